@@ -1,0 +1,1 @@
+"""Commands that print the figures which README and docs claim."""

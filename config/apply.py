@@ -1,0 +1,38 @@
+"""`python -m config.apply recipes/NAME.yaml`: writes a recipe into params.yaml, comments kept."""
+
+import io
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from config import cli, load
+from config.artifact import write_text
+from config.errors import InputError
+
+
+def apply(
+    recipes: Annotated[list[Path] | None, typer.Argument(help="Overlays, in order: recipes/NAME.yaml.")] = None,
+    sets: cli.Sets = None,
+    target: Annotated[Path, typer.Option("--to", help="The params file to change.")] = load.DEFAULT,
+) -> None:
+    """Write recipes and single values into params.yaml; look with `git diff`, then `dvc repro`.
+
+    The result is checked before anything is written.
+    """
+    if not recipes and not sets:
+        raise InputError("nothing to apply: name a recipe (recipes/*.yaml) or a --set section.key=value")
+    tree = load.read(target)
+    for recipe in recipes or []:
+        load.merge(tree, load.read(recipe))
+    for assignment in sets or []:
+        load.assign(tree, assignment)
+    load.validate(tree)
+    text = io.StringIO()
+    load.parser().dump(tree, text)
+    write_text(target, text.getvalue())
+    cli.say(f"{target.name} written: {', '.join([*(r.name for r in recipes or []), *(sets or [])])}")
+
+
+if __name__ == "__main__":
+    cli.run(apply)

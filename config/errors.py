@@ -1,0 +1,53 @@
+"""What a user's mistake becomes: one line."""
+
+import difflib
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+class InputError(Exception):
+    """A mistake in what the user gave: one line that names the thing, its value and what would be right.
+
+    Command lines turn it into that line on stderr and exit code 2.
+    """
+
+
+def suggestion(name: object, known: list[str]) -> str:
+    """` (did you mean 'x'?)` where one of `known` looks like `name`, else an empty string."""
+    close = difflib.get_close_matches(str(name), known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def describe(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
+    """Every problem pydantic found, each as `key is value: what would be right`.
+
+    Args:
+        error: what validating `model` raised.
+        model: the section that was validated, for suggestions.
+        prefix: dotted key under which the section stands.
+    """
+    return "; ".join(dict.fromkeys(_say(problem, model, prefix) for problem in error.errors()))
+
+
+def _say(problem: Any, model: type[BaseModel], prefix: str) -> str:
+    keys, fields, path = list(problem["loc"]), model.model_fields, []
+    for depth, key in enumerate(keys):
+        if depth and not fields:  # past the last section only union branches and list positions follow
+            path += [str(key)] if isinstance(key, int) else []
+            continue
+        path.append(str(key))
+        if problem["type"] != "extra_forbidden" or depth < len(keys) - 1:
+            fields = _fields_of(fields.get(str(key)))
+    name = ".".join([prefix, *path] if prefix else path) or "params"
+    if problem["type"] == "extra_forbidden":
+        known = list(fields)
+        return f"{name}: unknown key{suggestion(keys[-1], known)}; known here: {', '.join(known)}"
+    if problem["type"] == "missing":
+        return f"{name} is missing"
+    shown = "" if isinstance(problem["input"], dict) else f" is {problem['input']!r}"
+    return f"{name}{shown}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _fields_of(field: Any) -> dict[str, Any]:
+    return getattr(getattr(field, "annotation", None), "model_fields", {})

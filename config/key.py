@@ -1,0 +1,52 @@
+"""Cache keys: two runs share one exactly when they would produce the same result."""
+
+from typing import Any
+
+from config.artifact import digest, file_sha256
+from config.closure import source_closure
+from config.registry import PROJECT
+from config.schema import Params
+from config.versions import installed
+
+# The params a stage reads, besides its own upstream artifacts and the data digest.
+READS: dict[str, tuple[str, ...]] = {
+    "frozen": ("model", "frozen"),
+    "finetune": ("model", "finetune"),
+    "evaluate": ("evaluate",),
+    "export": ("export",),
+}
+VERSIONS = ("torch", "torchvision", "timm", "peft")
+
+
+def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -> str:
+    """The cache key of one run of `stage`, a pure function of what is given and of the source on disk.
+
+    Args:
+        stage: frozen, finetune, evaluate or export.
+        params: all params; only the sections the stage reads count.
+        inputs: everything else that counts: data digest, fold, upstream artifacts' sha256.
+        device: device class (cpu, cuda, mps).
+    """
+    sections = {name: params.section(name) for name in READS[stage]}
+    plugins = [f"models.heads.{params.model.head.kind}", f"models.peft.{params.model.peft.method}"]
+    return digest(
+        {
+            "stage": stage,
+            "params": sections,
+            "inputs": inputs,
+            "source": source_closure(f"stages.{stage}", *plugins),
+            "weights": weights_sha256(params),
+            "versions": installed(*VERSIONS),
+            "device": device,
+            "seed": params.seed,
+        }
+    )
+
+
+def weights_sha256(params: Params) -> str:
+    """Content digest of the pretrained weights where they are a file; else the name that fixes them."""
+    model = params.model
+    if model.weights == "bundled":
+        return file_sha256(PROJECT / "models" / "bundled" / f"{model.backbone}.safetensors")
+    path = PROJECT / model.weights
+    return file_sha256(path) if path.is_file() else f"{model.weights}:{model.backbone}"

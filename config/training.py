@@ -1,0 +1,70 @@
+"""What both training stages may say in params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class AugmentParams(BaseModel):
+    """Random changes to a training image, each drawn anew for each image. 0 or false turns one off."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dihedral: bool = Field(True, description="one of the eight flips and quarter turns")
+    shift: Fraction = Field(0.05, description="largest shift, share of the side")
+    scale: Fraction = Field(0.1, description="largest zoom, 0.1: 0.9 to 1.1")
+    rotate: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description="largest free rotation, degrees")
+    brightness: Fraction = 0.1
+    contrast: Fraction = 0.1
+    stain: Fraction = Field(0.05, description="haematoxylin-eosin-DAB jitter; colour images only")
+
+
+class TrainingParams(BaseModel):
+    """Shared by the two stages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+    epochs: Annotated[int, Field(ge=1)] = 30
+    lr: Annotated[float, Field(gt=0)] = 1.0e-4
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    accumulate: Annotated[int, Field(ge=1)] = Field(1, description="batches whose gradients are summed into a step")
+    optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam: coupled weight decay, as in the paper")
+    weight_decay: Annotated[float, Field(ge=0)] = 1.0e-3
+    warmup_epochs: Annotated[float, Field(ge=0)] = 2
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    label_smoothing: Fraction = 0.0
+    class_weights: Literal["none", "auto"] | dict[str, Annotated[float, Field(gt=0)]] = Field(
+        "auto", description="auto: inverse frequency; or a weight for each class"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU")
+    select_by: Literal["auroc", "balanced_accuracy", "macro_f1", "accuracy", "loss"] = Field(
+        "auroc", description="validation metric that picks the best epoch"
+    )
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="decay of the averaged weights")
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="epochs without a better score before stopping"
+    )
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="also save every so many steps; null: at each epoch's end"
+    )
+    augment: AugmentParams = AugmentParams()
+
+
+class FrozenParams(TrainingParams):
+    """Stage 1: the backbone frozen and in eval mode, the head trained."""
+
+    views: Annotated[int, Field(ge=1, le=8)] | Literal["online"] = Field(
+        8, description="dihedral views whose features are stored; online: run the backbone every epoch"
+    )
+    store_gb: Annotated[float, Field(ge=0)] = Field(
+        20.0, description="disk the feature store may take; above it: online"
+    )
+
+
+class FinetuneParams(TrainingParams):
+    """Stage 2: from stage 1's best (or the pretrained weights), a tenth of its learning rate."""
+
+    epochs: Annotated[int, Field(ge=1)] = 10
+    lr: Annotated[float, Field(gt=0)] = 1.0e-5

@@ -1,0 +1,1 @@
+"""Prefect: what runs when, and what need not run."""

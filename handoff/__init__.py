@@ -1,0 +1,1 @@
+"""The consumer's side of the bundle: onnxruntime, numpy and pillow only."""

@@ -1,0 +1,33 @@
+"""Head `cdtm`: the Cross-Domain Transfer Module of Li et al. 2024 on the backbone's tokens."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import HeadParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+READS = "tokens"
+
+
+class Params(HeadParams):
+    """`skip: false, temperature: fixed, init: normal` is the paper's module."""
+
+    kind: Literal["cdtm"] = "cdtm"
+    centers: Annotated[int, Field(ge=1)] = Field(300, description="K, learned centres and mixing matrices")
+    layers: Annotated[int, Field(ge=1, le=12)] = 1
+    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    skip: bool = Field(True, description="keep the tokens beside their mixture")
+    temperature: Literal["learned", "fixed"] = Field("learned", description="fixed: softmax at 1, as in the paper")
+    init: Literal["kmeans", "normal"] = Field("kmeans", description="centres from the training images' features")
+    tokens: int | None = Field(None, description="N; null: what backbone and image size give, else checked")
+
+
+def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
+    """The module on (B, N, C) tokens, giving (B, classes) logits."""
+    from models.cdtm import CDTM
+
+    return CDTM(tokens, channels, classes, params)

@@ -1,0 +1,23 @@
+"""Head `linear`: a linear layer on the class token (ViT) or the token mean (CNN); the paper's baseline."""
+
+from typing import TYPE_CHECKING, Literal
+
+from config.schema import HeadParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+READS = "pooled"
+
+
+class Params(HeadParams):
+    """No options."""
+
+    kind: Literal["linear"] = "linear"
+
+
+def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
+    """Reads the (B, 1, C) pooled feature, gives (B, classes) logits."""
+    from models.classifier import mean_head
+
+    return mean_head(channels, classes, norm=False)

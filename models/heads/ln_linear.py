@@ -1,0 +1,23 @@
+"""Head `ln_linear`: LayerNorm and a linear layer on the token mean; the norm that ConvNeXt heads expect."""
+
+from typing import TYPE_CHECKING, Literal
+
+from config.schema import HeadParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+READS = "mean"
+
+
+class Params(HeadParams):
+    """No options."""
+
+    kind: Literal["ln_linear"] = "ln_linear"
+
+
+def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
+    """Reads the (B, 1, C) token mean, gives (B, classes) logits."""
+    from models.classifier import mean_head
+
+    return mean_head(channels, classes, norm=True)

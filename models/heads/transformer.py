@@ -1,0 +1,29 @@
+"""Head `transformer`: a plain transformer block on the tokens, the control of CDTM's size."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import HeadParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+READS = "tokens"
+
+
+class Params(HeadParams):
+    """Defaults give about the trainable parameters of `cdtm` at ViT-B shape: 17.0 M."""
+
+    kind: Literal["transformer"] = "transformer"
+    layers: Annotated[int, Field(ge=1, le=12)] = 1
+    mlp_ratio: Annotated[float, Field(gt=0)] | None = Field(None, description="null: as many parameters as cdtm, K 300")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    head_dim: Annotated[int, Field(ge=4)] = 32
+
+
+def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
+    """The block on (B, N, C) tokens, giving (B, classes) logits."""
+    from models.transformer import TransformerHead
+
+    return TransformerHead(tokens, channels, classes, params)

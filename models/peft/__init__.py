@@ -1,0 +1,1 @@
+"""What stage 2 trains, one method a file: registry key = file name."""

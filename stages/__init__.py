@@ -1,0 +1,1 @@
+"""One public `run` a stage; none knows of Prefect."""

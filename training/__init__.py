@@ -1,0 +1,1 @@
+"""Loop, augmentation, features, checkpoints."""
