@@ -33,6 +33,7 @@ class Artifact:
 
     @property
     def folder(self) -> Path:
+        """`path` as a Path."""
         return Path(self.path)
 
     def result(self) -> dict[str, Any]:
@@ -40,6 +41,7 @@ class Artifact:
         return json.loads((self.folder / RESULT).read_text(encoding="utf-8"))
 
     def as_dict(self) -> dict[str, str]:
+        """Plain strings, for JSON."""
         return asdict(self)
 
 

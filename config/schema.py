@@ -36,6 +36,9 @@ class SplitParams(Section):
     folds: Annotated[int, Field(ge=3, le=20)] = 5
     test_fold: Annotated[int, Field(ge=0)] | Literal["all"] = 1
     val_fold: Annotated[int, Field(ge=0)] | None = Field(None, description="null: the fold before the test fold")
+    absent_classes: Literal["error", "allow"] = Field(
+        "error", description="a class that train, val or test of a chain lacks: refused, or noted in dataset.json"
+    )
 
     @model_validator(mode="after")
     def _folds_exist(self) -> "SplitParams":

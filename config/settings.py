@@ -1,6 +1,8 @@
 """The environment: where things lie and what the machine offers. Never a hashed parameter."""
 
 import os
+import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ class Paths:
 
     @property
     def prepared(self) -> Path:
+        """The checked, split, packed data set."""
         return self.out / "data" / "prepared"
 
     def stage(self, stage: str, fold: int | None = None) -> Path:
@@ -44,3 +47,20 @@ def device_name() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def device_class() -> str:
+    """`cpu`, `cuda` or `mps`: the kind of device the stages run on, for cache keys. Imports nothing heavy.
+
+    `$MEDTUNE_DEVICE` without its index, else what the machine's device nodes say.
+    """
+    if named := os.environ.get("MEDTUNE_DEVICE"):
+        return named.partition(":")[0]
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() not in ("", "-1") and _has_nvidia():
+        return "cuda"
+    return "mps" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
+
+
+def _has_nvidia() -> bool:
+    # The control node is there in containers too; /dev/dxg is how WSL passes a GPU through.
+    return any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg"))

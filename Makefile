@@ -1,0 +1,52 @@
+# make repro: the whole job, in a fresh clone.  make test: everything that is checked.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR)
+THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: help setup repro test test-fast lint format lock clean
+help:
+	@echo "make repro      set up, then dvc repro: data, train, evaluate, export"
+	@echo "make test       set up, then every test"
+	@echo "make test-fast  the tests for the inner loop (under 2 minutes)"
+	@echo "make lint       ruff and mypy"
+	@echo "make lock       resolve requirements/*.in anew"
+
+# The environment is whole when its stamp is newer than the lock; bytecode is compiled once, here.
+setup: .venv/.stamp
+.venv/.stamp: requirements/dev.lock requirements/bootstrap.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"error: {sys.executable} is Python {v[0]}.{v[1]}, MedTune needs 3.11 or newer: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.lock
+	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements/dev.lock requirements/bootstrap.lock
+	touch $@
+
+repro: setup
+	dvc repro
+
+test: setup
+	$(THREADS) python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-fast: setup
+	$(THREADS) python -m pytest -n 2 --dist loadgroup -m "not slow and not real and not gpu" $(ARGS)
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: setup
+	ruff check --fix .
+	ruff format .
+
+lock: setup
+	for name in dev train handoff bootstrap; do \
+	  constraint=; case $$name in train|handoff) constraint="-c requirements/dev.lock";; esac; \
+	  uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-emit-index-url --no-annotate \
+	    --custom-compile-command 'make lock' $$constraint requirements/$$name.in -o requirements/$$name.lock; \
+	done
+
+clean:
+	rm -rf .cache artifacts data/prepared .pytest_cache .mypy_cache .ruff_cache

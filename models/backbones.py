@@ -1,0 +1,150 @@
+"""Any timm backbone: checked before work begins, with its weights, its own normalisation and its token shape."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+import torch
+from timm.data import resolve_data_config
+from torch import Tensor, nn
+
+from config.errors import InputError, suggestion
+from config.schema import Params
+from models.weights import load_into, read_bundled_card, read_weights
+
+FAMILIES = {"resnetv2": "resnet", "resnest": "resnet", "efficientnet": "mobilenet", "mobilenetv3": "mobilenet",
+            "vision_transformer": "vit", "deit": "vit", "beit": "vit", "eva": "vit"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a backbone hands to the head: `tokens` N, `channels` C, after `prefix` class and register tokens."""
+
+    tokens: int
+    channels: int
+    prefix: int
+
+
+def family(backbone: str) -> str:
+    """Family of a timm name: vit, convnext, resnet, mobilenet, or timm's own module name."""
+    module = timm.models.model_entrypoint(backbone.split(".")[0]).__module__.rsplit(".", 1)[-1]
+    return FAMILIES.get(module, module)
+
+
+def create(params: Params, weights: bool = True) -> nn.Module:
+    """The backbone without its classifier, in eval mode, with the weights that params name.
+
+    Args:
+        params: all params; `model` and `data.image_size` are read.
+        weights: False leaves it randomly initialised (the weights come from elsewhere).
+
+    Raises:
+        InputError: unknown backbone, weights that do not fit, or arguments timm refuses.
+    """
+    model = params.model
+    _check_name(model.backbone, model.weights)
+    hub = weights and model.weights == "hub"
+    try:
+        backbone = timm.create_model(model.backbone, pretrained=hub, num_classes=0, **model.backbone_args)
+    except (TypeError, AssertionError) as error:
+        raise InputError(f"model.backbone_args {dict(model.backbone_args)!r}: {model.backbone}: {error}") from None
+    except OSError as error:
+        raise RuntimeError(
+            f"model.weights: hub: weights of {model.backbone} could not be fetched ({error}); "
+            "give a local file in model.weights, or try again with a connection"
+        ) from error
+    if weights and model.weights not in ("hub", "none"):
+        load_into(backbone, *read_weights(model.weights, model.backbone))
+    return backbone.eval()
+
+
+def check(params: Params) -> Shape:
+    """Token shape of backbone and image size, without any weights; refuses what does not fit together.
+
+    Raises:
+        InputError: unknown backbone or weights, an image size the backbone does not take, or a head
+            whose `tokens` is not what they give.
+    """
+    model, size = params.model, params.data.image_size
+    _check_name(model.backbone, model.weights)
+    if model.weights not in ("hub", "none"):
+        read_weights(model.weights, model.backbone, check_only=True)
+    with torch.device("meta"):
+        backbone = create(params, weights=False)
+    fixed = getattr(getattr(backbone, "patch_embed", None), "img_size", None)
+    if fixed and not getattr(backbone, "dynamic_img_size", False) and tuple(fixed) != (size, size):
+        raise InputError(
+            f"data.image_size is {size}, but {model.backbone} takes {fixed[0]}: set data.image_size={fixed[0]}, "
+            f"or model.backbone_args={{img_size: {size}}} to resample its position embedding"
+        )
+    shape = shape_of(backbone, size)
+    stated = getattr(model.head, "tokens", None)
+    if stated is not None and stated != shape.tokens:
+        raise InputError(
+            f"model.head.tokens is {stated}, but {model.backbone} at data.image_size {size} gives N = {shape.tokens}"
+        )
+    if model.peft.method != "none":
+        _check_method(params)
+    return shape
+
+
+def shape_of(backbone: nn.Module, image_size: int) -> Shape:
+    """Token shape that `backbone` gives for square images; run on the meta device, at no cost."""
+    device = next(backbone.parameters()).device
+    with torch.no_grad():
+        tokens, prefix = to_tokens(backbone, torch.empty(2, 3, image_size, image_size, device=device))
+    return Shape(tokens.shape[1], tokens.shape[2], prefix.shape[1])
+
+
+def to_tokens(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Final features as (B, N, C) patch tokens and (B, P, C) prefix tokens, row by row.
+
+    ViT: after the final norm, class and register tokens apart. CNN: the last map, flattened; P = 0.
+    """
+    features = backbone.forward_features(images)  # type: ignore[operator]
+    if features.dim() == 3:
+        prefix = getattr(backbone, "num_prefix_tokens", 0)
+        return features[:, prefix:], features[:, :prefix]
+    if str(getattr(backbone, "output_fmt", "NCHW")).endswith("NHWC"):
+        tokens = features.flatten(1, 2)
+    else:
+        tokens = features.flatten(2).transpose(1, 2)
+    return tokens, tokens[:, :0]
+
+
+def normalization(params: Params, backbone: nn.Module | None = None) -> tuple[list[float], list[float]]:
+    """Mean and std, for images scaled to 0..1: params' own, the bundled card's, or the backbone's pretrained_cfg."""
+    model = params.model
+    if model.normalization is not None:
+        return list(model.normalization.mean), list(model.normalization.std)
+    if model.weights == "bundled":
+        card = read_bundled_card(model.backbone)
+        return list(card["mean"]), list(card["std"])
+    cfg: Any = resolve_data_config(model=backbone) if backbone is not None else timm.get_pretrained_cfg(model.backbone)
+    read = cfg.get if isinstance(cfg, dict) else lambda key: getattr(cfg, key)
+    return list(read("mean")), list(read("std"))
+
+
+def _check_name(backbone: str, weights: str) -> None:
+    arch, _, tag = backbone.partition(".")
+    if not timm.is_model(arch):
+        known = timm.list_models()
+        raise InputError(f"model.backbone: {backbone!r} is no timm model{suggestion(arch, known)}; "
+                         "list them with python -c 'import timm; print(timm.list_models())'")  # fmt: skip
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
+    if tag and tag not in tags:
+        raise InputError(f"model.backbone: {backbone!r}: {arch} has no tag {tag!r}{suggestion(tag, tags)}; "
+                         f"its tags: {', '.join(tags)}")  # fmt: skip
+    if weights == "hub" and not tags:
+        raise InputError(f"model.weights: hub has none for {arch}; give a file, or weights: none")
+
+
+def _check_method(params: Params) -> None:
+    from config import registry
+
+    method = registry.load("models.peft", params.model.peft.method, "model.peft.method")
+    supported = getattr(method, "FAMILIES", None)
+    found = family(params.model.backbone)
+    if supported and found not in supported:
+        raise InputError(f"model.peft.method: {params.model.peft.method!r} does not support {params.model.backbone} "
+                         f"(family {found}); it supports: {', '.join(sorted(supported))}")  # fmt: skip

@@ -1,0 +1,117 @@
+"""The Cross-Domain Transfer Module (CDTM): re-mixes a backbone's tokens with learned, image-chosen matrices.
+
+Source: Li et al., "Embracing Large Natural Data: Enhancing Medical Image Analysis via Cross-Domain
+Fine-Tuning", IEEE JBHI 28(8), 2024, doi 10.1109/JBHI.2023.3343518.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.heads.cdtm import Params
+
+
+class ClusterAttention(nn.Module):
+    """Mixes (B, N, C) tokens with one (N, N) matrix an image, itself a mixture of K learned ones.
+
+    The weights `a` (B, K) are a softmax over the cosine of the mean token with K learned centres.
+    The mixture is one product, `a @ mixing.view(K, N * N)`: expanding `a` to (B, K, N, N) instead
+    gives the same result at K times the memory.
+
+    Attributes:
+        centers: (C, K).
+        mixing: (K, N, N).
+        scale: () inverse temperature of the softmax.
+    """
+
+    def __init__(self, tokens: int, channels: int, params: Params) -> None:
+        super().__init__()
+        self.centers = nn.Parameter(torch.randn(channels, params.centers))
+        self.mixing = nn.Parameter(torch.randn(params.centers, tokens, tokens))
+        self.project = nn.Linear(channels, channels)
+        self.dropout = nn.Dropout(params.dropout)
+        if params.temperature == "learned":
+            self.log_scale = nn.Parameter(torch.zeros(()))
+        else:
+            self.register_buffer("log_scale", torch.zeros(()), persistent=False)
+        if params.skip:  # the block begins as the identity: the backbone's tokens reach the classifier at step 0
+            nn.init.zeros_(self.project.weight)
+            nn.init.zeros_(self.project.bias)
+
+    def weights(self, x: Tensor) -> Tensor:
+        """(B, K) share of each learned matrix for (B, N, C) tokens; rows sum to 1."""
+        cosine = F.normalize(x.mean(1), dim=-1) @ F.normalize(self.centers, dim=0)
+        return torch.softmax(cosine * self.log_scale.exp(), dim=-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        centers, tokens, _ = self.mixing.shape
+        mixed = (self.weights(x) @ self.mixing.reshape(centers, tokens * tokens)).reshape(-1, tokens, tokens)
+        return self.dropout(self.project(mixed @ x))
+
+
+class Block(nn.Module):
+    """`x = [x +] mix(LN(x))`, then `x = x + MLP(LN(x))`. The paper has no skip around the mixing."""
+
+    def __init__(self, tokens: int, channels: int, params: Params) -> None:
+        super().__init__()
+        hidden = int(channels * params.mlp_ratio)
+        self.skip = params.skip
+        self.norm1 = nn.LayerNorm(channels)
+        self.mix = ClusterAttention(tokens, channels, params)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, hidden),
+            nn.GELU(),
+            nn.Dropout(params.dropout),
+            nn.Linear(hidden, channels),
+            nn.Dropout(params.dropout),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        mixed = self.mix(self.norm1(x))
+        x = x + mixed if self.skip else mixed
+        return x + self.mlp(self.norm2(x))
+
+
+class CDTM(nn.Module):
+    """LayerNorm, blocks, LayerNorm, mean over tokens, linear head: (B, N, C) tokens to (B, classes) logits."""
+
+    def __init__(self, tokens: int, channels: int, classes: int, params: Params) -> None:
+        super().__init__()
+        self.init = params.init
+        self.norm_in = nn.LayerNorm(channels)
+        self.blocks = nn.ModuleList(Block(tokens, channels, params) for _ in range(params.layers))
+        self.norm_out = nn.LayerNorm(channels)
+        self.classify = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, classes)."""
+        x = self.norm_in(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.classify(self.norm_out(x).mean(1))
+
+    @torch.no_grad()
+    def prepare(self, means: Tensor, seed: int) -> None:
+        """Puts the first block's centres where the training images are (k-means), when `init` says so.
+
+        Args:
+            means: (n, C) token means of the training images.
+            seed: of the clustering.
+        """
+        if self.init != "kmeans":
+            return
+        from sklearn.cluster import KMeans
+
+        first: Block = self.blocks[0]  # type: ignore[assignment]
+        centers = first.mix.centers.shape[1]
+        queries = F.normalize(F.layer_norm(means.float(), means.shape[1:]), dim=-1).cpu().numpy()
+        clusters = min(centers, len(queries))
+        found = torch.from_numpy(KMeans(clusters, n_init=1, random_state=seed).fit(queries).cluster_centers_)
+        generator = torch.Generator().manual_seed(seed)
+        # More centres than images: the rest are the found ones again, nudged apart.
+        again = found[torch.randint(clusters, (centers - clusters,), generator=generator)]
+        again = again + 0.1 * again.std() * torch.randn(again.shape, generator=generator)
+        first.mix.centers.copy_(torch.cat([found, again]).T.to(first.mix.centers))

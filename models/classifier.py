@@ -1,0 +1,92 @@
+"""Backbone and head as one network, from uint8 pixels to logits."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from config import registry
+from config.schema import Params
+from models.backbones import Shape, create, normalization, shape_of, to_tokens
+
+Reads = Literal["tokens", "mean", "pooled"]
+
+
+class Classifier(nn.Module):
+    """Normalised images to logits.
+
+    Attributes:
+        backbone: a timm model without classifier.
+        head: maps what it reads of the tokens to logits.
+        reads: `tokens` (B, N, C); `mean` (B, 1, C) of the patch tokens; `pooled` (B, 1, C), the class
+            token where there is one, else the mean.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, reads: Reads, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.reads = reads
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) -> normalised float (B, 3, H, W)."""
+        return self.normalize(images.permute(0, 3, 1, 2).float() / 255)
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in 0..1 -> normalised."""
+        return (images - self.mean[:, None, None]) / self.std[:, None, None]
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the head reads: (B, N or 1, C) from normalised (B, 3, H, W)."""
+        tokens, prefix = to_tokens(self.backbone, images)
+        if self.reads == "tokens":
+            return tokens
+        if self.reads == "pooled" and prefix.shape[1] and getattr(self.backbone, "has_class_token", True):
+            return prefix[:, :1]
+        return tokens.mean(1, keepdim=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised (B, 3, H, W) -> (B, classes) logits."""
+        return self.head(self.features(images))
+
+
+def mean_head(channels: int, classes: int, norm: bool) -> nn.Module:
+    """[LayerNorm and] a linear layer on (B, 1, C)."""
+    layers: list[nn.Module] = [nn.Flatten(1)]
+    if norm:
+        layers.append(nn.LayerNorm(channels))
+    return nn.Sequential(*layers, nn.Linear(channels, classes))
+
+
+def build_head(params: Params, shape: Shape, classes: int) -> tuple[nn.Module, Reads]:
+    """The head that params name, for a backbone of `shape`, and what it reads."""
+    plugin = registry.load("models.heads", params.model.head.kind, "model.head.kind")
+    return plugin.build(params.model.head, shape.tokens, shape.channels, classes), plugin.READS
+
+
+def build(params: Params, classes: int, weights: bool = True) -> Classifier:
+    """The whole network; the head is initialised from `params.seed`.
+
+    Args:
+        params: all params.
+        classes: number of classes.
+        weights: False leaves the backbone random, for a state dict that brings its own.
+    """
+    backbone = create(params, weights)
+    shape = shape_of(backbone, params.data.image_size)
+    mean, std = normalization(params, backbone)
+    torch.manual_seed(params.seed)
+    head, reads = build_head(params, shape, classes)
+    return Classifier(backbone, head, reads, mean, std).eval()
+
+
+def freeze_batchnorm(module: nn.Module) -> None:
+    """Puts every BatchNorm of `module` in eval mode: its running statistics stay as they are."""
+    for child in module.modules():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            child.eval()

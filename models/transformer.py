@@ -1,0 +1,39 @@
+"""The control of CDTM's size: a plain pre-norm transformer block on the frozen tokens."""
+
+from torch import Tensor, nn
+
+from models.heads.transformer import Params
+
+
+def equal_hidden(tokens: int, channels: int, centers: int = 300) -> int:
+    """MLP width that gives one block as many parameters as one CDTM block of `centers` centres.
+
+    CDTM block: K (C + N^2) + C^2 + C + 8 C^2 + 5 C; transformer block: 4 C^2 + 4 C + 2 C h + h + C.
+    """
+    wanted = centers * (channels + tokens**2) + 9 * channels**2 + 6 * channels
+    return max(channels, round((wanted - 4 * channels**2 - 5 * channels) / (2 * channels + 1)))
+
+
+class TransformerHead(nn.Module):
+    """LayerNorm, blocks, LayerNorm, mean over tokens, linear head: (B, N, C) tokens to (B, classes) logits."""
+
+    def __init__(self, tokens: int, channels: int, classes: int, params: Params) -> None:
+        super().__init__()
+        hidden = equal_hidden(tokens, channels) if params.mlp_ratio is None else int(channels * params.mlp_ratio)
+        heads = next(h for h in range(max(1, channels // params.head_dim), 0, -1) if channels % h == 0)
+        self.norm_in = nn.LayerNorm(channels)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                channels, heads, hidden, params.dropout, activation="gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(params.layers)
+        )
+        self.norm_out = nn.LayerNorm(channels)
+        self.classify = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, classes)."""
+        x = self.norm_in(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.classify(self.norm_out(x).mean(1))

@@ -1,0 +1,94 @@
+"""Stage 2: the whole network (or a PEFT method's part of it) trained from stage 1's best."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from config import cli, load
+from config import key as keys
+from config.artifact import Artifact, find
+from config.errors import InputError
+from config.schema import Params
+from config.settings import Paths, device_class, device_name
+
+if TYPE_CHECKING:
+    from datasets.manifest import Prepared
+
+
+def key(params: Params, prepared: "Prepared", fold: int, frozen: Artifact | None) -> str:
+    """Cache key of the chain whose test fold is `fold`; `frozen` is stage 1's artifact, None under `full`."""
+    inputs = {"data": prepared.digest, "roles": prepared.roles_digest(fold), "frozen": frozen and frozen.sha256}
+    return keys.stage_key("finetune", params, inputs, device_class())
+
+
+def run(params: Params, paths: Paths, fold: int, frozen: Artifact | None, key: str, group: str) -> Artifact:
+    """The better of stage 1 and stage 2 on validation, saying which; resumes where an earlier run was cut.
+
+    Args:
+        frozen: stage 1's artifact, loaded strictly; None starts from the pretrained weights and a new head.
+
+    Raises:
+        RuntimeError: the loss is not finite, or stage 1's artifact is damaged.
+    """
+    folder = paths.stage("finetune", fold)
+    if done := find(folder, key):
+        return done
+    import torch
+
+    from datasets.manifest import load_prepared
+    from models import classifier
+    from training.checkpoint import load_trained
+    from training.feeds import ImageFeed
+    from training.fit import Setup, fit
+
+    prepared = load_prepared(paths.prepared)
+    device = device_name()
+    model = load_trained(frozen) if frozen else classifier.build(params, len(prepared.classes))
+    model = model.to(device).requires_grad_(True)
+
+    def set_modes() -> None:
+        model.train()
+        if params.model.batchnorm == "frozen":
+            classifier.freeze_batchnorm(model.backbone)
+
+    def record(best_epoch: int) -> dict[str, Any]:
+        return {
+            "kept": "frozen" if best_epoch == 0 else "finetune",  # epoch 0 is stage 1, scored before the first step
+            "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "stored_features": False,
+        }
+
+    feed = ImageFeed(prepared, model, params.finetune.augment, torch.device(device))
+    setup = Setup("finetune", model, model, "all", feed, set_modes, record, score_start=frozen is not None)
+    artifact = fit(setup, params, prepared, folder, fold, key, group)
+    result = artifact.result()
+    cli.say(f"finetune fold {fold}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})")
+    return artifact
+
+
+def main(
+    fold: Annotated[int | None, typer.Option(help="Test fold of the chain; default: every chain of params.")] = None,
+    params: cli.ParamsFile = None,
+    sets: cli.Sets = None,
+    out: cli.Out = None,
+) -> None:
+    """Fine-tune from stage 1's best, or from the pretrained weights under schedule: full (stage 2)."""
+    from datasets.manifest import load_prepared
+    from models.backbones import check
+    from stages import frozen
+
+    read, paths = load.load(params, sets or ()), Paths.at(out)
+    prepared = load_prepared(paths.prepared)
+    check(read)
+    for chain in read.data.split.chains if fold is None else [fold]:
+        first = None
+        if read.schedule != "full":
+            first = find(paths.stage("frozen", chain), frozen.key(read, prepared, chain))
+            if first is None:
+                raise InputError(f"no finished stage 1 for fold {chain}: run `python -m stages.frozen` first")
+        done = run(read, paths, chain, first, key(read, prepared, chain, first), "by-hand")
+        cli.say(f"finetune fold {chain}: {done.path}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,116 @@
+"""Stage 1: the backbone frozen and in eval mode, the head trained on its features."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from config import cli, load
+from config import key as keys
+from config.artifact import Artifact, find
+from config.schema import Params
+from config.settings import Paths, device_class, device_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from datasets.manifest import Prepared
+    from models.classifier import Classifier
+    from training.feeds import Feed
+
+
+def key(params: Params, prepared: "Prepared", fold: int) -> str:
+    """Cache key of the chain whose test fold is `fold`."""
+    inputs = {"data": prepared.digest, "roles": prepared.roles_digest(fold)}
+    return keys.stage_key("frozen", params, inputs, device_class())
+
+
+def run(params: Params, paths: Paths, fold: int, key: str, group: str) -> Artifact:
+    """The trained head of one chain, best epoch by validation; resumes where an earlier run was cut.
+
+    Raises:
+        RuntimeError: the loss is not finite, or the frozen backbone changed (it must not).
+    """
+    folder = paths.stage("frozen", fold)
+    if done := find(folder, key):
+        return done
+    from datasets.manifest import load_prepared
+    from models import classifier
+    from models.weights import state_sha256
+    from training.feeds import StoredFeed
+    from training.fit import Setup, fit
+
+    prepared = load_prepared(paths.prepared)
+    device = device_name()
+    model = classifier.build(params, len(prepared.classes)).to(device)
+    model.backbone.requires_grad_(False)
+    before = state_sha256(model.backbone)
+    feed, network = _feed(model, prepared, params, paths, prepared.indices(fold)["train"], device)
+
+    def set_modes() -> None:
+        model.eval()
+        model.head.train()
+
+    def record(best_epoch: int) -> dict[str, Any]:
+        if state_sha256(model.backbone) != before:
+            raise RuntimeError(f"frozen fold {fold}: the backbone changed while frozen; nothing was kept")
+        return {
+            "kept": "frozen",
+            "trainable": sum(p.numel() for p in model.head.parameters()),
+            "backbone_sha256": before,
+            "stored_features": isinstance(feed, StoredFeed),
+        }
+
+    setup = Setup("frozen", network, model.head, "head", feed, set_modes, record)
+    return fit(setup, params, prepared, folder, fold, key, group)
+
+
+def _feed(
+    model: "Classifier", prepared: "Prepared", params: Params, paths: Paths, train: "np.ndarray", device: str
+) -> tuple["Feed", "nn.Module"]:
+    """Stored features and the head, or images and the whole network where the store is off or over its budget."""
+    import torch
+
+    from models.backbones import shape_of
+    from training import features, feeds
+
+    views, budget = params.frozen.views, params.frozen.store_gb
+    if views != "online":
+        shape = shape_of(model.backbone, params.data.image_size)
+        tokens = shape.tokens if model.reads == "tokens" else 1
+        wanted = features.store_bytes(prepared, tokens, shape.channels, views) / 1e9
+        if wanted <= budget:
+            store = features.compute(model, prepared, params, views, paths.cache, device)
+            if hasattr(model.head, "prepare"):
+                model.head.prepare(store.means(train), params.seed)
+            return feeds.StoredFeed(store, torch.device(device)), model.head
+        cli.say(
+            f"frozen: {views} views need {wanted:.1f} GB, frozen.store_gb is {budget:g}: running the backbone online"
+        )
+    feed = feeds.ImageFeed(prepared, model, params.frozen.augment, torch.device(device))
+    if hasattr(model.head, "prepare"):
+        with torch.inference_mode():
+            parts = [model.features(feed.score(train[i : i + 64])).mean(1) for i in range(0, len(train), 64)]
+        model.head.prepare(torch.cat(parts), params.seed)
+    return feed, feeds.FrozenOnline(model)
+
+
+def main(
+    fold: Annotated[int | None, typer.Option(help="Test fold of the chain; default: every chain of params.")] = None,
+    params: cli.ParamsFile = None,
+    sets: cli.Sets = None,
+    out: cli.Out = None,
+) -> None:
+    """Train the head on the frozen backbone (stage 1)."""
+    from datasets.manifest import load_prepared
+    from models.backbones import check
+
+    read, paths = load.load(params, sets or ()), Paths.at(out)
+    prepared = load_prepared(paths.prepared)
+    check(read)
+    for chain in read.data.split.chains if fold is None else [fold]:
+        cli.say(f"frozen fold {chain}: {run(read, paths, chain, key(read, prepared, chain), 'by-hand').path}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

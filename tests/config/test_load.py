@@ -1,0 +1,83 @@
+"""params.yaml, overlays and --set: what they give, and what a mistake says."""
+
+import subprocess
+import sys
+
+import pytest
+
+from config import load
+from config.errors import InputError
+from config.registry import PROJECT
+
+
+def test_load__gives_the_checkouts_params():
+    params = load.load()
+    assert params.data.source == "synthetic"
+    assert params.section("model")["head"]["kind"] == "cdtm"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("frozen.lrr=3", ["frozen.lrr", "unknown key", "'lr'"]),
+        ("data.split.test_fold=9", ["data.split", "test_fold is 9", "0 to 4"]),
+        ("data.split.val_fold=1", ["val_fold and test_fold are both 1"]),
+        ("model.head.kind=cdtmm", ["model.head.kind", "'cdtmm'", "'cdtm'", "transformer"]),
+        ("model.head.centers=0", ["model.head.centers is 0", "greater than or equal to 1"]),
+        ("model.head.skp=1", ["model.head.skp", "'skip'"]),
+        ("data.source=tiff", ["data.source", "'tiff'", "synthetic"]),
+        ("model.peft.method=lorra", ["model.peft.method", "'lorra'"]),
+        ("schedule=both", ["schedule is 'both'", "'staged'"]),
+        ("frozen.augment.rotat=2", ["frozen.augment.rotat", "'rotate'"]),
+        ("evaluate.bootstrap=1", ["evaluate.bootstrap is 1", "100"]),
+        ("export.precisions=[fp16]", ["precisions must include fp32"]),
+        ("no_equals_sign", ["write section.key=value"]),
+    ],
+)
+def test_load__names_key_value_and_what_is_right(assignment, words):
+    with pytest.raises(InputError) as caught:
+        load.load(sets=[assignment])
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+def test_load__missing_file_and_broken_yaml(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        load.load(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("seed: [1\n")
+    with pytest.raises(InputError, match="not valid YAML"):
+        load.load(broken)
+
+
+def test_merge__another_source_drops_the_old_ones_keys():
+    tree = load.read(load.DEFAULT)
+    load.merge(tree, {"data": {"source": "folder"}})
+    assert "task" not in tree["data"]
+    assert tree["data"]["split"]["protocol"] == "patient"
+
+
+def test_set__value_is_yaml_and_scientific_notation_is_a_number():
+    assert load.load(sets=["frozen.lr=1e-4"]).frozen.lr == pytest.approx(1e-4)
+
+
+def test_apply__writes_the_recipe_and_keeps_comments(tmp_path):
+    target = tmp_path / "params.yaml"
+    target.write_text(load.DEFAULT.read_text())
+    command = [sys.executable, "-m", "config.apply", "--set", "frozen.epochs=3", "--to", str(target)]
+    subprocess.run(command, cwd=PROJECT, check=True)
+    text = target.read_text()
+    assert "# One section a stage" in text
+    assert load.read(target)["frozen"]["epochs"] == 3
+
+
+def test_apply__refuses_a_wrong_value_and_leaves_the_file(tmp_path):
+    target = tmp_path / "params.yaml"
+    target.write_text(load.DEFAULT.read_text())
+    command = [sys.executable, "-m", "config.apply", "--set", "frozen.epochs=none", "--to", str(target)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: frozen.epochs")
+    assert done.stderr.count("\n") == 1
+    assert target.read_text() == load.DEFAULT.read_text()

@@ -1,0 +1,40 @@
+"""Every shipped recipe reads, alone and under every mode."""
+
+import pytest
+
+from config.load import DEFAULT, load, merge, read, validate
+from config.registry import PROJECT
+
+RECIPES = sorted((PROJECT / "recipes").glob("*.yaml"))
+MODES = [path for path in RECIPES if path.stem.startswith("mode-")]
+PAPER = [path for path in RECIPES if path.stem.startswith("paper-")]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipe__reads(recipe):
+    assert load(recipe).seed >= 0
+
+
+def test_recipes__cover_the_papers_settings():
+    names = {path.stem for path in PAPER}
+    assert {f"paper-{data}-{backbone}" for data in ("breakhis", "hcrf") for backbone in (
+        "vit_b-in21k", "vit_b-laion400m", "vit_b-laion2b", "vit_b-openai",
+        "convnext_b-in22k", "convnext_b-laion400m", "convnext_b-laion2b")} <= names  # fmt: skip
+    assert {path.stem for path in MODES} == {"mode-linear", "mode-full", "mode-frt", "mode-sft"}
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda path: path.stem)
+def test_mode__keeps_the_papers_module_where_the_head_stays_cdtm(mode):
+    tree = read(DEFAULT)
+    for recipe in (PAPER[0], mode):
+        merge(tree, read(recipe))
+    params = validate(tree)
+    assert (params.schedule, params.model.head.kind) == {
+        "mode-linear": ("frozen", "linear"),
+        "mode-full": ("full", "linear"),
+        "mode-frt": ("frozen", "cdtm"),
+        "mode-sft": ("staged", "cdtm"),
+    }[mode.stem]
+    if params.model.head.kind == "cdtm":
+        assert params.model.head.skip is False
+        assert params.frozen.views == "online"

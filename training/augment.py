@@ -1,0 +1,91 @@
+"""Batch augmentation on the device, drawn anew for each image; no image leaves its range.
+
+Everything works on floats in 0..1 made from uint8 here: brightness and contrast cannot clip a 0..255
+image to white, the fault that blanked half the training images of CDTM's reference code.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from config.training import AugmentParams
+
+# Ruifrok & Johnston 2001: optical density of haematoxylin, eosin and DAB in red, green and blue.
+STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
+
+
+def augment(images: Tensor, params: AugmentParams, generator: torch.Generator) -> Tensor:
+    """Randomly changed images: uint8 (B, H, W, 3) -> float (B, 3, H, W) in 0..1.
+
+    Args:
+        images: on any device.
+        params: which changes and how strong.
+        generator: CPU generator that every draw comes from, so that a run can be repeated.
+    """
+    if images.dtype != torch.uint8:
+        raise TypeError(f"augment takes uint8 images, got {images.dtype}")
+    x = images.permute(0, 3, 1, 2).float() / 255
+    if params.dihedral:
+        x = dihedral(x, torch.randint(8, (len(x),), generator=generator))
+    if params.shift or params.scale or params.rotate:
+        x = _affine(x, params, generator)
+    if params.stain:
+        x = _stain(x, params.stain, generator)
+    if params.contrast:
+        mean = x.mean((1, 2, 3), keepdim=True)
+        x = mean + (x - mean) * (1 + _uniform(x, 1, params.contrast, generator))
+    if params.brightness:
+        x = x * (1 + _uniform(x, 1, params.brightness, generator))
+    return x.clamp_(0, 1)
+
+
+def dihedral(x: Tensor, views: Tensor) -> Tensor:
+    """Each (C, H, W) image in one of the eight flips and quarter turns; view 0 is the image itself.
+
+    Args:
+        x: (B, C, H, W) with H = W.
+        views: (B,) integers 0..7: quarter turns `view % 4`, mirrored first where `view >= 4`.
+    """
+    out = torch.empty_like(x)
+    for view in views.unique().tolist():
+        chosen = (views == view).to(x.device)
+        part = x[chosen]
+        part = part.flip(3) if view >= 4 else part
+        out[chosen] = part.rot90(view % 4, (2, 3))
+    return out
+
+
+def _affine(x: Tensor, params: AugmentParams, generator: torch.Generator) -> Tensor:
+    n = len(x)
+    angle = _draw(n, math.radians(params.rotate), generator)
+    zoom = 1 / (1 + _draw(n, params.scale, generator))
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = angle.cos() * zoom
+    theta[:, 0, 1] = -angle.sin() * zoom
+    theta[:, 1, 0] = angle.sin() * zoom
+    theta[:, :, 2] = _draw(n * 2, 2 * params.shift, generator).view(n, 2)  # a side is 2 long in grid units
+    grid = F.affine_grid(theta.to(x.device), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _stain(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Scales and shifts each stain's amount (Tellez et al. 2018, arXiv 1707.06183); grey images stay as they are."""
+    n = len(x)
+    basis = torch.tensor(STAINS, device=x.device)
+    density = -(x.clamp(1 / 255, 1)).log()
+    amounts = torch.einsum("bchw,cs->bshw", density, torch.linalg.inv(basis))
+    scale = 1 + _draw(n * 3, strength, generator).view(n, 3, 1, 1).to(x.device)
+    shift = _draw(n * 3, strength / 2, generator).view(n, 3, 1, 1).to(x.device)
+    changed = (-torch.einsum("bshw,sc->bchw", amounts * scale + shift, basis)).exp()
+    grey = (x.amax(1, keepdim=True) - x.amin(1, keepdim=True)).amax((2, 3), keepdim=True) == 0
+    return torch.where(grey, x, changed)
+
+
+def _draw(n: int, limit: float, generator: torch.Generator) -> Tensor:
+    return (torch.rand(n, generator=generator) * 2 - 1) * limit
+
+
+def _uniform(x: Tensor, channels: int, limit: float, generator: torch.Generator) -> Tensor:
+    return _draw(len(x) * channels, limit, generator).view(len(x), channels, 1, 1).to(x.device)

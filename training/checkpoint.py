@@ -1,0 +1,102 @@
+"""Checkpoints without pickle: one safetensors file with its own digest, replaced atomically."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from config.artifact import Artifact, canonical, replacing
+
+FILE = "checkpoint.safetensors"
+
+
+def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Writes tensors and JSON `meta` to `path`: the old file or the new one is there, never a part."""
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    text = canonical(meta)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, {"meta": text, "digest": _digest(tensors, text)})
+
+
+def read(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Tensors and meta of `path`; None where it is absent, damaged, or its meta carries another key."""
+    try:
+        with safe_open(path, framework="pt") as stream:
+            header = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        meta = json.loads(header["meta"])
+        if header["digest"] != _digest(tensors, header["meta"]) or (key is not None and meta.get("key") != key):
+            return None
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+    return tensors, meta
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        found.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state as flat tensors `optim.<parameter>.<name>`; hyper-parameters come from params."""
+    return {
+        f"optim.{index}.{name}": torch.as_tensor(value)
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+        if value is not None
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Puts back what `optimizer_tensors` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optim."):
+            _, index, name = key.split(".", 2)
+            state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` under `prefix.`."""
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries of `tensors` under `prefix.`, without it."""
+    return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(prefix + ".")}
+
+
+def load_trained(artifact: Artifact) -> nn.Module:
+    """The classifier that a training stage kept: eval mode, on the CPU, ready to evaluate or export.
+
+    Raises:
+        RuntimeError: the file is damaged, or the pretrained weights under a stored head have changed.
+    """
+    from config.load import validate
+    from models.classifier import build
+    from models.weights import state_sha256
+
+    result = artifact.result()
+    params = validate(result["params"])
+    stored = read(artifact.folder / "model.safetensors")
+    if stored is None:
+        raise RuntimeError(f"{artifact.path}: model.safetensors is damaged")
+    tensors, meta = stored
+    model = build(params, len(result["classes"]), weights=meta["holds"] == "head")
+    if meta["holds"] == "head":
+        if state_sha256(model.backbone) != result["backbone_sha256"]:
+            raise RuntimeError(f"{artifact.path}: the pretrained weights are not those that its head was trained on")
+        model.head.load_state_dict(tensors, strict=True)
+    else:
+        model.load_state_dict(tensors, strict=True)
+    return model.eval()

@@ -1,0 +1,71 @@
+"""What the training loop is fed: stored features, or images augmented on the device."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from config.training import AugmentParams
+from datasets.manifest import Prepared
+from models.classifier import Classifier
+from training.augment import augment
+from training.features import FeatureStore
+
+
+class Feed(Protocol):
+    """Rows of the prepared set as a network's input."""
+
+    def train(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        """Input for a training step, randomly varied; every draw comes from `generator`."""
+
+    def score(self, rows: np.ndarray) -> Tensor:
+        """Input as it is when the model is used."""
+
+
+class StoredFeed:
+    """Features from the store, each image in a randomly drawn view."""
+
+    def __init__(self, store: FeatureStore, device: torch.device) -> None:
+        self.store, self.device = store, device
+
+    def train(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        """float32 (B, N, C), one of the stored views each."""
+        views = torch.randint(len(self.store.views), (len(rows),), generator=generator).numpy()
+        return self.store.gather(rows, views).to(self.device)
+
+    def score(self, rows: np.ndarray) -> Tensor:
+        """float32 (B, N, C), view 0."""
+        return self.store.gather(rows).to(self.device)
+
+
+class ImageFeed:
+    """Normalised images from the packed uint8 set."""
+
+    def __init__(self, prepared: Prepared, model: Classifier, params: AugmentParams, device: torch.device) -> None:
+        self.images, self.model, self.params, self.device = prepared.images, model, params, device
+
+    def _rows(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.images[rows])).to(self.device)
+
+    def train(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        """(B, 3, H, W), augmented."""
+        return self.model.normalize(augment(self._rows(rows), self.params, generator))
+
+    def score(self, rows: np.ndarray) -> Tensor:
+        """(B, 3, H, W), as they are."""
+        return self.model.preprocess(self._rows(rows))
+
+
+class FrozenOnline(nn.Module):
+    """Backbone without gradient, then the head: for a frozen stage that runs the backbone every epoch."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised (B, 3, H, W) -> (B, classes) logits."""
+        with torch.no_grad():
+            features = self.model.features(images)
+        return self.model.head(features.float())

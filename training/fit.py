@@ -1,0 +1,77 @@
+"""One training stage from network to artifact: job, watched run, kept result."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from config.artifact import Artifact
+from config.schema import Params
+from config.settings import device_name
+from datasets.manifest import Prepared
+from evaluation.metrics import score
+from tracking.run import start
+from training import outcome
+from training.feeds import Feed
+from training.loop import Job, Trainer
+from training.schedule import class_weights, stream_seed
+
+
+@dataclass
+class Setup:
+    """What differs between the two stages.
+
+    Attributes:
+        stage: params section and artifact folder.
+        network: maps what `feed` gives to logits.
+        saved: the part whose weights are kept.
+        holds: `head` or `all`, what `saved` is.
+        set_modes: puts every module in its training mode.
+        score_start: whether the starting weights are a candidate for the best.
+        record: called at the end with the best epoch; what else result.json says.
+    """
+
+    stage: Literal["frozen", "finetune"]
+    network: nn.Module
+    saved: nn.Module
+    holds: Literal["head", "all"]
+    feed: Feed
+    set_modes: Callable[[], None]
+    record: Callable[[int], dict[str, Any]]
+    score_start: bool = False
+
+
+def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: int, key: str, group: str) -> Artifact:
+    """Trains to the end, from a checkpoint of the same key where there is one, and publishes `folder`."""
+    section = getattr(params, setup.stage)
+    rows = prepared.indices(fold)
+    name = f"{setup.stage} fold {fold}"
+    weights = class_weights(section.class_weights, prepared.classes, prepared.labels[rows["train"]], setup.stage)
+    with start(setup.stage, key, group, params, name) as run:
+        job = Job(
+            name=name,
+            network=setup.network,
+            saved=setup.saved,
+            set_modes=setup.set_modes,
+            feed=setup.feed,
+            labels=prepared.labels,
+            train=rows["train"],
+            val=rows["val"],
+            class_weights=weights,
+            params=section,
+            seed=stream_seed(params.seed, setup.stage),
+            key=key,
+            work=outcome.scratch(folder),
+            score=score,
+            score_start=setup.score_start,
+            on_step=lambda step, values: run.log(values, step),
+            on_epoch=lambda step, values: run.log(values, step),
+        )
+        done = Trainer(job, device_name()).run()
+        record = {"stage": setup.stage, "fold": fold, **setup.record(done.best_epoch)}
+        artifact = outcome.keep(folder, job, done, params, prepared, setup.holds, record)
+        validation = artifact.result()["best"]["validation"]
+        run.summary({"kept": record["kept"], "best_epoch": done.best_epoch, **validation})
+    return artifact

@@ -1,0 +1,301 @@
+"""The training loop of both stages: mixed precision, accumulation, EMA, best epoch, exact resume."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from config.cli import say
+from config.progress import progress
+from config.training import TrainingParams
+from training import checkpoint
+from training.feeds import Feed
+from training.schedule import epoch_order, lr_factor, stream_seed
+
+LOG_STEPS = 20
+SCORE_BATCH = 64
+
+
+@dataclass
+class Job:
+    """One training run.
+
+    Attributes:
+        name: for progress lines.
+        network: maps what `feed` gives to (B, classes) logits; its parameters with requires_grad are trained.
+        saved: the part of `network` whose state is kept (the head, or everything).
+        set_modes: puts every module of `network` in the mode it trains in.
+        feed: inputs of rows.
+        labels: (n,) class indices of the whole prepared set.
+        train, val: rows.
+        class_weights: (classes,) or None.
+        params: epochs, learning rate, ...
+        seed: of every stream of random numbers.
+        key: a checkpoint of another key is ignored.
+        work: folder for the checkpoint and the best weights.
+        score: (labels, probabilities) -> metrics, for validation.
+        score_start: also score the weights training starts from, as epoch 0, a candidate for the best.
+        on_step, on_epoch: told (step, values).
+    """
+
+    name: str
+    network: nn.Module
+    saved: nn.Module
+    set_modes: Callable[[], None]
+    feed: Feed
+    labels: np.ndarray
+    train: np.ndarray
+    val: np.ndarray
+    class_weights: Tensor | None
+    params: TrainingParams
+    seed: int
+    key: str
+    work: Path
+    score: Callable[[np.ndarray, np.ndarray], dict[str, float]]
+    score_start: bool = False
+    on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda step, values: None
+
+
+@dataclass
+class Progress:
+    """Where a run stands; everything but tensors that a checkpoint holds."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best: tuple[float, float] | None = None
+    best_epoch: int = -1
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def accelerator_for(params: TrainingParams, device: str) -> Accelerator:
+    """An Accelerator on `device` with the precision that params ask for and the device has."""
+    AcceleratorState._reset_state()
+    kind = torch.device(device).type
+    precision = params.precision
+    if precision == "auto":
+        precision = "bf16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if precision == "fp16" and kind == "cpu":
+        raise RuntimeError("precision fp16 needs a GPU; on a CPU choose fp32 or bf16")
+    return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=kind == "cpu")
+
+
+def optimizer_for(network: nn.Module, params: TrainingParams) -> torch.optim.Optimizer:
+    """AdamW without decay on 1-D tensors, or the paper's Adam with coupled decay on all."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    if params.optimizer == "adam":
+        return torch.optim.Adam(trained, lr=params.lr, weight_decay=params.weight_decay)
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": params.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=params.lr, fused=True)
+
+
+class Trainer:
+    """Runs a `Job` to its end, from its checkpoint where there is one."""
+
+    def __init__(self, job: Job, device: str) -> None:
+        self.job = job
+        self.accelerator = accelerator_for(job.params, device)
+        self.device = self.accelerator.device
+        optimizer = optimizer_for(job.network, job.params)
+        self.network, self.optimizer = self.accelerator.prepare(job.network, optimizer)
+        self.class_weights = None if job.class_weights is None else job.class_weights.to(self.device)
+        self.labels = torch.from_numpy(job.labels)
+        self.at = Progress()
+        self.noise = torch.Generator()
+        self.ema: dict[str, Tensor] | None = None
+        if job.params.ema:
+            self.ema = {k: v.detach().clone() for k, v in job.saved.state_dict().items()}
+        group = job.params.batch_size * job.params.accumulate
+        self.steps_per_epoch = math.ceil(len(job.train) / group)
+        self.steps = self.steps_per_epoch * job.params.epochs
+        self.warmup = round(self.steps_per_epoch * min(job.params.warmup_epochs, job.params.epochs))
+
+    def run(self) -> Progress:
+        """Trains to the last epoch (or until patience runs out); the best weights lie in `work/best.safetensors`.
+
+        Raises:
+            RuntimeError: the loss is not finite.
+        """
+        resumed = self._resume()
+        if not resumed:
+            self._begin_epoch()
+            if self.job.score_start:
+                self._finish_epoch(epoch=0, train_loss=math.nan, lr=0.0)
+        epochs = self.job.params.epochs
+        with progress(self.job.name, epochs, "epochs") as advance:
+            if self.at.epoch:
+                advance(self.at.epoch)
+            while self.at.epoch < epochs and not self._out_of_patience():
+                row = self._epoch()
+                advance(1, " ".join(f"{k} {row[k]:.3f}" for k in ("train/loss", f"val/{self.job.params.select_by}")))
+        return self.at
+
+    def _out_of_patience(self) -> bool:
+        patience = self.job.params.patience
+        return patience is not None and self.at.epoch - max(self.at.best_epoch, 0) >= patience
+
+    def _begin_epoch(self) -> None:
+        torch.manual_seed(stream_seed(self.job.seed, "torch", self.at.epoch))
+        self.noise.manual_seed(stream_seed(self.job.seed, "augment", self.at.epoch))
+
+    def _epoch(self) -> dict[str, float]:
+        job, at = self.job, self.at
+        order = epoch_order(job.train, torch.Generator().manual_seed(stream_seed(job.seed, "order", at.epoch)))
+        group = job.params.batch_size * job.params.accumulate
+        job.set_modes()
+        started = time.monotonic()
+        while at.batch < self.steps_per_epoch:
+            loss = self._step(order[at.batch * group : (at.batch + 1) * group])
+            at.batch += 1
+            at.step += 1
+            at.loss_sum += loss
+            every = job.params.checkpoint_steps
+            if every and at.step % every == 0 and at.batch < self.steps_per_epoch:
+                at.seconds += time.monotonic() - started
+                started = time.monotonic()
+                self._save()
+        train_loss = at.loss_sum / self.steps_per_epoch
+        at.seconds += time.monotonic() - started
+        at.epoch, at.batch, at.loss_sum = at.epoch + 1, 0, 0.0
+        return self._finish_epoch(at.epoch, train_loss, self.optimizer.param_groups[0]["lr"])
+
+    def _step(self, rows: np.ndarray) -> float:
+        job, size = self.job, self.job.params.batch_size
+        for group in self.optimizer.param_groups:
+            group["lr"] = job.params.lr * lr_factor(self.at.step + 1, self.steps, self.warmup)
+
+        total = float(len(rows) if job.class_weights is None else job.class_weights[self.labels[rows]].sum())
+        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
+        loss_sum = torch.zeros((), device=self.device)
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size][rank::ranks]
+            inputs = job.feed.train(part, self.noise)
+            with self.accelerator.autocast():
+                logits = self.network(inputs)
+            loss = (
+                F.cross_entropy(
+                    logits.float(),
+                    self.labels[part].to(self.device),
+                    weight=self.class_weights,
+                    label_smoothing=job.params.label_smoothing,
+                    reduction="sum",
+                )
+                / total
+            )
+            self.accelerator.backward(loss * ranks)
+            loss_sum += loss.detach()
+        if job.params.clip_norm:
+            self.accelerator.clip_grad_norm_(self.network.parameters(), job.params.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self._average()
+        value = float(loss_sum)
+        if not math.isfinite(value):
+            raise RuntimeError(
+                f"{job.name}: the loss is {value} at epoch {self.at.epoch + 1}, step {self.at.step + 1}: "
+                "lower the learning rate, or set precision: fp32"
+            )
+        if (self.at.step + 1) % LOG_STEPS == 0:
+            job.on_step(self.at.step + 1, {"train/loss": value, "lr": self.optimizer.param_groups[0]["lr"]})
+        return value
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        assert self.ema is not None
+        decay = self.job.params.ema or 0.0
+        decay = min(decay, (1 + self.at.step) / (10 + self.at.step))
+        for name, value in self.job.saved.state_dict().items():
+            if value.is_floating_point():
+                self.ema[name].lerp_(value, 1 - decay)
+            else:
+                self.ema[name].copy_(value)
+
+    def _finish_epoch(self, epoch: int, train_loss: float, lr: float) -> dict[str, float]:
+        job, at = self.job, self.at
+        raw = None
+        if self.ema is not None:
+            raw = {k: v.detach().clone() for k, v in job.saved.state_dict().items()}
+            job.saved.load_state_dict(self.ema)
+        scores = self._score()
+        row = {"epoch": epoch, "step": at.step, "lr": lr, "train/loss": train_loss, **scores, "seconds": at.seconds}
+        at.history.append(row)
+        chosen = job.params.select_by
+        value = -row["val/loss"] if chosen == "loss" else row[f"val/{chosen}"]
+        candidate = (value, -row["val/loss"])
+        if at.best is None or candidate > at.best:
+            at.best, at.best_epoch = candidate, epoch
+            if self.accelerator.is_main_process:
+                checkpoint.save(job.work / "best.safetensors", job.saved.state_dict(), {"key": job.key, "epoch": epoch})
+        if raw is not None:
+            job.saved.load_state_dict(raw)
+        self._begin_epoch()
+        self._save()
+        job.on_epoch(at.step, {k: v for k, v in row.items() if not math.isnan(v)})
+        return row
+
+    @torch.inference_mode()
+    def _score(self) -> dict[str, float]:
+        self.network.eval()
+        parts = []
+        for start in range(0, len(self.job.val), SCORE_BATCH):
+            with self.accelerator.autocast():
+                parts.append(self.network(self.job.feed.score(self.job.val[start : start + SCORE_BATCH])).float())
+        logits = torch.cat(parts)
+        labels = self.labels[self.job.val].to(self.device)
+        loss = float(F.cross_entropy(logits, labels, weight=self.class_weights))
+        found = self.job.score(self.job.labels[self.job.val], logits.softmax(1).cpu().numpy())
+        return {"val/loss": loss, **{f"val/{name}": value for name, value in found.items()}}
+
+    def _save(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        tensors = checkpoint.prefixed("model", self.job.saved.state_dict())
+        tensors |= checkpoint.optimizer_tensors(self.optimizer.optimizer)
+        tensors |= {"rng.torch": torch.get_rng_state(), "rng.augment": self.noise.get_state()}
+        if self.device.type == "cuda":
+            tensors["rng.cuda"] = torch.cuda.get_rng_state()
+        if self.ema is not None:
+            tensors |= checkpoint.prefixed("ema", self.ema)
+        meta: dict[str, Any] = {**vars(self.at), "key": self.job.key}
+        meta["history"] = [{k: None if math.isnan(v) else v for k, v in row.items()} for row in self.at.history]
+        if self.accelerator.scaler is not None:
+            meta["scaler"] = self.accelerator.scaler.state_dict()
+        checkpoint.save(self.job.work / checkpoint.FILE, tensors, meta)
+
+    def _resume(self) -> bool:
+        found = checkpoint.read(self.job.work / checkpoint.FILE, self.job.key)
+        best = checkpoint.read(self.job.work / "best.safetensors", self.job.key)
+        if found is None or best is None:
+            return False
+        tensors, meta = found
+        self.job.saved.load_state_dict(checkpoint.under("model", tensors), strict=True)
+        checkpoint.load_optimizer(self.optimizer.optimizer, tensors)
+        if self.ema is not None:
+            self.ema = {k: v.to(self.device) for k, v in checkpoint.under("ema", tensors).items()}
+        torch.set_rng_state(tensors["rng.torch"])
+        self.noise.set_state(tensors["rng.augment"])
+        if "rng.cuda" in tensors and self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["rng.cuda"])
+        if self.accelerator.scaler is not None and "scaler" in meta:
+            self.accelerator.scaler.load_state_dict(meta.pop("scaler"))
+        meta["best"] = None if meta["best"] is None else tuple(meta["best"])
+        meta["history"] = [{k: math.nan if v is None else v for k, v in row.items()} for row in meta["history"]]
+        self.at = Progress(**{name: meta[name] for name in vars(self.at)})
+        say(f"{self.job.name}: resumed at epoch {self.at.epoch + 1}, step {self.at.step}")
+        return True
