@@ -8,7 +8,7 @@ from pathlib import Path
 from config.registry import PROJECT
 
 # Watching a run does not change it, and a better error message is no reason to train again.
-NO_EFFECT = ("tracking", "config.cli", "config.errors", "config.progress")
+NO_EFFECT = ("tracking", "config.cli", "config.errors", "config.lock", "config.progress")
 
 
 def source_closure(*modules: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from config.artifact import digest, file_sha256
 from config.closure import source_closure
+from config.errors import InputError, suggestion
 from config.registry import PROJECT
 from config.schema import Params
 from config.versions import installed
@@ -44,9 +45,20 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
 
 
 def weights_sha256(params: Params) -> str:
-    """Content digest of the pretrained weights where they are a file; else the name that fixes them."""
+    """Content digest of the pretrained weights where they are a file; else the name that fixes them.
+
+    Raises:
+        InputError: bundled weights are asked for a backbone that has none.
+    """
     model = params.model
     if model.weights == "bundled":
-        return file_sha256(PROJECT / "models" / "bundled" / f"{model.backbone}.safetensors")
+        folder = PROJECT / "models" / "bundled"
+        known = sorted(path.stem for path in folder.glob("*.safetensors"))
+        if model.backbone not in known:
+            raise InputError(
+                f"model.weights is bundled, but {model.backbone!r} has none{suggestion(model.backbone, known)}; "
+                f"bundled here: {', '.join(known) or 'none'}; set model.weights=hub for any other"
+            )
+        return file_sha256(folder / f"{model.backbone}.safetensors")
     path = PROJECT / model.weights
     return file_sha256(path) if path.is_file() else f"{model.weights}:{model.backbone}"

@@ -46,8 +46,11 @@ class TrainingParams(BaseModel):
     patience: Annotated[int, Field(ge=1)] | None = Field(
         None, description="epochs without a better score before stopping"
     )
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+        30.0, description="save at an epoch's end when the last save is at least this old: what a crash may cost"
+    )
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="also save every so many steps; null: at each epoch's end"
+        None, description="also save every so many steps, for long epochs"
     )
     augment: AugmentParams = AugmentParams()
 

@@ -34,9 +34,6 @@ class ClusterAttention(nn.Module):
             self.log_scale = nn.Parameter(torch.zeros(()))
         else:
             self.register_buffer("log_scale", torch.zeros(()), persistent=False)
-        if params.skip:  # the block begins as the identity: the backbone's tokens reach the classifier at step 0
-            nn.init.zeros_(self.project.weight)
-            nn.init.zeros_(self.project.bias)
 
     def weights(self, x: Tensor) -> Tensor:
         """(B, K) share of each learned matrix for (B, N, C) tokens; rows sum to 1."""
@@ -67,6 +64,10 @@ class Block(nn.Module):
             nn.Linear(hidden, channels),
             nn.Dropout(params.dropout),
         )
+        if params.skip:  # the block begins as the identity: the backbone's tokens reach the classifier at step 0
+            for last in (self.mix.project, self.mlp[3]):
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
@@ -113,5 +114,5 @@ class CDTM(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         # More centres than images: the rest are the found ones again, nudged apart.
         again = found[torch.randint(clusters, (centers - clusters,), generator=generator)]
-        again = again + 0.1 * again.std() * torch.randn(again.shape, generator=generator)
+        again = again + 0.1 * found.std() * torch.randn(again.shape, generator=generator)
         first.mix.centers.copy_(torch.cat([found, again]).T.to(first.mix.centers))

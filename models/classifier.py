@@ -70,13 +70,14 @@ def build_head(params: Params, shape: Shape, classes: int) -> tuple[nn.Module, R
 
 
 def build(params: Params, classes: int, weights: bool = True) -> Classifier:
-    """The whole network; the head is initialised from `params.seed`.
+    """The whole network; what has no weights is initialised from `params.seed`.
 
     Args:
         params: all params.
         classes: number of classes.
         weights: False leaves the backbone random, for a state dict that brings its own.
     """
+    torch.manual_seed(params.seed)  # a backbone without weights is seeded too
     backbone = create(params, weights)
     shape = shape_of(backbone, params.data.image_size)
     mean, std = normalization(params, backbone)

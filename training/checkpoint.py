@@ -3,14 +3,17 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from config.artifact import Artifact, canonical, replacing
+
+if TYPE_CHECKING:
+    from models.classifier import Classifier
 
 FILE = "checkpoint.safetensors"
 
@@ -76,7 +79,7 @@ def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(prefix + ".")}
 
 
-def load_trained(artifact: Artifact) -> nn.Module:
+def load_trained(artifact: Artifact) -> "Classifier":
     """The classifier that a training stage kept: eval mode, on the CPU, ready to evaluate or export.
 
     Raises:

@@ -98,7 +98,7 @@ def _write(model: Classifier, prepared: Prepared, view: int, folder: Path, key: 
     array = None
     with progress(label, n, "images") as advance:
         for start in range(0, n, BATCH):
-            images = torch.from_numpy(np.ascontiguousarray(prepared.images[start : start + BATCH])).to(device)
+            images = torch.from_numpy(np.array(prepared.images[start : start + BATCH])).to(device)
             x = dihedral(model.preprocess(images), torch.full((len(images),), view))
             features = model.features(x).float().cpu().numpy()
             if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:

@@ -46,7 +46,7 @@ class ImageFeed:
         self.images, self.model, self.params, self.device = prepared.images, model, params, device
 
     def _rows(self, rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.images[rows])).to(self.device)
+        return torch.from_numpy(self.images[rows]).to(self.device)
 
     def train(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
         """(B, 3, H, W), augmented."""

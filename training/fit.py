@@ -69,9 +69,9 @@ def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: in
             on_step=lambda step, values: run.log(values, step),
             on_epoch=lambda step, values: run.log(values, step),
         )
-        done = Trainer(job, device_name()).run()
+        done, weights = Trainer(job, device_name()).run()
         record = {"stage": setup.stage, "fold": fold, **setup.record(done.best_epoch)}
-        artifact = outcome.keep(folder, job, done, params, prepared, setup.holds, record)
+        artifact = outcome.keep(folder, job, done, weights, params, prepared, setup.holds, record)
         validation = artifact.result()["best"]["validation"]
         run.summary({"kept": record["kept"], "best_epoch": done.best_epoch, **validation})
     return artifact

@@ -41,7 +41,7 @@ class Job:
         params: epochs, learning rate, ...
         seed: of every stream of random numbers.
         key: a checkpoint of another key is ignored.
-        work: folder for the checkpoint and the best weights.
+        work: folder for the checkpoint.
         score: (labels, probabilities) -> metrics, for validation.
         score_start: also score the weights training starts from, as epoch 0, a candidate for the best.
         on_step, on_epoch: told (step, values).
@@ -116,6 +116,8 @@ class Trainer:
         self.class_weights = None if job.class_weights is None else job.class_weights.to(self.device)
         self.labels = torch.from_numpy(job.labels)
         self.at = Progress()
+        self.best: dict[str, Tensor] = {}
+        self.saved_at = time.monotonic()
         self.noise = torch.Generator()
         self.ema: dict[str, Tensor] | None = None
         if job.params.ema:
@@ -125,8 +127,8 @@ class Trainer:
         self.steps = self.steps_per_epoch * job.params.epochs
         self.warmup = round(self.steps_per_epoch * min(job.params.warmup_epochs, job.params.epochs))
 
-    def run(self) -> Progress:
-        """Trains to the last epoch (or until patience runs out); the best weights lie in `work/best.safetensors`.
+    def run(self) -> tuple[Progress, dict[str, Tensor]]:
+        """Where it ended, and the best epoch's weights: trains to the last epoch or until patience runs out.
 
         Raises:
             RuntimeError: the loss is not finite.
@@ -143,7 +145,7 @@ class Trainer:
             while self.at.epoch < epochs and not self._out_of_patience():
                 row = self._epoch()
                 advance(1, " ".join(f"{k} {row[k]:.3f}" for k in ("train/loss", f"val/{self.job.params.select_by}")))
-        return self.at
+        return self.at, self.best
 
     def _out_of_patience(self) -> bool:
         patience = self.job.params.patience
@@ -240,12 +242,12 @@ class Trainer:
         candidate = (value, -row["val/loss"])
         if at.best is None or candidate > at.best:
             at.best, at.best_epoch = candidate, epoch
-            if self.accelerator.is_main_process:
-                checkpoint.save(job.work / "best.safetensors", job.saved.state_dict(), {"key": job.key, "epoch": epoch})
+            self.best = {k: v.detach().cpu().clone() for k, v in job.saved.state_dict().items()}
         if raw is not None:
             job.saved.load_state_dict(raw)
         self._begin_epoch()
-        self._save()
+        if time.monotonic() - self.saved_at >= job.params.checkpoint_seconds:
+            self._save()
         job.on_epoch(at.step, {k: v for k, v in row.items() if not math.isnan(v)})
         return row
 
@@ -276,18 +278,20 @@ class Trainer:
         meta["history"] = [{k: None if math.isnan(v) else v for k, v in row.items()} for row in self.at.history]
         if self.accelerator.scaler is not None:
             meta["scaler"] = self.accelerator.scaler.state_dict()
+        tensors |= checkpoint.prefixed("best", self.best)
         checkpoint.save(self.job.work / checkpoint.FILE, tensors, meta)
+        self.saved_at = time.monotonic()
 
     def _resume(self) -> bool:
         found = checkpoint.read(self.job.work / checkpoint.FILE, self.job.key)
-        best = checkpoint.read(self.job.work / "best.safetensors", self.job.key)
-        if found is None or best is None:
+        if found is None:
             return False
         tensors, meta = found
         self.job.saved.load_state_dict(checkpoint.under("model", tensors), strict=True)
         checkpoint.load_optimizer(self.optimizer.optimizer, tensors)
         if self.ema is not None:
             self.ema = {k: v.to(self.device) for k, v in checkpoint.under("ema", tensors).items()}
+        self.best = checkpoint.under("best", tensors)
         torch.set_rng_state(tensors["rng.torch"])
         self.noise.set_state(tensors["rng.augment"])
         if "rng.cuda" in tensors and self.device.type == "cuda":

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from config.artifact import Artifact, partial, publish, write_text
 from config.schema import Params
 from config.versions import provenance
@@ -24,26 +26,32 @@ def scratch(folder: Path) -> Path:
 
 
 def keep(
-    folder: Path, job: Job, done: Progress, params: Params, prepared: Prepared, holds: str, record: dict[str, Any]
+    folder: Path,
+    job: Job,
+    done: Progress,
+    weights: dict[str, Tensor],
+    params: Params,
+    prepared: Prepared,
+    holds: str,
+    record: dict[str, Any],
 ) -> Artifact:
     """Publishes what `job` learned as the trained artifact `folder`, and clears its checkpoints.
 
     Args:
         folder: artifacts/<stage>/fold-<k>.
-        job: the run; its best weights become model.safetensors.
+        job: the run.
         done: where it ended.
+        weights: the best epoch's; they become model.safetensors.
         params: all params, written into result.json.
         prepared: the data it learned from.
         holds: `head` or `all`, what model.safetensors has.
         record: what else result.json says.
     """
-    found = checkpoint.read(job.work / "best.safetensors", job.key)
-    if found is None or done.best is None:
-        raise RuntimeError(f"{job.name}: the best weights in {job.work} are damaged; run it again")
+    assert done.best is not None
     work = partial(folder)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    checkpoint.save(work / "model.safetensors", found[0], {"key": job.key, "holds": holds, "epoch": done.best_epoch})
+    checkpoint.save(work / "model.safetensors", weights, {"key": job.key, "holds": holds, "epoch": done.best_epoch})
     write_text(work / "history.csv", _table(done.history))
     best = next(row for row in done.history if row["epoch"] == done.best_epoch)
     artifact = publish(

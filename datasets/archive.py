@@ -1,0 +1,117 @@
+"""Unpacks archives that strangers made: nothing lands outside, and nothing but plain files lands at all."""
+
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from config.artifact import digest
+from config.errors import InputError
+from config.progress import progress
+from config.settings import Paths
+
+SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
+MAX_FILES = 1_000_000
+# Images are compressed already: an archive that grows twentyfold is not one of images.
+MAX_GROWTH = 20
+MAX_SMALL = 64 << 20
+_CHUNK = 1 << 20
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether `path` is a file with an archive's name."""
+    return path.is_file() and path.name.lower().endswith(SUFFIXES)
+
+
+def unpacked(archive: Path) -> Path:
+    """Folder with the contents of `archive`, in the project's cache; unpacked once, whole or not at all.
+
+    Raises:
+        InputError: damaged, or refused by `unpack`.
+    """
+    facts = archive.stat()
+    name = digest([archive.name, facts.st_size, facts.st_mtime_ns])[:16]
+    folder = Paths.at().cache / "archives" / f"{archive.name.split('.')[0]}-{name}"
+    if not folder.is_dir():
+        work = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        try:
+            unpack(archive, work)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        work.rename(folder)
+    return folder
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Writes the files of a tar or zip archive under `folder`, which exists and is empty.
+
+    Raises:
+        InputError: not an archive, damaged, or a member that is absolute, climbs with .., is a link, a device or
+            another special file, stands twice, or makes the contents larger than an archive of images can be.
+    """
+    limit = max(MAX_SMALL, MAX_GROWTH * archive.stat().st_size)
+    written = count = 0
+    with progress(f"unpack {archive.name}", archive.stat().st_size / 1e6, "MB") as advance:
+        try:
+            for name, stream in _members(archive):
+                count += 1
+                if count > MAX_FILES:
+                    raise InputError(f"{archive}: more than {MAX_FILES:,} files; refused")
+                target = folder.joinpath(*_safe_parts(archive, name))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("xb") as out:
+                    while chunk := stream.read(_CHUNK):
+                        written += len(chunk)
+                        if written > limit:
+                            raise InputError(f"{archive}: unpacks to over {limit:,} bytes; refused as a bomb")
+                        out.write(chunk)
+                        advance(len(chunk) / 1e6)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise InputError(f"{archive}: member {name!r} stands there twice; refused") from None
+        except _DAMAGE as error:
+            raise InputError(f"{archive}: damaged or not an archive: {error}") from error
+        except OSError as error:
+            if error.errno is None:  # gzip's own errors carry no number; a full disk does
+                raise InputError(f"{archive}: damaged or not an archive: {error}") from error
+            raise
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    if zipfile.is_zipfile(archive) and not archive.name.lower().endswith((".gz", ".tgz", ".tar")):
+        with zipfile.ZipFile(archive) as bundle:
+            for entry in bundle.infolist():
+                _safe_parts(archive, entry.filename)
+                kind = stat.S_IFMT(entry.external_attr >> 16)
+                if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    raise InputError(f"{archive}: member {entry.filename!r} is a link or special file; refused")
+                if not entry.is_dir():
+                    with bundle.open(entry) as content:
+                        yield entry.filename, content
+        return
+    with tarfile.open(archive, "r:*") as bundle:
+        for member in bundle:
+            _safe_parts(archive, member.name)
+            if not (member.isreg() or member.isdir()) or member.issparse():
+                raise InputError(f"{archive}: member {member.name!r} is a link or special file; refused")
+            if member.isreg() and (stream := bundle.extractfile(member)) is not None:
+                yield member.name, stream
+        # The compressor's checksum stands behind the last byte, which tarfile has no reason to read.
+        while bundle.fileobj is not None and bundle.fileobj.read(_CHUNK):
+            continue
+
+
+def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
+    path = PurePosixPath(name.replace("\\", "/"))
+    parts = tuple(part for part in path.parts if part != ".")
+    if path.is_absolute() or ".." in parts or any(":" in part or "\0" in part for part in parts):
+        raise InputError(f"{archive}: member {name!r} would land outside the folder; refused")
+    return parts

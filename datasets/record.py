@@ -1,0 +1,68 @@
+"""What a data source hands over, and what a source file must define.
+
+A source is one file `datasets/sources/<name>.py`; the registry key is the file's name. It defines, at module level:
+
+    NAME: str                    name of the data set, for the model card
+    LICENCE: str                 licence of the images
+    CITATION: str                how to cite them
+    FAULTS: tuple[str, ...]      what is known to be wrong with labels or groups; printed in the model card
+    class Params(DataParams)     `source: Literal["<name>"] = "<name>"` and the source's own keys; `root` is shared
+
+    def classes(params) -> tuple[str, ...]
+        Class names in index order. Empty where only the files can tell: then `records` decides, sorted by name.
+
+    def records(root: Path | None, params) -> list[Record]
+        Every image, in an order that depends on content only (sorted by path). `root` is `params.root` made absolute
+        (None where the params name none); a source that needs it begins with `root = listing.require(root)`. Reads
+        names and tables, never decodes a picture. Raises InputError where nothing usable lies under `root`, or a
+        label is missing or unknown.
+
+and may define
+
+    def fetch(root: Path, params) -> None
+        Downloads into `root`; called first, where `params.download` is true. Does nothing where all is there.
+
+    def inputs(root: Path | None, params) -> list[Path]
+        Files other than the records' own whose change makes the source another one (the array file behind `load`).
+
+    def expected(params) -> dict[str, int] | None
+        Images per class in the complete published set, to say what share of it is here.
+
+    def extra(params) -> dict[str, object]
+        What else belongs into dataset.json.
+
+Contract, held by tests/contracts/test_sources.py: paths are relative, posix, unique; labels are class names; groups
+are all None or all non-empty; `extra` has the same keys in every record; two calls give equal lists; importing and
+calling it imports no torch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+ROLES = ("train", "val", "test", "unused")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image before decoding.
+
+    Attributes:
+        path: relative to the source's root, posix; a made-up unique name where pixels are not files.
+        label: class name.
+        group: what must stay together in one split (patient, case); None where the source does not know.
+        extra: the source's own columns of manifest.csv.
+        roles: role in the chain of each published fold (one of `ROLES` each), for protocol `official`.
+        load: gives the pixels, uint8 (h, w, 3), where they are not a file; called in the order of the records.
+        file: where the image file lies, where that is not `root / path` (unpacked archives).
+    """
+
+    path: str
+    label: str
+    group: str | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+    roles: tuple[str, ...] | None = None
+    load: Callable[[], np.ndarray] | None = field(default=None, compare=False)
+    file: Path | None = field(default=None, compare=False)

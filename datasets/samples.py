@@ -1,0 +1,34 @@
+"""A contact sheet: what the network will see, a row a class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+_COLUMNS = 8
+_CELL = 128
+_LINE = 16
+
+
+def write_samples(file: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
+    """Writes a PNG with up to eight images of each class, evenly spaced through the set.
+
+    Args:
+        file: where to.
+        images: uint8 (n, H, W, 3).
+        labels: (n,) class indices.
+        classes: class names.
+    """
+    sheet = Image.new("RGB", (_COLUMNS * _CELL, len(classes) * (_CELL + _LINE)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for number, name in enumerate(classes):
+        rows = np.flatnonzero(labels == number)
+        top = number * (_CELL + _LINE)
+        # Pillow's built-in font knows Latin letters only.
+        title = f"{name}: {len(rows)} images".encode("ascii", "replace").decode()
+        pen.text((2, top + 2), title, fill="black")
+        for column, row in enumerate(rows[np.unique(np.linspace(0, len(rows) - 1, _COLUMNS).astype(int))]):
+            cell = Image.fromarray(images[row]).resize((_CELL, _CELL), Image.Resampling.BICUBIC)
+            sheet.paste(cell, (column * _CELL, top + _LINE))
+    sheet.save(file, format="PNG")

@@ -1,0 +1,76 @@
+"""The page of report.html (Jinja2). A Python string, so that the cache key sees a change of it."""
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ name }}: evaluation</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: 0.2rem; }
+h2 { font-size: 1.1rem; margin-top: 2rem; }
+.facts { color: #444; }
+.warning { background: #fff4e5; border-left: 4px solid #d55e00; padding: 0.5rem 0.9rem; margin: 0.6rem 0; }
+table { border-collapse: collapse; margin: 0.6rem 0; }
+th, td { padding: 0.25rem 0.8rem 0.25rem 0; text-align: left; border-bottom: 1px solid #ddd; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.note { color: #666; font-size: 0.85rem; }
+img { max-width: 100%; margin: 0.5rem 0.5rem 0.5rem 0; }
+footer { color: #666; font-size: 0.8rem; margin-top: 2rem; overflow-wrap: anywhere; }
+</style>
+</head>
+<body>
+<h1>{{ name }}: evaluation on test images</h1>
+<p class="facts">{{ n_images }} images of {{ n_groups }} patients{{ '' if groups_known
+else ' (no patient ids: each image counts as one)' }}, protocol <b>{{ protocol }}</b>,
+{{ folds|length }} chain{{ "s" if folds|length > 1 }}; model <b>{{ backbone }}</b>, head {{ head }}, weights kept:
+{{ stage }}; classes: {{ classes|join(", ") }}.</p>
+{% for warning in warnings %}<p class="warning">{{ warning }}</p>
+{% endfor %}
+<h2>Metrics</h2>
+<table>
+<tr><th>metric</th><th class="n">value</th><th class="n">{{ percent }} % interval</th><th></th></tr>
+{% for row in metrics %}<tr><td>{{ row.title }}</td><td class="n">{{ row.value }}</td>
+<td class="n">{{ row.interval }}</td><td class="note">{{ row.note }}</td></tr>
+{% endfor %}</table>
+<p class="facts">Intervals: percentiles of {{ replicates }} resamples of the patients. Averages over classes run over
+the classes that the test images hold. AUROC is {{ "of " + classes[1] if classes|length == 2
+else "one-vs-rest, averaged" }}. Expected calibration error: {{ ece_bins }} bins, most probable class.</p>
+
+<h2>Classes</h2>
+<table>
+<tr><th>class</th><th class="n">images</th><th class="n">recall</th><th class="n">precision</th>
+<th class="n">F1</th></tr>
+{% for row in per_class %}<tr><td>{{ row["class"] }}</td><td class="n">{{ row.support }}</td>
+<td class="n">{{ row.recall|figure }}</td><td class="n">{{ row.precision|figure }}</td>
+<td class="n">{{ row.f1|figure }}</td></tr>
+{% endfor %}</table>
+
+<h2>Folds</h2>
+<table>
+<tr><th>test fold</th><th>weights</th><th class="n">T</th><th>decision</th><th class="n">validation AUROC</th>
+<th class="n">test images</th><th class="n">patients</th><th class="n">accuracy</th><th class="n">balanced</th>
+<th class="n">macro F1</th><th class="n">AUROC</th></tr>
+{% for row in folds %}<tr><td>{{ row.fold }}{{ ", handed over" if row.fold == best_fold }}</td><td>{{ row.kept }}</td>
+<td class="n">{{ row.temperature|figure }}</td><td>{{ row.decision|rule }}</td>
+<td class="n">{{ row.validation.auroc|figure }}</td>
+<td class="n">{{ row.n_images }}</td><td class="n">{{ row.n_groups }}</td>
+<td class="n">{{ row.test.accuracy|figure }}</td>
+<td class="n">{{ row.test.balanced_accuracy|figure }}</td><td class="n">{{ row.test.macro_f1|figure }}</td>
+<td class="n">{{ row.test.auroc|figure }}</td></tr>
+{% endfor %}</table>
+<p class="facts">Temperature and decision are chosen on validation images; the fold handed over is the one with the
+best validation AUROC.</p>
+
+<h2>Pictures</h2>
+{% for picture in pictures %}<img alt="{{ picture.name }}" src="data:image/png;base64,{{ picture.data }}">
+{% endfor %}
+{% if notes %}<h2>Known of the data</h2>
+<ul>{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>{% endif %}
+<footer>{{ citation }}{% if licence %} Licence of the images: {{ licence }}.{% endif %}<br>
+key {{ key }}, data {{ data_digest }}<br>
+Params, versions and the git revision are in result.json.</footer>
+</body>
+</html>
+"""

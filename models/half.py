@@ -1,0 +1,149 @@
+"""An fp32 ONNX graph with its heavy operators in fp16, and what fp16 would ruin still in fp32.
+
+onnxruntime's own converter is not used: for a tensor between two operators that stay in fp32 it writes a cast
+to fp16 and back, which rounds what was to be kept; shared weights give it two nodes of one name, which
+onnxruntime refuses to load; and weights beyond fp16's range are clipped without a word.
+"""
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+HEAVY = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Attention"})
+# These run in fp16 where they are given fp16. All others stay in fp32: norms, softmax, sums, powers, divisions.
+LIGHT = frozenset(
+    """Add Sub Mul Neg Relu LeakyRelu PRelu Elu Gelu Erf Sigmoid Tanh HardSigmoid HardSwish Mish Swish Where MaxPool
+    AveragePool GlobalMaxPool Transpose Reshape Flatten Squeeze Unsqueeze Slice Split Concat Gather Expand Tile Pad
+    Identity DepthToSpace SpaceToDepth""".split()  # noqa: SIM905
+)
+LARGEST = float(np.finfo(np.float16).max)
+
+
+def to_half(model: onnx.ModelProto, emulate: bool = False) -> onnx.ModelProto:
+    """A copy of `model` that computes in fp16 from its first to before its last heavy operator.
+
+    Pre-processing, the last linear layer, temperature, softmax, inputs and outputs stay in fp32.
+
+    Args:
+        model: an fp32 graph.
+        emulate: a graph for measuring instead: all in fp32, with every value that the other one holds in
+            fp16 rounded to it. That is what a GPU gives (sums in fp32, results in fp16, beyond 65504
+            infinite); onnxruntime's CPU runs fp16 graphs in fp32 throughout, and so shows neither.
+
+    Raises:
+        ValueError: the graph holds what has no safe fp16 form; the message says what.
+    """
+    typed = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    graph = typed.graph
+    if typed.functions or any(a.HasField("g") or a.graphs for node in graph.node for a in node.attribute):
+        raise ValueError("the graph has subgraphs")
+    conversion = _Conversion(graph, emulate)
+    kept = _at_the_ends(graph)
+    for index, node in enumerate(graph.node):
+        conversion.add(node, keep=index in kept)
+    conversion.finish([output.name for output in graph.output])
+
+    used = {name for node in conversion.nodes for name in node.input}
+    weights = [t for t in [*graph.initializer, *conversion.weights] if t.name in used]
+    converted = helper.make_graph(conversion.nodes, graph.name, graph.input, graph.output, weights)
+    half = onnx.ModelProto()
+    half.CopyFrom(model)
+    half.graph.CopyFrom(converted)
+    onnx.checker.check_model(half, full_check=True)
+    return half
+
+
+class _Conversion:
+    """The nodes so far. A float tensor `x` has an fp16 form `x.half`, made where it is first asked for."""
+
+    def __init__(self, graph: onnx.GraphProto, emulate: bool) -> None:
+        self._emulate = emulate
+        self.weights: list[TensorProto] = []
+        self.nodes: list[NodeProto] = []
+        self._fp32 = {tensor.name: tensor for tensor in graph.initializer}
+        self._types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+        for value in (*graph.input, *graph.value_info, *graph.output):
+            self._types[value.name] = value.type.tensor_type.elem_type
+        self._computed_half: set[str] = set()
+        self._there = {*self._fp32, *(value.name for value in graph.input)}
+
+    def add(self, node: NodeProto, keep: bool) -> None:
+        """Appends `node`, in fp16 where it gains by it; `keep`: in fp32 in any case."""
+        given_half = any(name in self._computed_half for name in node.input)
+        half = not keep and (node.op_type in HEAVY or (node.op_type in LIGHT and given_half))
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        copy.input[:] = [self._form(name, half) for name in node.input]
+        self.nodes.append(copy)
+        if half:
+            self._half_outputs(copy)
+            self._computed_half.update(node.output)
+        self._there.update(copy.output)
+
+    def _half_outputs(self, node: NodeProto) -> None:
+        for place, name in enumerate(node.output):
+            if not self._is_float(name):
+                continue
+            node.output[place] = f"{name}.half"
+            if self._emulate:
+                node.output[place] = f"{name}.unrounded"
+                self._round(f"{name}.unrounded", f"{name}.half")
+                self._there.add(f"{name}.half")
+        if node.op_type == "Attention" and not self._emulate:
+            node.attribute.append(helper.make_attribute("softmax_precision", TensorProto.FLOAT))
+
+    def _round(self, source: str, target: str) -> None:
+        self._cast(source, f"{target}.rounded", TensorProto.FLOAT16)
+        self._cast(f"{target}.rounded", target, TensorProto.FLOAT)
+
+    def _cast(self, source: str, target: str, to: int) -> None:
+        self.nodes.append(helper.make_node("Cast", [source], [target], name=f"{target}.cast", to=to))
+
+    def finish(self, outputs: list[str]) -> None:
+        """Makes sure that every graph output is there under its own name, in fp32."""
+        for name in outputs:
+            self._form(name, half=False)
+
+    def _is_float(self, name: str) -> bool:
+        if name and name not in self._types:
+            raise ValueError(f"the type of tensor {name!r} cannot be inferred")
+        return bool(name) and self._types[name] == TensorProto.FLOAT
+
+    def _form(self, name: str, half: bool) -> str:
+        if not self._is_float(name):
+            return name
+        wanted, other = (f"{name}.half", name) if half else (name, f"{name}.half")
+        if wanted not in self._there:
+            self._there.add(wanted)
+            if half and name in self._fp32:
+                self.weights.append(_half_weight(self._fp32[name], wanted, np.float32 if self._emulate else np.float16))
+            elif half and self._emulate:
+                self._round(other, wanted)
+            else:
+                self._cast(other, wanted, TensorProto.FLOAT16 if half else TensorProto.FLOAT)
+        return wanted
+
+
+def _half_weight(tensor: TensorProto, name: str, stored: type[np.floating]) -> TensorProto:
+    values = numpy_helper.to_array(tensor)
+    if values.size and (largest := float(np.abs(values).max())) > LARGEST:
+        raise ValueError(f"{tensor.name} holds {largest:.3g}, beyond fp16's {LARGEST:.0f}")
+    return numpy_helper.from_array(values.astype(np.float16).astype(stored), name)
+
+
+def _at_the_ends(graph: onnx.GraphProto) -> set[int]:
+    """Indices of the nodes before the first heavy operator, and from the last one on."""
+    before, seen = set(), {value.name for value in graph.input}
+    weights = {tensor.name for tensor in graph.initializer}
+    for index, node in enumerate(graph.node):
+        dynamic = [name for name in node.input if name and name not in weights]
+        if dynamic and node.op_type not in HEAVY and all(name in seen for name in dynamic):
+            before.add(index)
+            seen.update(node.output)
+    wanted, after = {value.name for value in graph.output}, set()
+    for index, node in reversed(list(enumerate(graph.node))):
+        if wanted.intersection(node.output):
+            after.add(index)
+            if node.op_type not in HEAVY:
+                wanted.update(node.input)
+    return before | after

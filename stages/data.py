@@ -1,0 +1,214 @@
+"""Stage `data`: finds, checks, splits and packs the images into data/prepared."""
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from config import cli, registry
+from config.artifact import Artifact, digest, find, partial, publish, write_text
+from config.closure import source_closure
+from config.errors import InputError
+from config.load import load
+from config.lock import holding
+from config.registry import PROJECT
+from config.schema import Params
+from config.settings import Paths
+from config.versions import installed, provenance
+from datasets.record import Record
+
+# Pillow decodes and resizes, scikit-learn deals the image-level folds.
+VERSIONS = ("pillow", "numpy", "scikit-learn", "imagehash")
+
+
+def key(params: Params) -> str:
+    """Cache key of the stage: its params, its source and the libraries that decide its result."""
+    return digest(
+        {
+            "stage": "data",
+            "params": params.section("data"),
+            "source": source_closure("stages.data", f"datasets.sources.{params.data.source}"),
+            "versions": installed(*VERSIONS),
+        }
+    )
+
+
+def run(params: Params, paths: Paths) -> Artifact:
+    """The finished data/prepared; made anew only where params, source code or the image files changed.
+
+    Raises:
+        InputError: the images, their labels or the split asked for are not as they must be.
+    """
+    from datasets.listing import listing_digest
+
+    begin = time.perf_counter()
+    source = registry.load("datasets.sources", params.data.source, "data.source")
+    root = (PROJECT / params.data.root).resolve() if params.data.root else None
+    if getattr(params.data, "download", False):
+        if root is None:
+            raise InputError("data.root is null: name the folder to download into")
+        source.fetch(root, params.data)
+    records = source.records(root, params.data)
+    inputs = source.inputs(root, params.data) if hasattr(source, "inputs") else []
+    own_key, listing = key(params), listing_digest(records, root, inputs)
+    done = find(paths.prepared, own_key)
+    if done is not None and done.result()["listing"] == listing:
+        cli.say(f"data: nothing changed, {done.result()['n_images']:,} images stand ready")
+        return done
+    try:
+        return _prepare(params, paths, source, root, records, own_key, listing, begin)
+    except InputError:
+        shutil.rmtree(partial(paths.prepared), ignore_errors=True)
+        raise
+
+
+def _prepare(
+    params: Params,
+    paths: Paths,
+    source: ModuleType,
+    root: Path | None,
+    records: list[Record],
+    own_key: str,
+    listing: str,
+    begin: float,
+) -> Artifact:
+    import numpy as np
+
+    from datasets import duplicates, manifest, samples
+    from datasets.pack import IMAGES, pack
+    from datasets.splits import split
+
+    data = params.data
+    classes = tuple(source.classes(data)) or tuple(sorted({record.label for record in records}))
+    # Before an hour of decoding: can these records be split as asked?
+    split(records, classes, data.split, data.source)
+    folder = partial(paths.prepared)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    packed = pack(records, root, folder, data.image_size, data.resize, data.on_bad_image)
+    kept = [records[position] for position in packed.kept]
+    made = split(kept, classes, data.split, data.source)
+    decoded = time.perf_counter()
+
+    images = np.load(folder / IMAGES, mmap_mode="r")
+    found = duplicates.find_duplicates(images, packed.sha256)
+    names, labels = [record.path for record in kept], [record.label for record in kept]
+    twice = duplicates.describe(found, names, labels, made.roles, data.split.chains)
+    if data.split.protocol == "patient" and twice["exact"]["across_splits"]:
+        _refuse_twins(twice["exact"])
+
+    manifest.write_manifest(folder, kept, packed, made, data.split.test_fold)
+    info = _info(params, source, classes, kept, made.roles, made.leaked, made.notes)
+    manifest.write_info(folder, info)
+    samples.write_samples(folder / "samples.png", images, np.array([classes.index(label) for label in labels]), classes)
+    seconds = time.perf_counter() - begin
+    report = {
+        "n_found": len(records),
+        "n_kept": len(kept),
+        "n_rejected": len(packed.rejected),
+        "rejected": [{"path": path, "reason": reason} for path, reason in packed.rejected],
+        "counts": info["counts"],
+        "notes": info["notes"],
+        "leaked_groups": info["leaked_groups"],
+        "duplicates": twice,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(len(records) / max(decoded - begin, 1e-9), 1),
+    }
+    write_text(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    result = {
+        "stage": "data",
+        "listing": listing,
+        "n_images": len(kept),
+        "params": params.section("data"),
+        "seconds": round(seconds, 3),
+        "provenance": provenance(),
+    }
+    done = publish(paths.prepared, own_key, result)
+    _tell(info, report)
+    return done
+
+
+def _refuse_twins(exact: dict[str, Any]) -> None:
+    shown = "; ".join(" = ".join(entry["paths"][:4]) for entry in exact["first"][:3] if entry["across_splits"])
+    raise InputError(
+        f"{exact['across_splits']} images are there twice, pixel for pixel, under different patients and in different "
+        f"splits: {shown}. Remove the copies, or give them one group"
+    )
+
+
+def _info(
+    params: Params,
+    source: ModuleType,
+    classes: Sequence[str],
+    kept: Sequence[Record],
+    roles: Any,
+    leaked: Sequence[str],
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    data = params.data
+    known = kept[0].group is not None
+
+    def count(which: Sequence[Record]) -> dict[str, int]:
+        found = Counter(record.label for record in which)
+        return {name: found[name] for name in classes}
+
+    chains = {
+        str(chain): {
+            part: count([record for record, role in zip(kept, roles[:, chain], strict=True) if role == part])
+            for part in ("train", "val", "test")
+        }
+        for chain in data.split.chains
+    }
+    expected = source.expected(data) if hasattr(source, "expected") else None
+    return {
+        "name": source.NAME,
+        "source": data.source,
+        "classes": list(classes),
+        "licence": source.LICENCE,
+        "citation": source.CITATION,
+        "faults": list(source.FAULTS),
+        "protocol": data.split.protocol,
+        "split": data.split.model_dump(mode="json"),
+        "n_images": len(kept),
+        "n_groups": len({record.group for record in kept}) if known else len(kept),
+        "groups_known": known,
+        "leaked_groups": list(leaked),
+        "notes": list(notes),
+        "counts": {"all": count(kept), "chains": chains},
+        "expected": expected,
+        "image_size": data.image_size,
+        "resize": data.resize,
+        **(source.extra(data) if hasattr(source, "extra") else {}),
+    }
+
+
+def _tell(info: dict[str, Any], report: dict[str, Any]) -> None:
+    counts = ", ".join(f"{name} {count:,}" for name, count in info["counts"]["all"].items())
+    groups = f"{info['n_groups']:,} groups" if info["groups_known"] else "no patient ids"
+    cli.say(f"data: {info['n_images']:,} images ({counts}), {groups}, split by {info['protocol']}")
+    if report["n_rejected"]:
+        cli.say(f"data: {report['n_rejected']:,} images left out, named in report.json")
+    twice = report["duplicates"]
+    if twice["exact"]["sets"] or twice["near"]["pairs"]:
+        exact, near = twice["exact"], twice["near"]
+        cli.say(
+            f"data: {exact['sets']:,} sets of equal images ({exact['across_splits']:,} across splits), "
+            f"{near['pairs']:,} nearly equal pairs ({near['across_splits']:,} across splits)"
+        )
+    for note in info["notes"]:
+        cli.say(f"data: {note}")
+
+
+def main(params: cli.ParamsFile = None, sets: cli.Sets = None, out: cli.Out = None) -> None:
+    """Find, check, split and pack the images into data/prepared."""
+    checked, paths = load(params, sets or ()), Paths.at(out)
+    with holding(paths):
+        run(checked, paths)
+
+
+if __name__ == "__main__":
+    cli.run(main)

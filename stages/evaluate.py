@@ -1,0 +1,189 @@
+"""Stage evaluate: what the trained chains are worth on test images, with intervals over patients."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from config import cli, load
+from config import key as keys
+from config.artifact import Artifact, find, partial, publish
+from config.errors import InputError
+from config.progress import progress
+from config.schema import Params
+from config.settings import Paths, device_class, device_name
+from config.versions import provenance
+
+if TYPE_CHECKING:
+    from datasets.manifest import Prepared
+    from evaluation.bootstrap import Interval
+    from evaluation.logits import Logits, Wanted
+    from models.classifier import Classifier
+    from tracking.run import Run
+
+
+def key(params: Params, prepared: "Prepared", trained: Sequence[Artifact]) -> str:
+    """Cache key of evaluating `trained`, one artifact a chain."""
+    inputs = {
+        "data": prepared.digest,
+        "facts": prepared.info,  # protocol, leaks and notes are printed in the report
+        "trained": [[artifact.key, artifact.sha256] for artifact in trained],
+        "roles": [prepared.roles_digest(int(artifact.result()["fold"])) for artifact in trained],
+    }
+    return keys.stage_key("evaluate", params, inputs, device_class())
+
+
+def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, group: str) -> Artifact:
+    """The finished artifacts/evaluate: metrics, predictions, plots and report of all chains' test images.
+
+    Args:
+        params: all params.
+        paths: where things lie.
+        trained: one trained artifact a chain.
+        key: from `key`.
+        group: of the W&B run.
+
+    Raises:
+        RuntimeError: a model gives logits that are not finite.
+    """
+    folder = paths.stage("evaluate")
+    if done := find(folder, key):
+        return done
+    from datasets.manifest import load_prepared
+    from evaluation import bootstrap, chain, findings, metrics, outputs
+    from evaluation.logits import Wanted
+    from evaluation.report import write_report
+    from evaluation.tables import join_history
+    from tracking.run import start
+
+    began, options = time.monotonic(), params.evaluate
+    prepared = load_prepared(paths.prepared)
+    work = partial(folder)
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    with start("evaluate", key, group, params, "evaluate") as tracked:
+        wanted = sorted((Wanted.of(artifact, prepared) for artifact in trained), key=lambda one: one.fold)
+        logits = _logits(wanted, prepared, options.batch_size, paths.cache)
+        chains = [
+            chain.judge(w, found, prepared, options, params.seed) for w, found in zip(wanted, logits, strict=True)
+        ]
+        pooled = chain.pool([one.test for one in chains])
+        sums = metrics.tally(pooled.labels, pooled.probabilities, pooled.predictions, pooled.groups, options.ece_bins)
+        with progress("evaluate: bootstrap", options.bootstrap, "resamples of the patients") as advance:
+            test = bootstrap.intervals(sums, options.bootstrap, options.confidence, params.seed, advance)
+        found = findings.Findings(prepared, wanted, logits, chains, pooled, test)
+        facts = findings.describe(found, params, key)
+        joined = join_history(_histories(paths, params, prepared, wanted))
+        outputs.write_figures(work, params, found, facts)
+        outputs.write_plots(work / "plots", found, joined, options.ece_bins)
+        pictures = outputs.draw_pictures(work / "images", found, joined, options.ece_bins)
+        write_report(work / "report.html", facts, test, pictures)
+        _track(tracked, pictures, test, facts)
+        for line in [*facts["warnings"], _summary(test, facts)]:
+            cli.say(f"evaluate: {line}")
+        return publish(folder, key, _result(params, facts, time.monotonic() - began))
+
+
+def _logits(wanted: "Sequence[Wanted]", prepared: "Prepared", batch_size: int, cache: Path) -> "list[Logits]":
+    from evaluation import logits
+
+    found = {one.fold: logits.load(one, cache) for one in wanted}
+    missing = [one for one in wanted if found[one.fold] is None]
+    if missing:
+        from training.checkpoint import load_trained
+
+        device = device_name()
+        total = sum(len(rows) for one in missing for rows in one.rows.values())
+        with progress(f"evaluate: logits on {device}", total, "images") as advance:
+            for one in missing:
+                model = cast("Classifier", load_trained(one.trained))
+                new = found[one.fold] = logits.compute(one, model, prepared.images, device, batch_size, advance)
+                logits.store(one, new, cache)
+    return [have for have in found.values() if have is not None]
+
+
+def _histories(paths: Paths, params: Params, prepared: "Prepared", wanted: "Sequence[Wanted]") -> list[tuple[str, Any]]:
+    """history.csv of every stage of every chain, in the order they ran."""
+    from evaluation.tables import read_history
+
+    stages = []
+    if params.schedule == "staged":
+        first = [find(paths.stage("frozen", one.fold)) for one in wanted]
+        same = [a for a in first if a and a.result().get("data_digest") == prepared.digest]
+        stages.append(("frozen", [read_history(artifact.folder / "history.csv") for artifact in same]))
+    last = [read_history(one.trained.folder / "history.csv") for one in wanted]
+    return [*stages, (wanted[0].trained.result()["stage"], last)]
+
+
+def _track(tracked: "Run", pictures: list[Path], test: "dict[str, Interval]", facts: dict[str, Any]) -> None:
+    for name, interval in test.items():
+        ends = {f"test/{name}_lo": interval.lo, f"test/{name}_hi": interval.hi}
+        tracked.summary({f"test/{name}": interval.value, **ends})
+    tracked.summary({name: facts[name] for name in ("n_images", "n_groups", "protocol", "best_fold", "warnings")})
+    rows = facts["per_class"]
+    tracked.table("test/classes", list(rows[0]), [list(row.values()) for row in rows])
+    for picture in pictures:
+        tracked.picture(f"test/{picture.stem}", picture)
+
+
+def _summary(test: "dict[str, Interval]", facts: dict[str, Any]) -> str:
+    from evaluation.report import figure
+
+    shown = []
+    for name in ("balanced_accuracy", "macro_f1", "auroc"):
+        one = test[name]
+        between = "" if one.lo is None else f" ({figure(one.lo)} to {figure(one.hi)})"
+        shown.append(f"{name.replace('_', ' ')} {figure(one.value)}{between}")
+    return f"{', '.join(shown)} on {facts['n_images']} images of {facts['n_groups']} patients"
+
+
+def _result(params: Params, facts: dict[str, Any], seconds: float) -> dict[str, Any]:
+    kept = ("kept", "temperature", "decision", "validation")
+    return {
+        "stage": "evaluate",
+        "best_fold": facts["best_fold"],
+        "folds": {str(row["fold"]): {name: row[name] for name in kept} for row in facts["folds"]},
+        "classes": facts["classes"],
+        "params": params.model_dump(mode="json"),
+        "data_digest": facts["data_digest"],
+        "seconds": round(seconds, 1),
+        "provenance": provenance(),
+    }
+
+
+def find_trained(params: Params, paths: Paths, prepared: "Prepared") -> list[Artifact]:
+    """The finished trained artifact of every chain that params name.
+
+    Raises:
+        InputError: one is missing; names the command to run first.
+    """
+    from stages import finetune, frozen
+
+    found = []
+    for fold in params.data.split.chains:
+        artifact = None
+        for stage in {"frozen": ["frozen"], "full": ["finetune"], "staged": ["frozen", "finetune"]}[params.schedule]:
+            if stage == "frozen":
+                own = frozen.key(params, prepared, fold)
+            else:
+                own = finetune.key(params, prepared, fold, artifact)
+            artifact = find(paths.stage(stage, fold), own)
+            if artifact is None:
+                raise InputError(f"no finished {stage} stage for fold {fold}: run `python -m stages.{stage}` first")
+        found.append(artifact)
+    return [artifact for artifact in found if artifact is not None]
+
+
+def main(params: cli.ParamsFile = None, sets: cli.Sets = None, out: cli.Out = None) -> None:
+    """Evaluate the trained chains on their test images."""
+    from datasets.manifest import load_prepared
+
+    read, paths = load.load(params, sets or ()), Paths.at(out)
+    prepared = load_prepared(paths.prepared)
+    trained = find_trained(read, paths, prepared)
+    cli.say(f"evaluate: {run(read, paths, trained, key(read, prepared, trained), 'by-hand').path}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

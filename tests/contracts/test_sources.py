@@ -1,0 +1,115 @@
+"""What every file in datasets/sources keeps; a new one is picked up by its name."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from config import registry
+from config.artifact import digest
+from config.registry import PROJECT
+from config.schema import DataParams
+from datasets.decode import decode
+from datasets.listing import file_of
+from datasets.splits import split
+
+SOURCES = registry.names("datasets.sources")
+
+
+def picture(file: Path, seed: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (10, 14, 3), np.uint8)).save(file)
+
+
+def breakhis(root: Path) -> dict:
+    for number in range(12):
+        kind = ("B_F", "M_DC")[number % 2]
+        for image in (1, 2):
+            picture(root / f"SOB_{kind}-14-{number}AB-200-{image:03d}.png", 10 * number + image)
+    return {}
+
+
+def hcrf(root: Path) -> dict:
+    for number in range(12):
+        picture(root / ("normal", "abnormal")[number % 2] / f"{number}.png", number)
+    return {"split": {"protocol": "hcrf-1-1-2", "folds": 4}}
+
+
+def folder(root: Path) -> dict:
+    for number in range(12):
+        picture(root / ("no", "yes")[number % 2] / f"P{number}_1.png", number)
+    return {"group_pattern": r"(P\d+)_"}
+
+
+def medmnist(root: Path) -> dict:
+    images = np.random.default_rng(0).integers(0, 256, (12, 28, 28), np.uint8)
+    labels = np.arange(12)[:, None] % 2
+    np.savez(root / "pneumoniamnist.npz", **{f"{p}_{n}": a for p in ("train", "val", "test")
+                                             for n, a in (("images", images), ("labels", labels))})  # fmt: skip
+    return {"split": {"protocol": "official"}}
+
+
+# A source that draws its own images, or has no example here, is asked with its defaults.
+EXAMPLES = {"breakhis": breakhis, "hcrf": hcrf, "folder": folder, "medmnist": medmnist}
+
+
+@pytest.fixture(params=SOURCES)
+def case(request, tmp_path):
+    source = registry.load("datasets.sources", request.param, "data.source")
+    own = EXAMPLES[request.param](tmp_path) if request.param in EXAMPLES else {}
+    return source, tmp_path, source.Params(root=str(tmp_path), **own)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_source__defines_what_a_source_must(name):
+    source = registry.load("datasets.sources", name, "data.source")
+    assert issubclass(source.Params, DataParams)
+    assert source.Params().source == name
+    assert all(isinstance(text, str) and text for text in (source.NAME, source.LICENCE, source.CITATION))
+    assert isinstance(source.FAULTS, tuple)
+    assert isinstance(source.classes(source.Params()), tuple)
+    assert source.__doc__.startswith(f"Source `{name}`: ")
+
+
+def test_records__keep_the_contract(case):
+    source, root, params = case
+    records = source.records(root, params)
+    classes = source.classes(params) or tuple(sorted({record.label for record in records}))
+    paths = [record.path for record in records]
+    assert len(paths) == len(set(paths)) > 0
+    assert all(not path.startswith("/") and ".." not in path.split("/") and "\\" not in path for path in paths)
+    assert {record.label for record in records} <= set(classes)
+    assert len({record.group is None for record in records}) == 1
+    assert all(record.group != "" for record in records)
+    assert len({tuple(record.extra) for record in records}) == 1
+    assert all(isinstance(value, str) for record in records for value in record.extra.values())
+    assert source.records(root, params) == records
+    split(records, classes, params.split, params.source)
+
+
+def test_records__pixels_are_eight_bit_rgb(case):
+    source, root, params = case
+    for record in source.records(root, params)[:3]:
+        pixels = record.load() if record.load else decode(file_of(record, root))
+        assert pixels.dtype == np.uint8
+        assert pixels.ndim == 3
+        assert pixels.shape[2] == 3
+
+
+def test_params__hash_to_one_key(case):
+    _, _, params = case
+    assert digest(params.model_dump(mode="json")) == digest(type(params)(**params.model_dump()).model_dump(mode="json"))
+
+
+def test_sources__import_nothing_heavy():
+    code = (
+        "import sys\nfrom config import registry\n"
+        "for name in registry.names('datasets.sources'): registry.load('datasets.sources', name, 'x')\n"
+        "import stages.data\n"
+        "heavy = {'torch', 'prefect', 'sklearn', 'scipy', 'imagehash', 'httpx'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, timeout=120)

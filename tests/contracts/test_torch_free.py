@@ -1,0 +1,124 @@
+"""The consumer's side needs onnxruntime, numpy and Pillow, and nothing else of this project or its packages."""
+
+import ast
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+PROJECT = Path(__file__).resolve().parents[2]
+SHIPPED = [
+    *sorted((PROJECT / "handoff").glob("*.py")),
+    *(PROJECT / "datasets" / f for f in ("__init__.py", "decode.py")),
+]
+ALLOWED = {"numpy", "PIL", "onnxruntime", "handoff", "datasets.decode", *sys.stdlib_module_names}
+# The service's own packages: imported where the service starts, which says what to install.
+SERVICE = {"fastapi", "fastapi.concurrency", "uvicorn"}
+
+BLOCKED = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        allowed = {"numpy", "PIL", "onnxruntime", "handoff", "datasets", "google", "packaging", "flatbuffers"}
+        top = name.partition(".")[0]
+        if top not in allowed and top not in sys.stdlib_module_names and not top.startswith("_"):
+            raise ImportError(f"{name} is not in the slim image")
+        return None
+
+sys.meta_path.insert(0, Refuse())
+from handoff import predict
+code = predict.main(sys.argv[1:])
+heavy = {"torch", "timm", "pydantic", "onnx", "config", "models"} & set(sys.modules)
+assert not heavy, heavy
+sys.exit(code)
+"""
+
+
+def by_hand() -> ModuleType:
+    """The hand-made bundle of the handoff tests."""
+    spec = importlib.util.spec_from_file_location("by_hand", PROJECT / "tests" / "handoff" / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    """A bundle, and a folder of images for it."""
+    bundle = by_hand().write_bundle(tmp_path / "bundle")
+    (tmp_path / "images").mkdir()
+    for index in range(3):
+        pixels = np.random.default_rng(index).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
+    return [str(bundle), str(tmp_path / "images")]
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it, outside `if TYPE_CHECKING`."""
+    found: set[str] = set()
+
+    def walk(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+        for child in ast.iter_child_nodes(node):
+            walk(child)
+
+    walk(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_shipped_files__import_nothing_but_the_slim_packages(path):
+    allowed = ALLOWED | (SERVICE if path.name == "serve.py" else set())
+    foreign = {name for name in imports(path) if name not in allowed and name.partition(".")[0] not in ALLOWED}
+    assert not foreign
+
+
+def test_predict__works_with_every_other_package_refused(words):
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED, *words], cwd=PROJECT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
+
+
+@pytest.mark.slow
+def test_predict__works_in_an_environment_of_the_handoff_lock_alone(words, tmp_path):
+    slim = tmp_path / "slim"
+    for path in SHIPPED:
+        place = slim / path.relative_to(PROJECT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    uv, python = Path(sys.executable).with_name("uv"), tmp_path / "venv" / "bin" / "python"
+    lock = PROJECT / "requirements" / "handoff.lock"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
+    subprocess.run(
+        [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock], check=True, timeout=500
+    )
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(
+        [python, "-m", "handoff.predict", *words], cwd=slim, env=clean, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
+    done = subprocess.run(
+        [python, "-m", "handoff.serve", words[0]], cwd=slim, env=clean, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    assert 'pip install "fastapi<0.155" uvicorn' in done.stderr
+    absent = subprocess.run([python, "-c", "import torch"], env=clean, capture_output=True, timeout=60)
+    assert absent.returncode == 1

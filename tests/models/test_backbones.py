@@ -1,0 +1,149 @@
+"""Backbones: token shapes, weights, and what is refused before work begins."""
+
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from config.errors import InputError
+from config.load import load
+from models import backbones
+from models.classifier import build, build_head
+
+BASE = ["model.weights=none", "model.backbone_args={}", "data.image_size=224"]
+
+
+def params_for(backbone, *sets):
+    return load(sets=[*BASE, f"model.backbone={backbone}", *sets])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "shape"),
+    [
+        ("vit_base_patch16_clip_224", 224, (196, 768, 1)),
+        ("convnext_base", 224, (49, 1024, 0)),
+        ("mobilenetv2_100", 224, (49, 1280, 0)),
+        ("resnet18", 64, (4, 512, 0)),
+        ("swin_tiny_patch4_window7_224", 224, (49, 768, 0)),
+        ("vit_small_patch14_reg4_dinov2", 518, (1369, 384, 5)),
+    ],
+)
+def test_check__gives_the_token_shape_without_weights(backbone, size, shape):
+    assert backbones.check(params_for(backbone, f"data.image_size={size}")) == backbones.Shape(*shape)
+
+
+PAPER_COUNTS = {"vit_base_patch16_clip_224": 17_077_444, "convnext_base": 10_483_120}
+
+
+@pytest.mark.parametrize(("backbone", "count"), PAPER_COUNTS.items())
+def test_stage1_trainable_count__is_the_papers(backbone, count):
+    params = params_for(backbone, "model.head.skip=false", "model.head.temperature=fixed", "model.head.init=normal")
+    head, reads = build_head(params, backbones.check(params), classes=4)
+    assert reads == "tokens"
+    assert sum(p.numel() for p in head.parameters()) == count
+
+
+@pytest.mark.parametrize("backbone", ["vit_base_patch16_clip_224", "convnext_base"])
+def test_transformer_control__has_the_modules_size(backbone):
+    params = params_for(backbone, "model.head.kind=transformer")
+    head, _ = build_head(params, backbones.check(params), classes=4)
+    assert sum(p.numel() for p in head.parameters()) == pytest.approx(PAPER_COUNTS[backbone], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        (["model.backbone=resnet1800"], ["'resnet1800' is no timm model", "resnet"]),
+        (["model.backbone=resnet18.a1_in1kk", "model.weights=hub"], ["no tag 'a1_in1kk'", "a1_in1k"]),
+        (["model.backbone=deit_tiny_patch16_224", "data.image_size=96"], ["96", "224", "img_size"]),
+        (["model.backbone=test_vit", "data.image_size=128", "model.head.tokens=196"], ["196", "N = 64"]),
+        (["model.backbone=resnet18", "model.backbone_args={colour: red}"], ["colour"]),
+        (["model.backbone=resnet18", "model.weights=missing.pth"], ["'missing.pth'", "hub"]),
+        (["model.backbone=resnet18", "model.weights=bundled"], ["none are bundled for 'resnet18'"]),
+    ],
+)
+def test_check__refuses_what_does_not_fit(sets, words):
+    with pytest.raises(InputError) as caught:
+        backbones.check(load(sets=[*BASE, *sets]))
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def saved(tmp_path, backbone="resnet18", **kwargs):
+    import timm
+
+    torch.manual_seed(7)
+    model = timm.create_model(backbone, **kwargs)
+    path = tmp_path / f"{backbone}.safetensors"
+    save_file(model.state_dict(), path)
+    return model, path
+
+
+def test_create__loads_a_file_strictly_and_leaves_its_classifier_out(tmp_path):
+    model, path = saved(tmp_path)
+    made = backbones.create(params_for("resnet18", f"model.weights={path}"))
+    torch.testing.assert_close(made.conv1.weight, model.conv1.weight)
+
+
+def test_create__resamples_the_position_embedding(tmp_path):
+    _, path = saved(tmp_path, "deit_tiny_patch16_224")
+    sets = [f"model.weights={path}", "model.backbone_args={img_size: 64}", "data.image_size=64"]
+    assert backbones.create(params_for("deit_tiny_patch16_224", *sets)).pos_embed.shape[1] == 17
+
+
+def test_create__names_the_keys_that_do_not_fit(tmp_path):
+    _, path = saved(tmp_path)
+    with pytest.raises(InputError, match=r"does not fit.*keys differ"):
+        backbones.create(params_for("resnet34", f"model.weights={path}"))
+
+
+class Bomb:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('executed')",))
+
+
+def test_create__a_pickle_with_code_is_refused_unexecuted(tmp_path):
+    path = tmp_path / "evil.pth"
+    torch.save({"state_dict": Bomb()}, path, pickle_module=pickle)
+    with pytest.raises(InputError, match=r"evil.pth cannot be read as plain tensors"):
+        backbones.create(params_for("resnet18", f"model.weights={path}"))
+
+
+def test_create__a_truncated_file_is_refused(tmp_path):
+    _, path = saved(tmp_path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(InputError, match="cannot be read"):
+        backbones.create(params_for("resnet18", f"model.weights={path}"))
+
+
+@pytest.mark.parametrize("head", ["cdtm", "linear", "mean_linear", "ln_linear", "transformer"])
+@pytest.mark.parametrize("backbone", ["test_vit", "test_convnext"])
+def test_build__every_head_on_vit_and_cnn(head, backbone):
+    model = build(params_for(backbone, f"model.head.kind={head}", "data.image_size=160"), classes=3)
+    images = torch.randint(0, 256, (2, 160, 160, 3), dtype=torch.uint8)
+    assert model(model.preprocess(images)).shape == (2, 3)
+    assert not model.training
+
+
+def test_build__linear_reads_the_class_token_of_a_vit_and_the_mean_of_a_cnn():
+    vit = build(params_for("test_vit", "model.head.kind=linear", "data.image_size=160"), classes=2)
+    x = torch.randn(2, 3, 160, 160)
+    torch.testing.assert_close(vit.features(x)[:, 0], vit.backbone.forward_features(x)[:, 0])
+    cnn = build(params_for("test_convnext", "model.head.kind=linear", "data.image_size=160"), classes=2)
+    torch.testing.assert_close(cnn.features(x)[:, 0], cnn.backbone.forward_features(x).mean((2, 3)))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["deit_tiny_patch16_224", "mobilenetv2_100"])
+def test_real_weights__load_with_their_own_normalisation(shared, name):
+    if name == "mobilenetv2_100":
+        sets = [
+            f"model.weights={shared / 'weights' / 'mobilenetv2_100_tfsame_folded.safetensors'}",
+            "model.backbone_args={pad_type: same}",
+            "model.normalization={mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}",
+        ]
+    else:
+        sets = [f"model.weights={shared / 'weights' / 'deit_tiny_patch16_224.safetensors'}"]
+    model = build(params_for(name, *sets), classes=2)
+    assert model.mean[0] == pytest.approx(0.5 if name == "mobilenetv2_100" else 0.485)
+    assert torch.isfinite(model(torch.randn(1, 3, 224, 224))).all()

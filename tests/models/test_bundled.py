@@ -1,0 +1,62 @@
+import json
+
+import pytest
+import torch
+
+from config.artifact import file_sha256
+from config.registry import PROJECT
+
+FOLDER = PROJECT / "models" / "bundled"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+
+
+def card_of(name):
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_bundled__holds_the_default_backbone_within_two_megabytes():
+    assert "test_vit" in NAMES
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 2_000_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_card__says_where_the_weights_come_from(name):
+    card = card_of(name)
+    assert card["sha256"] == file_sha256(FOLDER / f"{name}.safetensors")
+    assert card["licence"] == "Apache-2.0"
+    assert card["command"].startswith(f"python -m benchmarks.pretrain --backbone {name} ")
+    assert len(card["mean"]) == len(card["std"]) == 3
+    assert card["input_size"] == [3, 128, 128]
+    assert card["training"]["held_out_accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights__load_strictly_and_give_finite_tokens(name):
+    import timm
+    from safetensors.torch import load_file
+
+    card = card_of(name)
+    model = timm.create_model(name, pretrained=False, num_classes=0, **card["backbone_args"])
+    state = load_file(FOLDER / f"{name}.safetensors")
+    assert not [key for key in state if key.startswith("head.fc") or "classifier" in key]
+    assert all(torch.isfinite(value).all() for value in state.values())
+    model.load_state_dict(state, strict=True)
+    assert sum(p.numel() for p in model.parameters()) == card["parameters"]
+    with torch.inference_mode():
+        tokens = model.eval().forward_features(torch.randn(2, *card["input_size"]))
+    assert torch.isfinite(tokens).all()
+    assert tokens.std(0).mean() > 1e-3
+
+
+@pytest.mark.slow
+def test_weights__transfer_to_tissue_across_patients():
+    from benchmarks import transfer
+    from datasets.sources import synthetic
+
+    images, labels, groups = transfer.drawn(synthetic.Params())
+    for name in NAMES:
+        found = transfer.compare(name, images, labels, groups, [1])
+        by_patient, by_image = found["shipped"]
+        assert 0.75 < by_patient < 0.97
+        assert by_patient > found["random"][0] + 0.15
+        assert by_image > by_patient

@@ -1,0 +1,86 @@
+"""CDTM against its definition."""
+
+import pytest
+import torch
+
+from models.cdtm import CDTM, ClusterAttention
+from models.heads.cdtm import Params
+
+
+def expanded(module: ClusterAttention, x: torch.Tensor) -> torch.Tensor:
+    """The paper's formula as the reference code writes it, with `a` expanded to (B, K, N, N)."""
+    query = x.mean(1)
+    cosine = torch.nn.functional.cosine_similarity(query[:, :, None], module.centers[None], dim=1)
+    a = torch.softmax(cosine, dim=-1)
+    matrix = (a[:, :, None, None] * module.mixing[None]).sum(1)
+    return module.project(matrix @ x)
+
+
+@pytest.mark.parametrize(("tokens", "channels", "centers"), [(16, 24, 5), (49, 64, 30), (196, 48, 300)])
+def test_mixing__equals_the_expanded_formula(tokens, channels, centers):
+    torch.manual_seed(0)
+    module = ClusterAttention(tokens, channels, Params(centers=centers, skip=False, temperature="fixed")).double()
+    x = torch.randn(3, tokens, channels, dtype=torch.float64)
+    torch.testing.assert_close(module(x), expanded(module, x), rtol=1e-9, atol=1e-12)
+
+
+def test_weights__are_a_distribution_and_nearly_uniform_at_temperature_one():
+    torch.manual_seed(0)
+    module = ClusterAttention(9, 32, Params(centers=300, temperature="fixed"))
+    weights = module.weights(torch.randn(4, 9, 32))
+    torch.testing.assert_close(weights.sum(1), torch.ones(4))
+    assert weights.max() < 0.024  # exp(2) / 300, the paper's gate cannot choose
+
+
+def test_head__with_skip_begins_as_the_identity_around_the_mixing():
+    torch.manual_seed(0)
+    head = CDTM(9, 32, 3, Params(centers=7))
+    x = torch.randn(2, 9, 32)
+    before = head(x)
+    with torch.no_grad():
+        head.blocks[0].mix.mixing.mul_(100)
+    torch.testing.assert_close(head(x), before)
+
+
+@pytest.mark.parametrize("params", [Params(centers=4), Params(centers=4, skip=False, layers=2, temperature="fixed")])
+def test_head__every_tensor_gets_a_gradient(params):
+    torch.manual_seed(0)
+    head = CDTM(9, 32, 3, params)
+    for _ in range(2):  # the second step passes the zero-initialised projection
+        head.zero_grad()
+        head(torch.randn(5, 9, 32)).square().sum().backward()
+        with torch.no_grad():
+            for parameter in head.parameters():
+                parameter -= 0.01 * parameter.grad
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
+
+
+def test_prepare__puts_centres_where_the_images_are():
+    torch.manual_seed(0)
+    head = CDTM(4, 16, 2, Params(centers=6))
+    blobs = torch.randn(3, 16)
+    means = blobs.repeat_interleave(20, 0) + 0.01 * torch.randn(60, 16)
+    head.prepare(means, seed=1)
+    centers = torch.nn.functional.normalize(head.blocks[0].mix.centers, dim=0)
+    cosine = torch.nn.functional.normalize(torch.nn.functional.layer_norm(blobs, (16,)), dim=1) @ centers
+    assert cosine.max(1).values.min() > 0.99
+    again = CDTM(4, 16, 2, Params(centers=6))
+    again.prepare(means, seed=1)
+    torch.testing.assert_close(again.blocks[0].mix.centers, head.blocks[0].mix.centers)
+
+
+def test_prepare__more_centres_than_images():
+    head = CDTM(4, 16, 2, Params(centers=50))
+    head.prepare(torch.randn(9, 16), seed=1)
+    assert torch.isfinite(head.blocks[0].mix.centers).all()
+
+
+def test_mixing__gradients_equal_the_expanded_formulas():
+    torch.manual_seed(0)
+    module = ClusterAttention(16, 24, Params(centers=5, skip=False, temperature="fixed")).double()
+    x = torch.randn(3, 16, 24, dtype=torch.float64, requires_grad=True)
+    inputs = [x, module.centers, module.mixing]
+    ours = torch.autograd.grad(module(x).square().sum(), inputs)
+    theirs = torch.autograd.grad(expanded(module, x).square().sum(), inputs)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)

@@ -1,0 +1,136 @@
+"""A small prepared set and trained chains, written after the contract, not by the stages that make them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from config.artifact import Artifact, partial, publish
+from config.load import validate
+from config.schema import Params
+from config.settings import Paths
+
+SIZE = 32
+HISTORY = "epoch,step,lr,train/loss,val/loss,val/balanced_accuracy,val/auroc,seconds\n"
+
+
+@dataclass(frozen=True)
+class World:
+    params: Params
+    paths: Paths
+    trained: list[Artifact]
+
+
+@pytest.fixture
+def make_world(tmp_path: Path) -> Callable[..., World]:
+    """Builds prepared data and one trained artifact a chain, with a network that tells bright from dark."""
+
+    def make(classes: int = 2, test_fold: int | str = "all", protocol: str = "patient", ruin: bool = False) -> World:
+        params = validate(
+            {
+                "schedule": "frozen",
+                "data": {
+                    "source": "synthetic",
+                    "image_size": SIZE,
+                    "split": {"folds": 3, "test_fold": test_fold, "protocol": protocol},
+                },
+                "model": {
+                    "backbone": "test_vit",
+                    "weights": "none",
+                    "backbone_args": {"img_size": SIZE},
+                    "head": {"kind": "linear"},
+                    "peft": {"method": "none"},
+                },
+                "evaluate": {"bootstrap": 200, "batch_size": 7},
+                "tracking": {"mode": "disabled"},
+            }
+        )
+        paths = Paths(tmp_path, tmp_path / "cache")
+        images, labels = write_prepared(paths.prepared, params, classes)
+        trained = [write_trained(paths, params, fold, images, labels, ruin) for fold in params.data.split.chains]
+        return World(params, paths, trained)
+
+    return make
+
+
+def write_prepared(folder: Path, params: Params, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nine patients of one class each (three a fold), five images each."""
+    draw = np.random.default_rng(0)
+    names, split = [f"class{k}" for k in range(classes)], params.data.split
+    groups = np.repeat(np.arange(9), 5)
+    labels = (groups // 3) % classes
+    light = 60 + 120 * labels / (classes - 1) + draw.normal(0, 25, 9)[groups]
+    noise = draw.normal(0, 20, (45, SIZE, SIZE, 3))
+    images = np.clip(light[:, None, None, None] + noise, 0, 255).astype(np.uint8)
+    folds = groups % 3 if split.protocol == "patient" else np.arange(45) % 3
+    work = partial(folder)
+    work.mkdir(parents=True)
+    np.save(work / "images.npy", images)
+    roles = [["test" if f == k else "val" if f == split.val_of(k) else "train" for k in range(3)] for f in folds]
+    lines = ["path,label,group,fold,split,sha256,width,height,role_0,role_1,role_2"]
+    for i in range(45):
+        lines.append(f"img/{i}.png,{names[labels[i]]},P{groups[i]},{folds[i]},cv,{i:064x},32,32,{','.join(roles[i])}")
+    (work / "manifest.csv").write_text("\n".join(lines) + "\n")
+    leaked = [] if split.protocol == "patient" else [f"P{g}" for g in range(9)]
+    info = {
+        "name": "Bright & dark",
+        "classes": names,
+        "licence": "CC0",
+        "citation": "Nobody",
+        "faults": ["drawn <by> code"],
+        "notes": ["LEAK: all of them"] if leaked else [],
+        "protocol": split.protocol,
+        "n_images": 45,
+        "n_groups": 9,
+        "groups_known": True,
+        "leaked_groups": leaked,
+        "counts": {},
+        "image_size": SIZE,
+        "resize": "squash",
+    }
+    (work / "dataset.json").write_text(json.dumps(info))
+    publish(folder, "data-key", {"stage": "data"})
+    return images, labels
+
+
+def write_trained(
+    paths: Paths, params: Params, fold: int, images: np.ndarray, labels: np.ndarray, ruin: bool
+) -> Artifact:
+    """A network with a random backbone and a head fitted by least squares."""
+    import torch
+
+    from datasets.manifest import load_prepared
+    from models.classifier import build
+    from training import checkpoint
+
+    prepared = load_prepared(paths.prepared)
+    classes = len(prepared.classes)
+    model = build(params, classes)
+    train = prepared.indices(fold)["train"]
+    with torch.inference_mode():
+        features = model.features(model.preprocess(torch.from_numpy(images[train]))).flatten(1)
+        wide = torch.cat([features, torch.ones(len(features), 1)], 1).double()
+        target = 4.0 * torch.eye(classes)[torch.from_numpy(labels[train])].double()
+        fit = torch.linalg.solve(wide.T @ wide + 1e-2 * torch.eye(wide.shape[1]), wide.T @ target).float()
+        weights = model.state_dict()
+        weights["head.1.weight"], weights["head.1.bias"] = fit[:-1].T, fit[-1]
+        if ruin:
+            weights["head.1.bias"] = torch.full_like(fit[-1], torch.nan)
+    folder = paths.stage("frozen", fold)
+    work = partial(folder)
+    work.mkdir(parents=True)
+    checkpoint.save(work / "model.safetensors", weights, {"key": f"trained-{fold}", "holds": "all", "epoch": 2})
+    (work / "history.csv").write_text(HISTORY + "1,3,0.1,0.7,0.6,0.5,0.6,1\n2,6,0.1,0.5,0.55,0.7,,1\n")
+    result = {
+        "stage": "frozen",
+        "fold": fold,
+        "kept": "frozen",
+        "classes": list(prepared.classes),
+        "image_size": SIZE,
+        "params": params.model_dump(mode="json"),
+        "data_digest": prepared.digest,
+    }
+    return publish(folder, f"trained-{fold}", result)

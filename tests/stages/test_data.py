@@ -1,0 +1,263 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from config.artifact import partial
+from config.errors import InputError
+from config.load import load
+from config.registry import PROJECT
+from config.settings import Paths
+from datasets.manifest import load_prepared
+from stages import data
+
+COMMAND = [sys.executable, "-m", "stages.data"]
+
+
+def draw(root, patients=12, each=4, size=(14, 10)):
+    """Class folders with patients in the names; every picture different."""
+    rng = np.random.default_rng(9)
+    for patient in range(patients):
+        place = root / ("no", "yes")[patient % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        for number in range(each):
+            image = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8)).resize(size)
+            image.save(place / f"P{patient}_{number}.png")
+
+
+@pytest.fixture
+def root(tmp_path):
+    draw(tmp_path / "raw")
+    return tmp_path / "raw"
+
+
+def prepare(root, *sets, source="folder", pattern=r"(P\d+)_"):
+    own = ["data.group_pattern=" + json.dumps(pattern)] if source == "folder" and pattern else []
+    params = load(None, [f"data.source={source}", f"data.root={root}", "data.image_size=16", *own, *sets])
+    return data.run(params, Paths.at(root.parent / "out"))
+
+
+def told(artifact, name="report.json"):
+    return json.loads((artifact.folder / name).read_text())
+
+
+def test_run__writes_all_that_others_read(root):
+    done = prepare(root)
+    assert {path.name for path in done.folder.iterdir()} == {
+        "manifest.csv", "dataset.json", "report.json", "images.npy", "samples.png", "result.json",
+    }  # fmt: skip
+    info, report = told(done, "dataset.json"), told(done)
+    assert info["classes"] == ["no", "yes"]
+    assert info["counts"]["all"] == {"no": 24, "yes": 24}
+    assert info["n_images"] == 48
+    assert info["n_groups"] == 12
+    assert info["leaked_groups"] == []
+    assert {"name", "licence", "citation", "protocol", "faults", "notes"} <= set(info)
+    assert sum(info["counts"]["chains"]["1"]["train"].values()) + report["n_rejected"] < 48
+    assert (report["n_found"], report["n_kept"], report["n_rejected"]) == (48, 48, 0)
+    assert report["seconds"] > 0
+    assert report["images_per_second"] > 0
+    prepared = load_prepared(done.folder)
+    assert prepared.images.shape == (48, 16, 16, 3)
+    assert not partial(done.folder).exists()
+
+
+def test_run__patient_protocol_leaks_no_group_no_pixels(root):
+    prepared = load_prepared(prepare(root, "data.split.test_fold=all").folder)
+    for chain in range(5):
+        parts = prepared.indices(chain)
+        for kind in (prepared.groups, np.array(prepared.sha256)):
+            held = [set(kind[parts[part]]) for part in ("train", "val", "test")]
+            assert sum(map(len, held)) == len(set.union(*held))
+
+
+def test_run__nothing_changed_returns_at_once(root, capsys):
+    first = prepare(root)
+    before = {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()}
+    assert prepare(root) == first
+    assert "nothing changed, 48 images" in capsys.readouterr().out
+    assert {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("change", ["file", "params", "damage", "removed"])
+def test_run__a_change_is_noticed(root, change, capsys):
+    first = prepare(root)
+    sets = []
+    if change == "file":
+        Image.new("RGB", (9, 9), "red").save(root / "no" / "P0_0.png")
+    elif change == "params":
+        sets = ["data.resize=crop"]
+    elif change == "damage":
+        content = bytearray((first.folder / "images.npy").read_bytes())
+        content[500] ^= 1
+        (first.folder / "images.npy").write_bytes(content)
+    else:
+        (root / "yes" / "P1_0.png").unlink()
+    capsys.readouterr()
+    second = prepare(root, *sets)
+    assert "nothing changed" not in capsys.readouterr().out
+    assert (second.sha256 == first.sha256) is False
+    load_prepared(second.folder)
+
+
+def test_run__same_input_gives_the_same_set(root):
+    first = load_prepared(prepare(root).folder)
+    other = load_prepared(prepare(root, "data.split.test_fold=2").folder)
+    assert first.digest == other.digest
+    assert np.array_equal(first.folds, other.folds)
+    assert first.roles_digest(3) == other.roles_digest(3)
+
+
+def test_run__image_protocol_counts_and_names_the_leak(root):
+    done = prepare(root, "data.split.protocol=image")
+    info = told(done, "dataset.json")
+    assert info["leaked_groups"]
+    assert info["leaked_groups"] == told(done)["leaked_groups"]
+    assert f"LEAK: {len(info['leaked_groups'])} of 12 groups" in info["notes"][0]
+
+
+def test_run__without_patients(root):
+    with pytest.raises(InputError, match="no patient ids"):
+        prepare(root, pattern=None)
+    info = told(prepare(root, "data.split.protocol=image", pattern=None), "dataset.json")
+    assert info["groups_known"] is False
+    assert "cannot be excluded" in info["notes"][-1]
+
+
+def test_run__bad_split_is_refused_before_decoding(root):
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"never read")
+    with pytest.raises(InputError, match="only 12 groups"):
+        prepare(root, "data.split.folds=13")
+
+
+def test_run__bad_images(root):
+    names = []
+    for number, content in enumerate([b"", b"text", (root / "no" / "P0_3.png").read_bytes()[:60]]):
+        (root / "no" / f"P{2 * number}_0.png").write_bytes(content)
+        names.append(f"no/P{2 * number}_0.png")
+    with pytest.raises(InputError, match=r"3 of 48 images cannot be used: no/P0_0\.png: the file is empty"):
+        prepare(root)
+    assert not (root.parent / "out" / "data" / "prepared").exists()
+    assert not partial(root.parent / "out" / "data" / "prepared").exists()
+    report = told(prepare(root, "data.on_bad_image=reject"))
+    assert [entry["path"] for entry in report["rejected"]] == names
+    assert report["n_kept"] + report["n_rejected"] == report["n_found"] == 48
+
+
+def test_run__rejections_may_break_the_split(root):
+    for path in (root / "yes").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="no images of class yes"):
+        prepare(root, "data.on_bad_image=reject")
+
+
+def test_run__equal_pixels_under_two_patients(root):
+    for number in range(4):
+        content = (root / "no" / f"P0_{number}.png").read_bytes()
+        for patient in (2, 4, 6, 8, 10):
+            (root / "no" / f"P{patient}_{number}.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"pixel for pixel.*no/P0_0\.png = no/P10_0\.png"):
+        prepare(root)
+    exact = told(prepare(root, "data.split.protocol=image"))["duplicates"]["exact"]
+    assert exact["sets"] == 4
+    assert exact["across_splits"] > 0
+
+
+def test_run__near_copies_are_told(root):
+    image = Image.open(root / "no" / "P0_0.png").convert("RGB")
+    for patient in (2, 4, 6, 8, 10):
+        # Seen at the packed size: a change of one grey level.
+        image.point(lambda value, by=patient: min(255, value + by // 2)).save(root / "no" / f"P{patient}_0.png")
+    near = told(prepare(root))["duplicates"]["near"]
+    assert near["across_splits"] > 0
+    assert near["first"][0]["across_splits"]
+
+
+def test_run__killed_while_packing_starts_clean(root):
+    leftover = partial(root.parent / "out" / "data" / "prepared")
+    leftover.mkdir(parents=True)
+    (leftover / "images.npy").write_bytes(b"half")
+    (leftover / "stray").touch()
+    done = prepare(root)
+    assert not leftover.exists()
+    assert not (done.folder / "stray").exists()
+
+
+def test_run__missing_root(tmp_path):
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        prepare(tmp_path / "nowhere")
+
+
+def test_run__root_is_relative_to_the_project(root):
+    relative = os.path.relpath(root, PROJECT)
+    params = load(
+        None, ["data.source=folder", f"data.root={relative}", "data.split.protocol=image", "data.image_size=8"]
+    )
+    assert told(data.run(params, Paths.at(root.parent / "out")))["n_kept"] == 48
+
+
+def test_run__faulted_breakhis_patient_stays_in_one_split(tmp_path):
+    (tmp_path / "raw").mkdir()
+    rng = np.random.default_rng(2)
+    for number in range(12):
+        code, case = ("B_F", "M_DC")[number % 2], str(number)
+        for image in (1, 2):
+            pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "raw" / f"SOB_{code}-14-{case}-200-{image:03d}.png")
+    twin = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
+    for code in ("M_DC", "M_LC"):
+        twin.save(tmp_path / "raw" / f"SOB_{code}-14-13412-200-001.png")
+    done = prepare(tmp_path / "raw", "data.task=binary", source="breakhis")
+    assert told(done)["duplicates"]["exact"]["sets"] == 1
+    assert told(done)["duplicates"]["exact"]["across_splits"] == 0
+    assert "13412" in told(done, "dataset.json")["faults"][0]
+
+
+def test_command__ends_with_two_and_one_line_on_wrong_input(tmp_path):
+    done = subprocess.run([*COMMAND, "--set", "data.source=folder", "--set", f"data.root={tmp_path}/none", "--out",
+                           str(tmp_path)], cwd=PROJECT, capture_output=True, text=True, timeout=60)  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: data.root: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_command__prepares(root):
+    words = ["--set", "data.source=folder", "--set", f"data.root={root}", "--set", "data.split.protocol=image",
+             "--set", "data.image_size=16", "--out", str(root.parent)]  # fmt: skip
+    done = subprocess.run([*COMMAND, *words], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "data: 48 images (no 24, yes 24), no patient ids, split by image" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("task", ["binary", "malignant4"])
+def test_run__real_breakhis(shared, tmp_path, task):
+    begin = time.monotonic()
+    params = load(None, ["data.source=breakhis", f"data.root={shared / 'breakhis200x'}", f"data.task={task}",
+                         "data.image_size=224", "data.split.absent_classes=allow"])  # fmt: skip
+    done = data.run(params, Paths.at(tmp_path))
+    assert time.monotonic() - begin < 30
+    info, report = told(done, "dataset.json"), told(done)
+    assert (info["n_images"], info["n_groups"]) == ((305, 31) if task == "binary" else (260, 24))
+    assert info["leaked_groups"] == []
+    assert bool(info["notes"]) == (task == "malignant4")
+    assert report["duplicates"]["exact"]["sets"] == 0
+    assert "13412" in info["faults"][0]
+    rows = list(csv.DictReader((done.folder / "manifest.csv").open()))
+    assert {row["split"] for row in rows} == {"train", "val", "test"}
+
+
+@pytest.mark.real
+def test_run__real_pneumonia(shared, tmp_path):
+    params = load(None, ["data.source=medmnist", f"data.root={shared / 'pneumoniamnist28'}", "data.image_size=28",
+                         "data.split.protocol=image"])  # fmt: skip
+    info = told(data.run(params, Paths.at(tmp_path)), "dataset.json")
+    assert info["counts"]["all"] == {"normal": 1348, "pneumonia": 3873}

@@ -1,0 +1,178 @@
+import csv
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from config.artifact import Artifact, find
+from config.registry import PROJECT
+from evaluation.decision import apply
+from evaluation.metrics import measure
+from stages import evaluate
+
+FIXED = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "auroc", "ece",
+         "patient_recognition_rate")  # fmt: skip
+
+
+def evaluate_world(world, **changes) -> Artifact:
+    from datasets.manifest import load_prepared
+
+    params = world.params
+    if changes:
+        params = params.model_copy(update={"evaluate": params.evaluate.model_copy(update=changes)})
+    prepared = load_prepared(world.paths.prepared)
+    key = evaluate.key(params, prepared, world.trained)
+    return evaluate.run(params, world.paths, world.trained, key, "test")
+
+
+def read_json(artifact: Artifact, name: str):
+    def refuse(word):
+        raise AssertionError(f"{name} holds {word}")
+
+    return json.loads((artifact.folder / name).read_text(), parse_constant=refuse)
+
+
+def read_csv(artifact: Artifact, name: str):
+    with (artifact.folder / name).open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_run__two_classes_all_folds(make_world):
+    world = make_world()
+    done = evaluate_world(world)
+    metrics, result, rows = read_json(done, "metrics.json"), done.result(), read_csv(done, "predictions.csv")
+
+    assert set(FIXED) <= metrics["test"].keys()
+    assert {"sensitivity", "specificity", "average_precision", "paper_f1"} <= metrics["test"].keys()
+    for name in FIXED:
+        one = metrics["test"][name]
+        assert one["lo"] <= one["hi"], name
+    assert (metrics["n_images"], metrics["n_groups"], metrics["protocol"], metrics["stage"]) == (
+        45, 9, "patient", "frozen",
+    )  # fmt: skip
+    assert metrics["intervals"] == "95 % percentiles of 200 resamples of the patients, seed 1"
+    assert [fold["decision"]["kind"] for fold in metrics["folds"]] == ["threshold"] * 3
+    assert metrics["stages_kept"] == {"0": "frozen", "1": "frozen", "2": "frozen"}
+
+    # predictions.csv alone gives the metrics again
+    assert list(rows[0]) == ["path", "group", "label", "prediction", "prob_class0", "prob_class1"]
+    assert len({row["path"] for row in rows}) == 45
+    classes = result["classes"]
+    labels = np.array([classes.index(row["label"]) for row in rows])
+    predictions = np.array([classes.index(row["prediction"]) for row in rows])
+    probabilities = np.array([[float(row[f"prob_{name}"]) for name in classes] for row in rows])
+    again = measure(labels, probabilities, predictions, np.array([row["group"] for row in rows]))
+    for name, value in again.items():
+        assert metrics["test"][name]["value"] == pytest.approx(value, abs=1e-6), name
+
+    # and so do the stored logits, with each fold's own temperature and decision
+    stored = np.load(done.folder / "logits.npz")
+    from evaluation.calibration import softmax
+
+    for fold, facts in result["folds"].items():
+        mine = softmax(stored[f"fold{fold}_test_logits"], facts["temperature"])
+        decided = apply(facts["decision"], mine, classes)
+        names = [f"img/{row}.png" for row in stored[f"fold{fold}_test_rows"]]
+        told = {row["path"]: row["prediction"] for row in rows}
+        assert [classes[p] for p in decided] == [told[name] for name in names]
+    assert set(result["folds"]["0"]) >= {"kept", "temperature", "decision", "validation"}
+    aurocs = {int(fold): facts["validation"]["auroc"] for fold, facts in result["folds"].items()}
+    assert aurocs[result["best_fold"]] == max(aurocs.values())
+
+
+def test_run__files_for_dvc_and_readers__reused_when_finished(make_world):
+    world = make_world(test_fold=1)
+    done = evaluate_world(world)
+    assert {p.name for p in (done.folder / "plots").iterdir()} == {
+        "confusion.csv", "roc.csv", "reliability.csv", "history.csv",
+    }  # fmt: skip
+    assert list(read_csv(done, "plots/confusion.csv")[0]) == ["actual", "predicted"]
+    assert len(read_csv(done, "plots/confusion.csv")) == 15
+    assert list(read_csv(done, "plots/roc.csv")[0]) == ["fpr", "tpr", "class"]
+    history = read_csv(done, "plots/history.csv")
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    assert history[1]["val/auroc"] == ""
+    page = (done.folder / "report.html").read_text()
+    assert "Bright &amp; dark" in page
+    assert "drawn &lt;by&gt; code" in page
+    assert page.count("data:image/png;base64,") == len(list((done.folder / "images").iterdir())) == 7
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+
+    before = (done.folder / "result.json").stat().st_mtime_ns
+    assert evaluate_world(world) == done
+    assert (done.folder / "result.json").stat().st_mtime_ns == before
+
+
+def test_run__changed_options_compute_no_logits_again(make_world):
+    world = make_world(test_fold=1)
+    first = evaluate_world(world)
+    (stored,) = (world.paths.cache / "logits").iterdir()
+    when = stored.stat().st_mtime_ns
+    second = evaluate_world(world, threshold="argmax", calibration="none")
+    assert second.key != first.key
+    assert second.result()["folds"]["1"]["decision"] == {"kind": "argmax"}
+    assert second.result()["folds"]["1"]["temperature"] == 1
+    assert stored.stat().st_mtime_ns == when
+
+
+def test_run__damaged_result_is_made_again_byte_for_byte(make_world):
+    world = make_world(test_fold=1)
+    first = evaluate_world(world)
+    (first.folder / "predictions.csv").write_text("spoilt")
+    assert evaluate_world(world).sha256 == first.sha256
+    assert find(first.folder, first.key) == first
+
+
+def test_run__image_protocol_warns_of_the_leak(make_world):
+    done = evaluate_world(make_world(classes=3, protocol="image", test_fold=0))
+    warnings = read_json(done, "metrics.json")["warnings"]
+    assert "9 of 9 patients" in warnings[0]
+    assert 'class="warning">Leak: 9 of 9' in (done.folder / "report.html").read_text()
+    assert done.result()["folds"]["0"]["decision"] == {"kind": "argmax"}
+
+
+def test_run__logits_that_are_not_finite_name_the_fold(make_world):
+    world = make_world(test_fold=2, ruin=True)
+    with pytest.raises(RuntimeError, match="fold 2: 15 of 15 val images have logits that are not finite"):
+        evaluate_world(world)
+    assert find(world.paths.stage("evaluate")) is None
+
+
+def test_key__follows_what_the_result_depends_on(make_world):
+    from datasets.manifest import load_prepared
+
+    world = make_world(test_fold=1)
+    prepared = load_prepared(world.paths.prepared)
+
+    def key(params=world.params, trained=world.trained):
+        return evaluate.key(params, prepared, trained)
+
+    assert key() == key()
+    assert key(world.params.model_copy(update={"seed": 2})) != key()
+    options = world.params.evaluate.model_copy(update={"bootstrap": 300})
+    assert key(world.params.model_copy(update={"evaluate": options})) != key()
+    other = Artifact(world.trained[0].path, world.trained[0].key, "0" * 64)
+    assert key(trained=[other]) != key()
+    tracking = world.params.tracking.model_copy(update={"project": "elsewhere"})
+    assert key(world.params.model_copy(update={"tracking": tracking})) == key()
+
+
+def test_command__names_the_stage_to_run_first(make_world):
+    world = make_world(test_fold=1)
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.evaluate", "--out", str(world.paths.out), "--set", "model.weights=none"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "run `python -m stages.frozen` first" in done.stderr
+
+
+def test_stage__module_imports_neither_torch_nor_matplotlib():
+    code = "import sys, stages.evaluate; sys.exit(bool({'torch', 'matplotlib', 'prefect'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0

@@ -1,0 +1,185 @@
+import csv
+import hashlib
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from config.artifact import verify
+from datasets.manifest import load_prepared
+from handoff import predict
+from handoff.bundle import Bundle
+from stages import evaluate, export
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
+BUILT: list[SimpleNamespace] = []
+
+
+def build(world, **changes) -> SimpleNamespace:
+    params = world.params.model_copy(update={"export": world.params.export.model_copy(update=changes)})
+    prepared = load_prepared(world.paths.prepared)
+    evaluated = evaluate.run(params, world.paths, world.trained, evaluate.key(params, prepared, world.trained), "test")
+    key = export.key(params, evaluated, world.trained)
+    made = SimpleNamespace(world=world, params=params, prepared=prepared, evaluated=evaluated, key=key)
+    made.run = lambda: export.run(params, world.paths, evaluated, world.trained, key, "test")
+    return made
+
+
+@pytest.fixture
+def exported(make_world) -> SimpleNamespace:
+    """One export for the tests that only look at it."""
+    if not BUILT:
+        made = build(make_world())
+        made.artifact = made.run()
+        made.document = json.loads((made.artifact.folder / "bundle.json").read_text())
+        BUILT.append(made)
+    return BUILT[0]
+
+
+def test_run__bundle_has_all_files_and_they_are_whole(exported):
+    folder, document = exported.artifact.folder, exported.document
+    names = {"model.onnx", "model.fp16.onnx", "MODEL_CARD.md", "sample_input.npy", "sample_output.npy"}
+    assert set(document["files"]) == names
+    assert {path.name for path in folder.iterdir()} == names | {"bundle.json", "result.json"}
+    for name, sha256 in document["files"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256
+    assert verify(exported.artifact)
+    assert exported.run() == exported.artifact  # the same key: nothing is made again
+    samples = np.load(folder / "sample_input.npy")
+    assert samples.shape == (4, 32, 32, 3)
+    assert samples.dtype == np.uint8
+
+
+def test_run__document_says_what_evaluate_found(exported):
+    document, record = exported.document, exported.evaluated.result()
+    fold = record["best_fold"]
+    assert document["exported"]["fold"] == fold
+    assert document["exported"]["of_folds"] == 3
+    assert "validation" in document["exported"]["why"]
+    assert document["decision"] == record["folds"][str(fold)]["decision"]
+    assert document["temperature"] == record["folds"][str(fold)]["temperature"]
+    assert document["task"] == {"kind": "classification"}
+    assert document["data_digest"] == exported.prepared.digest
+    assert document["metrics"]["test"]["auroc"].keys() >= {"value", "lo", "hi"}
+    assert document["preprocessing"]["resize"] == "squash"
+    assert document["data"]["counts"]["class0"]["all"] == (exported.prepared.labels == 0).sum()
+    chain = sum(document["data"]["counts"][name]["test"] for name in document["classes"])
+    assert chain == document["exported"]["predictions"]["images"] == 15
+
+
+def test_run__parity_is_measured_for_every_precision_and_batch_size(exported):
+    parity = exported.document["parity"]
+    for precision, tolerance in (("fp32", 1e-4), ("fp16", 2e-2)):
+        figures = parity[precision]
+        assert figures["max_abs_diff"] <= tolerance
+        assert set(figures["max_abs_diff_by_batch_size"]) == {"1", "2", "7", "32"}
+        assert figures["images"] == 15
+        assert figures["nan"] == 0
+    assert parity["fp32"]["max_abs_diff"] < 1e-5
+    assert parity["fp32"]["argmax_agreement"] == 1
+    assert parity["fp16"]["max_abs_diff"] > parity["fp32"]["max_abs_diff"]
+    assert parity["fp32"]["consumer"]["max_abs_diff"] < 1e-4
+
+
+def test_run__graph_is_self_contained_and_names_no_path(exported):
+    content = (exported.artifact.folder / "model.onnx").read_bytes()
+    graph = onnx.load_model_from_string(content)
+    onnx.checker.check_model(graph, full_check=True)
+    (given,), (wanted,) = graph.graph.input, graph.graph.output
+    assert (given.name, given.type.tensor_type.elem_type) == ("images", onnx.TensorProto.UINT8)
+    assert [d.dim_value for d in given.type.tensor_type.shape.dim][1:] == [32, 32, 3]
+    assert given.type.tensor_type.shape.dim[0].dim_param
+    assert wanted.name == "probabilities"
+    properties = {entry.key: entry.value for entry in graph.metadata_props}
+    assert properties["key"] == exported.key
+    assert json.loads(properties["classes"]) == ["class0", "class1"]
+    assert properties["data_digest"] == exported.prepared.digest
+    assert b".py" not in content
+    assert graph.opset_import[0].version == 20
+
+
+def test_run__command_line_reproduces_predictions_from_image_files(exported, tmp_path, capsys):
+    prepared, fold = exported.prepared, exported.document["exported"]["fold"]
+    rows = prepared.indices(fold)["test"]
+    for row in rows:
+        place = tmp_path / "images" / prepared.paths[row]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(prepared.images[row]).save(place)
+    out = tmp_path / "found.csv"
+    assert predict.main([str(exported.artifact.folder), str(tmp_path / "images"), "--out", str(out)]) == 0
+    found = {row["path"].split("/images/")[1]: row for row in csv.DictReader(out.open())}
+    told = {row["path"]: row for row in csv.DictReader((exported.evaluated.folder / "predictions.csv").open())}
+    assert set(found) == {prepared.paths[row] for row in rows}
+    for path, row in found.items():
+        assert row["prediction"] == told[path]["prediction"]
+        for name in ("prob_class0", "prob_class1"):
+            assert float(row[name]) == pytest.approx(float(told[path][name]), abs=1e-4)
+    assert "15 images" in capsys.readouterr().err
+
+
+def test_run__fp16_answers_and_says_its_own_parity(exported):
+    half = Bundle.load(exported.artifact.folder, "fp16")
+    assert half.self_test() < 2e-2
+
+
+def test_run__card_states_facts_leaks_and_faults(exported):
+    card = (exported.artifact.folder / "MODEL_CARD.md").read_text()
+    for fact in (
+        "Research use only", "CC0", "drawn <by> code", exported.prepared.digest, "protocol `patient`",
+        "| balanced accuracy |", "python -m handoff.predict", "onnxruntime-gpu", exported.key,
+    ):  # fmt: skip
+        assert fact in card, fact
+    assert "{{" not in card
+    assert "{%" not in card
+
+
+def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
+    """Evaluate's figures of another network, under the right names: nothing may be published."""
+    made = exported
+    moved = tmp_path / "artifacts" / "evaluate"
+    shutil.copytree(made.evaluated.folder, moved)
+    path = moved / "predictions.csv"
+    rows = list(csv.DictReader(path.open()))
+    for row in rows:
+        row["prob_class0"], row["prob_class1"] = row["prob_class1"], row["prob_class0"]
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    other = type(made.evaluated)(str(moved), made.evaluated.key, "0")
+    paths = type(made.world.paths)(tmp_path, made.world.paths.cache)
+    shutil.copytree(made.world.paths.prepared, paths.prepared)
+    with pytest.raises(RuntimeError, match=r"probabilities .* off those in predictions\.csv"):
+        export.run(made.params, paths, other, made.world.trained, "k", "test")
+    assert not paths.stage("export").exists()
+
+
+def test_run__single_fold_leaks_are_in_the_card_and_a_refused_precision_is_not_shipped(make_world):
+    made = build(make_world(classes=3, test_fold=1, protocol="image"), fp16_tolerance=1e-9, opset=18)
+    artifact = made.run()
+    document = json.loads((artifact.folder / "bundle.json").read_text())
+    assert document["decision"] == {"kind": "argmax"}
+    assert document["exported"]["why"] == "the only fold"
+    assert document["precisions"]["fp16"]["shipped"] is False
+    assert "export allows 1e-09" in document["precisions"]["fp16"]["reason"]
+    assert not (artifact.folder / "model.fp16.onnx").exists()
+    assert document["precisions"]["fp32"]["shipped"]
+    card = (artifact.folder / "MODEL_CARD.md").read_text()
+    assert "Leak: 9 of 9 patients" in card
+    assert "no: probabilities differ" in card
+
+
+def test_key__follows_its_inputs(exported):
+    made = exported
+    one = made.evaluated
+    other = type(one)(one.path, one.key, "1" * 64)
+    assert export.key(made.params, other, made.world.trained) != made.key
+    assert export.key(made.params, one, made.world.trained[:2]) != made.key
+    changed = made.params.model_copy(update={"export": made.params.export.model_copy(update={"opset": 21})})
+    assert export.key(changed, one, made.world.trained) != made.key
+    same = made.params.model_copy(update={"frozen": made.params.frozen.model_copy(update={"epochs": 7})})
+    assert export.key(same, one, made.world.trained) == made.key

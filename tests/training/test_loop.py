@@ -1,0 +1,152 @@
+"""The loop: a cut run ends where the uncut one does, bit for bit; the best epoch is kept; faults are named."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from config.training import TrainingParams
+from evaluation.metrics import score
+from models.classifier import freeze_batchnorm
+from training import checkpoint
+from training.loop import Job, Trainer
+
+N, FEATURES = 60, 12
+
+
+class Cut(Exception):
+    """Stands for the process dying."""
+
+
+class Noisy:
+    """A feed whose training inputs need random numbers, as augmentation does."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def train(self, rows, generator):
+        return self.data[rows] + 0.1 * torch.randn(len(rows), *self.data.shape[1:], generator=generator)
+
+    def score(self, rows):
+        return self.data[rows]
+
+
+def job(tmp_path, network="mlp", cut_at=None, **settings):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, N)
+    data = torch.from_numpy(rng.normal(size=(N, FEATURES)).astype(np.float32))
+    data[:, 0] += 2 * torch.from_numpy(labels).float()
+    torch.manual_seed(5)
+    middle = nn.BatchNorm1d(16) if network == "batchnorm" else nn.LayerNorm(16)
+    model = nn.Sequential(nn.Linear(FEATURES, 16), middle, nn.Dropout(0.3), nn.Linear(16, 2))
+    params = TrainingParams(**{"epochs": 4, "lr": 1e-2, "batch_size": 8, "checkpoint_seconds": 0, **settings})
+
+    def on_epoch(step, values):
+        if cut_at == ("epoch", int(values["epoch"])):
+            raise Cut
+
+    feed = Noisy(data)
+    if cut_at and cut_at[0] == "step":
+        plain, count = feed.train, iter(range(10_000))
+
+        def train(rows, generator):
+            if next(count) == cut_at[1]:
+                raise Cut
+            return plain(rows, generator)
+
+        feed.train = train
+    return Job(
+        name="test",
+        network=model,
+        saved=model,
+        set_modes=lambda: (model.train(), freeze_batchnorm(model))[0] and None,
+        feed=feed,
+        labels=labels,
+        train=np.arange(0, 44),
+        val=np.arange(44, N),
+        class_weights=torch.tensor([1.2, 0.8]),
+        params=params,
+        seed=11,
+        key="key",
+        work=tmp_path,
+        score=score,
+        on_epoch=on_epoch,
+    )
+
+
+def ended(made):
+    at, best = Trainer(made, "cpu").run()
+    return at, best, {k: v.clone() for k, v in made.saved.state_dict().items()}
+
+
+CUTS = [("epoch", 1), ("epoch", 3), ("step", 0), ("step", 3), ("step", 9), ("step", 17)]
+
+
+@pytest.mark.parametrize("cut_at", CUTS, ids=lambda cut: f"{cut[0]}{cut[1]}")
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"checkpoint_steps": 2}, {"ema": 0.9, "accumulate": 2, "checkpoint_steps": 1}, {"optimizer": "adam"}],
+    ids=["plain", "mid-epoch", "ema-accumulate", "adam"],
+)
+def test_resume__ends_bit_identical(tmp_path, cut_at, settings):
+    whole = ended(job(tmp_path / "whole", **settings))
+    with pytest.raises(Cut):
+        ended(job(tmp_path / "cut", cut_at=cut_at, **settings))
+    resumed = ended(job(tmp_path / "cut", **settings))
+    assert all(torch.equal(whole[2][name], value) for name, value in resumed[2].items())
+    assert all(torch.equal(whole[1][name], value) for name, value in resumed[1].items())
+    drop = lambda rows: [{k: v for k, v in row.items() if k != "seconds"} for row in rows]  # noqa: E731
+    assert drop(whole[0].history) == drop(resumed[0].history)
+
+
+def test_run__keeps_the_best_epoch_by_the_chosen_metric(tmp_path):
+    at, best, last = ended(job(tmp_path, epochs=6, lr=0.2, select_by="loss"))
+    losses = {row["epoch"]: row["val/loss"] for row in at.history}
+    assert at.best_epoch == min(losses, key=losses.get)
+    assert at.best_epoch == 6 or any(not torch.equal(best[name], last[name]) for name in best)
+
+
+def test_run__stops_when_patience_runs_out(tmp_path):
+    at, _, _ = ended(job(tmp_path, epochs=50, lr=0.5, patience=2))
+    assert at.epoch == at.best_epoch + 2 < 50
+
+
+def test_run__frozen_batchnorm_statistics_do_not_move(tmp_path):
+    made = job(tmp_path, network="batchnorm")
+    before = made.network[1].running_mean.clone()
+    ended(made)
+    assert torch.equal(before, made.network[1].running_mean)
+
+
+def test_run__accumulation_equals_the_large_batch(tmp_path):
+    made = [job(tmp_path / str(n), batch_size=n, accumulate=16 // n, epochs=1) for n in (16, 4)]
+    for each in made:
+        each.network[2].p = 0.0
+        each.feed.train = lambda rows, generator, feed=each.feed: feed.data[rows]
+    large, small = (ended(each)[2] for each in made)
+    for name, value in large.items():
+        torch.testing.assert_close(value, small[name], rtol=1e-4, atol=1e-6)
+
+
+def test_run__loss_not_finite_is_named(tmp_path):
+    made = job(tmp_path)
+    made.feed.data[3] = math.nan
+    with pytest.raises(RuntimeError, match=r"test: the loss is nan at epoch 1, step \d+: lower the learning rate"):
+        ended(made)
+
+
+def test_resume__ignores_another_runs_or_a_damaged_checkpoint(tmp_path):
+    with pytest.raises(Cut):
+        ended(job(tmp_path, cut_at=("epoch", 2)))
+    path = tmp_path / checkpoint.FILE
+    whole = ended(job(tmp_path / "whole"))
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    again = ended(job(tmp_path))
+    assert all(torch.equal(whole[2][name], value) for name, value in again[2].items())
+    other = job(tmp_path)
+    other.key = "another"
+    assert len(ended(other)[0].history) == 4
