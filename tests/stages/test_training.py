@@ -1,0 +1,157 @@
+"""Stages 1 and 2 on a small set: what they keep, what stays frozen, and that a cut run ends as the uncut one."""
+
+import csv
+import shutil
+
+import pytest
+import torch
+
+from config.artifact import find
+from config.load import validate
+from config.settings import Paths
+from datasets.manifest import load_prepared
+from models.weights import state_sha256
+from stages import finetune, frozen
+from training import checkpoint
+from training.loop import Trainer
+
+HEADS = ["cdtm", "linear", "mean_linear", "ln_linear", "transformer"]
+
+
+@pytest.fixture
+def world(make_world):
+    """Params and paths of a prepared set of 45 images at 32 pixels."""
+    made = make_world(test_fold=1)
+    shutil.rmtree(made.paths.stage("frozen"))
+    return made
+
+
+def params_of(world, **changes):
+    tree = world.params.model_dump(mode="json")
+    tree["schedule"] = "staged"
+    tree["model"]["head"] = {"kind": "cdtm", "centers": 4}
+    common = {"epochs": 2, "batch_size": 8, "lr": 1e-3, "checkpoint_seconds": 0}
+    tree["frozen"], tree["finetune"] = {**common, "views": 2}, dict(common)
+    for path, value in changes.items():
+        section, _, key = path.partition("__")
+        tree[section][key] = value
+    return validate(tree)
+
+
+def run_both(params, paths):
+    prepared = load_prepared(paths.prepared)
+    first = frozen.run(params, paths, 1, frozen.key(params, prepared, 1), "group")
+    second = finetune.run(params, paths, 1, first, finetune.key(params, prepared, 1, first), "group")
+    return first, second
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_stages__every_head_trains_and_loads_strictly(world, kind):
+    params = params_of(world, model__head={"kind": kind})
+    first, second = run_both(params, world.paths)
+    assert first.result()["kept"] == "frozen"
+    assert second.result()["kept"] in ("frozen", "finetune")
+    for artifact in (first, second):
+        model = checkpoint.load_trained(artifact)
+        assert torch.isfinite(model(torch.zeros(1, 3, 32, 32))).all()
+        assert not model.training
+        history = list(csv.DictReader((artifact.folder / "history.csv").open()))
+        assert {"epoch", "step", "lr", "train/loss", "val/loss", "val/auroc", "val/balanced_accuracy"} <= set(
+            history[0]
+        )
+    assert second.result()["trainable"] > first.result()["trainable"]
+
+
+def test_frozen__leaves_the_backbone_bit_identical_batchnorm_included(world):
+    params = params_of(world, model__backbone="test_efficientnet", model__backbone_args={}, frozen__views="online")
+    first, _ = run_both(params, world.paths)
+    from models.classifier import build
+
+    assert state_sha256(build(params, 2).backbone) == first.result()["backbone_sha256"]
+    assert state_sha256(checkpoint.load_trained(first).backbone) == first.result()["backbone_sha256"]
+
+
+def test_frozen__stored_features_and_online_agree(world):
+    same = {"augment": {"dihedral": False, "shift": 0, "scale": 0, "brightness": 0, "contrast": 0, "stain": 0}}
+    scores = {}
+    for views in (1, "online"):
+        params = params_of(world, frozen__views=views, frozen__augment=same["augment"])
+        prepared = load_prepared(world.paths.prepared)
+        artifact = frozen.run(params, world.paths, 1, frozen.key(params, prepared, 1), "group")
+        assert artifact.result()["stored_features"] is (views == 1)
+        scores[views] = artifact.result()["best"]["validation"]["loss"]
+    assert scores[1] == pytest.approx(scores["online"], abs=5e-3)
+
+
+def test_frozen__falls_back_to_online_over_the_disk_budget(world, capsys):
+    params = params_of(world, frozen__store_gb=0)
+    prepared = load_prepared(world.paths.prepared)
+    artifact = frozen.run(params, world.paths, 1, frozen.key(params, prepared, 1), "group")
+    assert artifact.result()["stored_features"] is False
+    assert "frozen.store_gb is 0: running the backbone online" in capsys.readouterr().out
+
+
+def test_finetune__keeps_stage_one_when_it_is_better(world):
+    params = params_of(world, finetune__lr=5.0, finetune__clip_norm=None, finetune__select_by="loss")
+    first, second = run_both(params, world.paths)
+    assert second.result()["kept"] == "frozen"
+    assert second.result()["best"]["epoch"] == 0
+    a, b = checkpoint.load_trained(first).state_dict(), checkpoint.load_trained(second).state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_finetune__schedule_full_starts_from_the_pretrained_weights(world):
+    params = params_of(world)
+    prepared = load_prepared(world.paths.prepared)
+    key = finetune.key(params, prepared, 1, None)
+    artifact = finetune.run(params, world.paths, 1, None, key, "group")
+    assert artifact.result()["kept"] == "finetune"
+    assert artifact.result()["best"]["epoch"] >= 1
+
+
+def test_key__changes_with_what_matters_and_with_nothing_else(world):
+    prepared = load_prepared(world.paths.prepared)
+    base = params_of(world)
+    key = frozen.key(base, prepared, 1)
+    assert frozen.key(params_of(world, evaluate__bootstrap=300, tracking__project="x"), prepared, 1) == key
+    assert frozen.key(params_of(world, finetune__lr=0.5), prepared, 1) == key
+    changed = [
+        frozen.key(params_of(world, frozen__lr=0.5), prepared, 1),
+        frozen.key(params_of(world, model__head={"kind": "linear"}), prepared, 1),
+        frozen.key(base.model_copy(update={"seed": 2}), prepared, 1),
+        frozen.key(base, prepared, 2),
+        finetune.key(base, prepared, 1, None),
+    ]
+    assert len({key, *changed}) == 6
+
+
+@pytest.mark.parametrize("stage", ["frozen", "finetune"])
+@pytest.mark.parametrize("head", ["cdtm", "linear"])
+@pytest.mark.parametrize("backbone", ["test_vit", "test_efficientnet"])
+def test_run__cut_and_resumed_ends_bit_identical(world, tmp_path, monkeypatch, stage, head, backbone):
+    args = {"img_size": 32} if backbone == "test_vit" else {}
+    params = params_of(world, model__head={"kind": head}, model__backbone=backbone, model__backbone_args=args)
+    whole = run_both(params, world.paths)
+    cut_paths = Paths(tmp_path / "cut", world.paths.cache)
+    shutil.copytree(world.paths.prepared, cut_paths.prepared)
+
+    real, calls = Trainer._finish_epoch, iter(range(100))
+    die_at = 0 if stage == "frozen" else 3  # stage 2 also scores its start: calls 2 (start), 3 (epoch 1)
+
+    def dying(self, *args, **kwargs):
+        row = real(self, *args, **kwargs)
+        if next(calls) == die_at:
+            raise KeyboardInterrupt
+        return row
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_finish_epoch", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run_both(params, cut_paths)
+    assert find(cut_paths.stage(stage, 1)) is None
+    resumed = run_both(params, cut_paths)
+    for a, b in zip(whole, resumed, strict=True):
+        left, right = (checkpoint.read(x.folder / "model.safetensors")[0] for x in (a, b))
+        assert all(torch.equal(left[name], right[name]) for name in left)
+        assert a.sha256 == b.sha256 or (a.folder / "history.csv").read_text() != (b.folder / "history.csv").read_text()
+    assert not [p for p in cut_paths.out.rglob("*") if p.name.endswith((".tmp", ".training", ".partial"))]
