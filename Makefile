@@ -42,8 +42,8 @@ format: setup
 	ruff format .
 
 lock: setup
-	for name in dev train handoff bootstrap; do \
-	  constraint=; case $$name in train|handoff) constraint="-c requirements/dev.lock";; esac; \
+	for name in dev train handoff serve bootstrap; do \
+	  constraint=; case $$name in train|handoff|serve) constraint="-c requirements/dev.lock";; esac; \
 	  uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' $$constraint requirements/$$name.in -o requirements/$$name.lock; \
 	done

@@ -1,4 +1,4 @@
-"""A contact sheet: what the network will see, a row a class."""
+"""Samples to look at: a contact sheet, and a few images as files to try the finished bundle on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 _COLUMNS = 8
 _CELL = 128
 _LINE = 16
+_FILES = 4
 
 
 def write_samples(file: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
@@ -32,3 +33,20 @@ def write_samples(file: Path, images: np.ndarray, labels: np.ndarray, classes: S
             cell = Image.fromarray(images[row]).resize((_CELL, _CELL), Image.Resampling.BICUBIC)
             sheet.paste(cell, (column * _CELL, top + _LINE))
     sheet.save(file, format="PNG")
+
+
+def write_files(folder: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str], rows: np.ndarray) -> None:
+    """Writes up to four images of each class, as they were packed, as `<folder>/<class>-<row>.png`.
+
+    Args:
+        folder: made here.
+        images: uint8 (n, H, W, 3).
+        labels: (n,) class indices.
+        classes: class names.
+        rows: which images to choose from, the test images say.
+    """
+    folder.mkdir()
+    for number, name in enumerate(classes):
+        safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+        for row in rows[labels[rows] == number][:_FILES]:
+            Image.fromarray(images[row]).save(folder / f"{safe}-{row}.png")

@@ -4,6 +4,8 @@ Source: Li et al., "Embracing Large Natural Data: Enhancing Medical Image Analys
 Fine-Tuning", IEEE JBHI 28(8), 2024, doi 10.1109/JBHI.2023.3343518.
 """
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -95,24 +97,41 @@ class CDTM(nn.Module):
         return self.classify(self.norm_out(x).mean(1))
 
     @torch.no_grad()
-    def prepare(self, means: Tensor, seed: int) -> None:
-        """Puts the first block's centres where the training images are (k-means), when `init` says so.
+    def prepare(self, batches: Iterable[Tensor], seed: int) -> None:
+        """Starts the module where the training images are, when `init` says so.
+
+        The first block's centres become k-means centres of the images' queries, and the last norm
+        standardises the pooled features, so that the linear head starts as a well-scaled probe of them.
 
         Args:
-            means: (n, C) token means of the training images.
+            batches: (B, N, C) tokens of the training images.
             seed: of the clustering.
         """
         if self.init != "kmeans":
             return
-        from sklearn.cluster import KMeans
-
         first: Block = self.blocks[0]  # type: ignore[assignment]
-        centers = first.mix.centers.shape[1]
-        queries = F.normalize(F.layer_norm(means.float(), means.shape[1:]), dim=-1).cpu().numpy()
-        clusters = min(centers, len(queries))
-        found = torch.from_numpy(KMeans(clusters, n_init=1, random_state=seed).fit(queries).cluster_centers_)
-        generator = torch.Generator().manual_seed(seed)
-        # More centres than images: the rest are the found ones again, nudged apart.
-        again = found[torch.randint(clusters, (centers - clusters,), generator=generator)]
-        again = again + 0.1 * found.std() * torch.randn(again.shape, generator=generator)
-        first.mix.centers.copy_(torch.cat([found, again]).T.to(first.mix.centers))
+        queries, pooled = [], []
+        for tokens in batches:
+            x = self.norm_in(tokens)
+            queries.append(first.norm1(x).mean(1))
+            for block in self.blocks:
+                x = block(x)
+            pooled.append(self.norm_out(x).mean(1))
+        first.mix.centers.copy_(cluster(torch.cat(queries), first.mix.centers.shape[1], seed).T)
+        features = torch.cat(pooled)
+        scale = 1 / features.std(0).clamp_min(1e-3)
+        self.norm_out.weight.copy_(scale)
+        self.norm_out.bias.copy_(-features.mean(0) * scale)
+
+
+def cluster(points: Tensor, centers: int, seed: int) -> Tensor:
+    """(centers, C) k-means centres of the directions of (n, C) points; more centres than points repeat, nudged."""
+    from sklearn.cluster import KMeans
+
+    directions = F.normalize(points.float(), dim=-1).cpu().numpy()
+    clusters = min(centers, len(directions))
+    found = torch.from_numpy(KMeans(clusters, n_init=1, random_state=seed).fit(directions).cluster_centers_)
+    generator = torch.Generator().manual_seed(seed)
+    again = found[torch.randint(clusters, (centers - clusters,), generator=generator)]
+    again = again + 0.1 * found.std() * torch.randn(again.shape, generator=generator)
+    return torch.cat([found, again]).to(points)

@@ -16,6 +16,8 @@ LIGHT = frozenset(
     AveragePool GlobalMaxPool Transpose Reshape Flatten Squeeze Unsqueeze Slice Split Concat Gather Expand Tile Pad
     Identity DepthToSpace SpaceToDepth""".split()  # noqa: SIM905
 )
+# Of weights alone, these only change the shape: the weights are stored in fp16 before it.
+SHAPES = frozenset({"Reshape", "Transpose"})
 LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -70,7 +72,8 @@ class _Conversion:
     def add(self, node: NodeProto, keep: bool) -> None:
         """Appends `node`, in fp16 where it gains by it; `keep`: in fp32 in any case."""
         given_half = any(name in self._computed_half for name in node.input)
-        half = not keep and (node.op_type in HEAVY or (node.op_type in LIGHT and given_half))
+        of_weights = node.op_type in SHAPES and node.input[0] in self._fp32
+        half = not keep and (node.op_type in HEAVY or of_weights or (node.op_type in LIGHT and given_half))
         copy = NodeProto()
         copy.CopyFrom(node)
         copy.input[:] = [self._form(name, half) for name in node.input]

@@ -104,7 +104,10 @@ def _prepare(
     manifest.write_manifest(folder, kept, packed, made, data.split.test_fold)
     info = _info(params, source, classes, kept, made.roles, made.leaked, made.notes)
     manifest.write_info(folder, info)
-    samples.write_samples(folder / "samples.png", images, np.array([classes.index(label) for label in labels]), classes)
+    indices = np.array([classes.index(label) for label in labels])
+    samples.write_samples(folder / "samples.png", images, indices, classes)
+    tested = np.flatnonzero(np.asarray(made.roles)[:, data.split.chains[0]] == "test")
+    samples.write_files(folder / "samples", images, indices, classes, tested)
     seconds = time.perf_counter() - begin
     report = {
         "n_found": len(records),

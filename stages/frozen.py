@@ -82,16 +82,16 @@ def _feed(
         if wanted <= budget:
             store = features.compute(model, prepared, params, views, paths.cache, device)
             if hasattr(model.head, "prepare"):
-                model.head.prepare(store.means(train), params.seed)
+                model.head.prepare((x.to(device) for x in store.batches(train)), params.seed)
             return feeds.StoredFeed(store, torch.device(device)), model.head
         cli.say(
             f"frozen: {views} views need {wanted:.1f} GB, frozen.store_gb is {budget:g}: running the backbone online"
         )
     feed = feeds.ImageFeed(prepared, model, params.frozen.augment, torch.device(device))
     if hasattr(model.head, "prepare"):
-        with torch.inference_mode():
-            parts = [model.features(feed.score(train[i : i + 64])).mean(1) for i in range(0, len(train), 64)]
-        model.head.prepare(torch.cat(parts), params.seed)
+        with torch.no_grad():
+            parts = (train[start : start + 32] for start in range(0, len(train), 32))
+            model.head.prepare((model.features(feed.score(part)) for part in parts), params.seed)
     return feed, feeds.FrozenOnline(model)
 
 

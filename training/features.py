@@ -5,7 +5,7 @@ that needs the same view finds it there. Written in a stream: memory does not gr
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +41,10 @@ class FeatureStore:
             out[at] = self.views[view][rows[at]]
         return torch.from_numpy(out)
 
-    def means(self, rows: np.ndarray) -> torch.Tensor:
-        """float32 (n, C) token means of images `rows` in view 0, read in slices."""
-        return torch.cat([self.gather(part).mean(1) for part in np.array_split(rows, max(1, len(rows) // 256))])
+    def batches(self, rows: np.ndarray) -> Iterator[torch.Tensor]:
+        """float32 (B, N, C) features of images `rows` in view 0, in slices."""
+        for start in range(0, len(rows), BATCH):
+            yield self.gather(rows[start : start + BATCH])
 
 
 def store_bytes(prepared: Prepared, tokens: int, channels: int, views: int) -> int:

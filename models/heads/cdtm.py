@@ -22,7 +22,9 @@ class Params(HeadParams):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     skip: bool = Field(True, description="keep the tokens beside their mixture")
     temperature: Literal["learned", "fixed"] = Field("learned", description="fixed: softmax at 1, as in the paper")
-    init: Literal["kmeans", "normal"] = Field("kmeans", description="centres from the training images' features")
+    init: Literal["kmeans", "normal"] = Field(
+        "kmeans", description="kmeans: centres and scale from the training images; normal: as in the paper"
+    )
     tokens: int | None = Field(None, description="N; null: what backbone and image size give, else checked")
 
 

@@ -55,23 +55,47 @@ def test_head__every_tensor_gets_a_gradient(params):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
 
 
-def test_prepare__puts_centres_where_the_images_are():
+def clouds(n=60, kinds=3, tokens=4, channels=16):
+    """Images around a few kinds, whose tokens are alike."""
     torch.manual_seed(0)
-    head = CDTM(4, 16, 2, Params(centers=6))
-    blobs = torch.randn(3, 16)
-    means = blobs.repeat_interleave(20, 0) + 0.01 * torch.randn(60, 16)
-    head.prepare(means, seed=1)
+    kind = torch.randn(kinds, channels)
+    return kind, (kind.repeat_interleave(n // kinds, 0) + 0.01 * torch.randn(n, channels))[:, None].expand(
+        -1, tokens, -1
+    )
+
+
+def test_prepare__puts_centres_where_the_images_are():
+    kinds, tokens = clouds()
+    head, again = CDTM(4, 16, 2, Params(centers=6)), CDTM(4, 16, 2, Params(centers=6))
+    head.prepare(tokens.split(7), seed=1)
     centers = torch.nn.functional.normalize(head.blocks[0].mix.centers, dim=0)
-    cosine = torch.nn.functional.normalize(torch.nn.functional.layer_norm(blobs, (16,)), dim=1) @ centers
+    cosine = torch.nn.functional.normalize(torch.nn.functional.layer_norm(kinds, (16,)), dim=1) @ centers
     assert cosine.max(1).values.min() > 0.99
-    again = CDTM(4, 16, 2, Params(centers=6))
-    again.prepare(means, seed=1)
+    again.prepare(tokens.split(60), seed=1)
     torch.testing.assert_close(again.blocks[0].mix.centers, head.blocks[0].mix.centers)
+
+
+def test_prepare__standardises_what_the_linear_head_reads():
+    _, tokens = clouds()
+    head = CDTM(4, 16, 2, Params(centers=6))
+    head.prepare([tokens], seed=1)
+    read = []
+    head.classify.register_forward_pre_hook(lambda module, args: read.append(args[0]))
+    head(tokens)
+    torch.testing.assert_close(read[0].mean(0), torch.zeros(16), atol=1e-4, rtol=0)
+    torch.testing.assert_close(read[0].std(0), torch.ones(16), atol=1e-3, rtol=0)
+
+
+def test_prepare__paper_init_changes_nothing():
+    head = CDTM(4, 16, 2, Params(centers=6, init="normal"))
+    before = {name: value.clone() for name, value in head.state_dict().items()}
+    head.prepare([clouds()[1]], seed=1)
+    assert all(torch.equal(before[name], value) for name, value in head.state_dict().items())
 
 
 def test_prepare__more_centres_than_images():
     head = CDTM(4, 16, 2, Params(centers=50))
-    head.prepare(torch.randn(9, 16), seed=1)
+    head.prepare([torch.randn(9, 4, 16)], seed=1)
     assert torch.isfinite(head.blocks[0].mix.centers).all()
 
 

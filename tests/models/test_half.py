@@ -73,6 +73,19 @@ def test_to_half__no_rounding_between_operators_that_stay_in_fp32():
     np.testing.assert_allclose(found, 0.01 / np.sqrt(1e-9), rtol=1e-3)
 
 
+def test_to_half__weights_behind_a_reshape_are_stored_in_fp16():
+    nodes = [
+        helper.make_node("Reshape", ["flat", "shape"], ["square"]),
+        helper.make_node("MatMul", ["x", "square"], ["a"]),
+        helper.make_node("MatMul", ["a", "w"], ["y"]),
+    ]
+    half = to_half(model(nodes, {"flat": eye().ravel(), "shape": np.array([4, 4]), "w": eye()}))
+    assert {t.name: t.data_type for t in half.graph.initializer}["flat.half"] == TensorProto.FLOAT16
+    assert types(half)["square"] == TensorProto.FLOAT16
+    x = np.ones((2, 4), np.float32)
+    np.testing.assert_array_equal(run(half, x), x)
+
+
 def overflow() -> onnx.ModelProto:
     nodes = [
         helper.make_node("MatMul", ["x", "big"], ["a"]),  # up to 160,000

@@ -1,0 +1,214 @@
+"""An exported bundle: verified, loaded, asked. onnxruntime, numpy and pillow are all it needs.
+
+`python -m handoff.bundle BUNDLE` verifies one and runs its own samples through it.
+"""
+
+import argparse
+import io
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from datasets.decode import decode, fit
+from handoff import document as bundle_document
+from handoff.document import BundleError
+from handoff.weights_inside import weights_inside
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+SAMPLE_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle.
+
+    Attributes:
+        folder: where it lies.
+        document: what its bundle.json says.
+        precision: the precision in use.
+        session: the onnxruntime session; may be used from several threads.
+    """
+
+    folder: Path
+    document: dict[str, Any]
+    precision: str
+    session: onnxruntime.InferenceSession
+
+    @classmethod
+    def load(cls, folder: Path | str, precision: str = "fp32", provider: str = "cpu", threads: int = 0) -> "Bundle":
+        """The bundle at `folder`, every file checked against its sha256.
+
+        Args:
+            folder: the exported folder.
+            precision: fp32, or another that bundle.json says is shipped.
+            provider: cpu, cuda or tensorrt. What is asked for is used, or it is an error.
+            threads: CPU threads of one prediction; 0: as many as there are cores.
+
+        Raises:
+            BundleError: damaged, of another schema, without that precision, or the provider is not active.
+        """
+        folder = Path(folder)
+        document = bundle_document.read(folder)
+        offered = document["precisions"].get(precision)
+        if not offered or not offered["shipped"]:
+            shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
+            reason = f" ({offered['reason']})" if offered else ""
+            raise BundleError(f"{folder} has no {precision} model{reason}; it has: {', '.join(shipped)}")
+        for name in document["files"]:
+            bundle_document.read_file(folder, document, name)
+        content = bundle_document.read_file(folder, document, offered["file"])
+        session = open_session(content, offered["file"], provider, precision, threads)
+        log.info("%s on %s", offered["file"], ", ".join(session.get_providers()))
+        return cls(folder, document, precision, session)
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, in the order of the probabilities' columns."""
+        return self.document["classes"]
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images the network takes, pixels."""
+        return self.document["preprocessing"]["image_size"]
+
+    @property
+    def providers(self) -> list[str]:
+        """Active onnxruntime providers, first choice first."""
+        return self.session.get_providers()
+
+    def prepare(self, source: Path | bytes) -> np.ndarray:
+        """An image file, or its bytes, as the uint8 (H, W, 3) that the network takes.
+
+        Raises:
+            datasets.decode.DecodeError: it cannot be used; the message is the reason.
+        """
+        return fit(decode(source), self.image_size, self.document["preprocessing"]["resize"])
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Calibrated class probabilities, float32 (N, classes), of uint8 (N, H, W, 3) RGB images.
+
+        Raises:
+            BundleError: the array is of another type or shape.
+            RuntimeError: the network gave a probability that is not a number.
+        """
+        size = self.image_size
+        if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
+            raise BundleError(f"images are {images.dtype} {images.shape}; expected uint8 (N, {size}, {size}, 3)")
+        if not len(images):
+            return np.zeros((0, len(self.classes)), np.float32)
+        name = self.document["input"]["name"]
+        (probabilities,) = self.session.run([self.document["output"]["name"]], {name: np.ascontiguousarray(images)})
+        if not np.isfinite(probabilities).all():
+            raise RuntimeError(f"{self.folder}: the {self.precision} model gave NaN")
+        return probabilities
+
+    def decide(self, probabilities: np.ndarray) -> list[str]:
+        """Class names that the bundle's decision rule gives for (N, classes) probabilities."""
+        return [self.classes[index] for index in decide(probabilities, self.document["decision"], self.classes)]
+
+    def self_test(self) -> float:
+        """Largest difference between the bundle's sample output and what is computed here.
+
+        Raises:
+            BundleError: it is more than this precision may differ.
+        """
+        samples, expected = (
+            np.load(io.BytesIO(bundle_document.read_file(self.folder, self.document, name)), allow_pickle=False)
+            for name in ("sample_input.npy", "sample_output.npy")
+        )
+        difference = float(np.abs(self.predict(samples) - expected).max())
+        if difference > SAMPLE_TOLERANCE[self.precision]:
+            raise BundleError(f"{self.folder}: its samples come out {difference:.2g} off on {self.providers[0]}")
+        return difference
+
+
+def decide(probabilities: np.ndarray, decision: dict[str, Any], classes: Sequence[str]) -> np.ndarray:
+    """Class indices (N,) for (N, classes) probabilities.
+
+    Args:
+        probabilities: rows that sum to 1.
+        decision: `{"kind": "argmax"}`, or `{"kind": "threshold", "positive": class, "threshold": t}`: the
+            positive class from t on, else the other one.
+        classes: class names, in the order of the columns.
+    """
+    if decision["kind"] == "argmax":
+        return probabilities.argmax(1)
+    positive = list(classes).index(decision["positive"])
+    return np.where(probabilities[:, positive] >= decision["threshold"], positive, 1 - positive)
+
+
+def open_session(
+    content: bytes, name: str, provider: str, precision: str, threads: int = 0
+) -> onnxruntime.InferenceSession:
+    """An onnxruntime session on ONNX bytes, on the provider that was asked for and no other.
+
+    Raises:
+        BundleError: weights outside the file, no ONNX model, or the provider is not active.
+    """
+    try:
+        inside = weights_inside(content)
+    except ValueError as error:
+        raise BundleError(f"{name} is no ONNX model: {error}") from None
+    if not inside:
+        raise BundleError(f"{name} keeps weights in another file (ONNX external data): refused")
+    if provider not in PROVIDERS:
+        raise BundleError(f"provider {provider!r} is unknown; choose one of: {', '.join(PROVIDERS)}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    wanted = PROVIDERS[provider]
+    chain: list[Any] = [wanted]
+    if provider != "cpu":
+        if wanted not in onnxruntime.get_available_providers():
+            raise BundleError(f"provider {provider} is not in this onnxruntime; install onnxruntime-gpu")
+        # fp32 means fp32: TF32 would move probabilities by about 1e-3.
+        cuda = ("CUDAExecutionProvider", {"use_tf32": "0" if precision == "fp32" else "1"})
+        chain = [cuda] if provider == "cuda" else [wanted, cuda]
+        chain.append("CPUExecutionProvider")
+        with redirect_stdout(io.StringIO()):  # it prints what it misses, and stdout is for the CSV
+            onnxruntime.preload_dlls()
+        onnxruntime.set_default_logger_severity(4)  # a provider that cannot start is reported below, in one line
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=chain, enable_fallback=0)
+    except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise BundleError(f"{name} cannot be loaded on {provider}: {reason}") from error
+    finally:
+        if provider != "cpu":
+            onnxruntime.set_default_logger_severity(2)
+    if wanted not in session.get_providers():
+        active = ", ".join(session.get_providers())
+        raise BundleError(
+            f"provider {provider} was asked for and is not active (active: {active}); it needs a GPU and "
+            'CUDA libraries: pip install "onnxruntime-gpu[cuda,cudnn]"'
+        )
+    return session
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Verifies a bundle from the command line; exit code 0 when it is sound, else 2."""
+    parser = argparse.ArgumentParser("python -m handoff.bundle", description="Verify a bundle and run its samples.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--precision", default="fp32", choices=SAMPLE_TOLERANCE)
+    parser.add_argument("--provider", default="cpu", choices=PROVIDERS)
+    args = parser.parse_args(argv)
+    try:
+        bundle = Bundle.load(args.bundle, args.precision, args.provider)
+        difference = bundle.self_test()
+    except BundleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"sound: {len(bundle.document['files'])} files verified, {', '.join(bundle.classes)}; "
+          f"{args.precision} on {bundle.providers[0]}, samples within {difference:.1g}")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
