@@ -26,8 +26,8 @@ class TrainingParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
-    epochs: Annotated[int, Field(ge=1)] = 30
-    lr: Annotated[float, Field(gt=0)] = 1.0e-4
+    epochs: Annotated[int, Field(ge=1)] = 12
+    lr: Annotated[float, Field(gt=0)] = 3.0e-4
     batch_size: Annotated[int, Field(ge=1)] = 16
     accumulate: Annotated[int, Field(ge=1)] = Field(1, description="batches whose gradients are summed into a step")
     optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam: coupled weight decay, as in the paper")
@@ -42,7 +42,9 @@ class TrainingParams(BaseModel):
     select_by: Literal["auroc", "balanced_accuracy", "macro_f1", "accuracy", "loss"] = Field(
         "auroc", description="validation metric that picks the best epoch"
     )
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="decay of the averaged weights")
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        0.98, description="decay of the averaged weights that are scored and kept; null: the last step's weights"
+    )
     patience: Annotated[int, Field(ge=1)] | None = Field(
         None, description="epochs without a better score before stopping"
     )
@@ -70,4 +72,4 @@ class FinetuneParams(TrainingParams):
     """Stage 2: from stage 1's best (or the pretrained weights), a tenth of its learning rate."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
-    lr: Annotated[float, Field(gt=0)] = 1.0e-5
+    lr: Annotated[float, Field(gt=0)] = 3.0e-5

@@ -112,7 +112,7 @@ def to_tokens(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     return tokens, tokens[:, :0]
 
 
-def normalization(params: Params, backbone: nn.Module | None = None) -> tuple[list[float], list[float]]:
+def normalization(params: Params, backbone: nn.Module) -> tuple[list[float], list[float]]:
     """Mean and std, for images scaled to 0..1: params' own, the bundled card's, or the backbone's pretrained_cfg."""
     model = params.model
     if model.normalization is not None:
@@ -120,9 +120,8 @@ def normalization(params: Params, backbone: nn.Module | None = None) -> tuple[li
     if model.weights == "bundled":
         card = read_bundled_card(model.backbone)
         return list(card["mean"]), list(card["std"])
-    cfg: Any = resolve_data_config(model=backbone) if backbone is not None else timm.get_pretrained_cfg(model.backbone)
-    read = cfg.get if isinstance(cfg, dict) else lambda key: getattr(cfg, key)
-    return list(read("mean")), list(read("std"))
+    cfg: dict[str, Any] = resolve_data_config(model=backbone)
+    return list(cfg["mean"]), list(cfg["std"])
 
 
 def _check_name(backbone: str, weights: str) -> None:

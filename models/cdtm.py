@@ -68,8 +68,8 @@ class Block(nn.Module):
         )
         if params.skip:  # the block begins as the identity: the backbone's tokens reach the classifier at step 0
             for last in (self.mix.project, self.mlp[3]):
-                nn.init.zeros_(last.weight)
-                nn.init.zeros_(last.bias)
+                for parameter in last.parameters():
+                    nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""

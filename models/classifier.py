@@ -22,6 +22,8 @@ class Classifier(nn.Module):
             token where there is one, else the mean.
     """
 
+    backbone: nn.Module
+    head: nn.Module
     mean: Tensor
     std: Tensor
 

@@ -8,6 +8,7 @@ from config import cli, load
 from config import key as keys
 from config.artifact import Artifact, find
 from config.errors import InputError
+from config.lock import holding
 from config.schema import Params
 from config.settings import Paths, device_class, device_name
 
@@ -78,16 +79,17 @@ def main(
     from stages import frozen
 
     read, paths = load.load(params, sets or ()), Paths.at(out)
-    prepared = load_prepared(paths.prepared)
-    check(read)
-    for chain in read.data.split.chains if fold is None else [fold]:
-        first = None
-        if read.schedule != "full":
-            first = find(paths.stage("frozen", chain), frozen.key(read, prepared, chain))
-            if first is None:
-                raise InputError(f"no finished stage 1 for fold {chain}: run `python -m stages.frozen` first")
-        done = run(read, paths, chain, first, key(read, prepared, chain, first), "by-hand")
-        cli.say(f"finetune fold {chain}: {done.path}")
+    with holding(paths):
+        prepared = load_prepared(paths.prepared)
+        check(read)
+        for chain in read.data.split.chains if fold is None else [fold]:
+            first = None
+            if read.schedule != "full":
+                first = find(paths.stage("frozen", chain), frozen.key(read, prepared, chain))
+                if first is None:
+                    raise InputError(f"no finished stage 1 for fold {chain}: run `python -m stages.frozen` first")
+            done = run(read, paths, chain, first, key(read, prepared, chain, first), "by-hand")
+            cli.say(f"finetune fold {chain}: {done.path}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import typer
 from config import cli, load
 from config import key as keys
 from config.artifact import Artifact, find
+from config.lock import holding
 from config.schema import Params
 from config.settings import Paths, device_class, device_name
 
@@ -75,23 +76,24 @@ def _feed(
     from training import features, feeds
 
     views, budget = params.frozen.views, params.frozen.store_gb
+    prepare = getattr(model.head, "prepare", None)  # a head that wants to see the training features first
     if views != "online":
         shape = shape_of(model.backbone, params.data.image_size)
         tokens = shape.tokens if model.reads == "tokens" else 1
         wanted = features.store_bytes(prepared, tokens, shape.channels, views) / 1e9
         if wanted <= budget:
             store = features.compute(model, prepared, params, views, paths.cache, device)
-            if hasattr(model.head, "prepare"):
-                model.head.prepare((x.to(device) for x in store.batches(train)), params.seed)
+            if prepare:
+                prepare((x.to(device) for x in store.batches(train)), params.seed)
             return feeds.StoredFeed(store, torch.device(device)), model.head
         cli.say(
             f"frozen: {views} views need {wanted:.1f} GB, frozen.store_gb is {budget:g}: running the backbone online"
         )
     feed = feeds.ImageFeed(prepared, model, params.frozen.augment, torch.device(device))
-    if hasattr(model.head, "prepare"):
+    if prepare:
         with torch.no_grad():
             parts = (train[start : start + 32] for start in range(0, len(train), 32))
-            model.head.prepare((model.features(feed.score(part)) for part in parts), params.seed)
+            prepare((model.features(feed.score(part)) for part in parts), params.seed)
     return feed, feeds.FrozenOnline(model)
 
 
@@ -106,10 +108,11 @@ def main(
     from models.backbones import check
 
     read, paths = load.load(params, sets or ()), Paths.at(out)
-    prepared = load_prepared(paths.prepared)
-    check(read)
-    for chain in read.data.split.chains if fold is None else [fold]:
-        cli.say(f"frozen fold {chain}: {run(read, paths, chain, key(read, prepared, chain), 'by-hand').path}")
+    with holding(paths):
+        prepared = load_prepared(paths.prepared)
+        check(read)
+        for chain in read.data.split.chains if fold is None else [fold]:
+            cli.say(f"frozen fold {chain}: {run(read, paths, chain, key(read, prepared, chain), 'by-hand').path}")
 
 
 if __name__ == "__main__":

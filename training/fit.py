@@ -15,7 +15,8 @@ from evaluation.metrics import score
 from tracking.run import start
 from training import outcome
 from training.feeds import Feed
-from training.loop import Job, Trainer
+from training.job import Job
+from training.loop import Trainer
 from training.schedule import class_weights, stream_seed
 
 
@@ -69,9 +70,9 @@ def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: in
             on_step=lambda step, values: run.log(values, step),
             on_epoch=lambda step, values: run.log(values, step),
         )
-        done, weights = Trainer(job, device_name()).run()
+        done, best = Trainer(job, device_name()).run()
         record = {"stage": setup.stage, "fold": fold, **setup.record(done.best_epoch)}
-        artifact = outcome.keep(folder, job, done, weights, params, prepared, setup.holds, record)
+        artifact = outcome.keep(folder, job, done, best, params, prepared, setup.holds, record)
         validation = artifact.result()["best"]["validation"]
         run.summary({"kept": record["kept"], "best_epoch": done.best_epoch, **validation})
     return artifact

@@ -2,106 +2,22 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from torch import Tensor, nn
+from torch import Tensor
 
 from config.cli import say
 from config.progress import progress
-from config.training import TrainingParams
 from training import checkpoint
-from training.feeds import Feed
+from training.job import Job, Progress
+from training.optimizer import accelerator_for, optimizer_for
 from training.schedule import epoch_order, lr_factor, stream_seed
 
 LOG_STEPS = 20
 SCORE_BATCH = 64
-
-
-@dataclass
-class Job:
-    """One training run.
-
-    Attributes:
-        name: for progress lines.
-        network: maps what `feed` gives to (B, classes) logits; its parameters with requires_grad are trained.
-        saved: the part of `network` whose state is kept (the head, or everything).
-        set_modes: puts every module of `network` in the mode it trains in.
-        feed: inputs of rows.
-        labels: (n,) class indices of the whole prepared set.
-        train, val: rows.
-        class_weights: (classes,) or None.
-        params: epochs, learning rate, ...
-        seed: of every stream of random numbers.
-        key: a checkpoint of another key is ignored.
-        work: folder for the checkpoint.
-        score: (labels, probabilities) -> metrics, for validation.
-        score_start: also score the weights training starts from, as epoch 0, a candidate for the best.
-        on_step, on_epoch: told (step, values).
-    """
-
-    name: str
-    network: nn.Module
-    saved: nn.Module
-    set_modes: Callable[[], None]
-    feed: Feed
-    labels: np.ndarray
-    train: np.ndarray
-    val: np.ndarray
-    class_weights: Tensor | None
-    params: TrainingParams
-    seed: int
-    key: str
-    work: Path
-    score: Callable[[np.ndarray, np.ndarray], dict[str, float]]
-    score_start: bool = False
-    on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None
-    on_epoch: Callable[[int, dict[str, float]], None] = lambda step, values: None
-
-
-@dataclass
-class Progress:
-    """Where a run stands; everything but tensors that a checkpoint holds."""
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    best: tuple[float, float] | None = None
-    best_epoch: int = -1
-    seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
-
-
-def accelerator_for(params: TrainingParams, device: str) -> Accelerator:
-    """An Accelerator on `device` with the precision that params ask for and the device has."""
-    AcceleratorState._reset_state()
-    kind = torch.device(device).type
-    precision = params.precision
-    if precision == "auto":
-        precision = "bf16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    if precision == "fp16" and kind == "cpu":
-        raise RuntimeError("precision fp16 needs a GPU; on a CPU choose fp32 or bf16")
-    return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=kind == "cpu")
-
-
-def optimizer_for(network: nn.Module, params: TrainingParams) -> torch.optim.Optimizer:
-    """AdamW without decay on 1-D tensors, or the paper's Adam with coupled decay on all."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    if params.optimizer == "adam":
-        return torch.optim.Adam(trained, lr=params.lr, weight_decay=params.weight_decay)
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": params.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=params.lr, fused=True)
 
 
 class Trainer:

@@ -13,7 +13,7 @@ from config.schema import Params
 from config.versions import provenance
 from datasets.manifest import Prepared
 from training import checkpoint
-from training.loop import Job, Progress
+from training.job import Job, Progress
 
 
 def scratch(folder: Path) -> Path:

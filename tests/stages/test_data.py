@@ -50,7 +50,7 @@ def told(artifact, name="report.json"):
 def test_run__writes_all_that_others_read(root):
     done = prepare(root)
     assert {path.name for path in done.folder.iterdir()} == {
-        "manifest.csv", "dataset.json", "report.json", "images.npy", "samples.png", "result.json",
+        "manifest.csv", "dataset.json", "report.json", "images.npy", "samples.png", "samples", "result.json",
     }  # fmt: skip
     info, report = told(done, "dataset.json"), told(done)
     assert info["classes"] == ["no", "yes"]

@@ -11,7 +11,8 @@ from config.training import TrainingParams
 from evaluation.metrics import score
 from models.classifier import freeze_batchnorm
 from training import checkpoint
-from training.loop import Job, Trainer
+from training.job import Job
+from training.loop import Trainer
 
 N, FEATURES = 60, 12
 

@@ -9,7 +9,6 @@ import pytest
 from pydantic import ValidationError
 
 from datasets.sources import synthetic
-from datasets.stain import Stain
 
 SOME = synthetic.Params(patients=8, images_per_patient=2)
 
@@ -94,24 +93,6 @@ def test_stain__tells_the_patient_and_so_the_class_to_an_image_split_only():
     by_patient = (labels[distance.argmin(1)] == labels).mean()
     assert by_image > 0.8
     assert by_patient < by_image - 0.25
-
-
-def test_stain_spread__zero_stains_all_patients_alike():
-    def dyes(spread):
-        stains = [Stain.draw(np.random.default_rng(seed), spread) for seed in range(20)]
-        return np.array([np.concatenate([s.haematoxylin, s.eosin, s.light]) for s in stains])
-
-    assert dyes(0.0).std(0).max() < 1e-12
-    assert dyes(1.0).std(0).min() > 0.02
-
-
-def test_develop__bare_glass_is_the_light_and_dye_darkens():
-    stain = Stain.draw(np.random.default_rng(1), 0.0)
-    empty, dyed = np.zeros((64, 64)), np.ones((64, 64))
-    glass, blue = (stain.develop(h, empty, np.random.default_rng(2)).mean((0, 1)) / 255 for h in (empty, dyed))
-    np.testing.assert_allclose(glass, stain.light, atol=0.01)
-    assert (blue < glass - 0.2).all()
-    assert blue[2] > blue[:2].max()
 
 
 @pytest.mark.parametrize("wrong", [{"patients": 3}, {"images_per_patient": 0}, {"task": "subtypes8"}, {"stain": 1}])

@@ -1,0 +1,26 @@
+"""How Prefect is set up here; must run before `import prefect`. See also prefect.toml, for its own command line."""
+
+import os
+from pathlib import Path
+
+
+def prepare(cache: Path) -> None:
+    """Sets Prefect's environment where the user has not: its files in the project's cache, no telemetry, quiet."""
+    home = cache / "prefect"
+    (home / "results").mkdir(parents=True, exist_ok=True)
+    for name, value in {
+        "PREFECT_HOME": str(home),
+        "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(home / "results"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        # Two slow cores need 10-30 s, 50 s without compiled bytecode.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        # A server that went away must not hold training up for minutes.
+        "PREFECT_CLIENT_MAX_RETRIES": "2",
+        # A run's own lines go to stdout and, by these loggers, to Prefect's record of it; the console stays short.
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "medtune",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    }.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,129 @@
+"""`python -m flows.train`: frozen, finetune, evaluate, export, each run only where its result is not there yet."""
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from config import cli
+from config.artifact import RESULT
+from config.errors import InputError
+from config.load import load
+from config.lock import holding
+from config.schema import Params
+from config.settings import Paths
+from datasets.manifest import Prepared, load_prepared
+from flows import chain, environment, record
+
+log = logging.getLogger("medtune.flow")
+KEPT_LOGS = 20
+
+
+def train(
+    params_file: cli.ParamsFile = None,
+    sets: cli.Sets = None,
+    out: cli.Out = None,
+    prefect: Annotated[
+        bool, typer.Option("--prefect/--no-prefect", help="Without: the same stages, keys and files, called directly.")
+    ] = True,
+) -> None:
+    """Train, evaluate and export from data/prepared; finished steps are reused.
+
+    Exits 0 when all is done, 1 when a stage failed (the log file has the traceback), 2 when the input was wrong.
+    """
+    params = load(params_file, sets or ())
+    paths = Paths.at(out)
+    prepared = _ready(params, paths)
+    if int(os.environ.get("RANK", "0")) > 0:  # launched over several processes: the first keeps the record
+        _direct(params, paths, prepared)
+        return
+    with holding(paths), _logfile(paths.cache / "logs") as logfile:
+        if not chain.complete(params, paths, prepared):
+            from models.backbones import check
+
+            check(params)
+        try:
+            steps = _with_prefect(params, paths, prepared) if prefect else _direct(params, paths, prepared)
+        except chain.StageFailed as failure:
+            log.error("%s", "".join(traceback.format_exception(failure)))
+            print(f"error: {failure} (traceback in {logfile}; run again to resume)", file=sys.stderr)
+            raise SystemExit(1) from None
+        record.to_wandb(params, paths, chain.pipeline_key(params, prepared), steps)
+        chain.tidy(params, paths)
+        ran = sum(not step.cached for step in steps)
+        chain.note(f"done: {ran} of {len(steps)} steps ran; bundle in {paths.stage('export')}")
+
+
+def _ready(params: Params, paths: Paths) -> Prepared:
+    """The prepared data, made with these params.
+
+    Raises:
+        InputError: not prepared, damaged, or prepared with other `data` params.
+    """
+    from stages import data
+
+    prepared = load_prepared(paths.prepared)
+    if json.loads((paths.prepared / RESULT).read_text(encoding="utf-8"))["key"] != data.key(params):
+        raise InputError(f"{paths.prepared} was made with other data params or code: run `python -m stages.data` first")
+    return prepared
+
+
+def _direct(params: Params, paths: Paths, prepared: Prepared) -> list[chain.Done]:
+    group = chain.pipeline_key(params, prepared)
+    return chain.run(params, paths, prepared, lambda step, found: found or chain.run_stage(step, params, paths, group))
+
+
+def _with_prefect(params: Params, paths: Paths, prepared: Prepared) -> list[chain.Done]:
+    """The chain as a Prefect flow; directly where Prefect itself fails, since finished steps are found again."""
+    environment.prepare(paths.cache)
+    from flows import server, tasks
+
+    head, fold = params.model.head.kind, params.data.split.test_fold
+    name = f"{params.model.backbone} {head} {params.schedule} fold {fold} {time.strftime('%H:%M:%S')}"
+    try:
+        with server.connected(paths.cache):
+            try:
+                return tasks.train(params.model_dump(mode="json"), str(paths.out), name)
+            finally:
+                server.settle(name)
+    except (chain.StageFailed, InputError):
+        raise
+    except Exception as error:  # a fault of Prefect's, of whatever type, must not cost a training run
+        log.warning("Prefect failed", exc_info=True)
+        reason = (str(error).splitlines() or ["no reason given"])[0][:200]
+        chain.note(f"Prefect: {type(error).__name__}: {reason}; going on without it")
+        return _direct(params, paths, prepared)
+
+
+@contextmanager
+def _logfile(folder: Path) -> Iterator[Path]:
+    """A log file of this run, with the tracebacks that the screen is spared; the last 20 are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in sorted(folder.glob("train-*.log"))[: 1 - KEPT_LOGS]:
+        old.unlink(missing_ok=True)
+    path = folder / f"train-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("medtune", "prefect", "prefect._internal")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    logging.raiseExceptions = False  # else a Prefect server that went away is reported line by line on the screen
+    logging.getLogger("medtune").setLevel(logging.INFO)
+    try:
+        yield path
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()
+
+
+if __name__ == "__main__":
+    cli.run(train)

@@ -1,0 +1,40 @@
+"""What a user's mistake looks like: one line, exit 2, soon, and nothing heavy imported on the way."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+WRAP = """
+import atexit, runpy, sys
+atexit.register(lambda: print(sorted({"torch", "prefect", "wandb"} & set(sys.modules))))
+sys.argv[0] = "flows.train"
+runpy.run_module("flows.train", run_name="__main__")
+"""
+
+
+def train(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", WRAP, *words], cwd=PROJECT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", "frozen.epoch=3"], "frozen.epoch: unknown key (did you mean 'epochs'?)"),
+        (["--set", "model.head.kind=cdmt"], "did you mean 'cdtm'?"),
+        (["--set", "data.split.test_fold=7"], "test_fold is 7, but folds are numbered 0 to 4"),
+        (["--params", "nowhere.yaml"], "params file nowhere.yaml does not exist"),
+        ([], "python -m stages.data"),
+    ],
+    ids=["key", "head", "fold", "file", "not-prepared"],
+)
+def test_mistake__is_one_line_and_exit_2(words: list[str], said: str, tmp_path: Path) -> None:
+    done = train("--out", str(tmp_path / "out"), *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == "[]\n"
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,149 @@
+"""The whole of it, in order, in one copy of the checkout: each test goes on from where the one before it ended."""
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.pipeline.conftest import Checkout
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+STEPS = ["frozen fold 1", "finetune fold 1", "evaluate", "export"]
+
+
+def states(printed: str) -> dict[str, str]:
+    """Each step's name with `cached` or `running`, as the log said."""
+    return dict(re.findall(r"^(.+): (cached|running) \(key \w{6}\)$", printed, re.MULTILINE))
+
+
+def written(checkout: "Checkout") -> dict[str, int]:
+    files = [path for path in (checkout.folder / "artifacts").rglob("*") if path.is_file()]
+    return {str(path): path.stat().st_mtime_ns for path in files}
+
+
+def killed_at(checkout: "Checkout", line: str, *words: str) -> str:
+    """What a run printed until it was killed with SIGKILL, at `line`."""
+    process = checkout.start(["python", "-m", "flows.train", "--no-prefect", *words])
+    assert process.stdout is not None
+    printed = ""
+    for said in process.stdout:
+        printed += said
+        if said.startswith(line):
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, printed
+    return printed
+
+
+def test_repro__first_time_computes_everything(checkout: "Checkout") -> None:
+    printed = checkout.run("dvc", "repro")
+    assert states(printed) == dict.fromkeys(STEPS, "running")
+    assert "Traceback" not in printed
+    assert "ERROR" not in printed
+    artifacts = checkout.folder / "artifacts"
+    metrics = json.loads((artifacts / "evaluate" / "metrics.json").read_text())
+    assert metrics["test"]["balanced_accuracy"]["lo"] <= metrics["test"]["balanced_accuracy"]["value"]
+    assert (artifacts / "export" / "model.onnx").is_file()
+    assert (checkout.folder / "dvc.lock").is_file()
+
+
+def test_repro__second_time_runs_nothing(checkout: "Checkout") -> None:
+    before = written(checkout)
+    began = time.monotonic()
+    printed = checkout.run("dvc", "repro")
+    assert "Data and pipelines are up to date" in printed
+    assert states(printed) == {}
+    assert time.monotonic() - began < 10  # 1 to 2 s on a quiet machine
+    assert written(checkout) == before
+
+
+def test_metrics_and_plots__dvc_shows_them(checkout: "Checkout") -> None:
+    assert "balanced_accuracy" in checkout.run("dvc", "metrics", "show", "--json")
+    page = checkout.run("dvc", "plots", "show").strip()
+    html = Path(page.removeprefix("file://")).read_text()
+    for shown in ('"title": "epoch"', '"title": "predicted"', '"title": "fpr"', '"title": "confidence"', "_roc.png"):
+        assert shown in html
+
+
+def test_no_prefect__finds_what_prefect_made_and_needs_no_torch(checkout: "Checkout") -> None:
+    before = written(checkout)
+    printed = checkout.run("python", "-X", "importtime", "-m", "flows.train", "--no-prefect")
+    assert states(printed) == dict.fromkeys(STEPS, "cached")
+    imported = set(re.findall(r"\| +(\w+)$", printed, re.MULTILINE))
+    assert "numpy" in imported
+    assert not {"torch", "prefect", "wandb"} & imported
+    assert written(checkout) == before
+
+
+def test_prefect__second_time_is_cached_and_on_its_record(checkout: "Checkout") -> None:
+    printed = checkout.train()
+    assert states(printed) == dict.fromkeys(STEPS, "cached")
+    assert "ERROR" not in printed
+    with sqlite3.connect(checkout.folder / ".cache" / "prefect" / "prefect.db") as database:
+        runs = database.execute("select name, state_name from task_run order by created").fetchall()
+        flows = database.execute("select state_name from flow_run").fetchall()
+        artifacts = {key for (key,) in database.execute("select key from artifact where key is not null")}
+    first = [*((name, "Completed") for name in STEPS), ("report", "Completed")]
+    assert runs == [*first, *((name, "Cached") for name in STEPS), ("report", "Completed")]
+    assert flows == [("Completed",), ("Completed",)]
+    assert {"test-metrics", "chains", "steps", "report", "model-card"} <= artifacts
+
+
+def test_prefect__server_that_is_down_does_not_stop_it(checkout: "Checkout") -> None:
+    printed = checkout.train(PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert "going on without it" in printed
+    assert states(printed) == dict.fromkeys(STEPS, "cached")
+
+
+def test_wandb__one_run_a_stage_in_one_group(checkout: "Checkout") -> None:
+    from tracking.read import read_runs
+
+    runs = read_runs(checkout.folder / ".cache")
+    assert {run.job_type for run in runs} == {"frozen", "finetune", "evaluate", "export", "train"}
+    assert len({run.group for run in runs}) == 1
+    assert all(run.exit_code == 0 for run in runs)
+    (stage,) = [run for run in runs if run.job_type == "frozen"]
+    assert stage.config["key"].startswith(stage.run_id)
+    assert any("train/loss" in point for point in stage.history)
+    assert any(kind == "model" for run in runs for _, kind in run.artifacts)
+
+
+def test_change__of_evaluate_alone_trains_nothing(checkout: "Checkout") -> None:
+    printed = killed_at(checkout, "evaluate: running", "--set", "evaluate.bootstrap=101")
+    assert states(printed) == dict(zip(STEPS, ("cached", "cached", "running"), strict=False))
+
+
+def test_flipped_byte__runs_that_stage_again_and_a_kill_is_made_good(checkout: "Checkout") -> None:
+    artifacts = checkout.folder / "artifacts"
+    weights = artifacts / "frozen" / "fold-1" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    printed = killed_at(checkout, "finetune fold 1: running")
+    assert states(printed) == {"frozen fold 1": "running", "finetune fold 1": "running"}
+
+    printed = checkout.train("--no-prefect")
+    assert states(printed) == dict(zip(STEPS, ("cached", "running", "running", "running"), strict=True))
+    stray = [path for path in artifacts.rglob(".*") if path.name != ".lock"]
+    assert stray == []
+
+
+def test_stage_that_fails__is_exit_1_with_one_line_and_a_log(checkout: "Checkout") -> None:
+    process = checkout.start(["python", "-m", "flows.train", "--no-prefect", "--set", "finetune.lr=1.0e+30"])
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, printed
+    assert "Traceback" not in printed
+    (said,) = [line for line in printed.splitlines() if line.startswith("error: ")]
+    assert said.startswith("error: finetune fold 1 failed: ")
+    (log,) = re.findall(r"traceback in (\S+\.log)", said)
+    assert "Traceback" in Path(log).read_text()
+    assert (checkout.folder / "artifacts" / "export" / "model.onnx").is_file()  # what was finished is still there

@@ -1,0 +1,147 @@
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from config.load import load
+from config.schema import Params
+from tracking.read import Recorded, read_run, read_runs
+from tracking.run import run_id, start, wanted_mode
+
+KEY = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "wandb"))
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def params() -> Params:
+    return load()
+
+
+def recorded(cache: Path) -> Recorded:
+    """The one run; W&B's own process may still be writing its last record when `finish` returns."""
+    end = time.monotonic() + 10
+    while True:
+        (run,) = read_runs(cache)
+        if run.exit_code is not None or time.monotonic() > end:
+            return run
+        time.sleep(0.02)
+
+
+def test_run__everything_logged_is_read_back(cache: Path, params: Params) -> None:
+    picture = cache / "picture.png"
+    Image.new("RGB", (4, 4), "red").save(picture)
+    bundle = cache / "bundle"
+    (bundle / "deep").mkdir(parents=True)
+    (bundle / "deep" / "model.onnx").write_bytes(b"onnx")
+    with start("frozen", KEY, "group-1", params, "frozen fold 1") as run:
+        for step in range(3):
+            run.log({"train/loss": 1.0 / (step + 1)}, step)
+        run.picture("confusion", picture)
+        run.table("stages", ("stage", "state"), [("frozen", "ran")])
+        run.summary({"test/accuracy": 0.5})
+        run.bundle(bundle, "bundle", {"fold": 1})
+
+    found = recorded(cache)
+    assert (found.run_id, found.group, found.job_type, found.name) == (
+        run_id(KEY),
+        "group-1",
+        "frozen",
+        "frozen fold 1",
+    )
+    assert found.config["key"] == KEY
+    assert found.config["frozen"]["lr"] == params.frozen.lr
+    assert [row["train/loss"] for row in found.history if "train/loss" in row] == [1.0, 0.5, pytest.approx(1 / 3)]
+    assert found.summary["test/accuracy"] == 0.5
+    assert {"confusion", "stages"} <= {name for row in found.history for name in row}
+    assert ("bundle", "model") in found.artifacts
+    assert found.exit_code == 0
+
+
+def test_run__stage_that_raises_is_recorded_as_failed(cache: Path, params: Params) -> None:
+    with pytest.raises(RuntimeError, match="loss"), start("frozen", KEY, "group", params, "frozen"):
+        raise RuntimeError("the loss is not finite")
+    assert recorded(cache).exit_code == 1
+
+
+def test_run__key_that_is_resumed_has_the_same_id(cache: Path, params: Params) -> None:
+    for _ in range(2):
+        with start("frozen", KEY, "group", params, "frozen") as run:
+            run.log({"train/loss": 1.0}, 1)
+    assert {found.run_id for found in read_runs(cache)} == {run_id(KEY)}
+
+
+@pytest.mark.parametrize("switch", [{"WANDB_MODE": "disabled"}, {"RANK": "1"}])
+def test_run__turned_off_does_nothing(
+    switch: dict[str, str], cache: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in switch.items():
+        monkeypatch.setenv(name, value)
+    with start("frozen", KEY, "group", params, "frozen") as run:
+        run.log({"train/loss": 1.0}, 1)
+        run.bundle(cache / "nowhere", "bundle", {})
+    assert not run
+    assert read_runs(cache) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "environment", "wanted"),
+    [
+        ("auto", {}, "offline"),
+        ("auto", {"WANDB_API_KEY": "k"}, "online"),
+        ("auto", {"WANDB_API_KEY": "k", "WANDB_MODE": "offline"}, "offline"),
+        ("offline", {"WANDB_API_KEY": "k"}, "offline"),
+        ("disabled", {"WANDB_MODE": "online"}, "disabled"),
+    ],
+)
+def test_mode__params_then_environment_then_key(
+    mode: str, environment: dict[str, str], wanted: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert wanted_mode(load(sets=[f"tracking.mode={mode}"])) == wanted
+
+
+def test_outage__refused_key_is_recorded_offline(
+    cache: Path, params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "not-a-key")
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("tracking.run.INIT_TIMEOUT_S", 2.0)
+    with start("frozen", KEY, "group", params, "frozen") as run:
+        run.log({"train/loss": 1.0}, 1)
+    assert recorded(cache).exit_code == 0
+    assert "recording offline instead" in capsys.readouterr().out
+
+
+def test_fault__is_said_once_and_never_raised(cache: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
+    with start("frozen", KEY, "group", params, "frozen") as run:
+        run.picture("no such picture", cache / "missing.png")
+        run.picture("no such picture", cache / "missing.png")
+        run.log({"train/loss": 1.0}, 1)
+    assert capsys.readouterr().out.count("W&B") == 1
+    assert any("train/loss" in row for row in recorded(cache).history)
+
+
+def test_read_run__file_that_was_cut_off(cache: Path, params: Params) -> None:
+    with start("frozen", KEY, "group", params, "frozen") as run:
+        for step in range(500):
+            run.log({"train/loss": float(step), "val/loss": 0.0}, step)
+    whole = recorded(cache)
+    (path,) = (cache / "wandb").glob("offline-run-*/run-*.wandb")
+    assert len(whole.history) == 500  # more than one 32 KiB block
+    assert path.stat().st_size > 2 * 32768
+    path.write_bytes(path.read_bytes()[:40000])
+    cut = read_run(path)
+    assert cut.run_id == whole.run_id
+    assert 0 < len(cut.history) < 500
+    assert cut.exit_code is None
