@@ -5,12 +5,11 @@ Fine-Tuning", IEEE JBHI 28(8), 2024, doi 10.1109/JBHI.2023.3343518.
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from models.heads.cdtm import Params
 
 
 class ClusterAttention(nn.Module):
@@ -23,16 +22,16 @@ class ClusterAttention(nn.Module):
     Attributes:
         centers: (C, K).
         mixing: (K, N, N).
-        scale: () inverse temperature of the softmax.
+        log_scale: () log of the softmax's inverse temperature; 0, the paper's, unless learned.
     """
 
-    def __init__(self, tokens: int, channels: int, params: Params) -> None:
+    def __init__(self, tokens: int, channels: int, centers: int, dropout: float = 0.0, learned: bool = False) -> None:
         super().__init__()
-        self.centers = nn.Parameter(torch.randn(channels, params.centers))
-        self.mixing = nn.Parameter(torch.randn(params.centers, tokens, tokens))
+        self.centers = nn.Parameter(torch.randn(channels, centers))
+        self.mixing = nn.Parameter(torch.randn(centers, tokens, tokens))
         self.project = nn.Linear(channels, channels)
-        self.dropout = nn.Dropout(params.dropout)
-        if params.temperature == "learned":
+        self.dropout = nn.Dropout(dropout)
+        if learned:
             self.log_scale = nn.Parameter(torch.zeros(()))
         else:
             self.register_buffer("log_scale", torch.zeros(()), persistent=False)
@@ -52,21 +51,21 @@ class ClusterAttention(nn.Module):
 class Block(nn.Module):
     """`x = [x +] mix(LN(x))`, then `x = x + MLP(LN(x))`. The paper has no skip around the mixing."""
 
-    def __init__(self, tokens: int, channels: int, params: Params) -> None:
+    def __init__(self, channels: int, mix: ClusterAttention, mlp_ratio: float, dropout: float, skip: bool) -> None:
         super().__init__()
-        hidden = int(channels * params.mlp_ratio)
-        self.skip = params.skip
+        hidden = int(channels * mlp_ratio)
+        self.skip = skip
         self.norm1 = nn.LayerNorm(channels)
-        self.mix = ClusterAttention(tokens, channels, params)
+        self.mix = mix
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = nn.Sequential(
             nn.Linear(channels, hidden),
             nn.GELU(),
-            nn.Dropout(params.dropout),
+            nn.Dropout(dropout),
             nn.Linear(hidden, channels),
-            nn.Dropout(params.dropout),
+            nn.Dropout(dropout),
         )
-        if params.skip:  # the block begins as the identity: the backbone's tokens reach the classifier at step 0
+        if skip:  # the block begins as the identity: the backbone's tokens reach the classifier at step 0
             for last in (self.mix.project, self.mlp[3]):
                 for parameter in last.parameters():
                     nn.init.zeros_(parameter)
@@ -81,11 +80,25 @@ class Block(nn.Module):
 class CDTM(nn.Module):
     """LayerNorm, blocks, LayerNorm, mean over tokens, linear head: (B, N, C) tokens to (B, classes) logits."""
 
-    def __init__(self, tokens: int, channels: int, classes: int, params: Params) -> None:
+    def __init__(
+        self,
+        tokens: int,
+        channels: int,
+        classes: int,
+        *,
+        centers: int = 300,
+        layers: int = 1,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        skip: bool = True,
+        temperature: Literal["learned", "fixed"] = "fixed",
+        init: Literal["kmeans", "normal"] = "kmeans",
+    ) -> None:
         super().__init__()
-        self.init = params.init
+        self.init = init
         self.norm_in = nn.LayerNorm(channels)
-        self.blocks = nn.ModuleList(Block(tokens, channels, params) for _ in range(params.layers))
+        mixes = (ClusterAttention(tokens, channels, centers, dropout, temperature == "learned") for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(channels, mix, mlp_ratio, dropout, skip) for mix in mixes)
         self.norm_out = nn.LayerNorm(channels)
         self.classify = nn.Linear(channels, classes)
 

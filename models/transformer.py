@@ -2,8 +2,6 @@
 
 from torch import Tensor, nn
 
-from models.heads.transformer import Params
-
 
 def equal_hidden(tokens: int, channels: int, centers: int = 300) -> int:
     """MLP width that gives one block as many parameters as one CDTM block of `centers` centres.
@@ -17,16 +15,26 @@ def equal_hidden(tokens: int, channels: int, centers: int = 300) -> int:
 class TransformerHead(nn.Module):
     """LayerNorm, blocks, LayerNorm, mean over tokens, linear head: (B, N, C) tokens to (B, classes) logits."""
 
-    def __init__(self, tokens: int, channels: int, classes: int, params: Params) -> None:
+    def __init__(
+        self,
+        tokens: int,
+        channels: int,
+        classes: int,
+        *,
+        layers: int = 1,
+        mlp_ratio: float | None = None,
+        dropout: float = 0.0,
+        head_dim: int = 32,
+    ) -> None:
         super().__init__()
-        hidden = equal_hidden(tokens, channels) if params.mlp_ratio is None else int(channels * params.mlp_ratio)
-        heads = next(h for h in range(max(1, channels // params.head_dim), 0, -1) if channels % h == 0)
+        hidden = equal_hidden(tokens, channels) if mlp_ratio is None else int(channels * mlp_ratio)
+        heads = next(h for h in range(max(1, channels // head_dim), 0, -1) if channels % h == 0)
         self.norm_in = nn.LayerNorm(channels)
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
-                channels, heads, hidden, params.dropout, activation="gelu", batch_first=True, norm_first=True
+                channels, heads, hidden, dropout, activation="gelu", batch_first=True, norm_first=True
             )
-            for _ in range(params.layers)
+            for _ in range(layers)
         )
         self.norm_out = nn.LayerNorm(channels)
         self.classify = nn.Linear(channels, classes)

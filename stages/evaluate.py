@@ -10,6 +10,7 @@ from config import cli, load
 from config import key as keys
 from config.artifact import Artifact, find, partial, publish
 from config.errors import InputError
+from config.lock import holding
 from config.progress import progress
 from config.schema import Params
 from config.settings import Paths, device_class, device_name
@@ -180,9 +181,10 @@ def main(params: cli.ParamsFile = None, sets: cli.Sets = None, out: cli.Out = No
     from datasets.manifest import load_prepared
 
     read, paths = load.load(params, sets or ()), Paths.at(out)
-    prepared = load_prepared(paths.prepared)
-    trained = find_trained(read, paths, prepared)
-    cli.say(f"evaluate: {run(read, paths, trained, key(read, prepared, trained), 'by-hand').path}")
+    with holding(paths):
+        prepared = load_prepared(paths.prepared)
+        trained = find_trained(read, paths, prepared)
+        cli.say(f"evaluate: {run(read, paths, trained, key(read, prepared, trained), 'by-hand').path}")
 
 
 if __name__ == "__main__":

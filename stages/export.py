@@ -12,6 +12,7 @@ from config import cli, load
 from config import key as keys
 from config.artifact import Artifact, file_sha256, find, partial, publish, write_text
 from config.errors import InputError
+from config.lock import holding
 from config.schema import Params
 from config.settings import Paths, device_class
 from config.versions import installed, provenance
@@ -174,12 +175,13 @@ def main(params: cli.ParamsFile = None, sets: cli.Sets = None, out: cli.Out = No
     from stages import evaluate
 
     read, paths = load.load(params, sets or ()), Paths.at(out)
-    prepared = load_prepared(paths.prepared)
-    trained = evaluate.find_trained(read, paths, prepared)
-    evaluated = find(paths.stage("evaluate"), evaluate.key(read, prepared, trained))
-    if evaluated is None:
-        raise InputError("these networks are not evaluated: run `python -m stages.evaluate` first")
-    cli.say(f"export: {run(read, paths, evaluated, trained, key(read, evaluated, trained), 'by-hand').path}")
+    with holding(paths):
+        prepared = load_prepared(paths.prepared)
+        trained = evaluate.find_trained(read, paths, prepared)
+        evaluated = find(paths.stage("evaluate"), evaluate.key(read, prepared, trained))
+        if evaluated is None:
+            raise InputError("these networks are not evaluated: run `python -m stages.evaluate` first")
+        cli.say(f"export: {run(read, paths, evaluated, trained, key(read, evaluated, trained), 'by-hand').path}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class Params(HeadParams):
     mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     skip: bool = Field(True, description="keep the tokens beside their mixture")
-    temperature: Literal["learned", "fixed"] = Field("learned", description="fixed: softmax at 1, as in the paper")
+    temperature: Literal["learned", "fixed"] = Field("fixed", description="of the softmax; fixed: 1, as in the paper")
     init: Literal["kmeans", "normal"] = Field(
         "kmeans", description="kmeans: centres and scale from the training images; normal: as in the paper"
     )
@@ -32,4 +32,4 @@ def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Modul
     """The module on (B, N, C) tokens, giving (B, classes) logits."""
     from models.cdtm import CDTM
 
-    return CDTM(tokens, channels, classes, params)
+    return CDTM(tokens, channels, classes, **params.model_dump(exclude={"kind", "tokens"}))

@@ -26,4 +26,4 @@ def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Modul
     """The block on (B, N, C) tokens, giving (B, classes) logits."""
     from models.transformer import TransformerHead
 
-    return TransformerHead(tokens, channels, classes, params)
+    return TransformerHead(tokens, channels, classes, **params.model_dump(exclude={"kind"}))

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from models.cdtm import CDTM, ClusterAttention
-from models.heads.cdtm import Params
 
 
 def expanded(module: ClusterAttention, x: torch.Tensor) -> torch.Tensor:
@@ -19,14 +18,14 @@ def expanded(module: ClusterAttention, x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(("tokens", "channels", "centers"), [(16, 24, 5), (49, 64, 30), (196, 48, 300)])
 def test_mixing__equals_the_expanded_formula(tokens, channels, centers):
     torch.manual_seed(0)
-    module = ClusterAttention(tokens, channels, Params(centers=centers, skip=False, temperature="fixed")).double()
+    module = ClusterAttention(tokens, channels, centers=centers).double()
     x = torch.randn(3, tokens, channels, dtype=torch.float64)
     torch.testing.assert_close(module(x), expanded(module, x), rtol=1e-9, atol=1e-12)
 
 
 def test_weights__are_a_distribution_and_nearly_uniform_at_temperature_one():
     torch.manual_seed(0)
-    module = ClusterAttention(9, 32, Params(centers=300, temperature="fixed"))
+    module = ClusterAttention(9, 32, centers=300)
     weights = module.weights(torch.randn(4, 9, 32))
     torch.testing.assert_close(weights.sum(1), torch.ones(4))
     assert weights.max() < 0.024  # exp(2) / 300, the paper's gate cannot choose
@@ -34,7 +33,7 @@ def test_weights__are_a_distribution_and_nearly_uniform_at_temperature_one():
 
 def test_head__with_skip_begins_as_the_identity_around_the_mixing():
     torch.manual_seed(0)
-    head = CDTM(9, 32, 3, Params(centers=7))
+    head = CDTM(9, 32, 3, centers=7)
     x = torch.randn(2, 9, 32)
     before = head(x)
     with torch.no_grad():
@@ -42,10 +41,10 @@ def test_head__with_skip_begins_as_the_identity_around_the_mixing():
     torch.testing.assert_close(head(x), before)
 
 
-@pytest.mark.parametrize("params", [Params(centers=4), Params(centers=4, skip=False, layers=2, temperature="fixed")])
-def test_head__every_tensor_gets_a_gradient(params):
+@pytest.mark.parametrize("options", [{"temperature": "learned"}, {"skip": False, "layers": 2}])
+def test_head__every_tensor_gets_a_gradient(options):
     torch.manual_seed(0)
-    head = CDTM(9, 32, 3, params)
+    head = CDTM(9, 32, 3, centers=4, **options)
     for _ in range(2):  # the second step passes the zero-initialised projection
         head.zero_grad()
         head(torch.randn(5, 9, 32)).square().sum().backward()
@@ -66,7 +65,7 @@ def clouds(n=60, kinds=3, tokens=4, channels=16):
 
 def test_prepare__puts_centres_where_the_images_are():
     kinds, tokens = clouds()
-    head, again = CDTM(4, 16, 2, Params(centers=6)), CDTM(4, 16, 2, Params(centers=6))
+    head, again = CDTM(4, 16, 2, centers=6), CDTM(4, 16, 2, centers=6)
     head.prepare(tokens.split(7), seed=1)
     centers = torch.nn.functional.normalize(head.blocks[0].mix.centers, dim=0)
     cosine = torch.nn.functional.normalize(torch.nn.functional.layer_norm(kinds, (16,)), dim=1) @ centers
@@ -77,7 +76,7 @@ def test_prepare__puts_centres_where_the_images_are():
 
 def test_prepare__standardises_what_the_linear_head_reads():
     _, tokens = clouds()
-    head = CDTM(4, 16, 2, Params(centers=6))
+    head = CDTM(4, 16, 2, centers=6)
     head.prepare([tokens], seed=1)
     read = []
     head.classify.register_forward_pre_hook(lambda module, args: read.append(args[0]))
@@ -87,21 +86,21 @@ def test_prepare__standardises_what_the_linear_head_reads():
 
 
 def test_prepare__paper_init_changes_nothing():
-    head = CDTM(4, 16, 2, Params(centers=6, init="normal"))
+    head = CDTM(4, 16, 2, centers=6, init="normal")
     before = {name: value.clone() for name, value in head.state_dict().items()}
     head.prepare([clouds()[1]], seed=1)
     assert all(torch.equal(before[name], value) for name, value in head.state_dict().items())
 
 
 def test_prepare__more_centres_than_images():
-    head = CDTM(4, 16, 2, Params(centers=50))
+    head = CDTM(4, 16, 2, centers=50)
     head.prepare([torch.randn(9, 4, 16)], seed=1)
     assert torch.isfinite(head.blocks[0].mix.centers).all()
 
 
 def test_mixing__gradients_equal_the_expanded_formulas():
     torch.manual_seed(0)
-    module = ClusterAttention(16, 24, Params(centers=5, skip=False, temperature="fixed")).double()
+    module = ClusterAttention(16, 24, centers=5).double()
     x = torch.randn(3, 16, 24, dtype=torch.float64, requires_grad=True)
     inputs = [x, module.centers, module.mixing]
     ours = torch.autograd.grad(module(x).square().sum(), inputs)

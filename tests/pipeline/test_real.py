@@ -1,0 +1,124 @@
+"""The chain on real images and ImageNet weights: it learns across patients, and the split does its work."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from config import load
+from config.artifact import Artifact
+from config.schema import Params
+from config.settings import Paths
+from datasets.manifest import load_prepared
+from flows import chain
+from stages import data
+
+pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.timeout(900), pytest.mark.xdist_group("real")]
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """One store of features for all tests here: the backbone sees each image once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def run(recipe: str, out: Path, cache: Path, *sets: str) -> Paths:
+    """The whole chain of `recipe`, small, with one view."""
+    small = ["frozen.views=1", "frozen.lr=1.0e-3", "evaluate.bootstrap=200", "tracking.mode=disabled",
+             "export.precisions=[fp32]", "export.parity_images=32"]  # fmt: skip
+    params: Params = load.load(PROJECT / "recipes" / recipe, [*small, *sets])
+    paths = Paths(out, cache)
+    data.run(params, paths)
+    prepared = load_prepared(paths.prepared)
+
+    def call(step: chain.Step, found: Artifact | None) -> Artifact:
+        return found or chain.run_stage(step, params, paths, "group")
+
+    chain.run(params, paths, prepared, call)
+    return paths
+
+
+def vit(shared: Path, *sets: str) -> list[str]:
+    weights = shared / "weights" / "deit_tiny_patch16_224.safetensors"
+    return [f"data.root={shared / 'breakhis200x'}", f"model.weights={weights}", *sets]
+
+
+def figures(paths: Paths) -> dict[str, float]:
+    metrics = json.loads((paths.stage("evaluate") / "metrics.json").read_text())["test"]
+    return {name: interval["value"] for name, interval in metrics.items()}
+
+
+@pytest.fixture(scope="module")
+def binary(shared, tmp_path_factory, cache):
+    """Benign or malignant by patient, all folds, a linear head."""
+    sets = vit(shared, "model.head.kind=linear", "frozen.epochs=30")
+    return run("breakhis-binary-vit.yaml", tmp_path_factory.mktemp("binary"), cache, *sets)
+
+
+def test_binary__new_patients_are_told_apart_and_the_minority_is_not_given_up(binary):
+    found = figures(binary)
+    assert found["auroc"] >= 0.90
+    assert found["balanced_accuracy"] >= 0.75
+    metrics = json.loads((binary.stage("evaluate") / "metrics.json").read_text())
+    assert metrics["n_images"] == 305
+    assert metrics["n_groups"] == 31
+    assert all(metrics["test"][name]["lo"] < metrics["test"][name]["hi"] for name in ("auroc", "balanced_accuracy"))
+
+
+def test_binary__the_bundle_reproduces_the_predictions(binary, shared):
+    bundle = binary.stage("export")
+    fold = json.loads((bundle / "bundle.json").read_text())["exported"]["fold"]
+    prepared = load_prepared(binary.prepared)
+    tested = {prepared.paths[row] for row in prepared.indices(fold)["test"]}
+    out = binary.out / "predictions.csv"
+    command = [sys.executable, "-m", "handoff.predict", str(bundle), str(shared / "breakhis200x"), "--out", str(out)]
+    subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+    ours = {row["path"]: row for row in csv.DictReader((binary.stage("evaluate") / "predictions.csv").open())}
+    theirs = {Path(row["path"]).name: row for row in csv.DictReader(out.open())}
+    assert len(theirs) == 305
+    for path in tested:
+        mine, other = ours[path], theirs[Path(path).name]
+        assert mine["prediction"] == other["prediction"]
+        assert abs(float(mine["prob_malignant"]) - float(other["prob_malignant"])) <= 1e-4
+
+
+def test_leak__an_image_split_flatters_by_a_fifth_and_names_the_patients(shared, tmp_path_factory, cache):
+    scores, leaked = {}, {}
+    for protocol in ("image", "patient"):
+        sets = vit(shared, f"data.split.protocol={protocol}", "model.head.kind=mean_linear", "frozen.epochs=40")
+        paths = run("breakhis-leak.yaml", tmp_path_factory.mktemp(protocol), cache, *sets)
+        scores[protocol] = figures(paths)["balanced_accuracy"]
+        leaked[protocol] = json.loads((paths.prepared / "report.json").read_text())["leaked_groups"]
+    assert scores["image"] - scores["patient"] >= 0.2
+    assert leaked["patient"] == []
+    assert "16196" in leaked["image"]
+
+
+def test_shuffled_labels__give_chance(shared, tmp_path_factory, cache):
+    rows = list(csv.DictReader((shared / "breakhis200x" / "manifest.csv").open()))
+    folder = tmp_path_factory.mktemp("shuffled")
+    patients = sorted({row["patient_group"] for row in rows})
+    by_patient = {row["patient_group"]: row["label"] for row in rows}
+    shuffled = dict(zip(patients, np.random.default_rng(3).permutation([by_patient[p] for p in patients]), strict=True))
+    with (folder / "labels.csv").open("w") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "label", "group"])
+        for row in rows:
+            place = shared / "breakhis200x" / row["path"]
+            (folder / row["file_name"]).write_bytes(place.read_bytes())
+            writer.writerow([row["file_name"], shuffled[row["patient_group"]], row["patient_group"]])
+    overlay = folder / "folder.yaml"
+    overlay.write_text((PROJECT / "recipes" / "breakhis-binary-vit.yaml").read_text()
+                       .replace("source: breakhis", "source: folder\n  csv: labels.csv")
+                       .replace("  task: binary\n  magnification: 200\n", ""))  # fmt: skip
+    sets = vit(shared, f"data.root={folder}", "model.head.kind=linear", "frozen.epochs=10")
+    sets.remove(f"data.root={shared / 'breakhis200x'}")
+    paths = run(str(overlay), tmp_path_factory.mktemp("chance"), cache, *sets)
+    # Seven benign patients: the spread of balanced accuracy over patients is about 0.1.
+    assert abs(figures(paths)["balanced_accuracy"] - 0.5) <= 0.3
