@@ -11,7 +11,6 @@ from torch import Tensor
 
 from config import cli
 from models.cdtm import ClusterAttention
-from models.heads.cdtm import Params
 
 
 def expanded(module: ClusterAttention, x: Tensor) -> Tensor:
@@ -33,7 +32,7 @@ def run(
     """Compare both formulas: largest relative difference, and time of forward + backward."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    module = ClusterAttention(tokens, channels, Params(centers=centers, skip=False, temperature="fixed"))
+    module = ClusterAttention(tokens, channels, centers)
     x = torch.randn(batch, tokens, channels)
     results: dict[str, list[float]] = {"expanded": [], "one product": []}
     outputs: dict[str, Tensor] = {}

@@ -43,7 +43,7 @@ class Blob:
         return cls(y, x, radius, 1 + irregular * rng.uniform(0, 3), rng.uniform(0, np.pi), lobes)
 
     def _reach(self, theta: np.ndarray) -> np.ndarray:
-        return self.radius * (1 + sum(a * np.cos(k * theta + phase) for k, a, phase in self.lobes))
+        return self.radius * (1 + np.sum([a * np.cos(k * theta + phase) for k, a, phase in self.lobes], axis=0))
 
     def rho(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Distance from the centre as a share of the outline's: below 1 inside, 1 on the outline."""

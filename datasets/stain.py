@@ -38,10 +38,10 @@ class Stain:
             return turned / np.sqrt((turned**2).sum()) * strength
 
         return cls(
-            haematoxylin=dye(HAEMATOXYLIN, 0.9, 2.1),
+            haematoxylin=dye(HAEMATOXYLIN, 1.0, 2.2),
             eosin=dye(EOSIN, 0.5, 1.4),
             light=1 - spread * rng.uniform(0.0, 0.14, 3) - 0.02,
-            blur=float(0.45 + spread * rng.uniform(-0.2, 0.55)),
+            blur=float(0.45 + spread * rng.uniform(-0.2, 0.4)),
             grain=float(rng.uniform(0.008, 0.02)),
         )
 
@@ -54,7 +54,7 @@ class Stain:
             rng: draws what differs from section to section: thickness and noise.
         """
         size = len(haematoxylin)
-        thick = rng.normal(1, 0.05, 2)
+        thick = rng.normal(1, 0.04, 2)
         sigma = self.blur * size / 128
         h = gaussian_filter(haematoxylin * thick[0], sigma)[..., None]
         e = gaussian_filter(eosin * thick[1], sigma)[..., None]

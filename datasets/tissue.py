@@ -170,7 +170,7 @@ def paint(tissue: str, size: int, habit: Habit, rng: np.random.Generator) -> tup
     """Haematoxylin and eosin concentrations of one field of view, each (size, size), 0 or more."""
     view = Field(size, rng, habit)
     gaps(view)
-    PAINTERS[tissue](view, rng.uniform(0.55, 1.0))
+    PAINTERS[tissue](view, rng.uniform(0.75, 1.1))
     strangers(view)
     nuclei = np.concatenate(view.nuclei)
     strands = 0.1 * np.abs(noise(rng, size, 9))

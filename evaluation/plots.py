@@ -31,6 +31,7 @@ STYLE: Any = {
     "axes.prop_cycle": cycler(color=COLOURS),
     "figure.constrained_layout.use": True,
     "savefig.dpi": DPI,
+    "savefig.bbox": "tight",
 }
 
 

@@ -27,7 +27,7 @@ def test_card__says_where_the_weights_come_from(name):
     assert card["command"].startswith(f"python -m benchmarks.pretrain --backbone {name} ")
     assert len(card["mean"]) == len(card["std"]) == 3
     assert card["input_size"] == [3, 128, 128]
-    assert card["training"]["held_out_accuracy"] > 0.8
+    assert card["training"]["held_out_accuracy"] > 0.6
 
 
 @pytest.mark.parametrize("name", NAMES)
