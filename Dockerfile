@@ -30,8 +30,6 @@ COPY requirements/train.lock /requirements/
 RUN /usr/local/bin/uv pip install --require-hashes --compile-bytecode -r /requirements/train.lock
 
 FROM base AS train
-# DVC works in a git repository, and every result names the revision it came from.
-RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 COPY --from=train-env /opt/venv /opt/venv
 COPY --chown=medtune:medtune . .
 ENV PYTHONPATH=/app

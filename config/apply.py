@@ -9,6 +9,8 @@ import typer
 from config import cli, load
 from config.artifact import write_text
 from config.errors import InputError
+from config.registry import PROJECT
+from config.schema import Params
 
 
 def apply(
@@ -25,13 +27,25 @@ def apply(
     tree = load.read(target)
     for recipe in recipes or []:
         load.merge(tree, load.read(recipe))
-    for assignment in sets or []:
-        load.assign(tree, assignment)
-    load.validate(tree)
+    load.assign_all(tree, sets or [])
+    require_root(load.validate(tree))
     text = io.StringIO()
     load.parser().dump(tree, text)
     write_text(target, text.getvalue())
     cli.say(f"{target.name} written: {', '.join([*(r.name for r in recipes or []), *(sets or [])])}")
+
+
+def require_root(params: Params) -> None:
+    """Refuses a `data.root` that is not there: DVC watches it, and would only say that a file is missing.
+
+    Raises:
+        InputError: no such folder or file, and neither drawn nor to be downloaded.
+    """
+    data = params.data
+    if data.source == "synthetic" or getattr(data, "download", False):
+        return
+    if data.root is None or not (PROJECT / data.root).exists():
+        raise InputError(f"data.root is {data.root!r}: there is no such folder or file; name where your images lie")
 
 
 if __name__ == "__main__":

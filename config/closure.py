@@ -8,7 +8,20 @@ from pathlib import Path
 from config.registry import PROJECT
 
 # Watching a run does not change it, and a better error message is no reason to train again.
-NO_EFFECT = ("tracking", "config.cli", "config.errors", "config.lock", "config.progress")
+NO_EFFECT = (
+    "tracking",
+    "config.cli",
+    "config.errors",
+    "config.lock",
+    "config.progress",
+    # What params say enters keys as values, whole sections with their defaults.
+    "config.load",
+    "config.registry",
+    "config.schema",
+    "config.settings",
+    "config.training",
+    "stages.ready",
+)
 
 
 def source_closure(*modules: str) -> dict[str, str]:

@@ -16,7 +16,9 @@ READS: dict[str, tuple[str, ...]] = {
     "evaluate": ("evaluate",),
     "export": ("export",),
 }
-VERSIONS = ("torch", "torchvision", "timm", "peft")
+VERSIONS = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
+# Settings that decide how often work is saved, not what comes out.
+NO_EFFECT = {"checkpoint_seconds"}
 
 
 def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -> str:
@@ -28,7 +30,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
         inputs: everything else that counts: data digest, fold, upstream artifacts' sha256.
         device: device class (cpu, cuda, mps).
     """
-    sections = {name: params.section(name) for name in READS[stage]}
+    sections = {name: _without(params.section(name), NO_EFFECT) for name in READS[stage]}
     plugins = [f"models.heads.{params.model.head.kind}", f"models.peft.{params.model.peft.method}"]
     return digest(
         {
@@ -42,6 +44,10 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
             "seed": params.seed,
         }
     )
+
+
+def _without(section: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if name not in names}
 
 
 def weights_sha256(params: Params) -> str:

@@ -1,13 +1,12 @@
 """Reads params.yaml, overlays and --set into `Params`, or says in one line what is wrong."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from config.errors import InputError, describe
 from config.registry import PROJECT
@@ -21,7 +20,12 @@ def parser() -> YAML:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 120
+    yaml.representer.add_representer(type(None), _write_null)
     return yaml
+
+
+def _write_null(representer: Any, value: None) -> Any:
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -33,18 +37,27 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"params file {path} does not exist")
     try:
-        tree = parser().load(path.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        where = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"{path}{where}: not valid YAML: {error.problem}") from error
+        tree = _parse(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file in UTF-8") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected sections (seed, data, model, ...), found {type(tree).__name__}")
     return tree
 
 
+def _parse(text: str, name: str) -> Any:
+    try:
+        return parser().load(text)
+    except MarkedYAMLError as error:
+        where = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(f"{name}{where}: not valid YAML: {error.problem}") from None
+    except YAMLError as error:
+        raise InputError(f"{name}: not valid YAML: {str(error).splitlines()[0]}") from None
+
+
 # Where one of these changes, the keys beside it are another plugin's and go, except those that every plugin shares.
 DISCRIMINATORS = {"source", "kind", "method"}
-SHARED = {"image_size", "resize", "on_bad_image", "split"}
+SHARED = {"root", "image_size", "resize", "on_bad_image", "split"}
 
 
 def merge(base: dict[str, Any], overlay: dict[str, Any]) -> None:
@@ -69,10 +82,20 @@ def assign(tree: dict[str, Any], assignment: str) -> None:
     path, equals, text = assignment.partition("=")
     if not equals or not path:
         raise InputError(f"--set {assignment!r}: write section.key=value")
-    overlay: Any = parser().load(io.StringIO(text)) if text else None
+    overlay: Any = _parse(text, f"--set {assignment!r}") if text else None
     for key in reversed(path.split(".")):
         overlay = {key: overlay}
     merge(tree, overlay)
+
+
+def assign_all(tree: dict[str, Any], assignments: Sequence[str]) -> None:
+    """Applies every `section.key=value`; what chooses a plugin first, so that their order does not matter."""
+
+    def chooses_later(assignment: str) -> bool:
+        return assignment.partition("=")[0].rpartition(".")[2] not in DISCRIMINATORS
+
+    for assignment in sorted(assignments, key=chooses_later):
+        assign(tree, assignment)
 
 
 def load(path: Path | None = None, sets: Sequence[str] = ()) -> Params:
@@ -86,8 +109,7 @@ def load(path: Path | None = None, sets: Sequence[str] = ()) -> Params:
     tree = read(DEFAULT)
     if path is not None and path.resolve() != DEFAULT:
         merge(tree, read(path))
-    for assignment in sets:
-        assign(tree, assignment)
+    assign_all(tree, sets)
     return validate(tree)
 
 

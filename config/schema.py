@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from config import registry
+from config.artifact import canonical
 from config.errors import InputError, describe
 from config.training import FinetuneParams, FrozenParams
 
@@ -26,7 +27,7 @@ Positive = Annotated[int, Field(gt=0)]
 class Section(BaseModel):
     """A part of params.yaml: unknown keys refused, values immutable once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SplitParams(Section):
@@ -121,6 +122,14 @@ class ModelParams(Section):
     head: Annotated[SerializeAsAny[HeadParams], _by_plugin("models.heads", "kind", "model.head")]
     peft: Annotated[SerializeAsAny[PeftParams], _by_plugin("models.peft", "method", "model.peft")]
 
+    @model_validator(mode="after")
+    def _args_are_json(self) -> "ModelParams":
+        try:
+            canonical(self.backbone_args)
+        except (TypeError, ValueError):
+            raise ValueError(f"backbone_args is {self.backbone_args!r}: plain finite values only") from None
+        return self
+
 
 class EvaluateParams(Section):
     """Metrics, their intervals, calibration and the decision rule."""
@@ -141,7 +150,7 @@ class ExportParams(Section):
     precisions: list[Literal["fp32", "fp16"]] = ["fp32", "fp16"]
     opset: Annotated[int, Field(ge=18, le=24)] = 20
     parity_images: Positive = 128
-    batch_sizes: list[Positive] = [1, 2, 7, 32]
+    batch_sizes: Annotated[list[Positive], Field(min_length=1)] = [1, 2, 7, 32]
     fp32_tolerance: Annotated[float, Field(gt=0)] = 1.0e-4
     fp16_tolerance: Annotated[float, Field(gt=0)] = 2.0e-2
     metric_drop: Annotated[float, Field(ge=0)] = Field(0.001, description="balanced accuracy a precision may lose")

@@ -43,6 +43,8 @@ def device_name() -> str:
     import torch
 
     if named := os.environ.get("MEDTUNE_DEVICE"):
+        if named.startswith("cuda:"):
+            torch.cuda.set_device(named)
         return named
     if torch.cuda.is_available():
         return "cuda"

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -10,7 +10,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class AugmentParams(BaseModel):
     """Random changes to a training image, each drawn anew for each image. 0 or false turns one off."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     dihedral: bool = Field(True, description="one of the eight flips and quarter turns")
     shift: Fraction = Field(0.05, description="largest shift, share of the side")
@@ -24,7 +24,7 @@ class AugmentParams(BaseModel):
 class TrainingParams(BaseModel):
     """Shared by the two stages."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: Annotated[int, Field(ge=1)] = 12
     lr: Annotated[float, Field(gt=0)] = 3.0e-4
@@ -49,16 +49,13 @@ class TrainingParams(BaseModel):
         None, description="epochs without a better score before stopping"
     )
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
-        30.0, description="save at an epoch's end when the last save is at least this old: what a crash may cost"
-    )
-    checkpoint_steps: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="also save every so many steps, for long epochs"
+        30.0, description="save when the last save is at least this old: what a crash may cost"
     )
     augment: AugmentParams = AugmentParams()
 
 
 class FrozenParams(TrainingParams):
-    """Stage 1: the backbone frozen and in eval mode, the head trained."""
+    """Stage 1: the backbone frozen and in eval mode, the head trained. `augment` is for `views: online`."""
 
     views: Annotated[int, Field(ge=1, le=8)] | Literal["online"] = Field(
         8, description="dihedral views whose features are stored; online: run the backbone every epoch"
@@ -66,6 +63,15 @@ class FrozenParams(TrainingParams):
     store_gb: Annotated[float, Field(ge=0)] = Field(
         20.0, description="disk the feature store may take; above it: online"
     )
+
+    @model_validator(mode="after")
+    def _views_are_dihedral(self) -> "FrozenParams":
+        if self.views not in (1, "online") and not self.augment.dihedral:
+            raise ValueError(
+                f"views is {self.views}, but augment.dihedral is false: stored views are flips and quarter turns; "
+                "set views: 1, or views: online for the other augmentations"
+            )
+        return self
 
 
 class FinetuneParams(TrainingParams):

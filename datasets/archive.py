@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from filelock import FileLock
+
 from config.artifact import digest
 from config.errors import InputError
 from config.progress import progress
@@ -38,17 +40,23 @@ def unpacked(archive: Path) -> Path:
     facts = archive.stat()
     name = digest([archive.name, facts.st_size, facts.st_mtime_ns])[:16]
     folder = Paths.at().cache / "archives" / f"{archive.name.split('.')[0]}-{name}"
-    if not folder.is_dir():
-        work = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        try:
-            unpack(archive, work)
-        except BaseException:
-            shutil.rmtree(work, ignore_errors=True)
-            raise
-        work.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            _unpack_whole(archive, folder)
     return folder
+
+
+def _unpack_whole(archive: Path, folder: Path) -> None:
+    work = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        unpack(archive, work)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    work.rename(folder)
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -30,7 +30,7 @@ def find_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
         InputError: a folder under `root` is a link (what it holds could be left out or counted twice unnoticed).
     """
     found = []
-    for folder, folders, files in os.walk(root):
+    for folder, folders, files in os.walk(root, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
         for name in folders:
             if os.path.islink(os.path.join(folder, name)):
@@ -40,6 +40,10 @@ def find_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
             (here / name).as_posix() for name in files if name.lower().endswith(suffixes) and not name.startswith(".")
         ]
     return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename} cannot be read: {error.strerror}")
 
 
 def file_of(record: Record, root: Path) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from config.artifact import Artifact, digest, replacing
+from config.closure import source_closure
 
 if TYPE_CHECKING:
     from datasets.manifest import Prepared
@@ -44,7 +45,8 @@ class Wanted:
         roles = prepared.roles_digest(fold)
         rows = prepared.indices(fold)
         # trained.key holds the source of the network's code, trained.sha256 its weights.
-        key = digest(["logits", trained.key, trained.sha256, prepared.digest, roles])
+        source = source_closure("evaluation.logits")
+        key = digest(["logits", trained.key, trained.sha256, prepared.digest, roles, source])
         return cls(fold, trained, {role: rows[role] for role in ROLES}, key)
 
 

@@ -1,6 +1,5 @@
 """`python -m flows.train`: frozen, finetune, evaluate, export, each run only where its result is not there yet."""
 
-import json
 import logging
 import os
 import sys
@@ -14,7 +13,6 @@ from typing import Annotated
 import typer
 
 from config import cli
-from config.artifact import RESULT
 from config.errors import InputError
 from config.load import load
 from config.lock import holding
@@ -22,6 +20,7 @@ from config.schema import Params
 from config.settings import Paths
 from datasets.manifest import Prepared, load_prepared
 from flows import chain, environment, record
+from stages.ready import ready
 
 log = logging.getLogger("medtune.flow")
 KEPT_LOGS = 20
@@ -41,11 +40,10 @@ def train(
     """
     params = load(params_file, sets or ())
     paths = Paths.at(out)
-    prepared = _ready(params, paths)
-    if int(os.environ.get("RANK", "0")) > 0:  # launched over several processes: the first keeps the record
-        _direct(params, paths, prepared)
-        return
+    if not paths.prepared.is_dir():
+        load_prepared(paths.prepared)  # says what to run first, before a folder is made
     with holding(paths), _logfile(paths.cache / "logs") as logfile:
+        prepared = ready(params, paths)
         if not chain.complete(params, paths, prepared):
             from models.backbones import check
 
@@ -60,20 +58,6 @@ def train(
         chain.tidy(params, paths)
         ran = sum(not step.cached for step in steps)
         chain.note(f"done: {ran} of {len(steps)} steps ran; bundle in {paths.stage('export')}")
-
-
-def _ready(params: Params, paths: Paths) -> Prepared:
-    """The prepared data, made with these params.
-
-    Raises:
-        InputError: not prepared, damaged, or prepared with other `data` params.
-    """
-    from stages import data
-
-    prepared = load_prepared(paths.prepared)
-    if json.loads((paths.prepared / RESULT).read_text(encoding="utf-8"))["key"] != data.key(params):
-        raise InputError(f"{paths.prepared} was made with other data params or code: run `python -m stages.data` first")
-    return prepared
 
 
 def _direct(params: Params, paths: Paths, prepared: Prepared) -> list[chain.Done]:

@@ -69,15 +69,23 @@ def check(params: Params) -> Shape:
     _check_name(model.backbone, model.weights)
     if model.weights not in ("hub", "none"):
         read_weights(model.weights, model.backbone, check_only=True)
-    with torch.device("meta"):
-        backbone = create(params, weights=False)
+    try:
+        with torch.device("meta"):
+            backbone = create(params, weights=False)
+    except InputError:
+        raise
+    except Exception as error:  # timm's constructors raise whatever their first wrong line raises
+        raise InputError(_does_not_fit(params, error)) from None
     fixed = getattr(getattr(backbone, "patch_embed", None), "img_size", None)
     if fixed and not getattr(backbone, "dynamic_img_size", False) and tuple(fixed) != (size, size):
         raise InputError(
             f"data.image_size is {size}, but {model.backbone} takes {fixed[0]}: set data.image_size={fixed[0]}, "
             f"or model.backbone_args={{img_size: {size}}} to resample its position embedding"
         )
-    shape = shape_of(backbone, size)
+    try:
+        shape = shape_of(backbone, size)
+    except Exception as error:  # likewise its forward passes
+        raise InputError(_does_not_fit(params, error)) from None
     stated = getattr(model.head, "tokens", None)
     if stated is not None and stated != shape.tokens:
         raise InputError(
@@ -86,6 +94,14 @@ def check(params: Params) -> Shape:
     if model.peft.method != "none":
         _check_method(params)
     return shape
+
+
+def _does_not_fit(params: Params, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return (
+        f"model.backbone: {params.model.backbone} with backbone_args {dict(params.model.backbone_args)!r} "
+        f"does not run at data.image_size {params.data.image_size}: {reason}"
+    )
 
 
 def shape_of(backbone: nn.Module, image_size: int) -> Shape:
@@ -102,6 +118,8 @@ def to_tokens(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     ViT: after the final norm, class and register tokens apart. CNN: the last map, flattened; P = 0.
     """
     features = backbone.forward_features(images)  # type: ignore[operator]
+    if not isinstance(features, Tensor) or features.dim() not in (3, 4):
+        raise TypeError("its features are neither one map nor one row of tokens")
     if features.dim() == 3:
         prefix = getattr(backbone, "num_prefix_tokens", 0)
         return features[:, prefix:], features[:, :prefix]

@@ -20,6 +20,7 @@ from config.schema import Params
 from config.settings import Paths
 from config.versions import installed, provenance
 from datasets.record import Record
+from stages.ready import check_model
 
 # Pillow decodes and resizes, scikit-learn deals the image-level folds.
 VERSIONS = ("pillow", "numpy", "scikit-learn", "imagehash")
@@ -210,6 +211,7 @@ def main(params: cli.ParamsFile = None, sets: cli.Sets = None, out: cli.Out = No
     """Find, check, split and pack the images into data/prepared."""
     checked, paths = load(params, sets or ()), Paths.at(out)
     with holding(paths):
+        check_model(checked, paths)
         run(checked, paths)
 
 

@@ -15,6 +15,7 @@ from config.progress import progress
 from config.schema import Params
 from config.settings import Paths, device_class, device_name
 from config.versions import provenance
+from stages.ready import ready
 
 if TYPE_CHECKING:
     from datasets.manifest import Prepared
@@ -178,11 +179,9 @@ def find_trained(params: Params, paths: Paths, prepared: "Prepared") -> list[Art
 
 def main(params: cli.ParamsFile = None, sets: cli.Sets = None, out: cli.Out = None) -> None:
     """Evaluate the trained chains on their test images."""
-    from datasets.manifest import load_prepared
-
     read, paths = load.load(params, sets or ()), Paths.at(out)
     with holding(paths):
-        prepared = load_prepared(paths.prepared)
+        prepared = ready(read, paths)
         trained = find_trained(read, paths, prepared)
         cli.say(f"evaluate: {run(read, paths, trained, key(read, prepared, trained), 'by-hand').path}")
 

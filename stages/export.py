@@ -16,6 +16,8 @@ from config.lock import holding
 from config.schema import Params
 from config.settings import Paths, device_class
 from config.versions import installed, provenance
+from handoff.document import BundleError
+from stages.ready import ready
 
 if TYPE_CHECKING:
     import onnx
@@ -127,15 +129,14 @@ def _add(
         graph = (fp32 if precision == "fp32" else to_half(fp32)).SerializeToString()
         # onnxruntime's CPU computes fp16 graphs in fp32: what a GPU would give is measured on an emulation.
         measured = graph if precision == "fp32" else to_half(fp32, emulate=True).SerializeToString()
-    except ValueError as error:
-        entry["reason"] = str(error)
-    else:
         figures, entry["reason"] = trial.judge(_predictor(measured), precision, params.export)
         if measured is not graph:
             on_cpu, refused = trial.first(FEW).judge(_predictor(graph), precision, params.export)
             entry["reason"] = entry["reason"] or refused
             figures |= {"measured_on": "fp16 arithmetic emulated, sums in fp32", "file_on_cpu": on_cpu}
         document["parity"][precision] = figures
+    except (ValueError, BundleError) as error:  # not convertible, or onnxruntime refuses the result
+        entry["reason"] = str(error)
     if entry["reason"] is None:
         (work / entry["file"]).write_bytes(graph)
         entry["shipped"] = True
@@ -171,12 +172,11 @@ def _properties(document: dict[str, Any]) -> dict[str, str]:
 
 def main(params: cli.ParamsFile = None, sets: cli.Sets = None, out: cli.Out = None) -> None:
     """Write the ONNX bundle of the best fold's network to artifacts/export."""
-    from datasets.manifest import load_prepared
     from stages import evaluate
 
     read, paths = load.load(params, sets or ()), Paths.at(out)
     with holding(paths):
-        prepared = load_prepared(paths.prepared)
+        prepared = ready(read, paths)
         trained = evaluate.find_trained(read, paths, prepared)
         evaluated = find(paths.stage("evaluate"), evaluate.key(read, prepared, trained))
         if evaluated is None:

@@ -11,6 +11,7 @@ from config.errors import InputError
 from config.lock import holding
 from config.schema import Params
 from config.settings import Paths, device_class, device_name
+from stages.ready import ready
 
 if TYPE_CHECKING:
     from datasets.manifest import Prepared
@@ -74,13 +75,12 @@ def main(
     out: cli.Out = None,
 ) -> None:
     """Fine-tune from stage 1's best, or from the pretrained weights under schedule: full (stage 2)."""
-    from datasets.manifest import load_prepared
     from models.backbones import check
     from stages import frozen
 
     read, paths = load.load(params, sets or ()), Paths.at(out)
     with holding(paths):
-        prepared = load_prepared(paths.prepared)
+        prepared = ready(read, paths)
         check(read)
         for chain in read.data.split.chains if fold is None else [fold]:
             first = None

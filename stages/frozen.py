@@ -10,6 +10,7 @@ from config.artifact import Artifact, find
 from config.lock import holding
 from config.schema import Params
 from config.settings import Paths, device_class, device_name
+from stages.ready import ready
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,12 +105,11 @@ def main(
     out: cli.Out = None,
 ) -> None:
     """Train the head on the frozen backbone (stage 1)."""
-    from datasets.manifest import load_prepared
     from models.backbones import check
 
     read, paths = load.load(params, sets or ()), Paths.at(out)
     with holding(paths):
-        prepared = load_prepared(paths.prepared)
+        prepared = ready(read, paths)
         check(read)
         for chain in read.data.split.chains if fold is None else [fold]:
             cli.say(f"frozen fold {chain}: {run(read, paths, chain, key(read, prepared, chain), 'by-hand').path}")

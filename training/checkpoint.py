@@ -23,19 +23,20 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     text = canonical(meta)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {"meta": text, "digest": _digest(tensors, text)})
+        # One entry: several would be written in random order, and equal weights should be equal bytes.
+        save_file(tensors, temporary, {"medtune": canonical({"meta": text, "digest": _digest(tensors, text)})})
 
 
 def read(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Tensors and meta of `path`; None where it is absent, damaged, or its meta carries another key."""
     try:
         with safe_open(path, framework="pt") as stream:
-            header = stream.metadata() or {}
+            header = json.loads((stream.metadata() or {})["medtune"])
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
         meta = json.loads(header["meta"])
         if header["digest"] != _digest(tensors, header["meta"]) or (key is not None and meta.get("key") != key):
             return None
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None
     return tensors, meta
 

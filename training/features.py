@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from config.artifact import digest, find, partial, publish
 from config.cli import say
+from config.closure import source_closure
 from config.progress import progress
 from config.schema import Params
 from config.versions import installed
@@ -61,7 +62,7 @@ def compute(
     Args:
         model: on `device`, in eval mode; its backbone and what its head reads decide the features.
         prepared: the packed set; every image is computed, so that every fold finds its own.
-        params: only precision is read here; weights and transform enter through `model`.
+        params: the backbone's name and arguments; weights and transform enter through `model`.
         views: 1 to 8.
         cache: folder of the content-addressed store.
         device: where the backbone runs.
@@ -74,6 +75,7 @@ def compute(
         "args": params.model.backbone_args,
         "mean": model.mean.tolist(),
         "std": model.std.tolist(),
+        "source": source_closure("training.features"),
         "versions": installed("torch", "timm"),
         "device": torch.device(device).type,
     }

@@ -49,7 +49,7 @@ def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: in
     section = getattr(params, setup.stage)
     rows = prepared.indices(fold)
     name = f"{setup.stage} fold {fold}"
-    weights = class_weights(section.class_weights, prepared.classes, prepared.labels[rows["train"]], setup.stage)
+    weights = class_weights(section.class_weights, prepared.classes, prepared.labels[rows["train"]])
     with start(setup.stage, key, group, params, name) as run:
         job = Job(
             name=name,

@@ -67,6 +67,9 @@ class Trainer:
         patience = self.job.params.patience
         return patience is not None and self.at.epoch - max(self.at.best_epoch, 0) >= patience
 
+    def _save_is_due(self) -> bool:
+        return time.monotonic() - self.saved_at >= self.job.params.checkpoint_seconds
+
     def _begin_epoch(self) -> None:
         torch.manual_seed(stream_seed(self.job.seed, "torch", self.at.epoch))
         self.noise.manual_seed(stream_seed(self.job.seed, "augment", self.at.epoch))
@@ -82,8 +85,7 @@ class Trainer:
             at.batch += 1
             at.step += 1
             at.loss_sum += loss
-            every = job.params.checkpoint_steps
-            if every and at.step % every == 0 and at.batch < self.steps_per_epoch:
+            if self._save_is_due() and at.batch < self.steps_per_epoch:
                 at.seconds += time.monotonic() - started
                 started = time.monotonic()
                 self._save()
@@ -95,7 +97,7 @@ class Trainer:
     def _step(self, rows: np.ndarray) -> float:
         job, size = self.job, self.job.params.batch_size
         for group in self.optimizer.param_groups:
-            group["lr"] = job.params.lr * lr_factor(self.at.step + 1, self.steps, self.warmup)
+            group["lr"] = job.params.lr * lr_factor(self.at.step, self.steps, self.warmup)
 
         total = float(len(rows) if job.class_weights is None else job.class_weights[self.labels[rows]].sum())
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
@@ -151,18 +153,19 @@ class Trainer:
             raw = {k: v.detach().clone() for k, v in job.saved.state_dict().items()}
             job.saved.load_state_dict(self.ema)
         scores = self._score()
-        row = {"epoch": epoch, "step": at.step, "lr": lr, "train/loss": train_loss, **scores, "seconds": at.seconds}
+        row = {"epoch": epoch, "step": at.step, "lr": lr, "train/loss": train_loss, **scores}
         at.history.append(row)
         chosen = job.params.select_by
         value = -row["val/loss"] if chosen == "loss" else row[f"val/{chosen}"]
-        candidate = (value, -row["val/loss"])
+        # AUROC does not exist where validation has one class: then the loss decides.
+        candidate = (-1.0 if math.isnan(value) else value, -row["val/loss"])
         if at.best is None or candidate > at.best:
             at.best, at.best_epoch = candidate, epoch
             self.best = {k: v.detach().cpu().clone() for k, v in job.saved.state_dict().items()}
         if raw is not None:
             job.saved.load_state_dict(raw)
         self._begin_epoch()
-        if time.monotonic() - self.saved_at >= job.params.checkpoint_seconds:
+        if self._save_is_due():
             self._save()
         job.on_epoch(at.step, {k: v for k, v in row.items() if not math.isnan(v)})
         return row

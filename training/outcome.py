@@ -65,7 +65,9 @@ def keep(
                 "epoch": done.best_epoch,
                 "select_by": job.params.select_by,
                 "value": best["val/loss"] if job.params.select_by == "loss" else done.best[0],
-                "validation": {k.removeprefix("val/"): v for k, v in best.items() if k.startswith("val/")},
+                "validation": {
+                    k.removeprefix("val/"): None if v != v else v for k, v in best.items() if k.startswith("val/")
+                },
             },
             "images": {"train": len(job.train), "val": len(job.val)},
             "data_digest": prepared.digest,

@@ -6,8 +6,6 @@ import math
 import numpy as np
 import torch
 
-from config.errors import InputError
-
 
 def lr_factor(step: int, steps: int, warmup: int) -> float:
     """Share of the base learning rate at `step`: linear from 1 % over `warmup` steps, then cosine to 0."""
@@ -26,19 +24,13 @@ def epoch_order(rows: np.ndarray, generator: torch.Generator) -> np.ndarray:
     return rows[torch.randperm(len(rows), generator=generator).numpy()]
 
 
-def class_weights(
-    setting: str | dict[str, float], classes: tuple[str, ...], labels: np.ndarray, section: str
-) -> torch.Tensor | None:
+def class_weights(setting: str | dict[str, float], classes: tuple[str, ...], labels: np.ndarray) -> torch.Tensor | None:
     """Weight of each class in the loss, mean 1 over the training images; None for equal weights.
 
     Args:
         setting: `none`, `auto` (inverse frequency; a class without images weighs 0) or class -> weight.
         classes: class names.
         labels: (n,) labels of the training images.
-        section: params section it stands in, for the message.
-
-    Raises:
-        InputError: a weight for a class that the data does not have.
     """
     if setting == "none":
         return None
@@ -47,7 +39,5 @@ def class_weights(
         weights = np.divide(1.0, counts, out=np.zeros(len(classes)), where=counts > 0)
     else:
         assert isinstance(setting, dict)
-        if unknown := setting.keys() - set(classes):
-            raise InputError(f"{section}.class_weights: no class {sorted(unknown)[0]!r}; classes: {', '.join(classes)}")
         weights = np.array([setting.get(name, 1.0) for name in classes])
     return torch.tensor(weights * len(labels) / (weights * counts).sum(), dtype=torch.float32)

@@ -32,6 +32,12 @@ def test_load__gives_the_checkouts_params():
         ("evaluate.bootstrap=1", ["evaluate.bootstrap is 1", "100"]),
         ("export.precisions=[fp16]", ["precisions must include fp32"]),
         ("no_equals_sign", ["write section.key=value"]),
+        ("data.root=[1", ["not valid YAML"]),
+        ("data.root=@x", ["not valid YAML"]),
+        ("frozen.lr=.inf", ["frozen.lr", "finite"]),
+        ("model.backbone_args={x: .nan}", ["backbone_args", "finite"]),
+        ("frozen.augment={dihedral: false}", ["views is 8", "dihedral is false"]),
+        ("export.batch_sizes=[]", ["export.batch_sizes"]),
     ],
 )
 def test_load__names_key_value_and_what_is_right(assignment, words):
@@ -51,11 +57,26 @@ def test_load__missing_file_and_broken_yaml(tmp_path):
         load.load(broken)
 
 
+def test_load__the_order_of_sets_does_not_matter():
+    sets = ["data.csv=labels.csv", "data.root=/somewhere", "data.source=folder"]
+    for order in (sets, sets[::-1]):
+        data = load.load(sets=order).data
+        assert (data.source, data.root, data.csv) == ("folder", "/somewhere", "labels.csv")
+
+
+def test_load__refuses_what_is_not_text(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"seed: \xff")
+    with pytest.raises(InputError, match="not a text file"):
+        load.load(path)
+
+
 def test_merge__another_source_drops_the_old_ones_keys():
     tree = load.read(load.DEFAULT)
     load.merge(tree, {"data": {"source": "folder"}})
     assert "task" not in tree["data"]
     assert tree["data"]["split"]["protocol"] == "patient"
+    assert tree["data"]["root"] == "data/raw"
 
 
 def test_set__value_is_yaml_and_scientific_notation_is_a_number():
@@ -69,6 +90,7 @@ def test_apply__writes_the_recipe_and_keeps_comments(tmp_path):
     subprocess.run(command, cwd=PROJECT, check=True)
     text = target.read_text()
     assert "# One section a stage" in text
+    assert "val_fold: null" in text
     assert load.read(target)["frozen"]["epochs"] == 3
 
 
@@ -80,4 +102,14 @@ def test_apply__refuses_a_wrong_value_and_leaves_the_file(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: frozen.epochs")
     assert done.stderr.count("\n") == 1
+    assert target.read_text() == load.DEFAULT.read_text()
+
+
+def test_apply__refuses_a_root_that_is_not_there(tmp_path):
+    target = tmp_path / "params.yaml"
+    target.write_text(load.DEFAULT.read_text())
+    command = [sys.executable, "-m", "config.apply", "--set", "data.source=hcrf", "--set", "data.root=/nowhere"]
+    done = subprocess.run([*command, "--to", str(target)], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "data.root is '/nowhere'" in done.stderr
     assert target.read_text() == load.DEFAULT.read_text()

@@ -15,6 +15,10 @@ def test_recipe__reads(recipe):
     assert load(recipe).seed >= 0
 
 
+def test_default__is_what_a_fresh_checkout_does():
+    assert load(PROJECT / "recipes" / "default.yaml") == load()
+
+
 def test_recipes__cover_the_papers_settings():
     names = {path.stem for path in PAPER}
     assert {f"paper-{data}-{backbone}" for data in ("breakhis", "hcrf") for backbone in (

@@ -59,6 +59,11 @@ def test_transformer_control__has_the_modules_size(backbone):
         (["model.backbone=deit_tiny_patch16_224", "data.image_size=96"], ["96", "224", "img_size"]),
         (["model.backbone=test_vit", "data.image_size=128", "model.head.tokens=196"], ["196", "N = 64"]),
         (["model.backbone=resnet18", "model.backbone_args={colour: red}"], ["colour"]),
+        (
+            ["model.backbone=convnext_atto", "data.image_size=16"],
+            ["convnext_atto", "does not run at data.image_size 16"],
+        ),
+        (["model.backbone=crossvit_9_240", "data.image_size=240"], ["crossvit_9_240", "neither one map nor one row"]),
         (["model.backbone=resnet18", "model.weights=missing.pth"], ["'missing.pth'", "hub"]),
         (["model.backbone=resnet18", "model.weights=bundled"], ["none are bundled for 'resnet18'"]),
     ],

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from config.artifact import Artifact, find
+from config.errors import InputError
 from config.registry import PROJECT
+from datasets.manifest import load_prepared
 from evaluation.decision import apply
 from evaluation.metrics import measure
 from stages import evaluate
@@ -18,8 +20,6 @@ FIXED = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_
 
 
 def evaluate_world(world, **changes) -> Artifact:
-    from datasets.manifest import load_prepared
-
     params = world.params
     if changes:
         params = params.model_copy(update={"evaluate": params.evaluate.model_copy(update=changes)})
@@ -142,8 +142,6 @@ def test_run__logits_that_are_not_finite_name_the_fold(make_world):
 
 
 def test_key__follows_what_the_result_depends_on(make_world):
-    from datasets.manifest import load_prepared
-
     world = make_world(test_fold=1)
     prepared = load_prepared(world.paths.prepared)
 
@@ -160,17 +158,10 @@ def test_key__follows_what_the_result_depends_on(make_world):
     assert key(world.params.model_copy(update={"tracking": tracking})) == key()
 
 
-def test_command__names_the_stage_to_run_first(make_world):
+def test_find_trained__names_the_stage_to_run_first(make_world):
     world = make_world(test_fold=1)
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.evaluate", "--out", str(world.paths.out), "--set", "model.weights=none"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "run `python -m stages.frozen` first" in done.stderr
+    with pytest.raises(InputError, match=r"run `python -m stages.frozen` first"):
+        evaluate.find_trained(world.params, world.paths, load_prepared(world.paths.prepared))
 
 
 def test_stage__module_imports_neither_torch_nor_matplotlib():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from config.errors import InputError
 from training.schedule import class_weights, epoch_order, lr_factor, stream_seed
 
 
@@ -31,14 +30,12 @@ def test_epoch_order__is_a_permutation():
 
 def test_class_weights__auto_balances_and_means_one():
     labels = np.array([0] * 15 + [1] * 85)
-    weights = class_weights("auto", ("benign", "malignant"), labels, "frozen")
+    weights = class_weights("auto", ("benign", "malignant"), labels)
     assert weights[0] * 15 == pytest.approx(float(weights[1] * 85))
     assert float(weights[labels].mean()) == pytest.approx(1)
-    assert class_weights("none", ("benign", "malignant"), labels, "frozen") is None
+    assert class_weights("none", ("benign", "malignant"), labels) is None
 
 
-def test_class_weights__absent_class_weighs_nothing_and_unknown_is_refused():
-    weights = class_weights("auto", ("a", "b", "c"), np.array([0, 0, 1]), "frozen")
+def test_class_weights__absent_class_weighs_nothing():
+    weights = class_weights("auto", ("a", "b", "c"), np.array([0, 0, 1]))
     assert weights[2] == 0
-    with pytest.raises(InputError, match=r"frozen.class_weights: no class 'd'"):
-        class_weights({"d": 2.0}, ("a", "b"), np.array([0, 1]), "frozen")

@@ -1,0 +1,60 @@
+"""What must hold before a stage begins: the data made with these params, and settings that fit it."""
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from config.artifact import RESULT
+from config.errors import InputError
+from config.schema import Params
+from config.settings import Paths, device_class
+
+if TYPE_CHECKING:
+    from datasets.manifest import Prepared
+
+
+def ready(params: Params, paths: Paths) -> "Prepared":
+    """The prepared data, after every check that needs no torch.
+
+    Raises:
+        InputError: not prepared, damaged, or prepared with other `data` params; a class weight for a class that
+            is not there; a precision the device lacks; launched as several processes.
+    """
+    from datasets.manifest import load_prepared
+    from stages import data
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(f"WORLD_SIZE is {os.environ['WORLD_SIZE']}: training runs as one process; start it plainly")
+    prepared = load_prepared(paths.prepared)
+    if json.loads((paths.prepared / RESULT).read_text(encoding="utf-8"))["key"] != data.key(params):
+        raise InputError(f"{paths.prepared} was made with other data params or code: run `python -m stages.data` first")
+    for section in _trained(params):
+        chosen = getattr(params, section)
+        named = chosen.class_weights if isinstance(chosen.class_weights, dict) else {}
+        if unknown := sorted(named.keys() - set(prepared.classes)):
+            classes = ", ".join(prepared.classes)
+            raise InputError(f"{section}.class_weights: no class {unknown[0]!r}; classes: {classes}")
+        if chosen.precision == "fp16" and device_class() == "cpu":
+            raise InputError(f"{section}.precision is fp16, which needs a GPU; on a CPU choose auto, fp32 or bf16")
+    return prepared
+
+
+def check_model(params: Params, paths: Paths) -> None:
+    """Refuses a backbone, weights or image size that do not fit together, before images are decoded for them.
+
+    Imports torch, so it is passed over where the data stand ready for these params.
+    """
+    from stages import data
+
+    try:
+        known = json.loads((paths.prepared / RESULT).read_text(encoding="utf-8"))["key"] == data.key(params)
+    except (OSError, ValueError, KeyError):
+        known = False
+    if not known:
+        from models.backbones import check
+
+        check(params)
+
+
+def _trained(params: Params) -> list[str]:
+    return {"frozen": ["frozen"], "full": ["finetune"], "staged": ["frozen", "finetune"]}[params.schedule]
