@@ -24,6 +24,7 @@ setup: .venv/.stamp
 	touch $@
 
 repro: setup
+	@python -m config.apply --check
 	dvc repro
 
 test: setup

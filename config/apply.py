@@ -17,11 +17,15 @@ def apply(
     recipes: Annotated[list[Path] | None, typer.Argument(help="Overlays, in order: recipes/NAME.yaml.")] = None,
     sets: cli.Sets = None,
     target: Annotated[Path, typer.Option("--to", help="The params file to change.")] = load.DEFAULT,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; only say whether the file is right.")] = False,
 ) -> None:
     """Write recipes and single values into params.yaml; look with `git diff`, then `dvc repro`.
 
     The result is checked before anything is written.
     """
+    if check:
+        require_root(load.validate(load.read(target)))
+        return
     if not recipes and not sets:
         raise InputError("nothing to apply: name a recipe (recipes/*.yaml) or a --set section.key=value")
     tree = load.read(target)

@@ -5,6 +5,7 @@ that has one is done, and `verify` tells whether it is still what was written.
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -140,6 +141,9 @@ def write_text(path: Path, text: str) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; on leaving without an error it is fsynced and renamed onto `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if not _alive(stray.name.split(".")[-2]):  # left by a process that was killed while writing
+            stray.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -148,6 +152,16 @@ def replacing(path: Path) -> Iterator[Path]:
         _fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _fsync(path: Path) -> None:

@@ -30,6 +30,8 @@ def download(url: str, target: Path, md5: str | None = None, pause_s: float = 1.
         InputError: no such address, no answer after `ATTEMPTS`, or the checksum is wrong (the file is then deleted).
     """
     if target.exists():
+        if md5 is not None and (found := _md5(target)) != md5.lower():
+            raise InputError(f"{target}: md5 is {found}, expected {md5}; delete the file to fetch it again")
         return target
     if not url.startswith(("http://", "https://")):
         raise InputError(f"download address {url!r}: write http:// or https://")

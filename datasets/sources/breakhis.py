@@ -57,6 +57,7 @@ class Params(DataParams):
     magnification: Literal[40, 100, 200, 400] | None = Field(200, description="null: all four")
     download: bool = Field(False, description="fetch the archive (4 GB) into root")
     url: str = Field(URL, description="where the archive lies")
+    md5: str | None = Field(None, description="of the archive, where you know it; none is published")
 
 
 def classes(params: Params) -> tuple[str, ...]:
@@ -77,10 +78,10 @@ def expected(params: Params) -> dict[str, int]:
 
 
 def fetch(root: Path, params: Params) -> None:
-    """Puts the archive into `root`, unless images are there. No checksum of it is published."""
+    """Puts the archive into `root`, unless images are there."""
     if is_archive(root) or (root.is_dir() and any(map(_match, listing.find_files(root)))):
         return
-    fetch_file(params.url, root / ARCHIVE)
+    fetch_file(params.url, root / ARCHIVE, params.md5)
 
 
 def records(root: Path | None, params: Params) -> list[Record]:

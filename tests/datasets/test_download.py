@@ -80,3 +80,10 @@ def test_download__cannot(server, tmp_path, address, reason):
 def test_download__nobody_listens(tmp_path):
     with pytest.raises(InputError, match="connection broke"):
         download("http://127.0.0.1:9/set.npz", tmp_path / "set.npz", pause_s=0)
+
+
+def test_download__a_file_that_is_there_is_checked_too(server, tmp_path):
+    (tmp_path / "set.npz").write_bytes(b"something else")
+    with pytest.raises(InputError, match="expected"):
+        download(server.url, tmp_path / "set.npz", MD5)
+    assert server.asked == []
