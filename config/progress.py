@@ -37,7 +37,9 @@ def progress(label: str, total: float, unit: str = "") -> Iterator[Callable[...,
         now = time.monotonic()
         if now - shown >= INTERVAL_S:
             shown = now
-            say(f"{label}: {done:,.0f} of {total:,.0f} {unit} ({done / (now - start):,.0f}/s) {last}".rstrip())
+            rate = done / (now - start)
+            pace = f"{rate:,.0f}/s" if rate >= 1 else f"{1 / max(rate, 1e-9):,.1f} s each"
+            say(f"{label}: {done:,.0f} of {total:,.0f} {unit} ({pace}) {last}".rstrip())
 
     yield advance
     say(f"{label}: {done:,.0f} {unit} in {time.monotonic() - start:.1f} s {last}".rstrip())

@@ -79,16 +79,20 @@ def roles_of(folds: np.ndarray, params: SplitParams) -> np.ndarray:
 _Dealt = tuple[np.ndarray, np.ndarray, list[str]]
 
 
+GROUP_COLUMN = {"folder": "give data.csv a column group with each image's patient, or set data.group_pattern, "}
+
+
 def _patient(records: Sequence[Record], labels: np.ndarray, params: SplitParams, source: str) -> _Dealt:
     if any(record.group is None for record in records):
         others = "image or official" if records[0].roles else "image"
+        better = GROUP_COLUMN.get(source, "")
         raise InputError(
-            f"data.split.protocol is patient, but source {source} has no patient ids; set it to {others}, "
-            "knowing that patients may then be in both train and test"
+            f"data.split.protocol is patient, but no patients are named (source {source}): {better}"
+            f"or set it to {others}, knowing that patients may then be in both train and test"
         )
     groups = np.array([record.group for record in records])
     if (found := len(np.unique(groups))) < params.folds:
-        raise InputError(f"data.split.folds is {params.folds}, but there are only {found} groups in source {source}")
+        raise InputError(f"data.split.folds is {params.folds}, but source {source} has only {found} patients (groups)")
     folds = deal_groups(labels, groups, params.folds)
     return folds, roles_of(folds, params), []
 

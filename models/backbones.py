@@ -1,5 +1,6 @@
 """Any timm backbone: checked before work begins, with its weights, its own normalisation and its token shape."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +45,14 @@ def create(params: Params, weights: bool = True) -> nn.Module:
     model = params.model
     _check_name(model.backbone, model.weights)
     hub = weights and model.weights == "hub"
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what fails is said below
     try:
         backbone = timm.create_model(model.backbone, pretrained=hub, num_classes=0, **model.backbone_args)
     except (TypeError, AssertionError) as error:
-        raise InputError(f"model.backbone_args {dict(model.backbone_args)!r}: {model.backbone}: {error}") from None
+        raise InputError(
+            f"model.backbone_args {dict(model.backbone_args)!r}: {model.backbone}: {error}; "
+            "set model.backbone_args={} for timm's defaults"
+        ) from None
     except OSError as error:
         raise RuntimeError(
             f"model.weights: hub: weights of {model.backbone} could not be fetched ({error}); "

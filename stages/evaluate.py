@@ -72,7 +72,7 @@ def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, gro
         ]
         pooled = chain.pool([one.test for one in chains])
         sums = metrics.tally(pooled.labels, pooled.probabilities, pooled.predictions, pooled.groups, options.ece_bins)
-        with progress("evaluate: bootstrap", options.bootstrap, "resamples of the patients") as advance:
+        with progress("evaluate: bootstrap", options.bootstrap, "resamples") as advance:
             test = bootstrap.intervals(sums, options.bootstrap, options.confidence, params.seed, advance)
         found = findings.Findings(prepared, wanted, logits, chains, pooled, test)
         facts = findings.describe(found, params, key)
@@ -137,7 +137,8 @@ def _summary(test: "dict[str, Interval]", facts: dict[str, Any]) -> str:
         one = test[name]
         between = "" if one.lo is None else f" ({figure(one.lo)} to {figure(one.hi)})"
         shown.append(f"{name.replace('_', ' ')} {figure(one.value)}{between}")
-    return f"{', '.join(shown)} on {facts['n_images']} images of {facts['n_groups']} patients"
+    whose = f"of {facts['n_groups']} patients" if facts["groups_known"] else "(patients unknown)"
+    return f"{', '.join(shown)} on {facts['n_images']} images {whose}"
 
 
 def _result(params: Params, facts: dict[str, Any], seconds: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Literal, TextIO
 
 from pydantic import Field, field_validator
 
+from config.cli import say
 from config.errors import InputError
 from config.schema import DataParams
 from datasets import listing
@@ -91,7 +92,12 @@ _Row = tuple[str, str, str | None, dict[str, str]]
 
 
 def _by_folder(root: Path) -> Iterator[_Row]:
-    for path in listing.find_files(root):
+    found = listing.find_files(root)
+    filled = {PurePosixPath(path).parts[0] for path in found}
+    for entry in sorted(root.iterdir()):
+        if entry.is_dir() and not entry.name.startswith((".", "__MACOSX")) and entry.name not in filled:
+            raise InputError(f"class folder {entry} holds no images; fill it or take it away")
+    for path in found:
         parts = PurePosixPath(path).parts
         if len(parts) == 1:
             raise InputError(f"{root / path} lies in no class folder; move it into one, or name a table in data.csv")
@@ -114,6 +120,8 @@ def _rows(stream: TextIO, table: Path) -> Iterator[_Row]:
     columns = [column or "" for column in reader.fieldnames or []]
     if missing := [column for column in ("path", "label") if column not in columns]:
         raise InputError(f"{table}: no column {' and no '.join(missing)}; found {', '.join(columns)}")
+    if "group" not in columns:
+        say(f"{table.name}: no column group, so no patients are known; found {', '.join(columns)}")
     for row in reader:
         where = f"{table} line {reader.line_num}"
         if None in row or None in row.values():

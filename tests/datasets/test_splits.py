@@ -65,14 +65,14 @@ def test_split__hcrf_trains_on_one_fold_of_four():
 
 
 def test_split__patient_without_patient_ids_says_what_else():
-    with pytest.raises(InputError, match="no patient ids; set it to image"):
+    with pytest.raises(InputError, match=r"no patients are named.*set it to image"):
         split(make(named=False), CLASSES, SplitParams(), "hcrf")
     with pytest.raises(InputError, match="set it to image or official"):
         split(make(named=False, roles=("train",)), CLASSES, SplitParams(), "medmnist")
 
 
 def test_split__too_few_groups():
-    with pytest.raises(InputError, match="folds is 5, but there are only 4 groups"):
+    with pytest.raises(InputError, match=r"folds is 5, but source .* has only 4 patients"):
         split(make(groups=4), CLASSES, SplitParams(), "test")
 
 

@@ -123,7 +123,7 @@ def test_run__image_protocol_counts_and_names_the_leak(root):
 
 
 def test_run__without_patients(root):
-    with pytest.raises(InputError, match="no patient ids"):
+    with pytest.raises(InputError, match="no patients are named"):
         prepare(root, pattern=None)
     info = told(prepare(root, "data.split.protocol=image", pattern=None), "dataset.json")
     assert info["groups_known"] is False
@@ -133,7 +133,7 @@ def test_run__without_patients(root):
 def test_run__bad_split_is_refused_before_decoding(root):
     for path in root.rglob("*.png"):
         path.write_bytes(b"never read")
-    with pytest.raises(InputError, match="only 12 groups"):
+    with pytest.raises(InputError, match="only 12 patients"):
         prepare(root, "data.split.folds=13")
 
 

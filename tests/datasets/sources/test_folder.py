@@ -98,3 +98,14 @@ def test_records__table_in_another_encoding_or_missing(root):
 def test_records__nothing_there(tmp_path):
     with pytest.raises(InputError, match="no images"):
         folder.records(tmp_path, params())
+
+
+def test_records__an_empty_class_folder_is_named(root):
+    (root / "fish").mkdir()
+    with pytest.raises(InputError, match=r"class folder .*fish holds no images"):
+        folder.records(root, params())
+
+
+def test_records__a_table_without_patients_says_so(root, capsys):
+    folder.records(root, table(root, "path,label,patient\ncat/P1_1.png,cat,P1\n"))
+    assert "no column group, so no patients are known; found path, label, patient" in capsys.readouterr().out
