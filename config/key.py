@@ -19,6 +19,7 @@ READS: dict[str, tuple[str, ...]] = {
 VERSIONS = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
 # Settings that decide how often work is saved, not what comes out.
 NO_EFFECT = {"checkpoint_seconds"}
+STAGE_2_ONLY = {"peft", "batchnorm"}
 
 
 def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -> str:
@@ -30,8 +31,11 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
         inputs: everything else that counts: data digest, fold, upstream artifacts' sha256.
         device: device class (cpu, cuda, mps).
     """
-    sections = {name: _without(params.section(name), NO_EFFECT) for name in READS[stage]}
-    plugins = [f"models.heads.{params.model.head.kind}", f"models.peft.{params.model.peft.method}"]
+    no_effect = NO_EFFECT | (STAGE_2_ONLY if stage == "frozen" else set())
+    sections = {name: _without(params.section(name), no_effect) for name in READS[stage]}
+    plugins = [f"models.heads.{params.model.head.kind}"]
+    if stage == "finetune":
+        plugins.append(f"models.peft.{params.model.peft.method}")
     return digest(
         {
             "stage": stage,

@@ -39,29 +39,40 @@ def run(params: Params, paths: Paths, fold: int, frozen: Artifact | None, key: s
 
     from datasets.manifest import load_prepared
     from models import classifier
+    from models.adapt import adapt, merge
     from training.checkpoint import load_trained
     from training.feeds import ImageFeed
     from training.fit import Setup, fit
 
     prepared = load_prepared(paths.prepared)
     device = device_name()
+    begun = load_trained(frozen).to(device) if frozen else None  # stage 1 as it is: some methods do not begin as it
     model = load_trained(frozen) if frozen else classifier.build(params, len(prepared.classes))
-    model = model.to(device).requires_grad_(True)
+    torch.manual_seed(params.seed)  # what a method adds is drawn alike whether stage 1 was run or found
+    model = adapt(model, params).to(device)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
 
     def set_modes() -> None:
         model.train()
         if params.model.batchnorm == "frozen":
             classifier.freeze_batchnorm(model.backbone)
 
+    def finish(best_epoch: int, best: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str]:
+        if begun is not None and best_epoch == 0:
+            return begun.state_dict(), "all"
+        model.load_state_dict(best)
+        merged = merge(model, params)
+        return model.state_dict(), "all" if merged else "adapted"
+
     def record(best_epoch: int) -> dict[str, Any]:
         return {
             "kept": "frozen" if best_epoch == 0 else "finetune",  # epoch 0 is stage 1, scored before the first step
-            "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "trainable": trainable,
             "stored_features": False,
         }
 
     feed = ImageFeed(prepared, model, params.finetune.augment, torch.device(device))
-    setup = Setup("finetune", model, model, "all", feed, set_modes, record, score_start=frozen is not None)
+    setup = Setup("finetune", model, model, "all", feed, set_modes, record, begun, finish)
     artifact = fit(setup, params, prepared, folder, fold, key, group)
     result = artifact.result()
     cli.say(f"finetune fold {fold}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})")

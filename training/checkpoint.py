@@ -87,6 +87,7 @@ def load_trained(artifact: Artifact) -> "Classifier":
         RuntimeError: the file is damaged, or the pretrained weights under a stored head have changed.
     """
     from config.load import validate
+    from models.adapt import adapt
     from models.classifier import build
     from models.weights import state_sha256
 
@@ -102,5 +103,7 @@ def load_trained(artifact: Artifact) -> "Classifier":
             raise RuntimeError(f"{artifact.path}: the pretrained weights are not those that its head was trained on")
         model.head.load_state_dict(tensors, strict=True)
     else:
+        if meta["holds"] == "adapted":
+            model = adapt(model, params)
         model.load_state_dict(tensors, strict=True)
     return model.eval()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from config.artifact import Artifact
 from config.schema import Params
@@ -30,8 +30,9 @@ class Setup:
         saved: the part whose weights are kept.
         holds: `head` or `all`, what `saved` is.
         set_modes: puts every module in its training mode.
-        score_start: whether the starting weights are a candidate for the best.
+        start: network that training starts from, a candidate for the best; None: it is none.
         record: called at the end with the best epoch; what else result.json says.
+        finish: called before it with the best epoch and its weights; gives what is kept, and what `holds` it is.
     """
 
     stage: Literal["frozen", "finetune"]
@@ -41,7 +42,8 @@ class Setup:
     feed: Feed
     set_modes: Callable[[], None]
     record: Callable[[int], dict[str, Any]]
-    score_start: bool = False
+    start: nn.Module | None = None
+    finish: Callable[[int, dict[str, Tensor]], tuple[dict[str, Tensor], str]] | None = None
 
 
 def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: int, key: str, group: str) -> Artifact:
@@ -66,13 +68,16 @@ def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: in
             key=key,
             work=outcome.scratch(folder),
             score=score,
-            score_start=setup.score_start,
+            start=setup.start,
             on_step=lambda step, values: run.log(values, step),
             on_epoch=lambda step, values: run.log(values, step),
         )
         done, best = Trainer(job, device_name()).run()
+        holds: str = setup.holds
+        if setup.finish:
+            best, holds = setup.finish(done.best_epoch, best)
         record = {"stage": setup.stage, "fold": fold, **setup.record(done.best_epoch)}
-        artifact = outcome.keep(folder, job, done, best, params, prepared, setup.holds, record)
+        artifact = outcome.keep(folder, job, done, best, params, prepared, holds, record)
         validation = artifact.result()["best"]["validation"]
         run.summary({"kept": record["kept"], "best_epoch": done.best_epoch, **validation})
     return artifact

@@ -29,7 +29,7 @@ class Job:
         key: a checkpoint of another key is ignored.
         work: folder for the checkpoint.
         score: (labels, probabilities) -> metrics, for validation.
-        score_start: also score the weights training starts from, as epoch 0, a candidate for the best.
+        start: network that training starts from, scored first as epoch 0, a candidate for the best.
         on_step, on_epoch: told (step, values).
     """
 
@@ -47,7 +47,7 @@ class Job:
     key: str
     work: Path
     score: Callable[[np.ndarray, np.ndarray], dict[str, float]]
-    score_start: bool = False
+    start: nn.Module | None = None
     on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None
     on_epoch: Callable[[int, dict[str, float]], None] = lambda step, values: None
 

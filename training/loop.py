@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from config.cli import say
 from config.progress import progress
@@ -52,8 +52,8 @@ class Trainer:
         resumed = self._resume()
         if not resumed:
             self._begin_epoch()
-            if self.job.score_start:
-                self._finish_epoch(epoch=0, train_loss=math.nan, lr=0.0)
+            if self.job.start is not None:
+                self._finish_epoch(epoch=0, train_loss=math.nan, lr=0.0, network=self.job.start)
         epochs = self.job.params.epochs
         with progress(self.job.name, epochs, "epochs") as advance:
             if self.at.epoch:
@@ -146,13 +146,15 @@ class Trainer:
             else:
                 self.ema[name].copy_(value)
 
-    def _finish_epoch(self, epoch: int, train_loss: float, lr: float) -> dict[str, float]:
+    def _finish_epoch(
+        self, epoch: int, train_loss: float, lr: float, network: nn.Module | None = None
+    ) -> dict[str, float]:
         job, at = self.job, self.at
         raw = None
         if self.ema is not None:
             raw = {k: v.detach().clone() for k, v in job.saved.state_dict().items()}
             job.saved.load_state_dict(self.ema)
-        scores = self._score()
+        scores = self._score(network or self.network)
         row = {"epoch": epoch, "step": at.step, "lr": lr, "train/loss": train_loss, **scores}
         at.history.append(row)
         chosen = job.params.select_by
@@ -171,12 +173,12 @@ class Trainer:
         return row
 
     @torch.inference_mode()
-    def _score(self) -> dict[str, float]:
-        self.network.eval()
+    def _score(self, network: nn.Module) -> dict[str, float]:
+        network.eval()
         parts = []
         for start in range(0, len(self.job.val), SCORE_BATCH):
             with self.accelerator.autocast():
-                parts.append(self.network(self.job.feed.score(self.job.val[start : start + SCORE_BATCH])).float())
+                parts.append(network(self.job.feed.score(self.job.val[start : start + SCORE_BATCH])).float())
         logits = torch.cat(parts)
         labels = self.labels[self.job.val].to(self.device)
         loss = float(F.cross_entropy(logits, labels, weight=self.class_weights))

@@ -44,7 +44,7 @@ def keep(
         weights: the best epoch's; they become model.safetensors.
         params: all params, written into result.json.
         prepared: the data it learned from.
-        holds: `head` or `all`, what model.safetensors has.
+        holds: `head`, `all` (a plain network), or `adapted` (with what a PEFT method added), in model.safetensors.
         record: what else result.json says.
     """
     assert done.best is not None

@@ -1,11 +1,26 @@
 """Method `none`: stage 2 trains every weight (full fine-tuning)."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ()  # every backbone
 
 
 class Params(PeftParams):
     """No options."""
 
     method: Literal["none"] = "none"
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone`, all of it trained."""
+    return backbone.requires_grad_(True)
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` as it is."""
+    return backbone

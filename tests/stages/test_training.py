@@ -115,14 +115,16 @@ def test_key__changes_with_what_matters_and_with_nothing_else(world):
     key = frozen.key(base, prepared, 1)
     assert frozen.key(params_of(world, evaluate__bootstrap=300, tracking__project="x"), prepared, 1) == key
     assert frozen.key(params_of(world, finetune__lr=0.5), prepared, 1) == key
+    assert frozen.key(params_of(world, model__peft={"method": "lora"}), prepared, 1) == key
     changed = [
         frozen.key(params_of(world, frozen__lr=0.5), prepared, 1),
         frozen.key(params_of(world, model__head={"kind": "linear"}), prepared, 1),
         frozen.key(base.model_copy(update={"seed": 2}), prepared, 1),
         frozen.key(base, prepared, 2),
         finetune.key(base, prepared, 1, None),
+        finetune.key(params_of(world, model__peft={"method": "lora"}), prepared, 1, None),
     ]
-    assert len({key, *changed}) == 6
+    assert len({key, *changed}) == 7
 
 
 @pytest.mark.parametrize("stage", ["frozen", "finetune"])

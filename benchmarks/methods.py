@@ -1,0 +1,41 @@
+"""`python -m benchmarks.methods`: writes docs/methods.md, which PEFT method fits which backbone, from the registry."""
+
+from config import registry
+from config.artifact import write_text
+from config.cli import run, say
+from config.registry import PROJECT
+
+FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+PAGE = PROJECT / "docs" / "methods.md"
+
+
+def render() -> str:
+    """The page: a row a method, from each file's first line, families and whether it merges."""
+    lines = [
+        "# PEFT methods",
+        "",
+        "What stage 2 trains when `model.peft.method` names one; the head is always trained. A method and a backbone",
+        "that do not fit are refused when params are read. Merged: the bundle is the plain network's, at its cost.",
+        "Written by `python -m benchmarks.methods` from the files in models/peft.",
+        "",
+        f"| method | {' | '.join(FAMILIES)} | merged | |",
+        f"|-|{'-|' * len(FAMILIES)}-|-|",
+    ]
+    for name in registry.names("models.peft"):
+        if name == "none":
+            continue
+        method = registry.load("models.peft", name, "model.peft.method")
+        what = (method.__doc__ or "").splitlines()[0].partition(": ")[2].rstrip(".")
+        fits = " | ".join("x" if family in method.FAMILIES else "" for family in FAMILIES)
+        lines.append(f"| `{name}` | {fits} | {'x' if hasattr(method, 'merge') else ''} | {what} |")
+    return "\n".join(lines) + "\n"
+
+
+def write() -> None:
+    """Write docs/methods.md."""
+    write_text(PAGE, render())
+    say(f"{PAGE.relative_to(PROJECT)} written")
+
+
+if __name__ == "__main__":
+    run(write)

@@ -1,0 +1,22 @@
+"""A 1x1 residual adapter as a change of a convolution's kernel."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Centre(nn.Module):
+    """Adds a trained matrix (out, in) or diagonal (out,), zero at first, to the centre of a (out, in, k, k) kernel."""
+
+    def __init__(self, weight: Tensor, channelwise: bool) -> None:
+        super().__init__()
+        out, inner = weight.shape[:2]
+        self.residual = nn.Parameter(torch.zeros(out) if channelwise else torch.zeros(out, inner))
+        self.middle = weight.shape[-1] // 2
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """(out, in, k, k) -> (out, in, k, k)."""
+        matrix: Tensor = self.residual
+        if matrix.dim() == 1:
+            matrix = matrix[:, None] if weight.shape[1] == 1 else torch.diag(matrix)
+        ring = self.middle
+        return weight + nn.functional.pad(matrix[:, :, None, None], (ring, ring, ring, ring))

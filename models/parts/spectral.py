@@ -1,0 +1,23 @@
+"""A weight through its singular values."""
+
+import torch
+from torch import Tensor, nn
+
+
+class SpectralShift(nn.Module):
+    """U diag(relu(s + delta)) V^T of the weight it was made from, reshaped as the weight; delta (rank,) is trained."""
+
+    left: Tensor
+    values: Tensor
+    right: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        left, values, right = torch.linalg.svd(weight.detach().flatten(1).double(), full_matrices=False)
+        for name, tensor in (("left", left), ("values", values), ("right", right)):
+            self.register_buffer(name, tensor.to(weight.dtype))
+        self.delta = nn.Parameter(torch.zeros_like(self.values))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The shifted weight, in the shape of `weight`."""
+        return ((self.left * torch.relu(self.values + self.delta)) @ self.right).reshape(weight.shape)

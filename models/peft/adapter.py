@@ -1,0 +1,34 @@
+"""Method `adapter`: a bottleneck after attention and after the MLP (Houlsby et al. 2019, arXiv 1902.00751)."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit",)
+
+
+class Params(PeftParams):
+    """Width of the bottleneck."""
+
+    method: Literal["adapter"] = "adapter"
+    hidden: Annotated[int, Field(ge=1)] = 64
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with two bottlenecks a block trained, everything else frozen."""
+    from torch import nn
+
+    from models.parts.inserts import Behind, Bottleneck
+    from models.parts.selection import vit_blocks
+
+    backbone.requires_grad_(False)
+    for _, block in vit_blocks(backbone):
+        channels = block.mlp.fc2.out_features
+        for name in ("attn", "mlp"):
+            setattr(block, name, Behind(getattr(block, name), Bottleneck(channels, params.hidden, nn.GELU())))
+    return backbone

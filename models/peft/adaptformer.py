@@ -1,0 +1,34 @@
+"""Method `adaptformer`: a scaled bottleneck beside the MLP (Chen et al. 2022, arXiv 2205.13535)."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit",)
+
+
+class Params(PeftParams):
+    """Width of the bottleneck and weight of its branch."""
+
+    method: Literal["adaptformer"] = "adaptformer"
+    hidden: Annotated[int, Field(ge=1)] = 64
+    scale: Annotated[float, Field(gt=0)] = 0.1
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with one bottleneck a block trained, everything else frozen."""
+    from torch import nn
+
+    from models.parts.inserts import Beside, Bottleneck
+    from models.parts.selection import vit_blocks
+
+    backbone.requires_grad_(False)
+    for _, block in vit_blocks(backbone):
+        bottleneck = Bottleneck(block.mlp.fc2.out_features, params.hidden, nn.ReLU())
+        block.mlp = Beside(block.mlp, bottleneck, params.scale)
+    return backbone

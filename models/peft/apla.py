@@ -1,0 +1,28 @@
+"""Method `apla`: only the attention's output projection is trained (Sorkhei et al. 2025, arXiv 2503.18873)."""
+
+from typing import TYPE_CHECKING, Literal
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit",)
+
+
+class Params(PeftParams):
+    """No options."""
+
+    method: Literal["apla"] = "apla"
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with `blocks.*.attn.proj` trained, everything else frozen."""
+    from models.parts.selection import train_only
+
+    return train_only(backbone, lambda name, _: name.startswith("blocks.") and ".attn.proj." in name)
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` as it is: nothing was added."""
+    return backbone

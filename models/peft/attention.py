@@ -1,0 +1,28 @@
+"""Method `attention`: query, key, value and output projections are trained (Touvron et al. 2022, arXiv 2203.09795)."""
+
+from typing import TYPE_CHECKING, Literal
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit",)
+
+
+class Params(PeftParams):
+    """No options."""
+
+    method: Literal["attention"] = "attention"
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with `blocks.*.attn.*` trained, everything else frozen."""
+    from models.parts.selection import is_attention, train_only
+
+    return train_only(backbone, lambda name, _: is_attention(name))
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` as it is: nothing was added."""
+    return backbone

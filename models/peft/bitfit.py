@@ -1,0 +1,31 @@
+"""Method `bitfit`: every bias is trained (Ben Zaken et al. 2022, arXiv 2106.10199).
+
+Norm shifts (beta) count as biases; on a CNN without biases they are all there is.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+
+
+class Params(PeftParams):
+    """No options."""
+
+    method: Literal["bitfit"] = "bitfit"
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with its biases trained, everything else frozen."""
+    from models.parts.selection import train_only
+
+    return train_only(backbone, lambda name, _: name.endswith("bias"))
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` as it is: nothing was added."""
+    return backbone

@@ -1,0 +1,50 @@
+"""Method `compacter`: adapters made of sums of Kronecker products with shared factors.
+
+Mahabadi et al. 2021, arXiv 2106.04647. A bottleneck after attention and after the MLP whose two matrices are
+W = sum_i A_i (x) (s_i t_i), A_i (n, n) shared by all layers, s_i (C / n, 1) and t_i (1, h / n) of their own: a
+parametrised hypercomplex layer of rank 1.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit",)
+
+
+class Params(PeftParams):
+    """Number of Kronecker terms and width of the bottleneck."""
+
+    method: Literal["compacter"] = "compacter"
+    terms: Annotated[int, Field(ge=1)] = Field(4, description="n; divides the channels and `hidden`")
+    hidden: Annotated[int, Field(ge=1)] = 64
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with two hypercomplex bottlenecks a block trained, everything else frozen.
+
+    Raises:
+        InputError: `terms` does not divide the channels and `hidden`.
+    """
+    from config.errors import InputError
+    from models.parts.inserts import Behind
+    from models.parts.kronecker import HypercomplexBottleneck, shared_factors
+    from models.parts.selection import vit_blocks
+
+    backbone.requires_grad_(False)
+    channels = backbone.embed_dim
+    if channels % params.terms or params.hidden % params.terms:
+        raise InputError(
+            f"model.peft.terms is {params.terms}: it must divide {channels} channels and hidden {params.hidden}"
+        )
+    shared = shared_factors(params.terms)
+    for _, block in vit_blocks(backbone):
+        for name in ("attn", "mlp"):
+            adapter = HypercomplexBottleneck(channels, params.hidden, shared)
+            setattr(block, name, Behind(getattr(block, name), adapter))
+    return backbone

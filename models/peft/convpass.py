@@ -1,0 +1,40 @@
+"""Method `convpass`: a 3x3 convolution over the re-gridded tokens, in a bottleneck beside attention and MLP.
+
+Jie & Deng 2022, arXiv 2207.07039: down to h channels, GELU, 3x3 convolution over the patch grid (class token apart),
+GELU, up; the convolution starts as the identity, `up` at zero.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit",)
+
+
+class Params(PeftParams):
+    """Width of the bottleneck and weight of its branch."""
+
+    method: Literal["convpass"] = "convpass"
+    hidden: Annotated[int, Field(ge=1)] = Field(8, description="h")
+    scale: Annotated[float, Field(gt=0)] = 1.0
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with two convolutional bottlenecks a block trained, everything else frozen."""
+    from models.parts.inserts import Beside
+    from models.parts.regrid import GridBottleneck
+    from models.parts.selection import vit_blocks
+
+    backbone.requires_grad_(False)
+    prefix = backbone.num_prefix_tokens
+    for _, block in vit_blocks(backbone):
+        channels = block.mlp.fc2.out_features
+        for name in ("attn", "mlp"):
+            branch = GridBottleneck(channels, params.hidden, prefix)
+            setattr(block, name, Beside(getattr(block, name), branch, params.scale))
+    return backbone

@@ -1,0 +1,45 @@
+"""Method `difffit`: biases, norms and a new scalar after each attention and MLP (Xie et al. 2023, arXiv 2304.06648).
+
+The scalar starts at 1 and multiplies what a residual branch adds: it is written as a change of the branch's last layer
+(attention projection and fc2 of a ViT, last norm or layer scale of a CNN block) and merges to nothing.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+
+
+class Params(PeftParams):
+    """No options."""
+
+    method: Literal["difffit"] = "difffit"
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with biases, norms and one scalar a residual branch trained, everything else frozen."""
+    import torch
+    from torch import nn
+
+    from models.parts import updates
+    from models.parts.selection import branch_ends, norm_names, train_only
+
+    norms = norm_names(backbone)
+    ends = branch_ends(backbone)
+    train_only(backbone, lambda name, _: name in norms or name.endswith("bias"))
+    for layer, tensors in ends:
+        scalar = nn.Parameter(torch.ones(1))
+        for tensor in tensors:
+            updates.change(layer, tensor, updates.Scale(scalar))
+    return backbone
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` with the scalars in its weights."""
+    from models.parts.updates import settle
+
+    return settle(backbone)

@@ -1,0 +1,40 @@
+"""Method `dora`: low-rank updates of the direction, a trained magnitude for each output channel.
+
+Liu et al. 2024, arXiv 2402.09353; by the peft library.
+W = m (W0 + (alpha / r) B A) / ||W0 + (alpha / r) B A||, norms by column; m (out,) and B A are trained.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+
+
+class Params(PeftParams):
+    """Size of the change."""
+
+    method: Literal["dora"] = "dora"
+    rank: Annotated[int, Field(ge=1)] = Field(8, description="r")
+    alpha: Annotated[float, Field(gt=0)] = Field(8.0, description="the update is scaled by alpha / r")
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with the change of its target layers trained, everything else frozen."""
+    from peft import LoraConfig
+
+    from models.parts.library import wrap
+
+    return wrap(backbone, LoraConfig(r=params.rank, lora_alpha=params.alpha, use_dora=True))
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` with the change in its weights and no wrapper left."""
+    from models.parts.library import unwrap
+
+    return unwrap(backbone)

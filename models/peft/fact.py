@@ -1,0 +1,47 @@
+"""Method `fact`: all weight updates as one decomposed tensor (Jie & Deng 2023, arXiv 2212.03145).
+
+`tt` (equation 5): delta W_i = s U S_i V^T, U (C, r) and V (C, r) shared by all layers, S_i (r, r) of each C x C slice.
+`tk` (equation 7): S_i itself is a mixture of a shared core (r, r, r) by a row (r,) of the slice's own. A ViT block has
+twelve slices: q, k, v, the output projection, four of fc1 and four of fc2. U, or the rows, start at zero; merges.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit",)
+
+
+class Params(PeftParams):
+    """Form of the decomposition, its rank and its weight."""
+
+    method: Literal["fact"] = "fact"
+    form: Literal["tt", "tk"] = "tt"
+    rank: Annotated[int, Field(ge=1)] = 16
+    scale: Annotated[float, Field(gt=0)] = 1.0
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with the decomposed update of every block's matrices trained, everything else frozen."""
+    from models.parts.factored import Shared, SliceDelta
+    from models.parts.selection import vit_blocks
+    from models.parts.updates import Add, change
+
+    backbone.requires_grad_(False)
+    shared = Shared(backbone.embed_dim, params.rank, core=params.form == "tk")
+    for _, block in vit_blocks(backbone):
+        for layer in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2):
+            change(layer, "weight", Add(SliceDelta(*layer.weight.shape, shared), params.scale))
+    return backbone
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` with the updates in its weights."""
+    from models.parts.updates import settle
+
+    return settle(backbone)

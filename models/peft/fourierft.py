@@ -1,0 +1,40 @@
+"""Method `fourierft`: sparse spectra of the update.
+
+Gao et al. 2024, arXiv 2405.03003; by the peft library.
+W = W0 + alpha * the inverse Fourier transform of a matrix with n trained coefficients at random places.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit",)
+
+
+class Params(PeftParams):
+    """Size of the change."""
+
+    method: Literal["fourierft"] = "fourierft"
+    frequencies: Annotated[int, Field(ge=1)] = Field(1000, description="n, coefficients a layer")
+    scale: Annotated[float, Field(gt=0)] = Field(150.0, description="alpha")
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with the change of its target layers trained, everything else frozen."""
+    from peft import FourierFTConfig
+
+    from models.parts.library import wrap
+
+    return wrap(backbone, FourierFTConfig(n_frequency=params.frequencies, scaling=params.scale))
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` with the change in its weights and no wrapper left."""
+    from models.parts.library import unwrap
+
+    return unwrap(backbone)

@@ -1,0 +1,37 @@
+"""Method `ia3`: learned scaling of keys, values and MLP hidden units (Liu et al. 2022, arXiv 2205.05638); by peft.
+
+timm fuses query, key and value into one projection, so its whole output is scaled (3 C numbers); fc2 is scaled at its
+input, the MLP's hidden units. On a CNN the convolutions' outputs are scaled. Starts at one; merges to nothing.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+
+
+class Params(PeftParams):
+    """No options."""
+
+    method: Literal["ia3"] = "ia3"
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with the scalings trained, everything else frozen."""
+    from peft import IA3Config
+
+    from models.parts.library import targets, wrap
+
+    hidden = [name for name, _ in backbone.named_modules() if name.startswith("blocks.") and name.endswith(".mlp.fc2")]
+    return wrap(backbone, IA3Config(feedforward_modules=hidden), targets(backbone) + hidden)
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` with the scalings in its weights and no wrapper left."""
+    from models.parts.library import unwrap
+
+    return unwrap(backbone)

@@ -1,0 +1,51 @@
+"""Method `kadaptation`: updates of the attention as sums of Kronecker products (He et al. 2022, arXiv 2203.16329).
+
+Delta W = sum_i A_i (x) (u_i v_i), A_i (n, n) shared by all layers, u_i v_i of low rank; v starts at zero; merges.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit",)
+
+
+class Params(PeftParams):
+    """Number of Kronecker terms and rank of their second factors."""
+
+    method: Literal["kadaptation"] = "kadaptation"
+    terms: Annotated[int, Field(ge=1)] = Field(4, description="n; divides the channels")
+    rank: Annotated[int, Field(ge=1)] = 1
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with the updates of every qkv projection trained, everything else frozen.
+
+    Raises:
+        InputError: `terms` does not divide the channels.
+    """
+    from config.errors import InputError
+    from models.parts.kronecker import KroneckerDelta, shared_factors
+    from models.parts.selection import vit_blocks
+    from models.parts.updates import Add, change
+
+    backbone.requires_grad_(False)
+    if backbone.embed_dim % params.terms:
+        raise InputError(f"model.peft.terms is {params.terms}: it must divide the {backbone.embed_dim} channels")
+    shared = shared_factors(params.terms)
+    for _, block in vit_blocks(backbone):
+        out, inner = block.attn.qkv.weight.shape
+        change(block.attn.qkv, "weight", Add(KroneckerDelta(out, inner, shared, params.rank)))
+    return backbone
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` with the updates in its weights."""
+    from models.parts.updates import settle
+
+    return settle(backbone)

@@ -1,0 +1,33 @@
+"""Method `norm`: scale and shift of every norm layer are trained.
+
+LayerNorm on a ViT (Basu et al. 2023, arXiv 2304.01917), BatchNorm on a CNN (Frankle et al. 2021, arXiv 2003.00152);
+BatchNorm statistics stay frozen unless `model.batchnorm: train`.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+
+
+class Params(PeftParams):
+    """No options."""
+
+    method: Literal["norm"] = "norm"
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with its norms trained, everything else frozen."""
+    from models.parts.selection import norm_names, train_only
+
+    norms = norm_names(backbone)
+    return train_only(backbone, lambda name, _: name in norms)
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` as it is: nothing was added."""
+    return backbone

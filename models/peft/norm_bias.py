@@ -1,0 +1,29 @@
+"""Method `norm_bias`: `norm` and `bitfit` together: every norm layer and every bias is trained."""
+
+from typing import TYPE_CHECKING, Literal
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+
+
+class Params(PeftParams):
+    """No options."""
+
+    method: Literal["norm_bias"] = "norm_bias"
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with its norms and biases trained, everything else frozen."""
+    from models.parts.selection import norm_names, train_only
+
+    norms = norm_names(backbone)
+    return train_only(backbone, lambda name, _: name in norms or name.endswith("bias"))
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` as it is: nothing was added."""
+    return backbone

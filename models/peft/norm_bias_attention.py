@@ -1,0 +1,29 @@
+"""Method `norm_bias_attention`: `norm`, `bitfit` and `attention` together."""
+
+from typing import TYPE_CHECKING, Literal
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit",)
+
+
+class Params(PeftParams):
+    """No options."""
+
+    method: Literal["norm_bias_attention"] = "norm_bias_attention"
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with its norms, biases and attention trained, everything else frozen."""
+    from models.parts.selection import is_attention, norm_names, train_only
+
+    norms = norm_names(backbone)
+    return train_only(backbone, lambda name, _: name in norms or name.endswith("bias") or is_attention(name))
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` as it is: nothing was added."""
+    return backbone

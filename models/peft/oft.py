@@ -1,0 +1,39 @@
+"""Method `oft`: rotations of the weight in blocks.
+
+Qiu et al. 2023, arXiv 2306.07280; by the peft library.
+W = R W0, R block-diagonal and orthogonal by the Cayley transform of a trained skew matrix.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit",)
+
+
+class Params(PeftParams):
+    """Size of the change."""
+
+    method: Literal["oft"] = "oft"
+    block: Annotated[int, Field(ge=2)] = Field(8, description="rows of a block; divides the layer's inputs")
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with the change of its target layers trained, everything else frozen."""
+    from peft import OFTConfig
+
+    from models.parts.library import wrap
+
+    return wrap(backbone, OFTConfig(oft_block_size=params.block, r=0))
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` with the change in its weights and no wrapper left."""
+    from models.parts.library import unwrap
+
+    return unwrap(backbone)

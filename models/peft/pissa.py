@@ -1,0 +1,39 @@
+"""Method `pissa`: low-rank updates that begin as the principal part of the weight.
+
+Meng et al. 2024, arXiv 2404.02948; by the peft library.
+W = W_res + B A, where B A starts as the r largest singular components of W0 and W_res is the rest.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit",)
+
+
+class Params(PeftParams):
+    """Size of the change."""
+
+    method: Literal["pissa"] = "pissa"
+    rank: Annotated[int, Field(ge=1)] = Field(8, description="r")
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with the change of its target layers trained, everything else frozen."""
+    from peft import LoraConfig
+
+    from models.parts.library import wrap
+
+    return wrap(backbone, LoraConfig(r=params.rank, lora_alpha=params.rank, init_lora_weights="pissa"))
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` with the change in its weights and no wrapper left."""
+    from models.parts.library import unwrap
+
+    return unwrap(backbone)

@@ -1,0 +1,44 @@
+"""Method `ssf`: y = gamma * x + beta after every layer (Lian et al. 2022, arXiv 2210.08823).
+
+After the patch embedding, norms, qkv, proj, fc1 and fc2 of a ViT, after every convolution and norm of a CNN. Scaling
+and shifting what a layer gives is scaling its weight's rows and its bias, so it is written there and merges to nothing.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+
+
+class Params(PeftParams):
+    """No options."""
+
+    method: Literal["ssf"] = "ssf"
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with a scale and a shift (out,) trained for every layer, everything else frozen."""
+    import torch
+    from torch import nn
+
+    from models.parts import updates
+
+    backbone.requires_grad_(False)
+    for _, layer in list(updates.affine_layers(backbone)):
+        updates.ensure_bias(layer)
+        out = layer.weight.shape[0]
+        scale, shift = nn.Parameter(torch.ones(out)), nn.Parameter(torch.zeros(out))
+        updates.change(layer, "weight", updates.Scale(scale))
+        updates.change(layer, "bias", updates.ScaleShift(scale, shift))
+    return backbone
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` with scales and shifts in its weights."""
+    from models.parts.updates import settle
+
+    return settle(backbone)

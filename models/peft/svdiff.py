@@ -1,0 +1,40 @@
+"""Method `svdiff`: W = U diag(relu(s + delta)) V^T, only delta is trained (Han et al. 2023, arXiv 2303.11305).
+
+Convolutions are taken as (out, in * k * k). Equation 2 of the paper.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+
+
+class Params(PeftParams):
+    """No options."""
+
+    method: Literal["svdiff"] = "svdiff"
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with the spectral shift of every linear and convolution weight trained, everything else frozen."""
+    from torch import nn
+
+    from models.parts import updates
+    from models.parts.spectral import SpectralShift
+
+    backbone.requires_grad_(False)
+    for _, layer in list(updates.affine_layers(backbone)):
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            updates.change(layer, "weight", SpectralShift(layer.weight))
+    return backbone
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` with the shifted spectra in its weights."""
+    from models.parts.updates import settle
+
+    return settle(backbone)

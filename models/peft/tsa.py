@@ -1,0 +1,48 @@
+"""Method `tsa`: conv(x) + A * x, a 1x1 residual adapter of each k x k convolution (Li et al. 2022, arXiv 2107.00358).
+
+A is a full matrix or, `form: channelwise`, one number a channel; it starts at zero. A 1x1 convolution beside a k x k
+one of the same stride is a change of the kernel's centre, so it is written there and merges to nothing.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("resnet", "mobilenet")
+
+
+class Params(PeftParams):
+    """Shape of the adapter."""
+
+    method: Literal["tsa"] = "tsa"
+    form: Literal["matrix", "channelwise"] = Field("matrix", description="channelwise: where in and out channels agree")
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with a residual adapter trained beside every convolution larger than 1x1, everything else frozen."""
+    from torch import nn
+
+    from models.parts import updates
+    from models.parts.centre import Centre
+
+    backbone.requires_grad_(False)
+    found = [
+        m for m in backbone.modules() if isinstance(m, nn.Conv2d) and m.kernel_size[0] > 1 and m.kernel_size[0] % 2
+    ]
+    for layer in found:
+        square = layer.weight.shape[1] == layer.weight.shape[0] or layer.groups == layer.weight.shape[0]
+        if params.form == "matrix" or square:
+            updates.change(layer, "weight", Centre(layer.weight, channelwise=params.form == "channelwise"))
+    return backbone
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` with the adapters in its kernels."""
+    from models.parts.updates import settle
+
+    return settle(backbone)

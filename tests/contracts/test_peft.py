@@ -1,0 +1,144 @@
+"""Every PEFT method, by walking the registry: what stage 2 needs to hold of each."""
+
+import copy
+
+import pytest
+import timm
+import torch
+
+from config import registry
+from config.errors import InputError
+from config.load import load
+from models import backbones
+from models.adapt import adapt, merge
+from models.classifier import build
+from models.parts.selection import NORMS
+
+METHODS = [name for name in registry.names("models.peft") if name != "none"]
+BACKBONES = {"vit": "test_vit", "convnext": "test_convnext", "resnet": "test_resnet", "mobilenet": "test_efficientnet"}
+SIZE = 64
+
+
+def plugin(method):
+    return registry.load("models.peft", method, "model.peft.method")
+
+
+def params_for(method, family):
+    backbone = BACKBONES[family]
+    args = f"{{img_size: {SIZE}}}" if family == "vit" else "{}"
+    return load(
+        sets=[
+            f"model.backbone={backbone}",
+            "model.weights=none",
+            f"model.backbone_args={args}",
+            f"data.image_size={SIZE}",
+            "model.head.kind=linear",
+            f"model.peft.method={method}",
+        ]
+    )
+
+
+CASES = [(method, family) for method in METHODS for family in plugin(method).FAMILIES]
+MERGED = [(method, family) for method, family in CASES if hasattr(plugin(method), "merge")]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
+def case(request):
+    """Params, the plain network, and the adapted one after two steps with what it was before them."""
+    params = params_for(*request.param)
+    plain = build(params, classes=3)
+    for module in plain.backbone.modules():  # a residual branch that timm starts at zero passes no gradient
+        if isinstance(module, NORMS) and not module.weight.any():
+            torch.nn.init.ones_(module.weight)
+    model = adapt(copy.deepcopy(plain), params)
+    images = torch.randn(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    before = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=1e-2)
+    seen = set()
+    for _ in range(3):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(images), torch.tensor([0, 1, 2, 0])).backward()
+        seen |= {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+        optimizer.step()
+    return params, plain, model.eval(), images, before, seen
+
+
+def test_method__trains_its_own_and_nothing_else(case):
+    _, _, model, _, before, seen = case
+    names = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert any(not name.startswith("head.") for name in names)
+    assert all(name in names for name, _ in model.named_parameters() if name.startswith("head."))
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(before[name], value)}
+    shared = {id(p) for name, p in model.named_parameters() if p.requires_grad}
+    allowed = {name for name, p in model.named_parameters(remove_duplicate=False) if id(p) in shared}
+    assert moved <= allowed
+    assert seen == names
+
+
+def test_method__fewer_tensors_than_everything(case):
+    _, plain, model, *_ = case
+    trained = sum(p.numel() for p in model.backbone.parameters() if p.requires_grad)
+    assert 0 < trained < sum(p.numel() for p in plain.backbone.parameters())
+
+
+def test_method__saved_and_loaded_is_equal(case):
+    params, plain, model, images, *_ = case
+    again = adapt(copy.deepcopy(plain), params)
+    again.load_state_dict({name: value.clone() for name, value in model.state_dict().items()}, strict=True)
+    with torch.no_grad():
+        assert torch.equal(again.eval()(images), model(images))
+
+
+@pytest.mark.parametrize("case", MERGED, ids="-".join, indirect=True)
+def test_method__merged_is_the_plain_network_and_gives_the_same(case):
+    params, plain, model, images, *_ = case
+    with torch.no_grad():
+        unmerged = model(images)
+        assert merge(model, params)
+        torch.testing.assert_close(model(images), unmerged, atol=1e-5, rtol=1e-4)
+    assert {type(module) for module in model.modules()} == {type(module) for module in plain.modules()}
+    extra = set(model.state_dict()) - set(plain.state_dict())
+    assert all(name.endswith(".bias") for name in extra)  # a layer that had none may have got one
+    assert not set(plain.state_dict()) - set(model.state_dict())
+
+
+GOLDEN = {
+    "bitfit": 102_912,
+    "norm": 38_400,
+    "lora": 294_912,
+    "ssf": 205_824,
+    "norm_bias": 122_112,
+    "attention": 28_348_416,
+    "apla": 7_087_104,
+    "vpt": 38_400,
+    "adapter": 2_379_264,
+    "adaptformer": 1_189_632,
+}
+
+
+@pytest.fixture(scope="module")
+def vit_base():
+    return timm.create_model("vit_base_patch16_224", num_classes=0)
+
+
+@pytest.mark.parametrize(("method", "count"), GOLDEN.items())
+def test_method__trains_as_many_as_the_closed_form_says(method, count, vit_base):
+    found = plugin(method)
+    backbone = found.apply(copy.deepcopy(vit_base), found.Params())
+    assert sum(p.numel() for p in backbone.parameters() if p.requires_grad) == count
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_method__is_refused_where_it_does_not_fit(method):
+    unfit = [family for family in BACKBONES if family not in plugin(method).FAMILIES]
+    for family in unfit:
+        with pytest.raises(InputError, match=rf"'{method}' does not support {BACKBONES[family]} .* it supports"):
+            backbones.check(params_for(method, family))
+
+
+def test_registry__has_the_seventeen():
+    assert {
+        "bitfit", "norm", "attention", "norm_bias", "norm_bias_attention", "lora", "ssf", "svdiff", "difffit", "tsa",
+        "adapter", "adaptformer", "vpt", "ia3", "compacter", "fact", "convpass",
+    } <= set(METHODS)  # fmt: skip

@@ -1,0 +1,91 @@
+"""Stage 2 with a PEFT method: trained, kept, merged where it can be, and loaded again."""
+
+import shutil
+
+import pytest
+import torch
+
+from config.load import validate
+from config.settings import Paths
+from datasets.manifest import load_prepared
+from stages import finetune, frozen
+from training import checkpoint
+from training.loop import Trainer
+
+
+@pytest.fixture
+def world(make_world):
+    made = make_world(test_fold=1)
+    shutil.rmtree(made.paths.stage("frozen"))
+    return made
+
+
+def params_of(world, method, backbone="test_vit", **finetune):
+    tree = world.params.model_dump(mode="json")
+    tree["schedule"] = "staged"
+    args = {"img_size": 32} if backbone == "test_vit" else {}
+    head = {"kind": "cdtm", "centers": 4}
+    tree["model"] |= {"head": head, "peft": {"method": method}, "backbone": backbone, "backbone_args": args}
+    common = {"epochs": 2, "batch_size": 8, "checkpoint_seconds": 0}
+    tree["frozen"] = {**common, "views": 1}
+    tree["finetune"] = {**common, "lr": 1e-2, "select_by": "loss", **finetune}
+    return validate(tree)
+
+
+def run_both(params, paths):
+    prepared = load_prepared(paths.prepared)
+    first = frozen.run(params, paths, 1, frozen.key(params, prepared, 1), "group")
+    return first, finetune.run(params, paths, 1, first, finetune.key(params, prepared, 1, first), "group")
+
+
+@pytest.mark.parametrize(
+    ("method", "holds"), [("lora", "all"), ("ssf", "all"), ("adapter", "adapted"), ("vpt", "adapted")]
+)
+def test_finetune__keeps_a_merged_or_an_adapted_network(world, method, holds):
+    params = params_of(world, method)
+    first, second = run_both(params, world.paths)
+    stored = checkpoint.read(second.folder / "model.safetensors")
+    assert stored is not None
+    result = second.result()
+    assert stored[1]["holds"] == (holds if result["kept"] == "finetune" else "all")
+    model = checkpoint.load_trained(second)
+    plain = checkpoint.load_trained(first)
+    if stored[1]["holds"] == "all":
+        assert set(model.state_dict()) == set(plain.state_dict())
+    images = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.isfinite(model(model.preprocess(images))).all()
+    assert result["trainable"] < sum(p.numel() for p in plain.parameters())
+
+
+@pytest.mark.parametrize("method", ["vpt", "lora"])
+def test_finetune__falls_back_to_stage_one_bit_for_bit(world, method):
+    params = params_of(world, method, lr=50.0, clip_norm=None, ema=None)
+    first, second = run_both(params, world.paths)
+    assert second.result()["kept"] == "frozen"
+    a, b = checkpoint.load_trained(first).state_dict(), checkpoint.load_trained(second).state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+CUT = [(method, backbone) for method in ("lora", "ssf", "bitfit") for backbone in ("test_vit", "test_efficientnet")]
+
+
+@pytest.mark.parametrize(("method", "backbone"), [*CUT, ("adapter", "test_vit")])
+def test_finetune__cut_and_resumed_ends_bit_identical(world, tmp_path, monkeypatch, method, backbone):
+    params = params_of(world, method, backbone)
+    whole = run_both(params, world.paths)
+    cut = Paths(tmp_path / "cut", world.paths.cache)
+    shutil.copytree(world.paths.prepared, cut.prepared)
+    real, calls = Trainer._finish_epoch, iter(range(100))
+
+    def dying(self, *args, **kwargs):
+        row = real(self, *args, **kwargs)
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return row
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_finish_epoch", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run_both(params, cut)
+    assert [artifact.sha256 for artifact in run_both(params, cut)] == [artifact.sha256 for artifact in whole]
