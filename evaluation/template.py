@@ -35,7 +35,8 @@ else ' (no patient ids: each image counts as one)' }}, protocol <b>{{ protocol }
 <td class="n">{{ row.interval }}</td><td class="note">{{ row.note }}</td></tr>
 {% endfor %}</table>
 <p class="facts">Intervals: percentiles of {{ replicates }} resamples of the
-{{ 'patients' if groups_known else 'images' }}. Averages over classes run over the classes that the test images hold. AUROC is {{ "of " + classes[1] if classes|length == 2
+{{ 'patients' if groups_known else 'images' }}. Averages over classes run over the classes that the
+test images hold. AUROC is {{ "of " + classes[1] if classes|length == 2
 else "one-vs-rest, averaged" }}. Expected calibration error: {{ ece_bins }} bins, most probable class.</p>
 
 <h2>Classes</h2>
