@@ -1,0 +1,20 @@
+"""The benchmark's two formulas agree, and it runs."""
+
+import torch
+
+from benchmarks.cdtm import expanded, one_product, run
+
+
+def test_formulas__agree():
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(3, 5, generator=generator, dtype=torch.float64)
+    mixing = torch.randn(5, 7, 7, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(one_product(weights, mixing), expanded(weights, mixing))
+
+
+def test_run__prints_both_and_the_ratio(capsys):
+    threads = torch.get_num_threads()
+    run(batch=2, tokens=4, channels=8, centers=3, threads=threads, rounds=1)
+    printed = capsys.readouterr().out
+    assert "x, target 15x" in printed
+    assert printed.count("relative difference") == 2
