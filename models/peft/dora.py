@@ -28,13 +28,13 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the change of its target layers trained, everything else frozen."""
     from peft import LoraConfig
 
-    from models.parts.library import wrap
+    from models.parts.tuners import wrap
 
     return wrap(backbone, LoraConfig(r=params.rank, lora_alpha=params.alpha, use_dora=True))
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the change in its weights and no wrapper left."""
-    from models.parts.library import unwrap
+    from models.parts.tuners import unwrap
 
     return unwrap(backbone)

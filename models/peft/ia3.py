@@ -24,7 +24,7 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the scalings trained, everything else frozen."""
     from peft import IA3Config
 
-    from models.parts.library import targets, wrap
+    from models.parts.tuners import targets, wrap
 
     hidden = [name for name, _ in backbone.named_modules() if name.startswith("blocks.") and name.endswith(".mlp.fc2")]
     return wrap(backbone, IA3Config(feedforward_modules=hidden), targets(backbone) + hidden)
@@ -32,6 +32,6 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the scalings in its weights and no wrapper left."""
-    from models.parts.library import unwrap
+    from models.parts.tuners import unwrap
 
     return unwrap(backbone)

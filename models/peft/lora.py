@@ -29,7 +29,7 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with low-rank updates trained, everything else frozen."""
     from peft import LoraConfig
 
-    from models.parts.library import wrap
+    from models.parts.tuners import wrap
 
     config = LoraConfig(r=params.rank, lora_alpha=params.alpha, lora_dropout=params.dropout)
     return wrap(backbone, config)
@@ -37,6 +37,6 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the updates added to its weights and no wrapper left."""
-    from models.parts.library import unwrap
+    from models.parts.tuners import unwrap
 
     return unwrap(backbone)
