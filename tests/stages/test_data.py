@@ -1,9 +1,7 @@
-import csv
 import json
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -235,29 +233,3 @@ def test_command__prepares(root):
     assert done.returncode == 0, done.stderr
     assert "data: 48 images (no 24, yes 24), no patient ids, split by image" in done.stdout
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.real
-@pytest.mark.parametrize("task", ["binary", "malignant4"])
-def test_run__real_breakhis(shared, tmp_path, task):
-    begin = time.monotonic()
-    params = load(None, ["data.source=breakhis", f"data.root={shared / 'breakhis200x'}", f"data.task={task}",
-                         "data.image_size=224", "data.split.absent_classes=allow"])  # fmt: skip
-    done = data.run(params, Paths.at(tmp_path))
-    assert time.monotonic() - begin < 30
-    info, report = told(done, "dataset.json"), told(done)
-    assert (info["n_images"], info["n_groups"]) == ((305, 31) if task == "binary" else (260, 24))
-    assert info["leaked_groups"] == []
-    assert bool(info["notes"]) == (task == "malignant4")
-    assert report["duplicates"]["exact"]["sets"] == 0
-    assert "13412" in info["faults"][0]
-    rows = list(csv.DictReader((done.folder / "manifest.csv").open()))
-    assert {row["split"] for row in rows} == {"train", "val", "test"}
-
-
-@pytest.mark.real
-def test_run__real_pneumonia(shared, tmp_path):
-    params = load(None, ["data.source=medmnist", f"data.root={shared / 'pneumoniamnist28'}", "data.image_size=28",
-                         "data.split.protocol=image"])  # fmt: skip
-    info = told(data.run(params, Paths.at(tmp_path)), "dataset.json")
-    assert info["counts"]["all"] == {"normal": 1348, "pneumonia": 3873}
