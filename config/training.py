@@ -27,6 +27,9 @@ class TrainingParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: Annotated[int, Field(ge=1)] = 12
+    passes: Annotated[int, Field(ge=1)] = Field(
+        1, description="times an epoch goes over the training images: more where they are few"
+    )
     lr: Annotated[float, Field(gt=0)] = 3.0e-4
     batch_size: Annotated[int, Field(ge=1)] = 16
     accumulate: Annotated[int, Field(ge=1)] = Field(1, description="batches whose gradients are summed into a step")

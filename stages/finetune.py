@@ -23,11 +23,20 @@ def key(params: Params, prepared: "Prepared", fold: int, frozen: Artifact | None
     return keys.stage_key("finetune", params, inputs, device_class())
 
 
-def run(params: Params, paths: Paths, fold: int, frozen: Artifact | None, key: str, group: str) -> Artifact:
+def run(
+    params: Params,
+    paths: Paths,
+    fold: int,
+    frozen: Artifact | None,
+    key: str,
+    group: str,
+    prepared: "Prepared | None" = None,
+) -> Artifact:
     """The better of stage 1 and stage 2 on validation, saying which; resumes where an earlier run was cut.
 
     Args:
         frozen: stage 1's artifact, loaded strictly; None starts from the pretrained weights and a new head.
+        prepared: the data that `key` was made from; None: those in `paths.prepared`.
 
     Raises:
         RuntimeError: the loss is not finite, or stage 1's artifact is damaged.
@@ -44,7 +53,7 @@ def run(params: Params, paths: Paths, fold: int, frozen: Artifact | None, key: s
     from training.feeds import ImageFeed
     from training.fit import Setup, fit
 
-    prepared = load_prepared(paths.prepared)
+    prepared = prepared or load_prepared(paths.prepared)
     device = device_name()
     begun = load_trained(frozen).to(device) if frozen else None  # stage 1 as it is: some methods do not begin as it
     model = load_trained(frozen) if frozen else classifier.build(params, len(prepared.classes))

@@ -27,8 +27,13 @@ def key(params: Params, prepared: "Prepared", fold: int) -> str:
     return keys.stage_key("frozen", params, inputs, device_class())
 
 
-def run(params: Params, paths: Paths, fold: int, key: str, group: str) -> Artifact:
+def run(
+    params: Params, paths: Paths, fold: int, key: str, group: str, prepared: "Prepared | None" = None
+) -> Artifact:
     """The trained head of one chain, best epoch by validation; resumes where an earlier run was cut.
+
+    Args:
+        prepared: the data that `key` was made from; None: those in `paths.prepared`.
 
     Raises:
         RuntimeError: the loss is not finite, or the frozen backbone changed (it must not).
@@ -42,7 +47,7 @@ def run(params: Params, paths: Paths, fold: int, key: str, group: str) -> Artifa
     from training.feeds import StoredFeed
     from training.fit import Setup, fit
 
-    prepared = load_prepared(paths.prepared)
+    prepared = prepared or load_prepared(paths.prepared)
     device = device_name()
     model = classifier.build(params, len(prepared.classes)).to(device)
     model.backbone.requires_grad_(False)

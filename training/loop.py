@@ -39,7 +39,7 @@ class Trainer:
         if job.params.ema:
             self.ema = {k: v.detach().clone() for k, v in job.saved.state_dict().items()}
         group = job.params.batch_size * job.params.accumulate
-        self.steps_per_epoch = math.ceil(len(job.train) / group)
+        self.steps_per_epoch = math.ceil(len(job.train) * job.params.passes / group)
         self.steps = self.steps_per_epoch * job.params.epochs
         self.warmup = round(self.steps_per_epoch * min(job.params.warmup_epochs, job.params.epochs))
 
@@ -76,7 +76,8 @@ class Trainer:
 
     def _epoch(self) -> dict[str, float]:
         job, at = self.job, self.at
-        order = epoch_order(job.train, torch.Generator().manual_seed(stream_seed(job.seed, "order", at.epoch)))
+        generator = torch.Generator().manual_seed(stream_seed(job.seed, "order", at.epoch))
+        order = np.concatenate([epoch_order(job.train, generator) for _ in range(job.params.passes)])
         group = job.params.batch_size * job.params.accumulate
         job.set_modes()
         started = time.monotonic()

@@ -89,8 +89,8 @@ CUTS = [("epoch", 1), ("epoch", 3), ("step", 0), ("step", 3), ("step", 9), ("ste
 @pytest.mark.parametrize("cut_at", CUTS, ids=lambda cut: f"{cut[0]}{cut[1]}")
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"checkpoint_seconds": 0.005}, {"ema": 0.9, "accumulate": 2}, {"optimizer": "adam"}],
-    ids=["plain", "mid-epoch", "ema-accumulate", "adam"],
+    [{}, {"checkpoint_seconds": 0.005}, {"ema": 0.9, "accumulate": 2}, {"optimizer": "adam"}, {"passes": 3}],
+    ids=["plain", "mid-epoch", "ema-accumulate", "adam", "passes"],
 )
 def test_resume__ends_bit_identical(tmp_path, cut_at, settings):
     whole = ended(job(tmp_path / "whole", **settings))
@@ -119,6 +119,17 @@ def test_run__frozen_batchnorm_statistics_do_not_move(tmp_path):
     before = made.network[1].running_mean.clone()
     ended(made)
     assert torch.equal(before, made.network[1].running_mean)
+
+
+def test_run__an_epoch_of_three_passes_shows_every_image_three_times(tmp_path):
+    made = job(tmp_path, passes=3, epochs=1, batch_size=4)
+    seen = []
+    plain = made.feed.train
+    made.feed.train = lambda rows, generator: (seen.extend(rows), plain(rows, generator))[1]
+    done, _ = Trainer(made, "cpu").run()
+    assert done.step == 33
+    assert np.array_equal(np.bincount(seen)[:44], np.full(44, 3))
+    assert sorted(seen[:44]) == list(range(44))  # one pass after the other
 
 
 def test_run__accumulation_equals_the_large_batch(tmp_path):
