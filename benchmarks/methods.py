@@ -10,16 +10,17 @@ PAGE = PROJECT / "docs" / "methods.md"
 
 
 def render() -> str:
-    """The page: a row a method, from each file's first line, families and whether it merges."""
+    """The page: a row a method, from each file's first line, families, learning rates and whether it merges."""
     lines = [
         "# PEFT methods",
         "",
         "What stage 2 trains when `model.peft.method` names one; the head is always trained. A method and a backbone",
         "that do not fit are refused when params are read. Merged: the bundle is the plain network's, at its cost.",
+        "Learning rates: those that a comparison picks from on validation.",
         "Written by `python -m benchmarks.methods` from the files in models/peft.",
         "",
-        f"| method | {' | '.join(FAMILIES)} | merged | |",
-        f"|-|{'-|' * len(FAMILIES)}-|-|",
+        f"| method | {' | '.join(FAMILIES)} | merged | learning rates | |",
+        f"|-|{'-|' * len(FAMILIES)}-|-|-|",
     ]
     for name in registry.names("models.peft"):
         if name == "none":
@@ -27,7 +28,9 @@ def render() -> str:
         method = registry.load("models.peft", name, "model.peft.method")
         what = (method.__doc__ or "").splitlines()[0].partition(": ")[2].rstrip(".")
         fits = " | ".join("x" if family in method.FAMILIES else "" for family in FAMILIES)
-        lines.append(f"| `{name}` | {fits} | {'x' if hasattr(method, 'merge') else ''} | {what} |")
+        merged = "x" if hasattr(method, "merge") else ""
+        rates = ", ".join(f"{rate:g}" for rate in method.LRS)
+        lines.append(f"| `{name}` | {fits} | {merged} | {rates} | {what} |")
     return "\n".join(lines) + "\n"
 
 

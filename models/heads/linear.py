@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 READS = "pooled"
+LRS = (1e-3, 1e-2)
 
 
 class Params(HeadParams):

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FAMILIES = ()  # every backbone
+LRS = (3e-5, 1e-4)
 
 
 class Params(PeftParams):

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FAMILIES = ("vit",)
+LRS = (1e-4, 3e-4)
 
 
 class Params(PeftParams):

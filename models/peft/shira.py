@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FAMILIES = ("vit",)
+LRS = (3e-4, 1e-3)
 
 
 class Params(PeftParams):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FAMILIES = ("resnet", "mobilenet")
+LRS = (1e-4, 3e-4)
 
 
 class Params(PeftParams):

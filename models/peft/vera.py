@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FAMILIES = ("vit",)
+LRS = (1e-3, 1e-2)
 
 
 class Params(PeftParams):

@@ -1,0 +1,15 @@
+"""Learning rates that every PEFT method and head names for a comparison to pick from."""
+
+import pytest
+
+from config import registry
+
+PLUGINS = [(package, name) for package in ("models.peft", "models.heads") for name in registry.names(package)]
+
+
+@pytest.mark.parametrize(("package", "name"), PLUGINS)
+def test_plugin__names_its_learning_rates(package, name):
+    rates = registry.load(package, name, package).LRS
+    assert len(rates) >= 2
+    assert all(0 < rate < 1 for rate in rates)
+    assert list(rates) == sorted(set(rates))
