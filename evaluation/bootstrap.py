@@ -69,7 +69,7 @@ def intervals(
             drawn[name].append(value)
         if advance:
             advance(len(weights))
-    return {name: _interval(whole[name], np.concatenate(drawn[name]), confidence) for name in whole}
+    return {name: interval(whole[name], np.concatenate(drawn[name]), confidence) for name in whole}
 
 
 def resamples(groups: int, replicates: int, seed: int, width: int = 0) -> Iterator[Floats]:
@@ -89,7 +89,14 @@ def resamples(groups: int, replicates: int, seed: int, width: int = 0) -> Iterat
         yield np.bincount(picked.ravel(), minlength=rows * groups).reshape(rows, groups).astype(np.float64)
 
 
-def _interval(whole: float, drawn: Floats, confidence: float) -> Interval:
+def interval(whole: float, drawn: Floats, confidence: float) -> Interval:
+    """Percentile interval of a figure.
+
+    Args:
+        whole: the figure of the whole set, NaN where undefined.
+        drawn: (R,) the figure in each resample, NaN where undefined.
+        confidence: coverage aimed at, 0..1.
+    """
     kept = drawn[~np.isnan(drawn)]
     dropped = len(drawn) - len(kept)
     if np.isnan(whole):

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Resampling fewer patients than this gives intervals that are too narrow.
 FEW_GROUPS = 5
+# Protocols that do not keep a patient's images on one side.
+SPLIT_IMAGES = ("image", "hcrf-1-1-2")
 
 
 def caveats(prepared: "Prepared", chains: Sequence[Chain], pooled: Scored) -> list[str]:
@@ -28,7 +30,7 @@ def leaks(prepared: "Prepared") -> list[str]:
             f"images in more than one of training, validation and test (protocol {protocol}): these figures are no "
             "estimate for new patients."
         ]
-    if protocol in ("image", "hcrf-1-1-2"):
+    if protocol in SPLIT_IMAGES:
         return [f"Protocol {protocol} splits images, not patients: a leak between them cannot be excluded."]
     return []
 

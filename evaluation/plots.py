@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib
 import numpy as np
@@ -36,7 +36,8 @@ STYLE: Any = {
 
 
 @contextmanager
-def _picture(path: Path, size: tuple[float, float], **grid: Any) -> Iterator[Any]:
+def picture(path: Path | BinaryIO, size: tuple[float, float], **grid: Any) -> Iterator[Any]:
+    """The axes of a new figure of `size` inches; on leaving it is written as a PNG to `path`."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=size, **grid)
         try:
@@ -50,7 +51,7 @@ def draw_confusion(path: Path, counts: npt.NDArray[np.int64], classes: Sequence[
     """Confusion matrix: colour is the share of the label's images, numbers are images."""
     side = 2.2 + 0.55 * len(classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with _picture(path, (side + 1.3, side)) as axes:
+    with picture(path, (side + 1.3, side)) as axes:
         shown = axes.imshow(share, cmap="cividis", vmin=0, vmax=1)
         for (row, column), n in np.ndenumerate(counts):
             light = share[row, column] < 0.5
@@ -64,7 +65,7 @@ def draw_confusion(path: Path, counts: npt.NDArray[np.int64], classes: Sequence[
 
 def draw_roc(path: Path, curves: Curves, title: str) -> None:
     """ROC curves, one a class, each with its area."""
-    with _picture(path, (4.6, 4.4)) as axes:
+    with picture(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
         for index, (name, (fpr, tpr)) in enumerate(curves.items()):
             area = float(np.trapezoid(tpr, fpr))
@@ -87,7 +88,7 @@ def draw_reliability(
     title: str,
 ) -> None:
     """Reliability diagram before and after calibration; marker size grows with the images in a bin."""
-    with _picture(path, (4.6, 4.4)) as axes:
+    with picture(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
         for name, probabilities, mark, colour in (
             ("before", before, "o", COLOURS[1]),
@@ -106,7 +107,7 @@ def draw_reliability(
 
 def draw_history(path: Path, joined: Sequence[dict[str, Any]], title: str) -> None:
     """Learning curves of all stages in a row: losses, and the validation metrics."""
-    with _picture(path, (8.2, 3.4), ncols=2) as (left, right):
+    with picture(path, (8.2, 3.4), ncols=2) as (left, right):
         for axes, names in (
             (left, ("train/loss", "val/loss")),
             (right, ("val/auroc", "val/balanced_accuracy", "val/macro_f1", "val/accuracy")),
@@ -130,7 +131,7 @@ def draw_history(path: Path, joined: Sequence[dict[str, Any]], title: str) -> No
 def draw_patients(path: Path, patients: Sequence[dict[str, Any]], classes: Sequence[str], title: str) -> None:
     """Share of each patient's images that are right, lowest first; the line is the patient recognition rate."""
     named = len(patients) <= 40
-    with _picture(path, (max(4.6, min(0.24 * len(patients) + 1.6, 11)), 3.6)) as axes:
+    with picture(path, (max(4.6, min(0.24 * len(patients) + 1.6, 11)), 3.6)) as axes:
         rate = float(np.mean([row["right"] for row in patients]))
         axes.axhline(rate, color=GREY, lw=1)
         axes.text(0.99, rate, f"mean {rate:.3f}", transform=axes.get_yaxis_transform(), ha="right", va="bottom")
@@ -158,7 +159,7 @@ def draw_samples(path: Path, images: Sequence[npt.NDArray[np.uint8]], captions: 
     """Pictures (h, w, 3) uint8 in rows of six, a caption under each."""
     columns = 6
     rows = max(1, -(-len(images) // columns))
-    with _picture(path, (1.75 * columns, 2.1 * rows + 0.5), nrows=rows, ncols=columns, squeeze=False) as grid:
+    with picture(path, (1.75 * columns, 2.1 * rows + 0.5), nrows=rows, ncols=columns, squeeze=False) as grid:
         for axes in grid.flat:
             axes.axis("off")
         for axes, image, caption in zip(grid.flat, images, captions, strict=False):

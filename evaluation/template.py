@@ -1,12 +1,6 @@
 """The page of report.html (Jinja2). A Python string, so that the cache key sees a change of it."""
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ name }}: evaluation</title>
-<style>
+LOOK = """\
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: 0.2rem; }
 h2 { font-size: 1.1rem; margin-top: 2rem; }
@@ -18,7 +12,19 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 td.note { color: #666; font-size: 0.85rem; }
 img { max-width: 100%; margin: 0.5rem 0.5rem 0.5rem 0; }
 footer { color: #666; font-size: 0.8rem; margin-top: 2rem; overflow-wrap: anywhere; }
-</style>
+"""
+
+PAGE = (
+    """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ name }}: evaluation</title>
+<style>
+"""
+    + LOOK
+    + """</style>
 </head>
 <body>
 <h1>{{ name }}: evaluation on test images</h1>
@@ -75,3 +81,4 @@ Params, versions and the git revision are in result.json.</footer>
 </body>
 </html>
 """
+)
