@@ -1,0 +1,1 @@
+"""From the finished cells of the PEFT benchmark to results.csv and report.html."""
