@@ -1,0 +1,99 @@
+"""Labels beside crowded points: each takes the nearest free place, and a thin line back if that is far."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+NEAR = 9.0  # points from the marker's centre; farther than FAR gets a line
+FAR = 17.0
+ANGLES = np.deg2rad([0, 180, 90, 270, 45, 315, 135, 225, 20, 160, 200, 340])
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text for the point (x, y), in data units."""
+
+    text: str
+    x: float
+    y: float
+    size: float
+    colour: str
+    bold: bool = False
+
+
+def place(axes: Any, labels: Sequence[Label], points: Sequence[tuple[float, float]]) -> None:
+    """Writes labels, earlier ones first served, off each other, off the points and inside the axes.
+
+    The layout is settled first: limits must not change afterwards.
+
+    Args:
+        axes: with its limits set.
+        labels: what to write.
+        points: data coordinates that must stay visible.
+    """
+    figure = axes.figure
+    figure.canvas.draw()
+    scale = figure.dpi / 72
+    dots = [axes.transData.transform(point) for point in points]
+    taken: list[Box] = [(x - 3.5 * scale, y - 3.5 * scale, x + 3.5 * scale, y + 3.5 * scale) for x, y in dots]
+    frame = axes.get_window_extent()
+    for label in labels:
+        written = axes.annotate(
+            label.text,
+            (label.x, label.y),
+            xytext=(0, 0),
+            textcoords="offset points",
+            fontsize=label.size,
+            color=label.colour,
+            fontweight="bold" if label.bold else "normal",
+            ha="center",
+            va="center",
+            zorder=5,
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": label.colour, "alpha": 0.6, "shrinkA": 0, "shrinkB": 2},
+        )
+        written.set_in_layout(False)
+        extent = written.get_window_extent()
+        width, height = extent.width, extent.height
+        centre = axes.transData.transform((label.x, label.y))
+        offset, box = _free(centre, width, height, scale, taken, (frame.x0, frame.y0, frame.x1, frame.y1))
+        written.set_position((offset[0] / scale, offset[1] / scale))
+        if np.hypot(*offset) <= (FAR + width / 2 / scale) * scale:
+            written.arrow_patch.set_visible(False)
+        taken.append(box)
+
+
+def _free(
+    centre: Any, width: float, height: float, scale: float, taken: Sequence[Box], frame: Box
+) -> tuple[tuple[float, float], Box]:
+    least, found = np.inf, None
+    for dx, dy in _offsets(width, height, scale):
+        x, y = centre[0] + dx, centre[1] + dy
+        box = (x - width / 2 - 1, y - height / 2, x + width / 2 + 1, y + height / 2)
+        outside = box[0] < frame[0] or box[1] < frame[1] or box[2] > frame[2] or box[3] > frame[3]
+        cost = sum(_overlap(box, other) for other in taken) + 1e6 * outside
+        if cost < least:
+            least, found = cost, ((dx, dy), box)
+        if cost == 0:
+            break
+    assert found is not None
+    return found
+
+
+def _offsets(width: float, height: float, scale: float) -> Iterator[tuple[float, float]]:
+    for step, angle in itertools.product((0.0, 5.0, 10.0, 16.0, 24.0, 34.0, 46.0, 60.0), ANGLES):
+        reach = (NEAR - 5 + step) * scale
+        # From the marker's edge to the text's edge, whichever way the text lies.
+        yield (
+            float(np.cos(angle) * (reach + width / 2 + 2 * scale)),
+            float(np.sin(angle) * (reach + height / 2 + 2 * scale)),
+        )
+
+
+def _overlap(one: Box, other: Box) -> float:
+    return max(0.0, min(one[2], other[2]) - max(one[0], other[0])) * max(
+        0.0, min(one[3], other[3]) - max(one[1], other[1])
+    )
