@@ -49,8 +49,9 @@ def _panel(axes: Any, names: list[str], lengths: Floats, label: str) -> None:
     axes.barh(range(len(names)), np.nan_to_num(lengths), color=colours, height=0.72)
     for y, length in enumerate(lengths):
         if not np.isnan(length):
-            axes.annotate(f"{length:,.3g}" if length < 1000 else f"{length:,.0f}", (length, y), xytext=(3, 0),
+            axes.annotate(f"{length:,.1f}" if length < 100 else f"{length:,.0f}", (length, y), xytext=(3, 0),
                           textcoords="offset points", va="center", fontsize=6.5)  # fmt: skip
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.margins(x=0.12)
+    axes.tick_params(axis="y", length=0)
     axes.set_xlabel(label)

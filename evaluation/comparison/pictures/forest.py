@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from evaluation.comparison.cells import BASELINES
 from evaluation.comparison.judged import Judged
@@ -48,5 +49,6 @@ def _panel(axes: Any, judged: Judged, percent: int) -> None:
     axes.set_ylim(max(len(rows), 1) - 0.4, -0.6)
     axes.grid(axis="x", color="#E6E6E6", lw=0.6)
     axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"{metric_label(judged)}, method − {methods[best]}")
     axes.set_title(f"{share_title(judged, percent)}\nbest: {methods[best]}")

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-NEAR = 9.0  # points from the marker's centre; farther than FAR gets a line
-FAR = 17.0
+NEAR = 5.0  # points from the marker's centre to the text's edge
+FAR = 17.0  # a text farther than this gets a line
 ANGLES = np.deg2rad([0, 180, 90, 270, 45, 315, 135, 225, 20, 160, 200, 340])
 Box = tuple[float, float, float, float]
 
@@ -25,7 +25,9 @@ class Label:
     bold: bool = False
 
 
-def place(axes: Any, labels: Sequence[Label], points: Sequence[tuple[float, float]]) -> None:
+def place(
+    axes: Any, labels: Sequence[Label], points: Sequence[tuple[float, float]], line: Sequence[tuple[float, float]]
+) -> None:
     """Writes labels, earlier ones first served, off each other, off the points and inside the axes.
 
     The layout is settled first: limits must not change afterwards.
@@ -34,12 +36,14 @@ def place(axes: Any, labels: Sequence[Label], points: Sequence[tuple[float, floa
         axes: with its limits set.
         labels: what to write.
         points: data coordinates that must stay visible.
+        line: corners of a line, in data coordinates, that labels had better not lie on.
     """
     figure = axes.figure
     figure.canvas.draw()
     scale = figure.dpi / 72
     dots = [axes.transData.transform(point) for point in points]
     taken: list[Box] = [(x - 3.5 * scale, y - 3.5 * scale, x + 3.5 * scale, y + 3.5 * scale) for x, y in dots]
+    taken += [(x - 1, y - 1, x + 1, y + 1) for x, y in _along(axes.transData.transform(line))]
     frame = axes.get_window_extent()
     for label in labels:
         written = axes.annotate(
@@ -66,6 +70,12 @@ def place(axes: Any, labels: Sequence[Label], points: Sequence[tuple[float, floa
         taken.append(box)
 
 
+def _along(corners: Any) -> Iterator[tuple[float, float]]:
+    for (x0, y0), (x1, y1) in itertools.pairwise(corners):
+        for share in np.linspace(0, 1, 2 + int(np.hypot(x1 - x0, y1 - y0) / 4)):
+            yield float(x0 + share * (x1 - x0)), float(y0 + share * (y1 - y0))
+
+
 def _free(
     centre: Any, width: float, height: float, scale: float, taken: Sequence[Box], frame: Box
 ) -> tuple[tuple[float, float], Box]:
@@ -85,11 +95,11 @@ def _free(
 
 def _offsets(width: float, height: float, scale: float) -> Iterator[tuple[float, float]]:
     for step, angle in itertools.product((0.0, 5.0, 10.0, 16.0, 24.0, 34.0, 46.0, 60.0), ANGLES):
-        reach = (NEAR - 5 + step) * scale
+        reach = (NEAR + step) * scale
         # From the marker's edge to the text's edge, whichever way the text lies.
         yield (
-            float(np.cos(angle) * (reach + width / 2 + 2 * scale)),
-            float(np.sin(angle) * (reach + height / 2 + 2 * scale)),
+            float(np.cos(angle) * (reach + width / 2)),
+            float(np.sin(angle) * (reach + height / 2 - scale)),
         )
 
 

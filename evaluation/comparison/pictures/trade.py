@@ -1,5 +1,6 @@
 """Metric against trainable parameters, with the Pareto front; one panel a percent."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,10 +40,8 @@ def draw_trade(path: Path | BinaryIO, judged: Judged) -> None:
 def _panel(axes: Any, judged: Judged, percent: int, on_front: Any) -> None:
     cost, mean = judged.trainable, judged.summary.mean[:, percent]
     _axis(axes, cost[~np.isnan(mean)])
-    line = sorted((cost[m], mean[m]) for m in np.flatnonzero(on_front))
-    if line:
-        x, y = zip(*line, strict=True)
-        axes.step([*x, axes.get_xlim()[1]], [*y, y[-1]], where="post", color=FRONT, lw=1, alpha=0.7, zorder=1)
+    line = steps([(cost[m], mean[m]) for m in np.flatnonzero(on_front)], axes.get_xlim()[1])
+    axes.plot(*zip(*line, strict=True), color=FRONT, lw=1, alpha=0.7, zorder=1)
     for m, method in enumerate(judged.block.methods):
         if method in BASELINE:
             colour, marker = INK, BASELINE[method]["marker"]
@@ -57,6 +56,14 @@ def _panel(axes: Any, judged: Judged, percent: int, on_front: Any) -> None:
     axes.set_title(share_title(judged, percent))
 
 
+def steps(corners: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
+    """The front as a line: level from each of its points to the next dearer one, the last to `end`."""
+    line: list[tuple[float, float]] = []
+    for x, y in sorted(corners):
+        line += [(x, line[-1][1]), (x, y)] if line else [(x, y)]
+    return [*line, (end, line[-1][1])]
+
+
 def _axis(axes: Any, cost: Any) -> None:
     positive = cost[cost > 0]
     if not len(positive):
@@ -65,6 +72,8 @@ def _axis(axes: Any, cost: Any) -> None:
         return
     low = 10 ** np.floor(np.log10(positive.min()))
     axes.set_xscale("symlog", linthresh=low, linscale=0.6) if (cost == 0).any() else axes.set_xscale("log")
+    decades = np.arange(np.log10(low), np.ceil(np.log10(positive.max())) + 1)
+    axes.set_xticks([*([0] if (cost == 0).any() else []), *10**decades])
     axes.set_xlim(-0.35 * low if (cost == 0).any() else positive.min() / 2, positive.max() * 3)
 
 
@@ -77,7 +86,8 @@ def _name(axes: Any, judged: Judged, percent: int, on_front: Any, numbers: dict[
         for m in named
     ]
     labels += [Label(str(numbers[m]), cost[m], mean[m], 6.5, "#404040") for m in have if m not in named]
-    place(axes, labels, [(cost[m], mean[m]) for m in have])
+    line = steps([(cost[m], mean[m]) for m in np.flatnonzero(on_front)], axes.get_xlim()[1])
+    place(axes, labels, [(cost[m], mean[m]) for m in have], line)
 
 
 def _legend(figure: Any, judged: Judged, numbers: dict[int, int], always: Any) -> None:
@@ -92,5 +102,14 @@ def _legend(figure: Any, judged: Judged, numbers: dict[int, int], always: Any) -
         ),
         *(Line2D([], [], ls="", label=f"{n:>2}  {methods[m]}") for n, m in sorted(told)),
     ]
-    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=6.5, handlelength=1.2,
-                  labelspacing=0.25)  # fmt: skip
+    figure.legend(
+        handles=handles,
+        loc="outside right upper",
+        frameon=False,
+        fontsize=6.5,
+        handlelength=1.2,
+        labelspacing=0.25,
+        title="numbers: rows of the table",
+        title_fontsize=6.5,
+        alignment="left",
+    )
