@@ -2,7 +2,7 @@
 
 from evaluation.caveats import FEW_GROUPS, SPLIT_IMAGES
 from evaluation.comparison.judged import Judged
-from evaluation.comparison.paired import smallest
+from evaluation.comparison.paired import reachable, smallest
 from evaluation.comparison.wording import counted, number, unit
 
 EDGE = 0.75  # of three learning rates two are at the edge anyway
@@ -31,10 +31,10 @@ def _patients(judged: Judged) -> list[str]:
     tests = max((len(against) for against in judged.against_best), default=0)
     if not replicates:
         return [f"{counted(groups, f'test {of}')}: nothing to resample, so there are no intervals and no tests."]
-    reachable = smallest(groups, replicates) * tests
-    if tests and reachable >= judged.alpha:
+    least = reachable(block, tests)
+    if tests and least >= judged.alpha:
         few = 2.0 ** (1 - groups) >= 2 / (replicates + 1)
-        over = f", after Holm over {tests} none below {number(min(reachable, 1), 4)}" if tests > 1 else ""
+        over = f", after Holm over {tests} none below {number(least, 4)}" if tests > 1 else ""
         said.append(
             f"{counted(groups, f'test {of}') if few else counted(replicates, 'resample')}: no p-value can be below "
             f"{number(smallest(groups, replicates), 4)}{over}, so nothing can separate here; "

@@ -77,6 +77,11 @@ def compare(block: Block, reference: int, percent: int, confidence: float) -> di
     return {paired.method: replace(paired, adjusted=float(p)) for paired, p in zip(found, adjusted, strict=True)}
 
 
+def reachable(block: Block, tests: int) -> float:
+    """The smallest corrected p-value there can be for that many comparisons; 1 where nothing can be resampled."""
+    return min(1.0, tests * smallest(block.n_groups, block.drawn.shape[-1])) if block.drawn.size else 1.0
+
+
 def p_value(drawn: Floats, groups: int) -> float:
     """Two-sided p-value of "no difference" from the difference (R,) in each resample of `groups` patients.
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from evaluation.comparison.cells import BASELINES
 from evaluation.comparison.judged import Judged
-from evaluation.comparison.paired import Paired
+from evaluation.comparison.paired import Paired, reachable
 from evaluation.comparison.wording import counted, listed, metric_title, number, p_text, parameters, signed, unit
 
 
@@ -39,11 +39,17 @@ def _others(judged: Judged, best: int, percent: int) -> list[str]:
         return ["No other method has figures: nothing to compare it with."]
     if not level:
         return [f"{'All' if n > 1 else 'The'} {counted(n, 'other')} {'separate' if n > 1 else 'separates'} from it."]
+    if reachable(judged.block, n) >= judged.alpha:
+        return [
+            f"Nothing can separate from it ({_test(judged, n)}: no p-value below "
+            f"{p_text(reachable(judged.block, n))}): these figures name no winner and rule no method out."
+        ]
     if len(level) == n:
         said = [f"Nothing separates from it ({_test(judged, n)}): these figures name no winner."]
     else:
+        verb = "does" if len(level) == 1 else "do"
         tied = listed([names[m] for m in level])
-        said = [f"{len(level)} of {n} others do not separate from it ({_test(judged, n)}): {tied}."]
+        said = [f"{len(level)} of {n} others {verb} not separate from it ({_test(judged, n)}): {tied}."]
     cheapest = min([best, *level], key=lambda m: (np.nan_to_num(judged.trainable[m], nan=np.inf), m != best))
     trained = f"{parameters(judged.trainable[cheapest])} trainable parameters"
     if cheapest == best:
@@ -64,14 +70,15 @@ def _full(judged: Judged, percent: int) -> list[str]:
     over = [paired for paired in against if paired.separates(judged.alpha) and sign * paired.difference > 0]
     under = [paired for paired in against if paired.separates(judged.alpha) and sign * paired.difference < 0]
     full = f"full ({number(judged.summary.mean[judged.full, percent])})"
-    n = f"{len(against)} PEFT methods" if len(against) > 1 else "1 PEFT method"
+    n = counted(len(against), "PEFT method")
     if not over and not under:
-        return [f"None of {n} separates from {full}; the highest against it: {_difference(judged, against[0])}."]
-    said = []
-    if over:
-        said.append(f"Better than {full}: {len(over)} of {n}, by most {_difference(judged, over[0])}.")
-    else:
-        said.append(f"None of {n} is better than {full}.")
+        none = f"None of {n} separates" if len(against) > 1 else "The one PEFT method does not separate"
+        return [f"{none} from {full}; the best against it: {_difference(judged, against[0])}."]
+    said = [
+        f"Better than {full}: {len(over)} of {n}, by most {_difference(judged, over[0])}."
+        if over
+        else f"Better than {full}: 0 of {n}."
+    ]
     if under:
         said.append(f"Worse than it: {listed([methods[paired.method] for paired in under])}.")
     return said

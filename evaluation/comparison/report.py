@@ -31,14 +31,16 @@ def write_report(
         seed: of the resampling.
 
     Returns:
-        The recommendations and, after each block's, what limits them; plain text, one sentence group each.
+        The recommendations, then what limits them; plain text, each beginning with what it is about.
 
     Raises:
         InputError: no cell knows the metric, or cells cannot be paired.
     """
     judged = [judge(block, confidence) for block in blocks(cells, metric, replicates, seed)]
     units = sorted({unit(one.block) for one in judged if not one.empty}, reverse=True)
-    lines = [line for one in judged for line in recommend(one)]
+    lines = [line for one in judged for line in recommend(one)] or [
+        f"Nothing to recommend: no cell has a figure of {metric_title(metric)}."
+    ]
     facts: dict[str, Any] = {
         "grid": _grid(cells),
         "status": _status(cells),
@@ -57,17 +59,20 @@ def write_report(
     }
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     write_text(path, environment.from_string(PAGE).render(**facts))
-    return [line for one in judged for line in (*recommend(one), *limits(one))]
+    return [*lines, *(f"{one.block.data}, {one.block.backbone}: {said}" for one in judged for said in limits(one))]
 
 
 def _grid(cells: Sequence[Cell]) -> str:
     said = []
     for axis, noun in (("data", "data set"), ("backbone", "backbone"), ("method", "method"), ("seed", "seed")):
         found = list(dict.fromkeys(str(getattr(cell.identity, axis)) for cell in cells))
-        named = f" ({', '.join(found)})" if axis != "method" else ""
+        named = f" ({', '.join(found)})" if found and axis != "method" else ""
         said.append(counted(len(found), noun) + named)
-    percents = ", ".join(str(p) for p in sorted({cell.identity.percent for cell in cells}))
-    return f"{'; '.join(said)}; {percents or 'no'} % of the training patients, smaller shares within larger ones."
+    percents = sorted({cell.identity.percent for cell in cells})
+    if percents:
+        nested = ", smaller shares within larger ones" if len(percents) > 1 else ""
+        said.append(f"{', '.join(str(p) for p in percents)} % of the training patients{nested}")
+    return "; ".join(said) + "."
 
 
 def _status(cells: Sequence[Cell]) -> str:
