@@ -33,12 +33,12 @@ li { margin: 0.4rem 0; }
 <p class="facts">{{ status }}{{ ' ' + chosen if chosen else '' }}</p>
 {% if judged %}<p class="facts">Figure compared: <b>{{ metric }}</b>{{ ' (lower is better)' if lower }}
 of the test images, mean over seeds. Intervals: {{ percent }} % percentiles of {{ '{:,}'.format(replicates) }}
-resamples of the test {{ units }}, the same resamples for every method and seed of a data set. They tell
-how far other {{ units }} would move the mean of these trained networks, not how far other training seeds would. Differences are paired: both
-methods on the same resample. A method <b>separates</b> from another where the two-sided bootstrap p-value of the
-difference is below {{ alpha }} after Holm's correction over all methods compared with that one on the same data set,
-backbone and share of the data. The best method is picked from the same figures, which favours it: that another
-does not separate from it is safer to trust than that one does. Not separating does not mean equal.</p>
+resamples of the test {{ units }}, the same resamples for every method and seed of a data set. They tell how far
+other {{ units }} would move the mean of these trained networks, not how far other training seeds would. Differences
+are paired: both methods on the same resample. A method <b>separates</b> from another where the two-sided bootstrap
+p-value of the difference is below {{ alpha }} after Holm's correction over all methods compared with that one on
+the same data set, backbone and share of the data. The best method is picked from the same figures, which favours
+it: that another does not separate from it is safer to trust than that one does. Not separating does not mean equal.</p>
 {% endif %}
 <h3>Recommendations</h3>
 <ul>

@@ -74,7 +74,7 @@ def _axis(axes: Any, cost: Any) -> None:
     axes.set_xscale("symlog", linthresh=low, linscale=0.6) if (cost == 0).any() else axes.set_xscale("log")
     decades = np.arange(np.log10(low), np.ceil(np.log10(positive.max())) + 1)
     axes.set_xticks([*([0] if (cost == 0).any() else []), *10**decades])
-    axes.set_xlim(-0.35 * low if (cost == 0).any() else positive.min() / 2, positive.max() * 3)
+    axes.set_xlim(-0.35 * low if (cost == 0).any() else low / 2, positive.max() * 3)
 
 
 def _name(axes: Any, judged: Judged, percent: int, on_front: Any, numbers: dict[int, int]) -> None:
@@ -109,7 +109,7 @@ def _legend(figure: Any, judged: Judged, numbers: dict[int, int], always: Any) -
         fontsize=6.5,
         handlelength=1.2,
         labelspacing=0.25,
-        title="numbers: rows of the table",
+        title="numbers: rows of the table" if told else None,
         title_fontsize=6.5,
         alignment="left",
     )
