@@ -37,8 +37,9 @@ resamples of the test {{ units }}, the same resamples for every method and seed 
 other {{ units }} would move the mean of these trained networks, not how far other training seeds would. Differences
 are paired: both methods on the same resample. A method <b>separates</b> from another where the two-sided bootstrap
 p-value of the difference is below {{ alpha }} after Holm's correction over all methods compared with that one on
-the same data set, backbone and share of the data. The best method is picked from the same figures, which favours
-it: that another does not separate from it is safer to trust than that one does. Not separating does not mean equal.</p>
+the same data set, backbone and share of the data. The best method is picked from the same figures: of many equal
+methods, some separate from it in more than {{ alpha }} of cases. For full fine-tuning, which is not picked, that
+rate holds. Not separating does not mean equal.</p>
 {% endif %}
 <h3>Recommendations</h3>
 <ul>
