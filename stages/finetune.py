@@ -48,7 +48,7 @@ def run(
 
     from datasets.manifest import load_prepared
     from models import classifier
-    from models.adapt import adapt, merge
+    from models.adapt import adapt, after_step, merge, penalty
     from training.checkpoint import load_trained
     from training.feeds import ImageFeed
     from training.fit import Setup, fit
@@ -81,7 +81,19 @@ def run(
         }
 
     feed = ImageFeed(prepared, model, params.finetune.augment, torch.device(device))
-    setup = Setup("finetune", model, model, "all", feed, set_modes, record, begun, finish)
+    setup = Setup(
+        "finetune",
+        model,
+        model,
+        "all",
+        feed,
+        set_modes,
+        record,
+        start=begun,
+        penalty=penalty(model, params),
+        after_step=after_step(model, params),
+        finish=finish,
+    )
     artifact = fit(setup, params, prepared, folder, fold, key, group)
     result = artifact.result()
     cli.say(f"finetune fold {fold}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})")

@@ -31,6 +31,7 @@ class Setup:
         holds: `head` or `all`, what `saved` is.
         set_modes: puts every module in its training mode.
         start: network that training starts from, a candidate for the best; None: it is none.
+        penalty, after_step: what a method adds to a step, as in `Job`.
         record: called at the end with the best epoch; what else result.json says.
         finish: called before it with the best epoch and its weights; gives what is kept, and what `holds` it is.
     """
@@ -43,6 +44,8 @@ class Setup:
     set_modes: Callable[[], None]
     record: Callable[[int], dict[str, Any]]
     start: nn.Module | None = None
+    penalty: Callable[[], Tensor] | None = None
+    after_step: Callable[[int, int], None] | None = None
     finish: Callable[[int, dict[str, Tensor]], tuple[dict[str, Tensor], str]] | None = None
 
 
@@ -69,6 +72,8 @@ def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: in
             work=outcome.scratch(folder),
             score=score,
             start=setup.start,
+            penalty=setup.penalty,
+            after_step=setup.after_step,
             on_step=lambda step, values: run.log(values, step),
             on_epoch=lambda step, values: run.log(values, step),
         )

@@ -30,6 +30,8 @@ class Job:
         work: folder for the checkpoint.
         score: (labels, probabilities) -> metrics, for validation.
         start: network that training starts from, scored first as epoch 0, a candidate for the best.
+        penalty: gives a term () that is added to the loss of every step.
+        after_step: told (steps done, steps in all) after every optimizer step, before its gradients go.
         on_step, on_epoch: told (step, values).
     """
 
@@ -48,6 +50,8 @@ class Job:
     work: Path
     score: Callable[[np.ndarray, np.ndarray], dict[str, float]]
     start: nn.Module | None = None
+    penalty: Callable[[], Tensor] | None = None
+    after_step: Callable[[int, int], None] | None = None
     on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None
     on_epoch: Callable[[int, dict[str, float]], None] = lambda step, values: None
 

@@ -118,11 +118,15 @@ class Trainer:
                 )
                 / total
             )
+            if start == 0 and job.penalty is not None:
+                loss = loss + job.penalty() / ranks  # once a step, however many batches and processes share it
             self.accelerator.backward(loss * ranks)
             loss_sum += loss.detach()
         if job.params.clip_norm:
             self.accelerator.clip_grad_norm_(self.network.parameters(), job.params.clip_norm)
         self.optimizer.step()
+        if job.after_step is not None and not self.accelerator.optimizer_step_was_skipped:
+            job.after_step(self.at.step + 1, self.steps)
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
             self._average()

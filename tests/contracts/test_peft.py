@@ -10,7 +10,7 @@ from config import registry
 from config.errors import InputError
 from config.load import load
 from models import backbones
-from models.adapt import adapt, merge
+from models.adapt import adapt, after_step, merge, penalty, prepare
 from models.classifier import build
 from models.parts.selection import NORMS
 
@@ -44,7 +44,7 @@ MERGED = [(method, family) for method, family in CASES if hasattr(plugin(method)
 
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
 def case(request):
-    """Params, the plain network, and the adapted one after two steps with what it was before them."""
+    """Params, the plain network, and the adapted one after three steps with what it was before them."""
     params = params_for(*request.param)
     plain = build(params, classes=3)
     for module in plain.backbone.modules():  # a residual branch that timm starts at zero passes no gradient
@@ -52,26 +52,34 @@ def case(request):
             torch.nn.init.ones_(module.weight)
     model = adapt(copy.deepcopy(plain), params)
     images = torch.randn(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    labels = torch.tensor([0, 1, 2, 0])
+    prepare(model, [(images, labels)], params)
+    extra, done = penalty(model, params), after_step(model, params)
     before = {name: value.detach().clone() for name, value in model.state_dict().items()}
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=1e-2)
     seen = set()
-    for _ in range(3):
+    for step in range(1, 4):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(images), torch.tensor([0, 1, 2, 0])).backward()
+        loss = torch.nn.functional.cross_entropy(model(images), labels)
+        (loss + extra() if extra else loss).backward()
         seen |= {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
         optimizer.step()
+        if done:
+            done(step, 3)
     return params, plain, model.eval(), images, before, seen
 
 
 def test_method__trains_its_own_and_nothing_else(case):
-    _, _, model, _, before, seen = case
+    params, plain, model, _, before, seen = case
     names = {name for name, p in model.named_parameters() if p.requires_grad}
     assert any(not name.startswith("head.") for name in names)
     assert all(name in names for name, _ in model.named_parameters() if name.startswith("head."))
     moved = {name for name, value in model.state_dict().items() if not torch.equal(before[name], value)}
     shared = {id(p) for name, p in model.named_parameters() if p.requires_grad}
     allowed = {name for name, p in model.named_parameters(remove_duplicate=False) if id(p) in shared}
+    if after_step(model, params):  # what the method remembers from step to step is its own to move
+        allowed |= {name for name, _ in model.named_buffers()} - {name for name, _ in plain.named_buffers()}
     assert moved <= allowed
     assert seen == names
 

@@ -20,12 +20,21 @@ def world(make_world):
     return made
 
 
+# Options with which a method does within these few steps all that it does.
+OPTIONS = {"adalora": {"interval": 1, "rank": 2, "start": 4}}
+
+
 def params_of(world, method, backbone="test_vit", **finetune):
     tree = world.params.model_dump(mode="json")
     tree["schedule"] = "staged"
     args = {"img_size": 32} if backbone == "test_vit" else {}
     head = {"kind": "cdtm", "centers": 4}
-    tree["model"] |= {"head": head, "peft": {"method": method}, "backbone": backbone, "backbone_args": args}
+    tree["model"] |= {
+        "head": head,
+        "peft": {"method": method, **OPTIONS.get(method, {})},
+        "backbone": backbone,
+        "backbone_args": args,
+    }
     common = {"epochs": 2, "batch_size": 8, "checkpoint_seconds": 0}
     tree["frozen"] = {**common, "views": 1}
     tree["finetune"] = {**common, "lr": 1e-2, "select_by": "loss", **finetune}
@@ -67,7 +76,11 @@ def test_finetune__falls_back_to_stage_one_bit_for_bit(world, method):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-CUT = [(method, backbone) for method in ("lora", "ssf", "bitfit") for backbone in ("test_vit", "test_efficientnet")]
+CUT = [
+    (method, backbone)
+    for method in ("lora", "ssf", "bitfit", "adalora")
+    for backbone in ("test_vit", "test_efficientnet")
+]
 
 
 @pytest.mark.parametrize(("method", "backbone"), [*CUT, ("adapter", "test_vit")])

@@ -1,0 +1,45 @@
+"""AdaLoRA's ranks: shrunk to the budget on time, kept where the importance is."""
+
+import timm
+import torch
+
+from models.parts.allocation import Triplets, allocate, cubic
+from models.peft import adalora
+
+
+def triplets(backbone):
+    return [module for module in backbone.modules() if isinstance(module, Triplets)]
+
+
+def test_cubic__goes_from_the_first_to_the_last_budget():
+    assert [cubic(48, 16, share) for share in (0, 0.5, 1)] == [48, 20, 16]
+
+
+def test_allocate__keeps_the_most_important_triplets_of_all_layers():
+    torch.manual_seed(0)
+    layers = [Triplets(8, 6, 3), Triplets(8, 6, 3)]
+    for layer, scale in zip(layers, (1.0, 10.0), strict=True):
+        torch.nn.init.constant_(layer.values, scale)
+        for tensor in layer.parameters():
+            tensor.grad = torch.ones_like(tensor)
+        layer.observe()
+    allocate(layers, 4)
+    assert [int(layer.kept.sum()) for layer in layers] == [1, 3]
+
+
+def test_after_step__reaches_the_budget_and_holds_it():
+    backbone = timm.create_model("test_vit", num_classes=0, img_size=64)
+    params = adalora.Params(rank=2, start=4, interval=2)
+    layers = triplets(adalora.apply(backbone, params))
+    images, steps, ranks = torch.randn(2, 3, 64, 64), 10, []
+    optimizer = torch.optim.Adam([p for p in backbone.parameters() if p.requires_grad], lr=1e-2)
+    for step in range(1, steps + 1):
+        optimizer.zero_grad()
+        (backbone(images).square().mean() + adalora.penalty(backbone, params)).backward()
+        optimizer.step()
+        adalora.after_step(backbone, params, step, steps)
+        ranks.append(sum(int(layer.values.count_nonzero()) for layer in layers))
+    full, budget = 4 * len(layers), 2 * len(layers)
+    assert ranks[0] == full
+    assert ranks[5:] == [budget] * 5
+    assert budget < ranks[1] < full
