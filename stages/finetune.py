@@ -48,10 +48,11 @@ def run(
 
     from datasets.manifest import load_prepared
     from models import classifier
-    from models.adapt import adapt, after_step, merge, penalty
+    from models.adapt import adapt, after_step, merge, penalty, prepare
     from training.checkpoint import load_trained
-    from training.feeds import ImageFeed
+    from training.feeds import ImageFeed, labelled
     from training.fit import Setup, fit
+    from training.schedule import stream_seed
 
     prepared = prepared or load_prepared(paths.prepared)
     device = device_name()
@@ -81,6 +82,8 @@ def run(
         }
 
     feed = ImageFeed(prepared, model, params.finetune.augment, torch.device(device))
+    rows, seed = prepared.indices(fold)["train"], stream_seed(params.seed, "prepare")
+    prepare(model, labelled(feed, rows, prepared.labels, seed), params)
     setup = Setup(
         "finetune",
         model,

@@ -1,5 +1,6 @@
 """What the training loop is fed: stored features, or images augmented on the device."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from datasets.manifest import Prepared
 from models.classifier import Classifier
 from training.augment import augment
 from training.features import FeatureStore
+from training.schedule import epoch_order
 
 
 class Feed(Protocol):
@@ -55,6 +57,24 @@ class ImageFeed:
     def score(self, rows: np.ndarray) -> Tensor:
         """(B, 3, H, W), as they are."""
         return self.model.preprocess(self._rows(rows))
+
+
+def labelled(
+    feed: Feed, rows: np.ndarray, labels: np.ndarray, seed: int, size: int = 64
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each of `rows` once, as it is when the model is used, with its label (B,), in an order drawn from `seed`.
+
+    Args:
+        feed: inputs of rows.
+        rows: of the prepared set.
+        labels: (n,) class indices of the whole set.
+        seed: of the order; nothing is drawn before the first batch is asked for.
+        size: B.
+    """
+    order = epoch_order(rows, torch.Generator().manual_seed(seed))
+    for start in range(0, len(order), size):
+        part = order[start : start + size]
+        yield feed.score(part), torch.from_numpy(labels[part])
 
 
 class FrozenOnline(nn.Module):

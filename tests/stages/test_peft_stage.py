@@ -8,6 +8,7 @@ import torch
 from config.load import validate
 from config.settings import Paths
 from datasets.manifest import load_prepared
+from models.peft import fishmask
 from stages import finetune, frozen
 from training import checkpoint
 from training.loop import Trainer
@@ -76,14 +77,11 @@ def test_finetune__falls_back_to_stage_one_bit_for_bit(world, method):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-CUT = [
-    (method, backbone)
-    for method in ("lora", "ssf", "bitfit", "adalora")
-    for backbone in ("test_vit", "test_efficientnet")
-]
+CUT = [(method, backbone) for method in ("lora", "ssf", "bitfit") for backbone in ("test_vit", "test_efficientnet")]
+CUT += [("adapter", "test_vit"), ("adalora", "test_vit"), ("fishmask", "test_efficientnet")]
 
 
-@pytest.mark.parametrize(("method", "backbone"), [*CUT, ("adapter", "test_vit")])
+@pytest.mark.parametrize(("method", "backbone"), CUT)
 def test_finetune__cut_and_resumed_ends_bit_identical(world, tmp_path, monkeypatch, method, backbone):
     params = params_of(world, method, backbone)
     whole = run_both(params, world.paths)
@@ -102,3 +100,29 @@ def test_finetune__cut_and_resumed_ends_bit_identical(world, tmp_path, monkeypat
         with pytest.raises(KeyboardInterrupt):
             run_both(params, cut)
     assert [artifact.sha256 for artifact in run_both(params, cut)] == [artifact.sha256 for artifact in whole]
+
+
+def test_finetune__shows_a_method_that_asks_the_training_images_as_they_are(world, monkeypatch):
+    params, shown, chosen = params_of(world, "fishmask"), [], []
+    real = fishmask.prepare
+
+    def spy(model, batches, options):
+        shown.append(list(batches))
+        real(model, shown[-1], options)
+        chosen.append(model.backbone.chosen.places.tolist())
+
+    monkeypatch.setattr(fishmask, "prepare", spy)
+    first, second = run_both(params, world.paths)
+    shutil.rmtree(second.folder)
+    prepared = load_prepared(world.paths.prepared)
+    finetune.run(params, world.paths, 1, first, "another key", "group")
+    assert chosen[0] == chosen[1] != list(range(len(chosen[0])))
+    rows = prepared.indices(1)["train"]
+    images = checkpoint.load_trained(first).preprocess(torch.from_numpy(prepared.images[rows]))
+    found = torch.cat([batch for batch, _ in shown[0]])
+    labels = torch.cat([label for _, label in shown[0]])
+    order = [int((found - image).flatten(1).abs().sum(1).argmin()) for image in images]
+    assert sorted(order) == list(range(len(rows)))
+    assert order != sorted(order)
+    torch.testing.assert_close(found[order], images)
+    assert labels[order].tolist() == prepared.labels[rows].tolist()

@@ -1,0 +1,86 @@
+"""Method `fishmask`: the weights with the most Fisher information are trained (Sung et al. 2021, arXiv 2111.09839).
+
+Before training, equation 4 on training images: the mean over images of the squared gradient of the log-probability of
+the image's label. The top share among the weights and biases of all linear layers, convolutions and norms is trained,
+as changes of the frozen tensors, so that weight decay touches nothing. Merges to nothing.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from models.classifier import Classifier
+
+FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+LRS = (3e-4, 1e-3)
+
+
+class Params(PeftParams):
+    """How many weights, judged on how many images."""
+
+    method: Literal["fishmask"] = "fishmask"
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(0.005, description="of the weights that is trained")
+    images: Annotated[int, Field(ge=1)] = Field(256, description="training images that the information is computed on")
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with a share of its weights trained, everything else frozen; `prepare` says which."""
+    from torch import nn
+
+    from models.parts.chosen import Chosen, Entries
+    from models.parts.updates import affine_layers, change
+
+    backbone.requires_grad_(False)
+    found = [
+        (layer, tensor)
+        for _, layer in affine_layers(backbone)
+        for tensor in ("weight", "bias")
+        if isinstance(getattr(layer, tensor, None), nn.Parameter)
+    ]
+    sizes = [getattr(layer, tensor).numel() for layer, tensor in found]
+    backbone.chosen = Chosen(sizes, max(1, round(params.share * sum(sizes))))
+    for index, (layer, tensor) in enumerate(found):
+        change(layer, tensor, Entries(backbone.chosen, index))
+    return backbone
+
+
+def prepare(model: "Classifier", batches: "Iterable[tuple[Tensor, Tensor]]", params: Params) -> None:
+    """Chooses the weights by their Fisher information on the first `params.images` images of `batches`."""
+    from itertools import islice
+
+    from models.parts.fisher import information
+
+    singles = ((image[None], label[None]) for batch in batches for image, label in zip(*batch, strict=True))
+    model.backbone.chosen.choose(information(model, _frozen(model.backbone), islice(singles, params.images)))
+
+
+def merge(backbone: "nn.Module") -> "nn.Module":
+    """`backbone` with the changes in its weights."""
+    from models.parts.updates import settle
+
+    settle(backbone)
+    del backbone.chosen
+    return backbone
+
+
+def _frozen(backbone: "nn.Module") -> "list[Tensor]":
+    """The tensors that are changed, in the order in which `apply` numbered them."""
+    from torch.nn.utils.parametrize import is_parametrized
+
+    from models.parts.chosen import Entries
+
+    entries = {
+        change.index: own.original
+        for module in backbone.modules()
+        if is_parametrized(module)
+        for own in module.parametrizations.values()
+        for change in own
+        if isinstance(change, Entries)
+    }
+    return [entries[index] for index in range(len(entries))]

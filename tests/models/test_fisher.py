@@ -1,0 +1,55 @@
+"""Fisher information against the sum over single images, and the entries that are chosen by it."""
+
+import pytest
+import torch
+from torch import nn
+
+from models.parts.chosen import Chosen, Entries
+from models.parts.fisher import information
+from models.parts.updates import change, settle
+
+
+@pytest.fixture
+def example():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(1), nn.Linear(12, 5), nn.Dropout(0.5), nn.Tanh(), nn.Linear(5, 3))
+    network.requires_grad_(False)
+    return network, torch.randn(6, 3, 2, 2), torch.tensor([0, 1, 2, 0, 1, 1])
+
+
+def test_information__is_the_mean_of_squared_gradients(example):
+    network, images, labels = example
+    tensors = [network[1].weight, network[4].bias]
+    found = information(network, tensors, ((images[i : i + 1], labels[i : i + 1]) for i in range(6)))
+    assert not any(tensor.requires_grad for tensor in tensors)
+    expected = torch.zeros(len(found))
+    network.eval().requires_grad_(True)
+    for image, label in zip(images, labels, strict=True):
+        loss = -network(image[None]).log_softmax(1)[0, label]
+        expected += torch.cat([g.flatten() for g in torch.autograd.grad(loss, tensors)]).square() / 6
+    torch.testing.assert_close(found, expected)
+
+
+def test_chosen__changes_the_entries_of_the_largest_scores(example):
+    network, images, _ = example
+    weight, bias = network[1].weight.clone(), network[4].bias.clone()
+    chosen = Chosen([60, 3], 4)
+    change(network[1], "weight", Entries(chosen, 0))
+    change(network[4], "bias", Entries(chosen, 1))
+    scores = torch.zeros(63)
+    scores[[7, 30, 60, 62]] = torch.tensor([1.0, 2, 3, 4])
+    chosen.choose(scores)
+    network.eval()(images).square().sum().backward()
+    assert chosen.values.grad.count_nonzero() == 4
+    with torch.no_grad():
+        chosen.values.copy_(torch.arange(1.0, 5))
+    settle(network)
+    assert (network[1].weight - weight).flatten().nonzero().flatten().tolist() == [7, 30]
+    torch.testing.assert_close(network[4].bias - bias, torch.tensor([3.0, 0, 4]))
+
+
+def test_chosen__loaded_changes_what_the_saved_one_did():
+    first, second = Chosen([5, 5], 3), Chosen([5, 5], 3)
+    first.choose(torch.tensor([0.0, 0, 0, 0, 1, 1, 1, 0, 0, 0]))
+    second.load_state_dict(first.state_dict())
+    assert second.spans == first.spans == [(0, 1), (1, 3)]
