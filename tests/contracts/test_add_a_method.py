@@ -40,4 +40,4 @@ def test_walk__the_new_file_is_all_it_takes(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert re.search(r"\b6 passed", done.stdout), done.stdout
+    assert re.search(r"\b7 passed", done.stdout), done.stdout

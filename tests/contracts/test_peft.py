@@ -42,6 +42,10 @@ CASES = [(method, family) for method in METHODS for family in plugin(method).FAM
 MERGED = [(method, family) for method, family in CASES if hasattr(plugin(method), "merge")]
 
 
+# Tokens that were not there before take their share of the attention at once; fourierft's spectra are drawn, not zero.
+BEGIN_ELSEWHERE = {"fourierft", "prefix", "vpt"}
+
+
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
 def case(request):
     """Params, the plain network, and the adapted one after three steps with what it was before them."""
@@ -84,6 +88,17 @@ def test_method__trains_its_own_and_nothing_else(case):
     assert seen == names
 
 
+@pytest.mark.parametrize(("method", "family"), [case for case in CASES if case[0] not in BEGIN_ELSEWHERE])
+def test_method__begins_at_the_pretrained_network(method, family):
+    params = params_for(method, family)
+    plain = build(params, classes=3)
+    images = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = plain(images)
+        found = adapt(plain, params).eval()(images)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_method__fewer_tensors_than_everything(case):
     _, plain, model, *_ = case
     trained = sum(p.numel() for p in model.backbone.parameters() if p.requires_grad)
@@ -122,6 +137,8 @@ GOLDEN = {
     "vpt": 38_400,
     "adapter": 2_379_264,
     "adaptformer": 1_189_632,
+    "prefix": 184_320,
+    "adalora": 442_512,
 }
 
 
@@ -149,4 +166,7 @@ def test_registry__has_the_seventeen():
     assert {
         "bitfit", "norm", "attention", "norm_bias", "norm_bias_attention", "lora", "ssf", "svdiff", "difffit", "tsa",
         "adapter", "adaptformer", "vpt", "ia3", "compacter", "fact", "convpass",
+        # and what came after them
+        "dora", "adalora", "loha", "lokr", "hira", "oft", "boft", "hra", "pissa", "rslora", "vera", "fourierft", "miss",
+        "randlora", "shira", "delora", "prefix", "kadaptation", "fishmask", "tinytl", "conv_adapter", "apla",
     } <= set(METHODS)  # fmt: skip

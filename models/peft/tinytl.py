@@ -1,0 +1,41 @@
+"""Method `tinytl`: biases, and a lite residual branch beside every block (Cai et al. 2020, arXiv 2007.11622).
+
+The branch sees the block's input at half its size, convolves it in groups and is enlarged again; its last convolution
+starts at zero, so that training begins at the pretrained network. The paper's blocks are narrow where the branch
+enters; those of ResNet and ConvNeXt are wide, so its width is bounded here. Norm shifts count as biases. No merge.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from config.schema import PeftParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = ("convnext", "resnet", "mobilenet")
+LRS = (3e-4, 1e-3)
+
+
+class Params(PeftParams):
+    """Shape of the branch."""
+
+    method: Literal["tinytl"] = "tinytl"
+    kernel: Literal[1, 3, 5, 7] = 3
+    hidden: Annotated[int, Field(ge=1)] = Field(32, description="channels of the branch, at most the block's")
+    groups: Annotated[int, Field(ge=1)] = Field(2, description="as far as they divide the channels")
+
+
+def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with its biases and one branch a block trained, everything else frozen."""
+    from models.parts.lite import LiteResidual
+    from models.parts.selection import train_only
+    from models.parts.stages import cnn_blocks, widths
+
+    train_only(backbone, lambda name, _: name.endswith("bias"))
+    for name, (inner, out) in widths(backbone, cnn_blocks(backbone)).items():
+        hidden = min(inner, params.hidden)
+        block = backbone.get_submodule(name)
+        backbone.set_submodule(name, LiteResidual(block, inner, hidden, out, params.kernel, params.groups))
+    return backbone
