@@ -29,7 +29,7 @@ class Prompted(nn.Sequential):
         for index, block in enumerate(self):
             if index < len(self.prompts):
                 after = at if index == 0 else at + count
-                own = self.prompts[index].expand(len(x), -1, -1)
+                own = self.prompts[index].expand(x.shape[0], -1, -1)  # len(x) would be a constant in an exported graph
                 x = torch.cat([x[:, :at], own, x[:, after:]], dim=1)
             x = block(x)
         return torch.cat([x[:, :at], x[:, at + count :]], dim=1)

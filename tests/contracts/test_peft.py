@@ -2,6 +2,8 @@
 
 import copy
 
+import numpy as np
+import onnxruntime
 import pytest
 import timm
 import torch
@@ -12,6 +14,7 @@ from config.load import load
 from models import backbones
 from models.adapt import adapt, after_step, merge, penalty, prepare
 from models.classifier import build
+from models.deploy import Deployed, to_onnx
 from models.parts.selection import NORMS
 
 METHODS = [name for name in registry.names("models.peft") if name != "none"]
@@ -40,6 +43,9 @@ def params_for(method, family):
 
 CASES = [(method, family) for method in METHODS for family in plugin(method).FAMILIES]
 MERGED = [(method, family) for method, family in CASES if hasattr(plugin(method), "merge")]
+# A merged method leaves the plain network's graph: one of them stands for all, and one family for the rest.
+UNMERGED = {method: (method, family) for method, family in CASES if (method, family) not in MERGED}
+EXPORTED = [("lora", "vit"), *UNMERGED.values()]
 
 
 # Tokens that were not there before take their share of the attention at once; fourierft's spectra are drawn, not zero.
@@ -124,6 +130,23 @@ def test_method__merged_is_the_plain_network_and_gives_the_same(case):
     extra = set(model.state_dict()) - set(plain.state_dict())
     assert all(name.endswith(".bias") for name in extra)  # a layer that had none may have got one
     assert not set(plain.state_dict()) - set(model.state_dict())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", EXPORTED, ids="-".join, indirect=True)
+def test_method__exported_gives_the_same_probabilities(case):
+    params, _, model, *_ = case
+    merge(model, params)
+    deployed = Deployed(model, 1.5)
+    graph = to_onnx(deployed, SIZE, params.export.opset, {}).SerializeToString()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    for n in (1, 3):
+        images = np.random.default_rng(n).integers(0, 256, (n, SIZE, SIZE, 3), dtype=np.uint8)
+        with torch.inference_mode():
+            expected = deployed(torch.from_numpy(images)).numpy()
+        assert np.abs(session.run(None, {"images": images})[0] - expected).max() < 1e-4
 
 
 GOLDEN = {
