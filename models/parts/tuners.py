@@ -27,15 +27,16 @@ def targets(backbone: nn.Module) -> list[str]:
     return [name for name in layers if "." in name and not name.startswith(("stem", "conv_stem", *UNUSED))]
 
 
-def found_targets(backbone: nn.Module) -> list[str]:
-    """`targets`, at least one.
+def found_targets(backbone: nn.Module, names: list[str] | None = None) -> list[str]:
+    """`names`, or without them `targets`; at least one.
 
     Raises:
         InputError: the method finds no layer it knows.
     """
-    if names := targets(backbone):
-        return names
-    raise InputError(f"model.peft.method finds no layer to adapt in {type(backbone).__name__}")
+    names = targets(backbone) if names is None else names
+    if not names:
+        raise InputError(f"model.peft.method finds no layer to adapt in {type(backbone).__name__}")
+    return names
 
 
 def wrap(backbone: nn.Module, config: PeftConfig, names: list[str] | None = None) -> nn.Module:
@@ -44,7 +45,7 @@ def wrap(backbone: nn.Module, config: PeftConfig, names: list[str] | None = None
     Raises:
         InputError: the method finds no layer it knows.
     """
-    config.target_modules = names or found_targets(backbone)
+    config.target_modules = found_targets(backbone, names)
     tuner: Any = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](backbone, {"default": config}, "default")
     backbone.__dict__[TUNER] = tuner  # past nn.Module's bookkeeping: the tuner holds the backbone in turn
     return backbone

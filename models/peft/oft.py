@@ -1,7 +1,9 @@
 """Method `oft`: rotations of the weight in blocks.
 
 Qiu et al. 2023, arXiv 2306.07280; by the peft library.
-W = R W0, R block-diagonal and orthogonal by the Cayley transform of a trained skew matrix.
+W = R W0, R block-diagonal and orthogonal by the Cayley transform of a trained skew matrix. On a CNN the 1x1
+convolutions whose inputs the block divides, few in a ResNet of basic blocks: for larger kernels what the library
+merges is not what it trained.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +15,7 @@ from config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit",)
+FAMILIES = ("vit", "resnet", "mobilenet")
 LRS = (3e-4, 1e-3)
 
 
@@ -28,9 +30,13 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the change of its target layers trained, everything else frozen."""
     from peft import OFTConfig
 
-    from models.parts.tuners import wrap
+    from models.parts.tuners import targets, wrap
 
-    return wrap(backbone, OFTConfig(oft_block_size=params.block, r=0))
+    def fits(layer: "nn.Module") -> bool:
+        return getattr(layer, "kernel_size", (1, 1)) == (1, 1) and layer.weight.shape[1] % params.block == 0
+
+    names = [name for name in targets(backbone) if fits(backbone.get_submodule(name))]
+    return wrap(backbone, OFTConfig(oft_block_size=params.block, r=0), names)
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
