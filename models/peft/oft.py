@@ -33,7 +33,7 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     from models.parts.tuners import targets, wrap
 
     def fits(layer: "nn.Module") -> bool:
-        return getattr(layer, "kernel_size", (1, 1)) == (1, 1) and layer.weight.shape[1] % params.block == 0
+        return getattr(layer, "kernel_size", (1, 1)) == (1, 1) and not layer.weight.shape[1] % params.block
 
     names = [name for name in targets(backbone) if fits(backbone.get_submodule(name))]
     return wrap(backbone, OFTConfig(oft_block_size=params.block, r=0), names)
