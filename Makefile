@@ -6,9 +6,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help setup repro test test-fast lint format lock clean
+.PHONY: help setup repro benchmark test test-fast lint format lock clean
 help:
 	@echo "make repro      set up, then dvc repro: data, train, evaluate, export"
+	@echo "make benchmark  set up, then compare the methods of benchmark.yaml"
 	@echo "make test       set up, then every test"
 	@echo "make test-fast  the tests for the inner loop (under 2 minutes)"
 	@echo "make lint       ruff and mypy"
@@ -26,6 +27,9 @@ setup: .venv/.stamp
 repro: setup
 	@python -m config.apply --check
 	dvc repro
+
+benchmark: setup
+	dvc repro benchmarks/dvc.yaml
 
 test: setup
 	$(THREADS) python -m pytest -n 2 --dist loadgroup $(ARGS)

@@ -12,6 +12,7 @@ NO_EFFECT = (
     "tracking",
     "config.cli",
     "config.errors",
+    "config.grid",
     "config.lock",
     "config.progress",
     # What params say enters keys as values, whole sections with their defaults.

@@ -15,6 +15,7 @@ READS: dict[str, tuple[str, ...]] = {
     "finetune": ("model", "finetune"),
     "evaluate": ("evaluate",),
     "export": ("export",),
+    "cell": ("model", "frozen", "finetune", "evaluate"),
 }
 VERSIONS = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
 # Settings that decide how often work is saved, not what comes out.
@@ -26,7 +27,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     """The cache key of one run of `stage`, a pure function of what is given and of the source on disk.
 
     Args:
-        stage: frozen, finetune, evaluate or export.
+        stage: frozen, finetune, evaluate, export or cell.
         params: all params; only the sections the stage reads count.
         inputs: everything else that counts: data digest, fold, upstream artifacts' sha256.
         device: device class (cpu, cuda, mps).
@@ -34,7 +35,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     no_effect = NO_EFFECT | (STAGE_2_ONLY if stage == "frozen" else set())
     sections = {name: _without(params.section(name), no_effect) for name in READS[stage]}
     plugins = [f"models.heads.{params.model.head.kind}"]
-    if stage == "finetune":
+    if stage in ("finetune", "cell"):
         plugins.append(f"models.peft.{params.model.peft.method}")
     return digest(
         {

@@ -1,13 +1,9 @@
 """`python -m flows.train`: frozen, finetune, evaluate, export, each run only where its result is not there yet."""
 
 import logging
-import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,10 +16,10 @@ from config.schema import Params
 from config.settings import Paths
 from datasets.manifest import Prepared, load_prepared
 from flows import chain, environment, record
+from flows.logfile import logfile
 from stages.ready import ready
 
 log = logging.getLogger("medtune.flow")
-KEPT_LOGS = 20
 
 
 def train(
@@ -42,7 +38,7 @@ def train(
     paths = Paths.at(out)
     if not paths.prepared.is_dir():
         load_prepared(paths.prepared)  # says what to run first, before a folder is made
-    with holding(paths), _logfile(paths.cache / "logs") as logfile:
+    with holding(paths), logfile(paths.cache / "logs", "train") as written:
         prepared = ready(params, paths)
         if not chain.complete(params, paths, prepared):
             from models.backbones import check
@@ -52,7 +48,7 @@ def train(
             steps = _with_prefect(params, paths, prepared) if prefect else _direct(params, paths, prepared)
         except chain.StageFailed as failure:
             log.error("%s", "".join(traceback.format_exception(failure)))
-            print(f"error: {failure} (traceback in {logfile}; run again to resume)", file=sys.stderr)
+            print(f"error: {failure} (traceback in {written}; run again to resume)", file=sys.stderr)
             raise SystemExit(1) from None
         record.to_wandb(params, paths, chain.pipeline_key(params, prepared), steps)
         chain.tidy(params, paths)
@@ -85,28 +81,6 @@ def _with_prefect(params: Params, paths: Paths, prepared: Prepared) -> list[chai
         reason = (str(error).splitlines() or ["no reason given"])[0][:200]
         chain.note(f"Prefect: {type(error).__name__}: {reason}; going on without it")
         return _direct(params, paths, prepared)
-
-
-@contextmanager
-def _logfile(folder: Path) -> Iterator[Path]:
-    """A log file of this run, with the tracebacks that the screen is spared; the last 20 are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in sorted(folder.glob("train-*.log"))[: 1 - KEPT_LOGS]:
-        old.unlink(missing_ok=True)
-    path = folder / f"train-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    loggers = [logging.getLogger(name) for name in ("medtune", "prefect", "prefect._internal")]
-    for logger in loggers:
-        logger.addHandler(handler)
-    logging.raiseExceptions = False  # else a Prefect server that went away is reported line by line on the screen
-    logging.getLogger("medtune").setLevel(logging.INFO)
-    try:
-        yield path
-    finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
-        handler.close()
 
 
 if __name__ == "__main__":

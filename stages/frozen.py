@@ -27,9 +27,7 @@ def key(params: Params, prepared: "Prepared", fold: int) -> str:
     return keys.stage_key("frozen", params, inputs, device_class())
 
 
-def run(
-    params: Params, paths: Paths, fold: int, key: str, group: str, prepared: "Prepared | None" = None
-) -> Artifact:
+def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared: "Prepared | None" = None) -> Artifact:
     """The trained head of one chain, best epoch by validation; resumes where an earlier run was cut.
 
     Args:

@@ -4,33 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from config.grid import Identity
+
 # What the PEFT methods are held against; the table and the pictures mark them.
 BASELINES = ("linear", "full", "cdtm")
 FULL = "full"
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Where a cell stands in the grid.
-
-    Attributes:
-        data: data set.
-        backbone: name of the backbone.
-        method: PEFT method or baseline.
-        percent: of the training patients, 1..100.
-        seed: of the training run.
-    """
-
-    data: str
-    backbone: str
-    method: str
-    percent: int
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """The five in one line."""
-        return f"{self.data} {self.backbone} {self.method} {self.percent} % seed {self.seed}"
 
 
 @dataclass(frozen=True)

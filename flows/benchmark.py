@@ -1,0 +1,133 @@
+"""`python -m flows.benchmark`: every cell of benchmark.yaml, computed only where its record is not there yet."""
+
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from config import cli
+from config.artifact import Artifact
+from config.cli import say
+from config.grid import BenchmarkParams, Identity, load_grid, select
+from config.lock import holding
+from config.progress import progress
+from config.settings import Paths
+from flows import comparison, compute, environment, grid
+from flows.logfile import logfile
+from stages import cell as cells
+
+log = logging.getLogger("medtune.flow")
+
+GridFile = Annotated[
+    Path | None, typer.Option("--grid", metavar="FILE", help="Another grid file than the checkout's benchmark.yaml.")
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FIELD=VALUE[,VALUE]",
+        help="Compute only cells with this data, backbone, method, percent or seed; may be repeated.",
+    ),
+]
+
+
+def benchmark(
+    grid_file: GridFile = None,
+    sets: cli.Sets = None,
+    out: cli.Out = None,
+    only: Only = None,
+    max_cells: Annotated[int | None, typer.Option(min=0, help="Compute at most so many cells this time.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="Keep finished cells, or compute the chosen ones again.")
+    ] = True,
+    prefect: Annotated[
+        bool, typer.Option("--prefect/--no-prefect", help="Without: the same cells, one after the other, right here.")
+    ] = True,
+) -> None:
+    """Compare methods on the grid of benchmark.yaml: artifacts/benchmark/results.csv and report.html.
+
+    Exits 0 when nothing failed (cells left out by --only and --max-cells are pending), 1 when a cell failed even
+    when tried again, 2 when the input was wrong.
+    """
+    chosen, tree = load_grid(grid_file, sets or ())
+    params = grid.cells(chosen, tree)
+    wanted = set(select(list(params), only or ()))
+    grid.check([params[cell] for cell in wanted])
+    paths = Paths.at(out)
+    with holding(paths), logfile(paths.cache / "logs", "benchmark"):
+        works = grid.works(chosen, params, paths)
+        if not resume:
+            for cell in wanted:
+                shutil.rmtree(cells.place(paths, cell), ignore_errors=True)
+        records = {work.cell: grid.finished(work, paths) for work in works}
+        missing = [work for work in works if work.cell in wanted and records[work.cell] is None][:max_cells]
+        found = sum(record is not None for record in records.values())
+        say(f"benchmark: {len(records)} cells, {found} found, {len(missing)} to compute")
+        errors = _compute(chosen, missing, paths, records, prefect) if missing else {}
+        lines = comparison.write(chosen, works, records, errors, paths)
+        if missing:
+            comparison.track(tree, records, lines, chosen.metric)
+    for cell, error in errors.items():
+        print(f"error: {cell.name} failed: {error}", file=sys.stderr)
+    if errors:
+        raise SystemExit(1)
+
+
+def _compute(
+    chosen: BenchmarkParams,
+    missing: Sequence[grid.Work],
+    paths: Paths,
+    records: dict[Identity, Artifact | None],
+    prefect: bool,
+) -> dict[Identity, str]:
+    """Fills `records`; gives what went wrong with the cells that failed even when tried again."""
+    errors: dict[Identity, str] = {}
+    with progress("benchmark", len(missing), "cells") as advance:
+
+        def told(work: grid.Work, record: Artifact | None, error: str | None) -> str:
+            records[work.cell] = record
+            if error is not None:
+                errors[work.cell] = error
+            line = f"{work.cell.name}: {error or _figure(record, chosen.metric)}"
+            log.info(line)
+            advance(1, line)
+            return line
+
+        if prefect:
+            _with_prefect(chosen, missing, paths, told)
+        for work in missing:  # all of them, or what a fault of Prefect's or Dask's own left undone
+            if records[work.cell] is None and work.cell not in errors:
+                compute.compute_here(work, paths, chosen.retries, told)
+    return errors
+
+
+def _with_prefect(chosen: BenchmarkParams, missing: Sequence[grid.Work], paths: Paths, told: compute.Told) -> None:
+    environment.prepare(paths.cache)
+    from flows import cells as flow
+    from flows import server
+
+    runner = flow.runner(chosen)
+    name = f"benchmark {len(missing)} cells {time.strftime('%H:%M:%S')}"
+    try:
+        with server.connected(paths.cache):
+            try:
+                flow.run(missing, paths, chosen.retries, told, runner, name)
+            finally:
+                server.settle(name)
+    except Exception as error:  # a fault of theirs, of whatever type, must not cost the cells that are left
+        log.warning("Prefect or Dask failed", exc_info=True)
+        reason = (str(error).splitlines() or ["no reason given"])[0][:200]
+        say(f"benchmark: {type(error).__name__}: {reason}; going on in this process")
+
+
+def _figure(record: Artifact | None, metric: str) -> str:
+    value = record.result()["metrics"][metric]["value"] if record else None
+    return f"{metric} undefined" if value is None else f"{metric} {value:.3f}"
+
+
+if __name__ == "__main__":
+    cli.run(benchmark)

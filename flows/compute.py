@@ -1,0 +1,55 @@
+"""One cell computed in whatever process it was sent to."""
+
+import io
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from config.artifact import Artifact
+from config.grid import Identity
+from config.load import validate
+from config.settings import Paths, device_class
+from datasets.manifest import load_prepared
+from flows.grid import Work
+
+# Told of a cell that ended: its record, or what went wrong; gives the line that was said of it.
+Told = Callable[[Work, Artifact | None, str | None], str]
+
+
+def compute(work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
+    """The finished record of one cell, as `Artifact.as_dict()`.
+
+    Args:
+        work: from `Work.as_dict`.
+        out: folder of artifacts/.
+        cache: folder of unfinished work and stored features.
+
+    Raises:
+        RuntimeError: this process would compute something else than was asked for: other code, versions or device.
+    """
+    from stages import cell as cells
+
+    cell, params = Identity(**work["cell"]), validate(work["params"])
+    prepared = load_prepared(Path(work["prepared"]))
+    rates, threads, key = work["rates"], work["threads"], work["key"]
+    if cells.key(params, prepared, cell, rates, threads) != key:
+        raise RuntimeError(
+            f"this worker's code, library versions, data or device ({device_class()}) are not those that asked for the "
+            "cell: restart the workers from the same checkout, or set MEDTUNE_DEVICE for both"
+        )
+    with redirect_stdout(io.StringIO()):  # several cells at once: the one who asked says how far they are
+        return cells.run(params, Paths(Path(out), Path(cache)), prepared, cell, rates, threads, key).as_dict()
+
+
+def compute_here(work: Work, paths: Paths, retries: int, told: Told) -> None:
+    """Computes one cell in this process, tried again where it fails."""
+    for attempt in range(retries + 1):
+        try:
+            record = Artifact(**compute(work.as_dict(), str(paths.out), str(paths.cache)))
+        except Exception as error:  # reported as this cell's figure; the others go on
+            if attempt == retries:
+                told(work, None, f"{type(error).__name__}: {error}")
+        else:
+            told(work, record, None)
+            return

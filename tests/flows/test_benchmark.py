@@ -1,0 +1,128 @@
+"""The benchmark's command: what it computes, leaves, reports, and how it ends."""
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from config.errors import InputError
+from config.grid import load_grid
+from config.settings import Paths
+from flows import grid
+from flows.benchmark import benchmark
+
+GRID = """
+benchmark:
+  data: {drawn: {source: synthetic, image_size: 32, task: binary, patients: 20, images_per_patient: 2}}
+  backbones: {test_vit: {weights: none, backbone_args: {img_size: 32}}}
+  methods: [linear, bitfit]
+  percent: [50, 100]
+  lr: {linear: [0.01], bitfit: [0.01]}
+  replicates: 200
+  min_steps: 4
+frozen: {epochs: 1, views: 1}
+finetune: {epochs: 1}
+evaluate: {bootstrap: 100}
+tracking: {mode: disabled}
+"""
+
+
+@pytest.fixture
+def compare(tmp_path, monkeypatch, capsys):
+    """Runs the command on a small grid; gives what it printed, results.csv, and its exit status."""
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "grid.yaml").write_text(GRID)
+
+    def run(*sets, **options):
+        status = 0
+        try:
+            benchmark(tmp_path / "grid.yaml", list(sets), tmp_path, **{"prefect": False, **options})
+        except SystemExit as ended:
+            status = ended.code
+        printed = capsys.readouterr()
+        with (tmp_path / "artifacts" / "benchmark" / "results.csv").open() as stream:
+            return printed.out + printed.err, list(csv.DictReader(stream)), status
+
+    run.folder = tmp_path / "artifacts" / "benchmark"
+    return run
+
+
+def statuses(rows):
+    return {(row["method"], row["percent"]): row["status"] for row in rows}
+
+
+@pytest.mark.slow
+def test_benchmark__computes_what_is_missing_and_nothing_else(compare):
+    printed, rows, _ = compare(max_cells=1)
+    assert "4 cells, 0 found, 1 to compute" in printed
+    assert "3 cells are still to be computed" in printed
+    assert [row["status"] for row in rows] == ["done", "pending", "pending", "pending"]
+
+    printed, rows, _ = compare(only=["method=bitfit"])
+    assert "4 cells, 1 found, 2 to compute" in printed
+    assert statuses(rows)["linear", "100"] == "pending"
+
+    printed, rows, status = compare()
+    assert "4 cells, 3 found, 1 to compute" in printed
+    assert {row["status"] for row in rows} == {"done"}
+    assert status == 0
+
+    shutil.rmtree(compare.folder / "cells" / "drawn-test_vit-bitfit-50pc-seed1")
+    printed, again, _ = compare()
+    assert "4 cells, 3 found, 1 to compute" in printed
+    assert [row["accuracy"] for row in again] == [row["accuracy"] for row in rows]
+    assert "0 to compute" in compare()[0]
+    assert "2 found, 2 to compute" in compare(only=["percent=100"], resume=False)[0]
+
+
+@pytest.mark.slow
+def test_benchmark__a_cell_that_fails_is_tried_again_and_reported(compare):
+    printed, rows, status = compare("benchmark.lr.bitfit=[1.0e+38]", "finetune.ema=null", "finetune.clip_norm=null")
+    assert status == 1
+    assert statuses(rows) == {
+        ("linear", "50"): "done",
+        ("linear", "100"): "done",
+        ("bitfit", "50"): "failed",
+        ("bitfit", "100"): "failed",
+    }
+    assert "error: drawn test_vit bitfit 50 % seed 1 failed: RuntimeError: " in printed
+    assert "the loss is" in next(row["error"] for row in rows if row["method"] == "bitfit")
+    assert "bitfit" in (compare.folder / "report.html").read_text()
+
+
+def test_cells__all_is_what_the_backbone_supports():
+    chosen, tree = load_grid(sets=["benchmark.percent=[100]"])
+    methods = [cell.method for cell in grid.cells(chosen, tree)]
+    assert {"linear", "cdtm", "full", "lora", "vpt", "cdtm+lora"} <= set(methods)
+    assert "tsa" not in methods
+
+
+def test_cells__a_method_that_fits_no_backbone_is_refused():
+    chosen, tree = load_grid(sets=["benchmark.methods=[linear, tsa]"])
+    with pytest.raises(
+        InputError, match=r"'tsa' does not support test_vit; it supports the families resnet, mobilenet"
+    ):
+        grid.cells(chosen, tree)
+
+
+def test_cells__params_are_those_of_the_method():
+    chosen, tree = load_grid(sets=["benchmark.methods=[linear, cdtm+lora]", "benchmark.percent=[25]"])
+    linear, crossed = grid.cells(chosen, tree).values()
+    assert (linear.schedule, linear.model.head.kind) == ("frozen", "linear")
+    assert (crossed.schedule, crossed.model.head.kind, crossed.model.peft.method) == ("staged", "cdtm", "lora")
+    assert json.dumps(linear.model_dump(mode="json"))
+
+
+@pytest.mark.slow
+def test_works__small_shares_are_gone_over_to_as_many_steps(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "grid.yaml").write_text(GRID)
+    chosen, tree = load_grid(tmp_path / "grid.yaml", ["finetune.batch_size=4", "finetune.epochs=2"])
+    works = grid.works(chosen, grid.cells(chosen, tree), Paths.at(tmp_path))
+    passes = {(work.cell.method, work.cell.percent): work.params.finetune.passes for work in works}
+    # 12 training patients of two images: 24 are 6 steps an epoch, half of them 3; four are asked for.
+    assert passes == {("linear", 50): 1, ("linear", 100): 1, ("bitfit", 50): 1, ("bitfit", 100): 1}
+    more = chosen.model_copy(update={"min_steps": 30})
+    works = grid.works(more, grid.cells(chosen, tree), Paths.at(tmp_path))
+    assert {work.cell.percent: work.params.finetune.passes for work in works} == {50: 5, 100: 3}

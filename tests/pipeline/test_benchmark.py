@@ -1,0 +1,140 @@
+"""The benchmark, really run: by DVC on local workers, then on a Dask cluster that loses one of its two workers."""
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evaluation.comparison.results import MEASURED
+
+if TYPE_CHECKING:
+    from tests.pipeline.conftest import Checkout
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("benchmark")]
+
+GRID = """
+benchmark:
+  data: {drawn: {source: synthetic, image_size: 32, task: binary, patients: 20, images_per_patient: 2}}
+  backbones: {test_vit: {}}
+  methods: [linear, cdtm, full, bitfit, lora, cdtm+lora]
+  percent: [25, 100]
+  runner: {kind: local, workers: 2}
+frozen: {epochs: 2, views: 1}
+finetune: {epochs: 2}
+evaluate: {bootstrap: 100}
+"""
+COUNT = re.compile(r"benchmark: (\d+) cells, (\d+) found, (\d+) to compute")
+
+
+def counted(printed: str) -> tuple[int, ...]:
+    """Cells of the grid, found, to compute."""
+    found = COUNT.search(printed)
+    assert found is not None, printed
+    return tuple(int(number) for number in found.groups())
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """results.csv without what is measured anew each time."""
+    with (folder / "artifacts" / "benchmark" / "results.csv").open(newline="") as stream:
+        return [{name: text for name, text in row.items() if name not in MEASURED} for row in csv.DictReader(stream)]
+
+
+def records(folder: Path) -> dict[str, int]:
+    """When each cell's record was written."""
+    cells = (folder / "artifacts" / "benchmark" / "cells").glob("*/result.json")
+    return {path.parent.name: path.stat().st_mtime_ns for path in cells}
+
+
+@pytest.fixture(scope="module")
+def compared(checkout: "Checkout") -> "Checkout":
+    (checkout.folder / "benchmark.yaml").write_text(GRID)
+    return checkout
+
+
+def test_dvc__first_time_computes_every_cell(compared: "Checkout") -> None:
+    printed = compared.run("dvc", "repro", "benchmarks/dvc.yaml")
+    assert counted(printed) == (12, 0, 12)
+    assert "going on in this process" not in printed
+    assert "Traceback" not in printed
+    found = rows(compared.folder)
+    assert [row["status"] for row in found] == ["done"] * 12
+    assert len({(row["method"], row["percent"]) for row in found}) == 12
+    assert (compared.folder / "artifacts" / "benchmark" / "report.html").stat().st_size > 10_000
+
+
+def test_dvc__second_time_computes_nothing(compared: "Checkout") -> None:
+    before = records(compared.folder)
+    assert "up to date" in compared.run("dvc", "repro", "benchmarks/dvc.yaml")
+    assert records(compared.folder) == before
+
+
+def test_dvc__a_deleted_record_costs_that_cell_alone(compared: "Checkout") -> None:
+    before, results = records(compared.folder), rows(compared.folder)
+    lost = "drawn-test_vit-lora-25pc-seed1"
+    shutil.rmtree(compared.folder / "artifacts" / "benchmark" / "cells" / lost)
+    assert counted(compared.run("dvc", "repro", "benchmarks/dvc.yaml")) == (12, 11, 1)
+    after = records(compared.folder)
+    assert {name for name in after if after[name] != before[name]} == {lost}
+    assert rows(compared.folder) == results
+
+
+def test_repro__leaves_the_benchmark_alone(compared: "Checkout") -> None:
+    assert "benchmark" not in compared.run("dvc", "repro", "--dry")
+
+
+@pytest.fixture
+def cluster(compared: "Checkout", tmp_path: Path) -> Iterator[tuple[str, list["subprocess.Popen[bytes]"]]]:
+    """A scheduler and two workers, each a process of its own, started by Dask's own command lines."""
+    told = tmp_path / "scheduler.json"
+    environment = {**compared.environment(), "PYTHONPATH": str(compared.folder)}
+    dask = str(Path(sys.executable).parent / "dask")
+
+    def begin(*words: str) -> "subprocess.Popen[bytes]":
+        with (tmp_path / f"{words[0]}.log").open("ab") as log:
+            command = [dask, *words, "--scheduler-file", str(told), "--no-dashboard"]
+            return subprocess.Popen(command, cwd=compared.folder, env=environment, stdout=log, stderr=log)
+
+    scheduler = begin("scheduler", "--port", "0", "--host", "127.0.0.1")
+    while not told.is_file():
+        assert scheduler.poll() is None, (tmp_path / "scheduler.log").read_text()
+        time.sleep(0.1)
+    workers = [begin("worker", "--nthreads", "1", "--no-nanny") for _ in range(2)]
+    address = re.search(r'"address": "(tcp://[\d.:]+)"', told.read_text())
+    assert address is not None
+    yield address[1], workers
+    for process in (*workers, scheduler):
+        process.kill()
+        process.wait()
+
+
+def test_dask__a_killed_worker_loses_no_cell(
+    compared: "Checkout", cluster: tuple[str, list["subprocess.Popen[bytes]"]], tmp_path: Path
+) -> None:
+    address, (worker, _) = cluster
+    runner = f"benchmark.runner={{kind: dask, address: '{address}'}}"
+    process = compared.start(["python", "-m", "flows.benchmark", "--out", str(tmp_path / "far"), "--set", runner])
+    while not records(tmp_path / "far"):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    os.kill(worker.pid, signal.SIGKILL)
+    printed, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, printed
+    assert "going on in this process" not in printed
+    assert rows(tmp_path / "far") == rows(compared.folder)
+
+
+def test_dask__no_scheduler_at_the_address(compared: "Checkout", tmp_path: Path) -> None:
+    runner = "benchmark.runner={kind: dask, address: 'tcp://127.0.0.1:9'}"
+    process = compared.start(["python", "-m", "flows.benchmark", "--out", str(tmp_path), "--set", runner])
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 2, printed
+    assert "benchmark.runner.address is 'tcp://127.0.0.1:9': no Dask scheduler answers there" in printed

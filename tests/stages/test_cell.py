@@ -1,0 +1,128 @@
+"""One cell of the benchmark: what its record says, how its rate is picked, and that a cut one goes on."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+
+from config.artifact import find
+from config.grid import Identity
+from config.load import validate
+from datasets.manifest import load_prepared
+from stages import cell as cells
+from stages import finetune, trials
+
+RATES = (1e-4, 1e-2)
+
+
+@pytest.fixture
+def world(make_world):
+    made = make_world(test_fold=1)
+    shutil.rmtree(made.paths.stage("frozen"))
+    return made
+
+
+def asked(world, method="lora", percent=50, schedule="full", **changes):
+    """Params and identity of a cell on the small set."""
+    tree = world.params.model_dump(mode="json")
+    tree["schedule"] = schedule
+    tree["model"]["peft"] = {"method": method}
+    common = {"epochs": 2, "batch_size": 8, "checkpoint_seconds": 0, **changes}
+    tree["frozen"], tree["finetune"] = {**common, "views": 1}, dict(common)
+    return validate(tree), Identity("drawn", "test_vit", method, percent, 1)
+
+
+def run(world, params, cell, rates=RATES):
+    prepared = load_prepared(world.paths.prepared)
+    key = cells.key(params, prepared, cell, rates, 1)
+    return cells.run(params, world.paths, prepared, cell, rates, 1, key)
+
+
+def test_run__record_says_what_it_cost_and_what_it_is_worth(world):
+    params, cell = asked(world)
+    artifact = run(world, params, cell)
+    result = artifact.result()
+    assert result["cell"] == {"data": "drawn", "backbone": "test_vit", "method": "lora", "percent": 50, "seed": 1}
+    assert (result["trainable"], result["head"]) == (12_288, 130)  # r 8 on six fused qkv of width 64; 2 x 64 + 2
+    assert result["share"] == pytest.approx(12_288 / result["backbone_parameters"])
+    assert result["groups"] == {"train": 2, "val": 3, "test": 3}  # half of three training patients, rounded up
+    assert result["images"] == {"train": 10, "val": 15, "test": 15}
+    assert result["images_per_s"] > 0
+    figure = result["metrics"]["accuracy"]
+    assert figure["lo"] <= figure["value"] <= figure["hi"]
+    with (artifact.folder / "predictions.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 15
+    hits = np.mean([row["label"] == row["prediction"] for row in rows])
+    assert figure["value"] == pytest.approx(hits)
+    assert not (world.paths.cache / "benchmark" / "work" / artifact.key).exists()
+
+
+def test_run__rate_is_the_one_that_validation_prefers(world):
+    params, cell = asked(world, select_by="loss")
+    result = run(world, params, cell).result()
+    losses = {trial["lr"]: trial["validation"]["loss"] for trial in result["trials"]}
+    assert set(losses) == set(RATES)
+    assert result["lr"] == min(losses, key=lambda rate: losses[rate])
+    assert result["validation"]["loss"] == min(losses.values())
+
+
+def test_run__rate_that_diverges_is_left_out_unless_all_do(world):
+    params, cell = asked(world, ema=None, clip_norm=None)
+    assert run(world, params, cell, (1e-3, 1e38)).result()["lr"] == 1e-3
+    with pytest.raises(RuntimeError, match="the loss is"):
+        run(world, params, cell, (1e38,))
+
+
+def test_run__second_time_is_found_and_cut_one_goes_on(world, monkeypatch):
+    params, cell = asked(world)
+    train, began = finetune.run, []
+
+    def cut(chosen, *words):
+        began.append(chosen.finetune.lr)
+        if len(began) == 2:
+            raise KeyboardInterrupt
+        return train(chosen, *words)
+
+    monkeypatch.setattr(finetune, "run", cut)
+    with pytest.raises(KeyboardInterrupt):
+        run(world, params, cell)
+    assert find(cells.place(world.paths, cell)) is None
+    work = next((world.paths.cache / "benchmark" / "work").glob("*/lr-0.0001"))
+    kept = find(work / "artifacts" / "finetune" / "fold-1")
+    assert kept is not None  # the first rate need not be trained again
+    artifact = run(world, params, cell)
+    before = (artifact.folder / "result.json").stat().st_mtime_ns
+    assert run(world, params, cell) == artifact
+    assert (artifact.folder / "result.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(("schedule", "trainable"), [("frozen", 0), ("staged", 12_288)])
+def test_run__heads_and_both_stages(world, schedule, trainable):
+    params, cell = asked(world, schedule=schedule, method="none" if schedule == "frozen" else "lora")
+    result = run(world, params, cell).result()
+    assert result["trainable"] == trainable
+    assert result["seconds"] >= 0
+
+
+def test_key__follows_what_counts_and_nothing_else(world):
+    prepared = load_prepared(world.paths.prepared)
+
+    def key(rates=RATES, threads=1, **changes):
+        percent = changes.pop("percent", 50)
+        params, cell = asked(world, percent=percent, **changes)
+        return cells.key(params, prepared, cell, rates, threads)
+
+    assert key() == key(lr=0.5)  # the rates that are tried count, not the one in params
+    params, cell = asked(world)
+    other = params.model_copy(update={"frozen": params.frozen.model_copy(update={"epochs": 9})})
+    assert cells.key(other, prepared, cell, RATES, 1) == key()  # schedule full has no stage 1
+    others = [key(percent=25), key(rates=(1e-4,)), key(threads=2), key(method="bitfit"), key(epochs=3)]
+    assert len({key(), *others}) == 6
+
+
+def test_with_rate__sets_the_stage_that_is_searched(world):
+    for schedule, section in (("frozen", "frozen"), ("full", "finetune"), ("staged", "finetune")):
+        params, _ = asked(world, schedule=schedule)
+        assert getattr(trials.with_rate(params, 0.25), section).lr == 0.25
