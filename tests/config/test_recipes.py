@@ -2,10 +2,13 @@
 
 import pytest
 
+from config.grid import load_grid
 from config.load import DEFAULT, load, merge, read, validate
 from config.registry import PROJECT
+from flows.grid import cells
 
-RECIPES = sorted((PROJECT / "recipes").glob("*.yaml"))
+GRIDS = sorted((PROJECT / "recipes").glob("benchmark-*.yaml"))
+RECIPES = sorted(set((PROJECT / "recipes").glob("*.yaml")) - set(GRIDS))
 MODES = [path for path in RECIPES if path.stem.startswith("mode-")]
 PAPER = [path for path in RECIPES if path.stem.startswith("paper-")]
 
@@ -13,6 +16,12 @@ PAPER = [path for path in RECIPES if path.stem.startswith("paper-")]
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipe__reads(recipe):
     assert load(recipe).seed >= 0
+
+
+@pytest.mark.parametrize("recipe", GRIDS, ids=lambda path: path.stem)
+def test_grid__reads_and_its_cells_are_valid(recipe):
+    chosen, tree = load_grid(recipe)
+    assert len(cells(chosen, tree)) == len(chosen.methods) * len(chosen.percent) * len(chosen.seeds)
 
 
 def test_default__is_what_a_fresh_checkout_does():
