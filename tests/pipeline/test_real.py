@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from config import load
 from config.artifact import Artifact
@@ -122,3 +125,23 @@ def test_shuffled_labels__give_chance(shared, tmp_path_factory, cache):
     paths = run(str(overlay), tmp_path_factory.mktemp("chance"), cache, *sets)
     # Seven benign patients: the spread of balanced accuracy over patients is about 0.1.
     assert abs(figures(paths)["balanced_accuracy"] - 0.5) <= 0.3
+
+
+def test_lora__merged_it_exports_as_the_plain_network(shared, tmp_path_factory, cache):
+    graphs, parity, kept = {}, {}, {}
+    for method in ("none", "lora"):
+        small = ["data.image_size=64", "model.backbone_args={img_size: 64}", "data.split.test_fold=1"]
+        sets = vit(shared, "schedule=full", "model.head.kind=linear", "finetune.epochs=1", *small)
+        sets.append(f"model.peft.method={method}")
+        paths = run("breakhis-binary-vit.yaml", tmp_path_factory.mktemp(method), cache, *sets)
+        bundle = paths.stage("export")
+        graph = onnx.load(str(bundle / "model.onnx")).graph
+        shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        graphs[method] = [node.op_type for node in graph.node], shapes, (bundle / "model.onnx").stat().st_size
+        parity[method] = json.loads((bundle / "bundle.json").read_text())["parity"]["fp32"]["max_abs_diff"]
+        kept[method] = paths.stage("finetune", 1) / "model.safetensors"
+    assert graphs["lora"] == graphs["none"]
+    assert max(parity.values()) <= 1e-4
+    plain, tuned = (load_file(kept[method]) for method in ("none", "lora"))
+    assert set(plain) == set(tuned)
+    assert {name for name in plain if not torch.equal(plain[name], tuned[name])} - {"head.1.weight", "head.1.bias"}
