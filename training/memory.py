@@ -9,7 +9,7 @@ RESET_PEAK = "5"  # see proc(5)
 
 
 class PeakMemory:
-    """Peak since it was made: of the GPU where work runs there, else of this process."""
+    """Peak since it was made: allocated on the GPU where work runs there, else this process's above what it held."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -23,6 +23,7 @@ class PeakMemory:
         try:
             ctypes.CDLL(None).malloc_trim(0)  # else what earlier work freed still counts
             CLEAR.write_text(RESET_PEAK)
+            self.before = _resident("VmRSS")
         except (OSError, AttributeError):
             self.known = False  # not Linux, or a kernel that does not let the peak be reset
 
@@ -34,5 +35,9 @@ class PeakMemory:
             return round(torch.cuda.max_memory_allocated() / 2**20, 1)
         if not self.known:
             return None
-        peak = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-        return round(int(peak.split()[1]) / 2**10, 1)
+        return round((_resident("VmHWM") - self.before) / 2**10, 1)
+
+
+def _resident(which: str) -> int:
+    """KiB of VmRSS (now) or VmHWM (peak)."""
+    return int(next(line for line in STATUS.read_text().splitlines() if line.startswith(which)).split()[1])

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 READS = "mean"
-LRS = (1e-3, 1e-2)
+LRS = (1e-3, 1e-2, 1e-1)
 
 
 class Params(HeadParams):

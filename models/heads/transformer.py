@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 READS = "tokens"
-LRS = (3e-4, 1e-3)
+LRS = (3e-4, 1e-3, 3e-3)
 
 
 class Params(HeadParams):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from models.parts.allocation import Triplets
 
 FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-LRS = (3e-4, 1e-3)
+LRS = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):

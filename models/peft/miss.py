@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FAMILIES = ("vit",)
-LRS = (3e-4, 1e-3)
+LRS = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FAMILIES = ()  # every backbone
-LRS = (3e-5, 1e-4)
+LRS = (3e-5, 2e-4, 1e-3)
 
 
 class Params(PeftParams):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FAMILIES = ("resnet", "mobilenet")
-LRS = (1e-4, 3e-4)
+LRS = (1e-4, 5e-4, 3e-3)
 
 
 class Params(PeftParams):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FAMILIES = ("vit",)
-LRS = (1e-3, 1e-2)
+LRS = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):

@@ -1,0 +1,19 @@
+"""Peak memory counts what is held now, not what was held before."""
+
+import numpy as np
+import pytest
+
+from training.memory import PeakMemory
+
+
+def test_megabytes__of_this_piece_of_work():
+    memory = PeakMemory("cpu")
+    if not memory.known:
+        assert memory.megabytes() is None
+        return
+    assert memory.megabytes() < 50
+    held = np.ones(25_000_000)  # 200 MB, touched
+    assert memory.megabytes() == pytest.approx(held.nbytes / 2**20, abs=50)
+    del held
+    assert memory.megabytes() > 150  # the peak stays
+    assert PeakMemory("cpu").megabytes() < 50
