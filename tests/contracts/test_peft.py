@@ -193,3 +193,20 @@ def test_registry__has_the_seventeen():
         "dora", "adalora", "loha", "lokr", "hira", "oft", "boft", "hra", "pissa", "rslora", "vera", "fourierft", "miss",
         "randlora", "shira", "delora", "prefix", "kadaptation", "fishmask", "tinytl", "conv_adapter", "apla",
     } <= set(METHODS)  # fmt: skip
+
+
+@pytest.mark.parametrize("family", BACKBONES)
+def test_baselines__full_trains_everything_linear_the_head_alone(family):
+    params = params_for("none", family)
+    plain = build(params, classes=3)
+    model = adapt(copy.deepcopy(plain), params)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert merge(model, params)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    # The frozen stage trains this head on what the backbone gives without it.
+    images = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        features = plain.features(images)
+        assert torch.equal(plain.head(features), plain(images))
+    assert sum(p.numel() for p in plain.head.parameters()) == 3 * (features.shape[-1] + 1)
