@@ -1,7 +1,8 @@
 """Method `fourierft`: sparse spectra of the update.
 
 Gao et al. 2024, arXiv 2405.03003; by the peft library.
-W = W0 + alpha * the inverse Fourier transform of a matrix with n trained coefficients at random places.
+W = W0 + alpha * the inverse Fourier transform of a matrix with n trained coefficients at random places. They start at
+zero, not drawn as in the paper: on narrow networks the drawn ones outweigh the pretrained weights (docs/log.md).
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -31,7 +32,8 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
 
     from models.parts.tuners import wrap
 
-    return wrap(backbone, FourierFTConfig(n_frequency=params.frequencies, scaling=params.scale))
+    config = FourierFTConfig(n_frequency=params.frequencies, scaling=params.scale, init_weights=True)
+    return wrap(backbone, config)
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":

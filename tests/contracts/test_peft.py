@@ -48,8 +48,8 @@ UNMERGED = {method: (method, family) for method, family in CASES if (method, fam
 EXPORTED = [("lora", "vit"), *UNMERGED.values()]
 
 
-# Tokens that were not there before take their share of the attention at once; fourierft's spectra are drawn, not zero.
-BEGIN_ELSEWHERE = {"fourierft", "prefix", "vpt"}
+# Tokens that were not there before take their share of the attention at once.
+BEGIN_ELSEWHERE = {"prefix", "vpt"}
 
 
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
