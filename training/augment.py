@@ -50,7 +50,7 @@ def dihedral(x: Tensor, views: Tensor) -> Tensor:
     """
     out = torch.empty_like(x)
     for view in views.unique().tolist():
-        chosen = (views == view).to(x.device)
+        chosen = (views == view).nonzero()[:, 0].to(x.device)  # places, not a mask: a GPU would be asked how many
         part = x[chosen]
         part = part.flip(3) if view >= 4 else part
         out[chosen] = part.rot90(view % 4, (2, 3))
@@ -73,9 +73,11 @@ def _affine(x: Tensor, params: AugmentParams, generator: torch.Generator) -> Ten
 def _stain(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Scales and shifts each stain's amount (Tellez et al. 2018, arXiv 1707.06183); grey images stay as they are."""
     n = len(x)
-    basis = torch.tensor(STAINS, device=x.device)
+    basis = torch.tensor(STAINS)
+    inverse = torch.linalg.inv(basis).to(x.device)  # on the CPU: a GPU would be asked whether there is one
+    basis = basis.to(x.device)
     density = -(x.clamp(1 / 255, 1)).log()
-    amounts = torch.einsum("bchw,cs->bshw", density, torch.linalg.inv(basis))
+    amounts = torch.einsum("bchw,cs->bshw", density, inverse)
     scale = 1 + _draw(n * 3, strength, generator).view(n, 3, 1, 1).to(x.device)
     shift = _draw(n * 3, strength / 2, generator).view(n, 3, 1, 1).to(x.device)
     changed = (-torch.einsum("bshw,sc->bchw", amounts * scale + shift, basis)).exp()

@@ -33,6 +33,7 @@ class Trainer:
         self.labels = torch.from_numpy(job.labels)
         self.at = Progress()
         self.best: dict[str, Tensor] = {}
+        self.unseen: list[Tensor] = []
         self.saved_at = time.monotonic()
         self.noise = torch.Generator()
         self.ema: dict[str, Tensor] | None = None
@@ -82,11 +83,13 @@ class Trainer:
         job.set_modes()
         started = time.monotonic()
         while at.batch < self.steps_per_epoch:
-            loss = self._step(order[at.batch * group : (at.batch + 1) * group])
+            self.unseen.append(self._step(order[at.batch * group : (at.batch + 1) * group]))
             at.batch += 1
             at.step += 1
-            at.loss_sum += loss
-            if self._save_is_due() and at.batch < self.steps_per_epoch:
+            ended, due = at.batch == self.steps_per_epoch, self._save_is_due()
+            if ended or due or at.step % LOG_STEPS == 0:
+                self._look()
+            if due and not ended:
                 at.seconds += time.monotonic() - started
                 started = time.monotonic()
                 self._save()
@@ -95,7 +98,27 @@ class Trainer:
         at.epoch, at.batch, at.loss_sum = at.epoch + 1, 0, 0.0
         return self._finish_epoch(at.epoch, train_loss, self.optimizer.param_groups[0]["lr"])
 
-    def _step(self, rows: np.ndarray) -> float:
+    def _look(self) -> None:
+        """Takes in the losses of the steps since the last look; they lie on the device, and reading one waits for it.
+
+        Raises:
+            RuntimeError: one of them is not finite.
+        """
+        job, at = self.job, self.at
+        values = torch.stack(self.unseen).tolist()
+        self.unseen.clear()
+        for step, value in enumerate(values, at.step - len(values) + 1):
+            if not math.isfinite(value):
+                raise RuntimeError(
+                    f"{job.name}: the loss is {value} at epoch {at.epoch + 1}, step {step}: "
+                    "lower the learning rate, or set precision: fp32"
+                )
+            at.loss_sum += value
+        if at.step % LOG_STEPS == 0:
+            job.on_step(at.step, {"train/loss": value, "lr": self.optimizer.param_groups[0]["lr"]})
+
+    def _step(self, rows: np.ndarray) -> Tensor:
+        """One step of the optimizer on `rows`; gives its loss (), on the device."""
         job, size = self.job, self.job.params.batch_size
         for group in self.optimizer.param_groups:
             group["lr"] = job.params.lr * lr_factor(self.at.step, self.steps, self.warmup)
@@ -130,15 +153,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
             self._average()
-        value = float(loss_sum)
-        if not math.isfinite(value):
-            raise RuntimeError(
-                f"{job.name}: the loss is {value} at epoch {self.at.epoch + 1}, step {self.at.step + 1}: "
-                "lower the learning rate, or set precision: fp32"
-            )
-        if (self.at.step + 1) % LOG_STEPS == 0:
-            job.on_step(self.at.step + 1, {"train/loss": value, "lr": self.optimizer.param_groups[0]["lr"]})
-        return value
+        return loss_sum
 
     @torch.no_grad()
     def _average(self) -> None:

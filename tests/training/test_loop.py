@@ -149,6 +149,33 @@ def test_run__loss_not_finite_is_named(tmp_path):
         ended(made)
 
 
+def test_run__loss_not_finite_is_neither_saved_nor_scored(tmp_path):
+    made = job(tmp_path, batch_size=1, epochs=2, checkpoint_seconds=1e9, select_by="loss")
+    made.feed.data[made.train] = math.inf
+    scored = []
+    made.score = lambda labels, probabilities: scored.append(0) or {}
+    with pytest.raises(RuntimeError, match=r"the loss is nan at epoch 1, step 1: "):
+        ended(made)
+    assert not scored
+    assert not (tmp_path / checkpoint.FILE).exists()
+
+
+def test_run__looks_at_the_loss_every_log_steps_and_at_the_epochs_end(tmp_path, monkeypatch):
+    made = job(tmp_path, batch_size=1, epochs=2, checkpoint_seconds=1e9)
+    seen, logged = [], []
+    real = Trainer._look
+
+    def look(self):
+        seen.append(self.at.step)
+        real(self)
+
+    monkeypatch.setattr(Trainer, "_look", look)
+    made.on_step = lambda step, values: logged.append(step)
+    ended(made)
+    assert seen == [20, 40, 44, 60, 80, 88]
+    assert logged == [20, 40, 60, 80]
+
+
 def test_resume__ignores_another_runs_or_a_damaged_checkpoint(tmp_path):
     with pytest.raises(Cut):
         ended(job(tmp_path, cut_at=("epoch", 2)))
