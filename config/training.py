@@ -82,3 +82,12 @@ class FinetuneParams(TrainingParams):
 
     epochs: Annotated[int, Field(ge=1)] = 10
     lr: Annotated[float, Field(gt=0)] = 3.0e-5
+    channels_last: bool | Literal["auto"] = Field(
+        "auto", description="channels innermost in memory; auto: CNN families on a GPU"
+    )
+    compile: bool | Literal["auto"] = Field(
+        "auto", description="training steps through torch.compile; auto: on a GPU, where a C compiler is there"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass instead of keeping them"
+    )

@@ -98,6 +98,8 @@ def check(params: Params) -> Shape:
         )
     if model.peft.method != "none":
         _check_method(params)
+    if params.schedule != "frozen" and params.finetune.gradient_checkpointing:
+        _check_checkpointing(params, backbone)
     return shape
 
 
@@ -159,6 +161,18 @@ def _check_name(backbone: str, weights: str) -> None:
                          f"its tags: {', '.join(tags)}")  # fmt: skip
     if weights == "hub" and not tags:
         raise InputError(f"model.weights: hub has none for {arch}; give a file, or weights: none")
+
+
+def _check_checkpointing(params: Params, backbone: nn.Module) -> None:
+    model = params.model
+    try:
+        backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+    except (AssertionError, AttributeError, NotImplementedError):
+        raise InputError(f"finetune.gradient_checkpointing is true, which {model.backbone} does not support; "
+                         "set it to false") from None  # fmt: skip
+    if model.batchnorm == "train" and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in backbone.modules()):
+        raise InputError("finetune.gradient_checkpointing is true and model.batchnorm is train: what the backward pass "
+                         "computes again would count twice in the statistics; change one of them")  # fmt: skip
 
 
 def _check_method(params: Params) -> None:

@@ -53,13 +53,22 @@ def run(
     from training.feeds import ImageFeed, labelled
     from training.fit import Setup, fit
     from training.schedule import stream_seed
+    from training.speed import channels_last, compiled
 
-    prepared = prepared or load_prepared(paths.prepared)
-    device = device_name()
-    begun = load_trained(frozen).to(device) if frozen else None  # stage 1 as it is: some methods do not begin as it
+    prepared, options = prepared or load_prepared(paths.prepared), params.finetune
+    device = torch.device(device_name())
+    begun = load_trained(frozen) if frozen else None  # stage 1 as it is: some methods do not begin as it
     model = load_trained(frozen) if frozen else classifier.build(params, len(prepared.classes))
     torch.manual_seed(params.seed)  # what a method adds is drawn alike whether stage 1 was run or found
-    model = adapt(model, params).to(device)
+    model = adapt(model, params)
+    innermost = channels_last(options.channels_last, params.model.backbone, device)
+    for network in (model, begun):
+        if network is not None:
+            network.to(device)
+            if innermost:
+                network.to(memory_format=torch.channels_last)
+    if options.gradient_checkpointing:
+        model.backbone.set_grad_checkpointing(True)  # type: ignore[operator]
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
 
     def set_modes() -> None:
@@ -81,7 +90,7 @@ def run(
             "stored_features": False,
         }
 
-    feed = ImageFeed(prepared, model, params.finetune.augment, torch.device(device))
+    feed = ImageFeed(prepared, model, options.augment, device, innermost)
     rows, seed = prepared.indices(fold)["train"], stream_seed(params.seed, "prepare")
     prepare(model, labelled(feed, rows, prepared.labels, seed), params)
     setup = Setup(
@@ -95,6 +104,7 @@ def run(
         start=begun,
         penalty=penalty(model, params),
         after_step=after_step(model, params),
+        compile=compiled(options.compile, device),
         finish=finish,
     )
     artifact = fit(setup, params, prepared, folder, fold, key, group)

@@ -44,19 +44,31 @@ class StoredFeed:
 class ImageFeed:
     """Normalised images from the packed uint8 set."""
 
-    def __init__(self, prepared: Prepared, model: Classifier, params: AugmentParams, device: torch.device) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        model: Classifier,
+        params: AugmentParams,
+        device: torch.device,
+        channels_last: bool = False,
+    ) -> None:
         self.images, self.model, self.params, self.device = prepared.images, model, params, device
+        self.channels_last = channels_last
 
     def _rows(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(self.images[rows]).to(self.device)
 
+    def _laid_out(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+
     def train(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
         """(B, 3, H, W), augmented."""
-        return self.model.normalize(augment(self._rows(rows), self.params, generator))
+        images = augment(self._rows(rows), self.params, generator)
+        return self._laid_out(self.model.normalize(images))
 
     def score(self, rows: np.ndarray) -> Tensor:
         """(B, 3, H, W), as they are."""
-        return self.model.preprocess(self._rows(rows))
+        return self._laid_out(self.model.preprocess(self._rows(rows)))
 
 
 def labelled(

@@ -31,7 +31,7 @@ class Setup:
         holds: `head` or `all`, what `saved` is.
         set_modes: puts every module in its training mode.
         start: network that training starts from, a candidate for the best; None: it is none.
-        penalty, after_step: what a method adds to a step, as in `Job`.
+        penalty, after_step, compile: as in `Job`.
         record: called at the end with the best epoch; what else result.json says.
         finish: called before it with the best epoch and its weights; gives what is kept, and what `holds` it is.
     """
@@ -46,6 +46,7 @@ class Setup:
     start: nn.Module | None = None
     penalty: Callable[[], Tensor] | None = None
     after_step: Callable[[int, int], None] | None = None
+    compile: bool = False
     finish: Callable[[int, dict[str, Tensor]], tuple[dict[str, Tensor], str]] | None = None
 
 
@@ -74,6 +75,7 @@ def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: in
             start=setup.start,
             penalty=setup.penalty,
             after_step=setup.after_step,
+            compile=setup.compile,
             on_step=lambda step, values: run.log(values, step),
             on_epoch=lambda step, values: run.log(values, step),
         )

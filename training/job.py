@@ -32,6 +32,7 @@ class Job:
         start: network that training starts from, scored first as epoch 0, a candidate for the best.
         penalty: gives a term () that is added to the loss of every step.
         after_step: told (steps done, steps in all) after every optimizer step, before its gradients go.
+        compile: training steps run `network` through torch.compile; scoring and what is kept do not.
         on_step, on_epoch: told (step, values).
     """
 
@@ -52,6 +53,7 @@ class Job:
     start: nn.Module | None = None
     penalty: Callable[[], Tensor] | None = None
     after_step: Callable[[int, int], None] | None = None
+    compile: bool = False
     on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None
     on_epoch: Callable[[int, dict[str, float]], None] = lambda step, values: None
 

@@ -29,6 +29,8 @@ class Trainer:
         self.device = self.accelerator.device
         optimizer = optimizer_for(job.network, job.params)
         self.network, self.optimizer = self.accelerator.prepare(job.network, optimizer)
+        # Every batch size has a graph of its own, whatever came before it, or a resumed run would differ.
+        self.forward = torch.compile(self.network, dynamic=False) if job.compile else self.network
         self.class_weights = None if job.class_weights is None else job.class_weights.to(self.device)
         self.labels = torch.from_numpy(job.labels)
         self.at = Progress()
@@ -130,7 +132,7 @@ class Trainer:
             part = rows[start : start + size][rank::ranks]
             inputs = job.feed.train(part, self.noise)
             with self.accelerator.autocast():
-                logits = self.network(inputs)
+                logits = self.forward(inputs)
             loss = (
                 F.cross_entropy(
                     logits.float(),

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from config.artifact import find
+from config.errors import InputError
 from config.load import validate
 from config.settings import Paths
 from datasets.manifest import load_prepared
@@ -15,6 +16,7 @@ from stages import finetune, frozen
 from training import checkpoint
 from training.loop import Trainer
 
+BACKBONES = ["test_vit", "test_efficientnet"]
 HEADS = ["cdtm", "linear", "mean_linear", "ln_linear", "transformer"]
 
 
@@ -109,6 +111,40 @@ def test_finetune__schedule_full_starts_from_the_pretrained_weights(world):
     assert artifact.result()["best"]["epoch"] >= 1
 
 
+@pytest.mark.parametrize("method", ["none", "lora"])
+@pytest.mark.parametrize("backbone", ["test_vit", "test_efficientnet"])
+def test_finetune__gradient_checkpointing_changes_nothing(world, backbone, method):
+    args = {"img_size": 32} if backbone == "test_vit" else {}
+    curves = []
+    for chosen in (False, True):
+        model = {"model__backbone": backbone, "model__backbone_args": args, "model__peft": {"method": method}}
+        _, second = run_both(params_of(world, **model, finetune__gradient_checkpointing=chosen), world.paths)
+        curves.append((second.folder / "history.csv").read_text())
+    assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize("method", ["none", "lora"])
+def test_finetune__channels_last_trains_alike(world, method):
+    curves = []
+    for chosen in (False, True):
+        model = {"model__backbone": "test_efficientnet", "model__backbone_args": {}, "model__peft": {"method": method}}
+        params = params_of(world, **model, finetune__channels_last=chosen, finetune__epochs=1, frozen__epochs=1)
+        _, second = run_both(params, world.paths)
+        curves.append([float(row["train/loss"] or 0) for row in csv.DictReader((second.folder / "history.csv").open())])
+    assert curves[0] == pytest.approx(curves[1], rel=1e-4)
+
+
+def test_check__refuses_gradient_checkpointing_where_it_cannot_be(world):
+    from models.backbones import check
+
+    wrong = {"model__backbone": "dla34", "model__backbone_args": {}, "finetune__gradient_checkpointing": True}
+    with pytest.raises(InputError, match=r"finetune.gradient_checkpointing is true, which dla34 does not support"):
+        check(params_of(world, **wrong))
+    params = params_of(world, **wrong | {"model__backbone": "test_efficientnet", "model__batchnorm": "train"})
+    with pytest.raises(InputError, match="would count twice in the statistics"):
+        check(params)
+
+
 def test_key__changes_with_what_matters_and_with_nothing_else(world):
     prepared = load_prepared(world.paths.prepared)
     base = params_of(world)
@@ -127,12 +163,14 @@ def test_key__changes_with_what_matters_and_with_nothing_else(world):
     assert len({key, *changed}) == 7
 
 
-@pytest.mark.parametrize("stage", ["frozen", "finetune"])
-@pytest.mark.parametrize("head", ["cdtm", "linear"])
-@pytest.mark.parametrize("backbone", ["test_vit", "test_efficientnet"])
-def test_run__cut_and_resumed_ends_bit_identical(world, tmp_path, monkeypatch, stage, head, backbone):
+CUT = [(s, h, b, False) for s in ("frozen", "finetune") for h in ("cdtm", "linear") for b in BACKBONES]
+
+
+@pytest.mark.parametrize(("stage", "head", "backbone", "innermost"), [*CUT, ("finetune", "linear", BACKBONES[1], True)])
+def test_run__cut_and_resumed_ends_bit_identical(world, tmp_path, monkeypatch, stage, head, backbone, innermost):
     args = {"img_size": 32} if backbone == "test_vit" else {}
-    params = params_of(world, model__head={"kind": head}, model__backbone=backbone, model__backbone_args=args)
+    model = {"model__head": {"kind": head}, "model__backbone": backbone, "model__backbone_args": args}
+    params = params_of(world, **model, finetune__channels_last=innermost)
     whole = run_both(params, world.paths)
     cut_paths = Paths(tmp_path / "cut", world.paths.cache)
     shutil.copytree(world.paths.prepared, cut_paths.prepared)

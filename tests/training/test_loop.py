@@ -1,6 +1,7 @@
 """The loop: a cut run ends where the uncut one does, bit for bit; the best epoch is kept; faults are named."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -174,6 +175,46 @@ def test_run__looks_at_the_loss_every_log_steps_and_at_the_epochs_end(tmp_path, 
     ended(made)
     assert seen == [20, 40, 44, 60, 80, 88]
     assert logged == [20, 40, 60, 80]
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """torch.compile without what makes it slow to start: traced and called as it is."""
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network, **options: real(network, backend="eager", **options))
+
+
+@pytest.mark.parametrize("cut_at", [("epoch", 2), ("step", 9)], ids=lambda cut: f"{cut[0]}{cut[1]}")
+def test_compile__gives_the_same_under_plain_names_and_resumes(tmp_path, eager, cut_at):
+    def compiled(folder, **settings):
+        made = job(tmp_path / folder, ema=0.9, **settings)
+        made.compile = True
+        return made
+
+    plain, whole = ended(job(tmp_path / "plain", ema=0.9)), ended(compiled("whole"))
+    with pytest.raises(Cut):
+        ended(compiled("cut", cut_at=cut_at))
+    resumed = ended(compiled("cut"))
+    assert plain[0].history == whole[0].history == resumed[0].history
+    assert whole[1].keys() == plain[1].keys()
+    for kept in (1, 2):
+        assert all(torch.equal(whole[kept][name], value) for name, value in plain[kept].items())
+        assert all(torch.equal(whole[kept][name], value) for name, value in resumed[kept].items())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="needs a C++ compiler")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_compile__through_inductor_trains_alike(tmp_path, precision):
+    ends = {}
+    for compiled in (False, True):
+        made = job(tmp_path / str(compiled), epochs=1, precision=precision)
+        made.network[2].p = 0.0
+        made.compile = compiled
+        ends[compiled] = ended(made)[2]
+    close = {"rtol": 1e-4, "atol": 1e-5} if precision == "fp32" else {"rtol": 0.05, "atol": 0.02}
+    for name, value in ends[False].items():
+        torch.testing.assert_close(ends[True][name], value, **close)
 
 
 def test_resume__ignores_another_runs_or_a_damaged_checkpoint(tmp_path):
