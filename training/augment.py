@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from config.training import AugmentParams
+from training.transfer import onto
 
 # Ruifrok & Johnston 2001: optical density of haematoxylin, eosin and DAB in red, green and blue.
 STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
@@ -50,7 +51,7 @@ def dihedral(x: Tensor, views: Tensor) -> Tensor:
     """
     out = torch.empty_like(x)
     for view in views.unique().tolist():
-        chosen = (views == view).nonzero()[:, 0].to(x.device)  # places, not a mask: a GPU would be asked how many
+        chosen = onto((views == view).nonzero()[:, 0], x.device)  # places, not a mask: a GPU would be asked how many
         part = x[chosen]
         part = part.flip(3) if view >= 4 else part
         out[chosen] = part.rot90(view % 4, (2, 3))
@@ -66,7 +67,7 @@ def _affine(x: Tensor, params: AugmentParams, generator: torch.Generator) -> Ten
     theta[:, 0, 1] = -angle.sin() * zoom
     theta[:, 1, 0] = angle.sin() * zoom
     theta[:, :, 2] = _draw(n * 2, 2 * params.shift, generator).view(n, 2)  # a side is 2 long in grid units
-    grid = F.affine_grid(theta.to(x.device), list(x.shape), align_corners=False)
+    grid = F.affine_grid(onto(theta, x.device), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
@@ -74,12 +75,12 @@ def _stain(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Scales and shifts each stain's amount (Tellez et al. 2018, arXiv 1707.06183); grey images stay as they are."""
     n = len(x)
     basis = torch.tensor(STAINS)
-    inverse = torch.linalg.inv(basis).to(x.device)  # on the CPU: a GPU would be asked whether there is one
-    basis = basis.to(x.device)
+    inverse = onto(torch.linalg.inv(basis), x.device)  # on the CPU: a GPU would be asked whether there is one
+    basis = onto(basis, x.device)
     density = -(x.clamp(1 / 255, 1)).log()
     amounts = torch.einsum("bchw,cs->bshw", density, inverse)
-    scale = 1 + _draw(n * 3, strength, generator).view(n, 3, 1, 1).to(x.device)
-    shift = _draw(n * 3, strength / 2, generator).view(n, 3, 1, 1).to(x.device)
+    scale = 1 + onto(_draw(n * 3, strength, generator).view(n, 3, 1, 1), x.device)
+    shift = onto(_draw(n * 3, strength / 2, generator).view(n, 3, 1, 1), x.device)
     changed = (-torch.einsum("bshw,sc->bchw", amounts * scale + shift, basis)).exp()
     grey = (x.amax(1, keepdim=True) - x.amin(1, keepdim=True)).amax((2, 3), keepdim=True) == 0
     return torch.where(grey, x, changed)
@@ -90,4 +91,4 @@ def _draw(n: int, limit: float, generator: torch.Generator) -> Tensor:
 
 
 def _uniform(x: Tensor, channels: int, limit: float, generator: torch.Generator) -> Tensor:
-    return _draw(len(x) * channels, limit, generator).view(len(x), channels, 1, 1).to(x.device)
+    return onto(_draw(len(x) * channels, limit, generator).view(len(x), channels, 1, 1), x.device)

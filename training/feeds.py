@@ -13,6 +13,7 @@ from models.classifier import Classifier
 from training.augment import augment
 from training.features import FeatureStore
 from training.schedule import epoch_order
+from training.transfer import onto
 
 
 class Feed(Protocol):
@@ -34,11 +35,11 @@ class StoredFeed:
     def train(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
         """float32 (B, N, C), one of the stored views each."""
         views = torch.randint(len(self.store.views), (len(rows),), generator=generator).numpy()
-        return self.store.gather(rows, views).to(self.device)
+        return onto(self.store.gather(rows, views), self.device)
 
     def score(self, rows: np.ndarray) -> Tensor:
         """float32 (B, N, C), view 0."""
-        return self.store.gather(rows).to(self.device)
+        return onto(self.store.gather(rows), self.device)
 
 
 class ImageFeed:
@@ -56,7 +57,7 @@ class ImageFeed:
         self.channels_last = channels_last
 
     def _rows(self, rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(self.images[rows]).to(self.device)
+        return onto(torch.from_numpy(self.images[rows]), self.device)
 
     def _laid_out(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images

@@ -15,6 +15,7 @@ from training import checkpoint
 from training.job import Job, Progress
 from training.optimizer import accelerator_for, optimizer_for
 from training.schedule import epoch_order, lr_factor, stream_seed
+from training.transfer import onto
 
 LOG_STEPS = 20
 SCORE_BATCH = 64
@@ -136,7 +137,7 @@ class Trainer:
             loss = (
                 F.cross_entropy(
                     logits.float(),
-                    self.labels[part].to(self.device),
+                    onto(self.labels[part], self.device),
                     weight=self.class_weights,
                     label_smoothing=job.params.label_smoothing,
                     reduction="sum",

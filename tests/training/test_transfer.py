@@ -1,0 +1,79 @@
+"""Batches go to a GPU without waiting, and nowhere on a CPU; a training step waits for no device."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from config.training import AugmentParams, TrainingParams
+from evaluation.metrics import score
+from training.augment import augment
+from training.job import Job
+from training.loop import Trainer
+from training.transfer import onto
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def test_onto__a_cpu_is_the_tensor_itself():
+    tensor = torch.arange(4)
+    assert onto(tensor, torch.device("cpu")) is tensor
+
+
+@pytest.fixture
+def strict():
+    """Whatever waits for the GPU raises."""
+
+    def begin():
+        torch.cuda.set_sync_debug_mode("error")
+
+    yield begin
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_onto__a_gpu_has_the_values():
+    tensor = torch.arange(1000)
+    assert torch.equal(onto(tensor, torch.device("cuda")).cpu(), tensor)
+
+
+class Images:
+    """A feed of augmented images on the GPU."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def train(self, rows, generator):
+        pixels = onto(torch.from_numpy(self.images[rows]), torch.device("cuda"))
+        return augment(pixels, AugmentParams(rotate=10), generator)
+
+    def score(self, rows):
+        return onto(torch.from_numpy(self.images[rows]), torch.device("cuda")).permute(0, 3, 1, 2) / 255
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_step__waits_for_nothing_on_the_gpu(tmp_path, strict):
+    rng = np.random.default_rng(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GELU(), nn.Flatten(), nn.Linear(8 * 30 * 30, 2))
+    job = Job(
+        name="test",
+        network=network.cuda(),
+        saved=network,
+        set_modes=network.train,
+        feed=Images(rng.integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)),
+        labels=rng.integers(0, 2, 32),
+        train=np.arange(32),
+        val=np.arange(8),
+        class_weights=torch.tensor([1.2, 0.8]),
+        params=TrainingParams(batch_size=8, ema=0.9),
+        seed=1,
+        key="key",
+        work=tmp_path,
+        score=score,
+    )
+    trainer = Trainer(job, "cuda")
+    trainer._step(job.train[:8])  # allocations of the first step may wait
+    strict()
+    trainer._step(job.train[8:16])
