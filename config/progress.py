@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from config import ranks
 from config.cli import say
 
 INTERVAL_S = 15.0
@@ -14,8 +15,12 @@ INTERVAL_S = 15.0
 def progress(label: str, total: float, unit: str = "") -> Iterator[Callable[..., None]]:
     """Yields `advance(by=1, note="")`, to be called as work is done.
 
-    On a terminal: a bar with rate and time left. Elsewhere: a line every 15 s and one at the end.
+    On a terminal: a bar with rate and time left. Elsewhere: a line every 15 s and one at the end. Of several
+    processes, the first shows it.
     """
+    if ranks.rank() > 0:
+        yield lambda by=1, note="": None
+        return
     if sys.stdout.isatty():
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

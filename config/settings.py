@@ -39,9 +39,15 @@ class Paths:
 
 
 def device_name() -> str:
-    """`$MEDTUNE_DEVICE` (cpu, cuda, cuda:1, mps) or the best one there is. Imports torch."""
+    """`$MEDTUNE_DEVICE` (cpu, cuda, cuda:1, mps) or the best one there is. Imports torch.
+
+    Where several processes train together, each has the GPU of its number on the machine.
+    """
     import torch
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and device_class() == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        return f"cuda:{os.environ['LOCAL_RANK']}"
     if named := os.environ.get("MEDTUNE_DEVICE"):
         if named.startswith("cuda:"):
             torch.cuda.set_device(named)

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from config import cli, load
+from config import cli, load, ranks
 from config import key as keys
 from config.artifact import Artifact, find
 from config.errors import InputError
-from config.lock import holding
 from config.schema import Params
 from config.settings import Paths, device_class, device_name
 from stages.ready import ready
+from stages.together import together
 
 if TYPE_CHECKING:
     from datasets.manifest import Prepared
@@ -42,7 +42,9 @@ def run(
         RuntimeError: the loss is not finite, or stage 1's artifact is damaged.
     """
     folder = paths.stage("finetune", fold)
-    if done := find(folder, key):
+    with ranks.first():
+        done = find(folder, key)
+    if done:
         return done
     import torch
 
@@ -124,13 +126,15 @@ def main(
     from stages import frozen
 
     read, paths = load.load(params, sets or ()), Paths.at(out)
-    with holding(paths):
-        prepared = ready(read, paths)
+    with together(paths):
+        with ranks.first():
+            prepared = ready(read, paths, several=True)
         check(read)
         for chain in read.data.split.chains if fold is None else [fold]:
             first = None
             if read.schedule != "full":
-                first = find(paths.stage("frozen", chain), frozen.key(read, prepared, chain))
+                with ranks.first():
+                    first = find(paths.stage("frozen", chain), frozen.key(read, prepared, chain))
                 if first is None:
                     raise InputError(f"no finished stage 1 for fold {chain}: run `python -m stages.frozen` first")
             done = run(read, paths, chain, first, key(read, prepared, chain, first), "by-hand")

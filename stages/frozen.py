@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from config import cli, load
+from config import cli, load, ranks
 from config import key as keys
 from config.artifact import Artifact, find
-from config.lock import holding
 from config.schema import Params
 from config.settings import Paths, device_class, device_name
 from stages.ready import ready
+from stages.together import together
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,9 @@ def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared:
         RuntimeError: the loss is not finite, or the frozen backbone changed (it must not).
     """
     folder = paths.stage("frozen", fold)
-    if done := find(folder, key):
+    with ranks.first():
+        done = find(folder, key)
+    if done:
         return done
     from datasets.manifest import load_prepared
     from models import classifier
@@ -86,7 +88,8 @@ def _feed(
         tokens = shape.tokens if model.reads == "tokens" else 1
         wanted = features.store_bytes(prepared, tokens, shape.channels, views) / 1e9
         if wanted <= budget:
-            store = features.compute(model, prepared, params, views, paths.cache, device)
+            with ranks.first():
+                store = features.compute(model, prepared, params, views, paths.cache, device)
             if prepare:
                 prepare((x.to(device) for x in store.batches(train)), params.seed)
             return feeds.StoredFeed(store, torch.device(device)), model.head
@@ -111,8 +114,9 @@ def main(
     from models.backbones import check
 
     read, paths = load.load(params, sets or ()), Paths.at(out)
-    with holding(paths):
-        prepared = ready(read, paths)
+    with together(paths):
+        with ranks.first():
+            prepared = ready(read, paths, several=True)
         check(read)
         for chain in read.data.split.chains if fold is None else [fold]:
             cli.say(f"frozen fold {chain}: {run(read, paths, chain, key(read, prepared, chain), 'by-hand').path}")

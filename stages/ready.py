@@ -1,9 +1,9 @@
 """What must hold before a stage begins: the data made with these params, and settings that fit it."""
 
 import json
-import os
 from typing import TYPE_CHECKING
 
+from config import ranks
 from config.artifact import RESULT
 from config.errors import InputError
 from config.schema import Params
@@ -13,18 +13,27 @@ if TYPE_CHECKING:
     from datasets.manifest import Prepared
 
 
-def ready(params: Params, paths: Paths) -> "Prepared":
+def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
     """The prepared data, after every check that needs no torch.
+
+    Args:
+        params: all params.
+        paths: where the data lie.
+        several: whether this stage may run as several processes.
 
     Raises:
         InputError: not prepared, damaged, or prepared with other `data` params; a class weight for a class that
-            is not there; a precision the device lacks; launched as several processes.
+            is not there; a precision the device lacks; launched as more processes than it can be.
     """
     from datasets.manifest import load_prepared
-    from stages import data
+    from stages import data, together
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError(f"WORLD_SIZE is {os.environ['WORLD_SIZE']}: training runs as one process; start it plainly")
+    if ranks.count() > 1 and not several:
+        raise InputError(
+            f"WORLD_SIZE is {ranks.count()}: only `stages.frozen` and `stages.finetune` run as several processes; "
+            "start this one plainly"
+        )
+    together.check(params, "finetune" in _trained(params))
     prepared = load_prepared(paths.prepared)
     if json.loads((paths.prepared / RESULT).read_text(encoding="utf-8"))["key"] != data.key(params):
         raise InputError(f"{paths.prepared} was made with other data params or code: run `python -m stages.data` first")

@@ -11,34 +11,65 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from config.training import AugmentParams
+from training.share import EVERY
 from training.transfer import onto
 
 # Ruifrok & Johnston 2001: optical density of haematoxylin, eosin and DAB in red, green and blue.
 STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 
 
-def augment(images: Tensor, params: AugmentParams, generator: torch.Generator) -> Tensor:
+class Draws:
+    """Random numbers for every row of a batch, of which some rows' are taken: who computes a row does not change it.
+
+    Args:
+        generator: CPU generator that every draw comes from, so that a run can be repeated.
+        batch: number of rows.
+        take: those that are wanted.
+    """
+
+    def __init__(self, generator: torch.Generator, batch: int, take: slice) -> None:
+        self.generator, self.batch, self.take = generator, batch, take
+
+    def integers(self, high: int) -> Tensor:
+        """(rows,) in 0..high - 1."""
+        return torch.randint(high, (self.batch,), generator=self.generator)[self.take]
+
+    def uniform(self, each: int, limit: float) -> Tensor:
+        """(rows, each) in -limit..limit."""
+        values = (torch.rand(self.batch * each, generator=self.generator) * 2 - 1) * limit
+        return values.view(self.batch, each)[self.take]
+
+
+def augment(
+    images: Tensor,
+    params: AugmentParams,
+    generator: torch.Generator,
+    batch: int | None = None,
+    take: slice = EVERY,
+) -> Tensor:
     """Randomly changed images: uint8 (B, H, W, 3) -> float (B, 3, H, W) in 0..1.
 
     Args:
         images: on any device.
         params: which changes and how strong.
-        generator: CPU generator that every draw comes from, so that a run can be repeated.
+        generator: of the draws.
+        batch, take: where `images` are the rows `take` of a larger batch, drawn for as in the whole of it.
     """
     if images.dtype != torch.uint8:
         raise TypeError(f"augment takes uint8 images, got {images.dtype}")
+    draws = Draws(generator, len(images) if batch is None else batch, take)
     x = images.permute(0, 3, 1, 2).float() / 255
     if params.dihedral:
-        x = dihedral(x, torch.randint(8, (len(x),), generator=generator))
+        x = dihedral(x, draws.integers(8))
     if params.shift or params.scale or params.rotate:
-        x = _affine(x, params, generator)
+        x = _affine(x, params, draws)
     if params.stain:
-        x = _stain(x, params.stain, generator)
+        x = _stain(x, params.stain, draws)
     if params.contrast:
         mean = x.mean((1, 2, 3), keepdim=True)
-        x = mean + (x - mean) * (1 + _uniform(x, 1, params.contrast, generator))
+        x = mean + (x - mean) * (1 + _each(x, params.contrast, draws))
     if params.brightness:
-        x = x * (1 + _uniform(x, 1, params.brightness, generator))
+        x = x * (1 + _each(x, params.brightness, draws))
     return x.clamp_(0, 1)
 
 
@@ -58,37 +89,32 @@ def dihedral(x: Tensor, views: Tensor) -> Tensor:
     return out
 
 
-def _affine(x: Tensor, params: AugmentParams, generator: torch.Generator) -> Tensor:
+def _affine(x: Tensor, params: AugmentParams, draws: Draws) -> Tensor:
     n = len(x)
-    angle = _draw(n, math.radians(params.rotate), generator)
-    zoom = 1 / (1 + _draw(n, params.scale, generator))
+    angle = draws.uniform(1, math.radians(params.rotate))[:, 0]
+    zoom = 1 / (1 + draws.uniform(1, params.scale)[:, 0])
     theta = torch.zeros(n, 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = angle.cos() * zoom
     theta[:, 0, 1] = -angle.sin() * zoom
     theta[:, 1, 0] = angle.sin() * zoom
-    theta[:, :, 2] = _draw(n * 2, 2 * params.shift, generator).view(n, 2)  # a side is 2 long in grid units
+    theta[:, :, 2] = draws.uniform(2, 2 * params.shift)  # a side is 2 long in grid units
     grid = F.affine_grid(onto(theta, x.device), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _stain(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+def _stain(x: Tensor, strength: float, draws: Draws) -> Tensor:
     """Scales and shifts each stain's amount (Tellez et al. 2018, arXiv 1707.06183); grey images stay as they are."""
-    n = len(x)
     basis = torch.tensor(STAINS)
     inverse = onto(torch.linalg.inv(basis), x.device)  # on the CPU: a GPU would be asked whether there is one
     basis = onto(basis, x.device)
     density = -(x.clamp(1 / 255, 1)).log()
     amounts = torch.einsum("bchw,cs->bshw", density, inverse)
-    scale = 1 + onto(_draw(n * 3, strength, generator).view(n, 3, 1, 1), x.device)
-    shift = onto(_draw(n * 3, strength / 2, generator).view(n, 3, 1, 1), x.device)
+    scale = 1 + onto(draws.uniform(3, strength)[:, :, None, None], x.device)
+    shift = onto(draws.uniform(3, strength / 2)[:, :, None, None], x.device)
     changed = (-torch.einsum("bshw,sc->bchw", amounts * scale + shift, basis)).exp()
     grey = (x.amax(1, keepdim=True) - x.amin(1, keepdim=True)).amax((2, 3), keepdim=True) == 0
     return torch.where(grey, x, changed)
 
 
-def _draw(n: int, limit: float, generator: torch.Generator) -> Tensor:
-    return (torch.rand(n, generator=generator) * 2 - 1) * limit
-
-
-def _uniform(x: Tensor, channels: int, limit: float, generator: torch.Generator) -> Tensor:
-    return onto(_draw(len(x) * channels, limit, generator).view(len(x), channels, 1, 1), x.device)
+def _each(x: Tensor, limit: float, draws: Draws) -> Tensor:
+    return onto(draws.uniform(1, limit)[:, :, None, None], x.device)

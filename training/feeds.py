@@ -10,17 +10,24 @@ from torch import Tensor, nn
 from config.training import AugmentParams
 from datasets.manifest import Prepared
 from models.classifier import Classifier
-from training.augment import augment
+from training.augment import Draws, augment
 from training.features import FeatureStore
 from training.schedule import epoch_order
+from training.share import EVERY
 from training.transfer import onto
 
 
 class Feed(Protocol):
     """Rows of the prepared set as a network's input."""
 
-    def train(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
-        """Input for a training step, randomly varied; every draw comes from `generator`."""
+    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice) -> Tensor:
+        """Input for a training step: `take` of `rows`, randomly varied.
+
+        Args:
+            rows: of a whole batch.
+            generator: every draw comes from it, for all of `rows`, whichever are taken.
+            take: rows of the batch that this process computes.
+        """
 
     def score(self, rows: np.ndarray) -> Tensor:
         """Input as it is when the model is used."""
@@ -32,10 +39,10 @@ class StoredFeed:
     def __init__(self, store: FeatureStore, device: torch.device) -> None:
         self.store, self.device = store, device
 
-    def train(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = EVERY) -> Tensor:
         """float32 (B, N, C), one of the stored views each."""
-        views = torch.randint(len(self.store.views), (len(rows),), generator=generator).numpy()
-        return onto(self.store.gather(rows, views), self.device)
+        views = Draws(generator, len(rows), take).integers(len(self.store.views)).numpy()
+        return onto(self.store.gather(rows[take], views), self.device)
 
     def score(self, rows: np.ndarray) -> Tensor:
         """float32 (B, N, C), view 0."""
@@ -62,9 +69,9 @@ class ImageFeed:
     def _laid_out(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
 
-    def train(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = EVERY) -> Tensor:
         """(B, 3, H, W), augmented."""
-        images = augment(self._rows(rows), self.params, generator)
+        images = augment(self._rows(rows[take]), self.params, generator, len(rows), take)
         return self._laid_out(self.model.normalize(images))
 
     def score(self, rows: np.ndarray) -> Tensor:

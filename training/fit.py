@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from config.artifact import Artifact
+from config import ranks
+from config.artifact import Artifact, find
 from config.schema import Params
 from config.settings import device_name
 from datasets.manifest import Prepared
@@ -80,11 +81,22 @@ def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: in
             on_epoch=lambda step, values: run.log(values, step),
         )
         done, best = Trainer(job, device_name()).run()
-        holds: str = setup.holds
-        if setup.finish:
-            best, holds = setup.finish(done.best_epoch, best)
-        record = {"stage": setup.stage, "fold": fold, **setup.record(done.best_epoch)}
-        artifact = outcome.keep(folder, job, done, best, params, prepared, holds, record)
+        with ranks.first():
+            if ranks.rank() > 0:
+                return _published(folder, key)
+            holds: str = setup.holds
+            if setup.finish:
+                best, holds = setup.finish(done.best_epoch, best)
+            record = {"stage": setup.stage, "fold": fold, **setup.record(done.best_epoch)}
+            artifact = outcome.keep(folder, job, done, best, params, prepared, holds, record)
         validation = artifact.result()["best"]["validation"]
         run.summary({"kept": record["kept"], "best_epoch": done.best_epoch, **validation})
+    return artifact
+
+
+def _published(folder: Path, key: str) -> Artifact:
+    """What the first process published."""
+    artifact = find(folder, key)
+    if artifact is None:
+        raise RuntimeError(f"{folder} is not there: the output folder must be one for all processes")
     return artifact

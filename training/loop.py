@@ -1,17 +1,21 @@
-"""The training loop of both stages: mixed precision, accumulation, EMA, best epoch, exact resume."""
+"""The training loop of both stages: mixed precision, accumulation, EMA, best epoch, exact resume, several processes.
+
+Processes that train together go through the same steps: each computes its rows of every batch, all then have the same
+gradients, weights, averages, scores and decisions, and the first writes them down.
+"""
 
 import math
 import time
-from typing import Any
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from config.cli import say
+from config import ranks
 from config.progress import progress
-from training import checkpoint
+from training import restart, share
 from training.job import Job, Progress
 from training.optimizer import accelerator_for, optimizer_for
 from training.schedule import epoch_order, lr_factor, stream_seed
@@ -26,7 +30,9 @@ class Trainer:
 
     def __init__(self, job: Job, device: str) -> None:
         self.job = job
-        self.accelerator = accelerator_for(job.params, device)
+        share.agree(job.network)
+        unused = ranks.count() > 1 and share.leaves_unused(job.network, job.feed.score(job.train[:1]), job.penalty)
+        self.accelerator = accelerator_for(job.params, device, unused)
         self.device = self.accelerator.device
         optimizer = optimizer_for(job.network, job.params)
         self.network, self.optimizer = self.accelerator.prepare(job.network, optimizer)
@@ -53,7 +59,8 @@ class Trainer:
         Raises:
             RuntimeError: the loss is not finite.
         """
-        resumed = self._resume()
+        resumed = restart.resume(self)
+        share.check_same(self.at.step, self.device)
         if not resumed:
             self._begin_epoch()
             if self.job.start is not None:
@@ -89,13 +96,14 @@ class Trainer:
             self.unseen.append(self._step(order[at.batch * group : (at.batch + 1) * group]))
             at.batch += 1
             at.step += 1
-            ended, due = at.batch == self.steps_per_epoch, self._save_is_due()
+            ended, due = at.batch == self.steps_per_epoch, ranks.count() == 1 and self._save_is_due()
             if ended or due or at.step % LOG_STEPS == 0:
                 self._look()
+                due = self._save_is_due()
             if due and not ended:
                 at.seconds += time.monotonic() - started
                 started = time.monotonic()
-                self._save()
+                restart.save(self)
         train_loss = at.loss_sum / self.steps_per_epoch
         at.seconds += time.monotonic() - started
         at.epoch, at.batch, at.loss_sum = at.epoch + 1, 0, 0.0
@@ -108,7 +116,7 @@ class Trainer:
             RuntimeError: one of them is not finite.
         """
         job, at = self.job, self.at
-        values = torch.stack(self.unseen).tolist()
+        values = share.summed(torch.stack(self.unseen)).tolist()
         self.unseen.clear()
         for step, value in enumerate(values, at.step - len(values) + 1):
             if not math.isfinite(value):
@@ -126,27 +134,18 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = job.params.lr * lr_factor(self.at.step, self.steps, self.warmup)
 
+        if ranks.count() > 1:  # layers draw dropout for the rows they have: a stream a process, found again on resuming
+            torch.manual_seed(stream_seed(job.seed, "torch", self.at.step, ranks.rank()))
         total = float(len(rows) if job.class_weights is None else job.class_weights[self.labels[rows]].sum())
-        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         loss_sum = torch.zeros((), device=self.device)
         for start in range(0, len(rows), size):
-            part = rows[start : start + size][rank::ranks]
-            inputs = job.feed.train(part, self.noise)
-            with self.accelerator.autocast():
-                logits = self.forward(inputs)
-            loss = (
-                F.cross_entropy(
-                    logits.float(),
-                    onto(self.labels[part], self.device),
-                    weight=self.class_weights,
-                    label_smoothing=job.params.label_smoothing,
-                    reduction="sum",
-                )
-                / total
-            )
-            if start == 0 and job.penalty is not None:
-                loss = loss + job.penalty() / ranks  # once a step, however many batches and processes share it
-            self.accelerator.backward(loss * ranks)
+            batch = rows[start : start + size]
+            last = start + size >= len(rows)  # gradients are exchanged once a step
+            with nullcontext() if last else self.accelerator.no_sync(self.network):
+                loss = self._loss(batch) / total
+                if start == 0 and job.penalty is not None:
+                    loss = loss + job.penalty() / ranks.count()  # once a step, however many batches and processes
+                self.accelerator.backward(loss * ranks.count())  # the exchange takes the mean
             loss_sum += loss.detach()
         if job.params.clip_norm:
             self.accelerator.clip_grad_norm_(self.network.parameters(), job.params.clip_norm)
@@ -157,6 +156,21 @@ class Trainer:
         if self.ema is not None:
             self._average()
         return loss_sum
+
+    def _loss(self, batch: np.ndarray) -> Tensor:
+        """() summed over this process's rows of `batch`."""
+        take, weight = share.own_rows(len(batch))
+        inputs = self.job.feed.train(batch, self.noise, take)
+        with self.accelerator.autocast():
+            logits = self.forward(inputs)
+        loss = F.cross_entropy(
+            logits.float(),
+            onto(self.labels[batch[take]], self.device),
+            weight=self.class_weights,
+            label_smoothing=self.job.params.label_smoothing,
+            reduction="sum",
+        )
+        return loss * weight
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -177,7 +191,7 @@ class Trainer:
         if self.ema is not None:
             raw = {k: v.detach().clone() for k, v in job.saved.state_dict().items()}
             job.saved.load_state_dict(self.ema)
-        scores = self._score(network or self.network)
+        scores = self._score(network or job.network)
         row = {"epoch": epoch, "step": at.step, "lr": lr, "train/loss": train_loss, **scores}
         at.history.append(row)
         chosen = job.params.select_by
@@ -191,59 +205,28 @@ class Trainer:
             job.saved.load_state_dict(raw)
         self._begin_epoch()
         if self._save_is_due():
-            self._save()
+            restart.save(self)
         job.on_epoch(at.step, {k: v for k, v in row.items() if not math.isnan(v)})
         return row
 
     @torch.inference_mode()
     def _score(self, network: nn.Module) -> dict[str, float]:
         network.eval()
-        parts = []
-        for start in range(0, len(self.job.val), SCORE_BATCH):
-            with self.accelerator.autocast():
-                parts.append(network(self.job.feed.score(self.job.val[start : start + SCORE_BATCH])).float())
-        logits = torch.cat(parts)
+        logits = self._logits(network)
         labels = self.labels[self.job.val].to(self.device)
         loss = float(F.cross_entropy(logits, labels, weight=self.class_weights))
         found = self.job.score(self.job.labels[self.job.val], logits.softmax(1).cpu().numpy())
         return {"val/loss": loss, **{f"val/{name}": value for name, value in found.items()}}
 
-    def _save(self) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        tensors = checkpoint.prefixed("model", self.job.saved.state_dict())
-        tensors |= checkpoint.optimizer_tensors(self.optimizer.optimizer)
-        tensors |= {"rng.torch": torch.get_rng_state(), "rng.augment": self.noise.get_state()}
-        if self.device.type == "cuda":
-            tensors["rng.cuda"] = torch.cuda.get_rng_state()
-        if self.ema is not None:
-            tensors |= checkpoint.prefixed("ema", self.ema)
-        meta: dict[str, Any] = {**vars(self.at), "key": self.job.key}
-        meta["history"] = [{k: None if math.isnan(v) else v for k, v in row.items()} for row in self.at.history]
-        if self.accelerator.scaler is not None:
-            meta["scaler"] = self.accelerator.scaler.state_dict()
-        tensors |= checkpoint.prefixed("best", self.best)
-        checkpoint.save(self.job.work / checkpoint.FILE, tensors, meta)
-        self.saved_at = time.monotonic()
-
-    def _resume(self) -> bool:
-        found = checkpoint.read(self.job.work / checkpoint.FILE, self.job.key)
-        if found is None:
-            return False
-        tensors, meta = found
-        self.job.saved.load_state_dict(checkpoint.under("model", tensors), strict=True)
-        checkpoint.load_optimizer(self.optimizer.optimizer, tensors)
-        if self.ema is not None:
-            self.ema = {k: v.to(self.device) for k, v in checkpoint.under("ema", tensors).items()}
-        self.best = checkpoint.under("best", tensors)
-        torch.set_rng_state(tensors["rng.torch"])
-        self.noise.set_state(tensors["rng.augment"])
-        if "rng.cuda" in tensors and self.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["rng.cuda"])
-        if self.accelerator.scaler is not None and "scaler" in meta:
-            self.accelerator.scaler.load_state_dict(meta.pop("scaler"))
-        meta["best"] = None if meta["best"] is None else tuple(meta["best"])
-        meta["history"] = [{k: math.nan if v is None else v for k, v in row.items()} for row in meta["history"]]
-        self.at = Progress(**{name: meta[name] for name in vars(self.at)})
-        say(f"{self.job.name}: resumed at epoch {self.at.epoch + 1}, step {self.at.step}")
-        return True
+    def _logits(self, network: nn.Module) -> Tensor:
+        """(n, classes) of the validation rows, each batch from one of the processes."""
+        val, every = self.job.val, range(0, len(self.job.val), SCORE_BATCH)
+        own = every[ranks.rank() :: ranks.count()]
+        found = {}
+        for start in own or every[:1]:
+            with self.accelerator.autocast():
+                found[start] = network(self.job.feed.score(val[start : start + SCORE_BATCH])).float()
+        logits = torch.zeros(len(val), next(iter(found.values())).shape[1], device=self.device)
+        for start in own:
+            logits[start : start + SCORE_BATCH] = found[start]
+        return share.summed(logits)

@@ -28,8 +28,8 @@ class Noisy:
     def __init__(self, data):
         self.data = data
 
-    def train(self, rows, generator):
-        return self.data[rows] + 0.1 * torch.randn(len(rows), *self.data.shape[1:], generator=generator)
+    def train(self, rows, generator, take):
+        return (self.data[rows] + 0.1 * torch.randn(len(rows), *self.data.shape[1:], generator=generator))[take]
 
     def score(self, rows):
         return self.data[rows]
@@ -54,10 +54,10 @@ def job(tmp_path, network="mlp", cut_at=None, **settings):
     if cut_at and cut_at[0] == "step":
         plain, count = feed.train, iter(range(10_000))
 
-        def train(rows, generator):
+        def train(rows, generator, take):
             if next(count) == cut_at[1]:
                 raise Cut
-            return plain(rows, generator)
+            return plain(rows, generator, take)
 
         feed.train = train
     return Job(
@@ -126,7 +126,7 @@ def test_run__an_epoch_of_three_passes_shows_every_image_three_times(tmp_path):
     made = job(tmp_path, passes=3, epochs=1, batch_size=4)
     seen = []
     plain = made.feed.train
-    made.feed.train = lambda rows, generator: (seen.extend(rows), plain(rows, generator))[1]
+    made.feed.train = lambda rows, generator, take: (seen.extend(rows), plain(rows, generator, take))[1]
     done, _ = Trainer(made, "cpu").run()
     assert done.step == 33
     assert np.array_equal(np.bincount(seen)[:44], np.full(44, 3))
@@ -137,7 +137,7 @@ def test_run__accumulation_equals_the_large_batch(tmp_path):
     made = [job(tmp_path / str(n), batch_size=n, accumulate=16 // n, epochs=1) for n in (16, 4)]
     for each in made:
         each.network[2].p = 0.0
-        each.feed.train = lambda rows, generator, feed=each.feed: feed.data[rows]
+        each.feed.train = lambda rows, generator, take, feed=each.feed: feed.data[rows][take]
     large, small = (ended(each)[2] for each in made)
     for name, value in large.items():
         torch.testing.assert_close(value, small[name], rtol=1e-4, atol=1e-6)

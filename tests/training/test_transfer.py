@@ -44,8 +44,8 @@ class Images:
     def __init__(self, images):
         self.images = images
 
-    def train(self, rows, generator):
-        pixels = onto(torch.from_numpy(self.images[rows]), torch.device("cuda"))
+    def train(self, rows, generator, take):
+        pixels = onto(torch.from_numpy(self.images[rows[take]]), torch.device("cuda"))
         return augment(pixels, AugmentParams(rotate=10), generator)
 
     def score(self, rows):

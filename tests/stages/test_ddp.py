@@ -1,0 +1,142 @@
+"""Two processes train as one does: the same curve, one writer, and a killed launch goes on where it was."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from config.artifact import RESULT
+from config.load import validate
+from config.settings import Paths
+from datasets.manifest import load_prepared
+from stages import data, finetune, frozen
+from training import checkpoint
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ddp")]
+
+CLEAN = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")}
+
+
+@pytest.fixture
+def world(make_world, tmp_path):
+    """A prepared set whose 15 training images leave one in the last batch of 7, and the params file to launch with."""
+    made = make_world(test_fold=1)
+    shutil.rmtree(made.paths.stage("frozen"))
+
+    def world(**changes):
+        tree = made.params.model_dump(mode="json")
+        tree["schedule"] = "staged"
+        common = {"checkpoint_seconds": 0, "lr": 1e-3}
+        tree["frozen"] = {**common, "epochs": 3, "views": 2, "batch_size": 4, "accumulate": 2}
+        tree["finetune"] = {**common, "epochs": 3, "lr": 1e-4, "batch_size": 7}
+        for path, value in changes.items():
+            section, _, key = path.partition("__")
+            tree[section][key] = value
+        params = validate(tree)
+        (tmp_path / "params.yaml").write_text(params.model_dump_json())
+        result = made.paths.prepared / RESULT
+        result.write_text(json.dumps(json.loads(result.read_text()) | {"key": data.key(params)}))
+        alone = Paths(tmp_path / "alone", tmp_path / "alone" / "cache")
+        shutil.copytree(made.paths.prepared, alone.prepared, dirs_exist_ok=True)
+        return params, made.paths, alone
+
+    return world
+
+
+def command(stage, paths, *words):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--main_process_port", str(port), "--mixed_precision", "no", "--num_machines", "1"]
+    return [*launch, "-m", f"stages.{stage}", "--params", paths.out / "params.yaml", "--out", paths.out, *words]
+
+
+def ended(process):
+    """What it wrote; it does not outlive the test."""
+    try:
+        return process.communicate(timeout=300)
+    finally:
+        process.terminate()  # the launcher ends its processes
+
+
+def begin(stage, paths, *words):
+    environment = CLEAN | {"MEDTUNE_CACHE": str(paths.cache), "OMP_NUM_THREADS": "1", "MEDTUNE_DEVICE": "cpu"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command(stage, paths, *words), env=environment, **pipes)
+
+
+def launched(stage, paths):
+    process = begin(stage, paths)
+    out, errors = ended(process)
+    assert process.returncode == 0, errors
+    return out
+
+
+def alone(params, paths):
+    prepared = load_prepared(paths.prepared)
+    first = frozen.run(params, paths, 1, frozen.key(params, prepared, 1), "group")
+    return first, finetune.run(params, paths, 1, first, finetune.key(params, prepared, 1, first), "group")
+
+
+def history(folder):
+    return list(csv.DictReader((folder / "history.csv").open()))
+
+
+def assert_same_curve(left, right):
+    assert len(left) == len(right)
+    for a, b in zip(left, right, strict=True):
+        assert (a["epoch"], a["step"], a["lr"]) == (b["epoch"], b["step"], b["lr"])
+        for name in ("train/loss", "val/loss"):
+            assert float(a[name] or 0) == pytest.approx(float(b[name] or 0), rel=1e-4), (a, b)
+
+
+@pytest.mark.parametrize("method", ["none", "adalora"])
+def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world, method):
+    params, paths, other = world(finetune__epochs=25, model__peft={"method": method})
+    expected = alone(params, other)
+    out = launched("frozen", paths)
+    assert out.count("frozen fold 1: ") == 2  # the progress line and the end: one process speaks
+    assert_same_curve(history(paths.stage("frozen", 1)), history(expected[0].folder))
+
+    process = begin("finetune", paths)
+    saved = paths.stage("finetune", 1).with_name(".fold-1.training") / checkpoint.FILE
+    while not saved.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    last = max(psutil.Process(process.pid).children(), key=lambda child: child.pid)
+    last.send_signal(signal.SIGKILL)
+    ended(process)
+    assert process.returncode != 0
+    assert not paths.stage("finetune", 1).exists()
+
+    out = launched("finetune", paths)
+    assert out.count("resumed at epoch") == 1
+    assert_same_curve(history(paths.stage("finetune", 1)), history(expected[1].folder))
+    model = checkpoint.load_trained(finetune.find(paths.stage("finetune", 1)))
+    assert not model.training
+    assert not [p for p in paths.out.rglob("*") if p.name.endswith((".tmp", ".training", ".partial"))]
+    assert "frozen fold 1: " in launched("frozen", paths)  # found again by both
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ("finetune", "error: model.batchnorm is train, but WORLD_SIZE is 2: "),
+        ("evaluate", "error: WORLD_SIZE is 2: only `stages.frozen` and `stages.finetune` run as several processes"),
+    ],
+)
+def test_launch__refuses_in_one_line_what_several_cannot_do(world, stage, expected):
+    _, paths, _ = world(model__batchnorm="train")
+    process = begin(stage, paths)
+    _, errors = ended(process)
+    assert process.returncode != 0
+    assert expected in errors
