@@ -22,6 +22,7 @@ NO_EFFECT = (
     "config.settings",
     "config.training",
     "stages.ready",
+    "stages.together",
 )
 
 

@@ -64,7 +64,58 @@ with ranks.joined():
 """
 
 
-def processes(count, place):
+METHODS = """
+import json, sys
+from pathlib import Path
+import numpy as np
+import torch
+from config import ranks, registry
+from config.load import load
+from config.training import TrainingParams
+from evaluation.metrics import score
+from models.adapt import adapt, after_step, penalty, prepare
+from models.classifier import build
+from training.job import Job
+from training.loop import Trainer
+
+BACKBONES = {"vit": "test_vit", "convnext": "test_convnext", "resnet": "test_resnet", "mobilenet": "test_efficientnet"}
+SIZE = 64
+draw = np.random.default_rng(0)
+labels = draw.integers(0, 3, 11)
+images = torch.from_numpy(draw.normal(size=(11, 3, SIZE, SIZE)).astype(np.float32))
+
+class Plain:
+    def train(self, rows, generator, take):
+        return images[rows[take]]
+
+    def score(self, rows):
+        return images[rows]
+
+def curve(method):
+    plugin = registry.load("models.peft", method, "model.peft.method")
+    family = (plugin.FAMILIES or ("vit",))[0]
+    args = f"{{img_size: {SIZE}}}" if family == "vit" else "{}"
+    params = load(sets=[
+        f"model.backbone={BACKBONES[family]}", "model.weights=none", f"model.backbone_args={args}",
+        f"data.image_size={SIZE}", "model.head.kind=linear", f"model.peft.method={method}",
+    ])
+    model = adapt(build(params, 3), params)
+    prepare(model, [(images[:4], torch.from_numpy(labels[:4]))], params)
+    job = Job(
+        name=method, network=model, saved=model, set_modes=model.eval, feed=Plain(), labels=labels,
+        train=np.arange(7), val=np.arange(7, 11), class_weights=None,
+        params=TrainingParams(epochs=2, batch_size=3, lr=1e-3, warmup_epochs=0, select_by="loss", ema=None),
+        seed=1, key="key", work=Path(sys.argv[2]) / method, score=score,
+        penalty=penalty(model, params), after_step=after_step(model, params),
+    )
+    return {"history": Trainer(job, "cpu").run()[0].history}
+
+with ranks.joined():
+    print("FOUND " + json.dumps({method: curve(method) for method in registry.names("models.peft")}), flush=True)
+"""
+
+
+def processes(count, place, script=SCRIPT):
     """What each of `count` processes found."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -75,7 +126,7 @@ def processes(count, place):
     running = []
     for rank in range(count):
         own = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {}
-        words = [sys.executable, "-c", SCRIPT, str(LOOP), str(place)]
+        words = [sys.executable, "-c", script, str(LOOP), str(place)]
         running.append(
             subprocess.Popen(words, env=common | own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         )
@@ -95,6 +146,19 @@ def test_processes__train_as_one_and_agree(tmp_path):
     (alone,), (first, second) = processes(1, tmp_path / "one"), processes(2, tmp_path / "two")
     assert first == second  # to the last bit: averages, best epochs, decisions
     assert first["whole"] == first["resumed"]
+    assert_same_curves(alone, first)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ddp")
+def test_methods__train_in_two_processes_as_in_one(tmp_path):
+    (alone,), (first, second) = processes(1, tmp_path / "one", METHODS), processes(2, tmp_path / "two", METHODS)
+    assert first == second
+    assert len(first) > 30
+    assert_same_curves(alone, first)
+
+
+def assert_same_curves(alone, first):
     for name, run in alone.items():
         assert len(run["history"]) == len(first[name]["history"])
         for a, b in zip(run["history"], first[name]["history"], strict=True):
