@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -135,3 +136,23 @@ def test_command__says_that_a_bundle_is_sound(bundle_folder, capsys):
 
 def _gpu() -> bool:
     return Path("/dev/nvidia0").exists() or Path("/dev/nvidiactl").exists()
+
+
+def int8_bundle(by_hand, folder: Path, tolerance: float | None) -> Path:
+    """A bundle whose int8 model is up to about 0.1 off its samples."""
+    graph = onnx.load_model_from_string(by_hand.model())
+    weight = next(t for t in graph.graph.initializer if t.name == "weight")
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(0.3), "weight"))
+    folder.mkdir()
+    (folder / "model.int8.onnx").write_bytes(graph.SerializeToString())
+    fp32 = {"file": "model.onnx", "shipped": True, "reason": None}
+    int8 = {"file": "model.int8.onnx", "shipped": True, "reason": None, "sample_tolerance": tolerance}
+    return by_hand.write(folder, precisions={"fp32": fp32, "int8": int8})
+
+
+def test_load__int8_runs_its_samples_and_holds_them_to_what_was_measured(tmp_path, by_hand):
+    bundle = Bundle.load(int8_bundle(by_hand, tmp_path / "wide", 0.3), "int8")
+    assert 0.051 < bundle.self_test() < 0.3
+    for name, tolerance in (("narrow", 0.01), ("unstated", None)):
+        with pytest.raises(BundleError, match=r"its int8 samples come out 0\.\d+ off on CPUExecutionProvider"):
+            Bundle.load(int8_bundle(by_hand, tmp_path / name, tolerance), "int8")
