@@ -8,7 +8,6 @@ import argparse
 import csv
 import os
 import sys
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ import numpy as np
 
 from datasets.decode import SUFFIXES, DecodeError
 from handoff.bundle import PROVIDERS, SAMPLE_TOLERANCE, Bundle, BundleError
+from handoff.progress import Progress
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -72,23 +72,24 @@ def predict_files(
 ) -> Iterator[tuple[Path, str, np.ndarray]]:
     """Path, predicted class and (classes,) probabilities of each readable image, in order.
 
-    Decoding runs ahead while the network works.
+    Decoding runs ahead while the network works: both leave Python's lock to the others meanwhile.
     """
-    batch: list[tuple[Path, np.ndarray]] = []
+    waiting: list[Path] = []
+    # One buffer for all batches: the network is done with one before the next is filled.
+    batch = np.empty((min(batch_size, len(paths)), bundle.image_size, bundle.image_size, 3), np.uint8)
 
     def flush() -> Iterator[tuple[Path, str, np.ndarray]]:
-        probabilities = bundle.predict(np.stack([image for _, image in batch]))
-        decisions = bundle.decide(probabilities)
-        for (path, _), decision, row in zip(batch, decisions, probabilities, strict=True):
-            yield path, decision, row
-        batch.clear()
+        probabilities = bundle.predict(batch[: len(waiting)])
+        yield from zip(waiting, bundle.decide(probabilities), probabilities, strict=True)
+        waiting.clear()
 
     for path, image in read_images(bundle, paths, workers, ahead=2 * batch_size):
         if image.size:
-            batch.append((path, image))
-        if len(batch) == batch_size:
+            batch[len(waiting)] = image
+            waiting.append(path)
+        if len(waiting) == batch_size:
             yield from flush()
-    if batch:
+    if waiting:
         yield from flush()
 
 
@@ -145,24 +146,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     try:
         paths = find_images(args.paths)
-        bundle = Bundle.load(args.bundle, args.precision, args.provider, args.threads or 0)
+        # Threads that wait busily between two batches would take the cores that decode the next one.
+        bundle = Bundle.load(args.bundle, args.precision, args.provider, args.threads or 0, spin=False)
         print(f"{args.precision} on {', '.join(bundle.providers)}", file=sys.stderr, flush=True)
-        start, predicted = time.perf_counter(), 0
+        progress = Progress(len(paths))
         with output(args.out) as stream:
             rows = csv.writer(stream, lineterminator="\n")
             rows.writerow(["path", "prediction", *(f"prob_{name}" for name in bundle.classes)])
             for path, decision, row in predict_files(bundle, paths, args.batch_size, args.threads or 4):
                 rows.writerow([path.as_posix(), decision, *(f"{value:.7f}" for value in row)])
-                predicted += 1
+                progress.advance()
     except BundleError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of stdout (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    seconds = time.perf_counter() - start
-    skipped = len(paths) - predicted
-    print(f"{predicted} images in {seconds:.1f} s ({predicted / seconds:,.0f} images/s)"
+    seconds, skipped = progress.seconds, len(paths) - progress.done
+    print(f"{progress.done} images in {seconds:.1f} s ({progress.done / seconds:,.0f} images/s)"
           + (f", {skipped} skipped" if skipped else ""), file=sys.stderr)  # fmt: skip
     return 1 if skipped else 0
 

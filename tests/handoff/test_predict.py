@@ -3,6 +3,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,27 @@ def test_command__stops_quietly_when_its_reader_does(bundle_folder, pictures):
     done = subprocess.run(command, cwd=PROJECT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(write)
     assert "Traceback" not in done.stderr
+
+
+def test_predict_files__decodes_the_next_batch_while_the_network_works(bundle_folder, pictures, monkeypatch):
+    """The first prediction ends only once an image of the second batch is decoded."""
+    paths = predict.find_images([pictures])
+    bundle, decoded, waited = Bundle.load(bundle_folder), threading.Event(), []
+    prepare, ask = Bundle.prepare, Bundle.predict
+
+    def seen(self: Bundle, path: Path) -> np.ndarray:
+        if path == paths[2]:
+            asked.wait(30)
+            decoded.set()
+        return prepare(self, path)
+
+    def held(self: Bundle, images: np.ndarray) -> np.ndarray:
+        asked.set()
+        waited.append(decoded.wait(30))
+        return ask(self, images)
+
+    asked = threading.Event()
+    monkeypatch.setattr(Bundle, "prepare", seen)
+    monkeypatch.setattr(Bundle, "predict", held)
+    assert len(list(predict.predict_files(bundle, paths, batch_size=2, workers=1))) == 5
+    assert waited == [True, True, True]
