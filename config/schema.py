@@ -147,13 +147,16 @@ class EvaluateParams(Section):
 class ExportParams(Section):
     """The ONNX bundle and what it must pass."""
 
-    precisions: list[Literal["fp32", "fp16"]] = ["fp32", "fp16"]
+    precisions: list[Literal["fp32", "fp16", "int8"]] = Field(["fp32", "fp16"], description="int8: for CPUs")
     opset: Annotated[int, Field(ge=18, le=24)] = 20
     parity_images: Positive = 128
     batch_sizes: Annotated[list[Positive], Field(min_length=1)] = [1, 2, 7, 32]
     fp32_tolerance: Annotated[float, Field(gt=0)] = 1.0e-4
     fp16_tolerance: Annotated[float, Field(gt=0)] = 2.0e-2
     metric_drop: Annotated[float, Field(ge=0)] = Field(0.001, description="balanced accuracy a precision may lose")
+    calibration_images: Positive = Field(128, description="training images that int8 takes its ranges from")
+    int8_metric_drop: Annotated[float, Field(ge=0)] = Field(0.005, description="balanced accuracy int8 may lose")
+    int8_speedup: Annotated[float, Field(ge=0)] = Field(1.5, description="times as fast as fp32, measured at export")
 
     @model_validator(mode="after")
     def _fp32_first(self) -> "ExportParams":

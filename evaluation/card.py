@@ -33,7 +33,10 @@ the most probable class.
 | precision | file | shipped | largest difference from the trained network | most probable class agrees |
 |-|-|-|-|-|
 {% for label, entry in precisions.items() -%}
-| {{ label }} | {{ entry.file }} | {{ "yes" if entry.shipped else "no: " ~ entry.reason }} | \
+| {{ label }} | {{ entry.file }} | {{ "yes" if entry.shipped else "no: " ~ entry.reason }}\
+{% if entry.shipped and entry.speedup is defined -%}
+, {{ "%.1f" | format(entry.speedup) }} x as fast as fp32 on the CPU that exported it
+{%- endif %} | \
 {% set same = parity[label] -%}
 {% if same and same.max_abs_diff is not none -%}
 {{ "%.1e" | format(same.max_abs_diff) }} | {{ percent(same.argmax_agreement) }} of {{ same.images }} images |

@@ -2,8 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,24 +15,16 @@ from config.lock import holding
 from config.schema import Params
 from config.settings import Paths, device_class
 from config.versions import installed, provenance
-from handoff.document import BundleError
 from stages.ready import ready
 
 if TYPE_CHECKING:
-    import onnx
-    import onnxruntime
-
-    from evaluation.trial import Trial
+    from datasets.manifest import Prepared
     from models.classifier import Classifier
 
-FILES = {"fp32": "model.onnx", "fp16": "model.fp16.onnx"}
 TOOLS = ("onnx", "onnxscript", "onnxruntime-gpu", "numpy", "pillow", "jinja2")
-SAMPLES = 4
 # Evaluate's figures come from the device that trained; a GPU adds up in another order.
 CONSUMER_TOLERANCE = {"cpu": 1e-4}
 GPU_TOLERANCE = 1e-3
-# The fp16 file itself, beside its emulation, is tried on so many images.
-FEW = 32
 
 
 def key(params: Params, evaluated: Artifact, trained: Sequence[Artifact]) -> str:
@@ -71,6 +62,7 @@ def run(
     from handoff.bundle import Bundle
     from handoff.document import FILE, serialise
     from models.deploy import Deployed, to_onnx
+    from stages.precisions import FILES, SAMPLES, Maker, session
     from tracking.run import start
     from training.checkpoint import load_trained
 
@@ -90,10 +82,11 @@ def run(
         document = facts.gather(params, prepared, evaluated, chosen, metrics, normalization, key)
         fp32 = to_onnx(model, params.data.image_size, params.export.opset, _properties(document))
         trial = Trial.of(model, prepared, fold, document["decision"], params.export.parity_images)
+        maker = Maker(fp32, trial, lambda: calibration(params, prepared, fold), params.export)
         for precision in params.export.precisions:
-            _add(work, document, precision, fp32, trial, params)
+            maker.add(work, document, precision)
 
-        bundle = Bundle(work, document, "fp32", _session((work / FILES["fp32"]).read_bytes()))
+        bundle = Bundle(work, document, "fp32", session((work / FILES["fp32"]).read_bytes()))
         document["parity"]["fp32"]["consumer"] = trial.against_predictions(
             bundle.predict, evaluated.folder / "predictions.csv", CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE)
         )
@@ -103,7 +96,8 @@ def run(
         write_text(work / "MODEL_CARD.md", card.render(document))
         document["files"] = {path.name: file_sha256(path) for path in sorted(work.iterdir())}
         write_text(work / FILE, serialise(document))
-        Bundle.load(work).self_test()
+        for name in [name for name, entry in document["precisions"].items() if entry["shipped"]]:
+            Bundle.load(work, name).self_test()
         result = {"stage": "export", "fold": fold, "parity": document["parity"], "data_digest": prepared.digest,
                   "params": document["params"], "provenance": provenance()}  # fmt: skip
         artifact = publish(folder, key, result)
@@ -117,44 +111,12 @@ def run(
     return artifact
 
 
-def _add(
-    work: Path, document: dict[str, Any], precision: str, fp32: "onnx.ModelProto", trial: "Trial", params: Params
-) -> None:
-    """Writes one precision's file where its parity allows, and says in `document` what was found."""
-    from models.half import to_half
+def calibration(params: Params, prepared: "Prepared", fold: int) -> np.ndarray:
+    """Training images of the fold for int8, uint8 (n, H, W, 3): as many of each class, drawn at random within it."""
+    from evaluation.parity import spread
 
-    entry: dict[str, Any] = {"file": FILES[precision], "shipped": False, "reason": None}
-    document["precisions"][precision], document["parity"][precision] = entry, None
-    try:
-        graph = (fp32 if precision == "fp32" else to_half(fp32)).SerializeToString()
-        # onnxruntime's CPU computes fp16 graphs in fp32: what a GPU would give is measured on an emulation.
-        measured = graph if precision == "fp32" else to_half(fp32, emulate=True).SerializeToString()
-        figures, entry["reason"] = trial.judge(_predictor(measured), precision, params.export)
-        if measured is not graph:
-            on_cpu, refused = trial.first(FEW).judge(_predictor(graph), precision, params.export)
-            entry["reason"] = entry["reason"] or refused
-            figures |= {"measured_on": "fp16 arithmetic emulated, sums in fp32", "file_on_cpu": on_cpu}
-        document["parity"][precision] = figures
-    except (ValueError, BundleError) as error:  # not convertible, or onnxruntime refuses the result
-        entry["reason"] = str(error)
-    if entry["reason"] is None:
-        (work / entry["file"]).write_bytes(graph)
-        entry["shipped"] = True
-    elif precision == "fp32":
-        raise RuntimeError(f"export: the ONNX graph does not match the trained network: {entry['reason']}")
-    else:
-        cli.say(f"export: {precision} is not shipped: {entry['reason']}")
-
-
-def _session(graph: bytes) -> "onnxruntime.InferenceSession":
-    from handoff.bundle import open_session
-
-    return open_session(graph, "the exported graph", "cpu", "fp32")
-
-
-def _predictor(graph: bytes) -> Callable[[np.ndarray], np.ndarray]:
-    session = _session(graph)
-    return lambda images: session.run(None, {"images": images})[0]
+    train = np.random.default_rng(params.seed).permutation(prepared.indices(fold)["train"])
+    return np.ascontiguousarray(prepared.images[spread(prepared.labels, train, params.export.calibration_images)])
 
 
 def _properties(document: dict[str, Any]) -> dict[str, str]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from config.schema import ExportParams
-from evaluation.parity import measure, refusal, spread
+from evaluation.parity import drop, measure, refusal, spread
 
 RNG = np.random.default_rng(0)
 REFERENCE = RNG.dirichlet([1, 1, 1], 50)
@@ -86,6 +86,21 @@ def test_refusal__balanced_accuracy_falls():
     )  # fmt: skip
     assert "balanced accuracy falls" in refusal(figures, "fp16", ExportParams())
     assert refusal(figures, "fp16", ExportParams(metric_drop=0.2)) is None
+
+
+def test_refusal__int8_is_held_to_the_balanced_accuracy_alone():
+    far = REFERENCE + 0.1
+    assert refuse(far, "int8") is None
+    candidate = REFERENCE.copy()
+    candidate[40] = np.eye(3)[(LABELS[40] + 1) % 3]
+    assert "export.int8_metric_drop allows 0.005" in refuse(candidate, "int8")
+    assert refuse(candidate, "int8", int8_metric_drop=0.2) is None
+    candidate[3, 1] = np.nan
+    assert "came out NaN" in refuse(candidate, "int8", int8_metric_drop=1)
+
+
+def test_drop__is_what_the_balanced_accuracy_loses():
+    assert drop({"balanced_accuracy_reference": 0.75, "balanced_accuracy": 0.5}) == 0.25
 
 
 def test_spread__takes_from_each_class_in_turn():

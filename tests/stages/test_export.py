@@ -13,6 +13,7 @@ from config.artifact import verify
 from datasets.manifest import load_prepared
 from handoff import predict
 from handoff.bundle import Bundle
+from handoff.document import BundleError
 from stages import evaluate, export
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
@@ -171,6 +172,51 @@ def test_run__single_fold_leaks_are_in_the_card_and_a_refused_precision_is_not_s
     card = (artifact.folder / "MODEL_CARD.md").read_text()
     assert "Leak: 9 of 9 patients" in card
     assert "no: probabilities differ" in card
+
+
+def test_run__int8_is_shipped_only_where_it_pays_and_says_its_figures_either_way(make_world):
+    world = make_world()
+    precisions, loose = ["fp32", "int8"], {"int8_metric_drop": 1.0, "calibration_images": 8}
+    shipped = build(world, precisions=precisions, int8_speedup=0.0, **loose).run()
+    document = json.loads((shipped.folder / "bundle.json").read_text())
+    entry = document["precisions"]["int8"]
+    assert entry["shipped"] is True
+    assert entry["calibration_images"] == 8
+    assert entry["speedup"] == min(entry["speedup_by_batch_size"].values()) > 0
+    assert set(entry["speedup_by_batch_size"]) == {"1", "32"}
+    assert document["parity"]["int8"]["decision_agreement"] > 0.5
+    assert document["parity"]["int8"]["nan"] == 0
+    bundle = Bundle.load(shipped.folder, "int8")
+    assert 0 < bundle.self_test() < entry["sample_tolerance"] < 0.2
+    card = (shipped.folder / "MODEL_CARD.md").read_text()
+    assert (
+        f"| int8 | model.int8.onnx | yes, {entry['speedup']:.1f} x as fast as fp32 on the CPU that exported it | "
+        in card
+    )
+
+    refused = build(world, precisions=precisions, int8_speedup=1000.0, **loose).run()
+    document = json.loads((refused.folder / "bundle.json").read_text())
+    entry = document["precisions"]["int8"]
+    assert entry["shipped"] is False
+    assert "export.int8_speedup wants 1000" in entry["reason"]
+    assert entry.keys() >= {"speedup", "balanced_accuracy_drop"}
+    assert not (refused.folder / "model.int8.onnx").exists()
+    with pytest.raises(BundleError, match="no int8 model"):
+        Bundle.load(refused.folder, "int8")
+
+
+def test_calibration__draws_training_images_only_and_the_same_ones_each_time(make_world):
+    world = make_world()
+    prepared = load_prepared(world.paths.prepared)
+    params = world.params.model_copy(
+        update={"export": world.params.export.model_copy(update={"calibration_images": 6})}
+    )
+    chosen = export.calibration(params, prepared, 1)
+    train = prepared.indices(1)["train"]
+    rows = [next(r for r in range(45) if np.array_equal(prepared.images[r], image)) for image in chosen]
+    assert set(rows) <= set(train)
+    assert np.bincount(prepared.labels[rows]).tolist() == [3, 3]
+    np.testing.assert_array_equal(chosen, export.calibration(params, prepared, 1))
 
 
 def test_key__follows_its_inputs(exported):
