@@ -45,6 +45,15 @@ def test_race__asks_in_turn_and_takes_medians_without_the_first_round(clock):
     assert speed.speedups(found, "slow", "fast") == {"7": 2.0}
 
 
+def test_race__a_turn_asks_fast_networks_several_times_each_as_often(clock):
+    order: list[str] = []
+    models = {"slow": model(clock, [0.03], slow := []), "fast": model(clock, [0.001], fast := [])}
+    asked = {name: (lambda images, n=name, ask=ask: (order.append(n), ask(images))) for name, ask in models.items()}
+    speed.race(asked, IMAGES, [1], rounds=2)
+    assert order == ["slow", "fast", *(["slow"] * 3 + ["fast"] * 3) * 2]
+    assert len(slow) == len(fast) == 7
+
+
 def test_race__ends_early_where_networks_are_slow_but_not_before_three_rounds(clock):
     speed.race({"a": model(clock, [100], asked := [])}, IMAGES, [1])
     assert len(asked) == 1 + speed.FEWEST

@@ -1,0 +1,161 @@
+"""`python -m benchmarks.inference`: torch eager against the exported ONNX graph, fp32 and int8, on the same threads.
+
+Sessions and network are asked in turn in one process, so that what disturbs one disturbs the others.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import torch
+import typer
+
+from config import cli
+
+if TYPE_CHECKING:
+    from models.deploy import Deployed
+
+# Images a second, as a multiple of torch's: no less, or nothing is gained by exporting.
+TARGETS = {"deit_tiny_patch16_224": 1.15, "mobilenetv2_100": 3.0}
+INT8_TARGET = 1.5
+CALIBRATION = 32
+EAGER, ONNX, INT8 = "torch", "onnx", "onnx int8"
+
+Row = dict[str, Any]
+
+
+def measure(
+    backbone: str, *, size: int, batches: Sequence[int], threads: int, rounds: int, weights: str = "none",
+    head: str = "linear", arguments: dict[str, Any] | None = None,
+) -> list[Row]:  # fmt: skip
+    """A row each batch size and engine: images/s, and how many times torch's and onnx fp32's that is.
+
+    Args:
+        backbone: timm name.
+        size: side of the images, pixels.
+        batches: images at a time.
+        threads: CPU threads, of each engine.
+        rounds: interleaved; medians are taken.
+        weights: none (random), or a file.
+        head: kind of the head.
+        arguments: of the backbone.
+
+    Raises:
+        RuntimeError: the exported graph does not say what the network says.
+    """
+    from evaluation.speed import race
+
+    model = _network(backbone, size, weights, head, arguments or {})
+    images = np.random.default_rng(0).integers(0, 256, (max(batches), size, size, 3), dtype=np.uint8)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        engines, differences, refused = _engines(model, images, size, threads)
+        found = race(engines, images, batches, rounds)
+    finally:
+        torch.set_num_threads(before)
+    rows: list[Row] = []
+    for batch, seconds in found.items():
+        for engine in (*engines, *([INT8] if refused else [])):
+            row: Row = {"backbone": backbone, "head": head, "size": size, "batch": batch, "threads": threads,
+                        "engine": engine, "images_per_s": None, "against_torch": None, "against_onnx": None,
+                        "max_abs_diff": differences.get(engine), "refused": None}  # fmt: skip
+            if engine in seconds:
+                row["images_per_s"] = batch / seconds[engine]
+                row["against_torch"] = seconds[EAGER] / seconds[engine]
+                row["against_onnx"] = seconds[ONNX] / seconds[engine]
+            else:
+                row["refused"] = refused
+            rows.append(row)
+    return rows
+
+
+def _network(backbone: str, size: int, weights: str, head: str, arguments: dict[str, Any]) -> "Deployed":
+    from config.load import validate
+    from models.classifier import build
+    from models.deploy import Deployed
+
+    model = {"backbone": backbone, "weights": weights, "backbone_args": arguments}
+    params = validate(
+        {
+            "data": {"source": "synthetic", "image_size": size},
+            "model": {**model, "head": {"kind": head}, "peft": {"method": "none"}},
+        }
+    )
+    return Deployed(build(params, 2), 1.0)
+
+
+def _engines(
+    model: "Deployed", images: np.ndarray, size: int, threads: int
+) -> tuple[dict[str, Callable[[np.ndarray], np.ndarray]], dict[str, float], str | None]:
+    """Engines by name, how far each is from torch, and why there is no int8, if so."""
+    from handoff.session import open_session
+    from models.deploy import to_onnx
+    from models.int8 import to_int8
+
+    def eager(batch: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return model(torch.from_numpy(batch)).numpy()
+
+    def opened(graph: bytes) -> Callable[[np.ndarray], np.ndarray]:
+        # Threads that spin on after their turn would take the cores of whoever is next.
+        session = open_session(graph, "the exported graph", "cpu", "fp32", threads, spin=False)
+        return lambda batch: session.run(None, {"images": batch})[0]
+
+    graph, refused = to_onnx(model, size, 20, {}), None
+    engines = {EAGER: eager, ONNX: opened(graph.SerializeToString())}
+    try:
+        noise = np.random.default_rng(1).integers(0, 256, (CALIBRATION, size, size, 3), dtype=np.uint8)
+        engines[INT8] = opened(to_int8(graph, noise).SerializeToString())
+    except ValueError as error:
+        refused = str(error)
+    reference = eager(images)
+    differences = {name: float(np.abs(ask(images) - reference).max()) for name, ask in engines.items()}
+    if not differences[ONNX] < 1e-4:
+        raise RuntimeError(f"the exported graph is {differences[ONNX]:.2g} off the network")
+    return engines, differences, refused
+
+
+def report(rows: Sequence[Row]) -> None:
+    """Prints `rows`, and whether the targets are met."""
+    for row in rows:
+        name = f"{row['backbone']}, {row['size']} px, batch {row['batch']}, {row['threads']} threads: {row['engine']}"
+        if row["refused"]:
+            cli.say(f"{name}: refused: {row['refused']}")
+            continue
+        cli.say(f"{name}: {row['images_per_s']:.1f} images/s" + _said(row))
+
+
+def _said(row: Row) -> str:
+    if row["engine"] == ONNX:
+        target = TARGETS.get(row["backbone"].partition(".")[0])
+        return f", {row['against_torch']:.2f}x torch" + (f" (target {target:g}x)" if target else "")
+    if row["engine"] == INT8:
+        verdict = "" if row["against_onnx"] >= INT8_TARGET else ": export would refuse it"
+        return (
+            f", {row['against_torch']:.2f}x torch, {row['against_onnx']:.2f}x onnx fp32 (target {INT8_TARGET:g}x"
+            f"{verdict}); probabilities within {row['max_abs_diff']:.1g} of torch's"
+        )
+    return ""
+
+
+def run(
+    backbone: Annotated[str, typer.Option(help="timm names, by commas.")] = ",".join(TARGETS),
+    weights: Annotated[str, typer.Option(help="none, or a file of one backbone.")] = "none",
+    size: Annotated[int, typer.Option(help="Side of the images, pixels.")] = 224,
+    batches: Annotated[str, typer.Option(help="Batch sizes, by commas.")] = "1,32",
+    threads: Annotated[int, typer.Option(help="CPU threads, of each engine.")] = 2,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are printed.")] = 9,
+    head: Annotated[str, typer.Option(help="Kind of the head.")] = "linear",
+) -> None:
+    """Compare the exported graph with the network itself: images a second, with all of the pre-processing."""
+    import onnxruntime
+
+    cli.say(f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, uint8 pixels to probabilities")
+    for name in backbone.split(","):
+        sizes = [int(text) for text in batches.split(",")]
+        report(measure(name, size=size, batches=sizes, threads=threads, rounds=rounds, weights=weights, head=head))
+
+
+if __name__ == "__main__":
+    cli.run(run)
