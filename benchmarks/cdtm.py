@@ -9,10 +9,14 @@ import torch
 import typer
 from torch import Tensor
 
+from benchmarks.record import Row, Save, finish, line
 from config import cli
 from models.cdtm import ClusterAttention
+from training.memory import PeakMemory
 
 NAMES = ("expanded", "one product")
+TARGET, LEANER = 15, 50  # times faster, times less memory
+PAGE_MIB = 0.1  # what the peak is told to
 
 
 def expanded(weights: Tensor, mixing: Tensor) -> Tensor:
@@ -50,15 +54,23 @@ def race(
     return {name: median(times[1:]) for name, times in seconds.items()}, difference  # the first round warms up
 
 
-def run(
-    batch: Annotated[int, typer.Option(help="Images, B.")] = 8,
-    tokens: Annotated[int, typer.Option(help="Tokens, N.")] = 196,
-    channels: Annotated[int, typer.Option(help="Channels, C.")] = 768,
-    centers: Annotated[int, typer.Option(help="Centres, K.")] = 300,
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
-    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are printed.")] = 9,
-) -> None:
-    """Compare both formulas: largest relative difference, and time of forward + backward."""
+@torch.no_grad()
+def temporaries(calls: Mapping[str, Callable[[], Tensor]]) -> list[float] | None:
+    """MiB that each call holds at its peak, its result included; None where the system does not say."""
+    peaks = []
+    for call in calls.values():
+        memory = PeakMemory("cpu")
+        call()
+        if (peak := memory.megabytes()) is None:
+            return None
+        peaks.append(peak)
+    return peaks
+
+
+def measure(
+    batch: int = 8, tokens: int = 196, channels: int = 768, centers: int = 300, threads: int = 2, rounds: int = 9
+) -> list[Row]:
+    """Time of forward + backward of both formulas, of the mixing alone and within the module, and their memory."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     module = ClusterAttention(tokens, channels, centers)
@@ -68,16 +80,43 @@ def run(
     def whole(formula: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         return module.project(formula(module.weights(x), module.mixing) @ x)
 
-    cli.say(f"shape: B {batch}, N {tokens}, C {channels}, K {centers}; {threads} threads; torch {torch.__version__}")
+    shape = f"B {batch}, N {tokens}, C {channels}, K {centers}"
+    cli.say(f"shape: {shape}; {threads} threads; torch {torch.__version__}")
     formulas = dict(zip(NAMES, (expanded, one_product), strict=True))
+    mixing = {n: lambda f=f: f(weights, module.mixing) for n, f in formulas.items()}
+    rows = []
     for title, calls, target in (
-        ("mixing", {n: lambda f=f: f(weights, module.mixing) for n, f in formulas.items()}, ", target 15x"),
-        ("whole cluster attention, with the projection", {n: lambda f=f: whole(f) for n, f in formulas.items()}, ""),
+        ("mixing", mixing, TARGET),
+        ("whole cluster attention, with the projection", {n: lambda f=f: whole(f) for n, f in formulas.items()}, None),
     ):
         seconds, difference = race(calls, [weights, *module.parameters()], rounds)
-        slow, fast = (seconds[name] for name in NAMES)
-        cli.say(f"{title}: {slow * 1e3:.1f} ms expanded, {fast * 1e3:.1f} ms as one product, forward + backward")
-        cli.say(f"  {slow / fast:.1f}x{target}; relative difference {difference:.1e} (limit 1e-6)")
+        slow, fast = (seconds[name] * 1e3 for name in NAMES)
+        wanted = f", target {target}x" if target else ""
+        cli.say(f"{title}: {slow:.1f} ms expanded, {fast:.1f} ms as one product, forward + backward")
+        cli.say(f"  {slow / fast:.1f}x{wanted}; relative difference {difference:.1e} (limit 1e-6)")
+        note = f"{shape}; forward + backward; relative difference {difference:.1e}, limit 1e-6"
+        rows.append(Row(f"CDTM {title}", fast, "ms", "expanded formula", slow, slow / fast, target, note=note))
+    if peaks := temporaries(mixing):
+        slow, fast = peaks[0], max(peaks[1], PAGE_MIB)
+        row = Row(
+            "CDTM mixing's temporaries", fast, "MiB", "expanded formula", slow, slow / fast, LEANER, note="forward"
+        )
+        cli.say(line(row))
+        rows.append(row)
+    return rows
+
+
+def run(
+    batch: Annotated[int, typer.Option(help="Images, B.")] = 8,
+    tokens: Annotated[int, typer.Option(help="Tokens, N.")] = 196,
+    channels: Annotated[int, typer.Option(help="Channels, C.")] = 768,
+    centers: Annotated[int, typer.Option(help="Centres, K.")] = 300,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are printed.")] = 9,
+    save: Save = False,
+) -> None:
+    """Compare both formulas: largest relative difference, and time of forward + backward."""
+    finish("cdtm", measure(batch, tokens, channels, centers, threads, rounds), save, told=False)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,46 @@
+"""A benchmark's figures: what is met, how a line reads, what the csv holds."""
+
+import csv
+import io
+
+import pytest
+
+from benchmarks import record
+from benchmarks.record import Row
+from benchmarks.timing import in_turns
+
+
+@pytest.mark.parametrize(
+    ("row", "target", "met"),
+    [
+        (Row("a", 2.0, "s"), "", None),
+        (Row("a", 2.0, "s", at_most=3), "<= 3 s", True),
+        (Row("a", 2.0, "s", "b", 20.0, 10.0, at_least=10), ">= 10x", True),
+        (Row("a", 2.0, "s", "b", 18.0, 9.0, at_least=10), ">= 10x", False),
+        (Row("a", 2.0, "s", "b", 2.0, 1.0, at_least=0.9, at_most=1.1), ">= 0.9x and <= 1.1x", True),
+    ],
+)
+def test_row__target_and_whether_it_is_met(row, target, met):
+    assert (row.target, row.met) == (target, met)
+
+
+def test_line__names_both_sides_ratio_and_target():
+    row = Row("reading", 2.0, "s", "decoding", 18.0, 9.0, at_least=10, note="limit 12x")
+    assert record.line(row) == "reading: 2 s, against decoding 18 s: 9x, target >= 10x: MISSED (limit 12x)"
+
+
+def test_finish__writes_a_row_a_line_with_the_circumstances(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
+    record.finish("some", [Row("a", 2.0, "s"), Row("b", 1.5, "s", at_most=1)], save=True)
+    assert capsys.readouterr().out.splitlines() == ["a: 2 s", "b: 1.5 s, target <= 1 s: MISSED"]
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "results" / "some.csv").read_text())))
+    assert tuple(rows[0]) == record.COLUMNS
+    assert [row["met"] for row in rows] == ["", "no"]
+    assert all(rows[0][name] for name in ("machine", "cores", "threads", "torch", "timm", "git", "date"))
+
+
+def test_in_turns__one_of_each_a_round():
+    called = []
+    found = in_turns({name: lambda name=name: called.append(name) for name in "ab"}, rounds=2)
+    assert called == list("ababab")
+    assert set(found) == {"a", "b"}
