@@ -1,0 +1,30 @@
+"""What benchmarks of training run on: params over the checkout's, and their data prepared in a folder of their own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from config.load import DEFAULT, assign_all, merge, read, validate
+from config.schema import Params
+from config.settings import Paths
+from datasets.manifest import Prepared, load_prepared
+from stages import data
+
+# Small enough that both sides of a comparison take seconds.
+SMALL: dict[str, Any] = {"data": {"task": "binary", "patients": 20, "images_per_patient": 6}}
+
+
+def chosen(file: Path | None, sets: Sequence[str], own: dict[str, Any]) -> Params:
+    """The checkout's params; over them a small drawn set, or `file` where there is one; then `sets`, then `own`."""
+    tree = read(DEFAULT)
+    merge(tree, read(file) if file else SMALL)
+    assign_all(tree, sets)
+    merge(tree, {**own, "tracking": {"mode": "disabled"}})
+    return validate(tree)
+
+
+def prepare(params: Params, folder: Path) -> tuple[Paths, Prepared]:
+    """The data of `params`, packed under `folder`, where the cache lies too."""
+    paths = Paths(folder / "out", folder / "cache")
+    data.run(params, paths)
+    return paths, load_prepared(paths.prepared)
