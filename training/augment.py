@@ -65,11 +65,11 @@ def augment(
         x = _affine(x, params, draws)
     if params.stain:
         x = _stain(x, params.stain, draws)
-    if params.contrast:
-        mean = x.mean((1, 2, 3), keepdim=True)
-        x = mean + (x - mean) * (1 + _each(x, params.contrast, draws))
-    if params.brightness:
-        x = x * (1 + _each(x, params.brightness, draws))
+    if params.contrast or params.brightness:
+        contrast = 1 + _each(x, params.contrast, draws) if params.contrast else 1
+        brightness = 1 + _each(x, params.brightness, draws) if params.brightness else 1
+        middle = x.mean((1, 2, 3), keepdim=True)  # contrast leaves it where it is
+        x = torch.addcmul(middle * (1 - contrast) * brightness, x, torch.as_tensor(contrast * brightness))
     return x.clamp_(0, 1)
 
 
@@ -107,12 +107,13 @@ def _stain(x: Tensor, strength: float, draws: Draws) -> Tensor:
     basis = torch.tensor(STAINS)
     inverse = onto(torch.linalg.inv(basis), x.device)  # on the CPU: a GPU would be asked whether there is one
     basis = onto(basis, x.device)
-    density = -(x.clamp(1 / 255, 1)).log()
-    amounts = torch.einsum("bchw,cs->bshw", density, inverse)
-    scale = 1 + onto(draws.uniform(3, strength)[:, :, None, None], x.device)
-    shift = onto(draws.uniform(3, strength / 2)[:, :, None, None], x.device)
-    changed = (-torch.einsum("bshw,sc->bchw", amounts * scale + shift, basis)).exp()
-    grey = (x.amax(1, keepdim=True) - x.amin(1, keepdim=True)).amax((2, 3), keepdim=True) == 0
+    scale = 1 + onto(draws.uniform(3, strength), x.device)
+    shift = onto(draws.uniform(3, strength / 2), x.device)
+    # Density to amounts, amounts changed, and back: one matrix an image, so that no amounts are written out.
+    mixing = torch.einsum("cs,bs,sd->bdc", inverse, scale, basis)
+    light = x.clamp(1 / 255, 1).log_().flatten(2)
+    changed = torch.baddbmm(-(shift @ basis)[:, :, None], mixing, light).exp_().view_as(x)
+    grey = (x == x[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
     return torch.where(grey, x, changed)
 
 
