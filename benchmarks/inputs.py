@@ -1,0 +1,186 @@
+"""`python -m benchmarks.inputs`: training images from the packed set against decoding their files every epoch.
+
+Both as the project does it: `datasets.decode` then, batches of the memory-mapped pack now. And the share of a
+fine-tuning step that its input takes.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.drawn import chosen, prepare
+from benchmarks.record import Row, Save, finish
+from benchmarks.timing import in_turns
+from config import cli
+from config.errors import InputError
+from config.schema import Params
+from config.training import AugmentParams
+from datasets.decode import SUFFIXES, decode, fit
+from datasets.manifest import Prepared
+from datasets.sources import synthetic
+from evaluation.metrics import score
+from models import classifier
+from training.augment import augment
+from training.feeds import ImageFeed
+from training.job import Job
+from training.loop import Trainer
+
+WIDTH, HEIGHT = 700, 460  # BreakHis
+SIDE, BATCH = 224, 16
+FASTER, SHARE = 10.0, 5.0
+
+
+class TimedFeed(ImageFeed):
+    """Counts the seconds that training inputs take: the whole of it, and reading from the pack alone."""
+
+    seconds, reading = 0.0, 0.0
+
+    def _rows(self, rows: np.ndarray) -> Tensor:
+        start = time.perf_counter()
+        images = super()._rows(rows)
+        self.reading += time.perf_counter() - start
+        return images
+
+    def train(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        """As `ImageFeed.train`."""
+        start = time.perf_counter()
+        images = super().train(rows, generator)
+        self.seconds += time.perf_counter() - start
+        return images
+
+
+def measure(
+    params_file: Path | None = None,
+    sets: Sequence[str] = (),
+    images: Path | None = None,
+    count: int = 64,
+    rounds: int = 5,
+    steps: int = 20,
+) -> list[Row]:
+    """Images a second of both pipelines, without and with augmentation, and the input's share of a step.
+
+    Args:
+        params_file, sets: of the network that is fine-tuned, over the checkout's and a small drawn set.
+        images: folder of image files; None: drawn ones, PNG of 700 x 460.
+        count: of images.
+        rounds: epochs of each pipeline, in turns.
+        steps: of fine-tuning.
+    """
+    with TemporaryDirectory(prefix="medtune-") as folder:
+        files = _files(images, Path(folder) / "files", count)
+        rows = _pipelines(files, Path(folder), rounds)
+        params = chosen(params_file, sets, {"schedule": "full", "finetune": {"patience": None}})
+        rows += _shares(params, prepare(params, Path(folder))[1], steps, Path(folder) / "work")
+    return rows
+
+
+def _files(images: Path | None, folder: Path, count: int) -> list[Path]:
+    if images is not None:
+        found = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)[:count]
+        if not found:
+            raise InputError(f"--images {images}: no image file in it")
+        return found
+    folder.mkdir()
+    files = []
+    for number in range(count):
+        tissue = synthetic.TISSUES[number % len(synthetic.TISSUES)]
+        pixels = synthetic.draw(tissue, number % 8, number // 8, WIDTH, 1.0, 1)[:HEIGHT]
+        files.append(folder / f"{number}.png")
+        Image.fromarray(pixels).save(files[-1])
+    return files
+
+
+def _pipelines(files: Sequence[Path], folder: Path, rounds: int) -> list[Row]:
+    packed = np.lib.format.open_memmap(folder / "pack.npy", "w+", np.uint8, (len(files), SIDE, SIDE, 3))
+    for row, file in enumerate(files):
+        packed[row] = fit(decode(file), SIDE, "squash")
+    packed.flush()
+    pack = np.load(folder / "pack.npy", mmap_mode="r")
+    order = np.random.default_rng(0).permutation(len(files))
+    batches = [order[start : start + BATCH] for start in range(0, len(files), BATCH)]
+    generator, params = torch.Generator().manual_seed(0), AugmentParams()
+
+    def decoded(rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.stack([fit(decode(files[row]), SIDE, "squash") for row in rows]))
+
+    def read(rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(pack[rows])
+
+    seconds = in_turns(
+        {
+            "decode": lambda: [decoded(rows) for rows in batches],
+            "read": lambda: [read(rows) for rows in batches],
+            "decode and augment": lambda: [augment(decoded(rows), params, generator) for rows in batches],
+            "read and augment": lambda: [augment(read(rows), params, generator) for rows in batches],
+        },
+        rounds,
+    )
+    rate = {name: len(files) / taken for name, taken in seconds.items()}
+    with Image.open(files[0]) as first:
+        size = f"{first.width} x {first.height} {first.format} to {SIDE} x {SIDE}, one process"
+    limit = rate["read and augment"] / rate["decode"]
+    return [
+        Row("read from the pack", rate["read"], "images/s", "decode and resize", rate["decode"],
+            rate["read"] / rate["decode"], FASTER, note=size),
+        Row("read and augment", rate["read and augment"], "images/s", "decode, resize and augment",
+            rate["decode and augment"], rate["read and augment"] / rate["decode and augment"],
+            note=f"augmentation is the same on both sides; {limit:.2g}x decoding without it"),
+    ]  # fmt: skip
+
+
+def _shares(params: Params, prepared: Prepared, steps: int, work: Path) -> list[Row]:
+    model = classifier.build(params, len(prepared.classes))
+    feed = TimedFeed(prepared, model, params.finetune.augment, torch.device("cpu"))
+    own = params.finetune.model_copy(update={"epochs": 1, "passes": 1, "checkpoint_seconds": 1e9})
+    rows = np.resize(prepared.indices(params.data.split.chains[0])["train"], steps * own.batch_size)
+    for warm_up in (True, False):
+        feed.seconds = feed.reading = 0.0
+        job = Job(
+            name="warm-up" if warm_up else "fine-tuning",
+            network=model,
+            saved=model,
+            set_modes=lambda: model.train(),  # type: ignore[arg-type, return-value]
+            feed=feed,
+            labels=prepared.labels,
+            train=rows[: 2 * own.batch_size] if warm_up else rows,
+            val=rows[:2],
+            class_weights=None,
+            params=own,
+            seed=params.seed,
+            key="",
+            work=work,
+            score=score,
+        )
+        done, _ = Trainer(job, "cpu").run()
+    step, name = done.seconds / done.step * 1e3, f"{params.model.backbone} at {params.data.image_size}"
+    note = f"fine-tuning {name}, batch {own.batch_size}, a step {step:.1f} ms"
+    share, reading = (100 * taken / done.seconds for taken in (feed.seconds, feed.reading))
+    return [
+        Row("a step's wait for the loader: reading", reading, "%", at_most=SHARE, note=note),
+        Row("a step's input: reading, augmenting, normalising", share, "%", at_most=SHARE, note=note),
+    ]
+
+
+def run(
+    params: cli.ParamsFile = None,
+    sets: cli.Sets = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Image files to decode; else drawn ones.")] = None,
+    count: Annotated[int, typer.Option(help="Images.")] = 64,
+    rounds: Annotated[int, typer.Option(help="Epochs of each pipeline, in turns; medians count.")] = 5,
+    steps: Annotated[int, typer.Option(help="Steps of fine-tuning.")] = 20,
+    save: Save = False,
+) -> None:
+    """Compare reading the packed set with decoding files, and set its time against a training step's."""
+    finish("inputs", measure(params, sets or (), images, count, rounds, steps), save)
+
+
+if __name__ == "__main__":
+    cli.run(run)
