@@ -47,6 +47,7 @@ def _without_effect(module: str) -> bool:
     return any(module == name or module.startswith(name + ".") for name in NO_EFFECT)
 
 
+@cache
 def _file_of(module: str) -> Path | None:
     base = PROJECT.joinpath(*module.split("."))
     return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)

@@ -13,13 +13,15 @@ PACKAGES = ("torch", "torchvision", "timm", "peft", "accelerate", "numpy", "onnx
 
 def installed(*packages: str) -> dict[str, str]:
     """Versions of `packages` without importing them; those not installed are left out."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {package: found for package in packages if (found := _version(package)) is not None}
+
+
+@cache
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 @cache

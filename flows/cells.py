@@ -1,6 +1,7 @@
 """The benchmark as Prefect sees it: one task a missing cell, on worker processes here or on a Dask cluster."""
 
 import logging
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from flows.compute import Told, compute
 from flows.grid import Work
 
 RETRY_AFTER_S = 2
+# Of two benchmarks at once the second takes another port for a page that nobody asked for.
+warnings.filterwarnings("ignore", "Port 8787 is already in use", UserWarning)
 
 
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=RETRY_AFTER_S)

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from config.artifact import Artifact
 from config.grid import Identity
 from config.load import validate
 from config.settings import Paths, device_class
-from datasets.manifest import load_prepared
+from datasets.manifest import Prepared, load_prepared
 from flows.grid import Work
 from flows.heap import keep_freed_memory
 
@@ -32,7 +33,8 @@ def compute(work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
     from stages import cell as cells
 
     cell, params = Identity(**work["cell"]), validate(work["params"])
-    prepared = load_prepared(Path(work["prepared"]))
+    folder = Path(work["prepared"])
+    prepared = _prepared(folder, _state(folder))
     rates, threads, key = work["rates"], work["threads"], work["key"]
     if cells.key(params, prepared, cell, rates, threads) != key:
         raise RuntimeError(
@@ -55,3 +57,15 @@ def compute_here(work: Work, paths: Paths, retries: int, told: Told) -> None:
         else:
             told(work, record, None)
             return
+
+
+@lru_cache(maxsize=4)
+def _prepared(folder: Path, state: tuple[tuple[int, int, int], ...]) -> Prepared:
+    """The set in `folder`, read and verified once a process for as long as its files stay as they are."""
+    return load_prepared(folder)
+
+
+def _state(folder: Path) -> tuple[tuple[int, int, int], ...]:
+    """What changes when one of its files is written or replaced."""
+    found = [path.stat() for path in sorted(folder.rglob("*")) if path.is_file()]
+    return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)
