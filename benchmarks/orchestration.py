@@ -1,0 +1,201 @@
+"""`python -m benchmarks.orchestration`: what Prefect and Dask cost a step, a run of an hour and a benchmark cell.
+
+Every step and cell is finished beforehand (an empty record under the right key), so that there is nothing to compute:
+what is left is Prefect's part and our own checks. A cell's cost is the slope between a few cells and many, so that the
+start of server and workers, once a benchmark, stays out of it.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+from unittest import mock
+
+import typer
+
+from benchmarks.drawn import chosen, prepare
+from benchmarks.record import Row, Save, finish
+from benchmarks.timing import in_turns, seconds
+from config import cli
+from config.artifact import Artifact, partial, publish, write_text
+from config.grid import BenchmarkParams, load_grid
+from config.schema import Params
+from config.settings import Paths
+from datasets.manifest import load_prepared
+from flows import chain, environment, grid
+from stages import cell as cells
+
+HOUR_S = 3600.0
+CELL_MS, HOUR_PERCENT = 150.0, 1.0
+FEW = 4
+TINY = ("data.image_size=32", "data.patients=20", "data.images_per_patient=2", "model.backbone_args={img_size: 32}")
+GRID = """
+benchmark:
+  data: {drawn: {source: synthetic, image_size: 32, task: binary, patients: 20, images_per_patient: 2}}
+  backbones: {test_vit: {weights: none, backbone_args: {img_size: 32}}}
+  methods: [linear]
+  percent: [100]
+"""
+
+
+def measure(number: int = 64, rounds: int = 3, workers: int | None = None, warm_up: int = 1) -> list[Row]:
+    """Overhead a step, of a whole flow, and a cell.
+
+    Args:
+        number: of cells.
+        rounds: of each, in turns.
+        workers: processes that compute cells; None: one a core, as `make benchmark` has them.
+        warm_up: rounds before, that do not count.
+    """
+    with TemporaryDirectory(prefix="medtune-") as place, _elsewhere(Path(place)):
+        chained = _Chain.of(Path(place) / "chain")
+        crossed = _Grid.of(Path(place) / "grid", number, workers)
+        from flows import server
+
+        begun = time.perf_counter()
+        with server.connected(Path(place) / "cache"):
+            start = time.perf_counter() - begun
+            with redirect_stdout(StringIO()):
+                return [*_steps(chained, start, rounds, warm_up), *_cells(crossed, rounds, warm_up)]
+
+
+@contextmanager
+def _elsewhere(folder: Path) -> Iterator[None]:
+    """Cache, Prefect's database and settings in `folder`, the environment restored afterwards."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    with mock.patch.dict(os.environ, {**ours, "MEDTUNE_CACHE": str(folder / "cache")}, clear=True):
+        environment.prepare(folder / "cache")
+        yield
+
+
+@dataclass(frozen=True)
+class _Chain:
+    params: Params
+    paths: Paths
+    group: str
+
+    @classmethod
+    def of(cls, folder: Path) -> "_Chain":
+        """A small set prepared, and an empty record for every step."""
+        params = chosen(None, TINY, {})
+        prepared = prepare(params, folder)[1]
+        paths = Paths.at(folder / "out")
+
+        def finished(step: chain.Step) -> Artifact:
+            record = {"stage": step.stage, "fold": step.fold}
+            files = {"metrics.json": '{"test": {}}'} if step.stage == "evaluate" else {}
+            return _record(paths.stage(step.stage, step.fold), step.key, record, files)
+
+        chain.walk(params, prepared, finished)
+        return cls(params, paths, chain.pipeline_key(params, prepared))
+
+    def direct(self) -> list[chain.Done]:
+        """The stage functions, one after the other; the data verified first, as the flow does too."""
+        prepared = load_prepared(self.paths.prepared)
+
+        def call(step: chain.Step, found: Artifact | None) -> Artifact:
+            return chain.run_stage(step, self.params, self.paths, self.group)
+
+        return chain.run(self.params, self.paths, prepared, call)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    params: BenchmarkParams
+    paths: Paths
+    works: list[grid.Work]
+
+    @classmethod
+    def of(cls, folder: Path, number: int, workers: int | None) -> "_Grid":
+        """`number` cells with an empty record each."""
+        paths = Paths.at(folder)
+        write_text(folder / "grid.yaml", GRID)
+        runner = f"benchmark.runner={{kind: local, workers: {workers or 'null'}}}"
+        params, tree = load_grid(folder / "grid.yaml", [f"benchmark.seeds={list(range(number))}", runner])
+        works = grid.works(params, grid.cells(params, tree), paths)
+        for work in works:
+            _record(cells.place(paths, work.cell), work.key, {"stage": "benchmark"}, {})
+        return cls(params, paths, works)
+
+    def direct(self) -> None:
+        """`stages.cell` for every cell."""
+        prepared = load_prepared(self.works[0].prepared)
+        for work in self.works:
+            cells.run(work.params, self.paths, prepared, work.cell, work.rates, work.threads, work.key)
+
+    def through(self, number: int, name: str) -> None:
+        """The first `number` cells as `python -m flows.benchmark` computes them."""
+        from flows import cells as flow
+        from flows import server
+
+        def told(work: grid.Work, record: Artifact | None, error: str | None) -> str:
+            if error is not None:
+                raise RuntimeError(f"{work.cell.name}: {error}")
+            return work.cell.name
+
+        flow.run(self.works[:number], self.paths, self.params.retries, told, flow.runner(self.params), name)
+        server.settle(name)
+
+
+def _steps(chained: _Chain, start: float, rounds: int, warm_up: int) -> list[Row]:
+    from flows import server, tasks
+
+    tree, out = chained.params.model_dump(mode="json"), str(chained.paths.out)
+    names = (f"steps {number}" for number in count())
+    calls = {"direct": chained.direct, "flow": lambda: tasks.train(tree, out, next(names))}
+    taken = in_turns(calls, rounds, warm_up)
+    settle = seconds(lambda: server.settle(f"steps {warm_up + rounds - 1}"))
+    steps = len(chained.direct())
+    flow, direct = (1e3 * taken[name] / steps for name in ("flow", "direct"))
+    whole = start + taken["flow"] + settle - taken["direct"]
+    return [
+        Row("a finished step through the flow", flow, "ms", "its stage function called directly", direct,
+            note=f"{flow - direct:.0f} ms a step, the report among them"),
+        Row("the flow's share of an hour", 100 * whole / HOUR_S, "%", at_most=HOUR_PERCENT,
+            note=f"server {start:.1f} s, {steps} steps {taken['flow']:.2f} s, settling {settle:.1f} s"),
+    ]  # fmt: skip
+
+
+def _cells(crossed: _Grid, rounds: int, warm_up: int) -> list[Row]:
+    names, many = (f"cells {number}" for number in count()), len(crossed.works)
+    calls = {
+        "direct": crossed.direct,
+        "few": lambda: crossed.through(FEW, next(names)),
+        "many": lambda: crossed.through(many, next(names)),
+    }
+    taken = in_turns(calls, rounds, warm_up)
+    a_cell = (taken["many"] - taken["few"]) / (many - FEW)
+    return [
+        Row("a finished cell through the benchmark's flow", a_cell * 1e3, "ms", "stages.cell called directly",
+            taken["direct"] / many * 1e3, at_most=CELL_MS,
+            note=f"{many} cells less {FEW}, {crossed.params.workers} workers"),
+        Row("start and end of a benchmark's workers", taken["few"] - FEW * a_cell, "s", note="once a benchmark"),
+    ]  # fmt: skip
+
+
+def _record(folder: Path, key: str, result: dict[str, Any], files: Mapping[str, str]) -> Artifact:
+    """A finished record that nothing was computed for."""
+    for name, text in files.items():
+        write_text(partial(folder) / name, text)
+    partial(folder).mkdir(parents=True, exist_ok=True)
+    return publish(folder, key, result)
+
+
+def run(
+    number: Annotated[int, typer.Option("--cells", min=FEW + 1, help="Cells of the benchmark.")] = 64,
+    rounds: Annotated[int, typer.Option(min=1, help="Of each, in turns; medians count.")] = 3,
+    workers: Annotated[int | None, typer.Option(help="Processes that compute cells; default: one a core.")] = None,
+    save: Save = False,
+) -> None:
+    """Measure what running through Prefect costs where nothing is to be computed."""
+    finish("orchestration", measure(number, rounds, workers), save)
+
+
+if __name__ == "__main__":
+    cli.run(run)

@@ -1,0 +1,20 @@
+"""What Prefect costs, measured on steps and cells that are finished beforehand."""
+
+import os
+
+import pytest
+
+from benchmarks import orchestration
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("benchmark")
+def test_measure__a_step_an_hour_and_a_cell():
+    before = dict(os.environ)
+    step, hour, cell, workers = orchestration.measure(number=6, rounds=1, workers=1, warm_up=0)
+    assert step.value > step.reference_value > 0
+    assert hour.target == "<= 1 %"
+    assert cell.target == "<= 150 ms"
+    assert cell.note == "6 cells less 4, 1 workers"
+    assert workers.value > 0
+    assert dict(os.environ) == before
