@@ -1,0 +1,27 @@
+"""Peak memory of two runs of stage 1, watched from outside."""
+
+import os
+
+import numpy as np
+import pytest
+
+from benchmarks import memory_flat
+
+
+@pytest.mark.slow
+def test_measure__a_small_and_a_larger_set():
+    sets = ["data.image_size=16", "model.backbone_args={img_size: 16}", "model.weights=none", "frozen.views=1"]
+    (row,) = memory_flat.measure(sets, images=40, times=2)
+    assert row.what == "peak memory of stage 1, 80 images"
+    assert row.ratio == pytest.approx(row.value / row.reference_value)
+    assert row.reference_value > 100  # torch alone takes more
+    assert row.target == "<= 1.1x"
+
+
+def test_peak__sees_what_a_process_holds():
+    before, after = memory_flat.Peak(), memory_flat.Peak()
+    before.see(os.getpid())
+    held = np.ones(10_000_000)
+    after.see(os.getpid())
+    assert after.own - before.own == pytest.approx(held.nbytes / 2**20, abs=10)
+    assert after.resident >= after.own
