@@ -19,7 +19,10 @@ import typer
 
 from benchmarks.record import Row, Save, finish
 from config import cli
+from config.load import load
 from config.registry import PROJECT
+from config.settings import Paths
+from stages import data
 
 TIMES, WITHIN = 8, 1.1
 EVERY_S = 0.02
@@ -59,11 +62,10 @@ def measure(sets: Sequence[str] = (), images: int = 240, times: int = TIMES, rou
     with TemporaryDirectory(prefix="medtune-") as folder:
         for number in range(rounds):
             for factor, peak in peaks.items():
-                size = ["data.patients=40", f"data.images_per_patient={images * factor // 40}"]
-                words = [word for text in (*TINY, *size, *sets) for word in ("--set", text)]
-                out = Path(folder) / f"{factor}"
-                _run("stages.data", [*words, "--out", str(out)], Path(folder) / "cache", Peak())
-                _run("stages.frozen", [*words, "--out", str(out)], Path(folder) / f"cache-{factor}-{number}", peak)
+                own = [*TINY, "data.patients=40", f"data.images_per_patient={images * factor // 40}", *sets]
+                paths = Paths(Path(folder) / f"{factor}", Path(folder) / f"cache-{factor}-{number}")
+                data.run(load(None, own), paths)
+                _watch(own, paths, peak)
     small, large = peaks[1], peaks[times]
     more = (large.own - small.own) * 1024 / (images * (times - 1))
     return [
@@ -80,9 +82,10 @@ def measure(sets: Sequence[str] = (), images: int = 240, times: int = TIMES, rou
     ]
 
 
-def _run(module: str, words: Sequence[str], cache: Path, peak: Peak) -> None:
-    environment = {**os.environ, "MEDTUNE_CACHE": str(cache), "PYTHONPATH": str(PROJECT)}
-    command = [sys.executable, "-m", module, *words]
+def _watch(sets: Sequence[str], paths: Paths, peak: Peak) -> None:
+    words = [word for text in sets for word in ("--set", text)]
+    command = [sys.executable, "-m", "stages.frozen", *words, "--out", str(paths.out)]
+    environment = {**os.environ, "MEDTUNE_CACHE": str(paths.cache), "PYTHONPATH": str(PROJECT)}
     with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             peak.see(process.pid)
