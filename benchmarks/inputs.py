@@ -18,6 +18,7 @@ from torch import Tensor
 
 from benchmarks.drawn import chosen, prepare
 from benchmarks.record import Row, Save, finish
+from benchmarks.steps import finetune
 from benchmarks.timing import in_turns
 from config import cli
 from config.errors import InputError
@@ -26,12 +27,9 @@ from config.training import AugmentParams
 from datasets.decode import SUFFIXES, decode, fit
 from datasets.manifest import Prepared
 from datasets.sources import synthetic
-from evaluation.metrics import score
 from models import classifier
 from training.augment import augment
 from training.feeds import ImageFeed
-from training.job import Job
-from training.loop import Trainer
 
 WIDTH, HEIGHT = 700, 460  # BreakHis
 SIDE, BATCH = 224, 16
@@ -139,29 +137,11 @@ def _pipelines(files: Sequence[Path], folder: Path, rounds: int) -> list[Row]:
 def _shares(params: Params, prepared: Prepared, steps: int, work: Path) -> list[Row]:
     model = classifier.build(params, len(prepared.classes))
     feed = TimedFeed(prepared, model, params.finetune.augment, torch.device("cpu"))
-    own = params.finetune.model_copy(update={"epochs": 1, "passes": 1, "checkpoint_seconds": 1e9})
-    rows = np.resize(prepared.indices(params.data.split.chains[0])["train"], steps * own.batch_size)
-    for warm_up in (True, False):
-        feed.seconds = feed.reading = 0.0
-        job = Job(
-            name="warm-up" if warm_up else "fine-tuning",
-            network=model,
-            saved=model,
-            set_modes=lambda: model.train(),  # type: ignore[arg-type, return-value]
-            feed=feed,
-            labels=prepared.labels,
-            train=rows[: 2 * own.batch_size] if warm_up else rows,
-            val=rows[:2],
-            class_weights=None,
-            params=own,
-            seed=params.seed,
-            key="",
-            work=work,
-            score=score,
-        )
-        done, _ = Trainer(job, "cpu").run()
+    finetune(model, feed, prepared, params, 2, work)  # warms up
+    feed.seconds = feed.reading = 0.0
+    done = finetune(model, feed, prepared, params, steps, work)
     step, name = done.seconds / done.step * 1e3, f"{params.model.backbone} at {params.data.image_size}"
-    note = f"fine-tuning {name}, batch {own.batch_size}, a step {step:.1f} ms"
+    note = f"fine-tuning {name}, batch {params.finetune.batch_size}, a step {step:.1f} ms"
     share, reading = (100 * taken / done.seconds for taken in (feed.seconds, feed.reading))
     return [
         Row("a step's wait for the loader: reading", reading, "%", at_most=SHARE, note=note),

@@ -1,0 +1,60 @@
+"""A given number of fine-tuning steps, by the training loop that stage 2 uses."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from config.schema import Params
+from datasets.manifest import Prepared
+from evaluation.metrics import score
+from models.classifier import Classifier
+from training.feeds import Feed
+from training.job import Job, Progress
+from training.loop import Trainer
+
+
+def finetune(
+    model: Classifier,
+    feed: Feed,
+    prepared: Prepared,
+    params: Params,
+    steps: int,
+    work: Path,
+    on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None,
+) -> Progress:
+    """Where `steps` steps on the CPU ended, with their seconds: one epoch, no checkpoint, hardly any validation.
+
+    Args:
+        model: all of it is trained.
+        feed: inputs of rows.
+        prepared: data.
+        params: batch size, optimizer, ...
+        steps: how many.
+        work: folder for checkpoints, of which there are none.
+        on_step: told (step, values) as W&B is.
+    """
+    own = params.finetune.model_copy(update={"epochs": 1, "passes": 1, "checkpoint_seconds": 1e9})
+    parts = prepared.indices(params.data.split.chains[0])
+
+    def set_modes() -> None:
+        model.train()
+
+    job = Job(
+        name=f"{steps} steps",
+        network=model,
+        saved=model,
+        set_modes=set_modes,
+        feed=feed,
+        labels=prepared.labels,
+        train=np.resize(parts["train"], steps * own.batch_size),
+        val=parts["val"][:2],
+        class_weights=None,
+        params=own,
+        seed=params.seed,
+        key="",
+        work=work,
+        score=score,
+        on_step=on_step,
+    )
+    return Trainer(job, "cpu").run()[0]

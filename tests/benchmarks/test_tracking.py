@@ -1,0 +1,36 @@
+"""Recorded and unrecorded stretches of one run of training, in turns."""
+
+import os
+
+import pytest
+
+from benchmarks import tracking
+
+TINY = ["data.image_size=16", "data.images_per_patient=1", "model.backbone_args={img_size: 16}", "model.weights=none",
+        "finetune.batch_size=2"]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_measure__a_step_with_and_without(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    before = os.environ.get("MEDTUNE_CACHE")
+    step, calls = tracking.measure(sets=TINY, pairs=4)
+    assert (step.target, calls.target) == ("<= 1.01x", "<= 1 %")
+    assert step.value > 0
+    assert step.reference_value > 0
+    assert "median of 4 neighbouring pairs" in step.note
+    assert os.environ.get("MEDTUNE_CACHE") == before
+
+
+def test_alternating__logs_every_other_time():
+    steps = []
+
+    class Log:
+        def log(self, values, step):
+            steps.append(step)
+
+    told = tracking.Alternating(Log())
+    for step in range(20, 120, 20):
+        told(step, {})
+    assert steps == [40, 80]
+    assert (len(told.plain), len(told.logged), len(told.calling)) == (2, 2, 2)
