@@ -1,0 +1,74 @@
+"""`python -m benchmarks.job`: the main job on the embedded set, and what Prefect takes of it.
+
+`dvc repro` in a copy of the checkout, with a new Prefect database, then again after a change of one evaluate value.
+Prefect's part is the flow against `--no-prefect` where every step is cached, in turns: with a database that has to be
+made, and with one that is there.
+"""
+
+import shutil
+from collections.abc import Sequence
+from statistics import median
+from typing import Annotated
+
+import typer
+
+from benchmarks.checkout import Checkout, copied
+from benchmarks.record import Row, Save, finish
+from config import cli
+
+JOB_S, NEW_S, LATER_S = 180.0, 35.0, 15.0
+CHANGE = "evaluate.bootstrap=1999"
+FLOW = ("python", "-m", "flows.train")
+
+
+def measure(sets: Sequence[str] = (), rounds: int = 3) -> list[Row]:
+    """Seconds of the job, of the job after a change, and Prefect's share of each.
+
+    Args:
+        sets: over the checkout's params, for a smaller job.
+        rounds: of the flow on cached steps; medians count.
+    """
+    with copied(sets) as copy:
+        printed, whole = copy.run("dvc", "repro")
+        _expect(printed, "running", 4)
+        copy.run("python", "-m", "config.apply", "--set", CHANGE)
+        printed, changed = copy.run("dvc", "repro")
+        _expect(printed, "running", 2)
+        taken: dict[str, list[float]] = {"direct": [], "new": [], "later": []}
+        for _ in range(rounds):
+            taken["direct"].append(_cached(copy, "--no-prefect"))
+            shutil.rmtree(copy.folder / ".cache" / "prefect")
+            taken["new"].append(_cached(copy))
+            taken["later"].append(_cached(copy))
+    direct, new, later = (median(taken[name]) for name in ("direct", "new", "later"))
+    against = "the flow on cached steps less the same without Prefect"
+    return [
+        Row("main job, new Prefect database", whole, "s", at_most=JOB_S, note=", ".join(sets) or "embedded default"),
+        Row("main job again, an evaluate value changed", changed, "s", note="data, frozen and finetune cached"),
+        Row("of it Prefect, new database", new - direct, "s", at_most=NEW_S, note=against),
+        Row("of it Prefect, later", later - direct, "s", at_most=LATER_S, note=against),
+    ]
+
+
+def _cached(copy: Checkout, *words: str) -> float:
+    printed, seconds = copy.run(*FLOW, *words)
+    _expect(printed, "cached", 4)
+    return seconds
+
+
+def _expect(printed: str, state: str, times: int) -> None:
+    if (found := printed.count(f": {state} (key ")) != times or "going on without it" in printed:
+        raise RuntimeError(f"{found} steps were {state}, expected {times}:\n{printed}")
+
+
+def run(
+    sets: cli.Sets = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Of the flow on cached steps; medians count.")] = 3,
+    save: Save = False,
+) -> None:
+    """Time the whole job, and Prefect's part of it."""
+    finish("job", measure(sets or (), rounds), save)
+
+
+if __name__ == "__main__":
+    cli.run(run)

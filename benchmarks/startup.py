@@ -1,0 +1,88 @@
+"""`python -m benchmarks.startup`: `dvc repro` with nothing to do against that of an empty two-stage project.
+
+In a copy of the checkout that was run once at a tiny size. What it imports is read from `python -X importtime`.
+"""
+
+import re
+from collections.abc import Callable
+from statistics import median
+from typing import Annotated
+
+import typer
+
+from benchmarks.checkout import Checkout, copied, empty
+from benchmarks.record import Row, Save, finish
+from benchmarks.timing import in_turns
+from config import cli
+
+HEAVY = {"torch", "timm", "prefect", "wandb", "onnxruntime"}
+AT_MOST = 1.5
+TINY = ("data.task=binary", "data.image_size=32", "data.patients=20", "data.images_per_patient=2",
+        "model.backbone_args={img_size: 32}", "model.head.kind=linear", "schedule=frozen", "frozen.epochs=1", "frozen.views=1",
+        "evaluate.bootstrap=100", "export.precisions=[fp32]", "export.parity_images=8",
+        "export.batch_sizes=[1]", "tracking.mode=disabled")  # fmt: skip
+# stages.data without its look at the network, which imports torch.
+PREPARE = "from config.load import load; from config.settings import Paths; from stages import data; "
+PREPARE += "data.run(load(), Paths.at())"
+SHORT = {
+    "flows.train --help": (0, ["-m", "flows.train", "--help"]),
+    "a mistake in params": (2, ["-m", "flows.train", "--set", "frozen.epoch=3"]),
+    "flows.train, all cached, without Prefect": (0, ["-m", "flows.train", "--no-prefect"]),
+}
+
+
+def measure(rounds: int = 7) -> list[Row]:
+    """Seconds of both commands, in turns, and of three that should need nothing heavy.
+
+    Raises:
+        RuntimeError: something ran, a server was started, or something heavy was imported.
+    """
+    with copied(TINY) as ours, empty() as theirs:
+        ours.run("python", "-c", PREPARE)
+        ours.run("python", "-m", "flows.train", "--no-prefect")
+        ours.run("dvc", "commit", "--force", "dvc.yaml")  # what ran by hand is what `dvc repro` would have run
+        calls: dict[str, Callable[[], object]] = {
+            "ours": lambda: _nothing(ours),
+            "theirs": lambda: _nothing(theirs),
+        }
+        taken = in_turns(calls, rounds)
+        _light(ours, 0, ["-m", "dvc", "repro"])
+        seconds = {what: _light(ours, code, words) for what, (code, words) in SHORT.items()}
+        bare = median(theirs.run("python", "-c", "pass")[1] for _ in range(3))
+        if (ours.folder / ".cache" / "prefect").exists():
+            raise RuntimeError("a Prefect server was started")
+    ratio = taken["ours"] / taken["theirs"]
+    return [
+        Row("dvc repro, nothing to do", taken["ours"], "s", "empty two-stage project", taken["theirs"], ratio,
+            at_most=AT_MOST, note=f"{', '.join(sorted(HEAVY))} not imported, no server started"),
+        *(Row(what, value, "s", "python alone", bare, note="nothing heavy imported")
+          for what, value in seconds.items()),
+    ]  # fmt: skip
+
+
+def _nothing(project: Checkout) -> None:
+    printed, _ = project.run("dvc", "repro")
+    if "Data and pipelines are up to date" not in printed:
+        raise RuntimeError(f"dvc repro had something to do:\n{printed}")
+
+
+def _light(project: Checkout, code: int, words: list[str]) -> float:
+    """Seconds of a command, run again to see what it imports."""
+    printed, _, ended = project.end("python", "-X", "importtime", *words)
+    imported = set(re.findall(r"\| +(\w+)(?:\.\w+)*$", printed, re.MULTILINE))
+    if ended != code or not imported:
+        raise RuntimeError(f"{' '.join(words)} ended with {ended}:\n{printed[-2000:]}")
+    if found := HEAVY & imported:
+        raise RuntimeError(f"{' '.join(words)} imports {', '.join(sorted(found))}")
+    return project.end("python", *words)[1]
+
+
+def run(
+    rounds: Annotated[int, typer.Option(min=1, help="Of both, in turns; medians count.")] = 7, save: Save = False
+) -> None:
+    """Compare `dvc repro` with nothing to do with that of an empty project."""
+    finish("startup", measure(rounds), save)
+
+
+if __name__ == "__main__":
+    cli.run(run)

@@ -1,0 +1,34 @@
+"""`dvc repro` with nothing to do, really run in a copy of the checkout; and what is refused."""
+
+import pytest
+
+from benchmarks import startup
+from benchmarks.checkout import empty
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("pipeline")
+def test_measure__nothing_to_do_and_nothing_heavy():
+    repro, *others = startup.measure(rounds=1)
+    assert repro.target == "<= 1.5x"
+    assert repro.ratio == pytest.approx(repro.value / repro.reference_value)
+    assert [row.what for row in others] == list(startup.SHORT)
+    assert all(row.value > row.reference_value for row in others)
+
+
+def test_light__an_import_that_is_heavy_or_another_exit_code_is_an_error(tmp_path):
+    (tmp_path / "torch.py").write_text("")
+    checkout = startup.Checkout(tmp_path)
+    with pytest.raises(RuntimeError, match="imports torch"):
+        startup._light(checkout, 0, ["-c", "import torch"])
+    with pytest.raises(RuntimeError, match="ended with 3"):
+        startup._light(checkout, 0, ["-c", "raise SystemExit(3)"])
+
+
+@pytest.mark.slow
+def test_nothing__a_stage_that_runs_is_an_error():
+    with empty() as project:
+        startup._nothing(project)
+        (project.folder / "word").write_text("another")
+        with pytest.raises(RuntimeError, match="had something to do"):
+            startup._nothing(project)
