@@ -6,10 +6,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help setup repro benchmark test test-fast lint format lock clean
+.PHONY: help setup repro benchmark bench test test-fast lint format lock clean
 help:
 	@echo "make repro      set up, then dvc repro: data, train, evaluate, export"
 	@echo "make benchmark  set up, then compare the methods of benchmark.yaml"
+	@echo "make bench      set up, then measure every figure of docs/performance.md (15 minutes)"
 	@echo "make test       set up, then every test"
 	@echo "make test-fast  the tests for the inner loop (under 2 minutes)"
 	@echo "make lint       ruff and mypy"
@@ -30,6 +31,9 @@ repro: setup
 
 benchmark: setup
 	dvc repro benchmarks/dvc.yaml
+
+bench: setup
+	python -m benchmarks.suite $(ARGS)
 
 test: setup
 	$(THREADS) python -m pytest -n 2 --dist loadgroup $(ARGS)

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from config.load import DEFAULT, assign_all, merge, read, validate
 from config.schema import Params
@@ -12,6 +14,18 @@ from stages import data
 
 # Small enough that both sides of a comparison take seconds.
 SMALL: dict[str, Any] = {"data": {"task": "binary", "patients": 20, "images_per_patient": 6}}
+
+# Weights do not change how long a network takes.
+Backbone = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A timm backbone at 224 pixels with random weights, for its times.")
+]
+
+
+def of(backbone: str | None) -> list[str]:
+    """`--set` values for that backbone; none for None."""
+    if backbone is None:
+        return []
+    return [f"model.backbone={backbone}", "model.weights=none", "model.backbone_args={}", "data.image_size=224"]
 
 
 def chosen(file: Path | None, sets: Sequence[str], own: dict[str, Any]) -> Params:

@@ -16,7 +16,7 @@ import typer
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.drawn import chosen, prepare
+from benchmarks.drawn import Backbone, chosen, of, prepare
 from benchmarks.record import Row, Save, finish
 from benchmarks.steps import finetune
 from benchmarks.timing import in_turns
@@ -57,7 +57,7 @@ class TimedFeed(ImageFeed):
 
 def measure(
     params_file: Path | None = None,
-    sets: Sequence[str] = (),
+    networks: Sequence[Sequence[str]] = ((),),
     images: Path | None = None,
     count: int = 64,
     rounds: int = 5,
@@ -66,7 +66,8 @@ def measure(
     """Images a second of both pipelines, without and with augmentation, and the input's share of a step.
 
     Args:
-        params_file, sets: of the network that is fine-tuned, over the checkout's and a small drawn set.
+        params_file: over the checkout's; None: a small drawn set.
+        networks: those that are fine-tuned, as `--set` values over it.
         images: folder of image files; None: drawn ones, PNG of 700 x 460.
         count: of images.
         rounds: epochs of each pipeline, in turns.
@@ -75,8 +76,9 @@ def measure(
     with TemporaryDirectory(prefix="medtune-") as folder:
         files = _files(images, Path(folder) / "files", count)
         rows = _pipelines(files, Path(folder), rounds)
-        params = chosen(params_file, sets, {"schedule": "full", "finetune": {"patience": None}})
-        rows += _shares(params, prepare(params, Path(folder))[1], steps, Path(folder) / "work")
+        for sets in networks:
+            params = chosen(params_file, sets, {"schedule": "full"})
+            rows += _shares(params, prepare(params, Path(folder))[1], steps, Path(folder) / "work")
     return rows
 
 
@@ -152,14 +154,16 @@ def _shares(params: Params, prepared: Prepared, steps: int, work: Path) -> list[
 def run(
     params: cli.ParamsFile = None,
     sets: cli.Sets = None,
-    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Image files to decode; else drawn ones.")] = None,
+    backbone: Backbone = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Files to decode; else drawn ones.")] = None,
     count: Annotated[int, typer.Option(help="Images.")] = 64,
     rounds: Annotated[int, typer.Option(help="Epochs of each pipeline, in turns; medians count.")] = 5,
     steps: Annotated[int, typer.Option(help="Steps of fine-tuning.")] = 20,
     save: Save = False,
 ) -> None:
     """Compare reading the packed set with decoding files, and set its time against a training step's."""
-    finish("inputs", measure(params, sets or (), images, count, rounds, steps), save)
+    wanted = [sets or (), *([[*of(backbone), *(sets or ())]] if backbone else [])]
+    finish("inputs", measure(params, wanted, images, count, rounds, steps), save)
 
 
 if __name__ == "__main__":

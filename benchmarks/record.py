@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -114,13 +115,12 @@ def circumstances() -> dict[str, str | int]:
     """Machine, threads, versions, git revision and date."""
     found = installed(*PACKAGES, "onnxruntime-gpu")
     found["onnxruntime"] = found.get("onnxruntime") or found.get("onnxruntime-gpu", "")
-    made = provenance()
     return {
         "machine": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": threads(),
         **{name: found.get(name, "") for name in PACKAGES},
-        "git": f"{made['git']}{' with changes' if made['dirty'] else ''}",
+        "git": f"{provenance()['git']}{' with changes' if _changed() else ''}",
         "date": time.strftime("%Y-%m-%d"),
     }
 
@@ -144,3 +144,12 @@ def _processor() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+def _changed() -> bool:
+    """Whether the checkout is another than its revision; figures that were just written do not count."""
+    words = ["git", "diff", "--quiet", "HEAD", "--", ".", ":(exclude)benchmarks/results"]
+    try:
+        return subprocess.run(words, cwd=PROJECT, capture_output=True, timeout=10).returncode == 1
+    except (OSError, subprocess.SubprocessError):
+        return False

@@ -21,7 +21,7 @@ from unittest import mock
 import numpy as np
 import typer
 
-from benchmarks.drawn import chosen, prepare
+from benchmarks.drawn import Backbone, chosen, of, prepare
 from benchmarks.record import Row, Save, finish
 from config import cli
 from config.artifact import Artifact
@@ -163,13 +163,14 @@ def _shown(score: Interval | None) -> str:
 def run(
     params: cli.ParamsFile = None,
     sets: cli.Sets = None,
+    backbone: Backbone = None,
     head: Annotated[list[str] | None, typer.Option(help="Head; may be repeated. Default: linear and cdtm.")] = None,
     epochs: Annotated[int, typer.Option(min=2, help="Epochs of each run.")] = 4,
     rounds: Annotated[int, typer.Option(min=1, help="Runs of each side, in turns.")] = 2,
     save: Save = False,
 ) -> None:
     """Compare stage 1 on stored features with running the backbone every epoch."""
-    finish("stage1", measure(params, sets or (), head or tuple(TARGETS), epochs, rounds), save)
+    finish("stage1", measure(params, [*of(backbone), *(sets or ())], head or tuple(TARGETS), epochs, rounds), save)
 
 
 if __name__ == "__main__":

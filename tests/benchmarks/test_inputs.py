@@ -11,7 +11,7 @@ TINY = ["data.image_size=32", "data.images_per_patient=1", "model.backbone_args=
 
 def test_measure__both_pipelines_and_the_share_of_a_step(monkeypatch):
     monkeypatch.setattr(inputs, "SIDE", 32)
-    read, augmented, waiting, whole = inputs.measure(sets=TINY, count=4, rounds=1, steps=3)
+    read, augmented, waiting, whole = inputs.measure(networks=[TINY], count=4, rounds=1, steps=3)
     assert (read.target, read.unit) == (">= 10x", "images/s")
     assert read.note == "700 x 460 PNG to 32 x 32, one process"
     assert read.ratio > augmented.ratio > 0
@@ -21,4 +21,4 @@ def test_measure__both_pipelines_and_the_share_of_a_step(monkeypatch):
 
 def test_measure__a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(InputError, match="no image file"):
-        inputs.measure(sets=TINY, images=tmp_path)
+        inputs.measure(networks=[TINY], images=tmp_path)
