@@ -38,7 +38,7 @@ from training.fit import fit  # noqa: F401  imported here, so that no run is cha
 
 EPOCHS, VIEWS = 100, 8
 TARGETS = {"linear": 10.0, "cdtm": 3.5}  # for this backbone; a smaller one leaves less to save
-OF_TARGETS = "deit_tiny_patch16_224"
+OF_TARGETS = ("deit_tiny_patch16_224", 224)
 LIMITS = {"cdtm": "; 4.4x an image by operations", "linear": ""}
 FLIPS = {"dihedral": True, "shift": 0, "scale": 0, "rotate": 0, "brightness": 0, "contrast": 0, "stain": 0}
 
@@ -146,7 +146,7 @@ def _rows(head: str, params: Params, prepared: Prepared, stored: Side, online: S
                 "backbone every epoch",
                 online.reckoned(chains),
                 online.reckoned(chains) / stored.reckoned(chains),
-                TARGETS.get(head) if backbone == OF_TARGETS else None,
+                TARGETS.get(head) if (backbone, params.data.image_size) == OF_TARGETS else None,
                 note=f"{backbone}; {limit}{LIMITS.get(head, '')}; {scores}",
             )
         )

@@ -19,9 +19,9 @@ def test_measure__one_chain_and_all_folds_a_head(capsys):
     assert one == two  # the same views of the same images in the same order
 
 
-def test_row__target_is_for_the_backbone_it_was_set_for(monkeypatch, capsys):
+def test_row__target_is_for_the_backbone_it_was_set_for(capsys):
     side = stage1.Side([0.1, 0.1], [1.0], stage1.Interval(0.9, 0.8, 1.0, 0))
-    params = stage1.chosen(None, [f"model.backbone={stage1.OF_TARGETS}", "model.weights=none"], {})
+    params = stage1.chosen(None, stage1.of(stage1.OF_TARGETS[0]), {})
 
     class Prepared:
         labels = range(10)
