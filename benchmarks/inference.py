@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import typer
 
+from benchmarks import record
 from config import cli
 
 if TYPE_CHECKING:
@@ -139,6 +140,27 @@ def _said(row: Row) -> str:
     return ""
 
 
+def recorded(rows: Sequence[Row]) -> list[record.Row]:
+    """The same figures as every benchmark records them: the graph against the network, int8 against the graph."""
+    against = {(row["batch"], row["engine"]): row["images_per_s"] for row in rows}
+    found = []
+    for row in rows:
+        if row["engine"] == EAGER or row["refused"]:
+            continue
+        int8 = row["engine"] == INT8
+        target = INT8_TARGET if int8 else TARGETS.get(row["backbone"].partition(".")[0])
+        what = f"{row['backbone']} at {row['size']}, batch {row['batch']}: {row['engine']}"
+        note = f"{row['threads']} threads, random weights; probabilities within {row['max_abs_diff']:.1g} of torch's"
+        if int8:
+            note += "; export refuses it where it misses the target"
+        found.append(
+            record.Row(what, row["images_per_s"], "images/s", ONNX if int8 else EAGER,
+                       against[row["batch"], ONNX if int8 else EAGER],
+                       row["against_onnx" if int8 else "against_torch"], target, note=note)
+        )  # fmt: skip
+    return found
+
+
 def run(
     backbone: Annotated[str, typer.Option(help="timm names, by commas.")] = ",".join(TARGETS),
     weights: Annotated[str, typer.Option(help="none, or a file of one backbone.")] = "none",
@@ -147,14 +169,19 @@ def run(
     threads: Annotated[int, typer.Option(help="CPU threads, of each engine.")] = 2,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are printed.")] = 9,
     head: Annotated[str, typer.Option(help="Kind of the head.")] = "linear",
+    save: record.Save = False,
 ) -> None:
     """Compare the exported graph with the network itself: images a second, with all of the pre-processing."""
     import onnxruntime
 
     cli.say(f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, uint8 pixels to probabilities")
+    found = []
     for name in backbone.split(","):
         sizes = [int(text) for text in batches.split(",")]
-        report(measure(name, size=size, batches=sizes, threads=threads, rounds=rounds, weights=weights, head=head))
+        rows = measure(name, size=size, batches=sizes, threads=threads, rounds=rounds, weights=weights, head=head)
+        report(rows)
+        found += recorded(rows)
+    record.finish("inference", found, save, told=False)
 
 
 if __name__ == "__main__":

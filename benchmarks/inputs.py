@@ -30,6 +30,7 @@ from datasets.sources import synthetic
 from models import classifier
 from training.augment import augment
 from training.feeds import ImageFeed
+from training.share import EVERY
 
 WIDTH, HEIGHT = 700, 460  # BreakHis
 SIDE, BATCH = 224, 16
@@ -47,10 +48,10 @@ class TimedFeed(ImageFeed):
         self.reading += time.perf_counter() - start
         return images
 
-    def train(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = EVERY) -> Tensor:
         """As `ImageFeed.train`."""
         start = time.perf_counter()
-        images = super().train(rows, generator)
+        images = super().train(rows, generator, take)
         self.seconds += time.perf_counter() - start
         return images
 

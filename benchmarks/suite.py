@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "startup": (),
     "memory_flat": (),
     "inputs": DEIT,
+    "inference": ("--rounds", "5"),
     "tracking": (),
     "orchestration": (),
     "job": (),

@@ -24,6 +24,9 @@ def test_measure__engines_agree_and_each_batch_size_has_its_rows(backbone, argum
         assert row["against_torch"] == pytest.approx(1) or row["engine"] != "torch"
     inference.report(rows)
     assert capsys.readouterr().out.count("images/s") == 6
+    found = inference.recorded(rows)
+    assert [row.reference for row in found] == ["torch", "onnx"] * 2
+    assert found[0].ratio == pytest.approx(found[0].value / found[0].reference_value)
 
 
 def test_report__names_targets_and_refusals(capsys):
