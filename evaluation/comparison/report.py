@@ -41,8 +41,9 @@ def write_report(
     lines = [line for one in judged for line in recommend(one)] or [
         f"Nothing to recommend: no cell has a figure of {metric_title(metric)}."
     ]
+    said = " or ".join(f"{of}s" for of in units)
     facts: dict[str, Any] = {
-        "grid": _grid(cells),
+        "grid": _grid(cells, said),
         "status": _status(cells),
         "chosen": _chosen(cells),
         "judged": any(not one.empty for one in judged),
@@ -51,7 +52,7 @@ def write_report(
         "percent": f"{100 * confidence:g}",
         "alpha": f"{1 - confidence:.2g}",
         "replicates": replicates,
-        "units": " or ".join(f"{of}s" for of in units),
+        "units": said,
         "lines": lines,
         "blocks": [view(one) for one in judged],
         "failed": [cell for cell in cells if cell.status == "failed"],
@@ -62,7 +63,7 @@ def write_report(
     return [*lines, *(f"{one.block.data}, {one.block.backbone}: {said}" for one in judged for said in limits(one))]
 
 
-def _grid(cells: Sequence[Cell]) -> str:
+def _grid(cells: Sequence[Cell], units: str) -> str:
     said = []
     for axis, noun in (("data", "data set"), ("backbone", "backbone"), ("method", "method"), ("seed", "seed")):
         found = list(dict.fromkeys(str(getattr(cell.identity, axis)) for cell in cells))
@@ -71,7 +72,7 @@ def _grid(cells: Sequence[Cell]) -> str:
     percents = sorted({cell.identity.percent for cell in cells})
     if percents:
         nested = ", smaller shares within larger ones" if len(percents) > 1 else ""
-        said.append(f"{', '.join(str(p) for p in percents)} % of the training patients{nested}")
+        said.append(f"{', '.join(str(p) for p in percents)} % of the training {units or 'patients'}{nested}")
     return "; ".join(said) + "."
 
 
