@@ -31,7 +31,7 @@ def test_run__all_of_them(ran, capsys):
         suite.run()
     assert ran == [(name, "--save") for name in suite.COMMANDS]
     printed = capsys.readouterr()
-    assert "7 targets missed: this (<= 1 s); this" in printed.out
+    assert f"{len(suite.COMMANDS) - 1} targets missed: this (<= 1 s); this" in printed.out
     assert printed.err == "error: tracking broke\n"
 
 
