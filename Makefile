@@ -30,7 +30,7 @@ repro: setup
 	dvc repro
 
 benchmark: setup
-	dvc repro benchmarks/dvc.yaml
+	python -m flows.benchmark $(ARGS)
 
 bench: setup
 	python -m benchmarks.suite $(ARGS)

@@ -165,6 +165,32 @@ class ExportParams(Section):
         return self
 
 
+class GateParams(Section):
+    """What a newly trained model must show before it replaces the accepted one (flows/retrain.py)."""
+
+    metric: Literal["balanced_accuracy", "accuracy", "macro_f1", "auroc", "patient_recognition_rate"] = (
+        "balanced_accuracy"
+    )
+    tolerance: Annotated[float, Field(ge=-1, lt=1)] = Field(
+        0.0, description="the paired difference's lower end must be above it; negative: how much worse is let pass"
+    )
+    max_ece: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.2, description="largest expected calibration error, of either model"
+    )
+    min_patients: Annotated[int, Field(ge=2)] = Field(
+        6,
+        description="test patients that neither model was trained on; below, nothing is promoted. Five who all agree "
+        "happen by chance once in sixteen times: no 95 % interval can rest on them",
+    )
+
+
+class HandoffParams(Section):
+    """Where accepted bundles go."""
+
+    target: str = Field("published", description="a folder, or a URL that fsspec knows (s3://..., sftp://...)")
+    keep: Annotated[int, Field(ge=2)] = Field(10, description="newest bundles that stay there")
+
+
 class TrackingParams(Section):
     """Where W&B runs go. `auto`: online when WANDB_API_KEY is set, else offline."""
 
@@ -184,6 +210,8 @@ class Params(Section):
     finetune: FinetuneParams = FinetuneParams()
     evaluate: EvaluateParams = EvaluateParams()
     export: ExportParams = ExportParams()
+    gate: GateParams = GateParams()
+    handoff: HandoffParams = HandoffParams()
     tracking: TrackingParams = TrackingParams()
 
     def section(self, name: str) -> dict[str, Any]:

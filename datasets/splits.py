@@ -8,6 +8,7 @@ import numpy as np
 from config.errors import InputError
 from config.schema import SplitParams
 from datasets.folds import SEED, deal_groups
+from datasets.kept_folds import KeptFolds
 from datasets.record import Record
 
 PARTS = ("train", "val", "test")
@@ -31,7 +32,13 @@ class Split:
     notes: tuple[str, ...]
 
 
-def split(records: Sequence[Record], classes: Sequence[str], params: SplitParams, source: str) -> Split:
+def split(
+    records: Sequence[Record],
+    classes: Sequence[str],
+    params: SplitParams,
+    source: str,
+    kept: KeptFolds | None = None,
+) -> Split:
     """The split of `records` by `params.protocol`, checked.
 
     Args:
@@ -39,6 +46,7 @@ def split(records: Sequence[Record], classes: Sequence[str], params: SplitParams
         classes: class names in index order.
         params: section data.split.
         source: the source's name, for error messages.
+        kept: folds of an earlier deal, which protocol patient keeps.
 
     Raises:
         InputError: the source lacks what the protocol needs, an empty class, too few groups or images, or a class
@@ -51,8 +59,11 @@ def split(records: Sequence[Record], classes: Sequence[str], params: SplitParams
         raise InputError(f"no images of class {', '.join(empty)} in source {source}; found {_say(classes, counts)}")
     if len(classes) < 2:
         raise InputError(f"source {source} has one class, {classes[0]}; at least two are needed")
-    deal = {"patient": _patient, "image": _image, "official": _official, "hcrf-1-1-2": _hcrf}[params.protocol]
-    folds, roles, notes = deal(records, labels, params, source)
+    if params.protocol == "patient":
+        folds, roles, notes = _patient(records, labels, params, source, kept)
+    else:
+        deal = {"image": _image, "official": _official, "hcrf-1-1-2": _hcrf}[params.protocol]
+        folds, roles, notes = deal(records, labels, params, source)
     groups = np.array([record.group or "" for record in records])
     notes += _check_parts(roles, labels, groups, classes, params)
     leaked = _leaked(roles, groups, params.chains)
@@ -82,7 +93,9 @@ _Dealt = tuple[np.ndarray, np.ndarray, list[str]]
 GROUP_COLUMN = {"folder": "give data.csv a column group with each image's patient, or set data.group_pattern, "}
 
 
-def _patient(records: Sequence[Record], labels: np.ndarray, params: SplitParams, source: str) -> _Dealt:
+def _patient(
+    records: Sequence[Record], labels: np.ndarray, params: SplitParams, source: str, kept: KeptFolds | None
+) -> _Dealt:
     if any(record.group is None for record in records):
         others = "image or official" if records[0].roles else "image"
         better = GROUP_COLUMN.get(source, "")
@@ -93,7 +106,7 @@ def _patient(records: Sequence[Record], labels: np.ndarray, params: SplitParams,
     groups = np.array([record.group for record in records])
     if (found := len(np.unique(groups))) < params.folds:
         raise InputError(f"data.split.folds is {params.folds}, but source {source} has only {found} patients (groups)")
-    folds = deal_groups(labels, groups, params.folds)
+    folds = deal_groups(labels, groups, params.folds, kept.of(groups.tolist()) if kept else None)
     return folds, roles_of(folds, params), []
 
 

@@ -91,7 +91,7 @@ def gather(
         "protocol": prepared.info["protocol"],
         "weights": weights(params),
         "metrics": metrics,
-        "params": params.model_dump(mode="json"),
+        "params": params.model_dump(mode="json", exclude={"gate", "handoff"}),  # where bundles go is nobody's business
         "versions": provenance(),
         "key": key,
     }

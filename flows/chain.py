@@ -152,7 +152,7 @@ def note(line: str) -> None:
 
 def pipeline_key(params: Params, prepared: Prepared) -> str:
     """What one run of the flow is known by: the W&B group of its stages."""
-    chosen = params.model_dump(mode="json", exclude={"tracking"})
+    chosen = params.model_dump(mode="json", exclude={"gate", "handoff", "tracking"})
     return digest({"params": chosen, "data": prepared.digest})
 
 

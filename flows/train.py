@@ -45,7 +45,7 @@ def train(
 
             check(params)
         try:
-            steps = _with_prefect(params, paths, prepared) if prefect else _direct(params, paths, prepared)
+            steps = _with_prefect(params, paths, prepared) if prefect else direct(params, paths, prepared)
         except chain.StageFailed as failure:
             log.error("%s", "".join(traceback.format_exception(failure)))
             print(f"error: {failure} (traceback in {written}; run again to resume)", file=sys.stderr)
@@ -56,7 +56,8 @@ def train(
         chain.note(f"done: {ran} of {len(steps)} steps ran; bundle in {paths.stage('export')}")
 
 
-def _direct(params: Params, paths: Paths, prepared: Prepared) -> list[chain.Done]:
+def direct(params: Params, paths: Paths, prepared: Prepared) -> list[chain.Done]:
+    """How every step of the chain went, called one after the other, without Prefect."""
     group = chain.pipeline_key(params, prepared)
     return chain.run(params, paths, prepared, lambda step, found: found or chain.run_stage(step, params, paths, group))
 
@@ -80,7 +81,7 @@ def _with_prefect(params: Params, paths: Paths, prepared: Prepared) -> list[chai
         log.warning("Prefect failed", exc_info=True)
         reason = (str(error).splitlines() or ["no reason given"])[0][:200]
         chain.note(f"Prefect: {type(error).__name__}: {reason}; going on without it")
-        return _direct(params, paths, prepared)
+        return direct(params, paths, prepared)
 
 
 if __name__ == "__main__":

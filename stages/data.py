@@ -19,6 +19,8 @@ from config.registry import PROJECT
 from config.schema import Params
 from config.settings import Paths
 from config.versions import installed, provenance
+from datasets import kept_folds
+from datasets.kept_folds import KeptFolds
 from datasets.record import Record
 from stages.ready import check_model
 
@@ -55,16 +57,27 @@ def run(params: Params, paths: Paths) -> Artifact:
         source.fetch(root, params.data)
     records = source.records(root, params.data)
     inputs = source.inputs(root, params.data) if hasattr(source, "inputs") else []
+    kept = kept_folds.read(kept_folds.place(paths), params.data.source, params.data.split.folds)
     own_key, listing = key(params), listing_digest(records, root, inputs)
     done = find(paths.prepared, own_key)
-    if done is not None and done.result()["listing"] == listing:
+    if done is not None and done.result()["listing"] == listing and _keeps(params, paths, kept):
         cli.say(f"data: nothing changed, {done.result()['n_images']:,} images stand ready")
         return done
     try:
-        return _prepare(params, paths, source, root, records, own_key, listing, begin)
+        return _prepare(params, paths, source, root, records, kept, own_key, listing, begin)
     except InputError:
         shutil.rmtree(partial(paths.prepared), ignore_errors=True)
         raise
+
+
+def _keeps(params: Params, paths: Paths, kept: KeptFolds) -> bool:
+    """True where the finished set has every patient in the fold that data/folds.csv names."""
+    from datasets.manifest import load_prepared
+
+    if params.data.split.protocol != "patient" or not kept.rows:
+        return True
+    prepared = load_prepared(paths.prepared)
+    return kept.agree(prepared.groups.tolist(), prepared.folds.tolist())
 
 
 def _prepare(
@@ -73,6 +86,7 @@ def _prepare(
     source: ModuleType,
     root: Path | None,
     records: list[Record],
+    known: KeptFolds,
     own_key: str,
     listing: str,
     begin: float,
@@ -86,13 +100,13 @@ def _prepare(
     data = params.data
     classes = tuple(source.classes(data)) or tuple(sorted({record.label for record in records}))
     # Before an hour of decoding: can these records be split as asked?
-    split(records, classes, data.split, data.source)
+    split(records, classes, data.split, data.source, known)
     folder = partial(paths.prepared)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     packed = pack(records, root, folder, data.image_size, data.resize, data.on_bad_image)
     kept = [records[position] for position in packed.kept]
-    made = split(kept, classes, data.split, data.source)
+    made = split(kept, classes, data.split, data.source, known)
     decoded = time.perf_counter()
 
     images = np.load(folder / IMAGES, mmap_mode="r")

@@ -1,0 +1,184 @@
+"""`python -m flows.retrain`: fetch what is new, train, compare with the accepted model, hand over what is better.
+
+Works on the checkout alone: params.yaml, what DVC tracks, and git. One run at a time; a run that dies leaves the
+accepted model as it is, and the next one goes on where it was cut.
+"""
+
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from config import cli
+from config.errors import InputError
+from config.load import load
+from config.lock import holding
+from config.registry import PROJECT
+from config.schema import Params
+from config.settings import Paths
+from datasets import kept_folds
+from flows import chain, environment, handover, record
+from flows.logfile import logfile
+from flows.versioning import Checkout, CommandFailed
+
+log = logging.getLogger("medtune.flow")
+
+CODE = (".py", ".lock")  # what a running process has read already
+AGAIN = "code changed"
+
+
+@dataclass(frozen=True)
+class How:
+    """What carries the steps out: plain calls, or Prefect.
+
+    Attributes:
+        step: calls a function under a name.
+        train: trains, evaluates and exports: how every step of the chain went.
+        show: publishes a decision where people look.
+        began: called once the checkout is this run's own.
+    """
+
+    step: Callable[..., Any]
+    train: Callable[[Params, Paths], list[chain.Done]]
+    show: Callable[[handover.Outcome], None]
+    began: Callable[[], None] = lambda: None
+
+
+def run(how: How, accept: str | None = None) -> str:
+    """One retraining; gives how it ended, in a sentence, or `AGAIN` where new code must be loaded first.
+
+    Args:
+        how: what carries the steps out.
+        accept: a person's reason to hand over what the gate would refuse.
+
+    Raises:
+        InputError: params, data or checkout are not as they must be.
+        CommandFailed: git or dvc failed.
+        BundleError: the target cannot be used.
+    """
+    paths, checkout = Paths.at(), Checkout(PROJECT)
+    load()
+    with holding(paths), logfile(paths.cache / "logs", "retrain"):
+        how.began()
+        checkout.check()
+        before = checkout.head()
+        for line in how.step("pull", checkout.pull):
+            chain.note(f"retrain: {line}")
+        changed = [name for name in checkout.changed_files(before) if name.endswith(CODE)]
+        if any(name.endswith(".lock") and name.startswith("requirements/") for name in changed):
+            raise InputError(f"{changed[0]} changed: run `make setup`, then start the services anew")
+        if changed:
+            return AGAIN
+        return _with_data(how, checkout, paths, accept)
+
+
+def _with_data(how: How, checkout: Checkout, paths: Paths, accept: str | None) -> str:
+    from datasets.manifest import load_prepared
+    from stages import data
+
+    params = load()
+    if params.data.split.test_fold == "all":
+        raise InputError("data.split.test_fold is all: retraining compares models on one test fold; name it, 1 say")
+    target = handover.target(params)
+    how.step("data", data.run, params, paths)
+    prepared = load_prepared(paths.prepared)
+    complete = chain.complete(params, paths, prepared)
+    if complete and not accept and (judged := handover.judged(paths, target)):
+        line = f"nothing changed in data, params and code: {judged}"
+        chain.note(f"retrain: {line}")
+        return line
+    if not complete:
+        from models.backbones import check
+
+        check(params)
+    steps = how.train(params, paths)
+    record.to_wandb(params, paths, chain.pipeline_key(params, prepared), steps)
+    chain.tidy(params, paths)
+    outcome = how.step("gate", handover.decide, params, paths, target, checkout, accept)
+    if outcome.decision.promoted:
+        folds = kept_folds.read(kept_folds.place(paths), params.data.source, params.data.split.folds)
+        if params.data.split.protocol == "patient":
+            folds.write(kept_folds.place(paths), prepared.groups.tolist(), prepared.folds.tolist())
+        how.step("record", checkout.record, handover.tag(outcome.name), f"Retrain: {outcome.line}")
+        how.step("publish", handover.publish, params, paths, target, outcome)
+    handover.note(target, outcome)
+    how.show(outcome)
+    handover.track(params, paths, outcome)
+    chain.note(f"retrain: {outcome.line}")
+    return outcome.line
+
+
+def direct() -> How:
+    """Plain calls, without Prefect."""
+    from flows.train import direct as train
+
+    def step(name: str, function: Callable[..., Any], *args: Any) -> Any:
+        chain.note(f"retrain: {name}")
+        return function(*args)
+
+    def trained(params: Params, paths: Paths) -> list[chain.Done]:
+        from stages.ready import ready
+
+        return train(params, paths, ready(params, paths))
+
+    return How(step, trained, lambda outcome: None)
+
+
+def retrain(
+    prefect: Annotated[
+        bool, typer.Option("--prefect/--no-prefect", help="Without: the same steps, called directly.")
+    ] = True,
+    accept: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="Hand over even what the gate refuses; the reason is kept with it."),
+    ] = None,
+) -> None:
+    """Fetch what is new, train, compare with the accepted model, hand over what is better.
+
+    Exits 0 when it is done (also where the new model was refused, or nothing had changed), 1 when a step failed,
+    2 when the input was wrong. The accepted model stays until a better one is there whole.
+    """
+    from handoff.document import BundleError
+
+    try:
+        ended = _with_prefect(accept) if prefect else run(direct(), accept)
+    except BundleError as error:
+        raise InputError(str(error)) from error
+    except (chain.StageFailed, CommandFailed) as failure:
+        log.error("%s", "".join(traceback.format_exception(failure)))
+        print(f"error: {failure} (run again to resume; logs in {Paths.at().cache / 'logs'})", file=sys.stderr)
+        raise SystemExit(1) from None
+    if ended == AGAIN:
+        cli.say("retrain: the code changed: starting again with it")
+        os.execv(sys.executable, [sys.executable, "-m", "flows.retrain", *sys.argv[1:]])
+
+
+def _with_prefect(accept: str | None) -> str:
+    environment.prepare(Paths.at().cache)
+    from flows import scheduled, server
+    from handoff.document import BundleError
+
+    name = f"by hand {time.strftime('%H:%M:%S')}"
+    try:
+        with server.connected(Paths.at().cache):
+            try:
+                return scheduled.retrain.with_options(flow_run_name=name)(accept)
+            finally:
+                server.settle(name)
+    except (chain.StageFailed, CommandFailed, InputError, BundleError):
+        raise
+    except Exception as error:  # a fault of Prefect's, of whatever type, must not cost a training run
+        log.warning("Prefect failed", exc_info=True)
+        reason = (str(error).splitlines() or ["no reason given"])[0][:200]
+        chain.note(f"Prefect: {type(error).__name__}: {reason}; going on without it")
+        return run(direct(), accept)
+
+
+if __name__ == "__main__":
+    cli.run(retrain)

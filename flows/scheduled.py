@@ -1,0 +1,68 @@
+"""What deployments run (prefect.yaml): the retrain flow and the benchmark as Prefect flows."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import Task, flow
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.deployments import run_deployment
+from prefect.runtime import deployment
+
+from config.schema import Params
+from config.settings import Paths
+from flows import chain, handover, tasks
+from flows import retrain as retraining
+
+DAY_S = 24 * 3600
+# Steps that ask a network are tried again; the others fail for reasons that stay.
+AGAIN: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [10, 60]}
+NETWORK = {"pull": AGAIN, "record": AGAIN, "publish": AGAIN}
+
+
+@flow(name="retrain", flow_run_name="retrain", timeout_seconds=DAY_S, validate_parameters=False, persist_result=False)
+def retrain(accept: str | None = None) -> str:
+    """Fetch, train, gate, record, publish; see flows/retrain.py. Gives how it ended, in a sentence."""
+    ended = retraining.run(retraining.How(_step, _train, _show), accept)
+    return _again() if ended == retraining.AGAIN else ended
+
+
+def _again() -> str:
+    """A run a minute from now, with the new code: this process has read the old."""
+    if deployment.id is None:
+        return retraining.AGAIN  # started by hand: the command line starts itself anew
+    run_deployment(UUID(deployment.id), scheduled_time=datetime.now(UTC) + timedelta(minutes=1), timeout=0)
+    return "the code changed: another run with it starts in a minute"
+
+
+def _step(name: str, function: Callable[..., Any], *args: Any) -> Any:
+    configured: Task[..., Any] = Task(
+        function, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False, **NETWORK.get(name, {})
+    )
+    return configured(*args)
+
+
+def _train(params: Params, paths: Paths) -> list[chain.Done]:
+    name = f"{params.model.backbone} {params.model.head.kind} {params.schedule}"
+    return tasks.train(params.model_dump(mode="json"), str(paths.out), name)
+
+
+def _show(outcome: handover.Outcome) -> None:
+    create_markdown_artifact(handover.markdown(outcome), key="gate", description="was the new model accepted, and why")
+    if rows := outcome.decision.rows():
+        create_table_artifact(rows, key="gate-figures", description="both models on the same patients")
+
+
+@flow(name="benchmark-scheduled", flow_run_name="benchmark", timeout_seconds=7 * DAY_S, persist_result=False)
+def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
+    """The method comparison of benchmark.yaml, or of another grid file; see flows/benchmark.py."""
+    from flows.benchmark import benchmark as compare
+
+    try:
+        compare(Path(grid) if grid else None, sets or [])
+    except SystemExit as ended:
+        raise RuntimeError("cells failed even when tried again: the log names them") from ended
+    return "artifacts/benchmark/report.html"

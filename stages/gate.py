@@ -1,0 +1,141 @@
+"""Stage gate: the new bundle against the accepted one, both asked through onnxruntime, as their users will."""
+
+import csv
+import io
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from config import registry
+from config.progress import progress
+from config.registry import PROJECT
+from config.schema import Params
+from config.settings import Paths
+from datasets.manifest import Prepared, load_prepared
+from datasets.pack import IMAGES, pack
+from evaluation.gate import Decision, Said, judge, refused
+from handoff import document as bundle_document
+from handoff.bundle import Bundle
+from handoff.document import BundleError
+
+TRAINED_ON = ("train", "val")
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The accepted model.
+
+    Attributes:
+        name: its id in the target.
+        folder: its bundle.
+        manifest: manifest.csv of the data it was trained on, as text.
+    """
+
+    name: str
+    folder: Path
+    manifest: str
+
+
+def run(params: Params, paths: Paths, champion: Champion | None) -> Decision:
+    """Whether the bundle in artifacts/export replaces the champion's.
+
+    Only test images are scored whose patient the champion never saw, in training or validation; without patient ids
+    an image stands for one. Where a label of theirs has changed since, a person must decide.
+
+    Raises:
+        BundleError: a bundle is damaged.
+    """
+    prepared, folder = load_prepared(paths.prepared), paths.stage("export")
+    document = bundle_document.read(folder)
+    rows = prepared.indices(int(document["exported"]["fold"]))["test"]
+    notes: list[str] = []
+    old = None
+    if champion:
+        old = bundle_document.read(champion.folder)
+        if old["classes"] != document["classes"]:
+            return refused([f"classes differ: {document['classes']}, the champion's {old['classes']}"], params.gate)
+        rows, notes, changed = _common(prepared, rows, champion.manifest, int(old["exported"]["fold"]))
+        if not len(rows):
+            return refused(["the champion was trained on every test patient"], params.gate, notes)
+        if changed:
+            return refused([changed], params.gate, notes)
+    labels, groups = prepared.labels[rows], prepared.groups[rows]
+    new = _ask(folder, "challenger", document, prepared.images[rows], params)
+    held = None
+    if champion and old is not None:
+        held = _ask(champion.folder, champion.name, old, _images(params, paths, prepared, rows, old), params)
+    decision = judge(labels, groups, new, held, params.gate, params.evaluate, params.seed)
+    return replace(decision, notes=tuple(notes))
+
+
+def _common(prepared: Prepared, rows: np.ndarray, manifest: str, fold: int) -> tuple[np.ndarray, list[str], str]:
+    """Test rows that the champion never saw, what was left out, and what is said where labels changed."""
+    before = {row["path"]: row for row in csv.DictReader(io.StringIO(manifest))}
+    seen = {row["group"] for row in before.values() if row[f"role_{fold}"] in TRAINED_ON}
+    kept = rows[[group not in seen for group in prepared.groups[rows].tolist()]]
+    notes = []
+    if out := len(rows) - len(kept):
+        patients = len(set(prepared.groups[rows].tolist()) & seen)
+        notes.append(f"{out} test images of {patients} patients left out: the champion was trained on them")
+    changed = [row for row in kept.tolist() if _label(before, prepared.paths[row]) not in (None, _name(prepared, row))]
+    if not changed:
+        return kept, notes, ""
+    first = prepared.paths[changed[0]]
+    return (
+        kept,
+        notes,
+        (
+            f"labels of {len(changed)} test images changed since the champion was accepted ({first} first): "
+            "a person must say which are right"
+        ),
+    )
+
+
+def _label(manifest: Mapping[str, Mapping[str, str]], path: str) -> str | None:
+    return manifest[path]["label"] if path in manifest else None
+
+
+def _name(prepared: Prepared, row: int) -> str:
+    return prepared.classes[prepared.labels[row]]
+
+
+def _ask(folder: Path, name: str, document: dict, images: np.ndarray, params: Params) -> Said:
+    faults = []
+    for precision, entry in document["precisions"].items():
+        if not entry["shipped"]:
+            continue
+        try:
+            Bundle.load(folder, precision).self_test()
+        except BundleError as error:
+            faults.append(str(error))
+    limit = params.export.fp32_tolerance
+    if (parity := document["parity"]["fp32"]["max_abs_diff"]) > limit:
+        faults.append(f"fp32 parity {parity:.1e} is above export.fp32_tolerance {limit:g}")
+    bundle, size, found = Bundle.load(folder), params.evaluate.batch_size, []
+    with progress(f"gate: {name}", len(images), "images") as advance:
+        for start in range(0, len(images), size):
+            found.append(bundle.predict(np.ascontiguousarray(images[start : start + size])))
+            advance(len(found[-1]))
+    probabilities = np.concatenate(found)
+    decided = bundle.decide(probabilities)
+    predictions = np.array([bundle.classes.index(one) for one in decided], np.int64)
+    return Said(name, probabilities.astype(np.float64), predictions, tuple(faults))
+
+
+def _images(params: Params, paths: Paths, prepared: Prepared, rows: np.ndarray, document: dict) -> np.ndarray:
+    """The test images as the champion takes them: packed anew where its size or fit is another."""
+    wanted = document["preprocessing"]
+    if (wanted["image_size"], wanted["resize"]) == (params.data.image_size, params.data.resize):
+        return prepared.images[rows]
+    source = registry.load("datasets.sources", params.data.source, "data.source")
+    root = (PROJECT / params.data.root).resolve() if params.data.root else None
+    named = {record.path: record for record in source.records(root, params.data)}
+    folder = paths.cache / "gate"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    records = [named[prepared.paths[row]] for row in rows.tolist()]
+    pack(records, root, folder, wanted["image_size"], wanted["resize"], "error")
+    return np.load(folder / IMAGES, allow_pickle=False)

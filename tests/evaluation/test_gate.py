@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from config.schema import EvaluateParams, GateParams
+from evaluation.gate import Said, judge, refused
+
+EVALUATE = EvaluateParams(bootstrap=400)
+PATIENTS, EACH = 24, 4
+
+
+def cohort() -> tuple[np.ndarray, np.ndarray]:
+    of_patient = np.arange(PATIENTS) % 2
+    return np.repeat(of_patient, EACH), np.repeat([f"p{n:02d}" for n in range(PATIENTS)], EACH)
+
+
+def said(name: str, labels: np.ndarray, wrong: np.ndarray, sure: float = 0.95, faults: tuple[str, ...] = ()) -> Said:
+    """Answers with confidence `sure`, right except for the patients at `wrong`."""
+    predictions = np.where(np.isin(np.repeat(np.arange(PATIENTS), EACH), wrong), 1 - labels, labels)
+    probabilities = np.where(np.arange(2) == predictions[:, None], sure, 1 - sure)
+    return Said(name, probabilities, predictions, faults)
+
+
+def decided(new_wrong: range, old_wrong: range | None, gate: GateParams | None = None, **new: object):
+    labels, groups = cohort()
+    challenger = said("new", labels, np.array(new_wrong), **new)
+    champion = None if old_wrong is None else said("old", labels, np.array(old_wrong))
+    return judge(labels, groups, challenger, champion, gate or GateParams(max_ece=0.6), EVALUATE, seed=1)
+
+
+def test_judge__better_beyond_doubt_is_promoted_with_its_figures():
+    decision = decided(range(0), range(12))
+    assert decision.promoted
+    assert decision.difference.value == pytest.approx(0.5)
+    assert 0 < decision.difference.lo < 0.5 < decision.difference.hi
+    assert (decision.n_images, decision.n_patients) == (PATIENTS * EACH, PATIENTS)
+    assert [row["figure"] for row in decision.rows()] == [
+        "challenger balanced_accuracy", "challenger ece", "champion balanced_accuracy", "champion ece",
+        "difference of balanced_accuracy",
+    ]  # fmt: skip
+    assert "+0.500 against the champion" in decision.reasons[0]
+
+
+@pytest.mark.parametrize(("new", "old"), [(range(12), range(0)), (range(4), range(4)), (range(3), range(4))])
+def test_judge__worse_equal_or_within_chance_is_refused(new, old):
+    decision = decided(new, old)
+    assert not decision.promoted
+    assert "is not above gate.tolerance +0" in decision.reasons[0]
+
+
+def test_judge__a_negative_tolerance_lets_an_equal_one_pass():
+    assert decided(range(4), range(4), GateParams(tolerance=-0.01, max_ece=0.6)).promoted
+    assert not decided(range(9), range(4), GateParams(tolerance=-0.01, max_ece=0.6)).promoted
+
+
+def test_judge__pairs_patients():
+    """Two models that fail on the same patients differ by nothing, however wide each one's own interval is."""
+    decision = decided(range(8), range(8))
+    assert decision.difference.lo == decision.difference.hi == 0
+    assert decision.challenger.score.hi - decision.challenger.score.lo > 0.2
+
+
+@pytest.mark.parametrize("who", ["new", "old"])
+def test_judge__either_models_calibration_or_parity_stops_it(who):
+    labels, groups = cohort()
+    sides = {"new": said("new", labels, np.arange(0)), "old": said("old", labels, np.arange(12), sure=0.55)}
+    assert judge(labels, groups, sides["new"], sides["old"], GateParams(), EVALUATE, 1).promoted
+    wrong = np.arange(0 if who == "new" else 12)
+    ill = sides | {who: said(who, labels, wrong, sure=0.55 if who == "new" else 0.95)}
+    decision = judge(labels, groups, ill["new"], ill["old"], GateParams(), EVALUATE, 1)
+    assert not decision.promoted
+    assert decision.reasons[0].startswith(f"{who}: calibration error 0.4")
+    faulty = sides | {who: said(who, labels, wrong, 0.95 if who == "new" else 0.55, ("fp16 samples are off",))}
+    decision = judge(labels, groups, faulty["new"], faulty["old"], GateParams(), EVALUATE, 1)
+    assert decision.reasons == (f"{who}: fp16 samples are off",)
+
+
+def test_judge__the_first_one_needs_only_its_own_checks():
+    decision = decided(range(20), None, GateParams(max_ece=1))
+    assert decision.promoted
+    assert decision.difference is None
+    assert not decided(range(20), None, GateParams(max_ece=0.1)).promoted
+
+
+def test_judge__too_few_patients_promote_nothing():
+    decision = decided(range(0), range(12), GateParams(max_ece=0.6, min_patients=25))
+    assert decision.reasons == ("24 test patients that neither model has seen; gate.min_patients is 25",)
+
+
+def test_judge__one_patient_promotes_nothing():
+    labels = np.array([0, 1, 1])
+    better, worse = (Said(name, np.eye(2)[found], found) for name, found in (("new", labels), ("old", 1 - labels)))
+    decision = judge(labels, np.array(["p", "p", "p"]), better, worse, GateParams(max_ece=1), EVALUATE, 1)
+    assert decision.reasons == ("1 test patients that neither model has seen; gate.min_patients is 6",)
+
+
+def test_refused__says_why():
+    decision = refused(["classes differ"], GateParams(), ["left out"])
+    assert not decision.promoted
+    assert decision.as_dict()["notes"] == ("left out",)
+    assert decision.rows() == []

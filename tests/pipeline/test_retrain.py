@@ -1,0 +1,224 @@
+"""Retraining, in order, in one copy of the checkout with a git remote and a DVC remote of its own."""
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from tests.pipeline.conftest import Checkout
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("retrain")]
+
+CLASSES = ("benign", "malignant")
+OWN = """
+data: {source: folder, root: data/slides, csv: data.csv}
+frozen: {epochs: 1, lr: 1.0e-9}
+schedule: frozen
+gate: {max_ece: 1, min_patients: 2}
+handoff: {keep: 2}
+"""
+RETRAIN = ("python", "-m", "flows.retrain", "--no-prefect")
+
+
+def draw(folder: Path, patients: range) -> None:
+    """Three images a patient: benign ones bluish, malignant ones reddish."""
+    table = folder / "data.csv"
+    rows = list(csv.DictReader(table.open())) if table.exists() else []
+    for patient in patients:
+        malignant = patient % 2
+        for number in range(3):
+            noise = np.random.default_rng(patient * 10 + number).integers(0, 90, (40, 40, 3))
+            noise[..., 0 if malignant else 2] += 150
+            name = f"p{patient:02d}_{number}.png"
+            Image.fromarray(noise.astype(np.uint8)).save(folder / name)
+            rows.append({"path": name, "label": CLASSES[malignant], "group": f"p{patient:02d}"})
+    write(table, rows)
+
+
+def write(table: Path, rows: list[dict[str, str]]) -> None:
+    with table.open("w", newline="") as stream:
+        out = csv.DictWriter(stream, ("path", "label", "group"), lineterminator="\n")
+        out.writeheader()
+        out.writerows(rows)
+
+
+def swap_labels(checkout: "Checkout", parts: tuple[str, ...]) -> None:
+    """Exchanges the labels of the patients whose role is one of `parts`."""
+    manifest = csv.DictReader((checkout.folder / "data" / "prepared" / "manifest.csv").open())
+    role = {row["path"]: row["split"] for row in manifest}
+    table = checkout.folder / "data" / "slides" / "data.csv"
+    other = dict(zip(CLASSES, reversed(CLASSES), strict=True))
+    rows = list(csv.DictReader(table.open()))
+    write(
+        table,
+        [{**row, "label": other[row["label"]] if role.get(row["path"]) in parts else row["label"]} for row in rows],
+    )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def current(checkout: "Checkout") -> Path:
+    return (checkout.folder / "published" / "current").resolve()
+
+
+def history(checkout: "Checkout") -> list[dict]:
+    return [json.loads(line) for line in (checkout.folder / "published" / "history.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def standing(checkout: "Checkout", tmp_path_factory: pytest.TempPathFactory) -> "Checkout":
+    """The checkout with tracked slides, a commit, an upstream and a remote."""
+    place = tmp_path_factory.mktemp("remotes")
+    (checkout.folder / "own.yaml").write_text(OWN)
+    slides = checkout.folder / "data" / "slides"
+    slides.mkdir()
+    draw(slides, range(20))
+    checkout.run("python", "-m", "config.apply", "own.yaml")
+    checkout.run("dvc", "add", "--quiet", "data/slides")
+    checkout.run("dvc", "remote", "add", "--default", "storage", str(place / "storage"))
+    for words in (
+        ("init", "--quiet", "--bare", str(place / "bare")),
+        ("config", "user.email", "test@example.org"),
+        ("config", "user.name", "test"),
+        ("add", "--all"),
+        ("commit", "--quiet", "--message", "Start"),
+        ("remote", "add", "origin", str(place / "bare")),
+        ("push", "--quiet", "--set-upstream", "origin", "HEAD"),
+    ):
+        checkout.run("git", *words)
+    return checkout
+
+
+def test_first__its_own_checks_passed_it_is_the_champion(standing: "Checkout") -> None:
+    printed = standing.run(*RETRAIN)
+    assert "promoted: the first champion" in printed
+    bundle = json.loads((current(standing) / "bundle.json").read_text())
+    assert bundle["gate"]["decision"] == "promoted"
+    assert bundle["gate"]["champion"] is None
+    assert standing.run("python", "-m", "handoff.bundle", "published/current").startswith("sound")
+    tags = standing.run("git", "tag").split()
+    assert tags == [f"model-{current(standing).name}"]
+    assert standing.run("git", "ls-remote", "--tags", "origin").count(tags[0]) >= 1
+    assert standing.run("git", "status", "--porcelain", "--untracked-files=no") == ""
+    assert "up to date" in standing.run("dvc", "status")
+    assert "in sync" in standing.run("dvc", "status", "--cloud")
+    folds = (standing.folder / "data" / "folds.csv").read_text().splitlines()
+    assert len(folds) == 1 + 20
+    assert "p00" not in "".join(folds)
+
+
+def test_again__nothing_changed_ends_early(standing: "Checkout") -> None:
+    head, before, began = (
+        standing.run("git", "rev-parse", "HEAD"),
+        digests(standing.folder / "published"),
+        time.monotonic(),
+    )
+    printed = standing.run(*RETRAIN)
+    assert "nothing changed in data, params and code" in printed
+    assert ": running" not in printed
+    assert time.monotonic() - began < 60
+    assert standing.run("git", "rev-parse", "HEAD") == head
+    assert digests(standing.folder / "published") == before
+
+
+def test_better__promoted(standing: "Checkout") -> None:
+    first = current(standing)
+    standing.run("python", "-m", "config.apply", "--set", "frozen.epochs=8", "--set", "frozen.lr=1.0e-2")
+    assert "params.yaml changed since the last commit" in fails(standing, 2)
+    standing.run("git", "commit", "--all", "--quiet", "--message", "Train longer")
+    printed = standing.run(*RETRAIN)
+    assert "retrain: promoted: balanced_accuracy +" in printed
+    gate = json.loads((current(standing) / "bundle.json").read_text())["gate"]
+    assert gate["champion"] == first.name
+    assert gate["difference"]["lo"] > 0
+    assert gate["n_patients"] == 4
+    assert first.is_dir()
+
+
+def fails(checkout: "Checkout", code: int) -> str:
+    process = checkout.start(RETRAIN)
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == code, printed
+    return printed
+
+
+def test_corrupted_labels__refused_and_the_champion_is_untouched(standing: "Checkout") -> None:
+    before, bundle, head = current(standing), digests(current(standing)), standing.run("git", "rev-parse", "HEAD")
+    swap_labels(standing, ("train", "val"))
+    printed = standing.run(*RETRAIN)
+    assert "data/slides.dvc: changed here, recorded" in printed
+    assert "retrain: refused: balanced_accuracy -" in printed
+    assert current(standing) == before
+    assert digests(before) == bundle
+    assert standing.run("git", "rev-parse", "HEAD") == head
+    assert history(standing)[-1]["decision"] == "refused"
+    assert history(standing)[-1]["difference"]["hi"] < 0
+    assert "this model was refused on" in standing.run(*RETRAIN)
+
+
+def test_test_labels_changed__a_person_must_decide(standing: "Checkout") -> None:
+    before = digests(current(standing))
+    swap_labels(standing, ("train", "val", "test"))  # train and val are right again, test is not
+    printed = standing.run(*RETRAIN)
+    assert "refused: labels of 12 test images changed since the champion was accepted" in printed
+    assert digests(current(standing)) == before
+    swap_labels(standing, ("test",))
+
+
+def test_new_images__picked_up_and_nobody_changes_folds(standing: "Checkout") -> None:
+    old = (standing.folder / "data" / "folds.csv").read_text().splitlines()[1:]
+    draw(standing.folder / "data" / "slides", range(20, 26))
+    process = standing.start(RETRAIN)  # killed while it trains: the champion stays, the next run goes on
+    assert process.stdout is not None
+    assert any(line.startswith("frozen fold 1: running") for line in process.stdout)
+    champion = digests(current(standing))
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert digests(current(standing)) == champion
+    printed = standing.run(*RETRAIN, "--accept", "as good, and it knows more patients")
+    assert "retrain: promoted: accepted by hand: as good, and it knows more patients" in printed
+    manifest = list(csv.DictReader((standing.folder / "data" / "prepared" / "manifest.csv").open()))
+    assert len(manifest) == 26 * 3
+    new = (standing.folder / "data" / "folds.csv").read_text().splitlines()[1:]
+    assert set(old) < set(new)
+    assert len(new) == 26
+    assert len(list((standing.folder / "published" / "bundles").iterdir())) == 2  # handoff.keep
+
+
+def test_rollback__the_one_before_is_current_and_stays(standing: "Checkout") -> None:
+    gate = json.loads((current(standing) / "bundle.json").read_text())["gate"]
+    assert f"current: {gate['champion']}" in standing.run(
+        "python", "-m", "handoff.rollback", "published", "--because", "x"
+    )
+    assert current(standing).name == gate["champion"]
+    assert history(standing)[-1]["decision"] == "rolled back"
+    assert "nothing changed" in standing.run(*RETRAIN)
+    assert current(standing).name == gate["champion"]
+
+
+def test_clone__finds_everything_and_trains_nothing(standing: "Checkout", tmp_path: Path) -> None:
+    from tests.pipeline.conftest import Checkout
+
+    origin = standing.run("git", "config", "remote.origin.url").strip()
+    standing.run("git", "clone", "--quiet", origin, str(tmp_path / "clone"))
+    clone = Checkout(tmp_path / "clone")
+    clone.run("dvc", "pull")
+    printed = clone.run("dvc", "repro")
+    assert "Data and pipelines are up to date" in printed
+    assert ": running" not in printed
+    assert "up to date" in clone.run("dvc", "status")
