@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,13 +142,22 @@ def test_better__promoted(standing: "Checkout") -> None:
     standing.run("python", "-m", "config.apply", "--set", "frozen.epochs=8", "--set", "frozen.lr=1.0e-2")
     assert "params.yaml changed since the last commit" in fails(standing, 2)
     standing.run("git", "commit", "--all", "--quiet", "--message", "Train longer")
-    printed = standing.run(*RETRAIN)
+    printed = standing.run(*RETRAIN[:-1])  # through Prefect
+    assert "going on without it" not in printed
     assert "retrain: promoted: balanced_accuracy +" in printed
     gate = json.loads((current(standing) / "bundle.json").read_text())["gate"]
     assert gate["champion"] == first.name
     assert gate["difference"]["lo"] > 0
     assert gate["n_patients"] == 4
     assert first.is_dir()
+    with sqlite3.connect(standing.folder / ".cache" / "prefect" / "prefect.db") as database:
+        runs = database.execute("select name, state_name from task_run order by created").fetchall()
+        flows = database.execute("select name, state_name from flow_run order by created").fetchall()
+        artifacts = {key for (key,) in database.execute("select key from artifact where key is not null")}
+    steps = ["pull", "data", "train-0", "frozen fold 1", "evaluate", "export", "report", "gate", "record", "publish"]
+    assert runs == [(step, "Completed") for step in steps]
+    assert [state for _, state in flows] == ["Completed", "Completed"]  # retrain, and train inside it
+    assert {"gate", "gate-figures", "test-metrics"} <= artifacts
 
 
 def fails(checkout: "Checkout", code: int) -> str:
