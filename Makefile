@@ -30,7 +30,7 @@ repro: setup
 	dvc repro
 
 benchmark: setup
-	python -m flows.benchmark $(ARGS)
+	dvc repro benchmarks/dvc.yaml
 
 bench: setup
 	python -m benchmarks.suite $(ARGS)

@@ -60,8 +60,8 @@ def compared(checkout: "Checkout") -> "Checkout":
     return checkout
 
 
-def test_benchmark__first_time_computes_every_cell(compared: "Checkout") -> None:
-    printed = compared.run("python", "-m", "flows.benchmark")
+def test_dvc__first_time_computes_every_cell(compared: "Checkout") -> None:
+    printed = compared.run("dvc", "repro", "benchmarks/dvc.yaml")
     assert counted(printed) == (12, 0, 12)
     assert "going on in this process" not in printed
     assert "Traceback" not in printed
@@ -71,17 +71,17 @@ def test_benchmark__first_time_computes_every_cell(compared: "Checkout") -> None
     assert (compared.folder / "artifacts" / "benchmark" / "report.html").stat().st_size > 10_000
 
 
-def test_benchmark__second_time_computes_nothing(compared: "Checkout") -> None:
+def test_dvc__second_time_computes_nothing(compared: "Checkout") -> None:
     before = records(compared.folder)
-    assert counted(compared.run("python", "-m", "flows.benchmark")) == (12, 12, 0)
+    assert "up to date" in compared.run("dvc", "repro", "benchmarks/dvc.yaml")
     assert records(compared.folder) == before
 
 
-def test_benchmark__a_deleted_record_costs_that_cell_alone(compared: "Checkout") -> None:
+def test_dvc__a_deleted_record_costs_that_cell_alone(compared: "Checkout") -> None:
     before, results = records(compared.folder), rows(compared.folder)
     lost = "drawn-test_vit-lora-25pc-seed1"
     shutil.rmtree(compared.folder / "artifacts" / "benchmark" / "cells" / lost)
-    assert counted(compared.run("python", "-m", "flows.benchmark")) == (12, 11, 1)
+    assert counted(compared.run("dvc", "repro", "benchmarks/dvc.yaml")) == (12, 11, 1)
     after = records(compared.folder)
     assert {name for name in after if after[name] != before[name]} == {lost}
     assert rows(compared.folder) == results
