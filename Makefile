@@ -29,7 +29,10 @@ repro: setup
 	@python -m config.apply --check
 	dvc repro
 
+# The comparison becomes a stage where it is first asked for: DVC would call one that never ran changed, and fail to
+# pull what it never made.
 benchmark: setup
+	cp benchmarks/stage.yaml benchmarks/dvc.yaml
 	dvc repro benchmarks/dvc.yaml
 
 bench: setup

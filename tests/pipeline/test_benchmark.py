@@ -57,6 +57,8 @@ def records(folder: Path) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def compared(checkout: "Checkout") -> "Checkout":
     (checkout.folder / "benchmark.yaml").write_text(GRID)
+    stage = checkout.folder / "benchmarks" / "stage.yaml"
+    shutil.copy(stage, stage.with_name("dvc.yaml"))  # as `make benchmark` does
     return checkout
 
 
