@@ -81,7 +81,9 @@ def test_reading_params_and_modules__imports_nothing_heavy(code: str) -> None:
     assert heavy_after(code) == set()
 
 
-@pytest.mark.parametrize("module", ["flows.train", "stages.data", "stages.frozen", "stages.export", "config.apply"])
+@pytest.mark.parametrize(
+    "module", ["flows.train", "stages.data", "stages.frozen", "stages.export", "config.apply", "config.remote"]
+)
 def test_help__imports_nothing_heavy(module: str) -> None:
     code = f"""
 import contextlib, io, runpy
