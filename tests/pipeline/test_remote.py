@@ -1,0 +1,178 @@
+"""Two clones and one remote: what the one computed and pushed, the other pulls, and has nothing left to compute."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from tests.pipeline.conftest import Checkout
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("remote")]
+
+STEPS = ["frozen fold 1", "finetune fold 1", "evaluate", "export"]
+KEYS = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "hunter2", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+def commit(checkout: "Checkout", message: str) -> None:
+    checkout.run("git", "add", "--all")
+    checkout.run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", message)
+
+
+def clone(checkout: "Checkout", place: Path) -> "Checkout":
+    """Another clone, with nothing in its DVC cache nor in MedTune's own."""
+    checkout.run("git", "clone", "--quiet", str(checkout.folder), str(place))
+    return type(checkout)(place)
+
+
+def digests(checkout: "Checkout") -> dict[str, str]:
+    """sha256 of every file that goes through the remote."""
+    folders = [checkout.folder / name for name in ("data/slides", "data/prepared", "artifacts")]
+    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(checkout.folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def first(checkout: "Checkout") -> "Checkout":
+    """A clone in which images that DVC tracks were trained on, committed but not yet pushed."""
+    generator = np.random.default_rng(1)
+    for patient in range(20):
+        folder = checkout.folder / "data" / "slides" / ("benign", "malignant")[patient % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        for image in range(2):
+            pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"p{patient:02}_{image}.png")
+    checkout.run("dvc", "add", "--quiet", "data/slides")
+    seen = checkout.run("git", "status", "--porcelain", "--untracked-files=all", "data/slides", "data/slides.dvc")
+    assert seen.split() == ["??", "data/slides.dvc"]
+    sets = ["data.source=folder", "data.root=data/slides", r"data.group_pattern=/p(\d+)_"]
+    checkout.run("python", "-m", "config.apply", *(word for text in sets for word in ("--set", text)))
+    checkout.run("python", "-m", "stages.data")
+    assert "done: 4 of 4 steps ran" in checkout.train("--no-prefect")
+    checkout.run("dvc", "commit", "--force")  # what ran by hand is what `dvc repro` would have run
+    assert "up to date" in checkout.run("dvc", "repro")
+    commit(checkout, "Train on our slides")
+    return checkout
+
+
+def compute_nothing(second: "Checkout", first: "Checkout", **keys: str) -> None:
+    """`dvc pull && dvc repro` in a fresh clone trains nothing, has the same bytes, and leaves nothing to do."""
+    assert not (second.folder / "artifacts").exists()
+    second.run("dvc", "pull", **keys)
+    assert digests(second) == digests(first)
+    printed = second.run("dvc", "repro")
+    assert re.findall(r"Stage '(\w+)' didn't change, skipping", printed) == ["data", "train"]
+    assert "Running stage" not in printed
+    assert not (second.folder / ".cache").exists()
+    assert json.loads(second.run("dvc", "status", "--json")) == {}
+    printed = second.train("--no-prefect")  # MedTune's own keys hit too, not DVC's alone
+    assert re.findall(r"^(.+): cached \(key \w+\)$", printed, re.MULTILINE) == STEPS
+    assert digests(second) == digests(first)
+
+
+def test_path__a_second_clone_computes_nothing(first: "Checkout", tmp_path: Path) -> None:
+    first.run("python", "-m", "config.remote", str(tmp_path / "store"))
+    commit(first, "Keep data and results in a folder")
+    first.run("dvc", "push")
+    second = clone(first, tmp_path / "second")
+    compute_nothing(second, first)
+    shutil.rmtree(second.folder / "data" / "slides")
+    assert "up to date" in second.run("dvc", "repro", "--allow-missing")
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    """Address of an S3 server that has a bucket `hospital`."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    session = boto3.Session(KEYS["AWS_ACCESS_KEY_ID"], KEYS["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
+    session.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="hospital")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def test_s3__a_second_clone_computes_nothing(first: "Checkout", endpoint: str, tmp_path: Path) -> None:
+    first.run("python", "-m", "config.remote", "s3://hospital/medtune", "--endpoint", endpoint, **KEYS)
+    commit(first, "Keep data and results in S3")
+    assert "hunter2" not in (first.folder / ".dvc" / "config").read_text()
+    first.run("dvc", "push", **KEYS)
+    compute_nothing(clone(first, tmp_path / "second"), first, **KEYS)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[str]:
+    """URL of an SSH server that lets `me` in with a password and gives files over SFTP."""
+    import asyncssh
+
+    class Server(asyncssh.SSHServer):
+        def password_auth_supported(self) -> bool:
+            return True
+
+        def validate_password(self, username: str, password: str) -> bool:
+            return (username, password) == ("me", "hunter2")
+
+    async def listen() -> asyncssh.SSHAcceptor:
+        def files(channel: "asyncssh.SSHServerChannel[bytes]") -> asyncssh.SFTPServer:
+            return asyncssh.SFTPServer(channel, chroot=str(tmp_path / "host"))
+
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        return await asyncssh.listen("127.0.0.1", 0, server_factory=Server, server_host_keys=[key], sftp_factory=files)
+
+    (tmp_path / "host").mkdir()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = asyncio.run_coroutine_threadsafe(listen(), loop).result(timeout=30)
+    yield f"ssh://me:hunter2@127.0.0.1:{server.get_port()}/store"
+    loop.call_soon_threadsafe(server.close)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(timeout=30)
+
+
+def test_ssh__a_second_clone_computes_nothing(first: "Checkout", host: str, tmp_path: Path) -> None:
+    committed = (first.folder / ".dvc" / "config").read_text()
+    said = first.run("python", "-m", "config.remote", host, "--name", "mine", "--local")
+    assert "hunter2" not in said
+    assert (first.folder / ".dvc" / "config").read_text() == committed
+    first.run("dvc", "push")
+    second = clone(first, tmp_path / "second")
+    second.run("python", "-m", "config.remote", host, "--name", "mine", "--local")
+    compute_nothing(second, first)
+    (first.folder / ".dvc" / "config.local").unlink()
+
+
+def test_flipped_byte__in_the_remote_is_an_error_and_is_not_used(first: "Checkout", tmp_path: Path) -> None:
+    first.run("python", "-m", "config.remote", str(tmp_path / "store"))
+    commit(first, "Keep data and results in another folder")
+    first.run("dvc", "push")
+    weights = (first.folder / "artifacts" / "finetune" / "fold-1" / "model.safetensors").read_bytes()
+    md5 = hashlib.md5(weights).hexdigest()
+    stored = tmp_path / "store" / "files" / "md5" / md5[:2] / md5[2:]
+    flipped = bytearray(weights)
+    flipped[len(flipped) // 2] ^= 1
+    stored.chmod(0o644)
+    stored.write_bytes(flipped)
+    second = clone(first, tmp_path / "second")
+    process = second.start(["dvc", "pull"])
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, printed
+    assert re.search(r"Checkout failed for following targets:\nartifacts/finetune\n", printed)
+    got = digests(second)
+    assert not [name for name in got if name.startswith("artifacts/finetune/")]
+    assert got.items() <= digests(first).items()
+    assert "data/slides/benign/p00_0.png" in got
