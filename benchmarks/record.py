@@ -24,6 +24,8 @@ PACKAGES = ("torch", "timm", "onnxruntime", "prefect", "dvc")
 COLUMNS = ("what", "reference", "value", "reference_value", "unit", "ratio", "target", "met", "note", "machine",
            "cores", "threads", *PACKAGES, "git", "date")  # fmt: skip
 
+VERDICTS = {True: ": met", False: ": MISSED", None: ""}
+
 Save = Annotated[bool, typer.Option("--save", help="Also write benchmarks/results/NAME.csv.")]
 
 
@@ -33,7 +35,7 @@ class Row:
 
     Attributes:
         what: what was measured.
-        value: of it, in `unit`.
+        value: of it, in `unit`; None: it could not be measured, and `note` says why.
         unit: of both values.
         reference: what it is set against; empty where the figure stands alone.
         reference_value: of that, from the same run.
@@ -43,7 +45,7 @@ class Row:
     """
 
     what: str
-    value: float
+    value: float | None
     unit: str
     reference: str = ""
     reference_value: float | None = None
@@ -61,22 +63,22 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target was reached; None where there is none."""
-        if not self.target:
-            return None
+        """Whether the target was reached; None where there is none, or nothing was measured."""
         figure = self.value if self.ratio is None else self.ratio
+        if not self.target or figure is None:
+            return None
         return (self.at_least is None or figure >= self.at_least) and (self.at_most is None or figure <= self.at_most)
 
 
 def line(row: Row) -> str:
     """`what: 1.2 s, against reference 12 s: 10.0x, target >= 8x: met (note)`."""
-    text = f"{row.what}: {number(row.value)} {row.unit}"
+    text = f"{row.what}: " + ("not measured" if row.value is None else f"{number(row.value)} {row.unit}")
     if row.reference_value is not None:
         text += f", against {row.reference} {number(row.reference_value)} {row.unit}"
     if row.ratio is not None:
         text += f": {row.ratio:.3g}x"
     if row.target:
-        text += f", target {row.target}: {'met' if row.met else 'MISSED'}"
+        text += f", target {row.target}{VERDICTS[row.met]}"
     return text + (f" ({row.note})" if row.note else "")
 
 
@@ -116,7 +118,7 @@ def circumstances() -> dict[str, str | int]:
     found = installed(*PACKAGES, "onnxruntime-gpu")
     found["onnxruntime"] = found.get("onnxruntime") or found.get("onnxruntime-gpu", "")
     return {
-        "machine": _processor(),
+        "machine": _machine(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": threads(),
         **{name: found.get(name, "") for name in PACKAGES},
@@ -135,6 +137,13 @@ def threads() -> int:
 def number(value: float) -> str:
     """Three digits, or the whole number where it has more."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _machine() -> str:
+    """The processor, and the GPU where one was used."""
+    torch = sys.modules.get("torch")
+    used = torch is not None and torch.cuda.is_initialized()
+    return f"{_processor()}, {torch.cuda.get_device_name()}" if torch and used else _processor()
 
 
 def _processor() -> str:

@@ -22,8 +22,10 @@ def finetune(
     steps: int,
     work: Path,
     on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None,
+    device: str = "cpu",
+    compiled: bool = False,
 ) -> Progress:
-    """Where `steps` steps on the CPU ended, with their seconds: one epoch, no checkpoint, hardly any validation.
+    """Where `steps` steps ended, with their seconds: one epoch, no checkpoint, hardly any validation.
 
     Args:
         model: all of it is trained.
@@ -33,6 +35,8 @@ def finetune(
         steps: how many.
         work: folder for checkpoints, of which there are none.
         on_step: told (step, values) as W&B is.
+        device: that trains; `model` and what `feed` gives lie there.
+        compiled: through torch.compile.
     """
     own = params.finetune.model_copy(update={"epochs": 1, "passes": 1, "checkpoint_seconds": 1e9})
     parts = prepared.indices(params.data.split.chains[0])
@@ -55,6 +59,7 @@ def finetune(
         key="",
         work=work,
         score=score,
+        compile=compiled,
         on_step=on_step,
     )
-    return Trainer(job, "cpu").run()[0]
+    return Trainer(job, device).run()[0]

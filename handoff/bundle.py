@@ -20,7 +20,7 @@ from datasets.decode import decode, fit
 from handoff import document as bundle_document
 from handoff.device import OnDevice
 from handoff.document import BundleError
-from handoff.session import PROVIDERS, open_session
+from handoff.session import PROVIDERS, open_session, operators
 
 # Where bundle.json does not say what was measured.
 SAMPLE_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8": 5e-2}
@@ -72,7 +72,8 @@ class Bundle:
         content = bundle_document.read_file(folder, document, offered["file"])
         given = document["input"]["name"], document["preprocessing"]["image_size"]
         session = open_session(content, offered["file"], provider, precision, threads, spin, given)
-        log.info("%s on %s", offered["file"], ", ".join(session.get_providers()))
+        placed = ", ".join(f"{count} operators on {name}" for name, count in operators(session).items())
+        log.info("%s: %s", offered["file"], placed)
         bundle = cls(folder, document, precision, session)
         if precision == "int8":  # x86 without VNNI adds pairs of products in 16 bits, and may overflow there
             bundle.self_test()

@@ -90,7 +90,16 @@ def session_options(threads: int = 0, spin: bool = True) -> onnxruntime.SessionO
     # Buffers are planned once a batch size, and kept from batch to batch.
     options.enable_mem_pattern = options.enable_cpu_mem_arena = True
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
+
+
+def operators(session: onnxruntime.InferenceSession) -> dict[str, int]:
+    """How many of the graph's operators each provider computes, of a session that `open_session` gave."""
+    found: dict[str, int] = {}
+    for part in session.get_provider_graph_assignment_info():
+        found[part.ep_name] = found.get(part.ep_name, 0) + len(part.get_nodes())
+    return found
 
 
 def provider_chain(provider: str, precision: str, given: tuple[str, int] | None = None) -> list[Any]:

@@ -18,6 +18,7 @@ from benchmarks.timing import in_turns
         (Row("a", 2.0, "s", "b", 20.0, 10.0, at_least=10), ">= 10x", True),
         (Row("a", 2.0, "s", "b", 18.0, 9.0, at_least=10), ">= 10x", False),
         (Row("a", 2.0, "s", "b", 2.0, 1.0, at_least=0.9, at_most=1.1), ">= 0.9x and <= 1.1x", True),
+        (Row("a", None, "s", at_most=3), "<= 3 s", None),
     ],
 )
 def test_row__target_and_whether_it_is_met(row, target, met):
@@ -29,13 +30,19 @@ def test_line__names_both_sides_ratio_and_target():
     assert record.line(row) == "reading: 2 s, against decoding 18 s: 9x, target >= 10x: MISSED (limit 12x)"
 
 
+def test_line__says_that_nothing_was_measured():
+    row = Row("training", None, "%", at_least=40, note="no compiler")
+    assert record.line(row) == "training: not measured, target >= 40 % (no compiler)"
+
+
 def test_finish__writes_a_row_a_line_with_the_circumstances(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
-    record.finish("some", [Row("a", 2.0, "s"), Row("b", 1.5, "s", at_most=1)], save=True)
-    assert capsys.readouterr().out.splitlines() == ["a: 2 s", "b: 1.5 s, target <= 1 s: MISSED"]
+    record.finish("some", [Row("a", 2.0, "s"), Row("b", 1.5, "s", at_most=1), Row("c", None, "s")], save=True)
+    assert capsys.readouterr().out.splitlines() == ["a: 2 s", "b: 1.5 s, target <= 1 s: MISSED", "c: not measured"]
     rows = list(csv.DictReader(io.StringIO((tmp_path / "results" / "some.csv").read_text())))
     assert tuple(rows[0]) == record.COLUMNS
-    assert [row["met"] for row in rows] == ["", "no"]
+    assert [row["met"] for row in rows] == ["", "no", ""]
+    assert [row["value"] for row in rows] == ["2", "1.5", ""]
     assert all(rows[0][name] for name in ("machine", "cores", "threads", "torch", "timm", "git", "date"))
 
 

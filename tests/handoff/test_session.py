@@ -2,7 +2,7 @@ import onnxruntime
 import pytest
 
 from handoff.document import BundleError
-from handoff.session import PROVIDERS, engine_folder, open_session, provider_chain, session_options
+from handoff.session import PROVIDERS, engine_folder, open_session, operators, provider_chain, session_options
 
 
 def options_of(chain: list, provider: str) -> dict[str, str]:
@@ -63,6 +63,11 @@ def test_engine_folder__is_the_user_s_where_none_is_named(tmp_path, monkeypatch)
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert engine_folder() == tmp_path / ".cache" / "medtune" / "tensorrt"
+
+
+def test_operators__are_counted_by_provider(by_hand):
+    session = open_session(by_hand.model(), "model.onnx", "cpu", "fp32", threads=1)
+    assert operators(session) == {"CPUExecutionProvider": 4}
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])

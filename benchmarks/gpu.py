@@ -1,0 +1,101 @@
+"""`python -m benchmarks.gpu`: training and inference on a CUDA device, and the share of what it could do at most.
+
+Weights are random: they do not change how long a network takes. Training is the project's own loop on a small drawn
+set, inference the exported bundle's own session, both with all copies to the device and back.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmarks.record import Row, Save, finish
+from config import cli
+from config.errors import InputError
+from config.settings import device_class
+
+if TYPE_CHECKING:
+    import torch
+
+BACKBONES = "vit_base_patch16_224,convnext_base"
+
+
+def measure(
+    backbone: str,
+    device: "torch.device",
+    rate: float,
+    batches: list[int],
+    train_batch: int,
+    rounds: int = 9,
+) -> list[Row]:
+    """Rows of one backbone at 224 pixels: training, then inference.
+
+    Args:
+        backbone: timm name.
+        device: a CUDA device.
+        rate: of its large bf16 products, operations a second.
+        batches: images at a time, of inference.
+        train_batch: of training.
+        rounds: of inference, interleaved.
+    """
+    import torch
+
+    from benchmarks import gpu_inference, gpu_training
+    from benchmarks.ceiling import Ceiling, flops
+    from benchmarks.drawn import chosen, of, prepare
+    from models import classifier
+    from models.deploy import Deployed
+
+    own = {"schedule": "full", "model": {"head": {"kind": "linear"}}, "finetune": {"batch_size": train_batch}}
+    params = chosen(None, of(backbone), own)
+    with TemporaryDirectory(prefix="medtune-") as place:
+        folder = Path(place)
+        prepared = prepare(params, folder)[1]
+        classes, size = len(prepared.classes), params.data.image_size
+        with torch.device("meta"):
+            operations = flops(classifier.build(params, classes, weights=False), size)
+        ceiling = Ceiling(backbone, torch.cuda.get_device_name(device), operations, rate)
+        ways = gpu_training.ways_for(backbone)
+        rows = gpu_training.measure(params, prepared, ceiling, device, folder / "work", ways)
+    model = Deployed(classifier.build(params, classes), 1.0)
+    return rows + gpu_inference.measure(model, backbone, size, ceiling, device, batches, rounds=rounds)
+
+
+def run(
+    backbone: Annotated[str, typer.Option(help="timm names, by commas.")] = BACKBONES,
+    batch: Annotated[str, typer.Option(help="Batch sizes of inference, by commas.")] = "1,64,256",
+    train_batch: Annotated[int, typer.Option(min=1, help="Batch size of training.")] = 128,
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds of inference; medians are printed.")] = 9,
+    save: Save = False,
+) -> None:
+    """Measure training and inference on a GPU against torch and against its ceiling."""
+    if not all(text.isdecimal() and int(text) for text in batch.split(",")):
+        raise InputError(f"--batch {batch!r}: write numbers of images, 1,64,256")
+    batches = [int(text) for text in batch.split(",")]
+    device = _cuda()
+    from benchmarks.ceiling import product_rate
+
+    rate = product_rate(device)
+    found: list[Row] = []
+    for name in backbone.split(","):
+        rows = measure(name, device, rate, batches, train_batch, rounds)
+        finish("gpu", rows, save=False)  # said as they come: what was measured is not lost where the next one fails
+        found += rows
+    finish("gpu", found, save, told=False)
+
+
+def _cuda() -> "torch.device":
+    """The CUDA device; an InputError, before anything heavy is imported, where there is none."""
+    if device_class() == "cuda":
+        import torch
+
+        from config.settings import device_name
+
+        if torch.cuda.is_available():
+            return torch.device(device_name())
+    raise InputError("benchmarks.gpu needs a CUDA device; none is here")
+
+
+if __name__ == "__main__":
+    cli.run(run)

@@ -1,0 +1,198 @@
+"""uint8 images in host memory to probabilities there: torch against the exported fp16 graph on each provider.
+
+The graph is asked as its consumer asks it, by `handoff.bundle` with bound buffers; torch in bf16 throughout, but for
+pre-processing and softmax. Every way pays for both copies.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.ceiling import INFERENCE, Ceiling
+from benchmarks.record import Row
+from evaluation.speed import Ask, race
+from handoff.bundle import SAMPLE_TOLERANCE, Bundle
+from handoff.document import BundleError
+from handoff.session import PROVIDERS, open_session, operators
+from models.backbones import family
+from models.deploy import INPUT, OUTPUT, Deployed, to_onnx
+from models.half import to_half
+from training.speed import CNN_FAMILIES, compiled
+from training.transfer import onto
+
+EAGER, COMPILED = "torch eager bf16", "torch.compile bf16"
+FASTER, SHARE, FROM = 1.0, 50.0, 64  # than torch.compile, percent of the ceiling, for batches of so many or more
+OPSET, COMPARED, WARM_UP = 20, 16, 3
+
+
+class InBf16(nn.Module):
+    """`Deployed` with weights and activations in bf16; pre-processing and softmax stay in fp32."""
+
+    def __init__(self, model: Deployed, innermost: bool) -> None:
+        super().__init__()
+        self.network, self.temperature = copy.deepcopy(model.network), float(model.temperature)
+        for part in (self.network.backbone, self.network.head):
+            part.to(torch.bfloat16)
+        if innermost:
+            self.network.backbone.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) -> (B, classes)."""
+        logits = self.network(self.network.preprocess(images).to(torch.bfloat16))
+        return torch.softmax(logits.float() / self.temperature, dim=-1)
+
+
+@dataclass
+class Way:
+    """One way of asking, and what to say of it; without `ask`, why it cannot be measured."""
+
+    ask: Ask | None
+    note: str = ""
+
+
+def measure(
+    model: Deployed,
+    backbone: str,
+    size: int,
+    ceiling: Ceiling,
+    device: torch.device,
+    batches: Sequence[int],
+    providers: Sequence[str] = ("cuda", "tensorrt"),
+    through: Sequence[str] = (EAGER, COMPILED),
+    rounds: int = 9,
+) -> list[Row]:
+    """A row each batch of one, its milliseconds; two each larger batch: images a second, and the share of the ceiling.
+
+    Args:
+        model: on the CPU.
+        backbone: timm name.
+        size: side of the images, pixels.
+        ceiling: of the network.
+        device: that torch uses.
+        batches: images at a time.
+        providers: of the exported graph; one that is not active gives rows without figures.
+        through: EAGER, COMPILED.
+        rounds: interleaved; medians are taken.
+    """
+    images = np.random.default_rng(0).integers(0, 256, (max(*batches, COMPARED), size, size, 3), dtype=np.uint8)
+    expected = np.asarray(_asking(copy.deepcopy(model).to(device), device)(images[:COMPARED]))
+    graph = to_half(to_onnx(model, size, OPSET, {})).SerializeToString() if providers else b""
+    makers: dict[str, Callable[[], Way]] = {
+        EAGER: lambda: Way(_asking(_bf16(model, backbone, device), device)),
+        COMPILED: lambda: _compiled(model, backbone, device),
+        **{f"onnx fp16, {provider}": partial(_onnx, provider, graph, size) for provider in providers},
+    }
+    ways = {
+        name: _warmed_up(make, images, batches, expected, device)
+        for name, make in makers.items()
+        if name in through or name not in (EAGER, COMPILED)
+    }
+    found = race({name: way.ask for name, way in ways.items() if way.ask}, images, batches, rounds)
+    what = f"{backbone} at {size}, inference, batch"
+    return [
+        row
+        for batch, seconds in found.items()
+        for name, way in ways.items()
+        for row in _rows(f"{what} {batch}: {name}", name, way, batch, seconds, ceiling)
+    ]
+
+
+def _asking(module: nn.Module, device: torch.device) -> Ask:
+    def ask(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return module(onto(torch.from_numpy(images), device)).cpu().numpy()
+
+    return ask
+
+
+def _bf16(model: Deployed, backbone: str, device: torch.device) -> InBf16:
+    return InBf16(model, family(backbone) in CNN_FAMILIES).eval().to(device)
+
+
+def _compiled(model: Deployed, backbone: str, device: torch.device) -> Way:
+    if device.type == "cuda" and not compiled("auto", device):
+        return Way(None, "torch.compile needs Triton and a C compiler")
+    torch.compiler.reset()  # another network's graphs count towards the number after which torch gives up, silently
+    network: nn.Module = torch.compile(_bf16(model, backbone, device), dynamic=False)  # type: ignore[assignment]
+    return Way(_asking(network, device))
+
+
+def _onnx(provider: str, graph: bytes, size: int) -> Way:
+    try:
+        session = open_session(graph, "model.fp16.onnx", provider, "fp16", given=(INPUT, size))
+    except BundleError as error:
+        return Way(None, str(error))
+    placed = operators(session)
+    said = "operators: " + ", ".join(f"{count} by {name}" for name, count in placed.items())
+    if not placed.get(PROVIDERS[provider]):
+        return Way(None, f"{provider} is active and computes no operator; {said}")
+    document = {
+        "classes": [],  # asked for where there are no images
+        "input": {"name": INPUT},
+        "output": {"name": OUTPUT},
+        "preprocessing": {"image_size": size, "resize": "squash"},
+    }
+    return Way(Bundle(Path("bundle"), document, "fp16", session).predict, said)
+
+
+def _warmed_up(
+    make: Callable[[], Way],
+    images: np.ndarray,
+    batches: Sequence[int],
+    expected: np.ndarray,
+    device: torch.device,
+) -> Way:
+    """A way that was asked for every batch size; without `ask` where it fails, or says what the network does not."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    before = _free(device)
+    way = make()
+    if way.ask is None:
+        return way
+    try:
+        found = np.asarray(way.ask(images[: len(expected)]))
+        for batch in batches:
+            for _ in range(WARM_UP):
+                way.ask(images[:batch])
+    except Exception as error:  # out of memory, the compiler's; onnxruntime has a class for each kind of failure
+        return Way(None, (str(error).strip().splitlines() or [type(error).__name__])[0][:200])
+    off = float(np.abs(found - expected).max())
+    if not off <= SAMPLE_TOLERANCE["fp16"]:
+        return Way(None, f"its probabilities are {off:.2g} off the network's")
+    held = f"holds {(before - _free(device)) / 2**30:.2f} GiB of the GPU" if device.type == "cuda" else ""
+    way.note = "; ".join(filter(None, (f"probabilities within {off:.1g} of fp32's", held, way.note)))
+    return way
+
+
+def _free(device: torch.device) -> int:
+    """Bytes of the GPU that nobody holds: neither torch, with what it keeps for later, nor onnxruntime."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+
+
+def _rows(what: str, name: str, way: Way, batch: int, seconds: Mapping[str, float], ceiling: Ceiling) -> list[Row]:
+    exported = name not in (EAGER, COMPILED)
+    aimed = exported and batch >= FROM
+    unit = "ms" if batch == 1 else "images/s"
+    share = Row(f"{what}, of the ceiling", None, "%", at_least=SHARE if aimed else None)
+    if name not in seconds:
+        note = way.note
+        return [Row(what, None, unit, note=note), *([] if batch == 1 else [replace(share, note=note)])]
+
+    def figure(taken: float) -> float:
+        return 1e3 * taken if batch == 1 else batch / taken
+
+    row = Row(what, figure(seconds[name]), unit, note=way.note)
+    if exported and COMPILED in seconds:
+        ratio = seconds[COMPILED] / seconds[name]
+        row = replace(row, reference=COMPILED, reference_value=figure(seconds[COMPILED]), ratio=ratio,
+                      at_least=FASTER if aimed else None)  # fmt: skip
+    if batch == 1:
+        return [row]
+    value = ceiling.share(batch / seconds[name], INFERENCE)
+    return [row, replace(share, value=value, note=ceiling.note(INFERENCE))]

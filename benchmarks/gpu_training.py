@@ -1,0 +1,143 @@
+"""Steps of fine-tuning the whole network, by the project's own loop and input, in several precisions and layouts."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks.ceiling import TRAINING, Ceiling, synchronize
+from benchmarks.record import Row
+from benchmarks.steps import finetune
+from config.schema import Params
+from datasets.manifest import Prepared
+from models import classifier
+from models.backbones import family
+from training.feeds import ImageFeed
+from training.loop import LOG_STEPS
+from training.memory import PeakMemory
+from training.speed import CNN_FAMILIES, channels_last, compiled
+
+SHARE = 40.0
+OF_TARGET = "vit_base_patch16_224"
+PLAIN, COMPILED, INNERMOST = "eager fp32", "torch.compile bf16", "eager bf16, channels last"
+# Each as `finetune` settings.
+WAYS: dict[str, dict[str, Any]] = {
+    PLAIN: {"precision": "fp32", "channels_last": False, "compile": False},
+    "eager bf16": {"precision": "bf16", "channels_last": False, "compile": False},
+    INNERMOST: {"precision": "bf16", "channels_last": True, "compile": False},
+    COMPILED: {"precision": "bf16", "channels_last": "auto", "compile": True},
+}
+
+
+@dataclass
+class Clock:
+    """Notes when each stretch of `LOG_STEPS` steps had ended on the device; stands where W&B does."""
+
+    device: torch.device
+    ends: list[float] = field(default_factory=list)
+
+    def __call__(self, step: int, values: dict[str, float]) -> None:
+        """As the loop's `on_step`."""
+        synchronize(self.device)
+        self.ends.append(time.perf_counter())
+
+    @property
+    def stretches(self) -> list[float]:
+        """Seconds of each stretch but the first, which warms up."""
+        return [after - before for before, after in pairwise(self.ends)]
+
+
+@dataclass
+class Found:
+    """Of one way: seconds of its stretches, MiB at the peak, and why it could not be measured."""
+
+    seconds: list[float] = field(default_factory=list)
+    memory: float | None = None
+    refused: str = ""
+
+
+def ways_for(backbone: str) -> list[str]:
+    """Names of the ways that differ for `backbone`."""
+    return [name for name in WAYS if name != INNERMOST or family(backbone) in CNN_FAMILIES]
+
+
+def measure(
+    params: Params,
+    prepared: Prepared,
+    ceiling: Ceiling,
+    device: torch.device,
+    work: Path,
+    ways: Sequence[str],
+    turns: int = 2,
+    stretches: int = 3,
+) -> list[Row]:
+    """Two rows a way: images a second against the eager fp32 loop, and the share of the ceiling.
+
+    Args:
+        params: network and `finetune`; each way sets precision, layout and compiler over it.
+        prepared: data.
+        ceiling: of the network.
+        device: that trains.
+        work: folder for checkpoints, of which there are none.
+        ways: names of `WAYS`.
+        turns: runs of each, one after the other; each begins with a stretch that is not counted.
+        stretches: of 20 steps, counted, in each of them.
+    """
+    found = {name: Found() for name in ways}
+    for _ in range(turns):
+        for name, way in found.items():
+            if not way.refused:
+                _run(way, name, params, prepared, device, work, stretches)
+    images = params.finetune.batch_size * LOG_STEPS
+    rates = {name: None if way.refused else images / median(way.seconds) for name, way in found.items()}
+    return [row for name, way in found.items() for row in _rows(name, way, rates, params, ceiling)]
+
+
+def _run(
+    way: Found, name: str, params: Params, prepared: Prepared, device: torch.device, work: Path, stretches: int
+) -> None:
+    options = params.finetune.model_copy(update=WAYS[name])
+    own = params.model_copy(update={"finetune": options})
+    torch.compiler.reset()  # another network's graphs count towards the number after which torch gives up, silently
+    clock, peak = Clock(device), PeakMemory(str(device))
+    innermost = channels_last(options.channels_last, params.model.backbone, device)
+    model = classifier.build(own, len(prepared.classes)).to(device)
+    if innermost:
+        model.to(memory_format=torch.channels_last)
+    feed = ImageFeed(prepared, model, options.augment, device, innermost)
+    steps, through = LOG_STEPS * (1 + stretches), bool(options.compile)
+    try:
+        if through and device.type == "cuda" and not compiled("auto", device):
+            raise RuntimeError("torch.compile needs Triton and a C compiler")
+        finetune(model, feed, prepared, own, steps, work, clock, str(device), through)
+    except RuntimeError as error:  # out of memory, or the compiler's
+        way.refused = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        return
+    way.seconds += clock.stretches
+    way.memory = peak.megabytes()
+
+
+def _rows(
+    name: str, way: Found, rates: Mapping[str, float | None], params: Params, ceiling: Ceiling
+) -> tuple[Row, Row]:
+    backbone, batch = params.model.backbone, params.finetune.batch_size
+    what = f"{backbone} at {params.data.image_size}, training, batch {batch}: {name}"
+    target = SHARE if (backbone, name) == (OF_TARGET, COMPILED) else None
+    rate, plain = rates[name], rates.get(PLAIN)
+    if rate is None:
+        note = way.refused
+        return Row(what, None, "images/s", note=note), Row(
+            f"{what}, of the ceiling", None, "%", at_least=target, note=note
+        )
+    note = f"a step {1e3 * batch / rate:.1f} ms, augmentation and averaged weights included"
+    note += "" if way.memory is None else f"; peak {way.memory / 1024:.1f} GiB"
+    row = Row(what, rate, "images/s", note=note)
+    if plain is not None and name != PLAIN:
+        row = replace(row, reference=PLAIN, reference_value=plain, ratio=rate / plain)
+    share = ceiling.share(rate, TRAINING)
+    return row, Row(f"{what}, of the ceiling", share, "%", at_least=target, note=ceiling.note(TRAINING))
