@@ -99,8 +99,7 @@ def _engines(
             return model(torch.from_numpy(batch)).numpy()
 
     def opened(graph: bytes) -> Callable[[np.ndarray], np.ndarray]:
-        # Threads that spin on after their turn would take the cores of whoever is next.
-        session = open_session(graph, "the exported graph", "cpu", "fp32", threads, spin=False)
+        session = open_session(graph, "the exported graph", "cpu", "fp32", threads)
         return lambda batch: session.run(None, {"images": batch})[0]
 
     graph, refused = to_onnx(model, size, 20, {}), None

@@ -54,7 +54,7 @@ class Bundle:
             precision: fp32, or another that bundle.json says is shipped.
             provider: cpu, cuda or tensorrt. What is asked for is used, or it is an error.
             threads: CPU threads of one prediction; 0: as many as there are cores.
-            spin: idle threads wait busily; False where others want the cores.
+            spin: idle threads wait busily while a prediction lasts; False where others want the cores then.
 
         Raises:
             BundleError: damaged, of another schema, without that precision, the provider is not active, or this

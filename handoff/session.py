@@ -33,7 +33,7 @@ def open_session(
         provider: cpu, cuda or tensorrt.
         precision: of the file.
         threads: CPU threads of one prediction; 0: as many as there are cores.
-        spin: idle threads wait busily for the next operator; False where others want the cores.
+        spin: idle threads wait busily for the prediction's next operator; False where others want the cores.
         given: name of the graph's input and the side of its images, pixels; TensorRT's batches need it.
 
     Raises:
@@ -90,6 +90,8 @@ def session_options(threads: int = 0, spin: bool = True) -> onnxruntime.SessionO
     # Buffers are planned once a batch size, and kept from batch to batch.
     options.enable_mem_pattern = options.enable_cpu_mem_arena = True
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    # Between two predictions they sleep: the cores are others' then.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
 
