@@ -41,7 +41,7 @@ class Classifier(nn.Module):
 
     def normalize(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> normalised."""
-        return (images - self.mean[:, None, None]) / self.std[:, None, None]
+        return (images - self.mean[:, None, None]).div_(self.std[:, None, None])
 
     def features(self, images: Tensor) -> Tensor:
         """What the head reads: (B, N or 1, C) from normalised (B, 3, H, W)."""

@@ -1,10 +1,14 @@
 """Augmentation: nothing blanked, nothing out of range, every image its own draw."""
 
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from config.training import AugmentParams
-from training.augment import augment, dihedral
+from training.augment import APART, BASIS, Draws, augment, dihedral
+from training.share import EVERY
 
 ALL = AugmentParams(rotate=30.0, brightness=0.3, contrast=0.3, stain=0.1)
 
@@ -23,6 +27,57 @@ def test_augment__10_000_images_stay_images():
         assert out.max() <= 1
         constant += int((out.flatten(1).std(1) < 1e-3).sum())
     assert constant <= 10  # 0.1 %
+
+
+def step_by_step(pixels, params, generator):
+    """What `augment` computes, each change by itself and in its own terms."""
+    draws = Draws(generator, len(pixels), EVERY)
+    x = dihedral(pixels.permute(0, 3, 1, 2).float() / 255, draws.integers(8))
+    grey = (x == x[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
+    angle = draws.uniform(1, math.radians(params.rotate))[:, 0]
+    zoom = 1 / (1 + draws.uniform(1, params.scale)[:, 0])
+    theta = torch.zeros(len(x), 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = angle.cos() * zoom
+    theta[:, 0, 1], theta[:, 1, 0] = -angle.sin() * zoom, angle.sin() * zoom
+    theta[:, :, 2] = draws.uniform(2, 2 * params.shift)
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    amounts = torch.einsum("bchw,cs->bshw", -x.clamp(1 / 255).log(), torch.linalg.inv(BASIS))
+    scale, shift = 1 + draws.uniform(3, params.stain), draws.uniform(3, params.stain / 2)
+    amounts = amounts * scale[:, :, None, None] + shift[:, :, None, None]
+    x = torch.where(grey, x, (-torch.einsum("bshw,sc->bchw", amounts, BASIS)).exp())
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = mean + (x - mean) * (1 + draws.uniform(1, params.contrast))[:, :, None, None]
+    return (x * (1 + draws.uniform(1, params.brightness))[:, :, None, None]).clamp(0, 1)
+
+
+@pytest.mark.parametrize("size", [32, 33])
+@pytest.mark.parametrize("params", [ALL, AugmentParams()])
+def test_augment__is_what_it_says_step_by_step(size, params):
+    pixels = images(24, size)
+    pixels[3] = pixels[3][..., :1]  # grey
+    pixels[5] = pixels[5][..., :1]
+    pixels[5, 1, 1] = torch.tensor([10, 20, 30])  # but for a pixel that is looked at last
+    assert APART > 1
+    found = augment(pixels, params, torch.Generator().manual_seed(7))
+    torch.testing.assert_close(found, step_by_step(pixels, params, torch.Generator().manual_seed(7)), rtol=0, atol=1e-4)
+    assert torch.equal(found[3, 0], found[3, 1])
+    assert not torch.equal(found[5, 0], found[5, 1])
+
+
+def test_augment__takes_the_same_draws_where_no_image_is_grey():
+    pixels = images(4)
+    with_grey = torch.cat([pixels[:3], pixels[3:, ..., :1].expand(-1, -1, -1, 3)])
+    found, other = (augment(each, ALL, torch.Generator().manual_seed(2)) for each in (pixels, with_grey))
+    torch.testing.assert_close(found[:3], other[:3], rtol=0, atol=1e-6)
+
+
+def test_augment__leaves_its_input_alone():
+    pixels = images(3)
+    before = pixels.clone()
+    for params in (ALL, AugmentParams(dihedral=False, shift=0, scale=0)):
+        augment(pixels, params, torch.Generator().manual_seed(0))
+    assert torch.equal(pixels, before)
 
 
 def test_augment__repeats_with_its_generator_and_differs_between_images():
