@@ -13,7 +13,6 @@ from config.load import validate
 from config.settings import Paths, device_class
 from datasets.manifest import Prepared, load_prepared
 from flows.grid import Work
-from flows.heap import keep_freed_memory
 
 # Told of a cell that ended: its record, or what went wrong; gives the line that was said of it.
 Told = Callable[[Work, Artifact | None, str | None], str]
@@ -41,7 +40,6 @@ def compute(work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
             f"this worker's code, library versions, data or device ({device_class()}) are not those that asked for the "
             "cell: restart the workers from the same checkout, or set MEDTUNE_DEVICE for both"
         )
-    keep_freed_memory()
     with redirect_stdout(io.StringIO()):  # several cells at once: the one who asked says how far they are
         return cells.run(params, Paths(Path(out), Path(cache)), prepared, cell, rates, threads, key).as_dict()
 

@@ -54,9 +54,11 @@ def run(
     from training.checkpoint import load_trained
     from training.feeds import ImageFeed, labelled
     from training.fit import Setup, fit
+    from training.heap import keep_freed_memory
     from training.schedule import stream_seed
     from training.speed import channels_last, compiled
 
+    keep_freed_memory()
     prepared, options = prepared or load_prepared(paths.prepared), params.finetune
     device = torch.device(device_name())
     begun = load_trained(frozen) if frozen else None  # stage 1 as it is: some methods do not begin as it

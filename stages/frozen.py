@@ -46,7 +46,9 @@ def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared:
     from models.weights import state_sha256
     from training.feeds import StoredFeed
     from training.fit import Setup, fit
+    from training.heap import keep_freed_memory
 
+    keep_freed_memory()
     prepared = prepared or load_prepared(paths.prepared)
     device = device_name()
     model = classifier.build(params, len(prepared.classes)).to(device)

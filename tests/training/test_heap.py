@@ -12,7 +12,7 @@ from config.registry import PROJECT
 SCRIPT = """
 import resource, sys
 import numpy as np
-from flows.heap import keep_freed_memory
+from training.heap import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 np.ones(2_000_000)
