@@ -64,7 +64,7 @@ class FrozenParams(TrainingParams):
         8, description="dihedral views whose features are stored; online: run the backbone every epoch"
     )
     store_gb: Annotated[float, Field(ge=0)] = Field(
-        20.0, description="disk the feature store may take; above it: online"
+        20.0, description="disk that the stored features of one chain may take; above it: online"
     )
 
     @model_validator(mode="after")

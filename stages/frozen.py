@@ -54,7 +54,9 @@ def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared:
     model = classifier.build(params, len(prepared.classes)).to(device)
     model.backbone.requires_grad_(False)
     before = state_sha256(model.backbone)
-    feed, network = _feed(model, prepared, params, paths, prepared.indices(fold)["train"], device)
+    feed, network = _feed(model, prepared, params, paths, fold, device)
+    stored = isinstance(feed, StoredFeed)
+    _prepare(model, feed, stored, prepared.indices(fold)["train"], params.seed)
 
     def set_modes() -> None:
         model.eval()
@@ -67,7 +69,7 @@ def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared:
             "kept": "frozen",
             "trainable": sum(p.numel() for p in model.head.parameters()),
             "backbone_sha256": before,
-            "stored_features": isinstance(feed, StoredFeed),
+            "stored_features": stored,
         }
 
     setup = Setup("frozen", network, model.head, "head", feed, set_modes, record)
@@ -75,7 +77,7 @@ def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared:
 
 
 def _feed(
-    model: "Classifier", prepared: "Prepared", params: Params, paths: Paths, train: "np.ndarray", device: str
+    model: "Classifier", prepared: "Prepared", params: Params, paths: Paths, fold: int, device: str
 ) -> tuple["Feed", "nn.Module"]:
     """Stored features and the head, or images and the whole network where the store is off or over its budget."""
     import torch
@@ -84,26 +86,30 @@ def _feed(
     from training import features, feeds
 
     views, budget = params.frozen.views, params.frozen.store_gb
-    prepare = getattr(model.head, "prepare", None)  # a head that wants to see the training features first
     if views != "online":
         shape = shape_of(model.backbone, params.data.image_size)
         tokens = shape.tokens if model.reads == "tokens" else 1
-        wanted = features.store_bytes(prepared, tokens, shape.channels, views) / 1e9
+        rows = features.needed(prepared.indices(fold), views)
+        wanted = features.store_bytes(rows, tokens, shape.channels) / 1e9
         if wanted <= budget:
             with ranks.first():
-                store = features.compute(model, prepared, params, views, paths.cache, device)
-            if prepare:
-                prepare((x.to(device) for x in store.batches(train)), params.seed)
+                store = features.compute(model, prepared, params, rows, paths.cache, device)
             return feeds.StoredFeed(store, torch.device(device)), model.head
         cli.say(
             f"frozen: {views} views need {wanted:.1f} GB, frozen.store_gb is {budget:g}: running the backbone online"
         )
     feed = feeds.ImageFeed(prepared, model, params.frozen.augment, torch.device(device))
-    if prepare:
-        with torch.no_grad():
-            parts = (train[start : start + 32] for start in range(0, len(train), 32))
-            prepare((model.features(feed.score(part)) for part in parts), params.seed)
     return feed, feeds.FrozenOnline(model)
+
+
+def _prepare(model: "Classifier", feed: "Feed", stored: bool, train: "np.ndarray", seed: int) -> None:
+    """Shows the features of the training images to a head that wants to see them first."""
+    import torch
+
+    if prepare := getattr(model.head, "prepare", None):
+        with torch.no_grad():
+            inputs = (feed.score(train[start : start + 32]) for start in range(0, len(train), 32))
+            prepare((x if stored else model.features(x) for x in inputs), seed)
 
 
 def main(

@@ -1,18 +1,19 @@
 """Features of a frozen backbone, computed once: a memory-mapped, content-addressed half-precision store.
 
-One folder a dihedral view, named by everything the features depend on; every fold, head and later run
-that needs the same view finds it there. Written in a stream: memory does not grow with the set.
+One folder a dihedral view, named by everything the features depend on; every fold, share, head and later run that
+needs the same view finds there what others computed, and adds the rows that it is the first to need. Written in a
+stream: memory does not grow with the set.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from filelock import FileLock
 
-from config.artifact import digest, find, partial, publish
+from config.artifact import digest, partial, publish
 from config.cli import say
 from config.closure import source_closure
 from config.progress import progress
@@ -22,48 +23,37 @@ from datasets.manifest import Prepared
 from models.classifier import Classifier
 from models.weights import state_sha256
 from training.augment import dihedral
+from training.store import FEATURES, ROWS, FeatureStore, Part, parts
 
 BATCH = 32
 
 
-class FeatureStore:
-    """(n, N, C) features of every image of a prepared set, one memory-mapped array a view."""
+def needed(chain: Mapping[str, np.ndarray], views: int) -> list[np.ndarray]:
+    """Rows that a chain reads in each of `views` views: training images in all, validation images in view 0.
 
-    def __init__(self, views: Sequence[np.ndarray]) -> None:
-        self.views = list(views)
-
-    def gather(self, rows: np.ndarray, views: np.ndarray | None = None) -> torch.Tensor:
-        """float32 (B, N, C) features of images `rows`, each in its view (view 0 where not given)."""
-        first = self.views[0]
-        out = np.empty((len(rows), *first.shape[1:]), np.float32)
-        chosen = np.zeros(len(rows), int) if views is None else views
-        for view in np.unique(chosen):
-            at = chosen == view
-            out[at] = self.views[view][rows[at]]
-        return torch.from_numpy(out)
-
-    def batches(self, rows: np.ndarray) -> Iterator[torch.Tensor]:
-        """float32 (B, N, C) features of images `rows` in view 0, in slices."""
-        for start in range(0, len(rows), BATCH):
-            yield self.gather(rows[start : start + BATCH])
+    Args:
+        chain: its rows by part, as `Prepared.indices` gives them.
+        views: 1 to 8.
+    """
+    return [np.union1d(chain["train"], chain["val"]), *[chain["train"]] * (views - 1)]
 
 
-def store_bytes(prepared: Prepared, tokens: int, channels: int, views: int) -> int:
-    """Disk that the store of `views` views takes."""
-    return len(prepared.labels) * tokens * channels * 2 * views
+def store_bytes(wanted: Sequence[np.ndarray], tokens: int, channels: int) -> int:
+    """Disk that the features of `wanted`, rows by view, take."""
+    return sum(map(len, wanted)) * tokens * channels * 2
 
 
 @torch.inference_mode()
 def compute(
-    model: Classifier, prepared: Prepared, params: Params, views: int, cache: Path, device: str
+    model: Classifier, prepared: Prepared, params: Params, wanted: Sequence[np.ndarray], cache: Path, device: str
 ) -> FeatureStore:
-    """The store for `views` dihedral views, computing only the views that are not there.
+    """The store that holds `wanted`, computing only the rows that are not there.
 
     Args:
         model: on `device`, in eval mode; its backbone and what its head reads decide the features.
-        prepared: the packed set; every image is computed, so that every fold finds its own.
+        prepared: the packed set.
         params: the backbone's name and arguments; weights and transform enter through `model`.
-        views: 1 to 8.
+        wanted: rows by view, for views 0 to at most 7.
         cache: folder of the content-addressed store.
         device: where the backbone runs.
     """
@@ -79,42 +69,51 @@ def compute(
         "versions": installed("torch", "timm"),
         "device": torch.device(device).type,
     }
-    arrays = []
-    for view in range(views):
+    stored, new = [], 0
+    for view, rows in enumerate(wanted):
         key = digest({**base, "view": view})
         folder = cache / "features" / key[:24]
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if find(folder, key) is None:
-                _write(model, prepared, view, folder, key, device, f"features, view {view + 1} of {views}")
-            elif view == 0:
-                say(f"features: found in the store ({folder.name})")
-        arrays.append(np.load(folder / "features.npy", mmap_mode="r"))
-    return FeatureStore(arrays)
+            found, place = parts(folder, key)
+            missing = np.setdiff1d(rows, np.concatenate([part.rows for part in found])) if found else np.unique(rows)
+            if len(missing):
+                label = f"features, view {view + 1} of {len(wanted)}"
+                found.append(_write(model, prepared, missing, view, place, key, device, label))
+        stored.append(found)
+        new += len(missing)
+    if not new:
+        say(f"features: found in the store ({folder.name})")
+    return FeatureStore(len(prepared.labels), stored)
 
 
-def _write(model: Classifier, prepared: Prepared, view: int, folder: Path, key: str, device: str, label: str) -> None:
-    work = partial(folder)
+def _write(
+    model: Classifier, prepared: Prepared, rows: np.ndarray, view: int, place: Path, key: str, device: str, label: str
+) -> Part:
+    work = partial(place)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    n = len(prepared.labels)
-    array = None
-    with progress(label, n, "images") as advance:
-        for start in range(0, n, BATCH):
-            images = torch.from_numpy(np.array(prepared.images[start : start + BATCH])).to(device)
+    np.save(work / ROWS, rows)
+    array, done = None, 0
+    with progress(label, len(rows), "images") as advance:
+        # All about as long: convolutions on a CPU give other last digits in batches of fewer than 16.
+        for batch in np.array_split(rows, -(-len(rows) // BATCH)):
+            images = torch.from_numpy(prepared.images[batch]).to(device)
             x = dihedral(model.preprocess(images), torch.full((len(images),), view))
-            features = model.features(x).float().cpu().numpy()
-            if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:
+            features = model.features(x).half()
+            if not features.isfinite().all():
                 raise RuntimeError(
-                    f"features of {prepared.paths[start]} and after exceed half precision; set frozen.views: online"
+                    f"features of {prepared.paths[batch[0]]} and after exceed half precision; set frozen.views: online"
                 )
             if array is None:
                 array = np.lib.format.open_memmap(
-                    work / "features.npy", mode="w+", dtype=np.float16, shape=(n, *features.shape[1:])
+                    work / FEATURES, mode="w+", dtype=np.float16, shape=(len(rows), *features.shape[1:])
                 )
-            array[start : start + len(features)] = features
-            advance(len(features))
+            array[done : done + len(batch)] = features.cpu().numpy()
+            done += len(batch)
+            advance(len(batch))
     assert array is not None
     array.flush()
     del array
-    publish(folder, key, {"images": prepared.digest, "view": view})
+    publish(place, key, {"images": prepared.digest, "view": view})
+    return Part.at(place)

@@ -11,9 +11,9 @@ from config.training import AugmentParams
 from datasets.manifest import Prepared
 from models.classifier import Classifier
 from training.augment import Draws, augment
-from training.features import FeatureStore
 from training.schedule import epoch_order
 from training.share import EVERY
+from training.store import FeatureStore
 from training.transfer import onto
 
 
@@ -41,12 +41,12 @@ class StoredFeed:
 
     def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = EVERY) -> Tensor:
         """float32 (B, N, C), one of the stored views each."""
-        views = Draws(generator, len(rows), take).integers(len(self.store.views)).numpy()
-        return onto(self.store.gather(rows[take], views), self.device)
+        views = Draws(generator, len(rows), take).integers(self.store.views).numpy()
+        return onto(self.store.gather(rows[take], views), self.device).float()
 
     def score(self, rows: np.ndarray) -> Tensor:
         """float32 (B, N, C), view 0."""
-        return onto(self.store.gather(rows), self.device)
+        return onto(self.store.gather(rows), self.device).float()
 
 
 class ImageFeed:

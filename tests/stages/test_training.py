@@ -1,6 +1,7 @@
 """Stages 1 and 2 on a small set: what they keep, what stays frozen, and that a cut run ends as the uncut one."""
 
 import csv
+import re
 import shutil
 
 import pytest
@@ -91,6 +92,21 @@ def test_frozen__falls_back_to_online_over_the_disk_budget(world, capsys):
     artifact = frozen.run(params, world.paths, 1, frozen.key(params, prepared, 1), "group")
     assert artifact.result()["stored_features"] is False
     assert "frozen.store_gb is 0: running the backbone online" in capsys.readouterr().out
+
+
+def test_frozen__chains_share_features_and_each_trains_as_if_alone(world, tmp_path, capsys):
+    params, prepared = params_of(world), load_prepared(world.paths.prepared)
+    alone, computed = {}, {}
+    for fold in (1, 0, 2):
+        own = Paths(tmp_path / f"alone-{fold}", tmp_path / f"cache-{fold}")
+        alone[fold] = frozen.run(params, own, fold, frozen.key(params, prepared, fold), "group", prepared)
+    capsys.readouterr()
+    for fold in (1, 0, 2):
+        shared = frozen.run(params, world.paths, fold, frozen.key(params, prepared, fold), "group", prepared)
+        computed[fold] = re.findall(r"view (\d) of 2: (\d+) images", capsys.readouterr().out)
+        assert shared.sha256 == alone[fold].sha256
+    # A third of 45 images is trained on, a third validates; the last chain's training images validated the first.
+    assert computed == {1: [("1", "30"), ("2", "15")], 0: [("1", "15"), ("2", "15")], 2: [("2", "15")]}
 
 
 def test_finetune__keeps_stage_one_when_it_is_better(world):
