@@ -1,5 +1,6 @@
 """Stage 1's benchmark times both sides and scores them alike."""
 
+import numpy as np
 import pytest
 
 from benchmarks import stage1
@@ -13,23 +14,25 @@ def test_measure__one_chain_and_all_folds_a_head(capsys):
     rows = stage1.measure(sets=TINY, heads=["linear"], epochs=2, rounds=1)
     assert [row.what for row in rows] == [f"stage 1, linear, 100 epochs, {part}" for part in ("one chain", "5 folds")]
     assert all(row.ratio == pytest.approx(row.reference_value / row.value) for row in rows)
-    assert "limit 10.0x: 1600 against 160 backbone passes" in rows[0].note
+    assert "x by operations; 1600 backbone passes against 100;" in rows[0].note
+    assert "x by operations; 8000 backbone passes against 160;" in rows[1].note
     printed = capsys.readouterr().out
     one, two = (line.split("balanced accuracy")[1] for line in printed.splitlines() if line.startswith("linear, "))
     assert one == two  # the same views of the same images in the same order
 
 
 def test_row__target_is_for_the_backbone_it_was_set_for(capsys):
-    side = stage1.Side([0.1, 0.1], [1.0], stage1.Interval(0.9, 0.8, 1.0, 0))
+    side = stage1.Side([0.1, 0.1], [1.0], score=stage1.Interval(0.9, 0.8, 1.0, 0))
     params = stage1.chosen(None, stage1.of(stage1.OF_TARGETS[0]), {})
 
     class Prepared:
-        labels = range(10)
-
         def indices(self, fold):
-            return {"train": range(6), "val": range(2)}
+            return {"train": np.arange(6), "val": np.arange(6, 8)}
 
     rows = stage1._rows("cdtm", params, Prepared(), side, side)
     assert {row.at_least for row in rows} == {3.5}
-    assert side.reckoned() == pytest.approx(11)
-    assert side.reckoned(5) == pytest.approx(51)
+    assert "limit 5.1x by operations; 800 backbone passes against 50" in rows[0].note
+    assert side.reckoned() == pytest.approx(1 + 10)
+    assert side.reckoned(5) == pytest.approx(5 * (1 + 10))
+    side.others = [0.5, 0.25]
+    assert side.reckoned(3) == pytest.approx(1.75 + 3 * 10)

@@ -1,0 +1,56 @@
+"""Stage 1's work, counted without doing it."""
+
+import numpy as np
+import pytest
+
+from benchmarks import operations
+from benchmarks.drawn import chosen
+
+SETS = ["data.image_size=32", "model.backbone_args={img_size: 32}", "model.weights=none"]
+
+
+def params_of(kind, **frozen):
+    head = {"kind": kind} | ({"centers": 5} if kind == "cdtm" else {})
+    return chosen(None, SETS, {"model": {"head": head}, "frozen": frozen})
+
+
+def chain(*folds):
+    train, val = (
+        {"train": np.arange(0, 6), "val": np.arange(6, 8)},
+        {"train": np.arange(2, 8), "val": np.arange(0, 2)},
+    )
+    return [(train, val)[fold] for fold in folds]
+
+
+def test_compare__passes_of_one_chain_and_of_two_that_share():
+    params = params_of("linear", passes=3)
+    every, once = operations.compare(params, chain(0), epochs=10, views=4)
+    assert (every.passes, once.passes) == (10 * (3 * 6 + 2), 4 * 6 + 2)
+    both, shared = operations.compare(params, chain(0, 1), epochs=10, views=4)
+    assert (both.passes, shared.passes) == (2 * every.passes, 4 * 8)
+
+
+def test_compare__a_head_that_multiplies_bounds_what_can_be_gained():
+    (small, stored), (more, kept) = (
+        operations.compare(params_of(kind), chain(0), epochs=100, views=1) for kind in ("linear", "cdtm")
+    )
+    assert small.operations / stored.operations == pytest.approx(800 / 8, rel=0.03)
+    assert more.passes == small.passes
+    assert more.operations - small.operations == pytest.approx(kept.operations - stored.operations)
+    assert more.operations / kept.operations < 50
+
+
+def test_an_image__cdtm_is_counted_by_hand():
+    backbone, scored, trained = operations._an_image(params_of("cdtm"))
+    tokens, channels, centers = 4, 64, 5
+    products = [
+        channels * centers,  # cosines
+        centers * tokens**2,  # mixture
+        tokens**2 * channels,  # mixed tokens
+        tokens * channels**2,  # projection
+        2 * tokens * channels * 4 * channels,  # MLP
+        channels * 2,  # classifier
+    ]
+    assert scored == 2 * sum(products)
+    assert 2.9 < trained / scored <= 3
+    assert backbone > 0
