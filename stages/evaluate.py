@@ -1,5 +1,6 @@
 """Stage evaluate: what the trained chains are worth on test images, with intervals over patients."""
 
+import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from evaluation.bootstrap import Interval
     from evaluation.logits import Logits, Wanted
     from models.classifier import Classifier
-    from tracking.run import Run
 
 
 def key(params: Params, prepared: "Prepared", trained: Sequence[Artifact]) -> str:
@@ -57,6 +57,7 @@ def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, gro
     from evaluation.logits import Wanted
     from evaluation.report import write_report
     from evaluation.tables import join_history
+    from tracking import figures, lineage
     from tracking.run import start
 
     began, options = time.monotonic(), params.evaluate
@@ -65,6 +66,7 @@ def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, gro
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     with start("evaluate", key, group, params, "evaluate") as tracked:
+        lineage.uses(tracked, prepared, trained)
         wanted = sorted((Wanted.of(artifact, prepared) for artifact in trained), key=lambda one: one.fold)
         logits = _logits(wanted, prepared, options.batch_size, paths.cache)
         chains = [
@@ -81,7 +83,7 @@ def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, gro
         outputs.write_plots(work / "plots", found, joined, options.ece_bins)
         pictures = outputs.draw_pictures(work / "images", found, joined, options.ece_bins)
         write_report(work / "report.html", facts, test, pictures)
-        _track(tracked, pictures, test, facts)
+        figures.record(tracked, json.loads((work / "metrics.json").read_text(encoding="utf-8")), pictures)
         for line in [*facts["warnings"], _summary(test, facts)]:
             cli.say(f"evaluate: {line}")
         return publish(folder, key, _result(params, facts, time.monotonic() - began))
@@ -116,17 +118,6 @@ def _histories(paths: Paths, params: Params, prepared: "Prepared", wanted: "Sequ
         stages.append(("frozen", [read_history(artifact.folder / "history.csv") for artifact in same]))
     last = [read_history(one.trained.folder / "history.csv") for one in wanted]
     return [*stages, (wanted[0].trained.result()["stage"], last)]
-
-
-def _track(tracked: "Run", pictures: list[Path], test: "dict[str, Interval]", facts: dict[str, Any]) -> None:
-    for name, interval in test.items():
-        ends = {f"test/{name}_lo": interval.lo, f"test/{name}_hi": interval.hi}
-        tracked.summary({f"test/{name}": interval.value, **ends})
-    tracked.summary({name: facts[name] for name in ("n_images", "n_groups", "protocol", "best_fold", "warnings")})
-    rows = facts["per_class"]
-    tracked.table("test/classes", list(rows[0]), [list(row.values()) for row in rows])
-    for picture in pictures:
-        tracked.picture(f"test/{picture.stem}", picture)
 
 
 def _summary(test: "dict[str, Interval]", facts: dict[str, Any]) -> str:

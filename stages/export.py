@@ -63,6 +63,7 @@ def run(
     from handoff.document import FILE, serialise
     from models.deploy import Deployed, to_onnx
     from stages.precisions import FILES, SAMPLES, Maker, session
+    from tracking import lineage
     from tracking.run import start
     from training.checkpoint import load_trained
 
@@ -74,7 +75,8 @@ def run(
     work = partial(folder)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    with start("export", key, group, params, f"export fold {fold}") as tracked:
+    with start("export", key, group, params, f"export fold {fold}", fold) as tracked:
+        lineage.uses(tracked, prepared, [chosen])
         cli.say(f"export: the network of fold {fold} as ONNX, opset {params.export.opset}")
         network: Classifier = load_trained(chosen)  # type: ignore[assignment]
         model = Deployed(network, record["folds"][str(fold)]["temperature"])
@@ -103,7 +105,7 @@ def run(
         artifact = publish(folder, key, result)
         shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
         tracked.summary({f"parity/{name}": document["parity"][name]["max_abs_diff"] for name in shipped})
-        tracked.bundle(folder, "bundle", {"key": key, "fold": fold, "classes": document["classes"]})
+        lineage.made_bundle(tracked, artifact)
     said = ", ".join(
         f"{name} (within {document['parity'][name]['max_abs_diff']:.0e} of the network)" for name in shipped
     )

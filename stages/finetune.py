@@ -106,6 +106,7 @@ def run(
         set_modes,
         record,
         start=begun,
+        uses=(frozen,) if frozen else (),
         penalty=penalty(model, params),
         after_step=after_step(model, params),
         compile=compiled(options.compile, device),

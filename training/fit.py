@@ -13,6 +13,7 @@ from config.schema import Params
 from config.settings import device_name
 from datasets.manifest import Prepared
 from evaluation.metrics import score
+from tracking import lineage
 from tracking.run import start
 from training import outcome
 from training.feeds import Feed
@@ -32,6 +33,7 @@ class Setup:
         holds: `head` or `all`, what `saved` is.
         set_modes: puts every module in its training mode.
         start: network that training starts from, a candidate for the best; None: it is none.
+        uses: trained artifacts it begins from, for the record.
         penalty, after_step, compile: as in `Job`.
         record: called at the end with the best epoch; what else result.json says.
         finish: called before it with the best epoch and its weights; gives what is kept, and what `holds` it is.
@@ -45,6 +47,7 @@ class Setup:
     set_modes: Callable[[], None]
     record: Callable[[int], dict[str, Any]]
     start: nn.Module | None = None
+    uses: tuple[Artifact, ...] = ()
     penalty: Callable[[], Tensor] | None = None
     after_step: Callable[[int, int], None] | None = None
     compile: bool = False
@@ -57,7 +60,8 @@ def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: in
     rows = prepared.indices(fold)
     name = f"{setup.stage} fold {fold}"
     weights = class_weights(section.class_weights, prepared.classes, prepared.labels[rows["train"]])
-    with start(setup.stage, key, group, params, name) as run:
+    with start(setup.stage, key, group, params, name, fold) as run:
+        lineage.uses(run, prepared, setup.uses)
         job = Job(
             name=name,
             network=setup.network,
@@ -78,7 +82,8 @@ def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: in
             after_step=setup.after_step,
             compile=setup.compile,
             on_step=lambda step, values: run.log(values, step),
-            on_epoch=lambda step, values: run.log(values, step),
+            # A chart over `frozen/epoch` shows the runs that have it: those of stage 1.
+            on_epoch=lambda step, values: run.log({**values, f"{setup.stage}/epoch": values["epoch"]}, step),
         )
         done, best = Trainer(job, device_name()).run()
         with ranks.first():
@@ -90,7 +95,9 @@ def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: in
             record = {"stage": setup.stage, "fold": fold, **setup.record(done.best_epoch)}
             artifact = outcome.keep(folder, job, done, best, params, prepared, holds, record)
         validation = artifact.result()["best"]["validation"]
-        run.summary({"kept": record["kept"], "best_epoch": done.best_epoch, **validation})
+        best_scores = {f"best/{name}": value for name, value in validation.items()}
+        run.summary({"kept": record["kept"], "best_epoch": done.best_epoch, **best_scores})
+        lineage.made_model(run, artifact)
     return artifact
 
 

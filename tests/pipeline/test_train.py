@@ -1,18 +1,23 @@
 """The whole of it, in order, in one copy of the checkout: each test goes on from where the one before it ended."""
 
+import csv
 import json
 import os
 import re
 import signal
 import sqlite3
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tracking.read import read_runs
+
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Checkout
+    from tracking.read import Recorded
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("pipeline")]
 
@@ -27,6 +32,12 @@ def states(printed: str) -> dict[str, str]:
 def written(checkout: "Checkout") -> dict[str, int]:
     files = [path for path in (checkout.folder / "artifacts").rglob("*") if path.is_file()]
     return {str(path): path.stat().st_mtime_ns for path in files}
+
+
+def recorded(checkout: "Checkout", stage: str) -> "Recorded":
+    """The one run of a stage, read back from its file."""
+    (run,) = [run for run in read_runs(checkout.folder / ".cache") if run.job_type == stage]
+    return run
 
 
 def killed_at(checkout: "Checkout", line: str, *words: str) -> str:
@@ -49,6 +60,7 @@ def test_repro__first_time_computes_everything(checkout: "Checkout") -> None:
     assert states(printed) == dict.fromkeys(STEPS, "running")
     assert "Traceback" not in printed
     assert "ERROR" not in printed
+    assert "W&B" not in printed
     artifacts = checkout.folder / "artifacts"
     metrics = json.loads((artifacts / "evaluate" / "metrics.json").read_text())
     assert metrics["test"]["balanced_accuracy"]["lo"] <= metrics["test"]["balanced_accuracy"]["value"]
@@ -105,8 +117,6 @@ def test_prefect__server_that_is_down_does_not_stop_it(checkout: "Checkout") -> 
 
 
 def test_wandb__one_run_a_stage_in_one_group(checkout: "Checkout") -> None:
-    from tracking.read import read_runs
-
     runs = read_runs(checkout.folder / ".cache")
     assert {run.job_type for run in runs} == {"frozen", "finetune", "evaluate", "export", "train"}
     assert len({run.group for run in runs}) == 1
@@ -114,7 +124,73 @@ def test_wandb__one_run_a_stage_in_one_group(checkout: "Checkout") -> None:
     (stage,) = [run for run in runs if run.job_type == "frozen"]
     assert stage.config["key"].startswith(stage.run_id)
     assert any("train/loss" in point for point in stage.history)
-    assert any(kind == "model" for run in runs for _, kind in run.artifacts)
+
+
+def test_wandb__every_figure_of_metrics_json_is_in_the_summary(checkout: "Checkout") -> None:
+    summary = recorded(checkout, "evaluate").summary
+    metrics = json.loads((checkout.folder / "artifacts" / "evaluate" / "metrics.json").read_text())
+    for name, one in metrics["test"].items():
+        assert summary[f"test/{name}"] == one["value"], name
+        assert (summary[f"test/{name}_lo"], summary[f"test/{name}_hi"]) == (one["lo"], one["hi"]), name
+    for name, value in metrics["validation"].items():
+        assert summary[f"val/{name}"] == value, name
+    for row in metrics["per_class"]:
+        for name in row.keys() - {"class"}:
+            assert summary[f"class/{row['class']}/{name}"] == row[name], name
+    (fold,) = metrics["folds"]
+    for part, called in (("test", "test"), ("validation", "val")):
+        for name, value in fold[part].items():
+            assert summary[f"fold_1/{called}/{name}"] == value, name
+    assert summary["fold_1/temperature"] == fold["temperature"]
+    for name in ("n_images", "n_groups", "protocol", "stage", "best_fold"):
+        assert summary[name] == metrics[name], name
+    drawn = {name for name, value in summary.items() if isinstance(value, dict) and value.get("_type") == "image-file"}
+    assert drawn == {"test/confusion", "test/roc", "test/reliability", "test/history"}
+
+
+@pytest.mark.parametrize("stage", ["frozen", "finetune"])
+def test_wandb__history_has_every_step(stage: str, checkout: "Checkout") -> None:
+    run = recorded(checkout, stage)
+    with (checkout.folder / "artifacts" / stage / "fold-1" / "history.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    epochs = [point for point in run.history if f"{stage}/epoch" in point]
+    assert [point["_step"] for point in epochs] == [int(row["step"]) for row in rows]
+    for row, point in zip(rows, epochs, strict=True):
+        for name, cell in row.items():
+            assert point.get(name) == (float(cell) if cell else None), name
+    steps = [point["_step"] for point in run.history]
+    assert steps == sorted({*(int(row["step"]) for row in rows), *range(20, steps[-1] + 1, 20)})
+
+
+def test_wandb__lineage_from_data_to_bundle(checkout: "Checkout") -> None:
+    runs = {stage: recorded(checkout, stage) for stage in ("frozen", "finetune", "evaluate", "export")}
+    made = {stage: run.made for stage, run in runs.items()}
+    assert [(version.type, version.name) for stage in runs for version in made[stage]] == [
+        ("model", "frozen-fold-1"), ("model", "finetune-fold-1"), ("bundle", "medtune-bundle")
+    ]  # fmt: skip
+    data = runs["frozen"].used[0]
+    assert data.type == "dataset"
+    (first,), (second,), (bundle,) = made["frozen"], made["finetune"], made["export"]
+    assert runs["frozen"].used == [data]
+    assert [version.digest for version in runs["finetune"].used] == [data.digest, first.digest]
+    assert [version.digest for version in runs["evaluate"].used] == [data.digest, second.digest]
+    assert [version.digest for version in runs["export"].used] == [data.digest, second.digest]
+    document = json.loads((checkout.folder / "artifacts" / "export" / "bundle.json").read_text())
+    assert document["data_digest"] == data.metadata["digest"]
+    assert document["exported"]["source_sha256"] == second.metadata["sha256"]
+    assert bundle.metadata["files"].keys() >= document["files"].keys()
+
+
+def test_wandb__no_patient_and_no_path_is_recorded(checkout: "Checkout") -> None:
+    folders = list((checkout.folder / ".cache" / "wandb").glob("offline-run-*"))
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and "logs" not in path.parts]
+    everything = b"".join(path.read_bytes() for path in files)
+    with (checkout.folder / "data" / "prepared" / "manifest.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert b"medtune:dataset/" in everything
+    secrets = {str(checkout.folder), str(checkout.folder.parent), sys.prefix}
+    secrets |= {row["group"] for row in rows} | {row["path"] for row in rows} | {row["sha256"] for row in rows}
+    assert [secret for secret in secrets if secret.encode() in everything] == []
 
 
 def test_change__of_evaluate_alone_trains_nothing(checkout: "Checkout") -> None:

@@ -1,0 +1,223 @@
+"""A project cache of its own for W&B, and a server that W&B's own process can upload to.
+
+The server speaks as much of W&B's protocol as an upload takes, and keeps every byte of it: it shows what leaves this
+machine, and in what order. It is not W&B's: that its answers are taken says nothing of the real one's.
+"""
+
+import gzip
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.load import load
+from config.schema import Params
+
+API_KEY = "0123456789" * 4
+
+
+class Server:
+    """What was sent, and what is answered.
+
+    Attributes:
+        sent: every request's path and body, in order.
+        runs: by id: history lines, summary, config, artifacts used and made.
+        artifacts: by name and digest.
+        views: specs of saved views.
+        refuse: GraphQL operations, and paths, that get an error.
+        knows_key: False: every key is refused.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes]] = []
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.artifacts: dict[tuple[str, str], dict[str, Any]] = {}
+        self.views: list[dict[str, Any]] = []
+        self.refuse: set[str] = set()
+        self.knows_key = True
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *words: Any) -> None:
+                pass
+
+            def do_PUT(self) -> None:
+                outer.sent.append((self.path, self.body()))
+                self.reply({})
+
+            def do_POST(self) -> None:
+                body = self.body()
+                outer.sent.append((self.path, body))
+                if not outer.knows_key:
+                    self.reply({"errors": [{"message": "user is not logged in"}]}, 401)
+                elif self.path == "/graphql":
+                    asked = json.loads(body)
+                    name = asked.get("operationName") or asked["query"].split()[1].split("(")[0]
+                    if name in outer.refuse:
+                        self.reply({"data": None, "errors": [{"message": f"{name} is refused"}]})
+                    else:
+                        self.reply({"data": outer.answer(name, asked.get("variables") or {})})
+                elif "file_stream" in self.path:
+                    refused = "file_stream" in outer.refuse
+                    if not refused:
+                        outer.stream(self.path.split("/")[4], json.loads(body))
+                    self.reply({}, 404 if refused else 200)
+                else:
+                    self.reply({})
+
+            def body(self) -> bytes:
+                sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                return gzip.decompress(sent) if self.headers.get("Content-Encoding") == "gzip" else sent
+
+            def reply(self, value: Any, code: int = 200) -> None:
+                text = json.dumps(value).encode()
+                self.send_response(code)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.handle_error = lambda *who: None  # type: ignore[method-assign]  # a client that hangs up
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+
+    @property
+    def everything(self) -> bytes:
+        """All that was sent, one after the other."""
+        return b"\n".join(path.encode() + b"\n" + body for path, body in self.sent)
+
+    def steps(self, run_id: str) -> list[int]:
+        """The steps of a run's history, in the order of its lines."""
+        lines = self.runs[run_id]["history"]
+        return [json.loads(lines[number])["_step"] for number in sorted(lines)]
+
+    def stream(self, run_id: str, body: dict[str, Any]) -> None:
+        run = self.run(run_id)
+        files = body.get("files") or {}
+        history = files.get("wandb-history.jsonl", {"offset": 0, "content": []})
+        run["history"] |= {history["offset"] + n: line for n, line in enumerate(history["content"])}
+        if "wandb-summary.json" in files:
+            run["summary"] = json.loads(files["wandb-summary.json"]["content"][-1])
+        run["done"] = run["done"] or bool(body.get("complete"))
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        new = {"history": {}, "summary": {}, "used": [], "made": [], "done": False, "about": {}}
+        return self.runs.setdefault(run_id, new)
+
+    def answer(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        project = {"id": "p", "name": given.get("project"), "entity": {"id": "e", "name": "team"}}
+        match name:
+            case "Viewer" | "GetDefaultEntity":
+                return {"viewer": {"id": "u", "entity": "team", "username": "me", "teams": {"edges": []}}}
+            case "RunResumeStatus" if given["name"] in self.runs:
+                run = self.runs[given["name"]]
+                lines = [run["history"][number] for number in sorted(run["history"])]
+                counts = {"logLineCount": 0, "historyLineCount": len(lines), "eventsLineCount": 0}
+                tails = {"historyTail": json.dumps(lines[-1:]), "eventsTail": "[]"}
+                about = {"displayName": "", "config": "{}", "tags": [], "notes": "", "wandbConfig": '{"t": 1}'}
+                bucket = {"id": "b", "name": given["name"], "summaryMetrics": json.dumps(run["summary"]), **counts}
+                bucket |= tails | about
+                return {"model": {**project, "bucket": bucket}}
+            case "RunResumeStatus":
+                return {"model": None}
+            case "UpsertBucket":
+                new = given["name"] not in self.runs
+                self.run(given["name"])["about"] |= {name: value for name, value in given.items() if value is not None}
+                bucket = {"id": "b", "name": given["name"], "displayName": given.get("displayName"), "project": project,
+                          "historyLineCount": 0}  # fmt: skip
+                return {"upsertBucket": {"bucket": bucket, "inserted": new}}
+            case "ServerFeaturesQuery":
+                return {"serverInfo": {"features": []}}
+            case "CreateArtifact":
+                one = given["input"]
+                fresh = {"id": f"artifact-{len(self.artifacts)}", "state": "PENDING", "input": one}
+                kept = self.artifacts.setdefault((one["artifactCollectionName"], one["digest"]), fresh)
+                if one["runName"]:
+                    self.run(one["runName"])["made"].append(one["artifactCollectionName"])
+                state = {"id": kept["id"], "state": kept["state"], "artifactSequence": {"latestArtifact": None}}
+                return {"createArtifact": {"artifact": state}}
+            case "CreateArtifactManifest":
+                file = {"id": "f", "uploadUrl": f"{self.url}/store/manifest.json", "uploadHeaders": []}
+                return {"createArtifactManifest": {"artifactManifest": {"id": "m", "file": file}}}
+            case "CommitArtifact":
+                (kept,) = (one for one in self.artifacts.values() if one["id"] == given["artifactID"])
+                kept["state"] = "COMMITTED"
+                return {"commitArtifact": {"artifact": {"id": kept["id"], "digest": ""}}}
+            case "UseArtifact":
+                one = given["input"]
+                (name,) = (key[0] for key, kept in self.artifacts.items() if kept["id"] == one["artifactID"])
+                self.run(one["runName"])["used"].append(name)
+                return {"useArtifact": {"artifact": {"id": one["artifactID"]}}}
+            case "CreateRunFiles":
+                files = [{"name": file, "uploadUrl": f"{self.url}/store/{file}"} for file in given["files"]]
+                return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
+            case "View":
+                kept = [view for view in self.views if view["name"] == given["viewName"]]
+                nodes = [{"node": {"id": "v", "displayName": "", "spec": view["spec"]}} for view in kept]
+                return {"project": {"allViews": {"edges": nodes}}}
+            case "UpsertView2":
+                self.views.append(given)
+                view = {"id": "v", "name": given["name"]}
+                return {"upsertView": {"view": view, "inserted": True}}
+            case _:  # what a project has already: nothing
+                return {"project": None}
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server on a free port of this machine; nothing is pointed at it yet."""
+    made = Server()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "wandb" / "own"))
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def online(cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """The server, with a key, as where W&B's runs go."""
+    import wandb
+
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", API_KEY)
+    wandb.teardown()  # W&B reads its environment once, and its own process keeps what it read
+    yield server
+    wandb.teardown()
+
+
+@pytest.fixture(scope="session")
+def ended() -> Callable[..., object]:
+    """Calls a command with its options; gives its exit code, 0 where it just returns."""
+
+    def call(command: Callable[..., None], **options: object) -> object:
+        try:
+            command(**options)
+        except SystemExit as left:
+            return left.code
+        return 0
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def params() -> Params:
+    return load()

@@ -1,0 +1,158 @@
+"""Data set -> models -> bundle, on the record of offline runs and on a server, without a patient's name in it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from config.artifact import Artifact, partial, publish
+from config.schema import Params
+from datasets.manifest import Prepared
+from tracking import lineage
+from tracking.read import Recorded, read_runs
+from tracking.run import Run, run_id, start
+
+if TYPE_CHECKING:
+    from tests.tracking.conftest import Server
+
+FROZEN, FINETUNE, EXPORT = ("a" * 64, "b" * 64, "c" * 64)
+PATIENTS = ("Patient-Mueller", "Patient-Ito")
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    info = {"name": "Breast (200X)", "licence": "CC0", "classes": ["benign", "malignant"], "protocol": "image",
+            "n_images": 4, "n_groups": 2, "groups_known": True, "counts": {"all": {"benign": 2, "malignant": 2}},
+            "image_size": 8, "resize": "squash", "leaked_groups": list(PATIENTS), "notes": [],
+            "folder": "/mnt/hospital"}  # fmt: skip
+    return Prepared(
+        folder=tmp_path,
+        info=info,
+        classes=("benign", "malignant"),
+        paths=tuple(f"{name}/{n}.png" for name in PATIENTS for n in range(2)),
+        labels=np.array([0, 0, 1, 1]),
+        groups=np.array([name for name in PATIENTS for _ in range(2)]),
+        folds=np.array([0, 1, 0, 1]),
+        roles=np.array([["test", "train"], ["train", "test"], ["test", "train"], ["train", "test"]]),
+        images=np.zeros((4, 8, 8, 3), np.uint8),
+        sha256=("1", "2", "3", "4"),
+    )
+
+
+def published(folder: Path, key: str, content: str, **result: Any) -> Artifact:
+    work = partial(folder)
+    work.mkdir(parents=True)
+    (work / "model.bin").write_text(content)
+    params = {"model": {"backbone": "test_vit", "head": {"kind": "cdtm"}, "peft": {"method": "none"}},
+              "data": {"root": "/mnt/hospital"}}  # fmt: skip
+    return publish(folder, key, {"params": params, "data_digest": "d", **result})
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Artifact:
+    best = {"epoch": 3, "validation": {"auroc": 0.9}}
+    return published(
+        tmp_path / "frozen", FROZEN, "the weights themselves", stage="frozen", fold=1, kept="frozen", best=best
+    )
+
+
+@pytest.fixture
+def finetuned(tmp_path: Path) -> Artifact:
+    return published(tmp_path / "finetune", FINETUNE, "others", stage="finetune", fold=1, kept="finetune")
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Artifact:
+    return published(tmp_path / "export", EXPORT, "onnx", stage="export", fold=1, parity={"fp32": {"max": 1e-7}})
+
+
+def chain(params: Params, prepared: Prepared, frozen: Artifact, finetuned: Artifact, bundle: Artifact) -> None:
+    """Three stages, as they record what they read and make."""
+    with start("frozen", FROZEN, "group", params, "frozen fold 1", 1) as run:
+        lineage.uses(run, prepared)
+        lineage.made_model(run, frozen)
+    with start("finetune", FINETUNE, "group", params, "finetune fold 1", 1) as run:
+        lineage.uses(run, prepared, [frozen])
+        lineage.made_model(run, finetuned)
+    with start("export", EXPORT, "group", params, "export fold 1", 1) as run:
+        lineage.uses(run, prepared, [finetuned])
+        lineage.made_bundle(run, bundle)
+
+
+def names(run: Recorded) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    return [(one.type, one.name) for one in run.used], [(one.type, one.name) for one in run.made]
+
+
+DATA = ("dataset", "data-breast-200x")
+STAGE_1, STAGE_2 = ("model", "frozen-fold-1"), ("model", "finetune-fold-1")
+
+
+def test_lineage__offline_runs_have_it_on_record(
+    cache: Path, params: Params, prepared: Prepared, frozen: Artifact, finetuned: Artifact, bundle: Artifact
+) -> None:
+    chain(params, prepared, frozen, finetuned, bundle)
+    first, second, third = read_runs(cache)
+    assert names(first) == ([DATA], [STAGE_1])
+    assert names(second) == ([DATA, STAGE_1], [STAGE_2])
+    assert names(third) == ([DATA, STAGE_2], [("bundle", "medtune-bundle")])
+    # What one stage made and the next one read is one version: W&B knows it by its digest.
+    assert first.made[0].digest == second.used[1].digest
+    assert first.used[0].digest == second.used[0].digest == third.used[0].digest
+    assert len({version.digest for run in (first, second, third) for version in run.used + run.made}) == 4
+    assert first.used[0].metadata["n_images"] == 4
+    assert first.used[0].metadata["n_leaked_groups"] == 2
+    assert first.used[0].metadata["digest"] == prepared.digest
+    assert first.made[0].metadata["sha256"] == frozen.sha256
+    assert third.made[0].metadata["files"].keys() == {"model.bin"}
+    (folder,) = {
+        path.parent for path in cache.rglob("*.wandb") if FROZEN[:32] in path.parent.name and "offline" in str(path)
+    }
+    assert not list(folder.rglob("model.bin"))
+
+
+def test_version__is_the_content(prepared: Prepared, frozen: Artifact, tmp_path: Path) -> None:
+    same = published(tmp_path / "again", FROZEN, "the weights themselves", stage="frozen", fold=1)
+    other = published(tmp_path / "other", FROZEN, "other weights", stage="frozen", fold=1)
+    assert lineage.of_model(same).digest == lineage.of_model(frozen).digest != lineage.of_model(other).digest
+    moved = prepared.roles.copy()
+    moved[0, 0] = "unused"
+    split_otherwise = Prepared(**{**vars(prepared), "roles": moved})
+    assert lineage.of_data(prepared).digest != lineage.of_data(split_otherwise).digest
+
+
+def test_lineage__on_a_server_once_however_often_it_is_logged(
+    cache: Path, params: Params, online: "Server", prepared: Prepared, frozen: Artifact, finetuned: Artifact,
+    bundle: Artifact,
+) -> None:  # fmt: skip
+    for _ in range(2):
+        chain(params, prepared, frozen, finetuned, bundle)
+    assert sorted(name for name, _ in online.artifacts) == [
+        "data-breast-200x", "finetune-fold-1", "frozen-fold-1", "medtune-bundle"
+    ]  # fmt: skip
+    assert {kept["state"] for kept in online.artifacts.values()} == {"COMMITTED"}
+    runs = online.runs
+    assert set(runs[run_id(FINETUNE)]["used"]) == {"data-breast-200x", "frozen-fold-1"}
+    assert set(runs[run_id(EXPORT)]["used"]) == {"data-breast-200x", "finetune-fold-1"}
+    assert set(runs[run_id(FROZEN)]["made"]) == {"frozen-fold-1"}  # the data set is read, so this run did not make it
+    sent = online.everything
+    assert b"medtune:model/" in sent
+    for secret in (*(name.encode() for name in PATIENTS), b"hospital", str(cache).encode(), b"the weights themselves"):
+        assert secret not in sent, secret
+
+
+def test_fault__in_what_is_recorded_stops_nothing(
+    cache: Path, params: Params, prepared: Prepared, frozen: Artifact, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (frozen.folder / "result.json").unlink()
+    with start("finetune", FINETUNE, "group", params, "finetune fold 1", 1) as run:
+        lineage.uses(run, prepared, [frozen])
+        run.log({"train/loss": 1.0}, 20)
+    (found,) = read_runs(cache)
+    assert names(found) == ([DATA], [])
+    assert found.curve("train/loss") == {20: 1.0}
+    assert capsys.readouterr().out.count("W&B") == 1
+
+
+def test_lineage__of_no_run_reads_nothing(prepared: Prepared, tmp_path: Path) -> None:
+    lineage.uses(Run(), prepared, [Artifact(str(tmp_path / "nowhere"), "key", "sha")])

@@ -1,0 +1,50 @@
+import math
+from pathlib import Path
+
+import pytest
+
+from config.schema import Params
+from tracking.read import Recorded, Version, merged, read_run, read_runs
+from tracking.run import start
+
+KEY = "d" * 64
+
+
+def test_read_run__values_as_they_were_logged(cache: Path, params: Params) -> None:
+    with start("evaluate", KEY, "group", params, "evaluate") as run:
+        run.log({"val/auroc": math.nan, "val/loss": 0.1234567890123456}, 3)
+        run.table("test/classes", ("class", "recall"), [("a & b", None)])
+        run.summary({"protocol": "patient", "lists": ["one", "two"], "none": None, "class/a.b/recall": 1.0})
+    (found,) = read_runs(cache)
+    assert math.isnan(found.curve("val/auroc")[3])
+    assert found.curve("val/loss") == {3: 0.1234567890123456}
+    assert (found.summary["protocol"], found.summary["lists"], found.summary["none"]) == (
+        "patient",
+        ["one", "two"],
+        None,
+    )
+    assert found.summary["class/a.b/recall"] == 1.0
+    assert found.summary["test/classes"]["_type"] == "html-file"
+    assert found.summary["test/classes"]["path"] in found.files
+    (page,) = cache.rglob("media/html/**/*.html")
+    assert "<td>a &amp; b</td><td></td>" in page.read_text()
+
+
+def test_read_run__another_file_is_refused(tmp_path: Path) -> None:
+    other = tmp_path / "run-x.wandb"
+    other.write_bytes(b"something else")
+    with pytest.raises(ValueError, match=r"run-x\.wandb is no \.wandb file"):
+        read_run(other)
+
+
+def test_merged__puts_the_parts_of_a_run_together() -> None:
+    data, model = Version("data", "dataset", "1", {}), Version("frozen-fold-1", "model", "2", {})
+    first = Recorded("a", summary={"x": 1, "y": 1}, history=[{"_step": 20}], used=[data])
+    other = Recorded("b", history=[{"_step": 20}], exit_code=0)
+    second = Recorded("a", summary={"x": 2}, history=[{"_step": 40}], used=[data], made=[model], exit_code=0)
+    runs = merged([first, other, second])
+    assert list(runs) == ["a", "b"]
+    assert runs["a"].summary == {"x": 2, "y": 1}
+    assert [row["_step"] for row in runs["a"].history] == [20, 40]
+    assert (runs["a"].used, runs["a"].made, runs["a"].exit_code) == ([data], [model], 0)
+    assert first.history == [{"_step": 20}]
