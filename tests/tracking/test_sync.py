@@ -1,0 +1,221 @@
+"""What is uploaded, in which order, and what is said when it cannot be."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from config.registry import PROJECT
+from config.schema import Params
+from tracking import lineage
+from tracking.journal import Journal
+from tracking.parts import parts
+from tracking.read import read_run
+from tracking.run import run_id, start
+from tracking.sync import DAMAGED, EMPTY, LIVE, UPLOAD, Choice, choose, sync
+
+if TYPE_CHECKING:
+    from tests.tracking.conftest import Server
+
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+RECORDS = """
+import sys, time
+from config.load import load
+from tracking.run import start
+run = start("frozen", sys.argv[1], "group", load(), "frozen fold 2", 2)
+for step in range(20, 201, 20):
+    run.log({"train/loss": float(step)}, step)
+print("there", flush=True)
+time.sleep(120)
+"""
+
+
+def record(key: str, params: Params, steps: range) -> None:
+    with start("frozen", key, "group", params, f"frozen {key[:1]}", 1) as run:
+        for step in steps:
+            run.log({"train/loss": float(step)}, step)
+    time.sleep(1.1)  # W&B names a run's folder by the second
+
+
+@pytest.fixture
+def recorded(cache: Path, params: Params) -> Path:
+    """A, then B, then A again, as after a resume; C: killed before anything was written."""
+    record(A, params, range(20, 101, 20))
+    record(B, params, range(20, 61, 20))
+    record(A, params, range(120, 201, 20))
+    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    done = subprocess.Popen([sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=own, stdout=subprocess.PIPE, text=True)
+    assert done.stdout is not None
+    assert done.stdout.readline() == "there\n"
+    done.kill()
+    assert done.wait() == -signal.SIGKILL
+    return cache
+
+
+@pytest.fixture
+def online_later(recorded: Path, online: "Server") -> "Server":
+    """The server, reached only after the runs were recorded."""
+    return online
+
+
+def decided(cache: Path) -> list[tuple[str, str]]:
+    return [(choice.part.run_id[:1], choice.verdict) for choice in verdicts(cache)]
+
+
+def verdicts(cache: Path) -> list[Choice]:
+    return choose(parts(cache), lambda own: Journal(cache, own).is_live(), read_run)
+
+
+@pytest.mark.slow
+def test_choose__what_waits_oldest_first(recorded: Path) -> None:
+    assert decided(recorded) == [("a", UPLOAD), ("b", UPLOAD), ("a", UPLOAD), ("c", EMPTY)]
+    first, second, third, last = parts(recorded)
+    first.mark.touch()
+    assert decided(recorded) == [("b", UPLOAD), ("a", UPLOAD), ("c", EMPTY)]
+    second.file.write_bytes(b"no record of W&B's")
+    assert decided(recorded) == [("b", DAMAGED), ("a", UPLOAD), ("c", EMPTY)]
+    online = last.file.parent.with_name(last.file.parent.name.replace("offline-run", "run"))
+    last.file.parent.rename(online)
+    assert decided(recorded) == [("b", DAMAGED), ("a", UPLOAD)]  # an online run is W&B's own business
+    third.mark.touch()
+    assert decided(recorded) == [("b", DAMAGED)]
+
+
+@pytest.mark.slow
+def test_choose__leaves_alone_what_a_process_writes(cache: Path, params: Params) -> None:
+    record(C, params, range(20, 61, 20))
+    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=own, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
+        assert decided(cache) == [("c", UPLOAD), ("c", LIVE)]
+    finally:
+        process.kill()
+        process.wait()
+    assert decided(cache)[1][1] != LIVE
+
+
+@pytest.mark.slow
+def test_sync__uploads_parts_in_order_and_not_twice(
+    online_later: "Server", recorded: Path, ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    killed = parts(recorded)[1].file
+    killed.write_bytes(killed.read_bytes()[:-5])  # the last record, that it ended, is cut off
+    assert ended(sync) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "sync: left alone, empty: 1"
+    assert [line.split(" (")[0] for line in said[1:]] == [
+        "sync: 1 of 3: frozen a", "sync: 2 of 3: frozen b", "sync: 3 of 3: frozen a"
+    ]  # fmt: skip
+    assert all("uploaded in" in line for line in said[1:])
+    assert online_later.steps(run_id(A)) == list(range(20, 201, 20))
+    assert online_later.steps(run_id(B)) == [20, 40, 60]
+    assert online_later.runs[run_id(A)]["about"]["jobType"] == "frozen"
+    for secret in (str(recorded).encode(), str(PROJECT).encode(), sys.prefix.encode()):
+        assert secret not in online_later.everything, secret
+
+    before = len(online_later.sent)
+    assert ended(sync, prune=True) == 0
+    assert "nothing to upload" in capsys.readouterr().out
+    assert len(online_later.sent) == before
+    assert all(part.mark.exists() for part in parts(recorded)[:3])
+    assert [list(part.file.parent.glob("*/")) for part in parts(recorded)[:3]] == [[], [], []]
+    assert read_run(parts(recorded)[0].file).last_step == 100
+
+
+@pytest.mark.slow
+def test_sync__what_fails_is_named_and_the_others_go_on(
+    online_later: "Server", recorded: Path, ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    online_later.refuse = {"file_stream"}
+    assert ended(sync) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert "failed: " in said[1]
+    assert "404" in said[1]
+    assert said[3].endswith("waits for the part before it")
+    assert [part.mark.exists() for part in parts(recorded)] == [False] * 4  # though `wandb sync` had marked them
+
+    online_later.refuse = set()
+    assert ended(sync) == 0
+    assert online_later.steps(run_id(A)) == list(range(20, 201, 20))
+
+
+@pytest.mark.slow
+def test_sync__refused_artifact_is_not_taken_for_uploaded(
+    cache: Path, params: Params, online: "Server", ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    offline = params.model_copy(update={"tracking": params.tracking.model_copy(update={"mode": "offline"})})
+    with start("export", A, "group", offline, "export fold 1", 1) as run:
+        made = lineage.Version("medtune-bundle", lineage.BUNDLE, "0" * 64)
+        run.attempt(lambda wandb_run: lineage._log(wandb_run, made, used=False))
+    online.refuse = {"CreateArtifact"}
+    assert ended(sync) == 1
+    assert "CreateArtifact is refused" in capsys.readouterr().out
+    (part,) = parts(cache)
+    assert part.waits
+    online.refuse = set()
+    assert ended(sync) == 0
+    assert online.runs[run_id(A)]["made"] == ["medtune-bundle"]
+
+
+def test_sync__without_key_is_wrong_input(cache: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
+    record(A, params, range(20, 61, 20))
+    code, printed = command(cache)
+    assert code == 2
+    assert printed.count("error: WANDB_API_KEY is not set: 1 recorded runs wait here for it") == 1
+    assert "Traceback" not in printed
+
+
+def test_sync__refused_key_is_wrong_input(cache: Path, params: Params, server: "Server") -> None:
+    record(A, params, range(20, 61, 20))
+    server.knows_key = False
+    code, printed = command(cache, WANDB_API_KEY="0" * 40, WANDB_BASE_URL=server.url)
+    assert (code, len(printed.splitlines())) == (2, 1)
+    assert "does not know the key" in printed
+    assert not parts(cache)[0].mark.exists()
+
+
+def test_sync__no_server_is_one_line_and_nothing_is_lost(cache: Path, params: Params) -> None:
+    record(A, params, range(20, 61, 20))
+    before = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    code, printed = command(cache, WANDB_API_KEY="0" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
+    assert code == 1
+    assert (
+        printed
+        == "sync: http://127.0.0.1:9 does not answer: [Errno 111] Connection refused; 1 recorded runs wait here\n"
+    )
+    assert {path: path.read_bytes() for path in before} == before
+    assert not parts(cache)[0].mark.exists()
+
+
+def test_sync__dry_run_needs_neither_key_nor_server(cache: Path, params: Params) -> None:
+    record(A, params, range(20, 61, 20))
+    code, printed = command(cache, "--dry-run")
+    assert code == 0
+    assert "sync: would upload frozen a (" in printed
+    assert not parts(cache)[0].mark.exists()
+
+
+def command(cache: Path, *words: str, **environment: str) -> tuple[int, str]:
+    """`python -m tracking.sync`, in a process of its own."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tracking.sync", *words],
+        cwd=PROJECT,
+        env={**own, **environment, "MEDTUNE_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stdout + done.stderr
