@@ -82,7 +82,18 @@ def test_reading_params_and_modules__imports_nothing_heavy(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["flows.train", "stages.data", "stages.frozen", "stages.export", "config.apply", "config.remote"]
+    "module",
+    [
+        "flows.train",
+        "stages.data",
+        "stages.frozen",
+        "stages.export",
+        "config.apply",
+        "config.remote",
+        "tracking.sync",
+        "tracking.workspace",
+        "flows.retrain",
+    ],
 )
 def test_help__imports_nothing_heavy(module: str) -> None:
     code = f"""

@@ -1,0 +1,106 @@
+"""The saved view: what it draws is what is logged, without a server; saved where there is one."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from config.errors import InputError
+from config.registry import PROJECT
+from tracking import figures
+from tracking.workspace import CURVES, definition, save, workspace
+
+if TYPE_CHECKING:
+    from tests.tracking.conftest import Server
+
+
+@pytest.fixture(scope="module")
+def spec() -> dict[str, Any]:
+    return definition(workspace("team", "medtune"))["spec"]
+
+
+def sections(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    bank = spec["section"]["panelBankConfig"]["sections"]
+    return {section["name"]: [panel["config"] for panel in section["panels"]] for section in bank}
+
+
+def test_view__each_stage_has_its_curves(spec: dict[str, Any]) -> None:
+    for title, stage in (("Stage 1: frozen backbone", "frozen"), ("Stage 2: fine-tuning", "finetune")):
+        drawn = sections(spec)[title]
+        assert [panel["metrics"] for panel in drawn] == [[name] for name in CURVES]
+        assert {panel["xAxis"] for panel in drawn} == {f"{stage}/epoch"}
+
+
+def test_view__draws_what_is_logged(spec: dict[str, Any]) -> None:
+    logged = (PROJECT / "training" / "fit.py").read_text()
+    assert '"{setup.stage}/epoch"' in logged
+    assert '"best/{name}"' in logged
+    row = {"value": 0.5, "lo": 0.4, "hi": 0.6}
+    names = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece", "patient_recognition_rate")
+    summary = figures.summary(
+        {"test": dict.fromkeys(names, row), "validation": {}, "per_class": [], "folds": [], "n_images": 3}
+    )
+    for panel in sections(spec)["Test figures with intervals"][:-1]:
+        assert set(panel["metrics"]) <= summary.keys()
+    media = {key for panels in sections(spec).values() for panel in panels for key in panel.get("mediaKeys", [])}
+    assert {f"test/{name}" for name in figures.PICTURES} <= media
+    assert {"gate", "cells", "stages", "test/folds", "test/metrics", "test/classes"} <= media
+    gate = [
+        name for panel in sections(spec)["Gate: challengers against the champion"] for name in panel.get("metrics", [])
+    ]
+    assert set(gate) == {"gate/promoted", "gate/difference", "gate/lo", "gate/hi", "gate/tolerance"}
+
+
+def test_save__without_a_key_writes_the_definition(
+    cache: Path, tmp_path: Path, ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "view.json"
+    assert ended(save, out=place, project="ours", entity="team") == 0
+    said = capsys.readouterr().out
+    assert f"7 sections written to {place}" in said
+    assert "set WANDB_API_KEY" in said
+    written = json.loads(place.read_text())
+    assert (written["entity"], written["project"], written["displayName"]) == ("team", "ours", "MedTune")
+    assert len(sections(written["spec"])) == 7
+
+
+def test_save__with_a_key_sends_the_same_definition(
+    online: "Server", ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(save, project="ours") == 0
+    (sent,) = online.views
+    assert (sent["entityName"], sent["projectName"], sent["displayName"]) == ("team", "ours", "MedTune")
+    assert sections(json.loads(sent["spec"])) == sections(definition(workspace("team", "ours"))["spec"])
+    address = capsys.readouterr().out.split(" saved at ")[1].strip()
+    assert ended(save, project="ours", update=address) == 0
+    assert [(view["name"], view.get("id")) for view in online.views] == [(sent["name"], None), (sent["name"], "v")]
+
+
+def test_save__what_the_server_refuses_is_one_line(
+    online: "Server", ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    online.refuse = {"UpsertView2"}
+    assert ended(save) == 1
+    assert "UpsertView2 is refused; nothing is saved" in capsys.readouterr().out
+    assert ended(save, update=f"{online.url}/team/medtune?nw=unknown") == 1
+    assert "nothing is saved" in capsys.readouterr().out
+
+
+def test_save__refused_key_and_silent_server(
+    cache: Path,
+    server: "Server",
+    ended: Callable[..., object],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    server.knows_key = False
+    with pytest.raises(InputError, match="does not know the key"):
+        save()
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    assert ended(save) == 1
+    assert "nothing is saved" in capsys.readouterr().out
+    assert server.views == []
