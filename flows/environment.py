@@ -17,6 +17,8 @@ def prepare(cache: Path) -> None:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         # A server that went away must not hold training up for minutes.
         "PREFECT_CLIENT_MAX_RETRIES": "2",
+        # Prefect's shortest; flows/watch.py waits for four of them before it calls a run dead.
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # A run's own lines go to stdout and, by these loggers, to Prefect's record of it; the console stays short.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "medtune",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
