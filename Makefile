@@ -6,10 +6,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help setup repro benchmark bench test test-fast lint format lock clean
+.PHONY: help setup repro benchmark services bench test test-fast lint format lock clean
 help:
 	@echo "make repro      set up, then dvc repro: data, train, evaluate, export"
 	@echo "make benchmark  set up, then compare the methods of benchmark.yaml"
+	@echo "make services   set up, then start a Prefect server and a worker that stay (docs/services.md)"
 	@echo "make bench      set up, then measure every figure of docs/performance.md (15 minutes)"
 	@echo "make test       set up, then every test"
 	@echo "make test-fast  the tests for the inner loop (under 2 minutes)"
@@ -23,6 +24,7 @@ setup: .venv/.stamp
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.lock
 	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements/dev.lock requirements/bootstrap.lock
+	mkdir -p .cache/prefect  # Prefect makes its folder, not the one above it
 	touch $@
 
 repro: setup
@@ -34,6 +36,9 @@ repro: setup
 benchmark: setup
 	cp benchmarks/stage.yaml benchmarks/dvc.yaml
 	dvc repro benchmarks/dvc.yaml
+
+services: setup
+	@python -m flows.services up
 
 bench: setup
 	python -m benchmarks.suite $(ARGS)

@@ -20,10 +20,11 @@ Sets = Annotated[
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Put data/prepared and artifacts under DIR.")]
 
 
-def run(command: Callable[..., None]) -> None:
-    """Runs `command` as this process's command line and exits."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(command)
+def run(*commands: Callable[..., None]) -> None:
+    """Runs the command, or the one of several that is named first, as this process's command line and exits."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=len(commands) > 1)
+    for command in commands:
+        app.command()(command)
     try:
         app()
     except InputError as error:

@@ -1,4 +1,4 @@
-"""A Prefect server for the length of one flow, where the user has none; `python -m flows.server` is that process.
+"""A Prefect server for the length of one flow, where none stands; `python -m flows.server` is that process.
 
 Prefect can start one itself, but that one outlives a killed parent, prints its shutdown errors on the
 user's screen, and loses the last second of task states. This one ends with its parent, writes to
@@ -20,7 +20,7 @@ from pathlib import Path
 from config.cli import say
 from config.registry import PROJECT
 from config.settings import Paths
-from flows import environment
+from flows import environment, standing
 
 log = logging.getLogger("medtune.flow")
 
@@ -34,10 +34,13 @@ class Unavailable(Exception):
 
 @contextmanager
 def connected(cache: Path) -> Iterator[None]:
-    """Prefect's settings point at a server that answers: the user's, or one of our own while the block runs.
+    """Prefect's settings point at a server that answers while the block runs.
+
+    It is the one that PREFECT_API_URL names, else the standing one of this checkout (flows/services.py), else one
+    started for the block.
 
     Raises:
-        Unavailable: the user's server does not answer, or ours did not start.
+        Unavailable: that server does not answer, or ours did not start.
     """
     import prefect.settings
 
@@ -45,8 +48,11 @@ def connected(cache: Path) -> Iterator[None]:
         _check(url)
         yield
         return
-    from prefect.context import refresh_global_settings_context
-
+    if url := standing.running(cache):
+        _check(url)
+        with _using(url):
+            yield
+        return
     log = cache / "prefect" / "server.log"
     with log.open("w") as stream:
         process = subprocess.Popen(
@@ -58,13 +64,23 @@ def connected(cache: Path) -> Iterator[None]:
             start_new_session=True,  # Ctrl-C is for the flow; the server goes when the flow is done with it
         )
     try:
-        os.environ["PREFECT_API_URL"] = _address(process, log)
-        refresh_global_settings_context()
+        with _using(_address(process, log)):
+            yield
+    finally:
+        _stop(process)
+
+
+@contextmanager
+def _using(url: str) -> Iterator[None]:
+    from prefect.context import refresh_global_settings_context
+
+    os.environ["PREFECT_API_URL"] = url
+    refresh_global_settings_context()
+    try:
         yield
     finally:
         os.environ.pop("PREFECT_API_URL", None)
         refresh_global_settings_context()
-        _stop(process)
 
 
 def settle(flow_run_name: str) -> None:

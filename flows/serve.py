@@ -1,0 +1,67 @@
+"""`python -m flows.serve`: the deployments of prefect.yaml from one process in the foreground, without a worker."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from config import cli
+from config.cli import say
+from config.errors import InputError
+from config.settings import Paths
+from flows import services, standing
+
+
+def serve() -> None:
+    """Run the deployments of prefect.yaml, on schedule and on demand, until Ctrl-C; one run at a time.
+
+    Uses the server that $PREFECT_API_URL names or `python -m flows.services up` started; where there is none, one is
+    started for as long as this runs. A run that is under way at Ctrl-C ends as crashed, and the next one resumes it.
+    """
+    cache = Paths.at().cache
+    _, worker = standing.daemons(cache)
+    if worker.pid:
+        raise InputError(
+            f"a worker (process {worker.pid}) takes the runs of these deployments already: "
+            "stop it with `python -m flows.services down`, or leave it to it"
+        )
+    with services.reporting(), _server(cache) as url:
+        os.environ["PREFECT_API_URL"] = url
+        services.prepare()
+        _serve(url)
+
+
+@contextmanager
+def _server(cache: Path) -> Iterator[str]:
+    """API address of a server that answers."""
+    daemon, _ = standing.daemons(cache)
+    was_running = daemon.pid is not None
+    try:
+        yield services.start_server(daemon)
+    finally:
+        if not was_running and daemon.stop(services.STOP_S):
+            say("server: stopped")
+
+
+def _serve(url: str) -> None:
+    from prefect import serve
+    from prefect.client.orchestration import get_client
+
+    from flows import deployments, sweep, watch
+
+    made = deployments.served()
+    watch.ensure()
+    with get_client(sync_client=True) as client:
+        names = {deployment.full_name for deployment in made}
+        flows = {flow.id: flow.name for flow in client.read_flows()}
+        ids = {known.id for known in client.read_deployments() if f"{flows[known.flow_id]}/{known.name}" in names}
+        for name in sweep.sweep_of_worker(client, lambda run: run.deployment_id in ids):
+            say(f"{name}: crashed, {sweep.MESSAGE}")
+    say(f"dashboard: {url.removesuffix('/api')}")
+    for name in sorted(names):
+        say(f"serving:   {name}")
+    serve(*made, limit=1, pause_on_shutdown=False, print_starting_message=False)
+
+
+if __name__ == "__main__":
+    cli.run(serve)
