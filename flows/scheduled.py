@@ -10,11 +10,11 @@ from prefect import Task, flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.deployments import run_deployment
-from prefect.runtime import deployment
+from prefect.runtime import deployment, flow_run
 
 from config.schema import Params
 from config.settings import Paths
-from flows import chain, handover, tasks
+from flows import alert, chain, handover, sweep, tasks
 from flows import retrain as retraining
 
 DAY_S = 24 * 3600
@@ -23,11 +23,25 @@ AGAIN: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [10, 60]}
 NETWORK = {"pull": AGAIN, "record": AGAIN, "publish": AGAIN}
 
 
-@flow(name="retrain", flow_run_name="retrain", timeout_seconds=DAY_S, validate_parameters=False, persist_result=False)
+@flow(
+    name="retrain",
+    flow_run_name="retrain",
+    timeout_seconds=DAY_S,
+    validate_parameters=False,
+    persist_result=False,
+    on_failure=[alert.tell],
+    on_crashed=[alert.tell],
+)
 def retrain(accept: str | None = None) -> str:
     """Fetch, train, gate, record, publish; see flows/retrain.py. Gives how it ended, in a sentence."""
-    ended = retraining.run(retraining.How(_step, _train, _show), accept)
+    ended = retraining.run(retraining.How(_step, _train, _show, _began), accept)
     return _again() if ended == retraining.AGAIN else ended
+
+
+def _began() -> None:
+    """The lock is this run's: whatever else Prefect calls running here is dead."""
+    for name in sweep.sweep(str(Paths.at().out), {UUID(flow_run.id)}):
+        chain.note(f"retrain: {name} crashed: {sweep.MESSAGE}")
 
 
 def _again() -> str:
@@ -56,7 +70,14 @@ def _show(outcome: handover.Outcome) -> None:
         create_table_artifact(rows, key="gate-figures", description="both models on the same patients")
 
 
-@flow(name="benchmark-scheduled", flow_run_name="benchmark", timeout_seconds=7 * DAY_S, persist_result=False)
+@flow(
+    name="benchmark-scheduled",
+    flow_run_name="benchmark",
+    timeout_seconds=7 * DAY_S,
+    persist_result=False,
+    on_failure=[alert.tell],
+    on_crashed=[alert.tell],
+)
 def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
     """The method comparison of benchmark.yaml, or of another grid file; see flows/benchmark.py."""
     from flows.benchmark import benchmark as compare
