@@ -113,11 +113,11 @@ def start_server(server: Daemon) -> str:
         say(f"server: runs already (process {server.pid})")
         return running
     url = standing.chosen()
-    if url != standing.own():
-        if not standing.healthy(url):
-            raise Failed(f"PREFECT_API_URL is {url}: no Prefect server answers there")
+    if os.environ.get("PREFECT_API_URL") and standing.healthy(url):
         say(f"server: {url}, by PREFECT_API_URL")
         return url
+    if url != standing.own():
+        raise Failed(f"PREFECT_API_URL is {url}: no Prefect server answers there")
     standing.check_free()
     say("server: starting (10-60 s, longest the first time)")
     server.start([sys.executable, "-m", "flows.services", "server"], _environment(), url)

@@ -59,7 +59,10 @@ def check_free() -> None:
             attempt.bind((host, port))
         except OSError as error:
             reason = error.strerror or str(error)
-            raise InputError(f"PREFECT_SERVER_API_PORT is {port}, on {host}: {reason}; set another") from None
+            raise InputError(
+                f"PREFECT_SERVER_API_PORT is {port}, on {host}: {reason}; set another, or PREFECT_API_URL to a Prefect "
+                "server that is there"
+            ) from None
 
 
 def healthy(url: str) -> bool:

@@ -73,6 +73,7 @@ def heavy_after(code: str) -> set[str]:
     [
         "from config import load; load.load()",
         "import flows.train, flows.chain, flows.record, flows.environment",
+        "import flows.services, flows.serve, flows.alert, flows.sweep, flows.watch, flows.register",
         "import stages.data, stages.frozen, stages.finetune, stages.evaluate, stages.export",
         "import tracking.run",
     ],
@@ -85,6 +86,8 @@ def test_reading_params_and_modules__imports_nothing_heavy(code: str) -> None:
     "module",
     [
         "flows.train",
+        "flows.services",
+        "flows.serve",
         "stages.data",
         "stages.frozen",
         "stages.export",

@@ -1,0 +1,60 @@
+"""What can be held of compose.yaml and the systemd units without running either."""
+
+import configparser
+import re
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from config.registry import PROJECT
+from flows import services
+
+COMPOSE: dict[str, Any] = YAML(typ="safe", pure=True).load(PROJECT / "compose.yaml")
+UNITS = sorted((PROJECT / "docs" / "systemd").glob("*.service"))
+
+
+def test_compose__builds_a_stage_of_the_dockerfile() -> None:
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", (PROJECT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = {service["build"]["target"] for service in COMPOSE["services"].values() if "build" in service}
+    assert targets == {"train"}
+    assert targets <= set(stages)
+
+
+def test_compose__waits_for_services_that_have_a_health_check() -> None:
+    for service in COMPOSE["services"].values():
+        for name, how in service.get("depends_on", {}).items():
+            assert how == {"condition": "service_healthy"}
+            assert "healthcheck" in COMPOSE["services"][name]
+
+
+def test_compose__commands_are_the_services_own() -> None:
+    commands = [service["command"] for service in COMPOSE["services"].values() if "command" in service]
+    assert [command[:3] for command in commands] == [["python", "-m", "flows.services"]] * 2
+    assert all(callable(getattr(services, command[3])) for command in commands)
+
+
+def test_compose__holds_no_secret_and_opens_no_port_to_others() -> None:
+    text = (PROJECT / "compose.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"(?:PASSWORD|KEY|URL): (?!\$\{|postgresql|http://)\S+", text) == []
+    assert all(
+        port.startswith("127.0.0.1:") for service in COMPOSE["services"].values() for port in service.get("ports", [])
+    )
+    for ignored in (".gitignore", ".dockerignore"):
+        assert ".env" in (PROJECT / ignored).read_text(encoding="utf-8").split()
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd__restarts_a_service_of_ours_from_a_home_folder(unit: Any) -> None:
+    read = configparser.ConfigParser(interpolation=None)
+    read.optionxform = str  # type: ignore[assignment, method-assign]
+    read.read_string(unit.read_text(encoding="utf-8"))
+    assert read["Service"]["Restart"] == "always"
+    found = re.fullmatch(r"%h/medtune/\.venv/bin/python -m flows\.services (\w+)", read["Service"]["ExecStart"])
+    assert found is not None
+    assert callable(getattr(services, found[1]))
+    assert read["Service"]["WorkingDirectory"] == "%h/medtune"
+
+
+def test_systemd__both_are_there() -> None:
+    assert [unit.stem for unit in UNITS] == ["medtune-server", "medtune-worker"]

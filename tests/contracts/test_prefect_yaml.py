@@ -1,0 +1,60 @@
+"""prefect.yaml names flows that are there, schedules that are schedules, and no place of one machine."""
+
+import asyncio
+import re
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from flows import deployments, register, watch
+
+ENTRIES = deployments.read()
+SCHEDULES = [schedule for entry in ENTRIES for schedule in entry["schedules"]]
+
+
+def test_deployments__nightly_on_demand_and_benchmark() -> None:
+    assert [entry["name"] for entry in ENTRIES] == ["nightly", "retrain", "benchmark"]
+    assert [bool(entry["schedules"]) for entry in ENTRIES] == [True, False, False]
+    assert {entry["work_pool"]["name"] for entry in ENTRIES} == {register.POOL}
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["name"])
+def test_entrypoint__is_a_flow_that_tells_when_it_fails_and_is_watched(entry: dict[str, Any]) -> None:
+    from prefect.flows import load_flow_from_entrypoint
+
+    from flows import alert
+
+    flow = load_flow_from_entrypoint(entry["entrypoint"])
+    assert flow.name in watch.SCHEDULED
+    assert alert.tell in flow.on_failure_hooks
+    assert alert.tell in flow.on_crashed_hooks
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule["slug"])
+def test_schedule__is_daily_in_a_zone_that_is_said(schedule: dict[str, Any]) -> None:
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.server.schemas.schedules import CronSchedule as Clock
+
+    assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"]).cron == schedule["cron"]
+    start = datetime(2026, 3, 28, tzinfo=ZoneInfo(schedule["timezone"]))
+    clock = Clock(cron=schedule["cron"], timezone=schedule["timezone"])
+    dates = asyncio.run(clock.get_dates(n=4, start=start))
+    assert [later - sooner for sooner, later in pairwise(dates)] == [timedelta(days=1)] * 3
+
+
+def test_served__are_the_same_deployments_without_a_pool() -> None:
+    made = deployments.served()
+    assert [deployment.name for deployment in made] == [entry["name"] for entry in ENTRIES]
+    assert all(deployment.work_pool_name is None for deployment in made)
+    (nightly,) = made[0].schedules or []
+    assert nightly.schedule.cron == ENTRIES[0]["schedules"][0]["cron"]  # type: ignore[union-attr]
+
+
+def test_file__names_no_place_of_one_machine_and_no_lease() -> None:
+    text = deployments.FILE.read_text(encoding="utf-8")
+    assert re.findall(r"(?<![\w.])/[a-z]+/", text) == []
+    assert "{{ checkout.stdout }}" in text
+    assert not any("concurrency_limit" in entry for entry in ENTRIES)

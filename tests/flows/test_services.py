@@ -1,0 +1,131 @@
+"""Processes that stay: found again only while they live; and what a mistake looks like when starting them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config.errors import InputError
+from config.registry import PROJECT
+from flows import standing
+from flows.daemon import Daemon
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    made = Daemon("sleeper", tmp_path)
+    yield made
+    made.stop(0)
+
+
+def start(daemon: Daemon, script: str = "exec sleep 600") -> int:
+    daemon.start(["sh", "-c", script], os.environ, "http://here")
+    assert daemon.pid is not None
+    return daemon.pid
+
+
+def said(daemon: Daemon, text: str) -> None:
+    end = time.monotonic() + 10
+    while daemon.log.read_text() != text:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_daemon__is_found_while_it_runs(daemon: Daemon) -> None:
+    assert (daemon.pid, daemon.note) == (None, None)
+    assert not daemon.stop(0)
+    pid = start(daemon, "echo said; exec sleep 600")
+    assert Daemon("sleeper", daemon.folder) == daemon
+    assert (daemon.pid, daemon.note) == (pid, "http://here")
+    assert os.getsid(pid) == pid
+    said(daemon, "said\n")
+    assert daemon.stop(10)
+    assert daemon.pid is None
+
+
+def test_daemon__killed_is_not_taken_for_running_nor_its_number_for_it(daemon: Daemon) -> None:
+    os.kill(start(daemon), signal.SIGKILL)
+    while daemon.pid:
+        time.sleep(0.01)
+    (daemon.folder / "sleeper.pid").write_text(f"{os.getpid()} http://here")
+    assert daemon.note is None
+    start(daemon)
+    assert daemon.note == "http://here"
+
+
+def test_daemon__a_second_one_is_refused(daemon: Daemon) -> None:
+    pid = start(daemon)
+    with pytest.raises(BlockingIOError):
+        daemon.start(["sleep", "600"], os.environ)
+    assert daemon.pid == pid
+
+
+def test_daemon__that_does_not_want_to_end_is_ended(daemon: Daemon) -> None:
+    start(daemon, "trap '' TERM; echo ready; while true; do sleep 0.1; done")
+    said(daemon, "ready\n")
+    assert daemon.stop(0.2)
+    assert daemon.pid is None
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+def test_port__that_another_has_is_named_with_its_setting(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(taken))
+    with pytest.raises(InputError, match=f"PREFECT_SERVER_API_PORT is {taken}, on 127.0.0.1: Address already in use"):
+        standing.check_free()
+    monkeypatch.setenv("PREFECT_SERVER_API_PORT", "http")
+    with pytest.raises(InputError, match="PREFECT_SERVER_API_PORT is 'http': a number from 1 to 65535"):
+        standing.own()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("", "http://127.0.0.1:4300/api"), ("0.0.0.0", "http://127.0.0.1:4300/api"), ("gpu1", "http://gpu1:4300/api")],
+)
+def test_own__is_an_address_that_clients_can_use(host: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_SERVER_API_PORT", "4300")
+    monkeypatch.setenv("PREFECT_SERVER_API_HOST", host)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    assert standing.own() == standing.chosen() == url
+
+
+def services(tmp_path: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=PROJECT,
+        env={**clean, "MEDTUNE_CACHE": str(tmp_path), **variables},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_up__port_that_another_has(taken: int, tmp_path: Path) -> None:
+    for words in (["flows.services", "up"], ["flows.services", "server"], ["flows.serve"]):
+        done = services(tmp_path, *words, PREFECT_SERVER_API_PORT=str(taken))
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: PREFECT_SERVER_API_PORT is {taken}")
+        assert done.stderr.count("\n") == 1
+
+
+def test_up__server_elsewhere_that_does_not_answer(tmp_path: Path) -> None:
+    done = services(tmp_path, "flows.services", "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
+    assert done.returncode == 1
+    assert done.stderr == "error: PREFECT_API_URL is http://127.0.0.1:9/api: no Prefect server answers there\n"
+
+
+def test_status_and_down__nothing_runs(tmp_path: Path) -> None:
+    done = services(tmp_path, "flows.services", "status")
+    assert (done.returncode, done.stdout) == (1, "server: does not run\nworker: does not run\n")
+    done = services(tmp_path, "flows.services", "down")
+    assert (done.returncode, done.stdout) == (0, "worker: was not running\nserver: was not running\n")

@@ -1,0 +1,235 @@
+"""Standing services in a copy of the checkout: started, used, killed, started again, stopped; in this order."""
+
+import json
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+import pytest
+
+from flows import register
+from flows.daemon import Daemon
+
+if TYPE_CHECKING:
+    from tests.pipeline.conftest import Checkout
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("services")]
+
+# In place of the real ones, which train: they fail, or hold the lock and wait in a task of a subflow.
+SCHEDULED = """
+import time
+from pathlib import Path
+from uuid import UUID
+
+from prefect import flow, task
+from prefect.runtime import flow_run
+
+from config.lock import holding
+from config.settings import Paths
+from flows import alert, orphan, sweep
+
+
+@task(task_run_name="finetune")
+def finetune() -> None:
+    if Path("wait").exists():
+        Path("waiting").touch()
+        time.sleep(300)
+
+
+@flow(flow_run_name="inner")
+def train() -> None:
+    finetune()
+
+
+@flow(on_failure=[alert.tell], on_crashed=[alert.tell])
+def retrain() -> str:
+    orphan.end_with_worker()
+    paths = Paths.at()
+    with holding(paths):
+        sweep.sweep(str(paths.out), {UUID(flow_run.get_id())})
+        if Path("fail").exists():
+            raise ValueError('"no" data')
+        train()
+    return "done"
+
+
+@flow(name="benchmark-scheduled", on_failure=[alert.tell], on_crashed=[alert.tell])
+def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
+    return "done"
+"""
+
+
+class Webhook(HTTPServer):
+    """Remembers the texts it was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.got: list[str] = []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Webhook
+
+    def do_POST(self) -> None:
+        self.server.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class Standing:
+    """The copy, its services and what they say."""
+
+    def __init__(self, checkout: "Checkout", webhook: Webhook) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.checkout, self.webhook = checkout, webhook
+        self.url = f"http://127.0.0.1:{port}"
+        self.variables = {
+            "PREFECT_SERVER_API_PORT": str(port),
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "MEDTUNE_ALERT_URL": f"http://127.0.0.1:{webhook.server_port}",
+        }
+        folder = checkout.folder / ".cache" / "services"
+        self.server, self.worker = Daemon("server", folder), Daemon("worker", folder)
+
+    def run(self, *words: str) -> str:
+        return self.checkout.run("python", "-m", "flows.services", *words, **self.variables)
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        answer = httpx.request(method, f"{self.url}/api/{path}", json=body)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def start_run(self, *files: str) -> str:
+        """The id of a run on demand that finds these files in the checkout."""
+        for name in ("wait", "waiting", "fail"):
+            (self.checkout.folder / name).unlink(missing_ok=True)
+        for name in files:
+            (self.checkout.folder / name).touch()
+        deployment = self.ask("GET", "deployments/name/retrain/retrain")["id"]
+        return self.ask("POST", f"deployments/{deployment}/create_flow_run", {})["id"]
+
+    def wait(self, done: Any, seconds: float = 90) -> None:
+        end = time.monotonic() + seconds
+        while not done():
+            assert time.monotonic() < end, self.worker.log.read_text() if self.worker.log.exists() else ""
+            time.sleep(0.2)
+
+    def waiting(self) -> bool:
+        return (self.checkout.folder / "waiting").exists()
+
+    def states(self) -> list[str]:
+        """States of all flow runs that began, and of their task runs."""
+        kinds = ("flow_runs", "task_runs")
+        found = [run["state_type"] for kind in kinds for run in self.ask("POST", f"{kind}/filter", {})]
+        return [state for state in found if state != "SCHEDULED"]
+
+    def state(self, run: str) -> str:
+        return self.ask("GET", f"flow_runs/{run}")["state_type"]
+
+
+@pytest.fixture(scope="module")
+def standing(checkout: "Checkout") -> Iterator[Standing]:
+    (checkout.folder / "flows" / "scheduled.py").write_text(SCHEDULED)
+    webhook = Webhook()
+    threading.Thread(target=webhook.serve_forever, daemon=True).start()
+    made = Standing(checkout, webhook)
+    yield made
+    made.worker.stop(5)
+    made.server.stop(5)
+    webhook.shutdown()
+
+
+def test_up__server_worker_deployments_automations(standing: Standing) -> None:
+    printed = standing.run("up")
+    assert re.findall(r"^(\w+): runs", printed, re.MULTILINE) == ["server", "worker"]
+    assert f"dashboard: {standing.url}\n" in printed
+    deployments = standing.ask("POST", "deployments/filter", {})
+    assert {each["name"] for each in deployments} == {"nightly", "retrain", "benchmark"}
+    place = {"prefect.deployments.steps.set_working_directory": {"directory": str(standing.checkout.folder.resolve())}}
+    assert all(each["pull_steps"] == [place] for each in deployments)
+    assert standing.ask("GET", f"work_pools/{register.POOL}")["concurrency_limit"] == 1
+    assert standing.ask("POST", "automations/count") == 3
+    assert "does not" not in standing.run("status")
+
+
+def test_run__that_fails_is_told_with_where_to_look(standing: Standing) -> None:
+    run = standing.start_run("fail")
+    standing.wait(lambda: standing.webhook.got)
+    assert standing.state(run) == "FAILED"
+    (text,) = standing.webhook.got
+    assert '"no" data' in text
+    assert text.endswith(f"{standing.url}/runs/flow-run/{run}")
+
+
+def test_worker__killed_in_the_middle_ends_its_run(standing: Standing) -> None:
+    run = standing.start_run("wait")
+    standing.wait(standing.waiting)
+    assert standing.worker.pid is not None
+    os.kill(standing.worker.pid, signal.SIGKILL)
+    standing.wait(lambda: set(standing.states()) == {"FAILED", "CRASHED"}, 20)
+    standing.wait(lambda: len(standing.webhook.got) == 2, 20)
+    assert standing.webhook.got[1].endswith(f"{standing.url}/runs/flow-run/{run}")
+
+
+def test_up__again_starts_what_is_missing_and_leaves_a_schedule_paused(standing: Standing) -> None:
+    nightly = standing.ask("GET", "deployments/name/retrain/nightly")
+    path = f"deployments/{nightly['id']}/schedules"
+    standing.ask("PATCH", f"{path}/{nightly['schedules'][0]['id']}", {"active": False})
+    server = standing.server.pid
+    printed = standing.run("up")
+    assert f"server: runs already (process {server})" in printed
+    assert [schedule["active"] for schedule in standing.ask("GET", path)] == [False]
+    worker = standing.worker.pid
+    assert f"worker: runs already (process {worker})" in standing.run("up")
+    assert (standing.server.pid, standing.worker.pid) == (server, worker)
+
+
+def test_worker_and_run__killed_at_once_are_marked_as_the_worker_is_back(standing: Standing) -> None:
+    run = standing.start_run("wait")
+    standing.wait(standing.waiting)
+    assert standing.worker.pid is not None
+    worker = psutil.Process(standing.worker.pid)
+    for process in [worker, *worker.children(recursive=True)]:
+        process.kill()
+    standing.wait(lambda: standing.worker.pid is None)
+    assert standing.state(run) == "RUNNING"
+    following = standing.start_run()
+    standing.run("up")
+    standing.wait(lambda: standing.state(following) == "COMPLETED")
+    assert standing.state(run) == "CRASHED"
+    standing.wait(lambda: set(standing.states()) == {"FAILED", "CRASHED", "COMPLETED"}, 10)
+
+
+def test_down__leaves_no_process(standing: Standing) -> None:
+    place = str(standing.checkout.folder)
+
+    def alive() -> list[str]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.status() != psutil.STATUS_ZOMBIE and process.cwd().startswith(place):
+                    found.append(" ".join(process.cmdline()))
+            except psutil.Error:
+                continue
+        return found
+
+    standing.start_run("wait")
+    standing.wait(standing.waiting)
+    assert len(alive()) == 3
+    assert standing.run("down") == "worker: stopped\nserver: stopped\n"
+    end = time.monotonic() + 10
+    while alive() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert alive() == []
