@@ -47,6 +47,7 @@ class Recorded:
     name: str = ""
     group: str = ""
     job_type: str = ""
+    host: str = ""
     project: str = ""
     entity: str = ""
     config: dict[str, Any] = field(default_factory=dict)
@@ -114,6 +115,7 @@ def _take(kind: str, body: dict[str, Any], into: Recorded) -> None:
     if kind == "run":
         into.run_id, into.name = body["run_id"], body.get("display_name", "")
         into.group, into.job_type = body.get("run_group", ""), body.get("job_type", "")
+        into.host = body.get("host", "")
         into.project, into.entity = body.get("project", ""), body.get("entity", "")
         into.config.update(body.get("config", {}).get("update", {}))
     elif kind == "config":

@@ -19,6 +19,7 @@ from config import cli
 from config.cli import say
 from config.errors import InputError
 from config.settings import Paths
+from tracking import private
 from tracking.journal import Journal
 from tracking.parts import Part, parts
 from tracking.read import Recorded, read_run
@@ -26,6 +27,7 @@ from tracking.server import KeyRefused, Unreachable, check
 from tracking.upload import upload
 
 UPLOAD, LIVE, EMPTY, DAMAGED = "upload", "still being written", "empty", "damaged"
+UNSAFE = "recorded with local paths, by an earlier version or another program"
 
 Project = Annotated[str | None, typer.Option(help="Upload to this project; default: the one a run was recorded for.")]
 Entity = Annotated[str | None, typer.Option(help="Team or user to upload to; default: as recorded, else the key's.")]
@@ -60,7 +62,7 @@ def choose(found: Sequence[Part], live: Callable[[str], bool], read: Callable[[P
         try:
             recorded = read(part.file)
             name = recorded.name or name
-            verdict = UPLOAD if recorded.run_id else EMPTY
+            verdict = EMPTY if not recorded.run_id else UPLOAD if recorded.host == private.NAME else UNSAFE
         except ValueError:
             verdict = DAMAGED
         if part == newest[part.run_id] and live(part.run_id):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tracking.read import read_runs
+from tracking.read import merged, read_runs
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Checkout
@@ -213,6 +213,11 @@ def test_flipped_byte__runs_that_stage_again_and_a_kill_is_made_good(checkout: "
     assert states(printed) == dict(zip(STEPS, ("cached", "running", "cached", "cached"), strict=True))
     stray = [path for path in artifacts.rglob(".*") if path.name != ".lock"]
     assert stray == []
+    for run in merged(read_runs(checkout.folder / ".cache")).values():
+        if run.job_type in ("frozen", "finetune"):  # trained twice, once killed: one run each, every step once
+            steps = [point["_step"] for point in run.history]
+            assert steps == sorted(set(steps))
+            assert len(run.made) == 1
 
 
 def test_stage_that_fails__is_exit_1_with_one_line_and_a_log(checkout: "Checkout") -> None:

@@ -18,7 +18,7 @@ from tracking.journal import Journal
 from tracking.parts import parts
 from tracking.read import read_run
 from tracking.run import run_id, start
-from tracking.sync import DAMAGED, EMPTY, LIVE, UPLOAD, Choice, choose, sync
+from tracking.sync import DAMAGED, EMPTY, LIVE, UNSAFE, UPLOAD, Choice, choose, sync
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server
@@ -102,6 +102,17 @@ def test_choose__leaves_alone_what_a_process_writes(cache: Path, params: Params)
         process.kill()
         process.wait()
     assert decided(cache)[1][1] != LIVE
+
+
+def test_choose__leaves_alone_what_holds_local_paths(cache: Path) -> None:
+    import wandb
+
+    (cache / "wandb").mkdir()
+    with wandb.init(
+        dir=str(cache), mode="offline", id="old", settings=wandb.Settings(silent=True, console="off")
+    ) as run:
+        run.log({"train/loss": 1.0})
+    assert decided(cache) == [("o", UNSAFE)]
 
 
 @pytest.mark.slow
