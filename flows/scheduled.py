@@ -14,7 +14,7 @@ from prefect.runtime import deployment, flow_run
 
 from config.schema import Params
 from config.settings import Paths
-from flows import alert, chain, handover, sweep, tasks
+from flows import alert, chain, handover, orphan, sweep, tasks
 from flows import retrain as retraining
 
 DAY_S = 24 * 3600
@@ -34,6 +34,7 @@ NETWORK = {"pull": AGAIN, "record": AGAIN, "publish": AGAIN}
 )
 def retrain(accept: str | None = None) -> str:
     """Fetch, train, gate, record, publish; see flows/retrain.py. Gives how it ended, in a sentence."""
+    orphan.end_with_worker()
     ended = retraining.run(retraining.How(_step, _train, _show, _began), accept)
     return _again() if ended == retraining.AGAIN else ended
 
@@ -82,6 +83,7 @@ def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
     """The method comparison of benchmark.yaml, or of another grid file; see flows/benchmark.py."""
     from flows.benchmark import benchmark as compare
 
+    orphan.end_with_worker()
     try:
         compare(Path(grid) if grid else None, sets or [])
     except SystemExit as ended:
