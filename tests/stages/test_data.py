@@ -218,6 +218,7 @@ def test_run__faulted_breakhis_patient_stays_in_one_split(tmp_path):
     assert "13412" in told(done, "dataset.json")["faults"][0]
 
 
+@pytest.mark.slow
 def test_command__ends_with_two_and_one_line_on_wrong_input(tmp_path):
     done = subprocess.run([*COMMAND, "--set", "data.source=folder", "--set", f"data.root={tmp_path}/none", "--out",
                            str(tmp_path)], cwd=PROJECT, capture_output=True, text=True, timeout=60)  # fmt: skip
@@ -226,6 +227,7 @@ def test_command__ends_with_two_and_one_line_on_wrong_input(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_command__prepares(root):
     words = ["--set", "data.source=folder", "--set", f"data.root={root}", "--set", "data.split.protocol=image",
              "--set", "data.image_size=16", "--out", str(root.parent)]  # fmt: skip
