@@ -72,6 +72,8 @@ def check(params: Params) -> Shape:
     """
     model, size = params.model, params.data.image_size
     _check_name(model.backbone, model.weights)
+    if model.peft.method != "none":
+        _check_method(params)
     if model.weights not in ("hub", "none"):
         read_weights(model.weights, model.backbone, check_only=True)
     try:
@@ -96,8 +98,6 @@ def check(params: Params) -> Shape:
         raise InputError(
             f"model.head.tokens is {stated}, but {model.backbone} at data.image_size {size} gives N = {shape.tokens}"
         )
-    if model.peft.method != "none":
-        _check_method(params)
     if params.schedule != "frozen" and params.finetune.gradient_checkpointing:
         _check_checkpointing(params, backbone)
     return shape
