@@ -10,7 +10,7 @@ import torch
 
 from config import registry
 from config.errors import InputError
-from config.load import load
+from config.load import validate
 from models import backbones
 from models.adapt import adapt, after_step, merge, penalty, prepare
 from models.classifier import build
@@ -27,18 +27,10 @@ def plugin(method):
 
 
 def params_for(method, family):
-    backbone = BACKBONES[family]
-    args = f"{{img_size: {SIZE}}}" if family == "vit" else "{}"
-    return load(
-        sets=[
-            f"model.backbone={backbone}",
-            "model.weights=none",
-            f"model.backbone_args={args}",
-            f"data.image_size={SIZE}",
-            "model.head.kind=linear",
-            f"model.peft.method={method}",
-        ]
-    )
+    model = {"backbone": BACKBONES[family], "weights": "none", "head": {"kind": "linear"}, "peft": {"method": method}}
+    if family == "vit":
+        model["backbone_args"] = {"img_size": SIZE}
+    return validate({"data": {"source": "synthetic", "image_size": SIZE}, "model": model})
 
 
 CASES = [(method, family) for method in METHODS for family in plugin(method).FAMILIES]
