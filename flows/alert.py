@@ -15,21 +15,22 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("alert.txt")
 URL = "MEDTUNE_ALERT_URL"
-TOLD_BY_SERVER = "MEDTUNE_CRASHES_TOLD_BY_SERVER"  # set by flows/watch.py for the worker and what it starts
 TIMEOUT_S = 10.0
 
 
 def tell(flow: "Flow[..., Any]", flow_run: "FlowRun", state: "State[Any]") -> None:
-    """Writes the message into the run's log and, where there is a webhook, sends it; never raises.
+    """Writes the message into the run's log and, where there is a webhook, sends it; never raises."""
+    tell_of(flow.name, flow_run, state)
 
-    Of a crash the server tells, where it can (flows/watch.py): a worker that died with its run runs no hooks.
-    """
+
+def tell_of(flow: str, flow_run: "FlowRun", state: "State[Any]") -> None:
+    """The same, of a flow that is known by name alone."""
     from prefect.logging.loggers import flow_run_logger
     from prefect.utilities.urls import url_for
 
-    log = flow_run_logger(flow_run, flow)
+    log = flow_run_logger(flow_run)
     fields = {
-        "flow": flow.name,
+        "flow": flow,
         "run": flow_run.name,
         "state": state.name or state.type.value,
         "message": state.message or "no reason given",
@@ -40,8 +41,7 @@ def tell(flow: "Flow[..., Any]", flow_run: "FlowRun", state: "State[Any]") -> No
         log.warning("%s", trouble)
     said = message(text, fields)
     log.error("%s", said)
-    url = os.environ.get(URL)
-    if url and not (state.is_crashed() and os.environ.get(TOLD_BY_SERVER)) and (refused := send(url, said)):
+    if (url := os.environ.get(URL)) and (refused := send(url, said)):
         log.warning("the alert was not delivered: %s", refused)
 
 

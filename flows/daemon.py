@@ -5,13 +5,14 @@ file that a crash left behind, is never taken for it.
 """
 
 import fcntl
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from config.registry import PROJECT
 
@@ -64,14 +65,25 @@ class Daemon:
             held.write(f"{process.pid} {note}")
 
     def stop(self, patience: float) -> bool:
-        """Asks it to end, and ends it where it has not after `patience` seconds; False where it did not run."""
+        """Asks it to end, and ends it and all it started where they have not after `patience` seconds.
+
+        Returns:
+            False where it did not run.
+        """
         if (pid := self.pid) is None:
             return False
-        os.kill(pid, signal.SIGTERM)
+        try:
+            process = psutil.Process(pid)
+            family = [process, *process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return False
+        process.terminate()
         end = time.monotonic() + patience
-        while self.pid == pid:
+        while alive := [each for each in family if _lives(each)]:
             if time.monotonic() > end:
-                os.killpg(pid, signal.SIGKILL)
+                for each in alive:
+                    with suppress(psutil.NoSuchProcess):
+                        each.kill()
             time.sleep(0.1)
         return True
 
@@ -90,3 +102,11 @@ class Daemon:
         except FileNotFoundError:
             pass
         return None
+
+
+def _lives(process: psutil.Process) -> bool:
+    """False also for one that ended and was not collected, which in a container nobody may do."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

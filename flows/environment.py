@@ -1,11 +1,27 @@
 """How Prefect is set up here; must run before `import prefect`. See also prefect.toml, for its own command line."""
 
 import os
+import sys
 from pathlib import Path
 
+from config.registry import PROJECT
 
-def prepare(cache: Path) -> None:
-    """Sets Prefect's environment where the user has not: its files in the project's cache, no telemetry, quiet."""
+
+def for_children() -> dict[str, str]:
+    """The environment in which a process that this one starts finds the checkout's modules and this Python's tools."""
+    modules = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    tools = [str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH")])]
+    paths = {"PYTHONPATH": os.pathsep.join(modules), "PATH": os.pathsep.join(tools)}
+    return {**os.environ, **paths, "PYTHONUNBUFFERED": "1"}
+
+
+def prepare(cache: Path, console: str = "CRITICAL") -> None:
+    """Sets Prefect's environment where the user has not: its files in the project's cache, no telemetry, quiet.
+
+    Args:
+        cache: the project's.
+        console: level from which Prefect's own lines are printed.
+    """
     home = cache / "prefect"
     (home / "results").mkdir(parents=True, exist_ok=True)
     for name, value in {
@@ -21,8 +37,8 @@ def prepare(cache: Path) -> None:
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # A run's own lines go to stdout and, by these loggers, to Prefect's record of it; the console stays short.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "medtune",
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-        "PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": console,
+        "PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL": console,
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     }.items():
         os.environ.setdefault(name, value)

@@ -1,8 +1,9 @@
-"""A scheduled run ends with the worker that started it.
+"""A scheduled run ends with the worker that started it, and is marked.
 
-Nobody could cancel it, `services down` would not stop it, and its first printed line would find no reader and fail.
+Nobody could cancel it any more, and `services down` would leave it.
 """
 
+import logging
 import os
 import signal
 import threading
@@ -19,14 +20,26 @@ def end_with_worker() -> None:
     """
     if not os.environ.get("PREFECT__FLOW_RUN_ID"):
         return
+    _leave_console()
     worker = os.getppid()
 
     def watch() -> None:
         while os.getppid() == worker:
             time.sleep(EVERY_S)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (1, 2):  # a line to a worker that is gone would end the run before it is marked
-            os.dup2(nowhere, stream)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _leave_console() -> None:
+    """Prefect's log lines go to its record and our log file alone.
+
+    Its console handler ends the process at the first line that a worker no longer reads, and the engine writes one
+    before it marks a run as Crashed.
+    """
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    for logger in (logging.root, *map(logging.getLogger, list(logging.root.manager.loggerDict))):
+        for handler in logger.handlers:
+            if isinstance(handler, PrefectConsoleHandler):
+                handler.setLevel(logging.CRITICAL + 1)

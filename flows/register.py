@@ -28,8 +28,7 @@ def register() -> None:
     with get_client(sync_client=True) as client:
         make_pool(client)
         watch.ensure()
-        for name in sweep.sweep_of_worker(client, lambda run: run.work_pool_name == POOL):
-            say(f"{name}: crashed, {sweep.MESSAGE}")
+        mark_dead(client)
         paused = _paused(client)
         subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=PROJECT, check=True)
         _pause(client, paused)
@@ -49,6 +48,12 @@ def make_pool(client: "SyncPrefectClient") -> None:
         client.create_work_pool(
             WorkPoolCreate(name=POOL, type="process", base_job_template=template, concurrency_limit=1)
         )
+
+
+def mark_dead(client: "SyncPrefectClient", tell: bool = True) -> None:
+    """Marks the pool's unended runs as Crashed; to be called where no worker of the pool runs."""
+    for name in sweep.sweep_of_worker(client, lambda run: run.work_pool_name == POOL, tell):
+        say(f"{name}: crashed, {sweep.MESSAGE}")
 
 
 def _paused(client: "SyncPrefectClient") -> set[tuple[UUID, str | None]]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from config import cli
 from config.cli import say
 from config.errors import InputError
+from config.registry import PROJECT
 from config.settings import Paths
-from flows import services, standing
+from flows import environment, standing, startup
 
 
 def serve() -> None:
@@ -25,9 +26,11 @@ def serve() -> None:
             f"a worker (process {worker.pid}) takes the runs of these deployments already: "
             "stop it with `python -m flows.services down`, or leave it to it"
         )
-    with services.reporting(), _server(cache) as url:
+    with startup.reporting(), _server(cache) as url:
         os.environ["PREFECT_API_URL"] = url
-        services.prepare()
+        os.chdir(PROJECT)
+        os.environ.update(environment.for_children())
+        environment.prepare(cache, console="INFO")
         _serve(url)
 
 
@@ -37,9 +40,9 @@ def _server(cache: Path) -> Iterator[str]:
     daemon, _ = standing.daemons(cache)
     was_running = daemon.pid is not None
     try:
-        yield services.start_server(daemon)
+        yield startup.start_server(daemon)
     finally:
-        if not was_running and daemon.stop(services.STOP_S):
+        if not was_running and daemon.stop(startup.STOP_S):
             say("server: stopped")
 
 
@@ -50,17 +53,24 @@ def _serve(url: str) -> None:
     from flows import deployments, sweep, watch
 
     made = deployments.served()
+    names = {deployment.full_name for deployment in made}
+
+    def mark_dead(tell: bool) -> None:
+        with get_client(sync_client=True) as client:
+            flows = {flow.id: flow.name for flow in client.read_flows()}
+            ids = {known.id for known in client.read_deployments() if f"{flows[known.flow_id]}/{known.name}" in names}
+            for name in sweep.sweep_of_worker(client, lambda run: run.deployment_id in ids, tell):
+                say(f"{name}: crashed, {sweep.MESSAGE}")
+
     watch.ensure()
-    with get_client(sync_client=True) as client:
-        names = {deployment.full_name for deployment in made}
-        flows = {flow.id: flow.name for flow in client.read_flows()}
-        ids = {known.id for known in client.read_deployments() if f"{flows[known.flow_id]}/{known.name}" in names}
-        for name in sweep.sweep_of_worker(client, lambda run: run.deployment_id in ids):
-            say(f"{name}: crashed, {sweep.MESSAGE}")
+    mark_dead(tell=True)
     say(f"dashboard: {url.removesuffix('/api')}")
     for name in sorted(names):
         say(f"serving:   {name}")
-    serve(*made, limit=1, pause_on_shutdown=False, print_starting_message=False)
+    try:
+        serve(*made, limit=1, pause_on_shutdown=False, print_starting_message=False)
+    finally:
+        mark_dead(tell=False)
 
 
 if __name__ == "__main__":

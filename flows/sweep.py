@@ -2,13 +2,16 @@
 
 Two know that for certain. Whoever holds a folder's lock (config.lock.holding), which ends with its process, knows of
 every other run that once held it. A worker that starts knows of the runs that its predecessor took, since those end
-with it (flows/orphan.py). Subflow runs and task runs of such a run are marked with it.
+with it (flows/orphan.py). Subflow runs and task runs of such a run are marked with it; of a scheduled one, somebody is
+told (flows/alert.py), since it could not do that itself.
 """
 
 import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 from uuid import UUID
+
+from flows.alert import tell_of
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -44,19 +47,24 @@ def sweep(out: str, keep: set[UUID]) -> list[str]:
         with get_client(sync_client=True) as client:
             for id in keep:
                 client.update_flow_run(id, tags={*client.read_flow_run(id).tags, mark})
-            return _Record(client, lambda run: mark in run.tags, keep).sweep()
+            return _Record(client, lambda run: mark in run.tags, keep).sweep(tell=True)
     except Exception:  # what the record says of a dead run is no reason to fail the living one
         log.warning("runs that died could not be marked", exc_info=True)
         return []
 
 
-def sweep_of_worker(client: "SyncPrefectClient", took: Callable[["FlowRun"], bool]) -> list[str]:
+def sweep_of_worker(client: "SyncPrefectClient", took: Callable[["FlowRun"], bool], tell: bool = True) -> list[str]:
     """Marks the unended runs that a worker's predecessor took; to be called before the worker takes any.
+
+    Args:
+        client: of the server.
+        took: whether it took a run.
+        tell: whether it is news that the worker ended.
 
     Returns:
         Names of the flow runs that were marked.
     """
-    return _Record(client, took, set()).sweep()
+    return _Record(client, took, set()).sweep(tell)
 
 
 class _Record:
@@ -69,11 +77,15 @@ class _Record:
         self.keep = keep
         self.above = {run.id for id in keep for run in self._lineage(self._flow_run(id))}
 
-    def sweep(self) -> list[str]:
+    def sweep(self, tell: bool) -> list[str]:
         self._end_tasks()
-        return self._end_flows()
+        ended = self._end_flows()
+        for run in ended if tell else ():
+            if run.deployment_id and run.state:
+                tell_of(self.client.read_flow(run.flow_id).name, run, run.state)
+        return [run.name for run in ended]
 
-    def _end_flows(self) -> list[str]:
+    def _end_flows(self) -> list["FlowRun"]:
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
         from prefect.client.schemas.objects import StateType
         from prefect.states import Crashed
@@ -82,8 +94,9 @@ class _Record:
         asked = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=live)))
         dead = [run for run in self.client.read_flow_runs(flow_run_filter=asked) if self._dead(run)]
         for run in dead:
-            self.client.set_flow_run_state(run.id, Crashed(message=MESSAGE), force=True)
-        return [run.name for run in dead]
+            run.state = Crashed(message=MESSAGE)
+            self.client.set_flow_run_state(run.id, run.state, force=True)
+        return dead
 
     def _end_tasks(self) -> None:
         """Those of runs that are marked already, too: a worker and an automation mark the flow run alone."""

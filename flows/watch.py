@@ -1,7 +1,6 @@
-"""Automations on a server: a run whose process is gone is marked as Crashed, and somebody is told of it.
+"""Automations on a server: a run that sends no heartbeats any more is marked as Crashed, and somebody is told of it.
 
-A process that was killed can do neither. A run that holds its folder's lock also sweeps (flows/sweep.py): task runs
-too, but only as the next one starts.
+For when nobody else can: the process is gone, its worker too, and no other has come (flows/sweep.py).
 """
 
 import os
@@ -17,28 +16,27 @@ if TYPE_CHECKING:
 SCHEDULED = ["retrain", "benchmark-scheduled"]
 FLOWS = [*SCHEDULED, "train", "benchmark"]
 SILENT = timedelta(seconds=120)  # four heartbeats; see flows/environment.py
-NOT_STARTED = timedelta(minutes=10)
 BLOCK = "medtune-alert"
-ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled")}
-TELL = "MedTune: tell of crashed runs"
+HEARTBEAT = "prefect.flow-run.heartbeat"
+STATES = ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled", "AwaitingRetry")
+ENDED = {f"prefect.flow-run.{state}" for state in STATES}
+MARK = "MedTune: mark runs without a heartbeat"
+TELL = "MedTune: tell of runs without a heartbeat"
+REASON = "no heartbeat for {} s: its process is gone"
 
 
-def ensure(silent: timedelta = SILENT, not_started: timedelta = NOT_STARTED) -> None:
-    """Makes the server that Prefect's settings name have these automations, as they are here; an enabled one stays so.
+def ensure(silent: timedelta = SILENT) -> None:
+    """Makes the server that Prefect's settings name have these automations, as they are here; disabled ones stay so.
 
     Args:
         silent: after so long without a heartbeat a run has crashed; it must exceed the heartbeats' interval by far.
-        not_started: after so long a run that a worker took, and that did not start, has crashed.
     """
     from prefect.client.orchestration import get_client
 
-    beat, taken = "prefect.flow-run.heartbeat", "prefect.flow-run.Pending"
     with get_client(sync_client=True) as client:
-        _put(client, _crashed("MedTune: runs without a heartbeat", beat, beat, silent))
-        _put(client, _crashed("MedTune: runs that did not start", taken, "prefect.flow-run.Running", not_started))
+        _put(client, _crashed(silent))
         if url := os.environ.get(alert.URL):
             _put(client, _told(url))
-            os.environ[alert.TOLD_BY_SERVER] = "1"
         else:
             for found in client.read_automations_by_name(TELL):
                 client.delete_automation(found.id)
@@ -55,31 +53,31 @@ def _put(client: "SyncPrefectClient", wanted: "Automation") -> None:
         wanted.update()
 
 
-def _crashed(name: str, after: str, living: str, within: timedelta) -> "Automation":
-    """Marks a run as Crashed where `after` is followed neither by its end nor by `living`, within that time."""
+def _crashed(silent: timedelta) -> "Automation":
+    """Marks a run as Crashed where a heartbeat is followed neither by another, within that time, nor by its end."""
     from prefect.automations import Automation, ChangeFlowRunState, EventTrigger, Posture
     from prefect.client.schemas.objects import StateType
 
-    reason = f"no sign of life for {within.total_seconds():.0f} s: its process is gone"
+    reason = REASON.format(round(silent.total_seconds()))
     return Automation(
-        name=name,
+        name=MARK,
         description="marks a run of MedTune whose process is gone as Crashed (flows/watch.py)",
         trigger=EventTrigger(
-            after={after},
-            expect={living, *ENDED, "prefect.flow-run.AwaitingRetry"},
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *ENDED},
             match={"prefect.resource.id": "prefect.flow-run.*"},
             match_related=_of(FLOWS),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=within,
+            within=silent,
         ),
         actions=[ChangeFlowRunState(state=StateType.CRASHED, message=reason)],
     )
 
 
 def _told(url: str) -> "Automation":
-    """Sends alert.txt to the webhook when a scheduled run has crashed, whoever marked it."""
+    """Sends alert.txt to the webhook when the other one has marked a scheduled run."""
     from prefect.automations import Automation, CallWebhook, EventTrigger, Posture
     from prefect.blocks.webhook import Webhook
 
@@ -98,7 +96,10 @@ def _told(url: str) -> "Automation":
         description="sends flows/alert.txt to $MEDTUNE_ALERT_URL (flows/watch.py)",
         trigger=EventTrigger(
             expect={"prefect.flow-run.Crashed"},
-            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match={
+                "prefect.resource.id": "prefect.flow-run.*",
+                "prefect.state-message": REASON.partition("{")[0] + "*",
+            },
             match_related=_of(SCHEDULED),
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,

@@ -63,7 +63,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def enter(state: Any) -> None:
         alert.tell(retrain, FlowRun(id=UUID(int=7), flow_id=UUID(int=8), name="brown-guan"), state)
 
-    for name in ("MEDTUNE_ALERT_URL", "MEDTUNE_ALERT_TEMPLATE", alert.TOLD_BY_SERVER):
+    for name in ("MEDTUNE_ALERT_URL", "MEDTUNE_ALERT_TEMPLATE"):
         monkeypatch.delenv(name, raising=False)
     settings = {PREFECT_API_URL: "http://127.0.0.1:4200/api", PREFECT_LOGGING_TO_API_ENABLED: False}
     with temporary_settings(settings):
@@ -92,18 +92,6 @@ def test_tell__failure_and_crash_are_sent_with_where_to_look(
     assert failed == f'MedTune: retrain run brown-guan is Failed.\nparams.yaml: "lr" is 1e30\n{place}'
     assert crashed == f"MedTune: retrain run brown-guan is Crashed.\nno sign of life\n{place}"
     assert said(caplog, logging.ERROR) == [failed, crashed]
-
-
-def test_tell__crash_is_left_to_a_server_that_tells_of_it(
-    run: Any, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from prefect.states import Crashed, Failed
-
-    monkeypatch.setenv(alert.TOLD_BY_SERVER, "1")
-    run(Crashed(message="gone"))
-    assert webhook.got == []
-    run(Failed(message="wrong"))
-    assert len(webhook.got) == 1
 
 
 def test_tell__own_template(

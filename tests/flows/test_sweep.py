@@ -46,13 +46,25 @@ retrain()
 
 # Starts that one on a server of its own, kills it, and says what is on record after the automation and the sweep.
 SCRIPT = """
-import json, os, signal, subprocess, sys, time
+import http.server, json, os, subprocess, sys, threading, time
 from datetime import timedelta
 from pathlib import Path
 from flows import environment, server, standing, sweep, watch
 
 out = Path(sys.argv[1])
 environment.prepare(out / "cache")
+told = {"alerts": []}
+
+class Webhook(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        told["alerts"].append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_): ...
+
+webhook = http.server.HTTPServer(("127.0.0.1", 0), Webhook)
+threading.Thread(target=webhook.serve_forever, daemon=True).start()
+os.environ["MEDTUNE_ALERT_URL"] = f"http://127.0.0.1:{webhook.server_port}"
 
 def record(client):
     flows = {run.name: [run.state.type.value, run.state.message] for run in client.read_flow_runs()}
@@ -74,11 +86,11 @@ with server.connected(out / "cache"):
     time.sleep(1)  # its last task state is on its way
     process.kill()
     process.wait()
-    told = {}
     with get_client(sync_client=True) as client:
         told["killed"] = record(client)
         standing.wait(lambda: is_dead(client, "dies") and is_dead(client, "dies below"), lambda: True, 60)
         told["watched"] = record(client)
+        standing.wait(lambda: told["alerts"], lambda: True, 30)
         told["automations"] = len(client.read_automations())
 
         @flow
@@ -129,7 +141,12 @@ def test_killed__prefect_alone_leaves_everything_running(told: dict[str, Any]) -
 def test_watch__marks_the_flow_runs_and_is_made_once(told: dict[str, Any]) -> None:
     assert told["automations"] == 2
     for name in ("dies", "dies below"):
-        assert told["watched"][name] == ["CRASHED", "no sign of life for 10 s: its process is gone"]
+        assert told["watched"][name] == ["CRASHED", "no heartbeat for 10 s: its process is gone"]
+
+
+def test_watch__tells_of_the_scheduled_flow(told: dict[str, Any]) -> None:
+    (text,) = told["alerts"]
+    assert text.startswith("MedTune: retrain run dies is Crashed.\nno heartbeat for 10 s: its process is gone\n")
 
 
 def test_sweep__leaves_nothing_running_of_what_died(told: dict[str, Any]) -> None:
