@@ -42,7 +42,7 @@ def _server(cache: Path) -> Iterator[str]:
     try:
         yield startup.start_server(daemon)
     finally:
-        if not was_running and daemon.stop(startup.STOP_S):
+        if not was_running and daemon.stop(startup.SERVER_STOP_S):
             say("server: stopped")
 
 

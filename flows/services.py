@@ -41,7 +41,7 @@ def down() -> None:
     say(f"worker: {'stopped' if worker.stop(startup.STOP_S) else 'was not running'}")
     if url and standing.healthy(url):
         _mark_dead(url)
-    say(f"server: {'stopped' if server.stop(startup.STOP_S) else 'was not running'}")
+    say(f"server: {'stopped' if server.stop(startup.SERVER_STOP_S) else 'was not running'}")
 
 
 def status() -> None:

@@ -13,6 +13,7 @@ from flows.daemon import Daemon
 
 START_S = float(os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS") or 180)
 STOP_S = 60.0
+SERVER_STOP_S = 10.0  # it may wait for ever for whoever still listens to its events; its database survives a kill
 
 
 class Failed(Exception):

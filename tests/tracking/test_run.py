@@ -237,6 +237,7 @@ def test_private__no_path_no_host_no_command_line_is_sent(
 ) -> None:
     data = params.data.model_copy(update={"root": "/mnt/hospital/patients"})
     model = params.model.model_copy(update={"weights": "~/weights/vit.safetensors"})
+    monkeypatch.setattr(sys, "argv", ["/mnt/hospital-command-line.py"])
     with start("frozen", KEY, "group", params.model_copy(update={"data": data, "model": model}), "frozen", 1) as run:
         run.log({"train/loss": 1.0}, 20)
         run.table("stages", ("stage", "state"), [("frozen", "ran")])
