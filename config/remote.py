@@ -99,6 +99,17 @@ def probe(settings: dict[str, Any], name: str) -> float:
     return time.monotonic() - begin
 
 
+def default() -> tuple[dict[str, Any], str | None]:
+    """DVC's configuration, merged, and the name of the default remote in it; None where none is set.
+
+    Raises:
+        InputError: there is no .dvc folder, or what it says is wrong.
+    """
+    settings = _config().read()
+    name = settings["core"].get("remote")
+    return settings, name if name in settings["remote"] else None
+
+
 def _config() -> "Config":
     folder = PROJECT / ".dvc"
     if not folder.is_dir():
@@ -145,9 +156,8 @@ def _merged(config: "Config", level: str, name: str, options: dict[str, str]) ->
 
 def _told(config: "Config") -> str:
     """One line: the default remote, and the file that says so."""
-    settings = config.read()
-    name = settings["core"].get("remote")
-    if name not in settings["remote"]:
+    settings, name = default()
+    if name is None:
         return "no remote is set: python -m config.remote URL"
     level = [level for level in config.files if config.load_one(level)["core"].get("remote")][-1]
     file, section = Path(config.files[level]), settings["remote"][name]

@@ -31,6 +31,21 @@ def is_archive(path: Path) -> bool:
     return path.is_file() and path.name.lower().endswith(SUFFIXES)
 
 
+def first_member(archive: Path) -> str:
+    """Name of the first file in `archive`: that it opens at all. Unpacks nothing.
+
+    Raises:
+        InputError: damaged, empty, or what `unpack` refuses at once.
+    """
+    try:
+        for name, stream in _members(archive):
+            stream.read(1)
+            return name
+    except _DAMAGE as error:
+        raise InputError(f"{archive}: damaged or not an archive: {error}") from error
+    raise InputError(f"{archive}: there is no file in it")
+
+
 def unpacked(archive: Path) -> Path:
     """Folder with the contents of `archive`, in the project's cache; unpacked once, whole or not at all.
 
