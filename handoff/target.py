@@ -17,6 +17,7 @@ from handoff.document import BundleError
 
 BUNDLES, CURRENT, HISTORY = "bundles", "current", "history.jsonl"
 URL = re.compile(r"^[a-z][a-z0-9+.-]+://")
+NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 class Target(Protocol):
@@ -64,6 +65,17 @@ def open_target(target: str, base: Path) -> Target:
     from handoff.target_folder import FolderTarget
 
     return FolderTarget(base / Path(target).expanduser())
+
+
+def check_name(name: str, where: object) -> str:
+    """`name`, which may be a bundle's: a plain file name. Others may write to a target, and names become paths.
+
+    Raises:
+        BundleError: it may not.
+    """
+    if not NAME.fullmatch(name):
+        raise BundleError(f"{where} names a bundle {name!r}: letters, digits, . - and _ only")
+    return name
 
 
 def verify(folder: Path) -> dict[str, Any]:

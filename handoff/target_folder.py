@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from handoff.document import BundleError
-from handoff.target import BUNDLES, CURRENT, HISTORY, parse_history, verify
+from handoff.target import BUNDLES, CURRENT, HISTORY, check_name, parse_history, verify
 
 
 class FolderTarget:
@@ -40,7 +40,7 @@ class FolderTarget:
 
     def local(self, name: str, cache: Path) -> Path:
         """The bundle's own folder, verified."""
-        folder = self.folder / BUNDLES / name
+        folder = self.folder / BUNDLES / check_name(name, self.folder)
         verify(folder)
         return folder
 

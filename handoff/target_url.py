@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from handoff.document import FILE, BundleError
-from handoff.target import BUNDLES, HISTORY, parse_history, verify
+from handoff.target import BUNDLES, HISTORY, check_name, parse_history, verify
 
 POINTER = "current.json"
 
@@ -43,9 +43,10 @@ class UrlTarget:
         if text is None:
             return None
         try:
-            return str(json.loads(text)["bundle"])
+            name = str(json.loads(text)["bundle"])
         except (ValueError, KeyError, TypeError):
             raise BundleError(f"{self.url}/{POINTER} is damaged: it names no bundle") from None
+        return check_name(name, f"{self.url}/{POINTER}")
 
     def bundles(self) -> list[str]:
         """Ids of the bundles there, oldest first; bundle.json is written last, so a part of one is none."""
@@ -59,7 +60,7 @@ class UrlTarget:
 
     def local(self, name: str, cache: Path) -> Path:
         """A verified copy of the bundle under `cache`; fetched once."""
-        folder = cache / "handoff" / name
+        folder = cache / "handoff" / check_name(name, self.url)
         try:
             verify(folder)
             return folder

@@ -144,6 +144,19 @@ def test_memory__an_upload_without_its_bundle_json_is_no_bundle(tmp_path):
     assert target.bundles() == []
 
 
+@pytest.mark.parametrize("name", ["../../precious", "/precious", "..", "", "a/b"])
+def test_memory__a_pointer_that_leads_elsewhere_deletes_nothing(tmp_path, name):
+    target = open_target("memory://elsewhere", tmp_path)
+    target.files.pipe_file("/elsewhere/current.json", json.dumps({"bundle": name}).encode())
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "cache").mkdir()
+    with pytest.raises(BundleError, match="letters, digits"):
+        target.current()
+    with pytest.raises(BundleError, match="letters, digits"):
+        target.local(name, tmp_path / "cache")
+    assert (tmp_path / "precious").is_dir()
+
+
 def test_open__a_url_of_no_known_kind(tmp_path):
     with pytest.raises(BundleError, match="fsspec knows no nowhere://"):
         open_target("nowhere://bucket", tmp_path)
