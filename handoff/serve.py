@@ -82,7 +82,10 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
         return {"status": "ok", "precision": bundle.precision, "providers": bundle.providers}
 
     def metadata() -> dict[str, Any]:
-        return {key: bundle.document[key] for key in SHOWN if key in bundle.document}
+        shown = {key: bundle.document[key] for key in SHOWN if key in bundle.document}
+        if isinstance(shown.get("data"), dict):  # older bundles name patients there
+            shown["data"] = {key: value for key, value in shown["data"].items() if key != "leaked_groups"}
+        return shown
 
     # FastAPI finds `Request` in these annotations although it is imported here: they are objects, not strings.
     app.post("/predict")(predict)
@@ -101,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--provider", default="cpu", choices=PROVIDERS)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
     parser.add_argument("--max-mb", type=int, default=64, help="largest request")
+    parser.add_argument("--max-connections", type=int, default=32, help="at once; above it 503")
     args = parser.parse_args(argv)
     try:
         bundle = Bundle.load(args.bundle, args.precision, args.provider, args.threads)
@@ -113,7 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{args.precision} on {', '.join(bundle.providers)}", file=sys.stderr, flush=True)
-    uvicorn.run(app, host=args.host, port=args.port, log_level="warning")
+    # Each connection may hold a request of the largest size and a decoded image of fifty million pixels.
+    uvicorn.run(app, host=args.host, port=args.port, log_level="warning", limit_concurrency=args.max_connections + 1)
     return 0
 
 

@@ -1,5 +1,11 @@
 import builtins
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -7,6 +13,8 @@ from fastapi.testclient import TestClient
 from handoff import serve
 from handoff.bundle import Bundle
 from handoff.multipart import read_parts
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture
@@ -70,6 +78,53 @@ def test_create_app__says_what_to_install(bundle_folder, monkeypatch, capsys):
     monkeypatch.setattr(builtins, "__import__", without)
     assert serve.main([str(bundle_folder)]) == 2
     assert 'pip install "fastapi<0.155" uvicorn' in capsys.readouterr().err
+
+
+def test_metadata__names_no_patient_of_an_older_bundle(tmp_path, by_hand):
+    folder = by_hand.write(tmp_path / "old", data={"n_images": 2, "leaked_groups": ["Miller"]})
+    answer = TestClient(serve.create_app(Bundle.load(folder))).get("/metadata")
+    assert answer.json()["data"] == {"n_images": 2}
+    assert "Miller" not in answer.text
+
+
+def test_command__connections_beyond_the_limit_are_turned_away(bundle_folder):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "handoff.serve", str(bundle_folder), "--port", str(port), "--max-connections", "1"]
+    with subprocess.Popen(words, cwd=PROJECT, stderr=subprocess.DEVNULL) as process:
+        try:
+            url, end = f"http://127.0.0.1:{port}/healthz", time.monotonic() + 60
+            while True:
+                try:
+                    assert httpx.get(url).status_code == 200
+                    break
+                except httpx.TransportError:
+                    assert time.monotonic() < end
+                    time.sleep(0.2)
+            with socket.create_connection(("127.0.0.1", port)):
+                time.sleep(0.5)
+                assert httpx.get(url).status_code == 503
+        finally:
+            process.terminate()
+
+
+def test_read_parts__many_parts_and_long_heads_are_refused_at_once():
+    kind = "multipart/form-data; boundary=b"
+    begin = time.perf_counter()
+    with pytest.raises(ValueError, match="more than 1000 parts"):
+        read_parts(kind, b"--b\r\n" + b"\r\n--b" * 2_000_000 + b"--\r\n")
+    with pytest.raises(ValueError, match="head is over"):
+        read_parts(kind, b"--b\r\n" + b"a:\r\n" * 2_000_000 + b"\r\nx\r\n--b--\r\n")
+    assert time.perf_counter() - begin < 2
+
+
+def test_read_parts__as_many_parts_as_allowed():
+    part = b'--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nx\r\n'
+    kind = "multipart/form-data; boundary=b"
+    assert len(read_parts(kind, part * 3 + b"--b--\r\n", most=3)) == 3
+    with pytest.raises(ValueError, match="more than 2 parts"):
+        read_parts(kind, part * 3 + b"--b--\r\n", most=2)
 
 
 def test_read_parts__keeps_binary_content_exactly():
