@@ -83,7 +83,8 @@ def gather(
             "n_groups": prepared.info["n_groups"],
             "groups_known": prepared.info["groups_known"],
             "counts": counts(prepared, fold),
-            "leaked_groups": prepared.info["leaked_groups"],
+            # How many, not who: the bundle goes to others, and groups are patients.
+            "n_leaked_groups": len(prepared.info["leaked_groups"]),
             # The split's own note of its leaks is left out: the warnings of the figures say it.
             "faults": [*prepared.info["faults"], *(n for n in prepared.info["notes"] if not n.startswith("LEAK"))],
         },

@@ -68,6 +68,8 @@ def test_run__document_says_what_evaluate_found(exported):
     assert document["metrics"]["test"]["auroc"].keys() >= {"value", "lo", "hi"}
     assert document["preprocessing"]["resize"] == "squash"
     assert document["data"]["counts"]["class0"]["all"] == (exported.prepared.labels == 0).sum()
+    assert document["data"]["n_leaked_groups"] == 0
+    assert "leaked_groups" not in document["data"]  # they are patients, and a bundle goes to others
     chain = sum(document["data"]["counts"][name]["test"] for name in document["classes"])
     assert chain == document["exported"]["predictions"]["images"] == 15
 
