@@ -45,7 +45,7 @@ def _say(problem: Any, model: type[BaseModel], prefix: str) -> str:
         return f"{name}: unknown key{suggestion(keys[-1], known)}; known here: {', '.join(known)}"
     if problem["type"] == "missing":
         return f"{name} is missing"
-    shown = "" if isinstance(problem["input"], dict) else f" is {problem['input']!r}"
+    shown = "" if isinstance(problem["input"], dict) or problem["type"] == "secret" else f" is {problem['input']!r}"
     return f"{name}{shown}: {problem['msg'].removeprefix('Value error, ')}"
 
 

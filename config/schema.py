@@ -5,6 +5,7 @@ plugin (data source, head, PEFT method) takes its model from the plugin's own `P
 """
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -13,8 +14,10 @@ from pydantic import (
     Field,
     SerializeAsAny,
     ValidationError,
+    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from config import registry
 from config.artifact import canonical
@@ -111,6 +114,10 @@ class Normalization(Section):
     std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
+# Arguments of timm.create_model that would bring weights past model.weights, its checks and the cache keys.
+WEIGHT_ARGS = {"cache_dir", "checkpoint_path", "pretrained"}
+
+
 class ModelParams(Section):
     """The network: a timm backbone, where its weights come from, the head, what stage 2 trains."""
 
@@ -124,6 +131,8 @@ class ModelParams(Section):
 
     @model_validator(mode="after")
     def _args_are_json(self) -> "ModelParams":
+        if taken := sorted(WEIGHT_ARGS & self.backbone_args.keys()):
+            raise ValueError(f"backbone_args has {taken[0]!r}: weights are named by model.weights alone")
         try:
             canonical(self.backbone_args)
         except (TypeError, ValueError):
@@ -189,6 +198,15 @@ class HandoffParams(Section):
 
     target: str = Field("published", description="a folder, or a URL that fsspec knows (s3://..., sftp://...)")
     keep: Annotated[int, Field(ge=2)] = Field(10, description="newest bundles that stay there")
+
+    @field_validator("target")
+    @classmethod
+    def _holds_no_password(cls, target: str) -> str:
+        if "://" in target and (urlsplit(target).password is not None or "?" in target):
+            # Neither params.yaml nor W&B, which is sent the params, is a place for it; nor is this message.
+            raise PydanticCustomError("secret", "a password or token in it would be committed and sent to W&B; use "
+                                      "environment variables, ~/.ssh or ~/.aws instead")  # fmt: skip
+        return target
 
 
 class TrackingParams(Section):

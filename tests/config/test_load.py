@@ -38,6 +38,7 @@ def test_load__gives_the_checkouts_params():
         ("model.backbone_args={x: .nan}", ["backbone_args", "finite"]),
         ("frozen.augment={dihedral: false}", ["views is 8", "dihedral is false"]),
         ("export.batch_sizes=[]", ["export.batch_sizes"]),
+        ("model.backbone_args={checkpoint_path: a.pth}", ["backbone_args", "'checkpoint_path'", "model.weights alone"]),
     ],
 )
 def test_load__names_key_value_and_what_is_right(assignment, words):
@@ -46,6 +47,21 @@ def test_load__names_key_value_and_what_is_right(assignment, words):
     message = str(caught.value)
     assert "\n" not in message
     assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("target", ["sftp://me:hunter2@host/bundles", "https://host/bundles?token=hunter2"])
+def test_load__a_secret_in_the_target_is_refused_and_not_repeated(target):
+    with pytest.raises(InputError, match=r"handoff\.target: a password or token") as caught:
+        load.load(sets=[f"handoff.target={target}"])
+    assert "hunter2" not in str(caught.value)
+
+
+def test_load__a_tag_in_yaml_makes_no_object(tmp_path):
+    evil = tmp_path / "evil.yaml"
+    evil.write_text("seed: !!python/object/apply:os.mkdir ['" + str(tmp_path / "made") + "']\n")
+    with pytest.raises(InputError):
+        load.load(evil)
+    assert not (tmp_path / "made").exists()
 
 
 def test_load__missing_file_and_broken_yaml(tmp_path):
