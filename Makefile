@@ -6,7 +6,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help setup repro benchmark services bench test test-fast lint format lock clean
+AUDIT := .cache/audit
+
+.PHONY: help setup repro benchmark services bench test test-fast lint format lock sbom audit clean
 help:
 	@echo "make repro      set up, then dvc repro: data, train, evaluate, export"
 	@echo "make benchmark  set up, then compare the methods of benchmark.yaml"
@@ -16,6 +18,8 @@ help:
 	@echo "make test-fast  the tests for the inner loop (under 2 minutes)"
 	@echo "make lint       ruff and mypy"
 	@echo "make lock       resolve requirements/*.in anew"
+	@echo "make sbom       what the locks install, as CycloneDX JSON (.cache/sbom)"
+	@echo "make audit      known vulnerabilities of what the locks install (asks api.osv.dev)"
 
 # The environment is whole when its stamp is newer than the lock; bytecode is compiled once, here.
 setup: .venv/.stamp
@@ -59,11 +63,23 @@ format: setup
 	ruff format .
 
 lock: setup
-	for name in dev train handoff serve bootstrap; do \
+	for name in dev train handoff serve bootstrap audit; do \
 	  constraint=; case $$name in train|handoff|serve) constraint="-c requirements/dev.lock";; esac; \
 	  uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' $$constraint requirements/$$name.in -o requirements/$$name.lock; \
 	done
+
+# An environment of its own: what looks at the locks is no part of them.
+$(AUDIT)/.stamp: requirements/audit.lock | .venv/.stamp
+	uv venv --quiet --clear --python $(BIN)/python $(AUDIT)
+	uv pip sync --quiet --require-hashes --python $(AUDIT)/bin/python requirements/audit.lock
+	touch $@
+
+sbom: $(AUDIT)/.stamp
+	@$(AUDIT)/bin/python requirements/sbom.py requirements/train.lock requirements/handoff.lock
+
+audit: $(AUDIT)/.stamp
+	@$(AUDIT)/bin/python requirements/audit.py requirements/train.lock requirements/serve.lock requirements/handoff.lock
 
 clean:
 	rm -rf .cache artifacts data/prepared .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,111 @@
+"""The audit: what is found, what is accepted, and that silence of the service is never `none found`."""
+
+import datetime
+import importlib.util
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+TOOLS = PROJECT / ".cache" / "audit" / "bin" / "python"
+CLEAN = {"name": "numpy", "version": "2.4", "vulns": []}
+BAD = {"name": "pillow", "version": "9", "vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["10"]}]}
+
+
+@pytest.fixture(scope="module")
+def audit() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("audit", PROJECT / "requirements" / "audit.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_verdict__found_or_not(audit: ModuleType) -> None:
+    assert audit.verdict("a", {"dependencies": [CLEAN]}, {})[0] == 0
+    code, lines = audit.verdict("a", {"dependencies": [CLEAN, BAD]}, {})
+    assert code == 1
+    assert lines == [
+        "a: pillow 9: PYSEC-1 CVE-1; mended in: 10",
+        "a: 2 packages, 1 known vulnerabilities, 0 accepted",
+    ]
+
+
+def test_verdict__accepted_by_any_of_its_names(audit: ModuleType) -> None:
+    code, lines = audit.verdict("a", {"dependencies": [BAD]}, {"CVE-1": "never opened"})
+    assert code == 0
+    assert lines[0].endswith("accepted: never opened")
+
+
+@pytest.mark.parametrize(
+    "found",
+    ["Name or service not known", {"dependencies": []}, {"dependencies": [{"name": "x", "skip_reason": "not found"}]}],
+)
+def test_verdict__what_was_not_asked_is_not_clean(audit: ModuleType, found: Any) -> None:
+    code, lines = audit.verdict("a", found, {})
+    assert code == 2
+    assert "not audited" in lines[0]
+
+
+def test_allowed__until_its_date(audit: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "allowed.toml"
+    file.write_text('[[allowed]]\nid = "CVE-1"\nreason = "r"\nuntil = 2026-01-31\n')
+    assert audit.allowed(file, datetime.date(2026, 1, 31)) == {"CVE-1": "r"}
+    assert audit.allowed(file, datetime.date(2026, 2, 1)) == {}
+    file.write_text('[[allowed]]\nid = "CVE-1"\nuntil = 2026-01-31\n')
+    with pytest.raises(ValueError, match="no reason"):
+        audit.allowed(file, datetime.date(2026, 1, 1))
+    assert audit.allowed(audit.ALLOWED, datetime.date(2026, 12, 1))
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    """An OSV server that knows one vulnerability, of pillow."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))["package"]["name"]
+            ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "99"}]}]
+            affected = [{"package": {"name": "pillow", "ecosystem": "PyPI"}, "ranges": ranges}]
+            known = {"vulns": [{"id": "PYSEC-1", "summary": "bad", "affected": affected}]} if asked == "pillow" else {}
+            answer = json.dumps(known).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1/query"
+    server.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TOOLS.exists(), reason="make sbom or make audit installs the tools first")
+def test_command__asks_the_service_and_says_when_it_is_silent(service: str) -> None:
+    def run(url: str) -> tuple[int, str]:
+        words = [str(TOOLS), "requirements/audit.py", "requirements/handoff.lock"]
+        done = subprocess.run(
+            words, cwd=PROJECT, env={**os.environ, "MEDTUNE_OSV_URL": url}, capture_output=True, text=True
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = run(service)
+    assert code == 1, said
+    assert "handoff.lock: pillow " in said
+    assert "PYSEC-1; mended in: 99" in said
+    code, said = run("http://127.0.0.1:9/v1/query")
+    assert code == 2
+    assert "not audited: the vulnerability service cannot be reached" in said
