@@ -8,7 +8,6 @@ import os
 import sys
 from typing import Any
 
-import timm
 import torch
 
 from config.errors import InputError
@@ -38,7 +37,7 @@ def answer(params: Params) -> dict[str, Any]:
     found["channels"] = shape.channels
     found["parameters"] = sum(value.numel() for value in backbone.state_dict().values())
     found["head"] = sum(value.numel() for value in head.state_dict().values())
-    found |= _on_hub(model.backbone)
+    found |= _on_hub(backbone.pretrained_cfg)  # type: ignore[arg-type]
     try:
         if model.weights == "hub":
             check(params)  # whether the hub has any
@@ -49,16 +48,17 @@ def answer(params: Params) -> dict[str, Any]:
     return found
 
 
-def _on_hub(backbone: str) -> dict[str, Any]:
+def _on_hub(cfg: dict[str, Any]) -> dict[str, Any]:
     """Where timm would look for the weights, and whether they were fetched before."""
     from huggingface_hub import try_to_load_from_cache
 
-    cfg = timm.models.get_pretrained_cfg(backbone)
-    if cfg is None or not cfg.hf_hub_id:
+    name, _, revision = (cfg.get("hf_hub_id") or "").partition("@")
+    if not name:
         return {"hub_id": None, "cached": False}
-    names = ("model.safetensors", "pytorch_model.bin")
-    cached = any(isinstance(try_to_load_from_cache(cfg.hf_hub_id, name), str) for name in names)
-    return {"hub_id": cfg.hf_hub_id, "cached": cached}
+    file = cfg.get("hf_hub_filename") or "pytorch_model.bin"
+    files = (file, "model.safetensors", f"{file.rpartition('.')[0]}.safetensors")
+    cached = any(isinstance(try_to_load_from_cache(name, one, revision=revision or None), str) for one in files)
+    return {"hub_id": name, "cached": cached}
 
 
 def main() -> None:

@@ -30,6 +30,15 @@ def shares(params: Params) -> dict[str, float]:
     return {"train": 1 - 2 / split.folds, "val": 1 / split.folds, "test": 1 / split.folds}
 
 
+def stored_views(params: Params, images: int, facts: Mapping[str, Any]) -> int:
+    """Views whose features stage 1 stores; 0: none, it runs the backbone in every epoch or not at all."""
+    if params.schedule == "full" or params.frozen.views == "online":
+        return 0
+    share, views = shares(params), int(params.frozen.views)
+    size = images * (share["train"] * views + share["val"]) * facts["tokens"] * facts["channels"] * HALF
+    return views if size <= params.frozen.store_gb * 1e9 else 0
+
+
 def disk_needs(params: Params, images: int, facts: Mapping[str, Any]) -> dict[str, float]:
     """Bytes by name of the folder: data/prepared, cache, artifacts, handoff, and what each part is.
 
@@ -38,15 +47,12 @@ def disk_needs(params: Params, images: int, facts: Mapping[str, Any]) -> dict[st
         images: in the set.
         facts: `tokens`, `channels`, `parameters` and `head`, counts, of the network.
     """
-    chains = len(params.data.split.chains)
-    pack = images * params.data.image_size**2 * 3
-    store, whole = 0.0, facts["parameters"] + facts["head"]
-    if params.schedule != "full" and params.frozen.views != "online":
-        share = shares(params)
-        rows = images * (share["train"] * params.frozen.views + share["val"])
-        row = facts["tokens"] * facts["channels"] * HALF
-        if rows * row <= params.frozen.store_gb * 1e9:
-            store = row * (rows if chains == 1 else images * params.frozen.views)
+    chains, store = len(params.data.split.chains), 0.0
+    pack, whole = images * params.data.image_size**2 * 3, facts["parameters"] + facts["head"]
+    if stored := stored_views(params, images, facts):
+        rows = images * (shares(params)["train"] * stored + shares(params)["val"])
+        # The chains of a cross-validation share what they store: each image is trained on by one of them.
+        store = facts["tokens"] * facts["channels"] * HALF * (rows if chains == 1 else images * stored)
     kept = chains * (facts["head"] + (whole if params.schedule != "frozen" else 0)) * FLOAT
     # Weights, averages, the best epoch's, two moments; the old file stays until the new one is whole.
     saved = 2 * 5 * FLOAT * (whole if params.schedule != "frozen" else facts["head"])
@@ -55,7 +61,9 @@ def disk_needs(params: Params, images: int, facts: Mapping[str, Any]) -> dict[st
     return {"data/prepared": pack, "cache": store, "artifacts": kept + saved + bundle, "handoff": bundle}
 
 
-def seconds_needed(params: Params, images: int, measured: Mapping[str, Any], decode_s: float) -> dict[str, float]:
+def seconds_needed(
+    params: Params, images: int, measured: Mapping[str, Any], decode_s: float, stored: int
+) -> dict[str, float]:
     """Seconds by part: data, stage 1, stage 2, test; one chain after the other.
 
     Args:
@@ -63,6 +71,7 @@ def seconds_needed(params: Params, images: int, measured: Mapping[str, Any], dec
         images: in the set.
         measured: seconds an image of `forward`, `head` and `train`, as training.rehearsal measures them.
         decode_s: to decode an image.
+        stored: views whose features stage 1 stores.
     """
     share, chains = shares(params), len(params.data.split.chains)
     train, val = images * share["train"], images * share["val"]
@@ -71,10 +80,10 @@ def seconds_needed(params: Params, images: int, measured: Mapping[str, Any], dec
     if params.schedule != "full":
         options, head = params.frozen, measured["head"]["seconds"]
         seen = options.epochs * options.passes * train
-        if options.views == "online":
-            found["stage 1"] = seen * (forward + head) + options.epochs * val * forward
+        if stored:
+            found["stage 1"] = (train * stored + val) * forward + seen * head
         else:
-            found["stage 1"] = (train * options.views + val) * forward + seen * head
+            found["stage 1"] = seen * (forward + head) + options.epochs * val * forward
     if params.schedule != "frozen":
         tuned = params.finetune
         seen = tuned.epochs * tuned.passes * train
@@ -94,8 +103,8 @@ def _disk(job: Job) -> Finding:
     if job.paths.out == PROJECT:  # `dvc repro` keeps a copy of both where the disk cannot share blocks
         job.need(PROJECT / ".dvc" / "cache", needs["data/prepared"] + needs["artifacts"])
     told = ", ".join(f"{name} {size(count)}" for name, count in needs.items())
-    online = job.params.schedule != "full" and job.params.frozen.views != "online" and not needs["cache"]
-    above = "; stored features would exceed frozen.store_gb, so stage 1 runs online" if online else ""
+    online = job.params.schedule != "full" and not needs["cache"]
+    above = "; stage 1 stores no features: frozen.views is online, or they exceed frozen.store_gb" if online else ""
     counted = f"estimate from {job.facts['images']:,} images of {job.params.data.image_size} px"
     return ok(f"{told} ({counted} and {job.facts['parameters']:,} parameters{above})", "estimate disk")
 
@@ -104,17 +113,16 @@ def _time(job: Job) -> Finding:
     label = "estimate time"
     if job.quick:
         return ok("not measured (--quick)", label)
-    if "images" not in job.facts:
-        return warning("not known without the number of images", "mend what is wrong above", label)
+    if "images" not in job.facts or "tokens" not in job.facts:
+        return warning("not known without the images and the network's shape", "mend what is wrong above", label)
     try:
         measured = ask("training.rehearsal", job.params, MEASURE_S)
     except NoAnswer as error:
         return warning(f"steps cannot be measured: {short(error)}", "try a smaller batch_size, or --quick", label)
     job.facts["memory"] = measured["memory"]
     params, images = job.params, job.facts["images"]
-    if not job.facts.get("tokens"):
-        params = params.model_copy(update={"frozen": params.frozen})
-    found = seconds_needed(params, images, measured, job.facts.get("decode_s", 0.0))
+    stored = stored_views(params, images, job.facts)
+    found = seconds_needed(params, images, measured, job.facts.get("decode_s", 0.0), stored)
     told = ", ".join(f"{name} {duration(seconds)}" for name, seconds in found.items() if seconds)
     steps = {"forward": "forward pass", "head": "head step", "train": "training step"}
     each = ", ".join(f"{steps[name]} {measured[name]['seconds'] * 1000:.3g} ms" for name in steps if name in measured)

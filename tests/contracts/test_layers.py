@@ -92,6 +92,7 @@ def test_reading_params_and_modules__imports_nothing_heavy(code: str) -> None:
         "stages.frozen",
         "stages.export",
         "config.apply",
+        "config.doctor",
         "config.remote",
         "tracking.sync",
         "tracking.workspace",

@@ -8,7 +8,7 @@ import pytest
 
 from config.errors import InputError
 from datasets import archive
-from datasets.archive import unpack, unpacked
+from datasets.archive import first_member, unpack, unpacked
 
 
 def tar_of(path, *members):
@@ -133,3 +133,17 @@ def test_unpacked__second_time_is_found(tmp_path, monkeypatch):
     (first / "mark").touch()
     assert unpacked(path) == first
     assert (first / "mark").exists()
+
+
+def test_first_member__opens_and_unpacks_nothing(tmp_path):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as bundle:
+        bundle.writestr("folder/", "")
+        bundle.writestr("folder/a.png", "x")
+    assert first_member(archive) == "folder/a.png"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+    (tmp_path / "empty.zip").write_bytes(b"PK\x05\x06" + bytes(18))
+    for bad in ("empty.zip", "b.tar"):
+        (tmp_path / "b.tar").write_bytes(b"x" * 2000)
+        with pytest.raises(InputError):
+            first_member(tmp_path / bad)
