@@ -136,10 +136,7 @@ class Bundle:
         Raises:
             BundleError: it is more than this precision may differ.
         """
-        samples, expected = (
-            np.load(io.BytesIO(bundle_document.read_file(self.folder, self.document, name)), allow_pickle=False)
-            for name in ("sample_input.npy", "sample_output.npy")
-        )
+        samples, expected = (self._array(name) for name in ("sample_input.npy", "sample_output.npy"))
         difference = float(np.abs(self.predict(samples) - expected).max())
         allowed = self.document["precisions"][self.precision].get("sample_tolerance")
         if difference > (allowed or SAMPLE_TOLERANCE[self.precision]):
@@ -147,6 +144,13 @@ class Bundle:
                 f"{self.folder}: its {self.precision} samples come out {difference:.2g} off on {self.providers[0]}"
             )
         return difference
+
+    def _array(self, name: str) -> np.ndarray:
+        content = bundle_document.read_file(self.folder, self.document, name)
+        try:
+            return np.load(io.BytesIO(content), allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise BundleError(f"{self.folder / name} holds no plain array: {error}") from None
 
 
 def decide(probabilities: np.ndarray, decision: dict[str, Any], classes: Sequence[str]) -> np.ndarray:

@@ -129,6 +129,21 @@ def test_self_test__fails_where_the_samples_differ(bundle_folder):
         Bundle.load(bundle_folder).self_test()
 
 
+class Bomb:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('executed')",))
+
+
+def test_self_test__pickled_samples_are_refused_unexecuted(bundle_folder):
+    path = bundle_folder / "sample_input.npy"
+    np.save(path, np.array([Bomb()], dtype=object), allow_pickle=True)
+    content = read(bundle_folder)
+    content["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (bundle_folder / "bundle.json").write_text(serialise(content))
+    with pytest.raises(BundleError, match="holds no plain array"):
+        Bundle.load(bundle_folder).self_test()
+
+
 def test_command__says_that_a_bundle_is_sound(bundle_folder, capsys):
     assert command.main([str(bundle_folder)]) == 0
     assert "sound: 3 files verified, blue, red; fp32 on CPUExecutionProvider" in capsys.readouterr().out
