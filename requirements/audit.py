@@ -55,7 +55,9 @@ def verdict(lock: str, found: dict[str, Any] | str, accepted: Mapping[str, str])
     skipped = [package["name"] for package in packages if "skip_reason" in package]
     if skipped or not packages:
         named = f"{', '.join(skipped[:5])}{', ...' if len(skipped) > 5 else ''}"
-        return 2, [f"{lock}: not audited: the service knows nothing of {len(skipped)} packages: {named or 'none asked'}"]
+        return 2, [
+            f"{lock}: not audited: the service knows nothing of {len(skipped)} packages: {named or 'none asked'}"
+        ]
     bad, lines = 0, []
     for package in packages:
         for one in package["vulns"]:

@@ -42,7 +42,7 @@ def measure(step: Callable[[int], None], wanted: int, device: torch.device) -> d
     timed(small)
     once = timed(small)
     batch = wanted if once / small * wanted < SECONDS / 2 else small
-    begin, runs = time.perf_counter(), []
+    begin, runs = time.perf_counter(), list[float]()
     if batch != small:
         timed(batch)
     while not runs or (len(runs) < 8 and time.perf_counter() - begin < SECONDS):

@@ -59,13 +59,14 @@ def probe(folder: Path) -> None:
     if not place.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
     file = place / f".doctor-{secrets.token_hex(8)}"
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    stream = file.open("xb")
     try:
-        # A file system that is full lets an empty file be made.
-        os.write(handle, secrets.token_bytes(BLOCK))
-        os.fsync(handle)
+        with stream:
+            # A file system that is full lets an empty file be made, and takes a part of what is written.
+            stream.write(secrets.token_bytes(BLOCK))
+            stream.flush()
+            os.fsync(stream.fileno())
     finally:
-        os.close(handle)
         file.unlink()
 
 

@@ -19,7 +19,9 @@ def threads(job: Job) -> Finding:
         return warning(f"OMP_NUM_THREADS is {named!r}", "set a number from 1, or unset it")
     found = f"{cores:g} cores, OMP_NUM_THREADS={named}"
     if int(named) > cores:
-        return warning(f"{found}: more threads than cores slow each other down", f"OMP_NUM_THREADS={max(int(cores), 1)}")
+        return warning(
+            f"{found}: more threads than cores slow each other down", f"OMP_NUM_THREADS={max(int(cores), 1)}"
+        )
     if int(named) < cores / 2:
         return warning(f"{found}: most cores would idle on a CPU run", "unset OMP_NUM_THREADS")
     return ok(found)

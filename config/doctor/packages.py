@@ -31,7 +31,9 @@ def packages(job: Job) -> Finding:
         return warning(f"{LOCK.name} is not there", "restore requirements/ from git, then make setup")
     wanted = locked(LOCK)
     found = {name: _installed(name) for name in wanted}
-    low = [f"{name} {at}" for name, floor in FLOORS.items() if (at := _installed(name)) and Version(at) < Version(floor)]
+    low = [
+        f"{name} {at}" for name, floor in FLOORS.items() if (at := _installed(name)) and Version(at) < Version(floor)
+    ]
     if low:
         floors = ", ".join(f"{name} >= {floor}" for name, floor in FLOORS.items())
         return wrong(f"{', '.join(low)}: known to be unsafe with files of strangers", f"{SETUP} ({floors})")

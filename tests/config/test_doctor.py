@@ -112,7 +112,9 @@ def test_doctor__four_faults_in_one_run_are_all_named(tmp_path: Path) -> None:
 def test_doctor__the_hub_is_wrong_where_it_is_needed_and_a_pickle_runs_nothing(tmp_path: Path) -> None:
     evil, made = tmp_path / "evil.pth", tmp_path / "executed"
     evil.write_bytes(pickle.dumps({"state_dict": Bomb(made)}))
-    code, out, _ = doctor(["--quick", "--out", str(tmp_path), "--set", f"model.weights={evil}"], {"HF_ENDPOINT": NOBODY})
+    code, out, _ = doctor(
+        ["--quick", "--out", str(tmp_path), "--set", f"model.weights={evil}"], {"HF_ENDPOINT": NOBODY}
+    )
     assert code == 2
     assert line(out, "weights").startswith("wrong")
     assert "cannot be read as plain tensors" in line(out, "weights")
@@ -209,7 +211,8 @@ def test_disk__less_than_the_run_needs(tmp_path: Path) -> None:
 def test_locked__reads_versions_and_markers(tmp_path: Path) -> None:
     lock = tmp_path / "a.lock"
     lock.write_text(
-        "# made by uv\none==1.0 \\\n    --hash=sha256:00\nTwo.x==2.1 ; python_full_version >= '3.11' \\\n    --hash=sha256:00\n"
+        "# made by uv\none==1.0 \\\n    --hash=sha256:00\n"
+        "Two.x==2.1 ; python_full_version >= '3.11' \\\n    --hash=sha256:00\n"
         "three==3 ; sys_platform == 'nowhere' \\\n    --hash=sha256:00\n"
     )
     assert packages.locked(lock) == {"one": "1.0", "Two.x": "2.1"}

@@ -37,9 +37,7 @@ def server() -> Iterator[HTTPServer]:
     server.shutdown()
 
 
-def test_hub__answers_and_tells_the_time(
-    server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hub__answers_and_tells_the_time(server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
     asked = job(tmp_path)
