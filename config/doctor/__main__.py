@@ -62,7 +62,7 @@ def doctor(
     for finding in examine(job):
         counts[finding.state] += 1
         todo = f" -> {finding.todo}" if finding.todo else ""
-        say(f"{finding.state:<8} {finding.label:<19} {finding.found}{todo}".replace("\n", " "))
+        say(f"{finding.state:<8} {finding.label:<21} {finding.found}{todo}".replace("\n", " "))
     say(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['wrong']} wrong")
     if counts["wrong"]:
         raise typer.Exit(2)
