@@ -13,7 +13,7 @@ from config import remote_url
 from config.errors import InputError
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-COMMITTED = (PROJECT / ".dvc" / "config").read_text()
+COMMITTED = "[core]\n    analytics = false\n    check_update = false\n"
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def standing(checkout: "Checkout", tmp_path_factory: pytest.TempPathFactory) -> 
     draw(slides, range(20))
     checkout.run("python", "-m", "config.apply", "own.yaml")
     checkout.run("dvc", "add", "--quiet", "data/slides")
-    checkout.run("dvc", "remote", "add", "--default", "storage", str(place / "storage"))
+    checkout.run("dvc", "remote", "add", "--force", "--default", "storage", str(place / "storage"))
     for words in (
         ("init", "--quiet", "--bare", str(place / "bare")),
         ("config", "user.email", "test@example.org"),
