@@ -8,12 +8,13 @@ THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 AUDIT := .cache/audit
 
-.PHONY: help setup repro benchmark services bench test test-fast lint format lock sbom audit clean
+.PHONY: help setup repro benchmark services bench torture test test-fast lint format lock sbom audit clean
 help:
 	@echo "make repro      set up, then dvc repro: data, train, evaluate, export"
 	@echo "make benchmark  set up, then compare the methods of benchmark.yaml"
 	@echo "make services   set up, then start a Prefect server and a worker that stay (docs/services.md)"
 	@echo "make bench      set up, then measure every figure of docs/performance.md (15 minutes)"
+	@echo "make torture    set up, then every fault of docs/reliability.md at full count (within an hour; goes on where it was)"
 	@echo "make test       set up, then every test"
 	@echo "make test-fast  the tests for the inner loop (under 2 minutes)"
 	@echo "make lint       ruff and mypy"
@@ -46,6 +47,9 @@ services: setup
 
 bench: setup
 	python -m benchmarks.suite $(ARGS)
+
+torture: setup
+	python -m torture $(ARGS)
 
 test: setup
 	$(THREADS) python -m pytest -n 2 --dist loadgroup $(ARGS)

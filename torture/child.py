@@ -1,0 +1,18 @@
+"""`python -m torture.child SCENARIO PART FOLDER FILE`: one part, in a process of its own, its outcome into FILE."""
+
+import json
+import sys
+from pathlib import Path
+
+from config.artifact import write_text
+from torture.registry import load
+
+
+def main(name: str, part: str, folder: str, file: str) -> None:
+    """Runs the part; an error ends the process, and that is the outcome."""
+    outcome = load(name).run(part, Path(folder))
+    write_text(Path(file), json.dumps(outcome.as_dict()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,58 @@
+"""A small real job: drawn images through the real data stage, a bundled backbone, every stage in a few seconds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from config.load import merge, validate
+from config.schema import Params
+from config.settings import Paths
+
+# Twelve patients of four images at 32 pixels, in three folds; a checkpoint at every step.
+TREE: dict[str, Any] = {
+    "data": {
+        "source": "synthetic",
+        "image_size": 32,
+        "patients": 12,
+        "images_per_patient": 4,
+        "split": {"folds": 3, "test_fold": 1},
+    },
+    "model": {
+        "backbone": "test_vit",
+        "weights": "bundled",
+        "backbone_args": {"img_size": 32},
+        "head": {"kind": "cdtm", "centers": 4},
+        "peft": {"method": "none"},
+    },
+    "frozen": {"epochs": 2, "batch_size": 4, "views": 2, "checkpoint_seconds": 0},
+    "finetune": {"epochs": 2, "batch_size": 4, "checkpoint_seconds": 0},
+    "evaluate": {"bootstrap": 100},
+    "export": {"parity_images": 16, "precisions": ["fp32"]},
+    "tracking": {"mode": "disabled"},
+}
+CNN: dict[str, Any] = {"model": {"backbone": "test_efficientnet", "backbone_args": {}}}
+
+
+def params(*overlays: dict[str, Any]) -> Params:
+    """The small job's params, with `overlays` (nested, as in params.yaml) over them."""
+    tree: dict[str, Any] = json.loads(json.dumps(TREE))
+    for overlay in overlays:
+        merge(tree, overlay)
+    return validate(tree)
+
+
+def prepare(folder: Path, chosen: Params) -> Paths:
+    """Runs the data stage of `chosen` into `folder`, with a cache of its own."""
+    from stages import data
+
+    paths = Paths(folder, folder / "cache")
+    data.run(chosen, paths)
+    return paths
+
+
+def train(chosen: Params, paths: Paths) -> None:
+    """Runs every step that is not there yet, as `python -m flows.train --no-prefect` does."""
+    from flows.train import direct
+    from stages.ready import ready
+
+    direct(chosen, paths, ready(chosen, paths))
