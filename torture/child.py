@@ -1,4 +1,4 @@
-"""`python -m torture.child SCENARIO PART FOLDER FILE`: one part, in a process of its own, its outcome into FILE."""
+"""`python -m torture.child SCENARIO PART full|small FOLDER FILE`: one part, its outcome into FILE."""
 
 import json
 import sys
@@ -8,9 +8,9 @@ from config.artifact import write_text
 from torture.registry import load
 
 
-def main(name: str, part: str, folder: str, file: str) -> None:
+def main(name: str, part: str, form: str, folder: str, file: str) -> None:
     """Runs the part; an error ends the process, and that is the outcome."""
-    outcome = load(name).run(part, Path(folder))
+    outcome = load(name).run(part, Path(folder), full=form == "full")
     write_text(Path(file), json.dumps(outcome.as_dict()))
 
 

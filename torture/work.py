@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from torture.outcome import Outcome
 from torture.registry import Scenario
 
 LAST_LINES = 12
+LOOK_S = 0.2
 SOURCES = ("*.py", "*.yaml", "*.toml", "*.lock", "*.safetensors")
 
 
@@ -26,6 +28,7 @@ class Job:
 
     scenario: Scenario
     part: str
+    full: bool = True
 
     @property
     def name(self) -> str:
@@ -61,7 +64,7 @@ class Store:
             return 0.0
 
     def _place(self, job: Job) -> Path:
-        return self.folder / job.scenario.name / f"{job.part}.json"
+        return self.folder / ("full" if job.full else "small") / job.scenario.name / f"{job.part}.json"
 
 
 def source_digest() -> str:
@@ -77,17 +80,25 @@ def source_digest() -> str:
     return digest({path.relative_to(PROJECT).as_posix(): file_sha256(path) for path in paths if path.is_file()})
 
 
-def perform(job: Job, folder: Path) -> tuple[Outcome, bool]:
-    """Does `job` in a process of its own.
+class Stopped(Exception):
+    """The user wants no more."""
+
+
+def perform(job: Job, folder: Path, stop: threading.Event) -> tuple[Outcome, bool]:
+    """Does `job` in a process of its own, working in `folder`; a part that failed leaves its log beside that.
 
     Returns:
         its outcome, and whether it came to its end by itself; one that crashed or hung is lost as a whole.
+
+    Raises:
+        Stopped: `stop` was set before the job had ended.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     file, log = folder.with_suffix(".json"), folder.with_suffix(".log")
     file.unlink(missing_ok=True)
-    words = [sys.executable, "-m", "torture.child", job.scenario.name, job.part, str(folder), str(file)]
+    form = "full" if job.full else "small"
+    words = [sys.executable, "-m", "torture.child", job.scenario.name, job.part, form, str(folder), str(file)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MEDTUNE_DEVICE": "cpu"}
     try:
         with log.open("w", encoding="utf-8") as stream:
@@ -95,8 +106,9 @@ def perform(job: Job, folder: Path) -> tuple[Outcome, bool]:
                 words, cwd=PROJECT, env=env, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
-            fault = _wait(process, job.scenario.limit_s)
+            fault = _end(process, job.scenario.limit_s, stop)
         if fault is None:
+            log.unlink()
             return Outcome(**json.loads(file.read_text(encoding="utf-8"))), True
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
         return Outcome(1, 0, [f"{job.part}: {fault}: " + " | ".join(tail)]), False
@@ -105,14 +117,16 @@ def perform(job: Job, folder: Path) -> tuple[Outcome, bool]:
         file.unlink(missing_ok=True)
 
 
-def _wait(process: subprocess.Popen[bytes], limit_s: float) -> str | None:
+def _end(process: subprocess.Popen[bytes], limit_s: float, stop: threading.Event) -> str | None:
+    begun = time.monotonic()
     try:
-        code = process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        return f"did not end within {limit_s:.0f} s"
+        while process.poll() is None:
+            if time.monotonic() - begun > limit_s:
+                return f"did not end within {limit_s:.0f} s"
+            if stop.wait(LOOK_S):
+                raise Stopped
     finally:  # whatever it started ends with it
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        time.sleep(0.05)
-    return None if code == 0 else f"ended with {code}"
+    return None if process.returncode == 0 else f"ended with {process.returncode}"

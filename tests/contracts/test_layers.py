@@ -16,6 +16,8 @@ LAYERS = [
     {"training", "evaluation", "handoff", "tracking"},
     {"stages"},
     {"flows"},
+    {"benchmarks"},
+    {"torture"},
 ]
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
 FILES = sorted(path for package in RANK for path in (PROJECT / package).rglob("*.py"))
