@@ -1,0 +1,34 @@
+"""Device, threads and memory."""
+
+from pathlib import Path
+
+import pytest
+
+from config.doctor import device, machine
+from config.doctor.finding import Finding
+
+
+def test_device__as_the_environment_says(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device.device(make_job(tmp_path)) == Finding("ok", "cpu (MEDTUNE_DEVICE=cpu)")
+    monkeypatch.setenv("MEDTUNE_DEVICE", "tpu")
+    assert "set cpu, cuda" in device.device(make_job(tmp_path)).todo
+    monkeypatch.setenv("MEDTUNE_DEVICE", "cuda")
+    monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi
+    if not device.DRIVER.exists():
+        assert "no NVIDIA driver answers" in device.device(make_job(tmp_path)).found
+
+
+@pytest.mark.parametrize(("named", "state"), [("100000", "warning"), ("many", "warning"), ("", "ok")])
+def test_threads__more_than_there_are_cores(
+    make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, state: str
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", named)
+    assert machine.threads(make_job(tmp_path)).state == state
+
+
+def test_memory__less_than_a_step_takes(make_job, tmp_path: Path) -> None:
+    asked = make_job(tmp_path)
+    asked.facts["memory"] = 1e15
+    found = machine.memory(asked)
+    assert found.state == "wrong"
+    assert "batch_size" in found.todo
