@@ -18,9 +18,23 @@ READS: dict[str, tuple[str, ...]] = {
     "cell": ("model", "frozen", "finetune", "evaluate"),
 }
 VERSIONS = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
+# Pillow decodes and resizes, scikit-learn deals the image-level folds.
+DATA_VERSIONS = ("pillow", "numpy", "scikit-learn", "imagehash")
 # Settings that decide how often work is saved, not what comes out.
 NO_EFFECT = {"checkpoint_seconds"}
 STAGE_2_ONLY = {"peft", "batchnorm"}
+
+
+def data_key(params: Params) -> str:
+    """Cache key of the data stage: its params, its source and the libraries that decide its result."""
+    return digest(
+        {
+            "stage": "data",
+            "params": params.section("data"),
+            "source": source_closure("stages.data", f"datasets.sources.{params.data.source}"),
+            "versions": installed(*DATA_VERSIONS),
+        }
+    )
 
 
 def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -> str:

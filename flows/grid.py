@@ -12,6 +12,7 @@ from config.artifact import Artifact, find
 from config.cli import say
 from config.errors import InputError
 from config.grid import HEADS, METHODS, BenchmarkParams, Identity, Plan, every_method, plan
+from config.key import data_key
 from config.load import merge, validate
 from config.schema import Params
 from config.settings import Paths
@@ -176,7 +177,7 @@ def _with_steps(params: Params, prepared: Prepared, cell: Identity, least: int) 
 def _prepare(params: Params, paths: Paths, label: str) -> Path:
     from stages import data
 
-    if find(paths.prepared, data.key(params)):  # what `dvc repro` prepared is the same set
+    if find(paths.prepared, data_key(params)):  # what `dvc repro` prepared is the same set
         own = paths
     else:
         own = Paths(paths.cache / "benchmark" / "data" / label, paths.cache)

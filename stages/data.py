@@ -10,34 +10,19 @@ from types import ModuleType
 from typing import Any
 
 from config import cli, registry
-from config.artifact import Artifact, digest, find, partial, publish, write_text
-from config.closure import source_closure
+from config.artifact import Artifact, find, partial, publish, write_text
 from config.errors import InputError
+from config.key import data_key
 from config.load import load
 from config.lock import holding
 from config.registry import PROJECT
 from config.schema import Params
 from config.settings import Paths
-from config.versions import installed, provenance
+from config.versions import provenance
 from datasets import kept_folds
 from datasets.kept_folds import KeptFolds
 from datasets.record import Record
 from stages.ready import check_model
-
-# Pillow decodes and resizes, scikit-learn deals the image-level folds.
-VERSIONS = ("pillow", "numpy", "scikit-learn", "imagehash")
-
-
-def key(params: Params) -> str:
-    """Cache key of the stage: its params, its source and the libraries that decide its result."""
-    return digest(
-        {
-            "stage": "data",
-            "params": params.section("data"),
-            "source": source_closure("stages.data", f"datasets.sources.{params.data.source}"),
-            "versions": installed(*VERSIONS),
-        }
-    )
 
 
 def run(params: Params, paths: Paths) -> Artifact:
@@ -58,7 +43,7 @@ def run(params: Params, paths: Paths) -> Artifact:
     records = source.records(root, params.data)
     inputs = source.inputs(root, params.data) if hasattr(source, "inputs") else []
     kept = kept_folds.read(kept_folds.place(paths), params.data.source, params.data.split.folds)
-    own_key, listing = key(params), listing_digest(records, root, inputs)
+    own_key, listing = data_key(params), listing_digest(records, root, inputs)
     done = find(paths.prepared, own_key)
     if done is not None and done.result()["listing"] == listing and _keeps(params, paths, kept):
         cli.say(f"data: nothing changed, {done.result()['n_images']:,} images stand ready")

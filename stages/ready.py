@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from config import ranks
 from config.artifact import RESULT
 from config.errors import InputError
+from config.key import data_key
 from config.schema import Params
 from config.settings import Paths, device_class
 
@@ -26,7 +27,7 @@ def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
             is not there; a precision the device lacks; launched as more processes than it can be.
     """
     from datasets.manifest import load_prepared
-    from stages import data, together
+    from stages import together
 
     if ranks.count() > 1 and not several:
         raise InputError(
@@ -35,7 +36,7 @@ def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
         )
     together.check(params, "finetune" in _trained(params))
     prepared = load_prepared(paths.prepared)
-    if json.loads((paths.prepared / RESULT).read_text(encoding="utf-8"))["key"] != data.key(params):
+    if json.loads((paths.prepared / RESULT).read_text(encoding="utf-8"))["key"] != data_key(params):
         raise InputError(f"{paths.prepared} was made with other data params or code: run `python -m stages.data` first")
     for section in _trained(params):
         chosen = getattr(params, section)
@@ -53,10 +54,8 @@ def check_model(params: Params, paths: Paths) -> None:
 
     Imports torch, so it is passed over where the data stand ready for these params.
     """
-    from stages import data
-
     try:
-        known = json.loads((paths.prepared / RESULT).read_text(encoding="utf-8"))["key"] == data.key(params)
+        known = json.loads((paths.prepared / RESULT).read_text(encoding="utf-8"))["key"] == data_key(params)
     except (OSError, ValueError, KeyError):
         known = False
     if not known:

@@ -14,10 +14,11 @@ import psutil
 import pytest
 
 from config.artifact import RESULT
+from config.key import data_key
 from config.load import validate
 from config.settings import Paths
 from datasets.manifest import load_prepared
-from stages import data, finetune, frozen
+from stages import finetune, frozen
 from training import checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ddp")]
@@ -43,7 +44,7 @@ def world(make_world, tmp_path):
         params = validate(tree)
         (tmp_path / "params.yaml").write_text(params.model_dump_json())
         result = made.paths.prepared / RESULT
-        result.write_text(json.dumps(json.loads(result.read_text()) | {"key": data.key(params)}))
+        result.write_text(json.dumps(json.loads(result.read_text()) | {"key": data_key(params)}))
         alone = Paths(tmp_path / "alone", tmp_path / "alone" / "cache")
         shutil.copytree(made.paths.prepared, alone.prepared, dirs_exist_ok=True)
         return params, made.paths, alone
