@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from handoff.document import BundleError
-from handoff.target import Target, open_target, previous, verify
+from handoff.target import Target, open_target, previous
+from handoff.target_layout import verify
 
 
 def rollback(target: Target, to: str | None, because: str, cache: Path) -> tuple[str, str]:

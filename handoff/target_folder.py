@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from handoff.document import BundleError
-from handoff.target import BUNDLES, CURRENT, HISTORY, check_name, parse_history, verify
+from handoff.target_layout import BUNDLES, CURRENT, HISTORY, check_name, parse_history, verify
 
 
 class FolderTarget:

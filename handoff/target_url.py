@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from handoff.document import FILE, BundleError
-from handoff.target import BUNDLES, HISTORY, check_name, parse_history, verify
+from handoff.target_layout import BUNDLES, HISTORY, check_name, parse_history, verify
 
 POINTER = "current.json"
 
