@@ -1,0 +1,144 @@
+"""Ways to change a checkout that change no result, and ways that do, with the steps that each must run."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+DVC = ("dvc", "repro")
+FLOW = ("python", "-m", "flows.train")
+ALL = ("data", "frozen", "finetune", "evaluate", "export")
+# What another machine, or another user of this one, may have set.
+ELSEWHERE = ("env", "PYTHONHASHSEED=7", "TZ=Pacific/Chatham", "LC_ALL=C", "OMP_NUM_THREADS=2", "COLUMNS=40")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One change.
+
+    Attributes:
+        name: what it is.
+        make: makes it in the checkout's folder.
+        words: the command that is run after it.
+        runs: steps that must run, and no others; empty: what is changed changes no result.
+    """
+
+    name: str
+    make: Callable[[Path], None]
+    words: tuple[str, ...] = DVC
+    runs: tuple[str, ...] = ()
+
+
+def nothing(folder: Path) -> None:
+    """Leaves everything."""
+
+
+def touch(folder: Path) -> None:
+    """Gives every file another time."""
+    for path in folder.rglob("*"):
+        if path.is_file() and ".git" not in path.parts and ".dvc" not in path.parts:
+            os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+def comment(*names: str) -> Callable[[Path], None]:
+    """A comment, a blank line and a longer docstring in source files."""
+
+    def make(folder: Path) -> None:
+        for name in names:
+            path = folder / name
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace('"""', '"""Or: ', 1) + "\n\n# A thought.\n", encoding="utf-8")
+
+    return make
+
+
+def code(*names: str) -> Callable[[Path], None]:
+    """A statement in source files."""
+
+    def make(folder: Path) -> None:
+        for name in names:
+            with (folder / name).open("a", encoding="utf-8") as stream:
+                stream.write("\nTHOUGHT = 1\n")
+
+    return make
+
+
+def params(old: str, new: str) -> Callable[[Path], None]:
+    """Another value in params.yaml, by the pattern of its line."""
+
+    def make(folder: Path) -> None:
+        path = folder / "params.yaml"
+        text, count = re.subn(rf"(?m)^{old}", new, path.read_text(encoding="utf-8"), count=1)
+        assert count == 1, f"params.yaml has no line {old}"
+        path.write_text(text, encoding="utf-8")
+
+    return make
+
+
+def reorder(folder: Path) -> None:
+    """The sections of params.yaml the other way round, with a comment."""
+    path = folder / "params.yaml"
+    parts = re.split(r"(?m)^(?=\w+:)", path.read_text(encoding="utf-8"))
+    path.write_text("# Other order.\n" + "\n".join(reversed(parts[1:])), encoding="utf-8")
+
+
+def gone(*names: str) -> Callable[[Path], None]:
+    """Folders deleted."""
+
+    def make(folder: Path) -> None:
+        for name in names:
+            shutil.rmtree(folder / name)
+
+    return make
+
+
+def flipped(name: str) -> Callable[[Path], None]:
+    """One bit in the middle of a file; DVC may have made it read-only."""
+
+    def make(folder: Path) -> None:
+        path = folder / name
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.unlink()
+        path.write_bytes(content)
+
+    return make
+
+
+UNCHANGED = (
+    Way("again", nothing),
+    Way("again, the flow", nothing, FLOW),
+    Way("again, the flow without Prefect", nothing, (*FLOW, "--no-prefect")),
+    Way("again, the data stage", nothing, ("python", "-m", "stages.data")),
+    Way("other times of all files", touch),
+    Way("other hash seed, time zone, locale, threads", nothing, (*ELSEWHERE, *DVC)),
+    Way("the same, the flow", nothing, (*ELSEWHERE, *FLOW, "--no-prefect")),
+    Way("other umask", nothing, ("sh", "-c", "umask 077 && dvc repro")),
+    Way("comments in what trains", comment("stages/frozen.py", "models/cdtm.py", "training/loop.py")),
+    Way("comments in what reads images", comment("datasets/pack.py", "stages/data.py")),
+    Way("comments in what evaluates and exports", comment("evaluation/metrics.py", "stages/export.py")),
+    Way("code of a head and a method that are not chosen", code("models/heads/linear.py", "models/peft/lora.py")),
+    Way("code that only watches", code("tracking/run.py", "config/progress.py", "flows/logfile.py")),
+    Way("other order in params.yaml", reorder),
+    Way("another gate and target", params("  max_ece: .*", "  max_ece: 0.3")),
+    Way("another W&B project", params("  project: .*", "  project: other")),
+    Way("checkpoints less often", params("finetune: .*\n", "finetune:\n  checkpoint_seconds: 77\n")),
+    Way("outputs deleted", gone("artifacts", "data/prepared")),
+    Way("Prefect's database deleted", gone(".cache/prefect"), FLOW),
+    Way("the whole cache deleted", gone(".cache")),
+)  # fmt: skip
+
+CHANGED = (
+    Way("evaluate.bootstrap", params("  bootstrap: .*", "  bootstrap: 101"), runs=("evaluate", "export")),
+    Way("finetune.lr", params("  lr: 3.0e-5", "  lr: 4.0e-5"), runs=("finetune", "evaluate", "export")),
+    Way("frozen.lr", params("  lr: 3.0e-4", "  lr: 4.0e-4"), runs=ALL[1:]),
+    Way("seed", params("seed: 1", "seed: 2"), runs=ALL[1:]),
+    Way("data.split.test_fold", params("    test_fold: 1", "    test_fold: 2"), runs=ALL),
+    Way("code of the head", code("models/heads/cdtm.py"), runs=ALL[1:]),
+    Way("code of evaluation", code("evaluation/calibration.py"), runs=("evaluate", "export")),
+    Way("a bit of stage 1's weights", flipped("artifacts/frozen/fold-1/model.safetensors"), FLOW, runs=("frozen",)),
+    Way("a bit of the bundle", flipped("artifacts/export/model.onnx"), FLOW, runs=("export",)),
+    Way("evaluation deleted", gone("artifacts/evaluate"), FLOW, runs=("evaluate",)),
+)
