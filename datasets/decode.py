@@ -136,7 +136,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
             raise DecodeError("32-bit pixels outside 0 to 65535: store 8 or 16 bits")
         return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.array(image.convert("RGB"))
+        # Without names for the parts: each would hold 200 MB of the largest picture until the end.
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    image = image.convert("RGB")
+    return np.array(image)

@@ -122,7 +122,10 @@ class _Job:
             return self.record.load()
         assert self.file is not None
         if self.base is not None:
-            real = self.file.resolve()
+            try:
+                real = self.file.resolve()
+            except (OSError, RuntimeError):  # Python before 3.13 raises the latter
+                raise DecodeError("a link that leads in a circle") from None
             if not (real.is_relative_to(self.base) or real.is_relative_to(Paths.at().cache / "archives")):
                 raise DecodeError("a link that leads out of the data root")
         return decode(self.file)

@@ -91,3 +91,10 @@ def test_pack__loaded_pixels(out):
     packed = pack([Record("x", "a", load=lambda: image)], None, out, 4, "squash", "error", workers=2)
     assert packed.kept == (0,)
     assert (read(out) == 7).all()
+
+
+def test_pack__link_in_a_circle_is_a_bad_image(tmp_path):
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "a.png")
+    packed = pack([Record("a.png", "x"), Record("loop.png", "x")], tmp_path, tmp_path, 8, "squash", "reject")
+    assert packed.rejected == (("loop.png", "a link that leads in a circle"),)
