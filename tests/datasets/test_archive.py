@@ -147,3 +147,26 @@ def test_first_member__opens_and_unpacks_nothing(tmp_path):
         (tmp_path / "b.tar").write_bytes(b"x" * 2000)
         with pytest.raises(InputError):
             first_member(tmp_path / bad)
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped"])
+def test_unpack__tar_that_ends_amid_its_members(tmp_path, harm):
+    path = tmp_path / "torn.tar"
+    with tarfile.open(path, "w") as bundle:
+        for name in ("a.png", "b.png"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 3
+            bundle.addfile(entry, io.BytesIO(b"one"))
+    content = bytearray(path.read_bytes())
+    content[1024] ^= 1  # the second member's header
+    path.write_bytes(content[:1024] if harm == "cut" else content)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="it ends amid its members"):
+        unpack(path, tmp_path / "out")
+
+
+def test_unpack__name_that_no_file_system_takes(tmp_path):
+    path = tar_of(tmp_path / "long.tar.gz", ("n" * 300, tarfile.REGTYPE, b"x"))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match=r"nnn'\.\.\.: File name too long; refused"):
+        unpack(path, tmp_path / "out")

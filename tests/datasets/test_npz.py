@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -41,4 +43,20 @@ def test_rows__damage_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="damaged"):
         Rows(tmp_path / "flipped.npz", "images").all()
     with pytest.raises(InputError, match="no array labels"):
+        Rows(tmp_path / "a.npz", "labels")
+
+
+@pytest.mark.parametrize("head", [b"(" * 79 + b"\n", b"__import__('os').abort()" + b" " * 56])
+def test_rows__header_that_is_no_header_is_named_in_one_line(tmp_path, head):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as bundle:
+        bundle.writestr("images.npy", b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little") + head)
+    with pytest.raises(InputError, match=r"array images is damaged: [^\n]+$"):
+        Rows(tmp_path / "a.npz", "images")
+
+
+def test_rows__more_than_can_be_listed(tmp_path):
+    head = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 1), }\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as bundle:
+        bundle.writestr("labels.npy", b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little") + head)
+    with pytest.raises(InputError, match="says it has 1,000,000,000,000 rows; at most 5,000,000"):
         Rows(tmp_path / "a.npz", "labels")
