@@ -1,7 +1,7 @@
 """Folders that are whole or absent: written beside their place, fsynced, renamed, and verified by sha256.
 
-`result.json` is written last inside the folder, and names every other file with its sha256: a folder
-that has one is done, and `verify` tells whether it is still what was written.
+`result.json` is written last inside the folder, names every other file with its sha256, and carries its own: a
+folder that has one is done, and `verify` tells whether it is still what was written.
 """
 
 import contextlib
@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from config.sealed import Damaged, seal, unseal
 
 RESULT = "result.json"
 
@@ -38,8 +40,15 @@ class Artifact:
         return Path(self.path)
 
     def result(self) -> dict[str, Any]:
-        """What its result.json says."""
-        return json.loads((self.folder / RESULT).read_text(encoding="utf-8"))
+        """What its result.json says.
+
+        Raises:
+            RuntimeError: it was changed since it was written, or is gone.
+        """
+        try:
+            return read_result(self.folder)
+        except (OSError, ValueError) as error:
+            raise RuntimeError(f"{self.path}: {RESULT} is damaged: {error}") from None
 
     def as_dict(self) -> dict[str, str]:
         """Plain strings, for JSON."""
@@ -94,7 +103,7 @@ def publish(folder: Path, key: str, result: dict[str, Any]) -> Artifact:
     for path in sorted(p for p in work.rglob("*") if p.is_file() and p.name != RESULT):
         files[path.relative_to(work).as_posix()] = file_sha256(path)
         _fsync(path)
-    write_text(work / RESULT, json.dumps({"key": key, "files": files, **result}, indent=2, default=str) + "\n")
+    write_text(work / RESULT, seal({"key": key, "files": files, **result}))
     recover(folder)
     if folder.exists():
         folder.rename(_displaced(folder))
@@ -104,11 +113,24 @@ def publish(folder: Path, key: str, result: dict[str, Any]) -> Artifact:
     return Artifact(str(folder), key, digest(files))
 
 
+def read_result(folder: Path) -> dict[str, Any]:
+    """What the result.json of `folder` says; the files that it names are not looked at.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it was changed since it was written.
+    """
+    try:
+        return unseal((folder / RESULT).read_bytes().decode())
+    except UnicodeDecodeError:
+        raise Damaged("it is not UTF-8") from None
+
+
 def find(folder: Path, key: str | None = None) -> Artifact | None:
     """The finished artifact at `folder`, or None where it is absent, damaged, or of another key."""
     recover(folder)
     try:
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        result = read_result(folder)
         if key is not None and result["key"] != key:
             return None
         artifact = Artifact(str(folder), result["key"], digest(result["files"]))
@@ -120,7 +142,7 @@ def find(folder: Path, key: str | None = None) -> Artifact | None:
 def verify(artifact: Artifact) -> bool:
     """True where every file that result.json names is there with its sha256, and none changed since."""
     try:
-        result = artifact.result()
+        result = read_result(artifact.folder)
         files = result["files"]
         return (
             result["key"] == artifact.key

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from config.artifact import read_result
 from config.schema import Params
 from config.settings import Paths
 from flows.chain import Done
@@ -35,7 +36,7 @@ def markdown(paths: Paths) -> str:
 
 def chains(params: Params, paths: Paths) -> list[dict[str, Any]]:
     """A row for each chain: its fold, the stage whose weights were kept, the validation figures."""
-    folds = json.loads((paths.stage("evaluate") / "result.json").read_text(encoding="utf-8")).get("folds", {})
+    folds = read_result(paths.stage("evaluate")).get("folds", {})
     rows = []
     for fold in params.data.split.chains:
         said = folds.get(str(fold), {})

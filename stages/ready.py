@@ -1,10 +1,9 @@
 """What must hold before a stage begins: the data made with these params, and settings that fit it."""
 
-import json
 from typing import TYPE_CHECKING
 
 from config import ranks
-from config.artifact import RESULT
+from config.artifact import read_result
 from config.errors import InputError
 from config.key import data_key
 from config.schema import Params
@@ -36,7 +35,7 @@ def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
         )
     together.check(params, "finetune" in _trained(params))
     prepared = load_prepared(paths.prepared)
-    if json.loads((paths.prepared / RESULT).read_text(encoding="utf-8"))["key"] != data_key(params):
+    if read_result(paths.prepared)["key"] != data_key(params):
         raise InputError(f"{paths.prepared} was made with other data params or code: run `python -m stages.data` first")
     for section in _trained(params):
         chosen = getattr(params, section)
@@ -55,7 +54,7 @@ def check_model(params: Params, paths: Paths) -> None:
     Imports torch, so it is passed over where the data stand ready for these params.
     """
     try:
-        known = json.loads((paths.prepared / RESULT).read_text(encoding="utf-8"))["key"] == data_key(params)
+        known = read_result(paths.prepared)["key"] == data_key(params)
     except (OSError, ValueError, KeyError):
         known = False
     if not known:

@@ -51,9 +51,16 @@ def test_find__sees_every_mutation(tmp_path, seed):
             at = rng.randrange(len(data))
             data[at] ^= 1 << rng.randrange(8)
             path.write_bytes(data)
-    found = artifact.find(tmp_path / "out", "k")
-    # A flipped bit in result.json may only hit a part that carries no content; then nothing was lost either.
-    assert found is None or (path.name == artifact.RESULT and found.sha256 == write(tmp_path / "again").sha256)
+    assert artifact.find(tmp_path / "out", "k") is None
+
+
+def test_result__is_never_what_was_not_written(tmp_path):
+    made = write(tmp_path / "out")
+    path = tmp_path / "out" / artifact.RESULT
+    path.write_text(path.read_text().replace('"figure": 1', '"figure": 2'))
+    assert artifact.find(tmp_path / "out") is None
+    with pytest.raises(RuntimeError, match=r"result\.json is damaged"):
+        made.result()
 
 
 def test_digest__one_spelling():
