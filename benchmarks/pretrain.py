@@ -4,7 +4,6 @@ Seeded and repeatable on one thread: the same command on the same machine writes
 """
 
 import hashlib
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ from config.artifact import file_sha256, replacing, write_text
 from config.cli import run, say
 from config.progress import progress
 from config.registry import PROJECT
+from config.sealed import seal
 from config.versions import installed
 
 SOURCE = (
@@ -95,7 +95,7 @@ def pretrain(
         },
         "sha256": file_sha256(weights),
     }
-    write_text(out / f"{backbone}.json", json.dumps(card, indent=2) + "\n")
+    write_text(out / f"{backbone}.json", seal(card))
     say(f"{weights.name}: {weights.stat().st_size / 1e6:.2f} MB, {time.monotonic() - start:.0f} s")
 
 

@@ -58,6 +58,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
             "inputs": inputs,
             "source": source_closure(f"stages.{stage}", *plugins),
             "weights": weights_sha256(params),
+            "card": _card_sha256(params),
             "versions": installed(*VERSIONS),
             "device": device,
             "seed": params.seed,
@@ -87,3 +88,9 @@ def weights_sha256(params: Params) -> str:
         return file_sha256(folder / f"{model.backbone}.safetensors")
     path = PROJECT / model.weights
     return file_sha256(path) if path.is_file() else f"{model.weights}:{model.backbone}"
+
+
+def _card_sha256(params: Params) -> str | None:
+    """Digest of what is known of shipped weights: their mean and std come from there."""
+    path = PROJECT / "models" / "bundled" / f"{params.model.backbone}.json"
+    return file_sha256(path) if params.model.weights == "bundled" and path.is_file() else None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from config.errors import InputError, suggestion
 from config.schema import Params
+from models.hub import check_cached
 from models.weights import load_into, read_bundled_card, read_weights
 
 FAMILIES = {"resnetv2": "resnet", "resnest": "resnet", "efficientnet": "mobilenet", "mobilenetv3": "mobilenet",
@@ -46,6 +47,8 @@ def create(params: Params, weights: bool = True) -> nn.Module:
     _check_name(model.backbone, model.weights)
     hub = weights and model.weights == "hub"
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what fails is said below
+    cfg = _hub_cfg(params) if hub else {}
+    fetched_before = check_cached(cfg)
     try:
         backbone = timm.create_model(model.backbone, pretrained=hub, num_classes=0, **model.backbone_args)
     except (TypeError, AssertionError) as error:
@@ -58,9 +61,16 @@ def create(params: Params, weights: bool = True) -> nn.Module:
             f"model.weights: hub: weights of {model.backbone} could not be fetched ({error}); "
             "give a local file in model.weights, or try again with a connection"
         ) from error
+    if not fetched_before:
+        check_cached(cfg)
     if weights and model.weights not in ("hub", "none"):
         load_into(backbone, *read_weights(model.weights, model.backbone))
     return backbone.eval()
+
+
+def _hub_cfg(params: Params) -> dict[str, Any]:
+    known = timm.get_pretrained_cfg(params.model.backbone)
+    return {**(known.to_dict() if known else {}), **params.model.backbone_args.get("pretrained_cfg_overlay", {})}
 
 
 def check(params: Params) -> Shape:

@@ -13,6 +13,7 @@ import torch
 from config.errors import InputError
 from config.load import validate
 from config.schema import Params
+from models import hub
 from models.backbones import check, create
 from models.classifier import build_head
 from models.weights import load_into, read_weights
@@ -50,15 +51,8 @@ def answer(params: Params) -> dict[str, Any]:
 
 def _on_hub(cfg: dict[str, Any]) -> dict[str, Any]:
     """Where timm would look for the weights, and whether they were fetched before."""
-    from huggingface_hub import try_to_load_from_cache
-
-    name, _, revision = (cfg.get("hf_hub_id") or "").partition("@")
-    if not name:
-        return {"hub_id": None, "cached": False}
-    file = cfg.get("hf_hub_filename") or "pytorch_model.bin"
-    files = (file, "model.safetensors", f"{file.rpartition('.')[0]}.safetensors")
-    cached = any(isinstance(try_to_load_from_cache(name, one, revision=revision or None), str) for one in files)
-    return {"hub_id": name, "cached": cached}
+    name = (cfg.get("hf_hub_id") or "").partition("@")[0]
+    return {"hub_id": name or None, "cached": any(True for _ in hub.cached(cfg))}
 
 
 def main() -> None:

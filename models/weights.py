@@ -1,25 +1,35 @@
 """Pretrained weights from a file: safetensors, or .pth read without unpickling code."""
 
-import json
-import pickle
+import hashlib
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from config.artifact import digest
 from config.errors import InputError
 from config.registry import PROJECT
+from config.sealed import unseal
 
 BUNDLED = PROJECT / "models" / "bundled"
+RESTORE = "git checkout models/bundled"
 
 
 def read_bundled_card(backbone: str) -> dict[str, Any]:
-    """What is known of shipped weights: mean, std, licence, source, sha256."""
-    return json.loads((BUNDLED / f"{backbone}.json").read_text(encoding="utf-8"))
+    """What is known of shipped weights: mean, std, licence, source, sha256.
+
+    Raises:
+        InputError: it is not what was shipped.
+    """
+    path = BUNDLED / f"{backbone}.json"
+    try:
+        return unseal(path.read_bytes().decode())
+    except (OSError, ValueError) as error:
+        raise InputError(f"model.weights: bundled: {path.name} is damaged ({error}): {RESTORE}") from None
 
 
 def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple[dict[str, Tensor], str]:
@@ -31,7 +41,7 @@ def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple
         check_only: only that the file is there and of a known kind; the state dict is empty.
 
     Raises:
-        InputError: no such file, not weights, or a pickle that carries code.
+        InputError: no such file, not weights, a pickle that carries code, or shipped ones that have changed.
     """
     if weights == "bundled":
         path = BUNDLED / f"{backbone}.safetensors"
@@ -44,7 +54,16 @@ def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple
             raise InputError(f"model.weights: {weights!r} is neither hub, bundled, none nor a file")
         if path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
             raise InputError(f"model.weights: {weights!r} is no weights file; expected .safetensors or .pth")
-    return ({} if check_only else _read(path)), str(path)
+    if check_only:
+        return {}, str(path)
+    return (_read_shipped(path) if weights == "bundled" else _read(path)), str(path)
+
+
+def _read_shipped(path: Path) -> dict[str, Tensor]:
+    content = path.read_bytes()  # what is hashed is what is loaded
+    if hashlib.sha256(content).hexdigest() != read_bundled_card(path.stem)["sha256"]:
+        raise InputError(f"model.weights: bundled: {path.name} is not what its card names by sha256: {RESTORE}")
+    return load(content)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -53,7 +72,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             with safe_open(path, framework="pt") as stream:
                 return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # a damaged pickle raises whatever its first wrong opcode raises
         raise InputError(f"model.weights: {path.name} cannot be read as plain tensors: {_first_line(error)}") from None
     for nested in ("state_dict_ema", "model_ema", "state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(nested), dict):
@@ -94,8 +113,6 @@ def load_into(backbone: nn.Module, state: dict[str, Tensor], path: str) -> None:
 
 def state_sha256(module: nn.Module) -> str:
     """Digest of every parameter and buffer, bit for bit."""
-    import hashlib
-
     parts = {
         name: hashlib.sha256(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data).hexdigest()
         for name, value in module.state_dict().items()

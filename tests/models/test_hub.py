@@ -1,0 +1,45 @@
+"""The model hub's cache: a file that is no longer what it is called by is refused."""
+
+import hashlib
+
+import pytest
+
+from config.errors import InputError
+from models import hub
+
+CFG = {"hf_hub_id": "owner/name", "hf_hub_filename": None}
+
+
+@pytest.fixture
+def blob(tmp_path, monkeypatch):
+    """A cached model.safetensors, as huggingface_hub lays it out."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path), raising=False)
+    place = tmp_path / "models--owner--name"
+    content = bytes(range(256))
+    blob = place / "blobs" / hashlib.sha256(content).hexdigest()
+    for folder in (blob.parent, place / "refs", place / "snapshots" / "abc"):
+        folder.mkdir(parents=True)
+    blob.write_bytes(content)
+    (place / "refs" / "main").write_text("abc")
+    (place / "snapshots" / "abc" / "model.safetensors").symlink_to(blob)
+    return blob
+
+
+def test_check_cached__whole(blob):
+    assert [path.name for path in hub.cached(CFG)] == ["model.safetensors"]
+    assert hub.check_cached(CFG)
+
+
+def test_check_cached__nothing_there(blob):
+    assert not hub.check_cached({"hf_hub_id": "owner/other"})
+    assert not hub.check_cached({})
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut"])
+def test_check_cached__damaged(blob, harm):
+    content = bytearray(blob.read_bytes())
+    content[7] ^= 4
+    blob.write_bytes(content if harm == "flip" else content[:9])
+    with pytest.raises(InputError, match=r"model\.safetensors of owner/name is damaged in the hub's cache: delete"):
+        hub.check_cached(CFG)
