@@ -27,7 +27,12 @@ def rollback(target: Target, to: str | None, because: str, cache: Path) -> tuple
     Raises:
         BundleError: nothing to go back to, no such bundle, or it is damaged. Nothing has changed then.
     """
-    now = target.current()
+    try:
+        now = target.current()
+    except BundleError:
+        if to is None:
+            raise
+        now = "none"  # what says which one is current was lost: this puts it back
     if now is None:
         raise BundleError(f"{target} has no current bundle: nothing was accepted yet")
     wanted = to or previous(target, cache)

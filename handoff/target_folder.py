@@ -1,13 +1,21 @@
 """A target that is a folder of this machine, or one that is mounted."""
 
-import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from handoff.document import BundleError
-from handoff.target_layout import BUNDLES, CURRENT, HISTORY, check_name, parse_history, verify
+from handoff.target_layout import (
+    BUNDLES,
+    CURRENT,
+    HISTORY,
+    check_name,
+    check_none_accepted,
+    parse_history,
+    verify,
+    write_history,
+)  # fmt: skip
 
 
 class FolderTarget:
@@ -25,10 +33,14 @@ class FolderTarget:
         if not link.is_symlink():
             if link.exists():
                 raise BundleError(f"{link} is no link: was it copied there? Point it at a folder under {BUNDLES}/")
+            check_none_accepted(self.history(), link)
             return None
         name = Path(os.readlink(link)).name
-        if not (self.folder / BUNDLES / name).is_dir():
+        place = self.folder / BUNDLES / name
+        if not place.is_dir():
             raise BundleError(f"{link} points at {name}, which is not there")
+        if not link.exists() or not link.samefile(place):
+            raise BundleError(f"{link} points at {os.readlink(link)}, which is no folder under {BUNDLES}/")
         return name
 
     def bundles(self) -> list[str]:
@@ -81,7 +93,7 @@ class FolderTarget:
     def history(self) -> list[dict[str, Any]]:
         """Every decision, oldest first."""
         path = self.folder / HISTORY
-        return parse_history(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else []
+        return parse_history(path.read_bytes().decode("utf-8", "replace"), str(path)) if path.is_file() else []
 
     def note(self, line: dict[str, Any]) -> None:
         """Adds a decision to the history, after repairing a line that a crash cut off."""
@@ -89,7 +101,7 @@ class FolderTarget:
         new = path.with_name(f".{HISTORY}.new")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            new.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in lines), encoding="utf-8")
+            new.write_text(write_history(lines), encoding="utf-8")
             _fsync(new)
             new.replace(path)
         except OSError as error:

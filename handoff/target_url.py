@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from handoff.document import FILE, BundleError
-from handoff.target_layout import BUNDLES, HISTORY, check_name, parse_history, verify
+from handoff.target_layout import (
+    BUNDLES,
+    HISTORY,
+    check_name,
+    check_none_accepted,
+    parse_history,
+    verify,
+    write_history,
+)
 
 POINTER = "current.json"
 
@@ -41,12 +49,16 @@ class UrlTarget:
         """Id of the accepted bundle; None where there is none yet."""
         text = self._read(POINTER)
         if text is None:
+            check_none_accepted(self.history(), f"{self.url}/{POINTER}")
             return None
         try:
-            name = str(json.loads(text)["bundle"])
+            document = json.loads(text)
+            name = str(document["bundle"])
         except (ValueError, KeyError, TypeError):
             raise BundleError(f"{self.url}/{POINTER} is damaged: it names no bundle") from None
-        return check_name(name, f"{self.url}/{POINTER}")
+        if document != _pointer(check_name(name, f"{self.url}/{POINTER}")):
+            raise BundleError(f"{self.url}/{POINTER} is damaged: it names two bundles")
+        return name
 
     def bundles(self) -> list[str]:
         """Ids of the bundles there, oldest first; bundle.json is written last, so a part of one is none."""
@@ -86,7 +98,7 @@ class UrlTarget:
 
     def point(self, name: str) -> None:
         """Makes `name` the current bundle by writing one object."""
-        self._write(POINTER, json.dumps({"bundle": name, "path": f"{BUNDLES}/{name}"}) + "\n")
+        self._write(POINTER, json.dumps(_pointer(name)) + "\n")
 
     def remove(self, name: str) -> None:
         """Deletes a bundle that is not current."""
@@ -101,8 +113,7 @@ class UrlTarget:
 
     def note(self, line: dict[str, Any]) -> None:
         """Adds a decision to the history."""
-        lines = [*self.history(), line]
-        self._write(HISTORY, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in lines))
+        self._write(HISTORY, write_history([*self.history(), line]))
 
     def _at(self, *parts: str) -> str:
         return "/".join([self.root.rstrip("/"), *parts])
@@ -112,7 +123,7 @@ class UrlTarget:
             self.files.invalidate_cache()
             if not self.files.exists(self._at(name)):
                 return None
-            return self.files.cat_file(self._at(name)).decode("utf-8")
+            return self.files.cat_file(self._at(name)).decode("utf-8", "replace")
 
     def _write(self, name: str, text: str) -> None:
         with self._faults("write to"):
@@ -128,3 +139,7 @@ class UrlTarget:
         except Exception as error:  # every library behind fsspec raises its own
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise BundleError(f"cannot {doing} {self.url}: {type(error).__name__}: {reason}") from error
+
+
+def _pointer(name: str) -> dict[str, str]:
+    return {"bundle": name, "path": f"{BUNDLES}/{name}"}

@@ -132,10 +132,41 @@ def test_folder__a_history_line_cut_off_is_left_out_and_repaired(tmp_path):
     target = open_target("there", tmp_path)
     accepted(target, tmp_path, "one")
     path = tmp_path / "there" / "history.jsonl"
-    path.write_text(path.read_text() + '{"time": "20')
+    path.write_text(path.read_text().split("\n", 1)[1] + '{"time": "20')  # as earlier versions wrote it
     assert len(target.history()) == 1
     target.note({"decision": "refused"})
-    assert [json.loads(line)["decision"] for line in path.read_text().splitlines()] == ["promoted", "refused"]
+    assert [json.loads(line)["decision"] for line in path.read_text().splitlines()[1:]] == ["promoted", "refused"]
+
+
+def test_target__a_lost_pointer_is_no_new_target(target, tmp_path):
+    accepted(target, tmp_path, "one", "two")
+    if hasattr(target, "url"):
+        target.files.rm_file(f"{target.root}/current.json")
+    else:
+        (target.folder / "current").unlink()
+    with pytest.raises(BundleError, match=r"is gone, although two was accepted: .* --to two puts it back"):
+        target.current()
+    assert rollback.rollback(target, "two", "it was lost", tmp_path / "cache") == ("none", "two")
+    assert target.current() == "two"
+
+
+def test_folder__a_link_to_elsewhere_is_not_followed_by_its_last_name(tmp_path):
+    target = open_target("there", tmp_path)
+    accepted(target, tmp_path, "one")
+    link = tmp_path / "there" / "current"
+    link.unlink()
+    link.symlink_to("bundlez/one")
+    with pytest.raises(BundleError, match="points at bundlez/one, which is no folder under bundles/"):
+        target.current()
+
+
+def test_folder__a_changed_history_is_refused(tmp_path):
+    target = open_target("there", tmp_path)
+    accepted(target, tmp_path, "one", "two")
+    path = tmp_path / "there" / "history.jsonl"
+    path.write_text(path.read_text().replace("promoted", "refused_"))
+    with pytest.raises(BundleError, match=r"history\.jsonl is damaged"):
+        target.history()
 
 
 def test_memory__an_upload_without_its_bundle_json_is_no_bundle(tmp_path):

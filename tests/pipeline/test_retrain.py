@@ -78,7 +78,7 @@ def current(checkout: "Checkout") -> Path:
 
 
 def history(checkout: "Checkout") -> list[dict]:
-    return [json.loads(line) for line in (checkout.folder / "published" / "history.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (checkout.folder / "published" / "history.jsonl").read_text().splitlines()[1:]]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_first__its_own_checks_passed_it_is_the_champion(standing: "Checkout") -
     assert "up to date" in standing.run("dvc", "status")
     assert "in sync" in standing.run("dvc", "status", "--cloud")
     folds = (standing.folder / "data" / "folds.csv").read_text().splitlines()
-    assert len(folds) == 1 + 20
+    assert len(folds) == 2 + 20
     assert "p00" not in "".join(folds)
 
 
@@ -191,7 +191,7 @@ def test_test_labels_changed__a_person_must_decide(standing: "Checkout") -> None
 
 
 def test_new_images__picked_up_and_nobody_changes_folds(standing: "Checkout") -> None:
-    old = (standing.folder / "data" / "folds.csv").read_text().splitlines()[1:]
+    old = (standing.folder / "data" / "folds.csv").read_text().splitlines()[2:]
     draw(standing.folder / "data" / "slides", range(20, 26))
     process = standing.start(RETRAIN)  # killed while it trains: the champion stays, the next run goes on
     assert process.stdout is not None
@@ -204,7 +204,7 @@ def test_new_images__picked_up_and_nobody_changes_folds(standing: "Checkout") ->
     assert "retrain: promoted: accepted by hand: as good, and it knows more patients" in printed
     manifest = list(csv.DictReader((standing.folder / "data" / "prepared" / "manifest.csv").open()))
     assert len(manifest) == 26 * 3
-    new = (standing.folder / "data" / "folds.csv").read_text().splitlines()[1:]
+    new = (standing.folder / "data" / "folds.csv").read_text().splitlines()[2:]
     assert set(old) < set(new)
     assert len(new) == 26
     assert len(list((standing.folder / "published" / "bundles").iterdir())) == 2  # handoff.keep
