@@ -6,6 +6,7 @@ earlier one on patients that the earlier one was trained on. Names are hashed, s
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from config.settings import Paths
 
 FILE = "folds.csv"
 COLUMNS = ("group", "fold")
+SEAL = "# sha256 of what follows: "
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class KeptFolds:
         if rows == dict(self.rows):
             return False
         lines = [",".join(COLUMNS), *(f"{group},{fold}" for group, fold in sorted(rows.items()))]
-        write_text(path, "\n".join(lines) + "\n")
+        body = "\n".join(lines) + "\n"
+        write_text(path, f"{SEAL}{_digest(body)}\n{body}")
         return True
 
     def _hashed(self, group: str) -> str:
@@ -65,16 +68,27 @@ def read(path: Path, source: str, folds: int) -> KeptFolds:
     """What the file says of one source; nothing where there is no file.
 
     Raises:
-        InputError: it is not a table of group and fold.
+        InputError: it is not a table of group and fold, or not what was written.
     """
     if not path.is_file():
         return KeptFolds(source, folds)
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise InputError(f"{path}: its columns are {reader.fieldnames}; expected {', '.join(COLUMNS)}")
-        try:
-            rows = {row["group"]: int(row["fold"]) for row in reader}
-        except (TypeError, ValueError):
-            raise InputError(f"{path} line {reader.line_num}: fold is not a whole number") from None
+    text = path.read_bytes().decode("utf-8", "replace")
+    if text.startswith(SEAL[:2]):
+        first, _, text = text.partition("\n")
+        if first != f"{SEAL}{_digest(text)}":
+            raise InputError(
+                f"{path} was changed since it was written: git checkout {path.name}; or, where it was merged by hand, "
+                "take its first line away and it is taken as it is"
+            )
+    reader = csv.DictReader(io.StringIO(text))
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise InputError(f"{path}: its columns are {reader.fieldnames}; expected {', '.join(COLUMNS)}")
+    try:
+        rows = {row["group"]: int(row["fold"]) for row in reader}
+    except (TypeError, ValueError):
+        raise InputError(f"{path} line {reader.line_num}: fold is not a whole number") from None
     return KeptFolds(source, folds, rows)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

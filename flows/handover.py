@@ -1,8 +1,11 @@
 """From a trained chain to the accepted bundle: the gate's decision, and what follows from it."""
 
+import hashlib
+import json
 import shutil
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config.artifact import file_sha256, find, write_text
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from evaluation.gate import Decision
     from flows.versioning import Checkout
 
-MANIFEST = "data/prepared/manifest.csv"
+MANIFEST, RECORD = "data/prepared/manifest.csv", "data/prepared/result.json"
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def decide(params: Params, paths: Paths, target: Target, checkout: "Checkout", a
     try:
         champion = None
         if current:
-            manifest = checkout.read_at(tag(current), MANIFEST)
+            manifest = _manifest(checkout, current)
             champion = gate.Champion(current, target.local(current, paths.cache), manifest)
         decision = gate.run(params, paths, champion)
     except CommandFailed as error:
@@ -100,6 +103,24 @@ def decide(params: Params, paths: Paths, target: Target, checkout: "Checkout", a
     if accept and not decision.promoted:
         decision = replace(decision, promoted=True, reasons=(f"accepted by hand: {accept}", *decision.reasons))
     return Outcome(name, made.key, current, decision, time.strftime("%Y-%m-%dT%H:%M:%S%z", now))
+
+
+def _manifest(checkout: "Checkout", name: str) -> str:
+    """manifest.csv that the accepted model was trained with; neither DVC nor git looks at its bytes again.
+
+    Raises:
+        CommandFailed: it, or the result.json that says its sha256, is not to be had, or it has changed.
+    """
+    from flows.versioning import CommandFailed
+
+    manifest, record = (checkout.read_at(tag(name), one) for one in (MANIFEST, RECORD))
+    try:
+        known = json.loads(record)["files"][Path(MANIFEST).name]
+    except (ValueError, KeyError, TypeError):
+        raise CommandFailed(f"{RECORD} of {tag(name)} is damaged") from None
+    if hashlib.sha256(manifest.encode()).hexdigest() != known:
+        raise CommandFailed(f"{MANIFEST} of {tag(name)} is damaged in DVC's cache or remote")
+    return manifest
 
 
 def publish(params: Params, paths: Paths, target: Target, outcome: Outcome) -> None:

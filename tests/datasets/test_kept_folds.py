@@ -61,3 +61,15 @@ def test_file__not_what_it_should_be(tmp_path, text, said):
 
 def test_file__none_keeps_nothing(tmp_path):
     assert read(tmp_path / "none.csv", "folder", 5).of(["a"]) == {}
+
+
+def test_read__a_changed_file_is_refused(tmp_path):
+    path = tmp_path / "folds.csv"
+    KeptFolds("folder", 5).write(path, ["p1", "p2"], [0, 1])
+    content = path.read_bytes()
+    for broken in (content.replace(b",1\n", b",3\n"), content[:-30], b"", b"#" + content[2:]):
+        path.write_bytes(broken)
+        with pytest.raises(InputError):
+            read(path, "folder", 5)
+    path.write_bytes(content.split(b"\n", 1)[1])  # as earlier versions wrote it
+    assert set(read(path, "folder", 5).rows.values()) == {0, 1}
