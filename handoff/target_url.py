@@ -109,7 +109,8 @@ class UrlTarget:
 
     def history(self) -> list[dict[str, Any]]:
         """Every decision, oldest first."""
-        return parse_history(self._read(HISTORY) or "", f"{self.url}/{HISTORY}")
+        text = self._read(HISTORY)
+        return [] if text is None else parse_history(text, f"{self.url}/{HISTORY}")
 
     def note(self, line: dict[str, Any]) -> None:
         """Adds a decision to the history."""

@@ -164,9 +164,11 @@ def test_folder__a_changed_history_is_refused(tmp_path):
     target = open_target("there", tmp_path)
     accepted(target, tmp_path, "one", "two")
     path = tmp_path / "there" / "history.jsonl"
-    path.write_text(path.read_text().replace("promoted", "refused_"))
-    with pytest.raises(BundleError, match=r"history\.jsonl is damaged"):
-        target.history()
+    text = path.read_text()
+    for broken in (text.replace("promoted", "refused_"), text[:20], text[:-3], ""):
+        path.write_text(broken)
+        with pytest.raises(BundleError, match=r"history\.jsonl is damaged"):
+            target.history()
 
 
 def test_memory__an_upload_without_its_bundle_json_is_no_bundle(tmp_path):
