@@ -1,0 +1,178 @@
+"""What a finished job leaves on disk, with everyone who reads it."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from config.artifact import find
+from config.grid import Identity
+from config.schema import Params
+from config.settings import Paths
+from torture import job
+from torture.damage import Place, files_of, seen
+
+REUSED = "taken for finished"
+
+
+class _Cut(Exception):
+    """A run that ends in the middle."""
+
+
+def places(folder: Path) -> list[Place]:
+    """A small job's, after every stage of it has run, one was cut, and a cell of the benchmark was computed."""
+    params = job.params({"frozen": {"epochs": 1, "views": 1}, "finetune": {"epochs": 1}})
+    paths = job.prepare(folder, params)
+    job.train(params, paths)
+    return [
+        _prepared(params, paths),
+        *(_stage(params, paths, stage) for stage in ("frozen", "finetune", "evaluate", "export")),
+        _trained(paths),
+        _bundle(paths),
+        _features(paths),
+        _logits(paths),
+        _checkpoint(params, paths),
+        _cell(params, paths),
+    ]
+
+
+def _prepared(params: Params, paths: Paths) -> Place:
+    from stages import data
+    from stages.ready import ready
+
+    def use(file: Path, harm: str) -> str | None:
+        if find(paths.prepared, data.key(params)):
+            return REUSED
+        ready(params, paths)
+        return "read"
+
+    return Place("data/prepared", files_of(paths.prepared), use)
+
+
+def _stage(params: Params, paths: Paths, stage: str) -> Place:
+    from flows import chain
+    from stages.ready import ready
+
+    prepared = ready(params, paths)
+    fold = 1 if stage in ("frozen", "finetune") else None
+
+    def use(file: Path, harm: str) -> str | None:
+        return seen(not chain.complete(params, paths, prepared), REUSED)
+
+    return Place(f"artifacts/{stage}", files_of(paths.stage(stage, fold)), use)
+
+
+def _trained(paths: Paths) -> Place:
+    """Read by who was handed the artifact before it was damaged."""
+    from training.checkpoint import load_trained
+
+    known = {stage: find(paths.stage(stage, 1)) for stage in ("frozen", "finetune")}
+    files = [paths.stage(stage, 1) / name for stage in known for name in ("model.safetensors", "result.json")]
+
+    def use(file: Path, harm: str) -> str | None:
+        artifact = known[file.parent.parent.name]
+        assert artifact is not None
+        load_trained(artifact)
+        return "loaded"
+
+    return Place("trained network", files, use)
+
+
+def _bundle(paths: Paths) -> Place:
+    from handoff.bundle import Bundle
+
+    folder = paths.stage("export")
+
+    def use(file: Path, harm: str) -> str | None:
+        Bundle.load(folder, threads=1)
+        return "loaded"
+
+    return Place("bundle", [file for file in files_of(folder) if file.name != "result.json"], use)
+
+
+def _features(paths: Paths) -> Place:
+    from training import store
+
+    views = {path: path.resolve() for path in (paths.cache / "features").iterdir() if path.is_dir()}
+    keys = {view: found.key for view in views if (found := find(view / "0000"))}
+    files = [file for view in keys for file in files_of(view / "0000")]
+
+    def use(file: Path, harm: str) -> str | None:
+        view = file.parent.parent
+        return seen(not store.parts(view, keys[view])[0], "taken from the store")
+
+    return Place("feature store", files, use)
+
+
+def _logits(paths: Paths) -> Place:
+    from datasets.manifest import load_prepared
+    from evaluation import logits
+
+    trained = find(paths.stage("finetune", 1))
+    assert trained is not None
+    wanted = logits.Wanted.of(trained, load_prepared(paths.prepared))
+    assert logits.load(wanted, paths.cache) is not None
+
+    def use(file: Path, harm: str) -> str | None:
+        return seen(logits.load(wanted, paths.cache) is None, "taken from the cache")
+
+    return Place("logits", files_of(paths.cache / "logits"), use)
+
+
+def _checkpoint(params: Params, paths: Paths) -> Place:
+    from datasets.manifest import load_prepared
+    from stages import frozen
+    from training import checkpoint
+    from training.outcome import scratch
+
+    prepared = load_prepared(paths.prepared)
+    other = Paths(paths.out / "cut", paths.cache)
+    shutil.copytree(paths.prepared, other.prepared)
+    key = frozen.key(params, prepared, 1)
+    with _cut_after(3):
+        frozen.run(params, other, 1, key, "cut")
+    file = scratch(other.stage("frozen", 1)) / checkpoint.FILE
+    assert checkpoint.read(file, key) is not None
+
+    def use(file: Path, harm: str) -> str | None:
+        return seen(checkpoint.read(file, key) is None, "resumed from")
+
+    return Place("checkpoint of a cut run", [file], use)
+
+
+@contextmanager
+def _cut_after(saves: int) -> Iterator[None]:
+    from training import loop
+
+    real, left = loop.restart.save, [saves]
+
+    def save(trainer: Any) -> None:
+        real(trainer)
+        left[0] -= 1
+        if not left[0]:
+            raise _Cut
+
+    loop.restart.save = save
+    try:
+        yield
+    except _Cut:
+        pass
+    finally:
+        loop.restart.save = real
+
+
+def _cell(params: Params, paths: Paths) -> Place:
+    from datasets.manifest import load_prepared
+    from stages import cell as cells
+
+    one = Identity("drawn", "test_vit", "linear", 100, 1)
+    chosen = params.model_copy(update={"schedule": "frozen"})
+    prepared = load_prepared(paths.prepared)
+    key = cells.key(chosen, prepared, one, [1e-3], 1)
+    made = cells.run(chosen, paths, prepared, one, [1e-3], 1, key)
+
+    def use(file: Path, harm: str) -> str | None:
+        return seen(find(cells.place(paths, one), key) is None, REUSED)
+
+    return Place("benchmark's cell", files_of(made.folder), use)
