@@ -131,6 +131,17 @@ def load_prepared(folder: Path) -> Prepared:
         groups=np.array([row["group"] for row in rows]),
         folds=np.array([row["fold"] for row in rows], np.int64),
         roles=np.array([[row[f"role_{chain}"] for chain in range(chains)] for row in rows], "<U6"),
-        images=np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False),
+        images=_open_images(folder / IMAGES, len(rows)),
         sha256=tuple(row["sha256"] for row in rows),
     )
+
+
+def _open_images(path: Path, rows: int) -> np.ndarray:
+    try:
+        images = np.lib.format.open_memmap(path, mode="r")  # .npy and nothing else; np.load takes more
+    except Exception as error:  # its header is read as Python's syntax, and raises what the tokenizer raises
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} holds no plain array: {reason}; run `python -m stages.data`") from None
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) != rows:
+        raise InputError(f"{path} is {images.dtype} {images.shape}; expected uint8 ({rows}, H, W, 3)")
+    return images

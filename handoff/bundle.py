@@ -148,9 +148,10 @@ class Bundle:
     def _array(self, name: str) -> np.ndarray:
         content = bundle_document.read_file(self.folder, self.document, name)
         try:
-            return np.load(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise BundleError(f"{self.folder / name} holds no plain array: {error}") from None
+            return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)  # np.load takes more than .npy
+        except Exception as error:  # the header is read as Python's syntax, and raises what its tokenizer raises
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise BundleError(f"{self.folder / name} holds no plain array: {reason}") from None
 
 
 def decide(probabilities: np.ndarray, decision: dict[str, Any], classes: Sequence[str]) -> np.ndarray:

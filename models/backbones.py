@@ -61,6 +61,11 @@ def create(params: Params, weights: bool = True) -> nn.Module:
             f"model.weights: hub: weights of {model.backbone} could not be fetched ({error}); "
             "give a local file in model.weights, or try again with a connection"
         ) from error
+    except Exception as error:  # a damaged file of weights, or a pickle that carries code
+        if not hub:
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise RuntimeError(f"model.weights: hub: those of {model.backbone} cannot be loaded: {reason}") from error
     if not fetched_before:
         check_cached(cfg)
     if weights and model.weights not in ("hub", "none"):

@@ -5,6 +5,7 @@ wants more rows adds a part and computes nothing twice.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -31,8 +32,13 @@ class Part:
 
     @classmethod
     def at(cls, folder: Path) -> "Part":
-        """The part in the finished `folder`."""
-        return cls(np.load(folder / ROWS), np.load(folder / FEATURES, mmap_mode="r"))
+        """The part in the finished `folder`.
+
+        Raises:
+            ValueError: a file of it is no .npy of numbers. np.load takes more than those.
+        """
+        read = np.lib.format.open_memmap
+        return cls(np.array(read(folder / ROWS, mode="r")), read(folder / FEATURES, mode="r"))
 
 
 def parts(view: Path, key: str) -> tuple[list[Part], Path]:
@@ -40,8 +46,11 @@ def parts(view: Path, key: str) -> tuple[list[Part], Path]:
 
     The next one takes the first number that is free, or whose part is damaged: that part's rows are missing, then.
     """
-    places = [path for path in view.iterdir() if path.name.isdigit()]
-    whole = {int(path.name): Part.at(path) for path in places if find(path, key)}
+    whole = {}
+    for path in view.iterdir():
+        if path.name.isdigit() and find(path, key):
+            with suppress(ValueError):
+                whole[int(path.name)] = Part.at(path)
     return list(whole.values()), view / f"{next(number for number in count() if number not in whole):04}"
 
 

@@ -6,6 +6,7 @@ import pytest
 from config.artifact import publish
 from config.errors import InputError
 from config.schema import SplitParams
+from datasets import manifest
 from datasets.manifest import load_prepared, write_info, write_manifest
 from datasets.pack import pack
 from datasets.record import Record
@@ -91,3 +92,15 @@ def test_load_prepared__damage_is_noticed(tmp_path, name):
 def test_load_prepared__absent(tmp_path):
     with pytest.raises(InputError, match=r"does not exist: run `python -m stages\.data`"):
         load_prepared(tmp_path / "prepared")
+
+
+class Bomb:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('executed')",))
+
+
+@pytest.mark.parametrize("images", [np.array([Bomb()], object), np.zeros((1, 8, 8), np.uint8)])
+def test_load__images_that_are_none_are_refused_unexecuted(tmp_path, images):
+    np.save(tmp_path / "images.npy", images, allow_pickle=True)
+    with pytest.raises(InputError, match=r"images\.npy (holds no plain array|is uint8 \(1, 8, 8\))"):
+        manifest._open_images(tmp_path / "images.npy", 1)
