@@ -122,7 +122,8 @@ def _published(folder: Path) -> Path:
 def _target(base: Path, address: str, name: str) -> Place:
     from handoff.bundle import Bundle
     from handoff.rollback import rollback
-    from handoff.target import HISTORY, open_target
+    from handoff.target import open_target
+    from handoff.target_layout import HISTORY
 
     target = open_target(address, base)
     folder = Path(address.removeprefix("file://"))

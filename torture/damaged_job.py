@@ -8,6 +8,7 @@ from typing import Any
 
 from config.artifact import find
 from config.grid import Identity
+from config.key import data_key
 from config.schema import Params
 from config.settings import Paths
 from torture import job
@@ -38,11 +39,10 @@ def places(folder: Path) -> list[Place]:
 
 
 def _prepared(params: Params, paths: Paths) -> Place:
-    from stages import data
     from stages.ready import ready
 
     def use(file: Path, harm: str) -> str | None:
-        if find(paths.prepared, data.key(params)):
+        if find(paths.prepared, data_key(params)):
             return REUSED
         ready(params, paths)
         return "read"
