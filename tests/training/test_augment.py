@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 
 from config.training import AugmentParams
 from training.augment import APART, BASIS, Draws, augment, dihedral
@@ -15,18 +16,6 @@ ALL = AugmentParams(rotate=30.0, brightness=0.3, contrast=0.3, stain=0.1)
 
 def images(n, size=32, seed=0):
     return torch.randint(0, 256, (n, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
-
-
-def test_augment__10_000_images_stay_images():
-    generator = torch.Generator().manual_seed(1)
-    constant = 0
-    for part in range(20):
-        out = augment(images(500, 16, part), ALL, generator)
-        assert out.dtype == torch.float32
-        assert out.min() >= 0
-        assert out.max() <= 1
-        constant += int((out.flatten(1).std(1) < 1e-3).sum())
-    assert constant <= 10  # 0.1 %
 
 
 def step_by_step(pixels, params, generator):
@@ -103,6 +92,12 @@ def test_augment__grey_images_stay_grey():
 def test_augment__refuses_floats():
     with pytest.raises(TypeError, match="uint8"):
         augment(torch.rand(1, 8, 8, 3), ALL, torch.Generator())
+
+
+@pytest.mark.parametrize(("name", "value"), [("brightness", 0.6), ("contrast", 0.6), ("stain", 0.6), ("scale", 1.0)])
+def test_params__strengths_that_blank_images_are_refused(name, value):
+    with pytest.raises(ValidationError, match=rf"{name}\n  Input should be less than"):
+        AugmentParams(**{name: value})
 
 
 def test_dihedral__eight_different_exact_views():
