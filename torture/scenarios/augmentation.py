@@ -44,8 +44,6 @@ def inject(folder: Path, size: int, images: int) -> Outcome:
 
 def random_settings(draw: Any) -> dict[str, Any]:
     """Values of every field of AugmentParams, from its least to its greatest; often one of these, or off."""
-    from annotated_types import Ge, Le, Lt
-
     from config.training import AugmentParams
 
     found: dict[str, Any] = {}
@@ -53,11 +51,10 @@ def random_settings(draw: Any) -> dict[str, Any]:
         if field.annotation is bool:
             found[name] = bool(draw.integers(2))
             continue
-        low = next(float(bound.ge) for bound in field.metadata if isinstance(bound, Ge))
-        tops = [
-            float(getattr(bound, "le", None) or bound.lt) for bound in field.metadata if isinstance(bound, (Le, Lt))
-        ]
-        top = min(tops) * (1 - 1e-6 * any(isinstance(bound, Lt) for bound in field.metadata))
+        bounds: dict[str, float] = {}
+        for bound in field.metadata:  # Ge(ge=0), Le(le=1), Lt(lt=1)
+            bounds |= {key: float(getattr(bound, key)) for key in ("ge", "le", "lt") if hasattr(bound, key)}
+        low, top = bounds["ge"], bounds["le"] if "le" in bounds else bounds["lt"] * (1 - 1e-6)
         found[name] = float(draw.choice([low, top, draw.uniform(low, top)], p=[0.15, 0.1, 0.75]))
     return found
 
