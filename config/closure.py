@@ -19,6 +19,7 @@ NO_EFFECT = (
     "config.load",
     "config.registry",
     "config.schema",
+    "config.section",
     "config.settings",
     "config.training",
     "stages.ready",

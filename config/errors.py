@@ -1,7 +1,7 @@
 """What a user's mistake becomes: one line."""
 
 import difflib
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -10,6 +10,13 @@ class InputError(Exception):
     """A mistake in what the user gave: one line that names the thing, its value and what would be right.
 
     Command lines turn it into that line on stderr and exit code 2.
+    """
+
+
+class RunError(RuntimeError):
+    """A run that failed, through no mistake in the params: one line that names the step, and what to do.
+
+    Command lines turn it into that line on stderr and exit code 1.
     """
 
 
@@ -36,6 +43,8 @@ def _say(problem: Any, model: type[BaseModel], prefix: str) -> str:
         if depth and not fields:  # past the last section only union branches and list positions follow
             path += [str(key)] if isinstance(key, int) else []
             continue
+        if depth and depth < len(keys) - 1 and str(key) not in fields:
+            continue  # which of several sections it is taken for
         path.append(str(key))
         if problem["type"] != "extra_forbidden" or depth < len(keys) - 1:
             fields = _fields_of(fields.get(str(key)))
@@ -50,4 +59,6 @@ def _say(problem: Any, model: type[BaseModel], prefix: str) -> str:
 
 
 def _fields_of(field: Any) -> dict[str, Any]:
-    return getattr(getattr(field, "annotation", None), "model_fields", {})
+    annotation = getattr(field, "annotation", None)
+    sections = [one for one in (annotation, *get_args(annotation)) if hasattr(one, "model_fields")]
+    return {name: one for section in sections for name, one in section.model_fields.items()}

@@ -15,7 +15,8 @@ from config import registry
 from config.errors import InputError, describe, suggestion
 from config.load import DEFAULT, assign_all, merge, read
 from config.registry import PROJECT
-from config.schema import Positive, Section
+from config.schema import Positive
+from config.section import Plain, Section
 
 GRID = PROJECT / "benchmark.yaml"
 HEADS, METHODS = "models.heads", "models.peft"
@@ -45,14 +46,16 @@ class Identity:
         return f"{self.data}-{self.backbone}-{self.method}-{self.percent}pc-seed{self.seed}"
 
 
-class LocalRunner(Section):
+class LocalRunner(Plain):
     """Worker processes on this machine."""
 
     kind: Literal["local"] = "local"
-    workers: Positive | None = Field(None, description="processes; null: as many as cores over threads")
+    workers: Annotated[int, Field(gt=0, strict=True)] | None = Field(
+        None, description="processes; null: as many as cores over threads"
+    )
 
 
-class DaskRunner(Section):
+class DaskRunner(Plain):
     """A Dask cluster whose workers see this checkout, its .cache and its artifacts under the same paths."""
 
     kind: Literal["dask"]
@@ -117,8 +120,13 @@ class Plan:
     peft: str
 
 
-def plan(method: str, head: str) -> Plan:
+def plan(method: str, head: str, key: str = "benchmark.methods") -> Plan:
     """`linear`: that head on the frozen backbone; `lora`, `full`: stage 2 with `head`; `cdtm+lora`: both stages.
+
+    Args:
+        method: as in the grid.
+        head: what PEFT methods are trained with.
+        key: where the method is named, for the error message.
 
     Raises:
         InputError: no such head or method.
@@ -131,7 +139,7 @@ def plan(method: str, head: str) -> Plan:
     if (plus and first not in heads) or (chosen != "full" and chosen not in methods):
         known = [*heads, "full", *methods]
         raise InputError(
-            f"benchmark.methods: {method!r} is unknown{suggestion(method, known)}; choose heads ({', '.join(heads)}), "
+            f"{key}: {method!r} is unknown{suggestion(method, known)}; choose heads ({', '.join(heads)}), "
             f"full, PEFT methods (docs/methods.md), or HEAD+METHOD for both stages"
         )
     peft = "none" if chosen == "full" else chosen
@@ -159,9 +167,12 @@ def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[Bench
     if not isinstance(section := tree.pop("benchmark", None), dict):
         raise InputError(f"{path or GRID}: no section benchmark in it")
     try:
-        return BenchmarkParams.model_validate(section), tree
+        grid = BenchmarkParams.model_validate(section)
     except ValidationError as error:
         raise InputError(describe(error, BenchmarkParams, "benchmark")) from None
+    for method in grid.lr:  # misspelt, its rates would be passed over without a word
+        plan(method, grid.head, "benchmark.lr")
+    return grid, tree
 
 
 def select(cells: Sequence[Identity], only: Sequence[str]) -> list[Identity]:

@@ -47,12 +47,30 @@ def read(path: Path) -> dict[str, Any]:
 
 def _parse(text: str, name: str) -> Any:
     try:
-        return parser().load(text)
+        tree = parser().load(text)
+        if _count(tree, {}) > MOST_VALUES:
+            raise InputError(f"{name}: more than {MOST_VALUES:,} values: aliases (*name) that repeat one another?")
+        return tree
+    except (RecursionError, ValueError) as error:  # nested without end; a number of thousands of digits
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise InputError(f"{name}: not valid YAML: {reason}") from None
     except MarkedYAMLError as error:
         where = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{name}{where}: not valid YAML: {error.problem}") from None
     except YAMLError as error:
         raise InputError(f"{name}: not valid YAML: {str(error).splitlines()[0]}") from None
+
+
+MOST_VALUES = 100_000  # a few lines of aliases of aliases stand for billions
+
+
+def _count(value: Any, known: dict[int, int]) -> int:
+    """How many values `value` is when written out without aliases."""
+    inside = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if id(value) not in known:
+        known[id(value)] = MOST_VALUES + 1  # for one that holds itself
+        known[id(value)] = 1 + sum(_count(one, known) for one in inside)
+    return known[id(value)]
 
 
 # Where one of these changes, the keys beside it are another plugin's and go, except those that every plugin shares.

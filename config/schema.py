@@ -8,9 +8,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializeAsAny,
     ValidationError,
@@ -22,15 +20,10 @@ from pydantic_core import PydanticCustomError
 from config import registry
 from config.artifact import canonical
 from config.errors import InputError, describe
+from config.section import Section
 from config.training import FinetuneParams, FrozenParams
 
 Positive = Annotated[int, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A part of params.yaml: unknown keys refused, values immutable once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SplitParams(Section):
@@ -159,7 +152,7 @@ class ExportParams(Section):
     precisions: list[Literal["fp32", "fp16", "int8"]] = Field(["fp32", "fp16"], description="int8: for CPUs")
     opset: Annotated[int, Field(ge=18, le=24)] = 20
     parity_images: Positive = 128
-    batch_sizes: Annotated[list[Positive], Field(min_length=1)] = [1, 2, 7, 32]
+    batch_sizes: Annotated[list[Positive], Field(min_length=1)] = Field([1, 2, 7, 32])
     fp32_tolerance: Annotated[float, Field(gt=0)] = 1.0e-4
     fp16_tolerance: Annotated[float, Field(gt=0)] = 2.0e-2
     metric_drop: Annotated[float, Field(ge=0)] = Field(0.001, description="balanced accuracy a precision may lose")

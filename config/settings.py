@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from config.errors import InputError
 from config.registry import PROJECT
 
 
@@ -67,6 +68,20 @@ def device_class() -> str:
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() not in ("", "-1") and _has_nvidia():
         return "cuda"
     return "mps" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
+
+
+def check_device() -> None:
+    """Refuses a `$MEDTUNE_DEVICE` that is none, or a GPU where there is none. Imports nothing heavy.
+
+    Raises:
+        InputError: says what may stand there.
+    """
+    named = os.environ.get("MEDTUNE_DEVICE", "")
+    kind, colon, index = named.partition(":")
+    if named and (kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and index.isdigit()))):
+        raise InputError(f"MEDTUNE_DEVICE is {named!r}: set cpu, cuda, cuda:N or mps, or leave it unset")
+    if kind == "cuda" and not (_has_nvidia() or Path("/dev/kfd").exists()):
+        raise InputError(f"MEDTUNE_DEVICE is {named!r}, but this machine shows no GPU; set cpu, or leave it unset")
 
 
 def _has_nvidia() -> bool:

@@ -2,17 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from config.section import Section
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 # Of 10,000 images 0.7 % came out all white or all black where each of these was drawn from 0 to 1; none up to 0.5.
 Strength = Annotated[float, Field(ge=0, le=0.5)]
 
 
-class AugmentParams(BaseModel):
+class AugmentParams(Section):
     """Random changes to a training image, each drawn anew for each image. 0 or false turns one off."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     dihedral: bool = Field(True, description="one of the eight flips and quarter turns")
     shift: Fraction = Field(0.05, description="largest shift, share of the side")
@@ -23,10 +23,8 @@ class AugmentParams(BaseModel):
     stain: Strength = Field(0.05, description="haematoxylin-eosin-DAB jitter; colour images only")
 
 
-class TrainingParams(BaseModel):
+class TrainingParams(Section):
     """Shared by the two stages."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: Annotated[int, Field(ge=1)] = 12
     passes: Annotated[int, Field(ge=1)] = Field(

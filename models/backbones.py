@@ -9,7 +9,7 @@ import torch
 from timm.data import resolve_data_config
 from torch import Tensor, nn
 
-from config.errors import InputError, suggestion
+from config.errors import InputError, RunError, suggestion
 from config.schema import Params
 from models.hub import check_cached
 from models.weights import load_into, read_bundled_card, read_weights
@@ -28,8 +28,12 @@ class Shape:
 
 
 def family(backbone: str) -> str:
-    """Family of a timm name: vit, convnext, resnet, mobilenet, or timm's own module name."""
-    module = timm.models.model_entrypoint(backbone.split(".")[0]).__module__.rsplit(".", 1)[-1]
+    """Family of a timm name: vit, convnext, resnet, mobilenet, or timm's own module name.
+
+    Raises:
+        InputError: timm has no such model.
+    """
+    module = timm.models.model_entrypoint(_arch(backbone)).__module__.rsplit(".", 1)[-1]
     return FAMILIES.get(module, module)
 
 
@@ -57,7 +61,7 @@ def create(params: Params, weights: bool = True) -> nn.Module:
             "set model.backbone_args={} for timm's defaults"
         ) from None
     except OSError as error:
-        raise RuntimeError(
+        raise RunError(
             f"model.weights: hub: weights of {model.backbone} could not be fetched ({error}); "
             "give a local file in model.weights, or try again with a connection"
         ) from error
@@ -164,12 +168,17 @@ def normalization(params: Params, backbone: nn.Module) -> tuple[list[float], lis
     return list(cfg["mean"]), list(cfg["std"])
 
 
-def _check_name(backbone: str, weights: str) -> None:
-    arch, _, tag = backbone.partition(".")
+def _arch(backbone: str) -> str:
+    arch = backbone.partition(".")[0]
     if not timm.is_model(arch):
         known = timm.list_models()
         raise InputError(f"model.backbone: {backbone!r} is no timm model{suggestion(arch, known)}; "
                          "list them with python -c 'import timm; print(timm.list_models())'")  # fmt: skip
+    return arch
+
+
+def _check_name(backbone: str, weights: str) -> None:
+    arch, tag = _arch(backbone), backbone.partition(".")[2]
     tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
     if tag and tag not in tags:
         raise InputError(f"model.backbone: {backbone!r}: {arch} has no tag {tag!r}{suggestion(tag, tags)}; "

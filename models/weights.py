@@ -87,7 +87,7 @@ def load_into(backbone: nn.Module, state: dict[str, Tensor], path: str) -> None:
     """Loads `state` strictly, after timm's own key and position-embedding conversion; its classifier is left out.
 
     Raises:
-        InputError: names the first keys that are missing, unexpected or of another shape.
+        InputError: names the first keys that are missing, unexpected or of another shape; or one that is not finite.
     """
     convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     if convert is not None:
@@ -108,6 +108,8 @@ def load_into(backbone: nn.Module, state: dict[str, Tensor], path: str) -> None:
         shown = ", ".join(sorted(faults)[:4])
         raise InputError(f"model.weights: {Path(path).name} does not fit {type(backbone).__name__} "
                          f"({len(faults)} keys differ: {shown})")  # fmt: skip
+    if broken := next((key for key in sorted(state) if not state[key].isfinite().all()), None):
+        raise InputError(f"model.weights: {Path(path).name}: {broken} is not finite (NaN or infinite)")
     backbone.load_state_dict(own | {key: value.to(own[key].dtype) for key, value in state.items()}, strict=True)
 
 

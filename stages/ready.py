@@ -7,7 +7,7 @@ from config.artifact import read_result
 from config.errors import InputError
 from config.key import data_key
 from config.schema import Params
-from config.settings import Paths, device_class
+from config.settings import Paths, check_device, device_class
 
 if TYPE_CHECKING:
     from datasets.manifest import Prepared
@@ -23,7 +23,7 @@ def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
 
     Raises:
         InputError: not prepared, damaged, or prepared with other `data` params; a class weight for a class that
-            is not there; a precision the device lacks; launched as more processes than it can be.
+            is not there; a device that is none, or a precision it lacks; launched as more processes than it can be.
     """
     from datasets.manifest import load_prepared
     from stages import together
@@ -33,6 +33,7 @@ def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
             f"WORLD_SIZE is {ranks.count()}: only `stages.frozen` and `stages.finetune` run as several processes; "
             "start this one plainly"
         )
+    check_device()
     together.check(params, "finetune" in _trained(params))
     prepared = load_prepared(paths.prepared)
     if read_result(paths.prepared)["key"] != data_key(params):

@@ -129,3 +129,31 @@ def test_apply__refuses_a_root_that_is_not_there(tmp_path):
     assert done.returncode == 2
     assert "data.root is '/nowhere'" in done.stderr
     assert target.read_text() == load.DEFAULT.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &a [x]\n" + "".join(f"{n}: &{n} [{f'*{m}, ' * 9}]\n" for m, n in zip("abcdef", "bcdefg", strict=True)),
+         "more than 100,000 values"),
+        ("seed: " + "[" * 900 + "]" * 900, "not valid YAML"),
+        ("seed: " + "9" * 5000, "not valid YAML"),
+    ],
+    ids=["aliases", "depth", "digits"],
+)  # fmt: skip
+def test_load__a_file_that_is_more_than_it_looks(tmp_path, text, said):
+    bomb = tmp_path / "bomb.yaml"
+    bomb.write_text(text)
+    with pytest.raises(InputError, match=said):
+        load.load(bomb)
+
+
+@pytest.mark.parametrize("key", ["seed", "frozen.epochs", "model.head.centers", "frozen.augment.shift"])
+def test_load__true_is_no_number(key):
+    with pytest.raises(InputError, match=f"{key} is True"):
+        load.load(sets=[f"{key}=true"])
+
+
+def test_load__a_key_of_a_section_that_may_be_null():
+    with pytest.raises(InputError, match=r"model\.normalization\.meann: unknown key \(did you mean 'mean'"):
+        load.load(sets=["model.normalization={meann: [0, 0, 0], mean: [0, 0, 0], std: [1, 1, 1]}"])

@@ -152,3 +152,8 @@ def test_real_weights__load_with_their_own_normalisation(shared, name):
     model = build(params_for(name, *sets), classes=2)
     assert model.mean[0] == pytest.approx(0.5 if name == "mobilenetv2_100" else 0.485)
     assert torch.isfinite(model(torch.randn(1, 3, 224, 224))).all()
+
+
+def test_family__of_no_timm_model_is_said():
+    with pytest.raises(InputError, match="'nonesuch' is no timm model"):
+        backbones.family("nonesuch")
