@@ -72,6 +72,7 @@ class Bundle:
         content = bundle_document.read_file(folder, document, offered["file"])
         given = document["input"]["name"], document["preprocessing"]["image_size"]
         session = open_session(content, offered["file"], provider, precision, threads, spin, given)
+        _check_graph(session, document, f"{folder / offered['file']}")
         placed = ", ".join(f"{count} operators on {name}" for name, count in operators(session).items())
         log.info("%s: %s", offered["file"], placed)
         bundle = cls(folder, document, precision, session)
@@ -106,7 +107,7 @@ class Bundle:
         """Calibrated class probabilities, float32 (N, classes), of uint8 (N, H, W, 3) RGB images.
 
         Raises:
-            BundleError: the array is of another type or shape.
+            BundleError: the array is of another type or shape, or the network has another number of classes.
             RuntimeError: the network gave a probability that is not a number.
         """
         size = self.image_size
@@ -115,6 +116,11 @@ class Bundle:
         if not len(images):
             return np.zeros((0, len(self.classes)), np.float32)
         probabilities = self._ask(images)
+        if probabilities.shape != (len(images), len(self.classes)):
+            raise BundleError(
+                f"{self.folder}: the {self.precision} model gave {probabilities.shape} for {len(images)} images; "
+                f"classes has {len(self.classes)} names"
+            )
         if not np.isfinite(probabilities).all():
             raise RuntimeError(f"{self.folder}: the {self.precision} model gave NaN")
         return probabilities
@@ -167,6 +173,29 @@ def decide(probabilities: np.ndarray, decision: dict[str, Any], classes: Sequenc
         return probabilities.argmax(1)
     positive = list(classes).index(decision["positive"])
     return np.where(probabilities[:, positive] >= decision["threshold"], positive, 1 - positive)
+
+
+def _check_graph(session: onnxruntime.InferenceSession, document: dict[str, Any], file: str) -> None:
+    """Refuses a graph that is not the one bundle.json describes."""
+    size, classes = document["preprocessing"]["image_size"], document["classes"]
+    for part, nodes, kind, shape in (
+        ("input", session.get_inputs(), "tensor(uint8)", (None, size, size, 3)),
+        ("output", session.get_outputs(), "tensor(float)", (None, len(classes))),
+    ):
+        name, named = document[part]["name"], {node.name: node for node in nodes}
+        if name not in named:
+            raise BundleError(f"{part}.name is {name!r}, but the {part}s of {file} are {', '.join(named)}")
+        node = named[name]
+        fits = len(node.shape) == len(shape) and all(
+            wanted == given
+            for wanted, given in zip(shape, node.shape, strict=True)
+            if wanted and isinstance(given, int)
+        )
+        if node.type != kind or not fits:
+            raise BundleError(
+                f"{part} {name!r} of {file} is {node.type} {node.shape}, which is not what bundle.json says: "
+                f"preprocessing.image_size {size}, {len(classes)} classes"
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from handoff.fields import fault
+
 SCHEMA_VERSION = 1
 FILE = "bundle.json"
 NEEDED = ("task", "classes", "input", "output", "preprocessing", "decision", "precisions", "files")
@@ -33,7 +35,8 @@ def read(folder: Path) -> dict[str, Any]:
     """What `folder`/bundle.json says.
 
     Raises:
-        BundleError: there is none, it was changed since it was written, or this version cannot read it.
+        BundleError: there is none, it was changed since it was written, a field of it is not as it must be, or this
+            version cannot read it.
     """
     path = folder / FILE
     try:
@@ -56,8 +59,10 @@ def read(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{path} is damaged: it is not what was exported")
     if missing := [key for key in NEEDED if key not in document]:
         raise BundleError(f"{path} lacks {', '.join(missing)}")
-    if document["task"].get("kind") != "classification":
-        raise BundleError(f"{path}: task.kind is {document['task'].get('kind')!r}; this handoff does 'classification'")
+    if wrong := fault(document):
+        raise BundleError(f"{path}: {wrong}")
+    if document["task"]["kind"] != "classification":
+        raise BundleError(f"{path}: task.kind is {document['task']['kind']!r}; this handoff does 'classification'")
     return document
 
 

@@ -7,7 +7,7 @@ There is no authentication: it binds to this machine unless told otherwise.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,15 +96,24 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves until interrupted; exit code 2 where the bundle or the install is wrong."""
+
+    def number(least: int, most: int) -> Callable[[str], int]:
+        def read(text: str) -> int:
+            if not text.isdecimal() or not least <= int(text) <= most:
+                raise argparse.ArgumentTypeError(f"{text!r}: expected a number from {least} to {most}")
+            return int(text)
+
+        return read
+
     parser = argparse.ArgumentParser("python -m handoff.serve", description="Serve a bundle over HTTP.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=number(0, 65535), default=8000)
     parser.add_argument("--precision", default="fp32", choices=SAMPLE_TOLERANCE)
     parser.add_argument("--provider", default="cpu", choices=PROVIDERS)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
-    parser.add_argument("--max-mb", type=int, default=64, help="largest request")
-    parser.add_argument("--max-connections", type=int, default=32, help="at once; above it 503")
+    parser.add_argument("--threads", type=number(0, 1024), default=0, help="CPU threads; 0: all cores")
+    parser.add_argument("--max-mb", type=number(1, 4096), default=64, help="largest request")
+    parser.add_argument("--max-connections", type=number(1, 65535), default=32, help="at once; above it 503")
     args = parser.parse_args(argv)
     try:
         bundle = Bundle.load(args.bundle, args.precision, args.provider, args.threads)

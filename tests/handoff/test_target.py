@@ -15,8 +15,16 @@ def bundle(folder: Path, champion: str | None = None) -> Path:
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(os.urandom(64))
     files = {"model.onnx": hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()}
-    empty = {key: {} for key in ("input", "output", "preprocessing", "decision", "precisions")}
-    document = {"schema_version": 1, "task": {"kind": "classification"}, "classes": ["a", "b"], **empty}
+    document = {
+        "schema_version": 1,
+        "task": {"kind": "classification"},
+        "classes": ["a", "b"],
+        "input": {"name": "images"},
+        "output": {"name": "probabilities"},
+        "preprocessing": {"image_size": 8, "resize": "squash"},
+        "decision": {"kind": "argmax"},
+        "precisions": {"fp32": {"file": "model.onnx", "shipped": True}},
+    }
     document |= {"files": files, "gate": {"champion": champion}}
     (folder / "bundle.json").write_text(serialise(document))
     return folder
