@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from config.artifact import Artifact, digest, replacing
 from config.closure import source_closure
+from config.errors import RunError
 
 if TYPE_CHECKING:
     from datasets.manifest import Prepared
@@ -84,7 +85,7 @@ def compute(
         advance: called with the number of images done.
 
     Raises:
-        RuntimeError: a logit is not finite.
+        RunError: a logit is not finite.
     """
     import torch
 
@@ -100,7 +101,7 @@ def compute(
                 advance(len(batch))
             found[role] = np.concatenate(parts)
             if bad := int((~np.isfinite(found[role])).any(axis=1).sum()):
-                raise RuntimeError(
+                raise RunError(
                     f"fold {wanted.fold}: {bad} of {len(rows)} {role} images have logits that are not finite "
                     f"({wanted.trained.path}): its training diverged; lower the learning rate"
                 )

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from config.artifact import Artifact, canonical, replacing
+from config.errors import RunError
 
 if TYPE_CHECKING:
     from models.classifier import Classifier
@@ -19,12 +20,20 @@ FILE = "checkpoint.safetensors"
 
 
 def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Writes tensors and JSON `meta` to `path`: the old file or the new one is there, never a part."""
+    """Writes tensors and JSON `meta` to `path`: the old file or the new one is there, never a part.
+
+    Raises:
+        RunError: it could not be written.
+    """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     text = canonical(meta)
     with replacing(path) as temporary:
         # One entry: several would be written in random order, and equal weights should be equal bytes.
-        save_file(tensors, temporary, {"medtune": canonical({"meta": text, "digest": _digest(tensors, text)})})
+        header = {"medtune": canonical({"meta": text, "digest": _digest(tensors, text)})}
+        try:
+            save_file(tensors, temporary, header)
+        except SafetensorError as error:  # a full disk, in its own words
+            raise RunError(f"{path} cannot be written: {error}; make room and run again to go on") from error
 
 
 def read(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -89,7 +98,7 @@ def load_trained(artifact: Artifact) -> "Classifier":
     """The classifier that a training stage kept: eval mode, on the CPU, ready to evaluate or export.
 
     Raises:
-        RuntimeError: the file is damaged, or the pretrained weights under a stored head have changed.
+        RunError: the file is damaged, or the pretrained weights under a stored head have changed.
     """
     from config.load import validate
     from models.adapt import adapt
@@ -100,12 +109,12 @@ def load_trained(artifact: Artifact) -> "Classifier":
     params = validate(result["params"])
     stored = read(artifact.folder / "model.safetensors")
     if stored is None:
-        raise RuntimeError(f"{artifact.path}: model.safetensors is damaged")
+        raise RunError(f"{artifact.path}: model.safetensors is damaged")
     tensors, meta = stored
     model = build(params, len(result["classes"]), weights=meta["holds"] == "head")
     if meta["holds"] == "head":
         if state_sha256(model.backbone) != result["backbone_sha256"]:
-            raise RuntimeError(f"{artifact.path}: the pretrained weights are not those that its head was trained on")
+            raise RunError(f"{artifact.path}: the pretrained weights are not those that its head was trained on")
         model.head.load_state_dict(tensors, strict=True)
     else:
         if meta["holds"] == "adapted":

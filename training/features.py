@@ -5,6 +5,7 @@ needs the same view finds there what others computed, and adds the rows that it 
 stream: memory does not grow with the set.
 """
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from filelock import FileLock
 from config.artifact import digest, partial, publish
 from config.cli import say
 from config.closure import source_closure
+from config.errors import RunError
 from config.progress import progress
 from config.schema import Params
 from config.versions import installed
@@ -102,13 +104,14 @@ def _write(
             x = dihedral(model.preprocess(images), torch.full((len(images),), view))
             features = model.features(x).half()
             if not features.isfinite().all():
-                raise RuntimeError(
+                raise RunError(
                     f"features of {prepared.paths[batch[0]]} and after exceed half precision; set frozen.views: online"
                 )
             if array is None:
                 array = np.lib.format.open_memmap(
                     work / FEATURES, mode="w+", dtype=np.float16, shape=(len(rows), *features.shape[1:])
                 )
+                _claim(work / FEATURES)
             array[done : done + len(batch)] = features.cpu().numpy()
             done += len(batch)
             advance(len(batch))
@@ -117,3 +120,14 @@ def _write(
     del array
     publish(place, key, {"images": prepared.digest, "view": view})
     return Part.at(place)
+
+
+def _claim(path: Path) -> None:
+    """Takes the disk that a file's length stands for: on a full one, writing into its memory would end the process.
+
+    Raises:
+        OSError: there is not so much.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)

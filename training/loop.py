@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from config import ranks
+from config.errors import RunError
 from config.progress import progress
 from training import restart, share
 from training.job import Job, Progress
@@ -57,7 +58,7 @@ class Trainer:
         """Where it ended, and the best epoch's weights: trains to the last epoch or until patience runs out.
 
         Raises:
-            RuntimeError: the loss is not finite.
+            RunError: the loss is not finite.
         """
         resumed = restart.resume(self)
         share.check_same(self.at.step, self.device)
@@ -113,14 +114,14 @@ class Trainer:
         """Takes in the losses of the steps since the last look; they lie on the device, and reading one waits for it.
 
         Raises:
-            RuntimeError: one of them is not finite.
+            RunError: one of them is not finite.
         """
         job, at = self.job, self.at
         values = share.summed(torch.stack(self.unseen)).tolist()
         self.unseen.clear()
         for step, value in enumerate(values, at.step - len(values) + 1):
             if not math.isfinite(value):
-                raise RuntimeError(
+                raise RunError(
                     f"{job.name}: the loss is {value} at epoch {at.epoch + 1}, step {step}: "
                     "lower the learning rate, or set precision: fp32"
                 )
