@@ -1,0 +1,134 @@
+"""A command line with a mistake in it, and whether what it says and does is right."""
+
+import contextlib
+import io
+import os
+import runpy
+import subprocess
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from config.registry import PROJECT
+
+ERROR = "error: "
+LOCK = ".lock"  # an empty file; the only thing that a refused command may leave
+
+
+@dataclass(frozen=True)
+class Case:
+    """One mistake.
+
+    Attributes:
+        name: what is wrong, in a few words.
+        command: module that is run, `flows.train`.
+        words: what follows it.
+        says: every one of these must be in the line on stderr.
+        code: exit code: 2 where the input is wrong, 1 where the run fails.
+        environment: variables set for it.
+        usage: the command line itself is wrong; then typer or argparse say so, in several lines.
+        own_process: run as a process, not in this one.
+    """
+
+    name: str
+    command: str
+    words: tuple[str, ...]
+    says: tuple[str, ...]
+    code: int = 2
+    environment: Mapping[str, str] = field(default_factory=dict)
+    usage: bool = False
+    own_process: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended; `code` None: with a traceback."""
+
+    code: int | None
+    out: str
+    err: str
+
+
+def ask(case: Case) -> Ended:
+    """Runs the command in this process, just as `python -m` does: hundreds take no longer than a few processes."""
+    out, err = io.StringIO(), io.StringIO()
+    with _as_command(case), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            runpy.run_module(case.command, run_name="__main__")
+            code: int | None = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        except BaseException:
+            code = None
+            err.write(traceback.format_exc())
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def _as_command(case: Case) -> Iterator[None]:
+    argv, before, folder = sys.argv, dict(os.environ), Path.cwd()
+    sys.argv = [case.command, *case.words]
+    os.environ.update(case.environment)
+    os.chdir(PROJECT)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # runpy's, on a module that was imported before
+            yield
+    finally:
+        sys.argv = argv
+        os.chdir(folder)
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def start(case: Case, timeout_s: float = 120.0) -> Ended:
+    """Runs the command in a process of its own."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", case.command, *case.words],
+            cwd=PROJECT,
+            env={**os.environ, **case.environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired:
+        return Ended(None, "", f"did not end within {timeout_s:.0f} s")
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def judge(case: Case, ended: Ended) -> str | None:
+    """What is wrong with how the command ended; None where all is right."""
+    if ended.code is None or "Traceback (most recent call last)" in ended.err:
+        return f"a traceback: {(ended.err.strip().splitlines() or [''])[-1][:300]}"
+    if ended.code != case.code:
+        return f"exit code {ended.code}, expected {case.code}; said {ended.err[-300:]!r}"
+    lines = [line for line in ended.err.splitlines() if case.usage or line.startswith(ERROR)]
+    if not case.usage and len(lines) != 1:
+        return f"{len(lines)} lines that say what is wrong: {ended.err[-300:]!r}"
+    said = " ".join(lines)
+    missing = [word for word in case.says if word not in said]
+    return f"{missing[0]!r} is not in {said[:400]!r}" if missing else None
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of every file under `folder`, and its folders; a lock and its folder are left out."""
+    found: dict[str, Any] = {}
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != LOCK:
+            found[path.relative_to(folder).as_posix()] = (path.stat().st_size, path.stat().st_mtime_ns)
+    return found
+
+
+def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """What a refused command wrote, changed or lost; None: nothing."""
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            what = "is gone" if name not in after else "was written" if name not in before else "was changed"
+            return f"{name} {what}"
+    return None
