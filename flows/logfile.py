@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 KEPT = 20
@@ -29,4 +29,5 @@ def logfile(folder: Path, name: str) -> Iterator[Path]:
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # a full disk; what there is to say was said by the run itself
+            handler.close()

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,8 @@ log = logging.getLogger("medtune.tracking")
 
 INIT_TIMEOUT_S = 30.0
 FINISH_TIMEOUT_S = 120.0
+AGAIN_S = 600.0  # after an outage the server is left alone so long: else every stage would wait for it anew
+_ask_again = 0.0  # by time.monotonic()
 
 
 def run_id(key: str) -> str:
@@ -70,6 +73,7 @@ class Run:
         """Ends the run, as failed where `ok` is False; waits at most two minutes for an upload."""
         ended = self.attempt(lambda run: run.finish(exit_code=0 if ok else 1))
         if self._run is not None and not ended:
+            _leave_alone()
             self.attempt(_mark_unsent)
         if self._journal is not None:
             with contextlib.suppress(OSError):
@@ -127,6 +131,10 @@ def start(stage: str, key: str, group: str, params: Params, name: str, fold: int
         say("W&B: an earlier part of this run is not uploaded yet, so this one is recorded offline: "
             "`python -m tracking.sync` uploads both in order")  # fmt: skip
         mode = "offline"
+    if mode == "online" and time.monotonic() < _ask_again:
+        say("W&B: its server failed a short while ago, so this run is recorded offline: `python -m tracking.sync` "
+            "uploads it later")  # fmt: skip
+        mode = "offline"
     config = {"key": key, "group": group, "fold": fold, "device": device_class(), "provenance": provenance()}
     for attempt in dict.fromkeys([mode, "offline"]):
         try:
@@ -137,9 +145,15 @@ def start(stage: str, key: str, group: str, params: Params, name: str, fold: int
             log.warning("W&B could not start (%s)", attempt, exc_info=True)
             instead = "recording offline instead" if attempt == "online" else "this stage is not recorded"
             say(f"W&B {attempt}: {_short(error)}; {instead}")
+            _leave_alone()
             with contextlib.suppress(Exception):
                 _wandb().teardown()  # its process still holds the run that did not start, and would refuse it
     return Run()
+
+
+def _leave_alone() -> None:
+    global _ask_again
+    _ask_again = time.monotonic() + AGAIN_S
 
 
 def wanted_mode(params: Params) -> str:

@@ -214,6 +214,23 @@ def test_outage__at_the_start_is_recorded_offline(
     assert capsys.readouterr().out.count("recording offline instead") == 1
 
 
+def test_outage__the_next_stage_does_not_wait_for_the_server_again(
+    cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    online.close()
+    monkeypatch.setattr("tracking.run.INIT_TIMEOUT_S", 1.0)
+    for number in range(2):
+        begun = time.monotonic()
+        with start("frozen", str(number) + KEY, "group", params, "frozen fold 1", 1) as run:
+            run.log({"train/loss": 1.0}, 20)
+        time.sleep(1.1)
+    said = capsys.readouterr().out
+    assert said.count("recording offline instead") == 1
+    assert said.count("failed a short while ago") == 1
+    assert time.monotonic() - begun < 10
+    assert len(read_runs(cache)) == 2
+
+
 def test_outage__in_a_run_leaves_it_marked_and_the_next_part_waits_behind_it(
     cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
