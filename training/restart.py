@@ -26,7 +26,8 @@ def save(trainer: "Trainer") -> None:
     if trainer.ema is not None:
         tensors |= checkpoint.prefixed("ema", trainer.ema)
     meta: dict[str, Any] = {**vars(trainer.at), "key": trainer.job.key}
-    meta["history"] = [{k: None if math.isnan(v) else v for k, v in row.items()} for row in trainer.at.history]
+    # Pairs, since a JSON object is written with its names sorted, and their order is that of history.csv's columns.
+    meta["history"] = [[(k, None if math.isnan(v) else v) for k, v in row.items()] for row in trainer.at.history]
     if trainer.accelerator.scaler is not None:
         meta["scaler"] = trainer.accelerator.scaler.state_dict()
     tensors |= checkpoint.prefixed("best", trainer.best)
@@ -52,7 +53,7 @@ def resume(trainer: "Trainer") -> bool:
     if trainer.accelerator.scaler is not None and "scaler" in meta:
         trainer.accelerator.scaler.load_state_dict(meta.pop("scaler"))
     meta["best"] = None if meta["best"] is None else tuple(meta["best"])
-    meta["history"] = [{k: math.nan if v is None else v for k, v in row.items()} for row in meta["history"]]
+    meta["history"] = [{k: math.nan if v is None else v for k, v in row} for row in meta["history"]]
     trainer.at = Progress(**{name: meta[name] for name in vars(trainer.at)})
     say(f"{trainer.job.name}: resumed at epoch {trainer.at.epoch + 1}, step {trainer.at.step}")
     return True
