@@ -77,14 +77,11 @@ def test_finetune__falls_back_to_stage_one_bit_for_bit(world, method):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-CUT = [("lora", "test_vit"), ("ssf", "test_efficientnet"), ("adalora", "test_vit"), ("fishmask", "test_efficientnet")]
-SLOW = [("lora", "test_efficientnet"), ("ssf", "test_vit"), ("bitfit", "test_vit"), ("bitfit", "test_efficientnet"),
-        ("adapter", "test_vit")]  # fmt: skip
+# What is resumed without a hook of the method's own: torture/scenarios/resume.py.
+CUT = [("adalora", "test_vit"), ("fishmask", "test_efficientnet")]
 
 
-@pytest.mark.parametrize(
-    ("method", "backbone"), [*CUT, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
-)
+@pytest.mark.parametrize(("method", "backbone"), [*CUT, pytest.param("adapter", "test_vit", marks=pytest.mark.slow)])
 def test_finetune__cut_and_resumed_ends_bit_identical(world, tmp_path, monkeypatch, method, backbone):
     params = params_of(world, method, backbone)
     whole = run_both(params, world.paths)
