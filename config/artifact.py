@@ -76,6 +76,11 @@ def partial(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.partial")
 
 
+def checkpoints(folder: Path) -> Path:
+    """Where the checkpoints of an unfinished training run of `folder` lie."""
+    return folder.with_name(f".{folder.name}.training")
+
+
 def _displaced(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 

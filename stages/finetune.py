@@ -10,6 +10,7 @@ from config.artifact import Artifact, find
 from config.errors import InputError
 from config.schema import Params
 from config.settings import Paths, device_class, device_name
+from stages.finished import finished
 from stages.ready import ready
 from stages.together import together
 
@@ -42,9 +43,7 @@ def run(
         RuntimeError: the loss is not finite, or stage 1's artifact is damaged.
     """
     folder = paths.stage("finetune", fold)
-    with ranks.first():
-        done = find(folder, key)
-    if done:
+    if done := finished(folder, key):
         return done
     import torch
 

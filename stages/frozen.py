@@ -6,9 +6,10 @@ import typer
 
 from config import cli, load, ranks
 from config import key as keys
-from config.artifact import Artifact, find
+from config.artifact import Artifact
 from config.schema import Params
 from config.settings import Paths, device_class, device_name
+from stages.finished import finished
 from stages.ready import ready
 from stages.together import together
 
@@ -37,9 +38,7 @@ def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared:
         RuntimeError: the loss is not finite, or the frozen backbone changed (it must not).
     """
     folder = paths.stage("frozen", fold)
-    with ranks.first():
-        done = find(folder, key)
-    if done:
+    if done := finished(folder, key):
         return done
     from datasets.manifest import load_prepared
     from models import classifier

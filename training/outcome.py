@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from config.artifact import Artifact, partial, publish, write_text
+from config.artifact import Artifact, checkpoints, partial, publish, write_text
 from config.schema import Params
 from config.versions import provenance
 from datasets.manifest import Prepared
@@ -18,7 +18,7 @@ from training.job import Job, Progress
 
 def scratch(folder: Path) -> Path:
     """Where the checkpoints of an unfinished run lie, beside its finished place; cleared of half-written files."""
-    work = folder.with_name(f".{folder.name}.training")
+    work = checkpoints(folder)
     work.mkdir(parents=True, exist_ok=True)
     for stray in work.glob(".*.tmp"):
         stray.unlink()

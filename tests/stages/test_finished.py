@@ -1,0 +1,23 @@
+"""What a training run left beside its finished artifact."""
+
+import pytest
+import torch
+
+from config.artifact import checkpoints, partial, publish
+from stages.finished import finished
+from training import checkpoint
+
+
+@pytest.mark.parametrize(("key", "stays"), [("key", False), ("of another run", True), (None, False)])
+def test_finished__clears_its_own_checkpoints_alone(tmp_path, key, stays):
+    folder = tmp_path / "fold-1"
+    assert finished(folder, "key") is None
+    partial(folder).mkdir()
+    made = publish(folder, "key", {})
+    checkpoints(folder).mkdir()
+    if key:
+        checkpoint.save(checkpoints(folder) / checkpoint.FILE, {"a": torch.zeros(2)}, {"key": key})
+    assert finished(folder, "another") is None
+    assert checkpoints(folder).exists()
+    assert finished(folder, "key") == made
+    assert checkpoints(folder).exists() == stays
