@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from config.artifact import Artifact, digest, find, write_text
+from config.artifact import Artifact, digest, find, partial, write_text
 from config.cli import say
 from config.errors import InputError
 from config.schema import Params
@@ -161,6 +161,8 @@ def tidy(params: Params, paths: Paths) -> None:
 
     A stage the schedule leaves out keeps its folder, for DVC, with a file that says why it is empty.
     """
+    for stage in ("evaluate", "export"):  # of a run with other params that was killed
+        shutil.rmtree(partial(paths.stage(stage)), ignore_errors=True)
     chains = {f"fold-{fold}" for fold in params.data.split.chains}
     for stage, left_out in (("frozen", params.schedule == "full"), ("finetune", params.schedule == "frozen")):
         folder = paths.stage(stage)

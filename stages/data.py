@@ -46,7 +46,7 @@ def run(params: Params, paths: Paths) -> Artifact:
     own_key, listing = data_key(params), listing_digest(records, root, inputs)
     done = find(paths.prepared, own_key)
     if done is not None and done.result()["listing"] == listing and _keeps(params, paths, kept):
-        shutil.rmtree(partial(paths.prepared), ignore_errors=True)  # of a run that was killed
+        shutil.rmtree(partial(paths.prepared), ignore_errors=True)  # of a run with other params that was killed
         cli.say(f"data: nothing changed, {done.result()['n_images']:,} images stand ready")
         return done
     try:
