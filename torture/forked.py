@@ -30,13 +30,13 @@ class Ended:
     Attributes:
         told: its events, in order.
         code: exit code; minus the signal's number where one ended it; None where it hung.
-        seconds: it lived.
+        began: when, seconds since 1970.
         log: what it printed.
     """
 
     told: list[Event]
     code: int | None
-    seconds: float
+    began: float
     log: Path
 
     @property
@@ -67,20 +67,20 @@ def fork(work: Callable[[Tell], None], log: Path, aim: Aim = lambda event: None,
     sys.stdout.flush()
     sys.stderr.flush()
     own, its = os.pipe()
-    begun = time.monotonic()
+    limit, began = time.monotonic() + limit_s, time.time()
     pid = os.fork()
     if pid == 0:
         os.close(own)
         _be_child(work, its, log)
     os.close(its)
     try:
-        text, hung = _listen(pid, own, aim, begun + limit_s)
+        text, hung = _listen(pid, own, aim, limit)
     finally:
         os.close(own)
         os.kill(pid, signal.SIGKILL)  # still there until it is waited for; nothing happens where it has ended
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     told = [json.loads(line) for line in text.split(b"\n")[:-1]]
-    return Ended(told, None if hung else code, time.monotonic() - begun, log)
+    return Ended(told, None if hung else code, began, log)
 
 
 def _listen(pid: int, pipe: int, aim: Aim, limit: float) -> tuple[bytes, bool]:
