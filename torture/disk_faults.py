@@ -14,9 +14,20 @@ OTHER = ("--set", "frozen.epochs=3")  # another key of every training step
 PLACE_WORDS = ("No space left", "Read-only", "File too large", "cannot be written")
 
 
-def inject(folder: Path, what: str, free_kb: list[int] | None = None, limits: list[int] | None = None) -> Outcome:
-    """Every fault of one kind, each on the same job."""
+def inject(
+    folder: Path, what: str, free_kb: list[int] | None = None, limits: list[int] | None = None, trains: bool = True
+) -> Outcome:
+    """Every fault of one kind, each on the same job; `trains` False: in the data stage alone."""
     outcome, job = Outcome(), SmallJob(folder / "job")
+    if not trains:
+        if fault := _finish(job, ("stages.data",)):
+            outcome.count("the data without faults", fault)
+            return outcome
+        right = job.content()
+        for limit in limits or []:
+            name = f"files of at most {limit:,} bytes"
+            _data_fault(outcome, job, name, lambda n=limit: disk.short_files(n), right)  # type: ignore[misc]
+        return outcome
     fault = _finish(job, ("stages.data",)) or _finish(job, TRAIN)
     if fault:
         outcome.count("the job without faults", fault)
@@ -70,12 +81,25 @@ def _fault(
         f"train again after {name}",
         again or (f"{wrong[0]} is another" if wrong else None) or (f"{stray[0]} is left" if stray else None),
     )
+    _data_fault(outcome, job, name, failing, right, TRAIN)
+
+
+def _data_fault(
+    outcome: Outcome,
+    job: SmallJob,
+    name: str,
+    failing: Callable[[], AbstractContextManager[None]],
+    right: dict[str, str],
+    *then: tuple[str, ...],
+) -> None:
+    """Prepares other data while the disk fails; afterwards the first data, and what comes after them, stand again."""
     _clear_cache(job)
     with failing():
         ended = job.here("stages.data", "--set", "data.patients=16")
         kept = job.broken()
     outcome.count(f"data, {name}", _judge(ended) or _lost(kept))
-    back = _finish(job, ("stages.data",)) or _finish(job, TRAIN)
+    faults = [_finish(job, words) for words in (("stages.data",), *then)]
+    back = next((fault for fault in faults if fault), None)
     content = job.content()
     wrong = sorted(file for file in right if content.get(file) != right[file])
     outcome.count(f"the first key after {name}", back or (f"{wrong[0]} is another" if wrong else None))

@@ -139,7 +139,8 @@ def _standing(job: SmallJob) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-    assert process.stdout is not None and process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdin is not None
     try:
         yield process, process.stdout.readline().decode().strip()
     finally:
@@ -162,7 +163,8 @@ def _dying(outcome: Outcome, folder: Path, lone: SmallJob) -> None:
 
 def _watched(process: "subprocess.Popen[str]", line: str, then: "object") -> tuple[str, tuple[int | None, str]]:
     """What a process printed, its code and its stderr; `then` is called once it printed `line`."""
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     errors: list[str] = []
     reader = threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True)
     reader.start()

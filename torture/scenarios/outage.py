@@ -15,7 +15,8 @@ MOUNTS = ("full-out", "full-cache", "closed")
 def parts(full: bool) -> dict[str, dict[str, Any]]:
     """One kind of outage each; those that need no Prefect and no mounts in the small form."""
     if not full:
-        return {"short": {"what": "short", "limits": [20_000]}}
+        short = {"what": "short", "limits": [20_000]}
+        return {"data": {**short, "trains": False}, "train": short}
     from torture.servers import KINDS
 
     return {

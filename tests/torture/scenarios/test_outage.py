@@ -1,0 +1,67 @@
+"""A write that fails in the middle of a file; and a safeguard that is gone would be seen.
+
+W&B's and Prefect's outages have their small forms in tests/tracking/test_run.py and tests/pipeline/test_train.py,
+mounts in tests/config/test_doctor.py.
+"""
+
+import urllib.request
+
+import pytest
+
+from config import artifact, cli
+from torture import disk_faults, service_faults
+from torture.asked import Ended
+from torture.servers import KINDS, failing
+
+
+@pytest.mark.slow
+def test_outage__a_write_that_fails_is_said_and_made_good(small):
+    outcome = small("outage")
+    assert outcome.lost == []
+    assert outcome.injected == outcome.survived == 6
+
+
+def test_outage__a_fault_that_is_not_said_is_seen(small, monkeypatch):
+    monkeypatch.setattr(cli, "FULL_OR_CLOSED", ())
+    assert any("code None" in line for line in small("outage", "data").lost)
+
+
+def test_outage__a_finished_folder_that_is_written_in_place_is_seen(small, monkeypatch):
+    # Without a folder beside it, what was there is gone before the new one is whole.
+    monkeypatch.setattr(artifact, "partial", lambda folder: folder)
+    monkeypatch.setattr("stages.data.partial", lambda folder: folder)
+    lost = small("outage", "data").lost
+    assert lost
+
+
+@pytest.mark.parametrize(
+    ("code", "err", "fault"),
+    [
+        (1, "error: No space left on device\n", None),
+        (0, "", None),
+        (0, "Traceback (most recent call last):\n", "a traceback"),
+        (-7, "", "0 lines"),
+        (1, "error: frozen failed\n", "said"),
+        (None, "did not end", "code None"),
+    ],
+)
+def test_judge__wants_the_reason_and_a_code(code, err, fault):
+    found = disk_faults._judge(Ended(code, "", err))
+    assert found is None if fault is None else found is not None and fault in found
+
+
+def test_trained__a_step_that_ran_twice_or_not_at_all_is_seen():
+    printed = "".join(f"{step}: running (key abcdef)\n" for step in ("frozen fold 1", "frozen fold 1", "evaluate"))
+    assert "steps ran" in str(service_faults._trained(None, None, 0, printed, ""))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_failing__server_fails_as_it_says(kind):
+    with failing(kind) as address:
+        try:
+            said = urllib.request.urlopen(address, timeout=1).read(100).decode()
+        except OSError as error:
+            said = f"{type(error).__name__} {error}"
+    expected = {"401": "401", "500": "500", "503": "503", "another program": "html", "refuses": "refused",
+                "stalls": "timed out", "stalls in an answer": "timed out"}  # fmt: skip
+    assert expected.get(kind, "Re") in said, said
