@@ -57,7 +57,22 @@ def inject(folder: Path, kind: str = "", first: int = 0) -> Outcome:
                 ran, after = executed(printed), hashes(checkout.folder)
                 outcome.count(way.name, _fault(printed, code, ran, way.runs, before == after))
                 outcome.figure("number of steps executed where nothing counts", 0 if way.runs else len(ran))
+        if (kind, first) == ("unchanged", 0):
+            outcome.count("the checkout at another path", _moved(checkout.folder))
     return outcome
+
+
+def _moved(folder: Path) -> str | None:
+    from benchmarks.checkout import Checkout
+
+    moved = Checkout(folder.with_name("moved"))
+    before = hashes(folder)
+    shutil.copytree(folder, moved.folder, symlinks=True)
+    for words in (("dvc", "repro"), ("python", "-m", "flows.train", "--no-prefect")):
+        printed, _, code = moved.end(*words)
+        if fault := _fault(printed, code, executed(printed), (), hashes(moved.folder) == before):
+            return f"{' '.join(words)} {fault}"
+    return None
 
 
 def _fault(printed: str, code: int, ran: tuple[str, ...], expected: tuple[str, ...], same: bool) -> str | None:
