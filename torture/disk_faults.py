@@ -75,8 +75,7 @@ def _fault(
     outcome.count(f"train, {name}", _judge(ended) or _lost(kept))
     again = _finish(job, (*TRAIN, *OTHER))
     content = job.content()
-    wrong = sorted(file for file in other if content.get(file) != other[file])
-    stray = job.stray()
+    wrong, stray = _differing(content, other), job.stray()
     outcome.count(
         f"train again after {name}",
         again or (f"{wrong[0]} is another" if wrong else None) or (f"{stray[0]} is left" if stray else None),
@@ -101,8 +100,12 @@ def _data_fault(
     faults = [_finish(job, words) for words in (("stages.data",), *then)]
     back = next((fault for fault in faults if fault), None)
     content = job.content()
-    wrong = sorted(file for file in right if content.get(file) != right[file])
+    wrong = _differing(content, right)
     outcome.count(f"the first key after {name}", back or (f"{wrong[0]} is another" if wrong else None))
+
+
+def _differing(content: dict[str, str], right: dict[str, str]) -> list[str]:
+    return sorted(file for file in right.keys() | content.keys() if content.get(file) != right.get(file))
 
 
 def _judge(ended: Ended) -> str | None:

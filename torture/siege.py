@@ -1,13 +1,13 @@
 """One stage killed again and again until it is done, then from the start again; what every kill cost."""
 
-import json
 import os
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from config.artifact import RESULT
+from config.artifact import RESULT, read_result, write_text
+from config.sealed import seal
 from config.settings import Paths
 from torture import left
 from torture.forked import Ended, Tell, fork
@@ -81,8 +81,7 @@ class Siege:
         if self.stage in CACHES:
             shutil.rmtree(cut / "cache" / CACHES[self.stage], ignore_errors=True)  # none without stored features
         if older:
-            result = json.loads((place / RESULT).read_text(encoding="utf-8"))
-            (place / RESULT).write_text(json.dumps({**result, "key": "of an earlier run"}), encoding="utf-8")
+            write_text(place / RESULT, seal({**read_result(place), "key": "of an earlier run"}))
         else:
             shutil.rmtree(place)
 

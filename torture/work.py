@@ -68,9 +68,9 @@ class Store:
 
 
 def source_digest() -> str:
-    """Digest of every source file of the project: figures of other source are not this one's."""
+    """Digest of every source file of the project but its tests: figures of other source are not this one's."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *SOURCES],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *SOURCES, ":(exclude)tests"],
         cwd=PROJECT,
         capture_output=True,
         text=True,
