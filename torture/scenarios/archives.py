@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from torture.outcome import Outcome
 
 if TYPE_CHECKING:
-    from torture.archive import Archive
+    from torture.hostile.archive import Archive
 
 NUMBER = 5
 TITLE = "archives with .., absolute names, links, devices, bombs; .npz files that lie"
@@ -39,8 +39,8 @@ def inject(folder: Path, first: int, count: int, arrays: int) -> Outcome:
     """Unpacks `count` archives and reads `arrays` .npz files."""
     import numpy as np
 
-    from torture import tar_archives, zip_archives
-    from torture.npz_files import try_one
+    from torture.hostile import tar_archives, zip_archives
+    from torture.hostile.npz_files import try_one
 
     outcome = Outcome()
     kinds = {**tar_archives.KINDS, **zip_archives.KINDS}
@@ -59,7 +59,7 @@ def _unpack(sandbox: Path, one: "Archive") -> str | None:
     """What went wrong with `one`, or None."""
     from config.errors import InputError
     from datasets import archive
-    from torture.archive import OUTSIDE
+    from torture.hostile.archive import OUTSIDE
 
     (sandbox / "victim").mkdir(parents=True)
     (sandbox / "victim" / "secret.txt").write_text("secret")

@@ -93,7 +93,7 @@ def _pool(size: int) -> Any:
     import numpy as np
 
     from datasets.sources.synthetic import TISSUES, draw
-    from torture.adapted import pictures
+    from torture.networks.adapted import pictures
 
     tissue = np.stack([draw(TISSUES[n % 4], n, 0, size, 1.0, 1) for n in range(40)])
     grey = tissue.mean(3, keepdims=True).repeat(3, 3).astype(np.uint8)

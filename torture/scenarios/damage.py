@@ -32,8 +32,9 @@ def inject(folder: Path, job: bool, seed: int, count: int) -> Outcome:
     """Does `count` harms, to each kind of file in turn."""
     import numpy as np
 
-    from torture import damaged_files, damaged_job
-    from torture.damage import inflict
+    from torture.damaged import files as damaged_files
+    from torture.damaged import job as damaged_job
+    from torture.damaged.place import inflict
 
     outcome = Outcome()
     places = (damaged_job if job else damaged_files).places(folder)

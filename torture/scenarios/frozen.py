@@ -8,8 +8,9 @@ from typing import Any
 
 from config import registry
 from config.load import validate
-from torture import audit, job
-from torture.adapted import BACKBONES, methods
+from torture import job
+from torture.networks import audit
+from torture.networks.adapted import BACKBONES, methods
 from torture.outcome import Outcome
 
 NUMBER = 10

@@ -14,11 +14,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torture import data_stage
+from torture.hostile import data_stage
 from torture.outcome import Outcome
 
 if TYPE_CHECKING:
-    from torture.picture import Picture
+    from torture.hostile.picture import Picture
 
 NUMBER = 4
 TITLE = "image files that are truncated, flipped, renamed, empty, odd, bombs or links"
@@ -43,7 +43,7 @@ def inject(folder: Path, first: int, count: int, apart: bool) -> Outcome:
         count: how many.
         apart: as a process of its own, with a few files that are as large as is allowed; else within this one.
     """
-    from torture.large_pictures import KINDS
+    from torture.hostile.large_pictures import KINDS
 
     outcome = Outcome()
     big = sorted(KINDS) if apart else []
@@ -68,8 +68,8 @@ def inject(folder: Path, first: int, count: int, apart: bool) -> Outcome:
 def _write(root: Path, first: int, count: int) -> dict[str, "Picture | None"]:
     import numpy as np
 
-    from torture.picture import encode
-    from torture.pictures import picture
+    from torture.hostile.picture import encode
+    from torture.hostile.pictures import picture
 
     made: dict[str, Picture | None] = {}
     for label in ("a", "b"):
@@ -89,7 +89,7 @@ def _write(root: Path, first: int, count: int) -> dict[str, "Picture | None"]:
 
 
 def _write_large(path: Path, kind: str) -> None:
-    from torture.large_pictures import write
+    from torture.hostile.large_pictures import write
 
     write(path, kind)
 
@@ -117,7 +117,7 @@ def _rejecting(folder: Path, made: dict[str, "Picture | None"], outcome: Outcome
 
 
 def _judge(name: str, one: "Picture | None", kept: dict[str, str], rejected: dict[str, str]) -> str | None:
-    from torture.pictures import EXACT
+    from torture.hostile.pictures import EXACT
 
     if (name in kept) == (name in rejected):
         return "neither kept nor rejected" if name not in kept else "both kept and rejected"
@@ -160,7 +160,7 @@ def _asking(folder: Path, made: dict[str, "Picture"]) -> dict[str, str | None]:
     from handoff.bundle import Bundle
     from handoff.predict import predict_files
     from handoff.serve import answer
-    from torture.tiny_bundle import write_bundle
+    from torture.hostile.tiny_bundle import write_bundle
 
     bundle, root = Bundle.load(write_bundle(folder / "bundle"), threads=1), folder / "root"
     found: dict[str, str | None] = {}

@@ -7,7 +7,7 @@ protocol `patient` refuses them across splits. Or nearly so (other compression, 
 from pathlib import Path
 from typing import Any
 
-from torture import copies, listings, slides
+from torture.leaky import copies, listings, slides
 from torture.outcome import Outcome
 
 NUMBER = 7

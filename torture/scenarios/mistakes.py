@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from torture.asked import Case, ask, difference, judge, snapshot, start
 from torture.outcome import Outcome
+from torture.wrong.asked import Case, ask, difference, judge, snapshot, start
 
 NUMBER = 15
 TITLE = "wrong size, channels, dtype, class count, missing key, unknown method, NaN loss, and their kin"
@@ -44,7 +44,10 @@ def inject(folder: Path, what: str, every: int = 1, first: int = 0) -> Outcome:
 
 
 def _cases(what: str, inputs: Path, small: Path) -> Iterator[Case]:
-    from torture import wrong_files, wrong_networks, wrong_places, wrong_values
+    from torture.wrong import files as wrong_files
+    from torture.wrong import networks as wrong_networks
+    from torture.wrong import places as wrong_places
+    from torture.wrong import values as wrong_values
 
     if what == "values":
         yield from wrong_values.cases()
@@ -63,7 +66,7 @@ def _cases(what: str, inputs: Path, small: Path) -> Iterator[Case]:
         yield from wrong_networks.fits_not_the_data(small)
         yield from wrong_networks.weights(inputs, small)
     else:
-        from torture.wrong_runs import runs
+        from torture.wrong.runs import runs
 
         yield from runs(small)
 
@@ -86,7 +89,7 @@ def _finished(found: dict[str, Any]) -> dict[str, Any]:
 def _ask_bundles(outcome: Outcome, folder: Path, right: Path) -> None:
     from PIL import Image
 
-    from torture import wrong_bundles
+    from torture.wrong import bundles as wrong_bundles
 
     picture = folder / "picture.png"
     Image.new("RGB", (20, 12), (200, 90, 160)).save(picture)

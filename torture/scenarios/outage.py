@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from torture import inside
+from torture.outages import inside
 from torture.outcome import Outcome
 
 NUMBER = 13
@@ -17,7 +17,7 @@ def parts(full: bool) -> dict[str, dict[str, Any]]:
     if not full:
         short = {"what": "short", "limits": [20_000]}
         return {"data": {**short, "trains": False}, "train": short}
-    from torture.servers import KINDS
+    from torture.outages.servers import KINDS
 
     return {
         "two": {"what": "two"},
@@ -35,7 +35,7 @@ def inject(folder: Path, what: str, **arguments: Any) -> Outcome:
     """One kind of outage."""
     if what in MOUNTS and not inside.is_inside():
         return inside.perform("torture.scenarios.outage", folder, {"what": what, **arguments})
-    from torture import disk_faults, service_faults
+    from torture.outages import disk_faults, service_faults
 
     if what in (*MOUNTS, "short"):
         return disk_faults.inject(folder, what, **arguments)

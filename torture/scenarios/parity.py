@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from torture.adapted import BACKBONES, CLASSES, TEMPERATURE, adapted, methods, params_of, pictures, pretrained
+from torture.networks.adapted import BACKBONES, CLASSES, TEMPERATURE, adapted, methods, params_of, pictures, pretrained
 from torture.outcome import Outcome
 
 NUMBER = 9

@@ -21,8 +21,8 @@ def parts(full: bool) -> dict[str, dict[str, Any]]:
 
 def inject(folder: Path, every: int) -> Outcome:
     """Gives each payload to each reader in each form that it may have there."""
-    from torture import payloads
-    from torture.pickle_readers import readers
+    from torture.hostile import payloads
+    from torture.hostile.pickle_readers import readers
 
     outcome, canary = Outcome(), folder / "canary"
     made = payloads.payloads(canary)
@@ -58,8 +58,8 @@ def _given(read: Any, content: Any, canary: Path) -> str | None:
 
 def _external(folder: Path, payload: bytes, canary: Path, outcome: Outcome) -> None:
     from handoff.bundle import Bundle
-    from torture.external_data import models
-    from torture.tiny_bundle import write_bundle
+    from torture.hostile.external_data import models
+    from torture.hostile.tiny_bundle import write_bundle
 
     place = folder / "external" / "bundle"
 
@@ -73,7 +73,7 @@ def _external(folder: Path, payload: bytes, canary: Path, outcome: Outcome) -> N
 
 def _params(folder: Path, canary: Path, outcome: Outcome) -> None:
     from config.load import load
-    from torture.external_data import params_files
+    from torture.hostile.external_data import params_files
 
     file = folder / "params.yaml"
 

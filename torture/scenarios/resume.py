@@ -8,9 +8,9 @@ from typing import Any
 
 from config.schema import Params
 from config.settings import Paths
-from torture.forked import Ended, Tell, fork, import_all
+from torture.kills.forked import Ended, Tell, fork, import_all
+from torture.kills.trained import Cut, steps_of, tell_training
 from torture.outcome import Outcome
-from torture.trained import Cut, steps_of, tell_training
 
 NUMBER = 2
 TITLE = "training cut at epoch end, mid-epoch, in the warm-up and between stages, then resumed"

@@ -5,7 +5,8 @@ import pytest
 
 from config import artifact
 from handoff import document
-from torture import damage, damaged_job
+from torture.damaged import job as damaged_job
+from torture.damaged import place as damage
 
 pytestmark = pytest.mark.xdist_group("torture-damage")
 

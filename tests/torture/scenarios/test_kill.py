@@ -3,10 +3,10 @@
 import pytest
 
 from config import artifact
-from torture import siege
+from torture.kills import siege
+from torture.kills.writes import Moment
 from torture.registry import load
 from torture.scenarios import kill
-from torture.writes import Moment
 from training import restart
 
 pytestmark = pytest.mark.slow

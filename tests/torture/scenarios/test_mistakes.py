@@ -4,7 +4,7 @@ import pytest
 
 from config import load
 from config.section import Section
-from torture import asked
+from torture.wrong import asked
 
 
 @pytest.mark.slow

@@ -9,9 +9,9 @@ import urllib.request
 import pytest
 
 from config import artifact, cli
-from torture import disk_faults, service_faults
-from torture.asked import Ended
-from torture.servers import KINDS, failing
+from torture.outages import disk_faults, service_faults
+from torture.outages.servers import KINDS, failing
+from torture.wrong.asked import Ended
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`python -m torture.inside NAME PART FOLDER FILE`: a part that may mount disks, which no one else sees."""
+"""`python -m torture.outages.inside NAME PART FOLDER FILE`: a part that may mount disks, which no one else sees."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def perform(module: str, folder: Path, arguments: dict[str, Any]) -> Outcome:
     if tried.returncode:
         return Outcome(not_run=[f"no mounts of one's own: {tried.stderr.strip()}"])
     file = folder / "outcome.json"
-    words = [*prefix, sys.executable, "-m", "torture.inside", module, str(folder / "inside"), str(file)]
+    words = [*prefix, sys.executable, "-m", "torture.outages.inside", module, str(folder / "inside"), str(file)]
     done = subprocess.run(
         [*words, json.dumps(arguments)],
         cwd=PROJECT,

@@ -12,7 +12,7 @@ from config.key import data_key
 from config.schema import Params
 from config.settings import Paths
 from torture import job
-from torture.damage import Place, files_of, seen
+from torture.damaged.place import Place, files_of, seen
 
 REUSED = "taken for finished"
 

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from torture.picture import SUFFIX, Draw, Make, Picture, encode, pixels
+from torture.hostile.picture import SUFFIX, Draw, Make, Picture, encode, pixels
 
 # Kinds in which nothing but the whole picture may come through: PNG carries checksums, and a part of a file is none.
 EXACT = ("flipped-png", "truncated")

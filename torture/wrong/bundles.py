@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torture.asked import Case
+from torture.wrong.asked import Case
 
 FILE = "bundle.json"
 WRONG: tuple[Any, ...] = (None, 7, [], "x")

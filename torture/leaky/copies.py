@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from torture.listings import leaking
+from torture.leaky.listings import leaking
+from torture.leaky.small_sets import apart, command, draw_set, manifest, words, write_table
 from torture.outcome import Outcome
-from torture.small_sets import apart, command, draw_set, manifest, words, write_table
 
 SIDE = 64
 

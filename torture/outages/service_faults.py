@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from torture.outages.servers import failing
+from torture.outages.small_job import STEPS, TRACEBACK, SmallJob, states, wait
 from torture.outcome import Outcome
-from torture.servers import failing
-from torture.small_job import STEPS, TRACEBACK, SmallJob, states, wait
 
 KEY = "0123456789" * 4  # as long as W&B's; no server knows it
 LIMIT_S = 240.0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from config import registry
-from torture.asked import Case
+from torture.wrong.asked import Case
 
 NONE = "model.weights=none"
 CNN = ("model.backbone=test_efficientnet", "model.backbone_args={}")

@@ -5,7 +5,7 @@ import tarfile
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from torture.archive import OUTSIDE, Archive, Draw, good, hostile_name
+from torture.hostile.archive import OUTSIDE, Archive, Draw, good, hostile_name
 
 FORMATS = (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT)
 SUFFIXES = {"": ".tar", "gz": ".tar.gz"}

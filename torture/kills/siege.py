@@ -9,12 +9,12 @@ from random import Random
 from config.artifact import RESULT, read_result, write_text
 from config.sealed import seal
 from config.settings import Paths
-from torture import left
-from torture.forked import Ended, Tell, fork
-from torture.lost_steps import Progress
+from torture.kills import left
+from torture.kills.forked import Ended, Tell, fork
+from torture.kills.lost_steps import Progress
+from torture.kills.trained import tell_training
+from torture.kills.writes import Moment, moments, tell_writes
 from torture.outcome import Outcome
-from torture.trained import tell_training
-from torture.writes import Moment, moments, tell_writes
 
 STAGES = ("data", "frozen", "finetune", "evaluate", "export")
 # What a stage keeps in the cache.
@@ -43,7 +43,7 @@ class Siege:
 
     def run(self, outcome: Outcome, name: str, aimed: int, timed: int, seed: int) -> None:
         """Kills at `aimed` moments of what it does to files and at `timed` moments of its time."""
-        from torture.forked import import_all
+        from torture.kills.forked import import_all
 
         import_all()
         draw = Random(seed)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from torture.asked import Case
+from torture.wrong.asked import Case
 
 DIVERGES = 1.0e30
 

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Callable
 from functools import cache
 
-from torture.archive import Archive, Draw, good, hostile_name
+from torture.hostile.archive import Archive, Draw, good, hostile_name
 
 Make = Callable[[Draw, str], Archive]
 

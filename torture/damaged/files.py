@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from config.registry import PROJECT
 from torture import job
-from torture.damage import Place, files_of, seen
+from torture.damaged.place import Place, files_of, seen
 
 BACKBONE = "test_vit"
 
@@ -106,7 +106,7 @@ def _hub(folder: Path) -> Place:
 def _published(folder: Path) -> Path:
     """A target with two accepted bundles."""
     from handoff.target import open_target
-    from torture.tiny_bundle import write_bundle
+    from torture.hostile.tiny_bundle import write_bundle
 
     url = folder.name == "far"
     target, before = open_target(f"file://{folder}" if url else str(folder), folder), None

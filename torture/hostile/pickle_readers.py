@@ -9,7 +9,7 @@ from typing import Any
 from config.artifact import RESULT, Artifact, file_sha256, find, partial, publish, read_result
 from config.sealed import seal
 from torture import job
-from torture.payloads import FORMS, npy, npz, plain, torch_legacy, torch_zip
+from torture.hostile.payloads import FORMS, npy, npz, plain, torch_legacy, torch_zip
 
 Form = Callable[[bytes], bytes]
 HUB = "test_vit.r160_in1k"
@@ -180,7 +180,7 @@ def _logits(folder: Path) -> Callable[[bytes], str | None]:
 
 def _bundle(folder: Path, name: str) -> Callable[[bytes], str | None]:
     from handoff.bundle import Bundle
-    from torture.tiny_bundle import write_bundle
+    from torture.hostile.tiny_bundle import write_bundle
 
     def read(content: bytes) -> str | None:
         place = write_bundle(folder / f"bundle-{name}")

@@ -5,7 +5,7 @@ from typing import Any
 
 from config import registry
 from config.schema import Params
-from torture.asked import Case
+from torture.wrong.asked import Case
 
 COMMAND = "flows.train"
 PLUGINS = {"data": ("datasets.sources", "source"), "model.head": ("models.heads", "kind"),

@@ -7,9 +7,9 @@ from typing import Any
 
 from config.registry import PROJECT
 from datasets.sources import breakhis
-from torture.listings import leaking
+from torture.leaky.listings import leaking
+from torture.leaky.small_sets import apart, command, manifest, textures, words
 from torture.outcome import Outcome
-from torture.small_sets import apart, command, manifest, textures, words
 
 PATIENTS, EACH = 6, 2
 TASKS = ("binary", "malignant4", "subtypes8")

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from torture.forked import Tell
+from torture.kills.forked import Tell
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,10 +15,10 @@ import psutil
 from config.registry import PROJECT
 from config.schema import Params
 from config.settings import Paths
-from torture import left
-from torture.forked import Tell, fork, import_all
+from torture.kills import left
+from torture.kills.forked import Tell, fork, import_all
+from torture.kills.siege import STAGES, by_flow, by_hand
 from torture.outcome import Outcome
-from torture.siege import STAGES, by_flow, by_hand
 
 COMMAND = [sys.executable, "-m", "flows.train", "--params"]
 STEPS = ("frozen fold 1", "finetune fold 1", "evaluate", "export")

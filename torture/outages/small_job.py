@@ -11,8 +11,8 @@ from pathlib import Path
 from config.artifact import RESULT, file_sha256
 from config.load import parser
 from config.registry import PROJECT
-from torture.asked import Case, Ended, ask
 from torture.job import TREE
+from torture.wrong.asked import Case, Ended, ask
 
 OURS = ("PREFECT_", "WANDB_", "DVC_", "MEDTUNE_", "TORTURE_")
 STEPS = ("frozen fold 1", "finetune fold 1", "evaluate", "export")

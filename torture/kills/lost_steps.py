@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from torture.forked import Event
+from torture.kills.forked import Event
 
 
 @dataclass

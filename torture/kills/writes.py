@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from torture.forked import Aim, Event, Tell
+from torture.kills.forked import Aim, Event, Tell
 
 WRITES = os.O_WRONLY | os.O_RDWR
 # Audit events, and which of their arguments is the folder that a path is relative to.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from config.registry import PROJECT
-from torture.asked import Case
+from torture.wrong.asked import Case
 
 
 def grids(folder: Path) -> Iterator[Case]:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from torture import disk
-from torture.asked import Ended
+from torture.outages import disk
+from torture.outages.small_job import TRACEBACK, SmallJob, told
 from torture.outcome import Outcome
-from torture.small_job import TRACEBACK, SmallJob, told
+from torture.wrong.asked import Ended
 
 TRAIN = ("flows.train", "--no-prefect")
 OTHER = ("--set", "frozen.epochs=3")  # another key of every training step

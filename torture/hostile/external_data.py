@@ -9,7 +9,7 @@ import numpy as np
 
 def models(folder: Path, pickled: bytes) -> Iterator[tuple[str, bytes]]:
     """Models by where they send the reader, in a bundle at `folder`; each of those places holds `pickled`."""
-    from torture.tiny_bundle import red_model
+    from torture.hostile.tiny_bundle import red_model
 
     folder.mkdir(parents=True, exist_ok=True)
     for place in (folder / "weights.bin", folder.parent / "weights.bin"):

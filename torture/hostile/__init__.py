@@ -1,0 +1,1 @@
+"""Pictures, archives, arrays, pickles and graphs made to do harm."""

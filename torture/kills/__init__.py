@@ -1,0 +1,1 @@
+"""SIGKILL at any moment, and what lies there afterwards."""

@@ -1,0 +1,1 @@
+"""Disks that are full or closed, servers that fail, two runs at once."""

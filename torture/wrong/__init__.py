@@ -1,0 +1,1 @@
+"""Mistakes of a user, in every place where one can be made."""
