@@ -4,8 +4,12 @@ Drawn images, whose stain tells the patient, go through the data stage and stage
 test images of all chains, by evaluate's own rules. Patients keep their images and exchange their labels.
 
 Under `patient`: with sd the standard deviation of the balanced accuracy over the k shuffles of a head (n - 1), the mean
-is within 3 sd / sqrt(k) of chance, and each shuffle within 3 sd of it. Under `image`, the control, the stain gives the
-label away: each shuffle is above chance by more than 3 sd of guessing image by image, or the test could not fail.
+is within 3 sd / sqrt(k) of chance, and each shuffle within 3 sd of it. One of 24 is beyond 3 sd by chance in one run of
+sixteen, where a shuffle happens to follow the stains of these few patients. So the labels of such a one are given to
+other patients, of other stains: chance is gone then, a leak would be there still, and is lost.
+
+Under `image`, the control, the stain gives the label away: each shuffle is above chance by more than 3 sd of guessing
+image by image, or the test could not fail.
 """
 
 import csv
@@ -20,6 +24,7 @@ TITLE = "labels shuffled over patients, through the data stage and stage 1"
 TARGET = "under `patient` balanced accuracy within chance ± 3 sd, of each shuffle and of their mean; `image` far above"
 LIMIT_S = 1800.0  # on a machine with other work to do
 SIZE, SPREAD, CHANCE = 64, 2.0, 0.5
+FIRST, OTHERS = 1, 2  # seeds of the drawn patients
 HEADS: dict[str, dict[str, Any]] = {"linear": {"kind": "linear"}, "cdtm": {"kind": "cdtm", "centers": 16}}
 
 
@@ -55,11 +60,11 @@ def inject(
     import numpy as np
 
     outcome = Outcome()
-    _draw(folder / "raw", patients, each)
+    _draw(folder / "raw", patients, each, FIRST)
     params = _params(folder / "raw", head, protocol, epochs, folds)
     found = []
     for seed in range(shuffles):
-        _label(folder / "raw", np.random.default_rng(seed).permutation(np.arange(patients) % 2), each)
+        _label(folder / "raw", _shuffled(seed, patients), each)
         found.append(train(params, folder, check=check and seed == 0))
     scores = np.array(found)
     if protocol == "image":
@@ -70,9 +75,19 @@ def inject(
         outcome.figure("greatest balanced accuracy of the control", float(scores.max()))
         return outcome
     sd = float(scores.std(ddof=1))
+    beyond = [seed for seed, score in enumerate(found) if abs(score - CHANCE) > 3 * sd]
+    if beyond:
+        _draw(folder / "raw", patients, each, OTHERS)
     for seed, score in enumerate(found):
-        fault = None if abs(score - CHANCE) <= 3 * sd else f"balanced accuracy {score:.3f}, sd {sd:.3f}"
+        fault = None
+        if seed in beyond:
+            _label(folder / "raw", _shuffled(seed, patients), each)
+            again = train(params, folder, check=False)
+            said = f"balanced accuracy {score:.3f}, {again:.3f} on other patients, sd {sd:.3f}"
+            print(f"{head}, shuffle {seed}: {said}", flush=True)
+            fault = None if abs(again - CHANCE) <= 3 * sd else said
         outcome.count(f"{head}, shuffle {seed}", fault)
+    outcome.figure("number of shuffles beyond 3 sd, tried again on other patients", len(beyond))
     off = abs(float(scores.mean()) - CHANCE)
     fault = None if off <= 3 * sd / shuffles**0.5 else f"{scores.mean():.3f}, {off / sd * shuffles**0.5:.1f} sd off"
     outcome.count(f"{head}, mean of {shuffles} shuffles", fault)
@@ -118,14 +133,20 @@ def train(params: Any, folder: Path, check: bool) -> float:
     return score
 
 
-def _draw(root: Path, patients: int, each: int) -> None:
+def _shuffled(seed: int, patients: int) -> Any:
+    import numpy as np
+
+    return np.random.default_rng(seed).permutation(np.arange(patients) % 2)
+
+
+def _draw(root: Path, patients: int, each: int, seed: int) -> None:
     from PIL import Image
 
     from datasets.sources.synthetic import TISSUES, draw
 
-    root.mkdir()
+    root.mkdir(exist_ok=True)
     for patient, number in product(range(patients), range(each)):
-        pixels = draw(TISSUES[patient % len(TISSUES)], patient, number, SIZE, SPREAD, 1)
+        pixels = draw(TISSUES[patient % len(TISSUES)], patient, number, SIZE, SPREAD, seed)
         Image.fromarray(pixels).save(root / f"{patient:02}-{number:02}.png")
 
 
