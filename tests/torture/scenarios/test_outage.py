@@ -18,7 +18,7 @@ from torture.wrong.asked import Ended
 def test_outage__a_write_that_fails_is_said_and_made_good(small):
     outcome = small("outage")
     assert outcome.lost == []
-    assert outcome.injected == outcome.survived == 6
+    assert outcome.injected == outcome.survived == 4
 
 
 def test_outage__a_fault_that_is_not_said_is_seen(small, monkeypatch):
