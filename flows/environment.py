@@ -31,8 +31,9 @@ def prepare(cache: Path, console: str = "CRITICAL") -> None:
         "DO_NOT_TRACK": "1",
         # Two slow cores need 10-30 s, 50 s without compiled bytecode.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
-        # A server that went away must not hold training up for minutes.
-        "PREFECT_CLIENT_MAX_RETRIES": "2",
+        # A server that went away, or no longer answers, must not hold a run up for minutes.
+        "PREFECT_CLIENT_MAX_RETRIES": "1",
+        "PREFECT_API_REQUEST_TIMEOUT": "20",
         # Prefect's shortest; flows/watch.py waits for four of them before it calls a run dead.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # A run's own lines go to stdout and, by these loggers, to Prefect's record of it; the console stays short.

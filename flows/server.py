@@ -26,6 +26,7 @@ log = logging.getLogger("medtune.flow")
 
 START_TIMEOUT_S = float(os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS") or 180)
 SETTLE_TIMEOUT_S = 10.0
+_gone = False  # the server went before a run's record was complete
 
 
 class Unavailable(Exception):
@@ -83,6 +84,17 @@ def _using(url: str) -> Iterator[None]:
         refresh_global_settings_context()
 
 
+def answers() -> bool:
+    """Whether the server of this run still does; asked before several requests that would each wait for it."""
+    import prefect.settings
+
+    try:
+        _check(prefect.settings.PREFECT_API_URL.value() or "")
+    except Unavailable:
+        return False
+    return True
+
+
 def settle(flow_run_name: str) -> None:
     """Waits, 10 s at most, until the server has every task state and log line of a flow run that ended."""
     import prefect.settings
@@ -97,7 +109,17 @@ def settle(flow_run_name: str) -> None:
         while time.monotonic() < end and not _settled(flow_run_name):
             time.sleep(0.1)
     except Exception:  # the run is over; what its record lacks is no reason to fail it
+        global _gone
+        _gone = True
         log.warning("the Prefect server went before the record was complete", exc_info=True)
+
+
+def end_without(code: int) -> None:
+    """Ends this process at once where its server went: Prefect's threads would first wait for it, for minutes."""
+    if _gone:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _settled(flow_run_name: str) -> bool:

@@ -10,7 +10,7 @@ from config.artifact import Artifact
 from config.load import validate
 from config.settings import Paths
 from datasets.manifest import load_prepared
-from flows import chain, record
+from flows import chain, record, server
 from flows.cache import ByKey, prefect_key
 
 
@@ -75,5 +75,6 @@ def train(params: dict[str, Any], out: str, name: str = "train") -> list[chain.D
         return found or Artifact(**made)
 
     steps = chain.run(chosen, paths, prepared, call)
-    publish_artifacts(params, out, [dict(zip(record.COLUMNS, record.row(step), strict=True)) for step in steps])
+    if server.answers():
+        publish_artifacts(params, out, [dict(zip(record.COLUMNS, record.row(step), strict=True)) for step in steps])
     return steps

@@ -84,5 +84,17 @@ def _with_prefect(params: Params, paths: Paths, prepared: Prepared) -> list[chai
         return direct(params, paths, prepared)
 
 
+def main() -> None:
+    """The command line."""
+    try:
+        cli.run(train)
+    except SystemExit as end:
+        if "flows.server" in sys.modules:  # else Prefect was not asked
+            sys.modules["flows.server"].end_without(
+                end.code if isinstance(end.code, int) else int(end.code is not None)
+            )
+        raise
+
+
 if __name__ == "__main__":
-    cli.run(train)
+    main()
