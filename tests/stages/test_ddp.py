@@ -1,7 +1,6 @@
 """Two processes train as one does: the same curve, one writer, and a killed launch goes on where it was."""
 
 import csv
-import json
 import os
 import shutil
 import signal
@@ -13,9 +12,10 @@ import time
 import psutil
 import pytest
 
-from config.artifact import RESULT
+from config.artifact import RESULT, read_result
 from config.key import data_key
 from config.load import validate
+from config.sealed import seal
 from config.settings import Paths
 from datasets.manifest import load_prepared
 from stages import finetune, frozen
@@ -43,8 +43,8 @@ def world(make_world, tmp_path):
             tree[section][key] = value
         params = validate(tree)
         (tmp_path / "params.yaml").write_text(params.model_dump_json())
-        result = made.paths.prepared / RESULT
-        result.write_text(json.dumps(json.loads(result.read_text()) | {"key": data_key(params)}))
+        sealed = seal({**read_result(made.paths.prepared), "key": data_key(params)})
+        (made.paths.prepared / RESULT).write_text(sealed)
         alone = Paths(tmp_path / "alone", tmp_path / "alone" / "cache")
         shutil.copytree(made.paths.prepared, alone.prepared, dirs_exist_ok=True)
         return params, made.paths, alone
