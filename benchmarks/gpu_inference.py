@@ -133,7 +133,7 @@ def _onnx(provider: str, graph: bytes, size: int) -> Way:
     if not placed.get(PROVIDERS[provider]):
         return Way(None, f"{provider} is active and computes no operator; {said}")
     document = {
-        "classes": [],  # asked for where there are no images
+        "classes": [str(k) for k in range(session.get_outputs()[0].shape[1])],
         "input": {"name": INPUT},
         "output": {"name": OUTPUT},
         "preprocessing": {"image_size": size, "resize": "squash"},
