@@ -118,7 +118,7 @@ def _plain_tar(one: "Archive", found: dict[str, bytes]) -> bool:
 
 def _own(name: str, inside: str) -> bool:
     """The folder itself, and the lock beside it."""
-    return (name.endswith(".lock") and "/work/cache/archives/" in f"/{name}") or f"{name}/" == inside
+    return (name.endswith(".lock") and Path(name).parts[-3:-1] == ("cache", "archives")) or f"{name}/" == inside
 
 
 def _listed(folder: Path) -> dict[str, tuple[int, int, bytes]]:
