@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.torture import small as forms
 from torture.outcome import Outcome
-from torture.registry import load
 
 
 @pytest.fixture
@@ -14,9 +14,16 @@ def small(tmp_path: Path) -> Callable[..., Outcome]:
     """Runs a scenario's small form, or one part of it, in this process."""
 
     def run(name: str, part: str | None = None) -> Outcome:
-        scenario, whole = load(name), Outcome()
-        for one in [part] if part else scenario.parts(False):
-            whole.add(scenario.run(one, tmp_path / one, full=False))
-        return whole
+        return forms.small(name, tmp_path, part)
+
+    return run
+
+
+@pytest.fixture
+def small_alone(tmp_path: Path) -> Callable[..., Outcome]:
+    """The same in a process of its own."""
+
+    def run(name: str, part: str | None = None, idle: forms.Idle | None = None) -> Outcome:
+        return forms.small_alone(name, tmp_path, part, idle)
 
     return run

@@ -2,18 +2,17 @@
 
 import pytest
 
-from config import artifact
+from tests.torture.small import alone, make_idle
 from torture.kills import siege
 from torture.kills.writes import Moment
 from torture.registry import load
 from torture.scenarios import kill
-from training import restart
 
 pytestmark = pytest.mark.slow
 
 
-def test_kill__loses_nothing(small):
-    found = small("kill")
+def test_kill__loses_nothing(small_alone):
+    found = small_alone("kill")
     assert found.lost == []
     assert found.injected == found.survived >= 3
     assert found.figures["number of kills inside a save"] >= 1
@@ -28,27 +27,26 @@ def test_kill__full_form_besieges_every_stage():
     assert sum(aimed for _, _, aimed, _ in runs) >= 100
 
 
-def killed(tmp_path, monkeypatch, *plans):
-    """What comes of kills at chosen moments of stage 1, each in a run from the start."""
-    monkeypatch.setattr(siege, "moments", lambda *_: [])
-    real = siege.Siege._besiege
-    chosen = [(plan, 1) for plan in plans]
-    monkeypatch.setattr(siege.Siege, "_besiege", lambda self, out, name, _: real(self, out, name, list(chosen)))
-    return kill.inject(tmp_path, [["frozen", "online", 0, 0]], flow=False)
+SAVED = Moment("rename", "out/artifacts/frozen/.fold-1.training/.checkpoint.safetensors.tmp", 3, None)
+PUBLISHED = Moment("rename", "out/artifacts/frozen/.fold-1.partial", 1, None)
 
 
-SAVED = "out/artifacts/frozen/.fold-1.training/.checkpoint.safetensors.tmp"
-PUBLISHED = "out/artifacts/frozen/.fold-1.partial"
+def killed(folder, moment, idle):
+    """What comes of one kill of stage 1, begun anew, where a function of the product does nothing."""
+    make_idle(idle)
+    siege.moments = lambda *_: []
+    besiege = siege.Siege._besiege
+    siege.Siege._besiege = lambda self, out, name, _: besiege(self, out, name, [(moment, 1)])
+    return kill.inject(folder, [["frozen", "online", 0, 0]], flow=False)
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "instead", "moment", "words"),
+    ("idle", "moment", "words"),
     [
-        (restart, "resume", lambda *_: False, Moment("rename", SAVED, 3, None), "went on at step 0, though step"),
-        (artifact, "recover", lambda _: None, Moment("rename", PUBLISHED, 1, None), "left behind"),
+        (("training.restart", "resume"), SAVED, "went on at step 0, though step"),
+        (("config.artifact", "recover"), PUBLISHED, "left behind"),
     ],
 )
-def test_kill__what_is_lost_is_seen(tmp_path, monkeypatch, owner, name, instead, moment, words):
-    monkeypatch.setattr(owner, name, instead)
-    (lost,) = killed(tmp_path, monkeypatch, moment).lost
+def test_kill__what_is_lost_is_seen(tmp_path, idle, moment, words):
+    (lost,) = alone(killed, tmp_path, moment, idle).lost
     assert words in lost

@@ -1,16 +1,14 @@
 """Cut runs end as uncut ones, and that a resumed run which lacks something is seen."""
 
 import pytest
-import torch
 
 from torture.registry import load
-from training import checkpoint, restart
 
 pytestmark = pytest.mark.slow
 
 
-def test_resume__ends_bit_identical(small):
-    outcome = small("resume")
+def test_resume__ends_bit_identical(small_alone):
+    outcome = small_alone("resume")
     assert outcome.lost == []
     assert outcome.injected == outcome.survived == 3
 
@@ -25,14 +23,13 @@ def test_resume__full_form_tries_every_cut():
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "part", "words"),
+    ("idle", "part", "words"),
     [
-        (torch, "set_rng_state", "lora", "step 7, after the cut, has another loss"),
-        (checkpoint, "load_optimizer", "whole", "step 6, after the cut, has another loss"),
-        (restart, "resume", "frozen", "went on from step [0]"),
+        (("torch", "set_rng_state"), "lora", "step 7, after the cut, has another loss"),
+        (("training.checkpoint", "load_optimizer"), "whole", "step 6, after the cut, has another loss"),
+        (("training.restart", "resume"), "frozen", "went on from step [0]"),
     ],
 )
-def test_resume__what_was_not_put_back_is_seen(small, monkeypatch, owner, name, part, words):
-    monkeypatch.setattr(owner, name, lambda *_: False)
-    (lost,) = small("resume", part).lost
+def test_resume__what_was_not_put_back_is_seen(small_alone, idle, part, words):
+    (lost,) = small_alone("resume", part, idle).lost
     assert words in lost
