@@ -1,161 +1,24 @@
 """Standing services in a copy of the checkout: started, used, killed, started again, stopped; in this order."""
 
-import json
 import os
 import re
 import signal
-import socket
 import sqlite3
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import httpx
 import psutil
 import pytest
 
 from flows import register
-from flows.daemon import Daemon
 
 if TYPE_CHECKING:
-    from tests.pipeline.conftest import Checkout
+    from tests.pipeline.services.conftest import Standing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("services")]
 
-# In place of the real ones, which train: they fail, or hold the lock and wait in a task of a subflow.
-SCHEDULED = """
-import time
-from pathlib import Path
-from uuid import UUID
 
-from prefect import flow, task
-from prefect.runtime import flow_run
-
-from config.lock import holding
-from config.settings import Paths
-from flows import alert, orphan, sweep
-
-
-@task(task_run_name="finetune")
-def finetune() -> None:
-    if Path("wait").exists():
-        Path("waiting").touch()
-        time.sleep(300)
-
-
-@flow(flow_run_name="inner")
-def train() -> None:
-    finetune()
-
-
-@flow(on_failure=[alert.tell], on_crashed=[alert.tell])
-def retrain() -> str:
-    orphan.end_with_worker()
-    paths = Paths.at()
-    with holding(paths):
-        sweep.sweep(str(paths.out), {UUID(flow_run.get_id())})
-        if Path("fail").exists():
-            raise ValueError('"no" data')
-        train()
-    return "done"
-
-
-@flow(name="benchmark-scheduled", on_failure=[alert.tell], on_crashed=[alert.tell])
-def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
-    return "done"
-"""
-
-
-class Webhook(HTTPServer):
-    """Remembers the texts it was sent."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.got: list[str] = []
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Webhook
-
-    def do_POST(self) -> None:
-        self.server.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-class Standing:
-    """The copy, its services and what they say."""
-
-    def __init__(self, checkout: "Checkout", webhook: Webhook) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self.checkout, self.webhook = checkout, webhook
-        self.url = f"http://127.0.0.1:{port}"
-        self.variables = {
-            "PREFECT_SERVER_API_PORT": str(port),
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "MEDTUNE_ALERT_URL": f"http://127.0.0.1:{webhook.server_port}",
-        }
-        folder = checkout.folder / ".cache" / "services"
-        self.server, self.worker = Daemon("server", folder), Daemon("worker", folder)
-
-    def run(self, *words: str) -> str:
-        return self.checkout.run("python", "-m", "flows.services", *words, **self.variables)
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        answer = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=90)
-        while answer.status_code == 503:  # SQLite was busy; Prefect's own client tries again, too
-            answer = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=90)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    def start_run(self, *files: str) -> str:
-        """The id of a run on demand that finds these files in the checkout."""
-        for name in ("wait", "waiting", "fail"):
-            (self.checkout.folder / name).unlink(missing_ok=True)
-        for name in files:
-            (self.checkout.folder / name).touch()
-        deployment = self.ask("GET", "deployments/name/retrain/retrain")["id"]
-        return self.ask("POST", f"deployments/{deployment}/create_flow_run", {})["id"]
-
-    def wait(self, done: Any, seconds: float = 90) -> None:
-        end = time.monotonic() + seconds
-        while not done():
-            assert time.monotonic() < end, self.worker.log.read_text() if self.worker.log.exists() else ""
-            time.sleep(0.2)
-
-    def waiting(self) -> bool:
-        return (self.checkout.folder / "waiting").exists()
-
-    def states(self) -> list[str]:
-        """States of all flow runs that began, and of their task runs."""
-        kinds = ("flow_runs", "task_runs")
-        found = [run["state_type"] for kind in kinds for run in self.ask("POST", f"{kind}/filter", {})]
-        return [state for state in found if state != "SCHEDULED"]
-
-    def state(self, run: str) -> str:
-        return self.ask("GET", f"flow_runs/{run}")["state_type"]
-
-
-@pytest.fixture(scope="module")
-def standing(checkout: "Checkout") -> Iterator[Standing]:
-    (checkout.folder / "flows" / "scheduled.py").write_text(SCHEDULED)
-    webhook = Webhook()
-    threading.Thread(target=webhook.serve_forever, daemon=True).start()
-    made = Standing(checkout, webhook)
-    yield made
-    made.worker.stop(5)
-    made.server.stop(5)
-    webhook.shutdown()
-
-
-def test_up__server_worker_deployments_automations(standing: Standing) -> None:
+def test_up__server_worker_deployments_automations(standing: "Standing") -> None:
     printed = standing.run("up")
     assert re.findall(r"^(\w+): runs", printed, re.MULTILINE) == ["server", "worker"]
     assert f"dashboard: {standing.url}\n" in printed
@@ -168,7 +31,7 @@ def test_up__server_worker_deployments_automations(standing: Standing) -> None:
     assert "does not" not in standing.run("status")
 
 
-def test_connected__uses_the_server_that_stands(standing: Standing) -> None:
+def test_connected__uses_the_server_that_stands(standing: "Standing") -> None:
     script = (
         "from config.settings import Paths; from flows import environment, server\n"
         "environment.prepare(Paths.at().cache)\n"
@@ -179,7 +42,7 @@ def test_connected__uses_the_server_that_stands(standing: Standing) -> None:
     assert standing.checkout.run("python", "-c", script) == f"{standing.url}/api\n"
 
 
-def test_run__that_fails_is_told_with_where_to_look(standing: Standing) -> None:
+def test_run__that_fails_is_told_with_where_to_look(standing: "Standing") -> None:
     run = standing.start_run("fail")
     standing.wait(lambda: standing.webhook.got)
     assert standing.state(run) == "FAILED"
@@ -188,7 +51,7 @@ def test_run__that_fails_is_told_with_where_to_look(standing: Standing) -> None:
     assert text.endswith(f"{standing.url}/runs/flow-run/{run}")
 
 
-def test_run__killed_alone_is_marked_and_told_of_by_its_worker(standing: Standing) -> None:
+def test_run__killed_alone_is_marked_and_told_of_by_its_worker(standing: "Standing") -> None:
     run = standing.start_run("wait")
     standing.wait(standing.waiting)
     assert standing.worker.pid is not None
@@ -199,7 +62,7 @@ def test_run__killed_alone_is_marked_and_told_of_by_its_worker(standing: Standin
     assert standing.webhook.got[1].endswith(f"{standing.url}/runs/flow-run/{run}")
 
 
-def test_worker__killed_in_the_middle_ends_its_run(standing: Standing) -> None:
+def test_worker__killed_in_the_middle_ends_its_run(standing: "Standing") -> None:
     run = standing.start_run("wait")
     standing.wait(standing.waiting)
     assert standing.worker.pid is not None
@@ -209,7 +72,7 @@ def test_worker__killed_in_the_middle_ends_its_run(standing: Standing) -> None:
     assert standing.webhook.got[2].endswith(f"{standing.url}/runs/flow-run/{run}")
 
 
-def test_up__again_starts_what_is_missing_and_leaves_a_schedule_paused(standing: Standing) -> None:
+def test_up__again_starts_what_is_missing_and_leaves_a_schedule_paused(standing: "Standing") -> None:
     nightly = standing.ask("GET", "deployments/name/retrain/nightly")
     path = f"deployments/{nightly['id']}/schedules"
     standing.ask("PATCH", f"{path}/{nightly['schedules'][0]['id']}", {"active": False})
@@ -222,7 +85,7 @@ def test_up__again_starts_what_is_missing_and_leaves_a_schedule_paused(standing:
     assert (standing.server.pid, standing.worker.pid) == (server, worker)
 
 
-def test_worker_and_run__killed_at_once_are_marked_as_the_worker_is_back(standing: Standing) -> None:
+def test_worker_and_run__killed_at_once_are_marked_as_the_worker_is_back(standing: "Standing") -> None:
     run = standing.start_run("wait")
     standing.wait(standing.waiting)
     assert standing.worker.pid is not None
@@ -241,7 +104,7 @@ def test_worker_and_run__killed_at_once_are_marked_as_the_worker_is_back(standin
     assert text.endswith(f"{standing.url}/runs/flow-run/{run}")
 
 
-def alive(standing: Standing) -> list[str]:
+def alive(standing: "Standing") -> list[str]:
     """Command lines of the processes that work in the copy."""
     found = []
     for process in psutil.process_iter():
@@ -253,7 +116,7 @@ def alive(standing: Standing) -> list[str]:
     return found
 
 
-def test_down__leaves_no_process(standing: Standing) -> None:
+def test_down__leaves_no_process(standing: "Standing") -> None:
     standing.start_run("wait")
     standing.wait(standing.waiting)
     assert len(alive(standing)) == 3
@@ -270,7 +133,7 @@ def test_down__leaves_no_process(standing: Standing) -> None:
     assert states - {"SCHEDULED"} == {"FAILED", "CRASHED", "COMPLETED"}
 
 
-def test_serve__runs_them_with_a_server_of_its_own_until_ctrl_c(standing: Standing) -> None:
+def test_serve__runs_them_with_a_server_of_its_own_until_ctrl_c(standing: "Standing") -> None:
     process = standing.checkout.start(
         ["python", "-m", "flows.serve"], **standing.variables, PREFECT_RUNNER_POLL_FREQUENCY="1"
     )
