@@ -1,8 +1,5 @@
 import json
-import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,9 +11,8 @@ from PIL import Image
 from config.load import load
 from config.registry import PROJECT
 from config.schema import Params
-from tracking.parts import parts
 from tracking.private import LOCAL
-from tracking.read import Recorded, merged, read_run, read_runs
+from tracking.read import Recorded, read_run, read_runs
 from tracking.run import run_id, start, wanted_mode
 
 if TYPE_CHECKING:
@@ -117,6 +113,17 @@ def test_outage__refused_key_is_recorded_offline(
     assert "recording offline instead" in capsys.readouterr().out
 
 
+def test_outage__at_the_start_is_recorded_offline(
+    cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    online.close()
+    monkeypatch.setattr("tracking.run.INIT_TIMEOUT_S", 1.0)
+    with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
+        run.log({"train/loss": 1.0}, 20)
+    assert recorded(cache).curve("train/loss") == {20: 1.0}
+    assert capsys.readouterr().out.count("recording offline instead") == 1
+
+
 def test_fault__is_said_once_and_never_raised(cache: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
     with start("frozen", KEY, "group", params, "frozen") as run:
         run.picture("no such picture", cache / "missing.png")
@@ -139,114 +146,6 @@ def test_read_run__file_that_was_cut_off(cache: Path, params: Params) -> None:
     assert cut.run_id == whole.run_id
     assert 0 < len(cut.history) < 500
     assert cut.exit_code is None
-
-
-KILLED = """
-import os, signal, sys
-from config.load import load
-from tracking.run import start
-run = start("frozen", sys.argv[1], "group", load(), "frozen fold 1", 1)
-for step in range(20, 101, 20):
-    run.log({"train/loss": step / 10}, step)
-    if step % 60 == 0:
-        run.log({"val/loss": step / 20, "epoch": step // 60}, step)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def killed(key: str = KEY) -> None:
-    """A process that logs steps 20 to 100, and is killed before W&B's own has put them into its file."""
-    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # a W&B process of its own
-    done = subprocess.run([sys.executable, "-c", KILLED, key], cwd=PROJECT, env=own, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-
-
-def train_on(params: Params, first: int) -> None:
-    with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
-        for step in range(first, 201, 20):
-            run.log({"train/loss": step / 10}, step)
-            if step % 60 == 0:
-                run.log({"val/loss": step / 20, "epoch": step // 60}, step)
-
-
-@pytest.mark.parametrize("first", [20, 80, 120])
-def test_resume__after_a_kill_lacks_no_step_and_repeats_none(first: int, cache: Path, params: Params) -> None:
-    killed()
-    train_on(params, first)
-    parts = read_runs(cache)
-    assert len(parts) == 2
-    run = merged(parts)[run_id(KEY)]
-    assert [row["_step"] for row in run.history] == list(range(20, 201, 20))
-    assert run.curve("train/loss") == {step: step / 10 for step in range(20, 201, 20)}
-    assert run.curve("val/loss") == {60: 3.0, 120: 6.0, 180: 9.0}
-    assert run.exit_code == 0
-    assert list((cache / "wandb" / "journal").iterdir()) == []
-
-
-def test_resume__what_an_earlier_process_logged_is_not_repeated(cache: Path, params: Params) -> None:
-    with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
-        for step in (20, 40, 60):
-            run.log({"train/loss": step / 10}, step)
-    time.sleep(1.1)
-    train_on(params, 40)
-    assert [row["_step"] for row in merged(read_runs(cache))[run_id(KEY)].history] == list(range(20, 201, 20))
-
-
-def test_resume__online_goes_on_behind_the_servers_last_step(cache: Path, params: Params, online: "Server") -> None:
-    with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
-        for step in (20, 40, 60):
-            run.log({"train/loss": step / 10}, step)
-    assert online.steps(run_id(KEY)) == [20, 40, 60]
-    time.sleep(1.1)
-    train_on(params, 40)
-    assert online.steps(run_id(KEY)) == list(range(20, 201, 20))
-    assert online.runs[run_id(KEY)]["about"]["groupName"] == "group"
-
-
-def test_outage__at_the_start_is_recorded_offline(
-    cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    online.close()
-    monkeypatch.setattr("tracking.run.INIT_TIMEOUT_S", 1.0)
-    with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
-        run.log({"train/loss": 1.0}, 20)
-    assert recorded(cache).curve("train/loss") == {20: 1.0}
-    assert capsys.readouterr().out.count("recording offline instead") == 1
-
-
-def test_outage__the_next_stage_does_not_wait_for_the_server_again(
-    cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    online.close()
-    monkeypatch.setattr("tracking.run.INIT_TIMEOUT_S", 1.0)
-    for number in range(2):
-        begun = time.monotonic()
-        with start("frozen", str(number) + KEY, "group", params, "frozen fold 1", 1) as run:
-            run.log({"train/loss": 1.0}, 20)
-        time.sleep(1.1)
-    said = capsys.readouterr().out
-    assert said.count("recording offline instead") == 1
-    assert said.count("failed a short while ago") == 1
-    assert time.monotonic() - begun < 10
-    assert len(read_runs(cache)) == 2
-
-
-def test_outage__in_a_run_leaves_it_marked_and_the_next_part_waits_behind_it(
-    cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("tracking.run.FINISH_TIMEOUT_S", 1.0)
-    with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
-        run.log({"train/loss": 1.0}, 20)
-        online.close()
-        run.log({"train/loss": 1.0}, 40)
-    (part,) = parts(cache)
-    assert (part.offline, part.waits) == (False, True)
-    assert "python -m tracking.sync" in capsys.readouterr().out
-    time.sleep(1.1)
-    with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
-        run.log({"train/loss": 1.0}, 60)
-    assert [part.offline for part in parts(cache)] == [False, True]
-    assert "recorded offline" in capsys.readouterr().out
 
 
 def test_private__no_path_no_host_no_command_line_is_sent(
