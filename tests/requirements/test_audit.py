@@ -1,7 +1,6 @@
 """The audit: what is found, what is accepted, and that silence of the service is never `none found`."""
 
 import datetime
-import importlib.util
 import json
 import os
 import subprocess
@@ -18,16 +17,6 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 TOOLS = PROJECT / ".cache" / "audit" / "bin" / "python"
 CLEAN = {"name": "numpy", "version": "2.4", "vulns": []}
 BAD = {"name": "pillow", "version": "9", "vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["10"]}]}
-
-
-@pytest.fixture(scope="module")
-def audit() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("audit", PROJECT / "requirements" / "audit.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_verdict__found_or_not(audit: ModuleType) -> None:

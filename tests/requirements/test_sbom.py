@@ -1,6 +1,5 @@
 """The bill of materials: everything the lock names, nothing else, the same every time."""
 
-import importlib.util
 import json
 import subprocess
 from pathlib import Path
@@ -10,16 +9,6 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 TOOLS = PROJECT / ".cache" / "audit" / "bin" / "python"
-
-
-@pytest.fixture(scope="module")
-def sbom() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sbom", PROJECT / "requirements" / "sbom.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_components__names_versions_markers_and_digests(sbom: ModuleType) -> None:
