@@ -32,3 +32,15 @@ def test_memory__less_than_a_step_takes(make_job, tmp_path: Path) -> None:
     found = machine.memory(asked)
     assert found.state == "wrong"
     assert "batch_size" in found.todo
+
+
+@pytest.mark.parametrize(("free", "state"), [(2.9e9, "wrong"), (3.9e9, "warning"), (4.1e9, "ok")])
+def test_memory__export_takes_more_than_a_step(
+    make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, state: str
+) -> None:
+    monkeypatch.setattr(machine, "_free", lambda: free)
+    asked = make_job(tmp_path)
+    asked.facts["memory"] = 3e9
+    found = machine.memory(asked)
+    assert found.state == state
+    assert "needs about 3 GB, with export up to 1 GB more" in found.found
