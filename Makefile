@@ -33,7 +33,7 @@ setup: .venv/.stamp
 	touch $@
 
 repro: setup
-	@python -m config.apply --check
+	@python -m medtune.cli.params --check
 	dvc repro
 
 # The comparison becomes a stage where it is first asked for: DVC would call one that never ran changed, and fail to
@@ -43,7 +43,7 @@ benchmark: setup
 	dvc repro benchmarks/dvc.yaml
 
 services: setup
-	@python -m flows.services up
+	@python -m medtune.flows.services up
 
 bench: setup
 	python -m benchmarks.suite $(ARGS)
