@@ -20,6 +20,7 @@ from medtune.serving import manifest as bundle_document
 from medtune.serving.bound_session import OnDevice
 from medtune.serving.decode import decode, fit
 from medtune.serving.manifest import BundleError
+from medtune.serving.one_line import first_line
 from medtune.serving.onnxruntime_version import MINIMUM, check_version
 from medtune.serving.session import PROVIDERS, open_session, operators
 
@@ -159,8 +160,7 @@ class Bundle:
         try:
             return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)  # np.load takes more than .npy
         except Exception as error:  # the header is read as Python's syntax, and raises what its tokenizer raises
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise BundleError(f"{self.folder / name} holds no plain array: {reason}") from None
+            raise BundleError(f"{self.folder / name} holds no plain array: {first_line(error)}") from None
 
 
 def decide(probabilities: np.ndarray, decision: dict[str, Any], classes: Sequence[str]) -> np.ndarray:

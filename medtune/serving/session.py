@@ -10,6 +10,7 @@ import onnxruntime
 
 from medtune.serving.external_data import weights_inside
 from medtune.serving.manifest import BundleError
+from medtune.serving.one_line import first_line
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 # A TensorRT engine is built for batches from 1 to the last of these, fastest at the second.
@@ -67,8 +68,7 @@ def open_session(
             enable_fallback=0,
         )
     except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BundleError(f"{name} cannot be loaded on {provider}: {reason}") from error
+        raise BundleError(f"{name} cannot be loaded on {provider}: {first_line(error)}") from error
     finally:
         if provider != "cpu":
             onnxruntime.set_default_logger_severity(2)
