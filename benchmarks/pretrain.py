@@ -16,7 +16,7 @@ from benchmarks.learning import CANVAS, INPUT, STD, Pretraining, accuracy, train
 from benchmarks.textures import TEXTURES, render
 from medtune.config.project import PROJECT
 from medtune.runtime.artifact import file_sha256, replacing, write_text
-from medtune.runtime.checksum import seal
+from medtune.serving.checksum import seal
 from medtune.runtime.console import run, say
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import installed
