@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 from medtune.config import registry
 from medtune.config.base import Section
 from medtune.config.errors import InputError, describe, suggestion
-from medtune.config.training import FinetuneParams, FrozenParams
+from medtune.config.training import STAGES, FinetuneParams, FrozenParams, Schedule
 
 Positive = Annotated[int, Field(gt=0)]
 DEFAULT_TASK = "classification"
@@ -241,7 +241,7 @@ class Params(Section):
     """The whole of params.yaml."""
 
     seed: Annotated[int, Field(ge=0)] = 1
-    schedule: Literal["frozen", "full", "staged"] = "staged"
+    schedule: Schedule = "staged"
     task: Annotated[SerializeAsAny[TaskParams], _by_plugin("medtune.tasks", "kind", "task")] = Field(
         {"kind": DEFAULT_TASK},  # type: ignore[arg-type]
         validate_default=True,
@@ -264,6 +264,11 @@ class Params(Section):
         check_metric("finetune.select_by", self.finetune.select_by, each_epoch)
         check_metric("gate.metric", self.gate.metric, [metric.name for metric in metrics])
         return self
+
+    @property
+    def training_stages(self) -> tuple[Literal["frozen", "finetune"], ...]:
+        """The stages that this schedule trains, in the order they run."""
+        return STAGES[self.schedule]
 
     def section(self, name: str) -> dict[str, Any]:
         """One section as plain JSON values, defaults written out: what a cache key hashes."""
