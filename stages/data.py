@@ -24,6 +24,7 @@ from medtune.runtime.lock import holding
 from medtune.runtime.paths import Paths
 from medtune.runtime.provenance import provenance
 from medtune.stages.preflight import check_model
+from medtune.tasks import base
 
 
 def run(params: Params, paths: Paths) -> Artifact:
@@ -86,14 +87,17 @@ def _prepare(
 
     data = params.data
     classes = tuple(source.classes(data)) or tuple(sorted({record.label for record in records}))
-    # Before an hour of decoding: can these records be split as asked?
-    split(records, classes, data.split, data.source, known)
+    task = base.targets(params.task.kind)
+    # Before an hour of decoding: are the targets usable, and can these records be split as asked?
+    task.check(records)
+    split(records, classes, data.split, data.source, known, task.MIN_CLASSES)
     folder = partial(paths.prepared)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     packed = pack(records, root, folder, data.image_size, data.resize, data.on_bad_image)
     kept = [records[position] for position in packed.kept]
-    made = split(kept, classes, data.split, data.source, known)
+    made = split(kept, classes, data.split, data.source, known, task.MIN_CLASSES)
+    manifest.write_targets(folder, (task.encode(record, data) for record in kept), len(kept))
     decoded = time.perf_counter()
 
     images = np.load(folder / IMAGES, mmap_mode="r")

@@ -18,6 +18,7 @@ from medtune.runtime.lock import holding
 from medtune.runtime.paths import Paths
 from medtune.runtime.provenance import installed, provenance
 from medtune.stages.preflight import ready
+from medtune.tasks import base
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
@@ -60,7 +61,7 @@ def run(
         return done
     from medtune.data.manifest import load_prepared
     from medtune.export import bundle_manifest, model_card
-    from medtune.export.onnx_graph import Deployed, to_onnx
+    from medtune.export.onnx_graph import to_onnx
     from medtune.export.parity_check import Trial
     from medtune.export.precisions import FILES, SAMPLES, Maker, session
     from medtune.serving.bundle import Bundle
@@ -81,11 +82,12 @@ def run(
         lineage.uses(tracked, prepared, [chosen])
         console.say(f"export: the network of fold {fold} as ONNX, opset {params.export.opset}")
         network: Classifier = load_trained(chosen)  # type: ignore[assignment]
-        model = Deployed(network, record["folds"][str(fold)]["temperature"])
+        model = base.export(params.task.kind).module(network, record["folds"][str(fold)])
         normalization = network.mean.tolist(), network.std.tolist()
         document = bundle_manifest.gather(params, prepared, evaluated, chosen, metrics, normalization, key)
-        fp32 = to_onnx(model, params.data.image_size, params.export.opset, _properties(document))
-        trial = Trial.of(model, prepared, fold, document["decision"], params.export.parity_images)
+        size, opset = params.data.image_size, params.export.opset
+        fp32 = to_onnx(model, size, opset, _properties(document), document["output"]["name"])
+        trial = Trial.of(model, prepared, fold, document, params.export.parity_images)
         maker = Maker(fp32, trial, lambda: calibration(params, prepared, fold), params.export)
         for precision in params.export.precisions:
             maker.add(work, document, precision)
@@ -128,8 +130,7 @@ def _properties(document: dict[str, Any]) -> dict[str, str]:
     return {
         "project": "medtune",
         "notice": document["notice"],
-        "classes": json.dumps(document["classes"]),
-        "decision": json.dumps(document["decision"]),
+        **{name: json.dumps(document[name]) for name in ("task", "classes", "decision") if name in document},
         "resize": document["preprocessing"]["resize"],
         "data_digest": document["data_digest"],
         "key": document["key"],

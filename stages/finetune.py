@@ -14,6 +14,7 @@ from medtune.runtime.device import device_class, device_name
 from medtune.runtime.paths import Paths
 from medtune.stages.launch import together
 from medtune.stages.preflight import ready
+from medtune.tasks import base
 from medtune.training.finished import finished
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def run(
     prepared, options = prepared or load_prepared(paths.prepared), params.finetune
     device = torch.device(device_name())
     begun = load_trained(frozen) if frozen else None  # stage 1 as it is: some methods do not begin as it
-    model = load_trained(frozen) if frozen else classifier.build(params, len(prepared.classes))
+    task = base.training(params.task.kind)
+    model = load_trained(frozen) if frozen else task.build(params, task.n_outputs(prepared))
     torch.manual_seed(params.seed)  # what a method adds is drawn alike whether stage 1 was run or found
     model = adapt(model, params)
     innermost = channels_last(options.channels_last, params.model.backbone, device)
@@ -97,7 +99,7 @@ def run(
 
     feed = ImageFeed(prepared, model, options.augment, device, innermost)
     rows, seed = prepared.indices(fold)["train"], stream_seed(params.seed, "prepare")
-    prepare(model, labelled(feed, rows, prepared.labels, seed), params)
+    prepare(model, labelled(feed, rows, prepared.targets, seed), params)
     setup = Setup(
         "finetune",
         model,

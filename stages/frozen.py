@@ -13,6 +13,7 @@ from medtune.runtime.device import device_class, device_name
 from medtune.runtime.paths import Paths
 from medtune.stages.launch import together
 from medtune.stages.preflight import ready
+from medtune.tasks import base
 from medtune.training.finished import finished
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared:
     if done := finished(folder, key):
         return done
     from medtune.data.manifest import load_prepared
-    from medtune.models import classifier
     from medtune.models.weights import state_sha256
     from medtune.training.fit import Setup, fit
     from medtune.training.inputs import StoredFeed
@@ -52,7 +52,8 @@ def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared:
     keep_freed_memory()
     prepared = prepared or load_prepared(paths.prepared)
     device = device_name()
-    model = classifier.build(params, len(prepared.classes)).to(device)
+    task = base.training(params.task.kind)
+    model = task.build(params, task.n_outputs(prepared)).to(device)
     model.backbone.requires_grad_(False)
     before = state_sha256(model.backbone)
     feed, network = _feed(model, prepared, params, paths, fold, device)

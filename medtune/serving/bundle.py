@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
 from medtune.serving import manifest as bundle_document
+from medtune.serving import tasks
 from medtune.serving.bound_session import OnDevice
 from medtune.serving.decode import decode, fit
 from medtune.serving.manifest import BundleError
@@ -85,9 +87,21 @@ class Bundle:
         return bundle
 
     @property
+    def task(self) -> ModuleType:
+        """What this kind of task does with the output; see `medtune.serving.tasks`."""
+        found = tasks.find(self.document["task"]["kind"])
+        assert found is not None  # else the document was refused
+        return found
+
+    @property
     def classes(self) -> list[str]:
-        """Class names, in the order of the probabilities' columns."""
+        """Class names of a classification bundle, in the order of the probabilities' columns."""
         return self.document["classes"]
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of `rows`: for classification the prediction and the probability of each class."""
+        return self.task.columns(self.document)
 
     @property
     def image_size(self) -> int:
@@ -108,26 +122,30 @@ class Bundle:
         return fit(decode(source), self.image_size, self.document["preprocessing"]["resize"])
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Calibrated class probabilities, float32 (N, classes), of uint8 (N, H, W, 3) RGB images.
+        """Run the model on uint8 (N, H, W, 3) RGB images.
+
+        Returns:
+            float32 (N, ...): calibrated class probabilities (N, classes) for classification.
 
         Raises:
-            BundleError: the array is of another type or shape, or the network has another number of classes.
-            RuntimeError: the network gave a probability that is not a number.
+            BundleError: the array is of another type or shape, or the output does not fit bundle.json.
+            RuntimeError: the model gave a value that is not finite.
         """
         size = self.image_size
         if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise BundleError(f"images are {images.dtype} {images.shape}; expected uint8 (N, {size}, {size}, 3)")
         if not len(images):
-            return np.zeros((0, len(self.classes)), np.float32)
-        probabilities = self._ask(images)
-        if probabilities.shape != (len(images), len(self.classes)):
+            return np.zeros((0, *self.task.shape(self.document)), np.float32)
+        output = self._ask(images)
+        expected = (len(images), *self.task.shape(self.document))
+        if output.shape != expected:
             raise BundleError(
-                f"{self.folder}: the {self.precision} model gave {probabilities.shape} for {len(images)} images; "
-                f"classes has {len(self.classes)} names"
+                f"{self.folder}: the {self.precision} model gave {output.shape} for {len(images)} images; "
+                f"bundle.json says {expected}"
             )
-        if not np.isfinite(probabilities).all():
+        if not np.isfinite(output).all():
             raise RuntimeError(f"{self.folder}: the {self.precision} model gave NaN")
-        return probabilities
+        return output
 
     @cached_property
     def _ask(self) -> Callable[[np.ndarray], np.ndarray]:
@@ -138,7 +156,11 @@ class Bundle:
 
     def decide(self, probabilities: np.ndarray) -> list[str]:
         """Class names that the bundle's decision rule gives for (N, classes) probabilities."""
-        return [self.classes[index] for index in decide(probabilities, self.document["decision"], self.classes)]
+        return [row[0] for row in self.rows(probabilities)]
+
+    def rows(self, output: np.ndarray) -> list[list[Any]]:
+        """One list per image with a value (str or float) per entry of `columns`."""
+        return self.task.rows(output, self.document)
 
     def self_test(self) -> float:
         """Largest difference between the bundle's sample output and what is computed here.
@@ -163,27 +185,14 @@ class Bundle:
             raise BundleError(f"{self.folder / name} holds no plain array: {first_line(error)}") from None
 
 
-def decide(probabilities: np.ndarray, decision: dict[str, Any], classes: Sequence[str]) -> np.ndarray:
-    """Class indices (N,) for (N, classes) probabilities.
-
-    Args:
-        probabilities: rows that sum to 1.
-        decision: `{"kind": "argmax"}`, or `{"kind": "threshold", "positive": class, "threshold": t}`: the
-            positive class from t on, else the other one.
-        classes: class names, in the order of the columns.
-    """
-    if decision["kind"] == "argmax":
-        return probabilities.argmax(1)
-    positive = list(classes).index(decision["positive"])
-    return np.where(probabilities[:, positive] >= decision["threshold"], positive, 1 - positive)
-
-
 def _check_graph(session: onnxruntime.InferenceSession, document: dict[str, Any], file: str) -> None:
     """Refuses a graph that is not the one bundle.json describes."""
-    size, classes = document["preprocessing"]["image_size"], document["classes"]
+    size, task = document["preprocessing"]["image_size"], tasks.find(document["task"]["kind"])
+    assert task is not None  # else the document was refused
+    output = task.shape(document)
     for part, nodes, kind, shape in (
         ("input", session.get_inputs(), "tensor(uint8)", (None, size, size, 3)),
-        ("output", session.get_outputs(), "tensor(float)", (None, len(classes))),
+        ("output", session.get_outputs(), "tensor(float)", (None, *output)),
     ):
         name, named = document[part]["name"], {node.name: node for node in nodes}
         if name not in named:
@@ -197,7 +206,7 @@ def _check_graph(session: onnxruntime.InferenceSession, document: dict[str, Any]
         if node.type != kind or not fits:
             raise BundleError(
                 f"{part} {name!r} of {file} is {node.type} {node.shape}, which is not what bundle.json says: "
-                f"preprocessing.image_size {size}, {len(classes)} classes"
+                f"preprocessing.image_size {size}, output {list(output)} ({task.summary(document)})"
             )
 
 
@@ -216,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BundleError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"sound: {len(bundle.document['files'])} files verified, {', '.join(bundle.classes)}; "
+    print(f"sound: {len(bundle.document['files'])} files verified, {bundle.task.summary(bundle.document)}; "
           f"{args.precision} on {bundle.providers[0]}, samples within {difference:.1g}")  # fmt: skip
     return 0
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -69,8 +69,8 @@ def read_images(bundle: Bundle, paths: Sequence[Path], workers: int, ahead: int)
 
 def predict_files(
     bundle: Bundle, paths: Sequence[Path], batch_size: int = 32, workers: int = 4
-) -> Iterator[tuple[Path, str, np.ndarray]]:
-    """Path, predicted class and (classes,) probabilities of each readable image, in order.
+) -> Iterator[tuple[Path, list[Any]]]:
+    """Yield path and row (see `Bundle.rows`) of each readable image, in order.
 
     Decoding runs ahead while the network works: both leave Python's lock to the others meanwhile.
     """
@@ -78,9 +78,8 @@ def predict_files(
     # One buffer for all batches: the network is done with one before the next is filled.
     batch = np.empty((min(batch_size, len(paths)), bundle.image_size, bundle.image_size, 3), np.uint8)
 
-    def flush() -> Iterator[tuple[Path, str, np.ndarray]]:
-        probabilities = bundle.predict(batch[: len(waiting)])
-        yield from zip(waiting, bundle.decide(probabilities), probabilities, strict=True)
+    def flush() -> Iterator[tuple[Path, list[Any]]]:
+        yield from zip(waiting, bundle.rows(bundle.predict(batch[: len(waiting)])), strict=True)
         waiting.clear()
 
     for path, image in read_images(bundle, paths, workers, ahead=2 * batch_size):
@@ -153,9 +152,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress = Progress(len(paths))
         with output(args.out) as stream:
             rows = csv.writer(stream, lineterminator="\n")
-            rows.writerow(["path", "prediction", *(f"prob_{name}" for name in bundle.classes)])
-            for path, decision, row in predict_files(bundle, paths, args.batch_size, args.threads or 4):
-                rows.writerow([path.as_posix(), decision, *(f"{value:.7f}" for value in row)])
+            rows.writerow(["path", *bundle.columns])
+            for path, row in predict_files(bundle, paths, args.batch_size, args.threads or 4):
+                rows.writerow([path.as_posix(), *(f"{v:.7f}" if isinstance(v, float) else v for v in row)])
                 progress.advance()
     except BundleError as error:
         print(f"error: {error}", file=sys.stderr)

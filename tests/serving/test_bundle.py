@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from medtune.serving import bundle as command
-from medtune.serving.bundle import Bundle, decide
+from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError, read, serialise
-from medtune.tasks.classification.decision import apply
+from medtune.serving.tasks import classification
+from medtune.tasks.classification import evaluation, folds
 
 
 def test_predict__gives_the_network_s_probabilities_for_any_batch(bundle_folder, by_hand):
@@ -38,12 +37,8 @@ def test_predict__refuses_other_arrays(bundle_folder, array, said):
         Bundle.load(bundle_folder).predict(array)
 
 
-@settings(max_examples=60)
-@given(st.integers(0, 10**6), st.floats(0, 1), st.booleans())
-def test_decide__agrees_with_evaluation(seed, threshold, argmax):
-    probabilities = np.random.default_rng(seed).dirichlet([1, 1], 20)
-    rule = {"kind": "argmax"} if argmax else {"kind": "threshold", "positive": "b", "threshold": threshold}
-    np.testing.assert_array_equal(decide(probabilities, rule, ["a", "b"]), apply(rule, probabilities, ["a", "b"]))
+def test_decide__is_what_evaluation_applies():
+    assert classification.decide is folds.decide is evaluation.decide
 
 
 def test_load__refuses_what_is_not_a_bundle(tmp_path):

@@ -73,20 +73,6 @@ def test_caveats__nothing_to_warn_of():
     assert caveats.caveats(make_prepared(), [make_chain()], scored) == []
 
 
-@pytest.mark.parametrize(
-    ("prepared", "words"),
-    [
-        (make_prepared("image", ["a", "b"]), "Leak: 2 of 12 patients"),
-        (make_prepared("official", ["a"]), "Leak: 1 of 12 patients"),
-        (make_prepared("image"), "splits images, not patients"),
-        (make_prepared("hcrf-1-1-2"), "splits images, not patients"),
-    ],
-)
-def test_leaks__are_said(prepared, words):
-    (found,) = caveats.leaks(prepared)
-    assert words in found
-
-
 def test_caveats__say_what_is_thin():
     pooled = make_scored([0] * 6 + [0, 0], [0.1] * 8, rows=[0, 1, 2, 3, 4, 5, 5, 5])
     chains = [make_chain(3, val=((0, 0), (0.1, 0.1)), at_bound=True, reason="one class")]
