@@ -117,7 +117,7 @@ def check(params: Params) -> Shape:
         raise InputError(
             f"model.head.tokens is {stated}, but {model.backbone} at data.image_size {size} gives N = {shape.tokens}"
         )
-    if params.schedule != "frozen" and params.finetune.gradient_checkpointing:
+    if "finetune" in params.training_stages and params.finetune.gradient_checkpointing:
         _check_checkpointing(params, backbone)
     return shape
 
