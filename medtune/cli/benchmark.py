@@ -31,7 +31,7 @@ def benchmark(
         ),
     ] = None,
     max_cells: Annotated[int | None, typer.Option(min=0, help="Largest number of cells to compute now.")] = None,
-    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Keep finished cells, or compute them again.")] = True,
+    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Keep finished cells, or compute again.")] = True,
     prefect: options.WithPrefect = True,
 ) -> None:
     """Compare methods on the grid of benchmark.yaml.

@@ -35,7 +35,9 @@ def doctor(
     with progress_on_stderr(as_json):
         for finding in examine(job):
             counts[finding.state] += 1
-            checks.append({"check": finding.label, "state": finding.state, "found": finding.found, "todo": finding.todo})
+            checks.append(
+                {"check": finding.label, "state": finding.state, "found": finding.found, "todo": finding.todo}
+            )
             todo = f" -> {finding.todo}" if finding.todo else ""
             say(f"{finding.state:<8} {finding.label:<21} {finding.found}{todo}".replace("\n", " "))
         say(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['wrong']} wrong")

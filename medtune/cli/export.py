@@ -6,9 +6,7 @@ app = options.program()
 
 
 @app.command(epilog=options.examples("medtune export", "medtune export --set 'export.precisions=[fp32, int8]'"))
-def export(
-    params: options.ParamsFile = None, overrides: options.Overrides = None, out: options.Out = None
-) -> None:
+def export(params: options.ParamsFile = None, overrides: options.Overrides = None, out: options.Out = None) -> None:
     """Export the best fold's network as an ONNX bundle.
 
     Writes artifacts/export. A precision that differs too much from the network is left out, and bundle.json says why.

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import typer
@@ -23,9 +24,7 @@ START, PIPELINE, USE, PARAMS = "Start", "Train", "Use a trained model", "Paramet
 COMPARE, OPERATE = "Compare and keep up to date", "Operate"
 
 COMMANDS = {
-    "init": Entry("init", START, "Create a project for your images in a folder."),
     "doctor": Entry("doctor", START, "Check this machine for the run that the params describe."),
-    "status": Entry("status", START, "Show what is prepared, trained and exported, and what would run."),
     "params": Entry("params", PARAMS, "Show, change, check and explain params.yaml."),
     "recipes": Entry("recipes", PARAMS, "List the shipped recipes."),
     "data": Entry("data", PIPELINE, "Find, check, split and pack the images into data/prepared."),
@@ -73,14 +72,25 @@ def load(name: str) -> Any:
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-@app.callback(epilog=examples("medtune init", "medtune train --set finetune.epochs=3", "medtune predict artifacts/export scans/"))
+@app.callback(
+    epilog=examples("medtune init", "medtune train --set finetune.epochs=3", "medtune predict artifacts/export scans/")
+)
 def medtune() -> None:
     """Fine-tune vision backbones on small sets of medical images and export a verified ONNX bundle."""
 
 
+def call(words: Sequence[str] | None = None) -> int:
+    """Run one command in this process and return its exit code: 0 done, 1 the run failed, 2 wrong input or usage.
+
+    Args:
+        words: what follows `medtune`; None: this process's arguments.
+    """
+    return program.execute(typer.main.get_command(app), "medtune", words)
+
+
 def main() -> NoReturn:
     """Run this process's command line and exit."""
-    code = program.execute(typer.main.get_command(app), "medtune")
+    code = call()
     if "medtune.flows.server" in sys.modules:  # the run used Prefect
         sys.modules["medtune.flows.server"].end_without(code)
     sys.stdout.flush()

@@ -17,9 +17,7 @@ WithPrefect = Annotated[
     bool, typer.Option("--prefect/--no-prefect", help="Record the run with Prefect, or call the same steps directly.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout; progress goes to stderr.")]
-Fold = Annotated[
-    int | None, typer.Option(min=0, help="Test fold to train; default: every fold that the params name.")
-]
+Fold = Annotated[int | None, typer.Option(min=0, help="Test fold to train; default: every fold that the params name.")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Exported folder, for example artifacts/export.")]
 Precision = Annotated[Literal["fp32", "fp16", "int8"], typer.Option(help="Model file to use.")]
 Provider = Annotated[Literal["cpu", "cuda", "tensorrt"], typer.Option(help="Where onnxruntime computes.")]

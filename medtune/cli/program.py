@@ -58,5 +58,6 @@ def _misused(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help page
         error.show()
         return 2
-    usage = f" See `{error.ctx.command_path} --help`." if error.ctx else ""
-    return _failed(f"{error.format_message().rstrip('.')}.{usage}", 2)
+    message = error.format_message()
+    stop = "" if message.endswith(("?", ".")) else "."
+    return _failed(f"{message}{stop} See `{error.ctx.command_path} --help`" if error.ctx else message, 2)

@@ -20,7 +20,7 @@ def rollback(
     target: Annotated[
         str | None, typer.Argument(help="Folder or URL of the accepted bundles; default: handoff.target of the params.")
     ] = None,
-    to: Annotated[str | None, typer.Option(metavar="ID", help="Bundle to return to; default: the previous one.")] = None,
+    to: Annotated[str | None, typer.Option(metavar="ID", help="Bundle to return to; default: the previous.")] = None,
     because: Annotated[str, typer.Option(metavar="TEXT", help="Reason, for the history.")] = "",
     list_only: Annotated[bool, typer.Option("--list", help="List the bundles and decisions; change nothing.")] = False,
 ) -> None:

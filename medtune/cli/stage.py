@@ -18,7 +18,9 @@ def stage() -> None:
     """
 
 
-@app.command(epilog=options.examples("medtune stage frozen --fold 1", "torchrun --nproc-per-node 2 -m medtune stage frozen"))
+@app.command(
+    epilog=options.examples("medtune stage frozen --fold 1", "torchrun --nproc-per-node 2 -m medtune stage frozen")
+)
 def frozen(
     fold: options.Fold = None,
     params: options.ParamsFile = None,

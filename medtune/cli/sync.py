@@ -11,7 +11,7 @@ app = options.program()
 
 @app.command(epilog=options.examples("medtune sync --dry-run", "medtune sync --prune"))
 def sync(
-    project: Annotated[str | None, typer.Option(help="W&B project; default: the one each run was recorded for.")] = None,
+    project: Annotated[str | None, typer.Option(help="W&B project; default: the one recorded in each run.")] = None,
     entity: Annotated[str | None, typer.Option(help="Team or user; default: as recorded, else the key's own.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded; upload nothing.")] = False,
     prune: Annotated[

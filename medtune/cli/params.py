@@ -1,0 +1,145 @@
+"""`medtune params`: show, change, check and explain params.yaml."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medtune.cli import options
+from medtune.cli.json_output import print_json
+
+app = options.program()
+
+Target = Annotated[
+    Path | None, typer.Option("--to", metavar="FILE", help="Params file to change; default: the project's.")
+]
+Recipes = Annotated[list[str] | None, typer.Argument(metavar="[RECIPE]...", help="Recipe names or files, in order.")]
+
+
+@app.callback(
+    epilog=options.examples(
+        "medtune params show model.head",
+        "medtune params set finetune.epochs=20 model.peft.method=lora",
+        "medtune params apply breakhis-binary-vit",
+    )
+)
+def params() -> None:
+    """Show, change, check and explain params.yaml."""
+
+
+@app.command(epilog=options.examples("medtune params show", "medtune params show model --set model.head.kind=linear"))
+def show(
+    key: Annotated[str | None, typer.Argument(help="Section or key, for example model.head.")] = None,
+    params: options.ParamsFile = None,
+    overrides: options.Overrides = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show the params that a run would use, with every default."""
+    import sys
+
+    from medtune.cli.explain import lookup
+    from medtune.config import load
+
+    value = lookup(load.load(params, overrides or ()), key)
+    if as_json:
+        print_json(value)
+    elif isinstance(value, dict):
+        load.parser().dump(value, sys.stdout)
+    else:
+        print("null" if value is None else value)
+
+
+@app.command("set", epilog=options.examples("medtune params set finetune.epochs=20 model.peft.method=lora"))
+def set_values(
+    assignments: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="For example finetune.epochs=20.")],
+    target: Target = None,
+) -> None:
+    """Write values into params.yaml; comments are kept.
+
+    The result is checked before anything is written.
+    """
+    _write([], assignments, target)
+
+
+@app.command(
+    epilog=options.examples(
+        "medtune params apply breakhis-binary-vit", "medtune params apply my.yaml --set data.root=/path/to/images"
+    )
+)
+def apply(recipes: Recipes = None, overrides: options.Overrides = None, target: Target = None) -> None:
+    """Write recipes into params.yaml; comments are kept.
+
+    The result is checked before anything is written. See it with `git diff`, then `dvc repro`.
+    """
+    _write(recipes or [], overrides or [], target)
+
+
+@app.command(
+    epilog=options.examples("medtune params check", "medtune params check breakhis-binary-vit --set finetune.epochs=20")
+)
+def check(
+    recipes: Recipes = None,
+    params: options.ParamsFile = None,
+    overrides: options.Overrides = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Check params.yaml with recipes and overrides; change nothing.
+
+    Exits 2 if a key or value is wrong, or data.root does not exist.
+    """
+    from medtune.cli.params_file import require_root
+    from medtune.cli.recipe_files import find
+    from medtune.config import load
+    from medtune.config.errors import InputError
+
+    overlays = [*([params] if params else []), *(find(name) for name in recipes or [])]
+    try:
+        require_root(load.validate(load.read_tree(overlays, overrides or [])))
+    except InputError as error:
+        if as_json:
+            print_json({"valid": False, "error": str(error)})
+        raise
+    if as_json:
+        print_json({"valid": True, "error": None})
+    else:
+        print("params: valid")
+
+
+@app.command(
+    epilog=options.examples(
+        "medtune params explain", "medtune params explain model.head", "medtune params explain frozen.class_weights"
+    )
+)
+def explain(
+    key: Annotated[str | None, typer.Argument(help="Section or key; default: the sections.")] = None,
+    params: options.ParamsFile = None,
+    overrides: options.Overrides = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Explain a section or a key: type, allowed values, default, meaning.
+
+    The keys of data, model.head and model.peft depend on the chosen source, head and method.
+    """
+    from medtune.cli import explain as text
+    from medtune.config.load import load
+
+    fields = text.fields(load(params, overrides or ()), key)
+    if as_json:
+        print_json([field._asdict() for field in fields])
+    else:
+        print("\n".join(text.lines(fields)))
+
+
+def _write(recipes: list[str], overrides: list[str], target: Path | None) -> None:
+    from medtune.cli.params_file import change
+    from medtune.cli.recipe_files import find
+    from medtune.config.errors import InputError
+    from medtune.config.load import DEFAULT, read_base
+
+    if not recipes and not overrides:
+        raise InputError("nothing to apply. Name a recipe (`medtune recipes`) or --set KEY=VALUE")
+    if target is None:
+        read_base(with_overlay=False)  # names `medtune init` if there is no project
+    overlays = [find(name) for name in recipes]
+    change(target or DEFAULT, overlays, overrides)
+    print(f"{(target or DEFAULT).name} written: {', '.join([*(path.name for path in overlays), *overrides])}")
