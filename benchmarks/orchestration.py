@@ -38,7 +38,7 @@ FEW = 4
 TINY = ("data.image_size=32", "data.patients=20", "data.images_per_patient=2", "model.backbone_args={img_size: 32}")
 GRID = """
 benchmark:
-  data: {drawn: {source: synthetic, image_size: 32, task: binary, patients: 20, images_per_patient: 2}}
+  data: {drawn: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2}}
   backbones: {test_vit: {weights: none, backbone_args: {img_size: 32}}}
   methods: [linear]
   percent: [100]

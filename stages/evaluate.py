@@ -53,9 +53,10 @@ def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, gro
         return done
     from medtune.data.manifest import load_prepared
     from medtune.evaluation import bootstrap
-    from medtune.tasks.classification import folds, metrics, outputs
+    from medtune.tasks.classification import folds, outputs
     from medtune.tasks.classification import result as findings
     from medtune.tasks.classification.logits import Wanted
+    from medtune.tasks.classification.metrics import METRICS
     from medtune.tasks.classification.report import write_report
     from medtune.tasks.classification.tables import join_history
     from medtune.tracking import lineage
@@ -75,9 +76,9 @@ def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, gro
             folds.judge(w, found, prepared, options, params.seed) for w, found in zip(wanted, logits, strict=True)
         ]
         pooled = folds.pool([one.test for one in chains])
-        sums = metrics.tally(pooled.labels, pooled.probabilities, pooled.predictions, pooled.groups, options.ece_bins)
+        stats = pooled.stats(options.ece_bins)
         with progress("evaluate: bootstrap", options.bootstrap, "resamples") as advance:
-            test = bootstrap.intervals(sums, options.bootstrap, options.confidence, params.seed, advance)
+            test = bootstrap.intervals(METRICS, stats, options.bootstrap, options.confidence, params.seed, advance)
         found = findings.Findings(prepared, wanted, logits, chains, pooled, test)
         facts = findings.describe(found, params, key)
         joined = join_history(_histories(paths, params, prepared, wanted))
@@ -123,13 +124,14 @@ def _histories(paths: Paths, params: Params, prepared: "Prepared", wanted: "Sequ
 
 
 def _summary(test: "dict[str, Interval]", facts: dict[str, Any]) -> str:
+    from medtune.tasks.classification.metrics import METRICS
     from medtune.tasks.classification.report import figure
 
     shown = []
-    for name in ("balanced_accuracy", "macro_f1", "auroc"):
-        one = test[name]
-        between = "" if one.lo is None else f" ({figure(one.lo)} to {figure(one.hi)})"
-        shown.append(f"{name.replace('_', ' ')} {figure(one.value)}{between}")
+    for metric in METRICS:
+        if metric.headline and (one := test.get(metric.name)):
+            between = "" if one.lo is None else f" ({figure(one.lo)} to {figure(one.hi)})"
+            shown.append(f"{metric.title} {figure(one.value)}{between}")
     whose = f"of {facts['n_groups']} patients" if facts["groups_known"] else "(patients unknown)"
     return f"{', '.join(shown)} on {facts['n_images']} images {whose}"
 

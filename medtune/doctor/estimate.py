@@ -6,8 +6,9 @@ from typing import Any
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.doctor.folders import places
-from medtune.doctor.result import Finding, Job, duration, ok, short, size, warning
+from medtune.doctor.result import Finding, Job, duration, ok, size, warning
 from medtune.doctor.subprocess_check import NoAnswer, ask
+from medtune.serving.one_line import first_line
 
 MEASURE_S = 180.0
 # Official divisions differ; what is left to training is about this.
@@ -118,7 +119,7 @@ def _time(job: Job) -> Finding:
     try:
         measured = ask("medtune.training.profile", job.params, MEASURE_S)
     except NoAnswer as error:
-        return warning(f"steps cannot be measured: {short(error)}", "try a smaller batch_size, or --quick", label)
+        return warning(f"steps cannot be measured: {first_line(error)}", "try a smaller batch_size, or --quick", label)
     job.facts["memory"] = measured["memory"]
     params, images = job.params, job.facts["images"]
     stored = stored_views(params, images, job.facts)

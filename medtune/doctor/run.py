@@ -15,7 +15,8 @@ from medtune.doctor import (
     tracking,
     weights,
 )
-from medtune.doctor.result import Finding, Job, short, wrong
+from medtune.doctor.result import Finding, Job, wrong
+from medtune.serving.one_line import first_line
 
 # The order matters: a check adds to `job.facts` (images, weights, time, disk) what later checks use.
 CHECKS: dict[str, Callable[[Job], Finding | list[Finding]]] = {
@@ -46,7 +47,7 @@ def examine(job: Job) -> Iterator[Finding]:
             found = check(job)
         except Exception as error:  # a broken check must not hide what the others find
             found = wrong(
-                f"this check itself failed: {type(error).__name__}: {short(error)}", f"look at {check.__module__}"
+                f"this check itself failed: {first_line(error, with_type=True)}", f"look at {check.__module__}"
             )
         for finding in found if isinstance(found, list) else [found]:
             yield Finding(finding.state, finding.found, finding.todo, finding.label or label)

@@ -11,6 +11,7 @@ from medtune.config.project import PACKAGE
 NO_EFFECT = (
     "medtune.tracking",
     "medtune.runtime.console",
+    "medtune.serving.one_line",
     "medtune.config.errors",
     "medtune.benchmark.grid",
     "medtune.runtime.lock",

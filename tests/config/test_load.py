@@ -22,6 +22,14 @@ def test_load__gives_the_checkouts_params():
         ("model.head.kind=cdtmm", ["model.head.kind", "'cdtmm'", "'cdtm'", "transformer"]),
         ("model.head.centers=0", ["model.head.centers is 0", "greater than or equal to 1"]),
         ("model.head.skp=1", ["model.head.skp", "'skip'"]),
+        ("data.task=binary", ["data.task=binary: renamed. Use data.labels."]),
+        ("task.kind=clasification", ["task.kind", "'clasification'", "did you mean 'classification'"]),
+        (
+            "frozen.select_by=auc",
+            ["frozen.select_by=auc: unknown metric (did you mean 'auroc'?). Choose one of: loss, "],
+        ),
+        ("finetune.select_by=ece", ["finetune.select_by=ece: unknown metric", "balanced_accuracy"]),
+        ("gate.metric=f1", ["gate.metric=f1: unknown metric", "paper_f1"]),
         ("data.source=tiff", ["data.source", "'tiff'", "synthetic"]),
         ("model.peft.method=lorra", ["model.peft.method", "'lorra'"]),
         ("schedule=both", ["schedule is 'both'", "'staged'"]),
@@ -70,6 +78,12 @@ def test_load__missing_file_and_broken_yaml(tmp_path):
         load.load(broken)
 
 
+def test_load__a_file_without_task_means_classification(tmp_path):
+    tree = load.read(load.DEFAULT)
+    del tree["task"]
+    assert load.validate(tree).task.kind == "classification"
+
+
 def test_load__the_order_of_sets_does_not_matter():
     sets = ["data.csv=labels.csv", "data.root=/somewhere", "data.source=folder"]
     for order in (sets, sets[::-1]):
@@ -87,7 +101,7 @@ def test_load__refuses_what_is_not_text(tmp_path):
 def test_merge__another_source_drops_the_old_ones_keys():
     tree = load.read(load.DEFAULT)
     load.merge(tree, {"data": {"source": "folder"}})
-    assert "task" not in tree["data"]
+    assert "labels" not in tree["data"]
     assert tree["data"]["split"]["protocol"] == "patient"
     assert tree["data"]["root"] == "data/raw"
 

@@ -16,7 +16,7 @@ LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv", ".cache", "artifacts", "prepared", "__pycache__", ".*_cache", "docs"
 )
 SMALL = """
-data: {task: binary, image_size: 32, patients: 20, images_per_patient: 2}
+data: {labels: binary, image_size: 32, patients: 20, images_per_patient: 2}
 model: {weights: WEIGHTS, backbone_args: {img_size: 32}}
 frozen: {epochs: 2, views: 1, batch_size: 8}
 finetune: {epochs: 2, batch_size: 8}

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_grou
 
 GRID = """
 benchmark:
-  data: {drawn: {source: synthetic, image_size: 32, task: binary, patients: 20, images_per_patient: 2}}
+  data: {drawn: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2}}
   backbones: {test_vit: {}}
   methods: [linear, cdtm, full, bitfit, lora, cdtm+lora]
   percent: [25, 100]

@@ -106,7 +106,7 @@ def fits_not_the_data(small: Path) -> Iterator[Case]:
     data = "medtune data"
     yield asked("other data params", ("other data params", data), "data.patients=16")
     yield asked("another image size", ("other data params", data), "data.image_size=48")
-    yield asked("another class count", ("other data params", data), "data.task=binary")
+    yield asked("another class count", ("other data params", data), "data.labels=binary")
     for section in ("frozen", "finetune"):
         yield asked(f"{section} weight of no class", (f"{section}.class_weights", "'tumour'", "glands"),
                     f"{section}.class_weights={{tumour: 2}}")  # fmt: skip
