@@ -16,8 +16,8 @@ from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
 from medtune.runtime.artifact import RESULT, read_result
 from medtune.runtime.cache_key import data_key
-from medtune.runtime.checksum import seal
 from medtune.runtime.paths import Paths
+from medtune.serving.checksum import seal
 from medtune.stages import finetune, frozen
 from medtune.training import checkpoint
 

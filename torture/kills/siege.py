@@ -7,8 +7,8 @@ from pathlib import Path
 from random import Random
 
 from medtune.runtime.artifact import RESULT, read_result, write_text
-from medtune.runtime.checksum import seal
 from medtune.runtime.paths import Paths
+from medtune.serving.checksum import seal
 from torture.kills import left
 from torture.kills.forked import Ended, Tell, fork
 from torture.kills.lost_steps import Progress

@@ -47,7 +47,7 @@ def bundles(folder: Path, right: Path, picture: Path) -> Iterator[Case]:
         ("a threshold for no class", "decision", nobody, ("decision", "none")),
         ("another task", "task.kind", "detection", ("task.kind", "detection")),
         ("a newer schema", "schema_version", 99, ("schema version 99",)),
-        ("an older schema", "schema_version", 0, ("bundle.json", "damaged")),
+        ("an older schema", "schema_version", 0, ("bundle.json", "schema version 0")),
         ("a file outside", "files.**/x", "0" * 64, ("../x",)),
         ("a file that is not there", "files.x*bin", "0" * 64, ("x.bin",)),
         ("none shipped", "precisions.fp32.shipped", False, ("no fp32",)),
