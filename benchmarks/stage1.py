@@ -26,6 +26,7 @@ import typer
 from benchmarks import operations
 from benchmarks.drawn import Backbone, chosen, of, prepare
 from benchmarks.record import Row, Save, finish
+from medtune.cli import options, program
 from medtune.config.schema import Params
 from medtune.data.manifest import Prepared
 from medtune.evaluation.bootstrap import Interval, intervals
@@ -186,8 +187,8 @@ def _shown(score: Interval | None) -> str:
 
 
 def run(
-    params: console.ParamsFile = None,
-    sets: console.Sets = None,
+    params: options.ParamsFile = None,
+    sets: options.Overrides = None,
     backbone: Backbone = None,
     head: Annotated[list[str] | None, typer.Option(help="Head; may be repeated. Default: linear and cdtm.")] = None,
     epochs: Annotated[int, typer.Option(min=2, help="Epochs of each run.")] = 4,
@@ -199,4 +200,4 @@ def run(
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from medtune.config import load
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.runtime import cache_key as keys
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, find, partial, publish
 from medtune.runtime.device import device_class, device_name
-from medtune.runtime.lock import holding
 from medtune.runtime.paths import Paths
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import provenance
-from medtune.stages.preflight import ready
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
@@ -171,21 +168,6 @@ def find_trained(params: Params, paths: Paths, prepared: "Prepared") -> list[Art
                 own = finetune.key(params, prepared, fold, artifact)
             artifact = find(paths.stage(stage, fold), own)
             if artifact is None:
-                raise InputError(
-                    f"no finished {stage} stage for fold {fold}: run `python -m medtune.stages.{stage}` first"
-                )
+                raise InputError(f"artifacts/{stage}/fold-{fold}: not finished. Run `medtune stage {stage}` first")
         found.append(artifact)
     return [artifact for artifact in found if artifact is not None]
-
-
-def main(params: console.ParamsFile = None, sets: console.Sets = None, out: console.Out = None) -> None:
-    """Evaluate the trained chains on their test images."""
-    read, paths = load.load(params, sets or ()), Paths.at(out)
-    with holding(paths):
-        prepared = ready(read, paths)
-        trained = find_trained(read, paths, prepared)
-        console.say(f"evaluate: {run(read, paths, trained, key(read, prepared, trained), 'by-hand').path}")
-
-
-if __name__ == "__main__":
-    console.run(main)

@@ -83,7 +83,8 @@ def test_binary__the_bundle_reproduces_the_predictions(binary, shared):
     command = [
         sys.executable,
         "-m",
-        "medtune.serving.predict",
+        "medtune",
+        "predict",
         str(bundle),
         str(shared / "breakhis200x"),
         "--out",

@@ -160,7 +160,7 @@ def test_key__follows_what_the_result_depends_on(make_world):
 
 def test_find_trained__names_the_stage_to_run_first(make_world):
     world = make_world(test_fold=1)
-    with pytest.raises(InputError, match=r"run `python -m medtune.stages.frozen` first"):
+    with pytest.raises(InputError, match=r"Run `medtune stage frozen` first"):
         evaluate.find_trained(world.params, world.paths, load_prepared(world.paths.prepared))
 
 

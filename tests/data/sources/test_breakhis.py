@@ -74,7 +74,7 @@ def test_records__magnifications(tmp_path):
     names = draw_tree(tmp_path, (40, 400), each=1)
     assert len(breakhis.records(tmp_path, params(magnification=None))) == len(names)
     assert len(breakhis.records(tmp_path, params(magnification=40))) == len(names) / 2
-    with pytest.raises(InputError, match="no BreakHis image with data.labels=binary at magnification 200"):
+    with pytest.raises(InputError, match=r"no BreakHis image with data\.labels=binary at magnification 200"):
         breakhis.records(tmp_path, params())
 
 
