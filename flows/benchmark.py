@@ -13,7 +13,7 @@ import typer
 from medtune.benchmark import cell as cells
 from medtune.benchmark import jobs, summary_files, worker
 from medtune.benchmark.grid import BenchmarkParams, Identity, load_grid, select
-from medtune.flows import environment
+from medtune.flows.prefect_run import with_prefect
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.console import say
@@ -107,22 +107,15 @@ def _compute(
 
 
 def _with_prefect(chosen: BenchmarkParams, missing: Sequence[jobs.Work], paths: Paths, told: worker.Told) -> None:
-    environment.prepare(paths.cache)
-    from medtune.flows import benchmark_cells as flow
-    from medtune.flows import server
-
-    runner = flow.runner(chosen)
+    """Compute `missing` as one flow run; what Prefect or Dask leave undone stays missing."""
     name = f"benchmark {len(missing)} cells {time.strftime('%H:%M:%S')}"
-    try:
-        with server.connected(paths.cache):
-            try:
-                flow.run(missing, paths, chosen.retries, told, runner, name)
-            finally:
-                server.settle(name)
-    except Exception as error:  # a fault of theirs, of whatever type, must not cost the cells that are left
-        log.warning("Prefect or Dask failed", exc_info=True)
-        reason = (str(error).splitlines() or ["no reason given"])[0][:200]
-        say(f"benchmark: {type(error).__name__}: {reason}; going on in this process")
+
+    def through() -> None:
+        from medtune.flows import benchmark_cells as flow
+
+        flow.run(missing, paths, chosen.retries, told, flow.runner(chosen), name)
+
+    with_prefect(name, paths.cache, through, lambda: None)
 
 
 def _figure(record: Artifact | None, metric: str) -> str:

@@ -26,7 +26,7 @@ def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
         InputError: not prepared, damaged, or prepared with other `data` params; a class weight for a class that
             is not there; a device that is none, or a precision it lacks; launched as more processes than it can be.
     """
-    from medtune.data.manifest import load_prepared
+    from medtune.data.prepared import open_prepared
     from medtune.stages import launch
 
     if distributed.count() > 1 and not several:
@@ -35,13 +35,13 @@ def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
             "start this one plainly"
         )
     check_device()
-    launch.check(params, "finetune" in _trained(params))
-    prepared = load_prepared(paths.prepared)
+    launch.check(params, "finetune" in trained_stages(params))
+    prepared = open_prepared(paths)
     if read_result(paths.prepared)["key"] != data_key(params):
         raise InputError(
             f"{paths.prepared} was made with other data params or code: run `python -m medtune.stages.data` first"
         )
-    for section in _trained(params):
+    for section in trained_stages(params):
         chosen = getattr(params, section)
         named = chosen.class_weights if isinstance(chosen.class_weights, dict) else {}
         if unknown := sorted(named.keys() - set(prepared.classes)):
@@ -67,5 +67,6 @@ def check_model(params: Params, paths: Paths) -> None:
         check(params)
 
 
-def _trained(params: Params) -> list[str]:
+def trained_stages(params: Params) -> list[str]:
+    """Return the training stages of the schedule, in the order they run."""
     return {"frozen": ["frozen"], "full": ["finetune"], "staged": ["frozen", "finetune"]}[params.schedule]
