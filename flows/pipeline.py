@@ -104,7 +104,8 @@ def tidy(params: Params, paths: Paths) -> None:
     for stage in ("evaluate", "export"):  # of a run with other params that was killed
         shutil.rmtree(partial(paths.stage(stage)), ignore_errors=True)
     chains = {f"fold-{fold}" for fold in params.data.split.chains}
-    for stage, left_out in (("frozen", params.schedule == "full"), ("finetune", params.schedule == "frozen")):
+    for stage in ("frozen", "finetune"):
+        left_out = stage not in params.training_stages
         folder = paths.stage(stage)
         folder.mkdir(parents=True, exist_ok=True)
         keep = {"README.txt"} if left_out else chains

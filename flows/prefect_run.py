@@ -8,6 +8,7 @@ from typing import TypeVar
 from medtune.config.errors import InputError, RunError
 from medtune.flows import environment
 from medtune.flows.pipeline import note
+from medtune.serving.one_line import first_line
 
 log = logging.getLogger("medtune.flow")
 T = TypeVar("T")
@@ -43,6 +44,5 @@ def with_prefect(name: str, cache: Path, through: Callable[[], T], without: Call
         raise
     except Exception as error:  # any Prefect failure falls back to running without it
         log.warning("Prefect failed", exc_info=True)
-        reason = (str(error).splitlines() or ["no reason given"])[0][:200]
-        note(f"Prefect: {type(error).__name__}: {reason}; continuing without it")
+        note(f"Prefect: {first_line(error, with_type=True)}; continuing without it")
         return without()

@@ -106,7 +106,7 @@ def _histories(paths: Paths, params: Params, prepared: "Prepared", wanted: "Sequ
     from medtune.tasks.classification.tables import read_history
 
     stages = []
-    if params.schedule == "staged":
+    if len(params.training_stages) > 1:
         first = [find(paths.stage("frozen", one.fold)) for one in wanted]
         same = [a for a in first if a and a.result().get("data_digest") == prepared.digest]
         stages.append(("frozen", [read_history(artifact.folder / "history.csv") for artifact in same]))

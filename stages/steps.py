@@ -11,14 +11,14 @@ from medtune.runtime.artifact import Artifact, digest, find
 from medtune.runtime.device import device_class
 from medtune.runtime.paths import Paths
 from medtune.runtime.provenance import installed
-from medtune.stages.preflight import ready, trained_stages
+from medtune.stages.preflight import ready
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
 
 PER_FOLD = ("frozen", "finetune")
 # The libraries that write and run an exported network.
-EXPORT_TOOLS = ("onnx", "onnxscript", "onnxruntime-gpu", "numpy", "pillow", "jinja2")
+EXPORT_TOOLS = ("onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "numpy", "pillow", "jinja2")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Steps:
     def order(self) -> Iterator[tuple[str, int | None]]:
         """Yield stage and test fold of every step, upstream steps first."""
         for fold in self.params.data.split.chains:
-            for stage in trained_stages(self.params):
+            for stage in self.params.training_stages:
                 yield stage, fold
         yield "evaluate", None
         yield "export", None
@@ -121,7 +121,7 @@ class Steps:
             yield self._finished("evaluate", None)
         if stage in ("evaluate", "export"):
             for test_fold in self.params.data.split.chains:
-                for trained in trained_stages(self.params):  # the first missing one is named
+                for trained in self.params.training_stages:  # the first missing one is named
                     artifact = self._finished(trained, test_fold)
                 yield artifact
 

@@ -38,23 +38,19 @@ class Trial:
 
 def section(params: Params) -> TrainingParams:
     """Params of the stage whose learning rate is searched: the last one that is run."""
-    return params.frozen if params.schedule == "frozen" else params.finetune
+    return getattr(params, params.training_stages[-1])
 
 
 def with_rate(params: Params, rate: float) -> Params:
     """`params` with that learning rate in that stage."""
-    name = "frozen" if params.schedule == "frozen" else "finetune"
-    return params.model_copy(update={name: section(params).model_copy(update={"lr": rate})})
+    return params.model_copy(update={params.training_stages[-1]: section(params).model_copy(update={"lr": rate})})
 
 
 def that_counts(params: Params, rate: float) -> Params:
     """`params` alike for all cells that differ in nothing but what they do not use."""
-    unused: dict[str, dict[str, Any]] = {
-        "full": {"frozen": FrozenParams()},
-        "frozen": {"finetune": FinetuneParams()},
-        "staged": {},
-    }
-    return with_rate(params, rate).model_copy(update=unused[params.schedule])
+    defaults = {"frozen": FrozenParams(), "finetune": FinetuneParams()}
+    unused = {name: default for name, default in defaults.items() if name not in params.training_stages}
+    return with_rate(params, rate).model_copy(update=unused)
 
 
 def run(params: Params, paths: Paths, rates: Sequence[float], work: Path) -> list[Trial]:
@@ -103,7 +99,7 @@ def _train(params: Params, paths: Paths, fold: int, work: Path, rate: float) -> 
     from medtune.stages import finetune, frozen
 
     # Stage 1 does not know stage 2's rate, so with both stages all rates share one.
-    shared = work / "first" if params.schedule == "staged" else None
+    shared = work / "first" if len(params.training_stages) > 1 else None
     out = replace(paths, out=work / f"lr-{rate:g}", frozen_out=shared, data=paths.prepared)
-    stages = {"frozen": [frozen], "full": [finetune], "staged": [frozen, finetune]}[params.schedule]
-    return [stage.run(params, out, fold) for stage in stages]
+    stages = {"frozen": frozen, "finetune": finetune}
+    return [stages[name].run(params, out, fold) for name in params.training_stages]

@@ -20,13 +20,14 @@ READS: dict[str, tuple[str, ...]] = {
     "export": ("export",),
     "cell": ("model", "frozen", "finetune", "evaluate"),
 }
+# Where each stage's code starts.
+MODULES = {stage: f"medtune.stages.{stage}" for stage in READS} | {"cell": "medtune.benchmark.cell"}
 VERSIONS = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
 # Pillow decodes and resizes, scikit-learn deals the image-level folds.
 DATA_VERSIONS = ("pillow", "numpy", "scikit-learn", "imagehash")
 # Settings that decide how often work is saved, not what comes out.
 NO_EFFECT = {"checkpoint_seconds"}
 STAGE_2_ONLY = {"peft", "batchnorm"}
-MODULES = {"cell": "medtune.benchmark.cell"}
 
 
 def data_key(params: Params) -> str:
@@ -60,7 +61,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
             "stage": stage,
             "params": sections,
             "inputs": inputs,
-            "source": source_closure(MODULES.get(stage, f"medtune.stages.{stage}"), *plugins),
+            "source": source_closure(MODULES[stage], *plugins),
             "weights": weights_sha256(params),
             "card": _card_sha256(params),
             "versions": installed(*VERSIONS),
