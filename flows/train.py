@@ -1,19 +1,13 @@
-"""`python -m medtune.flows.train`: frozen, finetune, evaluate, export, each run only where its result is not there yet."""
+"""The training pipeline: frozen, finetune, evaluate, export. A step runs only if its result does not exist yet."""
 
 import logging
-import sys
 import time
 import traceback
-from typing import Annotated
 
-import typer
-
-from medtune.config.load import load
 from medtune.config.schema import Params
 from medtune.data.manifest import load_prepared
 from medtune.flows import pipeline, records
 from medtune.flows.prefect_run import with_prefect
-from medtune.runtime import console
 from medtune.runtime.lock import holding
 from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import Paths
@@ -22,22 +16,7 @@ from medtune.stages.steps import Steps
 log = logging.getLogger("medtune.flow")
 
 
-def train(
-    params_file: console.ParamsFile = None,
-    sets: console.Sets = None,
-    out: console.Out = None,
-    prefect: Annotated[
-        bool, typer.Option("--prefect/--no-prefect", help="Without: the same stages, keys and files, called directly.")
-    ] = True,
-) -> None:
-    """Train, evaluate and export from data/prepared; finished steps are reused.
-
-    Exits 0 when all is done, 1 when a stage failed (the log file has the traceback), 2 when the input was wrong.
-    """
-    run(load(params_file, sets or ()), Paths.at(out), prefect)
-
-
-def run(params: Params, paths: Paths, prefect: bool = True) -> list[pipeline.StepResult]:
+def train(params: Params, paths: Paths, prefect: bool = True) -> list[pipeline.StepResult]:
     """Train, evaluate and export; finished steps are reused.
 
     Args:
@@ -87,19 +66,3 @@ def _with_prefect(steps: Steps) -> list[pipeline.StepResult]:
     head, fold = params.model.head.kind, params.data.split.test_fold
     name = f"{params.model.backbone} {head} {params.schedule} fold {fold} {time.strftime('%H:%M:%S')}"
     return with_prefect(name, steps.paths.cache, through, lambda: pipeline.run_directly(steps))
-
-
-def main() -> None:
-    """The command line."""
-    try:
-        console.run(train)
-    except SystemExit as end:
-        if "medtune.flows.server" in sys.modules:  # else Prefect was not asked
-            sys.modules["medtune.flows.server"].end_without(
-                end.code if isinstance(end.code, int) else int(end.code is not None)
-            )
-        raise
-
-
-if __name__ == "__main__":
-    main()

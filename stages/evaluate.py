@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from medtune.config import load
 from medtune.config.schema import Params
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, find, partial, publish
 from medtune.runtime.device import device_name
-from medtune.runtime.lock import holding
 from medtune.runtime.paths import Paths
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import provenance
@@ -45,9 +43,10 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
     if step.artifact is not None:
         return step.artifact
     from medtune.evaluation import bootstrap
-    from medtune.tasks.classification import folds, metrics, outputs
+    from medtune.tasks.classification import folds, outputs
     from medtune.tasks.classification import result as findings
     from medtune.tasks.classification.logits import Wanted
+    from medtune.tasks.classification.metrics import METRICS
     from medtune.tasks.classification.report import write_report
     from medtune.tasks.classification.tables import join_history
     from medtune.tracking import lineage
@@ -67,9 +66,9 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
             folds.judge(w, found, prepared, options, params.seed) for w, found in zip(wanted, logits, strict=True)
         ]
         pooled = folds.pool([one.test for one in chains])
-        sums = metrics.tally(pooled.labels, pooled.probabilities, pooled.predictions, pooled.groups, options.ece_bins)
+        stats = pooled.stats(options.ece_bins)
         with progress("evaluate: bootstrap", options.bootstrap, "resamples") as advance:
-            test = bootstrap.intervals(sums, options.bootstrap, options.confidence, params.seed, advance)
+            test = bootstrap.intervals(METRICS, stats, options.bootstrap, options.confidence, params.seed, advance)
         found = findings.Findings(prepared, wanted, logits, chains, pooled, test)
         facts = findings.describe(found, params, key)
         joined = join_history(_histories(paths, params, prepared, wanted))
@@ -115,13 +114,14 @@ def _histories(paths: Paths, params: Params, prepared: "Prepared", wanted: "Sequ
 
 
 def _summary(test: "dict[str, Interval]", facts: dict[str, Any]) -> str:
+    from medtune.tasks.classification.metrics import METRICS
     from medtune.tasks.classification.report import figure
 
     shown = []
-    for name in ("balanced_accuracy", "macro_f1", "auroc"):
-        one = test[name]
-        between = "" if one.lo is None else f" ({figure(one.lo)} to {figure(one.hi)})"
-        shown.append(f"{name.replace('_', ' ')} {figure(one.value)}{between}")
+    for metric in METRICS:
+        if metric.headline and (one := test.get(metric.name)):
+            between = "" if one.lo is None else f" ({figure(one.lo)} to {figure(one.hi)})"
+            shown.append(f"{metric.title} {figure(one.value)}{between}")
     whose = f"of {facts['n_groups']} patients" if facts["groups_known"] else "(patients unknown)"
     return f"{', '.join(shown)} on {facts['n_images']} images {whose}"
 
@@ -138,14 +138,3 @@ def _result(params: Params, facts: dict[str, Any], seconds: float) -> dict[str, 
         "seconds": round(seconds, 1),
         "provenance": provenance(),
     }
-
-
-def main(params: console.ParamsFile = None, sets: console.Sets = None, out: console.Out = None) -> None:
-    """Evaluate the trained chains on their test images."""
-    read, paths = load.load(params, sets or ()), Paths.at(out)
-    with holding(paths):
-        console.say(f"evaluate: {run(read, paths).path}")
-
-
-if __name__ == "__main__":
-    console.run(main)

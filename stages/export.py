@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medtune.config import load
 from medtune.config.schema import Params
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, file_sha256, partial, publish, write_text
 from medtune.runtime.device import device_class
-from medtune.runtime.lock import holding
 from medtune.runtime.paths import Paths
 from medtune.runtime.provenance import provenance
 from medtune.stages.steps import Steps
@@ -119,14 +117,3 @@ def _properties(document: dict[str, Any]) -> dict[str, str]:
         "data_digest": document["data_digest"],
         "key": document["key"],
     }
-
-
-def main(params: console.ParamsFile = None, sets: console.Sets = None, out: console.Out = None) -> None:
-    """Write the ONNX bundle of the best fold's network to artifacts/export."""
-    read, paths = load.load(params, sets or ()), Paths.at(out)
-    with holding(paths):
-        console.say(f"export: {run(read, paths).path}")
-
-
-if __name__ == "__main__":
-    console.run(main)

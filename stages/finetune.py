@@ -1,17 +1,12 @@
 """Stage 2: the whole network (or a PEFT method's part of it) trained from stage 1's best."""
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from medtune.config import load
 from medtune.config.schema import Params
 from medtune.runtime import console, distributed
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.device import device_name
 from medtune.runtime.paths import Paths
-from medtune.stages.launch import together
-from medtune.stages.preflight import ready
 from medtune.stages.steps import Steps
 from medtune.training.finished import finished
 
@@ -111,25 +106,3 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
         f"finetune fold {fold}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})"
     )
     return artifact
-
-
-def main(
-    fold: Annotated[int | None, typer.Option(help="Test fold of the chain; default: every chain of params.")] = None,
-    params: console.ParamsFile = None,
-    sets: console.Sets = None,
-    out: console.Out = None,
-) -> None:
-    """Fine-tune from stage 1's best, or from the pretrained weights under schedule: full (stage 2)."""
-    from medtune.models.backbones import check
-
-    read, paths = load.load(params, sets or ()), Paths.at(out)
-    with together(paths):
-        with distributed.first():
-            ready(read, paths, several=True)
-        check(read)
-        for chain in read.data.split.chains if fold is None else [fold]:
-            console.say(f"finetune fold {chain}: {run(read, paths, chain).path}")
-
-
-if __name__ == "__main__":
-    console.run(main)

@@ -128,8 +128,9 @@ class Steps:
     def _finished(self, stage: str, fold: int | None) -> Artifact:
         step = self.resolve(stage, fold)
         if step.artifact is None:
-            where = "" if fold is None else f" for fold {fold}"
-            raise InputError(f"no finished {stage} stage{where}: run `python -m medtune.stages.{stage}` first")
+            name = f"artifacts/{stage}" if fold is None else f"artifacts/{stage}/fold-{fold}"
+            command = f"medtune stage {stage}" if stage in PER_FOLD else f"medtune {stage}"
+            raise InputError(f"{name}: not finished with these params. Run `{command}` first")
         return step.artifact
 
     def _key(self, stage: str, fold: int | None, upstream: Sequence[Artifact]) -> str:

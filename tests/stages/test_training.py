@@ -102,7 +102,7 @@ def test_finetune__keeps_stage_one_when_it_is_better(world):
 
 
 def test_finetune__without_stage_one_names_the_command(world):
-    with pytest.raises(InputError, match=r"no finished frozen stage for fold 1: run `python -m medtune.stages.frozen`"):
+    with pytest.raises(InputError, match=r"artifacts/frozen/fold-1: not finished .* Run `medtune stage frozen` first"):
         finetune.run(params_of(world), world.paths)
 
 
