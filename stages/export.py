@@ -75,11 +75,11 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
 
         bundle = Bundle(work, document, "fp32", session((work / FILES["fp32"]).read_bytes()))
         document["parity"]["fp32"]["consumer"] = trial.against_predictions(
-            bundle.predict, evaluated.folder / "predictions.csv", CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE)
+            bundle.run, evaluated.folder / "predictions.csv", CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE)
         )
         samples = trial.samples(SAMPLES)
         np.save(work / "sample_input.npy", samples, allow_pickle=False)
-        np.save(work / "sample_output.npy", bundle.predict(samples), allow_pickle=False)
+        np.save(work / "sample_output.npy", bundle.run(samples), allow_pickle=False)
         write_text(work / "MODEL_CARD.md", model_card.render(document))
         document["files"] = {path.name: file_sha256(path) for path in sorted(work.iterdir())}
         write_text(work / FILE, serialise(document))

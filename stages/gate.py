@@ -125,7 +125,7 @@ def _ask(
     bundle, size, found = Bundle.load(folder), params.evaluate.batch_size, []
     with progress(f"gate: {name}", len(images), "images") as advance:
         for start in range(0, len(images), size):
-            found.append(bundle.predict(np.ascontiguousarray(images[start : start + size])))
+            found.append(bundle.run(np.ascontiguousarray(images[start : start + size])))
             advance(len(found[-1]))
     probabilities = np.concatenate(found)
     decided = bundle.decide(probabilities)
