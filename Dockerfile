@@ -34,7 +34,7 @@ COPY --from=train-env /opt/venv /opt/venv
 COPY --chown=medtune:medtune . .
 ENV PYTHONPATH=/app
 USER medtune
-CMD ["sh", "-c", "python -m medtune.stages.data && python -m medtune.flows.train"]
+CMD ["sh", "-c", "python -m medtune data && python -m medtune train"]
 
 FROM base AS serve
 COPY --from=serve-env /opt/venv /opt/venv

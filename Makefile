@@ -33,7 +33,7 @@ setup: .venv/.stamp
 	touch $@
 
 repro: setup
-	@python -m medtune.cli.params --check
+	@python -m medtune params check
 	dvc repro
 
 # The comparison becomes a stage where it is first asked for: DVC would call one that never ran changed, and fail to
@@ -43,7 +43,7 @@ benchmark: setup
 	dvc repro benchmarks/dvc.yaml
 
 services: setup
-	@python -m medtune.flows.services up
+	@python -m medtune services up
 
 bench: setup
 	python -m benchmarks.suite $(ARGS)

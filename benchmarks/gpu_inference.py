@@ -1,7 +1,7 @@
 """uint8 images in host memory to probabilities there: torch against the exported fp16 graph on each provider.
 
-The graph is asked as its consumer asks it, by `medtune.serving.bundle` with bound buffers; torch in bf16 throughout, but for
-pre-processing and softmax. Every way pays for both copies.
+The graph is asked as its consumer asks it, by `medtune.serving.bundle` with bound buffers; torch in bf16 throughout,
+but for pre-processing and softmax. Every way pays for both copies.
 """
 
 import copy
@@ -140,7 +140,7 @@ def _onnx(provider: str, graph: bytes, size: int) -> Way:
         "output": {"name": "probabilities"},
         "preprocessing": {"image_size": size, "resize": "squash"},
     }
-    return Way(Bundle(Path("bundle"), document, "fp16", session).predict, said)
+    return Way(Bundle(Path("bundle"), document, "fp16", session).run, said)
 
 
 def _warmed_up(

@@ -1,4 +1,4 @@
-"""`python -m medtune.flows.benchmark`: every cell of benchmark.yaml, computed only where its record is not there yet."""
+"""The method comparison: every cell of benchmark.yaml. A cell runs only if its record does not exist yet."""
 
 import logging
 import shutil
@@ -6,49 +6,29 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from medtune.benchmark import cell as cells
 from medtune.benchmark import jobs, summary_files, worker
 from medtune.benchmark.grid import BenchmarkParams, Identity, load_grid, select
-from medtune.flows import environment
-from medtune.runtime import console
+from medtune.flows.prefect_run import with_prefect
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.console import say
 from medtune.runtime.lock import holding
 from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import Paths
 from medtune.runtime.progress import progress
-from medtune.serving.one_line import first_line
 
 log = logging.getLogger("medtune.flow")
 
-GridFile = Annotated[
-    Path | None, typer.Option("--grid", metavar="FILE", help="Another grid file than the checkout's benchmark.yaml.")
-]
-Only = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="FIELD=VALUE[,VALUE]",
-        help="Compute only cells with this data, backbone, method, percent or seed; may be repeated.",
-    ),
-]
-
 
 def benchmark(
-    grid_file: GridFile = None,
-    sets: console.Sets = None,
-    out: console.Out = None,
-    only: Only = None,
-    max_cells: Annotated[int | None, typer.Option(min=0, help="Compute at most so many cells this time.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Keep finished cells, or compute the chosen ones again.")
-    ] = True,
-    prefect: Annotated[
-        bool, typer.Option("--prefect/--no-prefect", help="Without: the same cells, one after the other, right here.")
-    ] = True,
+    grid_file: Path | None = None,
+    sets: Sequence[str] | None = None,
+    out: Path | None = None,
+    only: Sequence[str] | None = None,
+    max_cells: int | None = None,
+    resume: bool = True,
+    prefect: bool = True,
 ) -> None:
     """Compare methods on the grid of benchmark.yaml: artifacts/benchmark/results.csv and report.html.
 
@@ -108,27 +88,17 @@ def _compute(
 
 
 def _with_prefect(chosen: BenchmarkParams, missing: Sequence[jobs.Work], paths: Paths, told: worker.Told) -> None:
-    environment.prepare(paths.cache)
-    from medtune.flows import benchmark_cells as flow
-    from medtune.flows import server
-
-    runner = flow.runner(chosen)
+    """Compute `missing` as one flow run; what Prefect or Dask leave undone stays missing."""
     name = f"benchmark {len(missing)} cells {time.strftime('%H:%M:%S')}"
-    try:
-        with server.connected(paths.cache):
-            try:
-                flow.run(missing, paths, chosen.retries, told, runner, name)
-            finally:
-                server.settle(name)
-    except Exception as error:  # a fault of theirs, of whatever type, must not cost the cells that are left
-        log.warning("Prefect or Dask failed", exc_info=True)
-        say(f"benchmark: {first_line(error, with_type=True)}; going on in this process")
+
+    def through() -> None:
+        from medtune.flows import benchmark_cells as flow
+
+        flow.run(missing, paths, chosen.retries, told, flow.runner(chosen), name)
+
+    with_prefect(name, paths.cache, through, lambda: None)
 
 
 def _figure(record: Artifact | None, metric: str) -> str:
     value = record.result()["metrics"][metric]["value"] if record else None
     return f"{metric} undefined" if value is None else f"{metric} {value:.3f}"
-
-
-if __name__ == "__main__":
-    console.run(benchmark)

@@ -6,18 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from medtune.config import load
-from medtune.config.errors import InputError
 from medtune.config.schema import Params
-from medtune.runtime import cache_key as keys
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, find, partial, publish
-from medtune.runtime.device import device_class, device_name
-from medtune.runtime.lock import holding
+from medtune.runtime.device import device_name
 from medtune.runtime.paths import Paths
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import provenance
-from medtune.stages.preflight import ready
+from medtune.stages.steps import Steps
 from medtune.tasks import base
 
 if TYPE_CHECKING:
@@ -26,34 +22,25 @@ if TYPE_CHECKING:
     from medtune.models.classifier import Classifier
 
 
-def key(params: Params, prepared: "Prepared", trained: Sequence[Artifact]) -> str:
-    """Cache key of evaluating `trained`, one artifact a chain."""
-    inputs = {
-        "data": prepared.digest,
-        "facts": prepared.info,  # protocol, leaks and notes are printed in the report
-        "trained": [[artifact.key, artifact.sha256] for artifact in trained],
-        "roles": [prepared.roles_digest(int(artifact.result()["fold"])) for artifact in trained],
-    }
-    return keys.stage_key("evaluate", params, inputs, device_class())
-
-
-def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, group: str) -> Artifact:
-    """The finished artifacts/evaluate: metrics, predictions, plots and report of all chains' test images.
+def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
+    """Evaluate the trained folds on their test images.
 
     Args:
         params: all params.
-        paths: where things lie.
-        trained: one trained artifact a chain.
-        key: from `key`.
-        group: of the W&B run.
+        paths: where to read and write.
+        fold: always None: all folds that the params name are evaluated together.
+
+    Returns:
+        artifacts/evaluate: metrics, predictions, plots and report.
 
     Raises:
+        InputError: a fold is not trained yet.
         RuntimeError: a model gives logits that are not finite.
     """
-    folder = paths.stage("evaluate")
-    if done := find(folder, key):
-        return done
-    from medtune.data.manifest import load_prepared
+    steps = Steps(params, paths)
+    step = steps.resolve("evaluate", fold)
+    if step.artifact is not None:
+        return step.artifact
     from medtune.evaluation import bootstrap
     from medtune.evaluation.outputs import Wanted, save
     from medtune.evaluation.result import EvaluationResult, common_facts, summary_line, write_metrics
@@ -64,11 +51,11 @@ def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, gro
 
     began, options = time.monotonic(), params.evaluate
     task, metrics = base.evaluation(params.task.kind), base.metrics(params.task.kind)
-    prepared = load_prepared(paths.prepared)
+    folder, key, trained, prepared = paths.stage("evaluate"), step.key, step.upstream, steps.prepared
     work = partial(folder)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    with start("evaluate", key, group, params, "evaluate") as tracked:
+    with start("evaluate", key, steps.group, params, "evaluate") as tracked:
         lineage.uses(tracked, prepared, trained)
         wanted = sorted((Wanted.of(artifact, prepared) for artifact in trained), key=lambda one: one.fold)
         outputs = _outputs(wanted, prepared, options.batch_size, paths.cache)
@@ -140,41 +127,3 @@ def _result(
         "seconds": round(seconds, 1),
         "provenance": provenance(),
     }
-
-
-def find_trained(params: Params, paths: Paths, prepared: "Prepared") -> list[Artifact]:
-    """The finished trained artifact of every chain that params name.
-
-    Raises:
-        InputError: one is missing; names the command to run first.
-    """
-    from medtune.stages import finetune, frozen
-
-    found = []
-    for fold in params.data.split.chains:
-        artifact = None
-        for stage in params.training_stages:
-            if stage == "frozen":
-                own = frozen.key(params, prepared, fold)
-            else:
-                own = finetune.key(params, prepared, fold, artifact)
-            artifact = find(paths.stage(stage, fold), own)
-            if artifact is None:
-                raise InputError(
-                    f"no finished {stage} stage for fold {fold}: run `python -m medtune.stages.{stage}` first"
-                )
-        found.append(artifact)
-    return [artifact for artifact in found if artifact is not None]
-
-
-def main(params: console.ParamsFile = None, sets: console.Sets = None, out: console.Out = None) -> None:
-    """Evaluate the trained chains on their test images."""
-    read, paths = load.load(params, sets or ()), Paths.at(out)
-    with holding(paths):
-        prepared = ready(read, paths)
-        trained = find_trained(read, paths, prepared)
-        console.say(f"evaluate: {run(read, paths, trained, key(read, prepared, trained), 'by-hand').path}")
-
-
-if __name__ == "__main__":
-    console.run(main)

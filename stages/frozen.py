@@ -1,18 +1,13 @@
 """Stage 1: the backbone frozen and in eval mode, the head trained on its features."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from medtune.config import load
 from medtune.config.schema import Params
-from medtune.runtime import cache_key as keys
 from medtune.runtime import console, distributed
 from medtune.runtime.artifact import Artifact
-from medtune.runtime.device import device_class, device_name
+from medtune.runtime.device import device_name
 from medtune.runtime.paths import Paths
-from medtune.stages.launch import together
-from medtune.stages.preflight import ready
+from medtune.stages.steps import Steps
 from medtune.tasks import base
 from medtune.training.finished import finished
 
@@ -25,32 +20,34 @@ if TYPE_CHECKING:
     from medtune.training.inputs import Feed
 
 
-def key(params: Params, prepared: "Prepared", fold: int) -> str:
-    """Cache key of the chain whose test fold is `fold`."""
-    inputs = {"data": prepared.digest, "roles": prepared.roles_digest(fold)}
-    return keys.stage_key("frozen", params, inputs, device_class())
-
-
-def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared: "Prepared | None" = None) -> Artifact:
-    """The trained head of one chain, best epoch by validation; resumes where an earlier run was cut.
+def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
+    """Train the head of one fold; resume if an earlier run was interrupted.
 
     Args:
-        prepared: the data that `key` was made from; None: those in `paths.prepared`.
+        params: all params.
+        paths: where to read and write.
+        fold: test fold; None is the only one that the params name.
+
+    Returns:
+        The head of the best epoch by validation, at artifacts/frozen/fold-<k>.
 
     Raises:
+        InputError: the data are not prepared with these params.
         RuntimeError: the loss is not finite, or the frozen backbone changed (it must not).
     """
-    folder = paths.stage("frozen", fold)
-    if done := finished(folder, key):
+    with distributed.first():
+        steps = Steps(params, paths, several=True)
+        step = steps.resolve("frozen", fold)
+    assert step.fold is not None
+    folder, fold, prepared = paths.stage("frozen", step.fold), step.fold, steps.prepared
+    if done := finished(folder, step.key):
         return done
-    from medtune.data.manifest import load_prepared
     from medtune.models.weights import state_sha256
     from medtune.training.fit import Setup, fit
     from medtune.training.inputs import StoredFeed
     from medtune.training.malloc import keep_freed_memory
 
     keep_freed_memory()
-    prepared = prepared or load_prepared(paths.prepared)
     device = device_name()
     task = base.training(params.task.kind)
     model = task.build(params, task.n_outputs(prepared)).to(device)
@@ -75,7 +72,7 @@ def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared:
         }
 
     setup = Setup("frozen", network, model.head, "head", feed, set_modes, record)
-    return fit(setup, params, prepared, folder, fold, key, group)
+    return fit(setup, params, prepared, folder, fold, step.key, steps.group)
 
 
 def _feed(
@@ -113,25 +110,3 @@ def _prepare(model: "Classifier", feed: "Feed", stored: bool, train: "np.ndarray
         with torch.no_grad():
             inputs = (feed.score(train[start : start + 32]) for start in range(0, len(train), 32))
             prepare((x if stored else model.features(x) for x in inputs), seed)
-
-
-def main(
-    fold: Annotated[int | None, typer.Option(help="Test fold of the chain; default: every chain of params.")] = None,
-    params: console.ParamsFile = None,
-    sets: console.Sets = None,
-    out: console.Out = None,
-) -> None:
-    """Train the head on the frozen backbone (stage 1)."""
-    from medtune.models.backbones import check
-
-    read, paths = load.load(params, sets or ()), Paths.at(out)
-    with together(paths):
-        with distributed.first():
-            prepared = ready(read, paths, several=True)
-        check(read)
-        for chain in read.data.split.chains if fold is None else [fold]:
-            console.say(f"frozen fold {chain}: {run(read, paths, chain, key(read, prepared, chain), 'by-hand').path}")
-
-
-if __name__ == "__main__":
-    console.run(main)

@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 from medtune.config import registry
 from medtune.config.base import Plain, Section
 from medtune.config.errors import InputError, describe, suggestion
-from medtune.config.load import DEFAULT, assign_all, merge, read
+from medtune.config.load import assign_all, merge, read, read_base
 from medtune.config.project import PROJECT
 from medtune.config.schema import DEFAULT_TASK, Positive, check_metric
 from medtune.config.training import Schedule
@@ -160,7 +160,7 @@ def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[Bench
     Raises:
         InputError: names the key, its value and what is allowed.
     """
-    tree = read(DEFAULT)
+    tree = read_base(with_overlay=path is not None)
     merge(tree, read(path or GRID))
     assign_all(tree, sets)
     if not isinstance(section := tree.pop("benchmark", None), dict):

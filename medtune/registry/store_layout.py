@@ -76,6 +76,5 @@ def check_none_accepted(history: Sequence[dict[str, Any]], where: object) -> Non
     for line in reversed(history):
         if name := line.get("to") or (line.get("challenger") if line.get("decision") == "promoted" else None):
             raise BundleError(
-                f"{where} is gone, although {name} was accepted: `python -m medtune.registry.rollback` with --to {name} "
-                "puts it back"
+                f"{where} is gone, although {name} was accepted: `medtune rollback` with --to {name} puts it back"
             )

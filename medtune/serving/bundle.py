@@ -1,12 +1,7 @@
-"""An exported bundle: verified, loaded, asked. onnxruntime, numpy and pillow are all it needs.
+"""An exported bundle, verified and loaded. Needs onnxruntime, NumPy and Pillow only."""
 
-`python -m medtune.serving.bundle BUNDLE` verifies one and runs its own samples through it.
-"""
-
-import argparse
 import io
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +15,8 @@ import onnxruntime
 from medtune.serving import manifest as bundle_document
 from medtune.serving import tasks
 from medtune.serving.bound_session import OnDevice
-from medtune.serving.decode import decode, fit
+from medtune.serving.decode import DecodeError, fit
+from medtune.serving.image_source import ImageSource, as_list, read_image
 from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
 from medtune.serving.onnxruntime_version import MINIMUM, check_version
@@ -113,16 +109,37 @@ class Bundle:
         """Active onnxruntime providers, first choice first."""
         return self.session.get_providers()
 
-    def prepare(self, source: Path | bytes) -> np.ndarray:
-        """An image file, or its bytes, as the uint8 (H, W, 3) that the network takes.
+    def prepare(self, source: ImageSource) -> np.ndarray:
+        """An image as the uint8 (H, W, 3) that the network takes; what `source` can be: see `predict`.
 
         Raises:
             medtune.serving.decode.DecodeError: it cannot be used; the message is the reason.
         """
-        return fit(decode(source), self.image_size, self.document["preprocessing"]["resize"])
+        return fit(read_image(source), self.image_size, self.document["preprocessing"]["resize"])
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """Run the model on uint8 (N, H, W, 3) RGB images.
+    def predict(self, images: ImageSource | Sequence[ImageSource], batch_size: int = 32) -> list[Any]:
+        """Predict images of any size, each prepared as the training images were.
+
+        Args:
+            images: one image or several: a path, the bytes of an image file, a Pillow image, or an array uint8
+                (h, w), (h, w, 3) or (h, w, 4). An array (n, h, w, 3) is n images.
+            batch_size: images that the network takes at once.
+
+        Returns:
+            One prediction per image, in order; a `medtune.serving.prediction.Prediction` for classification.
+
+        Raises:
+            medtune.serving.decode.DecodeError: an image cannot be used; the message names it.
+        """
+        sources, results = as_list(images), []
+        for start in range(0, len(sources), batch_size):
+            batch = enumerate(sources[start : start + batch_size], start)
+            output = self.run(np.stack([self._prepare_named(source, index) for index, source in batch]))
+            results += [self.task.prediction(row, self.document) for row in self.rows(output)]
+        return results
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Run the model on images of its own size: uint8 (N, H, W, 3) RGB.
 
         Returns:
             float32 (N, ...): calibrated class probabilities (N, classes) for classification.
@@ -147,6 +164,13 @@ class Bundle:
             raise RuntimeError(f"{self.folder}: the {self.precision} model gave NaN")
         return output
 
+    def _prepare_named(self, source: ImageSource, index: int) -> np.ndarray:
+        try:
+            return self.prepare(source)
+        except DecodeError as error:
+            name = source if isinstance(source, str | Path) else f"image {index}"
+            raise DecodeError(f"{name}: {error}") from None
+
     @cached_property
     def _ask(self) -> Callable[[np.ndarray], np.ndarray]:
         given, wanted = self.document["input"]["name"], self.document["output"]["name"]
@@ -169,7 +193,7 @@ class Bundle:
             BundleError: it is more than this precision may differ.
         """
         samples, expected = (self._array(name) for name in ("sample_input.npy", "sample_output.npy"))
-        difference = float(np.abs(self.predict(samples) - expected).max())
+        difference = float(np.abs(self.run(samples) - expected).max())
         allowed = self.document["precisions"][self.precision].get("sample_tolerance")
         if difference > (allowed or SAMPLE_TOLERANCE[self.precision]):
             raise BundleError(
@@ -208,27 +232,3 @@ def _check_graph(session: onnxruntime.InferenceSession, document: dict[str, Any]
                 f"{part} {name!r} of {file} is {node.type} {node.shape}, which is not what bundle.json says: "
                 f"preprocessing.image_size {size}, output {list(output)} ({task.summary(document)})"
             )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Verifies a bundle from the command line; exit code 0 when it is sound, else 2."""
-    parser = argparse.ArgumentParser(
-        "python -m medtune.serving.bundle", description="Verify a bundle and run its samples."
-    )
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--precision", default="fp32", choices=SAMPLE_TOLERANCE)
-    parser.add_argument("--provider", default="cpu", choices=PROVIDERS)
-    args = parser.parse_args(argv)
-    try:
-        bundle = Bundle.load(args.bundle, args.precision, args.provider)
-        difference = bundle.self_test()
-    except BundleError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"sound: {len(bundle.document['files'])} files verified, {bundle.task.summary(bundle.document)}; "
-          f"{args.precision} on {bundle.providers[0]}, samples within {difference:.1g}")  # fmt: skip
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""`python -m medtune.tracking.workspace`: the saved view of the project's dashboard, kept here as code.
+"""The saved W&B view of the project, defined in code.
 
 With a key it is saved to W&B; without one its definition is written to a file, for the record and for review.
 """
@@ -7,14 +7,11 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from medtune.config.errors import InputError
 from medtune.config.load import load
 from medtune.evaluation.metric import Metric
-from medtune.runtime import console
 from medtune.runtime.artifact import write_text
 from medtune.runtime.console import say
 from medtune.runtime.paths import Paths
@@ -101,12 +98,7 @@ def definition(view: "Workspace") -> dict[str, Any]:
 
 
 def save(
-    project: Annotated[str | None, typer.Option(help="Default: tracking.project of params.yaml.")] = None,
-    entity: Annotated[str | None, typer.Option(help="Default: tracking.entity, else the key's own.")] = None,
-    update: Annotated[
-        str | None, typer.Option(metavar="URL", help="Replace this saved view; default: save a new one.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the definition to FILE too.")] = None,
+    project: str | None = None, entity: str | None = None, update: str | None = None, out: Path | None = None
 ) -> None:
     """Save the dashboard's view to W&B; without a key, write its definition to a file.
 
@@ -166,7 +158,3 @@ def _owner(key: str, named: str | None) -> str:
     import wandb
 
     return wandb.Api().default_entity or ""
-
-
-if __name__ == "__main__":
-    console.run(save)

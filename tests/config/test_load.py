@@ -1,13 +1,10 @@
 """params.yaml, overlays and --set: what they give, and what a mistake says."""
 
-import subprocess
-import sys
-
 import pytest
 
+from medtune.cli.main import call
 from medtune.config import load
 from medtune.config.errors import InputError
-from medtune.config.project import PROJECT
 
 
 def test_load__gives_the_checkouts_params():
@@ -116,32 +113,28 @@ def test_set__value_is_yaml_and_scientific_notation_is_a_number():
 def test_apply__writes_the_recipe_and_keeps_comments(tmp_path):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT.read_text())
-    command = [sys.executable, "-m", "medtune.cli.params", "--set", "frozen.epochs=3", "--to", str(target)]
-    subprocess.run(command, cwd=PROJECT, check=True)
+    assert call(["params", "set", "frozen.epochs=3", "--to", str(target)]) == 0
     text = target.read_text()
-    assert "# One section a stage" in text
+    assert "# One section per stage" in text
     assert "val_fold: null" in text
     assert load.read(target)["frozen"]["epochs"] == 3
 
 
-def test_apply__refuses_a_wrong_value_and_leaves_the_file(tmp_path):
+def test_apply__refuses_a_wrong_value_and_leaves_the_file(tmp_path, capsys):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT.read_text())
-    command = [sys.executable, "-m", "medtune.cli.params", "--set", "frozen.epochs=none", "--to", str(target)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: frozen.epochs")
-    assert done.stderr.count("\n") == 1
+    assert call(["params", "set", "frozen.epochs=none", "--to", str(target)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: frozen.epochs")
+    assert error.count("\n") == 1
     assert target.read_text() == load.DEFAULT.read_text()
 
 
-def test_apply__refuses_a_root_that_is_not_there(tmp_path):
+def test_apply__refuses_a_root_that_is_not_there(tmp_path, capsys):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT.read_text())
-    command = [sys.executable, "-m", "medtune.cli.params", "--set", "data.source=hcrf", "--set", "data.root=/nowhere"]
-    done = subprocess.run([*command, "--to", str(target)], cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "data.root is '/nowhere'" in done.stderr
+    assert call(["params", "set", "data.source=hcrf", "data.root=/nowhere", "--to", str(target)]) == 2
+    assert "data.root=/nowhere" in capsys.readouterr().err
     assert target.read_text() == load.DEFAULT.read_text()
 
 

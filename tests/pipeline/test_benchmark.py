@@ -65,7 +65,7 @@ def compared(checkout: "Checkout") -> "Checkout":
 def test_dvc__first_time_computes_every_cell(compared: "Checkout") -> None:
     printed = compared.run("dvc", "repro", "benchmarks/dvc.yaml")
     assert counted(printed) == (12, 0, 12)
-    assert "going on in this process" not in printed
+    assert "continuing without it" not in printed
     assert "Traceback" not in printed
     found = rows(compared.folder)
     assert [row["status"] for row in found] == ["done"] * 12
@@ -123,22 +123,20 @@ def test_dask__a_killed_worker_loses_no_cell(
 ) -> None:
     address, (worker, _) = cluster
     runner = f"benchmark.runner={{kind: dask, address: '{address}'}}"
-    process = compared.start(
-        ["python", "-m", "medtune.flows.benchmark", "--out", str(tmp_path / "far"), "--set", runner]
-    )
+    process = compared.start(["python", "-m", "medtune", "benchmark", "--out", str(tmp_path / "far"), "--set", runner])
     while not records(tmp_path / "far"):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
     os.kill(worker.pid, signal.SIGKILL)
     printed, _ = process.communicate(timeout=600)
     assert process.returncode == 0, printed
-    assert "going on in this process" not in printed
+    assert "continuing without it" not in printed
     assert rows(tmp_path / "far") == rows(compared.folder)
 
 
 def test_dask__no_scheduler_at_the_address(compared: "Checkout", tmp_path: Path) -> None:
     runner = "benchmark.runner={kind: dask, address: 'tcp://127.0.0.1:9'}"
-    process = compared.start(["python", "-m", "medtune.flows.benchmark", "--out", str(tmp_path), "--set", runner])
+    process = compared.start(["python", "-m", "medtune", "benchmark", "--out", str(tmp_path), "--set", runner])
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 2, printed
     assert "benchmark.runner.address is 'tcp://127.0.0.1:9': no Dask scheduler answers there" in printed

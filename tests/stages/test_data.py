@@ -15,7 +15,7 @@ from medtune.runtime.artifact import partial
 from medtune.runtime.paths import Paths
 from medtune.stages import data
 
-COMMAND = [sys.executable, "-m", "medtune.stages.data"]
+COMMAND = [sys.executable, "-m", "medtune", "data"]
 
 
 def draw(root, patients=12, each=4, size=(14, 10)):

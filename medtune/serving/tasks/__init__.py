@@ -8,6 +8,7 @@ A module here, or `serving.py` in the folder of a task that is not part of the s
     columns(document) -> list[str]              columns of the table that `predict` writes, after the path
     rows(output, document) -> list[list]        one list per image with a value (str or float) per column
     entry(row, document) -> dict[str, Any]      one of these lists as JSON for the HTTP service
+    prediction(row, document) -> Any            one of these lists as the object that `Bundle.predict` returns
     summary(document) -> str                    the bundle in a few words
 """
 

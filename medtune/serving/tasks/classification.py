@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from medtune.serving.prediction import Prediction
+
 DECISIONS = ("argmax", "threshold")
 
 
@@ -74,6 +76,11 @@ def rows(output: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:
 def entry(row: Sequence[Any], document: Mapping[str, Any]) -> dict[str, Any]:
     """`{"prediction": class, "probabilities": {class: probability}}`."""
     return {"prediction": row[0], "probabilities": dict(zip(document["classes"], row[1:], strict=True))}
+
+
+def prediction(row: Sequence[Any], document: Mapping[str, Any]) -> Prediction:
+    """What `Bundle.predict` returns for one image."""
+    return Prediction.of(row[0], dict(zip(document["classes"], row[1:], strict=True)))
 
 
 def summary(document: Mapping[str, Any]) -> str:

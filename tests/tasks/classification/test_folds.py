@@ -1,7 +1,6 @@
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
 from medtune.config.schema import EvaluateParams
 from medtune.tasks.classification import folds

@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from medtune.config.load import validate
-from medtune.data.manifest import load_prepared
 from medtune.runtime.artifact import RESULT, read_result
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import Paths
@@ -58,7 +57,7 @@ def command(stage, paths, *words):
         port = free.getsockname()[1]
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--main_process_port", str(port), "--mixed_precision", "no", "--num_machines", "1"]
-    return [*launch, "-m", f"medtune.stages.{stage}", "--params", paths.out / "params.yaml", "--out", paths.out, *words]
+    return [*launch, "-m", "medtune", "stage", stage, "--params", paths.out / "params.yaml", "--out", paths.out, *words]
 
 
 def ended(process):
@@ -83,9 +82,7 @@ def launched(stage, paths):
 
 
 def alone(params, paths):
-    prepared = load_prepared(paths.prepared)
-    first = frozen.run(params, paths, 1, frozen.key(params, prepared, 1), "group")
-    return first, finetune.run(params, paths, 1, first, finetune.key(params, prepared, 1, first), "group")
+    return frozen.run(params, paths), finetune.run(params, paths)
 
 
 def history(folder):
@@ -134,7 +131,7 @@ def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world, metho
         ("finetune", "error: model.batchnorm is train, but WORLD_SIZE is 2: "),
         (
             "evaluate",
-            "error: WORLD_SIZE is 2: only `medtune.stages.frozen` and `medtune.stages.finetune` run as several processes",
+            "error: WORLD_SIZE is 2: only `medtune stage` runs as several processes",
         ),
     ],
 )
