@@ -10,7 +10,7 @@ import pytest
 from medtune.config.load import load
 from medtune.doctor import weights
 from medtune.doctor.result import Job
-from medtune.models.compatibility import answer
+from medtune.models.compatibility import check_model
 from medtune.runtime.paths import Paths
 
 
@@ -63,7 +63,7 @@ def test_hub__offline_is_ok_where_it_is_not_needed_or_fetched_before(
 
 
 def test_answer__knows_the_network_without_its_weights() -> None:
-    found = answer(load(sets=["model.weights=hub", "model.backbone=resnet18", "model.backbone_args={}"]))
+    found = check_model(load(sets=["model.weights=hub", "model.backbone=resnet18", "model.backbone_args={}"]))
     assert found["shape_fault"] is None
     assert found["weights_fault"] is None
     assert (found["tokens"], found["channels"]) == (16, 512)
@@ -72,6 +72,6 @@ def test_answer__knows_the_network_without_its_weights() -> None:
 
 
 def test_answer__names_what_does_not_fit() -> None:
-    assert "no timm model" in answer(load(sets=["model.backbone=resnet1800"]))["shape_fault"]
-    found = answer(load(sets=["model.backbone=resnet18", "model.weights=bundled"]))
+    assert "no timm model" in check_model(load(sets=["model.backbone=resnet1800"]))["shape_fault"]
+    found = check_model(load(sets=["model.backbone=resnet18", "model.weights=bundled"]))
     assert "none are bundled for 'resnet18'" in found["weights_fault"]

@@ -66,14 +66,14 @@ def _weights(folder: Path, suffix: str) -> Callable[[bytes], str | None]:
 
 
 def _fits(folder: Path) -> Callable[[bytes], str | None]:
-    from medtune.models.compatibility import answer
+    from medtune.models.compatibility import check_model
 
     path = folder / "looked-at.pth"
     params = job.params({"model": {"weights": str(path)}})
 
     def read(content: bytes) -> str | None:
         path.write_bytes(content)
-        return None if answer(params)["weights_fault"] else "found fit"
+        return None if check_model(params)["weights_fault"] else "found fit"
 
     return read
 
