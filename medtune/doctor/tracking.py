@@ -5,13 +5,13 @@ from importlib.util import find_spec
 
 from medtune.doctor.result import Finding, Job, ok, warning, wrong
 from medtune.serving.one_line import first_line
-from medtune.tracking.run import wanted_mode
-from medtune.tracking.server import KeyRefused, Unreachable, check, server
+from medtune.tracking.run import resolve_mode
+from medtune.tracking.server import KeyRefused, ServerUnreachable, check_key, server
 
 
 def wandb(job: Job) -> Finding:
     """The mode that params and environment come to; online, the server is asked."""
-    mode = wanted_mode(job.params)
+    mode = resolve_mode(job.params)
     if mode == "disabled":
         return ok("disabled")
     if find_spec("wandb") is None:
@@ -24,10 +24,10 @@ def wandb(job: Job) -> Finding:
     if job.offline:
         return ok(f"online, {server()} not asked (--offline)")
     try:
-        check(key)
+        check_key(key)
     except KeyRefused as error:
         return wrong(first_line(error), "set another key, or tracking.mode=offline")
-    except Unreachable as error:
+    except ServerUnreachable as error:
         todo = "nothing: stages record offline, medtune sync uploads later; WANDB_MODE=offline saves waiting"
         return warning(first_line(error), todo)
     return ok(f"online: {server()} answers and knows the key")
