@@ -155,7 +155,7 @@ def _features(folder: Path, name: str) -> Callable[[bytes], str | None]:
         view.mkdir(exist_ok=True)
         files = {one: good.getvalue() for one in ("rows.npy", "features.npy")}
         made = _made(view / "0000", {**files, name: content})
-        return f"{len(found)} parts read" if (found := feature_store.parts(view, made.key)[0]) else None
+        return f"{len(found)} parts read" if (found := feature_store.load_shards(view, made.key)[0]) else None
 
     return read
 
