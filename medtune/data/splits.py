@@ -73,8 +73,8 @@ def split(
     leaked = _leaked_patients(splits, patient_ids, params.chains)
     if leaked:
         notes.append(
-            f"LEAK: {len(leaked)} of {len(set(patient_ids))} groups have images in more than one of train, validation and "
-            f"test (protocol {params.protocol}): scores say little about new patients."
+            f"LEAK: {len(leaked)} of {len(set(patient_ids))} groups have images in more than one of train, "
+            f"validation and test (protocol {params.protocol}): scores say little about new patients."
         )
     if samples[0].group is None:
         notes.append("The source has no patient ids: that one patient is in both train and test cannot be excluded.")

@@ -130,8 +130,9 @@ def _time_estimate(context: Job) -> CheckResult:
         f"{steps[name]} {measured[name]['seconds'] * 1000:.3g} ms" for name in steps if name in measured
     )
     n_folds = len(params.data.split.chains)
+    total = format_duration(sum(found.values()))
     return ok(
-        f"{format_duration(sum(found.values()))} for {n_folds} chain{'s' if n_folds > 1 else ''}: {message} (estimate from "
+        f"{total} for {n_folds} chain{'s' if n_folds > 1 else ''}: {message} (estimate from "
         f"steps measured here on {measured['device']}: {step_times} an image; export and start-up not counted)",
         label,
     )

@@ -38,7 +38,8 @@ def check_memory(context: Job) -> CheckResult:
     wanted = context.facts.get("memory", 0)
     found = f"{format_size(free)} free"
     if wanted:
-        found += f", a training process needs about {format_size(wanted)}, with export up to {format_size(OVERHEAD_BYTES)} more (estimate)"
+        found += f", a training process needs about {format_size(wanted)}"
+        found += f", with export up to {format_size(OVERHEAD_BYTES)} more (estimate)"
     if free < max(MIN_BYTES, wanted):
         fix = "end other programs, or a smaller batch_size (accumulate keeps the steps), or "
         return failure(found, fix + "finetune.gradient_checkpointing=true")

@@ -47,8 +47,8 @@ def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
 def _log(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
     run.summary(flatten_metrics(metrics))
     tested = metrics["test"].items()
-    run.table("test/metrics", ("metric", "value", "lo", "hi"),
-              [(name, interval["value"], interval.get("lo"), interval.get("hi")) for name, interval in tested])  # fmt: skip
+    rows = [(name, interval["value"], interval.get("lo"), interval.get("hi")) for name, interval in tested]
+    run.table("test/metrics", ("metric", "value", "lo", "hi"), rows)
     if metrics.get("per_class"):
         run.table("test/classes", list(metrics["per_class"][0]), [list(row.values()) for row in metrics["per_class"]])
     names = list(metrics["folds"][0]["test"])

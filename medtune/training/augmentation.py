@@ -156,9 +156,9 @@ def _resample(x: Tensor, theta: Tensor, mode: str = "bilinear") -> Tensor:
 
 
 def _jitter_stain(x: Tensor, strength: float, rng: Draws, grayscale: Tensor | None) -> Tensor:
-    """Scales and shifts each stain's amount (Tellez et al. 2018, arXiv 1707.06183); `grayscale` images stay as they are.
+    """Scale and shift each stain's amount (Tellez et al. 2018, arXiv 1707.06183).
 
-    Writes into `x`, unless some are.
+    Leaves `grayscale` images as they are. Writes into `x`, unless some are.
     """
     scale, shift = 1 + rng.uniform(3, strength), rng.uniform(3, strength / 2)
     # Density to amounts, amounts changed, and back: one matrix an image, so that no amounts are written out.

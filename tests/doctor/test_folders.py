@@ -36,7 +36,8 @@ def test_write__a_folder_that_is_not_there_is_not_made(make_job, tmp_path: Path)
 
 def test_probe__a_write_that_ends_early_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     # A limit on the size of files needs no mount: the kernel refuses what is above it, as it does on a full disk.
-    code = f"from pathlib import Path; from medtune.doctor.folders import check_writable; check_writable(Path({str(tmp_path)!r}))"
+    code = "from pathlib import Path; from medtune.doctor.folders import check_writable; "
+    code += f"check_writable(Path({str(tmp_path)!r}))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=PROJECT,
