@@ -34,20 +34,20 @@ COPY --from=train-env /opt/venv /opt/venv
 COPY --chown=medtune:medtune . .
 ENV PYTHONPATH=/app
 USER medtune
-CMD ["sh", "-c", "python -m stages.data && python -m flows.train"]
+CMD ["sh", "-c", "python -m medtune.stages.data && python -m medtune.flows.train"]
 
 FROM base AS serve
 COPY --from=serve-env /opt/venv /opt/venv
-COPY handoff/ handoff/
-COPY datasets/__init__.py datasets/decode.py datasets/
+COPY medtune/__init__.py medtune/
+COPY medtune/serving/ medtune/serving/
 USER medtune
 EXPOSE 8000
-ENTRYPOINT ["python", "-m", "handoff.serve", "--host", "0.0.0.0"]
+ENTRYPOINT ["python", "-m", "medtune.serving.http", "--host", "0.0.0.0"]
 CMD ["/bundle"]
 
 FROM base AS handoff
 COPY --from=handoff-env /opt/venv /opt/venv
-COPY handoff/ handoff/
-COPY datasets/__init__.py datasets/decode.py datasets/
+COPY medtune/__init__.py medtune/
+COPY medtune/serving/ medtune/serving/
 USER medtune
-ENTRYPOINT ["python", "-m", "handoff.predict"]
+ENTRYPOINT ["python", "-m", "medtune.serving.predict"]

@@ -31,7 +31,7 @@ setup:
 	@echo '$(TORCH)' > .venv/.torch
 
 repro: setup
-	@python -m config.apply --check
+	@python -m medtune.cli.params --check
 	dvc repro
 
 # The comparison becomes a stage where it is first asked for: DVC would call one that never ran changed, and fail to
@@ -41,7 +41,7 @@ benchmark: setup
 	dvc repro benchmarks/dvc.yaml
 
 services: setup
-	@python -m flows.services up
+	@python -m medtune.flows.services up
 
 bench: setup
 	python -m benchmarks.suite $(ARGS)

@@ -10,9 +10,9 @@ import typer
 from torch import Tensor
 
 from benchmarks.record import Row, Save, finish, line
-from config import cli
-from models.cdtm import ClusterAttention
-from training.memory import PeakMemory
+from medtune.models.cdtm import ClusterAttention
+from medtune.runtime import console
+from medtune.training.memory import PeakMemory
 
 NAMES = ("expanded", "one product")
 TARGET, LEANER = 15, 50  # times faster, times less memory
@@ -81,7 +81,7 @@ def measure(
         return module.project(formula(module.weights(x), module.mixing) @ x)
 
     shape = f"B {batch}, N {tokens}, C {channels}, K {centers}"
-    cli.say(f"shape: {shape}; {threads} threads; torch {torch.__version__}")
+    console.say(f"shape: {shape}; {threads} threads; torch {torch.__version__}")
     formulas = dict(zip(NAMES, (expanded, one_product), strict=True))
     mixing = {n: lambda f=f: f(weights, module.mixing) for n, f in formulas.items()}
     rows = []
@@ -92,8 +92,8 @@ def measure(
         seconds, difference = race(calls, [weights, *module.parameters()], rounds)
         slow, fast = (seconds[name] * 1e3 for name in NAMES)
         wanted = f", target {target}x" if target else ""
-        cli.say(f"{title}: {slow:.1f} ms expanded, {fast:.1f} ms as one product, forward + backward")
-        cli.say(f"  {slow / fast:.1f}x{wanted}; relative difference {difference:.1e} (limit 1e-6)")
+        console.say(f"{title}: {slow:.1f} ms expanded, {fast:.1f} ms as one product, forward + backward")
+        console.say(f"  {slow / fast:.1f}x{wanted}; relative difference {difference:.1e} (limit 1e-6)")
         note = f"{shape}; forward + backward; relative difference {difference:.1e}, limit 1e-6"
         rows.append(Row(f"CDTM {title}", fast, "ms", "expanded formula", slow, slow / fast, target, note=note))
     if peaks := temporaries(mixing):
@@ -101,7 +101,7 @@ def measure(
         row = Row(
             "CDTM mixing's temporaries", fast, "MiB", "expanded formula", slow, slow / fast, LEANER, note="forward"
         )
-        cli.say(line(row))
+        console.say(line(row))
         rows.append(row)
     return rows
 
@@ -120,4 +120,4 @@ def run(
 
 
 if __name__ == "__main__":
-    cli.run(run)
+    console.run(run)

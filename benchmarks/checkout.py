@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from config.registry import PROJECT
+from medtune.config.project import PROJECT
 
 LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv", ".cache", "artifacts", "prepared", "__pycache__", ".*_cache", "docs", "tests"
@@ -56,7 +56,7 @@ def copied(sets: Sequence[str] = ()) -> Iterator[Checkout]:
         copy.run("git", "init", "--quiet")
         copy.run("python", "-m", "compileall", "-q", ".")
         if sets:
-            copy.run("python", "-m", "config.apply", *(word for text in sets for word in ("--set", text)))
+            copy.run("python", "-m", "medtune.cli.params", *(word for text in sets for word in ("--set", text)))
         yield copy
 
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from config.load import DEFAULT, assign_all, merge, read, validate
-from config.schema import Params
-from config.settings import Paths
-from datasets.manifest import Prepared, load_prepared
-from stages import data
+from medtune.config.load import DEFAULT, assign_all, merge, read, validate
+from medtune.config.schema import Params
+from medtune.data.manifest import Prepared, load_prepared
+from medtune.runtime.paths import Paths
+from medtune.stages import data
 
 # Small enough that both sides of a comparison take seconds.
 SMALL: dict[str, Any] = {"data": {"task": "binary", "patients": 20, "images_per_patient": 6}}

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmarks.record import Row, Save, finish
-from config import cli
-from config.errors import InputError
-from config.settings import device_class
+from medtune.config.errors import InputError
+from medtune.runtime import console
+from medtune.runtime.device import device_class
 
 if TYPE_CHECKING:
     import torch
@@ -44,8 +44,8 @@ def measure(
     from benchmarks import gpu_inference, gpu_training
     from benchmarks.ceiling import Ceiling, flops
     from benchmarks.drawn import chosen, of, prepare
-    from models import classifier
-    from models.deploy import Deployed
+    from medtune.export.onnx_graph import Deployed
+    from medtune.models import classifier
 
     own = {"schedule": "full", "model": {"head": {"kind": "linear"}}, "finetune": {"batch_size": train_batch}}
     params = chosen(None, of(backbone), own)
@@ -90,7 +90,7 @@ def _cuda() -> "torch.device":
     if device_class() == "cuda":
         import torch
 
-        from config.settings import device_name
+        from medtune.runtime.device import device_name
 
         if torch.cuda.is_available():
             return torch.device(device_name())
@@ -98,4 +98,4 @@ def _cuda() -> "torch.device":
 
 
 if __name__ == "__main__":
-    cli.run(run)
+    console.run(run)

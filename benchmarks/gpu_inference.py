@@ -1,6 +1,6 @@
 """uint8 images in host memory to probabilities there: torch against the exported fp16 graph on each provider.
 
-The graph is asked as its consumer asks it, by `handoff.bundle` with bound buffers; torch in bf16 throughout, but for
+The graph is asked as its consumer asks it, by `medtune.serving.bundle` with bound buffers; torch in bf16 throughout, but for
 pre-processing and softmax. Every way pays for both copies.
 """
 
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from benchmarks.ceiling import INFERENCE, Ceiling
 from benchmarks.record import Row
-from evaluation.speed import Ask, race
-from handoff.bundle import SAMPLE_TOLERANCE, Bundle
-from handoff.document import BundleError
-from handoff.session import PROVIDERS, open_session, operators
-from models.backbones import family
-from models.deploy import INPUT, OUTPUT, Deployed, to_onnx
-from models.half import to_half
-from training.speed import CNN_FAMILIES, compiled
-from training.transfer import onto
+from medtune.export.fp16 import to_half
+from medtune.export.latency import Ask, race
+from medtune.export.onnx_graph import INPUT, OUTPUT, Deployed, to_onnx
+from medtune.models.backbones import family
+from medtune.serving.bundle import SAMPLE_TOLERANCE, Bundle
+from medtune.serving.manifest import BundleError
+from medtune.serving.session import PROVIDERS, open_session, operators
+from medtune.training.speed import CNN_FAMILIES, compiled
+from medtune.training.transfer import onto
 
 EAGER, COMPILED = "torch eager bf16", "torch.compile bf16"
 FASTER, SHARE, FROM = 1.0, 50.0, 64  # than torch.compile, percent of the ceiling, for batches of so many or more

@@ -13,14 +13,14 @@ import torch
 from benchmarks.ceiling import TRAINING, Ceiling, synchronize
 from benchmarks.record import Row
 from benchmarks.steps import finetune
-from config.schema import Params
-from datasets.manifest import Prepared
-from models import classifier
-from models.backbones import family
-from training.feeds import ImageFeed
-from training.loop import LOG_STEPS
-from training.memory import PeakMemory
-from training.speed import CNN_FAMILIES, channels_last, compiled
+from medtune.config.schema import Params
+from medtune.data.manifest import Prepared
+from medtune.models import classifier
+from medtune.models.backbones import family
+from medtune.training.inputs import ImageFeed
+from medtune.training.loop import LOG_STEPS
+from medtune.training.memory import PeakMemory
+from medtune.training.speed import CNN_FAMILIES, channels_last, compiled
 
 SHARE = 40.0
 OF_TARGET = "vit_base_patch16_224"

@@ -11,10 +11,10 @@ import torch
 import typer
 
 from benchmarks import record
-from config import cli
+from medtune.runtime import console
 
 if TYPE_CHECKING:
-    from models.deploy import Deployed
+    from medtune.export.onnx_graph import Deployed
 
 # Images a second, as a multiple of torch's: no less, or nothing is gained by exporting.
 TARGETS = {"deit_tiny_patch16_224": 1.15, "mobilenetv2_100": 3.0}
@@ -44,7 +44,7 @@ def measure(
     Raises:
         RuntimeError: the exported graph does not say what the network says.
     """
-    from evaluation.speed import race
+    from medtune.export.latency import race
 
     model = _network(backbone, size, weights, head, arguments or {})
     images = np.random.default_rng(0).integers(0, 256, (max(batches), size, size, 3), dtype=np.uint8)
@@ -72,9 +72,9 @@ def measure(
 
 
 def _network(backbone: str, size: int, weights: str, head: str, arguments: dict[str, Any]) -> "Deployed":
-    from config.load import validate
-    from models.classifier import build
-    from models.deploy import Deployed
+    from medtune.config.load import validate
+    from medtune.export.onnx_graph import Deployed
+    from medtune.models.classifier import build
 
     model = {"backbone": backbone, "weights": weights, "backbone_args": arguments}
     params = validate(
@@ -90,9 +90,9 @@ def _engines(
     model: "Deployed", images: np.ndarray, size: int, threads: int
 ) -> tuple[dict[str, Callable[[np.ndarray], np.ndarray]], dict[str, float], str | None]:
     """Engines by name, how far each is from torch, and why there is no int8, if so."""
-    from handoff.session import open_session
-    from models.deploy import to_onnx
-    from models.int8 import to_int8
+    from medtune.export.int8 import to_int8
+    from medtune.export.onnx_graph import to_onnx
+    from medtune.serving.session import open_session
 
     def eager(batch: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -121,9 +121,9 @@ def report(rows: Sequence[Row]) -> None:
     for row in rows:
         name = f"{row['backbone']}, {row['size']} px, batch {row['batch']}, {row['threads']} threads: {row['engine']}"
         if row["refused"]:
-            cli.say(f"{name}: refused: {row['refused']}")
+            console.say(f"{name}: refused: {row['refused']}")
             continue
-        cli.say(f"{name}: {row['images_per_s']:.1f} images/s" + _said(row))
+        console.say(f"{name}: {row['images_per_s']:.1f} images/s" + _said(row))
 
 
 def _said(row: Row) -> str:
@@ -173,7 +173,7 @@ def run(
     """Compare the exported graph with the network itself: images a second, with all of the pre-processing."""
     import onnxruntime
 
-    cli.say(f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, uint8 pixels to probabilities")
+    console.say(f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, uint8 pixels to probabilities")
     found = []
     for name in backbone.split(","):
         sizes = [int(text) for text in batches.split(",")]
@@ -184,4 +184,4 @@ def run(
 
 
 if __name__ == "__main__":
-    cli.run(run)
+    console.run(run)

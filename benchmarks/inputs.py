@@ -1,6 +1,6 @@
 """`python -m benchmarks.inputs`: training images from the packed set against decoding their files every epoch.
 
-Both as the project does it: `datasets.decode` then, batches of the memory-mapped pack now. And the share of a
+Both as the project does it: `medtune.serving.decode` then, batches of the memory-mapped pack now. And the share of a
 fine-tuning step that its input takes.
 """
 
@@ -20,17 +20,17 @@ from benchmarks.drawn import Backbone, chosen, of, prepare
 from benchmarks.record import Row, Save, finish
 from benchmarks.steps import finetune
 from benchmarks.timing import in_turns
-from config import cli
-from config.errors import InputError
-from config.schema import Params
-from config.training import AugmentParams
-from datasets.decode import SUFFIXES, decode, fit
-from datasets.manifest import Prepared
-from datasets.sources import synthetic
-from models import classifier
-from training.augment import augment
-from training.feeds import ImageFeed
-from training.share import EVERY
+from medtune.config.errors import InputError
+from medtune.config.schema import Params
+from medtune.config.training import AugmentParams
+from medtune.data.manifest import Prepared
+from medtune.data.sources import synthetic
+from medtune.models import classifier
+from medtune.runtime import console
+from medtune.serving.decode import SUFFIXES, decode, fit
+from medtune.training.augmentation import augment
+from medtune.training.inputs import ImageFeed
+from medtune.training.replicas import EVERY
 
 WIDTH, HEIGHT = 700, 460  # BreakHis
 SIDE, BATCH = 224, 16
@@ -153,8 +153,8 @@ def _shares(params: Params, prepared: Prepared, steps: int, work: Path) -> list[
 
 
 def run(
-    params: cli.ParamsFile = None,
-    sets: cli.Sets = None,
+    params: console.ParamsFile = None,
+    sets: console.Sets = None,
     backbone: Backbone = None,
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="Files to decode; else drawn ones.")] = None,
     count: Annotated[int, typer.Option(help="Images.")] = 64,
@@ -168,4 +168,4 @@ def run(
 
 
 if __name__ == "__main__":
-    cli.run(run)
+    console.run(run)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from config.progress import progress
+from medtune.runtime.progress import progress
 
 INPUT, CANVAS = 128, 144
 STD = 0.25

@@ -13,8 +13,9 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from config import cli, load
-from config.errors import InputError
+from medtune.config import load
+from medtune.config.errors import InputError
+from medtune.runtime import console
 
 GIB = 2**30
 MOMENTS = 2  # AdamW's; its step counts are a few bytes a tensor
@@ -79,7 +80,7 @@ def _blocks(network: nn.Module) -> list[nn.Module]:
 
 def network_of(backbone: str, image_size: int, method: str, classes: int) -> nn.Module:
     """The classifier as stage 2 trains it, without memory, with a linear head."""
-    from models import adapt, backbones, classifier
+    from medtune.models import adapt, backbones, classifier
 
     params = load.load(
         sets=[
@@ -114,16 +115,16 @@ def run(
     network = network_of(backbone, image_size, method, classes)
     total = sum(p.numel() for p in network.parameters())
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    cli.say(f"{backbone}, method {method}: {total:,} parameters, {trained:,} trained")
-    cli.say("reckoned from shapes in fp32, not measured; GiB a rank, without activations")
-    cli.say(f"{'':24}{'weights':>10}{'gradients':>11}{'moments':>9}{'average':>9}{'gathered':>10}{'total':>8}")
+    console.say(f"{backbone}, method {method}: {total:,} parameters, {trained:,} trained")
+    console.say("reckoned from shapes in fp32, not measured; GiB a rank, without activations")
+    console.say(f"{'':24}{'weights':>10}{'gradients':>11}{'moments':>9}{'average':>9}{'gathered':>10}{'total':>8}")
     rows = [("DDP, any number", replicated(network, ema))]
     rows += [(f"FSDP, {count} of them", sharded(network, count, ema)) for count in counts]
     for name, held in rows:
         figures = (held.weights, held.gradients, held.moments, held.average, held.gathered, held.total)
         widths = (10, 11, 9, 9, 10, 8)
-        cli.say(f"{name:24}" + "".join(f"{n / GIB:{w}.2f}" for n, w in zip(figures, widths, strict=True)))
+        console.say(f"{name:24}" + "".join(f"{n / GIB:{w}.2f}" for n, w in zip(figures, widths, strict=True)))
 
 
 if __name__ == "__main__":
-    cli.run(run)
+    console.run(run)

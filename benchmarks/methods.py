@@ -1,9 +1,9 @@
 """`python -m benchmarks.methods`: writes docs/methods.md, which PEFT method fits which backbone, from the registry."""
 
-from config import registry
-from config.artifact import write_text
-from config.cli import run, say
-from config.registry import PROJECT
+from medtune.config import registry
+from medtune.config.project import PROJECT
+from medtune.runtime.artifact import write_text
+from medtune.runtime.console import run, say
 
 FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 PAGE = PROJECT / "docs" / "methods.md"
@@ -22,10 +22,10 @@ def render() -> str:
         f"| method | {' | '.join(FAMILIES)} | merged | learning rates | |",
         f"|-|{'-|' * len(FAMILIES)}-|-|-|",
     ]
-    for name in registry.names("models.peft"):
+    for name in registry.names("medtune.models.peft"):
         if name == "none":
             continue
-        method = registry.load("models.peft", name, "model.peft.method")
+        method = registry.load("medtune.models.peft", name, "model.peft.method")
         what = (method.__doc__ or "").splitlines()[0].partition(": ")[2].rstrip(".")
         fits = " | ".join("x" if family in method.FAMILIES else "" for family in FAMILIES)
         merged = "x" if hasattr(method, "merge") else ""

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from config.schema import Params
-from models import classifier
-from training import features
+from medtune.config.schema import Params
+from medtune.models import classifier
+from medtune.training import feature_cache
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def compare(params: Params, chains: Sequence[dict[str, np.ndarray]], epochs: int
     backbone, scored, trained = _an_image(params)
     train = epochs * params.frozen.passes * sum(len(rows["train"]) for rows in chains)
     val = epochs * sum(len(rows["val"]) for rows in chains)
-    by_view = zip(*(features.needed(rows, views) for rows in chains), strict=True)
+    by_view = zip(*(feature_cache.needed(rows, views) for rows in chains), strict=True)
     once = sum(len(np.unique(np.concatenate(rows))) for rows in by_view)
     head = train * trained + val * scored
     return Work(train + val, (train + val) * backbone + head), Work(once, once * backbone + head)

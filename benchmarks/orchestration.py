@@ -22,14 +22,15 @@ import typer
 from benchmarks.drawn import chosen, prepare
 from benchmarks.record import Row, Save, finish
 from benchmarks.timing import in_turns, seconds
-from config import cli
-from config.artifact import Artifact, partial, publish, write_text
-from config.grid import BenchmarkParams, load_grid
-from config.schema import Params
-from config.settings import Paths
-from datasets.manifest import load_prepared
-from flows import chain, environment, grid
-from stages import cell as cells
+from medtune.benchmark import cell as cells
+from medtune.benchmark import jobs
+from medtune.benchmark.grid import BenchmarkParams, load_grid
+from medtune.config.schema import Params
+from medtune.data.manifest import load_prepared
+from medtune.flows import environment, pipeline
+from medtune.runtime import console
+from medtune.runtime.artifact import Artifact, partial, publish, write_text
+from medtune.runtime.paths import Paths
 
 HOUR_S = 3600.0
 CELL_MS, HOUR_PERCENT = 150.0, 1.0
@@ -56,7 +57,7 @@ def measure(number: int = 64, rounds: int = 3, workers: int | None = None, warm_
     with TemporaryDirectory(prefix="medtune-") as place, _elsewhere(Path(place)):
         chained = _Chain.of(Path(place) / "chain")
         crossed = _Grid.of(Path(place) / "grid", number, workers)
-        from flows import server
+        from medtune.flows import server
 
         begun = time.perf_counter()
         with server.connected(Path(place) / "cache"):
@@ -87,29 +88,29 @@ class _Chain:
         prepared = prepare(params, folder)[1]
         paths = Paths.at(folder / "out")
 
-        def finished(step: chain.Step) -> Artifact:
+        def finished(step: pipeline.Step) -> Artifact:
             record = {"stage": step.stage, "fold": step.fold}
             files = {"metrics.json": '{"test": {}}'} if step.stage == "evaluate" else {}
             return _record(paths.stage(step.stage, step.fold), step.key, record, files)
 
-        chain.walk(params, prepared, finished)
-        return cls(params, paths, chain.pipeline_key(params, prepared))
+        pipeline.walk(params, prepared, finished)
+        return cls(params, paths, pipeline.pipeline_key(params, prepared))
 
-    def direct(self) -> list[chain.Done]:
+    def direct(self) -> list[pipeline.Done]:
         """The stage functions, one after the other; the data verified first, as the flow does too."""
         prepared = load_prepared(self.paths.prepared)
 
-        def call(step: chain.Step, found: Artifact | None) -> Artifact:
-            return chain.run_stage(step, self.params, self.paths, self.group)
+        def call(step: pipeline.Step, found: Artifact | None) -> Artifact:
+            return pipeline.run_stage(step, self.params, self.paths, self.group)
 
-        return chain.run(self.params, self.paths, prepared, call)
+        return pipeline.run(self.params, self.paths, prepared, call)
 
 
 @dataclass(frozen=True)
 class _Grid:
     params: BenchmarkParams
     paths: Paths
-    works: list[grid.Work]
+    works: list[jobs.Work]
 
     @classmethod
     def of(cls, folder: Path, number: int, workers: int | None) -> "_Grid":
@@ -118,23 +119,23 @@ class _Grid:
         write_text(folder / "grid.yaml", GRID)
         runner = f"benchmark.runner={{kind: local, workers: {workers or 'null'}}}"
         params, tree = load_grid(folder / "grid.yaml", [f"benchmark.seeds={list(range(number))}", runner])
-        works = grid.works(params, grid.cells(params, tree), paths)
+        works = jobs.works(params, jobs.cells(params, tree), paths)
         for work in works:
             _record(cells.place(paths, work.cell), work.key, {"stage": "benchmark"}, {})
         return cls(params, paths, works)
 
     def direct(self) -> None:
-        """`stages.cell` for every cell."""
+        """`medtune.benchmark.cell` for every cell."""
         prepared = load_prepared(self.works[0].prepared)
         for work in self.works:
             cells.run(work.params, self.paths, prepared, work.cell, work.rates, work.threads, work.key)
 
     def through(self, number: int, name: str) -> None:
-        """The first `number` cells as `python -m flows.benchmark` computes them."""
-        from flows import cells as flow
-        from flows import server
+        """The first `number` cells as `python -m medtune.flows.benchmark` computes them."""
+        from medtune.flows import benchmark_cells as flow
+        from medtune.flows import server
 
-        def told(work: grid.Work, record: Artifact | None, error: str | None) -> str:
+        def told(work: jobs.Work, record: Artifact | None, error: str | None) -> str:
             if error is not None:
                 raise RuntimeError(f"{work.cell.name}: {error}")
             return work.cell.name
@@ -144,7 +145,7 @@ class _Grid:
 
 
 def _steps(chained: _Chain, start: float, rounds: int, warm_up: int) -> list[Row]:
-    from flows import server, tasks
+    from medtune.flows import server, tasks
 
     tree, out = chained.params.model_dump(mode="json"), str(chained.paths.out)
     names = (f"steps {number}" for number in count())
@@ -172,7 +173,7 @@ def _cells(crossed: _Grid, rounds: int, warm_up: int) -> list[Row]:
     taken = in_turns(calls, rounds, warm_up)
     a_cell = (taken["many"] - taken["few"]) / (many - FEW)
     return [
-        Row("a finished cell through the benchmark's flow", a_cell * 1e3, "ms", "stages.cell called directly",
+        Row("a finished cell through the benchmark's flow", a_cell * 1e3, "ms", "medtune.benchmark.cell called directly",
             taken["direct"] / many * 1e3, at_most=CELL_MS,
             note=f"{many} cells less {FEW}, {crossed.params.workers} workers"),
         Row("start and end of a benchmark's workers", taken["few"] - FEW * a_cell, "s", note="once a benchmark"),
@@ -198,4 +199,4 @@ def run(
 
 
 if __name__ == "__main__":
-    cli.run(run)
+    console.run(run)

@@ -14,12 +14,12 @@ import typer
 
 from benchmarks.learning import CANVAS, INPUT, STD, Pretraining, accuracy, train
 from benchmarks.textures import TEXTURES, render
-from config.artifact import file_sha256, replacing, write_text
-from config.cli import run, say
-from config.progress import progress
-from config.registry import PROJECT
-from config.sealed import seal
-from config.versions import installed
+from medtune.config.project import PROJECT
+from medtune.runtime.artifact import file_sha256, replacing, write_text
+from medtune.runtime.checksum import seal
+from medtune.runtime.console import run, say
+from medtune.runtime.progress import progress
+from medtune.runtime.provenance import installed
 
 SOURCE = (
     "Trained from random weights on procedural textures of nature drawn by benchmarks/textures.py; "

@@ -14,10 +14,10 @@ from typing import Annotated
 
 import typer
 
-from config.artifact import write_text
-from config.cli import say
-from config.registry import PROJECT
-from config.versions import installed, provenance
+from medtune.config.project import PROJECT
+from medtune.runtime.artifact import write_text
+from medtune.runtime.console import say
+from medtune.runtime.provenance import installed, provenance
 
 RESULTS = PROJECT / "benchmarks" / "results"
 PACKAGES = ("torch", "timm", "onnxruntime", "prefect", "dvc")

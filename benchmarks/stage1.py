@@ -1,6 +1,6 @@
 """`python -m benchmarks.stage1`: stage 1 on stored features against the frozen backbone run every epoch.
 
-Both sides are `stages.frozen` as it is, on the same images, varied by flips and quarter turns alone, which is
+Both sides are `medtune.stages.frozen` as it is, on the same images, varied by flips and quarter turns alone, which is
 what stored views can do. A few epochs of each are timed, in turns; an epoch is its training and its validation.
 The paper's 100 are reckoned from them: what is done once (network, features, centres, writing) plus 100 times the
 median epoch. A chain stores its training images in 8 views and its validation images in one. All folds share what
@@ -26,18 +26,18 @@ import typer
 from benchmarks import operations
 from benchmarks.drawn import Backbone, chosen, of, prepare
 from benchmarks.record import Row, Save, finish
-from config import cli
-from config.artifact import Artifact
-from config.schema import Params
-from config.settings import Paths
-from datasets.manifest import Prepared
-from evaluation import logits, metrics
-from evaluation.bootstrap import Interval, intervals
-from evaluation.calibration import softmax
-from stages import frozen
-from tracking.run import Run
-from training.checkpoint import load_trained
-from training.fit import fit  # noqa: F401
+from medtune.config.schema import Params
+from medtune.data.manifest import Prepared
+from medtune.evaluation.bootstrap import Interval, intervals
+from medtune.runtime import console
+from medtune.runtime.artifact import Artifact
+from medtune.runtime.paths import Paths
+from medtune.stages import frozen
+from medtune.tasks.classification import logits, metrics
+from medtune.tasks.classification.calibration import softmax
+from medtune.tracking.run import Run
+from medtune.training.checkpoint import load_trained
+from medtune.training.fit import fit  # noqa: F401
 
 EPOCHS, VIEWS = 100, 8
 TARGETS = {"linear": 10.0, "cdtm": 3.5}  # for this backbone; a smaller one leaves less to save
@@ -85,7 +85,7 @@ class Clock(Run):
 def timed() -> Iterator[Clock]:
     """A training stage's epochs, while it runs."""
     clock = Clock()
-    with mock.patch("training.fit.start", return_value=clock):
+    with mock.patch("medtune.training.fit.start", return_value=clock):
         yield clock
 
 
@@ -150,7 +150,7 @@ def _validation(params: Params, done: Artifact, prepared: Prepared) -> Interval:
 def _rows(head: str, params: Params, prepared: Prepared, stored: Side, online: Side) -> list[Row]:
     for name, side in (("stored features", stored), ("backbone every epoch", online)):
         once, epoch = max(side.once), median(side.epochs)
-        cli.say(
+        console.say(
             f"{head}, {name}: once {once:.2f} s, an epoch {epoch:.3f} s, {EPOCHS} epochs {side.reckoned():.1f} s; "
             f"balanced accuracy on validation {_shown(side.score)}"
         )
@@ -184,8 +184,8 @@ def _shown(score: Interval | None) -> str:
 
 
 def run(
-    params: cli.ParamsFile = None,
-    sets: cli.Sets = None,
+    params: console.ParamsFile = None,
+    sets: console.Sets = None,
     backbone: Backbone = None,
     head: Annotated[list[str] | None, typer.Option(help="Head; may be repeated. Default: linear and cdtm.")] = None,
     epochs: Annotated[int, typer.Option(min=2, help="Epochs of each run.")] = 4,
@@ -197,4 +197,4 @@ def run(
 
 
 if __name__ == "__main__":
-    cli.run(run)
+    console.run(run)

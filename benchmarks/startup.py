@@ -13,7 +13,7 @@ import typer
 from benchmarks.checkout import Checkout, copied, empty
 from benchmarks.record import Row, Save, finish
 from benchmarks.timing import in_turns
-from config import cli
+from medtune.runtime import console
 
 HEAVY = {"torch", "timm", "prefect", "wandb", "onnxruntime"}
 AT_MOST = 1.5
@@ -21,13 +21,15 @@ TINY = ("data.task=binary", "data.image_size=32", "data.patients=20", "data.imag
         "model.backbone_args={img_size: 32}", "model.head.kind=linear", "schedule=frozen", "frozen.epochs=1",
         "frozen.views=1", "evaluate.bootstrap=100", "export.precisions=[fp32]", "export.parity_images=8",
         "export.batch_sizes=[1]", "tracking.mode=disabled")  # fmt: skip
-# stages.data without its look at the network, which imports torch.
-PREPARE = "from config.load import load; from config.settings import Paths; from stages import data; "
+# medtune.stages.data without its look at the network, which imports torch.
+PREPARE = (
+    "from medtune.config.load import load; from medtune.runtime.paths import Paths; from medtune.stages import data; "
+)
 PREPARE += "data.run(load(), Paths.at())"
 SHORT = {
-    "flows.train --help": (0, ["-m", "flows.train", "--help"]),
-    "a mistake in params": (2, ["-m", "flows.train", "--set", "frozen.epoch=3"]),
-    "flows.train, all cached, without Prefect": (0, ["-m", "flows.train", "--no-prefect"]),
+    "medtune.flows.train --help": (0, ["-m", "medtune.flows.train", "--help"]),
+    "a mistake in params": (2, ["-m", "medtune.flows.train", "--set", "frozen.epoch=3"]),
+    "medtune.flows.train, all cached, without Prefect": (0, ["-m", "medtune.flows.train", "--no-prefect"]),
 }
 
 
@@ -39,7 +41,7 @@ def measure(rounds: int = 7) -> list[Row]:
     """
     with copied(TINY) as ours, empty() as theirs:
         ours.run("python", "-c", PREPARE)
-        ours.run("python", "-m", "flows.train", "--no-prefect")
+        ours.run("python", "-m", "medtune.flows.train", "--no-prefect")
         ours.run("dvc", "commit", "--force", "dvc.yaml")  # what ran by hand is what `dvc repro` would have run
         calls: dict[str, Callable[[], object]] = {
             "ours": lambda: _nothing(ours),
@@ -85,4 +87,4 @@ def run(
 
 
 if __name__ == "__main__":
-    cli.run(run)
+    console.run(run)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from config.schema import Params
-from datasets.manifest import Prepared
-from evaluation.metrics import score
-from models.classifier import Classifier
-from training.feeds import Feed
-from training.job import Job, Progress
-from training.loop import Trainer
+from medtune.config.schema import Params
+from medtune.data.manifest import Prepared
+from medtune.models.classifier import Classifier
+from medtune.tasks.classification.metrics import score
+from medtune.training.inputs import Feed
+from medtune.training.job import Job, Progress
+from medtune.training.loop import Trainer
 
 
 def finetune(

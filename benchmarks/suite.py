@@ -13,9 +13,9 @@ from typing import Annotated
 import typer
 
 from benchmarks import record
-from config import cli
-from config.errors import InputError, suggestion
-from config.registry import PROJECT
+from medtune.config.errors import InputError, suggestion
+from medtune.config.project import PROJECT
+from medtune.runtime import console
 
 DEIT = ("--backbone", "deit_tiny_patch16_224")
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -41,14 +41,14 @@ def run(
             raise InputError(f"{name!r} is no benchmark{suggestion(name, known)}; choose from: {', '.join(known)}")
     begun, broken = time.monotonic(), []
     for name in names or COMMANDS:
-        cli.say(f"== {name}")
+        console.say(f"== {name}")
         start = time.monotonic()
         done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *COMMANDS[name], "--save"], cwd=PROJECT)
-        cli.say(f"== {name}: {time.monotonic() - start:.0f} s")
+        console.say(f"== {name}: {time.monotonic() - start:.0f} s")
         if done.returncode:
             broken.append(name)
     missed = [figure for name in names or COMMANDS if name not in broken for figure in _missed(name)]
-    cli.say(
+    console.say(
         f"{time.monotonic() - begun:.0f} s; {len(missed)} targets missed{': ' if missed else ''}{'; '.join(missed)}"
     )
     if broken:
@@ -62,4 +62,4 @@ def _missed(name: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    cli.run(run)
+    console.run(run)

@@ -20,11 +20,11 @@ import typer
 from benchmarks.drawn import chosen, prepare
 from benchmarks.record import Row, Save, finish
 from benchmarks.steps import finetune
-from config import cli
-from models import classifier
-from tracking.run import Run, start
-from training.feeds import ImageFeed
-from training.loop import LOG_STEPS
+from medtune.models import classifier
+from medtune.runtime import console
+from medtune.tracking.run import Run, start
+from medtune.training.inputs import ImageFeed
+from medtune.training.loop import LOG_STEPS
 
 AT_MOST = 1.01
 PERCENT = 1.0
@@ -94,8 +94,8 @@ def measure(params_file: Path | None = None, sets: Sequence[str] = (), pairs: in
 
 
 def run(
-    params: cli.ParamsFile = None,
-    sets: cli.Sets = None,
+    params: console.ParamsFile = None,
+    sets: console.Sets = None,
     pairs: Annotated[int, typer.Option(min=2, help="Stretches of 20 steps with W&B, and as many without.")] = 40,
     save: Save = False,
 ) -> None:
@@ -104,4 +104,4 @@ def run(
 
 
 if __name__ == "__main__":
-    cli.run(run)
+    console.run(run)

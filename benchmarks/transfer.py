@@ -17,12 +17,12 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from config.cli import run, say
-from config.errors import InputError
-from config.registry import PROJECT
-from datasets.sources import synthetic
+from medtune.config.errors import InputError
+from medtune.config.project import PACKAGE
+from medtune.data.sources import synthetic
+from medtune.runtime.console import run, say
 
-BUNDLED = PROJECT / "models" / "bundled"
+BUNDLED = PACKAGE / "models" / "bundled"
 
 
 def network(backbone: str, seed: int | None) -> tuple[Any, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`python -m flows.benchmark`: every cell of benchmark.yaml, computed only where its record is not there yet."""
+"""`python -m medtune.flows.benchmark`: every cell of benchmark.yaml, computed only where its record is not there yet."""
 
 import logging
 import shutil
@@ -10,16 +10,17 @@ from typing import Annotated
 
 import typer
 
-from config import cli
-from config.artifact import Artifact
-from config.cli import say
-from config.grid import BenchmarkParams, Identity, load_grid, select
-from config.lock import holding
-from config.progress import progress
-from config.settings import Paths
-from flows import comparison, compute, environment, grid
-from flows.logfile import logfile
-from stages import cell as cells
+from medtune.benchmark import cell as cells
+from medtune.benchmark import jobs, summary_files, worker
+from medtune.benchmark.grid import BenchmarkParams, Identity, load_grid, select
+from medtune.flows import environment
+from medtune.runtime import console
+from medtune.runtime.artifact import Artifact
+from medtune.runtime.console import say
+from medtune.runtime.lock import holding
+from medtune.runtime.logfile import logfile
+from medtune.runtime.paths import Paths
+from medtune.runtime.progress import progress
 
 log = logging.getLogger("medtune.flow")
 
@@ -37,8 +38,8 @@ Only = Annotated[
 
 def benchmark(
     grid_file: GridFile = None,
-    sets: cli.Sets = None,
-    out: cli.Out = None,
+    sets: console.Sets = None,
+    out: console.Out = None,
     only: Only = None,
     max_cells: Annotated[int | None, typer.Option(min=0, help="Compute at most so many cells this time.")] = None,
     resume: Annotated[
@@ -54,23 +55,23 @@ def benchmark(
     when tried again, 2 when the input was wrong.
     """
     chosen, tree = load_grid(grid_file, sets or ())
-    params = grid.cells(chosen, tree)
+    params = jobs.cells(chosen, tree)
     wanted = set(select(list(params), only or ()))
-    grid.check([params[cell] for cell in wanted])
+    jobs.check([params[cell] for cell in wanted])
     paths = Paths.at(out)
     with holding(paths), logfile(paths.cache / "logs", "benchmark"):
-        works = grid.works(chosen, params, paths)
+        works = jobs.works(chosen, params, paths)
         if not resume:
             for cell in wanted:
                 shutil.rmtree(cells.place(paths, cell), ignore_errors=True)
-        records = {work.cell: grid.finished(work, paths) for work in works}
+        records = {work.cell: jobs.finished(work, paths) for work in works}
         missing = [work for work in works if work.cell in wanted and records[work.cell] is None][:max_cells]
         found = sum(record is not None for record in records.values())
         say(f"benchmark: {len(records)} cells, {found} found, {len(missing)} to compute")
         errors = _compute(chosen, missing, paths, records, prefect) if missing else {}
-        lines = comparison.write(chosen, works, records, errors, paths)
+        lines = summary_files.write(chosen, works, records, errors, paths)
         if missing:
-            comparison.track(tree, records, lines, chosen.metric)
+            summary_files.track(tree, records, lines, chosen.metric)
     for cell, error in errors.items():
         print(f"error: {cell.name} failed: {error}", file=sys.stderr)
     if errors:
@@ -79,7 +80,7 @@ def benchmark(
 
 def _compute(
     chosen: BenchmarkParams,
-    missing: Sequence[grid.Work],
+    missing: Sequence[jobs.Work],
     paths: Paths,
     records: dict[Identity, Artifact | None],
     prefect: bool,
@@ -88,7 +89,7 @@ def _compute(
     errors: dict[Identity, str] = {}
     with progress("benchmark", len(missing), "cells") as advance:
 
-        def told(work: grid.Work, record: Artifact | None, error: str | None) -> str:
+        def told(work: jobs.Work, record: Artifact | None, error: str | None) -> str:
             records[work.cell] = record
             if error is not None:
                 errors[work.cell] = error
@@ -101,14 +102,14 @@ def _compute(
             _with_prefect(chosen, missing, paths, told)
         for work in missing:  # all of them, or what a fault of Prefect's or Dask's own left undone
             if records[work.cell] is None and work.cell not in errors:
-                compute.compute_here(work, paths, chosen.retries, told)
+                worker.compute_here(work, paths, chosen.retries, told)
     return errors
 
 
-def _with_prefect(chosen: BenchmarkParams, missing: Sequence[grid.Work], paths: Paths, told: compute.Told) -> None:
+def _with_prefect(chosen: BenchmarkParams, missing: Sequence[jobs.Work], paths: Paths, told: worker.Told) -> None:
     environment.prepare(paths.cache)
-    from flows import cells as flow
-    from flows import server
+    from medtune.flows import benchmark_cells as flow
+    from medtune.flows import server
 
     runner = flow.runner(chosen)
     name = f"benchmark {len(missing)} cells {time.strftime('%H:%M:%S')}"
@@ -130,4 +131,4 @@ def _figure(record: Artifact | None, metric: str) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(benchmark)
+    console.run(benchmark)

@@ -1,11 +1,11 @@
-"""The deployments of prefect.yaml, for `python -m flows.serve`; `prefect deploy` reads the same file itself."""
+"""The deployments of prefect.yaml, for `python -m medtune.flows.serve`; `prefect deploy` reads the same file itself."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
-from config.registry import PROJECT
+from medtune.config.project import PROJECT
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from config.registry import PROJECT
+from medtune.config.project import PROJECT
 
 
 def for_children() -> dict[str, str]:
@@ -34,7 +34,7 @@ def prepare(cache: Path, console: str = "CRITICAL") -> None:
         # A server that went away, or no longer answers, must not hold a run up for minutes.
         "PREFECT_CLIENT_MAX_RETRIES": "1",
         "PREFECT_API_REQUEST_TIMEOUT": "20",
-        # Prefect's shortest; flows/watch.py waits for four of them before it calls a run dead.
+        # Prefect's shortest; flows/stale_run_automation.py waits for four of them before it calls a run dead.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # A run's own lines go to stdout and, by these loggers, to Prefect's record of it; the console stays short.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "medtune",

@@ -1,4 +1,4 @@
-"""`python -m flows.retrain`: fetch what is new, train, compare with the accepted model, hand over what is better.
+"""`python -m medtune.flows.retrain`: fetch what is new, train, compare with the accepted model, hand over what is better.
 
 Works on the checkout alone: params.yaml, what DVC tracks, and git. One run at a time; a run that dies leaves the
 accepted model as it is, and the next one goes on where it was cut.
@@ -15,17 +15,17 @@ from typing import Annotated, Any
 
 import typer
 
-from config import cli
-from config.errors import InputError
-from config.load import load
-from config.lock import holding
-from config.registry import PROJECT
-from config.schema import Params
-from config.settings import Paths
-from datasets import kept_folds
-from flows import chain, environment, handover, record
-from flows.logfile import logfile
-from flows.versioning import Checkout, CommandFailed
+from medtune.config.errors import InputError
+from medtune.config.load import load
+from medtune.config.project import PROJECT
+from medtune.config.schema import Params
+from medtune.data import fold_assignments
+from medtune.flows import environment, pipeline, promotion, records
+from medtune.registry.git_dvc import Checkout, CommandFailed
+from medtune.runtime import console
+from medtune.runtime.lock import holding
+from medtune.runtime.logfile import logfile
+from medtune.runtime.paths import Paths
 
 log = logging.getLogger("medtune.flow")
 
@@ -45,8 +45,8 @@ class How:
     """
 
     step: Callable[..., Any]
-    train: Callable[[Params, Paths], list[chain.Done]]
-    show: Callable[[handover.Outcome], None]
+    train: Callable[[Params, Paths], list[pipeline.Done]]
+    show: Callable[[promotion.Outcome], None]
     began: Callable[[], None] = lambda: None
 
 
@@ -69,7 +69,7 @@ def run(how: How, accept: str | None = None) -> str:
         checkout.check()
         before = checkout.head()
         for line in how.step("pull", checkout.pull):
-            chain.note(f"retrain: {line}")
+            pipeline.note(f"retrain: {line}")
         changed = [name for name in checkout.changed_files(before) if name.endswith(CODE)]
         if any(name.endswith(".lock") and name.startswith("requirements/") for name in changed):
             raise InputError(f"{changed[0]} changed: run `make setup`, then start the services anew")
@@ -79,51 +79,51 @@ def run(how: How, accept: str | None = None) -> str:
 
 
 def _with_data(how: How, checkout: Checkout, paths: Paths, accept: str | None) -> str:
-    from datasets.manifest import load_prepared
-    from stages import data
+    from medtune.data.manifest import load_prepared
+    from medtune.stages import data
 
     params = load()
     if params.data.split.test_fold == "all":
         raise InputError("data.split.test_fold is all: retraining compares models on one test fold; name it, 1 say")
-    target = handover.target(params)
+    target = promotion.target(params)
     how.step("data", data.run, params, paths)
     prepared = load_prepared(paths.prepared)
-    complete = chain.complete(params, paths, prepared)
-    if complete and not accept and (judged := handover.judged(paths, target)):
+    complete = pipeline.complete(params, paths, prepared)
+    if complete and not accept and (judged := promotion.judged(paths, target)):
         line = f"nothing changed in data, params and code: {judged}"
-        chain.note(f"retrain: {line}")
+        pipeline.note(f"retrain: {line}")
         return line
     if not complete:
-        from models.backbones import check
+        from medtune.models.backbones import check
 
         check(params)
     steps = how.train(params, paths)
-    record.to_wandb(params, paths, chain.pipeline_key(params, prepared), steps)
-    chain.tidy(params, paths)
-    outcome = how.step("gate", handover.decide, params, paths, target, checkout, accept)
+    records.to_wandb(params, paths, pipeline.pipeline_key(params, prepared), steps)
+    pipeline.tidy(params, paths)
+    outcome = how.step("gate", promotion.decide, params, paths, target, checkout, accept)
     if outcome.decision.promoted:
-        folds = kept_folds.read(kept_folds.place(paths), params.data.source, params.data.split.folds)
+        folds = fold_assignments.read(fold_assignments.place(paths), params.data.source, params.data.split.folds)
         if params.data.split.protocol == "patient":
-            folds.write(kept_folds.place(paths), prepared.groups.tolist(), prepared.folds.tolist())
-        how.step("record", checkout.record, handover.tag(outcome.name), f"Retrain: {outcome.line}")
-        how.step("publish", handover.publish, params, paths, target, outcome)
-    handover.note(target, outcome)
+            folds.write(fold_assignments.place(paths), prepared.groups.tolist(), prepared.folds.tolist())
+        how.step("record", checkout.record, promotion.tag(outcome.name), f"Retrain: {outcome.line}")
+        how.step("publish", promotion.publish, params, paths, target, outcome)
+    promotion.note(target, outcome)
     how.show(outcome)
-    handover.track(params, paths, outcome)
-    chain.note(f"retrain: {outcome.line}")
+    promotion.track(params, paths, outcome)
+    pipeline.note(f"retrain: {outcome.line}")
     return outcome.line
 
 
 def direct() -> How:
     """Plain calls, without Prefect."""
-    from flows.train import direct as train
+    from medtune.flows.train import direct as train
 
     def step(name: str, function: Callable[..., Any], *args: Any) -> Any:
-        chain.note(f"retrain: {name}")
+        pipeline.note(f"retrain: {name}")
         return function(*args)
 
-    def trained(params: Params, paths: Paths) -> list[chain.Done]:
-        from stages.ready import ready
+    def trained(params: Params, paths: Paths) -> list[pipeline.Done]:
+        from medtune.stages.preflight import ready
 
         return train(params, paths, ready(params, paths))
 
@@ -144,25 +144,25 @@ def retrain(
     Exits 0 when it is done (also where the new model was refused, or nothing had changed), 1 when a step failed,
     2 when the input was wrong. The accepted model stays until a better one is there whole.
     """
-    from handoff.document import BundleError
+    from medtune.serving.manifest import BundleError
 
     try:
         ended = _with_prefect(accept) if prefect else run(direct(), accept)
     except BundleError as error:
         raise InputError(str(error)) from error
-    except (chain.StageFailed, CommandFailed) as failure:
+    except (pipeline.StageFailed, CommandFailed) as failure:
         log.error("%s", "".join(traceback.format_exception(failure)))
         print(f"error: {failure} (run again to resume; logs in {Paths.at().cache / 'logs'})", file=sys.stderr)
         raise SystemExit(1) from None
     if ended == AGAIN:
-        cli.say("retrain: the code changed: starting again with it")
-        os.execv(sys.executable, [sys.executable, "-m", "flows.retrain", *sys.argv[1:]])
+        console.say("retrain: the code changed: starting again with it")
+        os.execv(sys.executable, [sys.executable, "-m", "medtune.flows.retrain", *sys.argv[1:]])
 
 
 def _with_prefect(accept: str | None) -> str:
     environment.prepare(Paths.at().cache)
-    from flows import scheduled, server
-    from handoff.document import BundleError
+    from medtune.flows import scheduled, server
+    from medtune.serving.manifest import BundleError
 
     name = f"by hand {time.strftime('%H:%M:%S')}"
     try:
@@ -171,14 +171,14 @@ def _with_prefect(accept: str | None) -> str:
                 return scheduled.retrain.with_options(flow_run_name=name)(accept)
             finally:
                 server.settle(name)
-    except (chain.StageFailed, CommandFailed, InputError, BundleError):
+    except (pipeline.StageFailed, CommandFailed, InputError, BundleError):
         raise
     except Exception as error:  # a fault of Prefect's, of whatever type, must not cost a training run
         log.warning("Prefect failed", exc_info=True)
         reason = (str(error).splitlines() or ["no reason given"])[0][:200]
-        chain.note(f"Prefect: {type(error).__name__}: {reason}; going on without it")
+        pipeline.note(f"Prefect: {type(error).__name__}: {reason}; going on without it")
         return run(direct(), accept)
 
 
 if __name__ == "__main__":
-    cli.run(retrain)
+    console.run(retrain)

@@ -12,10 +12,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.deployments import run_deployment
 from prefect.runtime import deployment, flow_run
 
-from config.schema import Params
-from config.settings import Paths
-from flows import alert, chain, handover, orphan, sweep, tasks
-from flows import retrain as retraining
+from medtune.config.schema import Params
+from medtune.flows import exit_with_parent, hooks, mark_crashed, pipeline, promotion, tasks
+from medtune.flows import retrain as retraining
+from medtune.runtime.paths import Paths
 
 DAY_S = 24 * 3600
 # Steps that ask a network are tried again; the others fail for reasons that stay.
@@ -29,20 +29,20 @@ NETWORK = {"pull": AGAIN, "record": AGAIN, "publish": AGAIN}
     timeout_seconds=DAY_S,
     validate_parameters=False,
     persist_result=False,
-    on_failure=[alert.tell],
-    on_crashed=[alert.tell],
+    on_failure=[hooks.tell],
+    on_crashed=[hooks.tell],
 )
 def retrain(accept: str | None = None) -> str:
     """Fetch, train, gate, record, publish; see flows/retrain.py. Gives how it ended, in a sentence."""
-    orphan.end_with_worker()
+    exit_with_parent.end_with_worker()
     ended = retraining.run(retraining.How(_step, _train, _show, _began), accept)
     return _again() if ended == retraining.AGAIN else ended
 
 
 def _began() -> None:
     """The lock is this run's: whatever else Prefect calls running here is dead."""
-    for name in sweep.sweep(str(Paths.at().out), {UUID(flow_run.id)}):
-        chain.note(f"retrain: {name} crashed: {sweep.MESSAGE}")
+    for name in mark_crashed.sweep(str(Paths.at().out), {UUID(flow_run.id)}):
+        pipeline.note(f"retrain: {name} crashed: {mark_crashed.MESSAGE}")
 
 
 def _again() -> str:
@@ -60,13 +60,13 @@ def _step(name: str, function: Callable[..., Any], *args: Any) -> Any:
     return configured(*args)
 
 
-def _train(params: Params, paths: Paths) -> list[chain.Done]:
+def _train(params: Params, paths: Paths) -> list[pipeline.Done]:
     name = f"{params.model.backbone} {params.model.head.kind} {params.schedule}"
     return tasks.train(params.model_dump(mode="json"), str(paths.out), name)
 
 
-def _show(outcome: handover.Outcome) -> None:
-    create_markdown_artifact(handover.markdown(outcome), key="gate", description="was the new model accepted, and why")
+def _show(outcome: promotion.Outcome) -> None:
+    create_markdown_artifact(promotion.markdown(outcome), key="gate", description="was the new model accepted, and why")
     if rows := outcome.decision.rows():
         create_table_artifact(rows, key="gate-figures", description="both models on the same patients")
 
@@ -76,14 +76,14 @@ def _show(outcome: handover.Outcome) -> None:
     flow_run_name="benchmark",
     timeout_seconds=7 * DAY_S,
     persist_result=False,
-    on_failure=[alert.tell],
-    on_crashed=[alert.tell],
+    on_failure=[hooks.tell],
+    on_crashed=[hooks.tell],
 )
 def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
     """The method comparison of benchmark.yaml, or of another grid file; see flows/benchmark.py."""
-    from flows.benchmark import benchmark as compare
+    from medtune.flows.benchmark import benchmark as compare
 
-    orphan.end_with_worker()
+    exit_with_parent.end_with_worker()
     try:
         compare(Path(grid) if grid else None, sets or [])
     except SystemExit as ended:

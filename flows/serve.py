@@ -1,32 +1,32 @@
-"""`python -m flows.serve`: the deployments of prefect.yaml from one process in the foreground, without a worker."""
+"""`python -m medtune.flows.serve`: the deployments of prefect.yaml from one process in the foreground, without a worker."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from config import cli
-from config.cli import say
-from config.errors import InputError
-from config.registry import PROJECT
-from config.settings import Paths
-from flows import environment, standing, startup
+from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
+from medtune.flows import environment, service_address, start_services
+from medtune.runtime import console
+from medtune.runtime.console import say
+from medtune.runtime.paths import Paths
 
 
 def serve() -> None:
     """Run the deployments of prefect.yaml, on schedule and on demand, until Ctrl-C; one run at a time.
 
-    Uses the server that $PREFECT_API_URL names or `python -m flows.services up` started; where there is none, one is
+    Uses the server that $PREFECT_API_URL names or `python -m medtune.flows.services up` started; where there is none, one is
     started for as long as this runs. A run that is under way at Ctrl-C ends as crashed, and the next one resumes it.
     """
     cache = Paths.at().cache
-    _, worker = standing.daemons(cache)
+    _, worker = service_address.daemons(cache)
     if worker.pid:
         raise InputError(
             f"a worker (process {worker.pid}) takes the runs of these deployments already: "
-            "stop it with `python -m flows.services down`, or leave it to it"
+            "stop it with `python -m medtune.flows.services down`, or leave it to it"
         )
-    with startup.reporting(), _server(cache) as url:
+    with start_services.reporting(), _server(cache) as url:
         os.environ["PREFECT_API_URL"] = url
         os.chdir(PROJECT)
         os.environ.update(environment.for_children())
@@ -37,12 +37,12 @@ def serve() -> None:
 @contextmanager
 def _server(cache: Path) -> Iterator[str]:
     """API address of a server that answers."""
-    daemon, _ = standing.daemons(cache)
+    daemon, _ = service_address.daemons(cache)
     was_running = daemon.pid is not None
     try:
-        yield startup.start_server(daemon)
+        yield start_services.start_server(daemon)
     finally:
-        if not was_running and daemon.stop(startup.SERVER_STOP_S):
+        if not was_running and daemon.stop(start_services.SERVER_STOP_S):
             say("server: stopped")
 
 
@@ -50,7 +50,7 @@ def _serve(url: str) -> None:
     from prefect import serve
     from prefect.client.orchestration import get_client
 
-    from flows import deployments, sweep, watch
+    from medtune.flows import deployments, mark_crashed, stale_run_automation
 
     made = deployments.served()
     names = {deployment.full_name for deployment in made}
@@ -59,10 +59,10 @@ def _serve(url: str) -> None:
         with get_client(sync_client=True) as client:
             flows = {flow.id: flow.name for flow in client.read_flows()}
             ids = {known.id for known in client.read_deployments() if f"{flows[known.flow_id]}/{known.name}" in names}
-            for name in sweep.sweep_of_worker(client, lambda run: run.deployment_id in ids, tell):
-                say(f"{name}: crashed, {sweep.MESSAGE}")
+            for name in mark_crashed.sweep_of_worker(client, lambda run: run.deployment_id in ids, tell):
+                say(f"{name}: crashed, {mark_crashed.MESSAGE}")
 
-    watch.ensure()
+    stale_run_automation.ensure()
     mark_dead(tell=True)
     say(f"dashboard: {url.removesuffix('/api')}")
     for name in sorted(names):
@@ -74,4 +74,4 @@ def _serve(url: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(serve)
+    console.run(serve)

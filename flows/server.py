@@ -1,4 +1,4 @@
-"""A Prefect server for the length of one flow, where none stands; `python -m flows.server` is that process.
+"""A Prefect server for the length of one flow, where none stands; `python -m medtune.flows.server` is that process.
 
 Prefect can start one itself, but that one outlives a killed parent, prints its shutdown errors on the
 user's screen, and loses the last second of task states. This one ends with its parent, writes to
@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from config.cli import say
-from config.registry import PROJECT
-from config.settings import Paths
-from flows import environment, standing
+from medtune.config.project import PROJECT
+from medtune.flows import environment, service_address
+from medtune.runtime.console import say
+from medtune.runtime.paths import Paths
 
 log = logging.getLogger("medtune.flow")
 
@@ -49,7 +49,7 @@ def connected(cache: Path) -> Iterator[None]:
         _check(url)
         yield
         return
-    if url := standing.running(cache):
+    if url := service_address.running(cache):
         _check(url)
         with _using(url):
             yield
@@ -57,7 +57,7 @@ def connected(cache: Path) -> Iterator[None]:
     log = cache / "prefect" / "server.log"
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.server"],
+            [sys.executable, "-m", "medtune.flows.server"],
             cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

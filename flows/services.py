@@ -1,4 +1,4 @@
-"""`python -m flows.services up`: a standing Prefect server and a worker for this checkout, without containers.
+"""`python -m medtune.flows.services up`: a standing Prefect server and a worker for this checkout, without containers.
 
 `server` and `worker` are the two in the foreground, for systemd and containers; `up` starts them as daemons.
 """
@@ -9,11 +9,11 @@ import sys
 
 from filelock import FileLock
 
-from config import cli
-from config.cli import say
-from config.registry import PROJECT
-from config.settings import Paths
-from flows import environment, standing, startup
+from medtune.config.project import PROJECT
+from medtune.flows import environment, service_address, start_services
+from medtune.runtime import console
+from medtune.runtime.console import say
+from medtune.runtime.paths import Paths
 
 
 def up() -> None:
@@ -23,38 +23,38 @@ def up() -> None:
     $PREFECT_API_URL names a server elsewhere, only the worker is started.
     """
     cache = Paths.at().cache
-    server, worker = standing.daemons(cache)
+    server, worker = service_address.daemons(cache)
     server.folder.mkdir(parents=True, exist_ok=True)
-    with startup.reporting(), FileLock(server.folder / ".lock"):
-        url = startup.start_server(server)
-        startup.start_worker(worker, url)
+    with start_services.reporting(), FileLock(server.folder / ".lock"):
+        url = start_services.start_server(server)
+        start_services.start_worker(worker, url)
     say(f"dashboard: {url.removesuffix('/api')}")
     say("run now:   prefect deployment run retrain/retrain, after")
     say(f"           export PREFECT_API_URL={url}")
-    say("stop:      python -m flows.services down")
+    say("stop:      python -m medtune.flows.services down")
 
 
 def down() -> None:
     """Stop the worker, then the server; a run that is under way ends as crashed, and the next one resumes it."""
-    server, worker = standing.daemons(Paths.at().cache)
+    server, worker = service_address.daemons(Paths.at().cache)
     url = worker.note
-    say(f"worker: {'stopped' if worker.stop(startup.STOP_S) else 'was not running'}")
-    if url and standing.healthy(url):
+    say(f"worker: {'stopped' if worker.stop(start_services.STOP_S) else 'was not running'}")
+    if url and service_address.healthy(url):
         _mark_dead(url)
-    say(f"server: {'stopped' if server.stop(startup.SERVER_STOP_S) else 'was not running'}")
+    say(f"server: {'stopped' if server.stop(start_services.SERVER_STOP_S) else 'was not running'}")
 
 
 def status() -> None:
     """Say what runs, and where; exits 1 where something does not."""
     cache = Paths.at().cache
-    url = standing.running(cache)
+    url = service_address.running(cache)
     fine = True
-    for daemon in standing.daemons(cache):
+    for daemon in service_address.daemons(cache):
         pid = daemon.pid
         say(f"{daemon.name}: {f'runs (process {pid}), log {daemon.log}' if pid else 'does not run'}")
         fine = fine and pid is not None
     if url:
-        answers = standing.healthy(url)
+        answers = service_address.healthy(url)
         say(f"dashboard: {url.removesuffix('/api')}{'' if answers else ' does not answer'}")
         fine = fine and answers
     raise SystemExit(0 if fine else 1)
@@ -62,9 +62,9 @@ def status() -> None:
 
 def server() -> None:
     """Be the server, in the foreground."""
-    standing.check_free()
-    host, port = standing.listening()
-    os.environ.setdefault("PREFECT_UI_URL", standing.own().removesuffix("/api"))  # for links in alerts
+    service_address.check_free()
+    host, port = service_address.listening()
+    os.environ.setdefault("PREFECT_UI_URL", service_address.own().removesuffix("/api"))  # for links in alerts
     database = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": url} if (url := os.environ.get("MEDTUNE_DATABASE")) else {}
     _prepare()
     _become("server", "start", "--host", host, "--port", str(port), **database)
@@ -72,13 +72,13 @@ def server() -> None:
 
 def worker() -> None:
     """Be the worker, in the foreground: wait for the server, deploy prefect.yaml, take runs."""
-    url = standing.chosen()
-    if not standing.wait(lambda: standing.healthy(url), lambda: True, startup.START_S):
+    url = service_address.chosen()
+    if not service_address.wait(lambda: service_address.healthy(url), lambda: True, start_services.START_S):
         print(f"error: no Prefect server answers at {url} ($PREFECT_API_URL)", file=sys.stderr)
         raise SystemExit(1)
     os.environ["PREFECT_API_URL"] = url
     _prepare()
-    from flows.register import POOL, register
+    from medtune.flows.bootstrap_server import POOL, register
 
     register()
     _become("worker", "start", "--pool", POOL, "--name", socket.gethostname(), PREFECT_API_URL=url)
@@ -90,7 +90,7 @@ def _mark_dead(url: str) -> None:
     _prepare()
     from prefect.client.orchestration import get_client
 
-    from flows.register import mark_dead
+    from medtune.flows.bootstrap_server import mark_dead
 
     with get_client(sync_client=True) as client:
         mark_dead(client, tell=False)
@@ -108,4 +108,4 @@ def _become(*words: str, **variables: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(up, down, status, server, worker)
+    console.run(up, down, status, server, worker)

@@ -6,12 +6,12 @@ from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from config.artifact import Artifact
-from config.load import validate
-from config.settings import Paths
-from datasets.manifest import load_prepared
-from flows import chain, record, server
-from flows.cache import ByKey, prefect_key
+from medtune.config.load import validate
+from medtune.data.manifest import load_prepared
+from medtune.flows import pipeline, records, server
+from medtune.flows.cache_policy import ByKey, prefect_key
+from medtune.runtime.artifact import Artifact
+from medtune.runtime.paths import Paths
 
 
 @task(task_run_name="{name}", cache_policy=ByKey(), persist_result=True, result_serializer="json")
@@ -27,23 +27,23 @@ def run_step(
     cache_key: str,
 ) -> dict[str, str]:
     """The finished artifact of one step, as `Artifact.as_dict()`."""
-    step = chain.Step(stage, fold, key, tuple(Artifact(**artifact) for artifact in upstream))
-    return chain.run_stage(step, validate(params), Paths.at(out), group).as_dict()
+    step = pipeline.Step(stage, fold, key, tuple(Artifact(**artifact) for artifact in upstream))
+    return pipeline.run_stage(step, validate(params), Paths.at(out), group).as_dict()
 
 
 @task(task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
 def publish_artifacts(params: dict[str, Any], out: str, rows: list[dict[str, Any]]) -> None:
     """Puts the test figures, the chains, the steps and links into Prefect's artifacts."""
     paths = Paths.at(out)
-    create_markdown_artifact(record.markdown(paths), key="test-metrics", description="test set, with intervals")
-    create_table_artifact(record.chains(validate(params), paths), key="chains", description="one row a chain")
+    create_markdown_artifact(records.markdown(paths), key="test-metrics", description="test set, with intervals")
+    create_table_artifact(records.chains(validate(params), paths), key="chains", description="one row a chain")
     create_table_artifact(rows, key="steps", description="what ran, what was cached, and its W&B run")
-    for key, place in record.links(paths).items():
+    for key, place in records.links(paths).items():
         create_link_artifact(link=place.as_uri(), key=key)
 
 
 @flow(name="train", flow_run_name="{name}", validate_parameters=False, persist_result=False)
-def train(params: dict[str, Any], out: str, name: str = "train") -> list[chain.Done]:
+def train(params: dict[str, Any], out: str, name: str = "train") -> list[pipeline.Done]:
     """How every step of the chain went.
 
     Args:
@@ -53,9 +53,9 @@ def train(params: dict[str, Any], out: str, name: str = "train") -> list[chain.D
     """
     chosen, paths = validate(params), Paths.at(out)
     prepared = load_prepared(paths.prepared)
-    group = chain.pipeline_key(chosen, prepared)
+    group = pipeline.pipeline_key(chosen, prepared)
 
-    def call(step: chain.Step, found: Artifact | None) -> Artifact:
+    def call(step: pipeline.Step, found: Artifact | None) -> Artifact:
         configured = run_step.with_options(
             name=step.stage,
             refresh_cache=found is None,
@@ -74,7 +74,7 @@ def train(params: dict[str, Any], out: str, name: str = "train") -> list[chain.D
         )
         return found or Artifact(**made)
 
-    steps = chain.run(chosen, paths, prepared, call)
+    steps = pipeline.run(chosen, paths, prepared, call)
     if server.answers():
-        publish_artifacts(params, out, [dict(zip(record.COLUMNS, record.row(step), strict=True)) for step in steps])
+        publish_artifacts(params, out, [dict(zip(records.COLUMNS, records.row(step), strict=True)) for step in steps])
     return steps

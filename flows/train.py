@@ -1,4 +1,4 @@
-"""`python -m flows.train`: frozen, finetune, evaluate, export, each run only where its result is not there yet."""
+"""`python -m medtune.flows.train`: frozen, finetune, evaluate, export, each run only where its result is not there yet."""
 
 import logging
 import sys
@@ -8,24 +8,24 @@ from typing import Annotated
 
 import typer
 
-from config import cli
-from config.errors import InputError
-from config.load import load
-from config.lock import holding
-from config.schema import Params
-from config.settings import Paths
-from datasets.manifest import Prepared, load_prepared
-from flows import chain, environment, record
-from flows.logfile import logfile
-from stages.ready import ready
+from medtune.config.errors import InputError
+from medtune.config.load import load
+from medtune.config.schema import Params
+from medtune.data.manifest import Prepared, load_prepared
+from medtune.flows import environment, pipeline, records
+from medtune.runtime import console
+from medtune.runtime.lock import holding
+from medtune.runtime.logfile import logfile
+from medtune.runtime.paths import Paths
+from medtune.stages.preflight import ready
 
 log = logging.getLogger("medtune.flow")
 
 
 def train(
-    params_file: cli.ParamsFile = None,
-    sets: cli.Sets = None,
-    out: cli.Out = None,
+    params_file: console.ParamsFile = None,
+    sets: console.Sets = None,
+    out: console.Out = None,
     prefect: Annotated[
         bool, typer.Option("--prefect/--no-prefect", help="Without: the same stages, keys and files, called directly.")
     ] = True,
@@ -40,32 +40,34 @@ def train(
         load_prepared(paths.prepared)  # says what to run first, before a folder is made
     with holding(paths), logfile(paths.cache / "logs", "train") as written:
         prepared = ready(params, paths)
-        if not chain.complete(params, paths, prepared):
-            from models.backbones import check
+        if not pipeline.complete(params, paths, prepared):
+            from medtune.models.backbones import check
 
             check(params)
         try:
             steps = _with_prefect(params, paths, prepared) if prefect else direct(params, paths, prepared)
-        except chain.StageFailed as failure:
+        except pipeline.StageFailed as failure:
             log.error("%s", "".join(traceback.format_exception(failure)))
             print(f"error: {failure} (traceback in {written}; run again to resume)", file=sys.stderr)
             raise SystemExit(1) from None
-        record.to_wandb(params, paths, chain.pipeline_key(params, prepared), steps)
-        chain.tidy(params, paths)
+        records.to_wandb(params, paths, pipeline.pipeline_key(params, prepared), steps)
+        pipeline.tidy(params, paths)
         ran = sum(not step.cached for step in steps)
-        chain.note(f"done: {ran} of {len(steps)} steps ran; bundle in {paths.stage('export')}")
+        pipeline.note(f"done: {ran} of {len(steps)} steps ran; bundle in {paths.stage('export')}")
 
 
-def direct(params: Params, paths: Paths, prepared: Prepared) -> list[chain.Done]:
+def direct(params: Params, paths: Paths, prepared: Prepared) -> list[pipeline.Done]:
     """How every step of the chain went, called one after the other, without Prefect."""
-    group = chain.pipeline_key(params, prepared)
-    return chain.run(params, paths, prepared, lambda step, found: found or chain.run_stage(step, params, paths, group))
+    group = pipeline.pipeline_key(params, prepared)
+    return pipeline.run(
+        params, paths, prepared, lambda step, found: found or pipeline.run_stage(step, params, paths, group)
+    )
 
 
-def _with_prefect(params: Params, paths: Paths, prepared: Prepared) -> list[chain.Done]:
+def _with_prefect(params: Params, paths: Paths, prepared: Prepared) -> list[pipeline.Done]:
     """The chain as a Prefect flow; directly where Prefect itself fails, since finished steps are found again."""
     environment.prepare(paths.cache)
-    from flows import server, tasks
+    from medtune.flows import server, tasks
 
     head, fold = params.model.head.kind, params.data.split.test_fold
     name = f"{params.model.backbone} {head} {params.schedule} fold {fold} {time.strftime('%H:%M:%S')}"
@@ -75,22 +77,22 @@ def _with_prefect(params: Params, paths: Paths, prepared: Prepared) -> list[chai
                 return tasks.train(params.model_dump(mode="json"), str(paths.out), name)
             finally:
                 server.settle(name)
-    except (chain.StageFailed, InputError):
+    except (pipeline.StageFailed, InputError):
         raise
     except Exception as error:  # a fault of Prefect's, of whatever type, must not cost a training run
         log.warning("Prefect failed", exc_info=True)
         reason = (str(error).splitlines() or ["no reason given"])[0][:200]
-        chain.note(f"Prefect: {type(error).__name__}: {reason}; going on without it")
+        pipeline.note(f"Prefect: {type(error).__name__}: {reason}; going on without it")
         return direct(params, paths, prepared)
 
 
 def main() -> None:
     """The command line."""
     try:
-        cli.run(train)
+        console.run(train)
     except SystemExit as end:
-        if "flows.server" in sys.modules:  # else Prefect was not asked
-            sys.modules["flows.server"].end_without(
+        if "medtune.flows.server" in sys.modules:  # else Prefect was not asked
+            sys.modules["medtune.flows.server"].end_without(
                 end.code if isinstance(end.code, int) else int(end.code is not None)
             )
         raise

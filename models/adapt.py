@@ -5,14 +5,14 @@ from types import ModuleType
 
 from torch import Tensor
 
-from config import registry
-from config.schema import Params
-from models.classifier import Classifier
+from medtune.config import registry
+from medtune.config.schema import Params
+from medtune.models.classifier import Classifier
 
 
 def method_of(params: Params) -> ModuleType:
     """The file in models/peft that params name."""
-    return registry.load("models.peft", params.model.peft.method, "model.peft.method")
+    return registry.load("medtune.models.peft", params.model.peft.method, "model.peft.method")
 
 
 def adapt(model: Classifier, params: Params) -> Classifier:

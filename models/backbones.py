@@ -9,10 +9,10 @@ import torch
 from timm.data import resolve_data_config
 from torch import Tensor, nn
 
-from config.errors import InputError, RunError, suggestion
-from config.schema import Params
-from models.hub import check_cached
-from models.weights import load_into, read_bundled_card, read_weights
+from medtune.config.errors import InputError, RunError, suggestion
+from medtune.config.schema import Params
+from medtune.models.hub import check_cached
+from medtune.models.weights import load_into, read_bundled_card, read_weights
 
 FAMILIES = {"resnetv2": "resnet", "resnest": "resnet", "efficientnet": "mobilenet", "mobilenetv3": "mobilenet",
             "vision_transformer": "vit", "deit": "vit", "beit": "vit", "eva": "vit"}  # fmt: skip
@@ -200,9 +200,9 @@ def _check_checkpointing(params: Params, backbone: nn.Module) -> None:
 
 
 def _check_method(params: Params) -> None:
-    from config import registry
+    from medtune.config import registry
 
-    method = registry.load("models.peft", params.model.peft.method, "model.peft.method")
+    method = registry.load("medtune.models.peft", params.model.peft.method, "model.peft.method")
     supported = getattr(method, "FAMILIES", None)
     found = family(params.model.backbone)
     if supported and found not in supported:

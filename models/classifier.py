@@ -5,9 +5,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from config import registry
-from config.schema import Params
-from models.backbones import Shape, create, normalization, shape_of, to_tokens
+from medtune.config import registry
+from medtune.config.schema import Params
+from medtune.models.backbones import Shape, create, normalization, shape_of, to_tokens
 
 Reads = Literal["tokens", "mean", "pooled"]
 
@@ -67,7 +67,7 @@ def mean_head(channels: int, classes: int, norm: bool) -> nn.Module:
 
 def build_head(params: Params, shape: Shape, classes: int) -> tuple[nn.Module, Reads]:
     """The head that params name, for a backbone of `shape`, and what it reads."""
-    plugin = registry.load("models.heads", params.model.head.kind, "model.head.kind")
+    plugin = registry.load("medtune.models.heads", params.model.head.kind, "model.head.kind")
     return plugin.build(params.model.head, shape.tokens, shape.channels, classes), plugin.READS
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from config.artifact import file_sha256
-from config.errors import InputError
+from medtune.config.errors import InputError
+from medtune.runtime.artifact import file_sha256
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -10,12 +10,12 @@ from safetensors import safe_open
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from config.artifact import digest
-from config.errors import InputError
-from config.registry import PROJECT
-from config.sealed import unseal
+from medtune.config.errors import InputError
+from medtune.config.project import PACKAGE, PROJECT
+from medtune.runtime.artifact import digest
+from medtune.runtime.checksum import unseal
 
-BUNDLED = PROJECT / "models" / "bundled"
+BUNDLED = PACKAGE / "models" / "bundled"
 RESTORE = "git checkout models/bundled"
 
 

@@ -9,20 +9,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from config import cli, registry
-from config.artifact import Artifact, find, partial, publish, write_text
-from config.errors import InputError
-from config.key import data_key
-from config.load import load
-from config.lock import holding
-from config.registry import PROJECT
-from config.schema import Params
-from config.settings import Paths
-from config.versions import provenance
-from datasets import kept_folds
-from datasets.kept_folds import KeptFolds
-from datasets.record import Record
-from stages.ready import check_model
+from medtune.config import registry
+from medtune.config.errors import InputError
+from medtune.config.load import load
+from medtune.config.project import PROJECT
+from medtune.config.schema import Params
+from medtune.data import fold_assignments
+from medtune.data.fold_assignments import KeptFolds
+from medtune.data.sample import Record
+from medtune.runtime import console
+from medtune.runtime.artifact import Artifact, find, partial, publish, write_text
+from medtune.runtime.cache_key import data_key
+from medtune.runtime.lock import holding
+from medtune.runtime.paths import Paths
+from medtune.runtime.provenance import provenance
+from medtune.stages.preflight import check_model
 
 
 def run(params: Params, paths: Paths) -> Artifact:
@@ -31,10 +32,10 @@ def run(params: Params, paths: Paths) -> Artifact:
     Raises:
         InputError: the images, their labels or the split asked for are not as they must be.
     """
-    from datasets.listing import listing_digest
+    from medtune.data.listing import listing_digest
 
     begin = time.perf_counter()
-    source = registry.load("datasets.sources", params.data.source, "data.source")
+    source = registry.load("medtune.data.sources", params.data.source, "data.source")
     root = (PROJECT / params.data.root).resolve() if params.data.root else None
     if getattr(params.data, "download", False):
         if root is None:
@@ -42,12 +43,12 @@ def run(params: Params, paths: Paths) -> Artifact:
         source.fetch(root, params.data)
     records = source.records(root, params.data)
     inputs = source.inputs(root, params.data) if hasattr(source, "inputs") else []
-    kept = kept_folds.read(kept_folds.place(paths), params.data.source, params.data.split.folds)
+    kept = fold_assignments.read(fold_assignments.place(paths), params.data.source, params.data.split.folds)
     own_key, listing = data_key(params), listing_digest(records, root, inputs)
     done = find(paths.prepared, own_key)
     if done is not None and done.result()["listing"] == listing and _keeps(params, paths, kept):
         shutil.rmtree(partial(paths.prepared), ignore_errors=True)  # of a run with other params that was killed
-        cli.say(f"data: nothing changed, {done.result()['n_images']:,} images stand ready")
+        console.say(f"data: nothing changed, {done.result()['n_images']:,} images stand ready")
         return done
     try:
         return _prepare(params, paths, source, root, records, kept, own_key, listing, begin)
@@ -58,7 +59,7 @@ def run(params: Params, paths: Paths) -> Artifact:
 
 def _keeps(params: Params, paths: Paths, kept: KeptFolds) -> bool:
     """True where the finished set has every patient in the fold that data/folds.csv names."""
-    from datasets.manifest import load_prepared
+    from medtune.data.manifest import load_prepared
 
     if params.data.split.protocol != "patient" or not kept.rows:
         return True
@@ -79,9 +80,9 @@ def _prepare(
 ) -> Artifact:
     import numpy as np
 
-    from datasets import duplicates, manifest, samples
-    from datasets.pack import IMAGES, pack
-    from datasets.splits import split
+    from medtune.data import duplicates, manifest, sample_images
+    from medtune.data.pack import IMAGES, pack
+    from medtune.data.splits import split
 
     data = params.data
     classes = tuple(source.classes(data)) or tuple(sorted({record.label for record in records}))
@@ -106,9 +107,9 @@ def _prepare(
     info = _info(params, source, classes, kept, made.roles, made.leaked, made.notes)
     manifest.write_info(folder, info)
     indices = np.array([classes.index(label) for label in labels])
-    samples.write_samples(folder / "samples.png", images, indices, classes)
+    sample_images.write_samples(folder / "samples.png", images, indices, classes)
     tested = np.flatnonzero(np.asarray(made.roles)[:, data.split.chains[0]] == "test")
-    samples.write_files(folder / "samples", images, indices, classes, tested)
+    sample_images.write_files(folder / "samples", images, indices, classes, tested)
     seconds = time.perf_counter() - begin
     report = {
         "n_found": len(records),
@@ -193,21 +194,21 @@ def _info(
 def _tell(info: dict[str, Any], report: dict[str, Any]) -> None:
     counts = ", ".join(f"{name} {count:,}" for name, count in info["counts"]["all"].items())
     groups = f"{info['n_groups']:,} groups" if info["groups_known"] else "no patient ids"
-    cli.say(f"data: {info['n_images']:,} images ({counts}), {groups}, split by {info['protocol']}")
+    console.say(f"data: {info['n_images']:,} images ({counts}), {groups}, split by {info['protocol']}")
     if report["n_rejected"]:
-        cli.say(f"data: {report['n_rejected']:,} images left out, named in report.json")
+        console.say(f"data: {report['n_rejected']:,} images left out, named in report.json")
     twice = report["duplicates"]
     if twice["exact"]["sets"] or twice["near"]["pairs"]:
         exact, near = twice["exact"], twice["near"]
-        cli.say(
+        console.say(
             f"data: {exact['sets']:,} sets of equal images ({exact['across_splits']:,} across splits), "
             f"{near['pairs']:,} nearly equal pairs ({near['across_splits']:,} across splits)"
         )
     for note in info["notes"]:
-        cli.say(f"data: {note}")
+        console.say(f"data: {note}")
 
 
-def main(params: cli.ParamsFile = None, sets: cli.Sets = None, out: cli.Out = None) -> None:
+def main(params: console.ParamsFile = None, sets: console.Sets = None, out: console.Out = None) -> None:
     """Find, check, split and pack the images into data/prepared."""
     checked, paths = load(params, sets or ()), Paths.at(out)
     with holding(paths):
@@ -216,4 +217,4 @@ def main(params: cli.ParamsFile = None, sets: cli.Sets = None, out: cli.Out = No
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    console.run(main)

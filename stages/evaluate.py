@@ -7,22 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from config import cli, load
-from config import key as keys
-from config.artifact import Artifact, find, partial, publish
-from config.errors import InputError
-from config.lock import holding
-from config.progress import progress
-from config.schema import Params
-from config.settings import Paths, device_class, device_name
-from config.versions import provenance
-from stages.ready import ready
+from medtune.config import load
+from medtune.config.errors import InputError
+from medtune.config.schema import Params
+from medtune.runtime import cache_key as keys
+from medtune.runtime import console
+from medtune.runtime.artifact import Artifact, find, partial, publish
+from medtune.runtime.device import device_class, device_name
+from medtune.runtime.lock import holding
+from medtune.runtime.paths import Paths
+from medtune.runtime.progress import progress
+from medtune.runtime.provenance import provenance
+from medtune.stages.preflight import ready
 
 if TYPE_CHECKING:
-    from datasets.manifest import Prepared
-    from evaluation.bootstrap import Interval
-    from evaluation.logits import Logits, Wanted
-    from models.classifier import Classifier
+    from medtune.data.manifest import Prepared
+    from medtune.evaluation.bootstrap import Interval
+    from medtune.models.classifier import Classifier
+    from medtune.tasks.classification.logits import Logits, Wanted
 
 
 def key(params: Params, prepared: "Prepared", trained: Sequence[Artifact]) -> str:
@@ -52,13 +54,16 @@ def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, gro
     folder = paths.stage("evaluate")
     if done := find(folder, key):
         return done
-    from datasets.manifest import load_prepared
-    from evaluation import bootstrap, chain, findings, metrics, outputs
-    from evaluation.logits import Wanted
-    from evaluation.report import write_report
-    from evaluation.tables import join_history
-    from tracking import figures, lineage
-    from tracking.run import start
+    from medtune.data.manifest import load_prepared
+    from medtune.evaluation import bootstrap
+    from medtune.tasks.classification import folds, metrics, outputs
+    from medtune.tasks.classification import result as findings
+    from medtune.tasks.classification.logits import Wanted
+    from medtune.tasks.classification.report import write_report
+    from medtune.tasks.classification.tables import join_history
+    from medtune.tracking import lineage
+    from medtune.tracking import metrics as figures
+    from medtune.tracking.run import start
 
     began, options = time.monotonic(), params.evaluate
     prepared = load_prepared(paths.prepared)
@@ -70,9 +75,9 @@ def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, gro
         wanted = sorted((Wanted.of(artifact, prepared) for artifact in trained), key=lambda one: one.fold)
         logits = _logits(wanted, prepared, options.batch_size, paths.cache)
         chains = [
-            chain.judge(w, found, prepared, options, params.seed) for w, found in zip(wanted, logits, strict=True)
+            folds.judge(w, found, prepared, options, params.seed) for w, found in zip(wanted, logits, strict=True)
         ]
-        pooled = chain.pool([one.test for one in chains])
+        pooled = folds.pool([one.test for one in chains])
         sums = metrics.tally(pooled.labels, pooled.probabilities, pooled.predictions, pooled.groups, options.ece_bins)
         with progress("evaluate: bootstrap", options.bootstrap, "resamples") as advance:
             test = bootstrap.intervals(sums, options.bootstrap, options.confidence, params.seed, advance)
@@ -85,17 +90,17 @@ def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, gro
         write_report(work / "report.html", facts, test, pictures)
         figures.record(tracked, json.loads((work / "metrics.json").read_text(encoding="utf-8")), pictures)
         for line in [*facts["warnings"], _summary(test, facts)]:
-            cli.say(f"evaluate: {line}")
+            console.say(f"evaluate: {line}")
         return publish(folder, key, _result(params, facts, time.monotonic() - began))
 
 
 def _logits(wanted: "Sequence[Wanted]", prepared: "Prepared", batch_size: int, cache: Path) -> "list[Logits]":
-    from evaluation import logits
+    from medtune.tasks.classification import logits
 
     found = {one.fold: logits.load(one, cache) for one in wanted}
     missing = [one for one in wanted if found[one.fold] is None]
     if missing:
-        from training.checkpoint import load_trained
+        from medtune.training.checkpoint import load_trained
 
         device = device_name()
         total = sum(len(rows) for one in missing for rows in one.rows.values())
@@ -109,7 +114,7 @@ def _logits(wanted: "Sequence[Wanted]", prepared: "Prepared", batch_size: int, c
 
 def _histories(paths: Paths, params: Params, prepared: "Prepared", wanted: "Sequence[Wanted]") -> list[tuple[str, Any]]:
     """history.csv of every stage of every chain, in the order they ran."""
-    from evaluation.tables import read_history
+    from medtune.tasks.classification.tables import read_history
 
     stages = []
     if params.schedule == "staged":
@@ -121,7 +126,7 @@ def _histories(paths: Paths, params: Params, prepared: "Prepared", wanted: "Sequ
 
 
 def _summary(test: "dict[str, Interval]", facts: dict[str, Any]) -> str:
-    from evaluation.report import figure
+    from medtune.tasks.classification.report import figure
 
     shown = []
     for name in ("balanced_accuracy", "macro_f1", "auroc"):
@@ -152,7 +157,7 @@ def find_trained(params: Params, paths: Paths, prepared: "Prepared") -> list[Art
     Raises:
         InputError: one is missing; names the command to run first.
     """
-    from stages import finetune, frozen
+    from medtune.stages import finetune, frozen
 
     found = []
     for fold in params.data.split.chains:
@@ -164,19 +169,21 @@ def find_trained(params: Params, paths: Paths, prepared: "Prepared") -> list[Art
                 own = finetune.key(params, prepared, fold, artifact)
             artifact = find(paths.stage(stage, fold), own)
             if artifact is None:
-                raise InputError(f"no finished {stage} stage for fold {fold}: run `python -m stages.{stage}` first")
+                raise InputError(
+                    f"no finished {stage} stage for fold {fold}: run `python -m medtune.stages.{stage}` first"
+                )
         found.append(artifact)
     return [artifact for artifact in found if artifact is not None]
 
 
-def main(params: cli.ParamsFile = None, sets: cli.Sets = None, out: cli.Out = None) -> None:
+def main(params: console.ParamsFile = None, sets: console.Sets = None, out: console.Out = None) -> None:
     """Evaluate the trained chains on their test images."""
     read, paths = load.load(params, sets or ()), Paths.at(out)
     with holding(paths):
         prepared = ready(read, paths)
         trained = find_trained(read, paths, prepared)
-        cli.say(f"evaluate: {run(read, paths, trained, key(read, prepared, trained), 'by-hand').path}")
+        console.say(f"evaluate: {run(read, paths, trained, key(read, prepared, trained), 'by-hand').path}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    console.run(main)

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from config import cli, load
-from config import key as keys
-from config.artifact import Artifact, file_sha256, find, partial, publish, write_text
-from config.errors import InputError
-from config.lock import holding
-from config.schema import Params
-from config.settings import Paths, device_class
-from config.versions import installed, provenance
-from stages.ready import ready
+from medtune.config import load
+from medtune.config.errors import InputError
+from medtune.config.schema import Params
+from medtune.runtime import cache_key as keys
+from medtune.runtime import console
+from medtune.runtime.artifact import Artifact, file_sha256, find, partial, publish, write_text
+from medtune.runtime.device import device_class
+from medtune.runtime.lock import holding
+from medtune.runtime.paths import Paths
+from medtune.runtime.provenance import installed, provenance
+from medtune.stages.preflight import ready
 
 if TYPE_CHECKING:
-    from datasets.manifest import Prepared
-    from models.classifier import Classifier
+    from medtune.data.manifest import Prepared
+    from medtune.models.classifier import Classifier
 
 TOOLS = ("onnx", "onnxscript", "onnxruntime-gpu", "numpy", "pillow", "jinja2")
 # Evaluate's figures come from the device that trained; a GPU adds up in another order.
@@ -56,16 +58,16 @@ def run(
     folder = paths.stage("export")
     if done := find(folder, key):
         return done
-    from datasets.manifest import load_prepared
-    from evaluation import card, facts
-    from evaluation.trial import Trial
-    from handoff.bundle import Bundle
-    from handoff.document import FILE, serialise
-    from models.deploy import Deployed, to_onnx
-    from stages.precisions import FILES, SAMPLES, Maker, session
-    from tracking import lineage
-    from tracking.run import start
-    from training.checkpoint import load_trained
+    from medtune.data.manifest import load_prepared
+    from medtune.export import bundle_manifest, model_card
+    from medtune.export.onnx_graph import Deployed, to_onnx
+    from medtune.export.parity_check import Trial
+    from medtune.export.precisions import FILES, SAMPLES, Maker, session
+    from medtune.serving.bundle import Bundle
+    from medtune.serving.manifest import FILE, serialise
+    from medtune.tracking import lineage
+    from medtune.tracking.run import start
+    from medtune.training.checkpoint import load_trained
 
     prepared = load_prepared(paths.prepared)
     record = evaluated.result()
@@ -77,11 +79,11 @@ def run(
     work.mkdir(parents=True)
     with start("export", key, group, params, f"export fold {fold}", fold) as tracked:
         lineage.uses(tracked, prepared, [chosen])
-        cli.say(f"export: the network of fold {fold} as ONNX, opset {params.export.opset}")
+        console.say(f"export: the network of fold {fold} as ONNX, opset {params.export.opset}")
         network: Classifier = load_trained(chosen)  # type: ignore[assignment]
         model = Deployed(network, record["folds"][str(fold)]["temperature"])
         normalization = network.mean.tolist(), network.std.tolist()
-        document = facts.gather(params, prepared, evaluated, chosen, metrics, normalization, key)
+        document = bundle_manifest.gather(params, prepared, evaluated, chosen, metrics, normalization, key)
         fp32 = to_onnx(model, params.data.image_size, params.export.opset, _properties(document))
         trial = Trial.of(model, prepared, fold, document["decision"], params.export.parity_images)
         maker = Maker(fp32, trial, lambda: calibration(params, prepared, fold), params.export)
@@ -95,7 +97,7 @@ def run(
         samples = trial.samples(SAMPLES)
         np.save(work / "sample_input.npy", samples, allow_pickle=False)
         np.save(work / "sample_output.npy", bundle.predict(samples), allow_pickle=False)
-        write_text(work / "MODEL_CARD.md", card.render(document))
+        write_text(work / "MODEL_CARD.md", model_card.render(document))
         document["files"] = {path.name: file_sha256(path) for path in sorted(work.iterdir())}
         write_text(work / FILE, serialise(document))
         for name in [name for name, entry in document["precisions"].items() if entry["shipped"]]:
@@ -109,13 +111,13 @@ def run(
     said = ", ".join(
         f"{name} (within {document['parity'][name]['max_abs_diff']:.0e} of the network)" for name in shipped
     )
-    cli.say(f"export: {said} in {folder}")
+    console.say(f"export: {said} in {folder}")
     return artifact
 
 
 def calibration(params: Params, prepared: "Prepared", fold: int) -> np.ndarray:
     """Training images of the fold for int8, uint8 (n, H, W, 3): as many of each class, drawn at random within it."""
-    from evaluation.parity import spread
+    from medtune.export.parity import spread
 
     train = np.random.default_rng(params.seed).permutation(prepared.indices(fold)["train"])
     return np.ascontiguousarray(prepared.images[spread(prepared.labels, train, params.export.calibration_images)])
@@ -134,9 +136,9 @@ def _properties(document: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def main(params: cli.ParamsFile = None, sets: cli.Sets = None, out: cli.Out = None) -> None:
+def main(params: console.ParamsFile = None, sets: console.Sets = None, out: console.Out = None) -> None:
     """Write the ONNX bundle of the best fold's network to artifacts/export."""
-    from stages import evaluate
+    from medtune.stages import evaluate
 
     read, paths = load.load(params, sets or ()), Paths.at(out)
     with holding(paths):
@@ -144,9 +146,9 @@ def main(params: cli.ParamsFile = None, sets: cli.Sets = None, out: cli.Out = No
         trained = evaluate.find_trained(read, paths, prepared)
         evaluated = find(paths.stage("evaluate"), evaluate.key(read, prepared, trained))
         if evaluated is None:
-            raise InputError("these networks are not evaluated: run `python -m stages.evaluate` first")
-        cli.say(f"export: {run(read, paths, evaluated, trained, key(read, evaluated, trained), 'by-hand').path}")
+            raise InputError("these networks are not evaluated: run `python -m medtune.stages.evaluate` first")
+        console.say(f"export: {run(read, paths, evaluated, trained, key(read, evaluated, trained), 'by-hand').path}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    console.run(main)

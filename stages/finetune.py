@@ -4,18 +4,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from config import cli, load, ranks
-from config import key as keys
-from config.artifact import Artifact, find
-from config.errors import InputError
-from config.schema import Params
-from config.settings import Paths, device_class, device_name
-from stages.finished import finished
-from stages.ready import ready
-from stages.together import together
+from medtune.config import load
+from medtune.config.errors import InputError
+from medtune.config.schema import Params
+from medtune.runtime import cache_key as keys
+from medtune.runtime import console, distributed
+from medtune.runtime.artifact import Artifact, find
+from medtune.runtime.device import device_class, device_name
+from medtune.runtime.paths import Paths
+from medtune.stages.launch import together
+from medtune.stages.preflight import ready
+from medtune.training.finished import finished
 
 if TYPE_CHECKING:
-    from datasets.manifest import Prepared
+    from medtune.data.manifest import Prepared
 
 
 def key(params: Params, prepared: "Prepared", fold: int, frozen: Artifact | None) -> str:
@@ -47,15 +49,15 @@ def run(
         return done
     import torch
 
-    from datasets.manifest import load_prepared
-    from models import classifier
-    from models.adapt import adapt, after_step, merge, penalty, prepare
-    from training.checkpoint import load_trained
-    from training.feeds import ImageFeed, labelled
-    from training.fit import Setup, fit
-    from training.heap import keep_freed_memory
-    from training.schedule import stream_seed
-    from training.speed import channels_last, compiled
+    from medtune.data.manifest import load_prepared
+    from medtune.models import classifier
+    from medtune.models.adapt import adapt, after_step, merge, penalty, prepare
+    from medtune.training.checkpoint import load_trained
+    from medtune.training.fit import Setup, fit
+    from medtune.training.inputs import ImageFeed, labelled
+    from medtune.training.malloc import keep_freed_memory
+    from medtune.training.schedule import stream_seed
+    from medtune.training.speed import channels_last, compiled
 
     keep_freed_memory()
     prepared, options = prepared or load_prepared(paths.prepared), params.finetune
@@ -113,35 +115,39 @@ def run(
     )
     artifact = fit(setup, params, prepared, folder, fold, key, group)
     result = artifact.result()
-    cli.say(f"finetune fold {fold}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})")
+    console.say(
+        f"finetune fold {fold}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})"
+    )
     return artifact
 
 
 def main(
     fold: Annotated[int | None, typer.Option(help="Test fold of the chain; default: every chain of params.")] = None,
-    params: cli.ParamsFile = None,
-    sets: cli.Sets = None,
-    out: cli.Out = None,
+    params: console.ParamsFile = None,
+    sets: console.Sets = None,
+    out: console.Out = None,
 ) -> None:
     """Fine-tune from stage 1's best, or from the pretrained weights under schedule: full (stage 2)."""
-    from models.backbones import check
-    from stages import frozen
+    from medtune.models.backbones import check
+    from medtune.stages import frozen
 
     read, paths = load.load(params, sets or ()), Paths.at(out)
     with together(paths):
-        with ranks.first():
+        with distributed.first():
             prepared = ready(read, paths, several=True)
         check(read)
         for chain in read.data.split.chains if fold is None else [fold]:
             first = None
             if read.schedule != "full":
-                with ranks.first():
+                with distributed.first():
                     first = find(paths.stage("frozen", chain), frozen.key(read, prepared, chain))
                 if first is None:
-                    raise InputError(f"no finished stage 1 for fold {chain}: run `python -m stages.frozen` first")
+                    raise InputError(
+                        f"no finished stage 1 for fold {chain}: run `python -m medtune.stages.frozen` first"
+                    )
             done = run(read, paths, chain, first, key(read, prepared, chain, first), "by-hand")
-            cli.say(f"finetune fold {chain}: {done.path}")
+            console.say(f"finetune fold {chain}: {done.path}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    console.run(main)

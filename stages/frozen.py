@@ -4,22 +4,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from config import cli, load, ranks
-from config import key as keys
-from config.artifact import Artifact
-from config.schema import Params
-from config.settings import Paths, device_class, device_name
-from stages.finished import finished
-from stages.ready import ready
-from stages.together import together
+from medtune.config import load
+from medtune.config.schema import Params
+from medtune.runtime import cache_key as keys
+from medtune.runtime import console, distributed
+from medtune.runtime.artifact import Artifact
+from medtune.runtime.device import device_class, device_name
+from medtune.runtime.paths import Paths
+from medtune.stages.launch import together
+from medtune.stages.preflight import ready
+from medtune.training.finished import finished
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from datasets.manifest import Prepared
-    from models.classifier import Classifier
-    from training.feeds import Feed
+    from medtune.data.manifest import Prepared
+    from medtune.models.classifier import Classifier
+    from medtune.training.inputs import Feed
 
 
 def key(params: Params, prepared: "Prepared", fold: int) -> str:
@@ -40,12 +42,12 @@ def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared:
     folder = paths.stage("frozen", fold)
     if done := finished(folder, key):
         return done
-    from datasets.manifest import load_prepared
-    from models import classifier
-    from models.weights import state_sha256
-    from training.feeds import StoredFeed
-    from training.fit import Setup, fit
-    from training.heap import keep_freed_memory
+    from medtune.data.manifest import load_prepared
+    from medtune.models import classifier
+    from medtune.models.weights import state_sha256
+    from medtune.training.fit import Setup, fit
+    from medtune.training.inputs import StoredFeed
+    from medtune.training.malloc import keep_freed_memory
 
     keep_freed_memory()
     prepared = prepared or load_prepared(paths.prepared)
@@ -81,20 +83,21 @@ def _feed(
     """Stored features and the head, or images and the whole network where the store is off or over its budget."""
     import torch
 
-    from models.backbones import shape_of
-    from training import features, feeds
+    from medtune.models.backbones import shape_of
+    from medtune.training import feature_cache
+    from medtune.training import inputs as feeds
 
     views, budget = params.frozen.views, params.frozen.store_gb
     if views != "online":
         shape = shape_of(model.backbone, params.data.image_size)
         tokens = shape.tokens if model.reads == "tokens" else 1
-        rows = features.needed(prepared.indices(fold), views)
-        wanted = features.store_bytes(rows, tokens, shape.channels) / 1e9
+        rows = feature_cache.needed(prepared.indices(fold), views)
+        wanted = feature_cache.store_bytes(rows, tokens, shape.channels) / 1e9
         if wanted <= budget:
-            with ranks.first():
-                store = features.compute(model, prepared, params, rows, paths.cache, device)
+            with distributed.first():
+                store = feature_cache.compute(model, prepared, params, rows, paths.cache, device)
             return feeds.StoredFeed(store, torch.device(device)), model.head
-        cli.say(
+        console.say(
             f"frozen: {views} views need {wanted:.1f} GB, frozen.store_gb is {budget:g}: running the backbone online"
         )
     feed = feeds.ImageFeed(prepared, model, params.frozen.augment, torch.device(device))
@@ -113,21 +116,21 @@ def _prepare(model: "Classifier", feed: "Feed", stored: bool, train: "np.ndarray
 
 def main(
     fold: Annotated[int | None, typer.Option(help="Test fold of the chain; default: every chain of params.")] = None,
-    params: cli.ParamsFile = None,
-    sets: cli.Sets = None,
-    out: cli.Out = None,
+    params: console.ParamsFile = None,
+    sets: console.Sets = None,
+    out: console.Out = None,
 ) -> None:
     """Train the head on the frozen backbone (stage 1)."""
-    from models.backbones import check
+    from medtune.models.backbones import check
 
     read, paths = load.load(params, sets or ()), Paths.at(out)
     with together(paths):
-        with ranks.first():
+        with distributed.first():
             prepared = ready(read, paths, several=True)
         check(read)
         for chain in read.data.split.chains if fold is None else [fold]:
-            cli.say(f"frozen fold {chain}: {run(read, paths, chain, key(read, prepared, chain), 'by-hand').path}")
+            console.say(f"frozen fold {chain}: {run(read, paths, chain, key(read, prepared, chain), 'by-hand').path}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    console.run(main)

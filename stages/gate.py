@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from config import registry
-from config.progress import progress
-from config.registry import PROJECT
-from config.schema import Params
-from config.settings import Paths
-from datasets.manifest import Prepared, load_prepared
-from datasets.pack import IMAGES, pack
-from evaluation.gate import Decision, Said, judge, refused
-from handoff import document as bundle_document
-from handoff.bundle import Bundle
-from handoff.document import BundleError
+from medtune.config import registry
+from medtune.config.project import PROJECT
+from medtune.config.schema import Params
+from medtune.data.manifest import Prepared, load_prepared
+from medtune.data.pack import IMAGES, pack
+from medtune.evaluation.gate import Decision, Said, judge, refused
+from medtune.runtime.paths import Paths
+from medtune.runtime.progress import progress
+from medtune.serving import manifest as bundle_document
+from medtune.serving.bundle import Bundle
+from medtune.serving.manifest import BundleError
 
 TRAINED_ON = ("train", "val")
 
@@ -130,7 +130,7 @@ def _images(params: Params, paths: Paths, prepared: Prepared, rows: np.ndarray, 
     wanted = document["preprocessing"]
     if (wanted["image_size"], wanted["resize"]) == (params.data.image_size, params.data.resize):
         return prepared.images[rows]
-    source = registry.load("datasets.sources", params.data.source, "data.source")
+    source = registry.load("medtune.data.sources", params.data.source, "data.source")
     root = (PROJECT / params.data.root).resolve() if params.data.root else None
     named = {record.path: record for record in source.records(root, params.data)}
     folder = paths.cache / "gate"

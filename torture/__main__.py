@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from config import cli
-from config.artifact import write_text
-from config.errors import InputError
-from config.registry import PROJECT
+from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
+from medtune.runtime import console
+from medtune.runtime.artifact import write_text
 from torture import registry
 from torture.outcome import Outcome
 from torture.registry import Scenario
@@ -43,18 +43,20 @@ def run(
     store, begun = Store(place), time.monotonic()
     jobs = [Job(scenario, part, not small) for scenario in chosen for part in scenario.parts(not small)]
     found = {} if fresh else {job.name: outcome for job in jobs if (outcome := store.find(job))}
-    cli.say(f"torture: {len(jobs)} parts of {len(chosen)} tests, {len(found)} found, {len(jobs) - len(found)} to do")
+    console.say(
+        f"torture: {len(jobs)} parts of {len(chosen)} tests, {len(found)} found, {len(jobs) - len(found)} to do"
+    )
     found |= _perform([job for job in jobs if job.name not in found], place, store, workers)
     rows = [_sum(scenario, [job for job in jobs if job.scenario == scenario], found, store) for scenario in chosen]
     for scenario, whole, _ in rows:
         for line in [*whole.lost, *(f"not run: {reason}" for reason in whole.not_run)][:SHOWN]:
-            cli.say(f"{scenario.name}: {line}")
+            console.say(f"{scenario.name}: {line}")
     text = table(rows)
-    cli.say(f"\n{text}\n\n{time.monotonic() - begun:.0f} s")
+    console.say(f"\n{text}\n\n{time.monotonic() - begun:.0f} s")
     if save:
         _save(text)
     if missed := [scenario.name for scenario, whole, _ in rows if verdict(whole) != "yes"]:
-        cli.say(f"targets not met: {', '.join(missed)}")
+        console.say(f"targets not met: {', '.join(missed)}")
         raise SystemExit(1)
 
 
@@ -68,11 +70,11 @@ def _perform(todo: list[Job], place: Path, store: Store, workers: int | None) ->
             for count, future in enumerate(as_completed(running), 1):
                 name = running[future].name
                 found[name], seconds = future.result()
-                cli.say(f"[{count}/{len(todo)}] {name}: {_words(found[name])}, {seconds:.0f} s")
+                console.say(f"[{count}/{len(todo)}] {name}: {_words(found[name])}, {seconds:.0f} s")
         except KeyboardInterrupt:
             stop.set()
             pool.shutdown(cancel_futures=True)
-            cli.say(f"stopped; what is done is kept in {place}: call it again to go on")
+            console.say(f"stopped; what is done is kept in {place}: call it again to go on")
             raise SystemExit(130) from None
     return found
 
@@ -106,4 +108,4 @@ def _save(text: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(run)
+    console.run(run)

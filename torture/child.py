@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from config.artifact import write_text
+from medtune.runtime.artifact import write_text
 from torture.registry import load
 
 

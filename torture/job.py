@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from config.load import merge, validate
-from config.schema import Params
-from config.settings import Paths
+from medtune.config.load import merge, validate
+from medtune.config.schema import Params
+from medtune.runtime.paths import Paths
 
 # Twelve patients of four images at 32 pixels, in three folds; a checkpoint at every step.
 TREE: dict[str, Any] = {
@@ -43,7 +43,7 @@ def params(*overlays: dict[str, Any]) -> Params:
 
 def prepare(folder: Path, chosen: Params) -> Paths:
     """Runs the data stage of `chosen` into `folder`, with a cache of its own."""
-    from stages import data
+    from medtune.stages import data
 
     paths = Paths(folder, folder / "cache")
     data.run(chosen, paths)
@@ -51,8 +51,8 @@ def prepare(folder: Path, chosen: Params) -> Paths:
 
 
 def train(chosen: Params, paths: Paths) -> None:
-    """Runs every step that is not there yet, as `python -m flows.train --no-prefect` does."""
-    from flows.train import direct
-    from stages.ready import ready
+    """Runs every step that is not there yet, as `python -m medtune.flows.train --no-prefect` does."""
+    from medtune.flows.train import direct
+    from medtune.stages.preflight import ready
 
     direct(chosen, paths, ready(chosen, paths))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config import registry
+from medtune.config import registry
 from torture.outcome import Outcome
 
 PACKAGE = "torture.scenarios"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DVC = ("dvc", "repro")
-FLOW = ("python", "-m", "flows.train")
+FLOW = ("python", "-m", "medtune.flows.train")
 ALL = ("data", "frozen", "finetune", "evaluate", "export")
 # What another machine, or another user of this one, may have set.
 ELSEWHERE = ("env", "PYTHONHASHSEED=7", "TZ=Pacific/Chatham", "LC_ALL=C", "OMP_NUM_THREADS=2", "COLUMNS=40")
@@ -111,15 +111,15 @@ UNCHANGED = (
     Way("again", nothing),
     Way("again, the flow", nothing, FLOW),
     Way("again, the flow without Prefect", nothing, (*FLOW, "--no-prefect")),
-    Way("again, the data stage", nothing, ("python", "-m", "stages.data")),
+    Way("again, the data stage", nothing, ("python", "-m", "medtune.stages.data")),
     Way("other times of all files", touch),
     Way("other hash seed, time zone, locale, threads", nothing, (*ELSEWHERE, *DVC)),
     Way("the same, the flow", nothing, (*ELSEWHERE, *FLOW, "--no-prefect")),
     Way("other umask", nothing, ("sh", "-c", "umask 077 && dvc repro")),
-    Way("comments in what trains", comment("stages/frozen.py", "models/cdtm.py", "training/loop.py")),
-    Way("comments in what evaluates and exports", comment("evaluation/metrics.py", "stages/export.py")),
+    Way("comments in what trains", comment("stages/frozen.py", "models/cdtm.py", "medtune/training/loop.py")),
+    Way("comments in what evaluates and exports", comment("medtune/tasks/classification/metrics.py", "stages/export.py")),
     Way("code of a head and a method that are not chosen", code("models/heads/linear.py", "models/peft/lora.py")),
-    Way("code that only watches", code("tracking/run.py", "flows/logfile.py")),
+    Way("code that only watches", code("medtune/tracking/run.py", "medtune/runtime/logfile.py")),
     Way("other order in params.yaml", reorder),
     Way("another gate and target", params("  max_ece: .*", "  max_ece: 0.3")),
     Way("another W&B project", params("  project: .*", "  project: other")),
@@ -137,9 +137,9 @@ CHANGED = (
     Way("seed", params("seed: 1", "seed: 2"), runs=ALL[1:]),
     Way("data.split.test_fold", params("    test_fold: 1", "    test_fold: 2"), runs=ALL),
     Way("code of the head", code("models/heads/cdtm.py"), runs=ALL[1:]),
-    Way("code of evaluation", code("evaluation/calibration.py"), runs=("evaluate", "export")),
+    Way("code of evaluation", code("medtune/tasks/classification/calibration.py"), runs=("evaluate", "export")),
     # DVC deletes what this stage made before it runs the command again; what comes out is the same.
-    Way("comments in what reads images", comment("datasets/pack.py", "stages/data.py"), runs=("data",)),
+    Way("comments in what reads images", comment("medtune/data/pack.py", "stages/data.py"), runs=("data",)),
     Way("a bit of stage 1's weights", flipped("artifacts/frozen/fold-1/model.safetensors"), FLOW, runs=("frozen",)),
     Way("a bit of the bundle", flipped("artifacts/export/model.onnx"), FLOW, runs=("export",)),
     Way("evaluation deleted", gone("artifacts/evaluate"), FLOW, runs=("evaluate",)),

@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from config.artifact import digest, file_sha256, write_text
-from config.registry import PROJECT
+from medtune.config.project import PROJECT
+from medtune.runtime.artifact import digest, file_sha256, write_text
 from torture.outcome import Outcome
 from torture.registry import Scenario
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from config.schema import HeadParams
+from medtune.config.schema import HeadParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +31,6 @@ class Params(HeadParams):
 
 def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
     """The module on (B, N, C) tokens, giving (B, classes) logits."""
-    from models.cdtm import CDTM
+    from medtune.models.cdtm import CDTM
 
     return CDTM(tokens, channels, classes, **params.model_dump(exclude={"kind", "tokens"}))

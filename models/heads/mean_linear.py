@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from config.schema import HeadParams
+from medtune.config.schema import HeadParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,6 +19,6 @@ class Params(HeadParams):
 
 def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
     """Reads the (B, 1, C) token mean, gives (B, classes) logits."""
-    from models.classifier import mean_head
+    from medtune.models.classifier import mean_head
 
     return mean_head(channels, classes, norm=False)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from models.parts.allocation import Triplets
+    from medtune.models.blocks.allocation import Triplets
 
 FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 LRS = (3e-4, 2e-3, 1e-2)
@@ -44,9 +44,9 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the triplets of its target layers trained, everything else frozen."""
-    from models.parts.allocation import Triplets
-    from models.parts.tuners import found_targets
-    from models.parts.updates import Add, change
+    from medtune.models.blocks.allocation import Triplets
+    from medtune.models.blocks.tuners import found_targets
+    from medtune.models.blocks.updates import Add, change
 
     backbone.requires_grad_(False)
     for name in found_targets(backbone):
@@ -58,7 +58,7 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 def after_step(backbone: "nn.Module", params: Params, step: int, steps: int) -> None:
     """Importance from the step's gradients, and ranks where they are due."""
-    from models.parts.allocation import allocate, cubic
+    from medtune.models.blocks.allocation import allocate, cubic
 
     layers = _triplets(backbone)
     begin, end = round(params.warmup * steps), round((1 - params.final) * steps)
@@ -84,12 +84,12 @@ def penalty(backbone: "nn.Module", params: Params) -> "Tensor":
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the updates in its weights."""
-    from models.parts.updates import settle
+    from medtune.models.blocks.updates import settle
 
     return settle(backbone)
 
 
 def _triplets(backbone: "nn.Module") -> "list[Triplets]":
-    from models.parts.allocation import Triplets
+    from medtune.models.blocks.allocation import Triplets
 
     return [module for module in backbone.modules() if isinstance(module, Triplets)]

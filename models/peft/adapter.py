@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,8 +24,8 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with two bottlenecks a block trained, everything else frozen."""
     from torch import nn
 
-    from models.parts.inserts import Behind, Bottleneck
-    from models.parts.selection import vit_blocks
+    from medtune.models.blocks.inserts import Behind, Bottleneck
+    from medtune.models.blocks.selection import vit_blocks
 
     backbone.requires_grad_(False)
     for _, block in vit_blocks(backbone):

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,7 +19,7 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with `blocks.*.attn.proj` trained, everything else frozen."""
-    from models.parts.selection import train_only
+    from medtune.models.blocks.selection import train_only
 
     return train_only(backbone, lambda name, _: name.startswith("blocks.") and ".attn.proj." in name)
 

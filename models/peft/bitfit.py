@@ -5,7 +5,7 @@ Norm shifts (beta) count as biases; on a CNN without biases they are all there i
 
 from typing import TYPE_CHECKING, Literal
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +22,7 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with its biases trained, everything else frozen."""
-    from models.parts.selection import train_only
+    from medtune.models.blocks.selection import train_only
 
     return train_only(backbone, lambda name, _: name.endswith("bias"))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,10 +32,10 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     Raises:
         InputError: `terms` does not divide the channels and `hidden`.
     """
-    from config.errors import InputError
-    from models.parts.inserts import Behind
-    from models.parts.kronecker import HypercomplexBottleneck, shared_factors
-    from models.parts.selection import vit_blocks
+    from medtune.config.errors import InputError
+    from medtune.models.blocks.inserts import Behind
+    from medtune.models.blocks.kronecker import HypercomplexBottleneck, shared_factors
+    from medtune.models.blocks.selection import vit_blocks
 
     backbone.requires_grad_(False)
     channels = backbone.embed_dim

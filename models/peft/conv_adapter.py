@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,9 +27,9 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the bottlenecks trained, everything else frozen."""
-    from models.parts.inserts import Beside
-    from models.parts.lite import ConvBottleneck
-    from models.parts.stages import kernels
+    from medtune.models.blocks.inserts import Beside
+    from medtune.models.blocks.lite import ConvBottleneck
+    from medtune.models.blocks.stages import kernels
 
     backbone.requires_grad_(False)
     for name in kernels(backbone):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,9 +27,9 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with two convolutional bottlenecks a block trained, everything else frozen."""
-    from models.parts.inserts import Beside
-    from models.parts.regrid import GridBottleneck
-    from models.parts.selection import vit_blocks
+    from medtune.models.blocks.inserts import Beside
+    from medtune.models.blocks.regrid import GridBottleneck
+    from medtune.models.blocks.selection import vit_blocks
 
     backbone.requires_grad_(False)
     prefix = backbone.num_prefix_tokens

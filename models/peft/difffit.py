@@ -6,7 +6,7 @@ The scalar starts at 1 and multiplies what a residual branch adds: it is written
 
 from typing import TYPE_CHECKING, Literal
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,8 +26,8 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     import torch
     from torch import nn
 
-    from models.parts import updates
-    from models.parts.selection import branch_ends, norm_names, train_only
+    from medtune.models.blocks import updates
+    from medtune.models.blocks.selection import branch_ends, norm_names, train_only
 
     norms = norm_names(backbone)
     ends = branch_ends(backbone)
@@ -41,6 +41,6 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the scalars in its weights."""
-    from models.parts.updates import settle
+    from medtune.models.blocks.updates import settle
 
     return settle(backbone)

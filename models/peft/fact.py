@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,9 +29,9 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the decomposed update of every block's matrices trained, everything else frozen."""
-    from models.parts.factored import Shared, SliceDelta
-    from models.parts.selection import vit_blocks
-    from models.parts.updates import Add, change
+    from medtune.models.blocks.factored import Shared, SliceDelta
+    from medtune.models.blocks.selection import vit_blocks
+    from medtune.models.blocks.updates import Add, change
 
     backbone.requires_grad_(False)
     shared = Shared(backbone.embed_dim, params.rank, core=params.form == "tk")
@@ -43,6 +43,6 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the updates in its weights."""
-    from models.parts.updates import settle
+    from medtune.models.blocks.updates import settle
 
     return settle(backbone)

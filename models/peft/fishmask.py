@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from models.classifier import Classifier
+    from medtune.models.classifier import Classifier
 
 FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 LRS = (3e-4, 2e-3, 1e-2)
@@ -33,8 +33,8 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with a share of its weights trained, everything else frozen; `prepare` says which."""
     from torch import nn
 
-    from models.parts.chosen import Chosen, Entries
-    from models.parts.updates import affine_layers, change
+    from medtune.models.blocks.chosen import Chosen, Entries
+    from medtune.models.blocks.updates import affine_layers, change
 
     backbone.requires_grad_(False)
     found = [
@@ -54,7 +54,7 @@ def prepare(model: "Classifier", batches: "Iterable[tuple[Tensor, Tensor]]", par
     """Chooses the weights by their Fisher information on the first `params.images` images of `batches`."""
     from itertools import islice
 
-    from models.parts.fisher import information
+    from medtune.models.blocks.fisher import information
 
     singles = ((image[None], label[None]) for batch in batches for image, label in zip(*batch, strict=True))
     model.backbone.chosen.choose(information(model, _frozen(model.backbone), islice(singles, params.images)))
@@ -62,7 +62,7 @@ def prepare(model: "Classifier", batches: "Iterable[tuple[Tensor, Tensor]]", par
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the changes in its weights."""
-    from models.parts.updates import settle
+    from medtune.models.blocks.updates import settle
 
     settle(backbone)
     del backbone.chosen
@@ -73,7 +73,7 @@ def _frozen(backbone: "nn.Module") -> "list[Tensor]":
     """The tensors that are changed, in the order in which `apply` numbered them."""
     from torch.nn.utils.parametrize import is_parametrized
 
-    from models.parts.chosen import Entries
+    from medtune.models.blocks.chosen import Entries
 
     entries = {
         change.index: own.original

@@ -6,7 +6,7 @@ input, the MLP's hidden units. On a CNN the convolutions' outputs are scaled. St
 
 from typing import TYPE_CHECKING, Literal
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +25,7 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the scalings trained, everything else frozen."""
     from peft import IA3Config
 
-    from models.parts.tuners import targets, wrap
+    from medtune.models.blocks.tuners import targets, wrap
 
     hidden = [name for name, _ in backbone.named_modules() if name.startswith("blocks.") and name.endswith(".mlp.fc2")]
     return wrap(backbone, IA3Config(feedforward_modules=hidden), targets(backbone) + hidden)
@@ -33,6 +33,6 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the scalings in its weights and no wrapper left."""
-    from models.parts.tuners import unwrap
+    from medtune.models.blocks.tuners import unwrap
 
     return unwrap(backbone)

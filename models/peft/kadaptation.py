@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,10 +30,10 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     Raises:
         InputError: `terms` does not divide the channels.
     """
-    from config.errors import InputError
-    from models.parts.kronecker import KroneckerDelta, shared_factors
-    from models.parts.selection import vit_blocks
-    from models.parts.updates import Add, change
+    from medtune.config.errors import InputError
+    from medtune.models.blocks.kronecker import KroneckerDelta, shared_factors
+    from medtune.models.blocks.selection import vit_blocks
+    from medtune.models.blocks.updates import Add, change
 
     backbone.requires_grad_(False)
     if backbone.embed_dim % params.terms:
@@ -47,6 +47,6 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the updates in its weights."""
-    from models.parts.updates import settle
+    from medtune.models.blocks.updates import settle
 
     return settle(backbone)

@@ -6,7 +6,7 @@ BatchNorm statistics stay frozen unless `model.batchnorm: train`.
 
 from typing import TYPE_CHECKING, Literal
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +23,7 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with its norms trained, everything else frozen."""
-    from models.parts.selection import norm_names, train_only
+    from medtune.models.blocks.selection import norm_names, train_only
 
     norms = norm_names(backbone)
     return train_only(backbone, lambda name, _: name in norms)

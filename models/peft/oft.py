@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +30,7 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the change of its target layers trained, everything else frozen."""
     from peft import OFTConfig
 
-    from models.parts.tuners import targets, wrap
+    from medtune.models.blocks.tuners import targets, wrap
 
     def fits(layer: "nn.Module") -> bool:
         return getattr(layer, "kernel_size", (1, 1)) == (1, 1) and not layer.weight.shape[1] % params.block
@@ -41,6 +41,6 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the change in its weights and no wrapper left."""
-    from models.parts.tuners import unwrap
+    from medtune.models.blocks.tuners import unwrap
 
     return unwrap(backbone)

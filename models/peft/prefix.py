@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,9 +32,9 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """
     from timm.layers import Attention
 
-    from config.errors import InputError
-    from models.parts.prefixed import PrefixedAttention
-    from models.parts.selection import vit_blocks
+    from medtune.config.errors import InputError
+    from medtune.models.blocks.prefixed import PrefixedAttention
+    from medtune.models.blocks.selection import vit_blocks
 
     backbone.requires_grad_(False)
     for _, block in vit_blocks(backbone):

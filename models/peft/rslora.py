@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,13 +29,13 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the change of its target layers trained, everything else frozen."""
     from peft import LoraConfig
 
-    from models.parts.tuners import wrap
+    from medtune.models.blocks.tuners import wrap
 
     return wrap(backbone, LoraConfig(r=params.rank, lora_alpha=params.alpha, use_rslora=True))
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the change in its weights and no wrapper left."""
-    from models.parts.tuners import unwrap
+    from medtune.models.blocks.tuners import unwrap
 
     return unwrap(backbone)

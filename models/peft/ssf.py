@@ -6,7 +6,7 @@ and shifting what a layer gives is scaling its weight's rows and its bias, so it
 
 from typing import TYPE_CHECKING, Literal
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +26,7 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     import torch
     from torch import nn
 
-    from models.parts import updates
+    from medtune.models.blocks import updates
 
     backbone.requires_grad_(False)
     for _, layer in list(updates.affine_layers(backbone)):
@@ -40,6 +40,6 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with scales and shifts in its weights."""
-    from models.parts.updates import settle
+    from medtune.models.blocks.updates import settle
 
     return settle(backbone)

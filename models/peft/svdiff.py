@@ -5,7 +5,7 @@ Convolutions are taken as (out, in * k * k). Equation 2 of the paper.
 
 from typing import TYPE_CHECKING, Literal
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,8 +24,8 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the spectral shift of every linear and convolution weight trained, everything else frozen."""
     from torch import nn
 
-    from models.parts import updates
-    from models.parts.spectral import SpectralShift
+    from medtune.models.blocks import updates
+    from medtune.models.blocks.spectral import SpectralShift
 
     backbone.requires_grad_(False)
     for _, layer in list(updates.affine_layers(backbone)):
@@ -36,6 +36,6 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the shifted spectra in its weights."""
-    from models.parts.updates import settle
+    from medtune.models.blocks.updates import settle
 
     return settle(backbone)

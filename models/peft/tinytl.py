@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,9 +29,9 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with its biases and one branch a block trained, everything else frozen."""
-    from models.parts.lite import LiteResidual
-    from models.parts.selection import train_only
-    from models.parts.stages import cnn_blocks, widths
+    from medtune.models.blocks.lite import LiteResidual
+    from medtune.models.blocks.selection import train_only
+    from medtune.models.blocks.stages import cnn_blocks, widths
 
     train_only(backbone, lambda name, _: name.endswith("bias"))
     for name, (inner, out) in widths(backbone, cnn_blocks(backbone)).items():

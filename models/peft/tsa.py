@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,8 +28,8 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with a residual adapter trained beside every convolution larger than 1x1, everything else frozen."""
     from torch import nn
 
-    from models.parts import updates
-    from models.parts.centre import Centre
+    from medtune.models.blocks import updates
+    from medtune.models.blocks.centre import Centre
 
     backbone.requires_grad_(False)
     found = [
@@ -44,6 +44,6 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the adapters in its kernels."""
-    from models.parts.updates import settle
+    from medtune.models.blocks.updates import settle
 
     return settle(backbone)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from config.schema import PeftParams
+from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +27,7 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the prompt tokens trained, everything else frozen."""
-    from models.parts.prompts import Prompted
+    from medtune.models.blocks.prompts import Prompted
 
     backbone.requires_grad_(False)
     backbone.blocks = Prompted(backbone, params.tokens, deep=params.depth == "deep")

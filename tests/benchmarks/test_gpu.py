@@ -10,10 +10,10 @@ import torch
 from benchmarks import gpu, gpu_inference, gpu_training
 from benchmarks.ceiling import INFERENCE, TRAINING, Ceiling, flops, product_rate
 from benchmarks.drawn import chosen, prepare
-from config.errors import InputError
-from config.registry import PROJECT
-from models import classifier
-from models.deploy import Deployed
+from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
+from medtune.export.onnx_graph import Deployed
+from medtune.models import classifier
 
 SIZE = 32
 DEVICES = [

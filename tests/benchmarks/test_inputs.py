@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import inputs
-from config.errors import InputError
+from medtune.config.errors import InputError
 
 TINY = ["data.image_size=32", "data.images_per_patient=1", "model.backbone_args={img_size: 32}", "model.weights=none",
         "finetune.batch_size=4"]  # fmt: skip

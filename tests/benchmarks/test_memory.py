@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from benchmarks import memory
-from config.errors import InputError
+from medtune.config.errors import InputError
 
 
 @pytest.fixture

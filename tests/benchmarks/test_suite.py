@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks import record, suite
 from benchmarks.record import Row
-from config.errors import InputError
-from config.registry import PROJECT
+from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from config import load
-from config.errors import InputError
-from config.registry import PROJECT
+from medtune.config import load
+from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
 
 
 def test_load__gives_the_checkouts_params():
@@ -102,7 +102,7 @@ def test_set__value_is_yaml_and_scientific_notation_is_a_number():
 def test_apply__writes_the_recipe_and_keeps_comments(tmp_path):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT.read_text())
-    command = [sys.executable, "-m", "config.apply", "--set", "frozen.epochs=3", "--to", str(target)]
+    command = [sys.executable, "-m", "medtune.cli.params", "--set", "frozen.epochs=3", "--to", str(target)]
     subprocess.run(command, cwd=PROJECT, check=True)
     text = target.read_text()
     assert "# One section a stage" in text
@@ -113,7 +113,7 @@ def test_apply__writes_the_recipe_and_keeps_comments(tmp_path):
 def test_apply__refuses_a_wrong_value_and_leaves_the_file(tmp_path):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT.read_text())
-    command = [sys.executable, "-m", "config.apply", "--set", "frozen.epochs=none", "--to", str(target)]
+    command = [sys.executable, "-m", "medtune.cli.params", "--set", "frozen.epochs=none", "--to", str(target)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: frozen.epochs")
@@ -124,7 +124,7 @@ def test_apply__refuses_a_wrong_value_and_leaves_the_file(tmp_path):
 def test_apply__refuses_a_root_that_is_not_there(tmp_path):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT.read_text())
-    command = [sys.executable, "-m", "config.apply", "--set", "data.source=hcrf", "--set", "data.root=/nowhere"]
+    command = [sys.executable, "-m", "medtune.cli.params", "--set", "data.source=hcrf", "--set", "data.root=/nowhere"]
     done = subprocess.run([*command, "--to", str(target)], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "data.root is '/nowhere'" in done.stderr

@@ -2,10 +2,10 @@
 
 import pytest
 
-from config.grid import load_grid
-from config.load import DEFAULT, load, merge, read, validate
-from config.registry import PROJECT
-from flows.grid import cells
+from medtune.benchmark.grid import load_grid
+from medtune.benchmark.jobs import cells
+from medtune.config.load import DEFAULT, load, merge, read, validate
+from medtune.config.project import PROJECT
 
 GRIDS = sorted((PROJECT / "recipes").glob("benchmark-*.yaml"))
 RECIPES = sorted(set((PROJECT / "recipes").glob("*.yaml")) - set(GRIDS))

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-PACKAGES = ("config", "datasets", "models", "evaluation", "training", "tracking", "tests")
+IGNORED = shutil.ignore_patterns("__pycache__")
+PACKAGES = ("medtune", "flows", "stages", "models", "tests")
 
 
 @pytest.mark.slow
 def test_walk__the_new_file_is_all_it_takes(tmp_path):
     for name in PACKAGES:
-        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PROJECT / name, tmp_path / name, symlinks=True, ignore=IGNORED)
     for name in ("params.yaml", "pyproject.toml"):
         shutil.copy(PROJECT / name, tmp_path)
     text = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from config.registry import PROJECT
-from flows import services
+from medtune.config.project import PROJECT
+from medtune.flows import services
 
 COMPOSE: dict[str, Any] = YAML(typ="safe", pure=True).load(PROJECT / "compose.yaml")
 UNITS = sorted((PROJECT / "docs" / "systemd").glob("*.service"))
@@ -30,7 +30,7 @@ def test_compose__waits_for_services_that_have_a_health_check() -> None:
 
 def test_compose__commands_are_the_services_own() -> None:
     commands = [service["command"] for service in COMPOSE["services"].values() if "command" in service]
-    assert [command[:3] for command in commands] == [["python", "-m", "flows.services"]] * 2
+    assert [command[:3] for command in commands] == [["python", "-m", "medtune.flows.services"]] * 2
     assert all(callable(getattr(services, command[3])) for command in commands)
 
 
@@ -50,7 +50,9 @@ def test_systemd__restarts_a_service_of_ours_from_a_home_folder(unit: Any) -> No
     read.optionxform = str  # type: ignore[assignment, method-assign]
     read.read_string(unit.read_text(encoding="utf-8"))
     assert read["Service"]["Restart"] == "always"
-    found = re.fullmatch(r"%h/medtune/\.venv/bin/python -m flows\.services (\w+)", read["Service"]["ExecStart"])
+    found = re.fullmatch(
+        r"%h/medtune/\.venv/bin/python -m medtune\.flows\.services (\w+)", read["Service"]["ExecStart"]
+    )
     assert found is not None
     assert callable(getattr(services, found[1]))
     assert read["Service"]["WorkingDirectory"] == "%h/medtune"

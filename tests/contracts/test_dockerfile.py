@@ -78,8 +78,8 @@ def test_images__run_as_a_user(stage):
 
 
 def test_handoff__holds_no_more_than_it_needs():
-    assert copied("handoff") == ["handoff/", "datasets/__init__.py", "datasets/decode.py"]
-    assert stages()["handoff"][-1] == ("ENTRYPOINT", ["[python,", "-m,", "handoff.predict]"])
+    assert copied("handoff") == ["handoff/", "datasets/__init__.py", "medtune/serving/decode.py"]
+    assert stages()["handoff"][-1] == ("ENTRYPOINT", ["[python,", "-m,", "medtune.serving.predict]"])
 
 
 @pytest.mark.parametrize("path", [".git", ".venv", "artifacts", "data/prepared", "wandb", "tests"])

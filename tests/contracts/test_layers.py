@@ -10,41 +10,81 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
+# From the bottom up: a package may import those of its own line and of the lines above it in this list.
 LAYERS = [
     {"config"},
-    {"models", "datasets"},
-    {"training", "evaluation", "handoff", "tracking"},
+    {"runtime"},
+    {"serving"},
+    {"data", "models"},
+    {"evaluation", "tasks"},
+    {"training", "export", "tracking"},
+    {"registry"},
     {"stages"},
+    {"benchmark"},
     {"flows"},
-    {"benchmarks"},
-    {"torture"},
+    {"doctor"},
+    {"cli"},
 ]
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
-FILES = sorted(path for package in RANK for path in (PROJECT / package).rglob("*.py"))
+OUTSIDE = ("benchmarks", "torture", "tests", "examples")
+LINKED = ("flows", "stages", "models")
+TOP_LEVEL = {"config", "datasets", "models", "training", "evaluation", "handoff", "tracking", "stages", "flows"}
+
+
+def source_files() -> list[Path]:
+    """Every module of the package, found through the links too."""
+    folders = [PROJECT / "medtune", *(PROJECT / "medtune" / name for name in LINKED)]
+    return sorted({path for folder in folders for path in folder.rglob("*.py")})
+
+
+FILES = source_files()
 
 
 def imported(path: Path) -> Iterator[str]:
+    """Every module that a file imports, with the names it takes from a package."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def package_of(path: Path) -> str:
+    """`runtime` for medtune/runtime/lock.py; an empty string for a file of medtune itself."""
+    parts = path.relative_to(PROJECT / "medtune").parts
+    return parts[0] if len(parts) > 1 else ""
 
 
 def breaches(path: Path) -> list[str]:
-    package = path.relative_to(PROJECT).parts[0]
-    found = []
+    """What a file imports against the rules."""
+    package, found = package_of(path), []
     for module in imported(path):
-        top = module.split(".")[0]
-        # A data source or a head takes its params class from config, which loads it by name, not by import.
-        if top in RANK and RANK[top] > RANK[package]:
-            found.append(f"{package} is below {top}: imports {module}")
+        top, _, rest = module.partition(".")
+        target = rest.partition(".")[0]
+        if top == "medtune" and package and RANK.get(target, -1) > RANK[package]:
+            found.append(f"{package} is below {target}: imports {module}")
         if (top == "wandb" and package != "tracking") or (top == "prefect" and package != "flows"):
             found.append(f"{package} imports {module}")
         if package == "flows" and top == "torch":
             found.append("flows imports torch")
     return found
+
+
+def test_packages__each_has_a_layer() -> None:
+    packages = {path.name for path in (PROJECT / "medtune").iterdir() if (path / "__init__.py").is_file()}
+    assert packages == set(RANK)
+
+
+@pytest.mark.parametrize("folder", ["medtune", "flows", "stages", "models", *OUTSIDE])
+def test_imports__name_the_package(folder: str) -> None:
+    wrong = [
+        f"{path}: {module}"
+        for path in sorted((PROJECT / folder).rglob("*.py"))
+        for module in imported(path)
+        if module.partition(".")[0] in TOP_LEVEL
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PROJECT).as_posix())
@@ -53,11 +93,13 @@ def test_imports__run_one_way(path: Path) -> None:
 
 
 def test_imports__breach_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = tmp_path / "models" / "wrong.py"
-    module.parent.mkdir()
-    module.write_text("def late():\n    import wandb\n    from flows.train import train\n    return wandb, train\n")
+    module = tmp_path / "medtune" / "models" / "wrong.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(
+        "def late():\n    import wandb\n    from medtune.flows.train import train\n    return wandb, train\n"
+    )
     monkeypatch.setitem(globals(), "PROJECT", tmp_path)
-    assert breaches(module) == ["models imports wandb", "models is below flows: imports flows.train"]
+    assert breaches(module) == ["models imports wandb", "models is below flows: imports medtune.flows.train.train"]
 
 
 HEAVY = ("torch", "timm", "prefect", "wandb", "onnx", "onnxruntime", "sklearn", "matplotlib")
@@ -73,11 +115,11 @@ def heavy_after(code: str) -> set[str]:
 @pytest.mark.parametrize(
     "code",
     [
-        "from config import load; load.load()",
-        "import flows.train, flows.chain, flows.record, flows.environment",
-        "import flows.services, flows.serve, flows.alert, flows.sweep, flows.watch, flows.register",
-        "import stages.data, stages.frozen, stages.finetune, stages.evaluate, stages.export",
-        "import tracking.run",
+        "from medtune.config import load; load.load()",
+        "import medtune.flows.train, medtune.flows.pipeline, medtune.flows.records, medtune.flows.environment",
+        "import medtune.flows.services, medtune.flows.serve, medtune.flows.hooks, medtune.flows.mark_crashed, medtune.flows.stale_run_automation, medtune.flows.bootstrap_server",
+        "import medtune.stages.data, medtune.stages.frozen, medtune.stages.finetune, medtune.stages.evaluate, medtune.stages.export",
+        "import medtune.tracking.run",
     ],
 )
 def test_reading_params_and_modules__imports_nothing_heavy(code: str) -> None:
@@ -87,18 +129,18 @@ def test_reading_params_and_modules__imports_nothing_heavy(code: str) -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "flows.train",
-        "flows.services",
-        "flows.serve",
-        "stages.data",
-        "stages.frozen",
-        "stages.export",
-        "config.apply",
-        "config.doctor",
-        "config.remote",
-        "tracking.sync",
-        "tracking.workspace",
-        "flows.retrain",
+        "medtune.flows.train",
+        "medtune.flows.services",
+        "medtune.flows.serve",
+        "medtune.stages.data",
+        "medtune.stages.frozen",
+        "medtune.stages.export",
+        "medtune.cli.params",
+        "medtune.doctor.run",
+        "medtune.registry.remote",
+        "medtune.tracking.sync",
+        "medtune.tracking.workspace",
+        "medtune.flows.retrain",
     ],
 )
 def test_help__imports_nothing_heavy(module: str) -> None:

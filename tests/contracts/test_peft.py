@@ -8,22 +8,22 @@ import pytest
 import timm
 import torch
 
-from config import registry
-from config.errors import InputError
-from config.load import validate
-from models import backbones
-from models.adapt import adapt, after_step, merge, penalty, prepare
-from models.classifier import build
-from models.deploy import Deployed, to_onnx
-from models.parts.selection import NORMS
+from medtune.config import registry
+from medtune.config.errors import InputError
+from medtune.config.load import validate
+from medtune.export.onnx_graph import Deployed, to_onnx
+from medtune.models import backbones
+from medtune.models.adapt import adapt, after_step, merge, penalty, prepare
+from medtune.models.blocks.selection import NORMS
+from medtune.models.classifier import build
 
-METHODS = [name for name in registry.names("models.peft") if name != "none"]
+METHODS = [name for name in registry.names("medtune.models.peft") if name != "none"]
 BACKBONES = {"vit": "test_vit", "convnext": "test_convnext", "resnet": "test_resnet", "mobilenet": "test_efficientnet"}
 SIZE = 64
 
 
 def plugin(method):
-    return registry.load("models.peft", method, "model.peft.method")
+    return registry.load("medtune.models.peft", method, "model.peft.method")
 
 
 def params_for(method, family):

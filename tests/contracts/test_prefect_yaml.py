@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flows import deployments, register, watch
+from medtune.flows import bootstrap_server, deployments, stale_run_automation
 
 ENTRIES = deployments.read()
 SCHEDULES = [schedule for entry in ENTRIES for schedule in entry["schedules"]]
@@ -18,19 +18,19 @@ SCHEDULES = [schedule for entry in ENTRIES for schedule in entry["schedules"]]
 def test_deployments__nightly_on_demand_and_benchmark() -> None:
     assert [entry["name"] for entry in ENTRIES] == ["nightly", "retrain", "benchmark"]
     assert [bool(entry["schedules"]) for entry in ENTRIES] == [True, False, False]
-    assert {entry["work_pool"]["name"] for entry in ENTRIES} == {register.POOL}
+    assert {entry["work_pool"]["name"] for entry in ENTRIES} == {bootstrap_server.POOL}
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["name"])
 def test_entrypoint__is_a_flow_that_tells_when_it_fails_and_is_watched(entry: dict[str, Any]) -> None:
     from prefect.flows import load_flow_from_entrypoint
 
-    from flows import alert
+    from medtune.flows import hooks
 
     flow = load_flow_from_entrypoint(entry["entrypoint"])
-    assert flow.name in watch.SCHEDULED
-    assert alert.tell in flow.on_failure_hooks
-    assert alert.tell in flow.on_crashed_hooks
+    assert flow.name in stale_run_automation.SCHEDULED
+    assert hooks.tell in flow.on_failure_hooks
+    assert hooks.tell in flow.on_crashed_hooks
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule["slug"])

@@ -2,9 +2,11 @@
 
 import pytest
 
-from config import registry
+from medtune.config import registry
 
-PLUGINS = [(package, name) for package in ("models.peft", "models.heads") for name in registry.names(package)]
+PLUGINS = [
+    (package, name) for package in ("medtune.models.peft", "medtune.models.heads") for name in registry.names(package)
+]
 
 
 @pytest.mark.parametrize(("package", "name"), PLUGINS)

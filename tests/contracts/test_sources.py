@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from config import registry
-from config.artifact import digest
-from config.registry import PROJECT
-from config.schema import DataParams
-from datasets.decode import decode
-from datasets.listing import file_of
-from datasets.splits import split
+from medtune.config import registry
+from medtune.config.project import PROJECT
+from medtune.config.schema import DataParams
+from medtune.data.listing import file_of
+from medtune.data.splits import split
+from medtune.runtime.artifact import digest
+from medtune.serving.decode import decode
 
-SOURCES = registry.names("datasets.sources")
+SOURCES = registry.names("medtune.data.sources")
 
 
 def picture(file: Path, seed: int) -> None:
@@ -58,14 +58,14 @@ EXAMPLES = {"breakhis": breakhis, "hcrf": hcrf, "folder": folder, "medmnist": me
 
 @pytest.fixture(params=SOURCES)
 def case(request, tmp_path):
-    source = registry.load("datasets.sources", request.param, "data.source")
+    source = registry.load("medtune.data.sources", request.param, "data.source")
     own = EXAMPLES[request.param](tmp_path) if request.param in EXAMPLES else {}
     return source, tmp_path, source.Params(root=str(tmp_path), **own)
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_source__defines_what_a_source_must(name):
-    source = registry.load("datasets.sources", name, "data.source")
+    source = registry.load("medtune.data.sources", name, "data.source")
     assert issubclass(source.Params, DataParams)
     assert source.Params().source == name
     assert all(isinstance(text, str) and text for text in (source.NAME, source.LICENCE, source.CITATION))
@@ -106,9 +106,9 @@ def test_params__hash_to_one_key(case):
 
 def test_sources__import_nothing_heavy():
     code = (
-        "import sys\nfrom config import registry\n"
-        "for name in registry.names('datasets.sources'): registry.load('datasets.sources', name, 'x')\n"
-        "import stages.data\n"
+        "import sys\nfrom medtune.config import registry\n"
+        "for name in registry.names('medtune.data.sources'): registry.load('medtune.data.sources', name, 'x')\n"
+        "import medtune.stages.data\n"
         "heavy = {'torch', 'prefect', 'sklearn', 'scipy', 'imagehash', 'httpx'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -14,31 +14,26 @@ import pytest
 from PIL import Image
 
 PROJECT = Path(__file__).resolve().parents[2]
-SHIPPED = [
-    *sorted((PROJECT / "handoff").glob("*.py")),
-    *(PROJECT / "datasets" / f for f in ("__init__.py", "decode.py")),
-]
-ALLOWED = {"numpy", "PIL", "onnxruntime", "handoff", "datasets.decode", *sys.stdlib_module_names}
+SHIPPED = sorted((PROJECT / "medtune" / "serving").glob("*.py"))
+ALLOWED = {"numpy", "PIL", "onnxruntime", "medtune.serving", *sys.stdlib_module_names}
 # The service's own packages: imported where the service starts, which says what to install.
 SERVICE = {"fastapi", "fastapi.concurrency", "uvicorn"}
-# A target behind a URL: imported where one is opened, which says what to install.
-REMOTE = {"fsspec", "fsspec.core"}
 
 BLOCKED = """
 import sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        allowed = {"numpy", "PIL", "onnxruntime", "handoff", "datasets", "google", "packaging", "flatbuffers"}
+        allowed = {"numpy", "PIL", "onnxruntime", "medtune", "google", "packaging", "flatbuffers"}
         top = name.partition(".")[0]
         if top not in allowed and top not in sys.stdlib_module_names and not top.startswith("_"):
             raise ImportError(f"{name} is not in the slim image")
         return None
 
 sys.meta_path.insert(0, Refuse())
-from handoff import predict
+from medtune.serving import predict
 code = predict.main(sys.argv[1:])
-heavy = {"torch", "timm", "pydantic", "onnx", "config", "models"} & set(sys.modules)
+heavy = {"torch", "timm", "pydantic", "onnx", "medtune.config", "medtune.models"} & set(sys.modules)
 assert not heavy, heavy
 sys.exit(code)
 """
@@ -46,7 +41,7 @@ sys.exit(code)
 
 def by_hand() -> ModuleType:
     """The hand-made bundle of the handoff tests."""
-    spec = importlib.util.spec_from_file_location("by_hand", PROJECT / "tests" / "handoff" / "conftest.py")
+    spec = importlib.util.spec_from_file_location("by_hand", PROJECT / "tests" / "serving" / "conftest.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -85,8 +80,12 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_shipped_files__import_nothing_but_the_slim_packages(path):
-    allowed = ALLOWED | {"serve.py": SERVICE, "target_url.py": REMOTE}.get(path.name, set())
-    foreign = {name for name in imports(path) if name not in allowed and name.partition(".")[0] not in ALLOWED}
+    allowed = ALLOWED | {"http.py": SERVICE}.get(path.name, set())
+    foreign = {
+        name
+        for name in imports(path)
+        if name not in allowed and name.partition(".")[0] not in ALLOWED and not name.startswith("medtune.serving.")
+    }
     assert not foreign
 
 
@@ -101,7 +100,7 @@ def test_predict__works_with_every_other_package_refused(words):
 @pytest.mark.slow
 def test_predict__works_in_an_environment_of_the_handoff_lock_alone(words, tmp_path):
     slim = tmp_path / "slim"
-    for path in SHIPPED:
+    for path in [PROJECT / "medtune" / "__init__.py", *SHIPPED]:
         place = slim / path.relative_to(PROJECT)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place)
@@ -113,12 +112,22 @@ def test_predict__works_in_an_environment_of_the_handoff_lock_alone(words, tmp_p
     )
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run(
-        [python, "-m", "handoff.predict", *words], cwd=slim, env=clean, capture_output=True, text=True, timeout=120
+        [python, "-m", "medtune.serving.predict", *words],
+        cwd=slim,
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 4
     done = subprocess.run(
-        [python, "-m", "handoff.serve", words[0]], cwd=slim, env=clean, capture_output=True, text=True, timeout=120
+        [python, "-m", "medtune.serving.http", words[0]],
+        cwd=slim,
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 2
     assert 'pip install "fastapi<0.155" uvicorn' in done.stderr

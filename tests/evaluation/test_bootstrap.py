@@ -3,8 +3,8 @@ import time
 import numpy as np
 import pytest
 
-from evaluation.bootstrap import intervals, resamples
-from evaluation.metrics import measure, tally
+from medtune.evaluation.bootstrap import intervals, resamples
+from medtune.tasks.classification.metrics import measure, tally
 
 
 def make_set(n, groups, classes, seed=0):

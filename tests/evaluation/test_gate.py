@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from config.schema import EvaluateParams, GateParams
-from evaluation.gate import Said, judge, refused
+from medtune.config.schema import EvaluateParams, GateParams
+from medtune.evaluation.gate import Said, judge, refused
 
 EVALUATE = EvaluateParams(bootstrap=400)
 PATIENTS, EACH = 24, 4

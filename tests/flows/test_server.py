@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from config.registry import PROJECT
+from medtune.config.project import PROJECT
 
 
 @pytest.mark.parametrize(("gone", "code"), [(True, 3), (False, 5)])

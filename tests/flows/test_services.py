@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from config.errors import InputError
-from config.registry import PROJECT
-from flows import standing
-from flows.daemon import Daemon
+from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
+from medtune.flows import service_address
+from medtune.flows.supervisor import Daemon
 
 
 @pytest.fixture
@@ -82,10 +82,10 @@ def taken() -> Iterator[int]:
 def test_port__that_another_has_is_named_with_its_setting(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(taken))
     with pytest.raises(InputError, match=f"PREFECT_SERVER_API_PORT is {taken}, on 127.0.0.1: Address already in use"):
-        standing.check_free()
+        service_address.check_free()
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", "http")
     with pytest.raises(InputError, match="PREFECT_SERVER_API_PORT is 'http': a number from 1 to 65535"):
-        standing.own()
+        service_address.own()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_own__is_an_address_that_clients_can_use(host: str, url: str, monkeypatc
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", "4300")
     monkeypatch.setenv("PREFECT_SERVER_API_HOST", host)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    assert standing.own() == standing.chosen() == url
+    assert service_address.own() == service_address.chosen() == url
 
 
 def services(tmp_path: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
@@ -111,7 +111,7 @@ def services(tmp_path: Path, *words: str, **variables: str) -> "subprocess.Compl
 
 
 def test_up__port_that_another_has(taken: int, tmp_path: Path) -> None:
-    for words in (["flows.services", "up"], ["flows.services", "server"], ["flows.serve"]):
+    for words in (["medtune.flows.services", "up"], ["medtune.flows.services", "server"], ["medtune.flows.serve"]):
         done = services(tmp_path, *words, PREFECT_SERVER_API_PORT=str(taken))
         assert done.returncode == 2
         assert done.stderr.startswith(f"error: PREFECT_SERVER_API_PORT is {taken}")
@@ -119,13 +119,13 @@ def test_up__port_that_another_has(taken: int, tmp_path: Path) -> None:
 
 
 def test_up__server_elsewhere_that_does_not_answer(tmp_path: Path) -> None:
-    done = services(tmp_path, "flows.services", "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
+    done = services(tmp_path, "medtune.flows.services", "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
     assert done.returncode == 1
     assert done.stderr == "error: PREFECT_API_URL is http://127.0.0.1:9/api: no Prefect server answers there\n"
 
 
 def test_status_and_down__nothing_runs(tmp_path: Path) -> None:
-    done = services(tmp_path, "flows.services", "status")
+    done = services(tmp_path, "medtune.flows.services", "status")
     assert (done.returncode, done.stdout) == (1, "server: does not run\nworker: does not run\n")
-    done = services(tmp_path, "flows.services", "down")
+    done = services(tmp_path, "medtune.flows.services", "down")
     assert (done.returncode, done.stdout) == (0, "worker: was not running\nserver: was not running\n")

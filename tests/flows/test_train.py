@@ -10,8 +10,8 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 WRAP = """
 import atexit, runpy, sys
 atexit.register(lambda: print(sorted({"torch", "prefect", "wandb"} & set(sys.modules))))
-sys.argv[0] = "flows.train"
-runpy.run_module("flows.train", run_name="__main__")
+sys.argv[0] = "medtune.flows.train"
+runpy.run_module("medtune.flows.train", run_name="__main__")
 """
 
 
@@ -26,7 +26,7 @@ def train(*words: str) -> "subprocess.CompletedProcess[str]":
         (["--set", "model.head.kind=cdmt"], "did you mean 'cdtm'?"),
         (["--set", "data.split.test_fold=7"], "test_fold is 7, but folds are numbered 0 to 4"),
         (["--params", "nowhere.yaml"], "params file nowhere.yaml does not exist"),
-        ([], "python -m stages.data"),
+        ([], "python -m medtune.stages.data"),
     ],
     ids=["key", "head", "fold", "file", "not-prepared"],
 )

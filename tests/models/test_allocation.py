@@ -3,8 +3,8 @@
 import timm
 import torch
 
-from models.parts.allocation import Triplets, allocate, cubic
-from models.peft import adalora
+from medtune.models.blocks.allocation import Triplets, allocate, cubic
+from medtune.models.peft import adalora
 
 
 def triplets(backbone):

@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from config.errors import InputError
-from config.load import load
-from models import backbones
-from models.classifier import build, build_head
+from medtune.config.errors import InputError
+from medtune.config.load import load
+from medtune.models import backbones
+from medtune.models.classifier import build, build_head
 
 BASE = ["model.weights=none", "model.backbone_args={}", "data.image_size=224"]
 

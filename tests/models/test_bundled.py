@@ -3,10 +3,10 @@ import json
 import pytest
 import torch
 
-from config.artifact import file_sha256
-from config.registry import PROJECT
+from medtune.config.project import PACKAGE
+from medtune.runtime.artifact import file_sha256
 
-FOLDER = PROJECT / "models" / "bundled"
+FOLDER = PACKAGE / "models" / "bundled"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 
 
@@ -51,7 +51,7 @@ def test_weights__load_strictly_and_give_finite_tokens(name):
 @pytest.mark.slow
 def test_weights__transfer_to_tissue_across_patients():
     from benchmarks import transfer
-    from datasets.sources import synthetic
+    from medtune.data.sources import synthetic
 
     images, labels, groups = transfer.drawn(synthetic.Params())
     for name in NAMES:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.cdtm import CDTM, ClusterAttention
+from medtune.models.cdtm import CDTM, ClusterAttention
 
 
 def expanded(module: ClusterAttention, x: torch.Tensor) -> torch.Tensor:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from models.parts.chosen import Chosen, Entries
-from models.parts.fisher import information
-from models.parts.updates import change, settle
+from medtune.models.blocks.chosen import Chosen, Entries
+from medtune.models.blocks.fisher import information
+from medtune.models.blocks.updates import change, settle
 
 
 @pytest.fixture

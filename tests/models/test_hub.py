@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from config.errors import InputError
-from models import hub
+from medtune.config.errors import InputError
+from medtune.models import hub
 
 CFG = {"hf_hub_id": "owner/name", "hf_hub_filename": None}
 

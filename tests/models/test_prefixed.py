@@ -5,9 +5,9 @@ import timm
 import torch
 from timm.layers import Attention
 
-from config.errors import InputError
-from models.parts.prefixed import PrefixedAttention
-from models.peft import prefix
+from medtune.config.errors import InputError
+from medtune.models.blocks.prefixed import PrefixedAttention
+from medtune.models.peft import prefix
 
 OPTIONS = [{}, {"qk_norm": True, "norm_layer": torch.nn.LayerNorm}, {"gated": True},
            {"scale_norm": True, "norm_layer": torch.nn.LayerNorm}]  # fmt: skip

@@ -58,7 +58,7 @@ class Checkout:
         return printed
 
     def train(self, *words: str, **environment: str) -> str:
-        return self.run("python", "-m", "flows.train", *words, **environment)
+        return self.run("python", "-m", "medtune.flows.train", *words, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -75,5 +75,5 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, place / "weights.safetensors")
     (place / "small.yaml").write_text(SMALL.replace("WEIGHTS", str(place / "weights.safetensors")))
     copy.run("git", "init", "--quiet")
-    copy.run("python", "-m", "config.apply", str(place / "small.yaml"))
+    copy.run("python", "-m", "medtune.cli.params", str(place / "small.yaml"))
     return copy

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evaluation.comparison.results import MEASURED
+from medtune.benchmark.report.results import MEASURED
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Checkout
@@ -123,7 +123,9 @@ def test_dask__a_killed_worker_loses_no_cell(
 ) -> None:
     address, (worker, _) = cluster
     runner = f"benchmark.runner={{kind: dask, address: '{address}'}}"
-    process = compared.start(["python", "-m", "flows.benchmark", "--out", str(tmp_path / "far"), "--set", runner])
+    process = compared.start(
+        ["python", "-m", "medtune.flows.benchmark", "--out", str(tmp_path / "far"), "--set", runner]
+    )
     while not records(tmp_path / "far"):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
@@ -136,7 +138,7 @@ def test_dask__a_killed_worker_loses_no_cell(
 
 def test_dask__no_scheduler_at_the_address(compared: "Checkout", tmp_path: Path) -> None:
     runner = "benchmark.runner={kind: dask, address: 'tcp://127.0.0.1:9'}"
-    process = compared.start(["python", "-m", "flows.benchmark", "--out", str(tmp_path), "--set", runner])
+    process = compared.start(["python", "-m", "medtune.flows.benchmark", "--out", str(tmp_path), "--set", runner])
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 2, printed
     assert "benchmark.runner.address is 'tcp://127.0.0.1:9': no Dask scheduler answers there" in printed

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from config import load
-from config.artifact import Artifact
-from config.schema import Params
-from config.settings import Paths
-from datasets.manifest import load_prepared
-from flows import chain
-from stages import data
+from medtune.config import load
+from medtune.config.schema import Params
+from medtune.data.manifest import load_prepared
+from medtune.flows import pipeline
+from medtune.runtime.artifact import Artifact
+from medtune.runtime.paths import Paths
+from medtune.stages import data
 
 pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.timeout(900), pytest.mark.xdist_group("real")]
 
@@ -40,10 +40,10 @@ def run(recipe: str, out: Path, cache: Path, *sets: str) -> Paths:
     data.run(params, paths)
     prepared = load_prepared(paths.prepared)
 
-    def call(step: chain.Step, found: Artifact | None) -> Artifact:
-        return found or chain.run_stage(step, params, paths, "group")
+    def call(step: pipeline.Step, found: Artifact | None) -> Artifact:
+        return found or pipeline.run_stage(step, params, paths, "group")
 
-    chain.run(params, paths, prepared, call)
+    pipeline.run(params, paths, prepared, call)
     return paths
 
 
@@ -80,7 +80,15 @@ def test_binary__the_bundle_reproduces_the_predictions(binary, shared):
     prepared = load_prepared(binary.prepared)
     tested = {prepared.paths[row] for row in prepared.indices(fold)["test"]}
     out = binary.out / "predictions.csv"
-    command = [sys.executable, "-m", "handoff.predict", str(bundle), str(shared / "breakhis200x"), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "medtune.serving.predict",
+        str(bundle),
+        str(shared / "breakhis200x"),
+        "--out",
+        str(out),
+    ]
     subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
     ours = {row["path"]: row for row in csv.DictReader((binary.stage("evaluate") / "predictions.csv").open())}
     theirs = {Path(row["path"]).name: row for row in csv.DictReader(out.open())}

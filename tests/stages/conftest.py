@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from config.artifact import Artifact, partial, publish
-from config.load import validate
-from config.schema import Params
-from config.settings import Paths
+from medtune.config.load import validate
+from medtune.config.schema import Params
+from medtune.runtime.artifact import Artifact, partial, publish
+from medtune.runtime.paths import Paths
 
 SIZE = 32
 HISTORY = "epoch,step,lr,train/loss,val/loss,val/balanced_accuracy,val/auroc,seconds\n"
@@ -102,9 +102,9 @@ def write_trained(
     """A network with a random backbone and a head fitted by least squares."""
     import torch
 
-    from datasets.manifest import load_prepared
-    from models.classifier import build
-    from training import checkpoint
+    from medtune.data.manifest import load_prepared
+    from medtune.models.classifier import build
+    from medtune.training import checkpoint
 
     prepared = load_prepared(paths.prepared)
     classes = len(prepared.classes)

@@ -6,12 +6,13 @@ import shutil
 import numpy as np
 import pytest
 
-from config.artifact import find
-from config.grid import Identity
-from config.load import validate
-from datasets.manifest import load_prepared
-from stages import cell as cells
-from stages import finetune, trials
+from medtune.benchmark import cell as cells
+from medtune.benchmark import trials
+from medtune.benchmark.grid import Identity
+from medtune.config.load import validate
+from medtune.data.manifest import load_prepared
+from medtune.runtime.artifact import find
+from medtune.stages import finetune
 
 RATES = (1e-4, 1e-2)
 

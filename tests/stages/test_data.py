@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from config.artifact import partial
-from config.errors import InputError
-from config.load import load
-from config.registry import PROJECT
-from config.settings import Paths
-from datasets.manifest import load_prepared
-from stages import data
+from medtune.config.errors import InputError
+from medtune.config.load import load
+from medtune.config.project import PROJECT
+from medtune.data.manifest import load_prepared
+from medtune.runtime.artifact import partial
+from medtune.runtime.paths import Paths
+from medtune.stages import data
 
-COMMAND = [sys.executable, "-m", "stages.data"]
+COMMAND = [sys.executable, "-m", "medtune.stages.data"]
 
 
 def draw(root, patients=12, each=4, size=(14, 10)):

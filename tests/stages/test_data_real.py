@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from config.load import load
-from config.settings import Paths
-from stages import data
+from medtune.config.load import load
+from medtune.runtime.paths import Paths
+from medtune.stages import data
 
 pytestmark = pytest.mark.real
 

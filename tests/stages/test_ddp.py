@@ -12,14 +12,14 @@ import time
 import psutil
 import pytest
 
-from config.artifact import RESULT, read_result
-from config.key import data_key
-from config.load import validate
-from config.sealed import seal
-from config.settings import Paths
-from datasets.manifest import load_prepared
-from stages import finetune, frozen
-from training import checkpoint
+from medtune.config.load import validate
+from medtune.data.manifest import load_prepared
+from medtune.runtime.artifact import RESULT, read_result
+from medtune.runtime.cache_key import data_key
+from medtune.runtime.checksum import seal
+from medtune.runtime.paths import Paths
+from medtune.stages import finetune, frozen
+from medtune.training import checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ddp")]
 
@@ -132,7 +132,10 @@ def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world, metho
     ("stage", "expected"),
     [
         ("finetune", "error: model.batchnorm is train, but WORLD_SIZE is 2: "),
-        ("evaluate", "error: WORLD_SIZE is 2: only `stages.frozen` and `stages.finetune` run as several processes"),
+        (
+            "evaluate",
+            "error: WORLD_SIZE is 2: only `medtune.stages.frozen` and `medtune.stages.finetune` run as several processes",
+        ),
     ],
 )
 def test_launch__refuses_in_one_line_what_several_cannot_do(world, stage, expected):

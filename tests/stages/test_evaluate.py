@@ -7,13 +7,13 @@ import sys
 import numpy as np
 import pytest
 
-from config.artifact import Artifact, find
-from config.errors import InputError
-from config.registry import PROJECT
-from datasets.manifest import load_prepared
-from evaluation.decision import apply
-from evaluation.metrics import measure
-from stages import evaluate
+from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
+from medtune.data.manifest import load_prepared
+from medtune.runtime.artifact import Artifact, find
+from medtune.stages import evaluate
+from medtune.tasks.classification.decision import apply
+from medtune.tasks.classification.metrics import measure
 
 FIXED = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "auroc", "ece",
          "patient_recognition_rate")  # fmt: skip
@@ -70,7 +70,7 @@ def test_run__two_classes_all_folds(make_world):
 
     # and so do the stored logits, with each fold's own temperature and decision
     stored = np.load(done.folder / "logits.npz")
-    from evaluation.calibration import softmax
+    from medtune.tasks.classification.calibration import softmax
 
     for fold, facts in result["folds"].items():
         mine = softmax(stored[f"fold{fold}_test_logits"], facts["temperature"])
@@ -160,10 +160,12 @@ def test_key__follows_what_the_result_depends_on(make_world):
 
 def test_find_trained__names_the_stage_to_run_first(make_world):
     world = make_world(test_fold=1)
-    with pytest.raises(InputError, match=r"run `python -m stages.frozen` first"):
+    with pytest.raises(InputError, match=r"run `python -m medtune.stages.frozen` first"):
         evaluate.find_trained(world.params, world.paths, load_prepared(world.paths.prepared))
 
 
 def test_stage__module_imports_neither_torch_nor_matplotlib():
-    code = "import sys, stages.evaluate; sys.exit(bool({'torch', 'matplotlib', 'prefect'} & sys.modules.keys()))"
+    code = (
+        "import sys, medtune.stages.evaluate; sys.exit(bool({'torch', 'matplotlib', 'prefect'} & sys.modules.keys()))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0

@@ -9,12 +9,12 @@ import onnx
 import pytest
 from PIL import Image
 
-from config.artifact import verify
-from datasets.manifest import load_prepared
-from handoff import predict
-from handoff.bundle import Bundle
-from handoff.document import BundleError
-from stages import evaluate, export
+from medtune.data.manifest import load_prepared
+from medtune.runtime.artifact import verify
+from medtune.serving import predict
+from medtune.serving.bundle import Bundle
+from medtune.serving.manifest import BundleError
+from medtune.stages import evaluate, export
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
 BUILT: list[SimpleNamespace] = []
@@ -133,7 +133,7 @@ def test_run__card_states_facts_leaks_and_faults(exported):
     card = (exported.artifact.folder / "MODEL_CARD.md").read_text()
     for fact in (
         "Research use only", "CC0", "drawn <by> code", exported.prepared.digest, "protocol `patient`",
-        "| balanced accuracy |", "python -m handoff.predict", "onnxruntime-gpu", exported.key,
+        "| balanced accuracy |", "python -m medtune.serving.predict", "onnxruntime-gpu", exported.key,
     ):  # fmt: skip
         assert fact in card, fact
     assert "{{" not in card

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from config.artifact import checkpoints, partial, publish
-from stages.finished import finished
-from training import checkpoint
+from medtune.runtime.artifact import checkpoints, partial, publish
+from medtune.training import checkpoint
+from medtune.training.finished import finished
 
 
 @pytest.mark.parametrize(("key", "stays"), [("key", False), ("of another run", True), (None, False)])

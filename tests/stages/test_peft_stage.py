@@ -5,13 +5,13 @@ import shutil
 import pytest
 import torch
 
-from config.load import validate
-from config.settings import Paths
-from datasets.manifest import load_prepared
-from models.peft import fishmask
-from stages import finetune, frozen
-from training import checkpoint
-from training.loop import Trainer
+from medtune.config.load import validate
+from medtune.data.manifest import load_prepared
+from medtune.models.peft import fishmask
+from medtune.runtime.paths import Paths
+from medtune.stages import finetune, frozen
+from medtune.training import checkpoint
+from medtune.training.loop import Trainer
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import shutil
 import pytest
 import torch
 
-from config.errors import InputError
-from config.load import validate
-from config.settings import Paths
-from datasets.manifest import load_prepared
-from stages import finetune, frozen
-from training import checkpoint
+from medtune.config.errors import InputError
+from medtune.config.load import validate
+from medtune.data.manifest import load_prepared
+from medtune.runtime.paths import Paths
+from medtune.stages import finetune, frozen
+from medtune.training import checkpoint
 
 HEADS = ["cdtm", "linear", "mean_linear", "ln_linear", "transformer"]
 
@@ -138,7 +138,7 @@ def test_finetune__channels_last_trains_alike(world, method):
 
 
 def test_check__refuses_gradient_checkpointing_where_it_cannot_be(world):
-    from models.backbones import check
+    from medtune.models.backbones import check
 
     wrong = {"model__backbone": "dla34", "model__backbone_args": {}, "finetune__gradient_checkpointing": True}
     with pytest.raises(InputError, match=r"finetune.gradient_checkpointing is true, which dla34 does not support"):

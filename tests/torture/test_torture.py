@@ -2,7 +2,7 @@
 
 import pytest
 
-from config.errors import InputError
+from medtune.config.errors import InputError
 from torture import __main__ as command
 from torture import registry
 from torture.outcome import Outcome

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from config.load import load
-from config.schema import Params
+from medtune.config.load import load
+from medtune.config.schema import Params
 
 API_KEY = "0123456789" * 4
 
@@ -189,7 +189,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "wandb" / "own"))
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path))
-    monkeypatch.setattr("tracking.run._ask_again", 0.0)
+    monkeypatch.setattr("medtune.tracking.run._ask_again", 0.0)
     return tmp_path
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from config.artifact import Artifact, partial, publish
-from config.schema import Params
-from datasets.manifest import Prepared
-from tracking import lineage
-from tracking.read import Recorded, read_runs
-from tracking.run import Run, run_id, start
+from medtune.config.schema import Params
+from medtune.data.manifest import Prepared
+from medtune.runtime.artifact import Artifact, partial, publish
+from medtune.tracking import lineage
+from medtune.tracking.read import Recorded, read_runs
+from medtune.tracking.run import Run, run_id, start
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server

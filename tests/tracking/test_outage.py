@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from config.registry import PROJECT
-from config.schema import Params
-from tracking.parts import parts
-from tracking.read import merged, read_runs
-from tracking.run import run_id, start
+from medtune.config.project import PROJECT
+from medtune.config.schema import Params
+from medtune.tracking.read import merged, read_runs
+from medtune.tracking.run import run_id, start
+from medtune.tracking.run_files import parts
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server
@@ -24,8 +24,8 @@ KEY = "0123456789abcdef" * 4
 
 KILLED = """
 import os, signal, sys
-from config.load import load
-from tracking.run import start
+from medtune.config.load import load
+from medtune.tracking.run import start
 run = start("frozen", sys.argv[1], "group", load(), "frozen fold 1", 1)
 for step in range(20, 101, 20):
     run.log({"train/loss": step / 10}, step)
@@ -88,7 +88,7 @@ def test_outage__the_next_stage_does_not_wait_for_the_server_again(
     cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     online.close()
-    monkeypatch.setattr("tracking.run.INIT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("medtune.tracking.run.INIT_TIMEOUT_S", 1.0)
     for number in range(2):
         begun = time.monotonic()
         with start("frozen", str(number) + KEY, "group", params, "frozen fold 1", 1) as run:
@@ -104,14 +104,14 @@ def test_outage__the_next_stage_does_not_wait_for_the_server_again(
 def test_outage__in_a_run_leaves_it_marked_and_the_next_part_waits_behind_it(
     cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tracking.run.FINISH_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("medtune.tracking.run.FINISH_TIMEOUT_S", 1.0)
     with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         run.log({"train/loss": 1.0}, 20)
         online.close()
         run.log({"train/loss": 1.0}, 40)
     (part,) = parts(cache)
     assert (part.offline, part.waits) == (False, True)
-    assert "python -m tracking.sync" in capsys.readouterr().out
+    assert "python -m medtune.tracking.sync" in capsys.readouterr().out
     time.sleep(1.1)
     with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         run.log({"train/loss": 1.0}, 60)

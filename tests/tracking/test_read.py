@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from config.schema import Params
-from tracking.read import Recorded, Version, merged, read_run, read_runs
-from tracking.run import start
+from medtune.config.schema import Params
+from medtune.tracking.read import Recorded, Version, merged, read_run, read_runs
+from medtune.tracking.run import start
 
 KEY = "d" * 64
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from config.load import load
-from config.registry import PROJECT
-from config.schema import Params
-from tracking.private import LOCAL
-from tracking.read import Recorded, read_run, read_runs
-from tracking.run import run_id, start, wanted_mode
+from medtune.config.load import load
+from medtune.config.project import PROJECT
+from medtune.config.schema import Params
+from medtune.tracking.read import Recorded, read_run, read_runs
+from medtune.tracking.redact import LOCAL
+from medtune.tracking.run import run_id, start, wanted_mode
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server
@@ -106,7 +106,7 @@ def test_outage__refused_key_is_recorded_offline(
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "not-a-key")
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("tracking.run.INIT_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("medtune.tracking.run.INIT_TIMEOUT_S", 2.0)
     with start("frozen", KEY, "group", params, "frozen") as run:
         run.log({"train/loss": 1.0}, 1)
     assert recorded(cache).exit_code == 0
@@ -117,7 +117,7 @@ def test_outage__at_the_start_is_recorded_offline(
     cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     online.close()
-    monkeypatch.setattr("tracking.run.INIT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("medtune.tracking.run.INIT_TIMEOUT_S", 1.0)
     with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         run.log({"train/loss": 1.0}, 20)
     assert recorded(cache).curve("train/loss") == {20: 1.0}

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from config.registry import PROJECT
-from config.schema import Params
-from tracking import lineage
-from tracking.journal import Journal
-from tracking.parts import parts
-from tracking.read import read_run
-from tracking.run import run_id, start
-from tracking.sync import DAMAGED, EMPTY, LIVE, UNSAFE, UPLOAD, Choice, choose, sync
+from medtune.config.project import PROJECT
+from medtune.config.schema import Params
+from medtune.tracking import lineage
+from medtune.tracking.local_log import Journal
+from medtune.tracking.read import read_run
+from medtune.tracking.run import run_id, start
+from medtune.tracking.run_files import parts
+from medtune.tracking.sync import DAMAGED, EMPTY, LIVE, UNSAFE, UPLOAD, Choice, choose, sync
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 RECORDS = """
 import sys, time
-from config.load import load
-from tracking.run import start
+from medtune.config.load import load
+from medtune.tracking.run import start
 run = start("frozen", sys.argv[1], "group", load(), "frozen fold 2", 2)
 for step in range(20, 201, 20):
     run.log({"train/loss": float(step)}, step)
@@ -219,10 +219,10 @@ def test_sync__dry_run_needs_neither_key_nor_server(cache: Path, params: Params)
 
 
 def command(cache: Path, *words: str, **environment: str) -> tuple[int, str]:
-    """`python -m tracking.sync`, in a process of its own."""
+    """`python -m medtune.tracking.sync`, in a process of its own."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     done = subprocess.run(
-        [sys.executable, "-m", "tracking.sync", *words],
+        [sys.executable, "-m", "medtune.tracking.sync", *words],
         cwd=PROJECT,
         env={**own, **environment, "MEDTUNE_CACHE": str(cache)},
         capture_output=True,

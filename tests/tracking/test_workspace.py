@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from config.errors import InputError
-from config.registry import PROJECT
-from tracking import figures
-from tracking.workspace import CURVES, definition, save, workspace
+from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
+from medtune.tracking import metrics as figures
+from medtune.tracking.workspace import CURVES, definition, save, workspace
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server
@@ -34,7 +34,7 @@ def test_view__each_stage_has_its_curves(spec: dict[str, Any]) -> None:
 
 
 def test_view__draws_what_is_logged(spec: dict[str, Any]) -> None:
-    logged = (PROJECT / "training" / "fit.py").read_text()
+    logged = (PROJECT / "medtune" / "training" / "fit.py").read_text()
     assert '"{setup.stage}/epoch"' in logged
     assert '"best/{name}"' in logged
     row = {"value": 0.5, "lo": 0.4, "hi": 0.6}

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from training import checkpoint
+from medtune.training import checkpoint
 
 
 def test_read__gives_back_what_was_saved(tmp_path):

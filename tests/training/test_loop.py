@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from config.training import TrainingParams
-from evaluation.metrics import score
-from models.classifier import freeze_batchnorm
-from training import checkpoint
-from training.job import Job
-from training.loop import Trainer
+from medtune.config.training import TrainingParams
+from medtune.models.classifier import freeze_batchnorm
+from medtune.tasks.classification.metrics import score
+from medtune.training import checkpoint
+from medtune.training.job import Job
+from medtune.training.loop import Trainer
 
 N, FEATURES = 60, 12
 

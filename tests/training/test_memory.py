@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.memory import PeakMemory
+from medtune.training.memory import PeakMemory
 
 
 def test_megabytes__of_this_piece_of_work():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.schedule import class_weights, epoch_order, lr_factor, stream_seed
+from medtune.training.schedule import class_weights, epoch_order, lr_factor, stream_seed
 
 
 def test_lr_factor__warms_up_from_one_percent_then_falls_to_zero():

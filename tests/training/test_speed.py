@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training import speed
+from medtune.training import speed
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from config.training import AugmentParams, TrainingParams
-from evaluation.metrics import score
-from training.augment import augment
-from training.job import Job
-from training.loop import Trainer
-from training.transfer import onto
+from medtune.config.training import AugmentParams, TrainingParams
+from medtune.tasks.classification.metrics import score
+from medtune.training.augmentation import augment
+from medtune.training.job import Job
+from medtune.training.loop import Trainer
+from medtune.training.transfer import onto
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

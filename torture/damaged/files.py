@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-from config.registry import PROJECT
+from medtune.config.project import PACKAGE
 from torture import job
 from torture.damaged.place import Place, files_of, seen
 
@@ -28,9 +28,9 @@ def places(folder: Path) -> list[Place]:
 
 def _bundled(folder: Path) -> Place:
     """Shipped weights and their cards, in a copy."""
-    from models import weights
+    from medtune.models import weights
 
-    shutil.copytree(PROJECT / "models" / "bundled", folder)
+    shutil.copytree(PACKAGE / "models" / "bundled", folder)
 
     def use(file: Path, harm: str) -> str | None:
         real, weights.BUNDLED = weights.BUNDLED, folder
@@ -53,11 +53,11 @@ def _own_weights(folder: Path) -> Place:
     import torch
     from safetensors.torch import load_file
 
-    from config.key import weights_sha256
-    from models import classifier
+    from medtune.models import classifier
+    from medtune.runtime.cache_key import weights_sha256
 
     folder.mkdir()
-    shutil.copy(PROJECT / "models" / "bundled" / f"{BACKBONE}.safetensors", folder / "own.safetensors")
+    shutil.copy(PACKAGE / "models" / "bundled" / f"{BACKBONE}.safetensors", folder / "own.safetensors")
     torch.save(load_file(folder / "own.safetensors"), folder / "own.pth")
     params = {
         file.name: job.params({"model": {"weights": str(file), "normalization": {"mean": [0.5] * 3, "std": [0.5] * 3}}})
@@ -77,9 +77,9 @@ def _hub(folder: Path) -> Place:
     """Weights in the model hub's cache, laid out as the hub's own library does."""
     import os
 
-    from models import hub
+    from medtune.models import hub
 
-    content = (PROJECT / "models" / "bundled" / f"{BACKBONE}.safetensors").read_bytes()
+    content = (PACKAGE / "models" / "bundled" / f"{BACKBONE}.safetensors").read_bytes()
     place = folder / "models--owner--name"
     blob = place / "blobs" / hashlib.sha256(content).hexdigest()
     for parent in (blob.parent, place / "refs", place / "snapshots" / "abc"):
@@ -105,7 +105,7 @@ def _hub(folder: Path) -> Place:
 
 def _published(folder: Path) -> Path:
     """A target with two accepted bundles."""
-    from handoff.target import open_target
+    from medtune.registry.store import open_target
     from torture.hostile.tiny_bundle import write_bundle
 
     url = folder.name == "far"
@@ -120,10 +120,10 @@ def _published(folder: Path) -> Path:
 
 
 def _target(base: Path, address: str, name: str) -> Place:
-    from handoff.bundle import Bundle
-    from handoff.rollback import rollback
-    from handoff.target import open_target
-    from handoff.target_layout import HISTORY
+    from medtune.registry.rollback import rollback
+    from medtune.registry.store import open_target
+    from medtune.registry.store_layout import HISTORY
+    from medtune.serving.bundle import Bundle
 
     target = open_target(address, base)
     folder = Path(address.removeprefix("file://"))
@@ -145,13 +145,13 @@ def _target(base: Path, address: str, name: str) -> Place:
 
 
 def _folds(path: Path) -> Place:
-    from datasets import kept_folds
+    from medtune.data import fold_assignments
 
     names = [f"p{number}" for number in range(40)]
-    kept_folds.read(path, "folder", 5).write(path, names, [number % 5 for number in range(40)])
+    fold_assignments.read(path, "folder", 5).write(path, names, [number % 5 for number in range(40)])
 
     def use(file: Path, harm: str) -> str | None:
-        found = kept_folds.read(path, "folder", 5).rows
+        found = fold_assignments.read(path, "folder", 5).rows
         return seen(harm == "delete" and not found, "read")  # gone: the deal begins anew, and git tells of it
 
     return Place("data/folds.csv", [path], use)
@@ -159,8 +159,8 @@ def _folds(path: Path) -> Place:
 
 def _champion(folder: Path) -> Place:
     """manifest.csv and result.json of the accepted model's data, as DVC hands them out."""
-    from flows import handover
-    from flows.versioning import CommandFailed
+    from medtune.flows import promotion
+    from medtune.registry.git_dvc import CommandFailed
 
     paths = job.prepare(folder, job.params())
     files = [paths.prepared / name for name in ("manifest.csv", "result.json")]
@@ -174,7 +174,7 @@ def _champion(folder: Path) -> Place:
     def use(file: Path, harm: str) -> str | None:
         known = (paths.prepared / "manifest.csv").read_bytes() if file.name == "result.json" else b""
         try:
-            found = handover._manifest(SimpleNamespace(read_at=read_at), "one")  # type: ignore[arg-type]
+            found = promotion._manifest(SimpleNamespace(read_at=read_at), "one")  # type: ignore[arg-type]
         except CommandFailed:
             return None
         return seen(found.encode() == known, "read")  # of the record only the manifest's sha256 is used

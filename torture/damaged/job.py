@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from config.artifact import find
-from config.grid import Identity
-from config.key import data_key
-from config.schema import Params
-from config.settings import Paths
+from medtune.benchmark.grid import Identity
+from medtune.config.schema import Params
+from medtune.runtime.artifact import find
+from medtune.runtime.cache_key import data_key
+from medtune.runtime.paths import Paths
 from torture import job
 from torture.damaged.place import Place, files_of, seen
 
@@ -39,7 +39,7 @@ def places(folder: Path) -> list[Place]:
 
 
 def _prepared(params: Params, paths: Paths) -> Place:
-    from stages.ready import ready
+    from medtune.stages.preflight import ready
 
     def use(file: Path, harm: str) -> str | None:
         if find(paths.prepared, data_key(params)):
@@ -51,21 +51,21 @@ def _prepared(params: Params, paths: Paths) -> Place:
 
 
 def _stage(params: Params, paths: Paths, stage: str) -> Place:
-    from flows import chain
-    from stages.ready import ready
+    from medtune.flows import pipeline
+    from medtune.stages.preflight import ready
 
     prepared = ready(params, paths)
     fold = 1 if stage in ("frozen", "finetune") else None
 
     def use(file: Path, harm: str) -> str | None:
-        return seen(not chain.complete(params, paths, prepared), REUSED)
+        return seen(not pipeline.complete(params, paths, prepared), REUSED)
 
     return Place(f"artifacts/{stage}", files_of(paths.stage(stage, fold)), use)
 
 
 def _trained(paths: Paths) -> Place:
     """Read by who was handed the artifact before it was damaged."""
-    from training.checkpoint import load_trained
+    from medtune.training.checkpoint import load_trained
 
     known = {stage: find(paths.stage(stage, 1)) for stage in ("frozen", "finetune")}
     files = [paths.stage(stage, 1) / name for stage in known for name in ("model.safetensors", "result.json")]
@@ -80,7 +80,7 @@ def _trained(paths: Paths) -> Place:
 
 
 def _bundle(paths: Paths) -> Place:
-    from handoff.bundle import Bundle
+    from medtune.serving.bundle import Bundle
 
     folder = paths.stage("export")
 
@@ -92,7 +92,7 @@ def _bundle(paths: Paths) -> Place:
 
 
 def _features(paths: Paths) -> Place:
-    from training import store
+    from medtune.training import feature_store
 
     views = {path: path.resolve() for path in (paths.cache / "features").iterdir() if path.is_dir()}
     keys = {view: found.key for view in views if (found := find(view / "0000"))}
@@ -100,14 +100,14 @@ def _features(paths: Paths) -> Place:
 
     def use(file: Path, harm: str) -> str | None:
         view = file.parent.parent
-        return seen(not store.parts(view, keys[view])[0], "taken from the store")
+        return seen(not feature_store.parts(view, keys[view])[0], "taken from the store")
 
     return Place("feature store", files, use)
 
 
 def _logits(paths: Paths) -> Place:
-    from datasets.manifest import load_prepared
-    from evaluation import logits
+    from medtune.data.manifest import load_prepared
+    from medtune.tasks.classification import logits
 
     trained = find(paths.stage("finetune", 1))
     assert trained is not None
@@ -121,10 +121,10 @@ def _logits(paths: Paths) -> Place:
 
 
 def _checkpoint(params: Params, paths: Paths) -> Place:
-    from datasets.manifest import load_prepared
-    from stages import frozen
-    from training import checkpoint
-    from training.outcome import scratch
+    from medtune.data.manifest import load_prepared
+    from medtune.stages import frozen
+    from medtune.training import checkpoint
+    from medtune.training.artifacts import scratch
 
     prepared = load_prepared(paths.prepared)
     other = Paths(paths.out / "cut", paths.cache)
@@ -143,7 +143,7 @@ def _checkpoint(params: Params, paths: Paths) -> Place:
 
 @contextmanager
 def _cut_after(saves: int) -> Iterator[None]:
-    from training import loop
+    from medtune.training import loop
 
     real, left = loop.restart.save, [saves]
 
@@ -163,8 +163,8 @@ def _cut_after(saves: int) -> Iterator[None]:
 
 
 def _cell(params: Params, paths: Paths) -> Place:
-    from datasets.manifest import load_prepared
-    from stages import cell as cells
+    from medtune.benchmark import cell as cells
+    from medtune.data.manifest import load_prepared
 
     one = Identity("drawn", "test_vit", "linear", 100, 1)
     chosen = params.model_copy(update={"schedule": "frozen"})

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from config.errors import InputError
-from handoff.document import BundleError
+from medtune.config.errors import InputError
+from medtune.serving.manifest import BundleError
 
 HARMS = ("flip", "truncate", "delete")
 Draw = np.random.Generator

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from config.registry import PROJECT
+from medtune.config.project import PROJECT
 
 SIZE = 16
 # Pictures of a thousand take seconds; the machine may be busy with other things.
@@ -32,7 +32,15 @@ def run(folder: Path, on_bad_image: str, apart: bool) -> tuple[int | None, int, 
     settings.write_text(json.dumps({**SETTINGS, "data": data}), encoding="utf-8")
     if not apart:
         return _within(settings, folder / on_bad_image)
-    words = [sys.executable, "-m", "stages.data", "--params", str(settings), "--out", str(folder / on_bad_image)]
+    words = [
+        sys.executable,
+        "-m",
+        "medtune.stages.data",
+        "--params",
+        str(settings),
+        "--out",
+        str(folder / on_bad_image),
+    ]
     with said.open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(words, cwd=PROJECT, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)
         end, gone, status, usage = time.monotonic() + HANGS_S, 0, 0, None
@@ -48,10 +56,10 @@ def run(folder: Path, on_bad_image: str, apart: bool) -> tuple[int | None, int, 
 
 
 def _within(settings: Path, out: Path) -> tuple[int, int, str]:
-    from config.errors import InputError
-    from config.load import load
-    from config.settings import Paths
-    from stages import data
+    from medtune.config.errors import InputError
+    from medtune.config.load import load
+    from medtune.runtime.paths import Paths
+    from medtune.stages import data
 
     try:
         data.run(load(settings), Paths.at(out))

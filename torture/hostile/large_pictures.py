@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-# A little under datasets.decode.MAX_PIXELS.
+# A little under medtune.serving.decode.MAX_PIXELS.
 SIDE = 7_000
 # Bits a sample and PNG's colour type, with the bytes of a row.
 KINDS = {

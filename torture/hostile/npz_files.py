@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from config.errors import InputError
-from datasets.sources import medmnist
+from medtune.config.errors import InputError
+from medtune.data.sources import medmnist
 
 Draw = np.random.Generator
 SLOW_S = 20.0

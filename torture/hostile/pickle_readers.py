@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config.artifact import RESULT, Artifact, file_sha256, find, partial, publish, read_result
-from config.sealed import seal
+from medtune.runtime.artifact import RESULT, Artifact, file_sha256, find, partial, publish, read_result
+from medtune.runtime.checksum import seal
 from torture import job
 from torture.hostile.payloads import FORMS, npy, npz, plain, torch_legacy, torch_zip
 
@@ -36,7 +36,7 @@ def readers(folder: Path) -> list[Reader]:
     arrays = (npy, plain, npz)
     return [
         *(Reader(f"weights {suffix}", FORMS, _weights(folder, suffix)) for suffix in (".pth", ".safetensors")),
-        Reader("config.doctor's look at weights", (plain, torch_zip), _fits(folder)),
+        Reader("medtune.doctor's look at weights", (plain, torch_zip), _fits(folder)),
         Reader("weights in the hub's cache", (plain, torch_zip, torch_legacy), _hub(folder / "hub")),
         Reader("data/prepared images.npy", arrays, _prepared(folder / "job")),
         Reader("trained network", FORMS[:4], _trained(folder)),
@@ -51,7 +51,7 @@ def readers(folder: Path) -> list[Reader]:
 
 
 def _weights(folder: Path, suffix: str) -> Callable[[bytes], str | None]:
-    from models import classifier
+    from medtune.models import classifier
 
     path = folder / f"weights{suffix}"
     normal = {"normalization": {"mean": [0.5] * 3, "std": [0.5] * 3}}
@@ -66,7 +66,7 @@ def _weights(folder: Path, suffix: str) -> Callable[[bytes], str | None]:
 
 
 def _fits(folder: Path) -> Callable[[bytes], str | None]:
-    from models.fits import answer
+    from medtune.models.compatibility import answer
 
     path = folder / "looked-at.pth"
     params = job.params({"model": {"weights": str(path)}})
@@ -82,7 +82,7 @@ def _hub(folder: Path) -> Callable[[bytes], str | None]:
     """The hub's cache holds a pytorch_model.bin, and there is no connection."""
     from huggingface_hub import constants
 
-    from models import classifier
+    from medtune.models import classifier
 
     place = folder / f"models--timm--{HUB}"
     for parent in (place / "blobs", place / "refs", place / "snapshots" / "abc"):
@@ -104,7 +104,7 @@ def _hub(folder: Path) -> Callable[[bytes], str | None]:
 
 
 def _prepared(folder: Path) -> Callable[[bytes], str | None]:
-    from datasets.manifest import load_prepared
+    from medtune.data.manifest import load_prepared
 
     paths = job.prepare(folder, job.params())
 
@@ -117,7 +117,7 @@ def _prepared(folder: Path) -> Callable[[bytes], str | None]:
 
 
 def _trained(folder: Path) -> Callable[[bytes], str | None]:
-    from training.checkpoint import load_trained
+    from medtune.training.checkpoint import load_trained
 
     def read(content: bytes) -> str | None:
         params = job.params().model_dump(mode="json")
@@ -128,7 +128,7 @@ def _trained(folder: Path) -> Callable[[bytes], str | None]:
 
 
 def _medmnist(folder: Path) -> Callable[[bytes], str | None]:
-    from datasets.sources import medmnist
+    from medtune.data.sources import medmnist
 
     path = folder / "set.npz"
 
@@ -145,7 +145,7 @@ def _features(folder: Path, name: str) -> Callable[[bytes], str | None]:
 
     import numpy as np
 
-    from training import store
+    from medtune.training import feature_store
 
     view = folder / f"view-{name}"
     good = io.BytesIO()
@@ -155,7 +155,7 @@ def _features(folder: Path, name: str) -> Callable[[bytes], str | None]:
         view.mkdir(exist_ok=True)
         files = {one: good.getvalue() for one in ("rows.npy", "features.npy")}
         made = _made(view / "0000", {**files, name: content})
-        return f"{len(found)} parts read" if (found := store.parts(view, made.key)[0]) else None
+        return f"{len(found)} parts read" if (found := feature_store.parts(view, made.key)[0]) else None
 
     return read
 
@@ -165,7 +165,7 @@ def _logits(folder: Path) -> Callable[[bytes], str | None]:
 
     import numpy as np
 
-    from evaluation import logits
+    from medtune.tasks.classification import logits
 
     wanted = logits.Wanted(1, Artifact(str(folder), "k", "s"), {role: np.arange(2) for role in logits.ROLES}, "key")
 
@@ -179,7 +179,7 @@ def _logits(folder: Path) -> Callable[[bytes], str | None]:
 
 
 def _bundle(folder: Path, name: str) -> Callable[[bytes], str | None]:
-    from handoff.bundle import Bundle
+    from medtune.serving.bundle import Bundle
     from torture.hostile.tiny_bundle import write_bundle
 
     def read(content: bytes) -> str | None:
@@ -195,7 +195,7 @@ def _bundle(folder: Path, name: str) -> Callable[[bytes], str | None]:
 
 def resign(bundle: Path) -> None:
     """Writes bundle.json anew, so that every digest in it is right."""
-    from handoff.document import FILE, read, serialise
+    from medtune.serving.manifest import FILE, read, serialise
 
     document = read(bundle)
     files = {one: file_sha256(bundle / one) for one in document["files"]}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handoff.document import FILE, SCHEMA_VERSION, serialise
+from medtune.serving.manifest import FILE, SCHEMA_VERSION, serialise
 
 SIZE = 8
 

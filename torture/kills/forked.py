@@ -157,7 +157,9 @@ def import_all() -> None:
     import torch.onnx
 
     torch.set_num_threads(1)
-    from evaluation import bootstrap, card, chain, facts, findings, outputs, report, trial  # noqa: F401
-    from models import adapt, deploy  # noqa: F401
-    from stages import data, evaluate, export, finetune, frozen, precisions  # noqa: F401
-    from training import features, fit, restart  # noqa: F401
+    from medtune.export import (
+        onnx_graph,  # noqa: F401
+        precisions,  # noqa: F401
+    )
+    from medtune.tasks.classification import folds, outputs, report  # noqa: F401
+    from medtune.training import feature_cache, fit, restart  # noqa: F401

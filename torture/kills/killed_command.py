@@ -1,4 +1,4 @@
-"""`python -m flows.train`, as a user starts it, with Prefect and W&B's offline record, killed in each of its steps."""
+"""`python -m medtune.flows.train`, as a user starts it, with Prefect and W&B's offline record, killed in each of its steps."""
 
 import json
 import os
@@ -12,15 +12,15 @@ from random import Random
 
 import psutil
 
-from config.registry import PROJECT
-from config.schema import Params
-from config.settings import Paths
+from medtune.config.project import PROJECT
+from medtune.config.schema import Params
+from medtune.runtime.paths import Paths
 from torture.kills import left
 from torture.kills.forked import Tell, fork, import_all
 from torture.kills.siege import STAGES, by_flow, by_hand
 from torture.outcome import Outcome
 
-COMMAND = [sys.executable, "-m", "flows.train", "--params"]
+COMMAND = [sys.executable, "-m", "medtune.flows.train", "--params"]
 STEPS = ("frozen fold 1", "finetune fold 1", "evaluate", "export")
 LONGEST_S = 2.0
 SERVER_ENDS_S = 30.0

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from config.artifact import RESULT, file_sha256, find
-from config.settings import Paths
+from medtune.runtime.artifact import RESULT, file_sha256, find
+from medtune.runtime.paths import Paths
 
 LEFT_OUT = re.compile(r"(^|/)(logs/|wandb/|prefect/|\.prefect|[^/]*\.lock$)")
 # They say how long it took.
@@ -74,10 +74,10 @@ def read_all(paths: Paths) -> Iterator[tuple[str, str | None]]:
 
     Read by the loaders that the stages use; `find` first puts right what a kill between two renames left.
     """
-    from datasets.manifest import load_prepared
-    from evaluation import logits
-    from handoff.bundle import Bundle
-    from training import checkpoint
+    from medtune.data.manifest import load_prepared
+    from medtune.serving.bundle import Bundle
+    from medtune.tasks.classification import logits
+    from medtune.training import checkpoint
 
     prepared, kept = paths.prepared, {name: paths.stage(name, 1) for name in ("frozen", "finetune")}
     parts = sorted(paths.cache.glob("features/*/[0-9]*"))

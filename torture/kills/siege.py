@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from config.artifact import RESULT, read_result, write_text
-from config.sealed import seal
-from config.settings import Paths
+from medtune.runtime.artifact import RESULT, read_result, write_text
+from medtune.runtime.checksum import seal
+from medtune.runtime.paths import Paths
 from torture.kills import left
 from torture.kills.forked import Ended, Tell, fork
 from torture.kills.lost_steps import Progress
@@ -168,8 +168,8 @@ def _settle(place: Path) -> None:
 
 
 def by_hand(stage: str, params: Path, out: Path) -> None:
-    """`python -m stages.<stage>`."""
-    from stages import data, evaluate, export, finetune, frozen
+    """`python -m medtune.stages.<stage>`."""
+    from medtune.stages import data, evaluate, export, finetune, frozen
 
     match stage:
         case "frozen" | "finetune":
@@ -179,7 +179,7 @@ def by_hand(stage: str, params: Path, out: Path) -> None:
 
 
 def by_flow(params: Path, out: Path) -> None:
-    """`python -m flows.train --no-prefect`."""
-    from flows.train import train
+    """`python -m medtune.flows.train --no-prefect`."""
+    from medtune.flows.train import train
 
     train(params, [], out, prefect=False)

@@ -14,8 +14,8 @@ from torture.kills.forked import Tell
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from training.job import Progress
-    from training.loop import Trainer
+    from medtune.training.job import Progress
+    from medtune.training.loop import Trainer
 
 # Stage, steps done, moment: the `begin` or the `end` of a run, or `before` or `after` a step.
 Cut = tuple[str, int, str]
@@ -32,8 +32,8 @@ def tell_training(tell: Tell, cut: Cut | None = None, state: bool = False) -> No
         cut: where this process kills itself, with SIGKILL.
         state: whether `trained` has the digests of everything that a run ends with.
     """
-    from training import restart
-    from training.loop import Trainer
+    from medtune.training import restart
+    from medtune.training.loop import Trainer
 
     resume, save, step, run = restart.resume, restart.save, Trainer._step, Trainer.run
 
@@ -74,7 +74,7 @@ def digests(trainer: "Trainer") -> dict[str, str]:
     """sha256 of each thing that a run ends with: weights, averages, best weights, optimizer, random streams, record."""
     import torch
 
-    from training.checkpoint import optimizer_tensors
+    from medtune.training.checkpoint import optimizer_tensors
 
     at = {name: value for name, value in vars(trainer.at).items() if name != "seconds"}
     return {

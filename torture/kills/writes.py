@@ -73,7 +73,7 @@ def tell_writes(tell: Tell, root: Path, hold: Moment | None = None) -> None:
         root: folder.
         hold: where this process stops, tells `held`, and waits to be killed.
     """
-    from training import checkpoint
+    from medtune.training import checkpoint
 
     prefix, seen = f"{root}/", 0
 

@@ -110,7 +110,7 @@ def near(folder: Path, seed: int, outcome: Outcome) -> None:
     """Copies that differ a little, under other patients: report.json names each of them."""
     from PIL import Image
 
-    from datasets.sources.synthetic import TISSUES, draw
+    from medtune.data.sources.synthetic import TISSUES, draw
 
     root = folder / "raw"
     root.mkdir()

@@ -13,8 +13,8 @@ def random_listing(protocol: str, seed: int) -> tuple[list[Any], tuple[str, ...]
     """Records, classes and split params of a small set: few or many patients, of one image or a hundred."""
     import numpy as np
 
-    from config.schema import SplitParams
-    from datasets.record import Record
+    from medtune.config.schema import SplitParams
+    from medtune.data.sample import Record
 
     draw = np.random.default_rng(seed)
     folds = 4 if protocol == "hcrf-1-1-2" else int(draw.integers(3, 8))
@@ -55,8 +55,8 @@ def keep_some(folder: Path, records: list[Any], classes: tuple[str, ...], split:
     """Folds of an earlier deal of some of the patients, through data/folds.csv; None in half the cases."""
     import numpy as np
 
-    from datasets import kept_folds
-    from datasets.splits import split as deal
+    from medtune.data import fold_assignments
+    from medtune.data.splits import split as deal
 
     draw = np.random.default_rng([seed, 1])
     if draw.random() < 0.5:
@@ -66,10 +66,10 @@ def keep_some(folder: Path, records: list[Any], classes: tuple[str, ...], split:
     before = [record for record in records if record.group in early]
     classes = tuple(name for name in classes if any(record.label == name for record in before))
     folds = deal(before, classes, split, "torture").folds
-    empty = kept_folds.KeptFolds("torture", split.folds)
+    empty = fold_assignments.KeptFolds("torture", split.folds)
     file = folder / f"folds-{seed}.csv"
     empty.write(file, [record.group for record in before], folds.tolist())
-    return kept_folds.read(file, "torture", split.folds)
+    return fold_assignments.read(file, "torture", split.folds)
 
 
 def leaking(groups: Sequence[str | None], roles: Any, chains: Sequence[int]) -> set[str]:

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from config.registry import PROJECT
-from datasets.sources import breakhis
+from medtune.config.project import PROJECT
+from medtune.data.sources import breakhis
 from torture.leaky.listings import leaking
 from torture.leaky.small_sets import apart, command, manifest, textures, words
 from torture.outcome import Outcome

@@ -22,15 +22,15 @@ def textures(n: int, seed: int, size: int = SIZE) -> list[Any]:
 
 
 def command(words: dict[str, Any], out: Path) -> tuple[int, str]:
-    """`python -m stages.data` in this process: its exit code and what it wrote on stderr."""
-    from config import cli
-    from stages import data
+    """`python -m medtune.stages.data` in this process: its exit code and what it wrote on stderr."""
+    from medtune.runtime import console
+    from medtune.stages import data
 
     sets = [f"--set={key}={json.dumps(value)}" for key, value in words.items()]
     errors = io.StringIO()
     with mock.patch.object(sys, "argv", ["data", *sets, f"--out={out}"]), contextlib.redirect_stderr(errors):
         try:
-            cli.run(data.main)
+            console.run(data.main)
         except SystemExit as ended:
             code = ended.code
     return int(code or 0), errors.getvalue()

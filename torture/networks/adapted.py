@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from config import registry
+from medtune.config import registry
 
 # The backbones of tests/contracts/test_peft.py; of two the weights are shipped.
 BACKBONES = {
@@ -20,7 +20,10 @@ TEMPERATURE = 1.3
 
 def methods(family: str) -> list[str]:
     """Names of the registry's methods that fit a family, `none` (everything is trained) among them."""
-    fits = {name: registry.load("models.peft", name, "method").FAMILIES for name in registry.names("models.peft")}
+    fits = {
+        name: registry.load("medtune.models.peft", name, "method").FAMILIES
+        for name in registry.names("medtune.models.peft")
+    }
     return [name for name, families in fits.items() if not families or family in families]
 
 
@@ -46,7 +49,7 @@ def pictures(n: int, size: int, seed: int) -> tuple[Any, Any]:
 
 def params_of(method: str, family: str, size: int) -> Any:
     """Params of one method on one backbone."""
-    from config.load import validate
+    from medtune.config.load import validate
 
     backbone, weights = BACKBONES[family]
     model = {"backbone": backbone, "weights": weights, "head": {"kind": "linear"}, "peft": {"method": method}}
@@ -59,8 +62,8 @@ def pretrained(params: Any, images: Any, labels: Any) -> Any:
     """The plain network of `params`, in eval mode; without shipped weights it first learns the pictures itself."""
     import torch
 
-    from models.classifier import build
-    from models.parts.selection import NORMS
+    from medtune.models.blocks.selection import NORMS
+    from medtune.models.classifier import build
 
     model = build(params, len(CLASSES))
     if params.model.weights != "none":
@@ -88,7 +91,7 @@ def adapted(plain: Any, params: Any, images: Any, labels: Any) -> tuple[Any, flo
     """
     import torch
 
-    from models.adapt import adapt, after_step, penalty, prepare
+    from medtune.models.adapt import adapt, after_step, penalty, prepare
 
     torch.manual_seed(0)
     model = adapt(copy.deepcopy(plain), params)
@@ -96,7 +99,7 @@ def adapted(plain: Any, params: Any, images: Any, labels: Any) -> tuple[Any, flo
     few, known = pixels[:24], truth[:24]
     prepare(model, [(few, known)], params)
     extra, done = penalty(model, params), after_step(model, params)
-    rates = registry.load("models.peft", params.model.peft.method, "method").LRS
+    rates = registry.load("medtune.models.peft", params.model.peft.method, "method").LRS
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=max(rates))
     for step in range(1, STEPS + 1):
         optimizer.zero_grad()

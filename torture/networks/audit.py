@@ -28,7 +28,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> str | None:
 @contextlib.contextmanager
 def built() -> Iterator[list[tuple[Any, dict[str, str], dict[str, str]]]]:
     """Every network that is built in the meantime, with the bits of its backbone and of its head at that time."""
-    from models import classifier
+    from medtune.models import classifier
 
     real, found = classifier.build, []
 
@@ -48,7 +48,7 @@ def adapted() -> Iterator[dict[str, dict[str, str]]]:
     Frozen is every parameter that is not trained, and every buffer once the method is prepared; where it remembers
     things from step to step, of the buffers only those that the plain network had.
     """
-    from models import adapt
+    from medtune.models import adapt
 
     real, real_prepare, real_merge = adapt.adapt, adapt.prepare, adapt.merge
     found: dict[str, dict[str, str]] = {}

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from config.registry import PROJECT
+from medtune.config.project import PROJECT
 from torture.outcome import Outcome
 
 MARK = "TORTURE_INSIDE"

@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config.artifact import RESULT, file_sha256
-from config.load import parser
-from config.registry import PROJECT
+from medtune.config.load import parser
+from medtune.config.project import PROJECT
+from medtune.runtime.artifact import RESULT, file_sha256
 from torture.job import TREE
 from torture.wrong.asked import Case, Ended, ask
 
@@ -78,7 +78,7 @@ class SmallJob:
 
     def broken(self) -> list[str]:
         """Finished folders of which a file is not what was written."""
-        from config.artifact import find
+        from medtune.runtime.artifact import find
 
         folders = [path.parent for path in self.out.rglob(RESULT) if ".partial" not in str(path)]
         return [folder.relative_to(self.out).as_posix() for folder in folders if find(folder) is None]

@@ -57,8 +57,8 @@ def inject(folder: Path, first: int, count: int, arrays: int) -> Outcome:
 
 def _unpack(sandbox: Path, one: "Archive") -> str | None:
     """What went wrong with `one`, or None."""
-    from config.errors import InputError
-    from datasets import archive
+    from medtune.config.errors import InputError
+    from medtune.data import archive
     from torture.hostile.archive import OUTSIDE
 
     (sandbox / "victim").mkdir(parents=True)
@@ -162,7 +162,7 @@ def _cache(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _fewer_entries() -> Iterator[None]:
-    from datasets import archive
+    from medtune.data import archive
 
     before, archive.MAX_FILES = archive.MAX_FILES, ENTRIES
     try:

@@ -44,7 +44,7 @@ def inject(folder: Path, size: int, images: int) -> Outcome:
 
 def random_settings(draw: Any) -> dict[str, Any]:
     """Values of every field of AugmentParams, from its least to its greatest; often one of these, or off."""
-    from config.training import AugmentParams
+    from medtune.config.training import AugmentParams
 
     found: dict[str, Any] = {}
     for name, field in AugmentParams.model_fields.items():
@@ -63,8 +63,8 @@ def look(shown: Any, settings: dict[str, Any], seed: int) -> tuple[str | None, A
     """What is wrong with a batch of augmented images, or None; and which of them (n,) are constant."""
     import torch
 
-    from config.training import AugmentParams
-    from training.augment import augment
+    from medtune.config.training import AugmentParams
+    from medtune.training.augmentation import augment
 
     params, before = AugmentParams(**settings), shown.clone()
     found = augment(shown, params, torch.Generator().manual_seed(seed))
@@ -92,7 +92,7 @@ def _pool(size: int) -> Any:
     """(n, size, size, 3) uint8: bright tissue, the same dark and without colour, and ripples."""
     import numpy as np
 
-    from datasets.sources.synthetic import TISSUES, draw
+    from medtune.data.sources.synthetic import TISSUES, draw
     from torture.networks.adapted import pictures
 
     tissue = np.stack([draw(TISSUES[n % 4], n, 0, size, 1.0, 1) for n in range(40)])

@@ -6,8 +6,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from config import registry
-from config.load import validate
+from medtune.config import registry
+from medtune.config.load import validate
 from torture import job
 from torture.networks import audit
 from torture.networks.adapted import BACKBONES, methods
@@ -31,7 +31,7 @@ def parts(full: bool) -> dict[str, dict[str, Any]]:
         }
     found: dict[str, dict[str, Any]] = {}
     for family in BACKBONES:
-        found[f"{family}-frozen"] = {"family": family, "heads": registry.names("models.heads")}
+        found[f"{family}-frozen"] = {"family": family, "heads": registry.names("medtune.models.heads")}
         # Where everything is trained, only statistics are held.
         names = [name for name in methods(family) if name != "none" or family in WITH_BATCHNORM]
         found[f"{family}-finetuned"] = {"family": family, "names": names}
@@ -73,9 +73,9 @@ def _params(
 
 def _first(params: Any, paths: Any, outcome: Outcome) -> str | None:
     """What is wrong after stage 1 with `params`, or None."""
-    from datasets.manifest import load_prepared
-    from stages import frozen
-    from training.checkpoint import load_trained
+    from medtune.data.manifest import load_prepared
+    from medtune.stages import frozen
+    from medtune.training.checkpoint import load_trained
 
     shutil.rmtree(paths.stage("frozen"), ignore_errors=True)
     prepared = load_prepared(paths.prepared)
@@ -96,8 +96,8 @@ def _first(params: Any, paths: Any, outcome: Outcome) -> str | None:
 
 def _second(params: Any, paths: Any, outcome: Outcome) -> str | None:
     """What is wrong after stage 2 with `params`, or None."""
-    from datasets.manifest import load_prepared
-    from stages import finetune
+    from medtune.data.manifest import load_prepared
+    from medtune.stages import finetune
 
     shutil.rmtree(paths.stage("finetune"), ignore_errors=True)
     prepared = load_prepared(paths.prepared)

@@ -1,4 +1,4 @@
-"""Damaged, odd and hostile image files through the data stage, `handoff.predict` and the service.
+"""Damaged, odd and hostile image files through the data stage, `medtune.serving.predict` and the service.
 
 The data stage is a process of its own; what it held at most is read when it ends. Of a file that is cut off, and of a
 PNG, which carries checksums, nothing may be kept but the whole picture; other formats cannot tell a flipped pixel.
@@ -137,7 +137,7 @@ def _judge(name: str, one: "Picture | None", kept: dict[str, str], rejected: dic
 def _packed_sha256(content: bytes) -> str:
     import numpy as np
 
-    from datasets.decode import decode, fit
+    from medtune.serving.decode import decode, fit
 
     return hashlib.sha256(np.ascontiguousarray(fit(decode(content), data_stage.SIZE, "squash")).data).hexdigest()
 
@@ -157,9 +157,9 @@ def _refusing(folder: Path, made: dict[str, "Picture | None"], apart: bool) -> d
 
 def _asking(folder: Path, made: dict[str, "Picture"]) -> dict[str, str | None]:
     """The same files as a consumer of the bundle gives them, by path and as a request's bytes."""
-    from handoff.bundle import Bundle
-    from handoff.predict import predict_files
-    from handoff.serve import answer
+    from medtune.serving.bundle import Bundle
+    from medtune.serving.http import answer
+    from medtune.serving.predict import predict_files
     from torture.hostile.tiny_bundle import write_bundle
 
     bundle, root = Bundle.load(write_bundle(folder / "bundle"), threads=1), folder / "root"

@@ -46,8 +46,8 @@ def inject(folder: Path, kind: str, count: int, protocol: str = "patient") -> Ou
 
 
 def _listings(folder: Path, protocol: str, count: int, outcome: Outcome) -> None:
-    from config.errors import InputError
-    from datasets.splits import split
+    from medtune.config.errors import InputError
+    from medtune.data.splits import split
 
     refused = 0
     for seed in range(2 * count):

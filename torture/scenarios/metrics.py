@@ -55,7 +55,7 @@ def random_case(seed: int) -> tuple[Any, Any, Any, Any]:
 
 def compare(labels: Any, probabilities: Any, predictions: Any, groups: Any) -> tuple[str | None, float]:
     """What is wrong with the metrics of one case, or None; and the greatest difference from scikit-learn."""
-    from evaluation import metrics
+    from medtune.tasks.classification import metrics
 
     right, worst = expected(labels, probabilities, predictions, groups), 0.0
     found = metrics.measure(labels, probabilities, predictions, groups)

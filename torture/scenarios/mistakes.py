@@ -105,7 +105,7 @@ def _ask_bundles(outcome: Outcome, folder: Path, right: Path) -> None:
 
 
 def _write_small(path: Path) -> None:
-    from config.load import parser
+    from medtune.config.load import parser
     from torture.job import TREE
 
     with path.open("w", encoding="utf-8") as stream:
@@ -114,9 +114,9 @@ def _write_small(path: Path) -> None:
 
 def _make_world(out: Path, small: Path) -> None:
     """A finished job in `out`: nothing of it may be lost to any mistake."""
-    from config.load import load
-    from config.settings import Paths
-    from stages import data
+    from medtune.config.load import load
+    from medtune.runtime.paths import Paths
+    from medtune.stages import data
     from torture.job import train
 
     chosen, paths = load(small), Paths(out, out.parent / "cache")

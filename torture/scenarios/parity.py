@@ -1,7 +1,7 @@
 """What is exported says what was trained: every method on every backbone it fits, merged, in onnxruntime.
 
 The reference is the adapted network itself, before merging, in PyTorch. fp16 is judged twice: as fp16 arithmetic rounds
-(models/half.py's emulation) and as onnxruntime's CPU computes the file. Every changed decision counts, toss-ups too.
+(medtune/export/fp16.py's emulation) and as onnxruntime's CPU computes the file. Every changed decision counts, toss-ups too.
 """
 
 import copy
@@ -86,10 +86,10 @@ def export(folder: Path, plain: Any, params: Any, learnt_on: Any, images: Any, l
     """Trains a little, merges, and writes the files as the export stage does."""
     import numpy as np
 
-    from models.adapt import merge
-    from models.deploy import Deployed, to_onnx
-    from models.half import to_half
-    from stages.precisions import FILES, predictor
+    from medtune.export.fp16 import to_half
+    from medtune.export.onnx_graph import Deployed, to_onnx
+    from medtune.export.precisions import FILES, predictor
+    from medtune.models.adapt import merge
 
     network, moved = adapted(plain, params, *learnt_on)
     reference = ask(eager(Deployed(copy.deepcopy(network), TEMPERATURE)), images, 32)
@@ -118,9 +118,9 @@ def _maker(fp32: Any, params: Any, images: Any, labels: Any, reference: Any) -> 
     """The export stage's, on as many of the images as it compares by default."""
     import numpy as np
 
-    from datasets.manifest import Prepared
-    from evaluation.trial import Trial
-    from stages.precisions import Maker
+    from medtune.data.manifest import Prepared
+    from medtune.export.parity_check import Trial
+    from medtune.export.precisions import Maker
 
     rows = np.arange(min(len(images), params.export.parity_images))
     names = tuple(str(row) for row in range(len(images)))

@@ -41,8 +41,8 @@ def inject(folder: Path, every: int) -> Outcome:
 
 def _given(read: Any, content: Any, canary: Path) -> str | None:
     """What went wrong when `read` was given `content`, or None."""
-    from config.errors import InputError
-    from handoff.document import BundleError
+    from medtune.config.errors import InputError
+    from medtune.serving.manifest import BundleError
 
     try:
         fault = read(content)
@@ -57,7 +57,7 @@ def _given(read: Any, content: Any, canary: Path) -> str | None:
 
 
 def _external(folder: Path, payload: bytes, canary: Path, outcome: Outcome) -> None:
-    from handoff.bundle import Bundle
+    from medtune.serving.bundle import Bundle
     from torture.hostile.external_data import models
     from torture.hostile.tiny_bundle import write_bundle
 
@@ -72,7 +72,7 @@ def _external(folder: Path, payload: bytes, canary: Path, outcome: Outcome) -> N
 
 
 def _params(folder: Path, canary: Path, outcome: Outcome) -> None:
-    from config.load import load
+    from medtune.config.load import load
     from torture.hostile.external_data import params_files
 
     file = folder / "params.yaml"

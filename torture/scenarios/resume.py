@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from config.schema import Params
-from config.settings import Paths
+from medtune.config.schema import Params
+from medtune.runtime.paths import Paths
 from torture.kills.forked import Ended, Tell, fork, import_all
 from torture.kills.trained import Cut, steps_of, tell_training
 from torture.outcome import Outcome
@@ -115,8 +115,8 @@ def _try_all(
 
 def _train(tell: Tell, params: Params, paths: Paths, last: str, cut: Cut | None) -> None:
     """Stage 1 and, where `last` says so, stage 2; what is finished is found."""
-    from datasets.manifest import load_prepared
-    from stages import finetune, frozen
+    from medtune.data.manifest import load_prepared
+    from medtune.stages import finetune, frozen
 
     tell_training(tell, cut, state=True)
     os.environ["MEDTUNE_DEVICE"] = "cpu"

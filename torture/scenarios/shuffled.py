@@ -103,11 +103,12 @@ def train(params: Any, folder: Path, check: bool) -> float:
 
     import numpy as np
 
-    from config.settings import Paths
-    from datasets.manifest import load_prepared
-    from evaluation import chain, logits
-    from stages import data, evaluate, frozen
-    from training.checkpoint import load_trained
+    from medtune.data.manifest import load_prepared
+    from medtune.runtime.paths import Paths
+    from medtune.stages import data, evaluate, frozen
+    from medtune.tasks.classification import folds as chain
+    from medtune.tasks.classification import logits
+    from medtune.training.checkpoint import load_trained
 
     for name in ("out", "cache"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -142,7 +143,7 @@ def _shuffled(seed: int, patients: int) -> Any:
 def _draw(root: Path, patients: int, each: int, seed: int) -> None:
     from PIL import Image
 
-    from datasets.sources.synthetic import TISSUES, draw
+    from medtune.data.sources.synthetic import TISSUES, draw
 
     root.mkdir(exist_ok=True)
     for patient, number in product(range(patients), range(each)):
@@ -162,7 +163,7 @@ def _label(root: Path, labels: Any, each: int) -> None:
 
 def _params(root: Path, head: str, protocol: str, epochs: int, folds: int) -> Any:
     """A backbone without weights: the bundled one has learnt to look past colour, and so past the stain."""
-    from config.load import validate
+    from medtune.config.load import validate
 
     split = {"protocol": protocol, "folds": folds, "test_fold": "all"}
     return validate(

@@ -68,7 +68,7 @@ def _moved(folder: Path) -> str | None:
     moved = Checkout(folder.with_name("moved"))
     before = hashes(folder)
     shutil.copytree(folder, moved.folder, symlinks=True)
-    for words in (("dvc", "repro"), ("python", "-m", "flows.train", "--no-prefect")):
+    for words in (("dvc", "repro"), ("python", "-m", "medtune.flows.train", "--no-prefect")):
         printed, _, code = moved.end(*words)
         if fault := _fault(printed, code, executed(printed), (), hashes(moved.folder) == before):
             return f"{' '.join(words)} {fault}"
@@ -92,7 +92,7 @@ def executed(printed: str) -> tuple[str, ...]:
 
 def hashes(folder: Path) -> dict[str, str]:
     """sha256 of every output file by its name."""
-    from config.artifact import file_sha256
+    from medtune.runtime.artifact import file_sha256
 
     files = [path for name in KEPT for path in (folder / name).rglob("*") if path.is_file()]
     return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files if path.name != ".lock"}
@@ -112,22 +112,22 @@ def kept(folder: Path) -> Iterator[None]:
 
 def _stages(folder: Path) -> Outcome:
     """The chain twice in one process; what is executed is counted where it is called."""
-    from flows import chain
+    from medtune.flows import pipeline
 
     outcome, chosen = Outcome(), job.params({"frozen": {"epochs": 1, "views": 1}, "finetune": {"epochs": 1}})
     paths = job.prepare(folder, chosen)
     job.train(chosen, paths)
-    before, real, ran = hashes(folder), chain.run_stage, []
+    before, real, ran = hashes(folder), pipeline.run_stage, []
     other = job.params(
         {"frozen": {"epochs": 1, "views": 1, "checkpoint_seconds": 9}, "finetune": {"epochs": 1}},
         {"tracking": {"project": "other"}, "gate": {"max_ece": 0.5}},
     )
 
-    def counted(step: chain.Step, *rest: Any) -> Any:
+    def counted(step: pipeline.Step, *rest: Any) -> Any:
         ran.append(step.name)
         return real(step, *rest)
 
-    setattr(chain, "run_stage", counted)  # noqa: B010
+    setattr(pipeline, "run_stage", counted)  # noqa: B010
     try:
         for name, again in (("again", chosen), ("what changes no result", other)):
             job.prepare(folder, again)
@@ -135,5 +135,5 @@ def _stages(folder: Path) -> Outcome:
             fault = f"executed {', '.join(ran)}" if ran else None if hashes(folder) == before else "outputs changed"
             outcome.count(name, fault)
     finally:
-        setattr(chain, "run_stage", real)  # noqa: B010
+        setattr(pipeline, "run_stage", real)  # noqa: B010
     return outcome

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from config.registry import PROJECT
+from medtune.config.project import PROJECT
 
 ERROR = "error: "
 LOCK = ".lock"  # an empty file; the only thing that a refused command may leave
@@ -25,7 +25,7 @@ class Case:
 
     Attributes:
         name: what is wrong, in a few words.
-        command: module that is run, `flows.train`.
+        command: module that is run, `medtune.flows.train`.
         words: what follows it.
         says: every one of these must be in the line on stderr.
         code: exit code: 2 where the input is wrong, 1 where the run fails.

@@ -18,7 +18,7 @@ def bundles(folder: Path, right: Path, picture: Path) -> Iterator[Case]:
     """Every key of bundle.json left out or of another kind, every file missing, damaged or another one's."""
     document = json.loads((right / FILE).read_text(encoding="utf-8"))
     changes: dict[str, tuple[Change, tuple[str, ...]]] = {}
-    from handoff.document import NEEDED
+    from medtune.serving.manifest import NEEDED
 
     for key in NEEDED:
         changes[f"no {key}"] = (partial(_drop, [key]), (key,))
@@ -87,7 +87,7 @@ def _copy(right: Path, place: Path) -> Path:
 
 
 def _write(place: Path, document: dict[str, Any]) -> None:
-    from handoff.document import serialise
+    from medtune.serving.manifest import serialise
 
     (place / FILE).write_text(serialise(document), encoding="utf-8")
 
@@ -106,14 +106,14 @@ def _files(right: Path) -> Iterator[tuple[str, str, str | None, tuple[str, ...]]
 
 
 def _case(name: str, place: Path, picture: Path, says: tuple[str, ...]) -> Case:
-    return Case(name, "handoff.predict", (str(place), str(picture)), says)
+    return Case(name, "medtune.serving.predict", (str(place), str(picture)), says)
 
 
 def arrays(right: Path) -> Iterator[tuple[str, str | None]]:
     """Arrays of a wrong size, number of channels, type or rank, each with what is wrong with how it is refused."""
     import numpy as np
 
-    from handoff.bundle import Bundle, BundleError
+    from medtune.serving.bundle import Bundle, BundleError
 
     bundle = Bundle.load(right)
     size = bundle.image_size
@@ -149,8 +149,8 @@ def requests(right: Path, picture: Path) -> Iterator[tuple[str, str | None]]:
     """Requests that the service must answer with what is wrong."""
     from fastapi.testclient import TestClient
 
-    from handoff import serve
-    from handoff.bundle import Bundle
+    from medtune.serving import http as serve
+    from medtune.serving.bundle import Bundle
 
     image = picture.read_bytes()
     client = TestClient(serve.create_app(Bundle.load(right), 100_000, 3), raise_server_exceptions=False)
@@ -180,8 +180,8 @@ def words(right: Path, picture: Path, folder: Path) -> Iterator[Case]:
     empty = folder / "empty"
     empty.mkdir(parents=True, exist_ok=True)
     given: tuple[str, ...]
-    for command in ("handoff.predict", "handoff.bundle", "handoff.serve"):
-        given = (str(picture),) if command == "handoff.predict" else ()
+    for command in ("medtune.serving.predict", "medtune.serving.bundle", "medtune.serving.http"):
+        given = (str(picture),) if command == "medtune.serving.predict" else ()
         for name, place in (("nothing there", folder / "absent"), ("an empty folder", empty), ("a file", picture)):
             yield Case(f"{command}: {name}", command, (str(place), *given), (str(place),))
         yield Case(f"{command}: no fp16", command, (str(right), *given, "--precision", "fp16"), ("fp16", "fp32"))
@@ -189,7 +189,7 @@ def words(right: Path, picture: Path, folder: Path) -> Iterator[Case]:
         yield Case(f"{command}: abacus", command, (str(right), *given, "--provider", "abacus"), ("abacus",), usage=True)
         yield Case(f"{command}: cuda", command, (str(right), *given, "--provider", "cuda"), ("cuda",))
         yield Case(f"{command}: no words", command, (), ("bundle",), usage=True)
-    predict = "handoff.predict"
+    predict = "medtune.serving.predict"
     yield Case("predict: no such image", predict, (str(right), str(folder / "x.png")), ("x.png", "does not exist"))
     yield Case("predict: no images", predict, (str(right), str(empty)), ("no images under", str(empty)))
     yield Case("predict: --out a folder", predict, (str(right), str(picture), "--out", str(empty)), ("--out", "folder"))
@@ -199,12 +199,12 @@ def words(right: Path, picture: Path, folder: Path) -> Iterator[Case]:
         for option in ("--batch-size", "--threads"):
             given = (str(right), str(picture), option, word)
             yield Case(f"predict: {option} {word}", predict, given, (option,), usage=True)
-    serve = "handoff.serve"
+    serve = "medtune.serving.http"
     for option, word in (("--port", "x"), ("--port", "99999"), ("--port", "-1"), ("--threads", "-3"),
                          ("--max-mb", "0"), ("--max-connections", "0")):  # fmt: skip
         given = (str(right), option, word)
         yield Case(f"serve: {option} {word}", serve, given, (option,), usage=True, own_process=True)
-    rollback = "handoff.rollback"
+    rollback = "medtune.registry.rollback"
     yield Case("rollback: no target", rollback, (str(folder / "absent"),), ("absent", "no current bundle"))
     yield Case("rollback: no such bundle", rollback, (str(folder / "absent"), "--to", "x"), ("no current bundle",))
     yield Case("rollback: unknown scheme", rollback, ("nonesuch://x/y",), ("nonesuch",))

@@ -4,7 +4,8 @@ import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
-from config import registry
+from medtune.config import registry
+from medtune.config.project import PACKAGE
 from torture.wrong.asked import Case
 
 NONE = "model.weights=none"
@@ -17,7 +18,7 @@ def shapes(small: Path) -> Iterator[Case]:
 
     def asked(name: str, says: tuple[str, ...], *sets: str) -> Case:
         words = ("--params", str(small), *(word for one in sets for word in ("--set", one)))
-        return Case(f"network: {name}", "stages.data", words, says)
+        return Case(f"network: {name}", "medtune.stages.data", words, says)
 
     yield asked("misspelt backbone", ("model.backbone", "'resnet5O'", "did you mean"), "model.backbone=resnet5O", NONE)
     yield asked("unknown backbone", ("model.backbone", "'nonesuch'"), "model.backbone=nonesuch", NONE)
@@ -35,8 +36,8 @@ def shapes(small: Path) -> Iterator[Case]:
     yield asked("tokens of another", ("model.head.tokens is 7", "test_vit"), "model.head.tokens=7")
     yield asked("checkpointing and batchnorm", ("gradient_checkpointing", "batchnorm"), *CNN,
                 "finetune.gradient_checkpointing=true", "model.batchnorm=train")  # fmt: skip
-    for method in registry.names("models.peft"):
-        families = getattr(registry.load("models.peft", method, "model.peft.method"), "FAMILIES", None) or ()
+    for method in registry.names("medtune.models.peft"):
+        families = getattr(registry.load("medtune.models.peft", method, "model.peft.method"), "FAMILIES", None) or ()
         for fits, backbone in (("mobilenet", CNN), ("vit", ()), ("resnet", RESNET)):
             if families and fits not in families:
                 yield asked(f"{method} on a {fits}", (f"'{method}'", "does not support", "it supports"), *backbone,
@@ -49,7 +50,7 @@ def weights(folder: Path, small: Path) -> Iterator[Case]:
     from safetensors.torch import load_file, save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    bundled = registry.PROJECT / "models" / "bundled"
+    bundled = PACKAGE / "models" / "bundled"
     other = {"conv.weight": torch.zeros(2, 3)}
     save_file(other, folder / "other.safetensors")
     torch.save(other, folder / "other.pth")
@@ -90,19 +91,21 @@ def weights(folder: Path, small: Path) -> Iterator[Case]:
         "nan.safetensors": ("not finite", name),
     }.items():
         words = ("--no-prefect", "--params", str(small), "--set", f"model.weights={folder / file}")
-        yield Case(f"weights: {file}", "flows.train", words, ("model.weights", file, *says))
+        yield Case(f"weights: {file}", "medtune.flows.train", words, ("model.weights", file, *says))
     (folder / "folder.pth").mkdir()
 
 
 def fits_not_the_data(small: Path) -> Iterator[Case]:
     """Settings that the prepared data, the device or the launch do not have."""
 
-    def asked(name: str, says: tuple[str, ...], *sets: str, command: str = "flows.train", **environment: str) -> Case:
-        words = ("--no-prefect",) if command == "flows.train" else ()
+    def asked(
+        name: str, says: tuple[str, ...], *sets: str, command: str = "medtune.flows.train", **environment: str
+    ) -> Case:
+        words = ("--no-prefect",) if command == "medtune.flows.train" else ()
         words = (*words, "--params", str(small), *(word for one in sets for word in ("--set", one)))
         return Case(f"settings: {name}", command, words, says, environment=environment)
 
-    data = "python -m stages.data"
+    data = "python -m medtune.stages.data"
     yield asked("other data params", ("other data params", data), "data.patients=16")
     yield asked("another image size", ("other data params", data), "data.image_size=48")
     yield asked("another class count", ("other data params", data), "data.task=binary")
@@ -111,14 +114,20 @@ def fits_not_the_data(small: Path) -> Iterator[Case]:
                     f"{section}.class_weights={{tumour: 2}}")  # fmt: skip
         yield asked(f"{section} fp16 on a CPU", (f"{section}.precision is fp16", "GPU"), f"{section}.precision=fp16")
     yield asked("two processes", ("WORLD_SIZE is 2",), WORLD_SIZE="2")
-    yield asked("launcher without processes", ("accelerate launch",), command="stages.frozen", MASTER_ADDR="x",
+    yield asked("launcher without processes", ("accelerate launch",), command="medtune.stages.frozen", MASTER_ADDR="x",
                 ACCELERATE_USE_CPU="true")  # fmt: skip
     for device in ("banana", "cuda", "cuda:x"):
         yield asked(f"device {device}", ("MEDTUNE_DEVICE", device), "frozen.epochs=3", MEDTUNE_DEVICE=device)
-    first = "run `python -m stages."
-    yield asked("stage 2 without stage 1", (f"{first}frozen` first",), "frozen.lr=0.5", command="stages.finetune")
-    yield asked("evaluate without stage 2", (f"{first}finetune` first",), "finetune.lr=0.5", command="stages.evaluate")
-    yield asked("export without evaluate", (f"{first}evaluate` first",), "evaluate.ece_bins=9", command="stages.export")
+    first = "run `python -m medtune.stages."
+    yield asked(
+        "stage 2 without stage 1", (f"{first}frozen` first",), "frozen.lr=0.5", command="medtune.stages.finetune"
+    )
+    yield asked(
+        "evaluate without stage 2", (f"{first}finetune` first",), "finetune.lr=0.5", command="medtune.stages.evaluate"
+    )
+    yield asked(
+        "export without evaluate", (f"{first}evaluate` first",), "evaluate.ece_bins=9", command="medtune.stages.export"
+    )
     for stage in ("frozen", "finetune"):
         words = ("--params", str(small), "--fold", "9")
         yield Case(f"settings: {stage} of no fold", f"stages.{stage}", words, ("fold 9 does not exist", "0 to 2"))

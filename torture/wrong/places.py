@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from config.registry import PROJECT
+from medtune.config.project import PROJECT
 from torture.wrong.asked import Case
 
 
@@ -19,7 +19,7 @@ def grids(folder: Path) -> Iterator[Case]:
         path = folder / f"grid-{name}.yaml"
         if text is not None:
             path.write_text(text)
-        yield Case(f"grid {name}", "flows.benchmark", ("--grid", str(path), *none), (path.name, said))
+        yield Case(f"grid {name}", "medtune.flows.benchmark", ("--grid", str(path), *none), (path.name, said))
     for value, says in {
         "methods=[linar]": ("'linar'", "did you mean 'linear'"),
         "methods=[lora, lora]": ("methods names 'lora' twice",),
@@ -57,22 +57,22 @@ def grids(folder: Path) -> Iterator[Case]:
         "nonesuch=1": ("benchmark.nonesuch", "unknown key"),
         "percnt=[10]": ("benchmark.percnt", "'percent'"),
     }.items():
-        yield Case(f"grid {value}", "flows.benchmark", ("--set", f"benchmark.{value}", *none), says)
-    yield Case("grid: params too", "flows.benchmark", ("--set", "frozen.epochs=0"), ("frozen.epochs is 0",))
+        yield Case(f"grid {value}", "medtune.flows.benchmark", ("--set", f"benchmark.{value}", *none), says)
+    yield Case("grid: params too", "medtune.flows.benchmark", ("--set", "frozen.epochs=0"), ("frozen.epochs is 0",))
     for only, says in {
         "method": ("--only", "FIELD=VALUE"),
         "colour=red": ("--only", "method"),
         "method=lorra": ("--only", "'lorra'", "did you mean 'lora'"),
         "percent=55": ("--only", "'55'"),
     }.items():
-        yield Case(f"grid --only {only}", "flows.benchmark", ("--only", only, *none), says)
+        yield Case(f"grid --only {only}", "medtune.flows.benchmark", ("--only", only, *none), says)
     both = ("--only", "method=lora", "--only", "backbone=nonesuch")
-    yield Case("grid --only of nothing", "flows.benchmark", both, ("--only", "nonesuch"))
-    yield Case("grid --max-cells -1", "flows.benchmark", ("--max-cells", "-1"), ("--max-cells",), usage=True)
+    yield Case("grid --only of nothing", "medtune.flows.benchmark", both, ("--only", "nonesuch"))
+    yield Case("grid --max-cells -1", "medtune.flows.benchmark", ("--max-cells", "-1"), ("--max-cells",), usage=True)
 
 
 def remotes() -> Iterator[Case]:
-    """`config.remote`: nothing is written into .dvc/config."""
+    """`medtune.registry.remote`: nothing is written into .dvc/config."""
     for words, says in {
         (): ("no URL",),
         ("nonesuch://host/x",): ("nonesuch",),
@@ -88,11 +88,11 @@ def remotes() -> Iterator[Case]:
         ("s3://bucket/x", "--endpoint", "host"): ("--endpoint",),
         ("/tmp/x", "--name", "a b"): ("--name is 'a b'",),
     }.items():
-        yield Case(f"remote {' '.join(words)}", "config.remote", words, says)
+        yield Case(f"remote {' '.join(words)}", "medtune.registry.remote", words, says)
 
 
 def recipes(folder: Path) -> Iterator[Case]:
-    """`config.apply`: the params file stays as it is."""
+    """`medtune.cli.params`: the params file stays as it is."""
     target = folder / "params.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     target.write_text((PROJECT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
@@ -108,4 +108,4 @@ def recipes(folder: Path) -> Iterator[Case]:
         ("--set", "seed=2", "--to", str(folder / "absent.yaml")): ("absent.yaml", "does not exist"),
         ("--check", "--to", str(folder / "wrong.yaml")): ("missing",),
     }.items():
-        yield Case(f"recipe {' '.join(words[:2])}", "config.apply", words, says)
+        yield Case(f"recipe {' '.join(words[:2])}", "medtune.cli.params", words, says)

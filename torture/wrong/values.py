@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from config import registry
-from config.schema import Params
+from medtune.config import registry
+from medtune.config.schema import Params
 from torture.wrong.asked import Case
 
-COMMAND = "flows.train"
-PLUGINS = {"data": ("datasets.sources", "source"), "model.head": ("models.heads", "kind"),
-           "model.peft": ("models.peft", "method")}  # fmt: skip
+COMMAND = "medtune.flows.train"
+PLUGINS = {"data": ("medtune.data.sources", "source"), "model.head": ("medtune.models.heads", "kind"),
+           "model.peft": ("medtune.models.peft", "method")}  # fmt: skip
 # Free mappings and lists, whose members the schema does not name.
 CANDIDATES: dict[str, tuple[Any, ...]] = {
     "integer": ("many", 1.5, True, ".nan", ".inf", "[1, 2]", "{a: 1}"),

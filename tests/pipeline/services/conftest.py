@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from flows.daemon import Daemon
+from medtune.flows.supervisor import Daemon
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Checkout
@@ -25,9 +25,9 @@ from uuid import UUID
 from prefect import flow, task
 from prefect.runtime import flow_run
 
-from config.lock import holding
-from config.settings import Paths
-from flows import alert, orphan, sweep
+from medtune.runtime.lock import holding
+from medtune.runtime.paths import Paths
+from medtune.flows import hooks as alert, exit_with_parent as orphan, mark_crashed as sweep
 
 
 @task(task_run_name="finetune")
@@ -97,7 +97,7 @@ class Standing:
         self.server, self.worker = Daemon("server", folder), Daemon("worker", folder)
 
     def run(self, *words: str) -> str:
-        return self.checkout.run("python", "-m", "flows.services", *words, **self.variables)
+        return self.checkout.run("python", "-m", "medtune.flows.services", *words, **self.variables)
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         answer = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=90)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from flows import register
+from medtune.flows import bootstrap_server
 
 if TYPE_CHECKING:
     from tests.pipeline.services.conftest import Standing
@@ -26,14 +26,14 @@ def test_up__server_worker_deployments_automations(standing: "Standing") -> None
     assert {each["name"] for each in deployments} == {"nightly", "retrain", "benchmark"}
     place = {"prefect.deployments.steps.set_working_directory": {"directory": str(standing.checkout.folder.resolve())}}
     assert all(each["pull_steps"] == [place] for each in deployments)
-    assert standing.ask("GET", f"work_pools/{register.POOL}")["concurrency_limit"] == 1
+    assert standing.ask("GET", f"work_pools/{bootstrap_server.POOL}")["concurrency_limit"] == 1
     assert standing.ask("POST", "automations/count") == 2
     assert "does not" not in standing.run("status")
 
 
 def test_connected__uses_the_server_that_stands(standing: "Standing") -> None:
     script = (
-        "from config.settings import Paths; from flows import environment, server\n"
+        "from medtune.runtime.paths import Paths; from medtune.flows import environment, server\n"
         "environment.prepare(Paths.at().cache)\n"
         "with server.connected(Paths.at().cache):\n"
         "    import prefect.settings\n"
@@ -135,7 +135,7 @@ def test_down__leaves_no_process(standing: "Standing") -> None:
 
 def test_serve__runs_them_with_a_server_of_its_own_until_ctrl_c(standing: "Standing") -> None:
     process = standing.checkout.start(
-        ["python", "-m", "flows.serve"], **standing.variables, PREFECT_RUNNER_POLL_FREQUENCY="1"
+        ["python", "-m", "medtune.flows.serve"], **standing.variables, PREFECT_RUNNER_POLL_FREQUENCY="1"
     )
     assert process.stdout is not None
     for line in process.stdout:

@@ -1,6 +1,6 @@
 """Hostile archives, and that one which gets through would be seen."""
 
-from datasets import archive
+from medtune.data import archive
 
 
 def test_archives__nothing_lands_outside(small):

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from config.training import AugmentParams
-from training import augment
+from medtune.config.training import AugmentParams
+from medtune.training import augmentation
 
 
 def test_augmentation__leaves_pictures(small):
@@ -34,6 +34,6 @@ def test_augmentation__range_wide_enough_to_blank_images_is_seen(small, monkeypa
     ("_sample", lambda x, theta: x * math.nan, "some are NaN"),
 ])  # fmt: skip
 def test_augmentation__image_out_of_range_is_seen(small, monkeypatch, name, wrong, said):
-    monkeypatch.setattr(augment, name, wrong)
+    monkeypatch.setattr(augmentation, name, wrong)
     monkeypatch.setattr("torch.Tensor.clamp_", lambda x, *ends: x)
     assert any(said in line for line in small("augmentation").lost)

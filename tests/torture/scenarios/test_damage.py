@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from config import artifact
-from handoff import document
+from medtune.runtime import artifact
+from medtune.serving import manifest as document
 from torture.damaged import job as damaged_job
 from torture.damaged import place as damage
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from models import classifier, weights
-from training.feeds import FrozenOnline
+from medtune.models import classifier, weights
+from medtune.training.inputs import FrozenOnline
 
 pytestmark = pytest.mark.xdist_group("frozen")
 

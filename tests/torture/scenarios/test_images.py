@@ -2,8 +2,8 @@
 
 from PIL import ImageFile
 
-from datasets import pack
-from datasets.decode import decode
+from medtune.data import pack
+from medtune.serving.decode import decode
 
 
 def test_images__each_is_kept_whole_or_rejected_by_name(small):

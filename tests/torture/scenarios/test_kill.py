@@ -43,8 +43,8 @@ def killed(folder, moment, idle):
 @pytest.mark.parametrize(
     ("idle", "moment", "words"),
     [
-        (("training.restart", "resume"), SAVED, "went on at step 0, though step"),
-        (("config.artifact", "recover"), PUBLISHED, "left behind"),
+        (("medtune.training.restart", "resume"), SAVED, "went on at step 0, though step"),
+        (("medtune.runtime.artifact", "recover"), PUBLISHED, "left behind"),
     ],
 )
 def test_kill__what_is_lost_is_seen(tmp_path, idle, moment, words):

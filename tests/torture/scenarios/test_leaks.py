@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from datasets import duplicates, splits
-from datasets.sources import breakhis
-from stages import data
+from medtune.data import duplicates, splits
+from medtune.data.sources import breakhis
+from medtune.stages import data
 
 pytestmark = pytest.mark.xdist_group("leaks")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluation import metrics
+from medtune.tasks.classification import metrics
 
 
 def test_metrics__agree_with_scikit_learn(small):

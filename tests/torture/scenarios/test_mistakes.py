@@ -2,8 +2,8 @@
 
 import pytest
 
-from config import load
-from config.section import Section
+from medtune.config import load
+from medtune.config.base import Section
 from torture.wrong import asked
 
 
@@ -15,7 +15,7 @@ def test_mistakes__are_named_in_one_line(small):
 
 
 def test_mistakes__true_for_a_number_is_seen(small, monkeypatch):
-    monkeypatch.setattr("config.section._allows_truth", lambda annotation: True)
+    monkeypatch.setattr("medtune.config.base._allows_truth", lambda annotation: True)
     assert Section.__pydantic_decorators__.field_validators  # what is switched off is what params are read with
     assert any("=true" in line for line in small("mistakes", "values").lost)
 
@@ -38,7 +38,7 @@ def test_mistakes__message_that_names_nothing_is_seen(small, monkeypatch):
     ],
 )
 def test_judge__wants_one_line_with_its_name_and_its_code(code, err, fault):
-    found = asked.judge(asked.Case("x", "flows.train", (), ("seed",)), asked.Ended(code, "", err))
+    found = asked.judge(asked.Case("x", "medtune.flows.train", (), ("seed",)), asked.Ended(code, "", err))
     assert found is None if fault is None else found is not None and fault in found
 
 

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from config import artifact, cli
+from medtune.runtime import artifact, console
 from torture.outages import disk_faults, service_faults
 from torture.outages.servers import KINDS, failing
 from torture.wrong.asked import Ended
@@ -22,14 +22,14 @@ def test_outage__a_write_that_fails_is_said_and_made_good(small):
 
 
 def test_outage__a_fault_that_is_not_said_is_seen(small, monkeypatch):
-    monkeypatch.setattr(cli, "FULL_OR_CLOSED", ())
+    monkeypatch.setattr(console, "FULL_OR_CLOSED", ())
     assert any("code None" in line for line in small("outage", "data").lost)
 
 
 def test_outage__a_finished_folder_that_is_written_in_place_is_seen(small, monkeypatch):
     # Without a folder beside it, what was there is gone before the new one is whole.
     monkeypatch.setattr(artifact, "partial", lambda folder: folder)
-    monkeypatch.setattr("stages.data.partial", lambda folder: folder)
+    monkeypatch.setattr("medtune.stages.data.partial", lambda folder: folder)
     lost = small("outage", "data").lost
     assert lost
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from evaluation import parity as gate
-from models import deploy, half
+from medtune.export import fp16, onnx_graph
+from medtune.export import parity as gate
 from torture.registry import load
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("parity")]
@@ -20,7 +20,7 @@ def test_parity__exported_says_what_was_trained(small):
 
 
 def test_parity__wrong_files_are_seen_where_the_export_lets_them_pass(small, monkeypatch):
-    real, rounded = deploy.to_onnx, half._half_weight
+    real, rounded = onnx_graph.to_onnx, fp16._half_weight
 
     def other_weights(*args):
         graph = real(*args)
@@ -35,9 +35,9 @@ def test_parity__wrong_files_are_seen_where_the_export_lets_them_pass(small, mon
 
     made = []  # both times the same network is exported
     monkeypatch.setattr(
-        deploy, "to_onnx", lambda *args: made[0] if made else made.append(other_weights(*args)) or made[0]
+        onnx_graph, "to_onnx", lambda *args: made[0] if made else made.append(other_weights(*args)) or made[0]
     )
-    monkeypatch.setattr(half, "_half_weight", coarse)
+    monkeypatch.setattr(fp16, "_half_weight", coarse)
     stopped = small("parity", "vit").lost
     assert len(stopped) == 8
     assert all("does not match the trained network" in line for line in stopped)

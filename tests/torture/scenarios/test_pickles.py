@@ -19,4 +19,4 @@ def test_pickles__one_that_runs_is_seen(small, monkeypatch):
     monkeypatch.setattr(np.lib.format, "read_array", lambda stream, **given: read(stream, allow_pickle=True))
     lost = small("pickles").lost
     ran = {line.partition(":")[0] for line in lost if line.endswith("EXECUTED")}
-    assert ran >= {"weights .pth", "config.doctor's look at weights", "bundle sample_input.npy"}
+    assert ran >= {"weights .pth", "medtune.doctor's look at weights", "bundle sample_input.npy"}

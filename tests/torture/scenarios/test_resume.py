@@ -26,8 +26,8 @@ def test_resume__full_form_tries_every_cut():
     ("idle", "part", "words"),
     [
         (("torch", "set_rng_state"), "lora", "step 7, after the cut, has another loss"),
-        (("training.checkpoint", "load_optimizer"), "whole", "step 6, after the cut, has another loss"),
-        (("training.restart", "resume"), "frozen", "went on from step [0]"),
+        (("medtune.training.checkpoint", "load_optimizer"), "whole", "step 6, after the cut, has another loss"),
+        (("medtune.training.restart", "resume"), "frozen", "went on from step [0]"),
     ],
 )
 def test_resume__what_was_not_put_back_is_seen(small_alone, idle, part, words):

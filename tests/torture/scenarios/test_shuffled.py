@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datasets import splits
+from medtune.data import splits
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shuffled")]
 

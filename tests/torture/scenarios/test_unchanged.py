@@ -2,7 +2,7 @@
 
 import pytest
 
-from config import key
+from medtune.runtime import cache_key
 from torture.scenarios.unchanged import executed
 
 pytestmark = pytest.mark.slow
@@ -15,7 +15,7 @@ def test_unchanged__nothing_runs(small):
 
 
 def test_unchanged__a_key_that_minds_too_much_is_seen(small, monkeypatch):
-    monkeypatch.setattr(key, "NO_EFFECT", set())
+    monkeypatch.setattr(cache_key, "NO_EFFECT", set())
     (lost,) = small("unchanged").lost
     assert lost.startswith("what changes no result: executed frozen fold 1, finetune fold 1")
 

@@ -1,0 +1,81 @@
+"""The benchmark as Prefect sees it: one task a missing cell, on worker processes here or on a Dask cluster."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import distributed
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.task_runners import TaskRunner
+from prefect_dask import DaskTaskRunner
+
+from medtune.benchmark.grid import BenchmarkParams, DaskRunner
+from medtune.benchmark.jobs import Work
+from medtune.benchmark.worker import Told, compute
+from medtune.config.errors import InputError
+from medtune.runtime.artifact import Artifact
+from medtune.runtime.paths import Paths
+
+RETRY_AFTER_S = 2
+# Of two benchmarks at once the second takes another port for a page that nobody asked for.
+warnings.filterwarnings("ignore", "Port 8787 is already in use", UserWarning)
+
+
+@task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=RETRY_AFTER_S)
+def run_cell(name: str, work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
+    """The finished record of one cell, as `Artifact.as_dict()`. What is there already was found on disk before."""
+    return compute(work, out, cache)
+
+
+def runner(grid: BenchmarkParams) -> TaskRunner[Any]:
+    """Where cells are computed: processes of this machine, or the cluster that `benchmark.runner` names.
+
+    Raises:
+        InputError: no Dask scheduler answers at that address.
+    """
+    if isinstance(grid.runner, DaskRunner):
+        try:
+            distributed.Client(grid.runner.address, timeout=10, set_as_default=False).close()
+        except (OSError, TimeoutError, ValueError) as error:
+            raise InputError(
+                f"benchmark.runner.address is {grid.runner.address!r}: no Dask scheduler answers there ({error})"
+            ) from None
+        return DaskTaskRunner(address=grid.runner.address)
+    options = {
+        "n_workers": grid.workers,
+        "threads_per_worker": 1,  # two cells in one process would share torch's random numbers
+        "processes": True,
+        "memory_limit": 0,
+        "dashboard_address": None,
+        "silence_logs": logging.CRITICAL,
+    }
+    return DaskTaskRunner(cluster_kwargs=options)
+
+
+def run(works: Sequence[Work], paths: Paths, retries: int, told: Told, runner: TaskRunner[Any], name: str) -> None:
+    """Computes every one of `works` as one flow run; `told` hears of each as it ends."""
+
+    @flow(name="benchmark", flow_run_name=name, task_runner=runner, persist_result=False)
+    def benchmark(cells: int) -> None:
+        configured = run_cell.with_options(retries=retries)
+        submitted = {}
+        for work in works:
+            future: Any = configured.submit(
+                name=work.cell.name, work=work.as_dict(), out=str(paths.out), cache=str(paths.cache)
+            )
+            submitted[future.wrapped_future] = work
+        lines = []
+        loop = next(iter(submitted)).client.loop  # Prefect's Dask client is not Dask's default one
+        for ended in distributed.as_completed(list(submitted), loop=loop):
+            work = submitted[ended]
+            try:
+                state = ended.result()
+                lines.append(told(work, Artifact(**state.result(raise_on_failure=True)), None))
+            except Exception as error:  # whatever a cell failed of is its figure, and no reason to stop the others
+                lines.append(told(work, None, f"{type(error).__name__}: {error}"))
+        create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="benchmark-cells")
+
+    benchmark(len(works))

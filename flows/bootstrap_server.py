@@ -1,0 +1,74 @@
+"""What a Prefect server must know before a worker can work for it: the pool, the deployments, the automations."""
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from medtune.config.project import PROJECT
+from medtune.flows import mark_crashed, stale_run_automation
+from medtune.runtime.console import say
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+POOL = "medtune"
+
+
+def register() -> None:
+    """Makes the pool where there is none, the automations, and the deployments of prefect.yaml; marks dead runs.
+
+    A schedule that somebody has paused stays so. To be called before a worker of the pool takes runs.
+
+    Raises:
+        subprocess.CalledProcessError: `prefect deploy` failed; what it said is on stdout.
+    """
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        make_pool(client)
+        stale_run_automation.ensure()
+        mark_dead(client)
+        paused = _paused(client)
+        subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=PROJECT, check=True)
+        _pause(client, paused)
+
+
+def make_pool(client: "SyncPrefectClient") -> None:
+    """The pool, of one flow run at a time where it has no limit of its own: all of them write in the one checkout."""
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectNotFound
+    from prefect.workers.process import ProcessWorker
+
+    try:
+        if client.read_work_pool(POOL).concurrency_limit is None:
+            client.update_work_pool(POOL, WorkPoolUpdate(concurrency_limit=1))
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        client.create_work_pool(
+            WorkPoolCreate(name=POOL, type="process", base_job_template=template, concurrency_limit=1)
+        )
+
+
+def mark_dead(client: "SyncPrefectClient", tell: bool = True) -> None:
+    """Marks the pool's unended runs as Crashed; to be called where no worker of the pool runs."""
+    for name in mark_crashed.sweep_of_worker(client, lambda run: run.work_pool_name == POOL, tell):
+        say(f"{name}: crashed, {mark_crashed.MESSAGE}")
+
+
+def _paused(client: "SyncPrefectClient") -> set[tuple[UUID, str | None]]:
+    """Deployment and slug of every paused schedule, which deploying anew makes active again."""
+    return {
+        (deployment.id, schedule.slug)
+        for deployment in client.read_deployments()
+        for schedule in deployment.schedules
+        if not schedule.active
+    }
+
+
+def _pause(client: "SyncPrefectClient", paused: set[tuple[UUID, str | None]]) -> None:
+    for deployment in client.read_deployments():
+        for schedule in deployment.schedules:
+            if schedule.active and (deployment.id, schedule.slug) in paused:
+                client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+                say(f"{deployment.name}: its schedule stays paused")

@@ -1,0 +1,184 @@
+"""From a trained chain to the accepted bundle: the gate's decision, and what follows from it."""
+
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medtune.config.project import PROJECT
+from medtune.config.schema import Params
+from medtune.registry.store import Target, open_target
+from medtune.runtime.artifact import file_sha256, find, write_text
+from medtune.runtime.paths import Paths
+from medtune.serving import manifest as bundle_document
+
+if TYPE_CHECKING:
+    from medtune.evaluation.gate import Decision
+    from medtune.registry.git_dvc import Checkout
+
+MANIFEST, RECORD = "data/prepared/manifest.csv", "data/prepared/result.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A decision about one challenger.
+
+    Attributes:
+        name: the id that the challenger's bundle has, or would have had, in the target.
+        key: cache key of its export.
+        champion: id of the bundle it was compared with; None: the first.
+        decision: the gate's.
+        time: ISO 8601.
+    """
+
+    name: str
+    key: str
+    champion: str | None
+    decision: "Decision"
+    time: str
+
+    @property
+    def line(self) -> str:
+        """The decision in one sentence."""
+        return f"{self.verdict}: {'; '.join(self.decision.reasons)}"
+
+    @property
+    def verdict(self) -> str:
+        """`promoted` or `refused`."""
+        return "promoted" if self.decision.promoted else "refused"
+
+    def record(self) -> dict[str, Any]:
+        """What the bundle and the history say of it."""
+        found = self.decision.as_dict()
+        figures = {side: found.pop(side) for side in ("challenger", "champion")}
+        del found["promoted"]
+        names = {"challenger": self.name, "key": self.key, "champion": self.champion}
+        return {"time": self.time, "decision": self.verdict, **names, **found, "figures": figures}
+
+
+def target(params: Params) -> Target:
+    """Where accepted bundles lie."""
+    return open_target(params.handoff.target, PROJECT)
+
+
+def tag(name: str) -> str:
+    """The git tag of an accepted model."""
+    return f"model-{name}"
+
+
+def judged(paths: Paths, target: Target) -> str | None:
+    """What was decided about the bundle in artifacts/export against the present champion; None: nothing yet."""
+    made, current = find(paths.stage("export")), target.current()
+    if made is None or current is None:
+        return None
+    if bundle_document.read(target.local(current, paths.cache))["key"] == made.key:
+        return f"{current} is the accepted model"
+    for line in reversed(target.history()):
+        if line.get("key") == made.key and current in (line.get("champion"), line.get("challenger")):
+            return f"this model was {line['decision']} on {line['time'][:10]}"
+    return None
+
+
+def decide(params: Params, paths: Paths, target: Target, checkout: "Checkout", accept: str | None) -> Outcome:
+    """Compares the bundle in artifacts/export with the champion's."""
+    from medtune.evaluation.gate import refused
+    from medtune.registry.git_dvc import CommandFailed
+    from medtune.stages import gate
+
+    made = find(paths.stage("export"))
+    assert made is not None
+    current, now = target.current(), time.localtime()
+    name = f"{time.strftime('%Y%m%d-%H%M%S', now)}-{made.key[:8]}"
+    try:
+        champion = None
+        if current:
+            manifest = _manifest(checkout, current)
+            champion = gate.Champion(current, target.local(current, paths.cache), manifest)
+        decision = gate.run(params, paths, champion)
+    except CommandFailed as error:
+        decision = refused([f"what the champion was trained on is not to be had: {error}"], params.gate)
+    if accept and not decision.promoted:
+        decision = replace(decision, promoted=True, reasons=(f"accepted by hand: {accept}", *decision.reasons))
+    return Outcome(name, made.key, current, decision, time.strftime("%Y-%m-%dT%H:%M:%S%z", now))
+
+
+def _manifest(checkout: "Checkout", name: str) -> str:
+    """manifest.csv that the accepted model was trained with; neither DVC nor git looks at its bytes again.
+
+    Raises:
+        CommandFailed: it, or the result.json that says its sha256, is not to be had, or it has changed.
+    """
+    from medtune.registry.git_dvc import CommandFailed
+
+    manifest, record = (checkout.read_at(tag(name), one) for one in (MANIFEST, RECORD))
+    try:
+        known = json.loads(record)["files"][Path(MANIFEST).name]
+    except (ValueError, KeyError, TypeError):
+        raise CommandFailed(f"{RECORD} of {tag(name)} is damaged") from None
+    if hashlib.sha256(manifest.encode()).hexdigest() != known:
+        raise CommandFailed(f"{MANIFEST} of {tag(name)} is damaged in DVC's cache or remote")
+    return manifest
+
+
+def publish(params: Params, paths: Paths, target: Target, outcome: Outcome) -> None:
+    """Puts the bundle into the target with the decision in it, makes it current, and clears away old ones."""
+    source, work = paths.stage("export"), paths.cache / "handoff" / f".{outcome.name}.outgoing"
+    document = bundle_document.read(source)
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    for name in document["files"]:
+        shutil.copyfile(source / name, work / name)
+        assert file_sha256(work / name) == document["files"][name]
+    write_text(work / bundle_document.FILE, bundle_document.serialise({**document, "gate": outcome.record()}))
+    target.put(work, outcome.name)
+    target.point(outcome.name)
+    shutil.rmtree(work)
+    kept = {outcome.name, outcome.champion}
+    for name in target.bundles()[: -params.handoff.keep]:
+        if name not in kept:
+            target.remove(name)
+
+
+def note(target: Target, outcome: Outcome) -> None:
+    """Adds the decision to the target's history."""
+    target.note(outcome.record())
+
+
+def track(params: Params, paths: Paths, outcome: Outcome) -> None:
+    """The decision as a W&B run of its own: figures in its summary, and the table `gate`."""
+    from medtune.runtime.artifact import digest
+    from medtune.tracking.run import start
+
+    decision = outcome.decision
+    key = digest([outcome.key, outcome.champion, outcome.time])
+    with start("gate", key, digest(outcome.key), params, f"gate {outcome.name}") as run:
+        ends = decision.difference
+        run.summary(
+            {
+                "gate/promoted": int(decision.promoted),
+                "gate/challenger": outcome.name,
+                "gate/champion": outcome.champion,
+                "gate/tolerance": decision.tolerance,
+                "gate/difference": ends.value if ends else None,
+                "gate/lo": ends.lo if ends else None,
+                "gate/hi": ends.hi if ends else None,
+                "gate/reasons": list(decision.reasons),
+                "gate/n_patients": decision.n_patients,
+            }
+        )
+        rows = decision.rows()
+        if rows:
+            run.table("gate", list(rows[0]), [list(row.values()) for row in rows])
+
+
+def markdown(outcome: Outcome) -> str:
+    """The decision as people read it, for Prefect's page of the run."""
+    decision = outcome.decision
+    lines = [f"## {outcome.verdict.capitalize()}", *(f"- {reason}" for reason in decision.reasons), ""]
+    lines += [f"Challenger `{outcome.name}`, champion `{outcome.champion or 'none yet'}`; {decision.n_images} test "
+              f"images of {decision.n_patients} patients whom neither was trained on.", ""]  # fmt: skip
+    lines += [f"- {note}" for note in decision.notes]
+    return "\n".join(lines)

@@ -1,0 +1,112 @@
+"""A process that outlives its terminal: started, found again, stopped.
+
+It holds a lock on its pid file that ends with it, however it ends: a number that another process has by now, or a
+file that a crash left behind, is never taken for it.
+"""
+
+import fcntl
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from medtune.config.project import PROJECT
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """One such process.
+
+    Attributes:
+        name: of its files.
+        folder: where `<name>.pid` and `<name>.log` lie; `<name>.old.log` is the log of the start before.
+    """
+
+    name: str
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """What it prints."""
+        return self.folder / f"{self.name}.log"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return int(read[0]) if (read := self._read()) else None
+
+    @property
+    def note(self) -> str | None:
+        """What was noted at its start, while it runs."""
+        return read[1] if (read := self._read()) else None
+
+    def start(self, words: Sequence[str], environment: Mapping[str, str], note: str = "") -> None:
+        """Starts it in a session of its own, in the checkout; it must not be running."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".old.log"))
+        with self._file.open("a") as held, self.log.open("w") as log:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            process = subprocess.Popen(
+                words,
+                cwd=PROJECT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[held.fileno()],  # which keeps the lock after this process let go of it
+            )
+            held.truncate(0)
+            held.write(f"{process.pid} {note}")
+
+    def stop(self, patience: float) -> bool:
+        """Asks it to end, and ends it and all it started where they have not after `patience` seconds.
+
+        Returns:
+            False where it did not run.
+        """
+        if (pid := self.pid) is None:
+            return False
+        try:
+            process = psutil.Process(pid)
+            family = [process, *process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return False
+        process.terminate()
+        end = time.monotonic() + patience
+        while alive := [each for each in family if _lives(each)]:
+            if time.monotonic() > end:
+                for each in alive:
+                    with suppress(psutil.NoSuchProcess):
+                        each.kill()
+            time.sleep(0.1)
+        return True
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / f"{self.name}.pid"
+
+    def _read(self) -> tuple[str, str] | None:
+        try:
+            with self._file.open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    pid, _, note = file.read().partition(" ")
+                    return pid, note
+        except FileNotFoundError:
+            pass
+        return None
+
+
+def _lives(process: psutil.Process) -> bool:
+    """False also for one that ended and was not collected, which in a container nobody may do."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

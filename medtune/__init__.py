@@ -1,0 +1,1 @@
+"""Adapt natural-image backbones to medical images with few labels."""

@@ -1,0 +1,1 @@
+"""Comparison of methods: grid, cells, statistics and report."""

@@ -1,0 +1,181 @@
+"""One cell of the benchmark: a method trained at every learning rate, the best on validation judged on test."""
+
+import csv
+import io
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from filelock import FileLock
+
+from medtune.benchmark import trials
+from medtune.benchmark.grid import Identity
+from medtune.config.schema import Params
+from medtune.runtime import cache_key as keys
+from medtune.runtime.artifact import Artifact, find, partial, publish, write_text
+from medtune.runtime.device import device_class, device_name
+from medtune.runtime.paths import Paths
+from medtune.runtime.provenance import provenance
+
+if TYPE_CHECKING:
+    from medtune.data.manifest import Prepared
+    from medtune.models.classifier import Classifier
+    from medtune.tasks.classification.folds import Chain, Scored
+
+PREDICTIONS = "predictions.csv"
+ROLES = ("train", "val", "test")
+
+
+def place(paths: Paths, cell: Identity) -> Path:
+    """Where a cell's record lies."""
+    return paths.stage("benchmark") / "cells" / cell.slug
+
+
+def key(params: Params, prepared: "Prepared", cell: Identity, rates: Sequence[float], threads: int) -> str:
+    """Cache key of one cell.
+
+    Args:
+        params: of the cell; the learning rate in it does not count.
+        prepared: its data set, whole; what its share takes follows from percent and seed.
+        cell: which cell.
+        rates: learning rates that are tried.
+        threads: CPU threads; they decide the last digits.
+    """
+    inputs = {
+        "data": prepared.digest,
+        "roles": [prepared.roles_digest(fold) for fold in params.data.split.chains],
+        "schedule": params.schedule,
+        "share": [cell.percent, cell.seed],
+        "rates": list(rates),
+        "threads": threads,
+    }
+    return keys.stage_key("cell", trials.that_counts(params, rates[0]), inputs, device_class())
+
+
+def run(
+    params: Params, paths: Paths, prepared: "Prepared", cell: Identity, rates: Sequence[float], threads: int, key: str
+) -> Artifact:
+    """The cell's record: result.json with the figures, predictions.csv of the test images. Goes on where it was cut.
+
+    Arguments as for `key`; `paths` says where records and unfinished work lie.
+
+    Raises:
+        RuntimeError: the loss is not finite at any rate, or a logit is not.
+    """
+    folder = place(paths, cell)
+    work = paths.cache / "benchmark" / "work" / key
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{work}.lock"):  # a worker that was given up for dead may still be at it
+        if done := find(folder, key):
+            return done
+        import torch
+
+        from medtune.data.subset import with_share
+        from medtune.training.memory import PeakMemory
+
+        torch.set_num_threads(threads)
+        memory = PeakMemory(device_name())
+        parts = {fold: with_share(prepared, fold, cell.percent, cell.seed) for fold in params.data.split.chains}
+        tried = trials.run(params, paths, parts, rates, work)
+        best = max(tried, key=lambda trial: trial.merit)
+        chains = [_judge(params, part, best.trained[fold]) for fold, part in parts.items()]
+        peak = memory.megabytes()
+
+        unfinished = partial(folder)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        record = {
+            "stage": "benchmark",
+            "cell": asdict(cell),
+            "lr": best.lr,
+            "trials": [trial.as_dict() for trial in tried],
+            "select_by": trials.section(params).select_by,
+            "validation": best.validation,
+            "metrics": _test(params, prepared, chains, unfinished),
+            **_facts(params, prepared, parts),
+            **_cost(params, best, parts),
+            "peak_memory_mb": peak,
+            "device": device_class(),
+            "threads": threads,
+            "params": params.model_dump(mode="json"),
+            "provenance": provenance(),
+        }
+        artifact = publish(folder, key, record)
+        shutil.rmtree(work, ignore_errors=True)
+    Path(f"{work}.lock").unlink(missing_ok=True)
+    return artifact
+
+
+def _judge(params: Params, part: "Prepared", trained: Artifact) -> "Chain":
+    from medtune.tasks.classification import folds, logits
+    from medtune.training.checkpoint import load_trained
+
+    wanted = logits.Wanted.of(trained, part)
+    model, size = cast("Classifier", load_trained(trained)), params.evaluate.batch_size
+    found = logits.compute(wanted, model, part.images, device_name(), size, lambda done: None)
+    return folds.judge(wanted, found, part, params.evaluate, params.seed)
+
+
+def _test(params: Params, prepared: "Prepared", chains: "Sequence[Chain]", folder: Path) -> dict[str, Any]:
+    """Every test metric with its interval; writes the predictions they come from."""
+    from medtune.evaluation.bootstrap import intervals
+    from medtune.tasks.classification import folds, metrics
+
+    options = params.evaluate
+    pooled = folds.pool([one.test for one in chains])
+    write_text(folder / PREDICTIONS, _predictions(prepared, pooled))
+    sums = metrics.tally(pooled.labels, pooled.probabilities, pooled.predictions, pooled.groups, options.ece_bins)
+    test = intervals(sums, options.bootstrap, options.confidence, params.seed)
+    return {name: one.as_dict() for name, one in test.items()}
+
+
+def _predictions(prepared: "Prepared", pooled: "Scored") -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", "group", "prediction", *(f"prob_{name}" for name in prepared.classes)])
+    for row, label, group, chosen, probabilities in zip(
+        pooled.rows, pooled.labels, pooled.groups, pooled.predictions, pooled.probabilities, strict=True
+    ):
+        names = prepared.classes[label], group, prepared.classes[chosen]
+        writer.writerow([prepared.paths[row], *names, *(f"{value:.7g}" for value in probabilities)])
+    return text.getvalue()
+
+
+def _facts(params: Params, prepared: "Prepared", parts: trials.Parts) -> dict[str, Any]:
+    """What it was trained and tested on."""
+    rows = {role: [part.indices(fold)[role] for fold, part in parts.items()] for role in ROLES}
+    patients = {role: {group for own in rows[role] for group in prepared.groups[own].tolist()} for role in ROLES}
+    return {
+        "images": {role: sum(len(own) for own in rows[role]) for role in ROLES},
+        "groups": {role: len(patients[role]) for role in ROLES},
+        "groups_known": bool(prepared.info["groups_known"]),
+        "protocol": params.data.split.protocol,
+        "folds": list(parts),
+        "classes": list(prepared.classes),
+    }
+
+
+def _cost(params: Params, best: trials.Trial, parts: trials.Parts) -> dict[str, Any]:
+    """Trained parameters, and the time that training took at the chosen rate."""
+    import torch
+
+    from medtune.models import classifier
+
+    result = next(iter(best.trained.values())).result()
+    with torch.device("meta"):
+        plain = classifier.build(params, len(result["classes"]), weights=False)
+    head, backbone = (sum(p.numel() for p in part.parameters()) for part in (plain.head, plain.backbone))
+    trained = result["trainable"] - head
+    used = [params.frozen] * (params.schedule != "full") + [params.finetune] * (params.schedule != "frozen")
+    images = sum(len(part.indices(fold)["train"]) for fold, part in parts.items())
+    seen = images * sum(section.passes * section.epochs for section in used)
+    return {
+        "trainable": trained,
+        "head": head,
+        "backbone_parameters": backbone,
+        "share": trained / backbone,
+        "seconds": best.seconds,
+        "images_per_s": round(seen / max(best.seconds, 0.1), 1),
+    }

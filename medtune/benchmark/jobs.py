@@ -1,0 +1,186 @@
+"""The grid, cell by cell: params, learning rates, data and key of each, and which are already there."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from medtune.benchmark.grid import HEADS, METHODS, BenchmarkParams, Identity, Plan, every_method, plan
+from medtune.config import registry
+from medtune.config.errors import InputError
+from medtune.config.load import merge, validate
+from medtune.config.schema import Params
+from medtune.data.manifest import Prepared, load_prepared
+from medtune.runtime.artifact import Artifact, find
+from medtune.runtime.cache_key import data_key
+from medtune.runtime.console import say
+from medtune.runtime.paths import Paths
+
+
+@dataclass(frozen=True)
+class Work:
+    """One cell, ready to be computed anywhere that sees `prepared` and `out`.
+
+    Attributes:
+        cell: which.
+        params: its own.
+        rates: learning rates it chooses from.
+        threads: CPU threads.
+        prepared: folder of its data set.
+        key: its cache key.
+    """
+
+    cell: Identity
+    params: Params
+    rates: tuple[float, ...]
+    threads: int
+    prepared: Path
+    key: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for another process."""
+        return {
+            "cell": asdict(self.cell),
+            "params": self.params.model_dump(mode="json"),
+            "rates": list(self.rates),
+            "threads": self.threads,
+            "prepared": str(self.prepared),
+            "key": self.key,
+        }
+
+
+def cells(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[Identity, Params]:
+    """Every cell of the grid with its params, in order; a method is left out where it does not fit the backbone.
+
+    Raises:
+        InputError: unknown method, one that fits no backbone of the grid, or params that are wrong.
+    """
+    from medtune.models.backbones import family
+
+    methods = every_method() if grid.methods == "all" else grid.methods
+    plans = {method: plan(method, grid.head) for method in methods}
+    found: dict[Identity, Params] = {}
+    fits: dict[str, bool] = dict.fromkeys(methods, False)
+    for data, own_data in grid.data.items():
+        for backbone, own_model in grid.backbones.items():
+            base = _over(tree, {"data": own_data, "model": {"backbone": backbone, **own_model}})
+            kind = family(base["model"]["backbone"])
+            for method, chosen in plans.items():
+                if not _fits(chosen, kind):
+                    continue
+                fits[method] = True
+                for percent in grid.percent:
+                    for seed in grid.seeds:
+                        cell = Identity(data, backbone, method, percent, seed)
+                        found[cell] = _params(base, chosen, cell)
+    if grid.methods != "all" and (unfit := [method for method, fit in fits.items() if not fit]):
+        raise InputError(
+            f"benchmark.methods: {unfit[0]!r} does not support {', '.join(grid.backbones)}; it supports the families "
+            f"{', '.join(_families(plans[unfit[0]]))} (docs/methods.md)"
+        )
+    return found
+
+
+def works(grid: BenchmarkParams, params: dict[Identity, Params], paths: Paths) -> list[Work]:
+    """Every cell with its data prepared and its key made; each data set is decoded once."""
+    ready: dict[str, tuple[Path, Prepared]] = {}
+    made = []
+    for cell, own in params.items():
+        if cell.data not in ready:
+            folder = _prepare(own, paths, cell.data)
+            ready[cell.data] = folder, load_prepared(folder)
+        folder, prepared = ready[cell.data]
+        made.append(work_of(grid, cell, own, folder, prepared))
+    return made
+
+
+def work_of(grid: BenchmarkParams, cell: Identity, params: Params, folder: Path, prepared: Prepared) -> Work:
+    """One cell's work on its prepared data."""
+    from medtune.benchmark import cell as cells
+
+    params = _with_steps(params, prepared, cell, grid.min_steps)
+    rates = tuple(grid.lr.get(cell.method) or _rates(plan(cell.method, grid.head)))
+    key = cells.key(params, prepared, cell, rates, grid.threads)
+    return Work(cell, params, rates, grid.threads, folder, key)
+
+
+def finished(work: Work, paths: Paths) -> Artifact | None:
+    """The cell's verified record, if it is there."""
+    from medtune.benchmark import cell as cells
+
+    return find(cells.place(paths, work.cell), work.key)
+
+
+def check(params: Sequence[Params]) -> None:
+    """Refuses a backbone, weights or image size that do not fit together, each combination once.
+
+    Raises:
+        InputError: says which.
+    """
+    from medtune.models.backbones import check
+
+    seen = set()
+    for one in params:
+        model = one.model_dump_json(include={"model": {"backbone", "weights", "backbone_args", "head"}})
+        if (combination := (model, one.data.image_size)) not in seen:
+            seen.add(combination)
+            check(one)
+
+
+def _fits(chosen: Plan, kind: str) -> bool:
+    return chosen.peft == "none" or kind in _families(chosen)
+
+
+def _families(chosen: Plan) -> tuple[str, ...]:
+    return tuple(registry.load(METHODS, chosen.peft, "benchmark.methods").FAMILIES)
+
+
+def _rates(chosen: Plan) -> tuple[float, ...]:
+    if chosen.schedule == "frozen":
+        return tuple(registry.load(HEADS, chosen.head, "benchmark.methods").LRS)
+    return tuple(registry.load(METHODS, chosen.peft, "benchmark.methods").LRS)
+
+
+def _over(tree: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    base = copy.deepcopy(tree)
+    merge(base, overlay)
+    return base
+
+
+def _params(base: dict[str, Any], chosen: Plan, cell: Identity) -> Params:
+    own = {
+        "seed": cell.seed,
+        "schedule": chosen.schedule,
+        "model": {"head": {"kind": chosen.head}, "peft": {"method": chosen.peft}},
+        "tracking": {"mode": "disabled"},  # the benchmark is one run, not a run a cell
+    }
+    return validate(_over(base, own))
+
+
+def _with_steps(params: Params, prepared: Prepared, cell: Identity, least: int) -> Params:
+    """`params` whose stages go over the cell's share so often that each has `least` optimizer steps."""
+    from medtune.data.subset import with_share
+
+    fold = params.data.split.chains[0]
+    images = len(with_share(prepared, fold, cell.percent, cell.seed).indices(fold)["train"])
+    changed = {}
+    for name in ("frozen", "finetune"):
+        section = getattr(params, name)
+        steps = section.epochs * images / (section.batch_size * section.accumulate)
+        often = max(section.passes, math.ceil(least / steps))
+        changed[name] = section.model_copy(update={"passes": often})
+    return params.model_copy(update=changed)
+
+
+def _prepare(params: Params, paths: Paths, label: str) -> Path:
+    from medtune.stages import data
+
+    if find(paths.prepared, data_key(params)):  # what `dvc repro` prepared is the same set
+        own = paths
+    else:
+        own = Paths(paths.cache / "benchmark" / "data" / label, paths.cache)
+    say(f"benchmark: data set {label}")
+    data.run(params, own)
+    return own.prepared

@@ -1,0 +1,177 @@
+"""The cells of one data set and backbone as arrays: the metric of the test set, and of each resample of its patients.
+
+All cells of a data set are weighed by the same resamples, so that differences between them are paired.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medtune.benchmark.report.predictions import Predicted, read
+from medtune.benchmark.report.records import Cell
+from medtune.config.errors import InputError, suggestion
+from medtune.evaluation.bootstrap import resamples
+from medtune.tasks.classification.metrics import Tally, values
+from medtune.tasks.classification.ranking import Floats
+
+LOWER_IS_BETTER = ("ece",)
+
+
+@dataclass(frozen=True)
+class Block:
+    """All that is compared with each other: M methods, P percents, S seeds, R resamples.
+
+    Attributes:
+        data, backbone: what the cells share.
+        metric: name of the metric.
+        methods: (M,) names, in the order of the grid.
+        percents: (P,) of the training patients, rising.
+        seeds: (S,) rising.
+        cells: by method, percent and seed.
+        value: (M, P, S) metric of the whole test set; NaN where a cell is not done or the metric undefined.
+        drawn: (M, P, S, R) the same in each resample of the patients; R is 0 where there is nothing to resample.
+        support: test patients with images of each class; empty where no cell has predictions.
+        n_groups: test patients; 0 where no cell has predictions.
+    """
+
+    data: str
+    backbone: str
+    metric: str
+    methods: tuple[str, ...]
+    percents: tuple[int, ...]
+    seeds: tuple[int, ...]
+    cells: dict[tuple[str, int, int], Cell]
+    value: Floats
+    drawn: Floats
+    support: dict[str, int]
+    n_groups: int
+
+    @property
+    def sign(self) -> int:
+        """1 where a higher metric is better, -1 where a lower one is."""
+        return -1 if self.metric in LOWER_IS_BETTER else 1
+
+    @property
+    def have(self) -> npt.NDArray[np.bool_]:
+        """(M, P, S): the cell has a figure."""
+        return ~np.isnan(self.value)
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """result.json of every finished cell, in the order of the grid."""
+        return [cell.result for cell in self.cells.values() if cell.result is not None]
+
+    def of(self, method: int, percent: int) -> list[dict[str, Any]]:
+        """result.json of a method's finished cells at the percent of that index, one a seed."""
+        wanted = [(self.methods[method], self.percents[percent], seed) for seed in self.seeds]
+        found = [self.cells[key].result for key in wanted if key in self.cells]
+        return [result for result in found if result is not None]
+
+    def told(self, method: int, name: str) -> Any:
+        """What the method's first finished cell says of `name`; None where none is done."""
+        for percent in range(len(self.percents)):
+            for result in self.of(method, percent):
+                return result.get(name)
+        return None
+
+
+def blocks(cells: Sequence[Cell], metric: str, replicates: int, seed: int) -> list[Block]:
+    """One block a data set and backbone, in the order of the grid.
+
+    Args:
+        cells: the grid.
+        metric: name of the metric.
+        replicates: resamples of the test patients.
+        seed: of the resampling.
+
+    Raises:
+        InputError: no cell knows the metric, predictions that cannot be read, or two cells of a data set that
+            were tested on different images.
+    """
+    found = []
+    seen: dict[str, tuple[Cell, Predicted]] = {}
+    for data, backbone in dict.fromkeys((c.identity.data, c.identity.backbone) for c in cells):
+        mine = [c for c in cells if (c.identity.data, c.identity.backbone) == (data, backbone)]
+        found.append(_block(mine, metric, replicates, seed, seen))
+    return found
+
+
+def _block(
+    cells: Sequence[Cell], metric: str, replicates: int, seed: int, seen: dict[str, tuple[Cell, Predicted]]
+) -> Block:
+    first = cells[0].identity
+    methods = tuple(dict.fromkeys(c.identity.method for c in cells))
+    percents, seeds = _rising(c.identity.percent for c in cells), _rising(c.identity.seed for c in cells)
+    shape = len(methods), len(percents), len(seeds)
+    value, drawn = np.full(shape, np.nan), None
+    for cell in cells:
+        if not _defined(cell, metric):
+            continue
+        sums = _paired(cell, seen).sums
+        place = (
+            methods.index(cell.identity.method),
+            percents.index(cell.identity.percent),
+            seeds.index(cell.identity.seed),
+        )
+        value[place], mine = _measure(sums, metric, replicates, seed)
+        if drawn is None:
+            drawn = np.full((*shape, len(mine)), np.nan)
+        drawn[place] = mine
+    support, n_groups = {}, 0
+    if drawn is not None:
+        predicted = seen[first.data][1]
+        n_groups, classes = predicted.sums.n_groups, predicted.classes
+        held = predicted.sums.confusion.reshape(n_groups, len(classes), -1).sum(axis=2) > 0
+        support = dict(zip(classes, held.sum(axis=0).tolist(), strict=True))
+    return Block(
+        first.data,
+        first.backbone,
+        metric,
+        methods,
+        percents,
+        seeds,
+        {(c.identity.method, c.identity.percent, c.identity.seed): c for c in cells},
+        value,
+        np.empty((*shape, 0)) if drawn is None else drawn,
+        support,
+        n_groups,
+    )
+
+
+def _rising(values: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(values)))
+
+
+def _defined(cell: Cell, metric: str) -> bool:
+    if cell.status != "done" or cell.result is None:
+        return False
+    metrics = cell.result["metrics"]
+    if metric not in metrics:
+        raise InputError(
+            f"metric {metric!r} is none of {cell.identity.name}{suggestion(metric, list(metrics))}; "
+            f"known there: {', '.join(metrics)}"
+        )
+    # A run that diverged says null, and its probabilities cannot be scored.
+    return metrics[metric]["value"] is not None
+
+
+def _paired(cell: Cell, seen: dict[str, tuple[Cell, Predicted]]) -> Predicted:
+    predicted = read(cell)
+    other, before = seen.setdefault(cell.identity.data, (cell, predicted))
+    if predicted.images != before.images:
+        raise InputError(
+            f"{cell.identity.name} and {other.identity.name} were tested on different images, labels or patients: "
+            "they cannot be paired; run the cells of one of them again"
+        )
+    return predicted
+
+
+def _measure(sums: Tally, metric: str, replicates: int, seed: int) -> tuple[float, Floats]:
+    whole = float(values(sums)[metric][0])
+    if sums.n_groups == 1:
+        return whole, np.empty(0)
+    drawn = [values(sums, weights)[metric] for weights in resamples(sums.n_groups, replicates, seed, len(sums.member))]
+    return whole, np.concatenate(drawn) if drawn else np.empty(0)

@@ -1,0 +1,100 @@
+"""report.html of a benchmark: every cell compared on one page that needs no other file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from medtune.benchmark.report.comparison import judge
+from medtune.benchmark.report.context import view
+from medtune.benchmark.report.formatting import counted, metric_title, unit
+from medtune.benchmark.report.metric_cube import LOWER_IS_BETTER, blocks
+from medtune.benchmark.report.recommendation import recommend
+from medtune.benchmark.report.records import Cell
+from medtune.benchmark.report.template import PAGE
+from medtune.benchmark.report.warnings import limits
+from medtune.runtime.artifact import write_text
+
+
+def write_report(
+    path: Path, cells: Sequence[Cell], metric: str, confidence: float, replicates: int, seed: int
+) -> list[str]:
+    """Writes the page.
+
+    Args:
+        path: where to.
+        cells: the grid, failed and pending cells too.
+        metric: that methods are compared by, a name in `medtune.tasks.classification.metrics`.
+        confidence: coverage of the intervals, 0..1; tests are at 1 less this.
+        replicates: resamples of the test patients.
+        seed: of the resampling.
+
+    Returns:
+        The recommendations, then what limits them; plain text, each beginning with what it is about.
+
+    Raises:
+        InputError: no cell knows the metric, or cells cannot be paired.
+    """
+    judged = [judge(block, confidence) for block in blocks(cells, metric, replicates, seed)]
+    units = sorted({unit(one.block) for one in judged if not one.empty}, reverse=True)
+    lines = [line for one in judged for line in recommend(one)] or [
+        f"Nothing to recommend: no cell has a figure of {metric_title(metric)}."
+    ]
+    said = " or ".join(f"{of}s" for of in units)
+    facts: dict[str, Any] = {
+        "grid": _grid(cells, said),
+        "status": _status(cells),
+        "chosen": _chosen(cells),
+        "judged": any(not one.empty for one in judged),
+        "metric": metric_title(metric),
+        "lower": metric in LOWER_IS_BETTER,
+        "percent": f"{100 * confidence:g}",
+        "alpha": f"{1 - confidence:.2g}",
+        "replicates": replicates,
+        "units": said,
+        "lines": lines,
+        "blocks": [view(one) for one in judged],
+        "failed": [cell for cell in cells if cell.status == "failed"],
+        "versions": _versions(cells),
+    }
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    write_text(path, environment.from_string(PAGE).render(**facts))
+    return [*lines, *(f"{one.block.data}, {one.block.backbone}: {said}" for one in judged for said in limits(one))]
+
+
+def _grid(cells: Sequence[Cell], units: str) -> str:
+    said = []
+    for axis, noun in (("data", "data set"), ("backbone", "backbone"), ("method", "method"), ("seed", "seed")):
+        found = list(dict.fromkeys(str(getattr(cell.identity, axis)) for cell in cells))
+        named = f" ({', '.join(found)})" if found and axis != "method" else ""
+        said.append(counted(len(found), noun) + named)
+    percents = sorted({cell.identity.percent for cell in cells})
+    if percents:
+        nested = ", smaller shares within larger ones" if len(percents) > 1 else ""
+        said.append(f"{', '.join(str(p) for p in percents)} % of the training {units or 'patients'}{nested}")
+    return "; ".join(said) + "."
+
+
+def _status(cells: Sequence[Cell]) -> str:
+    counts = {status: sum(cell.status == status for cell in cells) for status in ("done", "failed", "pending")}
+    return f"{counted(len(cells), 'cell')}: {', '.join(f'{n} {status}' for status, n in counts.items())}."
+
+
+def _chosen(cells: Sequence[Cell]) -> str:
+    results = [cell.result for cell in cells if cell.result is not None]
+    tried = sorted({trial["lr"] for result in results for trial in result.get("trials", [])})
+    if not tried:
+        return ""
+    by = ", ".join(sorted({metric_title(result["select_by"]) for result in results if result.get("select_by")}))
+    rates = ", ".join(f"{rate:g}" for rate in tried)
+    return f"Each cell's learning rate (tried: {rates}) and epoch are the ones with the best validation {by}."
+
+
+def _versions(cells: Sequence[Cell]) -> str:
+    found = dict.fromkeys(
+        ", ".join(f"{name} {version}" for name, version in told.get("packages", {}).items())
+        + f"; git {told.get('git') or 'unknown'}{' with uncommitted changes' if told.get('dirty') else ''}"
+        for told in (cell.result["provenance"] for cell in cells if cell.result and "provenance" in cell.result)
+    )
+    return " | ".join(found)

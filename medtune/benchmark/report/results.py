@@ -1,0 +1,52 @@
+"""results.csv: a row a cell of the grid."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medtune.benchmark.report.records import Cell
+from medtune.tasks.classification.metrics import BINARY, METRICS
+from medtune.tasks.classification.tables import write_csv
+
+# Columns that differ from run to run of the same cell.
+MEASURED = ("seconds", "images_per_s", "peak_memory_mb")
+FIRST = ("data", "backbone", "method", "percent", "seed", "status", "lr")
+LAST = ("trainable", "head", "share", "train_images", "train_groups", "test_images", "test_groups", "protocol",
+        *MEASURED, "device", "torch", "timm", "peft", "error")  # fmt: skip
+
+
+def write_results(path: Path, cells: Sequence[Cell]) -> None:
+    """Writes a row a cell in the order given; what a cell does not have stays empty.
+
+    Args:
+        path: where to.
+        cells: the grid, failed and pending cells too.
+    """
+    found = {name for cell in cells for name in (cell.result or {}).get("metrics", {})}
+    known = [name for name in (*METRICS, *BINARY) if name in found]
+    metrics = [*known, *sorted(found - set(known))]
+    columns = [*FIRST, *(f"{name}{part}" for name in metrics for part in ("", "_lo", "_hi")), *LAST]
+    rows = [_row(cell, metrics) for cell in cells]
+    write_csv(path, columns, ([_plain(row.get(name)) for name in columns] for row in rows))
+
+
+def _row(cell: Cell, metrics: Sequence[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {**vars(cell.identity), "status": cell.status}
+    if cell.error is not None:
+        row["error"] = " ".join(cell.error.split())
+    if cell.status != "done" or cell.result is None:
+        return row
+    result = cell.result
+    for name in metrics:
+        told = result["metrics"].get(name) or {}
+        row |= {name: told.get("value"), f"{name}_lo": told.get("lo"), f"{name}_hi": told.get("hi")}
+    for name in ("lr", "trainable", "head", "share", "protocol", "device", *MEASURED):
+        row[name] = result.get(name)
+    for role in ("train", "test"):
+        row |= {f"{role}_{what}": result.get(what, {}).get(role) for what in ("images", "groups")}
+    packages = result.get("provenance", {}).get("packages", {})
+    return row | {name: packages.get(name) for name in ("torch", "timm", "peft")}
+
+
+def _plain(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value

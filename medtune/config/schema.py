@@ -1,0 +1,230 @@
+"""params.yaml as pydantic models: one section a stage, no key without a meaning.
+
+Reading and checking a file imports neither torch nor prefect. A section whose fields depend on a
+plugin (data source, head, PEFT method) takes its model from the plugin's own `Params` class.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from medtune.config import registry
+from medtune.config.base import Section
+from medtune.config.errors import InputError, describe
+from medtune.config.training import FinetuneParams, FrozenParams
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class SplitParams(Section):
+    """How images become train, validation and test. See docs/protocols.md."""
+
+    protocol: Literal["patient", "image", "official", "hcrf-1-1-2"] = "patient"
+    folds: Annotated[int, Field(ge=3, le=20)] = 5
+    test_fold: Annotated[int, Field(ge=0)] | Literal["all"] = 1
+    val_fold: Annotated[int, Field(ge=0)] | None = Field(None, description="null: the fold before the test fold")
+    absent_classes: Literal["error", "allow"] = Field(
+        "error", description="a class that train, val or test of a chain lacks: refused, or noted in dataset.json"
+    )
+
+    @model_validator(mode="after")
+    def _folds_exist(self) -> "SplitParams":
+        if self.protocol == "hcrf-1-1-2" and self.folds != 4:
+            raise ValueError(f"folds is {self.folds}, but protocol hcrf-1-1-2 has 4")
+        for name, fold in (("test_fold", self.test_fold), ("val_fold", self.val_fold)):
+            if isinstance(fold, int) and fold >= self.folds:
+                raise ValueError(f"{name} is {fold}, but folds are numbered 0 to {self.folds - 1}")
+        if self.val_fold is not None and self.test_fold == "all":
+            raise ValueError("val_fold must be null when test_fold is all: it is the fold before each test fold")
+        if self.val_fold is not None and self.val_fold == self.test_fold:
+            raise ValueError(f"val_fold and test_fold are both {self.val_fold}: they must differ")
+        return self
+
+    @property
+    def chains(self) -> list[int]:
+        """Test folds to run, each a chain of its own."""
+        return list(range(self.folds)) if self.test_fold == "all" else [self.test_fold]
+
+    def val_of(self, test_fold: int) -> int:
+        """The validation fold of the chain whose test fold is `test_fold`."""
+        return (test_fold - 1) % self.folds if self.val_fold is None else self.val_fold
+
+
+class DataParams(Section):
+    """What every data source shares; a source's `Params` adds its own keys."""
+
+    source: str
+    root: str | None = Field(None, description="local folder or archive; null: the source's own place")
+    image_size: Annotated[int, Field(ge=8, le=2048)] = 224
+    resize: Literal["squash", "pad", "crop"] = "squash"
+    on_bad_image: Literal["error", "reject"] = "error"
+    split: SplitParams = SplitParams()
+
+
+class HeadParams(Section):
+    """What every head shares; a head's `Params` adds its own keys."""
+
+    kind: str
+
+
+class PeftParams(Section):
+    """What stage 2 trains: `none` is every weight; a method's `Params` adds its own keys."""
+
+    method: str
+
+
+def _by_plugin(package: str, discriminator: str, key: str) -> BeforeValidator:
+    def choose(value: Any) -> Any:
+        if isinstance(value, dict):
+            if discriminator not in value:
+                raise InputError(
+                    f"{key}.{discriminator} is missing; choose one of: {', '.join(registry.names(package))}"
+                )
+            plugin = registry.load(package, value[discriminator], f"{key}.{discriminator}")
+            try:
+                return plugin.Params.model_validate(value)
+            except ValidationError as error:
+                raise InputError(describe(error, plugin.Params, key)) from None
+        return value
+
+    return BeforeValidator(choose)
+
+
+class Normalization(Section):
+    """Channel means and standard deviations for images scaled to 0..1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+
+# Arguments of timm.create_model that would bring weights past model.weights, its checks and the cache keys.
+WEIGHT_ARGS = {"cache_dir", "checkpoint_path", "pretrained"}
+
+
+class ModelParams(Section):
+    """The network: a timm backbone, where its weights come from, the head, what stage 2 trains."""
+
+    backbone: str = Field(description="timm name, arch.tag")
+    weights: str = Field("hub", description="hub, bundled, none, or a .safetensors / .pth file")
+    backbone_args: dict[str, Any] = Field(default_factory=dict, description="passed to timm.create_model")
+    normalization: Normalization | None = Field(None, description="null: the backbone's pretrained_cfg")
+    batchnorm: Literal["frozen", "train"] = Field("frozen", description="BatchNorm statistics in stage 2")
+    head: Annotated[SerializeAsAny[HeadParams], _by_plugin("medtune.models.heads", "kind", "model.head")]
+    peft: Annotated[SerializeAsAny[PeftParams], _by_plugin("medtune.models.peft", "method", "model.peft")]
+
+    @model_validator(mode="after")
+    def _args_are_json(self) -> "ModelParams":
+        if taken := sorted(WEIGHT_ARGS & self.backbone_args.keys()):
+            raise ValueError(f"backbone_args has {taken[0]!r}: weights are named by model.weights alone")
+        try:
+            json.dumps(self.backbone_args, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError(f"backbone_args is {self.backbone_args!r}: plain finite values only") from None
+        return self
+
+
+class EvaluateParams(Section):
+    """Metrics, their intervals, calibration and the decision rule."""
+
+    bootstrap: Annotated[int, Field(ge=100)] = 2000
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    calibration: Literal["temperature", "none"] = "temperature"
+    threshold: Literal["balanced_accuracy", "argmax"] = Field(
+        "balanced_accuracy", description="two classes: chosen on validation; argmax: 0.5"
+    )
+    ece_bins: Annotated[int, Field(ge=2, le=100)] = 15
+    batch_size: Positive = 64
+
+
+class ExportParams(Section):
+    """The ONNX bundle and what it must pass."""
+
+    precisions: list[Literal["fp32", "fp16", "int8"]] = Field(["fp32", "fp16"], description="int8: for CPUs")
+    opset: Annotated[int, Field(ge=18, le=24)] = 20
+    parity_images: Positive = 128
+    batch_sizes: Annotated[list[Positive], Field(min_length=1)] = Field([1, 2, 7, 32])
+    fp32_tolerance: Annotated[float, Field(gt=0)] = 1.0e-4
+    fp16_tolerance: Annotated[float, Field(gt=0)] = 2.0e-2
+    metric_drop: Annotated[float, Field(ge=0)] = Field(0.001, description="balanced accuracy a precision may lose")
+    calibration_images: Positive = Field(128, description="training images that int8 takes its ranges from")
+    int8_metric_drop: Annotated[float, Field(ge=0)] = Field(0.005, description="balanced accuracy int8 may lose")
+    int8_speedup: Annotated[float, Field(ge=0)] = Field(1.5, description="times as fast as fp32, measured at export")
+
+    @model_validator(mode="after")
+    def _fp32_first(self) -> "ExportParams":
+        if "fp32" not in self.precisions:
+            raise ValueError("precisions must include fp32: the other precisions are measured against it")
+        return self
+
+
+class GateParams(Section):
+    """What a newly trained model must show before it replaces the accepted one (flows/retrain.py)."""
+
+    metric: Literal["balanced_accuracy", "accuracy", "macro_f1", "auroc", "patient_recognition_rate"] = (
+        "balanced_accuracy"
+    )
+    tolerance: Annotated[float, Field(ge=-1, lt=1)] = Field(
+        0.0, description="the paired difference's lower end must be above it; negative: how much worse is let pass"
+    )
+    max_ece: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.2, description="largest expected calibration error, of either model"
+    )
+    min_patients: Annotated[int, Field(ge=2)] = Field(
+        6,
+        description="test patients that neither model was trained on; below, nothing is promoted. Five who all agree "
+        "happen by chance once in sixteen times: no 95 % interval can rest on them",
+    )
+
+
+class HandoffParams(Section):
+    """Where accepted bundles go."""
+
+    target: str = Field("published", description="a folder, or a URL that fsspec knows (s3://..., sftp://...)")
+    keep: Annotated[int, Field(ge=2)] = Field(10, description="newest bundles that stay there")
+
+    @field_validator("target")
+    @classmethod
+    def _holds_no_password(cls, target: str) -> str:
+        if "://" in target and (urlsplit(target).password is not None or "?" in target):
+            # Neither params.yaml nor W&B, which is sent the params, is a place for it; nor is this message.
+            raise PydanticCustomError("secret", "a password or token in it would be committed and sent to W&B; use "
+                                      "environment variables, ~/.ssh or ~/.aws instead")  # fmt: skip
+        return target
+
+
+class TrackingParams(Section):
+    """Where W&B runs go. `auto`: online when WANDB_API_KEY is set, else offline."""
+
+    project: str = "medtune"
+    entity: str | None = None
+    mode: Literal["auto", "offline", "online", "disabled"] = "auto"
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0)] = 1
+    schedule: Literal["frozen", "full", "staged"] = "staged"
+    data: Annotated[SerializeAsAny[DataParams], _by_plugin("medtune.data.sources", "source", "data")]
+    model: ModelParams
+    frozen: FrozenParams = FrozenParams()
+    finetune: FinetuneParams = FinetuneParams()
+    evaluate: EvaluateParams = EvaluateParams()
+    export: ExportParams = ExportParams()
+    gate: GateParams = GateParams()
+    handoff: HandoffParams = HandoffParams()
+    tracking: TrackingParams = TrackingParams()
+
+    def section(self, name: str) -> dict[str, Any]:
+        """One section as plain JSON values, defaults written out: what a cache key hashes."""
+        return getattr(self, name).model_dump(mode="json")

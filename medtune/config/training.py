@@ -1,0 +1,93 @@
+"""What both training stages may say in params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from medtune.config.base import Section
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+# Of 10,000 images 0.7 % came out all white or all black where each of these was drawn from 0 to 1; none up to 0.5.
+Strength = Annotated[float, Field(ge=0, le=0.5)]
+
+
+class AugmentParams(Section):
+    """Random changes to a training image, each drawn anew for each image. 0 or false turns one off."""
+
+    dihedral: bool = Field(True, description="one of the eight flips and quarter turns")
+    shift: Fraction = Field(0.05, description="largest shift, share of the side")
+    scale: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="largest zoom, 0.1: 0.9 to 1.1")
+    rotate: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description="largest free rotation, degrees")
+    brightness: Strength = 0.1
+    contrast: Strength = 0.1
+    stain: Strength = Field(0.05, description="haematoxylin-eosin-DAB jitter; colour images only")
+
+
+class TrainingParams(Section):
+    """Shared by the two stages."""
+
+    epochs: Annotated[int, Field(ge=1)] = 12
+    passes: Annotated[int, Field(ge=1)] = Field(
+        1, description="times an epoch goes over the training images: more where they are few"
+    )
+    lr: Annotated[float, Field(gt=0)] = 3.0e-4
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    accumulate: Annotated[int, Field(ge=1)] = Field(1, description="batches whose gradients are summed into a step")
+    optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam: coupled weight decay, as in the paper")
+    weight_decay: Annotated[float, Field(ge=0)] = 1.0e-3
+    warmup_epochs: Annotated[float, Field(ge=0)] = 2
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    label_smoothing: Fraction = 0.0
+    class_weights: Literal["none", "auto"] | dict[str, Annotated[float, Field(gt=0)]] = Field(
+        "auto", description="auto: inverse frequency; or a weight for each class"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU")
+    select_by: Literal["auroc", "balanced_accuracy", "macro_f1", "accuracy", "loss"] = Field(
+        "auroc", description="validation metric that picks the best epoch"
+    )
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        0.98, description="decay of the averaged weights that are scored and kept; null: the last step's weights"
+    )
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="epochs without a better score before stopping"
+    )
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+        30.0, description="save when the last save is at least this old: what a crash may cost"
+    )
+    augment: AugmentParams = AugmentParams()
+
+
+class FrozenParams(TrainingParams):
+    """Stage 1: the backbone frozen and in eval mode, the head trained. `augment` is for `views: online`."""
+
+    views: Annotated[int, Field(ge=1, le=8)] | Literal["online"] = Field(
+        8, description="dihedral views whose features are stored; online: run the backbone every epoch"
+    )
+    store_gb: Annotated[float, Field(ge=0)] = Field(
+        20.0, description="disk that the stored features of one chain may take; above it: online"
+    )
+
+    @model_validator(mode="after")
+    def _views_are_dihedral(self) -> "FrozenParams":
+        if self.views not in (1, "online") and not self.augment.dihedral:
+            raise ValueError(
+                f"views is {self.views}, but augment.dihedral is false: stored views are flips and quarter turns; "
+                "set views: 1, or views: online for the other augmentations"
+            )
+        return self
+
+
+class FinetuneParams(TrainingParams):
+    """Stage 2: from stage 1's best (or the pretrained weights), a tenth of its learning rate."""
+
+    epochs: Annotated[int, Field(ge=1)] = 10
+    lr: Annotated[float, Field(gt=0)] = 3.0e-5
+    channels_last: bool | Literal["auto"] = Field(
+        "auto", description="channels innermost in memory; auto: CNN families on a GPU"
+    )
+    compile: bool | Literal["auto"] = Field(
+        "auto", description="training steps through torch.compile; auto: on a GPU, where a C compiler is there"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass instead of keeping them"
+    )

@@ -1,0 +1,121 @@
+"""Images that are there twice: exactly, or nearly."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from medtune.runtime.progress import progress
+
+# Of 64 bits. Perceptual hashes of unrelated images differ in about 32; the same image re-encoded or slightly
+# resized differs in 0 to 4.
+NEAR_BITS = 4
+_BLOCK = 2048
+_SHOWN = 20
+MAX_PAIRS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Pairs of rows.
+
+    Attributes:
+        exact: lists of two or more rows with equal pixels.
+        near: (pairs, 3) int64: row, later row, differing bits (0 to NEAR_BITS); equal pixels not among them.
+    """
+
+    exact: tuple[tuple[int, ...], ...]
+    near: np.ndarray
+
+
+def find_duplicates(images: np.ndarray, sha256: Sequence[str]) -> Duplicates:
+    """Exact and near duplicates among packed images.
+
+    Args:
+        images: uint8 (n, H, W, 3).
+        sha256: of each image's pixels.
+    """
+    same: dict[str, list[int]] = defaultdict(list)
+    for row, digest in enumerate(sha256):
+        same[digest].append(row)
+    exact = tuple(tuple(rows) for rows in same.values() if len(rows) > 1)
+    return Duplicates(exact, _near(_hashes(images), sha256))
+
+
+def across(rows: Sequence[int], roles: np.ndarray, chains: Sequence[int]) -> bool:
+    """Whether some of `rows` are in different parts (train, val, test) of a chain.
+
+    Args:
+        rows: positions.
+        roles: (n, chains) roles.
+        chains: columns that count.
+    """
+    return any(len(set(roles[list(rows), chain].tolist()) - {"unused"}) > 1 for chain in chains)
+
+
+def describe(
+    found: Duplicates, paths: Sequence[str], labels: Sequence[str], roles: np.ndarray, chains: Sequence[int]
+) -> dict[str, Any]:
+    """What report.json says: counts, and the first few of each kind by name; those across splits come first."""
+    exact = sorted(found.exact, key=lambda rows: not across(rows, roles, chains))
+    apart = np.zeros(len(found.near), bool)
+    for chain in chains:
+        first, second = roles[found.near[:, 0], chain], roles[found.near[:, 1], chain]
+        apart |= (first != second) & (first != "unused") & (second != "unused")
+    near = found.near[np.lexsort((found.near[:, 2], ~apart))] if len(found.near) else found.near
+    apart = np.sort(apart)[::-1]
+    return {
+        "exact": {
+            "sets": len(exact),
+            "images": sum(len(rows) for rows in exact),
+            "across_splits": sum(across(rows, roles, chains) for rows in exact),
+            "with_different_labels": sum(len({labels[row] for row in rows}) > 1 for rows in exact),
+            "first": [
+                {"paths": [paths[row] for row in rows], "across_splits": across(rows, roles, chains)}
+                for rows in exact[:_SHOWN]
+            ],
+        },
+        "near": {
+            "threshold_bits_of_64": NEAR_BITS,
+            "pairs": len(near),
+            "complete": len(near) < MAX_PAIRS,
+            "across_splits": int(apart.sum()),
+            "first": [
+                {"paths": [paths[a], paths[b]], "bits": int(bits), "across_splits": bool(is_apart)}
+                for (a, b, bits), is_apart in zip(near[:_SHOWN].tolist(), apart[:_SHOWN].tolist(), strict=True)
+            ],
+        },
+    }
+
+
+def _hashes(images: np.ndarray) -> np.ndarray:
+    """(n,) uint64 perceptual hashes (ImageHash's phash: signs of the low frequencies of a 32 x 32 DCT)."""
+    import imagehash
+    from PIL import Image
+
+    bits = np.empty((len(images), 8), np.uint8)
+    with progress("near duplicates: hash", len(images), "images") as advance:
+        for row, image in enumerate(images):
+            bits[row] = np.packbits(imagehash.phash(Image.fromarray(image)).hash.reshape(-1))
+            advance()
+    return bits.view(np.uint64).reshape(-1)
+
+
+def _near(hashes: np.ndarray, sha256: Sequence[str]) -> np.ndarray:
+    digests = np.array([int(digest[:16], 16) for digest in sha256], np.uint64)
+    pairs: list[np.ndarray] = []
+    total = 0
+    for start in range(0, len(hashes), _BLOCK):
+        block = hashes[start : start + _BLOCK]
+        for other in range(start, len(hashes), _BLOCK):
+            bits = np.bitwise_count(block[:, None] ^ hashes[None, other : other + _BLOCK])
+            first, second = np.nonzero(bits <= NEAR_BITS)
+            rows, columns = first + start, second + other
+            keep = (rows < columns) & (digests[rows] != digests[columns])
+            pairs.append(np.column_stack([rows, columns, bits[first, second]])[keep].astype(np.int64))
+            total += int(keep.sum())
+            if total >= MAX_PAIRS:
+                return np.concatenate(pairs)[:MAX_PAIRS]
+    return np.concatenate(pairs) if pairs else np.empty((0, 3), np.int64)

@@ -1,0 +1,149 @@
+"""The prepared set as every later stage reads it: manifest.csv, dataset.json and the packed images."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtune.config.errors import InputError
+from medtune.data.pack import IMAGES, Packed
+from medtune.data.sample import Record
+from medtune.data.splits import PARTS, Split
+from medtune.runtime.artifact import digest, find, write_text
+
+COLUMNS = ("path", "label", "group", "fold", "split", "sha256", "width", "height")
+MANIFEST, INFO = "manifest.csv", "dataset.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared set; rows are images, in the manifest's order.
+
+    Attributes:
+        folder: data/prepared.
+        info: dataset.json.
+        classes: class names in index order.
+        paths: as in manifest.csv.
+        labels: (n,) int64 indices into classes.
+        groups: (n,) group names; an image without one is a group of its own, named by its path.
+        folds: (n,) int64; -1 where protocol official tests an image never or more than once.
+        roles: (n, folds) of train, val, test, unused.
+        images: (n, H, W, 3) uint8, memory-mapped.
+        sha256: of each image's pixels.
+    """
+
+    folder: Path
+    info: dict[str, Any]
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: np.ndarray
+    groups: np.ndarray
+    folds: np.ndarray
+    roles: np.ndarray
+    images: np.ndarray
+    sha256: tuple[str, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """Content of the set: pixels, paths, labels, groups, classes. The split is not part of it."""
+        return digest(
+            [self.images.shape, self.sha256, self.paths, self.labels.tolist(), self.groups.tolist(), self.classes]
+        )
+
+    def indices(self, test_fold: int) -> dict[str, np.ndarray]:
+        """Sorted row numbers of train, val and test in the chain whose test fold is `test_fold`."""
+        column = self._column(test_fold)
+        return {part: np.flatnonzero(column == part) for part in PARTS}
+
+    def roles_digest(self, test_fold: int) -> str:
+        """What the chain's split does: which paths are train, validation and test."""
+        return digest([self.paths, self._column(test_fold).tolist()])
+
+    def _column(self, test_fold: int) -> np.ndarray:
+        if not 0 <= test_fold < self.roles.shape[1]:
+            raise InputError(f"fold {test_fold} does not exist: folds are 0 to {self.roles.shape[1] - 1}")
+        return self.roles[:, test_fold]
+
+
+def write_manifest(folder: Path, records: Sequence[Record], packed: Packed, split: Split, test_fold: int | str) -> None:
+    """Writes manifest.csv.
+
+    Args:
+        folder: where to.
+        records: the kept records, in the pack's order.
+        packed: what packing them gave.
+        split: of the same records.
+        test_fold: the chosen chain, or all.
+
+    Raises:
+        InputError: a source column has the name of one of ours.
+    """
+    chains = split.roles.shape[1]
+    ours = [*COLUMNS, *(f"role_{chain}" for chain in range(chains))]
+    extra = list(records[0].extra)
+    if taken := [name for name in extra if name in ours or name.startswith("role_") or not name]:
+        raise InputError(f"column {taken[0]!r} of the source: this name is taken or empty; rename it")
+    with (folder / MANIFEST).open("w", encoding="utf-8", newline="") as stream:
+        out = csv.writer(stream, lineterminator="\n")
+        out.writerow([*COLUMNS, *extra, *ours[len(COLUMNS) :]])
+        rows = zip(records, packed.sha256, packed.sizes, split.folds.tolist(), split.roles.tolist(), strict=True)
+        for record, sha256, (width, height), fold, roles in rows:
+            role = "cv" if test_fold == "all" else roles[int(test_fold)]
+            group = record.path if record.group is None else record.group
+            out.writerow(
+                [record.path, record.label, group, fold, role, sha256, width, height]
+                + [record.extra[name] for name in extra]
+                + roles
+            )
+
+
+def write_info(folder: Path, info: dict[str, Any]) -> None:
+    """Writes dataset.json."""
+    write_text(folder / INFO, json.dumps(info, indent=2, ensure_ascii=False) + "\n")
+
+
+def load_prepared(folder: Path) -> Prepared:
+    """The prepared set in `folder`, every file verified against its sha256.
+
+    Raises:
+        InputError: absent, unfinished or damaged.
+    """
+    if find(folder) is None:
+        state = "is damaged or unfinished" if folder.exists() else "does not exist"
+        raise InputError(
+            f"{folder} {state}: run `python -m medtune.stages.data` (with the same --params, --set and --out)"
+        )
+    info = json.loads((folder / INFO).read_text(encoding="utf-8"))
+    classes = tuple(info["classes"])
+    with (folder / MANIFEST).open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    chains = sum(name.startswith("role_") for name in rows[0])
+    index = {name: number for number, name in enumerate(classes)}
+    return Prepared(
+        folder=folder,
+        info=info,
+        classes=classes,
+        paths=tuple(row["path"] for row in rows),
+        labels=np.array([index[row["label"]] for row in rows], np.int64),
+        groups=np.array([row["group"] for row in rows]),
+        folds=np.array([row["fold"] for row in rows], np.int64),
+        roles=np.array([[row[f"role_{chain}"] for chain in range(chains)] for row in rows], "<U6"),
+        images=_open_images(folder / IMAGES, len(rows)),
+        sha256=tuple(row["sha256"] for row in rows),
+    )
+
+
+def _open_images(path: Path, rows: int) -> np.ndarray:
+    try:
+        images = np.lib.format.open_memmap(path, mode="r")  # .npy and nothing else; np.load takes more
+    except Exception as error:  # its header is read as Python's syntax, and raises what the tokenizer raises
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} holds no plain array: {reason}; run `python -m medtune.stages.data`") from None
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) != rows:
+        raise InputError(f"{path} is {images.dtype} {images.shape}; expected uint8 ({rows}, H, W, 3)")
+    return images

@@ -1,0 +1,98 @@
+"""Reads the arrays of an .npz file row by row: flat memory, and never a pickle."""
+
+import math
+import threading
+import zipfile
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from medtune.config.errors import InputError
+from medtune.serving.decode import MAX_PIXELS
+
+MAX_ROW_BYTES = 3 * MAX_PIXELS
+# A list of records is made of them; the largest published set has a quarter of a million.
+MAX_ROWS = 5_000_000
+
+
+def array_names(file: Path) -> set[str]:
+    """Names of the arrays in `file`.
+
+    Raises:
+        InputError: not an .npz file.
+    """
+    try:
+        with zipfile.ZipFile(file) as bundle:
+            return {name.removesuffix(".npy") for name in bundle.namelist()}
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file}: damaged or not an .npz file: {error}") from error
+
+
+class Rows:
+    """One array of an .npz file, read row after row.
+
+    Attributes:
+        shape: of the whole array.
+        dtype: of the whole array; never object.
+    """
+
+    def __init__(self, file: Path, name: str):
+        self.file, self.name = file, name
+        self._stream: IO[bytes] | None = None
+        self._next = 0
+        self._lock = threading.Lock()
+        self._rewind()
+
+    def row(self, index: int) -> np.ndarray:
+        """Row `index`, shape[1:]; cheap where rows are asked for in order.
+
+        Raises:
+            InputError: the file ends before the row does, or its checksum is wrong.
+        """
+        with self._lock:
+            if index < self._next or self._stream is None:
+                self._rewind()
+            size = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+            try:
+                while self._next <= index:
+                    content = self._stream.read(size) if self._stream else b""
+                    self._next += 1
+            except Exception as error:  # zip and its compressors have an error of their own for each kind of damage
+                raise InputError(f"{self.file}: array {self.name} is damaged: {_first_line(error)}") from error
+        if len(content) != size:
+            raise InputError(f"{self.file}: array {self.name} is cut off at row {index} of {self.shape[0]}")
+        return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
+
+    def all(self) -> np.ndarray:
+        """The whole array, for small ones."""
+        return np.stack([self.row(index) for index in range(self.shape[0])]) if self.shape[0] else np.empty(self.shape)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rows) and (self.file, self.name) == (other.file, other.name)
+
+    def __hash__(self) -> int:
+        return hash((self.file, self.name))
+
+    def _rewind(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        try:
+            stream = zipfile.ZipFile(self.file).open(f"{self.name}.npy")  # noqa: SIM115 - stays open between rows
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            self.shape, by_column, self.dtype = read(stream)
+        except KeyError:
+            raise InputError(f"{self.file}: no array {self.name} in it") from None
+        except Exception as error:  # numpy reads the header as Python's syntax, and raises what its tokenizer raises
+            raise InputError(f"{self.file}: array {self.name} is damaged: {_first_line(error)}") from error
+        row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        if self.dtype.hasobject or by_column or not self.shape or not 0 < row_bytes <= MAX_ROW_BYTES:
+            raise InputError(f"{self.file}: array {self.name} is {self.dtype} {self.shape}; expected rows of numbers")
+        if not 0 <= self.shape[0] <= MAX_ROWS:
+            raise InputError(f"{self.file}: array {self.name} says it has {self.shape[0]:,} rows; at most {MAX_ROWS:,}")
+        self._stream, self._next = stream, 0
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

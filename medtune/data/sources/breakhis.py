@@ -1,0 +1,174 @@
+"""Source `breakhis`: breast tumour histopathology (Spanhol et al. 2016), any part of it in any folder layout.
+
+Images are known by their names, `SOB_<B|M>_<subtype>-<year>-<slide>-<magnification>-<number>.png`. The root may be
+the official archive. For protocol `official` the published lists dsfold1.txt to dsfold5.txt must lie under it.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from medtune.config.errors import InputError
+from medtune.config.schema import DataParams
+from medtune.data import listing
+from medtune.data.archive import is_archive, unpacked
+from medtune.data.download import download as fetch_file
+from medtune.data.sample import Record
+
+NAME = "BreakHis"
+LICENCE = "CC BY 4.0"
+CITATION = (
+    "F. A. Spanhol, L. S. Oliveira, C. Petitjean, L. Heutte: A Dataset for Breast Cancer Histopathological Image "
+    "Classification. IEEE Transactions on Biomedical Engineering 63(7):1455-1462, 2016."
+)
+FAULTED = "13412"
+FAULTS = (
+    f"Patient {FAULTED} is filed under both ductal and lobular carcinoma with the same pictures, in the published "
+    "folds too; protocol official leaves it out.",
+)
+ARCHIVE = "BreaKHis_v1.tar.gz"
+URL = f"http://www.inf.ufpr.br/vri/databases/{ARCHIVE}"
+
+SUBTYPES = {
+    "A": "adenosis", "F": "fibroadenoma", "PT": "phyllodes_tumor", "TA": "tubular_adenoma",
+    "DC": "ductal_carcinoma", "LC": "lobular_carcinoma", "MC": "mucinous_carcinoma", "PC": "papillary_carcinoma",
+}  # fmt: skip
+MALIGNANT = ("DC", "LC", "MC", "PC")
+MAGNIFICATIONS = (40, 100, 200, 400)
+# Published images at 40, 100, 200 and 400 times.
+COUNTS = {
+    "A": (114, 113, 111, 106), "F": (253, 260, 264, 237), "PT": (109, 121, 108, 115), "TA": (149, 150, 140, 130),
+    "DC": (864, 903, 896, 788), "LC": (156, 170, 163, 137), "MC": (205, 222, 196, 169), "PC": (145, 142, 135, 138),
+}  # fmt: skip
+_IMAGE = re.compile(
+    r"SOB_(?P<kind>[BM])_(?P<code>A|F|TA|PT|DC|LC|MC|PC)-(?P<year>\d+)-(?P<slide>(?P<case>\d+)[A-Z]*)"
+    r"-(?P<magnification>40|100|200|400)-\d+\.\w+"
+)
+
+
+class Params(DataParams):
+    """What to tell apart, and at which magnification."""
+
+    source: Literal["breakhis"] = "breakhis"
+    task: Literal["malignant4", "binary", "subtypes8"] = "binary"
+    magnification: Literal[40, 100, 200, 400] | None = Field(200, description="null: all four")
+    download: bool = Field(False, description="fetch the archive (4 GB) into root")
+    url: str = Field(URL, description="where the archive lies")
+    md5: str | None = Field(None, description="of the archive, where you know it; none is published")
+
+
+def classes(params: Params) -> tuple[str, ...]:
+    """Class names, in the order of their indices."""
+    if params.task == "binary":
+        return ("benign", "malignant")
+    return tuple(name for code, name in SUBTYPES.items() if params.task == "subtypes8" or code in MALIGNANT)
+
+
+def expected(params: Params) -> dict[str, int]:
+    """Images per class in the published set."""
+    column = None if params.magnification is None else MAGNIFICATIONS.index(params.magnification)
+    found = dict.fromkeys(classes(params), 0)
+    for code, counts in COUNTS.items():
+        if (label := _label(code, params)) is not None:
+            found[label] += sum(counts) if column is None else counts[column]
+    return found
+
+
+def fetch(root: Path, params: Params) -> None:
+    """Puts the archive into `root`, unless images are there."""
+    if is_archive(root) or (root.is_dir() and any(map(_match, listing.find_files(root)))):
+        return
+    fetch_file(params.url, root / ARCHIVE, params.md5)
+
+
+def records(root: Path | None, params: Params) -> list[Record]:
+    """Every image of the task and magnification, sorted by path."""
+    given = listing.require(root)
+    root = _images_at(given)
+    by_name: dict[str, Record] = {}
+    for path in listing.find_files(root):
+        match = _match(path)
+        label = match and _label(match["code"], params)
+        if match is None or label is None or params.magnification not in (None, int(match["magnification"])):
+            continue
+        name = path.rpartition("/")[2]
+        if name in by_name:
+            raise InputError(f"{root}: {name} is there twice, {by_name[name].path} and {path}; keep one copy")
+        extra = {key: match[key] for key in ("code", "slide", "year", "magnification")}
+        by_name[name] = Record(path, label, match["case"], extra, file=root / path)
+    if not by_name:
+        raise InputError(
+            f"data.root {root}: no BreakHis image of task {params.task} at magnification "
+            f"{params.magnification or 'any'} (SOB_M_DC-14-2523-200-001.png and the like)"
+        )
+    found = sorted(by_name.values(), key=lambda record: record.path)
+    return _with_roles(found, given) if params.split.protocol == "official" else found
+
+
+def inputs(root: Path | None, params: Params) -> list[Path]:
+    """The published fold lists, where the protocol reads them."""
+    return list(_fold_lists(listing.require(root)).values()) if params.split.protocol == "official" else []
+
+
+def _match(path: str) -> re.Match[str] | None:
+    match = _IMAGE.fullmatch(path.rpartition("/")[2])
+    return match if match and (match["code"] in MALIGNANT) == (match["kind"] == "M") else None
+
+
+def _label(code: str, params: Params) -> str | None:
+    if params.task == "binary":
+        return "malignant" if code in MALIGNANT else "benign"
+    return SUBTYPES[code] if params.task == "subtypes8" or code in MALIGNANT else None
+
+
+def _images_at(root: Path) -> Path:
+    if is_archive(root):
+        return unpacked(root)
+    archive = root / ARCHIVE
+    if is_archive(archive) and not any(map(_match, listing.find_files(root))):
+        return unpacked(archive)
+    return root
+
+
+def _fold_lists(root: Path) -> dict[int, Path]:
+    """The five lists by fold number, from under `root` or out of the archive in it."""
+    found: dict[int, Path] = {}
+    for folder in dict.fromkeys([root, _images_at(root)]):
+        for path in listing.find_files(folder, (".txt",)) if folder.is_dir() else []:
+            if match := re.fullmatch(r"dsfold([1-5])\.txt", path.rpartition("/")[2]):
+                found.setdefault(int(match[1]), folder / path)
+    if missing := [f"dsfold{fold}.txt" for fold in range(1, 6) if fold not in found]:
+        raise InputError(f"data.split.protocol is official: {', '.join(missing)} not found under {root}")
+    return dict(sorted(found.items()))
+
+
+def _with_roles(found: list[Record], root: Path) -> list[Record]:
+    """Roles from the published lists: five random divisions, so an image may be tested by several or by none."""
+    columns = [_read_list(file) for file in _fold_lists(root).values()]
+
+    def roles(record: Record) -> tuple[str, ...]:
+        # A patient under two labels can be neither learnt from nor scored.
+        name = "" if record.group == FAULTED else _stem(record.path)
+        return tuple(column.get(name, "unused") for column in columns)
+
+    return [replace(record, roles=roles(record)) for record in found]
+
+
+def _read_list(file: Path) -> dict[str, str]:
+    """Role by image name, from lines `name|magnification|fold|train or test`."""
+    roles = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        fields = [field.strip() for field in line.split("|")]
+        if not line.strip():
+            continue
+        if len(fields) != 4 or fields[3] not in ("train", "test"):
+            raise InputError(f"{file} line {number} is {line!r}: expected name|magnification|fold|train or test")
+        roles[_stem(fields[0])] = fields[3]
+    return roles
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].rpartition(".")[0]

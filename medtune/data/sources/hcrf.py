@@ -1,0 +1,47 @@
+"""Source `hcrf`: gastric histopathology (Sun et al. 2020), 140 normal and 560 abnormal images in two class folders."""
+
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from medtune.config.errors import InputError
+from medtune.config.schema import DataParams
+from medtune.data import listing
+from medtune.data.sample import Record
+
+NAME = "HCRF gastric histopathology"
+LICENCE = "as given by its authors; ask them before passing images on"
+CITATION = (
+    "C. Sun, C. Li, J. Zhang et al.: Gastric histopathology image segmentation using a hierarchical conditional "
+    "random field. Biocybernetics and Biomedical Engineering 40(4):1535-1555, 2020."
+)
+FAULTS = ("There are no patient ids: that one patient's images are in both train and test cannot be excluded.",)
+CLASSES = ("normal", "abnormal")
+
+
+class Params(DataParams):
+    """No options of its own: `data.split.protocol` is image or hcrf-1-1-2."""
+
+    source: Literal["hcrf"] = "hcrf"
+
+
+def classes(params: Params) -> tuple[str, ...]:
+    """Class names, in the order of their indices."""
+    return CLASSES
+
+
+def expected(params: Params) -> dict[str, int]:
+    """Images per class in the published set."""
+    return {"normal": 140, "abnormal": 560}
+
+
+def records(root: Path | None, params: Params) -> list[Record]:
+    """Every image under a folder called normal or abnormal (any case, any depth), sorted by path."""
+    root = listing.require(root)
+    found = []
+    for path in listing.find_files(root):
+        labels = [part.lower() for part in PurePosixPath(path).parts[:-1] if part.lower() in CLASSES]
+        if labels:
+            found.append(Record(path, labels[-1]))
+    if not found:
+        raise InputError(f"data.root {root}: no image in a folder called normal or abnormal")
+    return found

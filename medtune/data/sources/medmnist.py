@@ -1,0 +1,164 @@
+"""Source `medmnist`: the two-dimensional, single-label sets of MedMNIST v2 (Yang et al. 2023), from their .npz file."""
+
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from medtune.config.errors import InputError
+from medtune.config.schema import DataParams
+from medtune.data.download import download as fetch_file
+from medtune.data.listing import require
+from medtune.data.npz import Rows, array_names
+from medtune.data.sample import Record
+
+NAME = "MedMNIST v2"
+LICENCE = "CC BY 4.0 (dermamnist: CC BY-NC 4.0)"
+CITATION = (
+    "J. Yang, R. Shi, D. Wei, Z. Liu, L. Zhao, B. Ke, H. Pfister, B. Ni: MedMNIST v2, a large-scale lightweight "
+    "benchmark for 2D and 3D biomedical image classification. Scientific Data 10:41, 2023."
+)
+FAULTS = ("The files carry no patient ids: only the published split may keep patients apart.",)
+PARTS = ("train", "val", "test")
+
+_ORGANS = (
+    "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver", "lung-left",
+    "lung-right", "pancreas", "spleen",
+)  # fmt: skip
+CLASSES: dict[str, tuple[str, ...]] = {
+    "bloodmnist": ("basophil", "eosinophil", "erythroblast", "immature granulocytes", "lymphocyte", "monocyte",
+                   "neutrophil", "platelet"),
+    "breastmnist": ("malignant", "normal or benign"),
+    "dermamnist": ("actinic keratoses", "basal cell carcinoma", "benign keratosis", "dermatofibroma", "melanoma",
+                   "melanocytic nevi", "vascular lesions"),
+    "octmnist": ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal"),
+    "organamnist": _ORGANS,
+    "organcmnist": _ORGANS,
+    "organsmnist": _ORGANS,
+    "pathmnist": ("adipose", "background", "debris", "lymphocytes", "mucus", "smooth muscle", "normal colon mucosa",
+                  "cancer-associated stroma", "colorectal adenocarcinoma epithelium"),
+    "pneumoniamnist": ("normal", "pneumonia"),
+    "retinamnist": ("grade 0", "grade 1", "grade 2", "grade 3", "grade 4"),
+    "tissuemnist": ("collecting duct or connecting tubule", "distal convoluted tubule", "glomerular endothelial cells",
+                    "interstitial endothelial cells", "leukocytes", "podocytes", "proximal tubule segments",
+                    "thick ascending limb"),
+}  # fmt: skip
+URL = "https://zenodo.org/records/10519652/files/{file}?download=1"
+# Published md5 of <subset>.npz and of its _64, _128 and _224 versions. Left empty where the published list gives
+# one md5 for two different files.
+MD5 = {
+    "bloodmnist": ("7053d0359d879ad8a5505303e11de1dc", "2b94928a2ae4916078ca51e05b6b800b",
+                   "adace1e0ed228fccda1f39692059dd4c", "b718ff6835fcbdb22ba9eacccd7b2601"),
+    "breastmnist": ("750601b1f35ba3300ea97c75c52ff8f6", "742edef2a1fd1524b2efff4bd7ba9364",
+                    "363e4b3f8d712e9b5de15470a2aaadf1", "b56378a6eefa9fed602bb16d192d4c8b"),
+    "dermamnist": ("0744692d530f8e62ec473284d019b0c7", "b70a2f5635c6199aeaa28c31d7202e1f",
+                   "2defd784463fa5243564e855ed717de1", "8974907d8e169bef5f5b96bc506ae45d"),
+    "octmnist": ("c68d92d5b585d8d81f7112f81e2d0842", "e229e9440236b774d9f0dfef9d07bdaf",
+                 "0a97e76651ace45c5d943ee3f65b63ae", "abc493b6d529d5de7569faaef2773ba3"),
+    "organamnist": ("68e3f8846a6bd62f0c9bf841c0d9eacc", "",
+                    "eeae80d0a227a8d099027e1b3cfd3b60", "50747347e05c87dd3aaf92c49f9f3170"),
+    "organcmnist": ("b9ceb9546e10131b32923c5bbeaea2b1", "3ce34a8724ea6f548e6db4744d03b6a9",
+                    "773c1f009daa3fe5d9a2a201b2a7ed94", "050f5e875dc056f6768abf94ec9995d1"),
+    "organsmnist": ("9ab87b696fb54e2a387ebe992d6ed5f1", "",
+                    "ded0c5fa01a95dc4978b956f613e9b8e", "b354719e553fbbb2513d5533f52a4cb1"),
+    "pathmnist": ("a8b06965200029087d5bd730944a56c1", "55aa9c1e0525abe5a6b9d8343a507616",
+                  "ac42d08fb904d92c244187169d1fd1d9", "2c51a510bcdc9cf8ddb2af93af1eadec"),
+    "pneumoniamnist": ("28209eda62fecd6e6a2d98b1501bb15f", "8f4eceb4ccffa70c672198ea285246c6",
+                       "05b46931834c231683c68f40c47b2971", "d6a3c71de1b945ea11211b03746c1fe1"),
+    "retinamnist": ("bd4c0672f1bba3e3a89f0e4e876791e4", "afda852cc34dcda56f86ad2b2457dbcc",
+                    "e48e916a24454daf90583d4e6efb1a18", "eae7e3b6f3fcbda4ae613ebdcbe35348"),
+    "tissuemnist": ("ebe78ee8b05294063de985d821c1c34b", "123ece2eba09d0aa5d698fda57103344",
+                    "61b955355d7425a89687b06cca3ce0c2", "b077128c4a949f0a4eb01517f9037b9c"),
+}  # fmt: skip
+SIZES = (28, 64, 128, 224)
+
+
+class Params(DataParams):
+    """Which set, and which of its published sizes."""
+
+    source: Literal["medmnist"] = "medmnist"
+    subset: Literal["bloodmnist", "breastmnist", "dermamnist", "octmnist", "organamnist", "organcmnist", "organsmnist",
+                    "pathmnist", "pneumoniamnist", "retinamnist", "tissuemnist"] = "pneumoniamnist"  # fmt: skip
+    size: Literal[28, 64, 128, 224] = Field(28, description="side of the published images, in pixels")
+    download: bool = Field(False, description="fetch the .npz file into root")
+    url: str | None = Field(None, description="where the .npz file lies; null: Zenodo, with its published md5")
+
+
+def classes(params: Params) -> tuple[str, ...]:
+    """Class names, in the order of their indices."""
+    return CLASSES[params.subset]
+
+
+def fetch(root: Path, params: Params) -> None:
+    """Puts the subset's file into `root`, unless one is there; checked against its published md5."""
+    if root.suffix == ".npz" or (root.is_dir() and _candidates(root, params)):
+        return
+    name = _file_name(params)
+    md5 = MD5[params.subset][SIZES.index(params.size)] if params.url is None else ""
+    fetch_file(params.url or URL.format(file=name), root / name, md5 or None)
+
+
+def inputs(root: Path | None, params: Params) -> list[Path]:
+    """The .npz file."""
+    return [_file_at(require(root), params)]
+
+
+def records(root: Path | None, params: Params) -> list[Record]:
+    """Every image of the file, `<part>/<row>`, in the file's order."""
+    file = _file_at(require(root), params)
+    parts = [part for part in PARTS if f"{part}_images" in array_names(file)]
+    if not parts:
+        raise InputError(f"{file}: no train_images, val_images or test_images in it")
+    if params.split.protocol == "official" and len(parts) < len(PARTS):
+        lacking = ", ".join(part for part in PARTS if part not in parts)
+        raise InputError(f"data.split.protocol is official, but {file.name} has no {lacking} images; set it to image")
+    found = []
+    for part in parts:
+        rows, labels = Rows(file, f"{part}_images"), Rows(file, f"{part}_labels").all()
+        if rows.dtype != np.uint8 or not (len(rows.shape) == 3 or (len(rows.shape) == 4 and rows.shape[3] == 3)):
+            raise InputError(
+                f"{file}: {part}_images is {rows.dtype} {rows.shape}; expected uint8 (n, h, w) or (n, h, w, 3)"
+            )
+        if labels.shape not in ((rows.shape[0], 1), (rows.shape[0],)) or labels.dtype.kind not in "iu":
+            raise InputError(
+                f"{file}: {part}_labels is {labels.dtype} {labels.shape}; expected ({rows.shape[0]}, 1) integers"
+            )
+        for row, label in enumerate(labels.reshape(-1).tolist()):
+            if not 0 <= label < len(CLASSES[params.subset]):
+                raise InputError(f"{file}: {part}_labels row {row} is {label}; {params.subset} has no such class")
+            roles = (part,) if len(parts) == len(PARTS) else None
+            load = partial(_image, rows, row)
+            found.append(Record(f"{part}/{row:06d}", CLASSES[params.subset][label], None, {"part": part}, roles, load))
+    return found
+
+
+def _image(rows: Rows, row: int) -> np.ndarray:
+    pixels = rows.row(row)
+    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+
+
+def _file_name(params: Params) -> str:
+    return f"{params.subset}.npz" if params.size == 28 else f"{params.subset}_{params.size}.npz"
+
+
+def _candidates(root: Path, params: Params) -> list[Path]:
+    exact = root / _file_name(params)
+    if exact.is_file():
+        return [exact]
+    other_sizes = {f"{params.subset}_{size}.npz" for size in SIZES}
+    return sorted(path for path in root.glob(f"{params.subset}*.npz") if path.name not in other_sizes)
+
+
+def _file_at(root: Path, params: Params) -> Path:
+    if root.is_file():
+        return root
+    found = _candidates(root, params)
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise InputError(
+            f"data.root {root}: expected one file {_file_name(params)} (or {params.subset}*.npz), found {names}; "
+            "data.download=true fetches it"
+        )
+    return found[0]

@@ -1,0 +1,91 @@
+"""The images a run would read: there, listed, and a few of them decoded."""
+
+import contextlib
+import io
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from medtune.config import registry
+from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
+from medtune.data.archive import SUFFIXES, first_member, is_archive
+from medtune.data.sample import Record
+from medtune.doctor.result import Finding, Job, duration, ok, short, size, warning, wrong
+
+TRIED = 6
+MEND = "name the folder (or archive) with your images in data.root: README, `Your images`"
+
+
+def data(job: Job) -> Finding:
+    """What lies at data.root; counts the images, and times the decoding of a few."""
+    params = job.params.data
+    source = registry.load("medtune.data.sources", params.source, "data.source")
+    root = (PROJECT / params.root).resolve() if params.root else None
+    if params.source != "synthetic" and root is not None:
+        if not root.exists() and getattr(params, "download", False):
+            return ok(f"{root} is not there yet: data.download fetches it")
+        if packed := _archive(root):
+            return _packed(packed, root)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # what it says of the images belongs to stage data
+            records = source.records(root, params)
+    except InputError as error:
+        return wrong(short(error), MEND)
+    job.facts["images"] = len(records)
+    chosen = records[:: max(1, len(records) // TRIED)][:TRIED]
+    bad, seconds = _decode(chosen, root, params.image_size, params.resize)
+    job.facts["decode_s"] = seconds
+    found = f"{len(records):,} images of source {params.source}{f' in {root}' if root and _is_read(chosen) else ''}"
+    if bad:
+        todo = "mend or remove them, or data.on_bad_image=reject"
+        state = warning if params.on_bad_image == "reject" else wrong
+        return state(f"{found}; {len(bad)} of {len(chosen)} tried cannot be used: {bad[0]}", todo)
+    return ok(f"{found}; {len(chosen)} tried, {duration(seconds * len(records))} to decode all with one core")
+
+
+def _is_read(records: Sequence[Record]) -> bool:
+    return any(record.load is None for record in records)
+
+
+def _archive(root: Path) -> Path | None:
+    """The archive that stage `data` would unpack: the root itself, or one in it where nothing else is."""
+    if is_archive(root):
+        return root
+    if not root.is_dir():
+        return None
+    entries = [path for path in root.iterdir() if not path.name.startswith(".")]
+    archives = [path for path in entries if path.name.lower().endswith(SUFFIXES)]
+    return archives[0] if archives and len(archives) == len(entries) else None
+
+
+def _packed(archive: Path, root: Path) -> Finding:
+    try:
+        member = first_member(archive)
+        count = archive.stat().st_size
+    except (InputError, OSError) as error:
+        return wrong(short(error), "fetch it again")
+    return ok(f"{archive.name} in {root.parent if archive == root else root}: {size(count)}, opens with {member}; "
+              "stage data unpacks it, images are not counted")  # fmt: skip
+
+
+def _decode(records: Sequence[Record], root: Path | None, side: int, resize: str) -> tuple[list[str], float]:
+    """What cannot be used among `records`, and seconds an image."""
+    from medtune.data.listing import file_of
+    from medtune.serving.decode import DecodeError, decode, fit
+
+    bad, seconds = [], []
+    for record in [*records[:1], *records]:  # the first one twice: the first time modules are imported
+        begin = time.perf_counter()
+        try:
+            if record.load is not None:
+                pixels = record.load()
+            else:
+                assert root is not None
+                pixels = decode(file_of(record, root))
+            fit(pixels, side, resize)  # type: ignore[arg-type]
+        except DecodeError as error:
+            bad.append(f"{record.path}: {error}")
+        seconds.append(time.perf_counter() - begin)
+    return list(dict.fromkeys(bad)), statistics.median(seconds)

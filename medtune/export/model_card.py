@@ -1,0 +1,126 @@
+"""The bundle's MODEL_CARD.md: facts from bundle.json, each as it is there, and nothing else."""
+
+from typing import Any
+
+import jinja2
+
+NOTICE = "Research use only: not a medical device, not for diagnosis or treatment."
+
+TEMPLATE = """\
+# {{ name }}
+
+**{{ notice }}**
+
+Tells {{ classes | join(", ") }} apart on {{ input.shape[1] }} x {{ input.shape[2] }} RGB images.
+Backbone `{{ params.model.backbone }}`, head `{{ params.model.head.kind }}`, kept stage: {{ exported.stage }}
+(schedule `{{ params.schedule }}`, trained part `{{ params.model.peft.method }}`).
+
+## How to run
+```
+python -m medtune.serving.bundle FOLDER                      # verify every file, run the samples
+python -m medtune.serving.predict FOLDER IMAGES --out predictions.csv
+```
+onnxruntime, numpy and Pillow are all it needs. Normalisation, temperature and softmax are inside the graph: it takes
+uint8 RGB (N, {{ input.shape[1] }}, {{ input.shape[2] }}, 3) and gives probabilities in the order of the classes above.
+Any other size is brought there by `{{ preprocessing.resize }}`, {{ preprocessing.interpolation }} with antialiasing.
+Decision: {% if decision.kind == "threshold" -%}
+`{{ decision.positive }}` from a probability of {{ "%.4f" | format(decision.threshold) }} on, chosen on the \
+validation images for {{ decision.criterion | replace("_", " ") }}.
+{%- else -%}
+the most probable class.
+{%- endif %}
+
+| precision | file | shipped | largest difference from the trained network | most probable class agrees |
+|-|-|-|-|-|
+{% for label, entry in precisions.items() -%}
+| {{ label }} | {{ entry.file }} | {{ "yes" if entry.shipped else "no: " ~ entry.reason }}\
+{% if entry.shipped and entry.speedup is defined -%}
+, {{ "%.1f" | format(entry.speedup) }} x as fast as fp32 on the CPU that exported it
+{%- endif %} | \
+{% set same = parity[label] -%}
+{% if same and same.max_abs_diff is not none -%}
+{{ "%.1e" | format(same.max_abs_diff) }} | {{ percent(same.argmax_agreement) }} of {{ same.images }} images |
+{% else -%}
+not measured | not measured |
+{% endif -%}
+{% endfor %}
+## Data
+{{ data.name }}: {{ data.n_images }} images, \
+{% if data.groups_known %}{{ data.n_groups }} patients{% else %}no patient ids{% endif %}. \
+Split protocol `{{ protocol }}`. Data digest `{{ data_digest }}`.
+
+| class | images | train | validation | test |
+|-|-|-|-|-|
+{% for class, count in data.counts.items() -%}
+| {{ class }} | {{ count.all }} | {{ count.train }} | {{ count.val }} | {{ count.test }} |
+{% endfor %}
+- Licence of the data: {{ data.licence or "not stated" }}. `sample_input.npy` holds \
+some of its images, under the same licence.
+- Citation: {{ data.citation or "not stated" }}
+{%- for fault in data.faults %}
+- Known fault: {{ fault }}
+{%- endfor %}
+
+## Figures
+{% for warning in metrics.warnings | default([]) -%}
+**{{ warning }}**
+
+{% endfor -%}
+{% if not data.groups_known -%}
+**Without patient ids, images of one patient in training and test cannot be excluded.**
+
+{% endif -%}
+{% set unit = "patient" if data.groups_known else "image" -%}
+{{ metrics.n_images }} test images of {{ metrics.n_groups }} {{ unit }}s, stage {{ metrics.stage }}, \
+protocol `{{ metrics.protocol }}`. Intervals: {{ percent(params.evaluate.confidence) }}, bootstrap over {{ unit }}s.
+{% if exported.of_folds > 1 -%}
+The figures pool {{ exported.of_folds }} networks, one a test fold; this bundle is the one of fold \
+{{ exported.fold }} ({{ exported.why }}).
+{%- else -%}
+This bundle is the network of test fold {{ exported.fold }}, which made them.
+{%- endif %}
+
+| metric | value | from | to |
+|-|-|-|-|
+{% for metric, figure in metrics.test.items() if figure is mapping -%}
+| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
+{% endfor %}
+Calibration: {% if params.evaluate.calibration == "none" %}none{% else -%}
+temperature {{ "%.3f" | format(temperature) }}, fitted on the validation images
+{%- endif %}; the expected calibration error (ece) is in the table.
+
+## Limits
+- Measured on {{ data.name }} only. Other scanners, stains, magnifications and populations: unknown.
+- Every input gets one of the classes above, also an image that shows none of them.
+- Probabilities are calibrated for the class shares of these data.
+
+## Weights
+- Pretrained: {{ weights.backbone }}, {{ weights.source }}; licence: {{ weights.licence }}.
+- The network was made from these weights and from the data: heed the terms of both.
+
+## Provenance
+- key `{{ key }}`, seed {{ params.seed }}, git revision `{{ versions.git or "unknown" }}`\
+{{ " with uncommitted changes" if versions.dirty }}
+- python {{ versions.python }}{% for package, version in versions.packages.items() %}, {{ package }} {{ version }}\
+{% endfor %}
+- all params, figures and sha256s: `bundle.json`
+"""
+
+
+def render(document: dict[str, Any]) -> str:
+    """The card of a bundle whose bundle.json says `document`.
+
+    Raises:
+        jinja2.UndefinedError: a fact is missing; the message names it.
+    """
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
+    environment.globals.update(percent=_percent, number=_number)
+    return environment.from_string(TEMPLATE).render(**document)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %".replace(".0 %", " %")
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"

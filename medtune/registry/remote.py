@@ -1,0 +1,170 @@
+"""`python -m medtune.registry.remote URL`: where `dvc push` and `dvc pull` keep data and results, tried before it is written."""
+
+import os
+import re
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
+from medtune.registry.remote_url import check, masked
+from medtune.runtime import console
+
+if TYPE_CHECKING:
+    from dvc.config import Config
+
+SECONDS = 60.0  # long enough to type a passphrase in
+
+
+def remote(
+    url: Annotated[str | None, typer.Argument(help="/path, ssh://host/path, s3://bucket/path, ...")] = None,
+    name: Annotated[str, typer.Option(help="What DVC calls it.")] = "storage",
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="With s3://, a server of your own instead of Amazon's.")
+    ] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="Into .dvc/config.local, which is not committed: for this clone alone.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Change nothing; only say what is set.")] = False,
+) -> None:
+    """Keep data and results at URL: DVC's default remote, every file verified when it is pulled.
+
+    Refused, and nothing changed, where a small file cannot be written there, read back and deleted.
+    """
+    config = _config()
+    if show:
+        console.say(_told(config))
+        return
+    if not url:
+        raise InputError("no URL: name a folder, ssh://host/path or s3://bucket/path; --show says what is set")
+    if not re.fullmatch(r"[\w-]+", name):
+        raise InputError(f"--name is {name!r}: letters, digits, - and _ only")
+    check(url, endpoint, local)
+    name, level = name.lower(), "local" if local else "repo"
+    options = {"url": os.path.expanduser(url), "verify": "true", **({"endpointurl": endpoint} if endpoint else {})}
+    seconds = probe(_merged(config, level, name, options), name)
+    with config.edit(level) as edited:
+        _put(edited, name, options)
+    if local:
+        os.chmod(config.files[level], 0o600)  # a password may stand in it
+    console.say(f"{_told(config)}; wrote, read and deleted a probe there in {seconds:.1f} s")
+
+
+def probe(settings: dict[str, Any], name: str) -> float:
+    """Seconds it took to write a small file at a remote, read it back and delete it.
+
+    Args:
+        settings: DVC's configuration, merged.
+        name: the remote's name in it.
+
+    Raises:
+        InputError: one of these did not work, or there was no answer.
+    """
+    begin, failed = time.monotonic(), list[str]()
+
+    def ask() -> None:
+        step = "connect"
+        try:
+            from dvc.fs import get_cloud_fs
+
+            cls, options, folder = get_cloud_fs(settings, name=name)
+            fs, text = cls(**options), secrets.token_bytes(64)
+            place = fs.join(folder, f"probe-{secrets.token_hex(8)}")
+            step = "write"
+            fs.makedirs(folder, exist_ok=True)
+            fs.pipe_file(place, text)
+            step = "read"
+            if fs.cat_file(place) != text:
+                raise ValueError("other bytes came back")
+            step = "delete"
+            fs.remove(place)
+        except Exception as error:  # of whatever type a plugin and its client raise
+            reason = (str(error).splitlines() or ["no reason given"])[0][:300]
+            failed.append(f"cannot {step}: {type(error).__name__}: {masked(reason)}")
+
+    # In a thread, for a host that never answers would hold DVC for half an hour.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    if thread.is_alive():
+        failed.append(f"no answer within {SECONDS:.0f} s")
+    if failed:
+        raise InputError(f"{masked(settings['remote'][name]['url'])}: {failed[0]}; nothing was changed")
+    return time.monotonic() - begin
+
+
+def default() -> tuple[dict[str, Any], str | None]:
+    """DVC's configuration, merged, and the name of the default remote in it; None where none is set.
+
+    Raises:
+        InputError: there is no .dvc folder, or what it says is wrong.
+    """
+    settings = _config().read()
+    name = settings["core"].get("remote")
+    return settings, name if name in settings["remote"] else None
+
+
+def _config() -> "Config":
+    folder = PROJECT / ".dvc"
+    if not folder.is_dir():
+        raise InputError(f"{PROJECT} has no .dvc folder: run this in a clone made by git")
+    from dvc.config import Config, ConfigError
+
+    try:
+        return Config(str(folder))
+    except ConfigError as error:
+        raise InputError(f"{folder}: {error}") from error
+
+
+def _put(settings: dict[str, Any], name: str, options: dict[str, str]) -> None:
+    """Makes `name` the default remote; other options it has are kept where it stays the same kind."""
+    known = settings["remote"].get(name, {})
+    same = urlsplit(known.get("url", "")).scheme == urlsplit(options["url"]).scheme
+    settings["remote"][name] = {**known, **options} if same else options
+    settings["core"]["remote"] = name
+
+
+def _merged(config: "Config", level: str, name: str, options: dict[str, str]) -> dict[str, Any]:
+    """All levels of DVC's configuration as they will be: a later one comes first, and may hold the credentials."""
+    from dvc.config import ConfigError, merge
+
+    settings: dict[str, Any] = {}
+    for each in config.files:
+        one = config.load_one(each)
+        if each == level:
+            _put(one, name, options)
+        merge(settings, one)
+    if settings["core"]["remote"] != name or settings["remote"][name]["url"] != options["url"]:
+        first = settings["core"]["remote"]
+        raise InputError(
+            f".dvc/config.local sets {first!r}, which comes first: `dvc remote remove --local {first}`, or add --local"
+        )
+    try:
+        config.validate(settings)
+    except ConfigError as error:
+        raise InputError(
+            f"{masked(options['url'])} does not go with what {name!r} is already: choose another --name ({error})"
+        ) from error
+    return settings
+
+
+def _told(config: "Config") -> str:
+    """One line: the default remote, and the file that says so."""
+    settings, name = default()
+    if name is None:
+        return "no remote is set: python -m medtune.registry.remote URL"
+    level = [level for level in config.files if config.load_one(level)["core"].get("remote")][-1]
+    file, section = Path(config.files[level]), settings["remote"][name]
+    where = file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file
+    verified = str(section.get("verify", "false")).lower()
+    return f"{name}: {masked(section['url'])}, verify {verified}, by default ({where})"
+
+
+if __name__ == "__main__":
+    console.run(remote)

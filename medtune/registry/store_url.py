@@ -1,0 +1,146 @@
+"""A target behind a URL that fsspec knows: an object store, SFTP, a share."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from medtune.registry.store_layout import (
+    BUNDLES,
+    HISTORY,
+    check_name,
+    check_none_accepted,
+    parse_history,
+    verify,
+    write_history,
+)
+from medtune.serving.manifest import FILE, BundleError
+
+POINTER = "current.json"
+
+
+class UrlTarget:
+    """Bundles behind a URL; `current.json` names the current one, and is replaced as one object.
+
+    Credentials come from the environment or the library's own files (AWS_PROFILE, ~/.ssh), never from params.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            import fsspec
+            from fsspec.core import url_to_fs
+        except ImportError:
+            raise BundleError(f"handoff target {url} is a URL, which needs fsspec: pip install fsspec") from None
+        scheme = url.partition("://")[0]
+        if scheme not in fsspec.available_protocols():
+            raise BundleError(f"handoff target {url}: fsspec knows no {scheme}://")
+        try:
+            self.files, self.root = url_to_fs(url)
+        except ImportError as error:
+            raise BundleError(f"handoff target {url}: {error}") from None
+        self.url = url
+
+    def __str__(self) -> str:
+        return self.url
+
+    def current(self) -> str | None:
+        """Id of the accepted bundle; None where there is none yet."""
+        text = self._read(POINTER)
+        if text is None:
+            check_none_accepted(self.history(), f"{self.url}/{POINTER}")
+            return None
+        try:
+            document = json.loads(text)
+            name = str(document["bundle"])
+        except (ValueError, KeyError, TypeError):
+            raise BundleError(f"{self.url}/{POINTER} is damaged: it names no bundle") from None
+        if document != _pointer(check_name(name, f"{self.url}/{POINTER}")):
+            raise BundleError(f"{self.url}/{POINTER} is damaged: it names two bundles")
+        return name
+
+    def bundles(self) -> list[str]:
+        """Ids of the bundles there, oldest first; bundle.json is written last, so a part of one is none."""
+        with self._faults("read"):
+            if not self.files.isdir(self._at(BUNDLES)):
+                return []
+            names = [
+                str(path).rstrip("/").rpartition("/")[2] for path in self.files.ls(self._at(BUNDLES), detail=False)
+            ]
+            return sorted(name for name in names if self.files.exists(self._at(BUNDLES, name, FILE)))
+
+    def local(self, name: str, cache: Path) -> Path:
+        """A verified copy of the bundle under `cache`; fetched once."""
+        folder = cache / "handoff" / check_name(name, self.url)
+        try:
+            verify(folder)
+            return folder
+        except BundleError:
+            shutil.rmtree(folder, ignore_errors=True)
+        partial = folder.with_name(f".{name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        with self._faults("fetch the bundle from"):
+            for path in self.files.ls(self._at(BUNDLES, name), detail=False):
+                self.files.get_file(path, str(partial / str(path).rpartition("/")[2]))
+        verify(partial)
+        partial.rename(folder)
+        return folder
+
+    def put(self, folder: Path, name: str) -> None:
+        """Uploads a bundle's files, bundle.json last."""
+        paths = sorted(path for path in folder.iterdir() if path.is_file())
+        with self._faults("write the bundle to"):
+            self.files.makedirs(self._at(BUNDLES, name), exist_ok=True)
+            for path in sorted(paths, key=lambda path: path.name == FILE):
+                self.files.put_file(str(path), self._at(BUNDLES, name, path.name))
+
+    def point(self, name: str) -> None:
+        """Makes `name` the current bundle by writing one object."""
+        self._write(POINTER, json.dumps(_pointer(name)) + "\n")
+
+    def remove(self, name: str) -> None:
+        """Deletes a bundle that is not current."""
+        if name == self.current():
+            raise BundleError(f"{name} is the current bundle: it stays")
+        with self._faults("delete from"):
+            self.files.rm(self._at(BUNDLES, name), recursive=True)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Every decision, oldest first."""
+        text = self._read(HISTORY)
+        return [] if text is None else parse_history(text, f"{self.url}/{HISTORY}")
+
+    def note(self, line: dict[str, Any]) -> None:
+        """Adds a decision to the history."""
+        self._write(HISTORY, write_history([*self.history(), line]))
+
+    def _at(self, *parts: str) -> str:
+        return "/".join([self.root.rstrip("/"), *parts])
+
+    def _read(self, name: str) -> str | None:
+        with self._faults("read"):
+            self.files.invalidate_cache()
+            if not self.files.exists(self._at(name)):
+                return None
+            return self.files.cat_file(self._at(name)).decode("utf-8", "replace")
+
+    def _write(self, name: str, text: str) -> None:
+        with self._faults("write to"):
+            self.files.makedirs(self.root, exist_ok=True)
+            self.files.pipe_file(self._at(name), text.encode())
+
+    @contextmanager
+    def _faults(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except BundleError:
+            raise
+        except Exception as error:  # every library behind fsspec raises its own
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise BundleError(f"cannot {doing} {self.url}: {type(error).__name__}: {reason}") from error
+
+
+def _pointer(name: str) -> dict[str, str]:
+    return {"bundle": name, "path": f"{BUNDLES}/{name}"}

@@ -1,0 +1,96 @@
+"""Cache keys: two runs share one exactly when they would produce the same result."""
+
+from typing import Any
+
+from medtune.config.errors import InputError, suggestion
+from medtune.config.project import PACKAGE, PROJECT
+from medtune.config.schema import Params
+from medtune.runtime.artifact import digest, file_sha256
+from medtune.runtime.provenance import installed
+from medtune.runtime.source_hash import source_closure
+
+# The params a stage reads, besides its own upstream artifacts and the data digest.
+READS: dict[str, tuple[str, ...]] = {
+    "frozen": ("model", "frozen"),
+    "finetune": ("model", "finetune"),
+    "evaluate": ("evaluate",),
+    "export": ("export",),
+    "cell": ("model", "frozen", "finetune", "evaluate"),
+}
+VERSIONS = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
+# Pillow decodes and resizes, scikit-learn deals the image-level folds.
+DATA_VERSIONS = ("pillow", "numpy", "scikit-learn", "imagehash")
+# Settings that decide how often work is saved, not what comes out.
+NO_EFFECT = {"checkpoint_seconds"}
+STAGE_2_ONLY = {"peft", "batchnorm"}
+
+
+def data_key(params: Params) -> str:
+    """Cache key of the data stage: its params, its source and the libraries that decide its result."""
+    return digest(
+        {
+            "stage": "data",
+            "params": params.section("data"),
+            "source": source_closure("medtune.stages.data", f"medtune.data.sources.{params.data.source}"),
+            "versions": installed(*DATA_VERSIONS),
+        }
+    )
+
+
+def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -> str:
+    """The cache key of one run of `stage`, a pure function of what is given and of the source on disk.
+
+    Args:
+        stage: frozen, finetune, evaluate, export or cell.
+        params: all params; only the sections the stage reads count.
+        inputs: everything else that counts: data digest, fold, upstream artifacts' sha256.
+        device: device class (cpu, cuda, mps).
+    """
+    no_effect = NO_EFFECT | (STAGE_2_ONLY if stage == "frozen" else set())
+    sections = {name: _without(params.section(name), no_effect) for name in READS[stage]}
+    plugins = [f"medtune.models.heads.{params.model.head.kind}"]
+    if stage in ("finetune", "cell"):
+        plugins.append(f"medtune.models.peft.{params.model.peft.method}")
+    return digest(
+        {
+            "stage": stage,
+            "params": sections,
+            "inputs": inputs,
+            "source": source_closure(f"stages.{stage}", *plugins),
+            "weights": weights_sha256(params),
+            "card": _card_sha256(params),
+            "versions": installed(*VERSIONS),
+            "device": device,
+            "seed": params.seed,
+        }
+    )
+
+
+def _without(section: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if name not in names}
+
+
+def weights_sha256(params: Params) -> str:
+    """Content digest of the pretrained weights where they are a file; else the name that fixes them.
+
+    Raises:
+        InputError: bundled weights are asked for a backbone that has none.
+    """
+    model = params.model
+    if model.weights == "bundled":
+        folder = PACKAGE / "models" / "bundled"
+        known = sorted(path.stem for path in folder.glob("*.safetensors"))
+        if model.backbone not in known:
+            raise InputError(
+                f"model.weights is bundled, but {model.backbone!r} has none{suggestion(model.backbone, known)}; "
+                f"bundled here: {', '.join(known) or 'none'}; set model.weights=hub for any other"
+            )
+        return file_sha256(folder / f"{model.backbone}.safetensors")
+    path = PROJECT / model.weights
+    return file_sha256(path) if path.is_file() else f"{model.weights}:{model.backbone}"
+
+
+def _card_sha256(params: Params) -> str | None:
+    """Digest of what is known of shipped weights: their mean and std come from there."""
+    path = PACKAGE / "models" / "bundled" / f"{params.model.backbone}.json"
+    return file_sha256(path) if params.model.weights == "bundled" and path.is_file() else None

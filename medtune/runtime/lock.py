@@ -1,0 +1,36 @@
+"""One run at a time in one output folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from medtune.config.errors import InputError
+from medtune.runtime.console import say
+from medtune.runtime.paths import Paths
+
+
+@contextmanager
+def holding(paths: Paths) -> Iterator[None]:
+    """Holds `artifacts/.lock`; waits, with a line that says so, while another run has it.
+
+    The lock ends with the process that holds it, killed or not.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    place = paths.out / "artifacts"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"another run is writing to {place}: waiting for it to end")
+            lock.acquire()
+    except OSError as error:
+        raise InputError(f"{place} cannot be written: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()

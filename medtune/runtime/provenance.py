@@ -1,0 +1,43 @@
+"""Which versions and which revision produced a result."""
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from medtune.config.project import PROJECT
+
+PACKAGES = ("torch", "torchvision", "timm", "peft", "accelerate", "numpy", "onnx", "onnxruntime-gpu", "pillow",
+            "scikit-learn", "prefect", "dvc", "wandb")  # fmt: skip
+
+
+def installed(*packages: str) -> dict[str, str]:
+    """Versions of `packages` without importing them; those not installed are left out."""
+    return {package: found for package in packages if (found := _version(package)) is not None}
+
+
+@cache
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def provenance() -> dict[str, object]:
+    """Python, package versions and git revision (`dirty`: with uncommitted changes), for result.json."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    return {
+        "python": platform.python_version(),
+        "packages": installed(*PACKAGES),
+        "git": git("rev-parse", "HEAD"),
+        "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+    }

@@ -1,0 +1,72 @@
+"""What a stage's result depends on in the project's own source: its import closure, without comments."""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from medtune.config.project import PACKAGE
+
+# Watching a run does not change it, and a better error message is no reason to train again.
+NO_EFFECT = (
+    "medtune.tracking",
+    "medtune.runtime.console",
+    "medtune.config.errors",
+    "medtune.benchmark.grid",
+    "medtune.runtime.lock",
+    "medtune.runtime.progress",
+    # What params say enters keys as values, whole sections with their defaults.
+    "medtune.config.load",
+    "medtune.config.registry",
+    "medtune.config.schema",
+    "medtune.config.base",
+    "medtune.config.project",
+    "medtune.runtime.device",
+    "medtune.runtime.paths",
+    "medtune.config.training",
+    "medtune.stages.preflight",
+    "medtune.stages.launch",
+)
+
+
+def source_closure(*modules: str) -> dict[str, str]:
+    """sha256 of every project file that `modules` import, directly or not, by relative path.
+
+    Comments, docstrings and layout do not count. Plugins chosen by params are named by the caller.
+    """
+    closure: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        path = _file_of(module)
+        if path is None or _without_effect(module) or (name := path.relative_to(PACKAGE.parent).as_posix()) in closure:
+            continue
+        closure[name], imported = _read(path)
+        waiting += imported
+    return dict(sorted(closure.items()))
+
+
+def _without_effect(module: str) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in NO_EFFECT)
+
+
+@cache
+def _file_of(module: str) -> Path | None:
+    base = PACKAGE.parent.joinpath(*module.split("."))
+    return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
+
+
+@cache
+def _read(path: Path) -> tuple[str, tuple[str, ...]]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node, clean=False
+        ):
+            node.body = node.body[1:] or [ast.Pass()]  # type: ignore[assignment]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imported)

@@ -1,0 +1,135 @@
+"""`python -m medtune.serving.http BUNDLE`: the bundle as a small HTTP service.
+
+POST /predict takes one image as the body, or several as multipart/form-data; GET /healthz and /metadata.
+FastAPI and uvicorn are no part of the slim install: `pip install "fastapi<0.155" uvicorn` beside it.
+There is no authentication: it binds to this machine unless told otherwise.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medtune.serving.bundle import PROVIDERS, SAMPLE_TOLERANCE, Bundle, BundleError
+from medtune.serving.decode import DecodeError
+from medtune.serving.multipart import read_parts
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+INSTALL = 'the service needs FastAPI and uvicorn: pip install "fastapi<0.155" uvicorn'
+SHOWN = ("name", "schema_version", "task", "classes", "input", "output", "preprocessing", "decision", "temperature",
+         "exported", "data", "metrics", "notice", "sha256")  # fmt: skip
+
+
+def answer(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[dict[str, Any]]:
+    """One entry an image, in order: `name`, and `prediction` with `probabilities`, or `error`."""
+    entries: list[dict[str, Any]] = [{"name": name} for name, _ in files]
+    images = []
+    for entry, (_, content) in zip(entries, files, strict=True):
+        try:
+            images.append((entry, bundle.prepare(content)))
+        except DecodeError as error:
+            entry["error"] = str(error)
+    if images:
+        probabilities = bundle.predict(np.stack([image for _, image in images]))
+        for (entry, _), decision, row in zip(images, bundle.decide(probabilities), probabilities, strict=True):
+            entry["prediction"] = decision
+            entry["probabilities"] = dict(zip(bundle.classes, row.tolist(), strict=True))
+    return entries
+
+
+def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) -> "FastAPI":
+    """The service around a loaded bundle.
+
+    Args:
+        bundle: what answers.
+        max_bytes: largest request body; above it 413.
+        max_images: most images in one request; above it 413.
+
+    Raises:
+        BundleError: FastAPI is not installed; the message says what to install.
+    """
+    try:
+        from fastapi import FastAPI, HTTPException, Request
+        from fastapi.concurrency import run_in_threadpool
+    except ImportError:
+        raise BundleError(INSTALL) from None
+    app = FastAPI(title=bundle.document.get("name", "MedTune bundle"))
+
+    async def predict(request: Request) -> dict[str, Any]:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_bytes:
+                raise HTTPException(413, f"the request is over {max_bytes:,} bytes")
+        kind = request.headers.get("content-type", "")
+        try:
+            files = read_parts(kind, bytes(body)) if kind.startswith("multipart/") else [("image", bytes(body))]
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from None
+        if len(files) > max_images:
+            raise HTTPException(413, f"{len(files)} images in one request; at most {max_images}")
+        entries = await run_in_threadpool(answer, bundle, files)
+        if not any("prediction" in entry for entry in entries):
+            raise HTTPException(422, [{key: entry[key] for key in ("name", "error")} for entry in entries])
+        return {"predictions": entries}
+
+    def healthz() -> dict[str, Any]:
+        return {"status": "ok", "precision": bundle.precision, "providers": bundle.providers}
+
+    def metadata() -> dict[str, Any]:
+        shown = {key: bundle.document[key] for key in SHOWN if key in bundle.document}
+        if isinstance(shown.get("data"), dict):  # older bundles name patients there
+            shown["data"] = {key: value for key, value in shown["data"].items() if key != "leaked_groups"}
+        return shown
+
+    # FastAPI finds `Request` in these annotations although it is imported here: they are objects, not strings.
+    app.post("/predict")(predict)
+    app.get("/healthz")(healthz)
+    app.get("/metadata")(metadata)
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serves until interrupted; exit code 2 where the bundle or the install is wrong."""
+
+    def number(least: int, most: int) -> Callable[[str], int]:
+        def read(text: str) -> int:
+            if not text.isdecimal() or not least <= int(text) <= most:
+                raise argparse.ArgumentTypeError(f"{text!r}: expected a number from {least} to {most}")
+            return int(text)
+
+        return read
+
+    parser = argparse.ArgumentParser("python -m medtune.serving.http", description="Serve a bundle over HTTP.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=number(0, 65535), default=8000)
+    parser.add_argument("--precision", default="fp32", choices=SAMPLE_TOLERANCE)
+    parser.add_argument("--provider", default="cpu", choices=PROVIDERS)
+    parser.add_argument("--threads", type=number(0, 1024), default=0, help="CPU threads; 0: all cores")
+    parser.add_argument("--max-mb", type=number(1, 4096), default=64, help="largest request")
+    parser.add_argument("--max-connections", type=number(1, 65535), default=32, help="at once; above it 503")
+    args = parser.parse_args(argv)
+    try:
+        bundle = Bundle.load(args.bundle, args.precision, args.provider, args.threads)
+        app = create_app(bundle, args.max_mb << 20)
+        import uvicorn
+    except ImportError:
+        print(f"error: {INSTALL}", file=sys.stderr)
+        return 2
+    except BundleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{args.precision} on {', '.join(bundle.providers)}", file=sys.stderr, flush=True)
+    # Each connection may hold a request of the largest size and a decoded image of fifty million pixels.
+    uvicorn.run(app, host=args.host, port=args.port, log_level="warning", limit_concurrency=args.max_connections + 1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""bundle.json: how it is written, and how it is read back or refused."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from medtune.serving.manifest_fields import fault
+
+SCHEMA_VERSION = 1
+FILE = "bundle.json"
+NEEDED = ("task", "classes", "input", "output", "preprocessing", "decision", "precisions", "files")
+
+
+class BundleError(Exception):
+    """The bundle, or what was asked of it, cannot be used: one line that says why."""
+
+
+def serialise(document: dict[str, Any]) -> str:
+    """The one spelling of `document`, with its own sha256 in it: any changed byte shows when it is read.
+
+    Args:
+        document: JSON values; NaN is refused.
+    """
+    body = {key: value for key, value in document.items() if key != "sha256"}
+    digest = hashlib.sha256(_dump(body).encode()).hexdigest()
+    return _dump({**body, "sha256": digest}) + "\n"
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What `folder`/bundle.json says.
+
+    Raises:
+        BundleError: there is none, it was changed since it was written, a field of it is not as it must be, or this
+            version cannot read it.
+    """
+    path = folder / FILE
+    try:
+        text = path.read_bytes().decode("utf-8")
+        document = json.loads(text)
+    except FileNotFoundError:
+        raise BundleError(f"{folder} is no bundle: there is no {FILE} in it") from None
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise BundleError(f"{path} is damaged: it is not JSON") from None
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise BundleError(f"{path} has schema version {version}; this handoff reads {SCHEMA_VERSION}: update it")
+    try:
+        intact = version == SCHEMA_VERSION and text == serialise(document)
+    except (ValueError, UnicodeError, RecursionError):
+        intact = False
+    if not intact:
+        raise BundleError(f"{path} is damaged: it is not what was exported")
+    if missing := [key for key in NEEDED if key not in document]:
+        raise BundleError(f"{path} lacks {', '.join(missing)}")
+    if wrong := fault(document):
+        raise BundleError(f"{path}: {wrong}")
+    if document["task"]["kind"] != "classification":
+        raise BundleError(f"{path}: task.kind is {document['task']['kind']!r}; this handoff does 'classification'")
+    return document
+
+
+def read_file(folder: Path, document: dict[str, Any], name: str) -> bytes:
+    """The bytes of a file of the bundle, checked: what was hashed is what is handed back.
+
+    Raises:
+        BundleError: it is absent, differs from its sha256, is not of the bundle or outside its folder.
+    """
+    if name not in document["files"]:
+        raise BundleError(f"{folder}: {FILE} names no file {name!r}")
+    if Path(name).name != name:
+        raise BundleError(f"{folder}: {FILE} names {name!r}, outside the bundle's own folder")
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}") from None
+    if hashlib.sha256(content).hexdigest() != document["files"][name]:
+        raise BundleError(f"{folder / name} is damaged: its sha256 is not the one in {FILE}")
+    return content

@@ -1,0 +1,168 @@
+"""Pictures of an evaluation, each a PNG: colours that the colour-blind tell apart, titled with protocol and n."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from cycler import cycler
+
+matplotlib.use("Agg")  # no display needed, nor looked for
+from matplotlib import pyplot as plt
+
+from medtune.tasks.classification.reliability import reliability
+from medtune.tasks.classification.tables import Curves
+
+# Okabe and Ito (2008), without the yellow that vanishes on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+GREY = "#7F7F7F"
+DPI = 120
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": DPI,
+    "savefig.bbox": "tight",
+}
+
+
+@contextmanager
+def picture(path: Path | BinaryIO, size: tuple[float, float], **grid: Any) -> Iterator[Any]:
+    """The axes of a new figure of `size` inches; on leaving it is written as a PNG to `path`."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=size, **grid)
+        try:
+            yield axes
+            figure.savefig(path, metadata={"Software": None})  # equal pictures, equal bytes
+        finally:
+            plt.close(figure)
+
+
+def draw_confusion(path: Path, counts: npt.NDArray[np.int64], classes: Sequence[str], title: str) -> None:
+    """Confusion matrix: colour is the share of the label's images, numbers are images."""
+    side = 2.2 + 0.55 * len(classes)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with picture(path, (side + 1.3, side)) as axes:
+        shown = axes.imshow(share, cmap="cividis", vmin=0, vmax=1)
+        for (row, column), n in np.ndenumerate(counts):
+            light = share[row, column] < 0.5
+            axes.text(column, row, f"{n}", ha="center", va="center", color="white" if light else "black")
+        axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right")
+        axes.set_yticks(range(len(classes)), classes)
+        axes.set(xlabel="prediction", ylabel="label")
+        axes.set_title(f"Confusion\n{title}")
+        axes.figure.colorbar(shown, ax=axes, shrink=0.8, label="share of the label's images")
+
+
+def draw_roc(path: Path, curves: Curves, title: str) -> None:
+    """ROC curves, one a class, each with its area."""
+    with picture(path, (4.6, 4.4)) as axes:
+        axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
+        for index, (name, (fpr, tpr)) in enumerate(curves.items()):
+            area = float(np.trapezoid(tpr, fpr))
+            axes.plot(fpr, tpr, lw=1.6, ls=("-", "--", "-.")[index % 3], label=f"{name}, area {area:.3f}")
+        axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        axes.set_aspect("equal")
+        axes.set_title(f"ROC{'' if len(curves) == 1 else ', each class against the rest'}\n{title}")
+        if curves:
+            axes.legend(loc="lower right", frameon=False)
+        else:
+            axes.text(0.5, 0.5, "undefined: the test images\nhold one class only", ha="center", va="center")
+
+
+def draw_reliability(
+    path: Path,
+    labels: npt.NDArray[np.int64],
+    before: npt.NDArray[np.float64],
+    after: npt.NDArray[np.float64],
+    bins: int,
+    title: str,
+) -> None:
+    """Reliability diagram before and after calibration; marker size grows with the images in a bin."""
+    with picture(path, (4.6, 4.4)) as axes:
+        axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
+        for name, probabilities, mark, colour in (
+            ("before", before, "o", COLOURS[1]),
+            ("after temperature scaling", after, "s", COLOURS[0]),
+        ):
+            rows = reliability(labels, probabilities, bins)
+            x, y = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
+            area = [12 + 160 * row["images"] / len(labels) for row in rows]
+            axes.plot(x, y, lw=1.0, color=colour)
+            axes.scatter(x, y, s=area, marker=mark, color=colour, label=name, zorder=3, alpha=0.85, clip_on=False)
+        axes.set(xlabel="confidence", ylabel="share right", xlim=(0, 1), ylim=(0, 1))
+        axes.set_aspect("equal")
+        axes.set_title(f"Reliability of the most probable class\n{title}")
+        axes.legend(loc="upper left", frameon=False, markerscale=0.6)
+
+
+def draw_history(path: Path, joined: Sequence[dict[str, Any]], title: str) -> None:
+    """Learning curves of all stages in a row: losses, and the validation metrics."""
+    with picture(path, (8.2, 3.4), ncols=2) as (left, right):
+        for axes, names in (
+            (left, ("train/loss", "val/loss")),
+            (right, ("val/auroc", "val/balanced_accuracy", "val/macro_f1", "val/accuracy")),
+        ):
+            for name, style in zip(names, ("-", "--", "-.", ":"), strict=False):
+                points = [(row["epoch"], row[name]) for row in joined if name in row]
+                if points:
+                    mark = "." if len(points) < 40 else None
+                    axes.plot(*zip(*points, strict=True), ls=style, lw=1.4, marker=mark, label=name)
+            for first, then in itertools.pairwise(joined):
+                if first["stage"] != then["stage"]:
+                    axes.axvline(first["epoch"] + 0.5, color=GREY, lw=0.8)
+                    axes.text(first["epoch"] + 0.6, 1.0, then["stage"], transform=axes.get_xaxis_transform(), va="top")
+            axes.set_xlabel("epoch")
+            if axes.lines:
+                axes.legend(frameon=False)
+        left.set_title(f"Loss\n{title}")
+        right.set_title("Validation metrics\n")
+
+
+def draw_patients(path: Path, patients: Sequence[dict[str, Any]], classes: Sequence[str], title: str) -> None:
+    """Share of each patient's images that are right, lowest first; the line is the patient recognition rate."""
+    named = len(patients) <= 40
+    with picture(path, (max(4.6, min(0.24 * len(patients) + 1.6, 11)), 3.6)) as axes:
+        rate = float(np.mean([row["right"] for row in patients]))
+        axes.axhline(rate, color=GREY, lw=1)
+        axes.text(0.99, rate, f"mean {rate:.3f}", transform=axes.get_yaxis_transform(), ha="right", va="bottom")
+        for k, name in enumerate(classes):
+            mine = [(x, row) for x, row in enumerate(patients) if row["label"] == k]
+            axes.scatter(
+                [x for x, _ in mine],
+                [row["right"] for _, row in mine],
+                s=[14 + 2.0 * min(row["images"], 60) for _, row in mine],
+                marker=MARKS[k % len(MARKS)],
+                color=COLOURS[k % len(COLOURS)],
+                alpha=0.85,
+                label=name,
+                clip_on=False,
+            )
+        axes.set(ylabel="share of images right", ylim=(-0.03, 1.03), xlabel="patients")
+        axes.set_xticks(range(len(patients)) if named else [])
+        if named:
+            axes.set_xticklabels([row["group"][:14] for row in patients], rotation=70, ha="right", fontsize=7)
+        axes.set_title(f"Patient recognition (size: images)\n{title}")
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=0.7)
+
+
+def draw_samples(path: Path, images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str], title: str) -> None:
+    """Pictures (h, w, 3) uint8 in rows of six, a caption under each."""
+    columns = 6
+    rows = max(1, -(-len(images) // columns))
+    with picture(path, (1.75 * columns, 2.1 * rows + 0.5), nrows=rows, ncols=columns, squeeze=False) as grid:
+        for axes in grid.flat:
+            axes.axis("off")
+        for axes, image, caption in zip(grid.flat, images, captions, strict=False):
+            axes.imshow(image)
+            axes.set_title(caption, fontsize=7, loc="center")
+        grid[0, 0].figure.suptitle(title, fontsize=9, x=0.01, ha="left")

@@ -1,0 +1,61 @@
+"""report.html: everything about one evaluation on one page that needs no other file."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from medtune.evaluation.bootstrap import Interval
+from medtune.runtime.artifact import write_text
+from medtune.tasks.classification.template import PAGE
+
+TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall",
+    "auroc": "AUROC",
+    "ece": "expected calibration error",
+    "patient_recognition_rate": "patient recognition rate",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "average_precision": "average precision",
+    "paper_f1": "F1 as the CDTM paper has it",
+}
+
+
+def write_report(path: Path, facts: dict[str, Any], test: dict[str, Interval], pictures: Sequence[Path]) -> None:
+    """Writes the page.
+
+    Args:
+        path: where to.
+        facts: every other name in `medtune.tasks.classification.template.PAGE`.
+        test: metrics of the pooled test images.
+        pictures: PNG files, put into the page.
+    """
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"figure": figure, "rule": rule}
+    embedded = [{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in pictures]
+    rows = [_row(title, test[name]) for name, title in TITLES.items() if name in test]
+    write_text(path, environment.from_string(PAGE).render(**facts, metrics=rows, pictures=embedded))
+
+
+def figure(value: float | None) -> str:
+    """Three decimals, or a dash for None."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def rule(decision: dict[str, Any]) -> str:
+    """A decision rule in words."""
+    if decision["kind"] == "argmax":
+        return "most probable"
+    return f"{decision['positive']} from {decision['threshold']:.3f}"
+
+
+def _row(title: str, interval: Interval) -> dict[str, str]:
+    between = "–" if interval.lo is None else f"{figure(interval.lo)} to {figure(interval.hi)}"
+    note = interval.reason or (f"undefined in {interval.dropped} resamples" if interval.dropped else "")
+    return {"title": title, "value": figure(interval.value), "interval": between, "note": note}

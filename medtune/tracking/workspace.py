@@ -1,0 +1,164 @@
+"""`python -m medtune.tracking.workspace`: the saved view of the project's dashboard, kept here as code.
+
+With a key it is saved to W&B; without one its definition is written to a file, for the record and for review.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medtune.config.errors import InputError
+from medtune.config.load import load
+from medtune.runtime import console
+from medtune.runtime.artifact import write_text
+from medtune.runtime.console import say
+from medtune.runtime.paths import Paths
+from medtune.tracking import redact
+from medtune.tracking.server import KeyRefused, Unreachable, check
+
+if TYPE_CHECKING:
+    from wandb_workspaces.workspaces import Section, Workspace
+
+NAME = "MedTune"
+CURVES = ("train/loss", "val/loss", "val/balanced_accuracy", "val/auroc", "lr")
+TESTED = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece", "patient_recognition_rate")
+GATE = ("gate/difference", "gate/lo", "gate/hi", "gate/tolerance")
+
+
+def workspace(entity: str, project: str) -> "Workspace":
+    """The view, unsaved; nothing is asked of a server.
+
+    Args:
+        entity: team or user that owns the project.
+        project: whose runs it shows.
+    """
+    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.workspaces as ws
+
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=NAME,
+        sections=[
+            _curves("Stage 1: frozen backbone", "frozen"),
+            _curves("Stage 2: fine-tuning", "finetune"),
+            _section(
+                "Folds, best epoch by validation",
+                *(wr.BarPlot(title=f"{name}, a bar a fold and stage", metrics=[f"best/{name}"], max_bars_to_show=40)
+                  for name in ("balanced_accuracy", "auroc", "loss")),
+                wr.MediaBrowser(title="folds of an evaluation", media_keys=["test/folds"], num_columns=1),
+            ),
+            _section(
+                "Test figures with intervals",
+                *(wr.BarPlot(title=f"test {name}: value, lower and upper end",
+                             metrics=[f"test/{name}{end}" for end in ("", "_lo", "_hi")]) for name in TESTED),
+                wr.MediaBrowser(title="metrics", media_keys=["test/metrics"], num_columns=1),
+            ),
+            _section(
+                "Confusion, reliability, ROC",
+                *(wr.MediaBrowser(title=name, media_keys=[f"test/{name}"], num_columns=2)
+                  for name in ("confusion", "reliability", "roc", "history", "classes")),
+            ),
+            _section(
+                "Gate: challengers against the champion",
+                wr.BarPlot(title="promoted (1) or kept back (0)", metrics=["gate/promoted"], max_bars_to_show=40),
+                wr.BarPlot(title="challenger minus champion, with its interval", metrics=list(GATE)),
+                wr.ScatterPlot(title="difference over time", x="_timestamp", y="gate/difference"),
+                wr.MediaBrowser(title="gate", media_keys=["gate"], num_columns=1),
+            ),
+            _section(
+                "Benchmark and flows",
+                wr.MediaBrowser(title="benchmark cells", media_keys=["cells"], num_columns=1),
+                wr.MediaBrowser(title="steps of a flow", media_keys=["stages"], num_columns=1),
+            ),
+        ],
+        settings=ws.WorkspaceSettings(max_runs=40),
+        runset_settings=ws.RunsetSettings(
+            # Not grouped: a grouped table would draw means over folds. Its columns say what belongs together.
+            pinned_columns=["run:displayName", "run:group", "run:jobType", "config:fold.value",
+                            "summary:test/balanced_accuracy", "summary:gate/promoted",
+                            "summary:gate/champion", "summary:gate/challenger"],
+        ),
+    )  # fmt: skip
+
+
+def definition(view: "Workspace") -> dict[str, Any]:
+    """What saving `view` sends: where it belongs, and its spec."""
+    model = view._to_model()
+    spec = json.loads(model.spec.model_dump_json(by_alias=True, exclude_none=True))
+    return {"entity": model.entity, "project": model.project, "displayName": model.display_name, "spec": spec}
+
+
+def save(
+    project: Annotated[str | None, typer.Option(help="Default: tracking.project of params.yaml.")] = None,
+    entity: Annotated[str | None, typer.Option(help="Default: tracking.entity, else the key's own.")] = None,
+    update: Annotated[
+        str | None, typer.Option(metavar="URL", help="Replace this saved view; default: save a new one.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the definition to FILE too.")] = None,
+) -> None:
+    """Save the dashboard's view to W&B; without a key, write its definition to a file.
+
+    Exits 1 when the server does not answer or does not take it, 2 when it does not know the key.
+    """
+    tracking, key, cache = load().tracking, os.environ.get("WANDB_API_KEY"), Paths.at().cache
+    redact.environment(cache)
+    project, owner = project or tracking.project, entity or tracking.entity
+    if key:
+        owner = _owner(key, owner)
+    view = workspace(owner or "", project)
+    if out is not None or not key:
+        place = out or cache / "wandb" / "workspace.json"
+        write_text(place, json.dumps(definition(view), indent=2) + "\n")
+        say(f"workspace: {len(view.sections)} sections written to {place}")
+    if not key:
+        say("workspace: to save it to W&B, set WANDB_API_KEY and run this again")
+        return
+    try:
+        if update:
+            found = type(view).from_url(update)
+            view._internal_name, view._internal_id = found._internal_name, found._internal_id
+        view.save()
+    except Exception as error:  # the key may not write there, the view may not exist, the line may drop
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        say(f"workspace: W&B: {lines[0][:200]}; nothing is saved")
+        raise SystemExit(1) from None
+    say(f"workspace: {len(view.sections)} sections saved at {view.url}")
+
+
+def _curves(title: str, stage: str) -> "Section":
+    """A chart a metric. Only runs of `stage` log `<stage>/epoch`, so only they are drawn over it."""
+    import wandb_workspaces.reports.v2 as wr
+
+    panels = [wr.LinePlot(title=f"{stage}: {name}", x=f"{stage}/epoch", y=[name], title_x="epoch", max_runs_to_show=40,
+                          legend_template="${run:displayName}") for name in CURVES]  # fmt: skip
+    return _section(title, *panels)
+
+
+def _section(title: str, *panels: Any) -> "Section":
+    import wandb_workspaces.workspaces as ws
+
+    return ws.Section(name=title, panels=list(panels), is_open=True)
+
+
+def _owner(key: str, named: str | None) -> str:
+    """The entity named, or the key's own; asks the server first whether it answers."""
+    try:
+        check(key)
+    except KeyRefused as error:
+        raise InputError(str(error)) from None
+    except Unreachable as error:
+        say(f"workspace: {error}; nothing is saved")
+        raise SystemExit(1) from None
+    if named:
+        return named
+    import wandb
+
+    return wandb.Api().default_entity or ""
+
+
+if __name__ == "__main__":
+    console.run(save)

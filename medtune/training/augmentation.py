@@ -1,0 +1,153 @@
+"""Batch augmentation on the device, drawn anew for each image; no image leaves its range.
+
+Everything works on floats in 0..1 made from uint8 here: brightness and contrast cannot clip a 0..255
+image to white, the fault that blanked half the training images of CDTM's reference code.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medtune.config.training import AugmentParams
+from medtune.training.replicas import EVERY
+from medtune.training.transfer import onto
+
+# Ruifrok & Johnston 2001: optical density of haematoxylin, eosin and DAB in red, green and blue.
+BASIS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+INVERSE = torch.linalg.inv(BASIS)
+# Where each of the eight views finds (x, y) in the image, from -1 to 1 on both axes: quarter turns, then mirrored.
+VIEWS = torch.tensor(
+    [
+        [[mirror * across, -mirror * down], [down, across]]
+        for mirror in (1.0, -1.0)
+        for across, down in ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
+    ]
+)
+# Pixels this far apart tell most coloured images from grey ones.
+APART = 16
+
+
+class Draws:
+    """Random numbers for every row of a batch, of which some rows' are taken: who computes a row does not change it.
+
+    Args:
+        generator: CPU generator that every draw comes from, so that a run can be repeated.
+        batch: number of rows.
+        take: those that are wanted.
+    """
+
+    def __init__(self, generator: torch.Generator, batch: int, take: slice) -> None:
+        self.generator, self.batch, self.take = generator, batch, take
+
+    def integers(self, high: int) -> Tensor:
+        """(rows,) in 0..high - 1."""
+        return torch.randint(high, (self.batch,), generator=self.generator)[self.take]
+
+    def uniform(self, each: int, limit: float) -> Tensor:
+        """(rows, each) in -limit..limit."""
+        values = torch.rand(self.batch * each, generator=self.generator).mul_(2).sub_(1).mul_(limit)
+        return values.view(self.batch, each)[self.take]
+
+
+def augment(
+    images: Tensor,
+    params: AugmentParams,
+    generator: torch.Generator,
+    batch: int | None = None,
+    take: slice = EVERY,
+) -> Tensor:
+    """Randomly changed images: uint8 (B, H, W, 3) -> float (B, 3, H, W) in 0..1.
+
+    Args:
+        images: on any device.
+        params: which changes and how strong.
+        generator: of the draws.
+        batch, take: where `images` are the rows `take` of a larger batch, drawn for as in the whole of it.
+    """
+    if images.dtype != torch.uint8:
+        raise TypeError(f"augment takes uint8 images, got {images.dtype}")
+    draws = Draws(generator, len(images) if batch is None else batch, take)
+    x = images.permute(0, 3, 1, 2).float().div_(255)
+    views = draws.integers(8) if params.dihedral else None
+    if params.shift or params.scale or params.rotate:
+        x = _sample(x, _places(params, draws, views))
+    elif views is not None:
+        x = dihedral(x, views)
+    if params.stain:
+        x = _stain(x, params.stain, draws, _grey(images))
+    if params.contrast or params.brightness:
+        contrast = 1 + _each(x, params.contrast, draws) if params.contrast else 1
+        brightness = 1 + _each(x, params.brightness, draws) if params.brightness else 1
+        middle = x.mean((1, 2, 3), keepdim=True)  # contrast leaves it where it is
+        x = x.mul_(contrast * brightness).add_(middle * (1 - contrast) * brightness)
+    return x.clamp_(0, 1)
+
+
+def dihedral(x: Tensor, views: Tensor) -> Tensor:
+    """Each (C, H, W) image in one of the eight flips and quarter turns; view 0 is the image itself.
+
+    Args:
+        x: (B, C, H, W) with H = W.
+        views: (B,) integers 0..7: quarter turns `view % 4`, mirrored first where `view >= 4`.
+    """
+    out = torch.empty_like(x)
+    for view in views.unique().tolist():
+        chosen = onto((views == view).nonzero()[:, 0], x.device)  # places, not a mask: a GPU would be asked how many
+        part = x[chosen]
+        part = part.flip(3) if view >= 4 else part
+        out[chosen] = part.rot90(view % 4, (2, 3))
+    return out
+
+
+def _places(params: AugmentParams, draws: Draws, views: Tensor | None) -> Tensor:
+    """(rows, 2, 3) where each pixel comes from: zoom, turn and shift, then the view, as one affine map of (x, y)."""
+    angle = draws.uniform(1, math.radians(params.rotate))[:, 0]
+    zoom = 1 / (1 + draws.uniform(1, params.scale)[:, 0])
+    shift = draws.uniform(2, 2 * params.shift)  # a side is 2 long in grid units
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    theta = torch.stack([cos, -sin, shift[:, 0], sin, cos, shift[:, 1]], 1).view(-1, 2, 3)
+    return theta if views is None else VIEWS[views] @ theta
+
+
+def _sample(x: Tensor, theta: Tensor) -> Tensor:
+    """(B, C, H, W) at the places that (B, 2, 3) `theta` names for each pixel, reflected at the edges."""
+    theta = onto(theta, x.device)
+    grid = x.new_empty(len(x), *x.shape[2:], 2)
+    down, across = ((2 * torch.arange(n, device=x.device) + 1) / n - 1 for n in x.shape[2:])
+    for axis in range(2):  # one sum a place, where F.affine_grid takes a product of matrices
+        rows = theta[:, axis, 1, None] * down + theta[:, axis, 2, None]
+        columns = theta[:, axis, 0, None] * across
+        torch.add(rows[:, :, None], columns[:, None, :], out=grid[..., axis])
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _stain(x: Tensor, strength: float, draws: Draws, grey: Tensor | None) -> Tensor:
+    """Scales and shifts each stain's amount (Tellez et al. 2018, arXiv 1707.06183); `grey` images stay as they are.
+
+    Writes into `x`, unless some are.
+    """
+    scale, shift = 1 + draws.uniform(3, strength), draws.uniform(3, strength / 2)
+    # Density to amounts, amounts changed, and back: one matrix an image, so that no amounts are written out.
+    mixing = onto(BASIS.T @ (scale[:, :, None] * INVERSE.T), x.device)
+    shifted = onto(-(shift @ BASIS)[:, :, None], x.device)
+    light = (x if grey is None else x.clone()).clamp_(1 / 255, 1).log_().flatten(2)
+    changed = torch.baddbmm(shifted, mixing, light).exp_().view_as(x)
+    return changed if grey is None else torch.where(grey, x, changed)
+
+
+def _grey(images: Tensor) -> Tensor | None:
+    """(B, 1, 1, 1) which of the uint8 (B, H, W, 3) images have no colour; None where none is."""
+    if not images.is_cuda and not _same(images[:, ::APART, ::APART]).any():  # a GPU would be asked
+        return None
+    return _same(images).view(-1, 1, 1, 1)
+
+
+def _same(images: Tensor) -> Tensor:
+    red, green, blue = images.unbind(3)
+    return ((red == green) & (green == blue)).flatten(1).all(1)
+
+
+def _each(x: Tensor, limit: float, draws: Draws) -> Tensor:
+    return onto(draws.uniform(1, limit)[:, :, None, None], x.device)

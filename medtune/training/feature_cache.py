@@ -1,0 +1,133 @@
+"""Features of a frozen backbone, computed once: a memory-mapped, content-addressed half-precision store.
+
+One folder a dihedral view, named by everything the features depend on; every fold, share, head and later run that
+needs the same view finds there what others computed, and adds the rows that it is the first to need. Written in a
+stream: memory does not grow with the set.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from medtune.config.errors import RunError
+from medtune.config.schema import Params
+from medtune.data.manifest import Prepared
+from medtune.models.classifier import Classifier
+from medtune.models.weights import state_sha256
+from medtune.runtime.artifact import digest, partial, publish
+from medtune.runtime.console import say
+from medtune.runtime.progress import progress
+from medtune.runtime.provenance import installed
+from medtune.runtime.source_hash import source_closure
+from medtune.training.augmentation import dihedral
+from medtune.training.feature_store import FEATURES, ROWS, FeatureStore, Part, parts
+
+BATCH = 32
+
+
+def needed(chain: Mapping[str, np.ndarray], views: int) -> list[np.ndarray]:
+    """Rows that a chain reads in each of `views` views: training images in all, validation images in view 0.
+
+    Args:
+        chain: its rows by part, as `Prepared.indices` gives them.
+        views: 1 to 8.
+    """
+    return [np.union1d(chain["train"], chain["val"]), *[chain["train"]] * (views - 1)]
+
+
+def store_bytes(wanted: Sequence[np.ndarray], tokens: int, channels: int) -> int:
+    """Disk that the features of `wanted`, rows by view, take."""
+    return sum(map(len, wanted)) * tokens * channels * 2
+
+
+@torch.inference_mode()
+def compute(
+    model: Classifier, prepared: Prepared, params: Params, wanted: Sequence[np.ndarray], cache: Path, device: str
+) -> FeatureStore:
+    """The store that holds `wanted`, computing only the rows that are not there.
+
+    Args:
+        model: on `device`, in eval mode; its backbone and what its head reads decide the features.
+        prepared: the packed set.
+        params: the backbone's name and arguments; weights and transform enter through `model`.
+        wanted: rows by view, for views 0 to at most 7.
+        cache: folder of the content-addressed store.
+        device: where the backbone runs.
+    """
+    base = {
+        "images": prepared.digest,
+        "backbone": state_sha256(model.backbone),
+        "reads": model.reads,
+        "model": params.model.backbone,
+        "args": params.model.backbone_args,
+        "mean": model.mean.tolist(),
+        "std": model.std.tolist(),
+        "source": source_closure("medtune.training.feature_cache"),
+        "versions": installed("torch", "timm"),
+        "device": torch.device(device).type,
+    }
+    stored, new = [], 0
+    for view, rows in enumerate(wanted):
+        key = digest({**base, "view": view})
+        folder = cache / "features" / key[:24]
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            found, place = parts(folder, key)
+            missing = np.setdiff1d(rows, np.concatenate([part.rows for part in found])) if found else np.unique(rows)
+            if len(missing):
+                label = f"features, view {view + 1} of {len(wanted)}"
+                found.append(_write(model, prepared, missing, view, place, key, device, label))
+        stored.append(found)
+        new += len(missing)
+    if not new:
+        say(f"features: found in the store ({folder.name})")
+    return FeatureStore(len(prepared.labels), stored)
+
+
+def _write(
+    model: Classifier, prepared: Prepared, rows: np.ndarray, view: int, place: Path, key: str, device: str, label: str
+) -> Part:
+    work = partial(place)
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    np.save(work / ROWS, rows)
+    array, done = None, 0
+    with progress(label, len(rows), "images") as advance:
+        # All about as long: convolutions on a CPU give other last digits in batches of fewer than 16.
+        for batch in np.array_split(rows, -(-len(rows) // BATCH)):
+            images = torch.from_numpy(prepared.images[batch]).to(device)
+            x = dihedral(model.preprocess(images), torch.full((len(images),), view))
+            features = model.features(x).half()
+            if not features.isfinite().all():
+                raise RunError(
+                    f"features of {prepared.paths[batch[0]]} and after exceed half precision; set frozen.views: online"
+                )
+            if array is None:
+                array = np.lib.format.open_memmap(
+                    work / FEATURES, mode="w+", dtype=np.float16, shape=(len(rows), *features.shape[1:])
+                )
+                _claim(work / FEATURES)
+            array[done : done + len(batch)] = features.cpu().numpy()
+            done += len(batch)
+            advance(len(batch))
+    assert array is not None
+    array.flush()
+    del array
+    publish(place, key, {"images": prepared.digest, "view": view})
+    return Part.at(place)
+
+
+def _claim(path: Path) -> None:
+    """Takes the disk that a file's length stands for: on a full one, writing into its memory would end the process.
+
+    Raises:
+        OSError: there is not so much.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)

@@ -1,0 +1,24 @@
+"""A training stage that is finished, and what its run left beside it."""
+
+import shutil
+from pathlib import Path
+
+from medtune.runtime import distributed
+from medtune.runtime.artifact import Artifact, checkpoints, find
+
+
+def finished(folder: Path, key: str) -> Artifact | None:
+    """The finished artifact at `folder`, or None; its own run's checkpoints are cleared away.
+
+    They are still there where that run was killed just after it published. Those of another key stay: that run may
+    yet go on.
+    """
+    with distributed.first():
+        done = find(folder, key)
+        if done and distributed.rank() == 0 and (left := checkpoints(folder)).exists():
+            from medtune.training import checkpoint
+
+            file = left / checkpoint.FILE
+            if not file.exists() or checkpoint.read(file, key):
+                shutil.rmtree(left, ignore_errors=True)
+    return done

@@ -1,0 +1,72 @@
+"""One training run: what it trains on, and where it stands."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from medtune.config.training import TrainingParams
+from medtune.training.inputs import Feed
+
+
+@dataclass
+class Job:
+    """One training run.
+
+    Attributes:
+        name: for progress lines.
+        network: maps what `feed` gives to (B, classes) logits; its parameters with requires_grad are trained.
+        saved: the part of `network` whose state is kept (the head, or everything).
+        set_modes: puts every module of `network` in the mode it trains in.
+        feed: inputs of rows.
+        labels: (n,) class indices of the whole prepared set.
+        train, val: rows.
+        class_weights: (classes,) or None.
+        params: epochs, learning rate, ...
+        seed: of every stream of random numbers.
+        key: a checkpoint of another key is ignored.
+        work: folder for the checkpoint.
+        score: (labels, probabilities) -> metrics, for validation.
+        start: network that training starts from, scored first as epoch 0, a candidate for the best.
+        penalty: gives a term () that is added to the loss of every step.
+        after_step: told (steps done, steps in all) after every optimizer step, before its gradients go.
+        compile: training steps run `network` through torch.compile; scoring and what is kept do not.
+        on_step, on_epoch: told (step, values).
+    """
+
+    name: str
+    network: nn.Module
+    saved: nn.Module
+    set_modes: Callable[[], None]
+    feed: Feed
+    labels: np.ndarray
+    train: np.ndarray
+    val: np.ndarray
+    class_weights: Tensor | None
+    params: TrainingParams
+    seed: int
+    key: str
+    work: Path
+    score: Callable[[np.ndarray, np.ndarray], dict[str, float]]
+    start: nn.Module | None = None
+    penalty: Callable[[], Tensor] | None = None
+    after_step: Callable[[int, int], None] | None = None
+    compile: bool = False
+    on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda step, values: None
+
+
+@dataclass
+class Progress:
+    """Where a run stands; everything but tensors that a checkpoint holds."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best: tuple[float, float] | None = None
+    best_epoch: int = -1
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)

@@ -1,0 +1,53 @@
+"""The blocks of a CNN's stages, whatever timm calls them."""
+
+import re
+
+import torch
+from torch import Tensor, nn
+
+from medtune.config.errors import InputError
+
+# ConvNeXt and ResNetV2; ResNet; EfficientNet and MobileNet. Stems, and what lies between stages, are no blocks.
+BLOCK = re.compile(r"(stages\.\d+\.blocks|layer\d+|blocks\.\d+)\.\d+")
+SIDE = 64
+
+
+def cnn_blocks(backbone: nn.Module) -> list[str]:
+    """Names of the blocks, in the order of the network.
+
+    Raises:
+        InputError: the backbone has none that is known.
+    """
+    if names := [name for name, _ in backbone.named_modules() if BLOCK.fullmatch(name)]:
+        return names
+    raise InputError(f"model.peft.method finds no block to adapt in {type(backbone).__name__}")
+
+
+def kernels(backbone: nn.Module) -> list[str]:
+    """Names of the convolutions larger than 1x1 in the blocks."""
+    return [
+        f"{block}.{name}"
+        for block in cnn_blocks(backbone)
+        for name, module in backbone.get_submodule(block).named_modules()
+        if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1
+    ]
+
+
+def widths(backbone: nn.Module, names: list[str]) -> dict[str, tuple[int, int]]:
+    """Channels that each of the named modules takes and gives, from a pass of one empty image in eval mode."""
+    found: dict[str, tuple[int, int]] = {}
+
+    def watch(name: str) -> torch.utils.hooks.RemovableHandle:
+        def note(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            found[name] = (inputs[0].shape[1], output.shape[1])
+
+        return backbone.get_submodule(name).register_forward_hook(note)
+
+    handles = [watch(name) for name in names]
+    training = backbone.training
+    with torch.no_grad():
+        backbone.eval()(torch.zeros(1, 3, SIDE, SIDE, device=next(backbone.parameters()).device))
+    backbone.train(training)
+    for handle in handles:
+        handle.remove()
+    return found

@@ -1,0 +1,71 @@
+"""What must hold before a stage begins: the data made with these params, and settings that fit it."""
+
+from typing import TYPE_CHECKING
+
+from medtune.config.errors import InputError
+from medtune.config.schema import Params
+from medtune.runtime import distributed
+from medtune.runtime.artifact import read_result
+from medtune.runtime.cache_key import data_key
+from medtune.runtime.device import check_device, device_class
+from medtune.runtime.paths import Paths
+
+if TYPE_CHECKING:
+    from medtune.data.manifest import Prepared
+
+
+def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
+    """The prepared data, after every check that needs no torch.
+
+    Args:
+        params: all params.
+        paths: where the data lie.
+        several: whether this stage may run as several processes.
+
+    Raises:
+        InputError: not prepared, damaged, or prepared with other `data` params; a class weight for a class that
+            is not there; a device that is none, or a precision it lacks; launched as more processes than it can be.
+    """
+    from medtune.data.manifest import load_prepared
+    from medtune.stages import launch
+
+    if distributed.count() > 1 and not several:
+        raise InputError(
+            f"WORLD_SIZE is {distributed.count()}: only `stages.frozen` and `stages.finetune` run as several processes; "
+            "start this one plainly"
+        )
+    check_device()
+    launch.check(params, "finetune" in _trained(params))
+    prepared = load_prepared(paths.prepared)
+    if read_result(paths.prepared)["key"] != data_key(params):
+        raise InputError(
+            f"{paths.prepared} was made with other data params or code: run `python -m medtune.stages.data` first"
+        )
+    for section in _trained(params):
+        chosen = getattr(params, section)
+        named = chosen.class_weights if isinstance(chosen.class_weights, dict) else {}
+        if unknown := sorted(named.keys() - set(prepared.classes)):
+            classes = ", ".join(prepared.classes)
+            raise InputError(f"{section}.class_weights: no class {unknown[0]!r}; classes: {classes}")
+        if chosen.precision == "fp16" and device_class() == "cpu":
+            raise InputError(f"{section}.precision is fp16, which needs a GPU; on a CPU choose auto, fp32 or bf16")
+    return prepared
+
+
+def check_model(params: Params, paths: Paths) -> None:
+    """Refuses a backbone, weights or image size that do not fit together, before images are decoded for them.
+
+    Imports torch, so it is passed over where the data stand ready for these params.
+    """
+    try:
+        known = read_result(paths.prepared)["key"] == data_key(params)
+    except (OSError, ValueError, KeyError):
+        known = False
+    if not known:
+        from medtune.models.backbones import check
+
+        check(params)
+
+
+def _trained(params: Params) -> list[str]:
+    return {"frozen": ["frozen"], "full": ["finetune"], "staged": ["frozen", "finetune"]}[params.schedule]

@@ -1,0 +1,74 @@
+import csv
+
+import numpy as np
+import pytest
+
+from medtune.benchmark.report.records import Cell, Identity
+from medtune.tasks.classification.metrics import measure
+
+CLASSES = ("benign", "malignant")
+TRAINABLE = {"linear": 0, "bitfit": 1_000, "lora": 3_000, "full": 90_000}
+
+
+@pytest.fixture
+def make_cells(tmp_path):
+    """Cells of methods whose scores lie `strengths[method]` apart between the classes; the noise is shared."""
+
+    def make(strengths, percents=(10,), seeds=(1,), groups=24, images=2, noise=0.3, known=True, backbone="vit"):
+        member = np.repeat(np.arange(groups), images)
+        labels = member % 2
+        shared = np.random.default_rng(0).normal(0, 1, len(labels))
+        found = []
+        for method, strength in strengths.items():
+            for percent in percents:
+                for seed in seeds:
+                    own = np.random.default_rng([seed, percent, sum(method.encode())]).normal(0, noise, len(labels))
+                    score = strength * (2 * labels - 1) + shared + own
+                    identity = Identity("toy", backbone, method, percent, seed)
+                    found.append(write(tmp_path, identity, labels, score, member, known))
+        return found
+
+    return make
+
+
+def write(root, identity, labels, score, member, known):
+    positive = 1 / (1 + np.exp(-score))
+    probabilities = np.stack([1 - positive, positive], axis=1)
+    predictions = probabilities.argmax(axis=1)
+    folder = root / identity.name.replace(" ", "-")
+    folder.mkdir()
+    with (folder / "predictions.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "label", "group", "prediction", *(f"prob_{name}" for name in CLASSES)])
+        for n, (label, group, prediction, row) in enumerate(
+            zip(labels, member, predictions, probabilities, strict=True)
+        ):
+            writer.writerow([f"{n}.png", CLASSES[label], f"p{group:03}", CLASSES[prediction], *row])
+    figures = measure(labels, probabilities, predictions, member)
+    trainable = TRAINABLE.get(identity.method, 2_000)
+    groups = len(np.unique(member))
+    result = {
+        "key": "k",
+        "files": {},
+        "lr": 0.001,
+        "trials": [{"lr": rate, "epoch": 3, "seconds": 1.0, "validation": {}} for rate in (3e-4, 1e-3, 3e-3)],
+        "select_by": "auroc",
+        "metrics": {name: {"value": value, "lo": None, "hi": None} for name, value in figures.items()},
+        "images": {"train": 2 * identity.percent, "val": 8, "test": len(labels)},
+        "groups": {"train": identity.percent, "val": 4, "test": groups},
+        "groups_known": known,
+        "protocol": "patient",
+        "folds": [1],
+        "trainable": trainable,
+        "head": 10,
+        "backbone_parameters": 90_000,
+        "share": trainable / 90_000,
+        "peak_memory_mb": None if identity.method == "linear" else 100.5,
+        "seconds": 1.25 * identity.percent,
+        "images_per_s": 250.0,
+        "device": "cpu",
+        "threads": 1,
+        "classes": list(CLASSES),
+        "provenance": {"packages": {"torch": "2.10", "timm": "1.0", "peft": "0.18"}, "git": "abc", "dirty": False},
+    }
+    return Cell(identity, folder, result, None)

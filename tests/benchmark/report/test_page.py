@@ -1,0 +1,68 @@
+import re
+
+import pytest
+
+from medtune.benchmark.report.page import write_report
+from medtune.benchmark.report.records import Cell, Identity
+
+FAILED = Cell(Identity("toy", "vit", "vera", 10, 1), None, None, "RuntimeError: <b>no memory</b>")
+PENDING = Cell(Identity("toy", "vit", "vera", 10, 2), None, None, None)
+
+
+def report(tmp_path, cells, **changes):
+    options = {"metric": "auroc", "confidence": 0.95, "replicates": 200, "seed": 0} | changes
+    path = tmp_path / "report.html"
+    lines = write_report(path, cells, **options)
+    page = path.read_text()
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert not re.search(r"\bnan\b", re.sub(r'base64,[^"]*', "", page))
+    return lines, page
+
+
+def test_report__whole_grid(tmp_path, make_cells):
+    cells = make_cells({"linear": 0.0, "full": 0.5, "lora": 2.0}, percents=(10, 50, 100), seeds=(1, 2))
+    lines, page = report(tmp_path, [*cells, FAILED, PENDING])
+    assert [line.partition(" (")[0] for line in lines[:3]] == [f"toy, vit, {percent} %" for percent in (10, 50, 100)]
+    assert "20 cells: 18 done, 1 failed, 1 pending." in page
+    assert "RuntimeError: &lt;b&gt;no memory" in page
+    assert page.count("data:image/png;base64,") == 5  # trade, fractions, two forests, costs
+    assert page.count("★ ") == 3
+    assert "Every method against full" in page
+    assert "▲ better" in page
+
+
+def test_report__no_full_and_an_undefined_figure(tmp_path, make_cells):
+    cells = make_cells({"lora": 1.0, "bitfit": 0.5, "linear": 0.4}, known=False)
+    cells[1].result["metrics"]["auroc"] = {"value": None, "lo": None, "hi": None, "reason": "diverged"}
+    for cell in cells:
+        cell.result["peak_memory_mb"] = None
+    _, page = report(tmp_path, cells)
+    assert "against full" not in page
+    assert "resamples of the test images" in page
+    assert "1 of 3 cells have no figures" in page
+
+
+def test_report__one_cell(tmp_path, make_cells):
+    lines, page = report(tmp_path, make_cells({"linear": 1.0}))
+    assert "nothing to compare it with" in lines[0]
+    assert "Only one method has figures." in page
+
+
+def test_report__two_backbones_one_unfinished(tmp_path, make_cells):
+    cells = make_cells({"full": 1.0, "lora": 1.0})
+    _, page = report(tmp_path, [*cells, Cell(Identity("toy", "resnet", "lora", 10, 1), None, None, None)])
+    assert "2 backbones (vit, resnet)" in page
+    assert "No cell has a figure of AUROC." in page
+
+
+@pytest.mark.parametrize("cells", [[], [FAILED, PENDING]], ids=["none", "unfinished"])
+def test_report__nothing_done(tmp_path, cells):
+    lines, page = report(tmp_path, cells)
+    assert lines == ["Nothing to recommend: no cell has a figure of AUROC."]
+    assert "no cell has a figure of AUROC." in page
+    assert ("no memory" in page) == bool(cells)
+
+
+def test_report__same_cells_same_bytes(tmp_path, make_cells):
+    cells = make_cells({"full": 1.0, "lora": 1.2}, groups=6)
+    assert report(tmp_path, cells) == report(tmp_path, cells)

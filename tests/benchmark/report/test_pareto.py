@@ -1,0 +1,29 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medtune.benchmark.report.pareto import front
+
+FEW = st.sampled_from([0.0, 1.0, 2.0, 5.0, float("nan")])  # few values: many ties
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(FEW, FEW), min_size=1, max_size=12))
+def test_front__holds_what_nothing_beats_and_beats_the_rest(points):
+    cost, score = np.array(points).T
+    on = front(cost, score)
+
+    def beats(i, j):
+        return cost[i] <= cost[j] and score[i] >= score[j] and (cost[i] < cost[j] or score[i] > score[j])
+
+    known = ~np.isnan(cost) & ~np.isnan(score)
+    assert not (on & ~known).any()
+    assert on.any() == known.any()
+    for j in np.flatnonzero(known):
+        beaten = any(beats(i, j) for i in np.flatnonzero(known))
+        assert on[j] == (not beaten)
+        assert on[j] or any(beats(i, j) for i in np.flatnonzero(on))
+
+
+def test_front__level_points_are_all_on_it():
+    assert front(np.array([1.0, 1.0, 2.0]), np.array([0.5, 0.5, 0.5])).tolist() == [True, True, False]

@@ -1,0 +1,87 @@
+"""The grid as written in benchmark.yaml: what a method means, what is refused, what --only leaves."""
+
+import pytest
+
+from medtune.benchmark.grid import METHODS, Identity, Plan, every_method, load_grid, plan, select
+from medtune.config import registry
+from medtune.config.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("method", "means"),
+    [
+        ("linear", Plan("frozen", "linear", "none")),
+        ("cdtm", Plan("frozen", "cdtm", "none")),
+        ("full", Plan("full", "mean_linear", "none")),
+        ("lora", Plan("full", "mean_linear", "lora")),
+        ("cdtm+full", Plan("staged", "cdtm", "none")),
+        ("cdtm+lora", Plan("staged", "cdtm", "lora")),
+    ],
+)
+def test_plan__stages_head_and_method(method, means):
+    assert plan(method, "mean_linear") == means
+
+
+@pytest.mark.parametrize("method", ["lorra", "none", "full+lora", "cdtm+none", "cdtm+", "+lora", ""])
+def test_plan__says_what_is_known(method):
+    with pytest.raises(InputError, match=r"benchmark\.methods: .* is unknown"):
+        plan(method, "linear")
+
+
+def test_every_method__is_the_registry_and_the_baselines():
+    named = every_method()
+    assert len(named) == len(set(named))
+    assert set(registry.names(METHODS)) - {"none"} < set(named)
+    assert {"linear", "full", "cdtm", "cdtm+full"} < set(named)
+    for method in named:
+        plan(method, "linear")
+
+
+def test_load_grid__default_file_and_an_override():
+    grid, tree = load_grid(sets=["benchmark.percent=[5]", "finetune.epochs=3"])
+    assert grid.percent == [5]
+    assert tree["finetune"]["epochs"] == 3
+    assert "benchmark" not in tree
+
+
+def test_load_grid__runner_is_chosen_by_kind():
+    grid, _ = load_grid(sets=["benchmark.runner.kind=dask", "benchmark.runner.address=tcp://host:8786"])
+    assert grid.runner.kind == "dask"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("benchmark.percent=[0]", r"benchmark\.percent.*is 0: .*greater than or equal to 1"),
+        ("benchmark.seeds=[1, 1]", r"seeds names 1 twice"),
+        ("benchmark.metrics=auroc", r"benchmark\.metrics: unknown key \(did you mean 'metric'\?\)"),
+        ("benchmark.runner.kind=ray", r"benchmark\.runner.*local.*dask"),
+        ("benchmark.runner={kind: dask, address: host}", r"benchmark\.runner.*address is 'host'"),
+        ("benchmark.data={a b: {}}", r"benchmark\.data"),
+        ("benchmark=3", r"no section benchmark"),
+    ],
+)
+def test_load_grid__says_what_is_wrong(wrong, said):
+    with pytest.raises(InputError, match=said):
+        load_grid(sets=[wrong])
+
+
+CELLS = [Identity("a", "vit", method, percent, 1) for method in ("lora", "full") for percent in (10, 100)]
+
+
+def test_select__values_are_either_fields_are_both():
+    assert select(CELLS, []) == CELLS
+    assert [cell.method for cell in select(CELLS, ["method=lora,full", "percent=10"])] == ["lora", "full"]
+
+
+@pytest.mark.parametrize(
+    ("only", "said"),
+    [
+        ("method", r"write FIELD=VALUE, FIELD one of data, backbone, method"),
+        ("colour=red", r"FIELD one of"),
+        ("method=lorra", r"no cell has method 'lorra' \(did you mean 'lora'\?\)"),
+    ],
+)
+def test_select__says_what_is_wrong(only, said):
+    with pytest.raises(InputError, match=said):
+        select(CELLS, [only])

@@ -1,0 +1,168 @@
+import tarfile
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtune.config.errors import InputError
+from medtune.data.sources import breakhis
+from medtune.data.splits import split
+
+SLIDES = {
+    "ductal_carcinoma": [f"SOB_M_DC-14-{n}" for n in (2523, 2773, 2980, 5287, 5694, 13412)],
+    "lobular_carcinoma": [f"SOB_M_LC-14-{n}" for n in (12204, 13412, 15570, 15570, 16196)],
+    "mucinous_carcinoma": [f"SOB_M_MC-14-{n}" for n in (10147, "13418DE", 16456, 18842, "18842D")],
+    "papillary_carcinoma": [f"SOB_M_PC-14-{n}" for n in (12465, 15687, "15687B", "15704", 19440)],
+    "adenosis": [f"SOB_B_A-14-{n}" for n in ("22549AB", "22549CD", "22549G", "29960AB", "29960CD")],
+}
+
+
+def draw_tree(folder, magnifications=(200,), each=2):
+    """The official tree in small; names of the images written."""
+    names = []
+    for subtype, slides in SLIDES.items():
+        kind = "benign" if subtype == "adenosis" else "malignant"
+        for slide in dict.fromkeys(slides):
+            for magnification in magnifications:
+                place = folder / f"BreaKHis_v1/histology_slides/breast/{kind}/SOB/{subtype}/{slide}/{magnification}X"
+                place.mkdir(parents=True, exist_ok=True)
+                for number in range(1, each + 1):
+                    name = f"{slide}-{magnification}-{number:03d}.png"
+                    # 13412 has the same pictures under both its labels, as published.
+                    seed = zlib.crc32(f"{slide.partition('-')[2]} {magnification} {number}".encode())
+                    pixels = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), np.uint8)
+                    Image.fromarray(pixels).save(place / name)
+                    names.append(name)
+    return names
+
+
+def write_folds(folder, names, magnification=200):
+    for fold in range(1, 6):
+        lines = []
+        for name in names:
+            case = int("".join(filter(str.isdigit, name.split("-")[2])))
+            lines.append(f"{name}|{magnification}|{fold}|{'test' if case % 5 == fold - 1 else 'train'}")
+        (folder / f"dsfold{fold}.txt").write_text("\n".join(lines) + "\n")
+
+
+def params(**more):
+    return breakhis.Params(root="x", **more)
+
+
+def test_records__strict_groups_and_columns(tmp_path):
+    draw_tree(tmp_path)
+    found = {record.path.rpartition("/")[2]: record for record in breakhis.records(tmp_path, params())}
+    assert found["SOB_B_A-14-22549AB-200-001.png"].group == found["SOB_B_A-14-22549CD-200-001.png"].group == "22549"
+    assert found["SOB_M_DC-14-13412-200-001.png"].group == found["SOB_M_LC-14-13412-200-001.png"].group
+    record = found["SOB_M_MC-14-13418DE-200-002.png"]
+    assert record.label == "malignant"
+    assert record.extra == {"code": "MC", "slide": "13418DE", "year": "14", "magnification": "200"}
+
+
+@pytest.mark.parametrize(("task", "count"), [("malignant4", 4), ("binary", 2), ("subtypes8", 8)])
+def test_records__tasks(tmp_path, task, count):
+    draw_tree(tmp_path)
+    chosen = params(task=task)
+    assert len(breakhis.classes(chosen)) == count
+    labels = {record.label for record in breakhis.records(tmp_path, chosen)}
+    assert labels <= set(breakhis.classes(chosen))
+    assert ("adenosis" in labels) == (task == "subtypes8")
+
+
+def test_records__magnifications(tmp_path):
+    names = draw_tree(tmp_path, (40, 400), each=1)
+    assert len(breakhis.records(tmp_path, params(magnification=None))) == len(names)
+    assert len(breakhis.records(tmp_path, params(magnification=40))) == len(names) / 2
+    with pytest.raises(InputError, match="no BreakHis image of task binary at magnification 200"):
+        breakhis.records(tmp_path, params())
+
+
+def test_records__any_layout_and_foreign_files(tmp_path):
+    for name in ("x/SOB_M_DC-14-1-200-001.png", "SOB_B_F-14-2-200-001.png", "SOB_B_DC-14-3-200-001.png", "cat.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [record.group for record in breakhis.records(tmp_path, params())] == ["2", "1"]
+
+
+def test_records__same_image_in_two_places(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "SOB_M_DC-14-1-200-001.png").touch()
+    with pytest.raises(InputError, match="is there twice"):
+        breakhis.records(tmp_path, params())
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_records__from_the_archive(tmp_path, monkeypatch, inside):
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
+    names = draw_tree(tmp_path / "tree")
+    (tmp_path / "raw").mkdir()
+    archive = tmp_path / "raw" / breakhis.ARCHIVE
+    with tarfile.open(archive, "w:gz") as bundle:
+        bundle.add(tmp_path / "tree" / "BreaKHis_v1", "BreaKHis_v1")
+    found = breakhis.records(archive.parent if inside else archive, params())
+    assert len(found) == len(names)
+    assert all(record.file.is_file() for record in found)
+    write_folds(archive.parent, names)
+    if inside:
+        chosen = params(split={"protocol": "official"})
+        assert len(breakhis.records(archive.parent, chosen)[0].roles) == 5
+        breakhis.fetch(archive, chosen)
+
+
+def test_records__official_folds_without_13412(tmp_path):
+    write_folds(tmp_path, draw_tree(tmp_path))
+    chosen = params(split={"protocol": "official", "test_fold": "all", "absent_classes": "allow"})
+    found = breakhis.records(tmp_path, chosen)
+    faulted = [record for record in found if record.group == "13412"]
+    assert len(faulted) == 4
+    assert {role for record in faulted for role in record.roles} == {"unused"}
+    assert found[0].roles[int(found[0].group) % 5] == "test"
+    assert len(breakhis.inputs(tmp_path, chosen)) == 5
+    made = split(found, breakhis.classes(chosen), chosen.split, "breakhis")
+    assert made.leaked == ()
+    assert any("no validation part" in note for note in made.notes)
+    assert any(note.startswith("4 images take no part") for note in made.notes)
+
+
+def test_records__official_without_lists_or_with_bad_ones(tmp_path):
+    names = draw_tree(tmp_path)
+    chosen = params(split={"protocol": "official"})
+    with pytest.raises(InputError, match=r"dsfold1\.txt, .*dsfold5\.txt not found"):
+        breakhis.records(tmp_path, chosen)
+    write_folds(tmp_path, names)
+    (tmp_path / "dsfold3.txt").write_text("one|two\n")
+    with pytest.raises(InputError, match=r"dsfold3\.txt line 1"):
+        breakhis.records(tmp_path, chosen)
+
+
+def test_fetch__broken_off_resumed_and_unpacked(tmp_path, monkeypatch, server):
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    names = draw_tree(tmp_path / "tree")
+    with tarfile.open(tmp_path / "all.tar.gz", "w:gz") as bundle:
+        bundle.add(tmp_path / "tree" / "BreaKHis_v1", "BreaKHis_v1")
+    server.content, server.cuts = (tmp_path / "all.tar.gz").read_bytes(), [900, 900]
+    chosen = params(download=True, url=server.url)
+    root = tmp_path / "raw"
+    breakhis.fetch(root, chosen)
+    assert server.asked == [None, "bytes=900-", "bytes=1800-"]
+    assert len(breakhis.records(root, chosen)) == len(names)
+    breakhis.fetch(root, chosen)
+    breakhis.fetch(tmp_path / "tree", chosen)
+    assert len(server.asked) == 3
+
+
+def test_expected__published_counts():
+    assert breakhis.expected(params(magnification=200)) == {"benign": 623, "malignant": 1390}
+    assert breakhis.expected(params(magnification=40)) == {"benign": 625, "malignant": 1370}
+    assert sum(breakhis.expected(params(magnification=None, task="subtypes8")).values()) == 7909
+    assert sum(breakhis.expected(params(task="malignant4", magnification=100)).values()) == 1437
+
+
+@pytest.mark.real
+def test_records__real_subset(shared):
+    found = breakhis.records(shared / "breakhis200x", params())
+    assert len(found) == 305
+    assert len({record.group for record in found}) == 31

@@ -1,0 +1,21 @@
+import numpy as np
+
+from medtune.data.synthetic.stain import Stain
+
+
+def test_stain_spread__zero_stains_all_patients_alike():
+    def dyes(spread):
+        stains = [Stain.draw(np.random.default_rng(seed), spread) for seed in range(20)]
+        return np.array([np.concatenate([s.haematoxylin, s.eosin, s.light]) for s in stains])
+
+    assert dyes(0.0).std(0).max() < 1e-12
+    assert dyes(1.0).std(0).min() > 0.02
+
+
+def test_develop__bare_glass_is_the_light_and_dye_darkens():
+    stain = Stain.draw(np.random.default_rng(1), 0.0)
+    empty, dyed = np.zeros((64, 64)), np.ones((64, 64))
+    glass, blue = (stain.develop(h, empty, np.random.default_rng(2)).mean((0, 1)) / 255 for h in (empty, dyed))
+    np.testing.assert_allclose(glass, stain.light, atol=0.01)
+    assert (blue < glass - 0.2).all()
+    assert blue[2] > blue[:2].max()

@@ -1,0 +1,172 @@
+import io
+import os
+import stat
+import tarfile
+import zipfile
+
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.data import archive
+from medtune.data.archive import first_member, unpack, unpacked
+
+
+def tar_of(path, *members):
+    with tarfile.open(path, "w:gz") as bundle:
+        for name, kind, content in members:
+            entry = tarfile.TarInfo(name)
+            entry.type = kind
+            entry.size = len(content) if kind == tarfile.REGTYPE else 0
+            entry.linkname = "" if kind == tarfile.REGTYPE else content.decode()
+            bundle.addfile(entry, io.BytesIO(content) if kind == tarfile.REGTYPE else None)
+    return path
+
+
+def everything(folder):
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    return sorted(path.relative_to(folder).as_posix() for path in files)
+
+
+def test_unpack__plain_tar_and_zip(tmp_path):
+    tar_of(tmp_path / "a.tar.gz", ("x", tarfile.DIRTYPE, b""), ("x/1.png", tarfile.REGTYPE, b"one"))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as bundle:
+        bundle.writestr("x/1.png", "one")
+    for name in ("a.tar.gz", "a.zip"):
+        folder = tmp_path / name.replace(".", "-")
+        folder.mkdir()
+        unpack(tmp_path / name, folder)
+        assert (folder / "x/1.png").read_bytes() == b"one"
+
+
+REFUSED = {
+    "climbs": ("../out", tarfile.REGTYPE, b"bad"),
+    "climbs inside": ("a/../../out", tarfile.REGTYPE, b"bad"),
+    "backslashes": ("..\\out", tarfile.REGTYPE, b"bad"),
+    "absolute": ("/tmp/medtune-out", tarfile.REGTYPE, b"bad"),
+    "drive": ("C:/out", tarfile.REGTYPE, b"bad"),
+    "link": ("link", tarfile.SYMTYPE, b"/etc"),
+    "hard link": ("link", tarfile.LNKTYPE, b"/etc/passwd"),
+    "device": ("zero", tarfile.CHRTYPE, b""),
+    "block device": ("disk", tarfile.BLKTYPE, b""),
+    "pipe": ("pipe", tarfile.FIFOTYPE, b""),
+}
+
+
+@pytest.mark.parametrize("member", REFUSED.values(), ids=REFUSED.keys())
+def test_unpack__tar_refused_and_nothing_outside(tmp_path, monkeypatch, member):
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
+    path = tar_of(tmp_path / "bad.tar.gz", ("good.png", tarfile.REGTYPE, b"fine"), member)
+    with pytest.raises(InputError, match="refused"):
+        unpacked(path)
+    assert everything(tmp_path) == ["bad.tar.gz"]
+    assert not os.path.exists("/tmp/medtune-out")
+
+
+@pytest.mark.parametrize("name", ["../out", "/out", "a\\..\\..\\out"])
+def test_unpack__zip_refused(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as bundle:
+        bundle.writestr(name, "bad")
+    with pytest.raises(InputError, match="refused"):
+        unpacked(tmp_path / "bad.zip")
+    assert everything(tmp_path) == ["bad.zip"]
+
+
+def test_unpack__zip_link_refused(tmp_path):
+    entry = zipfile.ZipInfo("link")
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as bundle:
+        bundle.writestr(entry, "/etc")
+    with pytest.raises(InputError, match="link"):
+        unpack(tmp_path / "bad.zip", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "zip"])
+def test_unpack__bomb_stops_at_the_limit(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(archive, "MAX_SMALL", 1 << 20)
+    path = tmp_path / f"bomb.{kind}"
+    zeros = bytes(8 << 20)
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
+            bundle.writestr("zeros", zeros)
+    else:
+        tar_of(path, ("zeros", tarfile.REGTYPE, zeros))
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(InputError, match="bomb"):
+        unpack(path, folder)
+    assert sum(file.stat().st_size for file in folder.rglob("*")) <= 1 << 20
+
+
+def test_unpack__too_many_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_FILES", 3)
+    path = tar_of(tmp_path / "many.tar.gz", *((f"{i}", tarfile.REGTYPE, b"") for i in range(4)))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="more than 3 files"):
+        unpack(path, tmp_path / "out")
+
+
+def test_unpack__member_twice(tmp_path):
+    path = tar_of(tmp_path / "twice.tar.gz", ("a", tarfile.REGTYPE, b"1"), ("a", tarfile.REGTYPE, b"2"))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="twice"):
+        unpack(path, tmp_path / "out")
+
+
+def test_unpack__truncated_or_flipped(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
+    good = tar_of(tmp_path / "good.tar.gz", ("a", tarfile.REGTYPE, os.urandom(50_000))).read_bytes()
+    flipped = bytearray(good)
+    flipped[25_000] ^= 255
+    for number, content in enumerate([good[:30_000], bytes(flipped), b"no archive", b""]):
+        path = tmp_path / f"bad{number}.tar.gz"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"damaged or not an archive"):
+            unpacked(path)
+    assert not list((tmp_path / "cache").rglob("*.partial"))
+
+
+def test_unpacked__second_time_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
+    path = tar_of(tmp_path / "good.tar.gz", ("a.png", tarfile.REGTYPE, b"1"))
+    first = unpacked(path)
+    (first / "mark").touch()
+    assert unpacked(path) == first
+    assert (first / "mark").exists()
+
+
+def test_first_member__opens_and_unpacks_nothing(tmp_path):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as bundle:
+        bundle.writestr("folder/", "")
+        bundle.writestr("folder/a.png", "x")
+    assert first_member(archive) == "folder/a.png"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+    (tmp_path / "empty.zip").write_bytes(b"PK\x05\x06" + bytes(18))
+    for bad in ("empty.zip", "b.tar"):
+        (tmp_path / "b.tar").write_bytes(b"x" * 2000)
+        with pytest.raises(InputError):
+            first_member(tmp_path / bad)
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped"])
+def test_unpack__tar_that_ends_amid_its_members(tmp_path, harm):
+    path = tmp_path / "torn.tar"
+    with tarfile.open(path, "w") as bundle:
+        for name in ("a.png", "b.png"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 3
+            bundle.addfile(entry, io.BytesIO(b"one"))
+    content = bytearray(path.read_bytes())
+    content[1024] ^= 1  # the second member's header
+    path.write_bytes(content[:1024] if harm == "cut" else content)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="it ends amid its members"):
+        unpack(path, tmp_path / "out")
+
+
+def test_unpack__name_that_no_file_system_takes(tmp_path):
+    path = tar_of(tmp_path / "long.tar.gz", ("n" * 300, tarfile.REGTYPE, b"x"))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match=r"nnn'\.\.\.: File name too long; refused"):
+        unpack(path, tmp_path / "out")

@@ -1,0 +1,89 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.data.download import download
+
+CONTENT = np.random.default_rng(3).bytes(400_000)
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+def test_download__whole_and_then_nothing_to_do(server, tmp_path):
+    target = tmp_path / "new" / "set.npz"
+    assert download(server.url, target, MD5).read_bytes() == CONTENT
+    assert [path.name for path in target.parent.iterdir()] == ["set.npz"]
+    download(server.url, target, MD5)
+    assert len(server.asked) == 1
+
+
+def test_download__resumes_after_each_break(server, tmp_path):
+    server.cuts = [150_000, 100_000]
+    download(server.url, tmp_path / "set.npz", MD5, pause_s=0)
+    assert (tmp_path / "set.npz").read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=150000-", "bytes=250000-"]
+
+
+def test_download__next_run_resumes(server, tmp_path):
+    server.cuts = [50_000, 0, 0, 0, 0]
+    with pytest.raises(InputError, match="run again to resume"):
+        download(server.url, tmp_path / "set.npz", MD5, pause_s=0)
+    assert (tmp_path / "set.npz.part").stat().st_size == 50_000
+    assert not (tmp_path / "set.npz").exists()
+    download(server.url, tmp_path / "set.npz", MD5, pause_s=0)
+    assert server.asked[-1] == "bytes=50000-"
+    assert (tmp_path / "set.npz").read_bytes() == CONTENT
+
+
+def test_download__killed_between_the_last_byte_and_the_rename(server, tmp_path):
+    (tmp_path / "set.npz.part").write_bytes(CONTENT)
+    (tmp_path / "set.npz.part.version").write_text('"v1"')
+    download(server.url, tmp_path / "set.npz", MD5, pause_s=0)
+    assert (tmp_path / "set.npz").read_bytes() == CONTENT
+
+
+def test_download__changed_on_the_server_starts_over(server, tmp_path):
+    (tmp_path / "set.npz.part").write_bytes(b"old" * 1000)
+    (tmp_path / "set.npz.part.version").write_text('"v0"')
+    download(server.url, tmp_path / "set.npz", MD5, pause_s=0)
+    assert (tmp_path / "set.npz").read_bytes() == CONTENT
+
+
+def test_download__server_without_ranges_starts_over(server, tmp_path):
+    server.ranges, server.cuts = False, [1000]
+    download(server.url, tmp_path / "set.npz", MD5, pause_s=0)
+    assert (tmp_path / "set.npz").read_bytes() == CONTENT
+
+
+def test_download__wrong_checksum_is_deleted_and_named(server, tmp_path):
+    with pytest.raises(InputError, match=f"md5 is {MD5}, published is {'0' * 32}"):
+        download(server.url, tmp_path / "set.npz", "0" * 32)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("/missing", "404; check the address"),
+        ("/broken", "503"),
+        ("ftp://host/a", "write http"),
+        ("http://", "address"),
+    ],
+)
+def test_download__cannot(server, tmp_path, address, reason):
+    url = address if "://" in address else server.url.replace("/set.npz", address)
+    with pytest.raises(InputError, match=reason):
+        download(url, tmp_path / "set.npz", pause_s=0)
+
+
+def test_download__nobody_listens(tmp_path):
+    with pytest.raises(InputError, match="connection broke"):
+        download("http://127.0.0.1:9/set.npz", tmp_path / "set.npz", pause_s=0)
+
+
+def test_download__a_file_that_is_there_is_checked_too(server, tmp_path):
+    (tmp_path / "set.npz").write_bytes(b"something else")
+    with pytest.raises(InputError, match="expected"):
+        download(server.url, tmp_path / "set.npz", MD5)
+    assert server.asked == []

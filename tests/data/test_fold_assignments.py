@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medtune.config.errors import InputError
+from medtune.data.fold_assignments import KeptFolds, read
+from medtune.data.folds import deal_groups
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(5, 25), st.integers(0, 20), st.integers(3, 5), st.integers(0, 2**32 - 1))
+def test_new_groups__leave_the_old_ones_where_they_were(tmp_path_factory, before, more, folds, seed):
+    rng, path = np.random.default_rng(seed), tmp_path_factory.mktemp("folds") / "folds.csv"
+    labels = np.concatenate([[0, 1] * folds, rng.integers(0, 2, before + more)])
+    groups = np.array([f"g{n}" for n in range(len(labels))])
+    old = len(labels) - more
+    first = deal_groups(labels[:old], groups[:old], folds)
+    assert read(path, "folder", folds).write(path, groups[:old].tolist(), first.tolist())
+    kept = read(path, "folder", folds)
+    again = deal_groups(labels, groups, folds, kept.of(groups.tolist()))
+    assert np.array_equal(again[:old], first)
+    assert kept.agree(groups.tolist(), again.tolist())
+    assert not kept.agree(groups.tolist(), ((again + 1) % folds).tolist())
+    assert kept.write(path, groups.tolist(), again.tolist()) == (more > 0)
+    assert np.array_equal(deal_groups(labels, groups, folds, read(path, "folder", folds).of(groups.tolist())), again)
+
+
+def test_new_groups__go_where_they_even_things_out():
+    labels, groups = np.repeat([0, 1], 12), np.array([f"g{n}" for n in range(24)])
+    kept = {f"g{n}": 0 for n in (*range(4), *range(12, 16))}
+    dealt = deal_groups(labels, groups, 3, kept)
+    assert [int(((dealt == fold) & (labels == label)).sum()) for fold in range(3) for label in (0, 1)] == [4] * 6
+
+
+def test_file__hides_names_and_keeps_sets_apart(tmp_path):
+    path = tmp_path / "folds.csv"
+    assert KeptFolds("folder", 5).write(path, ["patient-07", "patient-08"], [3, 4])
+    assert "patient" not in path.read_text()
+    assert read(path, "folder", 5).of(["patient-07", "patient-99"]) == {"patient-07": 3}
+    assert read(path, "folder", 4).of(["patient-07"]) == {}
+    assert read(path, "breakhis", 5).of(["patient-07"]) == {}
+    assert read(path, "breakhis", 5).write(path, ["patient-07"], [0])
+    assert read(path, "folder", 5).of(["patient-07"]) == {"patient-07": 3}
+
+
+def test_file__what_was_dealt_once_stays(tmp_path):
+    path = tmp_path / "folds.csv"
+    KeptFolds("folder", 5).write(path, ["a"], [3])
+    assert not read(path, "folder", 5).write(path, ["a"], [1])
+    assert read(path, "folder", 5).of(["a"]) == {"a": 3}
+
+
+@pytest.mark.parametrize(("text", "said"), [("name,fold\na,1\n", "its columns are"), ("group,fold\na,x\n", "line 2")])
+def test_file__not_what_it_should_be(tmp_path, text, said):
+    path = tmp_path / "folds.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        read(path, "folder", 5)
+
+
+def test_file__none_keeps_nothing(tmp_path):
+    assert read(tmp_path / "none.csv", "folder", 5).of(["a"]) == {}
+
+
+def test_read__a_changed_file_is_refused(tmp_path):
+    path = tmp_path / "folds.csv"
+    KeptFolds("folder", 5).write(path, ["p1", "p2"], [0, 1])
+    content = path.read_bytes()
+    for broken in (content.replace(b",1\n", b",3\n"), content[:-30], b"", b"#" + content[2:]):
+        path.write_bytes(broken)
+        with pytest.raises(InputError):
+            read(path, "folder", 5)
+    path.write_bytes(content.split(b"\n", 1)[1])  # as earlier versions wrote it
+    assert set(read(path, "folder", 5).rows.values()) == {0, 1}

@@ -1,0 +1,60 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medtune.data.folds import deal_groups
+
+
+@st.composite
+def cases(draw):
+    folds = draw(st.integers(2, 6))
+    groups = draw(st.integers(folds, 40))
+    classes = draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    sizes = rng.integers(1, 9, groups)
+    of_group = np.repeat(np.arange(groups), sizes)
+    labels = rng.integers(0, classes, groups)[of_group]
+    mixed = rng.random(len(labels)) < draw(st.sampled_from([0, 0.2]))
+    labels = np.where(mixed, rng.integers(0, classes, len(labels)), labels)
+    return labels, np.char.add("g", of_group.astype(str)), folds
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases())
+def test_deal_groups__no_group_in_two_folds_and_same_again(case):
+    labels, groups, folds = case
+    dealt = deal_groups(labels, groups, folds)
+    assert dealt.shape == labels.shape
+    assert set(np.unique(dealt)) == set(range(folds))
+    for group in np.unique(groups):
+        assert len(set(dealt[groups == group])) == 1
+    assert np.array_equal(dealt, deal_groups(labels, groups, folds))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 5))
+def test_deal_groups__every_class_in_every_fold_where_it_can_be(seed, folds):
+    rng = np.random.default_rng(seed)
+    label_of = np.concatenate([np.full(folds + int(rng.integers(0, 9)), label) for label in range(3)])
+    sizes = rng.integers(4, 8, len(label_of))
+    groups = np.repeat(np.arange(len(label_of)), sizes)
+    labels = label_of[groups]
+    dealt = deal_groups(labels, groups.astype(str), folds)
+    table = np.array([np.bincount(labels[dealt == fold], minlength=3) for fold in range(folds)])
+    assert (table > 0).all()
+    # Balance: no fold strays from an even share by more than one and a half of the largest groups.
+    assert np.abs(table - np.bincount(labels) / folds).max() <= 1.5 * sizes.max()
+
+
+def test_deal_groups__a_class_of_one_group_is_in_train_of_the_usual_chain():
+    labels = np.repeat([0] * 10 + [1], 4)
+    groups = np.repeat(np.arange(11), 4).astype(str)
+    assert deal_groups(labels, groups, 5)[-1] == 4
+
+
+def test_deal_groups__order_of_images_does_not_matter():
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(20), 3).astype(str)
+    labels = np.repeat(rng.integers(0, 3, 20), 3)
+    order = rng.permutation(60)
+    assert np.array_equal(deal_groups(labels, groups, 5)[order], deal_groups(labels[order], groups[order], 5))

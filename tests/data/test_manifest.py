@@ -1,0 +1,106 @@
+import csv
+
+import numpy as np
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.config.schema import SplitParams
+from medtune.data import manifest
+from medtune.data.manifest import load_prepared, write_info, write_manifest
+from medtune.data.pack import pack
+from medtune.data.sample import Record
+from medtune.data.splits import split
+from medtune.runtime.artifact import publish
+
+
+def prepare(folder, test_fold=1, groups=True, extra=None):
+    work = folder.with_name(f".{folder.name}.partial")
+    work.mkdir(parents=True)
+    rng = np.random.default_rng(6)
+    records = []
+    for number in range(20):
+        image = rng.integers(0, 256, (8, 8, 3), np.uint8)
+        record = Record(f"{number:02d}", "ab"[number % 2], f"P{number}" if groups else None, extra or {"slide": "1"})
+        records.append(Record(record.path, record.label, record.group, record.extra, load=lambda image=image: image))
+    params = SplitParams(protocol="patient" if groups else "image", test_fold=test_fold)
+    packed = pack(records, None, work, 8, "squash", "error")
+    write_manifest(work, records, packed, split(records, ("a", "b"), params, "test"), test_fold)
+    write_info(work, {"classes": ["a", "b"]})
+    publish(folder, "key", {})
+    return folder
+
+
+def test_load_prepared__what_was_written(tmp_path):
+    prepared = load_prepared(prepare(tmp_path / "prepared"))
+    assert prepared.classes == ("a", "b")
+    assert prepared.labels.tolist() == [0, 1] * 10
+    assert prepared.groups[3] == "P3"
+    assert prepared.images.shape == (20, 8, 8, 3)
+    for chain in range(5):
+        parts = prepared.indices(chain)
+        assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(20))
+        assert np.array_equal(parts["test"], np.flatnonzero(prepared.folds == chain))
+    with pytest.raises(InputError, match="folds are 0 to 4"):
+        prepared.indices(5)
+
+
+def test_manifest__columns_and_split(tmp_path):
+    folder = prepare(tmp_path / "one")
+    rows = list(csv.DictReader((folder / "manifest.csv").open()))
+    assert list(rows[0])[:9] == ["path", "label", "group", "fold", "split", "sha256", "width", "height", "slide"]
+    assert all(row["split"] == row["role_1"] for row in rows)
+    every = prepare(tmp_path / "every", test_fold="all")
+    assert {row["split"] for row in csv.DictReader((every / "manifest.csv").open())} == {"cv"}
+
+
+def test_manifest__image_without_patient_is_its_own_group(tmp_path):
+    prepared = load_prepared(prepare(tmp_path / "prepared", groups=False))
+    assert prepared.groups.tolist() == list(prepared.paths)
+
+
+def test_manifest__source_column_with_our_name(tmp_path):
+    with pytest.raises(InputError, match="'sha256'"):
+        prepare(tmp_path / "prepared", extra={"sha256": "x"})
+
+
+def test_digest__follows_content_not_split(tmp_path):
+    one, all_folds = load_prepared(prepare(tmp_path / "a")), load_prepared(prepare(tmp_path / "b", test_fold="all"))
+    assert one.digest == all_folds.digest
+    assert one.roles_digest(1) == all_folds.roles_digest(1)
+    assert one.roles_digest(1) != one.roles_digest(2)
+    other = load_prepared(prepare(tmp_path / "c", groups=False))
+    assert other.digest != one.digest
+
+
+@pytest.mark.parametrize("name", ["images.npy", "manifest.csv", "dataset.json"])
+def test_load_prepared__damage_is_noticed(tmp_path, name):
+    folder = prepare(tmp_path / "prepared")
+    content = bytearray((folder / name).read_bytes())
+    for mutation in range(3):
+        changed = bytearray(content)
+        if mutation == 0:
+            changed[len(content) // 2] ^= 1
+        elif mutation == 1:
+            changed = changed[:-1]
+        (folder / name).write_bytes(changed)
+        if mutation == 2:
+            (folder / name).unlink()
+        with pytest.raises(InputError, match=r"run `python -m medtune\.stages\.data`"):
+            load_prepared(folder)
+
+
+def test_load_prepared__absent(tmp_path):
+    with pytest.raises(InputError, match=r"does not exist: run `python -m medtune\.stages\.data`"):
+        load_prepared(tmp_path / "prepared")
+
+
+class Bomb:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('executed')",))
+
+
+@pytest.mark.parametrize("images", [np.array([Bomb()], object), np.zeros((1, 8, 8), np.uint8)])
+def test_load__images_that_are_none_are_refused_unexecuted(tmp_path, images):
+    np.save(tmp_path / "images.npy", images, allow_pickle=True)
+    with pytest.raises(InputError, match=r"images\.npy (holds no plain array|is uint8 \(1, 8, 8\))"):
+        manifest._open_images(tmp_path / "images.npy", 1)

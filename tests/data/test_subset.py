@@ -1,0 +1,84 @@
+"""Shares of the training patients: nested, whole patients, every class in each."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medtune.data.manifest import Prepared
+from medtune.data.subset import nested_rows, with_share
+
+SETS = st.integers(0, 2**32 - 1).flatmap(
+    lambda seed: st.tuples(st.just(seed), st.integers(4, 60), st.integers(2, 5), st.booleans())
+)
+
+
+def draw(seed, patients, classes, mixed):
+    """Labels and groups of a made-up set: patients of 1 to 6 images, of one class or several."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(patients), rng.integers(1, 7, patients))
+    of_patient = rng.integers(0, classes, patients)
+    labels = rng.integers(0, classes, len(groups)) if mixed else of_patient[groups]
+    order = rng.permutation(len(groups))
+    return labels[order], np.array([f"P{group}" for group in groups[order]])
+
+
+@settings(deadline=None)
+@given(SETS, st.integers(0, 9))
+def test_nested_rows__a_smaller_share_is_inside_the_larger(made, seed):
+    labels, groups = draw(*made)
+    shares = [set(nested_rows(labels, groups, percent, seed).tolist()) for percent in (1, 5, 10, 25, 50, 75, 100)]
+    assert all(small <= large for small, large in itertools.pairwise(shares))
+    assert shares[-1] == set(range(len(labels)))
+
+
+@settings(deadline=None)
+@given(SETS, st.integers(1, 100), st.integers(0, 9))
+def test_nested_rows__takes_whole_patients_of_every_class(made, percent, seed):
+    labels, groups = draw(*made)
+    rows = nested_rows(labels, groups, percent, seed)
+    taken = set(groups[rows])
+    assert np.array_equal(rows, np.flatnonzero(np.isin(groups, list(taken))))
+    assert set(labels[rows]) == set(labels)
+    least = int(np.ceil(len(set(groups)) * percent / 100))
+    assert least <= len(taken) <= max(least, len(set(labels)))
+
+
+def test_nested_rows__keeps_the_shares_of_the_classes():
+    groups = np.array([f"P{i:03d}" for i in range(400)])
+    labels = np.repeat([0, 1, 2], [300, 80, 20])
+    for percent in (10, 25, 50):
+        counts = np.bincount(labels[nested_rows(labels, groups, percent, 3)])
+        assert np.abs(counts - np.array([300, 80, 20]) * percent / 100).max() <= 2
+
+
+def test_nested_rows__another_seed_takes_others():
+    groups = np.array([f"P{i}" for i in range(40)])
+    labels = np.tile([0, 1], 20)
+    assert not np.array_equal(nested_rows(labels, groups, 25, 1), nested_rows(labels, groups, 25, 2))
+    assert np.array_equal(nested_rows(labels, groups, 25, 1), nested_rows(labels, groups, 25, 1))
+
+
+@pytest.fixture
+def prepared() -> Prepared:
+    groups = np.repeat([f"P{i:02d}" for i in range(30)], 4)
+    folds = np.repeat(np.arange(30) % 3, 4)
+    roles = np.array([["test" if f == k else "val" if f == (k - 1) % 3 else "train" for k in range(3)] for f in folds])
+    names = tuple(f"{group}-{i}" for i, group in enumerate(groups))
+    images = np.zeros((120, 2, 2, 3), np.uint8)
+    labels = np.repeat(np.arange(30) // 3 % 2, 4)
+    return Prepared(Path(), {}, ("a", "b"), names, labels, groups, folds, roles, images, names)
+
+
+def test_with_share__changes_training_alone(prepared):
+    less = with_share(prepared, 1, 30, 1)
+    before, after = prepared.indices(1), less.indices(1)
+    assert set(after["train"]) < set(before["train"])
+    for part in ("val", "test"):
+        assert np.array_equal(before[part], after[part])
+    assert np.array_equal(prepared.roles[:, 0], less.roles[:, 0])
+    assert less.digest == prepared.digest
+    assert less.roles_digest(1) != prepared.roles_digest(1)

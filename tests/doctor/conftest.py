@@ -1,0 +1,20 @@
+"""What the doctor's checks are asked about."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from medtune.config.load import load
+from medtune.doctor.result import Job
+from medtune.runtime.paths import Paths
+
+
+@pytest.fixture
+def make_job() -> Callable[..., Job]:
+    """The checkout's params, with `sets` over them, to be run under `out`."""
+
+    def make(out: Path, *sets: str) -> Job:
+        return Job(load(sets=sets), Paths(out, out / "cache"))
+
+    return make

@@ -1,0 +1,159 @@
+"""`medtune.doctor`: every fault is really made, and named with what to do."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from medtune.config.load import load
+from medtune.doctor import checkout
+from medtune.doctor import run as command
+from medtune.doctor.result import Finding, Job
+from medtune.runtime.paths import Paths
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+NOBODY = "http://127.0.0.1:9"  # where no one listens
+
+
+def doctor(words: list[str], environment: dict[str, str], prefix: tuple[str, ...] = ()) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command, with the tests' own W&B and hub settings taken away."""
+    inherited = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "WANDB_MODE", "PREFECT_API_URL")}
+    done = subprocess.run(
+        [*prefix, sys.executable, "-m", "medtune.doctor.run", *words],
+        cwd=PROJECT,
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def line(out: str, label: str) -> str:
+    (found,) = [one for one in out.splitlines() if one[9:].startswith(f"{label} ")]
+    return found
+
+
+class Namespace:
+    """Mounts for one command alone; root and, where the kernel allows it, other users may make them."""
+
+    def __init__(self, *mounts: str) -> None:
+        self.script = " && ".join([*mounts, 'exec "$@"'])
+        own = [] if os.geteuid() == 0 else ["--map-root-user"]
+        self.words = ["unshare", *own, "--mount", "sh", "-c", self.script, "sh"]
+
+    def prefix(self) -> tuple[str, ...]:
+        try:
+            words = [*self.words, sys.executable, "-c", ""]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=20)
+        except OSError as error:
+            pytest.skip(f"no mounts of one's own here: {error}")
+        if done.returncode:
+            pytest.skip(f"no mounts of one's own here: {done.stderr.strip()}")
+        return tuple(self.words)
+
+
+def other_shapes(folder: Path) -> Path:
+    """A safetensors file that fits no backbone."""
+    save_file({"conv1.weight": np.zeros((2, 3), np.float32)}, folder / "other.safetensors")
+    return folder / "other.safetensors"
+
+
+class Bomb:
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return (os.mkdir, (str(self.place),))
+
+
+@pytest.mark.slow
+def test_doctor__four_faults_in_one_run_are_all_named(tmp_path: Path) -> None:
+    artifacts, cache = tmp_path / "artifacts", tmp_path / "cache"
+    artifacts.mkdir()
+    cache.mkdir()
+    faults = Namespace(
+        f"mount -t tmpfs -o size=1m,ro none {artifacts}",
+        f"mount -t tmpfs -o size=64k none {cache}",
+        f"(head -c 1000000 /dev/zero > {cache}/full || true) 2>/dev/null",
+    )
+    words = ["--quick", "--out", str(tmp_path), "--set", f"model.weights={other_shapes(tmp_path)}"]
+    environment = {"HF_ENDPOINT": NOBODY, "MEDTUNE_CACHE": str(cache)}
+    code, out, err = doctor(words, environment, faults.prefix())
+    assert (code, err) == (2, "")
+    for label, state, said, todo in (
+        ("write artifacts", "wrong", "Read-only file system", "mount it writable"),
+        ("write cache", "wrong", "No space left on device", "MEDTUNE_CACHE=DIR"),
+        ("disk of cache", "wrong", "0 bytes free", "free space"),
+        ("hub", "warning", f"{NOBODY} does not answer", "HF_ENDPOINT"),
+        ("weights", "wrong", "other.safetensors does not fit", ".safetensors"),
+    ):
+        found = line(out, label)
+        assert found.startswith(state), found
+        assert said in found.partition(" -> ")[0]
+        assert todo in found.partition(" -> ")[2]
+    assert line(out, "write data/prepared").startswith("ok")
+    counts = [sum(one.startswith(f"{state:<8} ") for one in out.splitlines()) for state in ("ok", "warning", "wrong")]
+    assert out.splitlines()[-1] == "{} ok, {} warnings, {} wrong".format(*counts)
+
+
+@pytest.mark.slow
+def test_doctor__the_hub_is_wrong_where_it_is_needed_and_a_pickle_runs_nothing(tmp_path: Path) -> None:
+    evil, made = tmp_path / "evil.pth", tmp_path / "executed"
+    evil.write_bytes(pickle.dumps({"state_dict": Bomb(made)}))
+    code, out, _ = doctor(
+        ["--quick", "--out", str(tmp_path), "--set", f"model.weights={evil}"], {"HF_ENDPOINT": NOBODY}
+    )
+    assert code == 2
+    assert line(out, "weights").startswith("wrong")
+    assert "cannot be read as plain tensors" in line(out, "weights")
+    assert not made.exists()
+    empty = {"HF_ENDPOINT": NOBODY, "HF_HOME": str(tmp_path / "hub")}
+    code, out, _ = doctor(["--quick", "--out", str(tmp_path), "--set", "model.weights=hub"], empty)
+    assert code == 2
+    assert line(out, "hub").startswith("wrong")
+    assert "model.weights" in line(out, "hub").partition(" -> ")[2]
+
+
+@pytest.mark.slow
+def test_doctor__the_checkout_s_own_params_are_ok_offline_and_nothing_is_left(tmp_path: Path) -> None:
+    code, out, err = doctor(["--offline", "--out", str(tmp_path)], {"MEDTUNE_CACHE": str(tmp_path / "cache")})
+    assert (code, err) == (0, ""), out
+    assert "(estimate from 480 images of 128 px" in line(out, "estimate disk")
+    assert "training step" in line(out, "estimate time")
+    assert "a training process needs about" in line(out, "memory")
+    assert "not asked (--offline)" in line(out, "hub")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor__a_mistake_in_params_is_one_line_and_imports_nothing_heavy() -> None:
+    code = """
+import json, runpy, sys
+sys.argv = ["doctor", "--set", "frozen.lrr=3"]
+try:
+    runpy.run_module("medtune.doctor.run", run_name="__main__")
+except SystemExit as end:
+    print(json.dumps([end.code, sorted(sys.modules.keys() & {"torch", "timm", "prefect", "wandb"})]))"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [2, []]
+    assert done.stderr.startswith("error: frozen.lrr: unknown key")
+
+
+def test_examine__a_check_that_fails_is_wrong_and_the_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(job: Job) -> Finding:
+        raise TypeError("no such thing")
+
+    monkeypatch.setattr(command, "CHECKS", {"broken": broken, "clock": checkout.clock})
+    failed, clock = command.examine(Job(load(), Paths(tmp_path, tmp_path / "cache")))
+    assert (failed.state, failed.label) == ("wrong", "broken")
+    assert failed.found == "this check itself failed: TypeError: no such thing"
+    assert failed.todo == f"look at {broken.__module__}"
+    assert clock.state == "ok"

@@ -1,0 +1,45 @@
+"""The environment against its lock, and the floors of security."""
+
+from pathlib import Path
+
+import pytest
+
+from medtune.doctor import packages
+
+
+def test_locked__reads_versions_and_markers(tmp_path: Path) -> None:
+    lock = tmp_path / "a.lock"
+    lock.write_text(
+        "# made by uv\none==1.0 \\\n    --hash=sha256:00\n"
+        "Two.x==2.1 ; python_full_version >= '3.11' \\\n    --hash=sha256:00\n"
+        "three==3 ; sys_platform == 'nowhere' \\\n    --hash=sha256:00\n"
+    )
+    assert packages.locked(lock) == {"one": "1.0", "Two.x": "2.1"}
+
+
+def test_packages__this_environment_is_the_lock(make_job, tmp_path: Path) -> None:
+    found = packages.packages(make_job(tmp_path))
+    assert found.state == "ok", found
+    assert int(found.found.split()[0]) > 100
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "said"),
+    [
+        ("numpy==0.0.1 \\\n", "warning", "(lock: 0.0.1)"),
+        ("no-such-package==1 \\\n", "wrong", "1 of 1 are missing: no-such-package"),
+    ],
+)
+def test_packages__other_or_missing(
+    make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, state: str, said: str
+) -> None:
+    (tmp_path / "a.lock").write_text(text)
+    monkeypatch.setattr(packages, "LOCK", tmp_path / "a.lock")
+    found = packages.packages(make_job(tmp_path))
+    assert (found.state, found.todo) == (state, "make setup")
+    assert said in found.found
+
+
+def test_packages__below_what_is_safe(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "FLOORS", {"numpy": "999"})
+    assert packages.packages(make_job(tmp_path)).state == "wrong"

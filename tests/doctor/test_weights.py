@@ -1,0 +1,77 @@
+"""What `medtune.doctor` says of weights and hub; the files themselves are tried in tests/config/test_doctor.py."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from medtune.config.load import load
+from medtune.doctor import weights
+from medtune.doctor.result import Job
+from medtune.models.compatibility import answer
+from medtune.runtime.paths import Paths
+
+
+def job(tmp_path: Path, *sets: str, offline: bool = False) -> Job:
+    return Job(load(sets=sets), Paths(tmp_path, tmp_path / "cache"), offline)
+
+
+@pytest.fixture
+def server() -> Iterator[HTTPServer]:
+    """A hub that answers everything with its `status`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(self.server.status)  # type: ignore[attr-defined]
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server.status = 200  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+def test_hub__answers_and_tells_the_time(server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
+    asked = job(tmp_path)
+    assert weights.hub(asked).state == "ok"
+    assert asked.facts["date"].endswith("GMT")
+    server.status = 503  # type: ignore[attr-defined]
+    found = weights.hub(job(tmp_path, "model.weights=hub"))
+    assert found.state == "wrong"
+    assert "status 503" in found.found
+
+
+def test_hub__offline_is_ok_where_it_is_not_needed_or_fetched_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    assert weights.hub(job(tmp_path, offline=True)).state == "ok"
+    needed = job(tmp_path, "model.weights=hub", offline=True)
+    assert weights.hub(needed).state == "wrong"
+    needed.facts["cached"] = True
+    assert weights.hub(needed).state == "ok"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "HF_HUB_OFFLINE is set" in weights.hub(job(tmp_path)).found
+
+
+def test_answer__knows_the_network_without_its_weights() -> None:
+    found = answer(load(sets=["model.weights=hub", "model.backbone=resnet18", "model.backbone_args={}"]))
+    assert found["shape_fault"] is None
+    assert found["weights_fault"] is None
+    assert (found["tokens"], found["channels"]) == (16, 512)
+    assert found["hub_id"].startswith("timm/resnet18")
+    assert 11_000_000 < found["parameters"] < 11_300_000
+
+
+def test_answer__names_what_does_not_fit() -> None:
+    assert "no timm model" in answer(load(sets=["model.backbone=resnet1800"]))["shape_fault"]
+    found = answer(load(sets=["model.backbone=resnet18", "model.backbone_args={}"]))
+    assert "none are bundled for 'resnet18'" in found["weights_fault"]

@@ -1,0 +1,101 @@
+"""The 8-bit graph: what becomes 8 bits in it, what does not, and that it says nearly the same."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from medtune.export.int8 import BATCH, HEAVY, quantised_nodes, to_int8
+from medtune.export.onnx_graph import Deployed, to_onnx
+
+SIZE = 32
+IMAGES = np.random.default_rng(0).integers(0, 256, (24, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def run(graph: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"images": images})[0]
+
+
+def exported(backbone: str, head: str, arguments: dict) -> onnx.ModelProto:
+    from medtune.config.load import validate
+    from medtune.models.classifier import build
+
+    model = {"backbone": backbone, "weights": "none", "backbone_args": arguments, "head": {"kind": head}}
+    params = validate(
+        {"data": {"source": "synthetic", "image_size": SIZE}, "model": model | {"peft": {"method": "none"}}}
+    )
+    return to_onnx(Deployed(build(params, 3), 1.7), SIZE, 20, {"key": "k"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backbone", "head", "arguments"),
+    [
+        ("test_vit", "cdtm", {"img_size": SIZE}),
+        ("test_efficientnet", "linear", {}),
+        ("test_resnet", "cdtm", {}),
+    ],
+)
+def test_to_int8__comes_close_and_keeps_both_ends(backbone, head, arguments):
+    graph = exported(backbone, head, arguments)
+    before = graph.SerializeToString(deterministic=True)
+    small = to_int8(graph, IMAGES)
+    assert graph.SerializeToString(deterministic=True) == before
+    assert small.SerializeToString(deterministic=True) == to_int8(graph, IMAGES).SerializeToString(deterministic=True)
+    assert [entry.value for entry in small.metadata_props] == ["k"]
+    assert len(small.SerializeToString()) < 0.6 * len(graph.SerializeToString())
+
+    heavy = [node.name for node in small.graph.node if node.op_type in HEAVY]
+    narrow = {node.name for node in quantised_nodes(small)}
+    assert len(narrow) > 3
+    assert not narrow & {heavy[0], heavy[-1]}
+    widths = [t for t in small.graph.initializer if t.data_type == TensorProto.INT8 and len(t.dims) > 1]
+    assert len(widths) == len(narrow)  # weights are stored in 8 bits, once
+    assert np.abs(run(small, IMAGES) - run(graph, IMAGES)).max() < 0.05
+
+
+@pytest.mark.slow
+def test_to_int8__cdtm_s_mixing_matrices_have_8_bits_a_column():
+    small = to_int8(exported("test_vit", "cdtm", {"img_size": SIZE}), IMAGES)
+    tensors = {t.name: t for t in small.graph.initializer}
+    centers, tokens = 300, 4
+    (mixing,) = (t for t in tensors.values() if list(t.dims) == [centers, tokens * tokens])
+    assert mixing.data_type == TensorProto.INT8
+    (read,) = (node for node in small.graph.node if mixing.name in node.input)
+    assert list(tensors[read.input[1]].dims) == [tokens * tokens]
+
+
+def hand_made(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray]) -> onnx.ModelProto:
+    """images uint8 (n, 4) -> y (n, 4)."""
+    tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    given = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 4])
+    wanted = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])
+    nodes = [helper.make_node("Cast", ["images"], ["x"], to=TensorProto.FLOAT), *nodes]
+    graph = helper.make_graph(nodes, "g", [given], [wanted], tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def test_to_int8__products_of_two_activations_and_both_ends_stay_in_fp32():
+    nodes = [helper.make_node("MatMul", [i, "w"], [o]) for i, o in (("x", "a"), ("a", "b"))]
+    nodes += [helper.make_node("Transpose", ["b"], ["t"], perm=[1, 0]), helper.make_node("MatMul", ["t", "b"], ["s"])]
+    nodes += [helper.make_node("MatMul", ["b", "s"], ["c"]), helper.make_node("MatMul", ["c", "w"], ["y"])]
+    graph = hand_made(nodes, {"w": np.eye(4) / 64})
+    images = np.random.default_rng(0).integers(0, 256, (2 * BATCH + 1, 4), dtype=np.uint8)
+    small = to_int8(graph, images)
+    assert [node.output[0] for node in quantised_nodes(small)] == ["b"]
+
+
+def test_to_int8__refuses_a_graph_of_two_layers():
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("MatMul", ["a", "w"], ["y"])]
+    with pytest.raises(ValueError, match="no layer to quantise"):
+        to_int8(hand_made(nodes, {"w": np.eye(4)}), np.zeros((2, 4), np.uint8))
+
+
+def test_to_int8__says_in_a_line_what_onnxruntime_cannot():
+    nodes = [helper.make_node("MatMul", [i, "w"], [o]) for i, o in (("x", "a"), ("a", "b"), ("b", "y"))]
+    with pytest.raises(ValueError, match="onnxruntime cannot quantise it: "):
+        to_int8(hand_made(nodes, {"w": np.eye(4)}), np.zeros((0, 4), np.uint8))

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from medtune.export import latency
+
+IMAGES = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1)
+
+
+class Clock:
+    """Time that passes only while a model is asked."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(latency.time, "perf_counter", made)
+    return made
+
+
+def model(clock: Clock, seconds: list[float], asked: list):
+    def ask(images: np.ndarray) -> None:
+        asked.append((len(images), images[:, 0, 0, 0].tolist()))
+        clock.now += seconds[min(len(asked) - 1, len(seconds) - 1)]
+
+    return ask
+
+
+def test_race__asks_in_turn_and_takes_medians_without_the_first_round(clock):
+    order: list[str] = []
+    slow, fast = model(clock, [50, 4, 4, 90], asked := []), model(clock, [60, 2, 1, 2], [])
+
+    def noted(name, ask):
+        return lambda images: (order.append(name), ask(images))
+
+    found = latency.race({"slow": noted("slow", slow), "fast": noted("fast", fast)}, IMAGES, [7], rounds=3)
+    assert order == ["slow", "fast"] * 4
+    assert found == {7: {"slow": 4, "fast": 2}}
+    assert asked[0] == (7, [0, 1, 2, 3, 4, 0, 1])
+    assert latency.speedups(found, "slow", "fast") == {"7": 2.0}
+
+
+def test_race__a_turn_asks_fast_networks_several_times_each_as_often(clock):
+    order: list[str] = []
+    models = {"slow": model(clock, [0.03], slow := []), "fast": model(clock, [0.001], fast := [])}
+    asked = {name: (lambda images, n=name, ask=ask: (order.append(n), ask(images))) for name, ask in models.items()}
+    latency.race(asked, IMAGES, [1], rounds=2)
+    assert order == ["slow", "fast", *(["slow"] * 3 + ["fast"] * 3) * 2]
+    assert len(slow) == len(fast) == 7
+
+
+def test_race__ends_early_where_networks_are_slow_but_not_before_three_rounds(clock):
+    latency.race({"a": model(clock, [100], asked := [])}, IMAGES, [1])
+    assert len(asked) == 1 + latency.FEWEST

@@ -1,0 +1,155 @@
+"""Git and DVC as a run uses them, in small repositories with the real tools."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.registry.git_dvc import Checkout, CommandFailed
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("versioning")]
+
+STAGES = """stages:
+  data: {cmd: cp raw/a made, deps: [raw], outs: [made]}
+  train: {cmd: cp made model, deps: [made], outs: [model]}
+"""
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def dvc(folder: Path, *words: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *words], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def commit(folder: Path, message: str) -> None:
+    git(folder, "add", "--all")
+    git(folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", message)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with tracked images, two stages, an upstream and a remote; nobody has a git identity."""
+    for name in [name for name in os.environ if name.startswith(("GIT_", "DVC_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    folder = tmp_path / "own"
+    (folder / "raw").mkdir(parents=True)
+    (folder / "raw" / "a").write_text("first\n")
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    dvc(folder, "init", "--quiet")
+    dvc(folder, "add", "--quiet", "raw")
+    (folder / "dvc.yaml").write_text(STAGES)
+    (folder / "params.yaml").write_text("seed: 1\n")
+    dvc(folder, "remote", "add", "--quiet", "--default", "storage", str(tmp_path / "storage"))
+    dvc(folder, "repro", "--quiet")
+    commit(folder, "Start")
+    git(folder, "init", "--quiet", "--bare", str(tmp_path / "bare"))
+    git(folder, "remote", "add", "origin", str(tmp_path / "bare"))
+    git(folder, "push", "--quiet", "--set-upstream", "origin", "main")
+    return folder
+
+
+def another(own: Path, tmp_path: Path) -> Path:
+    """A colleague's clone, with the data."""
+    folder = tmp_path / "colleague"
+    git(own, "clone", "--quiet", "--branch", "main", str(tmp_path / "bare"), str(folder))
+    return folder
+
+
+def test_check__what_cannot_be_recorded_is_refused(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Checkout(own).check()
+    (own / "params.yaml").write_text("seed: 2\n")
+    with pytest.raises(InputError, match=r"params\.yaml changed since the last commit"):
+        Checkout(own).check()
+    git(own, "checkout", "params.yaml")
+    monkeypatch.setenv("DVC_STAGE", "train")
+    with pytest.raises(InputError, match="DVC_STAGE is train"):
+        Checkout(own).check()
+    monkeypatch.delenv("DVC_STAGE")
+    with pytest.raises(InputError, match="no git repository with a commit"):
+        Checkout(tmp_path).check()
+
+
+def test_pull__local_and_upstream_changes_and_an_import(own: Path, tmp_path: Path) -> None:
+    checkout, origin = Checkout(own), tmp_path / "origin"
+    origin.mkdir()
+    (origin / "x").write_text("1\n")
+    dvc(own, "import-url", "--quiet", str(origin), "imported")
+    commit(own, "Import")
+    git(own, "push", "--quiet")
+    dvc(own, "push", "--quiet")
+    assert checkout.pull() == []
+
+    (own / "raw" / "b").write_text("second\n")  # images put there by hand
+    assert checkout.pull() == ["raw.dvc: changed here, recorded"]
+    assert checkout.pull() == []
+    (origin / "y").write_text("2\n")
+    assert checkout.pull() == ["imported.dvc: its origin changed"]
+    assert (own / "imported" / "y").read_text() == "2\n"
+    checkout.record("model-1", "Accept")
+
+    colleague = another(own, tmp_path)
+    before = git(own, "rev-parse", "--short=7", "HEAD").strip()
+    dvc(colleague, "pull", "--quiet")
+    assert (colleague / "raw" / "b").read_text() == "second\n"
+    (colleague / "raw" / "c").write_text("third\n")
+    dvc(colleague, "add", "--quiet", "raw")
+    dvc(colleague, "push", "--quiet")
+    commit(colleague, "More images")
+    git(colleague, "push", "--quiet")
+    told = checkout.pull()
+    assert told == [f"commits {before} to {git(own, 'rev-parse', '--short=7', 'HEAD').strip()}"]
+    assert (own / "raw" / "c").read_text() == "third\n"
+    assert checkout.changed_files(before) == ["raw.dvc"]
+
+
+def test_record__commits_tags_and_sends_even_where_somebody_was_faster(own: Path, tmp_path: Path) -> None:
+    colleague = another(own, tmp_path)
+    (colleague / "notes").write_text("hello\n")
+    commit(colleague, "Note")
+    git(colleague, "push", "--quiet")
+    (own / "raw" / "a").write_text("other\n")
+    checkout = Checkout(own)
+    dvc(own, "commit", "--force", "--quiet", "raw.dvc")
+    for made in ("made", "model"):
+        (own / made).unlink()
+        (own / made).write_text("other\n")
+    checkout.record("model-2", "Accept the second")
+    assert git(own, "status", "--porcelain") == ""
+    assert git(own, "log", "--format=%s %an", "-2").splitlines() == ["Accept the second MedTune", "Note a"]
+    assert git(colleague, "ls-remote", "--tags", "origin", "model-2")
+    assert json.loads(dvc(own, "status", "--json")) == {}
+    assert checkout.read_at("model-2", "model") == "other\n"
+    assert "in sync" in dvc(own, "status", "--cloud")
+
+
+def test_record__without_upstream_and_remote_stays_here(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    git(own, "branch", "--unset-upstream")
+    dvc(own, "config", "--unset", "core.remote")
+    Checkout(own).record("model-3", "Accept")
+    assert "no DVC remote" in capsys.readouterr().out
+    assert git(own, "tag").split() == ["model-3"]
+
+
+def test_failed_command__is_said_in_a_line(own: Path) -> None:
+    with pytest.raises(CommandFailed, match=r"^git rev-parse nowhere: "):
+        Checkout(own).git("rev-parse", "nowhere")
+    with pytest.raises(CommandFailed, match="nowhere"):
+        Checkout(own).read_at("nowhere", "model")
+
+
+def test_read_at__content_that_is_gone_is_a_failure(own: Path, tmp_path: Path) -> None:
+    git(own, "-c", "user.name=a", "-c", "user.email=a@b", "tag", "-a", "old", "-m", "old")
+    for folder in (own / ".dvc" / "cache", tmp_path / "storage"):
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
+    with pytest.raises(CommandFailed):
+        Checkout(own).read_at("old", "model")

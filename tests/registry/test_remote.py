@@ -1,0 +1,174 @@
+"""`medtune.registry.remote`: what it refuses, what it writes, and that it writes nothing before a probe came back."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.registry import remote as command
+from medtune.registry import remote_url
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+COMMITTED = "[core]\n    analytics = false\n    check_update = false\n"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with DVC's settings as they are committed, and nothing set for this user or machine."""
+    folder = tmp_path / "medtune"
+    (folder / ".dvc").mkdir(parents=True)
+    (folder / ".dvc" / "config").write_text(COMMITTED)
+    for module in (command, remote_url):
+        monkeypatch.setattr(module, "PROJECT", folder)
+    for level in ("GLOBAL", "SYSTEM"):
+        monkeypatch.setenv(f"DVC_{level}_CONFIG_DIR", str(tmp_path / level))
+    return folder
+
+
+def refused(call: Callable[[], None]) -> str:
+    with pytest.raises(InputError) as raised:
+        call()
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("shs://host/x", "did you mean 'ssh'?"),
+        ("ftp://host/x", "give a path or one of azure, "),
+        ("hdfs://host/x", "none that DVC can verify"),
+        ("s3:/bucket/x", "did you mean s3://bucket/x?"),
+        ("me@host:/srv/x", "did you mean ssh://me@host/srv/x?"),
+        ("ssh:///srv/x", "names no host or bucket"),
+        ("ssh://host:port/x", "is no URL"),
+        ("gs://bucket/x", "'dvc-gs' to be installed"),
+        ("s3://KEY@bucket/x", "AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_url__no_remote_can_be_there(checkout: Path, url: str, said: str) -> None:
+    assert said in refused(lambda: command.remote(url))
+    assert (checkout / ".dvc" / "config").read_text() == COMMITTED
+
+
+@pytest.mark.parametrize(
+    "url", ["ssh://me:hunter2@host/x", "https://host/x?token=hunter2", "s3://KEY:hunter2@bucket/x"]
+)
+def test_url__a_secret_is_neither_committed_nor_repeated(checkout: Path, url: str) -> None:
+    said = refused(lambda: command.remote(url))
+    assert "hunter2" not in said
+    assert "--local" in said or "AWS_SECRET_ACCESS_KEY" in said
+    assert (checkout / ".dvc" / "config").read_text() == COMMITTED
+
+
+def test_url__a_secret_may_stay_in_this_clone(checkout: Path) -> None:
+    remote_url.check("ssh://me:hunter2@host/x", local=True)
+    assert remote_url.masked("ssh://me:hunter2@host/x?a=b") == "ssh://me:***@host/x?***"
+    assert "config.local" in (PROJECT / ".dvc" / ".gitignore").read_text()
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint"),
+    [("/srv/x", "http://host:9000"), ("s3://bucket/x", "host:9000"), ("s3://bucket/x", "http://me:hunter2@host:9000")],
+)
+def test_endpoint__goes_with_s3_alone_and_holds_no_secret(checkout: Path, url: str, endpoint: str) -> None:
+    said = refused(lambda: command.remote(url, endpoint=endpoint))
+    assert said.startswith("--endpoint is ")
+    assert "hunter2" not in said
+
+
+def test_path__is_tried_and_written_by_dvc(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dvc.config import Config
+
+    command.remote(show=True)
+    assert "no remote is set" in capsys.readouterr().out
+    monkeypatch.chdir(checkout)
+    command.remote("../store", name="Storage")
+    store = tmp_path / "store"
+    said = capsys.readouterr().out
+    assert said.startswith(f"storage: {store}, verify true, by default (.dvc/config); wrote, read and deleted a probe ")
+    assert list(store.iterdir()) == []
+    settings = Config(str(checkout / ".dvc"))
+    assert settings["core"] | {"remote": "storage", "analytics": False} == settings["core"]
+    assert settings["remote"]["storage"]["url"] == str(store)
+    assert settings["remote"]["storage"]["verify"] is True
+    written = (checkout / ".dvc" / "config").read_text()
+    assert "url = ../../store" in written  # as DVC writes it: a clone beside this one finds it too
+    command.remote(show=True)
+    assert said.startswith(capsys.readouterr().out.strip())
+
+
+def test_path__in_the_checkout_would_be_lost_with_it(checkout: Path) -> None:
+    assert "outside" in refused(lambda: command.remote(str(checkout / "store")))
+
+
+def test_probe__that_fails_changes_nothing(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = refused(lambda: command.remote(str(tmp_path / "file" / "store")))
+    assert "cannot write: " in said
+    assert said.endswith("; nothing was changed")
+    assert (checkout / ".dvc" / "config").read_text() == COMMITTED
+
+
+def test_probe__gives_up_on_a_host_that_never_answers(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        said = refused(lambda: command.remote(f"ssh://127.0.0.1:{silent.getsockname()[1]}/x"))
+    assert "no answer within" in said
+    assert (checkout / ".dvc" / "config").read_text() == COMMITTED
+
+
+def test_local__leaves_the_committed_file_and_comes_first(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.remote(str(tmp_path / "team"))
+    committed = (checkout / ".dvc" / "config").read_text()
+    command.remote(str(tmp_path / "mine"), name="mine", local=True)
+    assert (checkout / ".dvc" / "config").read_text() == committed
+    assert "mine: " in capsys.readouterr().out.splitlines()[-1]
+    own = checkout / ".dvc" / "config.local"
+    assert str(tmp_path / "mine") in own.read_text()
+    assert own.stat().st_mode & 0o777 == 0o600
+
+
+def test_local__that_would_hide_the_new_one_is_an_error(checkout: Path, tmp_path: Path) -> None:
+    command.remote(str(tmp_path / "mine"), name="mine", local=True)
+    said = refused(lambda: command.remote(str(tmp_path / "team")))
+    assert "dvc remote remove --local mine" in said
+    assert (checkout / ".dvc" / "config").read_text() == COMMITTED
+
+
+def test_local__of_another_kind_needs_another_name(checkout: Path, tmp_path: Path) -> None:
+    (checkout / ".dvc" / "config").write_text(
+        "[core]\n    remote = storage\n['remote \"storage\"']\n    url = s3://bucket/x\n    region = eu-north-1\n"
+    )
+    assert "choose another --name" in refused(lambda: command.remote(str(tmp_path / "mine"), local=True))
+    assert not (checkout / ".dvc" / "config.local").exists()
+    command.remote(str(tmp_path / "mine"), name="mine", local=True)
+
+
+def test_again__keeps_what_else_was_set_for_a_remote_of_that_kind(checkout: Path, tmp_path: Path) -> None:
+    from dvc.config import Config
+
+    command.remote(str(tmp_path / "old"))
+    settings = Config(str(checkout / ".dvc"))
+    with settings.edit("repo") as edited:
+        edited["remote"]["storage"]["jobs"] = "3"
+    command.remote(str(tmp_path / "new"))
+    settings.load()
+    assert settings["remote"]["storage"]["jobs"] == 3
+    assert settings["remote"]["storage"]["url"] == str(tmp_path / "new")
+
+
+def test_command_line__a_mistake_is_one_line_and_exit_2() -> None:
+    words = [sys.executable, "-m", "medtune.registry.remote", "gs://bucket/x"]
+    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: gs://bucket/x: ")
+    assert len(done.stderr.splitlines()) == 1

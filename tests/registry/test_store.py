@@ -1,0 +1,203 @@
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from medtune.registry import rollback
+from medtune.registry.store import Target, open_target, previous
+from medtune.serving.manifest import BundleError, serialise
+
+
+def bundle(folder: Path, champion: str | None = None) -> Path:
+    """A folder that reads as a bundle: enough for a target, which runs nothing."""
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(os.urandom(64))
+    files = {"model.onnx": hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()}
+    document = {
+        "schema_version": 1,
+        "task": {"kind": "classification"},
+        "classes": ["a", "b"],
+        "input": {"name": "images"},
+        "output": {"name": "probabilities"},
+        "preprocessing": {"image_size": 8, "resize": "squash"},
+        "decision": {"kind": "argmax"},
+        "precisions": {"fp32": {"file": "model.onnx", "shipped": True}},
+    }
+    document |= {"files": files, "gate": {"champion": champion}}
+    (folder / "bundle.json").write_text(serialise(document))
+    return folder
+
+
+@pytest.fixture(params=["folder", "memory"])
+def target(request, tmp_path) -> Target:
+    name = request.node.name.replace("[", "-").replace("]", "")
+    return open_target("there" if request.param == "folder" else f"memory://{name}", tmp_path)
+
+
+def accepted(target: Target, tmp_path: Path, *names: str) -> None:
+    before = None
+    for name in names:
+        target.put(bundle(tmp_path / "made" / name, before), name)
+        target.point(name)
+        target.note({"time": "2026-01-01T00:00:00", "decision": "promoted", "challenger": name})
+        before = name
+
+
+def test_target__what_was_put_and_pointed_at_is_current(target, tmp_path):
+    assert (target.current(), target.bundles(), target.history()) == (None, [], [])
+    target.put(bundle(tmp_path / "one"), "one")
+    assert target.current() is None
+    target.point("one")
+    assert (target.current(), target.bundles()) == ("one", ["one"])
+    there = target.local("one", tmp_path / "cache")
+    assert (there / "model.onnx").read_bytes() == (tmp_path / "one" / "model.onnx").read_bytes()
+
+
+def test_target__the_current_bundle_cannot_be_removed(target, tmp_path):
+    accepted(target, tmp_path, "one", "two")
+    with pytest.raises(BundleError, match="two is the current bundle"):
+        target.remove("two")
+    target.remove("one")
+    assert target.bundles() == ["two"]
+
+
+def test_target__history_keeps_every_line(target, tmp_path):
+    accepted(target, tmp_path, "one", "two")
+    assert [line["challenger"] for line in target.history()] == ["one", "two"]
+
+
+def test_rollback__to_the_one_before_and_back(target, tmp_path):
+    accepted(target, tmp_path, "one", "two", "three")
+    assert previous(target, tmp_path / "cache") == "two"
+    assert rollback.rollback(target, None, "worse in use", tmp_path / "cache") == ("three", "two")
+    assert target.current() == "two"
+    assert target.history()[-1]["because"] == "worse in use"
+    assert rollback.rollback(target, "three", "", tmp_path / "cache") == ("two", "three")
+    assert target.bundles() == ["one", "three", "two"]
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        (None, "one is the first bundle"),
+        ("nine", "has no bundle nine; it has: one"),
+        ("one", "is the current bundle already"),
+    ],
+)
+def test_rollback__what_cannot_be_changes_nothing(target, tmp_path, to, said):
+    accepted(target, tmp_path, "one")
+    with pytest.raises(BundleError, match=said):
+        rollback.rollback(target, to, "", tmp_path / "cache")
+    assert target.current() == "one"
+
+
+def test_rollback__a_damaged_bundle_is_not_gone_back_to(tmp_path, capsys):
+    target = open_target("there", tmp_path)
+    accepted(target, tmp_path, "one", "two")
+    path = tmp_path / "there" / "bundles" / "one" / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert rollback.main([str(tmp_path / "there")]) == 2
+    assert "damaged" in capsys.readouterr().err
+    assert target.current() == "two"
+
+
+def test_rollback__list_changes_nothing(tmp_path, capsys):
+    target = open_target("there", tmp_path)
+    accepted(target, tmp_path, "one", "two")
+    assert rollback.main([str(tmp_path / "there"), "--list"]) == 0
+    assert "* two" in capsys.readouterr().out
+    assert target.current() == "two"
+
+
+def test_folder__a_part_of_a_bundle_is_none(tmp_path):
+    target = open_target("there", tmp_path)
+    accepted(target, tmp_path, "one")
+    partial = tmp_path / "there" / "bundles" / ".two.partial"
+    partial.mkdir()
+    (partial / "model.onnx").write_bytes(b"half")
+    assert target.bundles() == ["one"]
+    target.put(bundle(tmp_path / "three"), "three")
+    assert not partial.exists()
+
+
+def test_folder__a_copied_link_and_one_that_leads_nowhere_are_said(tmp_path):
+    target = open_target("there", tmp_path)
+    accepted(target, tmp_path, "one")
+    link = tmp_path / "there" / "current"
+    link.unlink()
+    link.symlink_to("bundles/gone")
+    with pytest.raises(BundleError, match="points at gone, which is not there"):
+        target.current()
+    link.unlink()
+    link.mkdir()
+    with pytest.raises(BundleError, match="is no link"):
+        target.current()
+
+
+def test_folder__a_history_line_cut_off_is_left_out_and_repaired(tmp_path):
+    target = open_target("there", tmp_path)
+    accepted(target, tmp_path, "one")
+    path = tmp_path / "there" / "history.jsonl"
+    path.write_text(path.read_text().split("\n", 1)[1] + '{"time": "20')  # as earlier versions wrote it
+    assert len(target.history()) == 1
+    target.note({"decision": "refused"})
+    assert [json.loads(line)["decision"] for line in path.read_text().splitlines()[1:]] == ["promoted", "refused"]
+
+
+def test_target__a_lost_pointer_is_no_new_target(target, tmp_path):
+    accepted(target, tmp_path, "one", "two")
+    if hasattr(target, "url"):
+        target.files.rm_file(f"{target.root}/current.json")
+    else:
+        (target.folder / "current").unlink()
+    with pytest.raises(BundleError, match=r"is gone, although two was accepted: .* --to two puts it back"):
+        target.current()
+    assert rollback.rollback(target, "two", "it was lost", tmp_path / "cache") == ("none", "two")
+    assert target.current() == "two"
+
+
+def test_folder__a_link_to_elsewhere_is_not_followed_by_its_last_name(tmp_path):
+    target = open_target("there", tmp_path)
+    accepted(target, tmp_path, "one")
+    link = tmp_path / "there" / "current"
+    link.unlink()
+    link.symlink_to("bundlez/one")
+    with pytest.raises(BundleError, match="points at bundlez/one, which is no folder under bundles/"):
+        target.current()
+
+
+def test_folder__a_changed_history_is_refused(tmp_path):
+    target = open_target("there", tmp_path)
+    accepted(target, tmp_path, "one", "two")
+    path = tmp_path / "there" / "history.jsonl"
+    text = path.read_text()
+    for broken in (text.replace("promoted", "refused_"), text[:20], text[:-3], ""):
+        path.write_text(broken)
+        with pytest.raises(BundleError, match=r"history\.jsonl is damaged"):
+            target.history()
+
+
+def test_memory__an_upload_without_its_bundle_json_is_no_bundle(tmp_path):
+    target = open_target("memory://half", tmp_path)
+    target.files.pipe_file("/half/bundles/one/model.onnx", b"half")
+    assert target.bundles() == []
+
+
+@pytest.mark.parametrize("name", ["../../precious", "/precious", "..", "", "a/b"])
+def test_memory__a_pointer_that_leads_elsewhere_deletes_nothing(tmp_path, name):
+    target = open_target("memory://elsewhere", tmp_path)
+    target.files.pipe_file("/elsewhere/current.json", json.dumps({"bundle": name}).encode())
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "cache").mkdir()
+    with pytest.raises(BundleError, match="letters, digits"):
+        target.current()
+    with pytest.raises(BundleError, match="letters, digits"):
+        target.local(name, tmp_path / "cache")
+    assert (tmp_path / "precious").is_dir()
+
+
+def test_open__a_url_of_no_known_kind(tmp_path):
+    with pytest.raises(BundleError, match="fsspec knows no nowhere://"):
+        open_target("nowhere://bucket", tmp_path)

@@ -1,0 +1,69 @@
+"""Artifacts: whole or absent, and every change to one is seen."""
+
+import random
+
+import pytest
+
+from medtune.runtime import artifact
+
+
+def write(folder, key="k", text="hello"):
+    work = artifact.partial(folder)
+    work.mkdir(parents=True)
+    (work / "a.txt").write_text(text)
+    (work / "sub").mkdir()
+    (work / "sub" / "b.bin").write_bytes(bytes(range(256)))
+    return artifact.publish(folder, key, {"figure": 1})
+
+
+def test_publish__is_found_with_its_key_and_result(tmp_path):
+    made = write(tmp_path / "out")
+    assert artifact.find(tmp_path / "out", "k") == made
+    assert made.result()["figure"] == 1
+    assert artifact.find(tmp_path / "out", "other") is None
+
+
+def test_publish__replaces_whole(tmp_path):
+    write(tmp_path / "out")
+    second = write(tmp_path / "out", "k2", "bye")
+    assert artifact.find(tmp_path / "out", "k2") == second
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
+
+
+def test_recover__after_a_crash_between_the_renames(tmp_path):
+    made = write(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / ".out.old")
+    assert artifact.find(tmp_path / "out", "k") == made
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_find__sees_every_mutation(tmp_path, seed):
+    write(tmp_path / "out")
+    rng = random.Random(seed)
+    path = rng.choice([p for p in (tmp_path / "out").rglob("*") if p.is_file()])
+    data = bytearray(path.read_bytes())
+    match rng.randrange(3):
+        case 0:
+            path.unlink()
+        case 1:
+            path.write_bytes(data[: rng.randrange(len(data))])
+        case _:
+            at = rng.randrange(len(data))
+            data[at] ^= 1 << rng.randrange(8)
+            path.write_bytes(data)
+    assert artifact.find(tmp_path / "out", "k") is None
+
+
+def test_result__is_never_what_was_not_written(tmp_path):
+    made = write(tmp_path / "out")
+    path = tmp_path / "out" / artifact.RESULT
+    path.write_text(path.read_text().replace('"figure": 1', '"figure": 2'))
+    assert artifact.find(tmp_path / "out") is None
+    with pytest.raises(RuntimeError, match=r"result\.json is damaged"):
+        made.result()
+
+
+def test_digest__one_spelling():
+    assert artifact.digest({"b": 1, "a": [1.5, None]}) == artifact.digest({"a": [1.5, None], "b": 1})
+    with pytest.raises(ValueError):
+        artifact.digest({"x": float("nan")})

@@ -1,0 +1,18 @@
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.runtime import device
+
+
+@pytest.mark.parametrize("named", ["", "cpu", "mps"])
+def test_check_device__takes_what_may_be(named, monkeypatch):
+    monkeypatch.setenv("MEDTUNE_DEVICE", named)
+    device.check_device()
+
+
+@pytest.mark.parametrize(("named", "said"), [("banana", "set cpu"), ("cuda:x", "set cpu"), ("cuda:1", "shows no GPU")])
+def test_check_device__refuses_what_is_not_there(named, said, monkeypatch):
+    monkeypatch.setenv("MEDTUNE_DEVICE", named)
+    monkeypatch.setattr(device, "_has_nvidia", lambda: False)
+    with pytest.raises(InputError, match=said):
+        device.check_device()

@@ -1,0 +1,47 @@
+"""Bound buffers, on the CPU: what differs on a GPU is where they lie."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from medtune.serving.bound_session import KEPT, OnDevice
+from medtune.serving.session import open_session
+
+
+@pytest.fixture
+def asked(by_hand) -> OnDevice:
+    session = open_session(by_hand.model(), "model.onnx", "cpu", "fp32", threads=1)
+    return OnDevice(session, "images", "probabilities", device="cpu", most=8)
+
+
+def images(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("n", [1, 2, 8, 9, 20])
+def test_call__equals_the_session_also_beyond_the_largest_batch(asked, by_hand, n):
+    np.testing.assert_allclose(asked(images(n)), by_hand.probability(images(n)), atol=1e-6)
+
+
+def test_call__reuses_its_buffers_and_hands_out_copies(asked, by_hand):
+    first = asked(images(4, seed=1))
+    bound = asked.buffers[4]
+    asked(images(4, seed=2))
+    assert asked.buffers[4] == bound  # the same objects
+    np.testing.assert_allclose(first, by_hand.probability(images(4, seed=1)), atol=1e-6)
+
+
+def test_call__keeps_buffers_of_few_batch_sizes(asked):
+    for n in (1, 2, 3, 4, 1, 5, 6):
+        asked(images(n))
+    assert len(asked.buffers) == KEPT
+    assert list(asked.buffers) == [4, 1, 5, 6]
+
+
+def test_call__takes_views_and_several_threads(asked, by_hand):
+    view = images(8)[::2]
+    np.testing.assert_allclose(asked(view), by_hand.probability(view), atol=1e-6)
+    with ThreadPoolExecutor(4) as pool:
+        for seed, found in enumerate(pool.map(lambda seed: asked(images(3, seed)), range(40))):
+            np.testing.assert_allclose(found, by_hand.probability(images(3, seed)), atol=1e-6)

@@ -1,0 +1,173 @@
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medtune.serving import bundle as command
+from medtune.serving.bundle import Bundle, decide
+from medtune.serving.manifest import BundleError, read, serialise
+from medtune.tasks.classification.decision import apply
+
+
+def test_predict__gives_the_network_s_probabilities_for_any_batch(bundle_folder, by_hand):
+    bundle = Bundle.load(bundle_folder)
+    for n in (0, 1, 2, 7, 32):
+        images = np.random.default_rng(n).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
+        found = bundle.predict(images)
+        assert found.shape == (n, 2)
+        np.testing.assert_allclose(found, by_hand.probability(images), atol=1e-6)
+    assert bundle.providers == ["CPUExecutionProvider"]
+    assert bundle.self_test() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((1, 8, 8, 3), np.float32), "float32"),
+        (np.zeros((1, 3, 8, 8), np.uint8), r"\(1, 3, 8, 8\)"),
+        (np.zeros((8, 8, 3), np.uint8), r"expected uint8 \(N, 8, 8, 3\)"),
+    ],
+)
+def test_predict__refuses_other_arrays(bundle_folder, array, said):
+    with pytest.raises(BundleError, match=said):
+        Bundle.load(bundle_folder).predict(array)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), st.floats(0, 1), st.booleans())
+def test_decide__agrees_with_evaluation(seed, threshold, argmax):
+    probabilities = np.random.default_rng(seed).dirichlet([1, 1], 20)
+    rule = {"kind": "argmax"} if argmax else {"kind": "threshold", "positive": "b", "threshold": threshold}
+    np.testing.assert_array_equal(decide(probabilities, rule, ["a", "b"]), apply(rule, probabilities, ["a", "b"]))
+
+
+def test_load__refuses_what_is_not_a_bundle(tmp_path):
+    with pytest.raises(BundleError, match=r"no bundle.json in it"):
+        Bundle.load(tmp_path)
+    assert command.main([str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "sample_input.npy", "sample_output.npy"])
+@pytest.mark.parametrize("harm", ["flip", "truncate", "delete"])
+def test_load__refuses_a_damaged_file(bundle_folder, name, harm):
+    path = bundle_folder / name
+    content = bytearray(path.read_bytes())
+    if harm == "delete":
+        path.unlink()
+    else:
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content if harm == "flip" else content[:-1])
+    with pytest.raises(BundleError, match=name):
+        Bundle.load(bundle_folder)
+
+
+def test_load__refuses_every_flipped_bit_of_bundle_json(bundle_folder):
+    path = bundle_folder / "bundle.json"
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in [*rng.integers(0, len(content), 300), len(content) - 1]:
+        broken = bytearray(content)
+        broken[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(broken)
+        with pytest.raises(BundleError):
+            Bundle.load(bundle_folder)
+    path.write_bytes(content[:-1])
+    with pytest.raises(BundleError, match="damaged"):
+        Bundle.load(bundle_folder)
+
+
+def test_load__refuses_newer_schema_and_other_tasks(tmp_path, by_hand):
+    with pytest.raises(BundleError, match="schema version 2; this handoff reads 1"):
+        Bundle.load(by_hand.write(tmp_path / "newer", schema_version=2))
+    with pytest.raises(BundleError, match=r"task\.kind is 'segmentation'"):
+        Bundle.load(by_hand.write(tmp_path / "other", task={"kind": "segmentation"}))
+
+
+def test_load__refuses_a_file_outside_the_folder(tmp_path, by_hand):
+    folder = by_hand.write(tmp_path / "bundle")
+    files = json.loads((folder / "bundle.json").read_text())["files"]
+    by_hand.write(folder, files={**files, "../secret": "0" * 64})
+    with pytest.raises(BundleError, match="outside"):
+        Bundle.load(folder)
+
+
+def test_load__refuses_external_data_and_what_is_no_model(tmp_path, by_hand):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "w.bin").write_bytes(np.zeros((3, 2), np.float32).tobytes())
+    with pytest.raises(BundleError, match="external data"):
+        Bundle.load(by_hand.write(tmp_path / "bundle", by_hand.model(external="w.bin")))
+    with pytest.raises(BundleError, match="no ONNX model"):
+        Bundle.load(by_hand.write(tmp_path / "text", b"not a model"))
+
+
+def test_load__says_why_a_precision_is_not_there(bundle_folder):
+    with pytest.raises(BundleError, match=r"no fp16 model \(3 images came out NaN\); it has: fp32"):
+        Bundle.load(bundle_folder, precision="fp16")
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt", "abacus"])
+def test_load__fails_where_the_provider_is_not_active(bundle_folder, provider, capfd):
+    if provider == "cuda" and _gpu():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(BundleError, match=provider):
+        Bundle.load(bundle_folder, provider=provider)
+    assert capfd.readouterr().out == ""
+
+
+def test_self_test__fails_where_the_samples_differ(bundle_folder):
+    path = bundle_folder / "sample_output.npy"
+    np.save(path, np.full((4, 2), 0.5, np.float32))
+    content = read(bundle_folder)
+    content["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (bundle_folder / "bundle.json").write_text(serialise(content))
+    with pytest.raises(BundleError, match="samples come out"):
+        Bundle.load(bundle_folder).self_test()
+
+
+class Bomb:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('executed')",))
+
+
+def test_self_test__pickled_samples_are_refused_unexecuted(bundle_folder):
+    path = bundle_folder / "sample_input.npy"
+    np.save(path, np.array([Bomb()], dtype=object), allow_pickle=True)
+    content = read(bundle_folder)
+    content["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (bundle_folder / "bundle.json").write_text(serialise(content))
+    with pytest.raises(BundleError, match="holds no plain array"):
+        Bundle.load(bundle_folder).self_test()
+
+
+def test_command__says_that_a_bundle_is_sound(bundle_folder, capsys):
+    assert command.main([str(bundle_folder)]) == 0
+    assert "sound: 3 files verified, blue, red; fp32 on CPUExecutionProvider" in capsys.readouterr().out
+
+
+def _gpu() -> bool:
+    return Path("/dev/nvidia0").exists() or Path("/dev/nvidiactl").exists()
+
+
+def int8_bundle(by_hand, folder: Path, tolerance: float | None) -> Path:
+    """A bundle whose int8 model is up to about 0.1 off its samples."""
+    graph = onnx.load_model_from_string(by_hand.model())
+    weight = next(t for t in graph.graph.initializer if t.name == "weight")
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(0.3), "weight"))
+    folder.mkdir()
+    (folder / "model.int8.onnx").write_bytes(graph.SerializeToString())
+    fp32 = {"file": "model.onnx", "shipped": True, "reason": None}
+    int8 = {"file": "model.int8.onnx", "shipped": True, "reason": None, "sample_tolerance": tolerance}
+    return by_hand.write(folder, precisions={"fp32": fp32, "int8": int8})
+
+
+def test_load__int8_runs_its_samples_and_holds_them_to_what_was_measured(tmp_path, by_hand):
+    bundle = Bundle.load(int8_bundle(by_hand, tmp_path / "wide", 0.3), "int8")
+    assert 0.051 < bundle.self_test() < 0.3
+    for name, tolerance in (("narrow", 0.01), ("unstated", None)):
+        with pytest.raises(BundleError, match=r"its int8 samples come out 0\.\d+ off on CPUExecutionProvider"):
+            Bundle.load(int8_bundle(by_hand, tmp_path / name, tolerance), "int8")

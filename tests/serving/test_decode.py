@@ -1,0 +1,157 @@
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtune.serving.decode import DecodeError, decode, fit
+
+RNG = np.random.default_rng(5)
+PIXELS = RNG.integers(0, 256, (30, 40, 3), np.uint8)
+
+
+def encode(image: Image.Image | np.ndarray, kind: str = "PNG", **options) -> bytes:
+    out = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(out, kind, **options)
+    return out.getvalue()
+
+
+def bomb(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 999)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
+def test_decode__lossless_formats_exact(kind):
+    assert np.array_equal(decode(encode(PIXELS, kind)), PIXELS)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_decode__lossy_formats(kind):
+    found = decode(encode(PIXELS, kind))
+    assert found.shape == PIXELS.shape
+    assert found.dtype == np.uint8
+
+
+def test_decode__grey_gives_equal_channels():
+    grey = PIXELS[..., 0]
+    assert np.array_equal(decode(encode(grey)), np.repeat(grey[..., None], 3, 2))
+
+
+def test_decode__bilevel():
+    found = decode(encode(Image.fromarray(PIXELS[..., 0] > 128)))
+    assert set(np.unique(found)) == {0, 255}
+
+
+def test_decode__sixteen_bit_keeps_high_byte():
+    deep = RNG.integers(0, 65536, (30, 40), np.uint16)
+    for kind in ("PNG", "TIFF"):
+        assert np.array_equal(decode(encode(deep, kind))[..., 1], (deep >> 8).astype(np.uint8))
+
+
+def test_decode__thirty_two_bit_out_of_range_refused():
+    with pytest.raises(DecodeError, match="0 to 65535"):
+        decode(encode(np.full((4, 4), 70_000, np.int32), "TIFF"))
+
+
+def test_decode__float_refused():
+    with pytest.raises(DecodeError, match="floating-point"):
+        decode(encode(np.zeros((4, 4), np.float32), "TIFF"))
+
+
+def test_decode__transparency_is_laid_on_white():
+    clear = np.dstack([PIXELS, np.zeros((30, 40), np.uint8)])
+    assert (decode(encode(clear)) == 255).all()
+    opaque = np.dstack([PIXELS, np.full((30, 40), 255, np.uint8)])
+    assert np.array_equal(decode(encode(opaque)), PIXELS)
+
+
+def test_decode__palette_with_and_without_transparency():
+    palette = Image.fromarray(PIXELS).quantize(16)
+    assert np.array_equal(decode(encode(palette)), np.array(palette.convert("RGB")))
+    index = int(np.array(palette)[0, 0])
+    assert (decode(encode(palette, transparency=index))[0, 0] == 255).all()
+
+
+def test_decode__cmyk_jpeg():
+    found = decode(encode(Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).convert("CMYK"), "JPEG"))
+    assert np.abs(found.astype(int) - 200).max() < 8
+
+
+def test_decode__exif_orientation_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = decode(encode(PIXELS, "PNG", exif=exif))
+    assert np.array_equal(found, np.rot90(PIXELS, -1))
+
+
+def test_decode__wrong_extension_goes_by_content(tmp_path):
+    file = tmp_path / "image.jpg"
+    file.write_bytes(encode(PIXELS, "PNG"))
+    assert np.array_equal(decode(file), PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (b"no image at all", "not one of"),
+        (encode(PIXELS)[:400], "damaged"),
+        (encode(PIXELS, "GIF"), "not one of"),
+        (bomb(60_000, 60_000), "pixels"),
+        (bomb(8_000, 8_000), "pixels"),
+        (encode(PIXELS, "TIFF", save_all=True, append_images=[Image.fromarray(PIXELS)]), "2 pages"),
+    ],
+    ids=["empty", "text", "truncated", "gif", "bomb", "over the limit", "pages"],
+)
+def test_decode__refuses(content, reason):
+    with pytest.raises(DecodeError, match=reason):
+        decode(content)
+
+
+def test_decode__flipped_bit_in_png_is_noticed():
+    content = bytearray(encode(PIXELS))
+    content[len(content) // 2] ^= 4
+    with pytest.raises(DecodeError, match="damaged"):
+        decode(bytes(content))
+
+
+def test_decode__pipe_and_missing_file_and_folder(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for name in ("pipe.png", "missing.png", "."):
+        with pytest.raises(DecodeError):
+            decode(tmp_path / name)
+    with pytest.raises(DecodeError, match="regular"):
+        decode(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize("resize", ["squash", "pad", "crop"])
+@pytest.mark.parametrize("shape", [(460, 700), (700, 460), (1, 300), (16, 16), (3, 3)])
+def test_fit__gives_the_square(resize, shape):
+    found = fit(RNG.integers(0, 256, (*shape, 3), np.uint8), 16, resize)
+    assert found.shape == (16, 16, 3)
+    assert found.dtype == np.uint8
+
+
+def test_fit__same_size_is_untouched():
+    image = PIXELS[:30, :30].copy()
+    for resize in ("squash", "pad", "crop"):
+        assert fit(image, 30, resize) is image
+
+
+def test_fit__crop_keeps_the_middle_and_pad_keeps_all():
+    image = np.zeros((10, 30, 3), np.uint8)
+    image[:, 10:20] = 255
+    assert (fit(image, 10, "crop") > 200).all()
+    padded = fit(image, 30, "pad")
+    assert np.array_equal(padded[10:20], image)
+    assert np.array_equal(padded[0], image[0])

@@ -1,0 +1,146 @@
+import builtins
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from medtune.serving import http as serve
+from medtune.serving.bundle import Bundle
+from medtune.serving.multipart import read_parts
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def client(bundle_folder):
+    return TestClient(serve.create_app(Bundle.load(bundle_folder), max_bytes=100_000, max_images=3))
+
+
+def test_predict__one_image_as_the_body(client, pictures, bundle_folder):
+    answer = client.post("/predict", content=(pictures / "b.png").read_bytes(), headers={"content-type": "image/png"})
+    assert answer.status_code == 200
+    (entry,) = answer.json()["predictions"]
+    bundle = Bundle.load(bundle_folder)
+    expected = bundle.predict(bundle.prepare(pictures / "b.png")[None])
+    np.testing.assert_allclose([entry["probabilities"][name] for name in ("blue", "red")], expected[0], atol=1e-6)
+    assert entry["prediction"] == bundle.decide(expected)[0]
+
+
+def test_predict__several_files_and_one_of_them_bad(client, pictures):
+    names = ["b.png", "deep/e.jpg", "notes.txt"]
+    files = [("files", (name, (pictures / name).read_bytes())) for name in names]
+    answer = client.post("/predict", files=files)
+    assert answer.status_code == 200
+    entries = answer.json()["predictions"]
+    assert [entry["name"] for entry in entries] == names
+    assert ["prediction" in entry for entry in entries] == [True, True, False]
+    assert entries[2]["error"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ({"content": b"no image"}, 422),
+        ({"content": b""}, 422),
+        ({"content": b"x" * 200_000}, 413),
+        ({"files": [("f", (f"{i}.png", b"x")) for i in range(4)]}, 413),
+        ({"content": b"--b\r\n", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 400),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400),
+    ],
+)
+def test_predict__refuses_bad_requests(client, request_, status):
+    assert client.post("/predict", **request_).status_code == status
+
+
+def test_metadata_and_healthz(client):
+    assert client.get("/healthz").json() == {
+        "status": "ok",
+        "precision": "fp32",
+        "providers": ["CPUExecutionProvider"],
+    }
+    assert client.get("/metadata").json()["classes"] == ["blue", "red"]
+
+
+def test_create_app__says_what_to_install(bundle_folder, monkeypatch, capsys):
+    real = builtins.__import__
+
+    def without(name, *rest, **named):
+        if name.startswith(("fastapi", "uvicorn")):
+            raise ImportError(name)
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert serve.main([str(bundle_folder)]) == 2
+    assert 'pip install "fastapi<0.155" uvicorn' in capsys.readouterr().err
+
+
+def test_metadata__names_no_patient_of_an_older_bundle(tmp_path, by_hand):
+    folder = by_hand.write(tmp_path / "old", data={"n_images": 2, "leaked_groups": ["Miller"]})
+    answer = TestClient(serve.create_app(Bundle.load(folder))).get("/metadata")
+    assert answer.json()["data"] == {"n_images": 2}
+    assert "Miller" not in answer.text
+
+
+def test_command__connections_beyond_the_limit_are_turned_away(bundle_folder):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [
+        sys.executable,
+        "-m",
+        "medtune.serving.http",
+        str(bundle_folder),
+        "--port",
+        str(port),
+        "--max-connections",
+        "1",
+    ]
+    with subprocess.Popen(words, cwd=PROJECT, stderr=subprocess.DEVNULL) as process:
+        try:
+            url, end = f"http://127.0.0.1:{port}/healthz", time.monotonic() + 60
+            while True:
+                try:
+                    assert httpx.get(url).status_code == 200
+                    break
+                except httpx.TransportError:
+                    assert time.monotonic() < end
+                    time.sleep(0.2)
+            with socket.create_connection(("127.0.0.1", port)):
+                time.sleep(0.5)
+                assert httpx.get(url).status_code == 503
+        finally:
+            process.terminate()
+
+
+def test_read_parts__many_parts_and_long_heads_are_refused_at_once():
+    kind = "multipart/form-data; boundary=b"
+    begin = time.perf_counter()
+    with pytest.raises(ValueError, match="more than 1000 parts"):
+        read_parts(kind, b"--b\r\n" + b"\r\n--b" * 2_000_000 + b"--\r\n")
+    with pytest.raises(ValueError, match="head is over"):
+        read_parts(kind, b"--b\r\n" + b"a:\r\n" * 2_000_000 + b"\r\nx\r\n--b--\r\n")
+    assert time.perf_counter() - begin < 2
+
+
+def test_read_parts__as_many_parts_as_allowed():
+    part = b'--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nx\r\n'
+    kind = "multipart/form-data; boundary=b"
+    assert len(read_parts(kind, part * 3 + b"--b--\r\n", most=3)) == 3
+    with pytest.raises(ValueError, match="more than 2 parts"):
+        read_parts(kind, part * 3 + b"--b--\r\n", most=2)
+
+
+def test_read_parts__keeps_binary_content_exactly():
+    content = bytes(range(256)) + b"\r\n--bound\r\nnot the boundary\n\n"
+    head = (
+        b'--boundary\r\nContent-Disposition: form-data; name="f"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+    )
+    field = b'\r\n--boundary\r\nContent-Disposition: form-data; name="note"\r\n\r\nhello'
+    body = head + content + field + b"\r\n--boundary--\r\n"
+    assert read_parts("multipart/form-data; boundary=boundary", body) == [("a.png", content)]

@@ -1,0 +1,29 @@
+"""An intact bundle.json whose fields are not as they must be."""
+
+import pytest
+
+from medtune.serving.bundle import Bundle
+from medtune.serving.manifest import BundleError
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"classes": ["blue", "red", "green"], "decision": {"kind": "argmax"}}, "3 classes"),
+        ({"classes": ["red", "red"]}, "classes"),
+        ({"preprocessing": {"image_size": 9, "resize": "squash"}}, "image_size 9"),
+        ({"preprocessing": {"image_size": 8, "resize": "stretch"}}, "resize is 'stretch'"),
+        ({"input": {"name": "pixels"}}, "input.name is 'pixels'"),
+        ({"output": {}}, "output.name is None"),
+        ({"decision": {"kind": "threshold", "positive": "green", "threshold": 0.5}}, "'green'"),
+        ({"decision": {"kind": "threshold", "positive": "red"}}, "decision.threshold is None"),
+        ({"precisions": {"fp32": {"shipped": True}}}, "precisions.fp32.file is None"),
+        ({"files": []}, "files is"),
+    ],
+)
+def test_load__names_the_field_that_is_wrong(by_hand, tmp_path, changes, said):
+    folder = by_hand.write(tmp_path / "bundle", **changes)
+    with pytest.raises(BundleError) as caught:
+        Bundle.load(folder)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)

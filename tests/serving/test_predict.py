@@ -1,0 +1,143 @@
+import csv
+import io
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medtune.serving import predict
+from medtune.serving.bundle import Bundle
+from medtune.serving.decode import decode, fit
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_main__predicts_files_and_folders_in_order(bundle_folder, pictures, by_hand, capsys):
+    single = pictures / "c.bmp"
+    assert predict.main([str(bundle_folder), str(single), str(pictures), "--batch-size", "2"]) == 0
+    said = capsys.readouterr()
+    found = rows(said.out)
+    names = ["c.bmp", "a.PNG", "b.png", "deep/d.tif", "deep/e.jpg"]  # the single file first, and not again
+    assert [row["path"] for row in found] == [(pictures / name).as_posix() for name in names]
+    assert list(found[0]) == ["path", "prediction", "prob_blue", "prob_red"]
+    for name, row in zip(names, found, strict=True):
+        image = fit(decode(pictures / name), 8, "squash")
+        expected = by_hand.probability(image[None])[0]
+        np.testing.assert_allclose([float(row["prob_blue"]), float(row["prob_red"])], expected, atol=1e-5)
+        assert row["prediction"] == ("red" if expected[1] >= 0.7 else "blue")
+    assert "fp32 on CPUExecutionProvider" in said.err
+    assert "5 images in" in said.err
+    assert "images/s" in said.err
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 50])
+def test_predict_files__does_not_depend_on_the_batch_size(bundle_folder, pictures, batch):
+    bundle = Bundle.load(bundle_folder)
+    paths = predict.find_images([pictures])
+    found = list(predict.predict_files(bundle, paths, batch, workers=3))
+    assert [path for path, _, _ in found] == paths
+    one_by_one = np.concatenate([bundle.predict(bundle.prepare(path)[None]) for path in paths])
+    np.testing.assert_allclose(np.stack([row for _, _, row in found]), one_by_one, atol=1e-6)
+
+
+def test_main__names_bad_images_predicts_the_others_and_exits_1(bundle_folder, pictures, tmp_path, capsys):
+    (pictures / "broken.png").write_bytes((pictures / "b.png").read_bytes()[:40])
+    (pictures / "empty.jpg").write_bytes(b"")
+    out = tmp_path / "found.csv"
+    assert predict.main([str(bundle_folder), str(pictures), str(pictures / "notes.txt"), "--out", str(out)]) == 1
+    said = capsys.readouterr()
+    assert len(rows(out.read_text())) == 5
+    for name in ("broken.png", "empty.jpg", "notes.txt"):
+        assert f"skipped {pictures / name}: " in said.err
+    assert "3 skipped" in said.err
+    assert said.out == ""
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_main__all_images_bad_gives_a_header_and_1(bundle_folder, pictures, capsys):
+    assert predict.main([str(bundle_folder), str(pictures / "notes.txt")]) == 1
+    assert capsys.readouterr().out == "path,prediction,prob_blue,prob_red\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["{bundle}", "{pictures}/absent.png"], "absent.png does not exist"),
+        (["{bundle}", "{empty}"], "no images under"),
+        (["{empty}", "{pictures}"], "is no bundle"),
+        (["{bundle}", "{pictures}", "--precision", "fp16"], "has no fp16 model"),
+        (["{bundle}", "{pictures}", "--out", "{empty}/absent/x.csv"], "--out"),
+    ],
+)
+def test_main__wrong_input_is_one_line_and_2(bundle_folder, pictures, tmp_path, capsys, words, said):
+    (tmp_path / "empty").mkdir()
+    places = {"bundle": bundle_folder, "pictures": pictures, "empty": tmp_path / "empty"}
+    assert predict.main([word.format(**places) for word in words]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("fp32 on")]
+    assert len(error) == 1
+    assert error[0].startswith("error: ")
+    assert said in error[0]
+
+
+@pytest.mark.parametrize("words", [["--batch-size", "0"], ["--threads", "x"], ["--provider", "abacus"], ["--unknown"]])
+def test_main__wrong_options_exit_2(bundle_folder, pictures, words):
+    with pytest.raises(SystemExit) as caught:
+        predict.main([str(bundle_folder), str(pictures), *words])
+    assert caught.value.code == 2
+
+
+def test_out__keeps_the_old_file_when_prediction_fails(bundle_folder, pictures, tmp_path):
+    out = tmp_path / "found.csv"
+    out.write_text("old")
+    with pytest.raises(AttributeError), predict.output(out) as stream:
+        print("half", None.absent, file=stream)
+    assert out.read_text() == "old"
+
+
+def test_folder__is_walked_without_following_links(pictures, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.png").write_bytes((pictures / "b.png").read_bytes())
+    (pictures / "link").symlink_to(outside, target_is_directory=True)
+    assert not [path for path in predict.find_images([pictures]) if path.name == "x.png"]
+
+
+def test_command__stops_quietly_when_its_reader_does(bundle_folder, pictures):
+    command = [sys.executable, "-m", "medtune.serving.predict", str(bundle_folder), *[str(pictures)], "--threads", "1"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, cwd=PROJECT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(write)
+    assert "Traceback" not in done.stderr
+
+
+def test_predict_files__decodes_the_next_batch_while_the_network_works(bundle_folder, pictures, monkeypatch):
+    """The first prediction ends only once an image of the second batch is decoded."""
+    paths = predict.find_images([pictures])
+    bundle, decoded, waited = Bundle.load(bundle_folder), threading.Event(), []
+    prepare, ask = Bundle.prepare, Bundle.predict
+
+    def seen(self: Bundle, path: Path) -> np.ndarray:
+        if path == paths[2]:
+            asked.wait(30)
+            decoded.set()
+        return prepare(self, path)
+
+    def held(self: Bundle, images: np.ndarray) -> np.ndarray:
+        asked.set()
+        waited.append(decoded.wait(30))
+        return ask(self, images)
+
+    asked = threading.Event()
+    monkeypatch.setattr(Bundle, "prepare", seen)
+    monkeypatch.setattr(Bundle, "predict", held)
+    assert len(list(predict.predict_files(bundle, paths, batch_size=2, workers=1))) == 5
+    assert waited == [True, True, True]

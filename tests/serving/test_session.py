@@ -1,0 +1,76 @@
+import onnxruntime
+import pytest
+
+from medtune.serving.manifest import BundleError
+from medtune.serving.session import PROVIDERS, engine_folder, open_session, operators, provider_chain, session_options
+
+
+def options_of(chain: list, provider: str) -> dict[str, str]:
+    return dict(entry for entry in chain if isinstance(entry, tuple))[PROVIDERS[provider]]
+
+
+def test_session_options__all_fusions_and_one_operator_at_a_time():
+    options = session_options(threads=3, spin=False)
+    assert options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    assert options.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
+    assert options.enable_mem_pattern
+    assert options.enable_cpu_mem_arena
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert session_options().get_session_config_entry("session.intra_op.allow_spinning") == "1"
+
+
+def test_provider_chain__cpu_is_alone():
+    assert provider_chain("cpu", "int8") == ["CPUExecutionProvider"]
+
+
+def test_provider_chain__cuda_keeps_fp32_and_searches_no_algorithm_for_each_batch_size():
+    chain = provider_chain("cuda", "fp32")
+    assert [entry if isinstance(entry, str) else entry[0] for entry in chain] == [PROVIDERS["cuda"], PROVIDERS["cpu"]]
+    assert options_of(chain, "cuda") == {
+        "use_tf32": "0",
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "arena_extend_strategy": "kSameAsRequested",
+    }
+    assert options_of(provider_chain("cuda", "fp16"), "cuda")["use_tf32"] == "1"
+
+
+def test_provider_chain__tensorrt_keeps_its_engine_and_knows_its_batches(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path))
+    chain = provider_chain("tensorrt", "fp32", ("images", 224))
+    assert chain[0][0] == PROVIDERS["tensorrt"]
+    assert chain[1:] == provider_chain("cuda", "fp32")
+    assert options_of(chain, "tensorrt") == {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(tmp_path / "tensorrt"),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(tmp_path / "tensorrt"),
+        "trt_fp16_enable": "0",
+        "trt_profile_min_shapes": "images:1x224x224x3",
+        "trt_profile_opt_shapes": "images:32x224x224x3",
+        "trt_profile_max_shapes": "images:64x224x224x3",
+    }
+
+
+def test_provider_chain__tensorrt_computes_in_fp16_only_where_asked():
+    assert options_of(provider_chain("tensorrt", "fp16"), "tensorrt")["trt_fp16_enable"] == "1"
+
+
+def test_engine_folder__is_the_user_s_where_none_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("MEDTUNE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert engine_folder() == tmp_path / "medtune" / "tensorrt"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert engine_folder() == tmp_path / ".cache" / "medtune" / "tensorrt"
+
+
+def test_operators__are_counted_by_provider(by_hand):
+    session = open_session(by_hand.model(), "model.onnx", "cpu", "fp32", threads=1)
+    assert operators(session) == {"CPUExecutionProvider": 4}
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_open_session__int8_is_for_cpus(by_hand, provider):
+    with pytest.raises(BundleError, match=f"is for CPUs: on {provider} choose fp16 or fp32"):
+        open_session(by_hand.model(), "model.int8.onnx", provider, "int8")

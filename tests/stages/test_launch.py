@@ -1,0 +1,40 @@
+"""What cannot run as several processes is refused in one line that says what to do instead."""
+
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.config.load import load
+from medtune.stages import launch
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "ACCELERATE_USE_CPU"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MEDTUNE_DEVICE", "cpu")
+
+
+def test_check__one_process_is_never_refused():
+    launch.check(load(sets=["model.batchnorm=train"]), True)
+
+
+@pytest.mark.parametrize(
+    ("environment", "sets", "expected"),
+    [
+        ({"WORLD_SIZE": "2"}, ["model.batchnorm=train"], "model.batchnorm is train, but WORLD_SIZE is 2"),
+        ({"WORLD_SIZE": "2", "MEDTUNE_DEVICE": "cuda:1"}, [], "MEDTUNE_DEVICE is cuda:1, but WORLD_SIZE is 2"),
+        ({"WORLD_SIZE": "2", "MEDTUNE_DEVICE": "mps"}, [], "WORLD_SIZE is 2, and the device is mps"),
+        ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}, [], "--cpu starts one process"),
+    ],
+)
+def test_check__names_what_is_wrong(monkeypatch, environment, sets, expected):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=expected) as raised:
+        launch.check(load(sets=sets), True)
+    assert "\n" not in str(raised.value)
+
+
+def test_check__frozen_alone_leaves_batchnorm_as_it_is(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    launch.check(load(sets=["model.batchnorm=train"]), False)

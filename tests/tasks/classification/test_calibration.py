@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from medtune.tasks.classification import calibration, reliability
+
+
+def make_logits(temperature, n=4000, classes=3, seed=0):
+    """Logits whose softmax is right once divided by `temperature`."""
+    draw = np.random.default_rng(seed)
+    logits = draw.normal(0, 2, (n, classes))
+    labels = np.array([draw.choice(classes, p=row) for row in calibration.softmax(logits)])
+    return logits * temperature, labels, np.arange(n)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_fit__finds_the_temperature(temperature):
+    found = calibration.fit(*make_logits(temperature))
+    assert found.temperature == pytest.approx(temperature, rel=0.1)
+    assert not found.at_bound
+    assert found.nll_after <= found.nll_before + 1e-12
+    assert found.ece_after < 0.04
+    assert found.images == 4000
+
+
+def test_fit__separable_validation_stops_at_the_bound():
+    labels = np.array([0, 1] * 5000)
+    found = calibration.fit(np.eye(2)[labels], labels, np.arange(10_000))
+    assert found.temperature == pytest.approx(calibration.BOUNDS[0], rel=0.1)
+
+
+def test_fit__few_patients_are_little_evidence():
+    logits, labels, alone = make_logits(3.0, n=200)
+    few = calibration.fit(logits, labels, alone % 4).temperature
+    many = calibration.fit(logits, labels, alone).temperature
+    assert 1 < few < many
+
+
+def test_fit__separable_validation_of_few_patients_stays_moderate():
+    labels = np.array([0, 1] * 30)
+    assert calibration.fit(5 * np.eye(2)[labels], labels, labels).temperature > 0.5
+
+
+def test_fit__none_leaves_probabilities_alone():
+    found = calibration.fit(*make_logits(3.0), kind="none")
+    assert found.temperature == 1
+    assert found.nll_before == found.nll_after
+
+
+def test_fit__keeps_the_ranking():
+    logits, labels, groups = make_logits(2.0, n=50)
+    found = calibration.fit(logits, labels, groups)
+    assert (calibration.softmax(logits, found.temperature).argmax(axis=1) == logits.argmax(axis=1)).all()
+
+
+def test_softmax__large_logits_stay_finite():
+    found = calibration.softmax(np.array([[1e4, 0.0], [-1e4, 0.0]], dtype=np.float32))
+    assert found == pytest.approx(np.array([[1, 0], [0, 1]]))
+    assert np.isfinite(calibration.nll(np.array([[50.0, 0.0]]), np.array([1])))
+
+
+def test_reliability__table_gives_the_calibration_error():
+    logits, labels, _ = make_logits(2.0, n=500)
+    probabilities = calibration.softmax(logits)
+    rows = reliability.reliability(labels, probabilities, 10)
+    assert sum(row["images"] for row in rows) == 500
+    error = sum(row["images"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / 500
+    assert error == pytest.approx(reliability.ece(labels, probabilities, 10))
+    assert all(row["lower"] < row["confidence"] <= row["upper"] for row in rows)
+
+
+def test_ece__certain_and_right_is_zero():
+    labels = np.array([0, 1, 2])
+    assert reliability.ece(labels, np.eye(3)[labels]) == 0
+    assert reliability.ece(labels, np.eye(3)[(labels + 1) % 3]) == 1

@@ -1,0 +1,103 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from medtune.config.schema import EvaluateParams
+from medtune.tasks.classification import folds
+from medtune.tasks.classification import warnings as caveats
+from medtune.tasks.classification.folds import Chain, Scored
+
+
+def make_scored(labels, positive, groups=None, rows=None) -> Scored:
+    labels, positive = np.asarray(labels), np.asarray(positive, dtype=float)
+    both = np.stack([1 - positive, positive], axis=1)
+    groups = np.arange(len(labels)).astype(str) if groups is None else np.asarray(groups)
+    rows = np.arange(len(labels)) if rows is None else np.asarray(rows)
+    return Scored(rows, labels, groups, both, both, (positive >= 0.5).astype(np.int64))
+
+
+def make_chain(fold=0, val=((0, 1), (0.2, 0.8)), test=((0, 1), (0.2, 0.8)), nll=0.5, at_bound=False, reason=None):
+    calibration = SimpleNamespace(nll_after=nll, at_bound=at_bound, temperature=0.1, images=2)
+    decision = {"kind": "threshold", **({"reason": reason} if reason else {})}
+    return Chain(fold, "frozen", calibration, decision, make_scored(*val), make_scored(*test))
+
+
+def make_prepared(protocol="patient", leaked=(), n=12):
+    info = {"protocol": protocol, "leaked_groups": list(leaked), "n_groups": n, "groups_known": True}
+    return SimpleNamespace(info=info, classes=("benign", "malignant"), groups=np.arange(n))
+
+
+def test_best__follows_validation_never_test():
+    good_on_val = make_chain(0, val=((0, 1, 1), (0.2, 0.7, 0.8)), test=((0, 1), (0.9, 0.1)))
+    good_on_test = make_chain(1, val=((0, 1, 1), (0.75, 0.7, 0.8)), test=((0, 1), (0.1, 0.9)))
+    assert folds.best([good_on_test, good_on_val], 15).fold == 0
+
+
+def test_best__tie_goes_to_the_lower_validation_loss():
+    assert folds.best([make_chain(0, nll=0.5), make_chain(1, nll=0.4), make_chain(2, nll=0.6)], 15).fold == 1
+
+
+def test_best__undefined_auroc_comes_last():
+    undefined = make_chain(0, val=((1, 1), (0.9, 0.9)), nll=0.0)
+    assert folds.best([undefined, make_chain(1, val=((0, 1), (0.8, 0.2)))], 15).fold == 1
+
+
+def test_judge__test_labels_change_neither_temperature_nor_decision():
+    draw = np.random.default_rng(0)
+    rows = {"val": np.arange(30), "test": np.arange(30, 60)}
+    logits = {role: draw.normal(size=(30, 2)).astype("f4") for role in rows}
+    trained = SimpleNamespace(result=lambda: {"kept": "finetune"})
+    labels, found = draw.integers(0, 2, 60), []
+    for flip in (0, 1):
+        mine = np.where(np.arange(60) < 30, labels, labels ^ flip)
+        prepared = SimpleNamespace(labels=mine, groups=np.arange(60) // 3, classes=("a", "b"))
+        wanted = SimpleNamespace(fold=1, rows=rows, trained=trained)
+        found.append(folds.judge(wanted, logits, prepared, EvaluateParams(), seed=1))
+    assert found[0].calibration == found[1].calibration
+    assert found[0].decision == found[1].decision
+    assert (found[0].test.predictions == found[1].test.predictions).all()
+    assert found[0].kept == "finetune"
+
+
+def test_pool__keeps_every_image():
+    one, two = make_scored([0, 1], [0.1, 0.9], rows=[3, 5]), make_scored([1], [0.4], rows=[4])
+    pooled = folds.pool([one, two])
+    assert pooled.rows.tolist() == [3, 5, 4]
+    assert pooled.probabilities.shape == (3, 2)
+
+
+def test_caveats__nothing_to_warn_of():
+    labels = [0, 1] * 6
+    scored = make_scored(labels, [0.1, 0.9] * 6)
+    assert caveats.caveats(make_prepared(), [make_chain()], scored) == []
+
+
+@pytest.mark.parametrize(
+    ("prepared", "words"),
+    [
+        (make_prepared("image", ["a", "b"]), "Leak: 2 of 12 patients"),
+        (make_prepared("official", ["a"]), "Leak: 1 of 12 patients"),
+        (make_prepared("image"), "splits images, not patients"),
+        (make_prepared("hcrf-1-1-2"), "splits images, not patients"),
+    ],
+)
+def test_leaks__are_said(prepared, words):
+    (found,) = caveats.leaks(prepared)
+    assert words in found
+
+
+def test_caveats__say_what_is_thin():
+    pooled = make_scored([0] * 6 + [0, 0], [0.1] * 8, rows=[0, 1, 2, 3, 4, 5, 5, 5])
+    chains = [make_chain(3, val=((0, 0), (0.1, 0.1)), at_bound=True, reason="one class")]
+    found = " | ".join(caveats.caveats(make_prepared(), chains, pooled))
+    for words in (
+        "No test image is malignant",
+        "2 images are in the test set of two",
+        "Fold 3: one class",
+        "its bound",
+    ):
+        assert words in found
+    assert "Fold 3: no validation image is malignant" in found
+    few = caveats.caveats(make_prepared(), [make_chain()], make_scored([0, 1], [0.1, 0.9]))
+    assert few[0].startswith("Only 1 test patient with benign")

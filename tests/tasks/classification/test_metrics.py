@@ -1,0 +1,52 @@
+"""What the metrics mean. Against scikit-learn they are held by torture/scenarios/metrics.py."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from medtune.tasks.classification import metrics
+from torture.scenarios.metrics import random_case
+
+
+def test_score__agrees_with_measure():
+    for seed in range(1, 200, 2):
+        labels, probabilities, _, groups = random_case(seed)
+        full = metrics.measure(labels, probabilities, probabilities.argmax(axis=1), groups)
+        for name, value in metrics.score(labels, probabilities).items():
+            assert full[name] == pytest.approx(value, abs=1e-12) if full[name] is not None else np.isnan(value)
+
+
+def test_metrics__count_every_image():
+    labels, probabilities, predictions, groups = random_case(7)
+    assert metrics.tally(labels, probabilities, predictions, groups).confusion.sum() == len(labels)
+
+
+def test_patient_recognition_rate__weighs_patients_equally():
+    labels = np.array([0, 0, 0, 1])
+    predictions = np.array([0, 0, 0, 0])
+    found = metrics.measure(labels, np.eye(2)[predictions], predictions, np.array(["a", "a", "a", "b"]))
+    assert found["patient_recognition_rate"] == 0.5
+    assert found["accuracy"] == 0.75
+
+
+def test_per_class__agrees_with_scikit_learn():
+    labels, _, predictions, _ = random_case(20)
+    classes = tuple("abcdefg")
+    right = reference.precision_recall_fscore_support(labels, predictions, labels=range(7), zero_division=0)
+    for k, row in enumerate(metrics.per_class(labels, predictions, classes)):
+        assert [row["precision"] or 0, row["recall"] or 0, row["f1"] or 0, row["support"]] == pytest.approx(
+            [column[k] for column in right]
+        )
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "words"),
+    [
+        (np.empty((0, 2)), [], "no images"),
+        (np.array([[np.nan, 0.5], [0.5, 0.5]]), [0, 1], "1 of 2 images"),
+        (np.array([[0.5, 0.5]]), [2], "outside 0 to 1"),
+    ],
+)
+def test_score__refuses_what_cannot_be_scored(probabilities, labels, words):
+    with pytest.raises(ValueError, match=words):
+        metrics.score(np.array(labels, dtype=np.int64), probabilities)

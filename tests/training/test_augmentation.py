@@ -1,0 +1,108 @@
+"""Augmentation: nothing blanked, nothing out of range, every image its own draw."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pydantic import ValidationError
+
+from medtune.config.training import AugmentParams
+from medtune.training.augmentation import APART, BASIS, Draws, augment, dihedral
+from medtune.training.replicas import EVERY
+
+ALL = AugmentParams(rotate=30.0, brightness=0.3, contrast=0.3, stain=0.1)
+
+
+def images(n, size=32, seed=0):
+    return torch.randint(0, 256, (n, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def step_by_step(pixels, params, generator):
+    """What `augment` computes, each change by itself and in its own terms."""
+    draws = Draws(generator, len(pixels), EVERY)
+    x = dihedral(pixels.permute(0, 3, 1, 2).float() / 255, draws.integers(8))
+    grey = (x == x[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
+    angle = draws.uniform(1, math.radians(params.rotate))[:, 0]
+    zoom = 1 / (1 + draws.uniform(1, params.scale)[:, 0])
+    theta = torch.zeros(len(x), 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = angle.cos() * zoom
+    theta[:, 0, 1], theta[:, 1, 0] = -angle.sin() * zoom, angle.sin() * zoom
+    theta[:, :, 2] = draws.uniform(2, 2 * params.shift)
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    amounts = torch.einsum("bchw,cs->bshw", -x.clamp(1 / 255).log(), torch.linalg.inv(BASIS))
+    scale, shift = 1 + draws.uniform(3, params.stain), draws.uniform(3, params.stain / 2)
+    amounts = amounts * scale[:, :, None, None] + shift[:, :, None, None]
+    x = torch.where(grey, x, (-torch.einsum("bshw,sc->bchw", amounts, BASIS)).exp())
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = mean + (x - mean) * (1 + draws.uniform(1, params.contrast))[:, :, None, None]
+    return (x * (1 + draws.uniform(1, params.brightness))[:, :, None, None]).clamp(0, 1)
+
+
+@pytest.mark.parametrize("size", [32, 33])
+@pytest.mark.parametrize("params", [ALL, AugmentParams()])
+def test_augment__is_what_it_says_step_by_step(size, params):
+    pixels = images(24, size)
+    pixels[3] = pixels[3][..., :1]  # grey
+    pixels[5] = pixels[5][..., :1]
+    pixels[5, 1, 1] = torch.tensor([10, 20, 30])  # but for a pixel that is looked at last
+    assert APART > 1
+    found = augment(pixels, params, torch.Generator().manual_seed(7))
+    torch.testing.assert_close(found, step_by_step(pixels, params, torch.Generator().manual_seed(7)), rtol=0, atol=1e-4)
+    assert torch.equal(found[3, 0], found[3, 1])
+    assert not torch.equal(found[5, 0], found[5, 1])
+
+
+def test_augment__takes_the_same_draws_where_no_image_is_grey():
+    pixels = images(4)
+    with_grey = torch.cat([pixels[:3], pixels[3:, ..., :1].expand(-1, -1, -1, 3)])
+    found, other = (augment(each, ALL, torch.Generator().manual_seed(2)) for each in (pixels, with_grey))
+    torch.testing.assert_close(found[:3], other[:3], rtol=0, atol=1e-6)
+
+
+def test_augment__leaves_its_input_alone():
+    pixels = images(3)
+    before = pixels.clone()
+    for params in (ALL, AugmentParams(dihedral=False, shift=0, scale=0)):
+        augment(pixels, params, torch.Generator().manual_seed(0))
+    assert torch.equal(pixels, before)
+
+
+def test_augment__repeats_with_its_generator_and_differs_between_images():
+    same = images(1).expand(6, -1, -1, -1).contiguous()
+    first = augment(same, ALL, torch.Generator().manual_seed(3))
+    again = augment(same, ALL, torch.Generator().manual_seed(3))
+    assert torch.equal(first, again)
+    assert len({tuple(row.flatten()[:50].tolist()) for row in first}) == 6
+
+
+def test_augment__all_off_is_the_image():
+    off = AugmentParams(dihedral=False, shift=0, scale=0, rotate=0, brightness=0, contrast=0, stain=0)
+    x = images(3)
+    torch.testing.assert_close(augment(x, off, torch.Generator()), x.permute(0, 3, 1, 2).float() / 255)
+
+
+def test_augment__grey_images_stay_grey():
+    grey = images(4)[..., :1].expand(-1, -1, -1, 3).contiguous()
+    out = augment(grey, AugmentParams(stain=0.2), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(out[:, 0], out[:, 1])
+
+
+def test_augment__refuses_floats():
+    with pytest.raises(TypeError, match="uint8"):
+        augment(torch.rand(1, 8, 8, 3), ALL, torch.Generator())
+
+
+@pytest.mark.parametrize(("name", "value"), [("brightness", 0.6), ("contrast", 0.6), ("stain", 0.6), ("scale", 1.0)])
+def test_params__strengths_that_blank_images_are_refused(name, value):
+    with pytest.raises(ValidationError, match=rf"{name}\n  Input should be less than"):
+        AugmentParams(**{name: value})
+
+
+def test_dihedral__eight_different_exact_views():
+    x = torch.arange(9.0).view(1, 1, 3, 3).expand(8, -1, -1, -1)
+    views = dihedral(x, torch.arange(8))
+    assert torch.equal(views[0], x[0])
+    assert len({tuple(v.flatten().tolist()) for v in views}) == 8
+    assert all(sorted(v.flatten().tolist()) == list(range(9)) for v in views)

@@ -1,0 +1,168 @@
+"""The store gives what computing everything at once gives, and the backbone sees each image once a view."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from medtune.config.load import validate
+from medtune.config.project import PROJECT
+from medtune.data.manifest import Prepared
+from medtune.models.classifier import Classifier
+from medtune.runtime.artifact import RESULT
+from medtune.training import feature_cache
+from medtune.training.feature_store import FEATURES, ROWS
+
+N, SIZE, VIEWS = 14, 4, 3
+MODEL = {"backbone": "test_vit", "head": {"kind": "linear"}, "peft": {"method": "none"}}
+PARAMS = validate({"data": {"source": "synthetic"}, "model": MODEL})
+
+
+class Counting(nn.Module):
+    """A backbone that halves its images, image by image, and counts them; after `dies_at` it is killed."""
+
+    def __init__(self, dies_at=None):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(1.5))
+        self.seen, self.dies_at = 0, dies_at
+
+    def forward_features(self, images):
+        self.seen += len(images)
+        if self.dies_at is not None and self.seen >= self.dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.weight * (images[..., ::2, ::2] - 2 * images[..., 1::2, ::2])
+
+
+def model_of(backbone):
+    return Classifier(backbone, nn.Identity(), "tokens", [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]).eval()
+
+
+def prepared_set(n=N):
+    images = np.random.default_rng(0).integers(0, 256, (n, SIZE, SIZE, 3), np.uint8)
+    names = tuple(f"{row}.png" for row in range(n))
+    roles = np.full((n, 1), "train")
+    return Prepared(Path(), {}, ("a", "b"), names, np.zeros(n, int), np.array(names), np.zeros(n, int), roles, images,
+                    tuple(f"{row:064x}" for row in range(n)))  # fmt: skip
+
+
+def ask(wanted, cache, backbone=None):
+    """The store and how many images the backbone saw for it."""
+    backbone = backbone or Counting()
+    rows = [np.array(sorted(each), int) for each in wanted]
+    return feature_cache.compute(model_of(backbone), prepared_set(), PARAMS, rows, cache, "cpu"), backbone.seen
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """(VIEWS, N, tokens, channels), computed in one go."""
+    store, seen = ask([range(N)] * VIEWS, tmp_path_factory.mktemp("whole"))
+    assert seen == N * VIEWS
+    return np.stack([store.gather(np.arange(N), np.full(N, view)) for view in range(VIEWS)])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_batches(whole):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feature_cache, "BATCH", 4)
+        yield
+
+
+def assert_holds(store, wanted, whole):
+    for view, rows in enumerate(wanted):
+        rows = np.array(sorted(rows), int)
+        assert np.array_equal(store.gather(rows, np.full(len(rows), view)), whole[view, rows])
+
+
+SOME = st.sets(st.integers(0, N - 1), min_size=1)
+DAMAGE = st.none() | st.integers(0, 100)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.lists(SOME, min_size=1, max_size=VIEWS), DAMAGE), min_size=1, max_size=5))
+def test_compute__any_requests_give_what_one_gives_and_compute_nothing_twice(whole, requests):
+    there = set()
+    with TemporaryDirectory() as folder:
+        for wanted, damage in requests:
+            pairs = {(row, view) for view, rows in enumerate(wanted) for row in rows}
+            store, seen = ask(wanted, Path(folder))
+            assert seen == len(pairs - there)
+            there |= pairs
+            assert_holds(store, wanted, whole)
+            if damage is not None:
+                there -= damaged(Path(folder), damage)
+
+
+def damaged(cache, seed):
+    """Cuts a byte off one part; the (row, view) that it held."""
+    places = sorted(path for path in (cache / "features").glob("*/*") if path.name.isdigit())
+    place = places[seed % len(places)]
+    with (place / FEATURES).open("r+b") as stream:
+        stream.truncate(stream.seek(0, os.SEEK_END) - 1)
+    view = json.loads((place / RESULT).read_text())["view"]
+    return {(row, view) for row in np.load(place / ROWS).tolist()}
+
+
+def test_compute__says_so_where_nothing_was_missing(tmp_path, capsys):
+    ask([{1, 2}, {1}], tmp_path)
+    assert "found in the store" not in capsys.readouterr().out
+    ask([{1, 2}, {1, 2}], tmp_path)
+    assert "features, view 2 of 2: 1 images" in capsys.readouterr().out
+    ask([{2}, {1, 2}], tmp_path)
+    assert capsys.readouterr().out.startswith("features: found in the store (")
+
+
+def test_compute__a_row_nobody_asked_for_is_no_zero(tmp_path):
+    store, _ = ask([{1, 2}, {1}], tmp_path)
+    with pytest.raises(LookupError, match="image 2 is not stored in view 1"):
+        store.gather(np.array([1, 2]), np.array([1, 1]))
+
+
+def test_compute__features_beyond_half_precision_are_refused(tmp_path):
+    backbone = Counting()
+    backbone.weight.data.fill_(1e6)
+    with pytest.raises(RuntimeError, match=r"features of 3\.png and after exceed half precision"):
+        ask([{3, 4}], tmp_path, backbone)
+
+
+def test_needed__training_images_in_all_views_validation_images_as_they_are():
+    chain = {"train": np.array([5, 1, 3]), "val": np.array([0, 4]), "test": np.array([2])}
+    rows = [each.tolist() for each in feature_cache.needed(chain, 3)]
+    assert [sorted(each) for each in rows] == [[0, 1, 3, 4, 5], [1, 3, 5], [1, 3, 5]]
+    assert feature_cache.store_bytes(feature_cache.needed(chain, 3), tokens=7, channels=2) == 11 * 7 * 2 * 2
+
+
+KILLED = """
+import importlib.util, sys
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("test_features", sys.argv[1])
+own = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(own)
+own.features.BATCH = 2
+own.ask([range(10), range(9)], Path(sys.argv[2]))
+own.ask([range(14), range(12)], Path(sys.argv[2]), own.Counting(dies_at=int(sys.argv[3])))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dies_at", "left"), [(4, 4 + 3), (7, 3)])
+def test_compute__killed_in_a_part_computes_that_part_again_and_no_more(tmp_path, whole, dies_at, left):
+    """Four rows of view 0, then three of view 1, are missing when it is killed in the one or the other."""
+    words = [sys.executable, "-c", KILLED, __file__, str(tmp_path), str(dies_at)]
+    killed = subprocess.run(words, cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)}, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert list((tmp_path / "features").glob("*/.*.partial"))
+    wanted = [range(14), range(12)]
+    store, seen = ask(wanted, tmp_path)
+    assert seen == left
+    assert_holds(store, wanted, whole)
+    assert not list((tmp_path / "features").glob("*/.*.partial"))

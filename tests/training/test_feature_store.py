@@ -1,0 +1,64 @@
+"""Rows are found in whichever part holds them, and a row that no part holds is an error."""
+
+import numpy as np
+import pytest
+import torch
+
+from medtune.runtime.artifact import partial, publish
+from medtune.training.feature_store import FEATURES, ROWS, FeatureStore, Part, parts
+
+N = 40
+
+
+def value(row, view):
+    return np.full((2, 3), row + 100 * view, np.float16)
+
+
+def part(view, *rows):
+    return Part(np.array(rows), np.stack([value(row, view) for row in rows]))
+
+
+def write(place, key, *rows):
+    work = partial(place)
+    work.mkdir(parents=True)
+    np.save(work / ROWS, np.array(rows))
+    np.save(work / FEATURES, np.stack([value(row, 0) for row in rows]))
+    publish(place, key, {})
+
+
+@pytest.fixture
+def store():
+    """Two views; the first in three parts, the second without rows 5 and 6."""
+    return FeatureStore(N, [[part(0, 3, 1), part(0, 39), part(0, 5, 6)], [part(1, 39, 3), part(1, 1)]])
+
+
+def test_gather__each_row_in_its_view(store):
+    rows, views = np.array([39, 1, 5, 1, 3, 39]), np.array([0, 1, 0, 0, 1, 1])
+    found = store.gather(rows, views)
+    assert found.dtype == torch.float16
+    assert np.array_equal(found, np.stack([value(*pair) for pair in zip(rows, views, strict=True)]))
+    assert np.array_equal(store.gather(rows)[:, 0, 0], rows)
+
+
+@pytest.mark.parametrize(("rows", "views", "named"), [
+    ([3, 7, 1], None, "image 7 is not stored in view 0"),
+    ([3, 5, 6], [1, 0, 1], "image 6 is not stored in view 1"),
+])  # fmt: skip
+def test_gather__a_row_that_is_not_there_is_named(store, rows, views, named):
+    with pytest.raises(LookupError, match=named):
+        store.gather(np.array(rows), None if views is None else np.array(views))
+
+
+def test_parts__damage_loses_one_part_whose_place_is_the_next(tmp_path):
+    assert parts(tmp_path, "k") == ([], tmp_path / "0000")
+    for number in range(3):
+        write(parts(tmp_path, "k")[1], "k", number, 10 + number)
+    found, place = parts(tmp_path, "k")
+    assert sorted(row for part in found for row in part.rows) == [0, 1, 2, 10, 11, 12]
+    assert place.name == "0003"
+    damaged = tmp_path / "0001" / FEATURES
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x7f")
+    found, place = parts(tmp_path, "k")
+    assert sorted(row for part in found for row in part.rows) == [0, 2, 10, 12]
+    assert place.name == "0001"
+    assert parts(tmp_path, "another")[0] == []
