@@ -22,6 +22,7 @@ from medtune.export.onnx_graph import INPUT, OUTPUT, Deployed, to_onnx
 from medtune.models.backbones import family
 from medtune.serving.bundle import SAMPLE_TOLERANCE, Bundle
 from medtune.serving.manifest import BundleError
+from medtune.serving.one_line import first_line
 from medtune.serving.session import PROVIDERS, open_session, operators
 from medtune.training.speed import CNN_FAMILIES, compiled
 from medtune.training.transfer import onto
@@ -161,7 +162,7 @@ def _warmed_up(
             for _ in range(WARM_UP):
                 way.ask(images[:batch])
     except Exception as error:  # out of memory, the compiler's; onnxruntime has a class for each kind of failure
-        return Way(None, (str(error).strip().splitlines() or [type(error).__name__])[0][:200])
+        return Way(None, first_line(error))
     off = float(np.abs(found - expected).max())
     if not off <= SAMPLE_TOLERANCE["fp16"]:
         return Way(None, f"its probabilities are {off:.2g} off the network's")

@@ -17,6 +17,7 @@ from medtune.config.schema import Params
 from medtune.data.manifest import Prepared
 from medtune.models import classifier
 from medtune.models.backbones import family
+from medtune.serving.one_line import first_line
 from medtune.training.inputs import ImageFeed
 from medtune.training.loop import LOG_STEPS
 from medtune.training.memory import PeakMemory
@@ -116,7 +117,7 @@ def _run(
             raise RuntimeError("torch.compile needs Triton and a C compiler")
         finetune(model, feed, prepared, own, steps, work, clock, str(device), through)
     except RuntimeError as error:  # out of memory, or the compiler's
-        way.refused = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        way.refused = first_line(error)
         return
     way.seconds += clock.stretches
     way.memory = peak.megabytes()

@@ -21,6 +21,7 @@ from medtune.runtime.lock import holding
 from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import Paths
 from medtune.runtime.progress import progress
+from medtune.serving.one_line import first_line
 
 log = logging.getLogger("medtune.flow")
 
@@ -121,8 +122,7 @@ def _with_prefect(chosen: BenchmarkParams, missing: Sequence[jobs.Work], paths: 
                 server.settle(name)
     except Exception as error:  # a fault of theirs, of whatever type, must not cost the cells that are left
         log.warning("Prefect or Dask failed", exc_info=True)
-        reason = (str(error).splitlines() or ["no reason given"])[0][:200]
-        say(f"benchmark: {type(error).__name__}: {reason}; going on in this process")
+        say(f"benchmark: {first_line(error, with_type=True)}; going on in this process")
 
 
 def _figure(record: Artifact | None, metric: str) -> str:

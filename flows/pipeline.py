@@ -71,9 +71,9 @@ def walk(params: Params, prepared: Prepared, execute: Execute) -> Artifact:
     trained = []
     for fold in params.data.split.chains:
         artifact = None
-        if params.schedule != "full":
+        if "frozen" in params.training_stages:
             artifact = execute(Step("frozen", fold, frozen.key(params, prepared, fold)))
-        if params.schedule != "frozen":
+        if "finetune" in params.training_stages:
             key = finetune.key(params, prepared, fold, artifact)
             artifact = execute(Step("finetune", fold, key, (artifact,) if artifact else ()))
         assert artifact is not None
@@ -164,7 +164,8 @@ def tidy(params: Params, paths: Paths) -> None:
     for stage in ("evaluate", "export"):  # of a run with other params that was killed
         shutil.rmtree(partial(paths.stage(stage)), ignore_errors=True)
     chains = {f"fold-{fold}" for fold in params.data.split.chains}
-    for stage, left_out in (("frozen", params.schedule == "full"), ("finetune", params.schedule == "frozen")):
+    for stage in ("frozen", "finetune"):
+        left_out = stage not in params.training_stages
         folder = paths.stage(stage)
         folder.mkdir(parents=True, exist_ok=True)
         keep = {"README.txt"} if left_out else chains

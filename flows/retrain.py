@@ -26,6 +26,7 @@ from medtune.runtime import console
 from medtune.runtime.lock import holding
 from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import Paths
+from medtune.serving.one_line import first_line
 
 log = logging.getLogger("medtune.flow")
 
@@ -175,8 +176,7 @@ def _with_prefect(accept: str | None) -> str:
         raise
     except Exception as error:  # a fault of Prefect's, of whatever type, must not cost a training run
         log.warning("Prefect failed", exc_info=True)
-        reason = (str(error).splitlines() or ["no reason given"])[0][:200]
-        pipeline.note(f"Prefect: {type(error).__name__}: {reason}; going on without it")
+        pipeline.note(f"Prefect: {first_line(error, with_type=True)}; going on without it")
         return run(direct(), accept)
 
 

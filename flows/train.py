@@ -17,6 +17,7 @@ from medtune.runtime import console
 from medtune.runtime.lock import holding
 from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import Paths
+from medtune.serving.one_line import first_line
 from medtune.stages.preflight import ready
 
 log = logging.getLogger("medtune.flow")
@@ -81,8 +82,7 @@ def _with_prefect(params: Params, paths: Paths, prepared: Prepared) -> list[pipe
         raise
     except Exception as error:  # a fault of Prefect's, of whatever type, must not cost a training run
         log.warning("Prefect failed", exc_info=True)
-        reason = (str(error).splitlines() or ["no reason given"])[0][:200]
-        pipeline.note(f"Prefect: {type(error).__name__}: {reason}; going on without it")
+        pipeline.note(f"Prefect: {first_line(error, with_type=True)}; going on without it")
         return direct(params, paths, prepared)
 
 

@@ -13,6 +13,7 @@ from medtune.config.errors import InputError, RunError, suggestion
 from medtune.config.schema import Params
 from medtune.models.hub import check_cached
 from medtune.models.weights import load_into, read_bundled_card, read_weights
+from medtune.serving.one_line import first_line
 
 FAMILIES = {"resnetv2": "resnet", "resnest": "resnet", "efficientnet": "mobilenet", "mobilenetv3": "mobilenet",
             "vision_transformer": "vit", "deit": "vit", "beit": "vit", "eva": "vit"}  # fmt: skip
@@ -68,8 +69,9 @@ def create(params: Params, weights: bool = True) -> nn.Module:
     except Exception as error:  # a damaged file of weights, or a pickle that carries code
         if not hub:
             raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise RuntimeError(f"model.weights: hub: those of {model.backbone} cannot be loaded: {reason}") from error
+        raise RuntimeError(
+            f"model.weights: hub: those of {model.backbone} cannot be loaded: {first_line(error)}"
+        ) from error
     if not fetched_before:
         check_cached(cfg)
     if weights and model.weights not in ("hub", "none"):
@@ -117,16 +119,15 @@ def check(params: Params) -> Shape:
         raise InputError(
             f"model.head.tokens is {stated}, but {model.backbone} at data.image_size {size} gives N = {shape.tokens}"
         )
-    if params.schedule != "frozen" and params.finetune.gradient_checkpointing:
+    if "finetune" in params.training_stages and params.finetune.gradient_checkpointing:
         _check_checkpointing(params, backbone)
     return shape
 
 
 def _does_not_fit(params: Params, error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return (
         f"model.backbone: {params.model.backbone} with backbone_args {dict(params.model.backbone_args)!r} "
-        f"does not run at data.image_size {params.data.image_size}: {reason}"
+        f"does not run at data.image_size {params.data.image_size}: {first_line(error)}"
     )
 
 

@@ -14,6 +14,7 @@ from medtune.config.errors import InputError
 from medtune.config.project import PACKAGE, PROJECT
 from medtune.runtime.artifact import digest
 from medtune.runtime.checksum import unseal
+from medtune.serving.one_line import first_line
 
 BUNDLED = PACKAGE / "models" / "bundled"
 RESTORE = "git checkout models/bundled"
@@ -73,7 +74,7 @@ def _read(path: Path) -> dict[str, Tensor]:
                 return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle raises whatever its first wrong opcode raises
-        raise InputError(f"model.weights: {path.name} cannot be read as plain tensors: {_first_line(error)}") from None
+        raise InputError(f"model.weights: {path.name} cannot be read as plain tensors: {first_line(error)}") from None
     for nested in ("state_dict_ema", "model_ema", "state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(nested), dict):
             state = state[nested]
@@ -121,7 +122,3 @@ def state_sha256(module: nn.Module) -> str:
         if value.numel()
     }
     return digest(parts)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -117,7 +117,7 @@ def _histories(paths: Paths, params: Params, prepared: "Prepared", wanted: "Sequ
     from medtune.tasks.classification.tables import read_history
 
     stages = []
-    if params.schedule == "staged":
+    if len(params.training_stages) > 1:
         first = [find(paths.stage("frozen", one.fold)) for one in wanted]
         same = [a for a in first if a and a.result().get("data_digest") == prepared.digest]
         stages.append(("frozen", [read_history(artifact.folder / "history.csv") for artifact in same]))
@@ -162,7 +162,7 @@ def find_trained(params: Params, paths: Paths, prepared: "Prepared") -> list[Art
     found = []
     for fold in params.data.split.chains:
         artifact = None
-        for stage in {"frozen": ["frozen"], "full": ["finetune"], "staged": ["frozen", "finetune"]}[params.schedule]:
+        for stage in params.training_stages:
             if stage == "frozen":
                 own = frozen.key(params, prepared, fold)
             else:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
     from medtune.models.classifier import Classifier
 
-TOOLS = ("onnx", "onnxscript", "onnxruntime-gpu", "numpy", "pillow", "jinja2")
+TOOLS = ("onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "numpy", "pillow", "jinja2")
 # Evaluate's figures come from the device that trained; a GPU adds up in another order.
 CONSUMER_TOLERANCE = {"cpu": 1e-4}
 GPU_TOLERANCE = 1e-3

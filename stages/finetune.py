@@ -138,7 +138,7 @@ def main(
         check(read)
         for chain in read.data.split.chains if fold is None else [fold]:
             first = None
-            if read.schedule != "full":
+            if "frozen" in read.training_stages:
                 with distributed.first():
                     first = find(paths.stage("frozen", chain), frozen.key(read, prepared, chain))
                 if first is None:

@@ -31,17 +31,17 @@ def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
 
     if distributed.count() > 1 and not several:
         raise InputError(
-            f"WORLD_SIZE is {distributed.count()}: only `stages.frozen` and `stages.finetune` run as several processes; "
-            "start this one plainly"
+            f"WORLD_SIZE is {distributed.count()}: only `medtune.stages.frozen` and `medtune.stages.finetune` "
+            "run as several processes; start this one plainly"
         )
     check_device()
-    launch.check(params, "finetune" in _trained(params))
+    launch.check(params, "finetune" in params.training_stages)
     prepared = load_prepared(paths.prepared)
     if read_result(paths.prepared)["key"] != data_key(params):
         raise InputError(
             f"{paths.prepared} was made with other data params or code: run `python -m medtune.stages.data` first"
         )
-    for section in _trained(params):
+    for section in params.training_stages:
         chosen = getattr(params, section)
         named = chosen.class_weights if isinstance(chosen.class_weights, dict) else {}
         if unknown := sorted(named.keys() - set(prepared.classes)):
@@ -65,7 +65,3 @@ def check_model(params: Params, paths: Paths) -> None:
         from medtune.models.backbones import check
 
         check(params)
-
-
-def _trained(params: Params) -> list[str]:
-    return {"frozen": ["frozen"], "full": ["finetune"], "staged": ["frozen", "finetune"]}[params.schedule]

@@ -168,7 +168,7 @@ def _cost(params: Params, best: trials.Trial, parts: trials.Parts) -> dict[str, 
         plain = classifier.build(params, len(result["classes"]), weights=False)
     head, backbone = (sum(p.numel() for p in part.parameters()) for part in (plain.head, plain.backbone))
     trained = result["trainable"] - head
-    used = [params.frozen] * (params.schedule != "full") + [params.finetune] * (params.schedule != "frozen")
+    used = [getattr(params, stage) for stage in params.training_stages]
     images = sum(len(part.indices(fold)["train"]) for fold, part in parts.items())
     seen = images * sum(section.passes * section.epochs for section in used)
     return {

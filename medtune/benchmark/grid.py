@@ -17,6 +17,7 @@ from medtune.config.errors import InputError, describe, suggestion
 from medtune.config.load import DEFAULT, assign_all, merge, read
 from medtune.config.project import PROJECT
 from medtune.config.schema import Positive
+from medtune.config.training import Schedule
 
 GRID = PROJECT / "benchmark.yaml"
 HEADS, METHODS = "medtune.models.heads", "medtune.models.peft"
@@ -115,7 +116,7 @@ class BenchmarkParams(Section):
 class Plan:
     """What a benchmark method means: which stages are run, with which head and what stage 2 trains."""
 
-    schedule: Literal["frozen", "full", "staged"]
+    schedule: Schedule
     head: str
     peft: str
 

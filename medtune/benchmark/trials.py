@@ -43,23 +43,19 @@ class Trial:
 
 def section(params: Params) -> TrainingParams:
     """Params of the stage whose learning rate is searched: the last one that is run."""
-    return params.frozen if params.schedule == "frozen" else params.finetune
+    return getattr(params, params.training_stages[-1])
 
 
 def with_rate(params: Params, rate: float) -> Params:
     """`params` with that learning rate in that stage."""
-    name = "frozen" if params.schedule == "frozen" else "finetune"
-    return params.model_copy(update={name: section(params).model_copy(update={"lr": rate})})
+    return params.model_copy(update={params.training_stages[-1]: section(params).model_copy(update={"lr": rate})})
 
 
 def that_counts(params: Params, rate: float) -> Params:
     """`params` alike for all cells that differ in nothing but what they do not use."""
-    unused: dict[str, dict[str, Any]] = {
-        "full": {"frozen": FrozenParams()},
-        "frozen": {"finetune": FinetuneParams()},
-        "staged": {},
-    }
-    return with_rate(params, rate).model_copy(update=unused[params.schedule])
+    defaults = {"frozen": FrozenParams(), "finetune": FinetuneParams()}
+    unused = {name: default for name, default in defaults.items() if name not in params.training_stages}
+    return with_rate(params, rate).model_copy(update=unused)
 
 
 def run(params: Params, paths: Paths, parts: Parts, rates: Sequence[float], work: Path) -> list[Trial]:
@@ -110,12 +106,12 @@ def _train(params: Params, paths: Paths, part: "Prepared", fold: int, work: Path
 
     stages: list[Artifact] = []
     own = Paths(work / f"lr-{rate:g}", paths.cache)
-    if params.schedule != "full":
+    if "frozen" in params.training_stages:
         # Stage 1 does not know stage 2's rate: all rates go on from one.
-        first = Paths(work / "first", paths.cache) if params.schedule == "staged" else own
+        first = Paths(work / "first", paths.cache) if len(params.training_stages) > 1 else own
         key = frozen.key(params, part, fold)
         stages.append(frozen.run(params, first, fold, key, "benchmark", part))
-    if params.schedule != "frozen":
+    if "finetune" in params.training_stages:
         before = stages[0] if stages else None
         key = finetune.key(params, part, fold, before)
         stages.append(finetune.run(params, own, fold, before, key, "benchmark", part))

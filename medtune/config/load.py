@@ -11,6 +11,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from medtune.config.errors import InputError, describe
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
+from medtune.serving.one_line import first_line
 
 DEFAULT = PROJECT / "params.yaml"
 
@@ -52,13 +53,12 @@ def _parse(text: str, name: str) -> Any:
             raise InputError(f"{name}: more than {MOST_VALUES:,} values: aliases (*name) that repeat one another?")
         return tree
     except (RecursionError, ValueError) as error:  # nested without end; a number of thousands of digits
-        reason = (str(error).splitlines() or [""])[0][:200]
-        raise InputError(f"{name}: not valid YAML: {reason}") from None
+        raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
     except MarkedYAMLError as error:
         where = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{name}{where}: not valid YAML: {error.problem}") from None
     except YAMLError as error:
-        raise InputError(f"{name}: not valid YAML: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
 
 
 MOST_VALUES = 100_000  # a few lines of aliases of aliases stand for billions

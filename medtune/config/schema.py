@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 from medtune.config import registry
 from medtune.config.base import Section
 from medtune.config.errors import InputError, describe
-from medtune.config.training import FinetuneParams, FrozenParams
+from medtune.config.training import STAGES, FinetuneParams, FrozenParams, Schedule
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -214,7 +214,7 @@ class Params(Section):
     """The whole of params.yaml."""
 
     seed: Annotated[int, Field(ge=0)] = 1
-    schedule: Literal["frozen", "full", "staged"] = "staged"
+    schedule: Schedule = "staged"
     data: Annotated[SerializeAsAny[DataParams], _by_plugin("medtune.data.sources", "source", "data")]
     model: ModelParams
     frozen: FrozenParams = FrozenParams()
@@ -224,6 +224,11 @@ class Params(Section):
     gate: GateParams = GateParams()
     handoff: HandoffParams = HandoffParams()
     tracking: TrackingParams = TrackingParams()
+
+    @property
+    def training_stages(self) -> tuple[Literal["frozen", "finetune"], ...]:
+        """The stages that this schedule trains, in the order they run."""
+        return STAGES[self.schedule]
 
     def section(self, name: str) -> dict[str, Any]:
         """One section as plain JSON values, defaults written out: what a cache key hashes."""

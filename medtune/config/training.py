@@ -6,6 +6,13 @@ from pydantic import Field, model_validator
 
 from medtune.config.base import Section
 
+Schedule = Literal["frozen", "full", "staged"]
+# The training stages of each schedule, in the order they run.
+STAGES: dict[Schedule, tuple[Literal["frozen", "finetune"], ...]] = {
+    "frozen": ("frozen",),
+    "full": ("finetune",),
+    "staged": ("frozen", "finetune"),
+}
 Fraction = Annotated[float, Field(ge=0, le=1)]
 # Of 10,000 images 0.7 % came out all white or all black where each of these was drawn from 0 to 1; none up to 0.5.
 Strength = Annotated[float, Field(ge=0, le=0.5)]

@@ -15,6 +15,7 @@ from medtune.data.pack import IMAGES, Packed
 from medtune.data.sample import Record
 from medtune.data.splits import PARTS, Split
 from medtune.runtime.artifact import digest, find, write_text
+from medtune.serving.one_line import first_line
 
 COLUMNS = ("path", "label", "group", "fold", "split", "sha256", "width", "height")
 MANIFEST, INFO = "manifest.csv", "dataset.json"
@@ -142,8 +143,9 @@ def _open_images(path: Path, rows: int) -> np.ndarray:
     try:
         images = np.lib.format.open_memmap(path, mode="r")  # .npy and nothing else; np.load takes more
     except Exception as error:  # its header is read as Python's syntax, and raises what the tokenizer raises
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} holds no plain array: {reason}; run `python -m medtune.stages.data`") from None
+        raise InputError(
+            f"{path} holds no plain array: {first_line(error)}; run `python -m medtune.stages.data`"
+        ) from None
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) != rows:
         raise InputError(f"{path} is {images.dtype} {images.shape}; expected uint8 ({rows}, H, W, 3)")
     return images

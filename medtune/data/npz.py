@@ -10,6 +10,7 @@ import numpy as np
 
 from medtune.config.errors import InputError
 from medtune.serving.decode import MAX_PIXELS
+from medtune.serving.one_line import first_line
 
 MAX_ROW_BYTES = 3 * MAX_PIXELS
 # A list of records is made of them; the largest published set has a quarter of a million.
@@ -59,7 +60,7 @@ class Rows:
                     content = self._stream.read(size) if self._stream else b""
                     self._next += 1
             except Exception as error:  # zip and its compressors have an error of their own for each kind of damage
-                raise InputError(f"{self.file}: array {self.name} is damaged: {_first_line(error)}") from error
+                raise InputError(f"{self.file}: array {self.name} is damaged: {first_line(error)}") from error
         if len(content) != size:
             raise InputError(f"{self.file}: array {self.name} is cut off at row {index} of {self.shape[0]}")
         return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
@@ -85,14 +86,10 @@ class Rows:
         except KeyError:
             raise InputError(f"{self.file}: no array {self.name} in it") from None
         except Exception as error:  # numpy reads the header as Python's syntax, and raises what its tokenizer raises
-            raise InputError(f"{self.file}: array {self.name} is damaged: {_first_line(error)}") from error
+            raise InputError(f"{self.file}: array {self.name} is damaged: {first_line(error)}") from error
         row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         if self.dtype.hasobject or by_column or not self.shape or not 0 < row_bytes <= MAX_ROW_BYTES:
             raise InputError(f"{self.file}: array {self.name} is {self.dtype} {self.shape}; expected rows of numbers")
         if not 0 <= self.shape[0] <= MAX_ROWS:
             raise InputError(f"{self.file}: array {self.name} says it has {self.shape[0]:,} rows; at most {MAX_ROWS:,}")
         self._stream, self._next = stream, 0
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -7,7 +7,8 @@ import time
 from filelock import FileLock, Timeout
 
 from medtune.config.project import PROJECT
-from medtune.doctor.result import Finding, Job, ok, short, warning, wrong
+from medtune.doctor.result import Finding, Job, ok, warning, wrong
+from medtune.serving.one_line import first_line
 
 SKEW_S = 300.0
 
@@ -19,7 +20,7 @@ def git(job: Job) -> Finding:
         changed = _git("status", "--porcelain", "--untracked-files=no").splitlines()
     except (OSError, subprocess.SubprocessError) as error:
         todo = "install git and work in a clone: results name their revision, and retraining needs it"
-        return warning(f"no revision is to be had here ({short(error)})", todo)
+        return warning(f"no revision is to be had here ({first_line(error)})", todo)
     if changed:
         todo = "commit them: results say `dirty`, and medtune.flows.retrain refuses"
         return warning(f"{revision}, {len(changed)} files changed since", todo)

@@ -12,7 +12,8 @@ from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.data.archive import SUFFIXES, first_member, is_archive
 from medtune.data.sample import Record
-from medtune.doctor.result import Finding, Job, duration, ok, short, size, warning, wrong
+from medtune.doctor.result import Finding, Job, duration, ok, size, warning, wrong
+from medtune.serving.one_line import first_line
 
 TRIED = 6
 MEND = "name the folder (or archive) with your images in data.root: README, `Your images`"
@@ -32,7 +33,7 @@ def data(job: Job) -> Finding:
         with contextlib.redirect_stdout(io.StringIO()):  # what it says of the images belongs to stage data
             records = source.records(root, params)
     except InputError as error:
-        return wrong(short(error), MEND)
+        return wrong(first_line(error), MEND)
     job.facts["images"] = len(records)
     chosen = records[:: max(1, len(records) // TRIED)][:TRIED]
     bad, seconds = _decode(chosen, root, params.image_size, params.resize)
@@ -65,7 +66,7 @@ def _packed(archive: Path, root: Path) -> Finding:
         member = first_member(archive)
         count = archive.stat().st_size
     except (InputError, OSError) as error:
-        return wrong(short(error), "fetch it again")
+        return wrong(first_line(error), "fetch it again")
     return ok(f"{archive.name} in {root.parent if archive == root else root}: {size(count)}, opens with {member}; "
               "stage data unpacks it, images are not counted")  # fmt: skip
 

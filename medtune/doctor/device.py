@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from medtune.doctor.result import Finding, Job, ok, short, wrong
+from medtune.doctor.result import Finding, Job, ok, wrong
 from medtune.runtime.device import device_class
+from medtune.serving.one_line import first_line
 
 DRIVER = Path("/proc/driver/nvidia/version")
 QUERY = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,memory.used", "--format=csv,noheader"]
@@ -56,5 +57,5 @@ def _torch() -> str:
     except subprocess.TimeoutExpired:
         return f"did not answer within {TORCH_S:.0f} s: 0"
     except (OSError, subprocess.SubprocessError) as error:
-        return f"cannot be asked ({short(error)}): 0"
+        return f"cannot be asked ({first_line(error)}): 0"
     return done.stdout.strip().splitlines()[-1]

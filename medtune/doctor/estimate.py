@@ -6,8 +6,9 @@ from typing import Any
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.doctor.folders import places
-from medtune.doctor.result import Finding, Job, duration, ok, short, size, warning
+from medtune.doctor.result import Finding, Job, duration, ok, size, warning
 from medtune.doctor.subprocess_check import NoAnswer, ask
+from medtune.serving.one_line import first_line
 
 MEASURE_S = 180.0
 # Official divisions differ; what is left to training is about this.
@@ -32,7 +33,7 @@ def shares(params: Params) -> dict[str, float]:
 
 def stored_views(params: Params, images: int, facts: Mapping[str, Any]) -> int:
     """Views whose features stage 1 stores; 0: none, it runs the backbone in every epoch or not at all."""
-    if params.schedule == "full" or params.frozen.views == "online":
+    if "frozen" not in params.training_stages or params.frozen.views == "online":
         return 0
     share, views = shares(params), int(params.frozen.views)
     size = images * (share["train"] * views + share["val"]) * facts["tokens"] * facts["channels"] * HALF
@@ -53,9 +54,9 @@ def disk_needs(params: Params, images: int, facts: Mapping[str, Any]) -> dict[st
         rows = images * (shares(params)["train"] * stored + shares(params)["val"])
         # The chains of a cross-validation share what they store: each image is trained on by one of them.
         store = facts["tokens"] * facts["channels"] * HALF * (rows if chains == 1 else images * stored)
-    kept = chains * (facts["head"] + (whole if params.schedule != "frozen" else 0)) * FLOAT
+    kept = chains * (facts["head"] + (whole if "finetune" in params.training_stages else 0)) * FLOAT
     # Weights, averages, the best epoch's, two moments; the old file stays until the new one is whole.
-    saved = 2 * 5 * FLOAT * (whole if params.schedule != "frozen" else facts["head"])
+    saved = 2 * 5 * FLOAT * (whole if "finetune" in params.training_stages else facts["head"])
     widths = {"fp32": 4, "fp16": 2, "int8": 1}
     bundle = whole * sum(widths[precision] for precision in params.export.precisions) + 20e6
     return {"data/prepared": pack, "cache": store, "artifacts": kept + saved + bundle, "handoff": bundle}
@@ -77,14 +78,14 @@ def seconds_needed(
     train, val = images * share["train"], images * share["val"]
     forward = measured["forward"]["seconds"]
     found = {"data": images * decode_s, "stage 1": 0.0, "stage 2": 0.0, "test": images * share["test"] * forward}
-    if params.schedule != "full":
+    if "frozen" in params.training_stages:
         options, head = params.frozen, measured["head"]["seconds"]
         seen = options.epochs * options.passes * train
         if stored:
             found["stage 1"] = (train * stored + val) * forward + seen * head
         else:
             found["stage 1"] = seen * (forward + head) + options.epochs * val * forward
-    if params.schedule != "frozen":
+    if "finetune" in params.training_stages:
         tuned = params.finetune
         seen = tuned.epochs * tuned.passes * train
         found["stage 2"] = seen * measured["train"]["seconds"] + (tuned.epochs + 1) * val * forward
@@ -103,7 +104,7 @@ def _disk(job: Job) -> Finding:
     if job.paths.out == PROJECT:  # `dvc repro` keeps a copy of both where the disk cannot share blocks
         job.need(PROJECT / ".dvc" / "cache", needs["data/prepared"] + needs["artifacts"])
     told = ", ".join(f"{name} {size(count)}" for name, count in needs.items())
-    online = job.params.schedule != "full" and not needs["cache"]
+    online = "frozen" in job.params.training_stages and not needs["cache"]
     above = "; stage 1 stores no features: frozen.views is online, or they exceed frozen.store_gb" if online else ""
     counted = f"estimate from {job.facts['images']:,} images of {job.params.data.image_size} px"
     return ok(f"{told} ({counted} and {job.facts['parameters']:,} parameters{above})", "estimate disk")
@@ -118,7 +119,7 @@ def _time(job: Job) -> Finding:
     try:
         measured = ask("medtune.training.profile", job.params, MEASURE_S)
     except NoAnswer as error:
-        return warning(f"steps cannot be measured: {short(error)}", "try a smaller batch_size, or --quick", label)
+        return warning(f"steps cannot be measured: {first_line(error)}", "try a smaller batch_size, or --quick", label)
     job.facts["memory"] = measured["memory"]
     params, images = job.params, job.facts["images"]
     stored = stored_views(params, images, job.facts)

@@ -6,8 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from medtune.doctor.folders import probe
-from medtune.doctor.result import Finding, Job, ok, short, wrong
+from medtune.doctor.result import Finding, Job, ok, wrong
 from medtune.flows import service_address
+from medtune.serving.one_line import first_line
 
 WITHOUT = "python -m medtune.flows.train --no-prefect runs the same steps without it"
 
@@ -31,6 +32,6 @@ def prefect(job: Job) -> Finding:
         with socket.create_server(("127.0.0.1", 0)):
             pass
     except OSError as error:
-        return wrong(f"no server is named, and none can be started with {home}: {error.strerror or short(error)}",
+        return wrong(f"no server is named, and none can be started with {home}: {error.strerror or first_line(error)}",
                      f"set PREFECT_HOME to a folder that can be written; {WITHOUT}")  # fmt: skip
     return ok(f"no server is named: a run starts its own (10-30 s), with its files in {home}")

@@ -64,12 +64,6 @@ class Job:
         needs[folder] = needs.get(folder, 0) + int(size)
 
 
-def short(error: BaseException) -> str:
-    """The first line of an error, with its type where it says nothing itself."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
-
-
 def size(count: float) -> str:
     """Bytes as a person reads them."""
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

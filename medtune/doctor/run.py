@@ -19,10 +19,11 @@ from medtune.doctor import (
     tracking,
     weights,
 )
-from medtune.doctor.result import Finding, Job, short, wrong
+from medtune.doctor.result import Finding, Job, wrong
 from medtune.runtime import console
 from medtune.runtime.console import say
 from medtune.runtime.paths import Paths
+from medtune.serving.one_line import first_line
 
 # The order matters: a check adds to `job.facts` (images, weights, time, disk) what later checks use.
 CHECKS: dict[str, Callable[[Job], Finding | list[Finding]]] = {
@@ -53,7 +54,7 @@ def examine(job: Job) -> Iterator[Finding]:
             found = check(job)
         except Exception as error:  # a broken check must not hide what the others find
             found = wrong(
-                f"this check itself failed: {type(error).__name__}: {short(error)}", f"look at {check.__module__}"
+                f"this check itself failed: {first_line(error, with_type=True)}", f"look at {check.__module__}"
             )
         for finding in found if isinstance(found, list) else [found]:
             yield Finding(finding.state, finding.found, finding.todo, finding.label or label)

@@ -1,7 +1,8 @@
 """The DVC remote: a probe is written there, read and deleted, as `python -m medtune.registry.remote` does."""
 
 from medtune.config.errors import InputError
-from medtune.doctor.result import Finding, Job, ok, short, wrong
+from medtune.doctor.result import Finding, Job, ok, wrong
+from medtune.serving.one_line import first_line
 
 
 def remote(job: Job) -> Finding:
@@ -12,7 +13,7 @@ def remote(job: Job) -> Finding:
     try:
         settings, name = default()
     except InputError as error:
-        return wrong(short(error), "mend .dvc/config, or clone again")
+        return wrong(first_line(error), "mend .dvc/config, or clone again")
     if name is None:
         return ok("none is set; python -m medtune.registry.remote URL keeps data and results elsewhere too")
     url = masked(settings["remote"][name]["url"])
@@ -21,7 +22,7 @@ def remote(job: Job) -> Finding:
     try:
         seconds = probe(settings, name)
     except InputError as error:
-        told = short(error).removesuffix("; nothing was changed")
+        told = first_line(error).removesuffix("; nothing was changed")
         return wrong(
             f"{name}: {told}", "connection, credentials (docs/remotes.md), or python -m medtune.registry.remote URL"
         )

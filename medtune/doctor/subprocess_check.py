@@ -7,6 +7,7 @@ from typing import Any
 
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
+from medtune.serving.one_line import last_line
 
 
 class NoAnswer(Exception):
@@ -31,6 +32,5 @@ def ask(module: str, params: Params, seconds: float) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         raise NoAnswer(f"{module} did not answer within {seconds:.0f} s") from None
     if done.returncode:
-        why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise NoAnswer(f"{module}: {why[:300]}")
+        raise NoAnswer(f"{module}: {last_line(done.stderr, f'exit code {done.returncode}')}")
     return json.loads(done.stdout.strip().splitlines()[-1])

@@ -3,7 +3,8 @@
 import os
 from importlib.util import find_spec
 
-from medtune.doctor.result import Finding, Job, ok, short, warning, wrong
+from medtune.doctor.result import Finding, Job, ok, warning, wrong
+from medtune.serving.one_line import first_line
 from medtune.tracking.run import wanted_mode
 from medtune.tracking.server import KeyRefused, Unreachable, check, server
 
@@ -27,8 +28,8 @@ def wandb(job: Job) -> Finding:
     try:
         check(key)
     except KeyRefused as error:
-        return wrong(short(error), "set another key, or tracking.mode=offline")
+        return wrong(first_line(error), "set another key, or tracking.mode=offline")
     except Unreachable as error:
         todo = "nothing: stages record offline, python -m medtune.tracking.sync uploads later; WANDB_MODE=offline saves waiting"
-        return warning(short(error), todo)
+        return warning(first_line(error), todo)
     return ok(f"online: {server()} answers and knows the key")

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 from medtune.config.project import PACKAGE, PROJECT
-from medtune.doctor.result import Finding, Job, ok, short, size, warning, wrong
+from medtune.doctor.result import Finding, Job, ok, size, warning, wrong
 from medtune.doctor.subprocess_check import NoAnswer, ask
 from medtune.runtime.artifact import file_sha256
+from medtune.serving.one_line import first_line
 
 BUNDLED = PACKAGE / "models" / "bundled"
 FITS_S = 240.0
@@ -22,7 +23,7 @@ def weights(job: Job) -> Finding:
     try:
         found = ask("medtune.models.compatibility", job.params, FITS_S)
     except NoAnswer as error:
-        return wrong(short(error), "look at the weight file: it may be larger than this machine's memory")
+        return wrong(first_line(error), "look at the weight file: it may be larger than this machine's memory")
     job.facts |= {name: value for name, value in found.items() if not name.endswith("_fault")}
     if fault := found["shape_fault"]:
         return wrong(fault, "mend params.yaml: python -m medtune.cli.params --set ...")
@@ -71,7 +72,7 @@ def _fault(job: Job, url: str) -> str | None:
     try:
         answer = httpx.head(url, timeout=HUB_S, follow_redirects=True)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        return short(error)
+        return first_line(error)
     job.facts["date"] = answer.headers.get("date")
     return f"status {answer.status_code}" if answer.status_code >= 400 and answer.status_code != 405 else None
 

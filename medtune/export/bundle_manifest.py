@@ -7,6 +7,7 @@ from medtune.export.model_card import NOTICE
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.cache_key import weights_sha256
 from medtune.runtime.provenance import provenance
+from medtune.serving.onnxruntime_version import minimum_for
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
@@ -56,6 +57,7 @@ def gather(
             "std": std,
             "inside_the_graph": ["scale", "mean", "std"],
         },
+        "requires": {"onnxruntime": minimum_for(params.export.opset)},
         "temperature": folds[str(fold)]["temperature"],
         "decision": folds[str(fold)]["decision"],
         "precisions": {},

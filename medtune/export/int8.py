@@ -15,6 +15,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto
 
+from medtune.serving.one_line import first_line
+
 if TYPE_CHECKING:
     from onnxruntime.quantization import CalibrationDataReader
 
@@ -62,9 +64,7 @@ def to_int8(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
                 extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
             )
         except Exception as error:  # its errors are of many classes
-            raise ValueError(
-                f"onnxruntime cannot quantise it: {(str(error).splitlines() or ['?'])[0][:200]}"
-            ) from error
+            raise ValueError(f"onnxruntime cannot quantise it: {first_line(error)}") from error
         quantised = onnx.load(path)
     quantised.producer_name, quantised.producer_version = model.producer_name, model.producer_version
     del quantised.metadata_props[:]

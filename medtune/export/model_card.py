@@ -20,8 +20,9 @@ Backbone `{{ params.model.backbone }}`, head `{{ params.model.head.kind }}`, kep
 python -m medtune.serving.bundle FOLDER                      # verify every file, run the samples
 python -m medtune.serving.predict FOLDER IMAGES --out predictions.csv
 ```
-onnxruntime, numpy and Pillow are all it needs. Normalisation, temperature and softmax are inside the graph: it takes
-uint8 RGB (N, {{ input.shape[1] }}, {{ input.shape[2] }}, 3) and gives probabilities in the order of the classes above.
+onnxruntime >= {{ requires.onnxruntime }}, numpy and Pillow are all it needs. Normalisation, temperature and softmax are
+inside the graph: it takes uint8 RGB (N, {{ input.shape[1] }}, {{ input.shape[2] }}, 3) and gives probabilities in the
+order of the classes above.
 Any other size is brought there by `{{ preprocessing.resize }}`, {{ preprocessing.interpolation }} with antialiasing.
 Decision: {% if decision.kind == "threshold" -%}
 `{{ decision.positive }}` from a probability of {{ "%.4f" | format(decision.threshold) }} on, chosen on the \

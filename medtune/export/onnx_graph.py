@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from medtune.models.classifier import Classifier
+from medtune.serving.one_line import first_line
 
 INPUT, OUTPUT = "images", "probabilities"
 
@@ -66,7 +67,7 @@ def to_onnx(model: Deployed, image_size: int, opset: int, metadata: Mapping[str,
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            raise RuntimeError(f"the network cannot be written as ONNX: {str(error).splitlines()[0]}") from error
+            raise RuntimeError(f"the network cannot be written as ONNX: {first_line(error)}") from error
     graph = program.model_proto  # type: ignore[union-attr]
     strip(graph)
     onnx.helper.set_model_props(graph, dict(metadata))

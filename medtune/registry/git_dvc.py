@@ -16,6 +16,7 @@ from pathlib import Path
 from medtune.config.errors import InputError
 from medtune.config.load import read
 from medtune.runtime.console import say
+from medtune.serving.one_line import last_line
 
 log = logging.getLogger("medtune.flow")
 
@@ -204,11 +205,10 @@ class Checkout:
         )  # fmt: skip
         if done.returncode:
             log.error("%s", done.stderr)
-            said = [line for line in (done.stderr or done.stdout).strip().splitlines() if line.strip()]
             shown = " ".join(Path(words[0]).name if n == 0 else w for n, w in enumerate(words[:4])).replace(
                 "-m dvc", "dvc"
             )
-            raise CommandFailed(f"{shown}: {said[-1][:300] if said else f'exit {done.returncode}'}")
+            raise CommandFailed(f"{shown}: {last_line(done.stderr or done.stdout, f'exit {done.returncode}')}")
         return done.stdout
 
     @cached_property

@@ -15,6 +15,7 @@ from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.registry.remote_url import check, masked
 from medtune.runtime import console
+from medtune.serving.one_line import first_line
 
 if TYPE_CHECKING:
     from dvc.config import Config
@@ -85,8 +86,7 @@ def probe(settings: dict[str, Any], name: str) -> float:
             step = "delete"
             fs.remove(place)
         except Exception as error:  # of whatever type a plugin and its client raise
-            reason = (str(error).splitlines() or ["no reason given"])[0][:300]
-            failed.append(f"cannot {step}: {type(error).__name__}: {masked(reason)}")
+            failed.append(f"cannot {step}: {masked(first_line(error, with_type=True))}")
 
     # In a thread, for a host that never answers would hold DVC for half an hour.
     thread = threading.Thread(target=ask, daemon=True)

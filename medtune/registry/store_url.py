@@ -17,6 +17,7 @@ from medtune.registry.store_layout import (
     write_history,
 )
 from medtune.serving.manifest import FILE, BundleError
+from medtune.serving.one_line import first_line
 
 POINTER = "current.json"
 
@@ -138,8 +139,7 @@ class UrlTarget:
         except BundleError:
             raise
         except Exception as error:  # every library behind fsspec raises its own
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise BundleError(f"cannot {doing} {self.url}: {type(error).__name__}: {reason}") from error
+            raise BundleError(f"cannot {doing} {self.url}: {first_line(error, with_type=True)}") from error
 
 
 def _pointer(name: str) -> dict[str, str]:

@@ -17,6 +17,8 @@ READS: dict[str, tuple[str, ...]] = {
     "export": ("export",),
     "cell": ("model", "frozen", "finetune", "evaluate"),
 }
+# Where each stage's code starts.
+MODULES = {stage: f"medtune.stages.{stage}" for stage in READS} | {"cell": "medtune.benchmark.cell"}
 VERSIONS = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
 # Pillow decodes and resizes, scikit-learn deals the image-level folds.
 DATA_VERSIONS = ("pillow", "numpy", "scikit-learn", "imagehash")
@@ -56,7 +58,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
             "stage": stage,
             "params": sections,
             "inputs": inputs,
-            "source": source_closure(f"stages.{stage}", *plugins),
+            "source": source_closure(MODULES[stage], *plugins),
             "weights": weights_sha256(params),
             "card": _card_sha256(params),
             "versions": installed(*VERSIONS),

@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from medtune.config.project import PROJECT
 
-PACKAGES = ("torch", "torchvision", "timm", "peft", "accelerate", "numpy", "onnx", "onnxruntime-gpu", "pillow",
-            "scikit-learn", "prefect", "dvc", "wandb")  # fmt: skip
+PACKAGES = ("torch", "torchvision", "timm", "peft", "accelerate", "numpy", "onnx", "onnxruntime",
+            "onnxruntime-gpu", "pillow", "scikit-learn", "prefect", "dvc", "wandb")  # fmt: skip
 
 
 def installed(*packages: str) -> dict[str, str]:

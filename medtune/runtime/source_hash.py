@@ -11,6 +11,7 @@ from medtune.config.project import PACKAGE
 NO_EFFECT = (
     "medtune.tracking",
     "medtune.runtime.console",
+    "medtune.serving.one_line",
     "medtune.config.errors",
     "medtune.benchmark.grid",
     "medtune.runtime.lock",
@@ -33,7 +34,12 @@ def source_closure(*modules: str) -> dict[str, str]:
     """sha256 of every project file that `modules` import, directly or not, by relative path.
 
     Comments, docstrings and layout do not count. Plugins chosen by params are named by the caller.
+
+    Raises:
+        ModuleNotFoundError: one of `modules` has no file, so a key would not follow its code.
     """
+    if absent := [module for module in modules if _file_of(module) is None]:
+        raise ModuleNotFoundError(f"no source file for {', '.join(absent)}")
     closure: dict[str, str] = {}
     waiting = list(modules)
     while waiting:

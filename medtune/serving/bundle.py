@@ -20,6 +20,8 @@ from medtune.serving import manifest as bundle_document
 from medtune.serving.bound_session import OnDevice
 from medtune.serving.decode import decode, fit
 from medtune.serving.manifest import BundleError
+from medtune.serving.one_line import first_line
+from medtune.serving.onnxruntime_version import MINIMUM, check_version
 from medtune.serving.session import PROVIDERS, open_session, operators
 
 # Where bundle.json does not say what was measured.
@@ -57,8 +59,8 @@ class Bundle:
             spin: idle threads wait busily while a prediction lasts; False where others want the cores then.
 
         Raises:
-            BundleError: damaged, of another schema, without that precision, the provider is not active, or this
-                CPU computes int8 otherwise than the one that exported it.
+            BundleError: damaged, of another schema, without that precision, onnxruntime is too old, the provider
+                is not active, or this CPU computes int8 otherwise than the one that exported it.
         """
         folder = Path(folder)
         document = bundle_document.read(folder)
@@ -69,12 +71,14 @@ class Bundle:
             raise BundleError(f"{folder} has no {precision} model{reason}; it has: {', '.join(shipped)}")
         for name in document["files"]:
             bundle_document.read_file(folder, document, name)
+        check_version(document.get("requires", {}).get("onnxruntime", MINIMUM))
         content = bundle_document.read_file(folder, document, offered["file"])
         given = document["input"]["name"], document["preprocessing"]["image_size"]
         session = open_session(content, offered["file"], provider, precision, threads, spin, given)
         _check_graph(session, document, f"{folder / offered['file']}")
-        placed = ", ".join(f"{count} operators on {name}" for name, count in operators(session).items())
-        log.info("%s: %s", offered["file"], placed)
+        if counts := operators(session):
+            placed = ", ".join(f"{count} operators on {name}" for name, count in counts.items())
+            log.info("%s: %s", offered["file"], placed)
         bundle = cls(folder, document, precision, session)
         if precision == "int8":  # x86 without VNNI adds pairs of products in 16 bits, and may overflow there
             bundle.self_test()
@@ -156,8 +160,7 @@ class Bundle:
         try:
             return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)  # np.load takes more than .npy
         except Exception as error:  # the header is read as Python's syntax, and raises what its tokenizer raises
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise BundleError(f"{self.folder / name} holds no plain array: {reason}") from None
+            raise BundleError(f"{self.folder / name} holds no plain array: {first_line(error)}") from None
 
 
 def decide(probabilities: np.ndarray, decision: dict[str, Any], classes: Sequence[str]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What must stand in bundle.json, field by field: an intact file may still be another program's, or made by hand."""
 
+import re
 from typing import Any
 
 FITS = ("squash", "pad", "crop")
@@ -22,6 +23,10 @@ def fault(document: dict[str, Any]) -> str | None:
         return f"preprocessing.image_size is {size!r}: expected a number of pixels"
     if (fit := _at(document, "preprocessing.resize")) not in FITS:
         return f"preprocessing.resize is {fit!r}: expected one of {', '.join(FITS)}"
+    requires = document.get("requires", {})
+    needed = requires.get("onnxruntime", "0.0") if isinstance(requires, dict) else None
+    if not (isinstance(needed, str) and re.fullmatch(r"\d+\.\d+", needed)):
+        return f"requires is {requires!r}: expected onnxruntime: MAJOR.MINOR"
     return _decision(document["decision"], classes) or _files(document["files"], document["precisions"])
 
 

@@ -10,6 +10,7 @@ import onnxruntime
 
 from medtune.serving.external_data import weights_inside
 from medtune.serving.manifest import BundleError
+from medtune.serving.one_line import first_line
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 # A TensorRT engine is built for batches from 1 to the last of these, fastest at the second.
@@ -53,8 +54,9 @@ def open_session(
             raise BundleError(f"{name} is for CPUs: on {provider} choose fp16 or fp32")
         if wanted not in onnxruntime.get_available_providers():
             raise BundleError(f"provider {provider} is not in this onnxruntime; install onnxruntime-gpu")
-        with redirect_stdout(io.StringIO()):  # it prints what it misses, and stdout is for the CSV
-            onnxruntime.preload_dlls()
+        if hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on; an older one needs CUDA's libraries on its path
+            with redirect_stdout(io.StringIO()):  # it prints what it misses, and stdout is for the CSV
+                onnxruntime.preload_dlls()
         onnxruntime.set_default_logger_severity(4)  # a provider that cannot start is reported below, in one line
     try:
         if provider == "tensorrt":
@@ -66,8 +68,7 @@ def open_session(
             enable_fallback=0,
         )
     except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BundleError(f"{name} cannot be loaded on {provider}: {reason}") from error
+        raise BundleError(f"{name} cannot be loaded on {provider}: {first_line(error)}") from error
     finally:
         if provider != "cpu":
             onnxruntime.set_default_logger_severity(2)
@@ -97,8 +98,17 @@ def session_options(threads: int = 0, spin: bool = True) -> onnxruntime.SessionO
 
 
 def operators(session: onnxruntime.InferenceSession) -> dict[str, int]:
-    """How many of the graph's operators each provider computes, of a session that `open_session` gave."""
+    """Count the graph's operators per provider.
+
+    Args:
+        session: from `open_session`.
+
+    Returns:
+        Operators by provider name; empty before onnxruntime 1.24, which does not report them.
+    """
     found: dict[str, int] = {}
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return found
     for part in session.get_provider_graph_assignment_info():
         found[part.ep_name] = found.get(part.ep_name, 0) + len(part.get_nodes())
     return found

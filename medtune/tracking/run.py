@@ -14,6 +14,7 @@ from medtune.runtime.console import say
 from medtune.runtime.device import device_class
 from medtune.runtime.paths import Paths
 from medtune.runtime.provenance import provenance
+from medtune.serving.one_line import first_line
 from medtune.tracking import redact
 from medtune.tracking.local_log import Journal
 from medtune.tracking.read import read_run
@@ -91,7 +92,7 @@ class Run:
             log.warning("W&B call failed", exc_info=True)
             if not self._warned:
                 self._warned = True
-                say(f"W&B: {_short(error)}; the stage goes on, this run's record may be incomplete")
+                say(f"W&B: {first_line(error, with_type=True)}; the stage goes on, this run's record may be incomplete")
             return False
         return True
 
@@ -145,7 +146,7 @@ def start(stage: str, key: str, group: str, params: Params, name: str, fold: int
         except Exception as error:  # an outage must not stop training, whatever its type
             log.warning("W&B could not start (%s)", attempt, exc_info=True)
             instead = "recording offline instead" if attempt == "online" else "this stage is not recorded"
-            say(f"W&B {attempt}: {_short(error)}; {instead}")
+            say(f"W&B {attempt}: {first_line(error, with_type=True)}; {instead}")
             _leave_alone()
             with contextlib.suppress(Exception):
                 _wandb().teardown()  # its process still holds the run that did not start, and would refuse it
@@ -214,8 +215,3 @@ def _wandb() -> Any:
     import wandb
 
     return wandb
-
-
-def _short(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from medtune.serving.one_line import last_line
 from medtune.tracking import redact
 from medtune.tracking.run_files import Part
 
@@ -39,7 +40,9 @@ def upload(part: Part, cache: Path, project: str | None = None, entity: str | No
                 text=True,
                 timeout=TIMEOUT_S,
             )
-            faults = _faults(Path(work)) or ([] if done.returncode == 0 else [_last(done.stderr)])
+            faults = _faults(Path(work)) or (
+                [] if done.returncode == 0 else [last_line(done.stderr, "wandb sync failed and printed nothing")]
+            )
         except subprocess.TimeoutExpired:
             faults = [f"not done after {TIMEOUT_S:g} s"]
     cut_off = [fault for fault in faults if CUT_OFF in fault]
@@ -71,8 +74,3 @@ def _faults(work: Path) -> list[str]:
             if str(entry.get("level", "")).startswith("ERROR"):
                 found.append(" ".join(f"{entry.get('msg', '')} {entry.get('error', '')}".split())[:300])
     return found
-
-
-def _last(printed: str) -> str:
-    lines = printed.strip().splitlines()
-    return lines[-1][:300] if lines else "wandb sync failed and said nothing"

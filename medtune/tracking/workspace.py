@@ -16,6 +16,7 @@ from medtune.runtime import console
 from medtune.runtime.artifact import write_text
 from medtune.runtime.console import say
 from medtune.runtime.paths import Paths
+from medtune.serving.one_line import first_line
 from medtune.tracking import redact
 from medtune.tracking.server import KeyRefused, Unreachable, check
 
@@ -123,8 +124,7 @@ def save(
             view._internal_name, view._internal_id = found._internal_name, found._internal_id
         view.save()
     except Exception as error:  # the key may not write there, the view may not exist, the line may drop
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        say(f"workspace: W&B: {lines[0][:200]}; nothing is saved")
+        say(f"workspace: W&B: {first_line(error)}; nothing is saved")
         raise SystemExit(1) from None
     say(f"workspace: {len(view.sections)} sections saved at {view.url}")
 

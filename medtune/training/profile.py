@@ -67,12 +67,12 @@ def rehearse(params: Params) -> dict[str, Any]:
 
     found: dict[str, Any] = {"device": str(device), "forward": measure(forward, 32, device)}
     base = _memory(device)
-    if params.schedule != "full":
+    if "frozen" in params.training_stages:
         with torch.no_grad():
             shape = model.features(images(2)).shape[1:]
         step = _trainer(params, "frozen", model.head, lambda batch: torch.randn(batch, *shape, device=device))
         found["head"] = measure(step, params.frozen.batch_size, device)
-    if params.schedule != "frozen":
+    if "finetune" in params.training_stages:
         model = adapt(model, bare)
         if params.finetune.gradient_checkpointing:
             model.backbone.set_grad_checkpointing(True)  # type: ignore[operator]

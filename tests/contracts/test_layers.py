@@ -11,10 +11,11 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 # From the bottom up: a package may import those of its own line and of the lines above it in this list.
+# Serving imports no other package, so that it can be installed alone, and all others may import it.
 LAYERS = [
+    {"serving"},
     {"config"},
     {"runtime"},
-    {"serving"},
     {"data", "models"},
     {"evaluation", "tasks"},
     {"training", "export", "tracking"},

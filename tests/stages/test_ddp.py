@@ -58,7 +58,7 @@ def command(stage, paths, *words):
         port = free.getsockname()[1]
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--main_process_port", str(port), "--mixed_precision", "no", "--num_machines", "1"]
-    return [*launch, "-m", f"stages.{stage}", "--params", paths.out / "params.yaml", "--out", paths.out, *words]
+    return [*launch, "-m", f"medtune.stages.{stage}", "--params", paths.out / "params.yaml", "--out", paths.out, *words]
 
 
 def ended(process):

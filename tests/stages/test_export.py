@@ -103,6 +103,7 @@ def test_run__graph_is_self_contained_and_names_no_path(exported):
     assert properties["data_digest"] == exported.prepared.digest
     assert b".py" not in content
     assert graph.opset_import[0].version == 20
+    assert exported.document["requires"] == {"onnxruntime": "1.18"}
 
 
 def test_run__command_line_reproduces_predictions_from_image_files(exported, tmp_path, capsys):
@@ -133,7 +134,8 @@ def test_run__card_states_facts_leaks_and_faults(exported):
     card = (exported.artifact.folder / "MODEL_CARD.md").read_text()
     for fact in (
         "Research use only", "CC0", "drawn <by> code", exported.prepared.digest, "protocol `patient`",
-        "| balanced accuracy |", "python -m medtune.serving.predict", "onnxruntime-gpu", exported.key,
+        "| balanced accuracy |", "onnxruntime >= 1.18, numpy", "python -m medtune.serving.predict",
+        "onnxruntime-gpu", exported.key,
     ):  # fmt: skip
         assert fact in card, fact
     assert "{{" not in card

@@ -72,7 +72,7 @@ def _cases(what: str, inputs: Path, small: Path) -> Iterator[Case]:
 
 
 def _try(outcome: Outcome, case: Case, out: Path, placed: bool = True) -> None:
-    takes_out = placed and not case.usage and case.command.startswith(("flows.", "stages."))
+    takes_out = placed and not case.usage and case.command.startswith(("medtune.flows.", "medtune.stages."))
     if takes_out:
         case = dataclasses.replace(case, words=(*case.words, "--out", str(out)))
     before = snapshot(out.parent)

@@ -130,7 +130,9 @@ def fits_not_the_data(small: Path) -> Iterator[Case]:
     )
     for stage in ("frozen", "finetune"):
         words = ("--params", str(small), "--fold", "9")
-        yield Case(f"settings: {stage} of no fold", f"stages.{stage}", words, ("fold 9 does not exist", "0 to 2"))
+        yield Case(
+            f"settings: {stage} of no fold", f"medtune.stages.{stage}", words, ("fold 9 does not exist", "0 to 2")
+        )
     for stage in ("data", "frozen", "finetune", "evaluate", "export"):
         words = ("--params", str(small), "--set", "seed=-1")
-        yield Case(f"settings: a wrong seed for {stage}", f"stages.{stage}", words, ("seed is -1",))
+        yield Case(f"settings: a wrong seed for {stage}", f"medtune.stages.{stage}", words, ("seed is -1",))

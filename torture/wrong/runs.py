@@ -14,7 +14,7 @@ def runs(small: Path) -> Iterator[Case]:
     nan = ("the loss is", "lower the learning rate")
     for stage in ("frozen", "finetune"):
         words = ("--params", str(small), "--set", f"{stage}.lr={DIVERGES}", "--set", f"{stage}.clip_norm=null")
-        for command, more in (("medtune.flows.train", ("--no-prefect",)), (f"stages.{stage}", ())):
+        for command, more in (("medtune.flows.train", ("--no-prefect",)), (f"medtune.stages.{stage}", ())):
             says = (f"{stage} fold 1", *nan)
             yield Case(f"{command}: {stage} diverges", command, (*more, *words), says, code=1)
     words = ("--params", str(small))

@@ -1,0 +1,22 @@
+import pytest
+
+from medtune.serving.one_line import MOST, first_line, last_line
+
+
+@pytest.mark.parametrize(
+    ("error", "bare", "typed"),
+    [
+        (ValueError("first\nsecond"), "first", "ValueError: first"),
+        (ValueError("\n  first  \n"), "first", "ValueError: first"),
+        (KeyError(), "KeyError", "KeyError"),
+        (OSError("x" * 2 * MOST), "x" * MOST, "OSError: " + "x" * MOST),
+    ],
+)
+def test_first_line__is_the_message_or_the_type(error, bare, typed):
+    assert first_line(error) == bare
+    assert first_line(error, with_type=True) == typed
+
+
+def test_last_line__is_what_was_printed_last():
+    assert last_line("Traceback\nValueError: x\n\n", "nothing") == "ValueError: x"
+    assert last_line(" \n", "exit code 3") == "exit code 3"

@@ -1,0 +1,116 @@
+"""Old releases of onnxruntime: the first one that a bundle names runs it, and an older one is refused in one line."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from medtune.config.schema import ExportParams
+from medtune.serving import bundle as command
+from medtune.serving.bundle import Bundle
+from medtune.serving.manifest import BundleError
+from medtune.serving.onnxruntime_version import BY_OPSET, MINIMUM, check_version, minimum_for
+
+PROJECT = Path(__file__).resolve().parents[2]
+UNREACHABLE = re.compile("Failed to fetch|Request failed|error sending request|dns error", re.IGNORECASE)
+# The newest CPython with wheels of onnxruntime 1.18.
+NEWEST_PYTHON = (3, 12)
+
+
+def test_minimum_for__every_opset_that_can_be_exported_has_one():
+    limits = {type(limit).__name__: limit for limit in ExportParams.model_fields["opset"].metadata}
+    opsets = range(limits["Ge"].ge, limits["Le"].le + 1)
+    assert max(BY_OPSET) == opsets[-1]
+    assert [minimum_for(opset) for opset in opsets] == ["1.18"] * 4 + ["1.21", "1.24", "1.24"]
+
+
+@pytest.mark.parametrize("minimum", [MINIMUM, "0.0", ".".join(onnxruntime.__version__.split(".")[:2])])
+def test_check_version__lets_this_or_a_newer_one_pass(minimum):
+    check_version(minimum)
+
+
+def test_load__names_both_versions_and_the_command(by_hand, tmp_path, capsys):
+    folder = by_hand.write(tmp_path / "bundle", requires={"onnxruntime": "99.10"})
+    said = f"onnxruntime {onnxruntime.__version__} is installed, this bundle needs >= 99.10. pip install -U onnxruntime"
+    with pytest.raises(BundleError, match=f"^{re.escape(said)}(-gpu)?$"):
+        Bundle.load(folder)
+    assert command.main([str(folder)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize("requires", [{"onnxruntime": 1.18}, {"onnxruntime": "new"}, "1.18"])
+def test_load__refuses_a_minimum_that_is_no_version(by_hand, tmp_path, requires):
+    folder = by_hand.write(tmp_path / "bundle", requires=requires)
+    with pytest.raises(BundleError, match="expected onnxruntime: MAJOR"):
+        Bundle.load(folder)
+
+
+@pytest.fixture(scope="module")
+def oldest_python(tmp_path_factory) -> Path:
+    """The interpreter of an environment with the oldest supported onnxruntime."""
+    if sys.version_info[:2] > NEWEST_PYTHON:
+        pytest.skip(f"onnxruntime {MINIMUM} has no wheel for Python {sys.version_info[0]}.{sys.version_info[1]}")
+    folder = tmp_path_factory.mktemp("oldest") / "venv"
+    uv, python = Path(sys.executable).with_name("uv"), folder / "bin" / "python"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    packages = (f"onnxruntime=={MINIMUM}.*", "numpy<2", "pillow")
+    install = [uv, "pip", "install", "--quiet", "--python", python, *packages]
+    done = subprocess.run(install, capture_output=True, text=True, timeout=500)
+    if done.returncode and UNREACHABLE.search(done.stderr):
+        pytest.skip("the package registry cannot be reached")
+    assert done.returncode == 0, done.stderr
+    return python
+
+
+def run(python: Path, *words: object) -> str:
+    """The standard output of a command in that environment."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command_line = [str(word) for word in (python, *words)]
+    done = subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_oldest__verifies_a_bundle_and_predicts(oldest_python, bundle_folder, pictures):
+    assert run(oldest_python, "-c", "import onnxruntime; print(onnxruntime.__version__)").startswith(f"{MINIMUM}.")
+    assert run(oldest_python, "-m", "medtune.serving.bundle", bundle_folder).startswith("sound: 3 files verified")
+    assert len(run(oldest_python, "-m", "medtune.serving.predict", bundle_folder, pictures).splitlines()) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_oldest__runs_an_exported_network_as_the_newest_does(oldest_python, tmp_path, precision):
+    from medtune.config.load import load
+    from medtune.export.fp16 import to_half
+    from medtune.export.int8 import to_int8
+    from medtune.export.onnx_graph import Deployed, to_onnx
+    from medtune.export.precisions import predictor
+    from medtune.models.classifier import build
+    from medtune.serving.bundle import SAMPLE_TOLERANCE
+
+    params = load()
+    size = params.data.image_size
+    images = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), dtype=np.uint8)
+    graph = to_onnx(Deployed(build(params, 3), 1.0), size, params.export.opset, {})
+    convert = {"fp32": lambda: graph, "fp16": lambda: to_half(graph), "int8": lambda: to_int8(graph, images)}
+    content = convert[precision]().SerializeToString()
+    (tmp_path / "model.onnx").write_bytes(content)
+    np.save(tmp_path / "images.npy", images)
+    code = """
+import sys
+from pathlib import Path
+import numpy as np
+from medtune.serving.session import open_session
+folder, precision = Path(sys.argv[1]), sys.argv[2]
+session = open_session((folder / "model.onnx").read_bytes(), "model.onnx", "cpu", precision, threads=1)
+np.save(folder / "found.npy", session.run(None, {"images": np.load(folder / "images.npy")})[0])
+"""
+    run(oldest_python, "-c", code, tmp_path, precision)
+    difference = np.abs(np.load(tmp_path / "found.npy") - predictor(content)(images)).max()
+    assert difference < SAMPLE_TOLERANCE[precision]
