@@ -85,7 +85,7 @@ def service() -> Iterator[str]:
 @pytest.mark.skipif(not TOOLS.exists(), reason="make sbom or make audit installs the tools first")
 def test_command__asks_the_service_and_says_when_it_is_silent(service: str) -> None:
     def run(url: str) -> tuple[int, str]:
-        words = [str(TOOLS), "requirements/audit.py", "requirements/handoff.lock"]
+        words = [str(TOOLS), "requirements/audit.py", "requirements/predict.lock"]
         done = subprocess.run(
             words, cwd=PROJECT, env={**os.environ, "MEDTUNE_OSV_URL": url}, capture_output=True, text=True
         )
@@ -93,7 +93,7 @@ def test_command__asks_the_service_and_says_when_it_is_silent(service: str) -> N
 
     code, said = run(service)
     assert code == 1, said
-    assert "handoff.lock: pillow " in said
+    assert "predict.lock: pillow " in said
     assert "PYSEC-1; mended in: 99" in said
     code, said = run("http://127.0.0.1:9/v1/query")
     assert code == 2
