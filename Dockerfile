@@ -19,10 +19,11 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check --require-h
     && uv venv /opt/venv
 ENV UV_NO_CACHE=1 UV_LINK_MODE=copy VIRTUAL_ENV=/opt/venv
 
-# medtune/flows, medtune/stages and medtune/models are links to the folders beside it.
+# Some files and folders of medtune/ are links to others of the checkout.
 FROM installer AS wheel
 COPY requirements/dev.lock /requirements/
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE params.yaml benchmark.yaml dvc.yaml ./
+COPY recipes/ recipes/
 COPY flows/ flows/
 COPY models/ models/
 COPY stages/ stages/

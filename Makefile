@@ -3,7 +3,6 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export PYTHONPATH := $(CURDIR)
 THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 UV := PYTHON='$(PYTHON)' requirements/uv
@@ -31,7 +30,7 @@ setup:
 	@echo '$(TORCH)' > .venv/.torch
 
 repro: setup
-	@python -m medtune.cli.params --check
+	@medtune params check
 	dvc repro
 
 # The comparison becomes a stage where it is first asked for: DVC would call one that never ran changed, and fail to
@@ -41,7 +40,7 @@ benchmark: setup
 	dvc repro benchmarks/dvc.yaml
 
 services: setup
-	@python -m medtune.flows.services up
+	@medtune services up
 
 bench: setup
 	python -m benchmarks.suite $(ARGS)

@@ -10,6 +10,7 @@ import typer
 from torch import Tensor
 
 from benchmarks.record import Row, Save, finish, line
+from medtune.cli import program
 from medtune.models.cdtm import ClusterAttention
 from medtune.runtime import console
 from medtune.training.memory import PeakMemory
@@ -120,4 +121,4 @@ def run(
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

@@ -56,7 +56,7 @@ def copied(sets: Sequence[str] = ()) -> Iterator[Checkout]:
         copy.run("git", "init", "--quiet")
         copy.run("python", "-m", "compileall", "-q", ".")
         if sets:
-            copy.run("python", "-m", "medtune.cli.params", *(word for text in sets for word in ("--set", text)))
+            copy.run("python", "-m", "medtune", "params", "set", *sets)
         yield copy
 
 

@@ -13,7 +13,7 @@ from medtune.runtime.paths import Paths
 from medtune.stages import data
 
 # Small enough that both sides of a comparison take seconds.
-SMALL: dict[str, Any] = {"data": {"task": "binary", "patients": 20, "images_per_patient": 6}}
+SMALL: dict[str, Any] = {"data": {"labels": "binary", "patients": 20, "images_per_patient": 6}}
 
 # Weights do not change how long a network takes.
 Backbone = Annotated[

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmarks.record import Row, Save, finish
+from medtune.cli import program
 from medtune.config.errors import InputError
-from medtune.runtime import console
 from medtune.runtime.device import device_class
 
 if TYPE_CHECKING:
@@ -98,4 +98,4 @@ def _cuda() -> "torch.device":
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

@@ -1,7 +1,7 @@
 """uint8 images in host memory to probabilities there: torch against the exported fp16 graph on each provider.
 
-The graph is asked as its consumer asks it, by `medtune.serving.bundle` with bound buffers; torch in bf16 throughout, but for
-pre-processing and softmax. Every way pays for both copies.
+The graph is asked as its consumer asks it, by `medtune.serving.bundle` with bound buffers; torch in bf16 throughout,
+but for pre-processing and softmax. Every way pays for both copies.
 """
 
 import copy

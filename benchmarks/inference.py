@@ -11,6 +11,7 @@ import torch
 import typer
 
 from benchmarks import record
+from medtune.cli import program
 from medtune.runtime import console
 
 if TYPE_CHECKING:
@@ -184,4 +185,4 @@ def run(
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

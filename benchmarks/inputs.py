@@ -20,13 +20,13 @@ from benchmarks.drawn import Backbone, chosen, of, prepare
 from benchmarks.record import Row, Save, finish
 from benchmarks.steps import finetune
 from benchmarks.timing import in_turns
+from medtune.cli import options, program
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.config.training import AugmentParams
 from medtune.data.manifest import Prepared
 from medtune.data.sources import synthetic
 from medtune.models import classifier
-from medtune.runtime import console
 from medtune.serving.decode import SUFFIXES, decode, fit
 from medtune.training.augmentation import augment
 from medtune.training.inputs import ImageFeed
@@ -153,8 +153,8 @@ def _shares(params: Params, prepared: Prepared, steps: int, work: Path) -> list[
 
 
 def run(
-    params: console.ParamsFile = None,
-    sets: console.Sets = None,
+    params: options.ParamsFile = None,
+    sets: options.Overrides = None,
     backbone: Backbone = None,
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="Files to decode; else drawn ones.")] = None,
     count: Annotated[int, typer.Option(help="Images.")] = 64,
@@ -168,4 +168,4 @@ def run(
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

@@ -14,11 +14,11 @@ import typer
 
 from benchmarks.checkout import Checkout, copied
 from benchmarks.record import Row, Save, finish
-from medtune.runtime import console
+from medtune.cli import options, program
 
 JOB_S, NEW_S, LATER_S = 180.0, 35.0, 15.0
 CHANGE = "evaluate.bootstrap=1999"
-FLOW = ("python", "-m", "medtune.flows.train")
+FLOW = ("python", "-m", "medtune", "train")
 
 
 def measure(sets: Sequence[str] = (), rounds: int = 3) -> list[Row]:
@@ -31,7 +31,7 @@ def measure(sets: Sequence[str] = (), rounds: int = 3) -> list[Row]:
     with copied(sets) as copy:
         printed, whole = copy.run("dvc", "repro")
         _expect(printed, "running", 4)
-        copy.run("python", "-m", "medtune.cli.params", "--set", CHANGE)
+        copy.run("python", "-m", "medtune", "params", "set", CHANGE)
         printed, changed = copy.run("dvc", "repro")
         _expect(printed, "running", 2)
         taken: dict[str, list[float]] = {"direct": [], "new": [], "later": []}
@@ -62,7 +62,7 @@ def _expect(printed: str, state: str, times: int) -> None:
 
 
 def run(
-    sets: console.Sets = None,
+    sets: options.Overrides = None,
     rounds: Annotated[int, typer.Option(min=1, help="Of the flow on cached steps; medians count.")] = 3,
     save: Save = False,
 ) -> None:
@@ -71,4 +71,4 @@ def run(
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

@@ -13,6 +13,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from medtune.cli import program
 from medtune.config import load
 from medtune.config.errors import InputError
 from medtune.runtime import console
@@ -127,4 +128,4 @@ def run(
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

@@ -1,6 +1,6 @@
 """`python -m benchmarks.memory_flat`: peak memory of stage 1 on a set and on one eight times as large.
 
-Each is `python -m medtune.stages.frozen` in a process of its own, watched from outside. What counts is memory that
+Each is `medtune stage frozen` in a process of its own, watched from outside. What counts is memory that
 nothing else can have (RssAnon of /proc/PID/status): pages of the mapped image pack and feature store are files'
 pages, which the kernel takes back when it wants them; they are shown in the note.
 """
@@ -18,9 +18,9 @@ from typing import Annotated
 import typer
 
 from benchmarks.record import Row, Save, finish
+from medtune.cli import options, program
 from medtune.config.load import load
 from medtune.config.project import PROJECT
-from medtune.runtime import console
 from medtune.runtime.paths import Paths
 from medtune.stages import data
 
@@ -84,7 +84,7 @@ def measure(sets: Sequence[str] = (), images: int = 240, times: int = TIMES, rou
 
 def _watch(sets: Sequence[str], paths: Paths, peak: Peak) -> None:
     words = [word for text in sets for word in ("--set", text)]
-    command = [sys.executable, "-m", "medtune.stages.frozen", *words, "--out", str(paths.out)]
+    command = [sys.executable, "-m", "medtune", "stage", "frozen", *words, "--out", str(paths.out)]
     environment = {**os.environ, "MEDTUNE_CACHE": str(paths.cache), "PYTHONPATH": str(PROJECT)}
     with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -95,7 +95,7 @@ def _watch(sets: Sequence[str], paths: Paths, peak: Peak) -> None:
 
 
 def run(
-    sets: console.Sets = None,
+    sets: options.Overrides = None,
     images: Annotated[int, typer.Option(min=40, help="Of the smaller set, a multiple of 40.")] = 240,
     times: Annotated[int, typer.Option(min=2, help="How much larger the other is.")] = TIMES,
     rounds: Annotated[int, typer.Option(min=1, help="Runs of each; the highest peak counts.")] = 1,
@@ -106,4 +106,4 @@ def run(
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

@@ -1,9 +1,10 @@
 """`python -m benchmarks.methods`: writes docs/methods.md, which PEFT method fits which backbone, from the registry."""
 
+from medtune.cli.program import run
 from medtune.config import registry
 from medtune.config.project import PROJECT
 from medtune.runtime.artifact import write_text
-from medtune.runtime.console import run, say
+from medtune.runtime.console import say
 
 FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 PAGE = PROJECT / "docs" / "methods.md"

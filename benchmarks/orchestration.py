@@ -25,10 +25,10 @@ from benchmarks.timing import in_turns, seconds
 from medtune.benchmark import cell as cells
 from medtune.benchmark import jobs
 from medtune.benchmark.grid import BenchmarkParams, load_grid
+from medtune.cli import program
 from medtune.config.schema import Params
 from medtune.data.manifest import load_prepared
 from medtune.flows import environment, pipeline
-from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, partial, publish, write_text
 from medtune.runtime.paths import Paths
 
@@ -38,7 +38,7 @@ FEW = 4
 TINY = ("data.image_size=32", "data.patients=20", "data.images_per_patient=2", "model.backbone_args={img_size: 32}")
 GRID = """
 benchmark:
-  data: {drawn: {source: synthetic, image_size: 32, task: binary, patients: 20, images_per_patient: 2}}
+  data: {drawn: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2}}
   backbones: {test_vit: {weights: none, backbone_args: {img_size: 32}}}
   methods: [linear]
   percent: [100]
@@ -131,7 +131,7 @@ class _Grid:
             cells.run(work.params, self.paths, prepared, work.cell, work.rates, work.threads, work.key)
 
     def through(self, number: int, name: str) -> None:
-        """The first `number` cells as `python -m medtune.flows.benchmark` computes them."""
+        """The first `number` cells as `medtune benchmark` computes them."""
         from medtune.flows import benchmark_cells as flow
         from medtune.flows import server
 
@@ -173,7 +173,7 @@ def _cells(crossed: _Grid, rounds: int, warm_up: int) -> list[Row]:
     taken = in_turns(calls, rounds, warm_up)
     a_cell = (taken["many"] - taken["few"]) / (many - FEW)
     return [
-        Row("a finished cell through the benchmark's flow", a_cell * 1e3, "ms", "medtune.benchmark.cell called directly",
+        Row("a finished cell through the benchmark's flow", a_cell * 1e3, "ms", "the cell called directly",
             taken["direct"] / many * 1e3, at_most=CELL_MS,
             note=f"{many} cells less {FEW}, {crossed.params.workers} workers"),
         Row("start and end of a benchmark's workers", taken["few"] - FEW * a_cell, "s", note="once a benchmark"),
@@ -199,4 +199,4 @@ def run(
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

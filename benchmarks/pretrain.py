@@ -14,12 +14,13 @@ import typer
 
 from benchmarks.learning import CANVAS, INPUT, STD, Pretraining, accuracy, train
 from benchmarks.textures import TEXTURES, render
+from medtune.cli.program import run
 from medtune.config.project import PROJECT
 from medtune.runtime.artifact import file_sha256, replacing, write_text
-from medtune.runtime.checksum import seal
-from medtune.runtime.console import run, say
+from medtune.runtime.console import say
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import installed
+from medtune.serving.checksum import seal
 
 SOURCE = (
     "Trained from random weights on procedural textures of nature drawn by benchmarks/textures.py; "

@@ -26,6 +26,7 @@ import typer
 from benchmarks import operations
 from benchmarks.drawn import Backbone, chosen, of, prepare
 from benchmarks.record import Row, Save, finish
+from medtune.cli import options, program
 from medtune.config.schema import Params
 from medtune.data.manifest import Prepared
 from medtune.evaluation.bootstrap import Interval, intervals
@@ -33,8 +34,9 @@ from medtune.runtime import console
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.paths import Paths
 from medtune.stages import frozen
-from medtune.tasks.classification import logits, metrics
+from medtune.tasks.classification import logits, statistics
 from medtune.tasks.classification.calibration import softmax
+from medtune.tasks.classification.metrics import METRICS
 from medtune.tracking.run import Run
 from medtune.training.checkpoint import load_trained
 from medtune.training.fit import fit  # noqa: F401
@@ -143,8 +145,9 @@ def _validation(params: Params, done: Artifact, prepared: Prepared) -> Interval:
     found = logits.compute(wanted, load_trained(done), prepared.images, "cpu", 64, lambda images: None)["val"]
     rows = wanted.rows["val"]
     predictions = np.argmax(found, axis=1)
-    tally = metrics.tally(prepared.labels[rows], softmax(found), predictions, prepared.groups[rows])
-    return intervals(tally, params.evaluate.bootstrap, params.evaluate.confidence, params.seed)["balanced_accuracy"]
+    stats = statistics.accumulate(prepared.labels[rows], softmax(found), predictions, prepared.groups[rows])
+    options = params.evaluate
+    return intervals(METRICS, stats, options.bootstrap, options.confidence, params.seed)["balanced_accuracy"]
 
 
 def _rows(head: str, params: Params, prepared: Prepared, stored: Side, online: Side) -> list[Row]:
@@ -184,8 +187,8 @@ def _shown(score: Interval | None) -> str:
 
 
 def run(
-    params: console.ParamsFile = None,
-    sets: console.Sets = None,
+    params: options.ParamsFile = None,
+    sets: options.Overrides = None,
     backbone: Backbone = None,
     head: Annotated[list[str] | None, typer.Option(help="Head; may be repeated. Default: linear and cdtm.")] = None,
     epochs: Annotated[int, typer.Option(min=2, help="Epochs of each run.")] = 4,
@@ -197,4 +200,4 @@ def run(
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

@@ -13,11 +13,11 @@ import typer
 from benchmarks.checkout import Checkout, copied, empty
 from benchmarks.record import Row, Save, finish
 from benchmarks.timing import in_turns
-from medtune.runtime import console
+from medtune.cli import program
 
 HEAVY = {"torch", "timm", "prefect", "wandb", "onnxruntime"}
 AT_MOST = 1.5
-TINY = ("data.task=binary", "data.image_size=32", "data.patients=20", "data.images_per_patient=2",
+TINY = ("data.labels=binary", "data.image_size=32", "data.patients=20", "data.images_per_patient=2",
         "model.backbone_args={img_size: 32}", "model.head.kind=linear", "schedule=frozen", "frozen.epochs=1",
         "frozen.views=1", "evaluate.bootstrap=100", "export.precisions=[fp32]", "export.parity_images=8",
         "export.batch_sizes=[1]", "tracking.mode=disabled")  # fmt: skip
@@ -27,9 +27,9 @@ PREPARE = (
 )
 PREPARE += "data.run(load(), Paths.at())"
 SHORT = {
-    "medtune.flows.train --help": (0, ["-m", "medtune.flows.train", "--help"]),
-    "a mistake in params": (2, ["-m", "medtune.flows.train", "--set", "frozen.epoch=3"]),
-    "medtune.flows.train, all cached, without Prefect": (0, ["-m", "medtune.flows.train", "--no-prefect"]),
+    "medtune.flows.train --help": (0, ["-m", "medtune", "train", "--help"]),
+    "a mistake in params": (2, ["-m", "medtune", "train", "--set", "frozen.epoch=3"]),
+    "medtune.flows.train, all cached, without Prefect": (0, ["-m", "medtune", "train", "--no-prefect"]),
 }
 
 
@@ -41,7 +41,7 @@ def measure(rounds: int = 7) -> list[Row]:
     """
     with copied(TINY) as ours, empty() as theirs:
         ours.run("python", "-c", PREPARE)
-        ours.run("python", "-m", "medtune.flows.train", "--no-prefect")
+        ours.run("python", "-m", "medtune", "train", "--no-prefect")
         ours.run("dvc", "commit", "--force", "dvc.yaml")  # what ran by hand is what `dvc repro` would have run
         calls: dict[str, Callable[[], object]] = {
             "ours": lambda: _nothing(ours),
@@ -87,4 +87,4 @@ def run(
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import record
+from medtune.cli import program
 from medtune.config.errors import InputError, suggestion
 from medtune.config.project import PROJECT
 from medtune.runtime import console
@@ -62,4 +63,4 @@ def _missed(name: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

@@ -20,8 +20,8 @@ import typer
 from benchmarks.drawn import chosen, prepare
 from benchmarks.record import Row, Save, finish
 from benchmarks.steps import finetune
+from medtune.cli import options, program
 from medtune.models import classifier
-from medtune.runtime import console
 from medtune.tracking.run import Run, start
 from medtune.training.inputs import ImageFeed
 from medtune.training.loop import LOG_STEPS
@@ -94,8 +94,8 @@ def measure(params_file: Path | None = None, sets: Sequence[str] = (), pairs: in
 
 
 def run(
-    params: console.ParamsFile = None,
-    sets: console.Sets = None,
+    params: options.ParamsFile = None,
+    sets: options.Overrides = None,
     pairs: Annotated[int, typer.Option(min=2, help="Stretches of 20 steps with W&B, and as many without.")] = 40,
     save: Save = False,
 ) -> None:
@@ -104,4 +104,4 @@ def run(
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

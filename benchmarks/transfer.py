@@ -17,10 +17,11 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from medtune.cli.program import run
 from medtune.config.errors import InputError
 from medtune.config.project import PACKAGE
 from medtune.data.sources import synthetic
-from medtune.runtime.console import run, say
+from medtune.runtime.console import say
 
 BUNDLED = PACKAGE / "models" / "bundled"
 

@@ -1,4 +1,4 @@
-"""`python -m medtune.flows.benchmark`: every cell of benchmark.yaml, computed only where its record is not there yet."""
+"""The method comparison: every cell of benchmark.yaml. A cell runs only if its record does not exist yet."""
 
 import logging
 import shutil
@@ -6,15 +6,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from medtune.benchmark import cell as cells
 from medtune.benchmark import jobs, summary_files, worker
 from medtune.benchmark.grid import BenchmarkParams, Identity, load_grid, select
 from medtune.flows import environment
-from medtune.runtime import console
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.console import say
 from medtune.runtime.lock import holding
@@ -25,30 +21,15 @@ from medtune.serving.one_line import first_line
 
 log = logging.getLogger("medtune.flow")
 
-GridFile = Annotated[
-    Path | None, typer.Option("--grid", metavar="FILE", help="Another grid file than the checkout's benchmark.yaml.")
-]
-Only = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="FIELD=VALUE[,VALUE]",
-        help="Compute only cells with this data, backbone, method, percent or seed; may be repeated.",
-    ),
-]
-
 
 def benchmark(
-    grid_file: GridFile = None,
-    sets: console.Sets = None,
-    out: console.Out = None,
-    only: Only = None,
-    max_cells: Annotated[int | None, typer.Option(min=0, help="Compute at most so many cells this time.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Keep finished cells, or compute the chosen ones again.")
-    ] = True,
-    prefect: Annotated[
-        bool, typer.Option("--prefect/--no-prefect", help="Without: the same cells, one after the other, right here.")
-    ] = True,
+    grid_file: Path | None = None,
+    sets: Sequence[str] | None = None,
+    out: Path | None = None,
+    only: Sequence[str] | None = None,
+    max_cells: int | None = None,
+    resume: bool = True,
+    prefect: bool = True,
 ) -> None:
     """Compare methods on the grid of benchmark.yaml: artifacts/benchmark/results.csv and report.html.
 
@@ -128,7 +109,3 @@ def _with_prefect(chosen: BenchmarkParams, missing: Sequence[jobs.Work], paths: 
 def _figure(record: Artifact | None, metric: str) -> str:
     value = record.result()["metrics"][metric]["value"] if record else None
     return f"{metric} undefined" if value is None else f"{metric} {value:.3f}"
-
-
-if __name__ == "__main__":
-    console.run(benchmark)

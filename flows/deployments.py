@@ -1,4 +1,4 @@
-"""The deployments of prefect.yaml, for `python -m medtune.flows.serve`; `prefect deploy` reads the same file itself."""
+"""The deployments of prefect.yaml, for `medtune services serve`; `prefect deploy` reads the same file itself."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""`python -m medtune.flows.retrain`: fetch what is new, train, compare with the accepted model, hand over what is better.
+"""Retraining: fetch new data and code, train, compare with the accepted model, publish the better one.
 
 Works on the checkout alone: params.yaml, what DVC tracks, and git. One run at a time; a run that dies leaves the
 accepted model as it is, and the next one goes on where it was cut.
@@ -11,9 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from medtune.config.errors import InputError
 from medtune.config.load import load
@@ -131,15 +129,7 @@ def direct() -> How:
     return How(step, trained, lambda outcome: None)
 
 
-def retrain(
-    prefect: Annotated[
-        bool, typer.Option("--prefect/--no-prefect", help="Without: the same steps, called directly.")
-    ] = True,
-    accept: Annotated[
-        str | None,
-        typer.Option(metavar="REASON", help="Hand over even what the gate refuses; the reason is kept with it."),
-    ] = None,
-) -> None:
+def retrain(prefect: bool = True, accept: str | None = None) -> None:
     """Fetch what is new, train, compare with the accepted model, hand over what is better.
 
     Exits 0 when it is done (also where the new model was refused, or nothing had changed), 1 when a step failed,
@@ -157,7 +147,7 @@ def retrain(
         raise SystemExit(1) from None
     if ended == AGAIN:
         console.say("retrain: the code changed: starting again with it")
-        os.execv(sys.executable, [sys.executable, "-m", "medtune.flows.retrain", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", "medtune", *sys.argv[1:]])
 
 
 def _with_prefect(accept: str | None) -> str:
@@ -178,7 +168,3 @@ def _with_prefect(accept: str | None) -> str:
         log.warning("Prefect failed", exc_info=True)
         pipeline.note(f"Prefect: {first_line(error, with_type=True)}; going on without it")
         return run(direct(), accept)
-
-
-if __name__ == "__main__":
-    console.run(retrain)

@@ -1,4 +1,4 @@
-"""`python -m medtune.flows.serve`: the deployments of prefect.yaml from one process in the foreground, without a worker."""
+"""The deployments of prefect.yaml from one process in the foreground, without a worker: `medtune services serve`."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,6 @@ from pathlib import Path
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.flows import environment, service_address, start_services
-from medtune.runtime import console
 from medtune.runtime.console import say
 from medtune.runtime.paths import Paths
 
@@ -16,15 +15,15 @@ from medtune.runtime.paths import Paths
 def serve() -> None:
     """Run the deployments of prefect.yaml, on schedule and on demand, until Ctrl-C; one run at a time.
 
-    Uses the server that $PREFECT_API_URL names or `python -m medtune.flows.services up` started; where there is none, one is
-    started for as long as this runs. A run that is under way at Ctrl-C ends as crashed, and the next one resumes it.
+    Uses the server that $PREFECT_API_URL names or `medtune services up` started; without one, it starts one for as long
+    as this runs. A run that is under way at Ctrl-C ends as crashed, and the next one resumes it.
     """
     cache = Paths.at().cache
     _, worker = service_address.daemons(cache)
     if worker.pid:
         raise InputError(
             f"a worker (process {worker.pid}) takes the runs of these deployments already: "
-            "stop it with `python -m medtune.flows.services down`, or leave it to it"
+            "stop it with `medtune services down`, or leave it to it"
         )
     with start_services.reporting(), _server(cache) as url:
         os.environ["PREFECT_API_URL"] = url
@@ -71,7 +70,3 @@ def _serve(url: str) -> None:
         serve(*made, limit=1, pause_on_shutdown=False, print_starting_message=False)
     finally:
         mark_dead(tell=False)
-
-
-if __name__ == "__main__":
-    console.run(serve)

@@ -1,4 +1,4 @@
-"""`python -m medtune.flows.services up`: a standing Prefect server and a worker for this checkout, without containers.
+"""The Prefect server and worker of this project, without containers: `medtune services`.
 
 `server` and `worker` are the two in the foreground, for systemd and containers; `up` starts them as daemons.
 """
@@ -11,7 +11,6 @@ from filelock import FileLock
 
 from medtune.config.project import PROJECT
 from medtune.flows import environment, service_address, start_services
-from medtune.runtime import console
 from medtune.runtime.console import say
 from medtune.runtime.paths import Paths
 
@@ -31,7 +30,7 @@ def up() -> None:
     say(f"dashboard: {url.removesuffix('/api')}")
     say("run now:   prefect deployment run retrain/retrain, after")
     say(f"           export PREFECT_API_URL={url}")
-    say("stop:      python -m medtune.flows.services down")
+    say("stop:      medtune services down")
 
 
 def down() -> None:
@@ -105,7 +104,3 @@ def _prepare() -> None:
 def _become(*words: str, **variables: str) -> None:
     """This process goes on as Prefect's own command line."""
     os.execve(sys.executable, [sys.executable, "-m", "prefect", *words], {**os.environ, **variables})
-
-
-if __name__ == "__main__":
-    console.run(up, down, status, server, worker)

@@ -48,7 +48,7 @@ def start_server(server: Daemon) -> str:
         raise Failed(f"PREFECT_API_URL is {url}: no Prefect server answers there")
     service_address.check_free()
     say("server: starting (10-60 s, longest the first time)")
-    server.start([sys.executable, "-m", "medtune.flows.services", "server"], environment.for_children(), url)
+    server.start([sys.executable, "-m", "medtune", "services", "server"], environment.for_children(), url)
     if not service_address.wait(lambda: service_address.healthy(url), lambda: server.pid is not None, START_S):
         _give_up(server)
     say(f"server: runs (process {server.pid})")
@@ -67,7 +67,7 @@ def start_worker(worker: Daemon, url: str) -> None:
     say("worker: starting (10-30 s)")
     started = time.time()
     worker.start(
-        [sys.executable, "-m", "medtune.flows.services", "worker"],
+        [sys.executable, "-m", "medtune", "services", "worker"],
         {**environment.for_children(), "PREFECT_API_URL": url},
         url,
     )

@@ -1,19 +1,17 @@
-"""`python -m medtune.flows.train`: frozen, finetune, evaluate, export, each run only where its result is not there yet."""
+"""The training pipeline: frozen, finetune, evaluate, export. A step runs only if its result does not exist yet."""
 
 import logging
 import sys
 import time
 import traceback
-from typing import Annotated
-
-import typer
+from collections.abc import Sequence
+from pathlib import Path
 
 from medtune.config.errors import InputError
 from medtune.config.load import load
 from medtune.config.schema import Params
 from medtune.data.manifest import Prepared, load_prepared
 from medtune.flows import environment, pipeline, records
-from medtune.runtime import console
 from medtune.runtime.lock import holding
 from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import Paths
@@ -24,12 +22,7 @@ log = logging.getLogger("medtune.flow")
 
 
 def train(
-    params_file: console.ParamsFile = None,
-    sets: console.Sets = None,
-    out: console.Out = None,
-    prefect: Annotated[
-        bool, typer.Option("--prefect/--no-prefect", help="Without: the same stages, keys and files, called directly.")
-    ] = True,
+    params_file: Path | None = None, sets: Sequence[str] | None = None, out: Path | None = None, prefect: bool = True
 ) -> None:
     """Train, evaluate and export from data/prepared; finished steps are reused.
 
@@ -84,19 +77,3 @@ def _with_prefect(params: Params, paths: Paths, prepared: Prepared) -> list[pipe
         log.warning("Prefect failed", exc_info=True)
         pipeline.note(f"Prefect: {first_line(error, with_type=True)}; going on without it")
         return direct(params, paths, prepared)
-
-
-def main() -> None:
-    """The command line."""
-    try:
-        console.run(train)
-    except SystemExit as end:
-        if "medtune.flows.server" in sys.modules:  # else Prefect was not asked
-            sys.modules["medtune.flows.server"].end_without(
-                end.code if isinstance(end.code, int) else int(end.code is not None)
-            )
-        raise
-
-
-if __name__ == "__main__":
-    main()

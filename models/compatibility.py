@@ -1,4 +1,4 @@
-"""`python -m medtune.models.compatibility`: whether backbone, weights and head that params name fit together, for medtune.doctor.
+"""Check whether the backbone, weights and head of the params fit together, in a process of its own for medtune.doctor.
 
 Params come as JSON on stdin, the answer goes as JSON to stdout: a process of its own, since it imports torch.
 """

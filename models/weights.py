@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from medtune.config.errors import InputError
 from medtune.config.project import PACKAGE, PROJECT
 from medtune.runtime.artifact import digest
-from medtune.runtime.checksum import unseal
+from medtune.serving.checksum import unseal
 from medtune.serving.one_line import first_line
 
 BUNDLED = PACKAGE / "models" / "bundled"

@@ -11,7 +11,6 @@ from typing import Any
 
 from medtune.config import registry
 from medtune.config.errors import InputError
-from medtune.config.load import load
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.data import fold_assignments
@@ -20,10 +19,8 @@ from medtune.data.sample import Record
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, find, partial, publish, write_text
 from medtune.runtime.cache_key import data_key
-from medtune.runtime.lock import holding
 from medtune.runtime.paths import Paths
 from medtune.runtime.provenance import provenance
-from medtune.stages.preflight import check_model
 
 
 def run(params: Params, paths: Paths) -> Artifact:
@@ -206,15 +203,3 @@ def _tell(info: dict[str, Any], report: dict[str, Any]) -> None:
         )
     for note in info["notes"]:
         console.say(f"data: {note}")
-
-
-def main(params: console.ParamsFile = None, sets: console.Sets = None, out: console.Out = None) -> None:
-    """Find, check, split and pack the images into data/prepared."""
-    checked, paths = load(params, sets or ()), Paths.at(out)
-    with holding(paths):
-        check_model(checked, paths)
-        run(checked, paths)
-
-
-if __name__ == "__main__":
-    console.run(main)

@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from medtune.config import load
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.runtime import cache_key as keys
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, find, partial, publish
 from medtune.runtime.device import device_class, device_name
-from medtune.runtime.lock import holding
 from medtune.runtime.paths import Paths
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import provenance
-from medtune.stages.preflight import ready
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
@@ -56,9 +53,10 @@ def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, gro
         return done
     from medtune.data.manifest import load_prepared
     from medtune.evaluation import bootstrap
-    from medtune.tasks.classification import folds, metrics, outputs
+    from medtune.tasks.classification import folds, outputs
     from medtune.tasks.classification import result as findings
     from medtune.tasks.classification.logits import Wanted
+    from medtune.tasks.classification.metrics import METRICS
     from medtune.tasks.classification.report import write_report
     from medtune.tasks.classification.tables import join_history
     from medtune.tracking import lineage
@@ -78,9 +76,9 @@ def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, gro
             folds.judge(w, found, prepared, options, params.seed) for w, found in zip(wanted, logits, strict=True)
         ]
         pooled = folds.pool([one.test for one in chains])
-        sums = metrics.tally(pooled.labels, pooled.probabilities, pooled.predictions, pooled.groups, options.ece_bins)
+        stats = pooled.stats(options.ece_bins)
         with progress("evaluate: bootstrap", options.bootstrap, "resamples") as advance:
-            test = bootstrap.intervals(sums, options.bootstrap, options.confidence, params.seed, advance)
+            test = bootstrap.intervals(METRICS, stats, options.bootstrap, options.confidence, params.seed, advance)
         found = findings.Findings(prepared, wanted, logits, chains, pooled, test)
         facts = findings.describe(found, params, key)
         joined = join_history(_histories(paths, params, prepared, wanted))
@@ -126,13 +124,14 @@ def _histories(paths: Paths, params: Params, prepared: "Prepared", wanted: "Sequ
 
 
 def _summary(test: "dict[str, Interval]", facts: dict[str, Any]) -> str:
+    from medtune.tasks.classification.metrics import METRICS
     from medtune.tasks.classification.report import figure
 
     shown = []
-    for name in ("balanced_accuracy", "macro_f1", "auroc"):
-        one = test[name]
-        between = "" if one.lo is None else f" ({figure(one.lo)} to {figure(one.hi)})"
-        shown.append(f"{name.replace('_', ' ')} {figure(one.value)}{between}")
+    for metric in METRICS:
+        if metric.headline and (one := test.get(metric.name)):
+            between = "" if one.lo is None else f" ({figure(one.lo)} to {figure(one.hi)})"
+            shown.append(f"{metric.title} {figure(one.value)}{between}")
     whose = f"of {facts['n_groups']} patients" if facts["groups_known"] else "(patients unknown)"
     return f"{', '.join(shown)} on {facts['n_images']} images {whose}"
 
@@ -169,21 +168,6 @@ def find_trained(params: Params, paths: Paths, prepared: "Prepared") -> list[Art
                 own = finetune.key(params, prepared, fold, artifact)
             artifact = find(paths.stage(stage, fold), own)
             if artifact is None:
-                raise InputError(
-                    f"no finished {stage} stage for fold {fold}: run `python -m medtune.stages.{stage}` first"
-                )
+                raise InputError(f"artifacts/{stage}/fold-{fold}: not finished. Run `medtune stage {stage}` first")
         found.append(artifact)
     return [artifact for artifact in found if artifact is not None]
-
-
-def main(params: console.ParamsFile = None, sets: console.Sets = None, out: console.Out = None) -> None:
-    """Evaluate the trained chains on their test images."""
-    read, paths = load.load(params, sets or ()), Paths.at(out)
-    with holding(paths):
-        prepared = ready(read, paths)
-        trained = find_trained(read, paths, prepared)
-        console.say(f"evaluate: {run(read, paths, trained, key(read, prepared, trained), 'by-hand').path}")
-
-
-if __name__ == "__main__":
-    console.run(main)

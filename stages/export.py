@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medtune.config import load
-from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.runtime import cache_key as keys
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, file_sha256, find, partial, publish, write_text
 from medtune.runtime.device import device_class
-from medtune.runtime.lock import holding
 from medtune.runtime.paths import Paths
 from medtune.runtime.provenance import installed, provenance
-from medtune.stages.preflight import ready
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
@@ -134,21 +130,3 @@ def _properties(document: dict[str, Any]) -> dict[str, str]:
         "data_digest": document["data_digest"],
         "key": document["key"],
     }
-
-
-def main(params: console.ParamsFile = None, sets: console.Sets = None, out: console.Out = None) -> None:
-    """Write the ONNX bundle of the best fold's network to artifacts/export."""
-    from medtune.stages import evaluate
-
-    read, paths = load.load(params, sets or ()), Paths.at(out)
-    with holding(paths):
-        prepared = ready(read, paths)
-        trained = evaluate.find_trained(read, paths, prepared)
-        evaluated = find(paths.stage("evaluate"), evaluate.key(read, prepared, trained))
-        if evaluated is None:
-            raise InputError("these networks are not evaluated: run `python -m medtune.stages.evaluate` first")
-        console.say(f"export: {run(read, paths, evaluated, trained, key(read, evaluated, trained), 'by-hand').path}")
-
-
-if __name__ == "__main__":
-    console.run(main)

@@ -1,19 +1,13 @@
 """Stage 2: the whole network (or a PEFT method's part of it) trained from stage 1's best."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from medtune.config import load
-from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.runtime import cache_key as keys
-from medtune.runtime import console, distributed
-from medtune.runtime.artifact import Artifact, find
+from medtune.runtime import console
+from medtune.runtime.artifact import Artifact
 from medtune.runtime.device import device_class, device_name
 from medtune.runtime.paths import Paths
-from medtune.stages.launch import together
-from medtune.stages.preflight import ready
 from medtune.training.finished import finished
 
 if TYPE_CHECKING:
@@ -119,35 +113,3 @@ def run(
         f"finetune fold {fold}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})"
     )
     return artifact
-
-
-def main(
-    fold: Annotated[int | None, typer.Option(help="Test fold of the chain; default: every chain of params.")] = None,
-    params: console.ParamsFile = None,
-    sets: console.Sets = None,
-    out: console.Out = None,
-) -> None:
-    """Fine-tune from stage 1's best, or from the pretrained weights under schedule: full (stage 2)."""
-    from medtune.models.backbones import check
-    from medtune.stages import frozen
-
-    read, paths = load.load(params, sets or ()), Paths.at(out)
-    with together(paths):
-        with distributed.first():
-            prepared = ready(read, paths, several=True)
-        check(read)
-        for chain in read.data.split.chains if fold is None else [fold]:
-            first = None
-            if "frozen" in read.training_stages:
-                with distributed.first():
-                    first = find(paths.stage("frozen", chain), frozen.key(read, prepared, chain))
-                if first is None:
-                    raise InputError(
-                        f"no finished stage 1 for fold {chain}: run `python -m medtune.stages.frozen` first"
-                    )
-            done = run(read, paths, chain, first, key(read, prepared, chain, first), "by-hand")
-            console.say(f"finetune fold {chain}: {done.path}")
-
-
-if __name__ == "__main__":
-    console.run(main)

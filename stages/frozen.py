@@ -1,18 +1,13 @@
 """Stage 1: the backbone frozen and in eval mode, the head trained on its features."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from medtune.config import load
 from medtune.config.schema import Params
 from medtune.runtime import cache_key as keys
 from medtune.runtime import console, distributed
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.device import device_class, device_name
 from medtune.runtime.paths import Paths
-from medtune.stages.launch import together
-from medtune.stages.preflight import ready
 from medtune.training.finished import finished
 
 if TYPE_CHECKING:
@@ -112,25 +107,3 @@ def _prepare(model: "Classifier", feed: "Feed", stored: bool, train: "np.ndarray
         with torch.no_grad():
             inputs = (feed.score(train[start : start + 32]) for start in range(0, len(train), 32))
             prepare((x if stored else model.features(x) for x in inputs), seed)
-
-
-def main(
-    fold: Annotated[int | None, typer.Option(help="Test fold of the chain; default: every chain of params.")] = None,
-    params: console.ParamsFile = None,
-    sets: console.Sets = None,
-    out: console.Out = None,
-) -> None:
-    """Train the head on the frozen backbone (stage 1)."""
-    from medtune.models.backbones import check
-
-    read, paths = load.load(params, sets or ()), Paths.at(out)
-    with together(paths):
-        with distributed.first():
-            prepared = ready(read, paths, several=True)
-        check(read)
-        for chain in read.data.split.chains if fold is None else [fold]:
-            console.say(f"frozen fold {chain}: {run(read, paths, chain, key(read, prepared, chain), 'by-hand').path}")
-
-
-if __name__ == "__main__":
-    console.run(main)

@@ -14,12 +14,14 @@ from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.data.manifest import Prepared, load_prepared
 from medtune.data.pack import IMAGES, pack
-from medtune.evaluation.gate import Decision, Said, judge, refused
+from medtune.evaluation.gate import Decision, Limit, ModelStats, judge, refused
 from medtune.runtime.paths import Paths
 from medtune.runtime.progress import progress
 from medtune.serving import manifest as bundle_document
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
+from medtune.tasks.classification.metrics import METRICS
+from medtune.tasks.classification.statistics import accumulate
 
 TRAINED_ON = ("train", "val")
 
@@ -62,12 +64,15 @@ def run(params: Params, paths: Paths, champion: Champion | None) -> Decision:
             return refused(["the champion was trained on every test patient"], params.gate, notes)
         if changed:
             return refused([changed], params.gate, notes)
-    labels, groups = prepared.labels[rows], prepared.groups[rows]
-    new = _ask(folder, "challenger", document, prepared.images[rows], params)
+    truth = prepared.labels[rows], prepared.groups[rows]
+    new = _ask(folder, "challenger", document, prepared.images[rows], truth, params)
     held = None
     if champion and old is not None:
-        held = _ask(champion.folder, champion.name, old, _images(params, paths, prepared, rows, old), params)
-    decision = judge(labels, groups, new, held, params.gate, params.evaluate, params.seed)
+        held = _ask(champion.folder, champion.name, old, _images(params, paths, prepared, rows, old), truth, params)
+    known = {metric.name: metric for metric in METRICS}
+    limits = [Limit(known["ece"], params.gate.max_ece, "gate.max_ece")]
+    metric = known[params.gate.metric]
+    decision = judge(new, held, len(rows), metric, limits, params.gate, params.evaluate, params.seed)
     return replace(decision, notes=tuple(notes))
 
 
@@ -102,7 +107,9 @@ def _name(prepared: Prepared, row: int) -> str:
     return prepared.classes[prepared.labels[row]]
 
 
-def _ask(folder: Path, name: str, document: dict, images: np.ndarray, params: Params) -> Said:
+def _ask(
+    folder: Path, name: str, document: dict, images: np.ndarray, truth: tuple[np.ndarray, np.ndarray], params: Params
+) -> ModelStats:
     faults = []
     for precision, entry in document["precisions"].items():
         if not entry["shipped"]:
@@ -122,7 +129,9 @@ def _ask(folder: Path, name: str, document: dict, images: np.ndarray, params: Pa
     probabilities = np.concatenate(found)
     decided = bundle.decide(probabilities)
     predictions = np.array([bundle.classes.index(one) for one in decided], np.int64)
-    return Said(name, probabilities.astype(np.float64), predictions, tuple(faults))
+    labels, groups = truth
+    stats = accumulate(labels, probabilities, predictions, groups, params.evaluate.ece_bins)
+    return ModelStats(name, stats, tuple(faults))
 
 
 def _images(params: Params, paths: Paths, prepared: Prepared, rows: np.ndarray, document: dict) -> np.ndarray:

@@ -31,16 +31,14 @@ def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
 
     if distributed.count() > 1 and not several:
         raise InputError(
-            f"WORLD_SIZE is {distributed.count()}: only `medtune.stages.frozen` and `medtune.stages.finetune` "
-            "run as several processes; start this one plainly"
+            f"WORLD_SIZE is {distributed.count()}: only `medtune stage` runs as several processes. "
+            "Start this command without the launcher"
         )
     check_device()
     launch.check(params, "finetune" in params.training_stages)
     prepared = load_prepared(paths.prepared)
     if read_result(paths.prepared)["key"] != data_key(params):
-        raise InputError(
-            f"{paths.prepared} was made with other data params or code: run `python -m medtune.stages.data` first"
-        )
+        raise InputError(f"{paths.prepared} was made with other data params or code: run `medtune data` first")
     for section in params.training_stages:
         chosen = getattr(params, section)
         named = chosen.class_weights if isinstance(chosen.class_weights, dict) else {}

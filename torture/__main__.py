@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from medtune.cli import program
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.runtime import console
@@ -108,4 +109,4 @@ def _save(text: str) -> None:
 
 
 if __name__ == "__main__":
-    console.run(run)
+    program.run(run)

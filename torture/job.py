@@ -51,7 +51,7 @@ def prepare(folder: Path, chosen: Params) -> Paths:
 
 
 def train(chosen: Params, paths: Paths) -> None:
-    """Runs every step that is not there yet, as `python -m medtune.flows.train --no-prefect` does."""
+    """Runs every step that is not there yet, as `medtune train --no-prefect` does."""
     from medtune.flows.train import direct
     from medtune.stages.preflight import ready
 

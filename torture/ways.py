@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DVC = ("dvc", "repro")
-FLOW = ("python", "-m", "medtune.flows.train")
+FLOW = ("python", "-m", "medtune", "train")
 ALL = ("data", "frozen", "finetune", "evaluate", "export")
 # What another machine, or another user of this one, may have set.
 ELSEWHERE = ("env", "PYTHONHASHSEED=7", "TZ=Pacific/Chatham", "LC_ALL=C", "OMP_NUM_THREADS=2", "COLUMNS=40")
@@ -111,13 +111,13 @@ UNCHANGED = (
     Way("again", nothing),
     Way("again, the flow", nothing, FLOW),
     Way("again, the flow without Prefect", nothing, (*FLOW, "--no-prefect")),
-    Way("again, the data stage", nothing, ("python", "-m", "medtune.stages.data")),
+    Way("again, the data stage", nothing, ("python", "-m", "medtune", "data")),
     Way("other times of all files", touch),
     Way("other hash seed, time zone, locale, threads", nothing, (*ELSEWHERE, *DVC)),
     Way("the same, the flow", nothing, (*ELSEWHERE, *FLOW, "--no-prefect")),
     Way("other umask", nothing, ("sh", "-c", "umask 077 && dvc repro")),
     Way("comments in what trains", comment("stages/frozen.py", "models/cdtm.py", "medtune/training/loop.py")),
-    Way("comments in what evaluates and exports", comment("medtune/tasks/classification/metrics.py", "stages/export.py")),
+    Way("comments in evaluation and export", comment("medtune/tasks/classification/metrics.py", "stages/export.py")),
     Way("code of a head and a method that are not chosen", code("models/heads/linear.py", "models/peft/lora.py")),
     Way("code that only watches", code("medtune/tracking/run.py", "medtune/runtime/logfile.py")),
     Way("other order in params.yaml", reorder),

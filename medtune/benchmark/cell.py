@@ -121,13 +121,13 @@ def _judge(params: Params, part: "Prepared", trained: Artifact) -> "Chain":
 def _test(params: Params, prepared: "Prepared", chains: "Sequence[Chain]", folder: Path) -> dict[str, Any]:
     """Every test metric with its interval; writes the predictions they come from."""
     from medtune.evaluation.bootstrap import intervals
-    from medtune.tasks.classification import folds, metrics
+    from medtune.tasks.classification import folds
+    from medtune.tasks.classification.metrics import METRICS
 
     options = params.evaluate
     pooled = folds.pool([one.test for one in chains])
     write_text(folder / PREDICTIONS, _predictions(prepared, pooled))
-    sums = metrics.tally(pooled.labels, pooled.probabilities, pooled.predictions, pooled.groups, options.ece_bins)
-    test = intervals(sums, options.bootstrap, options.confidence, params.seed)
+    test = intervals(METRICS, pooled.stats(options.ece_bins), options.bootstrap, options.confidence, params.seed)
     return {name: one.as_dict() for name, one in test.items()}
 
 

@@ -14,9 +14,9 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 from medtune.config import registry
 from medtune.config.base import Plain, Section
 from medtune.config.errors import InputError, describe, suggestion
-from medtune.config.load import DEFAULT, assign_all, merge, read
+from medtune.config.load import assign_all, merge, read, read_base
 from medtune.config.project import PROJECT
-from medtune.config.schema import Positive
+from medtune.config.schema import DEFAULT_TASK, Positive, check_metric
 from medtune.config.training import Schedule
 
 GRID = PROJECT / "benchmark.yaml"
@@ -84,9 +84,7 @@ class BenchmarkParams(Section):
         default_factory=dict, description="method -> rates to choose from on validation; else the method's own LRS"
     )
     head: str = Field("linear", description="what PEFT methods and full fine-tuning are trained with")
-    metric: Literal["balanced_accuracy", "auroc", "accuracy", "macro_f1"] = Field(
-        "balanced_accuracy", description="what methods are compared by"
-    )
+    metric: str = Field("balanced_accuracy", description="metric of the task that methods are compared by")
     replicates: Annotated[int, Field(ge=100)] = Field(
         5000, description="resamples behind the report's intervals and tests; Holm over 40 methods needs thousands"
     )
@@ -162,7 +160,7 @@ def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[Bench
     Raises:
         InputError: names the key, its value and what is allowed.
     """
-    tree = read(DEFAULT)
+    tree = read_base(with_overlay=path is not None)
     merge(tree, read(path or GRID))
     assign_all(tree, sets)
     if not isinstance(section := tree.pop("benchmark", None), dict):
@@ -171,6 +169,10 @@ def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[Bench
         grid = BenchmarkParams.model_validate(section)
     except ValidationError as error:
         raise InputError(describe(error, BenchmarkParams, "benchmark")) from None
+    task = tree.get("task") or {}
+    kind = task.get("kind", DEFAULT_TASK) if isinstance(task, dict) else task
+    metrics = registry.load_part("medtune.tasks", kind, "metrics", "task.kind").METRICS
+    check_metric("benchmark.metric", grid.metric, [metric.name for metric in metrics])
     for method in grid.lr:  # misspelt, its rates would be passed over without a word
         plan(method, grid.head, "benchmark.lr")
     return grid, tree

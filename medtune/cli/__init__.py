@@ -1,1 +1,1 @@
-"""The command `medtune`."""
+"""The command `medtune`: one small module per command, loaded when it is called."""

@@ -1,57 +1,145 @@
-"""`python -m medtune.cli.params recipes/NAME.yaml`: writes a recipe into params.yaml, comments kept."""
+"""`medtune params`: show, change, check and explain params.yaml."""
 
-import io
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from medtune.config import load
-from medtune.config.errors import InputError
-from medtune.config.project import PROJECT
-from medtune.config.schema import Params
-from medtune.runtime import console
-from medtune.runtime.artifact import write_text
+from medtune.cli import options
+from medtune.cli.json_output import print_json
+
+app = options.program()
+
+Target = Annotated[
+    Path | None, typer.Option("--to", metavar="FILE", help="Params file to change; default: the project's.")
+]
+Recipes = Annotated[list[str] | None, typer.Argument(metavar="[RECIPE]...", help="Recipe names or files, in order.")]
 
 
-def apply(
-    recipes: Annotated[list[Path] | None, typer.Argument(help="Overlays, in order: recipes/NAME.yaml.")] = None,
-    sets: console.Sets = None,
-    target: Annotated[Path, typer.Option("--to", help="The params file to change.")] = load.DEFAULT,
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; only say whether the file is right.")] = False,
+@app.callback(
+    epilog=options.examples(
+        "medtune params show model.head",
+        "medtune params set finetune.epochs=20 model.peft.method=lora",
+        "medtune params apply breakhis-binary-vit",
+    )
+)
+def params() -> None:
+    """Show, change, check and explain params.yaml."""
+
+
+@app.command(epilog=options.examples("medtune params show", "medtune params show model --set model.head.kind=linear"))
+def show(
+    key: Annotated[str | None, typer.Argument(help="Section or key, for example model.head.")] = None,
+    params: options.ParamsFile = None,
+    overrides: options.Overrides = None,
+    as_json: options.AsJson = False,
 ) -> None:
-    """Write recipes and single values into params.yaml; look with `git diff`, then `dvc repro`.
+    """Show the params that a run would use, with every default."""
+    import sys
+
+    from medtune.cli.explain import lookup
+    from medtune.config import load
+
+    value = lookup(load.load(params, overrides or ()), key)
+    if as_json:
+        print_json(value)
+    elif isinstance(value, dict):
+        load.parser().dump(value, sys.stdout)
+    else:
+        print("null" if value is None else value)
+
+
+@app.command("set", epilog=options.examples("medtune params set finetune.epochs=20 model.peft.method=lora"))
+def set_values(
+    assignments: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="For example finetune.epochs=20.")],
+    target: Target = None,
+) -> None:
+    """Write values into params.yaml; comments are kept.
 
     The result is checked before anything is written.
     """
-    if check:
-        require_root(load.validate(load.read(target)))
-        return
-    if not recipes and not sets:
-        raise InputError("nothing to apply: name a recipe (recipes/*.yaml) or a --set section.key=value")
-    tree = load.read(target)
-    for recipe in recipes or []:
-        load.merge(tree, load.read(recipe))
-    load.assign_all(tree, sets or [])
-    require_root(load.validate(tree))
-    text = io.StringIO()
-    load.parser().dump(tree, text)
-    write_text(target, text.getvalue())
-    console.say(f"{target.name} written: {', '.join([*(r.name for r in recipes or []), *(sets or [])])}")
+    _write([], assignments, target)
 
 
-def require_root(params: Params) -> None:
-    """Refuses a `data.root` that is not there: DVC watches it, and would only say that a file is missing.
+@app.command(
+    epilog=options.examples(
+        "medtune params apply breakhis-binary-vit", "medtune params apply my.yaml --set data.root=/path/to/images"
+    )
+)
+def apply(recipes: Recipes = None, overrides: options.Overrides = None, target: Target = None) -> None:
+    """Write recipes into params.yaml; comments are kept.
 
-    Raises:
-        InputError: no such folder or file, and neither drawn nor to be downloaded.
+    The result is checked before anything is written. See it with `git diff`, then `dvc repro`.
     """
-    data = params.data
-    if data.source == "synthetic" or getattr(data, "download", False):
-        return
-    if data.root is None or not (PROJECT / data.root).exists():
-        raise InputError(f"data.root is {data.root!r}: there is no such folder or file; name where your images lie")
+    _write(recipes or [], overrides or [], target)
 
 
-if __name__ == "__main__":
-    console.run(apply)
+@app.command(
+    epilog=options.examples("medtune params check", "medtune params check breakhis-binary-vit --set finetune.epochs=20")
+)
+def check(
+    recipes: Recipes = None,
+    params: options.ParamsFile = None,
+    overrides: options.Overrides = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Check params.yaml with recipes and overrides; change nothing.
+
+    Exits 2 if a key or value is wrong, or data.root does not exist.
+    """
+    from medtune.cli.params_file import require_root
+    from medtune.cli.recipe_files import find
+    from medtune.config import load
+    from medtune.config.errors import InputError
+
+    overlays = [*([params] if params else []), *(find(name) for name in recipes or [])]
+    try:
+        require_root(load.validate(load.read_tree(overlays, overrides or [])))
+    except InputError as error:
+        if as_json:
+            print_json({"valid": False, "error": str(error)})
+        raise
+    if as_json:
+        print_json({"valid": True, "error": None})
+    else:
+        print("params: valid")
+
+
+@app.command(
+    epilog=options.examples(
+        "medtune params explain", "medtune params explain model.head", "medtune params explain frozen.class_weights"
+    )
+)
+def explain(
+    key: Annotated[str | None, typer.Argument(help="Section or key; default: the sections.")] = None,
+    params: options.ParamsFile = None,
+    overrides: options.Overrides = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Explain a section or a key: type, allowed values, default, meaning.
+
+    The keys of data, model.head and model.peft depend on the chosen source, head and method.
+    """
+    from medtune.cli import explain as text
+    from medtune.config.load import load
+
+    fields = text.fields(load(params, overrides or ()), key)
+    if as_json:
+        print_json([field._asdict() for field in fields])
+    else:
+        print("\n".join(text.lines(fields)))
+
+
+def _write(recipes: list[str], overrides: list[str], target: Path | None) -> None:
+    from medtune.cli.params_file import change
+    from medtune.cli.recipe_files import find
+    from medtune.config.errors import InputError
+    from medtune.config.load import DEFAULT, read_base
+
+    if not recipes and not overrides:
+        raise InputError("nothing to apply. Name a recipe (`medtune recipes`) or --set KEY=VALUE")
+    if target is None:
+        read_base(with_overlay=False)  # names `medtune init` if there is no project
+    overlays = [find(name) for name in recipes]
+    change(target or DEFAULT, overlays, overrides)
+    print(f"{(target or DEFAULT).name} written: {', '.join([*(path.name for path in overlays), *overrides])}")

@@ -1,9 +1,10 @@
 """What a user's mistake becomes: one line."""
 
 import difflib
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import BaseModel, ValidationError
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
 
 
 class InputError(Exception):
@@ -26,7 +27,7 @@ def suggestion(name: object, known: list[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def describe(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
+def describe(error: "ValidationError", model: "type[BaseModel]", prefix: str = "") -> str:
     """Every problem pydantic found, each as `key is value: what would be right`.
 
     Args:
@@ -37,7 +38,7 @@ def describe(error: ValidationError, model: type[BaseModel], prefix: str = "") -
     return "; ".join(dict.fromkeys(_say(problem, model, prefix) for problem in error.errors()))
 
 
-def _say(problem: Any, model: type[BaseModel], prefix: str) -> str:
+def _say(problem: Any, model: "type[BaseModel]", prefix: str) -> str:
     keys, fields, path = list(problem["loc"]), model.model_fields, []
     for depth, key in enumerate(keys):
         if depth and not fields:  # past the last section only union branches and list positions follow

@@ -9,11 +9,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from medtune.config.errors import InputError, describe
-from medtune.config.project import PROJECT
+from medtune.config.project import PACKAGE, PARAMS_FILE, PROJECT
 from medtune.config.schema import Params
 from medtune.serving.one_line import first_line
 
-DEFAULT = PROJECT / "params.yaml"
+DEFAULT = PROJECT / PARAMS_FILE
+SHIPPED = PACKAGE / "template" / PARAMS_FILE
 
 
 def parser() -> YAML:
@@ -73,6 +74,8 @@ def _count(value: Any, known: dict[int, int]) -> int:
     return known[id(value)]
 
 
+# Keys that belong to one backbone. They go when model.backbone changes, unless the same overlay sets them.
+BACKBONE_KEYS = ("backbone_args", "normalization", "weights")
 # Where one of these changes, the keys beside it are another plugin's and go, except those that every plugin shares.
 DISCRIMINATORS = {"source", "kind", "method"}
 SHARED = {"root", "image_size", "resize", "on_bad_image", "split"}
@@ -84,11 +87,23 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> None:
         base[key] = overlay[key]
         for own in [k for k in base if k not in overlay and k not in SHARED]:
             del base[own]
+    if "backbone" in overlay and overlay["backbone"] != base.get("backbone"):
+        for key in [key for key in BACKBONE_KEYS if key not in overlay and _only_for_backbone(base, key, overlay)]:
+            del base[key]
     for key, value in overlay.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict) and key != "backbone_args":
             merge(base[key], value)
         else:
             base[key] = value
+
+
+def _only_for_backbone(model: dict[str, Any], key: str, overlay: dict[str, Any]) -> bool:
+    """True if `model[key]` makes no sense for the backbone that `overlay` names."""
+    value = model.get(key)
+    if key != "weights":
+        return value is not None
+    shipped = PACKAGE / "models" / "bundled" / f"{overlay['backbone']}.safetensors"
+    return value not in (None, "hub", "none") and not (value == "bundled" and shipped.is_file())
 
 
 def assign(tree: dict[str, Any], assignment: str) -> None:
@@ -110,25 +125,50 @@ def assign_all(tree: dict[str, Any], assignments: Sequence[str]) -> None:
     """Applies every `section.key=value`; what chooses a plugin first, so that their order does not matter."""
 
     def chooses_later(assignment: str) -> bool:
-        return assignment.partition("=")[0].rpartition(".")[2] not in DISCRIMINATORS
+        return assignment.partition("=")[0].rpartition(".")[2] not in {*DISCRIMINATORS, "backbone"}
 
     for assignment in sorted(assignments, key=chooses_later):
         assign(tree, assignment)
 
 
-def load(path: Path | None = None, sets: Sequence[str] = ()) -> Params:
-    """Params from the checkout's params.yaml, `path` over it, and `sets` over both.
+def read_base(with_overlay: bool) -> dict[str, Any]:
+    """Read the project's params.yaml, or the shipped defaults if there is no project but an overlay.
 
-    What `path` (a whole file or an overlay) does not say stays as in the checkout's params.yaml.
+    Raises:
+        InputError: no params.yaml here, in a folder above, or in $MEDTUNE_PROJECT.
+    """
+    if with_overlay and not DEFAULT.is_file():
+        return read(SHIPPED)
+    if not DEFAULT.is_file():
+        raise InputError(f"{PROJECT}: no {PARAMS_FILE} here or in a folder above. Create a project with `medtune init`")
+    return read(DEFAULT)
+
+
+def read_tree(overlays: Sequence[Path] = (), sets: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the project's params as a mapping, with `overlays` and then `sets` merged over them.
+
+    Args:
+        overlays: whole files or overlays, in order.
+        sets: `section.key=value` assignments.
+    """
+    tree = read_base(with_overlay=bool(overlays))
+    for overlay in overlays:
+        if overlay.resolve() != DEFAULT or not DEFAULT.is_file():
+            merge(tree, read(overlay))
+    assign_all(tree, sets)
+    return tree
+
+
+def load(path: Path | None = None, sets: Sequence[str] = ()) -> Params:
+    """Params from the project's params.yaml, `path` over it, and `sets` over both.
+
+    What `path` (a whole file or an overlay) does not say stays as in the project's params.yaml; without a project, as
+    in the shipped defaults.
 
     Raises:
         InputError: names the key, its value and what is allowed.
     """
-    tree = read(DEFAULT)
-    if path is not None and path.resolve() != DEFAULT:
-        merge(tree, read(path))
-    assign_all(tree, sets)
-    return validate(tree)
+    return validate(read_tree([path] if path else [], sets))
 
 
 def validate(tree: dict[str, Any]) -> Params:

@@ -1,4 +1,4 @@
-"""Plugins by file name: a data source, a head or a PEFT method is one file in its package.
+"""Plugins by file name: a data source, a head, a PEFT method or a metric is one file in its package, a task one folder.
 
 The registry key is the file's name, and the value in params.yaml. Names are listed from the
 directory, so asking what exists imports nothing; only the chosen file is ever imported.
@@ -11,11 +11,14 @@ from types import ModuleType
 from medtune.config.errors import InputError, suggestion
 from medtune.config.project import PACKAGE
 
+NOT_A_PLUGIN = {"base"}  # the protocol that the plugins beside it implement
+
 
 def names(package: str) -> list[str]:
     """Registry keys of `package` ("medtune.data.sources", "medtune.models.heads", ...), sorted."""
     folder = PACKAGE.parent.joinpath(*package.split("."))
-    return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_"))
+    found = (module.name for module in pkgutil.iter_modules([str(folder)]))
+    return sorted(name for name in found if not name.startswith("_") and name not in NOT_A_PLUGIN)
 
 
 def load(package: str, name: object, key: str) -> ModuleType:
@@ -33,3 +36,13 @@ def load(package: str, name: object, key: str) -> ModuleType:
     if name not in known:
         raise InputError(f"{key}: {name!r} is unknown{suggestion(name, known)}; choose one of: {', '.join(known)}")
     return importlib.import_module(f"{package}.{name}")
+
+
+def load_all(package: str) -> list[ModuleType]:
+    """Import every plugin of `package`, sorted by name."""
+    return [importlib.import_module(f"{package}.{name}") for name in names(package)]
+
+
+def load_part(package: str, name: object, part: str, key: str) -> ModuleType:
+    """Import one module of a plugin that is a folder: `<package>.<name>.<part>`. Arguments and errors as in `load`."""
+    return importlib.import_module(f"{load(package, name, key).__name__}.{part}")

@@ -20,10 +20,11 @@ from pydantic_core import PydanticCustomError
 
 from medtune.config import registry
 from medtune.config.base import Section
-from medtune.config.errors import InputError, describe
+from medtune.config.errors import InputError, describe, suggestion
 from medtune.config.training import STAGES, FinetuneParams, FrozenParams, Schedule
 
 Positive = Annotated[int, Field(gt=0)]
+DEFAULT_TASK = "classification"
 
 
 class SplitParams(Section):
@@ -71,6 +72,12 @@ class DataParams(Section):
     split: SplitParams = SplitParams()
 
 
+class TaskParams(Section):
+    """What every task shares; a task's `Params` adds its own keys."""
+
+    kind: str
+
+
 class HeadParams(Section):
     """What every head shares; a head's `Params` adds its own keys."""
 
@@ -83,6 +90,10 @@ class PeftParams(Section):
     method: str
 
 
+# Keys of params.yaml by the section that held them, with their present names.
+RENAMED = {"data": {"task": "labels"}}
+
+
 def _by_plugin(package: str, discriminator: str, key: str) -> BeforeValidator:
     def choose(value: Any) -> Any:
         if isinstance(value, dict):
@@ -91,6 +102,9 @@ def _by_plugin(package: str, discriminator: str, key: str) -> BeforeValidator:
                     f"{key}.{discriminator} is missing; choose one of: {', '.join(registry.names(package))}"
                 )
             plugin = registry.load(package, value[discriminator], f"{key}.{discriminator}")
+            for old, new in RENAMED.get(key, {}).items():
+                if old in value and old not in plugin.Params.model_fields:
+                    raise InputError(f"{key}.{old}={value[old]}: renamed. Use {key}.{new}.")
             try:
                 return plugin.Params.model_validate(value)
             except ValidationError as error:
@@ -170,9 +184,7 @@ class ExportParams(Section):
 class GateParams(Section):
     """What a newly trained model must show before it replaces the accepted one (flows/retrain.py)."""
 
-    metric: Literal["balanced_accuracy", "accuracy", "macro_f1", "auroc", "patient_recognition_rate"] = (
-        "balanced_accuracy"
-    )
+    metric: str = Field("balanced_accuracy", description="metric of the task that the two models are compared by")
     tolerance: Annotated[float, Field(ge=-1, lt=1)] = Field(
         0.0, description="the paired difference's lower end must be above it; negative: how much worse is let pass"
     )
@@ -210,11 +222,30 @@ class TrackingParams(Section):
     mode: Literal["auto", "offline", "online", "disabled"] = "auto"
 
 
+def check_metric(key: str, name: str, known: list[str]) -> None:
+    """Refuse a metric that the task does not have.
+
+    Args:
+        key: the params key that names it.
+        name: as the user wrote it.
+        known: the names to choose from.
+
+    Raises:
+        InputError: `name` is not in `known`.
+    """
+    if name not in known:
+        raise InputError(f"{key}={name}: unknown metric{suggestion(name, known)}. Choose one of: {', '.join(known)}.")
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
     seed: Annotated[int, Field(ge=0)] = 1
     schedule: Schedule = "staged"
+    task: Annotated[SerializeAsAny[TaskParams], _by_plugin("medtune.tasks", "kind", "task")] = Field(
+        {"kind": DEFAULT_TASK},  # type: ignore[arg-type]
+        validate_default=True,
+    )
     data: Annotated[SerializeAsAny[DataParams], _by_plugin("medtune.data.sources", "source", "data")]
     model: ModelParams
     frozen: FrozenParams = FrozenParams()
@@ -224,6 +255,15 @@ class Params(Section):
     gate: GateParams = GateParams()
     handoff: HandoffParams = HandoffParams()
     tracking: TrackingParams = TrackingParams()
+
+    @model_validator(mode="after")
+    def _metrics_exist(self) -> "Params":
+        metrics = registry.load_part("medtune.tasks", self.task.kind, "metrics", "task.kind").METRICS
+        each_epoch = ["loss", *(metric.name for metric in metrics if metric.each_epoch)]
+        check_metric("frozen.select_by", self.frozen.select_by, each_epoch)
+        check_metric("finetune.select_by", self.finetune.select_by, each_epoch)
+        check_metric("gate.metric", self.gate.metric, [metric.name for metric in metrics])
+        return self
 
     @property
     def training_stages(self) -> tuple[Literal["frozen", "finetune"], ...]:

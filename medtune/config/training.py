@@ -49,8 +49,8 @@ class TrainingParams(Section):
         "auto", description="auto: inverse frequency; or a weight for each class"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU")
-    select_by: Literal["auroc", "balanced_accuracy", "macro_f1", "accuracy", "loss"] = Field(
-        "auroc", description="validation metric that picks the best epoch"
+    select_by: str = Field(
+        "auroc", description="metric that picks the best epoch on validation, or loss: the lowest loss"
     )
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         0.98, description="decay of the averaged weights that are scored and kept; null: the last step's weights"

@@ -14,10 +14,11 @@ from pathlib import Path
 from medtune.config.errors import InputError
 from medtune.runtime.artifact import write_text
 from medtune.runtime.paths import Paths
+from medtune.serving.checksum import Damaged, seal_text, unseal_text
 
 FILE = "folds.csv"
 COLUMNS = ("group", "fold")
-SEAL = "# sha256 of what follows: "
+SEAL = "# sha256 of what follows: %s"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class KeptFolds:
             return False
         lines = [",".join(COLUMNS), *(f"{group},{fold}" for group, fold in sorted(rows.items()))]
         body = "\n".join(lines) + "\n"
-        write_text(path, f"{SEAL}{_digest(body)}\n{body}")
+        write_text(path, seal_text(body, SEAL))
         return True
 
     def _hashed(self, group: str) -> str:
@@ -74,12 +75,13 @@ def read(path: Path, source: str, folds: int) -> KeptFolds:
         return KeptFolds(source, folds)
     text = path.read_bytes().decode("utf-8", "replace")
     if text.startswith(SEAL[:2]):
-        first, _, text = text.partition("\n")
-        if first != f"{SEAL}{_digest(text)}":
+        try:
+            text = unseal_text(text, SEAL)
+        except Damaged:
             raise InputError(
                 f"{path} was changed since it was written: git checkout {path.name}; or, where it was merged by hand, "
                 "take its first line away and it is taken as it is"
-            )
+            ) from None
     reader = csv.DictReader(io.StringIO(text))
     if tuple(reader.fieldnames or ()) != COLUMNS:
         raise InputError(f"{path}: its columns are {reader.fieldnames}; expected {', '.join(COLUMNS)}")
@@ -88,7 +90,3 @@ def read(path: Path, source: str, folds: int) -> KeptFolds:
     except (TypeError, ValueError):
         raise InputError(f"{path} line {reader.line_num}: fold is not a whole number") from None
     return KeptFolds(source, folds, rows)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

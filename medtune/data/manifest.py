@@ -116,9 +116,7 @@ def load_prepared(folder: Path) -> Prepared:
     """
     if find(folder) is None:
         state = "is damaged or unfinished" if folder.exists() else "does not exist"
-        raise InputError(
-            f"{folder} {state}: run `python -m medtune.stages.data` (with the same --params, --set and --out)"
-        )
+        raise InputError(f"{folder} {state}: run `medtune data` (with the same --params, --set and --out)")
     info = json.loads((folder / INFO).read_text(encoding="utf-8"))
     classes = tuple(info["classes"])
     with (folder / MANIFEST).open(encoding="utf-8", newline="") as stream:
@@ -143,9 +141,7 @@ def _open_images(path: Path, rows: int) -> np.ndarray:
     try:
         images = np.lib.format.open_memmap(path, mode="r")  # .npy and nothing else; np.load takes more
     except Exception as error:  # its header is read as Python's syntax, and raises what the tokenizer raises
-        raise InputError(
-            f"{path} holds no plain array: {first_line(error)}; run `python -m medtune.stages.data`"
-        ) from None
+        raise InputError(f"{path} holds no plain array: {first_line(error)}; run `medtune data`") from None
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) != rows:
         raise InputError(f"{path} is {images.dtype} {images.shape}; expected uint8 ({rows}, H, W, 3)")
     return images

@@ -198,7 +198,7 @@ def _check_parts(
     if notes and params.absent_classes == "error":
         raise InputError(
             " ".join(notes) + f" Protocol {params.protocol} cannot share it among {params.folds} folds: use fewer "
-            "folds, another data.task or test_fold, or accept it with data.split.absent_classes=allow"
+            "folds, another data.labels or test_fold, or accept it with data.split.absent_classes=allow"
         )
     return notes
 

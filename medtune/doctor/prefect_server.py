@@ -10,7 +10,7 @@ from medtune.doctor.result import Finding, Job, ok, wrong
 from medtune.flows import service_address
 from medtune.serving.one_line import first_line
 
-WITHOUT = "python -m medtune.flows.train --no-prefect runs the same steps without it"
+WITHOUT = "medtune train --no-prefect runs the same steps without it"
 
 
 def prefect(job: Job) -> Finding:
@@ -22,9 +22,7 @@ def prefect(job: Job) -> Finding:
         which = "PREFECT_API_URL" if named else "this checkout's standing server"
         if service_address.healthy(url):
             return ok(f"{which} {url} answers")
-        mend = (
-            "start that server, or unset PREFECT_API_URL" if named else "python -m medtune.flows.services down, then up"
-        )
+        mend = "start that server, or unset PREFECT_API_URL" if named else "medtune services down, then up"
         return wrong(f"{which} {url} does not answer", f"{mend}; {WITHOUT}")
     home = Path(os.environ.get("PREFECT_HOME") or job.paths.cache / "prefect")
     try:

@@ -1,4 +1,4 @@
-"""The DVC remote: a probe is written there, read and deleted, as `python -m medtune.registry.remote` does."""
+"""The DVC remote: a probe is written there, read and deleted, as `medtune remote` does."""
 
 from medtune.config.errors import InputError
 from medtune.doctor.result import Finding, Job, ok, wrong
@@ -15,7 +15,7 @@ def remote(job: Job) -> Finding:
     except InputError as error:
         return wrong(first_line(error), "mend .dvc/config, or clone again")
     if name is None:
-        return ok("none is set; python -m medtune.registry.remote URL keeps data and results elsewhere too")
+        return ok("none is set; medtune remote URL keeps data and results elsewhere too")
     url = masked(settings["remote"][name]["url"])
     if job.offline and "://" in url:
         return ok(f"{name}: {url}, not asked (--offline)")
@@ -23,7 +23,5 @@ def remote(job: Job) -> Finding:
         seconds = probe(settings, name)
     except InputError as error:
         told = first_line(error).removesuffix("; nothing was changed")
-        return wrong(
-            f"{name}: {told}", "connection, credentials (docs/remotes.md), or python -m medtune.registry.remote URL"
-        )
+        return wrong(f"{name}: {told}", "connection, credentials (docs/remotes.md), or medtune remote URL")
     return ok(f"{name}: {url}, wrote, read and deleted a probe in {seconds:.1f} s")

@@ -17,9 +17,7 @@ def wandb(job: Job) -> Finding:
     if find_spec("wandb") is None:
         return warning(f"{mode}, but wandb is not installed: no stage is recorded", "make setup")
     if mode == "offline":
-        return ok(
-            f"offline: runs are kept in {job.paths.cache / 'wandb'}; python -m medtune.tracking.sync uploads them later"
-        )
+        return ok(f"offline: runs are kept in {job.paths.cache / 'wandb'}; medtune sync uploads them later")
     key = os.environ.get("WANDB_API_KEY")
     if not key:
         return wrong("online, but $WANDB_API_KEY is not set", "set it, or tracking.mode=offline")
@@ -30,6 +28,6 @@ def wandb(job: Job) -> Finding:
     except KeyRefused as error:
         return wrong(first_line(error), "set another key, or tracking.mode=offline")
     except Unreachable as error:
-        todo = "nothing: stages record offline, python -m medtune.tracking.sync uploads later; WANDB_MODE=offline saves waiting"
+        todo = "nothing: stages record offline, medtune sync uploads later; WANDB_MODE=offline saves waiting"
         return warning(first_line(error), todo)
     return ok(f"online: {server()} answers and knows the key")

@@ -26,7 +26,7 @@ def weights(job: Job) -> Finding:
         return wrong(first_line(error), "look at the weight file: it may be larger than this machine's memory")
     job.facts |= {name: value for name, value in found.items() if not name.endswith("_fault")}
     if fault := found["shape_fault"]:
-        return wrong(fault, "mend params.yaml: python -m medtune.cli.params --set ...")
+        return wrong(fault, "fix params.yaml: medtune params set KEY=VALUE")
     if fault := found["weights_fault"]:
         return wrong(fault, RESTORE if model.weights == "bundled" else FILE)
     told = f"{found['parameters']:,} parameters in {model.backbone}"

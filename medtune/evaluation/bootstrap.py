@@ -4,13 +4,12 @@ Images of one patient resemble each other, so resampling images would promise to
 draws as many patients as there are, with replacement, and takes each with all its images.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from medtune.tasks.classification.metrics import Tally, plain, values
-from medtune.tasks.classification.ranking import Floats
+from medtune.evaluation.metric import Floats, Metric, PatientStats, compute, nan_to_none
 
 CHUNK_CELLS = 2_000_000  # weights held at once: 16 MB as float64
 FEW = 0.1  # an interval from fewer than this share of the replicates is no interval
@@ -44,32 +43,46 @@ class Interval:
 
 
 def intervals(
-    tally: Tally,
+    metrics: Sequence[Metric],
+    stats: PatientStats,
     replicates: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
     advance: Callable[[float], object] | None = None,
 ) -> dict[str, Interval]:
-    """Every metric with its percentile interval, the same for the same seed.
+    """Compute metrics with their percentile intervals, the same for the same seed.
 
     Args:
-        tally: sums of the set of images.
+        metrics: those to compute; the ones not defined for `stats` are left out.
+        stats: of the set of images.
         replicates: resamples of the patients.
         confidence: coverage aimed at, 0..1.
         seed: of the resampling.
         advance: called with the number of replicates done, as they are done.
     """
-    whole = {name: float(value[0]) for name, value in values(tally).items()}
-    if tally.n_groups == 1:
+    whole = {name: float(value[0]) for name, value in compute(metrics, stats).items()}
+    if stats.n_patients == 1:
         reason = "one patient only: nothing to resample"
-        return {name: Interval(plain(value), None, None, 0, reason) for name, value in whole.items()}
-    drawn: dict[str, list[Floats]] = {name: [] for name in whole}
-    for weights in resamples(tally.n_groups, replicates, seed, len(tally.member)):
-        for name, value in values(tally, weights).items():
-            drawn[name].append(value)
+        return {name: Interval(nan_to_none(value), None, None, 0, reason) for name, value in whole.items()}
+    drawn = resampled(metrics, stats, replicates, seed, advance)
+    return {name: interval(whole[name], drawn[name], confidence) for name in whole}
+
+
+def resampled(
+    metrics: Sequence[Metric],
+    stats: PatientStats,
+    replicates: int,
+    seed: int,
+    advance: Callable[[float], object] | None = None,
+) -> dict[str, Floats]:
+    """Compute metrics (replicates,) of each resample of the patients, by name. Arguments as in `intervals`."""
+    drawn: dict[str, list[Floats]] = {}
+    for weights in resamples(stats.n_patients, replicates, seed, stats.width):
+        for name, value in compute(metrics, stats, weights).items():
+            drawn.setdefault(name, []).append(value)
         if advance:
             advance(len(weights))
-    return {name: interval(whole[name], np.concatenate(drawn[name]), confidence) for name in whole}
+    return {name: np.concatenate(parts) for name, parts in drawn.items()}
 
 
 def resamples(groups: int, replicates: int, seed: int, width: int = 0) -> Iterator[Floats]:

@@ -5,43 +5,53 @@ promoted only where the lower end of the interval of the difference is above `ga
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from medtune.config.schema import EvaluateParams, GateParams
-from medtune.evaluation.bootstrap import Interval, interval, resamples
-from medtune.tasks.classification.metrics import Ints, tally, values
-from medtune.tasks.classification.ranking import Floats
+from medtune.evaluation.bootstrap import Interval, interval, resampled
+from medtune.evaluation.metric import Metric, PatientStats, compute
 
 
 @dataclass(frozen=True)
-class Said:
-    """One model's answers to the common test images.
+class Limit:
+    """A metric that must not be above `bound` for either model; `key` is the param that sets the bound."""
+
+    metric: Metric
+    bound: float
+    key: str
+
+
+@dataclass(frozen=True)
+class ModelStats:
+    """One model on the common test images.
 
     Attributes:
         name: of its bundle.
-        probabilities: (n, classes).
-        predictions: (n,) class indices by its own decision rule.
+        stats: of its predictions by patient, as its own decision rule makes them.
         faults: what its parity check found; empty where it passed.
     """
 
     name: str
-    probabilities: Floats
-    predictions: Ints
+    stats: PatientStats
     faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Side:
-    """One model's figures on the common patients."""
+    """One model's metrics on the common patients.
+
+    Attributes:
+        name: of its bundle.
+        score: the metric compared.
+        limited: the metrics that have a limit, by name.
+        faults: what its parity check found.
+    """
 
     name: str
     score: Interval
-    ece: Interval
-    faults: tuple[str, ...]
+    limited: dict[str, Interval] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,8 @@ class Decision:
         reasons: why, sentences; of a refusal, everything that stood against it.
         metric: the metric compared.
         tolerance: what the difference's lower end had to be above.
-        difference: challenger less champion, paired over patients; None without a champion or common patients.
+        difference: by how much the challenger is better, paired over patients: challenger less champion, or the
+            reverse where lower is better; None without a champion or common patients.
         challenger, champion: their figures; None where there was none or nothing to score.
         n_images, n_patients: compared on.
         notes: what was left out of the comparison, and why.
@@ -81,60 +92,60 @@ class Decision:
             _row(f"{who} {what}", figure)
             for who, side in sides
             if side is not None
-            for what, figure in ((self.metric, side.score), ("ece", side.ece))
+            for what, figure in ((self.metric, side.score), *side.limited.items())
         ]
         return rows if self.difference is None else [*rows, _row(f"difference of {self.metric}", self.difference)]
 
 
 def judge(
-    labels: Ints,
-    groups: npt.NDArray,
-    challenger: Said,
-    champion: Said | None,
+    challenger: ModelStats,
+    champion: ModelStats | None,
+    n_images: int,
+    metric: Metric,
+    limits: Sequence[Limit],
     gate: GateParams,
     evaluate: EvaluateParams,
     seed: int,
 ) -> Decision:
-    """The decision on images that neither model was trained on.
+    """Decide on images that neither model was trained on.
 
     Args:
-        labels: (n,) class indices.
-        groups: (n,) patients.
-        challenger: the new model's answers.
-        champion: the accepted model's; None: there is none yet, and the new one must only pass its own checks.
+        challenger: the new model.
+        champion: the accepted model, on the same images; None: there is none yet, and the new one must only pass its
+            own checks.
+        n_images: the images that both were scored on.
+        metric: the one that `gate.metric` names.
+        limits: bounds that both models must keep.
         gate: what is asked.
-        evaluate: resamples, their confidence, and bins of the calibration error.
+        evaluate: resamples and their confidence.
         seed: of the resampling.
     """
-    patients = len(np.unique(groups))
-    sides, drawn = [], []
-    for said in (challenger, *([champion] if champion else [])):
-        sums = tally(labels, said.probabilities, said.predictions, groups, evaluate.ece_bins)
-        whole = {name: float(value[0]) for name, value in values(sums).items()}
-        found: dict[str, list[Floats]] = {gate.metric: [], "ece": []}
-        for weights in resamples(sums.n_groups, evaluate.bootstrap, seed, len(sums.member)):
-            resampled = values(sums, weights)
-            for name, parts in found.items():
-                parts.append(resampled[name])
-        joined = {name: np.concatenate(parts) for name, parts in found.items()}
-        ends = {name: interval(whole[name], joined[name], evaluate.confidence) for name in found}
-        sides.append(Side(said.name, ends[gate.metric], ends["ece"], said.faults))
-        drawn.append((whole[gate.metric], joined[gate.metric]))
-    reasons = [reason for side in sides for reason in _against(side, gate)]
+    patients = challenger.stats.n_patients
+    metrics = list(dict.fromkeys([metric, *(limit.metric for limit in limits)]))
+    sides, scores = [], []
+    for model in (challenger, *([champion] if champion else [])):
+        whole = {name: float(value[0]) for name, value in compute(metrics, model.stats).items()}
+        drawn = resampled(metrics, model.stats, evaluate.bootstrap, seed)
+        ends = {name: interval(whole[name], drawn[name], evaluate.confidence) for name in whole}
+        limited = {limit.metric.name: ends[limit.metric.name] for limit in limits}
+        sides.append(Side(model.name, ends[metric.name], limited, model.faults))
+        scores.append((whole[metric.name], drawn[metric.name]))
+    reasons = [reason for side in sides for reason in _against(side, limits)]
     difference = None
     if patients < gate.min_patients:
         reasons.append(
             f"{patients} test patients that neither model has seen; gate.min_patients is {gate.min_patients}"
         )
     if champion:
-        difference = interval(drawn[0][0] - drawn[1][0], drawn[0][1] - drawn[1][1], evaluate.confidence)
+        (new, new_drawn), (old, old_drawn) = scores
+        difference = interval(metric.sign * (new - old), metric.sign * (new_drawn - old_drawn), evaluate.confidence)
         reasons += _too_small(difference, gate)
     promoted = not reasons
     if promoted:
         reasons.append(_for(difference, gate))
     return Decision(
-        promoted, tuple(reasons), gate.metric, gate.tolerance, difference, sides[0], sides[1] if champion else None,
-        len(labels), patients,
+        promoted, tuple(reasons), metric.name, gate.tolerance, difference, sides[0], sides[1] if champion else None,
+        n_images, patients,
     )  # fmt: skip
 
 
@@ -143,10 +154,12 @@ def refused(reasons: Sequence[str], gate: GateParams, notes: Sequence[str] = ())
     return Decision(False, tuple(reasons), gate.metric, gate.tolerance, notes=tuple(notes))
 
 
-def _against(side: Side, gate: GateParams) -> list[str]:
+def _against(side: Side, limits: Sequence[Limit]) -> list[str]:
     found = [f"{side.name}: {fault}" for fault in side.faults]
-    if side.ece.value is not None and side.ece.value > gate.max_ece:
-        found.append(f"{side.name}: calibration error {side.ece.value:.3f} is above gate.max_ece {gate.max_ece:g}")
+    for limit in limits:
+        value = side.limited[limit.metric.name].value
+        if value is not None and value > limit.bound:
+            found.append(f"{side.name}: {limit.metric.title} {value:.3f} is above {limit.key}={limit.bound:g}")
     return found
 
 

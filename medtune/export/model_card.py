@@ -17,8 +17,8 @@ Backbone `{{ params.model.backbone }}`, head `{{ params.model.head.kind }}`, kep
 
 ## How to run
 ```
-python -m medtune.serving.bundle FOLDER                      # verify every file, run the samples
-python -m medtune.serving.predict FOLDER IMAGES --out predictions.csv
+medtune verify FOLDER                      # verify every file, run the samples
+medtune predict FOLDER IMAGES --out predictions.csv
 ```
 onnxruntime >= {{ requires.onnxruntime }}, numpy and Pillow are all it needs. Normalisation, temperature and softmax are
 inside the graph: it takes uint8 RGB (N, {{ input.shape[1] }}, {{ input.shape[2] }}, 3) and gives probabilities in the

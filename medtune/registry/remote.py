@@ -1,4 +1,4 @@
-"""`python -m medtune.registry.remote URL`: where `dvc push` and `dvc pull` keep data and results, tried before it is written."""
+"""The DVC remote, where `dvc push` and `dvc pull` keep data and results; tested before it is set."""
 
 import os
 import re
@@ -6,10 +6,8 @@ import secrets
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import typer
 
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
@@ -24,15 +22,11 @@ SECONDS = 60.0  # long enough to type a passphrase in
 
 
 def remote(
-    url: Annotated[str | None, typer.Argument(help="/path, ssh://host/path, s3://bucket/path, ...")] = None,
-    name: Annotated[str, typer.Option(help="What DVC calls it.")] = "storage",
-    endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="With s3://, a server of your own instead of Amazon's.")
-    ] = None,
-    local: Annotated[
-        bool, typer.Option("--local", help="Into .dvc/config.local, which is not committed: for this clone alone.")
-    ] = False,
-    show: Annotated[bool, typer.Option("--show", help="Change nothing; only say what is set.")] = False,
+    url: str | None = None,
+    name: str = "storage",
+    endpoint: str | None = None,
+    local: bool = False,
+    show: bool = False,
 ) -> None:
     """Keep data and results at URL: DVC's default remote, every file verified when it is pulled.
 
@@ -158,13 +152,9 @@ def _told(config: "Config") -> str:
     """One line: the default remote, and the file that says so."""
     settings, name = default()
     if name is None:
-        return "no remote is set: python -m medtune.registry.remote URL"
+        return "no remote is set: medtune remote URL"
     level = [level for level in config.files if config.load_one(level)["core"].get("remote")][-1]
     file, section = Path(config.files[level]), settings["remote"][name]
     where = file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file
     verified = str(section.get("verify", "false")).lower()
     return f"{name}: {masked(section['url'])}, verify {verified}, by default ({where})"
-
-
-if __name__ == "__main__":
-    console.run(remote)

@@ -1,16 +1,10 @@
-"""`python -m medtune.registry.rollback TARGET`: makes the bundle before the current one current again.
+"""Return from the current accepted bundle to an earlier one."""
 
-Exit code 0: done; 2: there is nothing to go back to, or the bundle there is damaged.
-"""
-
-import argparse
-import sys
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from medtune.registry.store import Target, open_target, previous
+from medtune.registry.store import Target, previous
 from medtune.registry.store_layout import verify
 from medtune.serving.manifest import BundleError
 
@@ -52,38 +46,12 @@ def rollback(target: Target, to: str | None, because: str, cache: Path) -> tuple
     return now, wanted
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(
-        "python -m medtune.registry.rollback", description="Make the bundle before the current one current again."
-    )
-    parser.add_argument("target", help="handoff.target of params.yaml: a folder or a URL")
-    parser.add_argument("--to", metavar="ID", help="this bundle instead (--list names them)")
-    parser.add_argument("--because", default="", metavar="TEXT", help="why, for the history")
-    parser.add_argument("--list", action="store_true", help="name the bundles and the decisions, change nothing")
-    args = parser.parse_args(argv)
-    try:
-        target = open_target(args.target, Path.cwd())
-        if args.list:
-            _tell(target)
-            return 0
-        with tempfile.TemporaryDirectory(prefix="medtune-") as cache:
-            before, after = rollback(target, args.to, args.because, Path(cache))
-    except BundleError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"current: {after} (was {before})")
-    return 0
-
-
-def _tell(target: Target) -> None:
+def describe(target: Target) -> Iterator[str]:
+    """Yield one line per bundle, the current one marked with `*`, then one line per decision."""
     now = target.current()
     for name in target.bundles():
-        print(f"{'*' if name == now else ' '} {name}")
+        yield f"{'*' if name == now else ' '} {name}"
     for line in target.history():
-        said = "; ".join(line.get("reasons", [])) or line.get("because", "")
-        print(f"{line['time']} {line['decision']}: {line.get('challenger') or line.get('to')}{said and f' ({said})'}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        reason = "; ".join(line.get("reasons", [])) or line.get("because", "")
+        shown = f" ({reason})" if reason else ""
+        yield f"{line['time']} {line['decision']}: {line.get('challenger') or line.get('to')}{shown}"

@@ -1,6 +1,5 @@
 """What lies at a target, whatever holds it: names, the history's lines, and bundles that are whole."""
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -8,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from medtune.serving import manifest as bundle_document
+from medtune.serving.checksum import Damaged, seal_text, unseal_text
 from medtune.serving.manifest import BundleError
 
 BUNDLES, CURRENT, HISTORY = "bundles", "current", "history.jsonl"
-SEAL = "sha256_of_the_rest"
+SEAL = '{"sha256_of_the_rest": "%s"}'  # the first line of history.jsonl
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
@@ -40,8 +40,7 @@ def verify(folder: Path) -> dict[str, Any]:
 
 def write_history(lines: Sequence[dict[str, Any]]) -> str:
     """The text of history.jsonl: a line with the sha256 of all that follow, then a line a decision."""
-    body = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in lines)
-    return json.dumps({SEAL: hashlib.sha256(body.encode()).hexdigest()}) + "\n" + body
+    return seal_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in lines), SEAL)
 
 
 def parse_history(text: str, where: str) -> list[dict[str, Any]]:
@@ -50,13 +49,12 @@ def parse_history(text: str, where: str) -> list[dict[str, Any]]:
     Raises:
         BundleError: it is not what was written.
     """
-    first, _, rest = text.partition("\n")
     damaged = BundleError(f"{where} is damaged: mend it, or move it away: the bundles do not need it")
-    if SEAL in first:
-        seal = json.dumps({SEAL: hashlib.sha256(rest.encode()).hexdigest()})
-        if first != seal:
-            raise damaged
-        return [json.loads(line) for line in rest.splitlines()]
+    if "sha256_of_the_rest" in text.partition("\n")[0]:
+        try:
+            return [json.loads(line) for line in unseal_text(text, SEAL).splitlines()]
+        except Damaged:
+            raise damaged from None
     lines, found = text.splitlines(), []
     for number, line in enumerate(lines, 1):
         try:
@@ -78,6 +76,5 @@ def check_none_accepted(history: Sequence[dict[str, Any]], where: object) -> Non
     for line in reversed(history):
         if name := line.get("to") or (line.get("challenger") if line.get("decision") == "promoted" else None):
             raise BundleError(
-                f"{where} is gone, although {name} was accepted: `python -m medtune.registry.rollback` with --to {name} "
-                "puts it back"
+                f"{where} is gone, although {name} was accepted: `medtune rollback` with --to {name} puts it back"
             )

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from medtune.runtime.checksum import Damaged, seal, unseal
+from medtune.serving.checksum import Damaged, seal, unseal
 
 RESULT = "result.json"
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from medtune.config import registry
 from medtune.config.errors import InputError, suggestion
 from medtune.config.project import PACKAGE, PROJECT
 from medtune.config.schema import Params
@@ -11,17 +12,18 @@ from medtune.runtime.source_hash import source_closure
 
 # The params a stage reads, besides its own upstream artifacts and the data digest.
 READS: dict[str, tuple[str, ...]] = {
-    "frozen": ("model", "frozen"),
-    "finetune": ("model", "finetune"),
-    "evaluate": ("evaluate",),
-    "export": ("export",),
-    "cell": ("model", "frozen", "finetune", "evaluate"),
+    "frozen": ("task", "model", "frozen"),
+    "finetune": ("task", "model", "finetune"),
+    "evaluate": ("task", "evaluate"),
+    "export": ("task", "export"),
+    "cell": ("task", "model", "frozen", "finetune", "evaluate"),
 }
 # Where each stage's code starts.
 MODULES = {stage: f"medtune.stages.{stage}" for stage in READS} | {"cell": "medtune.benchmark.cell"}
 VERSIONS = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
 # Pillow decodes and resizes, scikit-learn deals the image-level folds.
 DATA_VERSIONS = ("pillow", "numpy", "scikit-learn", "imagehash")
+TRAINING = ("frozen", "finetune")
 # Settings that decide how often work is saved, not what comes out.
 NO_EFFECT = {"checkpoint_seconds"}
 STAGE_2_ONLY = {"peft", "batchnorm"}
@@ -50,7 +52,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     """
     no_effect = NO_EFFECT | (STAGE_2_ONLY if stage == "frozen" else set())
     sections = {name: _without(params.section(name), no_effect) for name in READS[stage]}
-    plugins = [f"medtune.models.heads.{params.model.head.kind}"]
+    plugins = [f"medtune.models.heads.{params.model.head.kind}", *_metric_modules(params, stage in TRAINING)]
     if stage in ("finetune", "cell"):
         plugins.append(f"medtune.models.peft.{params.model.peft.method}")
     return digest(
@@ -66,6 +68,12 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
             "seed": params.seed,
         }
     )
+
+
+def _metric_modules(params: Params, each_epoch: bool) -> list[str]:
+    """Modules that define the task's metrics, which no import names; `each_epoch`: those of training."""
+    metrics = registry.load_part("medtune.tasks", params.task.kind, "metrics", "task.kind").METRICS
+    return [metric.formula.__module__ for metric in metrics if metric.each_epoch or not each_epoch]
 
 
 def _without(section: dict[str, Any], names: set[str]) -> dict[str, Any]:

@@ -1,12 +1,7 @@
-"""An exported bundle: verified, loaded, asked. onnxruntime, numpy and pillow are all it needs.
+"""An exported bundle, verified and loaded. Needs onnxruntime, NumPy and Pillow only."""
 
-`python -m medtune.serving.bundle BUNDLE` verifies one and runs its own samples through it.
-"""
-
-import argparse
 import io
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -199,27 +194,3 @@ def _check_graph(session: onnxruntime.InferenceSession, document: dict[str, Any]
                 f"{part} {name!r} of {file} is {node.type} {node.shape}, which is not what bundle.json says: "
                 f"preprocessing.image_size {size}, {len(classes)} classes"
             )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Verifies a bundle from the command line; exit code 0 when it is sound, else 2."""
-    parser = argparse.ArgumentParser(
-        "python -m medtune.serving.bundle", description="Verify a bundle and run its samples."
-    )
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--precision", default="fp32", choices=SAMPLE_TOLERANCE)
-    parser.add_argument("--provider", default="cpu", choices=PROVIDERS)
-    args = parser.parse_args(argv)
-    try:
-        bundle = Bundle.load(args.bundle, args.precision, args.provider)
-        difference = bundle.self_test()
-    except BundleError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"sound: {len(bundle.document['files'])} files verified, {', '.join(bundle.classes)}; "
-          f"{args.precision} on {bundle.providers[0]}, samples within {difference:.1g}")  # fmt: skip
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

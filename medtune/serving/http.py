@@ -1,26 +1,23 @@
-"""`python -m medtune.serving.http BUNDLE`: the bundle as a small HTTP service.
+"""A bundle as a small HTTP service: `medtune serve`.
 
 POST /predict takes one image as the body, or several as multipart/form-data; GET /healthz and /metadata.
-FastAPI and uvicorn are no part of the slim install: `pip install "fastapi<0.155" uvicorn` beside it.
+FastAPI and uvicorn come with the extra `serve`.
 There is no authentication: it binds to this machine unless told otherwise.
 """
 
-import argparse
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medtune.serving.bundle import PROVIDERS, SAMPLE_TOLERANCE, Bundle, BundleError
+from medtune.serving.bundle import Bundle, BundleError
 from medtune.serving.decode import DecodeError
 from medtune.serving.multipart import read_parts
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-INSTALL = 'the service needs FastAPI and uvicorn: pip install "fastapi<0.155" uvicorn'
+INSTALL = 'FastAPI and uvicorn are not installed. Run pip install "medtune[serve]"'
 SHOWN = ("name", "schema_version", "task", "classes", "input", "output", "preprocessing", "decision", "temperature",
          "exported", "data", "metrics", "notice", "sha256")  # fmt: skip
 
@@ -94,42 +91,23 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
     return app
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Serves until interrupted; exit code 2 where the bundle or the install is wrong."""
+def serve(bundle: Bundle, host: str, port: int, max_bytes: int, max_connections: int) -> None:
+    """Serve until interrupted.
 
-    def number(least: int, most: int) -> Callable[[str], int]:
-        def read(text: str) -> int:
-            if not text.isdecimal() or not least <= int(text) <= most:
-                raise argparse.ArgumentTypeError(f"{text!r}: expected a number from {least} to {most}")
-            return int(text)
+    Args:
+        bundle: what answers.
+        host: address to listen on.
+        port: port to listen on.
+        max_bytes: largest request body; above it 413.
+        max_connections: most connections at once; above it 503.
 
-        return read
-
-    parser = argparse.ArgumentParser("python -m medtune.serving.http", description="Serve a bundle over HTTP.")
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=number(0, 65535), default=8000)
-    parser.add_argument("--precision", default="fp32", choices=SAMPLE_TOLERANCE)
-    parser.add_argument("--provider", default="cpu", choices=PROVIDERS)
-    parser.add_argument("--threads", type=number(0, 1024), default=0, help="CPU threads; 0: all cores")
-    parser.add_argument("--max-mb", type=number(1, 4096), default=64, help="largest request")
-    parser.add_argument("--max-connections", type=number(1, 65535), default=32, help="at once; above it 503")
-    args = parser.parse_args(argv)
+    Raises:
+        BundleError: FastAPI or uvicorn is not installed; the message says what to install.
+    """
+    app = create_app(bundle, max_bytes)
     try:
-        bundle = Bundle.load(args.bundle, args.precision, args.provider, args.threads)
-        app = create_app(bundle, args.max_mb << 20)
         import uvicorn
     except ImportError:
-        print(f"error: {INSTALL}", file=sys.stderr)
-        return 2
-    except BundleError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{args.precision} on {', '.join(bundle.providers)}", file=sys.stderr, flush=True)
+        raise BundleError(INSTALL) from None
     # Each connection may hold a request of the largest size and a decoded image of fifty million pixels.
-    uvicorn.run(app, host=args.host, port=args.port, log_level="warning", limit_concurrency=args.max_connections + 1)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    uvicorn.run(app, host=host, port=port, log_level="warning", limit_concurrency=max_connections + 1)

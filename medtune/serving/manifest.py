@@ -5,10 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from medtune.serving.checksum import Damaged, seal, unseal
 from medtune.serving.manifest_fields import fault
 
 SCHEMA_VERSION = 1
 FILE = "bundle.json"
+SEAL = "sha256"
 NEEDED = ("task", "classes", "input", "output", "preprocessing", "decision", "precisions", "files")
 
 
@@ -22,13 +24,7 @@ def serialise(document: dict[str, Any]) -> str:
     Args:
         document: JSON values; NaN is refused.
     """
-    body = {key: value for key, value in document.items() if key != "sha256"}
-    digest = hashlib.sha256(_dump(body).encode()).hexdigest()
-    return _dump({**body, "sha256": digest}) + "\n"
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return seal(document, SEAL, ascii_only=False)
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -52,11 +48,11 @@ def read(folder: Path) -> dict[str, Any]:
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BundleError(f"{path} has schema version {version}; this handoff reads {SCHEMA_VERSION}: update it")
     try:
-        intact = version == SCHEMA_VERSION and text == serialise(document)
-    except (ValueError, UnicodeError, RecursionError):
-        intact = False
-    if not intact:
-        raise BundleError(f"{path} is damaged: it is not what was exported")
+        unseal(text, SEAL)
+    except Damaged:
+        raise BundleError(f"{path} is damaged: it is not what was exported") from None
+    if version != SCHEMA_VERSION:
+        raise BundleError(f"{path} has schema version {version!r}; this handoff reads {SCHEMA_VERSION}")
     if missing := [key for key in NEEDED if key not in document]:
         raise BundleError(f"{path} lacks {', '.join(missing)}")
     if wrong := fault(document):

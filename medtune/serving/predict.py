@@ -1,15 +1,11 @@
-"""`python -m medtune.serving.predict BUNDLE PATH... [--out FILE.csv]`: class probabilities of image files, as CSV.
+"""Class probabilities of image files, as CSV or JSON: `medtune predict`."""
 
-Exit code 0: all images predicted; 1: some could not be read (each named on stderr, the others predicted);
-2: the bundle, the provider or a path is wrong.
-"""
-
-import argparse
 import csv
+import json
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +13,7 @@ from typing import TextIO
 
 import numpy as np
 
-from medtune.serving.bundle import PROVIDERS, SAMPLE_TOLERANCE, Bundle, BundleError
+from medtune.serving.bundle import Bundle, BundleError
 from medtune.serving.decode import SUFFIXES, DecodeError
 from medtune.serving.progress import Progress
 
@@ -120,54 +116,62 @@ def output(path: Path | None) -> Iterator[TextIO]:
         temporary.unlink(missing_ok=True)
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; argparse exits 2 where it is wrong."""
+def write_predictions(
+    bundle: Bundle,
+    images: Sequence[Path],
+    out: Path | None = None,
+    batch_size: int = 32,
+    workers: int = 4,
+    as_json: bool = False,
+) -> int:
+    """Write the prediction of every readable image and return the number of images that could not be read.
 
-    def positive(text: str) -> int:
-        if not text.isdecimal() or int(text) < 1:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 on")
-        return int(text)
+    Args:
+        bundle: the loaded bundle.
+        images: image files.
+        out: file to write, complete or not at all; None: stdout.
+        batch_size: images per prediction.
+        workers: threads that decode.
+        as_json: a list of objects instead of CSV with the columns path, prediction, prob_CLASS.
 
-    parser = argparse.ArgumentParser(
-        "python -m medtune.serving.predict",
-        description="Class probabilities of images, as CSV: path,prediction,prob_<class>.",
-    )
-    parser.add_argument("bundle", type=Path, help="exported folder (artifacts/export)")
-    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="image files or folders of images")
-    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="default: stdout")
-    parser.add_argument("--precision", default="fp32", choices=SAMPLE_TOLERANCE)
-    parser.add_argument("--provider", default="cpu", choices=PROVIDERS)
-    parser.add_argument("--batch-size", type=positive, default=32, metavar="N")
-    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads; default: all cores")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Predicts from the command line and gives the exit code."""
-    args = parse(argv)
-    try:
-        paths = find_images(args.paths)
-        # Threads that wait busily between two batches would take the cores that decode the next one.
-        bundle = Bundle.load(args.bundle, args.precision, args.provider, args.threads or 0, spin=False)
-        print(f"{args.precision} on {', '.join(bundle.providers)}", file=sys.stderr, flush=True)
-        progress = Progress(len(paths))
-        with output(args.out) as stream:
-            rows = csv.writer(stream, lineterminator="\n")
-            rows.writerow(["path", "prediction", *(f"prob_{name}" for name in bundle.classes)])
-            for path, decision, row in predict_files(bundle, paths, args.batch_size, args.threads or 4):
-                rows.writerow([path.as_posix(), decision, *(f"{value:.7f}" for value in row)])
-                progress.advance()
-    except BundleError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader of stdout (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    seconds, skipped = progress.seconds, len(paths) - progress.done
+    Raises:
+        BundleError: the file cannot be written.
+    """
+    progress = Progress(len(images))
+    with output(out) as stream:
+        write_row, finish = _json_writer(stream, bundle.classes) if as_json else _csv_writer(stream, bundle.classes)
+        for path, decision, row in predict_files(bundle, images, batch_size, workers):
+            write_row(path, decision, row)
+            progress.advance()
+        finish()
+    seconds, skipped = progress.seconds, len(images) - progress.done
     print(f"{progress.done} images in {seconds:.1f} s ({progress.done / seconds:,.0f} images/s)"
           + (f", {skipped} skipped" if skipped else ""), file=sys.stderr)  # fmt: skip
-    return 1 if skipped else 0
+    return skipped
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+WriteRow = Callable[[Path, str, np.ndarray], None]
+
+
+def _csv_writer(stream: TextIO, classes: Sequence[str]) -> tuple[WriteRow, Callable[[], None]]:
+    rows = csv.writer(stream, lineterminator="\n")
+    rows.writerow(["path", "prediction", *(f"prob_{name}" for name in classes)])
+
+    def write_row(path: Path, decision: str, row: np.ndarray) -> None:
+        rows.writerow([path.as_posix(), decision, *(f"{value:.7f}" for value in row)])
+
+    return write_row, lambda: None
+
+
+def _json_writer(stream: TextIO, classes: Sequence[str]) -> tuple[WriteRow, Callable[[], None]]:
+    """Write a list as it grows: the predictions of a whole archive need not fit in memory."""
+    before = "["
+
+    def write_row(path: Path, decision: str, row: np.ndarray) -> None:
+        nonlocal before
+        probabilities = {name: round(float(value), 7) for name, value in zip(classes, row, strict=True)}
+        entry = {"path": path.as_posix(), "prediction": decision, "probabilities": probabilities}
+        stream.write(f"{before}\n  {json.dumps(entry, ensure_ascii=False)}")
+        before = ","
+
+    return write_row, lambda: print("[]" if before == "[" else "\n]", file=stream)

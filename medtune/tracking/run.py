@@ -131,10 +131,10 @@ def start(stage: str, key: str, group: str, params: Params, name: str, fold: int
     cache, own = Paths.at().cache, run_id(key)
     if mode == "online" and any(part.waits for part in parts(cache, own)):
         say("W&B: an earlier part of this run is not uploaded yet, so this one is recorded offline: "
-            "`python -m medtune.tracking.sync` uploads both in order")  # fmt: skip
+            "`medtune sync` uploads both in order")  # fmt: skip
         mode = "offline"
     if mode == "online" and time.monotonic() < _ask_again:
-        say("W&B: its server failed a short while ago, so this run is recorded offline: `python -m medtune.tracking.sync` "
+        say("W&B: its server failed a short while ago, so this run is recorded offline: `medtune sync` "
             "uploads it later")  # fmt: skip
         mode = "offline"
     config = {"key": key, "group": group, "fold": fold, "device": device_class(), "provenance": provenance()}
@@ -208,7 +208,7 @@ def _mark_unsent(run: Any) -> None:
     """Leaves a mark for `medtune.tracking.sync` beside an online run that was not uploaded in time."""
     if not run.offline:
         Path(f"{run.settings.sync_file}.unsent").touch()
-        say("W&B: this run is not uploaded; `python -m medtune.tracking.sync` does it later")
+        say("W&B: this run is not uploaded; `medtune sync` does it later")
 
 
 def _wandb() -> Any:

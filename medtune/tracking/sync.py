@@ -1,4 +1,4 @@
-"""`python -m medtune.tracking.sync`: uploads what was recorded offline, after an outage or from a machine without network.
+"""Upload of the runs recorded offline, after an outage or from a machine without network.
 
 Oldest first, so that the parts of a run that was resumed go in their order. What is uploaded already and what a
 process still writes is left alone; nothing is ever deleted but, with --prune, pictures and logs that are uploaded.
@@ -11,12 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from medtune.config.errors import InputError
-from medtune.runtime import console
 from medtune.runtime.console import say
 from medtune.runtime.paths import Paths
 from medtune.tracking import redact
@@ -28,9 +24,6 @@ from medtune.tracking.upload import upload
 
 UPLOAD, LIVE, EMPTY, DAMAGED = "upload", "still being written", "empty", "damaged"
 UNSAFE = "recorded with local paths, by an earlier version or another program"
-
-Project = Annotated[str | None, typer.Option(help="Upload to this project; default: the one a run was recorded for.")]
-Entity = Annotated[str | None, typer.Option(help="Team or user to upload to; default: as recorded, else the key's.")]
 
 
 @dataclass(frozen=True)
@@ -71,14 +64,7 @@ def choose(found: Sequence[Part], live: Callable[[str], bool], read: Callable[[P
     return choices
 
 
-def sync(
-    project: Project = None,
-    entity: Entity = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be uploaded, and upload nothing.")] = False,
-    prune: Annotated[
-        bool, typer.Option("--prune/--keep", help="Remove the pictures and logs of runs that are uploaded.")
-    ] = False,
-) -> None:
+def sync(project: str | None = None, entity: str | None = None, dry_run: bool = False, prune: bool = False) -> None:
     """Upload the W&B runs that were recorded offline.
 
     Exits 0 when all is uploaded, 1 when a run could not be, or the server does not answer, 2 without a valid key.
@@ -145,7 +131,3 @@ def _prune(found: Sequence[Part]) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
                 count += 1
     say(f"sync: {count} folders of uploaded pictures and logs removed")
-
-
-if __name__ == "__main__":
-    console.run(sync)

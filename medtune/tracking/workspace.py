@@ -1,22 +1,22 @@
-"""`python -m medtune.tracking.workspace`: the saved view of the project's dashboard, kept here as code.
+"""The saved W&B view of the project, defined in code.
 
 With a key it is saved to W&B; without one its definition is written to a file, for the record and for review.
 """
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from medtune.config.errors import InputError
 from medtune.config.load import load
-from medtune.runtime import console
+from medtune.evaluation.metric import Metric
 from medtune.runtime.artifact import write_text
 from medtune.runtime.console import say
 from medtune.runtime.paths import Paths
 from medtune.serving.one_line import first_line
+from medtune.tasks import base
 from medtune.tracking import redact
 from medtune.tracking.server import KeyRefused, Unreachable, check
 
@@ -24,15 +24,19 @@ if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Section, Workspace
 
 NAME = "MedTune"
-CURVES = ("train/loss", "val/loss", "val/balanced_accuracy", "val/auroc", "lr")
-TESTED = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece", "patient_recognition_rate")
 GATE = ("gate/difference", "gate/lo", "gate/hi", "gate/tolerance")
 
 
-def workspace(entity: str, project: str) -> "Workspace":
-    """The view, unsaved; nothing is asked of a server.
+def curves(metrics: Sequence[Metric]) -> list[str]:
+    """Names of the learning curves: losses, the metrics of each epoch, learning rate."""
+    return ["train/loss", "val/loss", *(f"val/{metric.name}" for metric in metrics if metric.each_epoch), "lr"]
+
+
+def workspace(entity: str, project: str, metrics: Sequence[Metric]) -> "Workspace":
+    """Build the view, unsaved; nothing is asked of a server.
 
     Args:
+        metrics: of the task, in the order of tables.
         entity: team or user that owns the project.
         project: whose runs it shows.
     """
@@ -44,18 +48,18 @@ def workspace(entity: str, project: str) -> "Workspace":
         project=project,
         name=NAME,
         sections=[
-            _curves("Stage 1: frozen backbone", "frozen"),
-            _curves("Stage 2: fine-tuning", "finetune"),
+            _curves("Stage 1: frozen backbone", "frozen", curves(metrics)),
+            _curves("Stage 2: fine-tuning", "finetune", curves(metrics)),
             _section(
                 "Folds, best epoch by validation",
                 *(wr.BarPlot(title=f"{name}, a bar a fold and stage", metrics=[f"best/{name}"], max_bars_to_show=40)
-                  for name in ("balanced_accuracy", "auroc", "loss")),
+                  for name in (*(metric.name for metric in metrics if metric.each_epoch), "loss")),
                 wr.MediaBrowser(title="folds of an evaluation", media_keys=["test/folds"], num_columns=1),
             ),
             _section(
                 "Test figures with intervals",
-                *(wr.BarPlot(title=f"test {name}: value, lower and upper end",
-                             metrics=[f"test/{name}{end}" for end in ("", "_lo", "_hi")]) for name in TESTED),
+                *(wr.BarPlot(title=f"test {metric.title}: value, lower and upper end",
+                             metrics=[f"test/{metric.name}{end}" for end in ("", "_lo", "_hi")]) for metric in metrics),
                 wr.MediaBrowser(title="metrics", media_keys=["test/metrics"], num_columns=1),
             ),
             _section(
@@ -80,8 +84,8 @@ def workspace(entity: str, project: str) -> "Workspace":
         runset_settings=ws.RunsetSettings(
             # Not grouped: a grouped table would draw means over folds. Its columns say what belongs together.
             pinned_columns=["run:displayName", "run:group", "run:jobType", "config:fold.value",
-                            "summary:test/balanced_accuracy", "summary:gate/promoted",
-                            "summary:gate/champion", "summary:gate/challenger"],
+                            *(f"summary:test/{metric.name}" for metric in metrics if metric.headline),
+                            "summary:gate/promoted", "summary:gate/champion", "summary:gate/challenger"],
         ),
     )  # fmt: skip
 
@@ -94,23 +98,19 @@ def definition(view: "Workspace") -> dict[str, Any]:
 
 
 def save(
-    project: Annotated[str | None, typer.Option(help="Default: tracking.project of params.yaml.")] = None,
-    entity: Annotated[str | None, typer.Option(help="Default: tracking.entity, else the key's own.")] = None,
-    update: Annotated[
-        str | None, typer.Option(metavar="URL", help="Replace this saved view; default: save a new one.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the definition to FILE too.")] = None,
+    project: str | None = None, entity: str | None = None, update: str | None = None, out: Path | None = None
 ) -> None:
     """Save the dashboard's view to W&B; without a key, write its definition to a file.
 
     Exits 1 when the server does not answer or does not take it, 2 when it does not know the key.
     """
-    tracking, key, cache = load().tracking, os.environ.get("WANDB_API_KEY"), Paths.at().cache
+    params = load()
+    tracking, key, cache = params.tracking, os.environ.get("WANDB_API_KEY"), Paths.at().cache
     redact.environment(cache)
     project, owner = project or tracking.project, entity or tracking.entity
     if key:
         owner = _owner(key, owner)
-    view = workspace(owner or "", project)
+    view = workspace(owner or "", project, base.metrics(params.task.kind))
     if out is not None or not key:
         place = out or cache / "wandb" / "workspace.json"
         write_text(place, json.dumps(definition(view), indent=2) + "\n")
@@ -129,12 +129,12 @@ def save(
     say(f"workspace: {len(view.sections)} sections saved at {view.url}")
 
 
-def _curves(title: str, stage: str) -> "Section":
+def _curves(title: str, stage: str, names: Sequence[str]) -> "Section":
     """A chart a metric. Only runs of `stage` log `<stage>/epoch`, so only they are drawn over it."""
     import wandb_workspaces.reports.v2 as wr
 
     panels = [wr.LinePlot(title=f"{stage}: {name}", x=f"{stage}/epoch", y=[name], title_x="epoch", max_runs_to_show=40,
-                          legend_template="${run:displayName}") for name in CURVES]  # fmt: skip
+                          legend_template="${run:displayName}") for name in names]  # fmt: skip
     return _section(title, *panels)
 
 
@@ -158,7 +158,3 @@ def _owner(key: str, named: str | None) -> str:
     import wandb
 
     return wandb.Api().default_entity or ""
-
-
-if __name__ == "__main__":
-    console.run(save)

@@ -1,4 +1,4 @@
-"""`python -m medtune.training.profile`: seconds an image and memory of each kind of step, measured, for medtune.doctor.
+"""Seconds per image and memory of each kind of training step, measured in a process of its own for medtune.doctor.
 
 Params come as JSON on stdin, the answer goes as JSON to stdout. The weights are random: time does not depend on them.
 """

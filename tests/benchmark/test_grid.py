@@ -55,6 +55,7 @@ def test_load_grid__runner_is_chosen_by_kind():
         ("benchmark.percent=[0]", r"benchmark\.percent.*is 0: .*greater than or equal to 1"),
         ("benchmark.seeds=[1, 1]", r"seeds names 1 twice"),
         ("benchmark.metrics=auroc", r"benchmark\.metrics: unknown key \(did you mean 'metric'\?\)"),
+        ("benchmark.metric=auc", r"benchmark\.metric=auc: unknown metric \(did you mean 'auroc'\?\)"),
         ("benchmark.runner.kind=ray", r"benchmark\.runner.*local.*dask"),
         ("benchmark.runner={kind: dask, address: host}", r"benchmark\.runner.*address is 'host'"),
         ("benchmark.data={a b: {}}", r"benchmark\.data"),

@@ -30,7 +30,7 @@ def runs(tmp_path, monkeypatch):
             given.append(" ".join(words))
             if words[0] == "dvc":
                 return answers["repro"].pop(0)
-            if "medtune.cli.params" in words:
+            if "params" in words:
                 return "", 0.1
             (tmp_path / ".cache" / "prefect").mkdir(parents=True, exist_ok=True)
             return answers["direct" if "--no-prefect" in words else "flow"].pop(0)
@@ -50,7 +50,7 @@ def test_measure__whole_changed_and_prefects_part(runs):
     assert (changed.value, changed.target) == (30.0, "")
     assert (new.value, new.target) == (22.0, "<= 35 s")
     assert (later.value, later.target) == (9.0, "<= 15 s")
-    assert runs[0][:3] == ["dvc repro", "python -m medtune.cli.params --set evaluate.bootstrap=1999", "dvc repro"]
+    assert runs[0][:3] == ["dvc repro", "python -m medtune params set evaluate.bootstrap=1999", "dvc repro"]
 
 
 def test_measure__a_step_that_runs_again_is_an_error(runs):

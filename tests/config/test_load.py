@@ -1,13 +1,10 @@
 """params.yaml, overlays and --set: what they give, and what a mistake says."""
 
-import subprocess
-import sys
-
 import pytest
 
+from medtune.cli.main import call
 from medtune.config import load
 from medtune.config.errors import InputError
-from medtune.config.project import PROJECT
 
 
 def test_load__gives_the_checkouts_params():
@@ -25,6 +22,14 @@ def test_load__gives_the_checkouts_params():
         ("model.head.kind=cdtmm", ["model.head.kind", "'cdtmm'", "'cdtm'", "transformer"]),
         ("model.head.centers=0", ["model.head.centers is 0", "greater than or equal to 1"]),
         ("model.head.skp=1", ["model.head.skp", "'skip'"]),
+        ("data.task=binary", ["data.task=binary: renamed. Use data.labels."]),
+        ("task.kind=clasification", ["task.kind", "'clasification'", "did you mean 'classification'"]),
+        (
+            "frozen.select_by=auc",
+            ["frozen.select_by=auc: unknown metric (did you mean 'auroc'?). Choose one of: loss, "],
+        ),
+        ("finetune.select_by=ece", ["finetune.select_by=ece: unknown metric", "balanced_accuracy"]),
+        ("gate.metric=f1", ["gate.metric=f1: unknown metric", "paper_f1"]),
         ("data.source=tiff", ["data.source", "'tiff'", "synthetic"]),
         ("model.peft.method=lorra", ["model.peft.method", "'lorra'"]),
         ("schedule=both", ["schedule is 'both'", "'staged'"]),
@@ -73,6 +78,12 @@ def test_load__missing_file_and_broken_yaml(tmp_path):
         load.load(broken)
 
 
+def test_load__a_file_without_task_means_classification(tmp_path):
+    tree = load.read(load.DEFAULT)
+    del tree["task"]
+    assert load.validate(tree).task.kind == "classification"
+
+
 def test_load__the_order_of_sets_does_not_matter():
     sets = ["data.csv=labels.csv", "data.root=/somewhere", "data.source=folder"]
     for order in (sets, sets[::-1]):
@@ -90,7 +101,7 @@ def test_load__refuses_what_is_not_text(tmp_path):
 def test_merge__another_source_drops_the_old_ones_keys():
     tree = load.read(load.DEFAULT)
     load.merge(tree, {"data": {"source": "folder"}})
-    assert "task" not in tree["data"]
+    assert "labels" not in tree["data"]
     assert tree["data"]["split"]["protocol"] == "patient"
     assert tree["data"]["root"] == "data/raw"
 
@@ -102,32 +113,28 @@ def test_set__value_is_yaml_and_scientific_notation_is_a_number():
 def test_apply__writes_the_recipe_and_keeps_comments(tmp_path):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT.read_text())
-    command = [sys.executable, "-m", "medtune.cli.params", "--set", "frozen.epochs=3", "--to", str(target)]
-    subprocess.run(command, cwd=PROJECT, check=True)
+    assert call(["params", "set", "frozen.epochs=3", "--to", str(target)]) == 0
     text = target.read_text()
-    assert "# One section a stage" in text
+    assert "# One section per stage" in text
     assert "val_fold: null" in text
     assert load.read(target)["frozen"]["epochs"] == 3
 
 
-def test_apply__refuses_a_wrong_value_and_leaves_the_file(tmp_path):
+def test_apply__refuses_a_wrong_value_and_leaves_the_file(tmp_path, capsys):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT.read_text())
-    command = [sys.executable, "-m", "medtune.cli.params", "--set", "frozen.epochs=none", "--to", str(target)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: frozen.epochs")
-    assert done.stderr.count("\n") == 1
+    assert call(["params", "set", "frozen.epochs=none", "--to", str(target)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: frozen.epochs")
+    assert error.count("\n") == 1
     assert target.read_text() == load.DEFAULT.read_text()
 
 
-def test_apply__refuses_a_root_that_is_not_there(tmp_path):
+def test_apply__refuses_a_root_that_is_not_there(tmp_path, capsys):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT.read_text())
-    command = [sys.executable, "-m", "medtune.cli.params", "--set", "data.source=hcrf", "--set", "data.root=/nowhere"]
-    done = subprocess.run([*command, "--to", str(target)], cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "data.root is '/nowhere'" in done.stderr
+    assert call(["params", "set", "data.source=hcrf", "data.root=/nowhere", "--to", str(target)]) == 2
+    assert "data.root=/nowhere" in capsys.readouterr().err
     assert target.read_text() == load.DEFAULT.read_text()
 
 

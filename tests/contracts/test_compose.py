@@ -56,9 +56,7 @@ def test_systemd__restarts_a_service_of_ours_from_a_home_folder(unit: Any) -> No
     read.optionxform = str  # type: ignore[assignment, method-assign]
     read.read_string(unit.read_text(encoding="utf-8"))
     assert read["Service"]["Restart"] == "always"
-    found = re.fullmatch(
-        r"%h/medtune/\.venv/bin/python -m medtune\.flows\.services (\w+)", read["Service"]["ExecStart"]
-    )
+    found = re.fullmatch(r"%h/medtune/\.venv/bin/medtune services (\w+)", read["Service"]["ExecStart"])
     assert found is not None
     assert callable(getattr(services, found[1]))
     assert read["Service"]["WorkingDirectory"] == "%h/medtune"

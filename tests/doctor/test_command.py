@@ -25,7 +25,7 @@ def doctor(words: list[str], environment: dict[str, str], prefix: tuple[str, ...
     """Exit code, stdout and stderr of the command, with the tests' own W&B and hub settings taken away."""
     inherited = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "WANDB_MODE", "PREFECT_API_URL")}
     done = subprocess.run(
-        [*prefix, sys.executable, "-m", "medtune.doctor.run", *words],
+        [*prefix, sys.executable, "-m", "medtune", "doctor", *words],
         cwd=PROJECT,
         env={**inherited, **environment},
         capture_output=True,
@@ -134,10 +134,11 @@ def test_doctor__the_checkout_s_own_params_are_ok_offline_and_nothing_is_left(tm
 
 def test_doctor__a_mistake_in_params_is_one_line_and_imports_nothing_heavy() -> None:
     code = """
-import json, runpy, sys
-sys.argv = ["doctor", "--set", "frozen.lrr=3"]
+import json, sys
+from medtune.cli.main import main
+sys.argv = ["medtune", "doctor", "--set", "frozen.lrr=3"]
 try:
-    runpy.run_module("medtune.doctor.run", run_name="__main__")
+    main()
 except SystemExit as end:
     print(json.dumps([end.code, sorted(sys.modules.keys() & {"torch", "timm", "prefect", "wandb"})]))"""
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)

@@ -18,7 +18,7 @@ def job(tmp_path: Path, mode: str, offline: bool = False) -> Job:
 
 def test_wandb__offline_and_disabled_ask_nobody(tmp_path: Path) -> None:
     assert wandb(job(tmp_path, "disabled")).found == "disabled"
-    assert "medtune.tracking.sync" in wandb(job(tmp_path, "offline")).found
+    assert "medtune sync" in wandb(job(tmp_path, "offline")).found
 
 
 def test_wandb__online_without_a_key_or_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,5 +73,5 @@ def test_answer__knows_the_network_without_its_weights() -> None:
 
 def test_answer__names_what_does_not_fit() -> None:
     assert "no timm model" in answer(load(sets=["model.backbone=resnet1800"]))["shape_fault"]
-    found = answer(load(sets=["model.backbone=resnet18", "model.backbone_args={}"]))
+    found = answer(load(sets=["model.backbone=resnet18", "model.weights=bundled"]))
     assert "none are bundled for 'resnet18'" in found["weights_fault"]

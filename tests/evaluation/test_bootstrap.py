@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from medtune.evaluation.bootstrap import intervals, resamples
-from medtune.tasks.classification.metrics import measure, tally
+from medtune.tasks.classification.metrics import METRICS, compute_all
+from medtune.tasks.classification.statistics import accumulate
 
 
 def make_set(n, groups, classes, seed=0):
@@ -28,7 +29,7 @@ def test_intervals__equal_a_plain_bootstrap(classes):
     case = make_set(120, 12, classes)
     labels, probabilities, predictions, groups = case
     names = np.unique(groups)
-    drawn = {name: [] for name in measure(*case)}
+    drawn = {name: [] for name in compute_all(*case)}
     for weights in np.concatenate(list(resamples(len(names), 200, seed=5))).astype(int):
         rows = np.concatenate(
             [np.flatnonzero(groups == g) for g, w in zip(names, weights, strict=True) for _ in range(w)]
@@ -36,22 +37,22 @@ def test_intervals__equal_a_plain_bootstrap(classes):
         again = np.concatenate(  # a patient drawn twice counts as two
             [np.full((groups == g).sum(), f"{g}/{i}") for g, w in zip(names, weights, strict=True) for i in range(w)]
         )
-        for name, value in measure(labels[rows], probabilities[rows], predictions[rows], again).items():
+        for name, value in compute_all(labels[rows], probabilities[rows], predictions[rows], again).items():
             drawn[name].append(value)
-    for name, interval in intervals(tally(*case), 200, 0.9, seed=5).items():
-        assert interval.value == pytest.approx(measure(*case)[name], abs=1e-12)
+    for name, interval in intervals(METRICS, accumulate(*case), 200, 0.9, seed=5).items():
+        assert interval.value == pytest.approx(compute_all(*case)[name], abs=1e-12)
         assert [interval.lo, interval.hi] == pytest.approx(list(np.quantile(drawn[name], [0.05, 0.95])), abs=1e-9)
 
 
 def test_intervals__same_seed_same_result():
-    sums = tally(*make_set(60, 9, 3))
-    assert intervals(sums, 100, seed=1) == intervals(sums, 100, seed=1)
-    assert intervals(sums, 100, seed=1) != intervals(sums, 100, seed=2)
+    sums = accumulate(*make_set(60, 9, 3))
+    assert intervals(METRICS, sums, 100, seed=1) == intervals(METRICS, sums, 100, seed=1)
+    assert intervals(METRICS, sums, 100, seed=1) != intervals(METRICS, sums, 100, seed=2)
 
 
 def test_intervals__one_patient():
     labels, probabilities, predictions, _ = make_set(30, 5, 2)
-    for interval in intervals(tally(labels, probabilities, predictions, np.full(30, "a")), 100).values():
+    for interval in intervals(METRICS, accumulate(labels, probabilities, predictions, np.full(30, "a")), 100).values():
         assert interval.value is not None
         assert (interval.lo, interval.hi) == (None, None)
         assert "one patient" in interval.as_dict()["reason"]
@@ -60,7 +61,7 @@ def test_intervals__one_patient():
 def test_intervals__drop_resamples_that_lose_a_class():
     labels = np.array([0] * 9 + [1])  # one patient of ten has class 1
     probabilities = np.eye(2)[labels]
-    found = intervals(tally(labels, probabilities, labels, np.arange(10)), 2000)
+    found = intervals(METRICS, accumulate(labels, probabilities, labels, np.arange(10)), 2000)
     assert found["accuracy"].dropped == 0
     assert found["auroc"].dropped == found["balanced_accuracy"].dropped
     # All ten draws miss that patient, or all ten are that patient, which hardly happens.
@@ -71,7 +72,7 @@ def test_intervals__drop_resamples_that_lose_a_class():
 
 def test_intervals__undefined_metric_is_null():
     labels = np.zeros(10, np.int64)
-    interval = intervals(tally(labels, np.full((10, 2), 0.5), labels, np.arange(10)), 100)["auroc"]
+    interval = intervals(METRICS, accumulate(labels, np.full((10, 2), 0.5), labels, np.arange(10)), 100)["auroc"]
     assert interval.value is interval.lo is interval.hi is None
     assert "lack a class" in interval.reason
 
@@ -82,14 +83,14 @@ def test_intervals__cover_the_truth_about_as_often_as_they_say():
         rate = np.repeat(draw.beta(6, 2, 40), 10)  # 40 patients, each with its own difficulty; mean 0.75
         labels = np.zeros(400, np.int64)
         predictions = (draw.random(400) > rate).astype(np.int64)
-        sums = tally(labels, np.eye(2)[predictions], predictions, np.repeat(np.arange(40), 10))
-        interval = intervals(sums, 300, seed=trial)["accuracy"]
+        sums = accumulate(labels, np.eye(2)[predictions], predictions, np.repeat(np.arange(40), 10))
+        interval = intervals(METRICS, sums, 300, seed=trial)["accuracy"]
         inside += interval.lo <= 0.75 <= interval.hi
     assert 0.88 <= inside / 150 <= 0.99
 
 
 def test_intervals__many_images_take_seconds():
-    sums = tally(*make_set(5000, 82, 8))
+    sums = accumulate(*make_set(5000, 82, 8))
     start = time.perf_counter()
-    intervals(sums, 2000)
+    intervals(METRICS, sums, 2000)
     assert time.perf_counter() - start < 10

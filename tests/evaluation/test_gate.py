@@ -2,10 +2,13 @@ import numpy as np
 import pytest
 
 from medtune.config.schema import EvaluateParams, GateParams
-from medtune.evaluation.gate import Said, judge, refused
+from medtune.evaluation.gate import Limit, ModelStats, judge, refused
+from medtune.tasks.classification.metrics import METRICS
+from medtune.tasks.classification.statistics import accumulate
 
 EVALUATE = EvaluateParams(bootstrap=400)
 PATIENTS, EACH = 24, 4
+METRIC = {metric.name: metric for metric in METRICS}
 
 
 def cohort() -> tuple[np.ndarray, np.ndarray]:
@@ -13,18 +16,23 @@ def cohort() -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(of_patient, EACH), np.repeat([f"p{n:02d}" for n in range(PATIENTS)], EACH)
 
 
-def said(name: str, labels: np.ndarray, wrong: np.ndarray, sure: float = 0.95, faults: tuple[str, ...] = ()) -> Said:
-    """Answers with confidence `sure`, right except for the patients at `wrong`."""
+def model(name: str, wrong: np.ndarray, sure: float = 0.95, faults: tuple[str, ...] = ()) -> ModelStats:
+    """Predictions with confidence `sure`, right except for the patients at `wrong`."""
+    labels, patients = cohort()
     predictions = np.where(np.isin(np.repeat(np.arange(PATIENTS), EACH), wrong), 1 - labels, labels)
     probabilities = np.where(np.arange(2) == predictions[:, None], sure, 1 - sure)
-    return Said(name, probabilities, predictions, faults)
+    return ModelStats(name, accumulate(labels, probabilities, predictions, patients), faults)
+
+
+def judged(challenger: ModelStats, champion: ModelStats | None, gate: GateParams, metric: str = "balanced_accuracy"):
+    limits = [Limit(METRIC["ece"], gate.max_ece, "gate.max_ece")]
+    images = int(challenger.stats.confusion.sum())
+    return judge(challenger, champion, images, METRIC[metric], limits, gate, EVALUATE, seed=1)
 
 
 def decided(new_wrong: range, old_wrong: range | None, gate: GateParams | None = None, **new: object):
-    labels, groups = cohort()
-    challenger = said("new", labels, np.array(new_wrong), **new)
-    champion = None if old_wrong is None else said("old", labels, np.array(old_wrong))
-    return judge(labels, groups, challenger, champion, gate or GateParams(max_ece=0.6), EVALUATE, seed=1)
+    champion = None if old_wrong is None else model("old", np.array(old_wrong))
+    return judged(model("new", np.array(new_wrong), **new), champion, gate or GateParams(max_ece=0.6))
 
 
 def test_judge__better_beyond_doubt_is_promoted_with_its_figures():
@@ -61,16 +69,15 @@ def test_judge__pairs_patients():
 
 @pytest.mark.parametrize("who", ["new", "old"])
 def test_judge__either_models_calibration_or_parity_stops_it(who):
-    labels, groups = cohort()
-    sides = {"new": said("new", labels, np.arange(0)), "old": said("old", labels, np.arange(12), sure=0.55)}
-    assert judge(labels, groups, sides["new"], sides["old"], GateParams(), EVALUATE, 1).promoted
+    sides = {"new": model("new", np.arange(0)), "old": model("old", np.arange(12), sure=0.55)}
+    assert judged(sides["new"], sides["old"], GateParams()).promoted
     wrong = np.arange(0 if who == "new" else 12)
-    ill = sides | {who: said(who, labels, wrong, sure=0.55 if who == "new" else 0.95)}
-    decision = judge(labels, groups, ill["new"], ill["old"], GateParams(), EVALUATE, 1)
+    ill = sides | {who: model(who, wrong, sure=0.55 if who == "new" else 0.95)}
+    decision = judged(ill["new"], ill["old"], GateParams())
     assert not decision.promoted
-    assert decision.reasons[0].startswith(f"{who}: calibration error 0.4")
-    faulty = sides | {who: said(who, labels, wrong, 0.95 if who == "new" else 0.55, ("fp16 samples are off",))}
-    decision = judge(labels, groups, faulty["new"], faulty["old"], GateParams(), EVALUATE, 1)
+    assert decision.reasons[0].startswith(f"{who}: expected calibration error 0.4")
+    faulty = sides | {who: model(who, wrong, 0.95 if who == "new" else 0.55, ("fp16 samples are off",))}
+    decision = judged(faulty["new"], faulty["old"], GateParams())
     assert decision.reasons == (f"{who}: fp16 samples are off",)
 
 
@@ -88,9 +95,20 @@ def test_judge__too_few_patients_promote_nothing():
 
 def test_judge__one_patient_promotes_nothing():
     labels = np.array([0, 1, 1])
-    better, worse = (Said(name, np.eye(2)[found], found) for name, found in (("new", labels), ("old", 1 - labels)))
-    decision = judge(labels, np.array(["p", "p", "p"]), better, worse, GateParams(max_ece=1), EVALUATE, 1)
+    better, worse = (
+        ModelStats(name, accumulate(labels, np.eye(2)[found], found, np.array(["p", "p", "p"])))
+        for name, found in (("new", labels), ("old", 1 - labels))
+    )
+    decision = judged(better, worse, GateParams(max_ece=1))
     assert decision.reasons == ("1 test patients that neither model has seen; gate.min_patients is 6",)
+
+
+def test_judge__lower_is_better_for_an_error():
+    sure, unsure = model("new", np.arange(0), sure=0.99), model("old", np.arange(0), sure=0.6)
+    decision = judged(sure, unsure, GateParams(max_ece=1), "ece")
+    assert decision.promoted
+    assert decision.difference.value == pytest.approx(0.39)
+    assert not judged(unsure, sure, GateParams(max_ece=1), "ece").promoted
 
 
 def test_refused__says_why():

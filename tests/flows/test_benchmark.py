@@ -14,7 +14,7 @@ from medtune.runtime.paths import Paths
 
 GRID = """
 benchmark:
-  data: {drawn: {source: synthetic, image_size: 32, task: binary, patients: 20, images_per_patient: 2}}
+  data: {drawn: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2}}
   backbones: {test_vit: {weights: none, backbone_args: {img_size: 32}}}
   methods: [linear, bitfit]
   percent: [50, 100]

@@ -49,7 +49,8 @@ SCRIPT = """
 import http.server, json, os, subprocess, sys, threading, time
 from datetime import timedelta
 from pathlib import Path
-from medtune.flows import environment, server, service_address as standing, mark_crashed as sweep, stale_run_automation as watch
+from medtune.flows import environment, server
+from medtune.flows import mark_crashed as sweep, service_address as standing, stale_run_automation as watch
 
 out = Path(sys.argv[1])
 environment.prepare(out / "cache")

@@ -102,7 +102,7 @@ def test_own__is_an_address_that_clients_can_use(host: str, url: str, monkeypatc
 def services(tmp_path: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return subprocess.run(
-        [sys.executable, "-m", *words],
+        [sys.executable, "-m", "medtune", "services", *words],
         cwd=PROJECT,
         env={**clean, "MEDTUNE_CACHE": str(tmp_path), **variables},
         capture_output=True,
@@ -111,21 +111,21 @@ def services(tmp_path: Path, *words: str, **variables: str) -> "subprocess.Compl
 
 
 def test_up__port_that_another_has(taken: int, tmp_path: Path) -> None:
-    for words in (["medtune.flows.services", "up"], ["medtune.flows.services", "server"], ["medtune.flows.serve"]):
-        done = services(tmp_path, *words, PREFECT_SERVER_API_PORT=str(taken))
+    for words in ("up", "server", "serve"):
+        done = services(tmp_path, words, PREFECT_SERVER_API_PORT=str(taken))
         assert done.returncode == 2
         assert done.stderr.startswith(f"error: PREFECT_SERVER_API_PORT is {taken}")
         assert done.stderr.count("\n") == 1
 
 
 def test_up__server_elsewhere_that_does_not_answer(tmp_path: Path) -> None:
-    done = services(tmp_path, "medtune.flows.services", "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
+    done = services(tmp_path, "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
     assert done.returncode == 1
     assert done.stderr == "error: PREFECT_API_URL is http://127.0.0.1:9/api: no Prefect server answers there\n"
 
 
 def test_status_and_down__nothing_runs(tmp_path: Path) -> None:
-    done = services(tmp_path, "medtune.flows.services", "status")
+    done = services(tmp_path, "status")
     assert (done.returncode, done.stdout) == (1, "server: does not run\nworker: does not run\n")
-    done = services(tmp_path, "medtune.flows.services", "down")
+    done = services(tmp_path, "down")
     assert (done.returncode, done.stdout) == (0, "worker: was not running\nserver: was not running\n")

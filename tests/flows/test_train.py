@@ -8,10 +8,11 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 WRAP = """
-import atexit, runpy, sys
+import atexit, sys
+from medtune.cli.main import main
 atexit.register(lambda: print(sorted({"torch", "prefect", "wandb"} & set(sys.modules))))
-sys.argv[0] = "medtune.flows.train"
-runpy.run_module("medtune.flows.train", run_name="__main__")
+sys.argv.insert(1, "train")
+main()
 """
 
 
@@ -26,7 +27,7 @@ def train(*words: str) -> "subprocess.CompletedProcess[str]":
         (["--set", "model.head.kind=cdmt"], "did you mean 'cdtm'?"),
         (["--set", "data.split.test_fold=7"], "test_fold is 7, but folds are numbered 0 to 4"),
         (["--params", "nowhere.yaml"], "params file nowhere.yaml does not exist"),
-        ([], "python -m medtune.stages.data"),
+        ([], "medtune data"),
     ],
     ids=["key", "head", "fold", "file", "not-prepared"],
 )

@@ -16,7 +16,7 @@ LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv", ".cache", "artifacts", "prepared", "__pycache__", ".*_cache", "docs"
 )
 SMALL = """
-data: {task: binary, image_size: 32, patients: 20, images_per_patient: 2}
+data: {labels: binary, image_size: 32, patients: 20, images_per_patient: 2}
 model: {weights: WEIGHTS, backbone_args: {img_size: 32}}
 frozen: {epochs: 2, views: 1, batch_size: 8}
 finetune: {epochs: 2, batch_size: 8}
@@ -58,7 +58,7 @@ class Checkout:
         return printed
 
     def train(self, *words: str, **environment: str) -> str:
-        return self.run("python", "-m", "medtune.flows.train", *words, **environment)
+        return self.run("python", "-m", "medtune", "train", *words, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -75,5 +75,5 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, place / "weights.safetensors")
     (place / "small.yaml").write_text(SMALL.replace("WEIGHTS", str(place / "weights.safetensors")))
     copy.run("git", "init", "--quiet")
-    copy.run("python", "-m", "medtune.cli.params", str(place / "small.yaml"))
+    copy.run("python", "-m", "medtune", "params", "apply", str(place / "small.yaml"))
     return copy

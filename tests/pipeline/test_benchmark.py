@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_grou
 
 GRID = """
 benchmark:
-  data: {drawn: {source: synthetic, image_size: 32, task: binary, patients: 20, images_per_patient: 2}}
+  data: {drawn: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2}}
   backbones: {test_vit: {}}
   methods: [linear, cdtm, full, bitfit, lora, cdtm+lora]
   percent: [25, 100]
@@ -123,9 +123,7 @@ def test_dask__a_killed_worker_loses_no_cell(
 ) -> None:
     address, (worker, _) = cluster
     runner = f"benchmark.runner={{kind: dask, address: '{address}'}}"
-    process = compared.start(
-        ["python", "-m", "medtune.flows.benchmark", "--out", str(tmp_path / "far"), "--set", runner]
-    )
+    process = compared.start(["python", "-m", "medtune", "benchmark", "--out", str(tmp_path / "far"), "--set", runner])
     while not records(tmp_path / "far"):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
@@ -138,7 +136,7 @@ def test_dask__a_killed_worker_loses_no_cell(
 
 def test_dask__no_scheduler_at_the_address(compared: "Checkout", tmp_path: Path) -> None:
     runner = "benchmark.runner={kind: dask, address: 'tcp://127.0.0.1:9'}"
-    process = compared.start(["python", "-m", "medtune.flows.benchmark", "--out", str(tmp_path), "--set", runner])
+    process = compared.start(["python", "-m", "medtune", "benchmark", "--out", str(tmp_path), "--set", runner])
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 2, printed
     assert "benchmark.runner.address is 'tcp://127.0.0.1:9': no Dask scheduler answers there" in printed

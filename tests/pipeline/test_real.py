@@ -83,7 +83,8 @@ def test_binary__the_bundle_reproduces_the_predictions(binary, shared):
     command = [
         sys.executable,
         "-m",
-        "medtune.serving.predict",
+        "medtune",
+        "predict",
         str(bundle),
         str(shared / "breakhis200x"),
         "--out",
@@ -127,7 +128,7 @@ def test_shuffled_labels__give_chance(shared, tmp_path_factory, cache):
     overlay = folder / "folder.yaml"
     overlay.write_text((PROJECT / "recipes" / "breakhis-binary-vit.yaml").read_text()
                        .replace("source: breakhis", "source: folder\n  csv: labels.csv")
-                       .replace("  task: binary\n  magnification: 200\n", ""))  # fmt: skip
+                       .replace("  labels: binary\n  magnification: 200\n", ""))  # fmt: skip
     sets = vit(shared, f"data.root={folder}", "model.head.kind=linear", "frozen.epochs=10")
     sets.remove(f"data.root={shared / 'breakhis200x'}")
     paths = run(str(overlay), tmp_path_factory.mktemp("chance"), cache, *sets)

@@ -56,8 +56,8 @@ def first(checkout: "Checkout") -> "Checkout":
     seen = checkout.run("git", "status", "--porcelain", "--untracked-files=all", "data/slides", "data/slides.dvc")
     assert seen.split() == ["??", "data/slides.dvc"]
     sets = ["data.source=folder", "data.root=data/slides", r"data.group_pattern=/p(\d+)_"]
-    checkout.run("python", "-m", "medtune.cli.params", *(word for text in sets for word in ("--set", text)))
-    checkout.run("python", "-m", "medtune.stages.data")
+    checkout.run("python", "-m", "medtune", "params", "set", *sets)
+    checkout.run("python", "-m", "medtune", "data")
     assert "done: 4 of 4 steps ran" in checkout.train("--no-prefect")
     checkout.run("dvc", "commit", "--force")  # what ran by hand is what `dvc repro` would have run
     assert "up to date" in checkout.run("dvc", "repro")
@@ -81,7 +81,7 @@ def compute_nothing(second: "Checkout", first: "Checkout", **keys: str) -> None:
 
 
 def test_path__a_second_clone_computes_nothing(first: "Checkout", tmp_path: Path) -> None:
-    first.run("python", "-m", "medtune.registry.remote", str(tmp_path / "store"))
+    first.run("python", "-m", "medtune", "remote", str(tmp_path / "store"))
     commit(first, "Keep data and results in a folder")
     first.run("dvc", "push")
     second = clone(first, tmp_path / "second")
@@ -107,7 +107,7 @@ def endpoint() -> Iterator[str]:
 
 
 def test_s3__a_second_clone_computes_nothing(first: "Checkout", endpoint: str, tmp_path: Path) -> None:
-    first.run("python", "-m", "medtune.registry.remote", "s3://hospital/medtune", "--endpoint", endpoint, **KEYS)
+    first.run("python", "-m", "medtune", "remote", "s3://hospital/medtune", "--endpoint", endpoint, **KEYS)
     commit(first, "Keep data and results in S3")
     assert "hunter2" not in (first.folder / ".dvc" / "config").read_text()
     first.run("dvc", "push", **KEYS)
@@ -146,18 +146,18 @@ def host(tmp_path: Path) -> Iterator[str]:
 
 def test_ssh__a_second_clone_computes_nothing(first: "Checkout", host: str, tmp_path: Path) -> None:
     committed = (first.folder / ".dvc" / "config").read_text()
-    said = first.run("python", "-m", "medtune.registry.remote", host, "--name", "mine", "--local")
+    said = first.run("python", "-m", "medtune", "remote", host, "--name", "mine", "--local")
     assert "hunter2" not in said
     assert (first.folder / ".dvc" / "config").read_text() == committed
     first.run("dvc", "push")
     second = clone(first, tmp_path / "second")
-    second.run("python", "-m", "medtune.registry.remote", host, "--name", "mine", "--local")
+    second.run("python", "-m", "medtune", "remote", host, "--name", "mine", "--local")
     compute_nothing(second, first)
     (first.folder / ".dvc" / "config.local").unlink()
 
 
 def test_flipped_byte__in_the_remote_is_an_error_and_is_not_used(first: "Checkout", tmp_path: Path) -> None:
-    first.run("python", "-m", "medtune.registry.remote", str(tmp_path / "store"))
+    first.run("python", "-m", "medtune", "remote", str(tmp_path / "store"))
     commit(first, "Keep data and results in another folder")
     first.run("dvc", "push")
     weights = (first.folder / "artifacts" / "finetune" / "fold-1" / "model.safetensors").read_bytes()

@@ -27,7 +27,7 @@ schedule: frozen
 gate: {max_ece: 1, min_patients: 2}
 handoff: {keep: 2}
 """
-RETRAIN = ("python", "-m", "medtune.flows.retrain", "--no-prefect")
+RETRAIN = ("python", "-m", "medtune", "retrain", "--no-prefect")
 
 
 def draw(folder: Path, patients: range) -> None:
@@ -89,7 +89,7 @@ def standing(checkout: "Checkout", tmp_path_factory: pytest.TempPathFactory) -> 
     slides = checkout.folder / "data" / "slides"
     slides.mkdir()
     draw(slides, range(20))
-    checkout.run("python", "-m", "medtune.cli.params", "own.yaml")
+    checkout.run("python", "-m", "medtune", "params", "apply", "own.yaml")
     checkout.run("dvc", "add", "--quiet", "data/slides")
     checkout.run("dvc", "remote", "add", "--force", "--default", "storage", str(place / "storage"))
     for words in (
@@ -111,7 +111,7 @@ def test_first__its_own_checks_passed_it_is_the_champion(standing: "Checkout") -
     bundle = json.loads((current(standing) / "bundle.json").read_text())
     assert bundle["gate"]["decision"] == "promoted"
     assert bundle["gate"]["champion"] is None
-    assert standing.run("python", "-m", "medtune.serving.bundle", "published/current").startswith("sound")
+    assert standing.run("python", "-m", "medtune", "verify", "published/current").startswith("sound")
     tags = standing.run("git", "tag").split()
     assert tags == [f"model-{current(standing).name}"]
     assert standing.run("git", "ls-remote", "--tags", "origin").count(tags[0]) >= 1
@@ -139,7 +139,7 @@ def test_again__nothing_changed_ends_early(standing: "Checkout") -> None:
 
 def test_better__promoted(standing: "Checkout") -> None:
     first = current(standing)
-    standing.run("python", "-m", "medtune.cli.params", "--set", "frozen.epochs=8", "--set", "frozen.lr=1.0e-2")
+    standing.run("python", "-m", "medtune", "params", "set", "frozen.epochs=8", "frozen.lr=1.0e-2")
     assert "params.yaml changed since the last commit" in fails(standing, 2)
     standing.run("git", "commit", "--all", "--quiet", "--message", "Train longer")
     printed = standing.run(*RETRAIN[:-1])  # through Prefect
@@ -213,7 +213,7 @@ def test_new_images__picked_up_and_nobody_changes_folds(standing: "Checkout") ->
 def test_rollback__the_one_before_is_current_and_stays(standing: "Checkout") -> None:
     gate = json.loads((current(standing) / "bundle.json").read_text())["gate"]
     assert f"current: {gate['champion']}" in standing.run(
-        "python", "-m", "medtune.registry.rollback", "published", "--because", "x"
+        "python", "-m", "medtune", "rollback", "published", "--because", "x"
     )
     assert current(standing).name == gate["champion"]
     assert history(standing)[-1]["decision"] == "rolled back"

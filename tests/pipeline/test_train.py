@@ -42,7 +42,7 @@ def recorded(checkout: "Checkout", stage: str) -> "Recorded":
 
 def killed_at(checkout: "Checkout", line: str, *words: str) -> str:
     """What a run printed until it was killed with SIGKILL, at `line`."""
-    process = checkout.start(["python", "-m", "medtune.flows.train", "--no-prefect", *words])
+    process = checkout.start(["python", "-m", "medtune", "train", "--no-prefect", *words])
     assert process.stdout is not None
     printed = ""
     for said in process.stdout:
@@ -88,7 +88,7 @@ def test_metrics_and_plots__dvc_shows_them(checkout: "Checkout") -> None:
 
 def test_no_prefect__finds_what_prefect_made_and_needs_no_torch(checkout: "Checkout") -> None:
     before = written(checkout)
-    printed = checkout.run("python", "-X", "importtime", "-m", "medtune.flows.train", "--no-prefect")
+    printed = checkout.run("python", "-X", "importtime", "-m", "medtune", "train", "--no-prefect")
     assert states(printed) == dict.fromkeys(STEPS, "cached")
     imported = set(re.findall(r"\| +(\w+)$", printed, re.MULTILINE))
     assert "numpy" in imported
@@ -221,7 +221,7 @@ def test_flipped_byte__runs_that_stage_again_and_a_kill_is_made_good(checkout: "
 
 
 def test_stage_that_fails__is_exit_1_with_one_line_and_a_log(checkout: "Checkout") -> None:
-    process = checkout.start(["python", "-m", "medtune.flows.train", "--no-prefect", "--set", "finetune.lr=1.0e+30"])
+    process = checkout.start(["python", "-m", "medtune", "train", "--no-prefect", "--set", "finetune.lr=1.0e+30"])
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 1, printed
     assert "Traceback" not in printed

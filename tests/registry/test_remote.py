@@ -167,7 +167,7 @@ def test_again__keeps_what_else_was_set_for_a_remote_of_that_kind(checkout: Path
 
 
 def test_command_line__a_mistake_is_one_line_and_exit_2() -> None:
-    words = [sys.executable, "-m", "medtune.registry.remote", "gs://bucket/x"]
+    words = [sys.executable, "-m", "medtune", "remote", "gs://bucket/x"]
     done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: gs://bucket/x: ")

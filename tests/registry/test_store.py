@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from medtune.cli.main import call
 from medtune.registry import rollback
 from medtune.registry.store import Target, open_target, previous
 from medtune.serving.manifest import BundleError, serialise
@@ -98,7 +99,7 @@ def test_rollback__a_damaged_bundle_is_not_gone_back_to(tmp_path, capsys):
     accepted(target, tmp_path, "one", "two")
     path = tmp_path / "there" / "bundles" / "one" / "model.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert rollback.main([str(tmp_path / "there")]) == 2
+    assert call(["rollback", str(tmp_path / "there")]) == 2
     assert "damaged" in capsys.readouterr().err
     assert target.current() == "two"
 
@@ -106,7 +107,7 @@ def test_rollback__a_damaged_bundle_is_not_gone_back_to(tmp_path, capsys):
 def test_rollback__list_changes_nothing(tmp_path, capsys):
     target = open_target("there", tmp_path)
     accepted(target, tmp_path, "one", "two")
-    assert rollback.main([str(tmp_path / "there"), "--list"]) == 0
+    assert call(["rollback", str(tmp_path / "there"), "--list"]) == 0
     assert "* two" in capsys.readouterr().out
     assert target.current() == "two"
 

@@ -42,7 +42,7 @@ def test_project__resolves_to_wheels(platform: str, python: str) -> None:
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_locks__have_wheels(platform: str, python: str) -> None:
-    for name in LOCKS:
+    for name in ("dev", "dev-cpu", "serve", "serve-gpu"):  # train and predict are subsets of these
         assert resolve(platform, python, "--no-deps", f"requirements/{name}.lock"), name
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medtune.serving import bundle as command
+from medtune.cli.main import call
 from medtune.serving.bundle import Bundle, decide
 from medtune.serving.manifest import BundleError, read, serialise
 from medtune.tasks.classification.decision import apply
@@ -49,7 +49,7 @@ def test_decide__agrees_with_evaluation(seed, threshold, argmax):
 def test_load__refuses_what_is_not_a_bundle(tmp_path):
     with pytest.raises(BundleError, match=r"no bundle.json in it"):
         Bundle.load(tmp_path)
-    assert command.main([str(tmp_path)]) == 2
+    assert call(["verify", str(tmp_path)]) == 2
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "sample_input.npy", "sample_output.npy"])
@@ -145,7 +145,7 @@ def test_self_test__pickled_samples_are_refused_unexecuted(bundle_folder):
 
 
 def test_command__says_that_a_bundle_is_sound(bundle_folder, capsys):
-    assert command.main([str(bundle_folder)]) == 0
+    assert call(["verify", str(bundle_folder)]) == 0
     assert "sound: 3 files verified, blue, red; fp32 on CPUExecutionProvider" in capsys.readouterr().out
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from medtune.cli.main import call
 from medtune.serving import http as serve
 from medtune.serving.bundle import Bundle
 from medtune.serving.multipart import read_parts
@@ -76,8 +77,8 @@ def test_create_app__says_what_to_install(bundle_folder, monkeypatch, capsys):
         return real(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    assert serve.main([str(bundle_folder)]) == 2
-    assert 'pip install "fastapi<0.155" uvicorn' in capsys.readouterr().err
+    assert call(["serve", str(bundle_folder)]) == 2
+    assert 'pip install "medtune[serve]"' in capsys.readouterr().err
 
 
 def test_metadata__names_no_patient_of_an_older_bundle(tmp_path, by_hand):
@@ -94,7 +95,8 @@ def test_command__connections_beyond_the_limit_are_turned_away(bundle_folder):
     words = [
         sys.executable,
         "-m",
-        "medtune.serving.http",
+        "medtune",
+        "serve",
         str(bundle_folder),
         "--port",
         str(port),

@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from medtune.cli.main import call
 from medtune.config.schema import ExportParams
-from medtune.serving import bundle as command
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
 from medtune.serving.onnxruntime_version import BY_OPSET, MINIMUM, check_version, minimum_for
@@ -39,7 +39,7 @@ def test_load__names_both_versions_and_the_command(by_hand, tmp_path, capsys):
     said = f"onnxruntime {onnxruntime.__version__} is installed, this bundle needs >= 99.10. pip install -U onnxruntime"
     with pytest.raises(BundleError, match=f"^{re.escape(said)}(-gpu)?$"):
         Bundle.load(folder)
-    assert command.main([str(folder)]) == 2
+    assert call(["verify", str(folder)]) == 2
     assert capsys.readouterr().err.startswith(f"error: {said}")
 
 
@@ -58,7 +58,7 @@ def oldest_python(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("oldest") / "venv"
     uv, python = Path(sys.executable).with_name("uv"), folder / "bin" / "python"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
-    packages = (f"onnxruntime=={MINIMUM}.*", "numpy<2", "pillow")
+    packages = (f"onnxruntime=={MINIMUM}.*", "numpy<2", "pillow", "typer")
     install = [uv, "pip", "install", "--quiet", "--python", python, *packages]
     done = subprocess.run(install, capture_output=True, text=True, timeout=500)
     if done.returncode and UNREACHABLE.search(done.stderr):
@@ -79,8 +79,8 @@ def run(python: Path, *words: object) -> str:
 @pytest.mark.slow
 def test_oldest__verifies_a_bundle_and_predicts(oldest_python, bundle_folder, pictures):
     assert run(oldest_python, "-c", "import onnxruntime; print(onnxruntime.__version__)").startswith(f"{MINIMUM}.")
-    assert run(oldest_python, "-m", "medtune.serving.bundle", bundle_folder).startswith("sound: 3 files verified")
-    assert len(run(oldest_python, "-m", "medtune.serving.predict", bundle_folder, pictures).splitlines()) == 6
+    assert run(oldest_python, "-m", "medtune", "verify", bundle_folder).startswith("sound: 3 files verified")
+    assert len(run(oldest_python, "-m", "medtune", "predict", bundle_folder, pictures).splitlines()) == 6
 
 
 @pytest.mark.slow

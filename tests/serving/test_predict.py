@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medtune.cli.main import call
 from medtune.serving import predict
 from medtune.serving.bundle import Bundle
 from medtune.serving.decode import decode, fit
@@ -22,7 +23,7 @@ def rows(text: str) -> list[dict[str, str]]:
 
 def test_main__predicts_files_and_folders_in_order(bundle_folder, pictures, by_hand, capsys):
     single = pictures / "c.bmp"
-    assert predict.main([str(bundle_folder), str(single), str(pictures), "--batch-size", "2"]) == 0
+    assert call(["predict", str(bundle_folder), str(single), str(pictures), "--batch-size", "2"]) == 0
     said = capsys.readouterr()
     found = rows(said.out)
     names = ["c.bmp", "a.PNG", "b.png", "deep/d.tif", "deep/e.jpg"]  # the single file first, and not again
@@ -52,7 +53,7 @@ def test_main__names_bad_images_predicts_the_others_and_exits_1(bundle_folder, p
     (pictures / "broken.png").write_bytes((pictures / "b.png").read_bytes()[:40])
     (pictures / "empty.jpg").write_bytes(b"")
     out = tmp_path / "found.csv"
-    assert predict.main([str(bundle_folder), str(pictures), str(pictures / "notes.txt"), "--out", str(out)]) == 1
+    assert call(["predict", str(bundle_folder), str(pictures), str(pictures / "notes.txt"), "--out", str(out)]) == 1
     said = capsys.readouterr()
     assert len(rows(out.read_text())) == 5
     for name in ("broken.png", "empty.jpg", "notes.txt"):
@@ -63,7 +64,7 @@ def test_main__names_bad_images_predicts_the_others_and_exits_1(bundle_folder, p
 
 
 def test_main__all_images_bad_gives_a_header_and_1(bundle_folder, pictures, capsys):
-    assert predict.main([str(bundle_folder), str(pictures / "notes.txt")]) == 1
+    assert call(["predict", str(bundle_folder), str(pictures / "notes.txt")]) == 1
     assert capsys.readouterr().out == "path,prediction,prob_blue,prob_red\n"
 
 
@@ -80,7 +81,7 @@ def test_main__all_images_bad_gives_a_header_and_1(bundle_folder, pictures, caps
 def test_main__wrong_input_is_one_line_and_2(bundle_folder, pictures, tmp_path, capsys, words, said):
     (tmp_path / "empty").mkdir()
     places = {"bundle": bundle_folder, "pictures": pictures, "empty": tmp_path / "empty"}
-    assert predict.main([word.format(**places) for word in words]) == 2
+    assert call(["predict", *(word.format(**places) for word in words)]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("fp32 on")]
     assert len(error) == 1
     assert error[0].startswith("error: ")
@@ -88,10 +89,9 @@ def test_main__wrong_input_is_one_line_and_2(bundle_folder, pictures, tmp_path, 
 
 
 @pytest.mark.parametrize("words", [["--batch-size", "0"], ["--threads", "x"], ["--provider", "abacus"], ["--unknown"]])
-def test_main__wrong_options_exit_2(bundle_folder, pictures, words):
-    with pytest.raises(SystemExit) as caught:
-        predict.main([str(bundle_folder), str(pictures), *words])
-    assert caught.value.code == 2
+def test_main__wrong_options_are_one_line_and_2(bundle_folder, pictures, capsys, words):
+    assert call(["predict", str(bundle_folder), str(pictures), *words]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_out__keeps_the_old_file_when_prediction_fails(bundle_folder, pictures, tmp_path):
@@ -111,7 +111,7 @@ def test_folder__is_walked_without_following_links(pictures, tmp_path):
 
 
 def test_command__stops_quietly_when_its_reader_does(bundle_folder, pictures):
-    command = [sys.executable, "-m", "medtune.serving.predict", str(bundle_folder), *[str(pictures)], "--threads", "1"]
+    command = [sys.executable, "-m", "medtune", "predict", str(bundle_folder), *[str(pictures)], "--threads", "1"]
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(command, cwd=PROJECT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)

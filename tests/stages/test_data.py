@@ -15,7 +15,7 @@ from medtune.runtime.artifact import partial
 from medtune.runtime.paths import Paths
 from medtune.stages import data
 
-COMMAND = [sys.executable, "-m", "medtune.stages.data"]
+COMMAND = [sys.executable, "-m", "medtune", "data"]
 
 
 def draw(root, patients=12, each=4, size=(14, 10)):
@@ -212,7 +212,7 @@ def test_run__faulted_breakhis_patient_stays_in_one_split(tmp_path):
     twin = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
     for code in ("M_DC", "M_LC"):
         twin.save(tmp_path / "raw" / f"SOB_{code}-14-13412-200-001.png")
-    done = prepare(tmp_path / "raw", "data.task=binary", source="breakhis")
+    done = prepare(tmp_path / "raw", "data.labels=binary", source="breakhis")
     assert told(done)["duplicates"]["exact"]["sets"] == 1
     assert told(done)["duplicates"]["exact"]["across_splits"] == 0
     assert "13412" in told(done, "dataset.json")["faults"][0]

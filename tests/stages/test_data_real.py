@@ -20,7 +20,7 @@ def told(artifact, name="report.json"):
 @pytest.mark.parametrize("task", ["binary", "malignant4"])
 def test_run__real_breakhis(shared, tmp_path, task):
     begin = time.monotonic()
-    params = load(None, ["data.source=breakhis", f"data.root={shared / 'breakhis200x'}", f"data.task={task}",
+    params = load(None, ["data.source=breakhis", f"data.root={shared / 'breakhis200x'}", f"data.labels={task}",
                          "data.image_size=224", "data.split.absent_classes=allow"])  # fmt: skip
     done = data.run(params, Paths.at(tmp_path))
     assert time.monotonic() - begin < 30

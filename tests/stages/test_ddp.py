@@ -16,8 +16,8 @@ from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
 from medtune.runtime.artifact import RESULT, read_result
 from medtune.runtime.cache_key import data_key
-from medtune.runtime.checksum import seal
 from medtune.runtime.paths import Paths
+from medtune.serving.checksum import seal
 from medtune.stages import finetune, frozen
 from medtune.training import checkpoint
 
@@ -58,7 +58,7 @@ def command(stage, paths, *words):
         port = free.getsockname()[1]
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--main_process_port", str(port), "--mixed_precision", "no", "--num_machines", "1"]
-    return [*launch, "-m", f"medtune.stages.{stage}", "--params", paths.out / "params.yaml", "--out", paths.out, *words]
+    return [*launch, "-m", "medtune", "stage", stage, "--params", paths.out / "params.yaml", "--out", paths.out, *words]
 
 
 def ended(process):
@@ -134,7 +134,7 @@ def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world, metho
         ("finetune", "error: model.batchnorm is train, but WORLD_SIZE is 2: "),
         (
             "evaluate",
-            "error: WORLD_SIZE is 2: only `medtune.stages.frozen` and `medtune.stages.finetune` run as several processes",
+            "error: WORLD_SIZE is 2: only `medtune stage` runs as several processes",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from medtune.data.manifest import load_prepared
 from medtune.runtime.artifact import Artifact, find
 from medtune.stages import evaluate
 from medtune.tasks.classification.decision import apply
-from medtune.tasks.classification.metrics import measure
+from medtune.tasks.classification.metrics import compute_all
 
 FIXED = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "auroc", "ece",
          "patient_recognition_rate")  # fmt: skip
@@ -64,7 +64,7 @@ def test_run__two_classes_all_folds(make_world):
     labels = np.array([classes.index(row["label"]) for row in rows])
     predictions = np.array([classes.index(row["prediction"]) for row in rows])
     probabilities = np.array([[float(row[f"prob_{name}"]) for name in classes] for row in rows])
-    again = measure(labels, probabilities, predictions, np.array([row["group"] for row in rows]))
+    again = compute_all(labels, probabilities, predictions, np.array([row["group"] for row in rows]))
     for name, value in again.items():
         assert metrics["test"][name]["value"] == pytest.approx(value, abs=1e-6), name
 
@@ -160,7 +160,7 @@ def test_key__follows_what_the_result_depends_on(make_world):
 
 def test_find_trained__names_the_stage_to_run_first(make_world):
     world = make_world(test_fold=1)
-    with pytest.raises(InputError, match=r"run `python -m medtune.stages.frozen` first"):
+    with pytest.raises(InputError, match=r"Run `medtune stage frozen` first"):
         evaluate.find_trained(world.params, world.paths, load_prepared(world.paths.prepared))
 
 

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from PIL import Image
 
+from medtune.cli.main import call
 from medtune.data.manifest import load_prepared
 from medtune.runtime.artifact import verify
-from medtune.serving import predict
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
 from medtune.stages import evaluate, export
@@ -114,7 +114,7 @@ def test_run__command_line_reproduces_predictions_from_image_files(exported, tmp
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(prepared.images[row]).save(place)
     out = tmp_path / "found.csv"
-    assert predict.main([str(exported.artifact.folder), str(tmp_path / "images"), "--out", str(out)]) == 0
+    assert call(["predict", str(exported.artifact.folder), str(tmp_path / "images"), "--out", str(out)]) == 0
     found = {row["path"].split("/images/")[1]: row for row in csv.DictReader(out.open())}
     told = {row["path"]: row for row in csv.DictReader((exported.evaluated.folder / "predictions.csv").open())}
     assert set(found) == {prepared.paths[row] for row in rows}
@@ -134,8 +134,7 @@ def test_run__card_states_facts_leaks_and_faults(exported):
     card = (exported.artifact.folder / "MODEL_CARD.md").read_text()
     for fact in (
         "Research use only", "CC0", "drawn <by> code", exported.prepared.digest, "protocol `patient`",
-        "| balanced accuracy |", "onnxruntime >= 1.18, numpy", "python -m medtune.serving.predict",
-        "onnxruntime-gpu", exported.key,
+        "| balanced accuracy |", "onnxruntime >= 1.18, numpy", "medtune predict", "onnxruntime-gpu", exported.key,
     ):  # fmt: skip
         assert fact in card, fact
     assert "{{" not in card

@@ -111,7 +111,7 @@ def test_outage__in_a_run_leaves_it_marked_and_the_next_part_waits_behind_it(
         run.log({"train/loss": 1.0}, 40)
     (part,) = parts(cache)
     assert (part.offline, part.waits) == (False, True)
-    assert "python -m medtune.tracking.sync" in capsys.readouterr().out
+    assert "medtune sync" in capsys.readouterr().out
     time.sleep(1.1)
     with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         run.log({"train/loss": 1.0}, 60)

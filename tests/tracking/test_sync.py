@@ -219,10 +219,10 @@ def test_sync__dry_run_needs_neither_key_nor_server(cache: Path, params: Params)
 
 
 def command(cache: Path, *words: str, **environment: str) -> tuple[int, str]:
-    """`python -m medtune.tracking.sync`, in a process of its own."""
+    """`medtune sync`, in a process of its own."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     done = subprocess.run(
-        [sys.executable, "-m", "medtune.tracking.sync", *words],
+        [sys.executable, "-m", "medtune", "sync", *words],
         cwd=PROJECT,
         env={**own, **environment, "MEDTUNE_CACHE": str(cache)},
         capture_output=True,

@@ -9,8 +9,9 @@ import pytest
 
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
+from medtune.tasks.classification.metrics import METRICS
 from medtune.tracking import metrics as figures
-from medtune.tracking.workspace import CURVES, definition, save, workspace
+from medtune.tracking.workspace import curves, definition, save, workspace
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def spec() -> dict[str, Any]:
-    return definition(workspace("team", "medtune"))["spec"]
+    return definition(workspace("team", "medtune", METRICS))["spec"]
 
 
 def sections(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -29,7 +30,7 @@ def sections(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 def test_view__each_stage_has_its_curves(spec: dict[str, Any]) -> None:
     for title, stage in (("Stage 1: frozen backbone", "frozen"), ("Stage 2: fine-tuning", "finetune")):
         drawn = sections(spec)[title]
-        assert [panel["metrics"] for panel in drawn] == [[name] for name in CURVES]
+        assert [panel["metrics"] for panel in drawn] == [[name] for name in curves(METRICS)]
         assert {panel["xAxis"] for panel in drawn} == {f"{stage}/epoch"}
 
 
@@ -38,7 +39,7 @@ def test_view__draws_what_is_logged(spec: dict[str, Any]) -> None:
     assert '"{setup.stage}/epoch"' in logged
     assert '"best/{name}"' in logged
     row = {"value": 0.5, "lo": 0.4, "hi": 0.6}
-    names = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece", "patient_recognition_rate")
+    names = [metric.name for metric in METRICS]
     summary = figures.summary(
         {"test": dict.fromkeys(names, row), "validation": {}, "per_class": [], "folds": [], "n_images": 3}
     )
@@ -72,7 +73,7 @@ def test_save__with_a_key_sends_the_same_definition(
     assert ended(save, project="ours") == 0
     (sent,) = online.views
     assert (sent["entityName"], sent["projectName"], sent["displayName"]) == ("team", "ours", "MedTune")
-    assert sections(json.loads(sent["spec"])) == sections(definition(workspace("team", "ours"))["spec"])
+    assert sections(json.loads(sent["spec"])) == sections(definition(workspace("team", "ours", METRICS))["spec"])
     address = capsys.readouterr().out.split(" saved at ")[1].strip()
     assert ended(save, project="ours", update=address) == 0
     assert [(view["name"], view.get("id")) for view in online.views] == [(sent["name"], None), (sent["name"], "v")]

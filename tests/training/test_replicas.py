@@ -111,7 +111,8 @@ def curve(method):
     return {"history": Trainer(job, "cpu").run()[0].history}
 
 with ranks.joined():
-    print("FOUND " + json.dumps({method: curve(method) for method in registry.names("medtune.models.peft")}), flush=True)
+    methods = registry.names("medtune.models.peft")
+    print("FOUND " + json.dumps({method: curve(method) for method in methods}), flush=True)
 """
 
 

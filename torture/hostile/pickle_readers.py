@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.runtime.artifact import RESULT, Artifact, file_sha256, find, partial, publish, read_result
-from medtune.runtime.checksum import seal
+from medtune.serving.checksum import seal
 from torture import job
 from torture.hostile.payloads import FORMS, npy, npz, plain, torch_legacy, torch_zip
 
@@ -161,10 +161,9 @@ def _features(folder: Path, name: str) -> Callable[[bytes], str | None]:
 
 
 def _logits(folder: Path) -> Callable[[bytes], str | None]:
-    import hashlib
-
     import numpy as np
 
+    from medtune.serving.checksum import seal_bytes
     from medtune.tasks.classification import logits
 
     wanted = logits.Wanted(1, Artifact(str(folder), "k", "s"), {role: np.arange(2) for role in logits.ROLES}, "key")
@@ -172,7 +171,7 @@ def _logits(folder: Path) -> Callable[[bytes], str | None]:
     def read(content: bytes) -> str | None:
         place = folder / "logits" / "key.npz"
         place.parent.mkdir(exist_ok=True)
-        place.write_bytes(hashlib.sha256(content).digest() + content)
+        place.write_bytes(seal_bytes(content))
         return None if logits.load(wanted, folder) is None else "loaded"
 
     return read

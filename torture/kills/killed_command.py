@@ -1,4 +1,4 @@
-"""`python -m medtune.flows.train`, as a user starts it, with Prefect and W&B's offline record, killed in each of its steps."""
+"""`medtune train`, as a user starts it, with Prefect and W&B's offline record, killed in each of its steps."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from torture.kills.forked import Tell, fork, import_all
 from torture.kills.siege import STAGES, by_flow, by_hand
 from torture.outcome import Outcome
 
-COMMAND = [sys.executable, "-m", "medtune.flows.train", "--params"]
+COMMAND = [sys.executable, "-m", "medtune", "train", "--params"]
 STEPS = ("frozen fold 1", "finetune fold 1", "evaluate", "export")
 LONGEST_S = 2.0
 SERVER_ENDS_S = 30.0

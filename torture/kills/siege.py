@@ -7,8 +7,8 @@ from pathlib import Path
 from random import Random
 
 from medtune.runtime.artifact import RESULT, read_result, write_text
-from medtune.runtime.checksum import seal
 from medtune.runtime.paths import Paths
+from medtune.serving.checksum import seal
 from torture.kills import left
 from torture.kills.forked import Ended, Tell, fork
 from torture.kills.lost_steps import Progress
@@ -168,18 +168,19 @@ def _settle(place: Path) -> None:
 
 
 def by_hand(stage: str, params: Path, out: Path) -> None:
-    """`python -m medtune.stages.<stage>`."""
-    from medtune.stages import data, evaluate, export, finetune, frozen
+    """Run a stage as its command does."""
+    from medtune.cli import data, evaluate, export
+    from medtune.cli import stage as training
 
     match stage:
         case "frozen" | "finetune":
-            {"frozen": frozen, "finetune": finetune}[stage].main(None, params, [], out)
+            {"frozen": training.frozen, "finetune": training.finetune}[stage](None, params, [], out)
         case _:
-            {"data": data, "evaluate": evaluate, "export": export}[stage].main(params, [], out)
+            {"data": data.data, "evaluate": evaluate.evaluate, "export": export.export}[stage](params, [], out)
 
 
 def by_flow(params: Path, out: Path) -> None:
-    """`python -m medtune.flows.train --no-prefect`."""
+    """`medtune train --no-prefect`."""
     from medtune.flows.train import train
 
     train(params, [], out, prefect=False)

@@ -27,7 +27,7 @@ def slide(folder: Path, seed: int, outcome: Outcome) -> None:
         for fold in range(1, 6):
             lines = [f"{name}|200|{fold}|{'test' if _case(name) % 5 == fold - 1 else 'train'}" for name in names]
             (root / f"dsfold{fold}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    more = {"data.task": task, "data.magnification": magnification, "data.split.folds": 5}
+    more = {"data.labels": task, "data.magnification": magnification, "data.split.folds": 5}
     code, said = command(words("breakhis", root, protocol, **more), folder / "out")
     fault = _flagged(folder, task, protocol, EACH) if code == 0 else f"ended with {code}: {said.strip()}"
     outcome.count(f"13412 drawn, task {task}, {protocol}, magnification {magnification}", fault)
@@ -106,7 +106,7 @@ def real(folder: Path, seed: int, outcome: Outcome) -> None:
             (root / name).unlink()
     else:
         Image.open(root / ductal[0]).save(root / copy, quality=85)
-    asked: dict[str, Any] = words("breakhis", root, protocol, **{"data.task": "binary", "data.image_size": 64})
+    asked: dict[str, Any] = words("breakhis", root, protocol, **{"data.labels": "binary", "data.image_size": 64})
     code, said = command(asked, folder / "out")
     what = f"real images, {('13412', 'an exact copy', 'a near copy')[seed]}, {protocol}"
     if seed == 0:

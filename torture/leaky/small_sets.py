@@ -4,10 +4,8 @@ import contextlib
 import csv
 import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 SIZE = 32
 
@@ -22,18 +20,14 @@ def textures(n: int, seed: int, size: int = SIZE) -> list[Any]:
 
 
 def command(words: dict[str, Any], out: Path) -> tuple[int, str]:
-    """`python -m medtune.stages.data` in this process: its exit code and what it wrote on stderr."""
-    from medtune.runtime import console
-    from medtune.stages import data
+    """`medtune data` in this process: its exit code and what it wrote on stderr."""
+    from medtune.cli.main import call
 
     sets = [f"--set={key}={json.dumps(value)}" for key, value in words.items()]
     errors = io.StringIO()
-    with mock.patch.object(sys, "argv", ["data", *sets, f"--out={out}"]), contextlib.redirect_stderr(errors):
-        try:
-            console.run(data.main)
-        except SystemExit as ended:
-            code = ended.code
-    return int(code or 0), errors.getvalue()
+    with contextlib.redirect_stderr(errors):
+        code = call(["data", *sets, f"--out={out}"])
+    return code, errors.getvalue()
 
 
 def words(source: str, root: Path, protocol: str, **more: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torture.outages.small_job import TRACEBACK, SmallJob, told
 from torture.outcome import Outcome
 from torture.wrong.asked import Ended
 
-TRAIN = ("medtune.flows.train", "--no-prefect")
+TRAIN = ("train", "--no-prefect")
 OTHER = ("--set", "frozen.epochs=3")  # another key of every training step
 PLACE_WORDS = ("No space left", "Read-only", "File too large", "cannot be written")
 
@@ -20,7 +20,7 @@ def inject(
     """Every fault of one kind, each on the same job; `trains` False: in the data stage alone."""
     outcome, job = Outcome(), SmallJob(folder / "job")
     if not trains:
-        if fault := _finish(job, ("medtune.stages.data",)):
+        if fault := _finish(job, ("data",)):
             outcome.count("the data without faults", fault)
             return outcome
         right = job.content()
@@ -28,7 +28,7 @@ def inject(
             name = f"files of at most {limit:,} bytes"
             _data_fault(outcome, job, name, lambda n=limit: disk.short_files(n), right)  # type: ignore[misc]
         return outcome
-    fault = _finish(job, ("medtune.stages.data",)) or _finish(job, TRAIN)
+    fault = _finish(job, ("data",)) or _finish(job, TRAIN)
     if fault:
         outcome.count("the job without faults", fault)
         return outcome
@@ -94,10 +94,10 @@ def _data_fault(
     """Prepares other data while the disk fails; afterwards the first data, and what comes after them, stand again."""
     _clear_cache(job)
     with failing():
-        ended = job.here("medtune.stages.data", "--set", "data.patients=16")
+        ended = job.here("data", "--set", "data.patients=16")
         kept = job.broken()
     outcome.count(f"data, {name}", _judge(ended) or _lost(kept))
-    faults = [_finish(job, words) for words in (("medtune.stages.data",), *then)]
+    faults = [_finish(job, words) for words in (("data",), *then)]
     back = next((fault for fault in faults if fault), None)
     content = job.content()
     wrong = _differing(content, right)

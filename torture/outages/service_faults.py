@@ -18,7 +18,7 @@ from torture.outcome import Outcome
 
 KEY = "0123456789" * 4  # as long as W&B's; no server knows it
 LIMIT_S = 240.0
-DIRECT = ("medtune.flows.train", "--no-prefect")
+DIRECT = ("train", "--no-prefect")
 ONLINE = ("--set", "tracking.mode=online")
 
 
@@ -26,7 +26,7 @@ def inject(folder: Path, what: str, kinds: list[str] | None = None) -> Outcome:
     """Every fault of one kind."""
     outcome = Outcome()
     lone = SmallJob(folder / "lone")
-    for words in (("medtune.stages.data",), DIRECT):
+    for words in (("data",), DIRECT):
         ended, seconds = lone.run(*words)
         if ended.code != 0:
             outcome.count("the job without faults", f"ended with {ended.code}: {ended.err[-400:]}")
@@ -72,12 +72,12 @@ def _same(job: SmallJob, lone: SmallJob) -> str | None:
 
 def _two(outcome: Outcome, folder: Path, lone: SmallJob) -> None:
     pairs = {
-        "data": (("medtune.stages.data",), ("medtune.stages.data",)),
+        "data": (("data",), ("data",)),
         "train": (DIRECT, DIRECT),
-        "train, one by Prefect": (("medtune.flows.train",), DIRECT),
-        "train, both by Prefect": (("medtune.flows.train",), ("medtune.flows.train",)),
-        "stage 1 by hand": (("medtune.stages.frozen",), ("medtune.stages.frozen",)),
-        "stage 1 by hand and train": (("medtune.stages.frozen",), DIRECT),
+        "train, one by Prefect": (("train",), DIRECT),
+        "train, both by Prefect": (("train",), ("train",)),
+        "stage 1 by hand": (("stage frozen",), ("stage frozen",)),
+        "stage 1 by hand and train": (("stage frozen",), DIRECT),
     }
     for name, both in pairs.items():
         job = (
@@ -118,7 +118,7 @@ def _wandb(outcome: Outcome, folder: Path, lone: SmallJob, kind: str, alone_s: f
 def _prefect(outcome: Outcome, folder: Path, lone: SmallJob, kind: str) -> None:
     with failing(kind) as address:
         job = _fresh(folder, lone, f"prefect-{kind}")
-        ended, seconds = job.run("medtune.flows.train", limit_s=LIMIT_S, PREFECT_API_URL=f"{address}/api")
+        ended, seconds = job.run("train", limit_s=LIMIT_S, PREFECT_API_URL=f"{address}/api")
     fault = _trained(job, lone, ended.code, ended.out, ended.err)
     outcome.count(
         f"Prefect's server: {kind}", fault or (None if "going on without it" in ended.out else "it is not said")
@@ -155,7 +155,7 @@ def _dying(outcome: Outcome, folder: Path, lone: SmallJob) -> None:
         for line in ("frozen fold 1: running", "evaluate: running"):
             job = _fresh(folder, lone, f"dying-{how.name}-{line[:4]}")
             with _standing(job) as (server, address):
-                process = job.begin("medtune.flows.train", PREFECT_API_URL=address)
+                process = job.begin("train", PREFECT_API_URL=address)
                 printed, ended = _watched(process, line, lambda s=server, h=how: s.send_signal(h))  # type: ignore[misc]
             fault = _trained(job, lone, ended[0], printed, ended[1])
             outcome.count(f"Prefect's server gets {how.name} at {line.partition(':')[0]!r}", fault)

@@ -48,7 +48,7 @@ class SmallJob:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         own = {"MEDTUNE_CACHE": str(self.cache), "MEDTUNE_DEVICE": "cpu", "OMP_NUM_THREADS": "1", **environment}
         return subprocess.Popen(
-            [sys.executable, "-m", command, *self.words(*more)],
+            [sys.executable, "-m", "medtune", *command.split(), *self.words(*more)],
             cwd=PROJECT,
             env={**inherited, **own},
             stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Damaged, odd and hostile image files through the data stage, `medtune.serving.predict` and the service.
+"""Damaged, odd and hostile image files through the data stage, `predict` and the service.
 
 The data stage is a process of its own; what it held at most is read when it ends. Of a file that is cut off, and of a
 PNG, which carries checksums, nothing may be kept but the whole picture; other formats cannot tell a flipped pixel.

@@ -55,11 +55,11 @@ def random_case(seed: int) -> tuple[Any, Any, Any, Any]:
 
 def compare(labels: Any, probabilities: Any, predictions: Any, groups: Any) -> tuple[str | None, float]:
     """What is wrong with the metrics of one case, or None; and the greatest difference from scikit-learn."""
-    from medtune.tasks.classification import metrics
+    from medtune.tasks.classification import metrics, statistics
 
     right, worst = expected(labels, probabilities, predictions, groups), 0.0
-    found = metrics.measure(labels, probabilities, predictions, groups)
-    scored = int(metrics.tally(labels, probabilities, predictions, groups).confusion.sum())
+    found = metrics.compute_all(labels, probabilities, predictions, groups)
+    scored = int(statistics.accumulate(labels, probabilities, predictions, groups).confusion.sum())
     if scored != len(labels):
         return f"{scored} of {len(labels)} images scored", worst
     if found.keys() != right.keys():

@@ -15,6 +15,7 @@ NUMBER = 15
 TITLE = "wrong size, channels, dtype, class count, missing key, unknown method, NaN loss, and their kin"
 TARGET = "an error that names it, exit 2 (input) or 1 (run), 100 %"
 BLOCKS = 4
+TAKE_OUT = {"benchmark", "data", "evaluate", "export", "stage", "train"}
 UNFINISHED = re.compile(r"/\.[^/]+\.(partial|training)/")
 
 
@@ -72,9 +73,8 @@ def _cases(what: str, inputs: Path, small: Path) -> Iterator[Case]:
 
 
 def _try(outcome: Outcome, case: Case, out: Path, placed: bool = True) -> None:
-    takes_out = placed and not case.usage and case.command.startswith(("medtune.flows.", "medtune.stages."))
-    if takes_out:
-        case = dataclasses.replace(case, words=(*case.words, "--out", str(out)))
+    if placed and case.command.split()[0] in TAKE_OUT:
+        case = dataclasses.replace(case, words=("--out", str(out), *case.words))
     before = snapshot(out.parent)
     ended = start(case) if case.own_process else ask(case)
     wrote = difference(_finished(before), _finished(snapshot(out.parent)))

@@ -1,7 +1,8 @@
 """What is exported says what was trained: every method on every backbone it fits, merged, in onnxruntime.
 
 The reference is the adapted network itself, before merging, in PyTorch. fp16 is judged twice: as fp16 arithmetic rounds
-(medtune/export/fp16.py's emulation) and as onnxruntime's CPU computes the file. Every changed decision counts, toss-ups too.
+(medtune/export/fp16.py's emulation) and as onnxruntime's CPU computes the file. Every changed decision counts,
+toss-ups too.
 """
 
 import copy

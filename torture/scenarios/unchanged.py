@@ -68,7 +68,7 @@ def _moved(folder: Path) -> str | None:
     moved = Checkout(folder.with_name("moved"))
     before = hashes(folder)
     shutil.copytree(folder, moved.folder, symlinks=True)
-    for words in (("dvc", "repro"), ("python", "-m", "medtune.flows.train", "--no-prefect")):
+    for words in (("dvc", "repro"), ("python", "-m", "medtune", "train", "--no-prefect")):
         printed, _, code = moved.end(*words)
         if fault := _fault(printed, code, executed(printed), (), hashes(moved.folder) == before):
             return f"{' '.join(words)} {fault}"

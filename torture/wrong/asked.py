@@ -3,16 +3,15 @@
 import contextlib
 import io
 import os
-import runpy
 import subprocess
 import sys
 import traceback
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medtune.cli.main import call
 from medtune.config.project import PROJECT
 
 ERROR = "error: "
@@ -25,12 +24,11 @@ class Case:
 
     Attributes:
         name: what is wrong, in a few words.
-        command: module that is run, `medtune.flows.train`.
+        command: words after `medtune`: `train`, `stage frozen`.
         words: what follows it.
         says: every one of these must be in the line on stderr.
         code: exit code: 2 where the input is wrong, 1 where the run fails.
         environment: variables set for it.
-        usage: the command line itself is wrong; then typer or argparse say so, in several lines.
         own_process: run as a process, not in this one.
     """
 
@@ -40,7 +38,6 @@ class Case:
     says: tuple[str, ...]
     code: int = 2
     environment: Mapping[str, str] = field(default_factory=dict)
-    usage: bool = False
     own_process: bool = False
 
 
@@ -54,14 +51,11 @@ class Ended:
 
 
 def ask(case: Case) -> Ended:
-    """Runs the command in this process, just as `python -m` does: hundreds take no longer than a few processes."""
+    """Run the command in this process: hundreds take no longer than a few processes."""
     out, err = io.StringIO(), io.StringIO()
     with _as_command(case), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            runpy.run_module(case.command, run_name="__main__")
-            code: int | None = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+            code: int | None = call([*case.command.split(), *case.words])
         except BaseException:
             code = None
             err.write(traceback.format_exc())
@@ -70,16 +64,12 @@ def ask(case: Case) -> Ended:
 
 @contextlib.contextmanager
 def _as_command(case: Case) -> Iterator[None]:
-    argv, before, folder = sys.argv, dict(os.environ), Path.cwd()
-    sys.argv = [case.command, *case.words]
+    before, folder = dict(os.environ), Path.cwd()
     os.environ.update(case.environment)
     os.chdir(PROJECT)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # runpy's, on a module that was imported before
-            yield
+        yield
     finally:
-        sys.argv = argv
         os.chdir(folder)
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
@@ -90,7 +80,7 @@ def start(case: Case, timeout_s: float = 120.0) -> Ended:
     """Runs the command in a process of its own."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", case.command, *case.words],
+            [sys.executable, "-m", "medtune", *case.command.split(), *case.words],
             cwd=PROJECT,
             env={**os.environ, **case.environment},
             capture_output=True,
@@ -108,8 +98,8 @@ def judge(case: Case, ended: Ended) -> str | None:
         return f"a traceback: {(ended.err.strip().splitlines() or [''])[-1][:300]}"
     if ended.code != case.code:
         return f"exit code {ended.code}, expected {case.code}; said {ended.err[-300:]!r}"
-    lines = [line for line in ended.err.splitlines() if case.usage or line.startswith(ERROR)]
-    if not case.usage and len(lines) != 1:
+    lines = [line for line in ended.err.splitlines() if line.startswith(ERROR)]
+    if len(lines) != 1:
         return f"{len(lines)} lines that say what is wrong: {ended.err[-300:]!r}"
     said = " ".join(lines)
     missing = [word for word in case.says if word not in said]

@@ -47,7 +47,7 @@ def bundles(folder: Path, right: Path, picture: Path) -> Iterator[Case]:
         ("a threshold for no class", "decision", nobody, ("decision", "none")),
         ("another task", "task.kind", "detection", ("task.kind", "detection")),
         ("a newer schema", "schema_version", 99, ("schema version 99",)),
-        ("an older schema", "schema_version", 0, ("bundle.json", "damaged")),
+        ("an older schema", "schema_version", 0, ("bundle.json", "schema version 0")),
         ("a file outside", "files.**/x", "0" * 64, ("../x",)),
         ("a file that is not there", "files.x*bin", "0" * 64, ("x.bin",)),
         ("none shipped", "precisions.fp32.shipped", False, ("no fp32",)),
@@ -106,7 +106,7 @@ def _files(right: Path) -> Iterator[tuple[str, str, str | None, tuple[str, ...]]
 
 
 def _case(name: str, place: Path, picture: Path, says: tuple[str, ...]) -> Case:
-    return Case(name, "medtune.serving.predict", (str(place), str(picture)), says)
+    return Case(name, "predict", (str(place), str(picture)), says)
 
 
 def arrays(right: Path) -> Iterator[tuple[str, str | None]]:
@@ -180,32 +180,30 @@ def words(right: Path, picture: Path, folder: Path) -> Iterator[Case]:
     empty = folder / "empty"
     empty.mkdir(parents=True, exist_ok=True)
     given: tuple[str, ...]
-    for command in ("medtune.serving.predict", "medtune.serving.bundle", "medtune.serving.http"):
-        given = (str(picture),) if command == "medtune.serving.predict" else ()
+    for command in ("predict", "verify", "serve"):
+        given = (str(picture),) if command == "predict" else ()
         for name, place in (("nothing there", folder / "absent"), ("an empty folder", empty), ("a file", picture)):
             yield Case(f"{command}: {name}", command, (str(place), *given), (str(place),))
         yield Case(f"{command}: no fp16", command, (str(right), *given, "--precision", "fp16"), ("fp16", "fp32"))
-        yield Case(f"{command}: fp8", command, (str(right), *given, "--precision", "fp8"), ("fp8",), usage=True)
-        yield Case(f"{command}: abacus", command, (str(right), *given, "--provider", "abacus"), ("abacus",), usage=True)
+        yield Case(f"{command}: fp8", command, (str(right), *given, "--precision", "fp8"), ("fp8",))
+        yield Case(f"{command}: abacus", command, (str(right), *given, "--provider", "abacus"), ("abacus",))
         yield Case(f"{command}: cuda", command, (str(right), *given, "--provider", "cuda"), ("cuda",))
-        yield Case(f"{command}: no words", command, (), ("bundle",), usage=True)
-    predict = "medtune.serving.predict"
-    yield Case("predict: no such image", predict, (str(right), str(folder / "x.png")), ("x.png", "does not exist"))
-    yield Case("predict: no images", predict, (str(right), str(empty)), ("no images under", str(empty)))
-    yield Case("predict: --out a folder", predict, (str(right), str(picture), "--out", str(empty)), ("--out", "folder"))
+        yield Case(f"{command}: no words", command, (), ("BUNDLE",))
+    yield Case("predict: no such image", "predict", (str(right), str(folder / "x.png")), ("x.png", "does not exist"))
+    yield Case("predict: no images", "predict", (str(right), str(empty)), ("no images under", str(empty)))
+    yield Case(
+        "predict: --out a folder", "predict", (str(right), str(picture), "--out", str(empty)), ("--out", "folder")
+    )
     out = str(folder / "absent" / "x.csv")
-    yield Case("predict: --out nowhere", predict, (str(right), str(picture), "--out", out), ("--out", out))
+    yield Case("predict: --out nowhere", "predict", (str(right), str(picture), "--out", out), ("--out", out))
     for word in ("0", "-1", "x", "1.5"):
         for option in ("--batch-size", "--threads"):
             given = (str(right), str(picture), option, word)
-            yield Case(f"predict: {option} {word}", predict, given, (option,), usage=True)
-    serve = "medtune.serving.http"
+            yield Case(f"predict: {option} {word}", "predict", given, (option,))
     for option, word in (("--port", "x"), ("--port", "99999"), ("--port", "-1"), ("--threads", "-3"),
                          ("--max-mb", "0"), ("--max-connections", "0")):  # fmt: skip
         given = (str(right), option, word)
-        yield Case(f"serve: {option} {word}", serve, given, (option,), usage=True, own_process=True)
-    rollback = "medtune.registry.rollback"
-    yield Case("rollback: no target", rollback, (str(folder / "absent"),), ("absent", "no current bundle"))
-    yield Case("rollback: no such bundle", rollback, (str(folder / "absent"), "--to", "x"), ("no current bundle",))
-    yield Case("rollback: unknown scheme", rollback, ("nonesuch://x/y",), ("nonesuch",))
-    yield Case("rollback: no words", rollback, (), ("target",), usage=True)
+        yield Case(f"serve: {option} {word}", "serve", given, (option,), own_process=True)
+    yield Case("rollback: no target", "rollback", (str(folder / "absent"),), ("absent", "no current bundle"))
+    yield Case("rollback: no such bundle", "rollback", (str(folder / "absent"), "--to", "x"), ("no current bundle",))
+    yield Case("rollback: unknown scheme", "rollback", ("nonesuch://x/y",), ("nonesuch",))

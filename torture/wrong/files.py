@@ -51,11 +51,9 @@ def params_files(folder: Path) -> Iterator[Case]:
     for name, (content, says) in tables.items():
         path = folder / f"{name}.yaml"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        yield Case(f"--params {name}.yaml", "medtune.flows.train", ("--params", str(path)), says)
+        yield Case(f"--params {name}.yaml", "train", ("--params", str(path)), says)
     for name in ("dir.yaml", "absent.yaml"):
-        yield Case(
-            f"--params {name}", "medtune.flows.train", ("--params", str(folder / name)), (name, "does not exist")
-        )
+        yield Case(f"--params {name}", "train", ("--params", str(folder / name)), (name, "does not exist"))
     for word, says in {
         "no_equals": ("no_equals", "section.key=value"),
         "=3": ("=3", "section.key=value"),
@@ -83,14 +81,14 @@ def params_files(folder: Path) -> Iterator[Case]:
         "model.normalization={mean: [0, 0, 0], std: [1, 1, 0]}": ("model.normalization.std", "0"),
         "handoff.target=sftp://me:hunter2@host/x": ("handoff.target", "password"),
     }.items():
-        yield Case(f"--set {word}", "medtune.flows.train", ("--set", word), says)
+        yield Case(f"--set {word}", "train", ("--set", word), says)
     for words, says in {
         ("--parms", "x"): ("--parms",),
         ("--out",): ("--out",),
         ("extra",): ("extra",),
         ("--set",): ("--set",),
     }.items():
-        yield Case(" ".join(words), "medtune.flows.train", words, says, usage=True)
+        yield Case(" ".join(words), "train", words, says)
 
 
 def image_folders(folder: Path, small: Path) -> Iterator[Case]:
@@ -109,9 +107,7 @@ def image_folders(folder: Path, small: Path) -> Iterator[Case]:
 
     def asked(name: str, root: Path | str, says: tuple[str, ...], *sets: str) -> Case:
         words = ("--params", str(small), "--set", "data.source=folder", "--set", f"data.root={root}")
-        return Case(
-            f"images: {name}", "medtune.stages.data", (*words, *(w for one in sets for w in ("--set", one))), says
-        )
+        return Case(f"images: {name}", "data", (*words, *(w for one in sets for w in ("--set", one))), says)
 
     by_name, image = "data.group_pattern='/(P[0-9])_'", "data.split.protocol=image"
     right = pictures("right", *two)
@@ -149,9 +145,9 @@ def image_folders(folder: Path, small: Path) -> Iterator[Case]:
     yield from _tables(right, asked)
     for source in ("breakhis", "hcrf", "medmnist"):
         words = ("--params", str(small), "--set", f"data.source={source}", "--set", f"data.root={folder / 'empty'}")
-        yield Case(f"images: empty root for {source}", "medtune.stages.data", words, ("data.root", "empty"))
+        yield Case(f"images: empty root for {source}", "data", words, ("data.root", "empty"))
         words = ("--params", str(small), "--set", f"data.source={source}", "--set", "data.root=/nonesuch")
-        yield Case(f"images: no root for {source}", "medtune.stages.data", words, ("data.root", "/nonesuch"))
+        yield Case(f"images: no root for {source}", "data", words, ("data.root", "/nonesuch"))
 
 
 def _tables(root: Path, asked: "object") -> Iterator[Case]:

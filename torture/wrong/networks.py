@@ -18,7 +18,7 @@ def shapes(small: Path) -> Iterator[Case]:
 
     def asked(name: str, says: tuple[str, ...], *sets: str) -> Case:
         words = ("--params", str(small), *(word for one in sets for word in ("--set", one)))
-        return Case(f"network: {name}", "medtune.stages.data", words, says)
+        return Case(f"network: {name}", "data", words, says)
 
     yield asked("misspelt backbone", ("model.backbone", "'resnet5O'", "did you mean"), "model.backbone=resnet5O", NONE)
     yield asked("unknown backbone", ("model.backbone", "'nonesuch'"), "model.backbone=nonesuch", NONE)
@@ -91,48 +91,38 @@ def weights(folder: Path, small: Path) -> Iterator[Case]:
         "nan.safetensors": ("not finite", name),
     }.items():
         words = ("--no-prefect", "--params", str(small), "--set", f"model.weights={folder / file}")
-        yield Case(f"weights: {file}", "medtune.flows.train", words, ("model.weights", file, *says))
+        yield Case(f"weights: {file}", "train", words, ("model.weights", file, *says))
     (folder / "folder.pth").mkdir()
 
 
 def fits_not_the_data(small: Path) -> Iterator[Case]:
     """Settings that the prepared data, the device or the launch do not have."""
 
-    def asked(
-        name: str, says: tuple[str, ...], *sets: str, command: str = "medtune.flows.train", **environment: str
-    ) -> Case:
-        words = ("--no-prefect",) if command == "medtune.flows.train" else ()
+    def asked(name: str, says: tuple[str, ...], *sets: str, command: str = "train", **environment: str) -> Case:
+        words = ("--no-prefect",) if command == "train" else ()
         words = (*words, "--params", str(small), *(word for one in sets for word in ("--set", one)))
         return Case(f"settings: {name}", command, words, says, environment=environment)
 
-    data = "python -m medtune.stages.data"
+    data = "medtune data"
     yield asked("other data params", ("other data params", data), "data.patients=16")
     yield asked("another image size", ("other data params", data), "data.image_size=48")
-    yield asked("another class count", ("other data params", data), "data.task=binary")
+    yield asked("another class count", ("other data params", data), "data.labels=binary")
     for section in ("frozen", "finetune"):
         yield asked(f"{section} weight of no class", (f"{section}.class_weights", "'tumour'", "glands"),
                     f"{section}.class_weights={{tumour: 2}}")  # fmt: skip
         yield asked(f"{section} fp16 on a CPU", (f"{section}.precision is fp16", "GPU"), f"{section}.precision=fp16")
     yield asked("two processes", ("WORLD_SIZE is 2",), WORLD_SIZE="2")
-    yield asked("launcher without processes", ("accelerate launch",), command="medtune.stages.frozen", MASTER_ADDR="x",
+    yield asked("launcher without processes", ("accelerate launch",), command="stage frozen", MASTER_ADDR="x",
                 ACCELERATE_USE_CPU="true")  # fmt: skip
     for device in ("banana", "cuda", "cuda:x"):
         yield asked(f"device {device}", ("MEDTUNE_DEVICE", device), "frozen.epochs=3", MEDTUNE_DEVICE=device)
-    first = "run `python -m medtune.stages."
-    yield asked(
-        "stage 2 without stage 1", (f"{first}frozen` first",), "frozen.lr=0.5", command="medtune.stages.finetune"
-    )
-    yield asked(
-        "evaluate without stage 2", (f"{first}finetune` first",), "finetune.lr=0.5", command="medtune.stages.evaluate"
-    )
-    yield asked(
-        "export without evaluate", (f"{first}evaluate` first",), "evaluate.ece_bins=9", command="medtune.stages.export"
-    )
+    first = "Run `medtune "
+    yield asked("stage 2 without stage 1", (f"{first}stage frozen` first",), "frozen.lr=0.5", command="stage finetune")
+    yield asked("evaluate without stage 2", (f"{first}stage finetune` first",), "finetune.lr=0.5", command="evaluate")
+    yield asked("export without evaluate", (f"{first}evaluate` first",), "evaluate.ece_bins=9", command="export")
     for stage in ("frozen", "finetune"):
         words = ("--params", str(small), "--fold", "9")
-        yield Case(
-            f"settings: {stage} of no fold", f"medtune.stages.{stage}", words, ("fold 9 does not exist", "0 to 2")
-        )
+        yield Case(f"settings: {stage} of no fold", f"stage {stage}", words, ("fold 9 does not exist", "0 to 2"))
     for stage in ("data", "frozen", "finetune", "evaluate", "export"):
         words = ("--params", str(small), "--set", "seed=-1")
-        yield Case(f"settings: a wrong seed for {stage}", f"medtune.stages.{stage}", words, ("seed is -1",))
+        yield Case(f"settings: a wrong seed for {stage}", f"stage {stage}", words, ("seed is -1",))

@@ -19,7 +19,7 @@ def grids(folder: Path) -> Iterator[Case]:
         path = folder / f"grid-{name}.yaml"
         if text is not None:
             path.write_text(text)
-        yield Case(f"grid {name}", "medtune.flows.benchmark", ("--grid", str(path), *none), (path.name, said))
+        yield Case(f"grid {name}", "benchmark", ("--grid", str(path), *none), (path.name, said))
     for value, says in {
         "methods=[linar]": ("'linar'", "did you mean 'linear'"),
         "methods=[lora, lora]": ("methods names 'lora' twice",),
@@ -57,22 +57,22 @@ def grids(folder: Path) -> Iterator[Case]:
         "nonesuch=1": ("benchmark.nonesuch", "unknown key"),
         "percnt=[10]": ("benchmark.percnt", "'percent'"),
     }.items():
-        yield Case(f"grid {value}", "medtune.flows.benchmark", ("--set", f"benchmark.{value}", *none), says)
-    yield Case("grid: params too", "medtune.flows.benchmark", ("--set", "frozen.epochs=0"), ("frozen.epochs is 0",))
+        yield Case(f"grid {value}", "benchmark", ("--set", f"benchmark.{value}", *none), says)
+    yield Case("grid: params too", "benchmark", ("--set", "frozen.epochs=0"), ("frozen.epochs is 0",))
     for only, says in {
         "method": ("--only", "FIELD=VALUE"),
         "colour=red": ("--only", "method"),
         "method=lorra": ("--only", "'lorra'", "did you mean 'lora'"),
         "percent=55": ("--only", "'55'"),
     }.items():
-        yield Case(f"grid --only {only}", "medtune.flows.benchmark", ("--only", only, *none), says)
+        yield Case(f"grid --only {only}", "benchmark", ("--only", only, *none), says)
     both = ("--only", "method=lora", "--only", "backbone=nonesuch")
-    yield Case("grid --only of nothing", "medtune.flows.benchmark", both, ("--only", "nonesuch"))
-    yield Case("grid --max-cells -1", "medtune.flows.benchmark", ("--max-cells", "-1"), ("--max-cells",), usage=True)
+    yield Case("grid --only of nothing", "benchmark", both, ("--only", "nonesuch"))
+    yield Case("grid --max-cells -1", "benchmark", ("--max-cells", "-1"), ("--max-cells",))
 
 
 def remotes() -> Iterator[Case]:
-    """`medtune.registry.remote`: nothing is written into .dvc/config."""
+    """`medtune remote`: nothing is written into .dvc/config."""
     for words, says in {
         (): ("no URL",),
         ("nonesuch://host/x",): ("nonesuch",),
@@ -88,11 +88,11 @@ def remotes() -> Iterator[Case]:
         ("s3://bucket/x", "--endpoint", "host"): ("--endpoint",),
         ("/tmp/x", "--name", "a b"): ("--name is 'a b'",),
     }.items():
-        yield Case(f"remote {' '.join(words)}", "medtune.registry.remote", words, says)
+        yield Case(f"remote {' '.join(words)}", "remote", words, says)
 
 
 def recipes(folder: Path) -> Iterator[Case]:
-    """`medtune.cli.params`: the params file stays as it is."""
+    """`medtune params`: the params file stays as it is."""
     target = folder / "params.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     target.write_text((PROJECT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
@@ -100,12 +100,15 @@ def recipes(folder: Path) -> Iterator[Case]:
     to = ("--to", str(target))
     for words, says in {
         to: ("nothing to apply",),
-        (str(folder / "absent.yaml"), *to): ("absent.yaml", "does not exist"),
+        (str(folder / "absent.yaml"), *to): ("absent.yaml", "no such recipe"),
         (str(folder / "wrong.yaml"), *to): ("frozen.epochs is 'none'",),
         ("--set", "frozen.epochs=0", *to): ("frozen.epochs is 0",),
-        ("--set", "data.source=folder", "--set", "data.root=/nonesuch", *to): ("data.root is '/nonesuch'",),
+        ("--set", "data.source=folder", "--set", "data.root=/nonesuch", *to): ("data.root=/nonesuch",),
         ("--set", "seed", *to): ("section.key=value",),
         ("--set", "seed=2", "--to", str(folder / "absent.yaml")): ("absent.yaml", "does not exist"),
-        ("--check", "--to", str(folder / "wrong.yaml")): ("missing",),
     }.items():
-        yield Case(f"recipe {' '.join(words[:2])}", "medtune.cli.params", words, says)
+        yield Case(f"recipe {' '.join(words[:2])}", "params apply", words, says)
+    yield Case("check: a wrong file", "params check", ("--params", str(folder / "wrong.yaml")), ("frozen.epochs is",))
+    yield Case("check: a wrong override", "params check", ("--set", "frozen.epoch=3"), ("frozen.epoch", "'epochs'"))
+    yield Case("set: a wrong value", "params set", ("frozen.epochs=0", *to), ("frozen.epochs is 0",))
+    yield Case("explain: an unknown key", "params explain", ("model.haed",), ("model.haed", "'head'"))

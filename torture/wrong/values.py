@@ -7,7 +7,7 @@ from medtune.config import registry
 from medtune.config.schema import Params
 from torture.wrong.asked import Case
 
-COMMAND = "medtune.flows.train"
+COMMAND = "train"
 PLUGINS = {"data": ("medtune.data.sources", "source"), "model.head": ("medtune.models.heads", "kind"),
            "model.peft": ("medtune.models.peft", "method")}  # fmt: skip
 # Free mappings and lists, whose members the schema does not name.

@@ -8,7 +8,7 @@ from medtune.benchmark.report.metric_cube import Block
 from medtune.benchmark.report.paired import Paired, compare
 from medtune.benchmark.report.records import FULL
 from medtune.benchmark.report.summary import Summary, summarise
-from medtune.tasks.classification.ranking import Floats
+from medtune.evaluation.metric import Floats
 
 
 @dataclass(frozen=True)

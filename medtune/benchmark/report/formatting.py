@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from medtune.benchmark.report.metric_cube import Block
-from medtune.tasks.classification.report import TITLES
+from medtune.tasks.classification.metrics import METRICS
 
 NAMED = 8  # more names than this are counted
 
 
 def metric_title(name: str) -> str:
     """The metric's name in words."""
-    return TITLES.get(name, name.replace("_", " "))
+    titles = {metric.name: metric.title for metric in METRICS}
+    return titles.get(name, name.replace("_", " "))
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -13,11 +13,9 @@ import numpy.typing as npt
 from medtune.benchmark.report.predictions import Predicted, read
 from medtune.benchmark.report.records import Cell
 from medtune.config.errors import InputError, suggestion
-from medtune.evaluation.bootstrap import resamples
-from medtune.tasks.classification.metrics import Tally, values
-from medtune.tasks.classification.ranking import Floats
-
-LOWER_IS_BETTER = ("ece",)
+from medtune.evaluation.bootstrap import resampled
+from medtune.evaluation.metric import Floats, Metric, PatientStats, compute
+from medtune.tasks.classification.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Block:
     @property
     def sign(self) -> int:
         """1 where a higher metric is better, -1 where a lower one is."""
-        return -1 if self.metric in LOWER_IS_BETTER else 1
+        return sign_of(self.metric)
 
     @property
     def have(self) -> npt.NDArray[np.bool_]:
@@ -76,6 +74,11 @@ class Block:
             for result in self.of(method, percent):
                 return result.get(name)
         return None
+
+
+def sign_of(metric: str) -> int:
+    """1 where a higher value of the metric of that name is better, -1 where a lower one is."""
+    return next((known.sign for known in METRICS if known.name == metric), 1)
 
 
 def blocks(cells: Sequence[Cell], metric: str, replicates: int, seed: int) -> list[Block]:
@@ -107,25 +110,26 @@ def _block(
     percents, seeds = _rising(c.identity.percent for c in cells), _rising(c.identity.seed for c in cells)
     shape = len(methods), len(percents), len(seeds)
     value, drawn = np.full(shape, np.nan), None
+    chosen = next((one for one in METRICS if one.name == metric), None)
     for cell in cells:
         if not _defined(cell, metric):
             continue
+        assert chosen is not None  # a finished cell knows it
         sums = _paired(cell, seen).sums
         place = (
             methods.index(cell.identity.method),
             percents.index(cell.identity.percent),
             seeds.index(cell.identity.seed),
         )
-        value[place], mine = _measure(sums, metric, replicates, seed)
+        value[place], mine = _measure(sums, chosen, replicates, seed)
         if drawn is None:
             drawn = np.full((*shape, len(mine)), np.nan)
         drawn[place] = mine
     support, n_groups = {}, 0
     if drawn is not None:
         predicted = seen[first.data][1]
-        n_groups, classes = predicted.sums.n_groups, predicted.classes
-        held = predicted.sums.confusion.reshape(n_groups, len(classes), -1).sum(axis=2) > 0
-        support = dict(zip(classes, held.sum(axis=0).tolist(), strict=True))
+        n_groups = predicted.sums.n_patients
+        support = dict(zip(predicted.classes, predicted.sums.patients_per_class().tolist(), strict=True))
     return Block(
         first.data,
         first.backbone,
@@ -169,9 +173,8 @@ def _paired(cell: Cell, seen: dict[str, tuple[Cell, Predicted]]) -> Predicted:
     return predicted
 
 
-def _measure(sums: Tally, metric: str, replicates: int, seed: int) -> tuple[float, Floats]:
-    whole = float(values(sums)[metric][0])
-    if sums.n_groups == 1:
+def _measure(sums: PatientStats, metric: Metric, replicates: int, seed: int) -> tuple[float, Floats]:
+    whole = float(compute([metric], sums)[metric.name][0])
+    if sums.n_patients == 1:
         return whole, np.empty(0)
-    drawn = [values(sums, weights)[metric] for weights in resamples(sums.n_groups, replicates, seed, len(sums.member))]
-    return whole, np.concatenate(drawn) if drawn else np.empty(0)
+    return whole, resampled([metric], sums, replicates, seed).get(metric.name, np.empty(0))

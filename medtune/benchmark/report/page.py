@@ -9,7 +9,7 @@ import jinja2
 from medtune.benchmark.report.comparison import judge
 from medtune.benchmark.report.context import view
 from medtune.benchmark.report.formatting import counted, metric_title, unit
-from medtune.benchmark.report.metric_cube import LOWER_IS_BETTER, blocks
+from medtune.benchmark.report.metric_cube import blocks, sign_of
 from medtune.benchmark.report.recommendation import recommend
 from medtune.benchmark.report.records import Cell
 from medtune.benchmark.report.template import PAGE
@@ -25,7 +25,7 @@ def write_report(
     Args:
         path: where to.
         cells: the grid, failed and pending cells too.
-        metric: that methods are compared by, a name in `medtune.tasks.classification.metrics`.
+        metric: that methods are compared by, the name of a metric of the task.
         confidence: coverage of the intervals, 0..1; tests are at 1 less this.
         replicates: resamples of the test patients.
         seed: of the resampling.
@@ -48,7 +48,7 @@ def write_report(
         "chosen": _chosen(cells),
         "judged": any(not one.empty for one in judged),
         "metric": metric_title(metric),
-        "lower": metric in LOWER_IS_BETTER,
+        "lower": sign_of(metric) < 0,
         "percent": f"{100 * confidence:g}",
         "alpha": f"{1 - confidence:.2g}",
         "replicates": replicates,

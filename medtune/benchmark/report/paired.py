@@ -18,7 +18,7 @@ import numpy as np
 
 from medtune.benchmark.report.metric_cube import Block
 from medtune.benchmark.report.summary import mean_interval
-from medtune.tasks.classification.ranking import Floats
+from medtune.evaluation.metric import Floats
 
 ROUNDING = 1e-12  # differences this small are none: sums in another order give as much
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from medtune.tasks.classification.ranking import Floats
+from medtune.evaluation.metric import Floats
 
 
 def front(cost: Floats, score: Floats) -> npt.NDArray[np.bool_]:

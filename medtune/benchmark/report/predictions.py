@@ -8,7 +8,7 @@ import numpy as np
 
 from medtune.benchmark.report.records import Cell
 from medtune.config.errors import InputError
-from medtune.tasks.classification.metrics import Tally, tally
+from medtune.tasks.classification.statistics import ClassificationStats, accumulate
 
 PREDICTIONS = "predictions.csv"
 PROBABILITY = "prob_"
@@ -26,7 +26,7 @@ class Predicted:
 
     images: str
     classes: tuple[str, ...]
-    sums: Tally
+    sums: ClassificationStats
 
 
 def read(cell: Cell) -> Predicted:
@@ -45,7 +45,7 @@ def read(cell: Cell) -> Predicted:
         names = [name for name in reader.fieldnames or () if name.startswith(PROBABILITY)]
         classes = tuple(name.removeprefix(PROBABILITY) for name in names)
         told = [(row["path"], row["label"], row["group"]) for row in rows]
-        sums = tally(
+        sums = accumulate(
             np.array([classes.index(row["label"]) for row in rows], np.int64),
             np.array([[float(row[name]) for name in names] for row in rows]).reshape(len(rows), len(names)),
             np.array([classes.index(row["prediction"]) for row in rows], np.int64),

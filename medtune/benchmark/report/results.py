@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.benchmark.report.records import Cell
-from medtune.tasks.classification.metrics import BINARY, METRICS
+from medtune.tasks.classification.metrics import METRICS
 from medtune.tasks.classification.tables import write_csv
 
 # Columns that differ from run to run of the same cell.
@@ -23,7 +23,7 @@ def write_results(path: Path, cells: Sequence[Cell]) -> None:
         cells: the grid, failed and pending cells too.
     """
     found = {name for cell in cells for name in (cell.result or {}).get("metrics", {})}
-    known = [name for name in (*METRICS, *BINARY) if name in found]
+    known = [metric.name for metric in METRICS if metric.name in found]
     metrics = [*known, *sorted(found - set(known))]
     columns = [*FIRST, *(f"{name}{part}" for name in metrics for part in ("", "_lo", "_hi")), *LAST]
     rows = [_row(cell, metrics) for cell in cells]

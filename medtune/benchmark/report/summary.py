@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from medtune.benchmark.report.metric_cube import Block
 from medtune.evaluation.bootstrap import Interval, interval
-from medtune.tasks.classification.ranking import Floats
+from medtune.evaluation.metric import Floats
 
 
 @dataclass(frozen=True)

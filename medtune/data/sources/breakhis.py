@@ -53,7 +53,7 @@ class Params(DataParams):
     """What to tell apart, and at which magnification."""
 
     source: Literal["breakhis"] = "breakhis"
-    task: Literal["malignant4", "binary", "subtypes8"] = "binary"
+    labels: Literal["malignant4", "binary", "subtypes8"] = "binary"
     magnification: Literal[40, 100, 200, 400] | None = Field(200, description="null: all four")
     download: bool = Field(False, description="fetch the archive (4 GB) into root")
     url: str = Field(URL, description="where the archive lies")
@@ -62,9 +62,9 @@ class Params(DataParams):
 
 def classes(params: Params) -> tuple[str, ...]:
     """Class names, in the order of their indices."""
-    if params.task == "binary":
+    if params.labels == "binary":
         return ("benign", "malignant")
-    return tuple(name for code, name in SUBTYPES.items() if params.task == "subtypes8" or code in MALIGNANT)
+    return tuple(name for code, name in SUBTYPES.items() if params.labels == "subtypes8" or code in MALIGNANT)
 
 
 def expected(params: Params) -> dict[str, int]:
@@ -101,7 +101,7 @@ def records(root: Path | None, params: Params) -> list[Record]:
         by_name[name] = Record(path, label, match["case"], extra, file=root / path)
     if not by_name:
         raise InputError(
-            f"data.root {root}: no BreakHis image of task {params.task} at magnification "
+            f"data.root {root}: no BreakHis image with data.labels={params.labels} at magnification "
             f"{params.magnification or 'any'} (SOB_M_DC-14-2523-200-001.png and the like)"
         )
     found = sorted(by_name.values(), key=lambda record: record.path)
@@ -119,9 +119,9 @@ def _match(path: str) -> re.Match[str] | None:
 
 
 def _label(code: str, params: Params) -> str | None:
-    if params.task == "binary":
+    if params.labels == "binary":
         return "malignant" if code in MALIGNANT else "benign"
-    return SUBTYPES[code] if params.task == "subtypes8" or code in MALIGNANT else None
+    return SUBTYPES[code] if params.labels == "subtypes8" or code in MALIGNANT else None
 
 
 def _images_at(root: Path) -> Path:

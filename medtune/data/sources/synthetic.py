@@ -28,7 +28,7 @@ class Params(DataParams):
     """`root` is not used: there is nothing to read."""
 
     source: Literal["synthetic"] = "synthetic"
-    task: Literal["subtypes4", "binary"] = "subtypes4"
+    labels: Literal["subtypes4", "binary"] = "subtypes4"
     image_size: Annotated[int, Field(ge=8, le=2048)] = 128
     patients: Annotated[int, Field(ge=4, le=1000)] = Field(40, description="dealt to the four tissues in turn")
     images_per_patient: Annotated[int, Field(ge=1, le=1000)] = 12
@@ -38,7 +38,7 @@ class Params(DataParams):
 
 def classes(params: Params) -> tuple[str, ...]:
     """Class names, in the order of their indices."""
-    return ("open", "solid") if params.task == "binary" else TISSUES
+    return ("open", "solid") if params.labels == "binary" else TISSUES
 
 
 def records(root: Path | None, params: Params) -> list[Record]:
@@ -50,7 +50,7 @@ def records(root: Path | None, params: Params) -> list[Record]:
             found.append(
                 Record(
                     path=f"{tissue}/P{patient:03d}-{image:03d}",
-                    label=BINARY[tissue] if params.task == "binary" else tissue,
+                    label=BINARY[tissue] if params.labels == "binary" else tissue,
                     group=f"P{patient:03d}",
                     extra={"tissue": tissue},
                     load=partial(draw, tissue, patient, image, params.image_size, params.stain_spread, params.seed),

@@ -1,1 +1,11 @@
-"""Classification of images: one label per image."""
+"""Task `classification`: one class per image. Reading its params imports no torch."""
+
+from typing import Literal
+
+from medtune.config.schema import TaskParams
+
+
+class Params(TaskParams):
+    """No options."""
+
+    kind: Literal["classification"] = "classification"

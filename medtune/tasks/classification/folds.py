@@ -11,7 +11,8 @@ from medtune.config.schema import EvaluateParams
 from medtune.tasks.classification import calibration, decision
 from medtune.tasks.classification.calibration import Calibration
 from medtune.tasks.classification.logits import ROLES, Logits, Wanted
-from medtune.tasks.classification.metrics import measure
+from medtune.tasks.classification.metrics import compute_all
+from medtune.tasks.classification.statistics import ClassificationStats, accumulate
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
@@ -42,7 +43,11 @@ class Scored:
 
     def measure(self, ece_bins: int) -> dict[str, float | None]:
         """Every metric; None where undefined."""
-        return measure(self.labels, self.probabilities, self.predictions, self.groups, ece_bins)
+        return compute_all(self.labels, self.probabilities, self.predictions, self.groups, ece_bins)
+
+    def stats(self, ece_bins: int) -> ClassificationStats:
+        """Sums per patient that every metric follows from."""
+        return accumulate(self.labels, self.probabilities, self.predictions, self.groups, ece_bins)
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:

@@ -1,6 +1,5 @@
 """Logits of a chain's validation and test images, kept so that a change of `evaluate.*` computes none again."""
 
-import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ import numpy.typing as npt
 from medtune.config.errors import RunError
 from medtune.runtime.artifact import Artifact, digest, replacing
 from medtune.runtime.source_hash import source_closure
+from medtune.serving.checksum import seal_bytes, unseal_bytes
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
     from medtune.models.classifier import Classifier
 
 ROLES = ("val", "test")
-DIGEST = 32  # bytes of sha256 before the arrays: a zip leaves some of its own bits unchecked
 Logits = dict[str, npt.NDArray[np.float32]]
 
 
@@ -54,10 +53,8 @@ class Wanted:
 def load(wanted: Wanted, cache: Path) -> Logits | None:
     """Stored logits (n, classes) by role, or None where there are none, or they are damaged."""
     try:
-        content = _place(wanted, cache).read_bytes()
-        if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
-            return None
-        with np.load(io.BytesIO(content[DIGEST:]), allow_pickle=False) as stored:
+        content = unseal_bytes(_place(wanted, cache).read_bytes())
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             found = {role: stored[role] for role in ROLES}
             whole = str(stored["key"]) == wanted.key
     except Exception:  # a zip that is none has errors of its own
@@ -113,9 +110,8 @@ def store(wanted: Wanted, found: Logits, cache: Path) -> None:
     arrays: dict[str, Any] = {"key": np.array(wanted.key), **found}
     stream = io.BytesIO()
     np.savez(stream, **arrays)
-    content = stream.getvalue()
     with replacing(_place(wanted, cache)) as temporary:
-        temporary.write_bytes(hashlib.sha256(content).digest() + content)
+        temporary.write_bytes(seal_bytes(stream.getvalue()))  # a zip leaves some of its own bits unchecked
 
 
 def _place(wanted: Wanted, cache: Path) -> Path:

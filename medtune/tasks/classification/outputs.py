@@ -10,9 +10,9 @@ import numpy as np
 from medtune.config.schema import Params
 from medtune.runtime.artifact import write_text
 from medtune.tasks.classification import plots, tables
-from medtune.tasks.classification.metrics import confusion_matrix
 from medtune.tasks.classification.reliability import reliability
 from medtune.tasks.classification.result import Findings
+from medtune.tasks.classification.statistics import confusion_matrix
 
 SAMPLES = 12
 IN_METRICS = ("n_images", "n_groups", "protocol", "stage", "validation", "best_fold", "classes", "per_class", "folds",

@@ -14,6 +14,7 @@ from cycler import cycler
 matplotlib.use("Agg")  # no display needed, nor looked for
 from matplotlib import pyplot as plt
 
+from medtune.tasks.classification.metrics import EACH_EPOCH
 from medtune.tasks.classification.reliability import reliability
 from medtune.tasks.classification.tables import Curves
 
@@ -110,9 +111,9 @@ def draw_history(path: Path, joined: Sequence[dict[str, Any]], title: str) -> No
     with picture(path, (8.2, 3.4), ncols=2) as (left, right):
         for axes, names in (
             (left, ("train/loss", "val/loss")),
-            (right, ("val/auroc", "val/balanced_accuracy", "val/macro_f1", "val/accuracy")),
+            (right, [f"val/{metric.name}" for metric in EACH_EPOCH]),
         ):
-            for name, style in zip(names, ("-", "--", "-.", ":"), strict=False):
+            for name, style in zip(names, itertools.cycle(("-", "--", "-.", ":"))):
                 points = [(row["epoch"], row[name]) for row in joined if name in row]
                 if points:
                     mark = "." if len(points) < 40 else None

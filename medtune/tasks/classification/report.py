@@ -9,22 +9,8 @@ import jinja2
 
 from medtune.evaluation.bootstrap import Interval
 from medtune.runtime.artifact import write_text
+from medtune.tasks.classification.metrics import EACH_EPOCH, METRICS
 from medtune.tasks.classification.template import PAGE
-
-TITLES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "macro_precision": "macro precision",
-    "macro_recall": "macro recall",
-    "auroc": "AUROC",
-    "ece": "expected calibration error",
-    "patient_recognition_rate": "patient recognition rate",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "average_precision": "average precision",
-    "paper_f1": "F1 as the CDTM paper has it",
-}
 
 
 def write_report(path: Path, facts: dict[str, Any], test: dict[str, Interval], pictures: Sequence[Path]) -> None:
@@ -39,8 +25,10 @@ def write_report(path: Path, facts: dict[str, Any], test: dict[str, Interval], p
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"figure": figure, "rule": rule}
     embedded = [{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in pictures]
-    rows = [_row(title, test[name]) for name, title in TITLES.items() if name in test]
-    write_text(path, environment.from_string(PAGE).render(**facts, metrics=rows, pictures=embedded))
+    rows = [_row(metric.title, test[metric.name]) for metric in METRICS if metric.name in test]
+    write_text(
+        path, environment.from_string(PAGE).render(**facts, metrics=rows, pictures=embedded, each_epoch=EACH_EPOCH)
+    )
 
 
 def figure(value: float | None) -> str:

@@ -10,7 +10,7 @@ from medtune.config.schema import Params
 from medtune.evaluation.bootstrap import Interval
 from medtune.tasks.classification.folds import Chain, Scored, best, pool
 from medtune.tasks.classification.logits import Logits, Wanted
-from medtune.tasks.classification.metrics import per_class
+from medtune.tasks.classification.statistics import per_class
 from medtune.tasks.classification.warnings import caveats
 
 if TYPE_CHECKING:

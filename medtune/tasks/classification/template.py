@@ -57,15 +57,14 @@ else "one-vs-rest, averaged" }}. Expected calibration error: {{ ece_bins }} bins
 <h2>Folds</h2>
 <table>
 <tr><th>test fold</th><th>weights</th><th class="n">T</th><th>decision</th><th class="n">validation AUROC</th>
-<th class="n">test images</th><th class="n">patients</th><th class="n">accuracy</th><th class="n">balanced</th>
-<th class="n">macro F1</th><th class="n">AUROC</th></tr>
+<th class="n">test images</th><th class="n">patients</th>
+{% for metric in each_epoch %}<th class="n">{{ metric.title }}</th>{% endfor %}</tr>
 {% for row in folds %}<tr><td>{{ row.fold }}{{ ", handed over" if row.fold == best_fold }}</td><td>{{ row.kept }}</td>
 <td class="n">{{ row.temperature|figure }}</td><td>{{ row.decision|rule }}</td>
 <td class="n">{{ row.validation.auroc|figure }}</td>
 <td class="n">{{ row.n_images }}</td><td class="n">{{ row.n_groups }}</td>
-<td class="n">{{ row.test.accuracy|figure }}</td>
-<td class="n">{{ row.test.balanced_accuracy|figure }}</td><td class="n">{{ row.test.macro_f1|figure }}</td>
-<td class="n">{{ row.test.auroc|figure }}</td></tr>
+{% for metric in each_epoch %}<td class="n">{{ row.test[metric.name]|figure }}</td>
+{% endfor %}</tr>
 {% endfor %}</table>
 <p class="facts">Temperature and decision are chosen on validation images; the fold handed over is the one with the
 best validation AUROC.</p>

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medtune.benchmark.report.records import Cell, Identity
-from medtune.tasks.classification.metrics import measure
+from medtune.tasks.classification.metrics import compute_all
 
 CLASSES = ("benign", "malignant")
 TRAINABLE = {"linear": 0, "bitfit": 1_000, "lora": 3_000, "full": 90_000}
@@ -44,7 +44,7 @@ def write(root, identity, labels, score, member, known):
             zip(labels, member, predictions, probabilities, strict=True)
         ):
             writer.writerow([f"{n}.png", CLASSES[label], f"p{group:03}", CLASSES[prediction], *row])
-    figures = measure(labels, probabilities, predictions, member)
+    figures = compute_all(labels, probabilities, predictions, member)
     trainable = TRAINABLE.get(identity.method, 2_000)
     groups = len(np.unique(member))
     result = {

@@ -6,7 +6,7 @@ import pytest
 from medtune.benchmark.report.metric_cube import blocks
 from medtune.benchmark.report.paired import compare, holm, p_value, reachable, smallest
 from medtune.evaluation.bootstrap import resamples
-from medtune.tasks.classification.metrics import measure
+from medtune.tasks.classification.metrics import compute_all
 
 CLASSES = ("benign", "malignant")
 
@@ -22,7 +22,7 @@ def rows_of(cell):
 def score(case, rows, metric):
     if len(np.unique(case[0][rows])) < 2:  # a resample that lost a class does not count
         return np.nan
-    return measure(*(column[rows] for column in case))[metric]
+    return compute_all(*(column[rows] for column in case))[metric]
 
 
 @pytest.mark.parametrize("metric", ["auroc", "balanced_accuracy"])

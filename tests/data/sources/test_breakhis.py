@@ -63,7 +63,7 @@ def test_records__strict_groups_and_columns(tmp_path):
 @pytest.mark.parametrize(("task", "count"), [("malignant4", 4), ("binary", 2), ("subtypes8", 8)])
 def test_records__tasks(tmp_path, task, count):
     draw_tree(tmp_path)
-    chosen = params(task=task)
+    chosen = params(labels=task)
     assert len(breakhis.classes(chosen)) == count
     labels = {record.label for record in breakhis.records(tmp_path, chosen)}
     assert labels <= set(breakhis.classes(chosen))
@@ -74,7 +74,7 @@ def test_records__magnifications(tmp_path):
     names = draw_tree(tmp_path, (40, 400), each=1)
     assert len(breakhis.records(tmp_path, params(magnification=None))) == len(names)
     assert len(breakhis.records(tmp_path, params(magnification=40))) == len(names) / 2
-    with pytest.raises(InputError, match="no BreakHis image of task binary at magnification 200"):
+    with pytest.raises(InputError, match=r"no BreakHis image with data\.labels=binary at magnification 200"):
         breakhis.records(tmp_path, params())
 
 
@@ -157,8 +157,8 @@ def test_fetch__broken_off_resumed_and_unpacked(tmp_path, monkeypatch, server):
 def test_expected__published_counts():
     assert breakhis.expected(params(magnification=200)) == {"benign": 623, "malignant": 1390}
     assert breakhis.expected(params(magnification=40)) == {"benign": 625, "malignant": 1370}
-    assert sum(breakhis.expected(params(magnification=None, task="subtypes8")).values()) == 7909
-    assert sum(breakhis.expected(params(task="malignant4", magnification=100)).values()) == 1437
+    assert sum(breakhis.expected(params(magnification=None, labels="subtypes8")).values()) == 7909
+    assert sum(breakhis.expected(params(labels="malignant4", magnification=100)).values()) == 1437
 
 
 @pytest.mark.real

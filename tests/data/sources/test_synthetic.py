@@ -40,8 +40,8 @@ def test_records__default_is_40_patients_of_one_tissue_each():
 
 def test_records__binary_task_keeps_the_pictures():
     four = synthetic.records(None, SOME)
-    two = synthetic.records(None, SOME.model_copy(update={"task": "binary"}))
-    assert {r.label for r in two} == set(synthetic.classes(SOME.model_copy(update={"task": "binary"})))
+    two = synthetic.records(None, SOME.model_copy(update={"labels": "binary"}))
+    assert {r.label for r in two} == set(synthetic.classes(SOME.model_copy(update={"labels": "binary"})))
     assert [r.path for r in four] == [r.path for r in two]
     np.testing.assert_array_equal(four[3].load(), two[3].load())
 
@@ -95,7 +95,7 @@ def test_stain__tells_the_patient_and_so_the_class_to_an_image_split_only():
     assert by_patient < by_image - 0.25
 
 
-@pytest.mark.parametrize("wrong", [{"patients": 3}, {"images_per_patient": 0}, {"task": "subtypes8"}, {"stain": 1}])
+@pytest.mark.parametrize("wrong", [{"patients": 3}, {"images_per_patient": 0}, {"labels": "subtypes8"}, {"stain": 1}])
 def test_params__wrong_values_are_refused(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         synthetic.Params(**wrong)

@@ -97,7 +97,7 @@ class Standing:
         self.server, self.worker = Daemon("server", folder), Daemon("worker", folder)
 
     def run(self, *words: str) -> str:
-        return self.checkout.run("python", "-m", "medtune.flows.services", *words, **self.variables)
+        return self.checkout.run("python", "-m", "medtune", "services", *words, **self.variables)
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         answer = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=90)

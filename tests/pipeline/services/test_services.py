@@ -142,7 +142,7 @@ def test_down__leaves_no_process(standing: "Standing") -> None:
 
 def test_serve__runs_them_with_a_server_of_its_own_until_ctrl_c(standing: "Standing") -> None:
     process = standing.checkout.start(
-        ["python", "-m", "medtune.flows.serve"], **standing.variables, PREFECT_RUNNER_POLL_FREQUENCY="1"
+        ["python", "-m", "medtune", "services", "serve"], **standing.variables, PREFECT_RUNNER_POLL_FREQUENCY="1"
     )
     assert process.stdout is not None
     for line in process.stdout:

@@ -6,7 +6,7 @@ import pytest
 
 from medtune.config.project import PROJECT
 from medtune.tasks.classification import decision
-from medtune.tasks.classification.metrics import measure
+from medtune.tasks.classification.metrics import compute_all
 
 CLASSES = ("benign", "malignant")
 
@@ -33,7 +33,7 @@ def test_choose__beats_one_half_where_probabilities_are_shifted():
 
     def balanced(decided):
         predictions = decision.apply(decided, probabilities[300:], CLASSES)
-        return measure(labels[300:], probabilities[300:], predictions, groups[300:])["balanced_accuracy"]
+        return compute_all(labels[300:], probabilities[300:], predictions, groups[300:])["balanced_accuracy"]
 
     assert rule["threshold"] > 0.7
     assert balanced(rule) > balanced({"kind": "argmax"}) + 0.05
@@ -94,7 +94,8 @@ def test_apply__unknown_kind():
 
 def test_scoring__imports_neither_torch_nor_scikit_learn():
     code = (
-        "import sys, medtune.tasks.classification.decision, medtune.tasks.classification.metrics, medtune.evaluation.bootstrap;"
+        "import sys, medtune.tasks.classification.decision, medtune.tasks.classification.metrics;"
+        "import medtune.evaluation.bootstrap;"
         "sys.exit(bool({'torch', 'sklearn', 'scipy', 'matplotlib'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0

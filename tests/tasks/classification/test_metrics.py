@@ -4,27 +4,27 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from medtune.tasks.classification import metrics
+from medtune.tasks.classification import metrics, statistics
 from torture.scenarios.metrics import random_case
 
 
 def test_score__agrees_with_measure():
     for seed in range(1, 200, 2):
         labels, probabilities, _, groups = random_case(seed)
-        full = metrics.measure(labels, probabilities, probabilities.argmax(axis=1), groups)
+        full = metrics.compute_all(labels, probabilities, probabilities.argmax(axis=1), groups)
         for name, value in metrics.score(labels, probabilities).items():
             assert full[name] == pytest.approx(value, abs=1e-12) if full[name] is not None else np.isnan(value)
 
 
 def test_metrics__count_every_image():
     labels, probabilities, predictions, groups = random_case(7)
-    assert metrics.tally(labels, probabilities, predictions, groups).confusion.sum() == len(labels)
+    assert statistics.accumulate(labels, probabilities, predictions, groups).confusion.sum() == len(labels)
 
 
 def test_patient_recognition_rate__weighs_patients_equally():
     labels = np.array([0, 0, 0, 1])
     predictions = np.array([0, 0, 0, 0])
-    found = metrics.measure(labels, np.eye(2)[predictions], predictions, np.array(["a", "a", "a", "b"]))
+    found = metrics.compute_all(labels, np.eye(2)[predictions], predictions, np.array(["a", "a", "a", "b"]))
     assert found["patient_recognition_rate"] == 0.5
     assert found["accuracy"] == 0.75
 
@@ -33,7 +33,7 @@ def test_per_class__agrees_with_scikit_learn():
     labels, _, predictions, _ = random_case(20)
     classes = tuple("abcdefg")
     right = reference.precision_recall_fscore_support(labels, predictions, labels=range(7), zero_division=0)
-    for k, row in enumerate(metrics.per_class(labels, predictions, classes)):
+    for k, row in enumerate(statistics.per_class(labels, predictions, classes)):
         assert [row["precision"] or 0, row["recall"] or 0, row["f1"] or 0, row["support"]] == pytest.approx(
             [column[k] for column in right]
         )

@@ -38,7 +38,7 @@ def test_mistakes__message_that_names_nothing_is_seen(small, monkeypatch):
     ],
 )
 def test_judge__wants_one_line_with_its_name_and_its_code(code, err, fault):
-    found = asked.judge(asked.Case("x", "medtune.flows.train", (), ("seed",)), asked.Ended(code, "", err))
+    found = asked.judge(asked.Case("x", "train", (), ("seed",)), asked.Ended(code, "", err))
     assert found is None if fault is None else found is not None and fault in found
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from medtune.benchmark.report.comparison import Judged
 from medtune.benchmark.report.plots.style import INK, sample_title, share_title
 from medtune.benchmark.report.records import BASELINES
+from medtune.evaluation.metric import Floats
 from medtune.tasks.classification.plots import COLOURS, picture
-from medtune.tasks.classification.ranking import Floats
 
 
 def draw_costs(path: Path | BinaryIO, judged: Judged) -> None:

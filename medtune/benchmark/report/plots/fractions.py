@@ -10,8 +10,8 @@ from medtune.benchmark.report.comparison import Judged
 from medtune.benchmark.report.formatting import unit
 from medtune.benchmark.report.plots.style import INK, LIGHT, metric_label, sample_title, style
 from medtune.benchmark.report.records import BASELINES, FULL
+from medtune.evaluation.metric import Floats
 from medtune.tasks.classification.plots import picture
-from medtune.tasks.classification.ranking import Floats
 
 COLOURED = 8
 

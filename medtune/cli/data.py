@@ -1,0 +1,39 @@
+"""`medtune data`: prepare the images."""
+
+from medtune.cli import options
+from medtune.cli.json_output import print_json, progress_on_stderr
+
+app = options.program()
+
+
+@app.command(
+    epilog=options.examples(
+        "medtune data",
+        "medtune data --set data.source=folder --set data.root=/path/to/images --set data.csv=labels.csv",
+        "medtune data --json",
+    )
+)
+def data(
+    params: options.ParamsFile = None,
+    overrides: options.Overrides = None,
+    out: options.Out = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Find, check, split and pack the images into data/prepared.
+
+    Nothing is done if the params, the code and the image files are unchanged.
+    """
+    import json
+
+    from medtune.config.load import load
+    from medtune.runtime.lock import holding
+    from medtune.runtime.paths import Paths
+    from medtune.stages import data as stage
+    from medtune.stages.preflight import check_model
+
+    read, paths = load(params, overrides or ()), Paths.at(out)
+    with progress_on_stderr(as_json), holding(paths):
+        check_model(read, paths)
+        done = stage.run(read, paths)
+    if as_json:
+        print_json({"path": done.path, **json.loads((done.folder / "report.json").read_text(encoding="utf-8"))})

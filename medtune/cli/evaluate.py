@@ -1,0 +1,36 @@
+"""`medtune evaluate`: evaluate the trained folds."""
+
+from medtune.cli import options
+from medtune.cli.json_output import print_json, progress_on_stderr
+
+app = options.program()
+
+
+@app.command(epilog=options.examples("medtune evaluate", "medtune evaluate --set evaluate.bootstrap=5000 --json"))
+def evaluate(
+    params: options.ParamsFile = None,
+    overrides: options.Overrides = None,
+    out: options.Out = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Evaluate the trained folds on their test images.
+
+    Writes metrics.json, predictions, plots and report.html to artifacts/evaluate.
+    """
+    import json
+
+    from medtune.config.load import load
+    from medtune.runtime.console import say
+    from medtune.runtime.lock import holding
+    from medtune.runtime.paths import Paths
+    from medtune.stages import evaluate as stage
+    from medtune.stages.preflight import ready
+
+    read, paths = load(params, overrides or ()), Paths.at(out)
+    with progress_on_stderr(as_json), holding(paths):
+        prepared = ready(read, paths)
+        trained = stage.find_trained(read, paths, prepared)
+        done = stage.run(read, paths, trained, stage.key(read, prepared, trained), "by-hand")
+        say(f"evaluate: {done.path}")
+    if as_json:
+        print_json(json.loads((done.folder / "metrics.json").read_text(encoding="utf-8")))

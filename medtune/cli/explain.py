@@ -1,0 +1,130 @@
+"""What a section or key of params.yaml may contain, read from the pydantic models."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from medtune.config import registry
+from medtune.config.errors import InputError, suggestion
+from medtune.config.load import DISCRIMINATORS
+from medtune.config.schema import Params
+
+BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+
+class Field(NamedTuple):
+    """One key: its dotted name, type with bounds, allowed values (empty: any), default, value now and meaning."""
+
+    key: str
+    type: str
+    choices: list[Any]
+    default: Any
+    value: Any
+    description: str
+
+
+def lookup(params: Params, key: str | None) -> Any:
+    """Return a section as plain values or one value; None is all params.
+
+    Raises:
+        InputError: no such key.
+    """
+    value: Any = params.model_dump(mode="json")
+    for depth, name in enumerate(key.split(".") if key else []):
+        if not isinstance(value, dict) or name not in value:
+            raise _unknown(key or "", depth, list(value) if isinstance(value, dict) else [])
+        value = value[name]
+    return value
+
+
+def fields(params: Params, key: str | None) -> list[Field]:
+    """Return the keys of a section, or the one key that is named; None is the sections themselves.
+
+    Args:
+        params: validated params; they choose the source, head and method whose keys are meant.
+        key: dotted name.
+
+    Raises:
+        InputError: no such key.
+    """
+    section: Any = params
+    names = key.split(".") if key else []
+    for depth, name in enumerate(names):
+        if name not in type(section).model_fields:
+            raise _unknown(key or "", depth, list(type(section).model_fields))
+        value = getattr(section, name)
+        if not isinstance(value, BaseModel):
+            if depth < len(names) - 1:
+                raise _unknown(key or "", depth + 1, [])
+            return [field for field in _of(section, ".".join(names[:-1])) if field.key == key]
+        section = value
+    return list(_of(section, key or ""))
+
+
+def lines(found: list[Field]) -> Iterator[str]:
+    """Yield a readable line or two per key."""
+    width = max(len(field.key) for field in found)
+    for field in found:
+        allowed = f"one of {', '.join(map(_plain, field.choices))}" if field.choices else field.type
+        now = "" if field.type == "section" else f"; now {_plain(field.value)}"
+        default = "" if field.default == field.value or field.default is ... else f"; default {_plain(field.default)}"
+        yield f"{field.key:<{width}}  {allowed}{now}{default}"
+        if field.description:
+            yield f"{'':<{width}}  {field.description}"
+
+
+def _of(section: BaseModel, prefix: str) -> Iterator[Field]:
+    model = type(section)
+    schema = model.model_json_schema(mode="validation")
+    for name, entry in schema.get("properties", {}).items():
+        value = getattr(section, name)
+        described = entry.get("description") or ""
+        if isinstance(value, BaseModel):
+            described = (type(value).__doc__ or "").strip().partition("\n")[0]
+            yield Field(_join(prefix, name), "section", [], ..., value.model_dump(mode="json"), described)
+            continue
+        kinds, choices = _allowed(entry, schema.get("$defs", {}))
+        if name in DISCRIMINATORS and kinds == ["string"]:
+            choices = list(registry.names(model.__module__.rpartition(".")[0]))
+        # `auto or a number` is a type with words in it; choices are only what is complete.
+        if choices and kinds and name not in DISCRIMINATORS:
+            kinds, choices = [*map(_plain, choices), *kinds], []
+        default = entry.get("default", ...)
+        yield Field(_join(prefix, name), " or ".join(dict.fromkeys(kinds)) or "value", choices, default,
+                    section.model_dump(mode="json")[name], described)  # fmt: skip
+
+
+def _allowed(entry: dict[str, Any], defs: dict[str, Any]) -> tuple[list[str], list[Any]]:
+    """Types and literal values that a JSON schema entry allows."""
+    if "$ref" in entry:
+        return _allowed(defs[entry["$ref"].rpartition("/")[2]], defs)
+    if "anyOf" in entry:
+        parts = [_allowed(one, defs) for one in entry["anyOf"]]
+        return [kind for kinds, _ in parts for kind in kinds], [choice for _, choices in parts for choice in choices]
+    if "enum" in entry or "const" in entry:
+        return [], entry.get("enum", [entry.get("const")])
+    kind = entry.get("type", "")
+    if kind == "array" and "items" in entry:
+        kinds, choices = _allowed(entry["items"], defs)
+        return [f"list of {', '.join(map(_plain, choices)) or ' or '.join(kinds)}"], []
+    if kind == "object" and isinstance(entry.get("additionalProperties"), dict):
+        return [f"mapping of names to {' or '.join(_allowed(entry['additionalProperties'], defs)[0])}"], []
+    bounds = " and ".join(f"{sign} {entry[name]}" for name, sign in BOUNDS.items() if name in entry)
+    return [f"{kind} {bounds}".strip()] if kind else [], []
+
+
+def _unknown(key: str, depth: int, known: list[str]) -> InputError:
+    names = key.split(".")
+    where = ".".join(names[: depth + 1])
+    there = f"; known here: {', '.join(known)}" if known else f"; {'.'.join(names[:depth])} has no keys"
+    return InputError(f"{where}: unknown key{suggestion(names[depth], known)}{there}")
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _plain(value: Any) -> str:
+    """The value as YAML would write it."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

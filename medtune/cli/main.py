@@ -1,0 +1,97 @@
+"""The command `medtune`: its table of commands, each imported when it is called."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from medtune.cli import program
+from medtune.cli.options import examples
+
+
+class Entry(NamedTuple):
+    """One line of `medtune --help`: the module that defines `app`, its group and its summary."""
+
+    module: str
+    panel: str
+    summary: str
+
+
+START, PIPELINE, USE, PARAMS = "Start", "Train", "Use a trained model", "Parameters"
+COMPARE, OPERATE = "Compare and keep up to date", "Operate"
+
+COMMANDS = {
+    "doctor": Entry("doctor", START, "Check this machine for the run that the params describe."),
+    "params": Entry("params", PARAMS, "Show, change, check and explain params.yaml."),
+    "recipes": Entry("recipes", PARAMS, "List the shipped recipes."),
+    "data": Entry("data", PIPELINE, "Find, check, split and pack the images into data/prepared."),
+    "train": Entry("train", PIPELINE, "Train, evaluate and export; finished steps are reused."),
+    "evaluate": Entry("evaluate", PIPELINE, "Evaluate the trained folds on their test images."),
+    "export": Entry("export", PIPELINE, "Export the best fold's network as an ONNX bundle."),
+    "stage": Entry("stage", PIPELINE, "Run one training stage, in one process or in several."),
+    "predict": Entry("predict", USE, "Predict the class probabilities of images."),
+    "serve": Entry("serve", USE, "Serve a bundle over HTTP."),
+    "verify": Entry("verify", USE, "Verify a bundle's files and its sample predictions."),
+    "benchmark": Entry("benchmark", COMPARE, "Compare methods on the grid of benchmark.yaml."),
+    "retrain": Entry("retrain", COMPARE, "Fetch new data, train, and publish the model if it is better."),
+    "rollback": Entry("rollback", COMPARE, "Make an earlier accepted bundle the current one."),
+    "services": Entry("services", OPERATE, "Run the Prefect server and worker that retrain on schedule."),
+    "remote": Entry("remote", OPERATE, "Set the DVC remote for data and results."),
+    "sync": Entry("sync", OPERATE, "Upload the W&B runs that were recorded offline."),
+    "dashboard": Entry("dashboard", OPERATE, "Save the project's W&B view."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are summaries until one of them is called."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        self.commands = {
+            name: TyperCommand(name, help=entry.summary, rich_help_panel=entry.panel)
+            for name, entry in COMMANDS.items()
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the name, the imported command and the arguments left for it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name and command else None, rest
+
+
+def load(name: str) -> Any:
+    """Import a command of COMMANDS and return it."""
+    module = importlib.import_module(f"medtune.cli.{COMMANDS[name].module}")
+    command = typer.main.get_command(module.app)
+    command.name = name
+    return command
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback(
+    epilog=examples("medtune init", "medtune train --set finetune.epochs=3", "medtune predict artifacts/export scans/")
+)
+def medtune() -> None:
+    """Fine-tune vision backbones on small sets of medical images and export a verified ONNX bundle."""
+
+
+def call(words: Sequence[str] | None = None) -> int:
+    """Run one command in this process and return its exit code: 0 done, 1 the run failed, 2 wrong input or usage.
+
+    Args:
+        words: what follows `medtune`; None: this process's arguments.
+    """
+    return program.execute(typer.main.get_command(app), "medtune", words)
+
+
+def main() -> NoReturn:
+    """Run this process's command line and exit."""
+    code = call()
+    if "medtune.flows.server" in sys.modules:  # the run used Prefect
+        sys.modules["medtune.flows.server"].end_without(code)
+    sys.stdout.flush()
+    sys.exit(code)

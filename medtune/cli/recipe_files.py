@@ -1,0 +1,39 @@
+"""Recipes by name: the project's own first, then those shipped with MedTune."""
+
+from pathlib import Path
+
+from medtune.config.errors import InputError, suggestion
+from medtune.config.project import PACKAGE, PROJECT
+
+FOLDERS = (PROJECT / "recipes", PACKAGE / "template" / "recipes")
+
+
+def known() -> dict[str, Path]:
+    """Return every recipe's file by name, sorted."""
+    found = {path.stem: path for folder in reversed(FOLDERS) for path in folder.glob("*.yaml")}
+    return dict(sorted(found.items()))
+
+
+def find(name: str) -> Path:
+    """Return the file of a recipe.
+
+    Args:
+        name: a path, or a name as `medtune recipes` lists it.
+
+    Raises:
+        InputError: no such file or recipe.
+    """
+    if (path := Path(name)).is_file():
+        return path
+    recipes = known()
+    if path.suffix == ".yaml" and path.parent.name in ("", "recipes"):
+        name = path.stem
+    if name not in recipes:
+        raise InputError(f"{name}: no such recipe{suggestion(name, list(recipes))}. List them with `medtune recipes`")
+    return recipes[name]
+
+
+def summary(path: Path) -> str:
+    """Return the first comment of a recipe: what it trains, in one line."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip().rstrip(":")

@@ -1,0 +1,90 @@
+"""`medtune stage`: a single training stage, for several GPUs or for separate jobs per fold."""
+
+from medtune.cli import options
+
+app = options.program()
+
+
+@app.callback(
+    epilog=options.examples(
+        "medtune stage frozen --fold 1",
+        "accelerate launch --multi_gpu --num_processes 2 -m medtune stage finetune",
+    )
+)
+def stage() -> None:
+    """Run one training stage, in one process or in several.
+
+    `medtune train` runs both, then evaluates and exports. It finds what these commands trained.
+    """
+
+
+@app.command(
+    epilog=options.examples("medtune stage frozen --fold 1", "torchrun --nproc-per-node 2 -m medtune stage frozen")
+)
+def frozen(
+    fold: options.Fold = None,
+    params: options.ParamsFile = None,
+    overrides: options.Overrides = None,
+    out: options.Out = None,
+) -> None:
+    """Train the head on the frozen backbone (stage 1)."""
+    from medtune.config.load import load
+    from medtune.runtime import console, distributed
+    from medtune.runtime.paths import Paths
+    from medtune.stages import frozen as stage
+    from medtune.stages.launch import together
+    from medtune.stages.preflight import ready
+
+    read, paths = load(params, overrides or ()), Paths.at(out)
+    with together(paths):
+        with distributed.first():
+            prepared = ready(read, paths, several=True)
+        from medtune.models.backbones import check
+
+        check(read)
+        for each in read.data.split.chains if fold is None else [fold]:
+            done = stage.run(read, paths, each, stage.key(read, prepared, each), "by-hand")
+            console.say(f"frozen fold {each}: {done.path}")
+
+
+@app.command(
+    epilog=options.examples("medtune stage finetune --fold 1", "torchrun --nproc-per-node 2 -m medtune stage finetune")
+)
+def finetune(
+    fold: options.Fold = None,
+    params: options.ParamsFile = None,
+    overrides: options.Overrides = None,
+    out: options.Out = None,
+) -> None:
+    """Fine-tune from stage 1's best weights (stage 2).
+
+    With `schedule: full` it starts from the pretrained weights.
+    """
+    from medtune.config.errors import InputError
+    from medtune.config.load import load
+    from medtune.runtime import console, distributed
+    from medtune.runtime.artifact import find
+    from medtune.runtime.paths import Paths
+    from medtune.stages import finetune as stage
+    from medtune.stages import frozen as stage1
+    from medtune.stages.launch import together
+    from medtune.stages.preflight import ready
+
+    read, paths = load(params, overrides or ()), Paths.at(out)
+    with together(paths):
+        with distributed.first():
+            prepared = ready(read, paths, several=True)
+        from medtune.models.backbones import check
+
+        check(read)
+        for each in read.data.split.chains if fold is None else [fold]:
+            first = None
+            if read.schedule != "full":
+                with distributed.first():
+                    first = find(paths.stage("frozen", each), stage1.key(read, prepared, each))
+                if first is None:
+                    raise InputError(
+                        f"artifacts/frozen/fold-{each}: no finished stage 1. Run `medtune stage frozen` first"
+                    )
+            done = stage.run(read, paths, each, first, stage.key(read, prepared, each, first), "by-hand")
+            console.say(f"finetune fold {each}: {done.path}")

@@ -1,0 +1,94 @@
+"""A metric as one object, computed from additive statistics per patient that resampling can re-weight."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+class PatientStats(Protocol):
+    """Everything that metrics need of a set of images, summed per patient."""
+
+    @property
+    def n_patients(self) -> int:
+        """Number of patients."""
+
+    @property
+    def width(self) -> int:
+        """Values that `weighted` holds per row of weights; bounds the memory of a bootstrap."""
+
+    def weighted(self, weights: Floats) -> Any:
+        """Statistics with each patient counted `weights` (R, n_patients) times: the argument of every formula.
+
+        Intermediate results that several formulas use belong there as cached properties.
+        """
+
+
+def always(stats: Any) -> bool:
+    """True: the metric is defined for every set of images."""
+    return True
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of a task. Every list of metrics in the code is derived from these objects.
+
+    Attributes:
+        name: key in metrics.json, params.yaml and W&B.
+        title: for people, as in "balanced accuracy".
+        direction: `max` where higher is better, `min` where lower is better.
+        formula: weighted statistics -> (R,) values, one per row of weights; NaN where undefined.
+        order: position in tables, lowest first.
+        each_epoch: computed on validation after every epoch; `select_by` may name it.
+        headline: shown in the one-line summary of an evaluation.
+        defined: statistics -> whether the metric applies to this set of images at all.
+    """
+
+    name: str
+    title: str
+    direction: Literal["max", "min"]
+    formula: Callable[[Any], Floats]
+    order: int = 1000
+    each_epoch: bool = False
+    headline: bool = False
+    defined: Callable[[Any], bool] = always
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, -1 where lower is better."""
+        return 1 if self.direction == "max" else -1
+
+
+def in_order(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
+    """Metrics sorted for tables: by `order`, then by name."""
+    return tuple(sorted(metrics, key=lambda metric: (metric.order, metric.name)))
+
+
+def compute(metrics: Iterable[Metric], stats: PatientStats, weights: Floats | None = None) -> dict[str, Floats]:
+    """Compute metrics of a set of images, re-weighted by patient.
+
+    Args:
+        metrics: those to compute; the ones not defined for `stats` are left out.
+        stats: of the set of images.
+        weights: (R, n_patients) how often each patient counts; None: once each, R = 1.
+
+    Returns:
+        (R,) values by name, NaN where undefined.
+    """
+    weighted = stats.weighted(np.ones((1, stats.n_patients)) if weights is None else weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {metric.name: metric.formula(weighted) for metric in metrics if metric.defined(stats)}
+
+
+def values(metrics: Iterable[Metric], stats: PatientStats) -> dict[str, float | None]:
+    """Compute metrics of a set of images as JSON values by name; None where undefined."""
+    return {name: nan_to_none(value[0]) for name, value in compute(metrics, stats).items()}
+
+
+def nan_to_none(value: float) -> float | None:
+    """Convert to a float that JSON can hold: None for NaN."""
+    return None if np.isnan(value) else float(value)

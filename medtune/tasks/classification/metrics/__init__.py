@@ -1,0 +1,44 @@
+"""Metrics of a classifier, one file each; a new file is found by its name.
+
+Averages over classes run over the classes present in the labels (scikit-learn's `labels=present`, `zero_division=0`):
+a class that the test images lack counts neither as 0 nor as 1, and a present class that is never predicted has
+precision 0. The same conventions hold for the whole set and for a bootstrap resample of it.
+
+Each file defines `METRIC`, a `medtune.evaluation.metric.Metric` whose formula takes
+`medtune.tasks.classification.statistics.WeightedStats`. No torch here: the training loop scores with it.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from medtune.config import registry
+from medtune.evaluation.metric import Floats, Metric, compute, in_order, values
+from medtune.tasks.classification.statistics import Ints, accumulate
+
+METRICS: tuple[Metric, ...] = in_order(module.METRIC for module in registry.load_all(__name__))
+EACH_EPOCH = tuple(metric for metric in METRICS if metric.each_epoch)
+
+
+def compute_all(
+    labels: Ints, probabilities: Floats, predictions: Ints, patients: npt.NDArray, ece_bins: int = 15
+) -> dict[str, float | None]:
+    """Compute every metric of a set of images, by name; None where undefined. Arguments as in `accumulate`."""
+    return values(METRICS, accumulate(labels, probabilities, predictions, patients, ece_bins))
+
+
+def score(labels: npt.NDArray, probabilities: npt.NDArray) -> dict[str, float]:
+    """Compute the metrics of each epoch for the most probable classes.
+
+    Args:
+        labels: (n,) class indices.
+        probabilities: (n, classes).
+
+    Returns:
+        Values by name; NaN where undefined, as the AUROC of labels of one class.
+
+    Raises:
+        ValueError: no images, or a probability that is not finite.
+    """
+    everyone = np.zeros(len(labels), np.int64)  # one patient: these metrics do not depend on patients
+    stats = accumulate(labels, probabilities, np.argmax(probabilities, axis=1), everyone)
+    return {name: float(value[0]) for name, value in compute(EACH_EPOCH, stats).items()}

@@ -1,0 +1,12 @@
+"""Share of correct images."""
+
+from medtune.evaluation.metric import Floats, Metric
+from medtune.tasks.classification.statistics import WeightedStats
+
+
+def accuracy(stats: WeightedStats) -> Floats:
+    """(R,) correct images over all images."""
+    return stats.correct.sum(axis=1) / stats.confusion.sum(axis=(1, 2))
+
+
+METRIC = Metric("accuracy", "accuracy", "max", accuracy, order=10, each_epoch=True)

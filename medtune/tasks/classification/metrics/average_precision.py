@@ -1,0 +1,15 @@
+"""Average precision of class 1 where there are two classes."""
+
+from medtune.evaluation.metric import Floats, Metric
+from medtune.tasks.classification import ranking
+from medtune.tasks.classification.statistics import WeightedStats, binary
+
+
+def average_precision(stats: WeightedStats) -> Floats:
+    """(R,) scikit-learn's step-wise sum; NaN where the labels contain one class only."""
+    if not stats.stats.rankings:
+        return stats.undefined
+    return ranking.average_precision(stats.stats.rankings[0], stats.image_weights)
+
+
+METRIC = Metric("average_precision", "average precision", "max", average_precision, order=110, defined=binary)

@@ -1,0 +1,14 @@
+"""Mean recall over the classes."""
+
+from medtune.evaluation.metric import Floats, Metric
+from medtune.tasks.classification.statistics import WeightedStats
+
+
+def balanced_accuracy(stats: WeightedStats) -> Floats:
+    """(R,) macro recall under its other name."""
+    return stats.macro_recall
+
+
+METRIC = Metric(
+    "balanced_accuracy", "balanced accuracy", "max", balanced_accuracy, order=20, each_epoch=True, headline=True
+)

@@ -1,0 +1,14 @@
+"""Mean F1 over the classes."""
+
+import numpy as np
+
+from medtune.evaluation.metric import Floats, Metric
+from medtune.tasks.classification.statistics import WeightedStats
+
+
+def macro_f1(stats: WeightedStats) -> Floats:
+    """(R,) mean of 2 TP / (2 TP + FP + FN)."""
+    return stats.macro(np.where(stats.actual > 0, 2 * stats.correct / (stats.actual + stats.predicted), np.nan))
+
+
+METRIC = Metric("macro_f1", "macro F1", "max", macro_f1, order=30, each_epoch=True, headline=True)

@@ -1,0 +1,12 @@
+"""Mean precision over the classes."""
+
+from medtune.evaluation.metric import Floats, Metric
+from medtune.tasks.classification.statistics import WeightedStats
+
+
+def macro_precision(stats: WeightedStats) -> Floats:
+    """(R,) mean of TP / (TP + FP)."""
+    return stats.macro_precision
+
+
+METRIC = Metric("macro_precision", "macro precision", "max", macro_precision, order=40)

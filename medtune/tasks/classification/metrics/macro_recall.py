@@ -1,0 +1,12 @@
+"""Mean recall over the classes."""
+
+from medtune.evaluation.metric import Floats, Metric
+from medtune.tasks.classification.statistics import WeightedStats
+
+
+def macro_recall(stats: WeightedStats) -> Floats:
+    """(R,) mean of TP / (TP + FN)."""
+    return stats.macro_recall
+
+
+METRIC = Metric("macro_recall", "macro recall", "max", macro_recall, order=50)

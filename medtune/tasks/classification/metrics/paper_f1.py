@@ -1,0 +1,15 @@
+"""F1 as the CDTM paper defines it: not the usual macro F1."""
+
+import numpy as np
+
+from medtune.evaluation.metric import Floats, Metric
+from medtune.tasks.classification.statistics import WeightedStats
+
+
+def paper_f1(stats: WeightedStats) -> Floats:
+    """(R,) harmonic mean of macro precision and macro recall, 0 where both are 0."""
+    total = stats.macro_precision + stats.macro_recall
+    return np.where(total == 0, 0.0, 2 * stats.macro_precision * stats.macro_recall / total)
+
+
+METRIC = Metric("paper_f1", "F1 as the CDTM paper has it", "max", paper_f1, order=120)

@@ -1,0 +1,205 @@
+"""Additive statistics of a classifier's predictions per patient, and their re-weighting."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from medtune.tasks.classification.ranking import Floats, Ranking, auroc, rank
+from medtune.tasks.classification.reliability import bin_sums
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClassificationStats:
+    """Everything that the metrics need of a set of images, summed once per patient.
+
+    Attributes:
+        confusion: (patients, classes * classes), images of each patient by label, then prediction.
+        bins: (patients, 3 * bins), each patient's images, confidence and hits by confidence bin.
+        recognised: (patients,) share of each patient's images that are correct.
+        member: (images,) each image's patient.
+        present: (classes,) the labels contain this class.
+        rankings: one per class whose AUROC is averaged.
+    """
+
+    confusion: Floats
+    bins: Floats
+    recognised: Floats
+    member: Ints
+    present: npt.NDArray[np.bool_]
+    rankings: tuple[Ranking, ...]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, present or not."""
+        return len(self.present)
+
+    @property
+    def n_patients(self) -> int:
+        """Number of patients."""
+        return len(self.recognised)
+
+    @property
+    def width(self) -> int:
+        """Number of images: a ranking weighs each of them."""
+        return len(self.member)
+
+    def weighted(self, weights: Floats) -> "WeightedStats":
+        """Statistics with each patient counted `weights` (R, patients) times."""
+        return WeightedStats(self, weights)
+
+    def patients_per_class(self) -> Ints:
+        """(classes,) patients with at least one image of each class."""
+        labelled = self.confusion.reshape(self.n_patients, self.n_classes, self.n_classes).sum(axis=2) > 0
+        return labelled.sum(axis=0)
+
+
+@dataclass(frozen=True)
+class WeightedStats:
+    """Statistics under R weightings of the patients; what several metrics need is computed once.
+
+    Averages over classes run over the classes that the labels contain. They are undefined for a row of weights that
+    loses one of them: its mean would be over other classes than the whole set's.
+
+    Attributes:
+        stats: of the set of images.
+        weights: (R, patients).
+    """
+
+    stats: ClassificationStats
+    weights: Floats
+
+    @cached_property
+    def confusion(self) -> Floats:
+        """(R, classes, classes) images by label, then prediction."""
+        classes = self.stats.n_classes
+        return (self.weights @ self.stats.confusion).reshape(-1, classes, classes)
+
+    @cached_property
+    def correct(self) -> Floats:
+        """(R, classes) correct images by label."""
+        return np.einsum("rkk->rk", self.confusion)
+
+    @cached_property
+    def actual(self) -> Floats:
+        """(R, classes) images by label."""
+        return self.confusion.sum(axis=2)
+
+    @cached_property
+    def predicted(self) -> Floats:
+        """(R, classes) images by prediction."""
+        return self.confusion.sum(axis=1)
+
+    @cached_property
+    def recall(self) -> Floats:
+        """(R, classes), NaN where the labels lack the class."""
+        return self.correct / self.actual
+
+    @cached_property
+    def precision(self) -> Floats:
+        """(R, classes), 0 where nothing was predicted, NaN where the labels lack the class."""
+        predicted = np.maximum(self.predicted, self.correct + (self.predicted == 0))
+        return np.where(self.actual > 0, self.correct / predicted, np.nan)
+
+    @cached_property
+    def macro_recall(self) -> Floats:
+        """(R,) mean recall over the classes that the labels contain."""
+        return self.macro(self.recall)
+
+    @cached_property
+    def macro_precision(self) -> Floats:
+        """(R,) mean precision over the classes that the labels contain."""
+        return self.macro(self.precision)
+
+    @cached_property
+    def image_weights(self) -> Floats:
+        """(R, images) weight of each image: its patient's."""
+        return self.weights[:, self.stats.member]
+
+    @cached_property
+    def undefined(self) -> Floats:
+        """(R,) NaN."""
+        return np.full(len(self.weights), np.nan)
+
+    @cached_property
+    def auroc(self) -> Floats:
+        """(R,) mean area under the ROC curve over the ranked classes, NaN where there are none."""
+        areas = [auroc(ranking, self.image_weights) for ranking in self.stats.rankings]
+        return np.mean(areas, axis=0) if areas else self.undefined
+
+    def macro(self, by_class: Floats) -> Floats:
+        """Average (R, classes) over the classes that the labels contain."""
+        return by_class[:, self.stats.present].mean(axis=1)
+
+
+def accumulate(
+    labels: Ints, probabilities: Floats, predictions: Ints, patients: npt.NDArray, ece_bins: int = 15
+) -> ClassificationStats:
+    """Sum up per patient what the metrics need.
+
+    Args:
+        labels: (n,) class indices.
+        probabilities: (n, classes), rows sum to 1.
+        predictions: (n,) class indices.
+        patients: (n,) patient ids.
+        ece_bins: equal-width confidence bins.
+
+    Raises:
+        ValueError: no images, a probability that is not finite, or a label that is not a class.
+    """
+    labels, predictions = np.asarray(labels, np.int64), np.asarray(predictions, np.int64)
+    probabilities = np.asarray(probabilities, np.float64)
+    n, classes = probabilities.shape
+    if not n:
+        raise ValueError("no images to score")
+    if not np.isfinite(probabilities).all():
+        raise ValueError(f"{(~np.isfinite(probabilities)).any(axis=1).sum()} of {n} images have a probability of NaN")
+    if min(labels.min(), predictions.min()) < 0 or max(labels.max(), predictions.max()) >= classes:
+        raise ValueError(f"a label or prediction is outside 0 to {classes - 1}")
+    names, member = np.unique(patients, return_inverse=True)
+    flat = member * classes**2 + labels * classes + predictions
+    confusion = np.bincount(flat, minlength=len(names) * classes**2).reshape(len(names), classes**2)
+    present = np.bincount(labels, minlength=classes) > 0
+    # One class alone has no negatives to be ranked against.
+    ranked = [k for k in ([1] if classes == 2 else range(classes)) if present[k] and present.sum() > 1]
+    return ClassificationStats(
+        confusion.astype(np.float64),
+        bin_sums(labels, probabilities, member, len(names), ece_bins),
+        np.bincount(member, weights=labels == predictions) / np.bincount(member),
+        member,
+        present,
+        tuple(rank(labels == k, probabilities[:, k]) for k in ranked),
+    )
+
+
+def binary(stats: ClassificationStats) -> bool:
+    """True where there are two classes."""
+    return stats.n_classes == 2
+
+
+def confusion_matrix(labels: Ints, predictions: Ints, n_classes: int) -> Ints:
+    """Counts (classes, classes), rows the labels, columns the predictions."""
+    flat = np.bincount(np.asarray(labels) * n_classes + np.asarray(predictions), minlength=n_classes**2)
+    return flat.reshape(n_classes, n_classes)
+
+
+def per_class(labels: Ints, predictions: Ints, classes: tuple[str, ...]) -> list[dict[str, object]]:
+    """`{class, recall, precision, f1, support, predicted}` per class; None where undefined."""
+    confusion = confusion_matrix(labels, predictions, len(classes))
+    rows: list[dict[str, object]] = []
+    for k, name in enumerate(classes):
+        correct, support, predicted = int(confusion[k, k]), int(confusion[k].sum()), int(confusion[:, k].sum())
+        rows.append(
+            {
+                "class": name,
+                "recall": correct / support if support else None,
+                "precision": correct / predicted if predicted else None,
+                "f1": 2 * correct / (support + predicted) if support + predicted else None,
+                "support": support,
+                "predicted": predicted,
+            }
+        )
+    return rows
