@@ -100,7 +100,7 @@ def test_predict__works_with_every_other_package_refused(words):
 
 
 @pytest.mark.slow
-def test_predict__works_in_an_environment_of_the_predict.lock_alone(words, tmp_path):
+def test_predict__works_in_an_environment_of_the_predict_lock_alone(words, tmp_path):
     slim = tmp_path / "slim"
     for path in [PROJECT / "medtune" / "__init__.py", *SHIPPED]:
         place = slim / path.relative_to(PROJECT)
