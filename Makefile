@@ -1,4 +1,4 @@
-# make repro: the whole job, in a fresh clone.  make test: everything that is checked.
+# make repro: set up and run the whole pipeline, in a fresh clone.  make test: every test.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,17 +14,18 @@ AUDIT := .cache/audit
 help:
 	@echo "make repro      set up, then dvc repro: data, train, evaluate, export"
 	@echo "make benchmark  set up, then compare the methods of benchmark.yaml"
-	@echo "make services   set up, then start a Prefect server and a worker that stay (docs/services.md)"
-	@echo "make bench      set up, then measure every figure of docs/performance.md (15 minutes)"
-	@echo "make torture    set up, then every fault of docs/reliability.md at full count (within an hour; goes on where it was)"
+	@echo "make services   set up, then start a Prefect server and a worker in the background (docs/services.md)"
+	@echo "make bench      set up, then repeat the measurements of docs/performance.md (15 minutes)"
+	@echo "make torture    set up, then inject every fault of docs/reliability.md (within an hour; resumes where it stopped)"
+	@echo "make setup      install .venv; TORCH=cpu leaves CUDA out (docs/install.md)"
 	@echo "make test       set up, then every test"
 	@echo "make test-fast  the tests for the inner loop (under 2 minutes)"
 	@echo "make lint       ruff and mypy"
 	@echo "make lock       upgrade every pinned version: pyproject.toml -> requirements/*.lock"
-	@echo "make sbom       what the locks install, as CycloneDX JSON (.cache/sbom)"
-	@echo "make audit      known vulnerabilities of what the locks install (asks api.osv.dev)"
+	@echo "make sbom       list the locked packages as CycloneDX JSON (.cache/sbom)"
+	@echo "make audit      list known vulnerabilities of the locked packages (asks api.osv.dev)"
 
-# requirements/setup.sh decides what there is to do; it takes 0.1 s when .venv is up to date.
+# setup.sh decides what is out of date. It takes 0.1 s if nothing is.
 setup:
 	@PYTHON='$(PYTHON)' requirements/setup.sh $(TORCH)
 	@echo '$(TORCH)' > .venv/.torch
@@ -33,8 +34,7 @@ repro: setup
 	@medtune params check
 	dvc repro
 
-# The comparison becomes a stage where it is first asked for: DVC would call one that never ran changed, and fail to
-# pull what it never made.
+# DVC reports a stage that never ran as changed and cannot pull its outputs, so the stage is added on first use.
 benchmark: setup
 	cp benchmarks/stage.yaml benchmarks/dvc.yaml
 	dvc repro benchmarks/dvc.yaml

@@ -119,7 +119,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         elif not source.startswith("requirements/"):
             shutil.copy(path, context)
     (build,) = (rest for word, rest in stages()["wheel"] if word == "RUN")
-    paths = {"/requirements/dev.lock": str(PROJECT / "requirements" / "dev.lock"), "/wheel": str(out), ".": str(context)}
+    paths = {
+        "/requirements/dev.lock": str(PROJECT / "requirements" / "dev.lock"),
+        "/wheel": str(out),
+        ".": str(context),
+    }
     run_uv(*(paths.get(word, word) for word in build[1:]))
     (file,) = out.glob("*.whl")
     return file
@@ -142,7 +146,9 @@ def test_wheel__has_every_file_of_the_package(wheel: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("image", "module"), [("predict", "medtune.serving.predict"), ("serve", "medtune.serving.http")])
+@pytest.mark.parametrize(
+    ("image", "module"), [("predict", "medtune.serving.predict"), ("serve", "medtune.serving.http")]
+)
 def test_environments__replayed_without_docker(image: str, module: str, wheel: Path, tmp_path: Path) -> None:
     venv = tmp_path / "venv"
     run_uv("venv", "--quiet", "--python", sys.executable, venv)
@@ -163,7 +169,12 @@ def test_environments__replayed_without_docker(image: str, module: str, wheel: P
     assert done.stdout.startswith(str(venv))
     assert "CPUExecutionProvider" in done.stdout
     shown = subprocess.run(
-        [venv / "bin" / "medtune", image, "--help"], cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=120
+        [venv / "bin" / "medtune", image, "--help"],
+        cwd=tmp_path,
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert shown.returncode == 0, shown.stderr
     assert "bundle" in shown.stdout.lower()

@@ -1,4 +1,4 @@
-"""The audit: what is found, what is accepted, and that silence of the service is never `none found`."""
+"""The audit: findings, accepted findings, and that no answer is never reported as no findings."""
 
 import datetime
 import json
@@ -24,7 +24,7 @@ def test_verdict__found_or_not(audit: ModuleType) -> None:
     code, lines = audit.verdict("a", {"dependencies": [CLEAN, BAD]}, {})
     assert code == 1
     assert lines == [
-        "a: pillow 9: PYSEC-1 CVE-1; mended in: 10",
+        "a: pillow 9: PYSEC-1 CVE-1; fixed in: 10",
         "a: 2 packages, 1 known vulnerabilities, 0 accepted",
     ]
 
@@ -94,7 +94,7 @@ def test_command__asks_the_service_and_says_when_it_is_silent(service: str) -> N
     code, said = run(service)
     assert code == 1, said
     assert "predict.lock: pillow " in said
-    assert "PYSEC-1; mended in: 99" in said
+    assert "PYSEC-1; fixed in: 99" in said
     code, said = run("http://127.0.0.1:9/v1/query")
     assert code == 2
     assert "not audited: the vulnerability service cannot be reached" in said
