@@ -139,7 +139,7 @@ def _onnx(provider: str, graph: bytes, size: int) -> Way:
         "output": {"name": OUTPUT},
         "preprocessing": {"image_size": size, "resize": "squash"},
     }
-    return Way(Bundle(Path("bundle"), document, "fp16", session).predict, said)
+    return Way(Bundle(Path("bundle"), document, "fp16", session).run, said)
 
 
 def _warmed_up(

@@ -57,7 +57,7 @@ def _cached(copy: Checkout, *words: str) -> float:
 
 
 def _expect(printed: str, state: str, times: int) -> None:
-    if (found := printed.count(f": {state} (key ")) != times or "going on without it" in printed:
+    if (found := printed.count(f": {state} (key ")) != times or "continuing without it" in printed:
         raise RuntimeError(f"{found} steps were {state}, expected {times}:\n{printed}")
 
 

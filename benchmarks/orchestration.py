@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import count
 from pathlib import Path
@@ -27,10 +27,10 @@ from medtune.benchmark import jobs
 from medtune.benchmark.grid import BenchmarkParams, load_grid
 from medtune.cli import program
 from medtune.config.schema import Params
-from medtune.data.manifest import load_prepared
 from medtune.flows import environment, pipeline
 from medtune.runtime.artifact import Artifact, partial, publish, write_text
 from medtune.runtime.paths import Paths
+from medtune.stages.steps import Step, Steps
 
 HOUR_S = 3600.0
 CELL_MS, HOUR_PERCENT = 150.0, 1.0
@@ -79,31 +79,29 @@ def _elsewhere(folder: Path) -> Iterator[None]:
 class _Chain:
     params: Params
     paths: Paths
-    group: str
 
     @classmethod
     def of(cls, folder: Path) -> "_Chain":
         """A small set prepared, and an empty record for every step."""
         params = chosen(None, TINY, {})
-        prepared = prepare(params, folder)[1]
+        prepare(params, folder)
         paths = Paths.at(folder / "out")
 
-        def finished(step: pipeline.Step) -> Artifact:
+        def finished(step: Step) -> Artifact:
             record = {"stage": step.stage, "fold": step.fold}
             files = {"metrics.json": '{"test": {}}'} if step.stage == "evaluate" else {}
             return _record(paths.stage(step.stage, step.fold), step.key, record, files)
 
-        pipeline.walk(params, prepared, finished)
-        return cls(params, paths, pipeline.pipeline_key(params, prepared))
+        pipeline.run(Steps(params, paths), finished)
+        return cls(params, paths)
 
-    def direct(self) -> list[pipeline.Done]:
-        """The stage functions, one after the other; the data verified first, as the flow does too."""
-        prepared = load_prepared(self.paths.prepared)
+    def steps(self) -> Steps:
+        """The pipeline, with nothing resolved yet."""
+        return Steps(self.params, self.paths)
 
-        def call(step: pipeline.Step, found: Artifact | None) -> Artifact:
-            return pipeline.run_stage(step, self.params, self.paths, self.group)
-
-        return pipeline.run(self.params, self.paths, prepared, call)
+    def direct(self) -> list[pipeline.StepResult]:
+        """The stage functions, one after the other."""
+        return pipeline.run(self.steps(), lambda step: pipeline.run_stage(step, self.params, self.paths))
 
 
 @dataclass(frozen=True)
@@ -126,9 +124,9 @@ class _Grid:
 
     def direct(self) -> None:
         """`medtune.benchmark.cell` for every cell."""
-        prepared = load_prepared(self.works[0].prepared)
         for work in self.works:
-            cells.run(work.params, self.paths, prepared, work.cell, work.rates, work.threads, work.key)
+            paths = replace(self.paths, data=work.prepared)
+            cells.run(work.params, paths, work.cell, work.rates, work.threads)
 
     def through(self, number: int, name: str) -> None:
         """The first `number` cells as `medtune benchmark` computes them."""
@@ -147,9 +145,8 @@ class _Grid:
 def _steps(chained: _Chain, start: float, rounds: int, warm_up: int) -> list[Row]:
     from medtune.flows import server, tasks
 
-    tree, out = chained.params.model_dump(mode="json"), str(chained.paths.out)
     names = (f"steps {number}" for number in count())
-    calls = {"direct": chained.direct, "flow": lambda: tasks.train(tree, out, next(names))}
+    calls = {"direct": chained.direct, "flow": lambda: tasks.train(chained.steps(), next(names))}
     taken = in_turns(calls, rounds, warm_up)
     settle = seconds(lambda: server.settle(f"steps {warm_up + rounds - 1}"))
     steps = len(chained.direct())

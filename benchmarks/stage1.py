@@ -110,13 +110,13 @@ def measure(
                     tree = {"schedule": "frozen", "model": {"head": {"kind": head}}, "frozen": stage}
                     params = chosen(params_file, sets, tree)
                     paths, prepared = prepare(params, Path(folder))
-                    own = Paths(paths.out / f"{head}-{name}-{turn}", paths.cache)
+                    own = Paths(paths.out / f"{head}-{name}-{turn}", paths.cache, data=paths.prepared)
                     first, *others = _chains(params)
-                    side.score = _validation(params, _run(side, params, own, first, prepared), prepared)
+                    side.score = _validation(params, _run(side, params, own, first), prepared)
                     if name == "stored" and turn == 0:
                         each = Side()
                         for fold in others:
-                            _run(each, params, own, fold, prepared)
+                            _run(each, params, own, fold)
                         side.others = each.once
             rows += _rows(head, params, prepared, sides["stored"], sides["online"])
     return rows
@@ -128,10 +128,10 @@ def _chains(params: Params) -> list[int]:
     return [first, *(fold for fold in range(params.data.split.folds) if fold != first)]
 
 
-def _run(side: Side, params: Params, paths: Paths, fold: int, prepared: Prepared) -> Artifact:
+def _run(side: Side, params: Params, paths: Paths, fold: int) -> Artifact:
     with timed() as clock:
         begun = time.perf_counter()
-        done = frozen.run(params, paths, fold, frozen.key(params, prepared, fold), "benchmark", prepared)
+        done = frozen.run(params, paths, fold)
         ended = time.perf_counter()
     epochs = [after - before for before, after in pairwise(clock.ends)]
     side.epochs += epochs

@@ -10,14 +10,13 @@ from pathlib import Path
 from medtune.benchmark import cell as cells
 from medtune.benchmark import jobs, summary_files, worker
 from medtune.benchmark.grid import BenchmarkParams, Identity, load_grid, select
-from medtune.flows import environment
+from medtune.flows.prefect_run import with_prefect
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.console import say
 from medtune.runtime.lock import holding
 from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import Paths
 from medtune.runtime.progress import progress
-from medtune.serving.one_line import first_line
 
 log = logging.getLogger("medtune.flow")
 
@@ -89,21 +88,15 @@ def _compute(
 
 
 def _with_prefect(chosen: BenchmarkParams, missing: Sequence[jobs.Work], paths: Paths, told: worker.Told) -> None:
-    environment.prepare(paths.cache)
-    from medtune.flows import benchmark_cells as flow
-    from medtune.flows import server
-
-    runner = flow.runner(chosen)
+    """Compute `missing` as one flow run; what Prefect or Dask leave undone stays missing."""
     name = f"benchmark {len(missing)} cells {time.strftime('%H:%M:%S')}"
-    try:
-        with server.connected(paths.cache):
-            try:
-                flow.run(missing, paths, chosen.retries, told, runner, name)
-            finally:
-                server.settle(name)
-    except Exception as error:  # a fault of theirs, of whatever type, must not cost the cells that are left
-        log.warning("Prefect or Dask failed", exc_info=True)
-        say(f"benchmark: {first_line(error, with_type=True)}; going on in this process")
+
+    def through() -> None:
+        from medtune.flows import benchmark_cells as flow
+
+        flow.run(missing, paths, chosen.retries, told, flow.runner(chosen), name)
+
+    with_prefect(name, paths.cache, through, lambda: None)
 
 
 def _figure(record: Artifact | None, metric: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.config.schema import Params
-from medtune.flows.pipeline import Done
+from medtune.flows.pipeline import StepResult
 from medtune.runtime.artifact import read_result
 from medtune.runtime.paths import Paths
 from medtune.tracking.run import run_id, start
@@ -13,10 +13,10 @@ from medtune.tracking.run import run_id, start
 COLUMNS = ("step", "state", "key", "seconds", "wandb_run")
 
 
-def row(done: Done) -> list[Any]:
+def row(result: StepResult) -> list[Any]:
     """Values for `COLUMNS`; a cached step points at the W&B run that computed it."""
-    key = done.step.key
-    return [done.step.name, "cached" if done.cached else "ran", key[:12], round(done.seconds, 1), run_id(key)]
+    key, state = result.step.key, "cached" if result.cached else "ran"
+    return [result.step.name, state, key[:12], round(result.seconds, 1), run_id(key)]
 
 
 def test_metrics(paths: Paths) -> dict[str, dict[str, float]]:
@@ -51,7 +51,7 @@ def links(paths: Paths) -> dict[str, Path]:
     return {name: place for name, place in places.items() if place.is_file()}
 
 
-def to_wandb(params: Params, paths: Paths, group: str, steps: list[Done]) -> None:
+def to_wandb(params: Params, paths: Paths, group: str, steps: list[StepResult]) -> None:
     """Links every step's run, cached ones too, from one W&B run of the group; nothing where nothing ran."""
     if all(step.cached for step in steps):
         return

@@ -16,15 +16,15 @@ from typing import Any
 from medtune.config.errors import InputError
 from medtune.config.load import load
 from medtune.config.project import PROJECT
-from medtune.config.schema import Params
 from medtune.data import fold_assignments
-from medtune.flows import environment, pipeline, promotion, records
+from medtune.flows import pipeline, promotion
+from medtune.flows.prefect_run import with_prefect
 from medtune.registry.git_dvc import Checkout, CommandFailed
 from medtune.runtime import console
 from medtune.runtime.lock import holding
 from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import Paths
-from medtune.serving.one_line import first_line
+from medtune.stages.steps import Steps
 
 log = logging.getLogger("medtune.flow")
 
@@ -38,13 +38,13 @@ class How:
 
     Attributes:
         step: calls a function under a name.
-        train: trains, evaluates and exports: how every step of the chain went.
+        train: trains, evaluates and exports; gives one result per step.
         show: publishes a decision where people look.
         began: called once the checkout is this run's own.
     """
 
     step: Callable[..., Any]
-    train: Callable[[Params, Paths], list[pipeline.Done]]
+    train: Callable[[Steps], list[pipeline.StepResult]]
     show: Callable[[promotion.Outcome], None]
     began: Callable[[], None] = lambda: None
 
@@ -78,7 +78,7 @@ def run(how: How, accept: str | None = None) -> str:
 
 
 def _with_data(how: How, checkout: Checkout, paths: Paths, accept: str | None) -> str:
-    from medtune.data.manifest import load_prepared
+    from medtune.flows import train
     from medtune.stages import data
 
     params = load()
@@ -86,8 +86,8 @@ def _with_data(how: How, checkout: Checkout, paths: Paths, accept: str | None) -
         raise InputError("data.split.test_fold is all: retraining compares models on one test fold; name it, 1 say")
     target = promotion.target(params)
     how.step("data", data.run, params, paths)
-    prepared = load_prepared(paths.prepared)
-    complete = pipeline.complete(params, paths, prepared)
+    steps = Steps(params, paths)
+    complete = pipeline.complete(steps)
     if complete and not accept and (judged := promotion.judged(paths, target)):
         line = f"nothing changed in data, params and code: {judged}"
         pipeline.note(f"retrain: {line}")
@@ -96,13 +96,12 @@ def _with_data(how: How, checkout: Checkout, paths: Paths, accept: str | None) -
         from medtune.models.backbones import check
 
         check(params)
-    steps = how.train(params, paths)
-    records.to_wandb(params, paths, pipeline.pipeline_key(params, prepared), steps)
-    pipeline.tidy(params, paths)
+    train.finish(steps, how.train(steps))
     outcome = how.step("gate", promotion.decide, params, paths, target, checkout, accept)
     if outcome.decision.promoted:
         folds = fold_assignments.read(fold_assignments.place(paths), params.data.source, params.data.split.folds)
         if params.data.split.protocol == "patient":
+            prepared = steps.prepared
             folds.write(fold_assignments.place(paths), prepared.groups.tolist(), prepared.folds.tolist())
         how.step("record", checkout.record, promotion.tag(outcome.name), f"Retrain: {outcome.line}")
         how.step("publish", promotion.publish, params, paths, target, outcome)
@@ -115,18 +114,12 @@ def _with_data(how: How, checkout: Checkout, paths: Paths, accept: str | None) -
 
 def direct() -> How:
     """Plain calls, without Prefect."""
-    from medtune.flows.train import direct as train
 
     def step(name: str, function: Callable[..., Any], *args: Any) -> Any:
         pipeline.note(f"retrain: {name}")
         return function(*args)
 
-    def trained(params: Params, paths: Paths) -> list[pipeline.Done]:
-        from medtune.stages.preflight import ready
-
-        return train(params, paths, ready(params, paths))
-
-    return How(step, trained, lambda outcome: None)
+    return How(step, pipeline.run_directly, lambda outcome: None)
 
 
 def retrain(prefect: bool = True, accept: str | None = None) -> None:
@@ -151,20 +144,11 @@ def retrain(prefect: bool = True, accept: str | None = None) -> None:
 
 
 def _with_prefect(accept: str | None) -> str:
-    environment.prepare(Paths.at().cache)
-    from medtune.flows import scheduled, server
-    from medtune.serving.manifest import BundleError
-
     name = f"by hand {time.strftime('%H:%M:%S')}"
-    try:
-        with server.connected(Paths.at().cache):
-            try:
-                return scheduled.retrain.with_options(flow_run_name=name)(accept)
-            finally:
-                server.settle(name)
-    except (pipeline.StageFailed, CommandFailed, InputError, BundleError):
-        raise
-    except Exception as error:  # a fault of Prefect's, of whatever type, must not cost a training run
-        log.warning("Prefect failed", exc_info=True)
-        pipeline.note(f"Prefect: {first_line(error, with_type=True)}; going on without it")
-        return run(direct(), accept)
+
+    def through() -> str:
+        from medtune.flows import scheduled
+
+        return scheduled.retrain.with_options(flow_run_name=name)(accept)
+
+    return with_prefect(name, Paths.at().cache, through, lambda: run(direct(), accept))

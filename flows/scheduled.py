@@ -12,10 +12,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.deployments import run_deployment
 from prefect.runtime import deployment, flow_run
 
-from medtune.config.schema import Params
 from medtune.flows import exit_with_parent, hooks, mark_crashed, pipeline, promotion, tasks
 from medtune.flows import retrain as retraining
 from medtune.runtime.paths import Paths
+from medtune.stages.steps import Steps
 
 DAY_S = 24 * 3600
 # Steps that ask a network are tried again; the others fail for reasons that stay.
@@ -60,9 +60,9 @@ def _step(name: str, function: Callable[..., Any], *args: Any) -> Any:
     return configured(*args)
 
 
-def _train(params: Params, paths: Paths) -> list[pipeline.Done]:
-    name = f"{params.model.backbone} {params.model.head.kind} {params.schedule}"
-    return tasks.train(params.model_dump(mode="json"), str(paths.out), name)
+def _train(steps: Steps) -> list[pipeline.StepResult]:
+    params = steps.params
+    return tasks.train(steps, f"{params.model.backbone} {params.model.head.kind} {params.schedule}")
 
 
 def _show(outcome: promotion.Outcome) -> None:

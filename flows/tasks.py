@@ -1,80 +1,67 @@
-"""The chain as Prefect sees it: one task a step, cached by our keys; small values in and out."""
+"""The pipeline as a Prefect flow: one task per step, cached by our keys; small values in and out."""
 
 from typing import Any
 
-from prefect import flow, task
+from prefect import Task, flow, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from medtune.config.load import validate
-from medtune.data.manifest import load_prepared
 from medtune.flows import pipeline, records, server
 from medtune.flows.cache_policy import ByKey, prefect_key
 from medtune.runtime.artifact import Artifact
-from medtune.runtime.paths import Paths
+from medtune.stages.steps import Step, Steps
 
 
-@task(task_run_name="{name}", cache_policy=ByKey(), persist_result=True, result_serializer="json")
-def run_step(
-    name: str,
-    stage: str,
-    fold: int | None,
-    key: str,
-    upstream: list[dict[str, str]],
-    params: dict[str, Any],
-    out: str,
-    group: str,
-    cache_key: str,
-) -> dict[str, str]:
-    """The finished artifact of one step, as `Artifact.as_dict()`."""
-    step = pipeline.Step(stage, fold, key, tuple(Artifact(**artifact) for artifact in upstream))
-    return pipeline.run_stage(step, validate(params), Paths.at(out), group).as_dict()
+def train(steps: Steps, name: str = "train") -> list[pipeline.StepResult]:
+    """Run every step of the pipeline as a task of one flow run.
 
-
-@task(task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
-def publish_artifacts(params: dict[str, Any], out: str, rows: list[dict[str, Any]]) -> None:
-    """Puts the test figures, the chains, the steps and links into Prefect's artifacts."""
-    paths = Paths.at(out)
-    create_markdown_artifact(records.markdown(paths), key="test-metrics", description="test set, with intervals")
-    create_table_artifact(records.chains(validate(params), paths), key="chains", description="one row a chain")
-    create_table_artifact(rows, key="steps", description="what ran, what was cached, and its W&B run")
-    for key, place in records.links(paths).items():
-        create_link_artifact(link=place.as_uri(), key=key)
-
-
-@flow(name="train", flow_run_name="{name}", validate_parameters=False, persist_result=False)
-def train(params: dict[str, Any], out: str, name: str = "train") -> list[pipeline.Done]:
-    """How every step of the chain went.
+    The flow's parameters are for display: the tasks use the params of `steps`, which are validated already.
 
     Args:
-        params: the whole params.yaml as plain values.
-        out: folder that holds data/prepared and artifacts.
-        name: shown in the dashboard.
+        steps: the pipeline.
+        name: of the flow run, shown in the dashboard.
     """
-    chosen, paths = validate(params), Paths.at(out)
-    prepared = load_prepared(paths.prepared)
-    group = pipeline.pipeline_key(chosen, prepared)
+    params, paths = steps.params, steps.paths
 
-    def call(step: pipeline.Step, found: Artifact | None) -> Artifact:
-        configured = run_step.with_options(
+    def execute(step: Step) -> Artifact:
+        def run_step(name: str, stage: str, fold: int | None, key: str, cache_key: str) -> dict[str, str]:
+            return pipeline.run_stage(step, params, paths).as_dict()
+
+        configured: Task[..., dict[str, str]] = Task(
+            run_step,
             name=step.stage,
-            refresh_cache=found is None,
+            task_run_name="{name}",
+            cache_policy=ByKey(),
+            persist_result=True,
+            result_serializer="json",
             result_storage=paths.cache / "prefect" / "results",
+            refresh_cache=step.artifact is None,
         )
-        made = configured(
-            name=step.name,
-            stage=step.stage,
-            fold=step.fold,
-            key=step.key,
-            upstream=[artifact.as_dict() for artifact in step.upstream],
-            params=params,
-            out=out,
-            group=group,
-            cache_key=prefect_key(step.key, paths.stage(step.stage, step.fold)),
-        )
-        return found or Artifact(**made)
+        cache_key = prefect_key(step.key, paths.stage(step.stage, step.fold))
+        result = configured(name=step.name, stage=step.stage, fold=step.fold, key=step.key, cache_key=cache_key)
+        return step.artifact or Artifact(**result)
 
-    steps = pipeline.run(chosen, paths, prepared, call)
-    if server.answers():
-        publish_artifacts(params, out, [dict(zip(records.COLUMNS, records.row(step), strict=True)) for step in steps])
-    return steps
+    @flow(name="train", flow_run_name=name, validate_parameters=False, persist_result=False)
+    def run_pipeline(params: dict[str, Any], out: str) -> list[pipeline.StepResult]:
+        results = pipeline.run(steps, execute)
+        if server.answers():
+            _publish(steps, results)
+        return results
+
+    return run_pipeline(params.model_dump(mode="json"), str(paths.out))
+
+
+def _publish(steps: Steps, results: list[pipeline.StepResult]) -> None:
+    """Publish the test metrics, the folds, the steps and links as Prefect artifacts."""
+    paths = steps.paths
+
+    @task(name="publish_artifacts", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
+    def publish_artifacts(rows: list[dict[str, Any]]) -> None:
+        create_markdown_artifact(records.markdown(paths), key="test-metrics", description="test set, with intervals")
+        folds = records.chains(steps.params, paths)
+        create_table_artifact(folds, key="chains", description="one row per fold")
+        create_table_artifact(rows, key="steps", description="what ran, what was cached, and its W&B run")
+        for key, path in records.links(paths).items():
+            create_link_artifact(link=path.as_uri(), key=key)
+
+    publish_artifacts([dict(zip(records.COLUMNS, records.row(result), strict=True)) for result in results])

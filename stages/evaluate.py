@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from medtune.config.errors import InputError
 from medtune.config.schema import Params
-from medtune.runtime import cache_key as keys
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, find, partial, publish
-from medtune.runtime.device import device_class, device_name
+from medtune.runtime.device import device_name
 from medtune.runtime.paths import Paths
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import provenance
+from medtune.stages.steps import Steps
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
@@ -24,34 +23,25 @@ if TYPE_CHECKING:
     from medtune.tasks.classification.logits import Logits, Wanted
 
 
-def key(params: Params, prepared: "Prepared", trained: Sequence[Artifact]) -> str:
-    """Cache key of evaluating `trained`, one artifact a chain."""
-    inputs = {
-        "data": prepared.digest,
-        "facts": prepared.info,  # protocol, leaks and notes are printed in the report
-        "trained": [[artifact.key, artifact.sha256] for artifact in trained],
-        "roles": [prepared.roles_digest(int(artifact.result()["fold"])) for artifact in trained],
-    }
-    return keys.stage_key("evaluate", params, inputs, device_class())
-
-
-def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, group: str) -> Artifact:
-    """The finished artifacts/evaluate: metrics, predictions, plots and report of all chains' test images.
+def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
+    """Evaluate the trained folds on their test images.
 
     Args:
         params: all params.
-        paths: where things lie.
-        trained: one trained artifact a chain.
-        key: from `key`.
-        group: of the W&B run.
+        paths: where to read and write.
+        fold: always None: all folds that the params name are evaluated together.
+
+    Returns:
+        artifacts/evaluate: metrics, predictions, plots and report.
 
     Raises:
+        InputError: a fold is not trained yet.
         RuntimeError: a model gives logits that are not finite.
     """
-    folder = paths.stage("evaluate")
-    if done := find(folder, key):
-        return done
-    from medtune.data.manifest import load_prepared
+    steps = Steps(params, paths)
+    step = steps.resolve("evaluate", fold)
+    if step.artifact is not None:
+        return step.artifact
     from medtune.evaluation import bootstrap
     from medtune.tasks.classification import folds, outputs
     from medtune.tasks.classification import result as findings
@@ -64,11 +54,11 @@ def run(params: Params, paths: Paths, trained: Sequence[Artifact], key: str, gro
     from medtune.tracking.run import start
 
     began, options = time.monotonic(), params.evaluate
-    prepared = load_prepared(paths.prepared)
+    folder, key, trained, prepared = paths.stage("evaluate"), step.key, step.upstream, steps.prepared
     work = partial(folder)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    with start("evaluate", key, group, params, "evaluate") as tracked:
+    with start("evaluate", key, steps.group, params, "evaluate") as tracked:
         lineage.uses(tracked, prepared, trained)
         wanted = sorted((Wanted.of(artifact, prepared) for artifact in trained), key=lambda one: one.fold)
         logits = _logits(wanted, prepared, options.batch_size, paths.cache)
@@ -148,26 +138,3 @@ def _result(params: Params, facts: dict[str, Any], seconds: float) -> dict[str, 
         "seconds": round(seconds, 1),
         "provenance": provenance(),
     }
-
-
-def find_trained(params: Params, paths: Paths, prepared: "Prepared") -> list[Artifact]:
-    """The finished trained artifact of every chain that params name.
-
-    Raises:
-        InputError: one is missing; names the command to run first.
-    """
-    from medtune.stages import finetune, frozen
-
-    found = []
-    for fold in params.data.split.chains:
-        artifact = None
-        for stage in params.training_stages:
-            if stage == "frozen":
-                own = frozen.key(params, prepared, fold)
-            else:
-                own = finetune.key(params, prepared, fold, artifact)
-            artifact = find(paths.stage(stage, fold), own)
-            if artifact is None:
-                raise InputError(f"artifacts/{stage}/fold-{fold}: not finished. Run `medtune stage {stage}` first")
-        found.append(artifact)
-    return [artifact for artifact in found if artifact is not None]

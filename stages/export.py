@@ -2,59 +2,46 @@
 
 import json
 import shutil
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from medtune.config.schema import Params
-from medtune.runtime import cache_key as keys
 from medtune.runtime import console
-from medtune.runtime.artifact import Artifact, file_sha256, find, partial, publish, write_text
+from medtune.runtime.artifact import Artifact, file_sha256, partial, publish, write_text
 from medtune.runtime.device import device_class
 from medtune.runtime.paths import Paths
-from medtune.runtime.provenance import installed, provenance
+from medtune.runtime.provenance import provenance
+from medtune.stages.steps import Steps
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
     from medtune.models.classifier import Classifier
 
-TOOLS = ("onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "numpy", "pillow", "jinja2")
 # Evaluate's figures come from the device that trained; a GPU adds up in another order.
 CONSUMER_TOLERANCE = {"cpu": 1e-4}
 GPU_TOLERANCE = 1e-3
 
 
-def key(params: Params, evaluated: Artifact, trained: Sequence[Artifact]) -> str:
-    """Cache key of the bundle; export runs on the CPU, whatever trained the network."""
-    inputs = {
-        "evaluated": [evaluated.key, evaluated.sha256],
-        "trained": [artifact.sha256 for artifact in trained],
-        "tools": installed(*TOOLS),
-    }
-    return keys.stage_key("export", params, inputs, "cpu")
-
-
-def run(
-    params: Params, paths: Paths, evaluated: Artifact, trained: Sequence[Artifact], key: str, group: str
-) -> Artifact:
-    """The bundle at artifacts/export, of the fold that evaluate found best.
+def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
+    """Export the network of the fold that evaluate found best.
 
     Args:
         params: all params.
-        paths: where things lie.
-        evaluated: what evaluate published.
-        trained: one trained artifact a chain, those that were evaluated.
-        key: from `key`.
-        group: of the W&B run.
+        paths: where to read and write.
+        fold: always None: evaluate chooses it.
+
+    Returns:
+        The ONNX bundle at artifacts/export.
 
     Raises:
+        InputError: the folds that the params name are not trained and evaluated yet.
         RuntimeError: the fp32 graph does not say what the network says, or not what evaluate wrote down.
     """
-    folder = paths.stage("export")
-    if done := find(folder, key):
-        return done
-    from medtune.data.manifest import load_prepared
+    steps = Steps(params, paths)
+    step = steps.resolve("export", fold)
+    if step.artifact is not None:
+        return step.artifact
     from medtune.export import bundle_manifest, model_card
     from medtune.export.onnx_graph import Deployed, to_onnx
     from medtune.export.parity_check import Trial
@@ -65,15 +52,15 @@ def run(
     from medtune.tracking.run import start
     from medtune.training.checkpoint import load_trained
 
-    prepared = load_prepared(paths.prepared)
-    record = evaluated.result()
+    (evaluated, *trained), prepared = step.upstream, steps.prepared
+    folder, key, record = paths.stage("export"), step.key, evaluated.result()
     fold = int(record["best_fold"])
     chosen = next(artifact for artifact in trained if artifact.result()["fold"] == fold)
     metrics = json.loads((evaluated.folder / "metrics.json").read_text(encoding="utf-8"))
     work = partial(folder)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    with start("export", key, group, params, f"export fold {fold}", fold) as tracked:
+    with start("export", key, steps.group, params, f"export fold {fold}", fold) as tracked:
         lineage.uses(tracked, prepared, [chosen])
         console.say(f"export: the network of fold {fold} as ONNX, opset {params.export.opset}")
         network: Classifier = load_trained(chosen)  # type: ignore[assignment]
@@ -88,11 +75,11 @@ def run(
 
         bundle = Bundle(work, document, "fp32", session((work / FILES["fp32"]).read_bytes()))
         document["parity"]["fp32"]["consumer"] = trial.against_predictions(
-            bundle.predict, evaluated.folder / "predictions.csv", CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE)
+            bundle.run, evaluated.folder / "predictions.csv", CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE)
         )
         samples = trial.samples(SAMPLES)
         np.save(work / "sample_input.npy", samples, allow_pickle=False)
-        np.save(work / "sample_output.npy", bundle.predict(samples), allow_pickle=False)
+        np.save(work / "sample_output.npy", bundle.run(samples), allow_pickle=False)
         write_text(work / "MODEL_CARD.md", model_card.render(document))
         document["files"] = {path.name: file_sha256(path) for path in sorted(work.iterdir())}
         write_text(work / FILE, serialise(document))

@@ -1,49 +1,42 @@
 """Stage 2: the whole network (or a PEFT method's part of it) trained from stage 1's best."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medtune.config.schema import Params
-from medtune.runtime import cache_key as keys
-from medtune.runtime import console
+from medtune.runtime import console, distributed
 from medtune.runtime.artifact import Artifact
-from medtune.runtime.device import device_class, device_name
+from medtune.runtime.device import device_name
 from medtune.runtime.paths import Paths
+from medtune.stages.steps import Steps
 from medtune.training.finished import finished
 
-if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
 
+def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
+    """Train the network of one fold from stage 1's best; resume if an earlier run was interrupted.
 
-def key(params: Params, prepared: "Prepared", fold: int, frozen: Artifact | None) -> str:
-    """Cache key of the chain whose test fold is `fold`; `frozen` is stage 1's artifact, None under `full`."""
-    inputs = {"data": prepared.digest, "roles": prepared.roles_digest(fold), "frozen": frozen and frozen.sha256}
-    return keys.stage_key("finetune", params, inputs, device_class())
-
-
-def run(
-    params: Params,
-    paths: Paths,
-    fold: int,
-    frozen: Artifact | None,
-    key: str,
-    group: str,
-    prepared: "Prepared | None" = None,
-) -> Artifact:
-    """The better of stage 1 and stage 2 on validation, saying which; resumes where an earlier run was cut.
+    With schedule `full` it starts from the pretrained weights and a new head.
 
     Args:
-        frozen: stage 1's artifact, loaded strictly; None starts from the pretrained weights and a new head.
-        prepared: the data that `key` was made from; None: those in `paths.prepared`.
+        params: all params.
+        paths: where to read and write.
+        fold: test fold; None is the only one that the params name.
+
+    Returns:
+        The better of stage 1 and stage 2 by validation, at artifacts/finetune/fold-<k>; it says which.
 
     Raises:
+        InputError: the data are not prepared with these params, or stage 1 has not run.
         RuntimeError: the loss is not finite, or stage 1's artifact is damaged.
     """
-    folder = paths.stage("finetune", fold)
-    if done := finished(folder, key):
+    with distributed.first():
+        steps = Steps(params, paths, several=True)
+        step = steps.resolve("finetune", fold)
+    assert step.fold is not None
+    folder, fold, frozen = paths.stage("finetune", step.fold), step.fold, next(iter(step.upstream), None)
+    if done := finished(folder, step.key):
         return done
     import torch
 
-    from medtune.data.manifest import load_prepared
     from medtune.models import classifier
     from medtune.models.adapt import adapt, after_step, merge, penalty, prepare
     from medtune.training.checkpoint import load_trained
@@ -54,7 +47,7 @@ def run(
     from medtune.training.speed import channels_last, compiled
 
     keep_freed_memory()
-    prepared, options = prepared or load_prepared(paths.prepared), params.finetune
+    prepared, options = steps.prepared, params.finetune
     device = torch.device(device_name())
     begun = load_trained(frozen) if frozen else None  # stage 1 as it is: some methods do not begin as it
     model = load_trained(frozen) if frozen else classifier.build(params, len(prepared.classes))
@@ -107,7 +100,7 @@ def run(
         compile=compiled(options.compile, device),
         finish=finish,
     )
-    artifact = fit(setup, params, prepared, folder, fold, key, group)
+    artifact = fit(setup, params, prepared, folder, fold, step.key, steps.group)
     result = artifact.result()
     console.say(
         f"finetune fold {fold}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})"

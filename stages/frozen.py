@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from medtune.config.schema import Params
-from medtune.runtime import cache_key as keys
 from medtune.runtime import console, distributed
 from medtune.runtime.artifact import Artifact
-from medtune.runtime.device import device_class, device_name
+from medtune.runtime.device import device_name
 from medtune.runtime.paths import Paths
+from medtune.stages.steps import Steps
 from medtune.training.finished import finished
 
 if TYPE_CHECKING:
@@ -19,25 +19,28 @@ if TYPE_CHECKING:
     from medtune.training.inputs import Feed
 
 
-def key(params: Params, prepared: "Prepared", fold: int) -> str:
-    """Cache key of the chain whose test fold is `fold`."""
-    inputs = {"data": prepared.digest, "roles": prepared.roles_digest(fold)}
-    return keys.stage_key("frozen", params, inputs, device_class())
-
-
-def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared: "Prepared | None" = None) -> Artifact:
-    """The trained head of one chain, best epoch by validation; resumes where an earlier run was cut.
+def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
+    """Train the head of one fold; resume if an earlier run was interrupted.
 
     Args:
-        prepared: the data that `key` was made from; None: those in `paths.prepared`.
+        params: all params.
+        paths: where to read and write.
+        fold: test fold; None is the only one that the params name.
+
+    Returns:
+        The head of the best epoch by validation, at artifacts/frozen/fold-<k>.
 
     Raises:
+        InputError: the data are not prepared with these params.
         RuntimeError: the loss is not finite, or the frozen backbone changed (it must not).
     """
-    folder = paths.stage("frozen", fold)
-    if done := finished(folder, key):
+    with distributed.first():
+        steps = Steps(params, paths, several=True)
+        step = steps.resolve("frozen", fold)
+    assert step.fold is not None
+    folder, fold, prepared = paths.stage("frozen", step.fold), step.fold, steps.prepared
+    if done := finished(folder, step.key):
         return done
-    from medtune.data.manifest import load_prepared
     from medtune.models import classifier
     from medtune.models.weights import state_sha256
     from medtune.training.fit import Setup, fit
@@ -45,7 +48,6 @@ def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared:
     from medtune.training.malloc import keep_freed_memory
 
     keep_freed_memory()
-    prepared = prepared or load_prepared(paths.prepared)
     device = device_name()
     model = classifier.build(params, len(prepared.classes)).to(device)
     model.backbone.requires_grad_(False)
@@ -69,7 +71,7 @@ def run(params: Params, paths: Paths, fold: int, key: str, group: str, prepared:
         }
 
     setup = Setup("frozen", network, model.head, "head", feed, set_modes, record)
-    return fit(setup, params, prepared, folder, fold, key, group)
+    return fit(setup, params, prepared, folder, fold, step.key, steps.group)
 
 
 def _feed(

@@ -12,8 +12,9 @@ import numpy as np
 from medtune.config import registry
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared, load_prepared
+from medtune.data.manifest import Prepared
 from medtune.data.pack import IMAGES, pack
+from medtune.data.prepared import open_prepared
 from medtune.evaluation.gate import Decision, Limit, ModelStats, judge, refused
 from medtune.runtime.paths import Paths
 from medtune.runtime.progress import progress
@@ -50,7 +51,7 @@ def run(params: Params, paths: Paths, champion: Champion | None) -> Decision:
     Raises:
         BundleError: a bundle is damaged.
     """
-    prepared, folder = load_prepared(paths.prepared), paths.stage("export")
+    prepared, folder = open_prepared(paths), paths.stage("export")
     document = bundle_document.read(folder)
     rows = prepared.indices(int(document["exported"]["fold"]))["test"]
     notes: list[str] = []
@@ -124,7 +125,7 @@ def _ask(
     bundle, size, found = Bundle.load(folder), params.evaluate.batch_size, []
     with progress(f"gate: {name}", len(images), "images") as advance:
         for start in range(0, len(images), size):
-            found.append(bundle.predict(np.ascontiguousarray(images[start : start + size])))
+            found.append(bundle.run(np.ascontiguousarray(images[start : start + size])))
             advance(len(found[-1]))
     probabilities = np.concatenate(found)
     decided = bundle.decide(probabilities)

@@ -26,7 +26,7 @@ def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
         InputError: not prepared, damaged, or prepared with other `data` params; a class weight for a class that
             is not there; a device that is none, or a precision it lacks; launched as more processes than it can be.
     """
-    from medtune.data.manifest import load_prepared
+    from medtune.data.prepared import open_prepared
     from medtune.stages import launch
 
     if distributed.count() > 1 and not several:
@@ -36,7 +36,7 @@ def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
         )
     check_device()
     launch.check(params, "finetune" in params.training_stages)
-    prepared = load_prepared(paths.prepared)
+    prepared = open_prepared(paths)
     if read_result(paths.prepared)["key"] != data_key(params):
         raise InputError(f"{paths.prepared} was made with other data params or code: run `medtune data` first")
     for section in params.training_stages:

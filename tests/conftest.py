@@ -10,6 +10,8 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["MEDTUNE_DEVICE"] = "cpu"
 
+# Fixtures of tests in several folders.
+pytest_plugins = ["tests.small_world"]
 PROJECT = Path(__file__).resolve().parent.parent
 
 

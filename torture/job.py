@@ -52,7 +52,7 @@ def prepare(folder: Path, chosen: Params) -> Paths:
 
 def train(chosen: Params, paths: Paths) -> None:
     """Runs every step that is not there yet, as `medtune train --no-prefect` does."""
-    from medtune.flows.train import direct
-    from medtune.stages.preflight import ready
+    from medtune.flows import pipeline
+    from medtune.stages.steps import Steps
 
-    direct(chosen, paths, ready(chosen, paths))
+    pipeline.run_directly(Steps(chosen, paths))

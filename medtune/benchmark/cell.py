@@ -4,7 +4,7 @@ import csv
 import io
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +16,7 @@ from medtune.config.schema import Params
 from medtune.runtime import cache_key as keys
 from medtune.runtime.artifact import Artifact, find, partial, publish, write_text
 from medtune.runtime.device import device_class, device_name
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import Paths, TrainSubset
 from medtune.runtime.provenance import provenance
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def place(paths: Paths, cell: Identity) -> Path:
     return paths.stage("benchmark") / "cells" / cell.slug
 
 
-def key(params: Params, prepared: "Prepared", cell: Identity, rates: Sequence[float], threads: int) -> str:
+def cell_key(params: Params, prepared: "Prepared", cell: Identity, rates: Sequence[float], threads: int) -> str:
     """Cache key of one cell.
 
     Args:
@@ -54,17 +54,26 @@ def key(params: Params, prepared: "Prepared", cell: Identity, rates: Sequence[fl
     return keys.stage_key("cell", trials.that_counts(params, rates[0]), inputs, device_class())
 
 
-def run(
-    params: Params, paths: Paths, prepared: "Prepared", cell: Identity, rates: Sequence[float], threads: int, key: str
-) -> Artifact:
-    """The cell's record: result.json with the figures, predictions.csv of the test images. Goes on where it was cut.
+def run(params: Params, paths: Paths, cell: Identity, rates: Sequence[float], threads: int) -> Artifact:
+    """Compute one cell; resume if an earlier run was interrupted.
 
-    Arguments as for `key`; `paths` says where records and unfinished work lie.
+    Args:
+        params: of the cell.
+        paths: the prepared data, and where records and unfinished work go.
+        cell: which cell.
+        rates: learning rates that are tried.
+        threads: CPU threads.
+
+    Returns:
+        The record: result.json with the metrics, predictions.csv of the test images.
 
     Raises:
         RuntimeError: the loss is not finite at any rate, or a logit is not.
     """
-    folder = place(paths, cell)
+    from medtune.data.prepared import open_prepared
+
+    prepared = open_prepared(paths)
+    folder, key = place(paths, cell), cell_key(params, prepared, cell, rates, threads)
     work = paths.cache / "benchmark" / "work" / key
     work.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{work}.lock"):  # a worker that was given up for dead may still be at it
@@ -72,15 +81,15 @@ def run(
             return done
         import torch
 
-        from medtune.data.subset import with_share
         from medtune.training.memory import PeakMemory
 
         torch.set_num_threads(threads)
         memory = PeakMemory(device_name())
-        parts = {fold: with_share(prepared, fold, cell.percent, cell.seed) for fold in params.data.split.chains}
-        tried = trials.run(params, paths, parts, rates, work)
+        own = replace(paths, subset=TrainSubset(cell.percent, cell.seed))
+        part = open_prepared(own)
+        tried = trials.run(params, own, rates, work)
         best = max(tried, key=lambda trial: trial.merit)
-        chains = [_judge(params, part, best.trained[fold]) for fold, part in parts.items()]
+        chains = [_judge(params, part, best.trained[fold]) for fold in params.data.split.chains]
         peak = memory.megabytes()
 
         unfinished = partial(folder)
@@ -94,8 +103,8 @@ def run(
             "select_by": trials.section(params).select_by,
             "validation": best.validation,
             "metrics": _test(params, prepared, chains, unfinished),
-            **_facts(params, prepared, parts),
-            **_cost(params, best, parts),
+            **_facts(params, part),
+            **_cost(params, best, part),
             "peak_memory_mb": peak,
             "device": device_class(),
             "threads": threads,
@@ -143,21 +152,22 @@ def _predictions(prepared: "Prepared", pooled: "Scored") -> str:
     return text.getvalue()
 
 
-def _facts(params: Params, prepared: "Prepared", parts: trials.Parts) -> dict[str, Any]:
+def _facts(params: Params, prepared: "Prepared") -> dict[str, Any]:
     """What it was trained and tested on."""
-    rows = {role: [part.indices(fold)[role] for fold, part in parts.items()] for role in ROLES}
+    folds = params.data.split.chains
+    rows = {role: [prepared.indices(fold)[role] for fold in folds] for role in ROLES}
     patients = {role: {group for own in rows[role] for group in prepared.groups[own].tolist()} for role in ROLES}
     return {
         "images": {role: sum(len(own) for own in rows[role]) for role in ROLES},
         "groups": {role: len(patients[role]) for role in ROLES},
         "groups_known": bool(prepared.info["groups_known"]),
         "protocol": params.data.split.protocol,
-        "folds": list(parts),
+        "folds": list(folds),
         "classes": list(prepared.classes),
     }
 
 
-def _cost(params: Params, best: trials.Trial, parts: trials.Parts) -> dict[str, Any]:
+def _cost(params: Params, best: trials.Trial, prepared: "Prepared") -> dict[str, Any]:
     """Trained parameters, and the time that training took at the chosen rate."""
     import torch
 
@@ -169,7 +179,7 @@ def _cost(params: Params, best: trials.Trial, parts: trials.Parts) -> dict[str, 
     head, backbone = (sum(p.numel() for p in part.parameters()) for part in (plain.head, plain.backbone))
     trained = result["trainable"] - head
     used = [getattr(params, stage) for stage in params.training_stages]
-    images = sum(len(part.indices(fold)["train"]) for fold, part in parts.items())
+    images = sum(len(prepared.indices(fold)["train"]) for fold in params.data.split.chains)
     seen = images * sum(section.passes * section.epochs for section in used)
     return {
         "trainable": trained,

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.load import merge, validate
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared, load_prepared
+from medtune.data.manifest import Prepared
+from medtune.data.prepared import open_prepared
 from medtune.runtime.artifact import Artifact, find
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.console import say
@@ -90,7 +91,7 @@ def works(grid: BenchmarkParams, params: dict[Identity, Params], paths: Paths) -
     for cell, own in params.items():
         if cell.data not in ready:
             folder = _prepare(own, paths, cell.data)
-            ready[cell.data] = folder, load_prepared(folder)
+            ready[cell.data] = folder, open_prepared(replace(paths, data=folder))
         folder, prepared = ready[cell.data]
         made.append(work_of(grid, cell, own, folder, prepared))
     return made
@@ -102,7 +103,7 @@ def work_of(grid: BenchmarkParams, cell: Identity, params: Params, folder: Path,
 
     params = _with_steps(params, prepared, cell, grid.min_steps)
     rates = tuple(grid.lr.get(cell.method) or _rates(plan(cell.method, grid.head)))
-    key = cells.key(params, prepared, cell, rates, grid.threads)
+    key = cells.cell_key(params, prepared, cell, rates, grid.threads)
     return Work(cell, params, rates, grid.threads, folder, key)
 
 

@@ -1,19 +1,14 @@
 """One method trained at every learning rate of its grid."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medtune.config.schema import Params
 from medtune.config.training import FinetuneParams, FrozenParams, TrainingParams
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.paths import Paths
-
-if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
-
-Parts = dict[int, "Prepared"]  # by test fold
 
 
 @dataclass(frozen=True)
@@ -58,15 +53,14 @@ def that_counts(params: Params, rate: float) -> Params:
     return with_rate(params, rate).model_copy(update=unused)
 
 
-def run(params: Params, paths: Paths, parts: Parts, rates: Sequence[float], work: Path) -> list[Trial]:
+def run(params: Params, paths: Paths, rates: Sequence[float], work: Path) -> list[Trial]:
     """A trial for each rate; one whose loss is not finite is left out.
 
     Args:
         params: of the cell.
-        paths: where the feature store lies.
-        parts: data by test fold.
+        paths: the data with the cell's training patients, and the feature store.
         rates: learning rates.
-        work: folder for unfinished and finished training; a cut run goes on from it.
+        work: folder for unfinished and finished training; an interrupted run resumes from it.
 
     Raises:
         RuntimeError: the loss is not finite at any rate.
@@ -75,7 +69,7 @@ def run(params: Params, paths: Paths, parts: Parts, rates: Sequence[float], work
     diverged: RuntimeError | None = None
     for rate in rates:
         try:
-            trials.append(_trial(with_rate(params, rate), paths, parts, work, rate))
+            trials.append(_trial(with_rate(params, rate), paths, work, rate))
         except RuntimeError as error:
             if "the loss is" not in str(error):
                 raise
@@ -85,10 +79,10 @@ def run(params: Params, paths: Paths, parts: Parts, rates: Sequence[float], work
     return trials
 
 
-def _trial(params: Params, paths: Paths, parts: Parts, work: Path, rate: float) -> Trial:
+def _trial(params: Params, paths: Paths, work: Path, rate: float) -> Trial:
     trained, seconds, results = {}, 0.0, []
-    for fold, part in parts.items():
-        stages = _train(params, paths, part, fold, work, rate)
+    for fold in params.data.split.chains:
+        stages = _train(params, paths, fold, work, rate)
         trained[fold] = stages[-1]
         seconds += sum(stage.result()["seconds"] for stage in stages)
         results.append(stages[-1].result()["best"])
@@ -101,18 +95,11 @@ def _trial(params: Params, paths: Paths, parts: Parts, work: Path, rate: float) 
     )
 
 
-def _train(params: Params, paths: Paths, part: "Prepared", fold: int, work: Path, rate: float) -> list[Artifact]:
+def _train(params: Params, paths: Paths, fold: int, work: Path, rate: float) -> list[Artifact]:
     from medtune.stages import finetune, frozen
 
-    stages: list[Artifact] = []
-    own = Paths(work / f"lr-{rate:g}", paths.cache)
-    if "frozen" in params.training_stages:
-        # Stage 1 does not know stage 2's rate: all rates go on from one.
-        first = Paths(work / "first", paths.cache) if len(params.training_stages) > 1 else own
-        key = frozen.key(params, part, fold)
-        stages.append(frozen.run(params, first, fold, key, "benchmark", part))
-    if "finetune" in params.training_stages:
-        before = stages[0] if stages else None
-        key = finetune.key(params, part, fold, before)
-        stages.append(finetune.run(params, own, fold, before, key, "benchmark", part))
-    return stages
+    # Stage 1 does not know stage 2's rate, so with both stages all rates share one.
+    shared = work / "first" if len(params.training_stages) > 1 else None
+    out = replace(paths, out=work / f"lr-{rate:g}", frozen_out=shared, data=paths.prepared)
+    stages = {"frozen": frozen, "finetune": finetune}
+    return [stages[name].run(params, out, fold) for name in params.training_stages]

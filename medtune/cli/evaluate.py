@@ -24,13 +24,10 @@ def evaluate(
     from medtune.runtime.lock import holding
     from medtune.runtime.paths import Paths
     from medtune.stages import evaluate as stage
-    from medtune.stages.preflight import ready
 
     read, paths = load(params, overrides or ()), Paths.at(out)
     with progress_on_stderr(as_json), holding(paths):
-        prepared = ready(read, paths)
-        trained = stage.find_trained(read, paths, prepared)
-        done = stage.run(read, paths, trained, stage.key(read, prepared, trained), "by-hand")
+        done = stage.run(read, paths)
         say(f"evaluate: {done.path}")
     if as_json:
         print_json(json.loads((done.folder / "metrics.json").read_text(encoding="utf-8")))

@@ -11,22 +11,12 @@ def export(params: options.ParamsFile = None, overrides: options.Overrides = Non
 
     Writes artifacts/export. A precision that differs too much from the network is left out, and bundle.json says why.
     """
-    from medtune.config.errors import InputError
     from medtune.config.load import load
-    from medtune.runtime.artifact import find
     from medtune.runtime.console import say
     from medtune.runtime.lock import holding
     from medtune.runtime.paths import Paths
-    from medtune.stages import evaluate
     from medtune.stages import export as stage
-    from medtune.stages.preflight import ready
 
     read, paths = load(params, overrides or ()), Paths.at(out)
     with holding(paths):
-        prepared = ready(read, paths)
-        trained = evaluate.find_trained(read, paths, prepared)
-        evaluated = find(paths.stage("evaluate"), evaluate.key(read, prepared, trained))
-        if evaluated is None:
-            raise InputError("artifacts/evaluate: these networks are not evaluated. Run `medtune evaluate` first")
-        done = stage.run(read, paths, evaluated, trained, stage.key(read, evaluated, trained), "by-hand")
-        say(f"export: {done.path}")
+        say(f"export: {stage.run(read, paths).path}")

@@ -38,13 +38,12 @@ def frozen(
     read, paths = load(params, overrides or ()), Paths.at(out)
     with together(paths):
         with distributed.first():
-            prepared = ready(read, paths, several=True)
+            ready(read, paths, several=True)
         from medtune.models.backbones import check
 
         check(read)
         for each in read.data.split.chains if fold is None else [fold]:
-            done = stage.run(read, paths, each, stage.key(read, prepared, each), "by-hand")
-            console.say(f"frozen fold {each}: {done.path}")
+            console.say(f"frozen fold {each}: {stage.run(read, paths, each).path}")
 
 
 @app.command(
@@ -60,31 +59,19 @@ def finetune(
 
     With `schedule: full` it starts from the pretrained weights.
     """
-    from medtune.config.errors import InputError
     from medtune.config.load import load
     from medtune.runtime import console, distributed
-    from medtune.runtime.artifact import find
     from medtune.runtime.paths import Paths
     from medtune.stages import finetune as stage
-    from medtune.stages import frozen as stage1
     from medtune.stages.launch import together
     from medtune.stages.preflight import ready
 
     read, paths = load(params, overrides or ()), Paths.at(out)
     with together(paths):
         with distributed.first():
-            prepared = ready(read, paths, several=True)
+            ready(read, paths, several=True)
         from medtune.models.backbones import check
 
         check(read)
         for each in read.data.split.chains if fold is None else [fold]:
-            first = None
-            if read.schedule != "full":
-                with distributed.first():
-                    first = find(paths.stage("frozen", each), stage1.key(read, prepared, each))
-                if first is None:
-                    raise InputError(
-                        f"artifacts/frozen/fold-{each}: no finished stage 1. Run `medtune stage frozen` first"
-                    )
-            done = stage.run(read, paths, each, first, stage.key(read, prepared, each, first), "by-hand")
-            console.say(f"finetune fold {each}: {done.path}")
+            console.say(f"finetune fold {each}: {stage.run(read, paths, each).path}")

@@ -23,6 +23,8 @@ def train(
     Needs data/prepared, which `medtune data` makes. Exits 0 when every step is done, 1 if a step failed (its
     traceback is in the log file that the error names), 2 if the input is wrong.
     """
+    from medtune.config.load import load
     from medtune.flows.train import train as run
+    from medtune.runtime.paths import Paths
 
-    run(params, overrides, out, prefect)
+    run(load(params, overrides or ()), Paths.at(out), prefect)

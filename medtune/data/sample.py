@@ -1,6 +1,6 @@
 """What a data source hands over, and what a source file must define.
 
-A source is one file `datasets/sources/<name>.py`; the registry key is the file's name. It defines, at module level:
+A source is one file `medtune/data/sources/<name>.py`; the registry key is the file's name. It defines, at module level:
 
     NAME: str                    name of the data set, for the model card
     LICENCE: str                 licence of the images

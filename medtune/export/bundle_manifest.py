@@ -7,12 +7,11 @@ from medtune.export.model_card import NOTICE
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.cache_key import weights_sha256
 from medtune.runtime.provenance import provenance
+from medtune.serving.manifest import SCHEMA_VERSION
 from medtune.serving.onnxruntime_version import minimum_for
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
-
-SCHEMA_VERSION = 1
 
 
 def gather(

@@ -15,6 +15,7 @@ from medtune.registry.store_layout import (
     verify,
     write_history,
 )  # fmt: skip
+from medtune.runtime.artifact import fsync, write_text
 from medtune.serving.manifest import BundleError
 
 
@@ -67,9 +68,9 @@ class FolderTarget:
             shutil.copytree(folder, partial)
             verify(partial)
             for path in [*partial.rglob("*"), partial]:
-                _fsync(path)
+                fsync(path)
             partial.rename(place)
-            _fsync(place.parent)
+            fsync(place.parent)
         except OSError as error:
             raise BundleError(f"{self.folder}: the bundle cannot be put there: {error.strerror or error}") from error
 
@@ -80,7 +81,7 @@ class FolderTarget:
             new.unlink(missing_ok=True)
             new.symlink_to(Path(BUNDLES) / name)
             new.replace(self.folder / CURRENT)
-            _fsync(self.folder)
+            fsync(self.folder)
         except OSError as error:
             raise BundleError(f"{self.folder / CURRENT} cannot be written: {error.strerror}") from error
 
@@ -98,19 +99,7 @@ class FolderTarget:
     def note(self, line: dict[str, Any]) -> None:
         """Adds a decision to the history, after repairing a line that a crash cut off."""
         path, lines = self.folder / HISTORY, [*self.history(), line]
-        new = path.with_name(f".{HISTORY}.new")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            new.write_text(write_history(lines), encoding="utf-8")
-            _fsync(new)
-            new.replace(path)
+            write_text(path, write_history(lines))
         except OSError as error:
             raise BundleError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -107,13 +107,13 @@ def publish(folder: Path, key: str, result: dict[str, Any]) -> Artifact:
     files = {}
     for path in sorted(p for p in work.rglob("*") if p.is_file() and p.name != RESULT):
         files[path.relative_to(work).as_posix()] = file_sha256(path)
-        _fsync(path)
+        fsync(path)
     write_text(work / RESULT, seal({"key": key, "files": files, **result}))
     recover(folder)
     if folder.exists():
         folder.rename(_displaced(folder))
     work.rename(folder)
-    _fsync(folder.parent)
+    fsync(folder.parent)
     recover(folder)
     return Artifact(str(folder), key, digest(files))
 
@@ -174,9 +174,9 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        _fsync(temporary)
+        fsync(temporary)
         temporary.replace(path)
-        _fsync(path.parent)
+        fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -191,7 +191,8 @@ def _alive(pid: str) -> bool:
     return True
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,5 +1,7 @@
 """Cache keys: two runs share one exactly when they would produce the same result."""
 
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from medtune.config import registry
@@ -7,6 +9,7 @@ from medtune.config.errors import InputError, suggestion
 from medtune.config.project import PACKAGE, PROJECT
 from medtune.config.schema import Params
 from medtune.runtime.artifact import digest, file_sha256
+from medtune.runtime.file_state import State, file_state
 from medtune.runtime.provenance import installed
 from medtune.runtime.source_hash import source_closure
 
@@ -95,12 +98,22 @@ def weights_sha256(params: Params) -> str:
                 f"model.weights is bundled, but {model.backbone!r} has none{suggestion(model.backbone, known)}; "
                 f"bundled here: {', '.join(known) or 'none'}; set model.weights=hub for any other"
             )
-        return file_sha256(folder / f"{model.backbone}.safetensors")
+        return _sha256(folder / f"{model.backbone}.safetensors")
     path = PROJECT / model.weights
-    return file_sha256(path) if path.is_file() else f"{model.weights}:{model.backbone}"
+    return _sha256(path) if path.is_file() else f"{model.weights}:{model.backbone}"
 
 
 def _card_sha256(params: Params) -> str | None:
     """Digest of what is known of shipped weights: their mean and std come from there."""
     path = PACKAGE / "models" / "bundled" / f"{params.model.backbone}.json"
-    return file_sha256(path) if params.model.weights == "bundled" and path.is_file() else None
+    return _sha256(path) if params.model.weights == "bundled" and path.is_file() else None
+
+
+def _sha256(path: Path) -> str:
+    return _sha256_of(path, file_state(path))
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, state: State) -> str:
+    """Hash a weights file once per process while it stays the same: every key of a pipeline contains it."""
+    return file_sha256(path)

@@ -8,16 +8,35 @@ from medtune.config.project import PROJECT
 
 
 @dataclass(frozen=True)
+class TrainSubset:
+    """A part of the training patients.
+
+    Attributes:
+        percent: 1 to 100, of the training patients, rounded up.
+        seed: seed of the order in which patients are taken.
+    """
+
+    percent: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class Paths:
     """Where one run reads and writes.
 
     Attributes:
         out: folder that holds `data/prepared` and `artifacts`.
         cache: content-addressed store of what can be recomputed (features, logits, task results).
+        frozen_out: folder that holds `artifacts/frozen` if it is not `out`.
+        data: folder of the prepared set if it is not `data/prepared` under `out`.
+        subset: the training patients to use; None uses all of them.
     """
 
     out: Path
     cache: Path
+    frozen_out: Path | None = None
+    data: Path | None = None
+    subset: TrainSubset | None = None
 
     @classmethod
     def at(cls, out: Path | str | None = None) -> "Paths":
@@ -28,9 +47,10 @@ class Paths:
     @property
     def prepared(self) -> Path:
         """The checked, split, packed data set."""
-        return self.out / "data" / "prepared"
+        return self.data or self.out / "data" / "prepared"
 
     def stage(self, stage: str, fold: int | None = None) -> Path:
         """`artifacts/<stage>`, or `artifacts/<stage>/fold-<k>` for a stage that runs once a fold."""
-        folder = self.out / "artifacts" / stage
+        out = self.frozen_out if stage == "frozen" and self.frozen_out else self.out
+        folder = out / "artifacts" / stage
         return folder if fold is None else folder / f"fold-{fold}"

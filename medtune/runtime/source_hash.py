@@ -27,6 +27,7 @@ NO_EFFECT = (
     "medtune.config.training",
     "medtune.stages.preflight",
     "medtune.stages.launch",
+    "medtune.stages.steps",  # what it selects, the data and the upstream artifacts, enters keys as content
 )
 
 

@@ -13,10 +13,12 @@ import onnxruntime
 
 from medtune.serving import manifest as bundle_document
 from medtune.serving.bound_session import OnDevice
-from medtune.serving.decode import decode, fit
+from medtune.serving.decode import DecodeError, fit
+from medtune.serving.image_source import ImageSource, as_list, read_image
 from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
 from medtune.serving.onnxruntime_version import MINIMUM, check_version
+from medtune.serving.prediction import Prediction
 from medtune.serving.session import PROVIDERS, open_session, operators
 
 # Where bundle.json does not say what was measured.
@@ -94,16 +96,41 @@ class Bundle:
         """Active onnxruntime providers, first choice first."""
         return self.session.get_providers()
 
-    def prepare(self, source: Path | bytes) -> np.ndarray:
-        """An image file, or its bytes, as the uint8 (H, W, 3) that the network takes.
+    def prepare(self, source: ImageSource) -> np.ndarray:
+        """An image as the uint8 (H, W, 3) that the network takes; what `source` can be: see `predict`.
 
         Raises:
             medtune.serving.decode.DecodeError: it cannot be used; the message is the reason.
         """
-        return fit(decode(source), self.image_size, self.document["preprocessing"]["resize"])
+        return fit(read_image(source), self.image_size, self.document["preprocessing"]["resize"])
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """Calibrated class probabilities, float32 (N, classes), of uint8 (N, H, W, 3) RGB images.
+    def predict(self, images: ImageSource | Sequence[ImageSource], batch_size: int = 32) -> list[Prediction]:
+        """Predict images of any size, each prepared as the training images were.
+
+        Args:
+            images: one image or several: a path, the bytes of an image file, a Pillow image, or an array uint8
+                (h, w), (h, w, 3) or (h, w, 4). An array (n, h, w, 3) is n images.
+            batch_size: images that the network takes at once.
+
+        Returns:
+            One prediction per image, in order.
+
+        Raises:
+            medtune.serving.decode.DecodeError: an image cannot be used; the message names it.
+        """
+        sources, results = as_list(images), []
+        for start in range(0, len(sources), batch_size):
+            batch = enumerate(sources[start : start + batch_size], start)
+            probabilities = self.run(np.stack([self._prepare_named(source, index) for index, source in batch]))
+            for label, row in zip(self.decide(probabilities), probabilities.tolist(), strict=True):
+                results.append(Prediction.of(label, dict(zip(self.classes, row, strict=True))))
+        return results
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Run the model on images of its own size: uint8 (N, H, W, 3) RGB.
+
+        Returns:
+            Calibrated class probabilities, float32 (N, classes).
 
         Raises:
             BundleError: the array is of another type or shape, or the network has another number of classes.
@@ -124,6 +151,13 @@ class Bundle:
             raise RuntimeError(f"{self.folder}: the {self.precision} model gave NaN")
         return probabilities
 
+    def _prepare_named(self, source: ImageSource, index: int) -> np.ndarray:
+        try:
+            return self.prepare(source)
+        except DecodeError as error:
+            name = source if isinstance(source, str | Path) else f"image {index}"
+            raise DecodeError(f"{name}: {error}") from None
+
     @cached_property
     def _ask(self) -> Callable[[np.ndarray], np.ndarray]:
         given, wanted = self.document["input"]["name"], self.document["output"]["name"]
@@ -142,7 +176,7 @@ class Bundle:
             BundleError: it is more than this precision may differ.
         """
         samples, expected = (self._array(name) for name in ("sample_input.npy", "sample_output.npy"))
-        difference = float(np.abs(self.predict(samples) - expected).max())
+        difference = float(np.abs(self.run(samples) - expected).max())
         allowed = self.document["precisions"][self.precision].get("sample_tolerance")
         if difference > (allowed or SAMPLE_TOLERANCE[self.precision]):
             raise BundleError(

@@ -66,6 +66,23 @@ def decode(source: Path | bytes | bytearray | memoryview) -> np.ndarray:
         raise DecodeError(f"damaged or not an image: {reason or type(error).__name__}") from error
 
 
+def to_pixels(image: Image.Image | np.ndarray) -> np.ndarray:
+    """Return an opened image or an array of pixels as uint8 (h, w, 3), converted as `decode` does.
+
+    Args:
+        image: a Pillow image, or uint8 (h, w), (h, w, 3) or (h, w, 4), or uint16 (h, w).
+
+    Raises:
+        DecodeError: an array of another type or shape, or pixels without a defined range.
+    """
+    if isinstance(image, Image.Image):
+        return _to_rgb(image)
+    grey, color = image.ndim == 2, image.ndim == 3 and image.shape[2] in (3, 4)
+    if not image.size or not ((image.dtype == np.uint8 and (grey or color)) or (image.dtype == np.uint16 and grey)):
+        raise DecodeError(f"an array of {image.dtype} {image.shape}: expected uint8 (h, w), (h, w, 3) or (h, w, 4)")
+    return _to_rgb(Image.fromarray(image))
+
+
 def fit(image: np.ndarray, size: int, resize: Literal["squash", "pad", "crop"]) -> np.ndarray:
     """The image at `size` x `size`, uint8 (size, size, 3); the same array where it already has that size.
 

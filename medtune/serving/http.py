@@ -32,7 +32,7 @@ def answer(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[dict[str,
         except DecodeError as error:
             entry["error"] = str(error)
     if images:
-        probabilities = bundle.predict(np.stack([image for _, image in images]))
+        probabilities = bundle.run(np.stack([image for _, image in images]))
         for (entry, _), decision, row in zip(images, bundle.decide(probabilities), probabilities, strict=True):
             entry["prediction"] = decision
             entry["probabilities"] = dict(zip(bundle.classes, row.tolist(), strict=True))

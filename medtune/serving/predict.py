@@ -75,7 +75,7 @@ def predict_files(
     batch = np.empty((min(batch_size, len(paths)), bundle.image_size, bundle.image_size, 3), np.uint8)
 
     def flush() -> Iterator[tuple[Path, str, np.ndarray]]:
-        probabilities = bundle.predict(batch[: len(waiting)])
+        probabilities = bundle.run(batch[: len(waiting)])
         yield from zip(waiting, bundle.decide(probabilities), probabilities, strict=True)
         waiting.clear()
 

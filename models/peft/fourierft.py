@@ -5,14 +5,12 @@ W = W0 + alpha * the inverse Fourier transform of a matrix with n trained coeffi
 zero, not drawn as in the paper: on narrow networks the drawn ones outweigh the pretrained weights (docs/log.md).
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from medtune.config.schema import PeftParams
-
-if TYPE_CHECKING:
-    from torch import nn
+from medtune.models.blocks import library
 
 FAMILIES = ("vit",)
 LRS = (1e-3, 5e-3, 3e-2)
@@ -26,18 +24,6 @@ class Params(PeftParams):
     scale: Annotated[float, Field(gt=0)] = Field(150.0, description="alpha")
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with the change of its target layers trained, everything else frozen."""
-    from peft import FourierFTConfig
-
-    from medtune.models.blocks.tuners import wrap
-
-    config = FourierFTConfig(n_frequency=params.frequencies, scaling=params.scale, init_weights=True)
-    return wrap(backbone, config)
-
-
-def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with the change in its weights and no wrapper left."""
-    from medtune.models.blocks.tuners import unwrap
-
-    return unwrap(backbone)
+apply, merge = library.method(
+    "FourierFTConfig", lambda params: {"n_frequency": params.frequencies, "scaling": params.scale, "init_weights": True}
+)

@@ -4,14 +4,12 @@ Huang et al. 2025, ICLR; by the peft library.
 W = W0 + W0 * (B A): an update of high rank at low cost.
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from medtune.config.schema import PeftParams
-
-if TYPE_CHECKING:
-    from torch import nn
+from medtune.models.blocks import library
 
 FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 LRS = (3e-4, 2e-3, 1e-2)
@@ -24,17 +22,4 @@ class Params(PeftParams):
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with the change of its target layers trained, everything else frozen."""
-    from peft import HiraConfig
-
-    from medtune.models.blocks.tuners import wrap
-
-    return wrap(backbone, HiraConfig(r=params.rank))
-
-
-def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with the change in its weights and no wrapper left."""
-    from medtune.models.blocks.tuners import unwrap
-
-    return unwrap(backbone)
+apply, merge = library.method("HiraConfig", lambda params: {"r": params.rank})

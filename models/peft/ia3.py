@@ -7,6 +7,7 @@ input, the MLP's hidden units. On a CNN the convolutions' outputs are scaled. St
 from typing import TYPE_CHECKING, Literal
 
 from medtune.config.schema import PeftParams
+from medtune.models.blocks import library
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,8 +32,4 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     return wrap(backbone, IA3Config(feedforward_modules=hidden), targets(backbone) + hidden)
 
 
-def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with the scalings in its weights and no wrapper left."""
-    from medtune.models.blocks.tuners import unwrap
-
-    return unwrap(backbone)
+merge = library.merge

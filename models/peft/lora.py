@@ -4,14 +4,12 @@ A is (r, in), B is (out, r) and starts at zero, so training begins at the pretra
 qkv projections are adapted, on a CNN the convolutions of the stages. `merge` leaves plain layers.
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from medtune.config.schema import PeftParams
-
-if TYPE_CHECKING:
-    from torch import nn
+from medtune.models.blocks import library
 
 FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 LRS = (3e-4, 2e-3, 1e-2)
@@ -26,18 +24,6 @@ class Params(PeftParams):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with low-rank updates trained, everything else frozen."""
-    from peft import LoraConfig
-
-    from medtune.models.blocks.tuners import wrap
-
-    config = LoraConfig(r=params.rank, lora_alpha=params.alpha, lora_dropout=params.dropout)
-    return wrap(backbone, config)
-
-
-def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with the updates added to its weights and no wrapper left."""
-    from medtune.models.blocks.tuners import unwrap
-
-    return unwrap(backbone)
+apply, merge = library.method(
+    "LoraConfig", lambda params: {"r": params.rank, "lora_alpha": params.alpha, "lora_dropout": params.dropout}
+)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from medtune.config.schema import PeftParams
+from medtune.models.blocks import library
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,8 +40,4 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     return wrap(backbone, OFTConfig(oft_block_size=params.block, r=0), names)
 
 
-def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with the change in its weights and no wrapper left."""
-    from medtune.models.blocks.tuners import unwrap
-
-    return unwrap(backbone)
+merge = library.merge

@@ -4,14 +4,12 @@ Meng et al. 2024, arXiv 2404.02948; by the peft library.
 W = W_res + B A, where B A starts as the r largest singular components of W0 and W_res is the rest.
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from medtune.config.schema import PeftParams
-
-if TYPE_CHECKING:
-    from torch import nn
+from medtune.models.blocks import library
 
 FAMILIES = ("vit",)
 LRS = (3e-4, 2e-3, 1e-2)
@@ -24,17 +22,6 @@ class Params(PeftParams):
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with the change of its target layers trained, everything else frozen."""
-    from peft import LoraConfig
-
-    from medtune.models.blocks.tuners import wrap
-
-    return wrap(backbone, LoraConfig(r=params.rank, lora_alpha=params.rank, init_lora_weights="pissa"))
-
-
-def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with the change in its weights and no wrapper left."""
-    from medtune.models.blocks.tuners import unwrap
-
-    return unwrap(backbone)
+apply, merge = library.method(
+    "LoraConfig", lambda params: {"r": params.rank, "lora_alpha": params.rank, "init_lora_weights": "pissa"}
+)

@@ -1,4 +1,4 @@
-"""What every file in datasets/sources keeps; a new one is picked up by its name."""
+"""What every file in medtune/data/sources keeps; a new one is picked up by its name."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What `medtune.doctor` says of weights and hub; the files themselves are tried in tests/config/test_doctor.py."""
+"""What `medtune.doctor` says of weights and hub; the files themselves are tried in tests/doctor/test_run.py."""
 
 import threading
 from collections.abc import Iterator

@@ -1,64 +1,69 @@
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from medtune.config.errors import InputError
 from medtune.config.load import load
-from medtune.data.manifest import Prepared
 from medtune.flows import pipeline
 from medtune.runtime.artifact import Artifact, partial, publish, write_text
 from medtune.runtime.paths import Paths
+from medtune.stages import data
+from medtune.stages.steps import Step, Steps
 
-PREPARED: Any = SimpleNamespace(digest="d", roles_digest=lambda fold: f"roles {fold}", info={})
-SMALL = ["model.weights=none"]
+SMALL = ["model.weights=none", "data.image_size=16", "data.patients=20", "data.images_per_patient=1"]
 
 
-def made(paths: Paths, step: pipeline.Step, says: str = "") -> Artifact:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared set that every pipeline here reads."""
+    paths = Paths.at(tmp_path_factory.mktemp("prepared"))
+    data.run(load(sets=SMALL), paths)
+    return paths.prepared
+
+
+@pytest.fixture
+def paths(tmp_path: Path, prepared: Path) -> Paths:
+    return Paths(tmp_path, tmp_path / "cache", data=prepared)
+
+
+def made(paths: Paths, step: Step, says: str = "") -> Artifact:
     folder = paths.stage(step.stage, step.fold)
     write_text(partial(folder) / "says.txt", f"{step.name} {says}")
     return publish(folder, step.key, {"fold": step.fold, "classes": ["a", "b"]})
 
 
-def names_of(*sets: str, paths: Paths, prepared: Prepared = PREPARED) -> list[str]:
-    names: list[str] = []
-
-    def execute(step: pipeline.Step) -> Artifact:
-        names.append(step.name)
-        return made(paths, step)
-
-    pipeline.walk(load(sets=[*SMALL, *sets]), prepared, execute)
-    return names
+def names_of(paths: Paths, *sets: str) -> list[str]:
+    steps = Steps(load(sets=[*SMALL, *sets]), paths)
+    return [result.step.name for result in pipeline.run(steps, lambda step: made(paths, step))]
 
 
 @pytest.mark.parametrize(
-    ("schedule", "steps"),
+    ("schedule", "names"),
     [
         ("frozen", ["frozen fold 1", "evaluate", "export"]),
         ("full", ["finetune fold 1", "evaluate", "export"]),
         ("staged", ["frozen fold 1", "finetune fold 1", "evaluate", "export"]),
     ],
 )
-def test_walk__steps_of_each_schedule(schedule: str, steps: list[str], tmp_path: Path) -> None:
-    assert names_of(f"schedule={schedule}", paths=Paths.at(tmp_path)) == steps
+def test_run__steps_of_each_schedule(schedule: str, names: list[str], paths: Paths) -> None:
+    assert names_of(paths, f"schedule={schedule}") == names
 
 
-def test_walk__all_folds_are_chains_before_one_evaluation(tmp_path: Path) -> None:
+def test_run__all_folds_before_one_evaluation(tmp_path: Path) -> None:
     sets = ("schedule=frozen", "data.split.folds=3", "data.split.test_fold=all")
+    data.run(load(sets=[*SMALL, *sets]), Paths.at(tmp_path))
     expected = ["frozen fold 0", "frozen fold 1", "frozen fold 2", "evaluate", "export"]
-    assert names_of(*sets, paths=Paths.at(tmp_path)) == expected
+    assert names_of(Paths.at(tmp_path), *sets) == expected
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> Callable[..., list[tuple[str, bool]]]:
-    paths = Paths.at(tmp_path)
-
+def runner(paths: Paths) -> Callable[..., list[tuple[str, bool]]]:
     def run(*sets: str) -> list[tuple[str, bool]]:
-        params = load(sets=[*SMALL, *sets])
-        steps = pipeline.run(params, paths, PREPARED, lambda step, found: found or made(paths, step, str(sets)))
-        return [(done.step.name, done.cached) for done in steps]
+        steps = Steps(load(sets=[*SMALL, *sets]), paths)
+        results = pipeline.run(steps, lambda step: step.artifact or made(paths, step, str(sets)))
+        return [(result.step.name, result.cached) for result in results]
 
     return run
 
@@ -99,26 +104,26 @@ def test_run__flipped_byte_runs_that_step_again(runner: Callable[..., list[tuple
     assert ran(runner()) == ["frozen fold 1"]  # it came out as before, so what follows still stands
 
 
-def test_complete__only_with_every_step(runner: Callable[..., list[tuple[str, bool]]], tmp_path: Path) -> None:
-    params, paths = load(sets=SMALL), Paths.at(tmp_path)
-    assert not pipeline.complete(params, paths, PREPARED)
+def test_complete__only_with_every_step(runner: Callable[..., list[tuple[str, bool]]], paths: Paths) -> None:
+    params = load(sets=SMALL)
+    assert not pipeline.complete(Steps(params, paths))
     runner()
-    assert pipeline.complete(params, paths, PREPARED)
-    (tmp_path / "artifacts" / "export" / "says.txt").unlink()
-    assert not pipeline.complete(params, paths, PREPARED)
+    assert pipeline.complete(Steps(params, paths))
+    (paths.stage("export") / "says.txt").unlink()
+    assert not pipeline.complete(Steps(params, paths))
 
 
-def test_pipeline_key__knows_params_and_data_but_not_tracking() -> None:
-    key = pipeline.pipeline_key(load(), PREPARED)
-    assert pipeline.pipeline_key(load(sets=["tracking.project=other"]), PREPARED) == key
-    assert pipeline.pipeline_key(load(sets=["seed=2"]), PREPARED) != key
-    other: Any = SimpleNamespace(digest="other")
-    assert pipeline.pipeline_key(load(), other) != key
+def test_group__knows_params_and_data_but_not_tracking(paths: Paths, tmp_path: Path) -> None:
+    group = Steps(load(sets=SMALL), paths).group
+    assert Steps(load(sets=[*SMALL, "tracking.project=other"]), paths).group == group
+    assert Steps(load(sets=[*SMALL, "seed=2"]), paths).group != group
+    others = [*SMALL, "data.images_per_patient=2"]
+    data.run(load(sets=others), Paths.at(tmp_path / "other"))
+    assert Steps(load(sets=others), Paths.at(tmp_path / "other")).group != group
 
 
-def test_run_stage__fault_is_named_and_mistake_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params, paths = load(sets=SMALL), Paths.at(tmp_path)
-    step = pipeline.Step("evaluate", None, "key", (Artifact(str(tmp_path), "key", "sha256"),))
+def test_run_stage__failure_is_named_and_user_mistake_passes(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = load(sets=SMALL)
     for raised, seen in ((ValueError("boom"), pipeline.StageFailed), (InputError("mistake"), InputError)):
 
         def run(*_: Any, raised: Exception = raised) -> Artifact:
@@ -126,14 +131,14 @@ def test_run_stage__fault_is_named_and_mistake_passes(tmp_path: Path, monkeypatc
 
         monkeypatch.setattr("medtune.stages.evaluate.run", run)
         with pytest.raises(seen, match=r"evaluate failed: ValueError: boom|mistake"):
-            pipeline.run_stage(step, params, paths, "group")
+            pipeline.run_stage(Step("evaluate", None, "key"), params, paths)
 
 
-def test_tidy__clears_what_the_chain_did_not_make(tmp_path: Path) -> None:
+def test_tidy__removes_what_the_pipeline_did_not_make(tmp_path: Path) -> None:
     paths = Paths.at(tmp_path)
     for fold in (0, 1):
         for stage in ("frozen", "finetune"):
-            made(paths, pipeline.Step(stage, fold, "key"))
+            made(paths, Step(stage, fold, "key"))
     partial(paths.stage("frozen", 0)).mkdir()
     partial(paths.stage("evaluate")).mkdir()
     pipeline.tidy(load(), paths)

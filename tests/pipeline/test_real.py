@@ -16,9 +16,9 @@ from medtune.config import load
 from medtune.config.schema import Params
 from medtune.data.manifest import load_prepared
 from medtune.flows import pipeline
-from medtune.runtime.artifact import Artifact
 from medtune.runtime.paths import Paths
 from medtune.stages import data
+from medtune.stages.steps import Steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.timeout(900), pytest.mark.xdist_group("real")]
 
@@ -38,12 +38,7 @@ def run(recipe: str, out: Path, cache: Path, *sets: str) -> Paths:
     params: Params = load.load(PROJECT / "recipes" / recipe, [*small, *sets])
     paths = Paths(out, cache)
     data.run(params, paths)
-    prepared = load_prepared(paths.prepared)
-
-    def call(step: pipeline.Step, found: Artifact | None) -> Artifact:
-        return found or pipeline.run_stage(step, params, paths, "group")
-
-    pipeline.run(params, paths, prepared, call)
+    pipeline.run_directly(Steps(params, paths))
     return paths
 
 

@@ -143,7 +143,7 @@ def test_better__promoted(standing: "Checkout") -> None:
     assert "params.yaml changed since the last commit" in fails(standing, 2)
     standing.run("git", "commit", "--all", "--quiet", "--message", "Train longer")
     printed = standing.run(*RETRAIN[:-1])  # through Prefect
-    assert "going on without it" not in printed
+    assert "continuing without it" not in printed
     assert "retrain: promoted: balanced_accuracy +" in printed
     gate = json.loads((current(standing) / "bundle.json").read_text())["gate"]
     assert gate["champion"] == first.name

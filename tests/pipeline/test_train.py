@@ -112,7 +112,7 @@ def test_prefect__second_time_is_cached_and_on_its_record(checkout: "Checkout") 
 
 def test_prefect__server_that_is_down_does_not_stop_it(checkout: "Checkout") -> None:
     printed = checkout.train(PREFECT_API_URL="http://127.0.0.1:9/api")
-    assert "going on without it" in printed
+    assert "continuing without it" in printed
     assert states(printed) == dict.fromkeys(STEPS, "cached")
 
 

@@ -7,18 +7,20 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from medtune.cli.main import call
 from medtune.serving.bundle import Bundle, decide
+from medtune.serving.decode import DecodeError
 from medtune.serving.manifest import BundleError, read, serialise
 from medtune.tasks.classification.decision import apply
 
 
-def test_predict__gives_the_network_s_probabilities_for_any_batch(bundle_folder, by_hand):
+def test_run__gives_the_network_s_probabilities_for_any_batch(bundle_folder, by_hand):
     bundle = Bundle.load(bundle_folder)
     for n in (0, 1, 2, 7, 32):
         images = np.random.default_rng(n).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
-        found = bundle.predict(images)
+        found = bundle.run(images)
         assert found.shape == (n, 2)
         np.testing.assert_allclose(found, by_hand.probability(images), atol=1e-6)
     assert bundle.providers == ["CPUExecutionProvider"]
@@ -33,9 +35,48 @@ def test_predict__gives_the_network_s_probabilities_for_any_batch(bundle_folder,
         (np.zeros((8, 8, 3), np.uint8), r"expected uint8 \(N, 8, 8, 3\)"),
     ],
 )
-def test_predict__refuses_other_arrays(bundle_folder, array, said):
+def test_run__refuses_other_arrays(bundle_folder, array, said):
     with pytest.raises(BundleError, match=said):
-        Bundle.load(bundle_folder).predict(array)
+        Bundle.load(bundle_folder).run(array)
+
+
+def test_predict__takes_files_bytes_pillow_images_and_arrays_of_any_size(bundle_folder, pictures):
+    bundle, path = Bundle.load(bundle_folder), pictures / "a.PNG"
+    with Image.open(path) as opened:
+        given = [path, str(path), path.read_bytes(), opened, np.array(opened)]
+        results = bundle.predict(given, batch_size=2)
+    assert len(results) == 5
+    assert results == [results[0]] * 5
+    probabilities = bundle.run(bundle.prepare(path)[None])[0]
+    (label,) = bundle.decide(probabilities[None])
+    assert results[0].label == label
+    assert list(results[0].probabilities.values()) == probabilities.tolist()
+    assert results[0].probability == pytest.approx(max(probabilities), abs=1e-6)
+    assert repr(results[0]) == f"Prediction(label={label!r}, probability={results[0].probability!r})"
+
+
+def test_predict__takes_one_image_or_a_stack(bundle_folder, pictures):
+    bundle = Bundle.load(bundle_folder)
+    grey = np.random.default_rng(0).integers(0, 256, (9, 12), dtype=np.uint8)
+    assert bundle.predict(grey) == bundle.predict([np.repeat(grey[..., None], 3, axis=2)])
+    assert bundle.predict(grey.astype(np.uint16) << 8) == bundle.predict(grey)
+    assert len(bundle.predict(np.zeros((3, 20, 10, 3), np.uint8))) == 3
+    assert bundle.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ("missing.png", r"missing\.png: the file does not exist"),
+        (b"not an image", r"image 1: damaged, or not one of PNG"),
+        (np.zeros((4, 4, 3)), r"image 1: an array of float64 \(4, 4, 3\): expected uint8"),
+        (np.zeros((3, 4, 5), np.uint8), r"image 1: an array of uint8 \(3, 4, 5\)"),
+        (np.zeros((0, 4), np.uint8), r"image 1: an array of uint8 \(0, 4\)"),
+    ],
+)
+def test_predict__names_the_image_that_cannot_be_used(bundle_folder, image, reason):
+    with pytest.raises(DecodeError, match=reason):
+        Bundle.load(bundle_folder).predict([np.zeros((8, 8, 3), np.uint8), image])
 
 
 @settings(max_examples=60)

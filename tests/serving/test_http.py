@@ -28,7 +28,7 @@ def test_predict__one_image_as_the_body(client, pictures, bundle_folder):
     assert answer.status_code == 200
     (entry,) = answer.json()["predictions"]
     bundle = Bundle.load(bundle_folder)
-    expected = bundle.predict(bundle.prepare(pictures / "b.png")[None])
+    expected = bundle.run(bundle.prepare(pictures / "b.png")[None])
     np.testing.assert_allclose([entry["probabilities"][name] for name in ("blue", "red")], expected[0], atol=1e-6)
     assert entry["prediction"] == bundle.decide(expected)[0]
 

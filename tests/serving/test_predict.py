@@ -45,7 +45,7 @@ def test_predict_files__does_not_depend_on_the_batch_size(bundle_folder, picture
     paths = predict.find_images([pictures])
     found = list(predict.predict_files(bundle, paths, batch, workers=3))
     assert [path for path, _, _ in found] == paths
-    one_by_one = np.concatenate([bundle.predict(bundle.prepare(path)[None]) for path in paths])
+    one_by_one = np.concatenate([bundle.run(bundle.prepare(path)[None]) for path in paths])
     np.testing.assert_allclose(np.stack([row for _, _, row in found]), one_by_one, atol=1e-6)
 
 
@@ -123,7 +123,7 @@ def test_predict_files__decodes_the_next_batch_while_the_network_works(bundle_fo
     """The first prediction ends only once an image of the second batch is decoded."""
     paths = predict.find_images([pictures])
     bundle, decoded, waited = Bundle.load(bundle_folder), threading.Event(), []
-    prepare, ask = Bundle.prepare, Bundle.predict
+    prepare, ask = Bundle.prepare, Bundle.run
 
     def seen(self: Bundle, path: Path) -> np.ndarray:
         if path == paths[2]:
@@ -138,6 +138,6 @@ def test_predict_files__decodes_the_next_batch_while_the_network_works(bundle_fo
 
     asked = threading.Event()
     monkeypatch.setattr(Bundle, "prepare", seen)
-    monkeypatch.setattr(Bundle, "predict", held)
+    monkeypatch.setattr(Bundle, "run", held)
     assert len(list(predict.predict_files(bundle, paths, batch_size=2, workers=1))) == 5
     assert waited == [True, True, True]

@@ -12,6 +12,7 @@ from medtune.config.project import PROJECT
 from medtune.data.manifest import load_prepared
 from medtune.runtime.artifact import Artifact, find
 from medtune.stages import evaluate
+from medtune.stages.steps import evaluate_key
 from medtune.tasks.classification.decision import apply
 from medtune.tasks.classification.metrics import compute_all
 
@@ -23,9 +24,7 @@ def evaluate_world(world, **changes) -> Artifact:
     params = world.params
     if changes:
         params = params.model_copy(update={"evaluate": params.evaluate.model_copy(update=changes)})
-    prepared = load_prepared(world.paths.prepared)
-    key = evaluate.key(params, prepared, world.trained)
-    return evaluate.run(params, world.paths, world.trained, key, "test")
+    return evaluate.run(params, world.paths)
 
 
 def read_json(artifact: Artifact, name: str):
@@ -146,7 +145,7 @@ def test_key__follows_what_the_result_depends_on(make_world):
     prepared = load_prepared(world.paths.prepared)
 
     def key(params=world.params, trained=world.trained):
-        return evaluate.key(params, prepared, trained)
+        return evaluate_key(params, prepared, trained)
 
     assert key() == key()
     assert key(world.params.model_copy(update={"seed": 2})) != key()
@@ -158,10 +157,11 @@ def test_key__follows_what_the_result_depends_on(make_world):
     assert key(world.params.model_copy(update={"tracking": tracking})) == key()
 
 
-def test_find_trained__names_the_stage_to_run_first(make_world):
+def test_run__names_the_stage_to_run_first(make_world):
     world = make_world(test_fold=1)
-    with pytest.raises(InputError, match=r"Run `medtune stage frozen` first"):
-        evaluate.find_trained(world.params, world.paths, load_prepared(world.paths.prepared))
+    (world.trained[0].folder / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"artifacts/frozen/fold-1: not finished .* Run `medtune stage frozen` first"):
+        evaluate.run(world.params, world.paths)
 
 
 def test_stage__module_imports_neither_torch_nor_matplotlib():

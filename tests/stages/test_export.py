@@ -11,10 +11,12 @@ from PIL import Image
 
 from medtune.cli.main import call
 from medtune.data.manifest import load_prepared
-from medtune.runtime.artifact import verify
+from medtune.runtime.artifact import partial, publish, verify
+from medtune.runtime.paths import Paths
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
 from medtune.stages import evaluate, export
+from medtune.stages.steps import export_key
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
 BUILT: list[SimpleNamespace] = []
@@ -22,11 +24,10 @@ BUILT: list[SimpleNamespace] = []
 
 def build(world, **changes) -> SimpleNamespace:
     params = world.params.model_copy(update={"export": world.params.export.model_copy(update=changes)})
-    prepared = load_prepared(world.paths.prepared)
-    evaluated = evaluate.run(params, world.paths, world.trained, evaluate.key(params, prepared, world.trained), "test")
-    key = export.key(params, evaluated, world.trained)
+    evaluated, prepared = evaluate.run(params, world.paths), load_prepared(world.paths.prepared)
+    key = export_key(params, evaluated, world.trained)
     made = SimpleNamespace(world=world, params=params, prepared=prepared, evaluated=evaluated, key=key)
-    made.run = lambda: export.run(params, world.paths, evaluated, world.trained, key, "test")
+    made.run = lambda: export.run(params, world.paths)
     return made
 
 
@@ -144,9 +145,11 @@ def test_run__card_states_facts_leaks_and_faults(exported):
 def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
     """Evaluate's figures of another network, under the right names: nothing may be published."""
     made = exported
-    moved = tmp_path / "artifacts" / "evaluate"
-    shutil.copytree(made.evaluated.folder, moved)
-    path = moved / "predictions.csv"
+    world = made.world.paths
+    paths = Paths(tmp_path / "other", world.cache, frozen_out=world.out, data=world.prepared)
+    forged = partial(paths.stage("evaluate"))
+    shutil.copytree(made.evaluated.folder, forged)
+    path = forged / "predictions.csv"
     rows = list(csv.DictReader(path.open()))
     for row in rows:
         row["prob_class0"], row["prob_class1"] = row["prob_class1"], row["prob_class0"]
@@ -154,11 +157,10 @@ def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    other = type(made.evaluated)(str(moved), made.evaluated.key, "0")
-    paths = type(made.world.paths)(tmp_path, made.world.paths.cache)
-    shutil.copytree(made.world.paths.prepared, paths.prepared)
+    record = made.evaluated.result()
+    publish(paths.stage("evaluate"), record["key"], {name: record[name] for name in record.keys() - {"key", "files"}})
     with pytest.raises(RuntimeError, match=r"probabilities .* off those in predictions\.csv"):
-        export.run(made.params, paths, other, made.world.trained, "k", "test")
+        export.run(made.params, paths)
     assert not paths.stage("export").exists()
 
 
@@ -226,9 +228,9 @@ def test_key__follows_its_inputs(exported):
     made = exported
     one = made.evaluated
     other = type(one)(one.path, one.key, "1" * 64)
-    assert export.key(made.params, other, made.world.trained) != made.key
-    assert export.key(made.params, one, made.world.trained[:2]) != made.key
+    assert export_key(made.params, other, made.world.trained) != made.key
+    assert export_key(made.params, one, made.world.trained[:2]) != made.key
     changed = made.params.model_copy(update={"export": made.params.export.model_copy(update={"opset": 21})})
-    assert export.key(changed, one, made.world.trained) != made.key
+    assert export_key(changed, one, made.world.trained) != made.key
     same = made.params.model_copy(update={"frozen": made.params.frozen.model_copy(update={"epochs": 7})})
-    assert export.key(same, one, made.world.trained) == made.key
+    assert export_key(same, one, made.world.trained) == made.key

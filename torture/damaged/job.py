@@ -1,6 +1,5 @@
 """What a finished job leaves on disk, with everyone who reads it."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,13 +51,12 @@ def _prepared(params: Params, paths: Paths) -> Place:
 
 def _stage(params: Params, paths: Paths, stage: str) -> Place:
     from medtune.flows import pipeline
-    from medtune.stages.preflight import ready
+    from medtune.stages.steps import Steps
 
-    prepared = ready(params, paths)
     fold = 1 if stage in ("frozen", "finetune") else None
 
     def use(file: Path, harm: str) -> str | None:
-        return seen(not pipeline.complete(params, paths, prepared), REUSED)
+        return seen(not pipeline.complete(Steps(params, paths)), REUSED)
 
     return Place(f"artifacts/{stage}", files_of(paths.stage(stage, fold)), use)
 
@@ -121,17 +119,15 @@ def _logits(paths: Paths) -> Place:
 
 
 def _checkpoint(params: Params, paths: Paths) -> Place:
-    from medtune.data.manifest import load_prepared
     from medtune.stages import frozen
+    from medtune.stages.steps import Steps
     from medtune.training import checkpoint
     from medtune.training.artifacts import scratch
 
-    prepared = load_prepared(paths.prepared)
-    other = Paths(paths.out / "cut", paths.cache)
-    shutil.copytree(paths.prepared, other.prepared)
-    key = frozen.key(params, prepared, 1)
+    other = Paths(paths.out / "cut", paths.cache, data=paths.prepared)
+    key = Steps(params, other).resolve("frozen", 1).key
     with _cut_after(3):
-        frozen.run(params, other, 1, key, "cut")
+        frozen.run(params, other, 1)
     file = scratch(other.stage("frozen", 1)) / checkpoint.FILE
     assert checkpoint.read(file, key) is not None
 
@@ -169,8 +165,8 @@ def _cell(params: Params, paths: Paths) -> Place:
     one = Identity("drawn", "test_vit", "linear", 100, 1)
     chosen = params.model_copy(update={"schedule": "frozen"})
     prepared = load_prepared(paths.prepared)
-    key = cells.key(chosen, prepared, one, [1e-3], 1)
-    made = cells.run(chosen, paths, prepared, one, [1e-3], 1, key)
+    key = cells.cell_key(chosen, prepared, one, [1e-3], 1)
+    made = cells.run(chosen, paths, one, [1e-3], 1)
 
     def use(file: Path, harm: str) -> str | None:
         return seen(find(cells.place(paths, one), key) is None, REUSED)

@@ -181,6 +181,6 @@ def by_hand(stage: str, params: Path, out: Path) -> None:
 
 def by_flow(params: Path, out: Path) -> None:
     """`medtune train --no-prefect`."""
-    from medtune.flows.train import train
+    from medtune.cli.train import train
 
-    train(params, [], out, prefect=False)
+    train(params, [], out, False)

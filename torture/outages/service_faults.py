@@ -121,7 +121,7 @@ def _prefect(outcome: Outcome, folder: Path, lone: SmallJob, kind: str) -> None:
         ended, seconds = job.run("train", limit_s=LIMIT_S, PREFECT_API_URL=f"{address}/api")
     fault = _trained(job, lone, ended.code, ended.out, ended.err)
     outcome.count(
-        f"Prefect's server: {kind}", fault or (None if "going on without it" in ended.out else "it is not said")
+        f"Prefect's server: {kind}", fault or (None if "continuing without it" in ended.out else "it is not said")
     )
     outcome.figure("Prefect: seconds of a run", round(seconds, 1))
 

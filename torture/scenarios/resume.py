@@ -115,18 +115,16 @@ def _try_all(
 
 def _train(tell: Tell, params: Params, paths: Paths, last: str, cut: Cut | None) -> None:
     """Stage 1 and, where `last` says so, stage 2; what is finished is found."""
-    from medtune.data.manifest import load_prepared
     from medtune.stages import finetune, frozen
 
     tell_training(tell, cut, state=True)
     os.environ["MEDTUNE_DEVICE"] = "cpu"
-    prepared = load_prepared(paths.prepared)
-    first = frozen.run(params, paths, 1, frozen.key(params, prepared, 1), "torture")
+    first = frozen.run(params, paths, 1)
     tell("kept", stage="frozen", sha256=first.sha256)
     if last == "finetune":
         if cut == ("finetune", 0, "published"):
             os.kill(os.getpid(), signal.SIGKILL)
-        second = finetune.run(params, paths, 1, first, finetune.key(params, prepared, 1, first), "torture")
+        second = finetune.run(params, paths, 1)
         tell("kept", stage="finetune", sha256=second.sha256)
 
 

@@ -113,6 +113,7 @@ def kept(folder: Path) -> Iterator[None]:
 def _stages(folder: Path) -> Outcome:
     """The chain twice in one process; what is executed is counted where it is called."""
     from medtune.flows import pipeline
+    from medtune.stages.steps import Step
 
     outcome, chosen = Outcome(), job.params({"frozen": {"epochs": 1, "views": 1}, "finetune": {"epochs": 1}})
     paths = job.prepare(folder, chosen)
@@ -123,7 +124,7 @@ def _stages(folder: Path) -> Outcome:
         {"tracking": {"project": "other"}, "gate": {"max_ece": 0.5}},
     )
 
-    def counted(step: pipeline.Step, *rest: Any) -> Any:
+    def counted(step: Step, *rest: Any) -> Any:
         ran.append(step.name)
         return real(step, *rest)
 

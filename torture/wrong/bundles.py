@@ -136,7 +136,7 @@ def arrays(right: Path) -> Iterator[tuple[str, str | None]]:
     ):
         array = np.zeros(shape, dtype)
         try:
-            bundle.predict(array)
+            bundle.run(array)
             yield f"array: {name}", "was predicted"
         except BundleError as error:
             named = str(array.dtype) in str(error) and str(array.shape) in str(error)

@@ -1,7 +1,7 @@
 """A write that fails in the middle of a file; and a safeguard that is gone would be seen.
 
-W&B's and Prefect's outages have their small forms in tests/tracking/test_run.py and tests/pipeline/test_train.py,
-mounts in tests/config/test_doctor.py.
+W&B's and Prefect's outages have their small forms in tests/tracking/test_run_outage.py and
+tests/pipeline/test_train.py, mounts in tests/doctor/test_folders.py.
 """
 
 import urllib.request

@@ -12,6 +12,7 @@ from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
 from medtune.runtime.paths import Paths
 from medtune.stages import finetune, frozen
+from medtune.stages.steps import finetune_key, frozen_key
 from medtune.training import checkpoint
 
 HEADS = ["cdtm", "linear", "mean_linear", "ln_linear", "transformer"]
@@ -38,10 +39,7 @@ def params_of(world, **changes):
 
 
 def run_both(params, paths):
-    prepared = load_prepared(paths.prepared)
-    first = frozen.run(params, paths, 1, frozen.key(params, prepared, 1), "group")
-    second = finetune.run(params, paths, 1, first, finetune.key(params, prepared, 1, first), "group")
-    return first, second
+    return frozen.run(params, paths), finetune.run(params, paths)
 
 
 @pytest.mark.parametrize("kind", HEADS)
@@ -66,8 +64,7 @@ def test_frozen__stored_features_and_online_agree(world):
     scores = {}
     for views in (1, "online"):
         params = params_of(world, frozen__views=views, frozen__augment=same["augment"])
-        prepared = load_prepared(world.paths.prepared)
-        artifact = frozen.run(params, world.paths, 1, frozen.key(params, prepared, 1), "group")
+        artifact = frozen.run(params, world.paths, 1)
         assert artifact.result()["stored_features"] is (views == 1)
         scores[views] = artifact.result()["best"]["validation"]["loss"]
     assert scores[1] == pytest.approx(scores["online"], abs=5e-3)
@@ -75,21 +72,20 @@ def test_frozen__stored_features_and_online_agree(world):
 
 def test_frozen__falls_back_to_online_over_the_disk_budget(world, capsys):
     params = params_of(world, frozen__store_gb=0)
-    prepared = load_prepared(world.paths.prepared)
-    artifact = frozen.run(params, world.paths, 1, frozen.key(params, prepared, 1), "group")
+    artifact = frozen.run(params, world.paths, 1)
     assert artifact.result()["stored_features"] is False
     assert "frozen.store_gb is 0: running the backbone online" in capsys.readouterr().out
 
 
 def test_frozen__chains_share_features_and_each_trains_as_if_alone(world, tmp_path, capsys):
-    params, prepared = params_of(world), load_prepared(world.paths.prepared)
+    params = params_of(world)
     alone, computed = {}, {}
     for fold in (1, 0, 2):
-        own = Paths(tmp_path / f"alone-{fold}", tmp_path / f"cache-{fold}")
-        alone[fold] = frozen.run(params, own, fold, frozen.key(params, prepared, fold), "group", prepared)
+        own = Paths(tmp_path / f"alone-{fold}", tmp_path / f"cache-{fold}", data=world.paths.prepared)
+        alone[fold] = frozen.run(params, own, fold)
     capsys.readouterr()
     for fold in (1, 0, 2):
-        shared = frozen.run(params, world.paths, fold, frozen.key(params, prepared, fold), "group", prepared)
+        shared = frozen.run(params, world.paths, fold)
         computed[fold] = re.findall(r"view (\d) of 2: (\d+) images", capsys.readouterr().out)
         assert shared.sha256 == alone[fold].sha256
     # A third of 45 images is trained on, a third validates; the last chain's training images validated the first.
@@ -105,11 +101,20 @@ def test_finetune__keeps_stage_one_when_it_is_better(world):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_finetune__without_stage_one_names_the_command(world):
+    with pytest.raises(InputError, match=r"artifacts/frozen/fold-1: not finished .* Run `medtune stage frozen` first"):
+        finetune.run(params_of(world), world.paths)
+
+
+def test_run__fold_must_be_named_where_there_are_several(make_world):
+    world = make_world(test_fold="all")
+    with pytest.raises(InputError, match=r"data.split.test_fold=all: frozen trains one fold. Name it, 0 to 2"):
+        frozen.run(world.params, world.paths)
+
+
 def test_finetune__schedule_full_starts_from_the_pretrained_weights(world):
-    params = params_of(world)
-    prepared = load_prepared(world.paths.prepared)
-    key = finetune.key(params, prepared, 1, None)
-    artifact = finetune.run(params, world.paths, 1, None, key, "group")
+    params = params_of(world).model_copy(update={"schedule": "full"})
+    artifact = finetune.run(params, world.paths)
     assert artifact.result()["kept"] == "finetune"
     assert artifact.result()["best"]["epoch"] >= 1
 
@@ -151,16 +156,16 @@ def test_check__refuses_gradient_checkpointing_where_it_cannot_be(world):
 def test_key__changes_with_what_matters_and_with_nothing_else(world):
     prepared = load_prepared(world.paths.prepared)
     base = params_of(world)
-    key = frozen.key(base, prepared, 1)
-    assert frozen.key(params_of(world, evaluate__bootstrap=300, tracking__project="x"), prepared, 1) == key
-    assert frozen.key(params_of(world, finetune__lr=0.5), prepared, 1) == key
-    assert frozen.key(params_of(world, model__peft={"method": "lora"}), prepared, 1) == key
+    key = frozen_key(base, prepared, 1)
+    assert frozen_key(params_of(world, evaluate__bootstrap=300, tracking__project="x"), prepared, 1) == key
+    assert frozen_key(params_of(world, finetune__lr=0.5), prepared, 1) == key
+    assert frozen_key(params_of(world, model__peft={"method": "lora"}), prepared, 1) == key
     changed = [
-        frozen.key(params_of(world, frozen__lr=0.5), prepared, 1),
-        frozen.key(params_of(world, model__head={"kind": "linear"}), prepared, 1),
-        frozen.key(base.model_copy(update={"seed": 2}), prepared, 1),
-        frozen.key(base, prepared, 2),
-        finetune.key(base, prepared, 1, None),
-        finetune.key(params_of(world, model__peft={"method": "lora"}), prepared, 1, None),
+        frozen_key(params_of(world, frozen__lr=0.5), prepared, 1),
+        frozen_key(params_of(world, model__head={"kind": "linear"}), prepared, 1),
+        frozen_key(base.model_copy(update={"seed": 2}), prepared, 1),
+        frozen_key(base, prepared, 2),
+        finetune_key(base, prepared, 1, None),
+        finetune_key(params_of(world, model__peft={"method": "lora"}), prepared, 1, None),
     ]
     assert len({key, *changed}) == 7

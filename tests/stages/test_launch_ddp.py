@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from medtune.config.load import validate
-from medtune.data.manifest import load_prepared
 from medtune.runtime.artifact import RESULT, read_result
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import Paths
@@ -83,9 +82,7 @@ def launched(stage, paths):
 
 
 def alone(params, paths):
-    prepared = load_prepared(paths.prepared)
-    first = frozen.run(params, paths, 1, frozen.key(params, prepared, 1), "group")
-    return first, finetune.run(params, paths, 1, first, finetune.key(params, prepared, 1, first), "group")
+    return frozen.run(params, paths), finetune.run(params, paths)
 
 
 def history(folder):

@@ -35,9 +35,7 @@ def asked(world, method="lora", percent=50, schedule="full", **changes):
 
 
 def run(world, params, cell, rates=RATES):
-    prepared = load_prepared(world.paths.prepared)
-    key = cells.key(params, prepared, cell, rates, 1)
-    return cells.run(params, world.paths, prepared, cell, rates, 1, key)
+    return cells.run(params, world.paths, cell, rates, 1)
 
 
 def test_run__record_says_what_it_cost_and_what_it_is_worth(world):
@@ -113,12 +111,12 @@ def test_key__follows_what_counts_and_nothing_else(world):
     def key(rates=RATES, threads=1, **changes):
         percent = changes.pop("percent", 50)
         params, cell = asked(world, percent=percent, **changes)
-        return cells.key(params, prepared, cell, rates, threads)
+        return cells.cell_key(params, prepared, cell, rates, threads)
 
     assert key() == key(lr=0.5)  # the rates that are tried count, not the one in params
     params, cell = asked(world)
     other = params.model_copy(update={"frozen": params.frozen.model_copy(update={"epochs": 9})})
-    assert cells.key(other, prepared, cell, RATES, 1) == key()  # schedule full has no stage 1
+    assert cells.cell_key(other, prepared, cell, RATES, 1) == key()  # schedule full has no stage 1
     others = [key(percent=25), key(rates=(1e-4,)), key(threads=2), key(method="bitfit"), key(epochs=3)]
     assert len({key(), *others}) == 6
 

@@ -11,6 +11,7 @@ import pytest
 from medtune.config.load import validate
 from medtune.config.schema import Params
 from medtune.runtime.artifact import Artifact, partial, publish
+from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import Paths
 
 SIZE = 32
@@ -92,7 +93,7 @@ def write_prepared(folder: Path, params: Params, classes: int) -> tuple[np.ndarr
         "resize": "squash",
     }
     (work / "dataset.json").write_text(json.dumps(info))
-    publish(folder, "data-key", {"stage": "data"})
+    publish(folder, data_key(params), {"stage": "data"})
     return images, labels
 
 
@@ -104,6 +105,7 @@ def write_trained(
 
     from medtune.data.manifest import load_prepared
     from medtune.models.classifier import build
+    from medtune.stages.steps import frozen_key
     from medtune.training import checkpoint
 
     prepared = load_prepared(paths.prepared)
@@ -119,10 +121,10 @@ def write_trained(
         weights["head.1.weight"], weights["head.1.bias"] = fit[:-1].T, fit[-1]
         if ruin:
             weights["head.1.bias"] = torch.full_like(fit[-1], torch.nan)
-    folder = paths.stage("frozen", fold)
+    folder, key = paths.stage("frozen", fold), frozen_key(params, prepared, fold)
     work = partial(folder)
     work.mkdir(parents=True)
-    checkpoint.save(work / "model.safetensors", weights, {"key": f"trained-{fold}", "holds": "all", "epoch": 2})
+    checkpoint.save(work / "model.safetensors", weights, {"key": key, "holds": "all", "epoch": 2})
     (work / "history.csv").write_text(HISTORY + "1,3,0.1,0.7,0.6,0.5,0.6,1\n2,6,0.1,0.5,0.55,0.7,,1\n")
     result = {
         "stage": "frozen",
@@ -133,4 +135,4 @@ def write_trained(
         "params": params.model_dump(mode="json"),
         "data_digest": prepared.digest,
     }
-    return publish(folder, f"trained-{fold}", result)
+    return publish(folder, key, result)

@@ -43,9 +43,7 @@ def params_of(world, method, backbone="test_vit", **finetune):
 
 
 def run_both(params, paths):
-    prepared = load_prepared(paths.prepared)
-    first = frozen.run(params, paths, 1, frozen.key(params, prepared, 1), "group")
-    return first, finetune.run(params, paths, 1, first, finetune.key(params, prepared, 1, first), "group")
+    return frozen.run(params, paths), finetune.run(params, paths)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +113,7 @@ def test_finetune__shows_a_method_that_asks_the_training_images_as_they_are(worl
     first, second = run_both(params, world.paths)
     shutil.rmtree(second.folder)
     prepared = load_prepared(world.paths.prepared)
-    finetune.run(params, world.paths, 1, first, "another key", "group")
+    finetune.run(params, world.paths)
     assert chosen[0] == chosen[1] != list(range(len(chosen[0])))
     rows = prepared.indices(1)["train"]
     images = checkpoint.load_trained(first).preprocess(torch.from_numpy(prepared.images[rows]))

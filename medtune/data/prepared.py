@@ -1,0 +1,29 @@
+"""The prepared set that a run reads: verified once per process while its files stay the same."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from medtune.data.manifest import Prepared, load_prepared
+from medtune.data.subset import with_share
+from medtune.runtime.file_state import State, folder_state
+from medtune.runtime.paths import Paths, TrainSubset
+
+
+def open_prepared(paths: Paths) -> Prepared:
+    """Return the verified set at `paths.prepared`, restricted to the training patients of `paths.subset`.
+
+    Raises:
+        InputError: absent, unfinished or damaged.
+    """
+    return _open(paths.prepared, folder_state(paths.prepared), paths.subset)
+
+
+@lru_cache(maxsize=8)
+def _open(folder: Path, state: tuple[State, ...], subset: TrainSubset | None) -> Prepared:
+    if subset is None:
+        return load_prepared(folder)
+    prepared = _open(folder, state, None)
+    for fold in range(prepared.roles.shape[1]):
+        if len(prepared.indices(fold)["train"]):
+            prepared = with_share(prepared, fold, subset.percent, subset.seed)
+    return prepared

@@ -1,0 +1,16 @@
+"""File signatures that change when a file is written or replaced, without reading its content."""
+
+from pathlib import Path
+
+State = tuple[int, int, int, int]
+
+
+def file_state(path: Path) -> State:
+    """Return inode, size, modification time and change time (both in ns) of a file."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def folder_state(folder: Path) -> tuple[State, ...]:
+    """Return the state of every file under `folder`, in the order of their paths; empty if it does not exist."""
+    return tuple(file_state(path) for path in sorted(folder.rglob("*")) if path.is_file())

@@ -1,0 +1,29 @@
+"""The kinds of images that a bundle predicts: files, bytes, Pillow images and arrays."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from medtune.serving.decode import decode, to_pixels
+
+ImageSource = str | Path | bytes | Image.Image | np.ndarray
+
+
+def as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:
+    """Return one image, several images, or an array (n, h, w, 3) as a list of images."""
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 4 else [images]
+    return [images] if isinstance(images, ImageSource) else list(images)
+
+
+def read_image(image: ImageSource) -> np.ndarray:
+    """Return the pixels of an image, uint8 (h, w, 3).
+
+    Raises:
+        DecodeError: it cannot be used; the message is the reason.
+    """
+    if isinstance(image, Image.Image | np.ndarray):
+        return to_pixels(image)
+    return decode(Path(image) if isinstance(image, str) else image)

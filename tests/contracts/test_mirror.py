@@ -1,0 +1,40 @@
+"""Tests mirror the source tree: tests/data/test_pack.py is about medtune/data/pack.py."""
+
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+# About several modules, or about what is outside the package.
+FREE = ("contracts", "pipeline", "requirements", "benchmarks", "torture")
+TESTS = [path.relative_to(PROJECT / "tests") for path in sorted((PROJECT / "tests").rglob("test_*.py"))]
+
+
+def has_source(test: Path, package: Path) -> bool:
+    """Whether test_x.py or test_x_aspect.py has a module or package x in the same folder of the package."""
+    folder, name = package / test.parent, test.stem.removeprefix("test_")
+    modules = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+    return any(name == module or name.startswith(f"{module}_") for module in modules - {"__init__"})
+
+
+@pytest.mark.parametrize("test", [path for path in TESTS if path.parts[0] not in FREE], ids=Path.as_posix)
+def test_tests__mirror_the_source_tree(test: Path) -> None:
+    assert has_source(test, PROJECT / "medtune")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("test_pack.py", True),
+        ("test_pack_real.py", True),
+        ("test_sources.py", True),
+        ("test_packs.py", False),
+        ("test_.py", False),
+        ("deep/test_pack.py", False),
+    ],
+)
+def test_has_source__module_or_package_of_that_name(tmp_path: Path, name: str, expected: bool) -> None:
+    for path in ("pack.py", "__init__.py", "sources/__init__.py"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    assert has_source(Path(name), tmp_path) is expected

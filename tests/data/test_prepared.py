@@ -1,0 +1,42 @@
+"""The prepared set is verified once per process, and again if one of its files changes."""
+
+from dataclasses import replace
+
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.config.load import load
+from medtune.data.prepared import open_prepared
+from medtune.runtime.paths import Paths, TrainSubset
+from medtune.stages import data
+
+TINY = ["data.image_size=16", "data.patients=20", "data.images_per_patient=1"]
+
+
+@pytest.fixture
+def paths(tmp_path):
+    data.run(load(None, TINY), made := Paths(tmp_path, tmp_path / "cache"))
+    return made
+
+
+def test_open_prepared__verified_once_while_its_files_stay(paths):
+    first = open_prepared(paths)
+    assert open_prepared(replace(paths, out=paths.out / "other", data=paths.prepared)) is first
+    (paths.prepared / "images.npy").touch()
+    again = open_prepared(paths)
+    assert again is not first
+    assert again.digest == first.digest
+    (paths.prepared / "images.npy").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="is damaged"):
+        open_prepared(paths)
+
+
+def test_open_prepared__subset_leaves_out_training_patients_only(paths):
+    whole, half = open_prepared(paths), open_prepared(replace(paths, subset=TrainSubset(50, 1)))
+    assert half.digest == whole.digest
+    for fold in range(5):
+        parts, halves = whole.indices(fold), half.indices(fold)
+        assert 0 < len(halves["train"]) < len(parts["train"])
+        assert set(halves["train"]) <= set(parts["train"])
+        for split in ("val", "test"):
+            assert halves[split].tolist() == parts[split].tolist()
