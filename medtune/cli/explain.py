@@ -57,9 +57,9 @@ def fields(params: Params, key: str | None) -> list[Field]:
         if not isinstance(value, BaseModel):
             if depth < len(names) - 1:
                 raise _unknown(key or "", depth + 1, [])
-            return [field for field in _of(section, ".".join(names[:-1])) if field.key == key]
+            return [field for field in _of(section, ".".join(names[:-1]), params) if field.key == key]
         section = value
-    return list(_of(section, key or ""))
+    return list(_of(section, key or "", params))
 
 
 def lines(found: list[Field]) -> Iterator[str]:
@@ -67,14 +67,14 @@ def lines(found: list[Field]) -> Iterator[str]:
     width = max(len(field.key) for field in found)
     for field in found:
         allowed = f"one of {', '.join(map(_plain, field.choices))}" if field.choices else field.type
-        now = "" if field.type == "section" else f"; now {_plain(field.value)}"
-        default = "" if field.default == field.value or field.default is ... else f"; default {_plain(field.default)}"
-        yield f"{field.key:<{width}}  {allowed}{now}{default}"
+        default = "" if field.default is ... else f"; default {_plain(field.default)}"
+        now = "" if field.type == "section" or field.value == field.default else f"; now {_plain(field.value)}"
+        yield f"{field.key:<{width}}  {allowed}{default}{now}"
         if field.description:
             yield f"{'':<{width}}  {field.description}"
 
 
-def _of(section: BaseModel, prefix: str) -> Iterator[Field]:
+def _of(section: BaseModel, prefix: str, params: Params) -> Iterator[Field]:
     model = type(section)
     schema = model.model_json_schema(mode="validation")
     for name, entry in schema.get("properties", {}).items():
@@ -85,10 +85,13 @@ def _of(section: BaseModel, prefix: str) -> Iterator[Field]:
             yield Field(_join(prefix, name), "section", [], ..., value.model_dump(mode="json"), described)
             continue
         kinds, choices = _allowed(entry, schema.get("$defs", {}))
-        if name in DISCRIMINATORS and kinds == ["string"]:
-            choices = list(registry.names(model.__module__.rpartition(".")[0]))
-        # `auto or a number` is a type with words in it; choices are only what is complete.
-        if choices and kinds and name not in DISCRIMINATORS:
+        package, _, plugin = model.__module__.rpartition(".")
+        if name in DISCRIMINATORS and value == plugin:
+            kinds, choices = [], list(registry.names(package))
+        elif _join(prefix, name) in params.metric_choices:
+            kinds, choices = [], params.metric_choices[_join(prefix, name)]
+        # `auto or a number` is a type with words in it; choices are complete or empty.
+        if choices and kinds:
             kinds, choices = [*map(_plain, choices), *kinds], []
         default = entry.get("default", ...)
         yield Field(_join(prefix, name), " or ".join(dict.fromkeys(kinds)) or "value", choices, default,

@@ -24,7 +24,9 @@ START, PIPELINE, USE, PARAMS = "Start", "Train", "Use a trained model", "Paramet
 COMPARE, OPERATE = "Compare and keep up to date", "Operate"
 
 COMMANDS = {
+    "init": Entry("init", START, "Create a project for your images in a folder."),
     "doctor": Entry("doctor", START, "Check this machine for the run that the params describe."),
+    "status": Entry("status", START, "Show what is prepared, trained and exported, and what would run."),
     "params": Entry("params", PARAMS, "Show, change, check and explain params.yaml."),
     "recipes": Entry("recipes", PARAMS, "List the shipped recipes."),
     "data": Entry("data", PIPELINE, "Find, check, split and pack the images into data/prepared."),

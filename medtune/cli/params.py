@@ -125,7 +125,9 @@ def explain(
 
     fields = text.fields(load(params, overrides or ()), key)
     if as_json:
-        print_json([field._asdict() for field in fields])
+        print_json(
+            [{**field._asdict(), "default": None if field.default is ... else field.default} for field in fields]
+        )
     else:
         print("\n".join(text.lines(fields)))
 

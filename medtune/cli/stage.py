@@ -1,5 +1,7 @@
 """`medtune stage`: a single training stage, for several GPUs or for separate jobs per fold."""
 
+from pathlib import Path
+
 from medtune.cli import options
 
 app = options.program()
@@ -28,22 +30,7 @@ def frozen(
     out: options.Out = None,
 ) -> None:
     """Train the head on the frozen backbone (stage 1)."""
-    from medtune.config.load import load
-    from medtune.runtime import console, distributed
-    from medtune.runtime.paths import Paths
-    from medtune.stages import frozen as stage
-    from medtune.stages.launch import together
-    from medtune.stages.preflight import ready
-
-    read, paths = load(params, overrides or ()), Paths.at(out)
-    with together(paths):
-        with distributed.first():
-            ready(read, paths, several=True)
-        from medtune.models.backbones import check
-
-        check(read)
-        for each in read.data.split.chains if fold is None else [fold]:
-            console.say(f"frozen fold {each}: {stage.run(read, paths, each).path}")
+    _train("frozen", fold, params, overrides, out)
 
 
 @app.command(
@@ -59,14 +46,20 @@ def finetune(
 
     With `schedule: full` it starts from the pretrained weights.
     """
+    _train("finetune", fold, params, overrides, out)
+
+
+def _train(name: str, fold: int | None, params: Path | None, overrides: list[str] | None, out: Path | None) -> None:
+    import importlib
+
     from medtune.config.load import load
     from medtune.runtime import console, distributed
     from medtune.runtime.paths import Paths
-    from medtune.stages import finetune as stage
     from medtune.stages.launch import together
     from medtune.stages.preflight import ready
 
     read, paths = load(params, overrides or ()), Paths.at(out)
+    stage = importlib.import_module(f"medtune.stages.{name}")
     with together(paths):
         with distributed.first():
             ready(read, paths, several=True)
@@ -74,4 +67,4 @@ def finetune(
 
         check(read)
         for each in read.data.split.chains if fold is None else [fold]:
-            console.say(f"finetune fold {each}: {stage.run(read, paths, each).path}")
+            console.say(f"{name} fold {each}: {stage.run(read, paths, each).path}")

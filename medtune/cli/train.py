@@ -1,6 +1,7 @@
 """`medtune train`: the training pipeline."""
 
 from medtune.cli import options
+from medtune.cli.json_output import print_json, progress_on_stderr
 
 app = options.program()
 
@@ -17,14 +18,24 @@ def train(
     overrides: options.Overrides = None,
     out: options.Out = None,
     prefect: options.WithPrefect = True,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train, evaluate and export; finished steps are reused.
 
     Needs data/prepared, which `medtune data` makes. Exits 0 when every step is done, 1 if a step failed (its
     traceback is in the log file that the error names), 2 if the input is wrong.
     """
+    import json
+
     from medtune.config.load import load
     from medtune.flows.train import train as run
     from medtune.runtime.paths import Paths
 
-    run(load(params, overrides or ()), Paths.at(out), prefect)
+    paths = Paths.at(out)
+    with progress_on_stderr(as_json):
+        results = run(load(params, overrides or ()), paths, prefect)
+    if as_json:
+        steps = [{"name": result.step.name, "cached": result.cached, "seconds": round(result.seconds, 3),
+                  "path": result.artifact.path} for result in results]  # fmt: skip
+        metrics = json.loads((paths.stage("evaluate") / "metrics.json").read_text(encoding="utf-8"))
+        print_json({"steps": steps, "metrics": metrics})

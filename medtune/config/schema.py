@@ -258,12 +258,21 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _metrics_exist(self) -> "Params":
+        for key, known in self.metric_choices.items():
+            section, _, name = key.partition(".")
+            check_metric(key, getattr(getattr(self, section), name), known)
+        return self
+
+    @property
+    def metric_choices(self) -> dict[str, list[str]]:
+        """The metrics of the task to choose from, by the params key that names one."""
         metrics = registry.load_part("medtune.tasks", self.task.kind, "metrics", "task.kind").METRICS
         each_epoch = ["loss", *(metric.name for metric in metrics if metric.each_epoch)]
-        check_metric("frozen.select_by", self.frozen.select_by, each_epoch)
-        check_metric("finetune.select_by", self.finetune.select_by, each_epoch)
-        check_metric("gate.metric", self.gate.metric, [metric.name for metric in metrics])
-        return self
+        return {
+            "frozen.select_by": each_epoch,
+            "finetune.select_by": each_epoch,
+            "gate.metric": [metric.name for metric in metrics],
+        }
 
     @property
     def training_stages(self) -> tuple[Literal["frozen", "finetune"], ...]:

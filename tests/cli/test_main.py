@@ -116,7 +116,7 @@ def test_completion__completes_commands_without_importing_them() -> None:
     assert set(done.stdout.split()) == {name for name in main.COMMANDS if name.startswith("re")}
 
 
-@pytest.mark.parametrize("words", [["params", "show"], ["train"], ["data"], ["benchmark"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["status"], ["params", "show"], ["train"], ["data"], ["benchmark"]], ids=" ".join)
 def test_outside_a_project__one_line_names_init(words: list[str], tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MEDTUNE_PROJECT"}
     environment["PYTHONPATH"] = str(PROJECT)

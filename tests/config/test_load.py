@@ -106,6 +106,36 @@ def test_merge__another_source_drops_the_old_ones_keys():
     assert tree["data"]["root"] == "data/raw"
 
 
+@pytest.mark.parametrize(
+    ("sets", "args", "weights"),
+    [
+        (["model.backbone=mobilenetv2_100"], {}, "hub"),
+        (["model.backbone=test_efficientnet"], {}, "bundled"),
+        (["model.backbone=test_vit"], {"img_size": 128}, "bundled"),
+        (["model.backbone_args={img_size: 64}", "model.backbone=deit_tiny_patch16_224"], {"img_size": 64}, "hub"),
+        (["model.weights=none", "model.backbone=mobilenetv2_100"], {}, "none"),
+    ],
+    ids=["other", "other-shipped", "same", "with-its-own", "with-weights"],
+)
+def test_backbone__another_one_inherits_no_arguments(sets, args, weights):
+    model = load.load(sets=sets).model
+    assert (model.backbone_args, model.weights) == (args, weights)
+
+
+def test_backbone__another_one_in_an_overlay_inherits_nothing_either(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(
+        "model: {backbone: resnet18, weights: a.pth, backbone_args: {output_stride: 8},"
+        " normalization: {mean: [0, 0, 0], std: [1, 1, 1]}}\n"
+    )
+    second.write_text("model: {backbone: resnet34}\n")
+    tree = load.read_tree([first, second])["model"]
+    assert tree["backbone"] == "resnet34"
+    assert not {"backbone_args", "weights", "normalization"} & tree.keys()
+    second.write_text("model: {backbone: resnet18, batchnorm: train}\n")
+    assert load.read_tree([first, second])["model"]["backbone_args"] == {"output_stride": 8}
+
+
 def test_set__value_is_yaml_and_scientific_notation_is_a_number():
     assert load.load(sets=["frozen.lr=1e-4"]).frozen.lr == pytest.approx(1e-4)
 

@@ -79,7 +79,7 @@ def expected(params: Params) -> dict[str, int]:
 
 def fetch(root: Path, params: Params) -> None:
     """Puts the archive into `root`, unless images are there."""
-    if is_archive(root) or (root.is_dir() and any(map(_match, listing.find_files(root)))):
+    if is_archive(root) or (root.is_dir() and any(map(image_name, listing.find_files(root)))):
         return
     fetch_file(params.url, root / ARCHIVE, params.md5)
 
@@ -90,7 +90,7 @@ def records(root: Path | None, params: Params) -> list[Record]:
     root = _images_at(given)
     by_name: dict[str, Record] = {}
     for path in listing.find_files(root):
-        match = _match(path)
+        match = image_name(path)
         label = match and _label(match["code"], params)
         if match is None or label is None or params.magnification not in (None, int(match["magnification"])):
             continue
@@ -113,7 +113,8 @@ def inputs(root: Path | None, params: Params) -> list[Path]:
     return list(_fold_lists(listing.require(root)).values()) if params.split.protocol == "official" else []
 
 
-def _match(path: str) -> re.Match[str] | None:
+def image_name(path: str) -> re.Match[str] | None:
+    """Parse a path by the name of its file; None for a name that is not BreakHis's."""
     match = _IMAGE.fullmatch(path.rpartition("/")[2])
     return match if match and (match["code"] in MALIGNANT) == (match["kind"] == "M") else None
 
@@ -128,7 +129,7 @@ def _images_at(root: Path) -> Path:
     if is_archive(root):
         return unpacked(root)
     archive = root / ARCHIVE
-    if is_archive(archive) and not any(map(_match, listing.find_files(root))):
+    if is_archive(archive) and not any(map(image_name, listing.find_files(root))):
         return unpacked(archive)
     return root
 

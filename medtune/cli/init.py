@@ -1,0 +1,136 @@
+"""`medtune init`: a project for the user's images."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medtune.cli import options
+from medtune.cli.json_output import print_json
+
+if TYPE_CHECKING:
+    from medtune.cli.detect import Detected
+
+app = options.program()
+
+# Folders of a project that hold no images to train on.
+NOT_IMAGES = {"artifacts", "config", "docs", "models", "notebooks", "published", "recipes", "src", "tests", "wandb"}
+LARGER = "medtune params set model.backbone=deit_tiny_patch16_224 data.image_size=224"
+USUAL = ("data/raw", "images", "data")
+
+
+@app.command(
+    epilog=options.examples("medtune init", "medtune init my-project --data /path/to/images", "medtune init --json")
+)
+def init(
+    folder: Annotated[Path, typer.Argument(help="Project folder; created if it does not exist.")] = Path(),
+    data: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Folder with your images; default: the one found in FOLDER.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing params.yaml.")] = False,
+    dvc: Annotated[
+        bool | None, typer.Option("--dvc/--no-dvc", help="Write dvc.yaml and more; default: if DVC is installed.")
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Create a project for your images in a folder.
+
+    Looks at the images (class folders, a table, BreakHis names, MedMNIST files, sizes, patients), writes params.yaml
+    for them and prints what to do next. Images are read, never changed. Without images the project uses the built-in
+    synthetic set, to try everything with.
+    """
+    import importlib.util
+
+    from medtune.cli import project_files
+    from medtune.config.errors import InputError
+    from medtune.config.project import PARAMS_FILE
+
+    folder = folder.resolve()
+    if (folder / PARAMS_FILE).exists() and not force:
+        raise InputError(
+            f"{folder / PARAMS_FILE} exists. Change it with `medtune params set`, or replace it with --force"
+        )
+    detected = _detect(folder, data)
+    tree = project_files.params_tree(detected.settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with_dvc = importlib.util.find_spec("dvc") is not None if dvc is None else dvc
+    written = project_files.write(folder, tree, with_dvc)
+    commands = _commands(folder, detected, importlib.util.find_spec("torch") is not None)
+    if as_json:
+        print_json({"project": folder, "written": written, "found": dict(detected.found), "settings": detected.settings,
+                    "warnings": detected.warnings, "next": commands})  # fmt: skip
+        return
+    for what, finding in detected.found:
+        print(f"{what + ':':<12} {finding}")
+    for warning in detected.warnings:
+        print(f"{'warning:':<12} {warning}")
+    print(f"{'written:':<12} {', '.join(written)} in {folder}")
+    print("next:")
+    for command in commands:
+        print(f"  {command}")
+    print(f"for real work, a larger network whose weights are downloaded:\n  {LARGER}")
+
+
+def _detect(folder: Path, data: Path | None) -> "Detected":
+    from medtune.cli.detect import Detected, detect
+    from medtune.config.errors import InputError
+
+    if data is not None and not data.exists():
+        raise InputError(f"--data={data}: no such folder or file. Name the folder with your images")
+    root = data.resolve() if data is not None else _find_root(folder)
+    if root is None:
+        return Detected({}, [("images", "none found: the project uses the built-in synthetic set")],
+                        commands=["medtune init --force --data /path/to/images"])  # fmt: skip
+    if root == folder or root in folder.parents:
+        raise InputError(f"--data={root}: the project's results would lie among the images. Use another project folder")
+    detected = detect(root)
+    if not any(name in ("BreakHis", "MedMNIST") for name, _ in detected.found) and detected.found[0][1].startswith(
+        "0 "
+    ):
+        raise InputError(f"{root}: no images. Name the folder with your images in --data")
+    detected.settings["data.root"] = root.relative_to(folder).as_posix() if root.is_relative_to(folder) else str(root)
+    return detected
+
+
+def _find_root(folder: Path) -> Path | None:
+    """The only folder of the project that holds images, if there is one."""
+    from medtune.config.errors import InputError
+
+    if not folder.is_dir():
+        return None
+    for name in USUAL:
+        if _holds_images(folder / name):
+            return folder / name
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(".") and path.name not in NOT_IMAGES and _holds_images(path)
+    ]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found[:4])
+        raise InputError(
+            f"{folder}: {len(found)} folders hold images ({names}). If they are your classes, run "
+            f"`medtune init NEW-FOLDER --data {folder}`; otherwise name one of them in --data"
+        )
+    return found[0] if found else None
+
+
+def _holds_images(folder: Path) -> bool:
+    from medtune.data.listing import find_files
+
+    return folder.is_dir() and (any(find_files(folder)) or any(folder.glob("*.npz")))
+
+
+def _commands(folder: Path, detected: Any, can_train: bool) -> list[str]:
+    """Command lines to go on with."""
+    go = [] if folder == Path.cwd() else [f"cd {folder}"]
+    install = [] if can_train else ['pip install "medtune[train]"']
+    return [
+        *go,
+        *install,
+        *detected.commands,
+        "medtune params check",
+        "medtune data",
+        "medtune doctor",
+        "medtune train",
+    ]

@@ -1,0 +1,90 @@
+"""The files of a new project, written from those that are shipped with MedTune."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medtune.config import load
+from medtune.config.project import PACKAGE, PARAMS_FILE
+from medtune.runtime.artifact import write_text
+
+TEMPLATE = PACKAGE / "template"
+IGNORED = """\
+.venv/
+.cache/
+/artifacts/
+/published/
+# ?* rather than *: DVC reads * as the folder data/ itself, and would not look for .dvc files in it
+/data/?*
+!/data/*.dvc
+!/data/.gitignore
+!/data/folds.csv
+wandb/
+dvc_plots/
+.env
+"""
+FOLDS = "group,fold\n"
+
+
+def params_tree(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the shipped params, comments included, with settings by dotted key merged over them.
+
+    Raises:
+        InputError: the result is not valid.
+    """
+    tree = load.read(load.SHIPPED)
+    first = {key: value for key, value in settings.items() if key.rpartition(".")[2] in load.DISCRIMINATORS}
+    for key, value in {**first, **settings}.items():
+        overlay: Any = value
+        for name in reversed(key.split(".")):
+            overlay = {name: overlay}
+        load.merge(tree, overlay)
+    load.validate(tree)
+    return tree
+
+
+def write(folder: Path, tree: dict[str, Any], with_dvc: bool) -> list[str]:
+    """Write a project's files; an existing .gitignore, dvc.yaml or other file than params.yaml is kept.
+
+    Args:
+        folder: the project.
+        tree: its params.
+        with_dvc: write dvc.yaml, prefect.yaml and benchmark.yaml too.
+
+    Returns:
+        Names of the files that were written.
+    """
+    files = {PARAMS_FILE: _dump(tree), ".gitignore": IGNORED}
+    if with_dvc:
+        files |= {
+            "dvc.yaml": _pipeline(),
+            "data/folds.csv": FOLDS,
+            **{name: (TEMPLATE / name).read_text(encoding="utf-8") for name in ("prefect.yaml", "benchmark.yaml")},
+        }
+    written = [name for name in files if name == PARAMS_FILE or not (folder / name).exists()]
+    if not Path(tree["data"]["root"]).is_absolute():
+        (folder / tree["data"]["root"]).mkdir(
+            parents=True, exist_ok=True
+        )  # DVC needs the folder of the synthetic set too
+    for name in written:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_text(folder / name, files[name])
+    return written
+
+
+def _pipeline() -> str:
+    """The shipped dvc.yaml without MedTune's source files, which are not in a user's project."""
+    tree = load.read(TEMPLATE / "dvc.yaml")
+    for stage in tree["stages"].values():
+        stage["deps"] = [path for path in stage["deps"] if path.startswith(("data/", "${"))]
+    return (
+        "# After an upgrade of MedTune: dvc repro --force. Finished steps are reused where nothing changed.\n"
+        + _dump(tree)
+    )
+
+
+def _dump(tree: dict[str, Any]) -> str:
+    text = io.StringIO()
+    load.parser().dump(tree, text)
+    return text.getvalue()

@@ -1,0 +1,67 @@
+"""`medtune status`: where the project is."""
+
+from typing import Any
+
+from medtune.cli import options
+from medtune.cli.json_output import print_json
+
+app = options.program()
+
+
+@app.command(
+    epilog=options.examples("medtune status", "medtune status --set finetune.epochs=20", "medtune status --json")
+)
+def status(
+    params: options.ParamsFile = None,
+    overrides: options.Overrides = None,
+    out: options.Out = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show what is prepared, trained and exported, and what would run.
+
+    For a step that would run it says why: no result yet, or the params that changed. New or changed image files are
+    found by `medtune data`, not here.
+    """
+    from medtune.cli import steps
+    from medtune.config.load import load
+    from medtune.config.project import PROJECT
+    from medtune.runtime.paths import Paths
+
+    read, paths = load(params, overrides or ()), Paths.at(out)
+    found = steps.report(read, paths)
+    accepted, services = _accepted(read.handoff.target), _services(paths)
+    if as_json:
+        print_json({"project": PROJECT, "steps": [step._asdict() for step in found], "accepted": accepted,
+                    "services": services})  # fmt: skip
+        return
+    lines = [
+        ("project", str(PROJECT)),
+        *((step.name, step.reason) for step in found),
+        ("accepted model", accepted["note"]),
+    ]
+    lines += [(name, f"runs (process {pid})" if pid else "not running") for name, pid in services.items()]
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        print(f"{name:<{width}}  {text}")
+
+
+def _accepted(target: str) -> dict[str, Any]:
+    """The current accepted bundle; a target elsewhere is not contacted."""
+    from medtune.config.project import PROJECT
+    from medtune.registry.store import open_target
+    from medtune.serving.manifest import BundleError
+
+    if "://" in target:
+        return {"target": target, "current": None, "note": f"at {target}: see `medtune rollback --list`"}
+    try:
+        current = open_target(target, PROJECT).current()
+    except BundleError as error:
+        return {"target": target, "current": None, "note": str(error)}
+    return {"target": target, "current": current, "note": current or "none yet: `medtune retrain` accepts the first"}
+
+
+def _services(paths: Any) -> dict[str, int | None]:
+    """Process id of the Prefect server and worker of this project; None if not running."""
+    from medtune.flows.service_address import daemons
+
+    return {daemon.name: daemon.pid for daemon in daemons(paths.cache)}

@@ -1,0 +1,97 @@
+"""Which steps of the pipeline are done, and why the others would run. Imports no torch."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from medtune.config.errors import InputError
+from medtune.config.schema import Params
+from medtune.runtime.artifact import find, read_result
+from medtune.runtime.cache_key import READS, data_key
+from medtune.runtime.paths import Paths
+from medtune.stages.steps import Step, Steps
+
+
+class StepStatus(NamedTuple):
+    """One step: its name, whether its result is there, and what that is or why it would run."""
+
+    name: str
+    done: bool
+    reason: str
+
+
+def report(params: Params, paths: Paths) -> list[StepStatus]:
+    """Return the status of every step of the pipeline, in order."""
+    data = _data(params, paths)
+    if not data.done:
+        return [data, *(StepStatus(_name(stage, fold), False, "after data") for stage, fold in _order(params))]
+    steps, found = Steps(params, paths), [data]
+    for stage, fold in steps.order():
+        try:
+            step = steps.resolve(stage, fold)
+        except InputError:  # its key depends on a step that is missing
+            missing = [status.name for status in found if not status.done]
+            before = next((name for name in missing if name.endswith(f" fold {fold}")), missing[0])
+            found.append(StepStatus(_name(stage, fold), False, f"after {before}"))
+            continue
+        if step.artifact is not None:
+            found.append(StepStatus(step.name, True, f"cached (key {step.key[:6]})"))
+        else:
+            found.append(StepStatus(step.name, False, f"would run: {_why(step, steps)}"))
+    return found
+
+
+def _order(params: Params) -> Iterator[tuple[str, int | None]]:
+    for fold in params.data.split.chains:
+        yield from ((stage, fold) for stage in params.training_stages)
+    yield from (("evaluate", None), ("export", None))
+
+
+def _name(stage: str, fold: int | None) -> str:
+    return stage if fold is None else f"{stage} fold {fold}"
+
+
+def _data(params: Params, paths: Paths) -> StepStatus:
+    try:
+        result = read_result(paths.prepared)
+    except (OSError, ValueError):
+        return StepStatus("data", False, f"would run: {paths.prepared} does not exist")
+    changed = _changed({"data": params.section("data")}, {"data": result.get("params", {})})
+    if result.get("key") != data_key(params):
+        return StepStatus("data", False, f"would run: {changed or 'the code or a library changed'}")
+    if find(paths.prepared) is None:
+        return StepStatus("data", False, f"would run: {paths.prepared} is damaged")
+    return StepStatus("data", True, f"prepared: {result['n_images']:,} images")
+
+
+def _why(step: Step, steps: Steps) -> str:
+    """What differs between the result that is there and the one that is needed."""
+    try:
+        result = read_result(steps.paths.stage(step.stage, step.fold))
+    except (OSError, ValueError):
+        return "no result yet"
+    before, now = result.get("params", {}), steps.params.model_dump(mode="json")
+    sections = ("seed", *READS[step.stage])
+    changed = _changed(
+        {name: now.get(name) for name in sections}, {name: before.get(name) for name in sections if name in before}
+    )
+    if changed:
+        return changed
+    if result.get("data_digest") not in (None, steps.prepared.digest):
+        return "the prepared data changed"
+    if result.get("key") == step.key:
+        return "its files are damaged"
+    return "an earlier step, the code, a library or the device changed"
+
+
+def _changed(now: dict[str, Any], before: dict[str, Any]) -> str:
+    keys = [key for key in _differing(now, before, "") if key.partition(".")[0] in before]
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return f"{', '.join(keys[:3])}{more} changed" if keys else ""
+
+
+def _differing(now: Any, before: Any, prefix: str) -> Iterator[str]:
+    if isinstance(now, dict) and isinstance(before, dict):
+        for key in dict.fromkeys([*now, *before]):
+            yield from _differing(now.get(key), before.get(key), f"{prefix}.{key}" if prefix else key)
+    elif now != before:
+        yield prefix

@@ -1,0 +1,193 @@
+"""CDTM and PEFT methods on a timm model of your own, without params.yaml."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from pydantic import ValidationError
+from timm.data import resolve_data_config
+from torch import Tensor, nn
+
+from medtune.config import registry
+from medtune.config.errors import InputError, describe
+from medtune.models.backbones import FAMILIES, shape_of, to_tokens
+from medtune.models.cdtm import CDTM
+from medtune.models.classifier import Classifier
+from medtune.serving.one_line import first_line
+
+PEFT = "medtune.models.peft"
+METHOD = "_medtune_peft_method"
+# Functions of a method that only MedTune's training loop calls.
+LOOP_HOOKS = ("prepare", "penalty", "after_step")
+
+
+def attach_cdtm(
+    model: nn.Module,
+    num_classes: int,
+    *,
+    images: Iterable[Tensor] | None = None,
+    image_size: int | None = None,
+    freeze: bool = False,
+    centers: int = 300,
+    layers: int = 1,
+    mlp_ratio: float = 4.0,
+    dropout: float = 0.0,
+    skip: bool = True,
+    temperature: Literal["learned", "fixed"] = "fixed",
+) -> Classifier:
+    """Put a CDTM head on a timm model in place of its own classifier.
+
+    Args:
+        model: from `timm.create_model`; it becomes the backbone, in place.
+        num_classes: number of classes, from 2.
+        images: training images, normalized (B, 3, H, W), from which the head is initialized: its centers by k-means,
+            its scale by their features. None keeps the paper's random initialization.
+        image_size: side of the square images, pixels; None is the model's own. The head fits this size only.
+        freeze: train the head alone.
+        centers: learned centers and mixing matrices, K in the paper.
+        layers: CDTM blocks.
+        mlp_ratio: width of the MLP over that of the tokens.
+        dropout: 0..1.
+        skip: keep the tokens beside their mixture; False is the paper's module.
+        temperature: of the softmax over the centers.
+
+    Returns:
+        A module that maps normalized images (B, 3, H, W) to logits (B, num_classes). `preprocess` makes them from
+        uint8 (B, H, W, 3).
+
+    Raises:
+        InputError: not a timm model with one map or one sequence of tokens, or an image size that it does not take.
+    """
+    check_timm(model)
+    if num_classes < 2:
+        raise InputError(f"num_classes={num_classes}: a classifier needs at least 2. Use num_classes=2")
+    config = resolve_data_config(model=model)
+    fixed = getattr(getattr(model, "patch_embed", None), "img_size", None) or config["input_size"][1:]
+    size = image_size or fixed[0]
+    model.reset_classifier(0)  # type: ignore[operator]
+    training = model.training
+    try:
+        shape = shape_of(model.eval(), size)
+    except Exception as error:  # a backbone raises whatever its first wrong line raises
+        raise InputError(
+            f"image_size={size}: {type(model).__name__} does not run on it: {first_line(error)}. "
+            "Use the size that the model was created with"
+        ) from None
+    finally:
+        model.train(training)
+    head = CDTM(
+        shape.tokens, shape.channels, num_classes,
+        centers=centers, layers=layers, mlp_ratio=mlp_ratio, dropout=dropout, skip=skip, temperature=temperature,
+    )  # fmt: skip
+    device = next(model.parameters()).device
+    classifier = Classifier(model, head, "tokens", list(config["mean"]), list(config["std"])).to(device)
+    if images is not None:
+        with torch.no_grad():
+            head.prepare((to_tokens(model, batch.to(device))[0] for batch in images), seed=0)
+    if freeze:
+        model.requires_grad_(False)
+    return classifier
+
+
+def inject_peft(model: nn.Module, method: str = "lora", **options: Any) -> nn.Module:
+    """Freeze a timm model and add what a PEFT method trains. Its classifier stays trainable.
+
+    Args:
+        model: from `timm.create_model` or `attach_cdtm`; changed in place.
+        method: a name in docs/methods.md, for example lora, ssf or bitfit.
+        options: of the method, as under `model.peft` in params.yaml, for example rank=8.
+
+    Returns:
+        `model`. Train the parameters with `requires_grad`, then call `merge_peft`.
+
+    Raises:
+        InputError: an unknown method or option, or a method that does not support this model.
+    """
+    backbone = model.backbone if isinstance(model, Classifier) else model
+    check_timm(backbone)
+    if hasattr(model, METHOD):
+        raise InputError(f"method={method}: the model has {getattr(model, METHOD)} already. Call merge_peft first")
+    plugin = registry.load(PEFT, method, "method")
+    if missing := [name for name in LOOP_HOOKS if hasattr(plugin, name)]:
+        raise InputError(
+            f"method={method}: it needs `{missing[0]}` calls from MedTune's training loop. Train it with `medtune "
+            "train`, or use another method"
+        )
+    found = family_of(backbone)
+    if plugin.FAMILIES and found not in plugin.FAMILIES:
+        raise InputError(
+            f"method={method}: it does not support {type(backbone).__name__} (family {found}). "
+            f"It supports {', '.join(plugin.FAMILIES)}"
+        )
+    try:
+        chosen = plugin.Params(method=method, **options)
+    except ValidationError as error:
+        raise InputError(describe(error, plugin.Params)) from None
+    with _without_classifier(backbone):
+        adapted = plugin.apply(backbone, chosen)
+    if isinstance(model, Classifier):
+        model.backbone = adapted
+        model.head.requires_grad_(True)
+    else:
+        model = adapted
+    setattr(model, METHOD, method)
+    return model
+
+
+def merge_peft(model: nn.Module) -> nn.Module:
+    """Write what a PEFT method trained into the model's weights: the plain architecture, at its plain cost.
+
+    Args:
+        model: from `inject_peft`; changed in place.
+
+    Returns:
+        `model` with the keys of the timm model in its state dict.
+
+    Raises:
+        InputError: the model has no PEFT method, or one whose layers cannot be merged.
+    """
+    method = getattr(model, METHOD, None)
+    if method is None:
+        raise InputError(f"model={type(model).__name__}: it has no PEFT method. Call inject_peft first")
+    plugin = registry.load(PEFT, method, "method")
+    if not hasattr(plugin, "merge"):
+        raise InputError(f"method={method}: its layers cannot be merged. Use the model as it is")
+    delattr(model, METHOD)
+    if isinstance(model, Classifier):
+        model.backbone = plugin.merge(model.backbone)
+        return model
+    return plugin.merge(model)
+
+
+def check_timm(model: object) -> None:
+    """Refuse what is not a timm model.
+
+    Raises:
+        InputError: names its type.
+    """
+    if not isinstance(model, nn.Module) or not type(model).__module__.startswith("timm.models."):
+        raise InputError(f"model={type(model).__name__}: not a timm model. Pass one from timm.create_model")
+
+
+def family_of(model: nn.Module) -> str:
+    """Return the family of a timm model: vit, convnext, resnet, mobilenet, or timm's own module name."""
+    module = type(model).__module__.rsplit(".", 1)[-1]
+    return FAMILIES.get(module, module)
+
+
+@contextmanager
+def _without_classifier(model: nn.Module) -> Iterator[None]:
+    """Hide a timm model's classifier from a PEFT method; on leaving it is back and trainable."""
+    named = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    hidden: list[tuple[nn.Module, str, nn.Module]] = []
+    for name in [named] if isinstance(named, str) else named:
+        parent, _, attribute = name.rpartition(".")
+        owner = model.get_submodule(parent)
+        hidden.append((owner, attribute, getattr(owner, attribute)))
+        setattr(owner, attribute, nn.Identity())
+    try:
+        yield
+    finally:
+        for owner, attribute, layer in hidden:
+            setattr(owner, attribute, layer.requires_grad_(True))

@@ -1,0 +1,175 @@
+"""`medtune init`: what it detects in real folders, and the project that it writes."""
+
+import csv
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtune.cli.main import call
+from medtune.config import load
+from medtune.config.project import PROJECT
+
+WITHOUT = ("torch", "timm", "peft", "prefect", "wandb", "dvc", "onnx", "sklearn", "scipy", "matplotlib", "imagehash",
+           "safetensors", "accelerate", "jinja2", "psutil", "httpx", "fsspec")  # fmt: skip
+BASE_ONLY = f"""
+import sys
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+class BaseOnly(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in {WITHOUT!r} else PathFinder.find_spec(name, path, target)
+sys.meta_path = [BuiltinImporter, FrozenImporter, BaseOnly]
+from medtune.cli.main import main
+main()
+"""
+
+
+def images(root: Path, *paths: str, side: int = 40) -> Path:
+    for number, path in enumerate(paths):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (side, side + 8), (number * 7 % 256, number * 31 % 256, 40)).save(root / path)
+    return root
+
+
+def table(root: Path, *columns: str, rows: int) -> None:
+    with (root / "labels.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows([(f"{n}.png", "ab"[n % 2], f"P{n // 2}")[: len(columns)] for n in range(rows)])
+
+
+def init(project: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert call(["init", str(project), "--data", str(data), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_init__class_folders_and_a_pattern_of_patients(tmp_path, capsys):
+    paths = [f"{label}/P{patient}_{n}.png" for label in ("benign", "malignant") for patient in range(6) for n in (0, 1)]
+    found = init(tmp_path / "project", images(tmp_path / "scans", *paths), capsys)
+    assert found["settings"]["data.source"] == "folder"
+    assert "benign 12, malignant 12" in found["found"]["classes"]
+    assert found["found"]["image size"].startswith("40x48")
+    assert "6 ids look like patients" in found["warnings"][0]
+    assert found["next"][1].startswith("medtune params set 'data.group_pattern=")
+    params = load.validate(load.read(tmp_path / "project" / "params.yaml"))
+    assert (params.data.source, params.data.root, params.data.image_size) == ("folder", str(tmp_path / "scans"), 32)
+    assert params.data.group_pattern is None  # only suggested
+    assert "# staged" not in (tmp_path / "project" / "params.yaml").read_text()
+    assert "# epochs without a better score" in (tmp_path / "project" / "params.yaml").read_text()
+
+
+def test_init__split_folders_are_not_taken_for_classes(tmp_path, capsys):
+    paths = [f"{split}/{label}/{n}.png" for split in ("train", "test") for label in ("a", "b") for n in range(3)]
+    found = init(tmp_path / "project", images(tmp_path / "scans", *paths), capsys)
+    assert "classes" not in found["found"]
+    assert "test/, train/ are splits, not classes; inside them: a, b" in found["warnings"][0]
+    assert found["settings"]["data.csv"] == "labels.csv"  # which `medtune data` asks for
+
+
+def test_init__table_with_patients(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
+    table(root, "path", "label", "group", rows=20)
+    found = init(tmp_path / "project", root, capsys)
+    assert found["found"]["patients"] == "10, in the column group"
+    assert found["settings"]["data.csv"] == "labels.csv"
+    assert found["warnings"] == []
+
+
+def test_init__table_with_other_column_names(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
+    table(root, "filename", "diagnosis", "patient_id", rows=20)
+    found = init(tmp_path / "project", root, capsys)
+    assert [warning for warning in found["warnings"] if "rename" in warning] == [
+        "labels.csv: rename the column filename to path",
+        "labels.csv: rename the column diagnosis to label",
+        "labels.csv: rename the column patient_id to group",
+    ]
+
+
+def test_init__breakhis_names(tmp_path, capsys):
+    names = [
+        f"SOB_{kind}-14-{case}-{zoom}-001.png" for kind in ("B_A", "M_DC") for case in (101, 102) for zoom in (40, 200)
+    ]
+    names.append("SOB_B_F-14-103-200-001.png")
+    found = init(tmp_path / "project", images(tmp_path / "scans", *names), capsys)
+    assert found["settings"] == {
+        "data.source": "breakhis", "data.labels": "binary", "data.magnification": 200,
+        "data.root": str(tmp_path / "scans"),
+    }  # fmt: skip
+    assert found["found"]["patients"].startswith("3,")
+
+
+def test_init__medmnist(tmp_path, capsys):
+    arrays = {f"{part}_{what}": np.zeros((4, 28, 28) if what == "images" else (4, 1), np.uint8)
+              for part in ("train", "val", "test") for what in ("images", "labels")}  # fmt: skip
+    (tmp_path / "sets").mkdir()
+    np.savez(tmp_path / "sets" / "breastmnist.npz", **arrays)
+    settings = init(tmp_path / "project", tmp_path / "sets", capsys)["settings"]
+    assert (settings["data.source"], settings["data.subset"], settings["data.size"]) == ("medmnist", "breastmnist", 28)
+    assert (settings["data.split.protocol"], settings["data.split.test_fold"]) == ("official", 0)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words", "said"),
+    [
+        (lambda root: (root / "params.yaml").write_text("seed: 1\n"), [], "--force"),
+        (lambda root: images(root, "a/1.png", "b/2.png"), [], "2 folders hold images (a, b)"),
+        (lambda root: None, ["--data", "absent"], "--data=absent: no such folder"),
+        (lambda root: (root / "empty").mkdir(), ["--data", "empty"], "no images"),
+        (lambda root: images(root, "a/1.png"), ["--data", "."], "Use another project folder"),
+    ],
+    ids=["exists", "classes-here", "absent", "empty", "inside"],
+)
+def test_init__refuses_in_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys, prepare, words, said):
+    prepare(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert call(["init", *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert said in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_init__works_with_the_base_dependencies_beside_folders_of_the_same_names(tmp_path):
+    """The commands that it prints must work in the folder too, which has its own models/ and config/."""
+    for name in ("models", "config"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('the wrong package')\n")
+    images(tmp_path / "scans", *(f"{label}/case{n}-{k}.png" for label in "ab" for n in range(5) for k in (1, 2)))
+    environment = {name: value for name, value in os.environ.items() if name != "MEDTUNE_PROJECT"}
+
+    def run(*words: str) -> str:
+        done = subprocess.run([sys.executable, "-c", BASE_ONLY, *words], cwd=tmp_path, capture_output=True, text=True,
+                              env={**environment, "PYTHONPATH": str(PROJECT)}, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    out = run("init")
+    assert "10 in" not in out
+    assert 'pip install "medtune[train]"' in out
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [".gitignore", "params.yaml"]
+    pattern = next(line.strip() for line in out.splitlines() if "group_pattern=" in line)
+    run(*shlex.split(pattern)[1:])
+    assert "group_pattern" in run("params", "show", "data")
+    assert run("params", "check") == "params: valid\n"
+    assert "scans" in run("params", "show", "data.root")
+
+
+def test_init__with_dvc_the_pipeline_depends_on_no_source_file(tmp_path, capsys):
+    assert call(["init", str(tmp_path / "project"), "--dvc"]) == 0
+    project = tmp_path / "project"
+    deps = [path for stage in load.read(project / "dvc.yaml")["stages"].values() for path in stage["deps"]]
+    assert deps == ["data/folds.csv", "${data.root}", "data/prepared"]
+    root = load.read(project / "params.yaml")["data"]["root"]
+    assert (project / root).is_dir()
+    assert "built-in synthetic set" in capsys.readouterr().out

@@ -1,0 +1,111 @@
+"""`medtune params` and `medtune recipes`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from medtune.cli import recipe_files
+from medtune.cli.explain import fields
+from medtune.cli.main import call
+from medtune.config import load, registry
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(load.DEFAULT.read_text())
+    return path
+
+
+def out(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert call(list(words)) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", "frozen.epoch=3"], "did you mean 'epochs'?"),
+        (["--set", "frozen.epochs=0"], "frozen.epochs is 0"),
+        (["--set", "data.source=folder", "--set", "data.root=/nowhere"], "data.root=/nowhere"),
+        (["breakhis-binary-vitt"], "did you mean 'breakhis-binary-vit'?"),
+        (["default", "--set", "model.head.kind=cdmt"], "did you mean 'cdtm'?"),
+    ],
+    ids=["key", "value", "root", "recipe", "recipe-and-set"],
+)
+def test_check__checks_what_it_is_given(words, said, capsys):
+    assert call(["params", "check", *words]) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_check__valid_and_as_json(capsys):
+    assert out(capsys, "params", "check", "--set", "frozen.epochs=3") == "params: valid\n"
+    assert call(["params", "check", "--set", "frozen.epochs=0", "--json"]) == 2
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["valid"] is False
+    assert answer["error"].startswith("frozen.epochs is 0")
+
+
+@pytest.mark.parametrize("name", ["mode-linear", "mode-linear.yaml", "recipes/mode-linear.yaml"])
+def test_apply__takes_a_recipe_by_name(name, target, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call(["params", "apply", name, "--set", "seed=9", "--to", str(target)]) == 0
+    tree = load.read(target)
+    assert (tree["schedule"], tree["model"]["head"]["kind"], tree["seed"]) == ("frozen", "linear", 9)
+    assert "# any timm model" in target.read_text()
+
+
+def test_set__another_backbone_in_the_file_goes_without_the_arguments_of_the_first(target):
+    assert call(["params", "set", "model.backbone=mobilenetv2_100", "--to", str(target)]) == 0
+    model = load.read(target)["model"]
+    assert model["backbone"] == "mobilenetv2_100"
+    assert not {"backbone_args", "weights"} & model.keys()
+    assert "# null: the backbone's own mean and std" in target.read_text()
+
+
+def test_show__a_section_a_value_and_json(capsys):
+    assert "kind: cdtm" in out(capsys, "params", "show", "model.head")
+    assert out(capsys, "params", "show", "frozen.patience") == "null\n"
+    assert json.loads(out(capsys, "params", "show", "model.head", "--set", "model.head.kind=linear", "--json")) == {
+        "kind": "linear"
+    }
+    assert call(["params", "show", "model.haed"]) == 2
+    assert "did you mean 'head'?" in capsys.readouterr().err
+
+
+def test_explain__says_type_choices_default_and_meaning(capsys):
+    text = out(capsys, "params", "explain", "model.head")
+    assert f"one of {', '.join(registry.names('medtune.models.heads'))}" in text
+    (field,) = json.loads(out(capsys, "params", "explain", "frozen.select_by", "--json"))
+    assert "balanced_accuracy" in field["choices"]
+    assert field["default"] == "auroc"
+    assert field["description"]
+    (field,) = json.loads(out(capsys, "params", "explain", "evaluate.confidence", "--json"))
+    assert field["type"] == "number > 0.5 and < 1"
+
+
+def test_explain__covers_every_key_of_every_plugin():
+    for section, key, package in (
+        ("data", "source", "medtune.data.sources"),
+        ("model.head", "kind", "medtune.models.heads"),
+        ("model.peft", "method", "medtune.models.peft"),
+    ):
+        for name in registry.names(package):
+            chosen = load.load(
+                sets=[f"{section}.{key}={name}", *(["model.peft.method=none"] if section != "model.peft" else [])]
+            )
+            found = fields(chosen, section)
+            assert name in next(field for field in found if field.key == f"{section}.{key}").choices
+            assert all(field.type or field.choices for field in found)
+
+
+def test_recipes__lists_every_file_with_a_summary(capsys):
+    listed = json.loads(out(capsys, "recipes", "--json"))
+    assert {entry["name"] for entry in listed} == set(recipe_files.known())
+    assert len(listed) > 20
+    assert all(len(entry["summary"]) > 20 for entry in listed)
+    assert out(capsys, "recipes", "show", "mode-linear") == recipe_files.find("mode-linear").read_text()

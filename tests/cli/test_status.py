@@ -1,0 +1,65 @@
+"""`medtune status`: the steps of a small real run, and why each would run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medtune.cli.main import call
+from medtune.config.project import PROJECT
+
+SMALL = """
+data: {image_size: 32, patients: 24, split: {absent_classes: allow}}
+model: {backbone_args: {img_size: 32}}
+frozen: {epochs: 1, views: 1}
+tracking: {mode: disabled}
+"""
+
+
+@pytest.fixture
+def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MEDTUNE_DEVICE", "cpu")
+    return ["--params", str(tmp_path / "small.yaml"), "--out", str(tmp_path)]
+
+
+def steps(words: list[str], capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, str]:
+    capsys.readouterr()
+    assert call(["status", *words, *more, "--json"]) == 0
+    return {step["name"]: step["reason"] for step in json.loads(capsys.readouterr().out)["steps"]}
+
+
+def test_status__follows_a_run_and_names_what_changed(words, capsys):
+    found = steps(words, capsys)
+    assert list(found) == ["data", "frozen fold 1", "finetune fold 1", "evaluate", "export"]
+    assert found["data"].startswith("would run: ")
+    assert call(["data", *words]) == 0
+    assert call(["stage", "frozen", *words]) == 0
+    found = steps(words, capsys)
+    assert found["data"] == "prepared: 288 images"
+    assert found["frozen fold 1"].startswith("cached (key ")
+    assert found["finetune fold 1"] == "would run: no result yet"
+    assert found["evaluate"] == found["export"] == "after finetune fold 1"
+    assert steps(words, capsys, "--set", "frozen.lr=0.5")["frozen fold 1"] == "would run: frozen.lr changed"
+    assert steps(words, capsys, "--set", "seed=2")["frozen fold 1"] == "would run: seed changed"
+    assert steps(words, capsys, "--set", "data.image_size=48")["data"] == "would run: data.image_size changed"
+
+
+def test_status__imports_no_torch(words):
+    code = f"""
+import json, sys
+from medtune.cli.main import call
+assert call(["status", *{words!r}]) == 0
+print(json.dumps(sorted(sys.modules.keys() & {{"torch", "timm", "prefect", "wandb", "dvc"}})))"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_data__json_is_the_report_and_nothing_else_on_stdout(words, capsys):
+    assert call(["data", *words, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["n_kept"] == 288
+    assert "split by patient" in captured.err
