@@ -22,7 +22,7 @@ ENV UV_NO_CACHE=1 UV_LINK_MODE=copy VIRTUAL_ENV=/opt/venv
 # Some files and folders of medtune/ are links to others of the checkout.
 FROM installer AS wheel
 COPY requirements/dev.lock /requirements/
-COPY pyproject.toml README.md LICENSE params.yaml benchmark.yaml dvc.yaml ./
+COPY pyproject.toml README.md LICENSE params.yaml benchmark.yaml dvc.yaml prefect.yaml ./
 COPY recipes/ recipes/
 COPY flows/ flows/
 COPY models/ models/
