@@ -44,8 +44,8 @@ def measure(
     from benchmarks import gpu_inference, gpu_training
     from benchmarks.ceiling import Ceiling, flops
     from benchmarks.drawn import chosen, of, prepare
-    from medtune.export.onnx_graph import Deployed
     from medtune.models import classifier
+    from medtune.tasks.classification.export import Deployed
 
     own = {"schedule": "full", "model": {"head": {"kind": "linear"}}, "finetune": {"batch_size": train_batch}}
     params = chosen(None, of(backbone), own)

@@ -18,12 +18,13 @@ from benchmarks.ceiling import INFERENCE, Ceiling
 from benchmarks.record import Row
 from medtune.export.fp16 import to_half
 from medtune.export.latency import Ask, race
-from medtune.export.onnx_graph import INPUT, OUTPUT, Deployed, to_onnx
+from medtune.export.onnx_graph import INPUT, to_onnx
 from medtune.models.backbones import family
 from medtune.serving.bundle import SAMPLE_TOLERANCE, Bundle
 from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
 from medtune.serving.session import PROVIDERS, open_session, operators
+from medtune.tasks.classification.export import Deployed
 from medtune.training.speed import CNN_FAMILIES, compiled
 from medtune.training.transfer import onto
 
@@ -136,7 +137,7 @@ def _onnx(provider: str, graph: bytes, size: int) -> Way:
     document = {
         "classes": [str(k) for k in range(session.get_outputs()[0].shape[1])],
         "input": {"name": INPUT},
-        "output": {"name": OUTPUT},
+        "output": {"name": "probabilities"},
         "preprocessing": {"image_size": size, "resize": "squash"},
     }
     return Way(Bundle(Path("bundle"), document, "fp16", session).run, said)

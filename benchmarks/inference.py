@@ -15,7 +15,7 @@ from medtune.cli import program
 from medtune.runtime import console
 
 if TYPE_CHECKING:
-    from medtune.export.onnx_graph import Deployed
+    from medtune.tasks.classification.export import Deployed
 
 # Images a second, as a multiple of torch's: no less, or nothing is gained by exporting.
 TARGETS = {"deit_tiny_patch16_224": 1.15, "mobilenetv2_100": 3.0}
@@ -74,8 +74,8 @@ def measure(
 
 def _network(backbone: str, size: int, weights: str, head: str, arguments: dict[str, Any]) -> "Deployed":
     from medtune.config.load import validate
-    from medtune.export.onnx_graph import Deployed
     from medtune.models.classifier import build
+    from medtune.tasks.classification.export import Deployed
 
     model = {"backbone": backbone, "weights": weights, "backbone_args": arguments}
     params = validate(

@@ -28,6 +28,7 @@ from medtune.data.manifest import Prepared
 from medtune.data.sources import synthetic
 from medtune.models import classifier
 from medtune.serving.decode import SUFFIXES, decode, fit
+from medtune.tasks.base import Move
 from medtune.training.augmentation import augment
 from medtune.training.inputs import ImageFeed
 from medtune.training.replicas import EVERY
@@ -48,7 +49,7 @@ class TimedFeed(ImageFeed):
         self.reading += time.perf_counter() - start
         return images
 
-    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = EVERY) -> Tensor:
+    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = EVERY) -> tuple[Tensor, Move]:
         """As `ImageFeed.train`."""
         start = time.perf_counter()
         images = super().train(rows, generator, take)

@@ -29,12 +29,13 @@ from benchmarks.record import Row, Save, finish
 from medtune.cli import options, program
 from medtune.config.schema import Params
 from medtune.data.manifest import Prepared
+from medtune.evaluation import outputs as logits
 from medtune.evaluation.bootstrap import Interval, intervals
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.paths import Paths
 from medtune.stages import frozen
-from medtune.tasks.classification import logits, statistics
+from medtune.tasks.classification import statistics
 from medtune.tasks.classification.calibration import softmax
 from medtune.tasks.classification.metrics import METRICS
 from medtune.tracking.run import Run

@@ -8,7 +8,7 @@ import numpy as np
 from medtune.config.schema import Params
 from medtune.data.manifest import Prepared
 from medtune.models.classifier import Classifier
-from medtune.tasks.classification.metrics import score
+from medtune.tasks.classification.training import CrossEntropy
 from medtune.training.inputs import Feed
 from medtune.training.job import Job, Progress
 from medtune.training.loop import Trainer
@@ -50,15 +50,14 @@ def finetune(
         saved=model,
         set_modes=set_modes,
         feed=feed,
-        labels=prepared.labels,
+        targets=prepared.labels,
         train=np.resize(parts["train"], steps * own.batch_size),
         val=parts["val"][:2],
-        class_weights=None,
+        objective=CrossEntropy(),
         params=own,
         seed=params.seed,
         key="",
         work=work,
-        score=score,
         compile=compiled,
         on_step=on_step,
     )

@@ -21,6 +21,7 @@ from medtune.runtime.artifact import Artifact, find, partial, publish, write_tex
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import Paths
 from medtune.runtime.provenance import provenance
+from medtune.tasks import base
 
 
 def run(params: Params, paths: Paths) -> Artifact:
@@ -83,14 +84,17 @@ def _prepare(
 
     data = params.data
     classes = tuple(source.classes(data)) or tuple(sorted({record.label for record in records}))
-    # Before an hour of decoding: can these records be split as asked?
-    split(records, classes, data.split, data.source, known)
+    task = base.targets(params.task.kind)
+    # Before an hour of decoding: are the targets usable, and can these records be split as asked?
+    task.check(records)
+    split(records, classes, data.split, data.source, known, task.MIN_CLASSES)
     folder = partial(paths.prepared)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     packed = pack(records, root, folder, data.image_size, data.resize, data.on_bad_image)
     kept = [records[position] for position in packed.kept]
-    made = split(kept, classes, data.split, data.source, known)
+    made = split(kept, classes, data.split, data.source, known, task.MIN_CLASSES)
+    manifest.write_targets(folder, (task.encode(record, data) for record in kept), len(kept))
     decoded = time.perf_counter()
 
     images = np.load(folder / IMAGES, mmap_mode="r")

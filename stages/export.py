@@ -13,6 +13,7 @@ from medtune.runtime.device import device_class
 from medtune.runtime.paths import Paths
 from medtune.runtime.provenance import provenance
 from medtune.stages.steps import Steps
+from medtune.tasks import base
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
@@ -43,7 +44,7 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
     if step.artifact is not None:
         return step.artifact
     from medtune.export import bundle_manifest, model_card
-    from medtune.export.onnx_graph import Deployed, to_onnx
+    from medtune.export.onnx_graph import to_onnx
     from medtune.export.parity_check import Trial
     from medtune.export.precisions import FILES, SAMPLES, Maker, session
     from medtune.serving.bundle import Bundle
@@ -64,11 +65,12 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
         lineage.uses(tracked, prepared, [chosen])
         console.say(f"export: the network of fold {fold} as ONNX, opset {params.export.opset}")
         network: Classifier = load_trained(chosen)  # type: ignore[assignment]
-        model = Deployed(network, record["folds"][str(fold)]["temperature"])
+        model = base.export(params.task.kind).module(network, record["folds"][str(fold)])
         normalization = network.mean.tolist(), network.std.tolist()
         document = bundle_manifest.gather(params, prepared, evaluated, chosen, metrics, normalization, key)
-        fp32 = to_onnx(model, params.data.image_size, params.export.opset, _properties(document))
-        trial = Trial.of(model, prepared, fold, document["decision"], params.export.parity_images)
+        size, opset = params.data.image_size, params.export.opset
+        fp32 = to_onnx(model, size, opset, _properties(document), document["output"]["name"])
+        trial = Trial.of(model, prepared, fold, document, params.export.parity_images)
         maker = Maker(fp32, trial, lambda: calibration(params, prepared, fold), params.export)
         for precision in params.export.precisions:
             maker.add(work, document, precision)
@@ -111,8 +113,7 @@ def _properties(document: dict[str, Any]) -> dict[str, str]:
     return {
         "project": "medtune",
         "notice": document["notice"],
-        "classes": json.dumps(document["classes"]),
-        "decision": json.dumps(document["decision"]),
+        **{name: json.dumps(document[name]) for name in ("task", "classes", "decision") if name in document},
         "resize": document["preprocessing"]["resize"],
         "data_digest": document["data_digest"],
         "key": document["key"],

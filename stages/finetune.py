@@ -8,6 +8,7 @@ from medtune.runtime.artifact import Artifact
 from medtune.runtime.device import device_name
 from medtune.runtime.paths import Paths
 from medtune.stages.steps import Steps
+from medtune.tasks import base
 from medtune.training.finished import finished
 
 
@@ -50,7 +51,8 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
     prepared, options = steps.prepared, params.finetune
     device = torch.device(device_name())
     begun = load_trained(frozen) if frozen else None  # stage 1 as it is: some methods do not begin as it
-    model = load_trained(frozen) if frozen else classifier.build(params, len(prepared.classes))
+    task = base.training(params.task.kind)
+    model = load_trained(frozen) if frozen else task.build(params, task.n_outputs(prepared))
     torch.manual_seed(params.seed)  # what a method adds is drawn alike whether stage 1 was run or found
     model = adapt(model, params)
     innermost = channels_last(options.channels_last, params.model.backbone, device)
@@ -84,7 +86,7 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
 
     feed = ImageFeed(prepared, model, options.augment, device, innermost)
     rows, seed = prepared.indices(fold)["train"], stream_seed(params.seed, "prepare")
-    prepare(model, labelled(feed, rows, prepared.labels, seed), params)
+    prepare(model, labelled(feed, rows, prepared.targets, seed), params)
     setup = Setup(
         "finetune",
         model,

@@ -8,6 +8,7 @@ from medtune.runtime.artifact import Artifact
 from medtune.runtime.device import device_name
 from medtune.runtime.paths import Paths
 from medtune.stages.steps import Steps
+from medtune.tasks import base
 from medtune.training.finished import finished
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
     folder, fold, prepared = paths.stage("frozen", step.fold), step.fold, steps.prepared
     if done := finished(folder, step.key):
         return done
-    from medtune.models import classifier
     from medtune.models.weights import state_sha256
     from medtune.training.fit import Setup, fit
     from medtune.training.inputs import StoredFeed
@@ -49,7 +49,8 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
 
     keep_freed_memory()
     device = device_name()
-    model = classifier.build(params, len(prepared.classes)).to(device)
+    task = base.training(params.task.kind)
+    model = task.build(params, task.n_outputs(prepared)).to(device)
     model.backbone.requires_grad_(False)
     before = state_sha256(model.backbone)
     feed, network = _feed(model, prepared, params, paths, fold, device)

@@ -15,14 +15,13 @@ from medtune.config.schema import Params
 from medtune.data.manifest import Prepared
 from medtune.data.pack import IMAGES, pack
 from medtune.data.prepared import open_prepared
-from medtune.evaluation.gate import Decision, Limit, ModelStats, judge, refused
+from medtune.evaluation.gate import Decision, ModelStats, judge, refused
 from medtune.runtime.paths import Paths
 from medtune.runtime.progress import progress
 from medtune.serving import manifest as bundle_document
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
-from medtune.tasks.classification.metrics import METRICS
-from medtune.tasks.classification.statistics import accumulate
+from medtune.tasks import base
 
 TRAINED_ON = ("train", "val")
 
@@ -58,21 +57,24 @@ def run(params: Params, paths: Paths, champion: Champion | None) -> Decision:
     old = None
     if champion:
         old = bundle_document.read(champion.folder)
-        if old["classes"] != document["classes"]:
-            return refused([f"classes differ: {document['classes']}, the champion's {old['classes']}"], params.gate)
+        for name in ("task", "classes", "output"):
+            if old.get(name) != document.get(name):
+                reason = f"{name} differ: {document.get(name)}, the champion's {old.get(name)}"
+                return refused([reason], params.gate)
         rows, notes, changed = _common(prepared, rows, champion.manifest, int(old["exported"]["fold"]))
         if not len(rows):
             return refused(["the champion was trained on every test patient"], params.gate, notes)
         if changed:
             return refused([changed], params.gate, notes)
-    truth = prepared.labels[rows], prepared.groups[rows]
-    new = _ask(folder, "challenger", document, prepared.images[rows], truth, params)
+    new = _ask(folder, "challenger", document, prepared, rows, prepared.images[rows], params)
     held = None
     if champion and old is not None:
-        held = _ask(champion.folder, champion.name, old, _images(params, paths, prepared, rows, old), truth, params)
-    known = {metric.name: metric for metric in METRICS}
-    limits = [Limit(known["ece"], params.gate.max_ece, "gate.max_ece")]
-    metric = known[params.gate.metric]
+        held = _ask(
+            champion.folder, champion.name, old, prepared, rows, _images(params, paths, prepared, rows, old), params
+        )
+    metric = base.metric(params.task.kind, params.gate.metric)
+    assert metric is not None  # else the params were refused
+    limits = base.evaluation(params.task.kind).limits(params.gate)
     decision = judge(new, held, len(rows), metric, limits, params.gate, params.evaluate, params.seed)
     return replace(decision, notes=tuple(notes))
 
@@ -109,7 +111,13 @@ def _name(prepared: Prepared, row: int) -> str:
 
 
 def _ask(
-    folder: Path, name: str, document: dict, images: np.ndarray, truth: tuple[np.ndarray, np.ndarray], params: Params
+    folder: Path,
+    name: str,
+    document: dict,
+    prepared: Prepared,
+    rows: np.ndarray,
+    images: np.ndarray,
+    params: Params,
 ) -> ModelStats:
     faults = []
     for precision, entry in document["precisions"].items():
@@ -127,12 +135,8 @@ def _ask(
         for start in range(0, len(images), size):
             found.append(bundle.run(np.ascontiguousarray(images[start : start + size])))
             advance(len(found[-1]))
-    probabilities = np.concatenate(found)
-    decided = bundle.decide(probabilities)
-    predictions = np.array([bundle.classes.index(one) for one in decided], np.int64)
-    labels, groups = truth
-    stats = accumulate(labels, probabilities, predictions, groups, params.evaluate.ece_bins)
-    return ModelStats(name, stats, tuple(faults))
+    predictions = base.evaluation(params.task.kind).from_bundle(prepared, rows, np.concatenate(found), document)
+    return ModelStats(name, predictions.stats(params.evaluate), tuple(faults))
 
 
 def _images(params: Params, paths: Paths, prepared: Prepared, rows: np.ndarray, document: dict) -> np.ndarray:

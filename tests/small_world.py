@@ -131,6 +131,7 @@ def write_trained(
         "fold": fold,
         "kept": "frozen",
         "classes": list(prepared.classes),
+        "n_outputs": len(prepared.classes),
         "image_size": SIZE,
         "params": params.model_dump(mode="json"),
         "data_digest": prepared.digest,

@@ -1,7 +1,5 @@
 """One cell of the benchmark: a method trained at every learning rate, the best on validation judged on test."""
 
-import csv
-import io
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -14,15 +12,16 @@ from medtune.benchmark import trials
 from medtune.benchmark.grid import Identity
 from medtune.config.schema import Params
 from medtune.runtime import cache_key as keys
-from medtune.runtime.artifact import Artifact, find, partial, publish, write_text
+from medtune.runtime.artifact import Artifact, find, partial, publish
 from medtune.runtime.device import device_class, device_name
 from medtune.runtime.paths import Paths, TrainSubset
 from medtune.runtime.provenance import provenance
+from medtune.tasks import base
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
+    from medtune.evaluation.result import FoldResult
     from medtune.models.classifier import Classifier
-    from medtune.tasks.classification.folds import Chain, Scored
 
 PREDICTIONS = "predictions.csv"
 ROLES = ("train", "val", "test")
@@ -117,39 +116,27 @@ def run(params: Params, paths: Paths, cell: Identity, rates: Sequence[float], th
     return artifact
 
 
-def _judge(params: Params, part: "Prepared", trained: Artifact) -> "Chain":
-    from medtune.tasks.classification import folds, logits
+def _judge(params: Params, part: "Prepared", trained: Artifact) -> "FoldResult":
+    from medtune.evaluation import outputs
     from medtune.training.checkpoint import load_trained
 
-    wanted = logits.Wanted.of(trained, part)
+    wanted = outputs.Wanted.of(trained, part)
     model, size = cast("Classifier", load_trained(trained)), params.evaluate.batch_size
-    found = logits.compute(wanted, model, part.images, device_name(), size, lambda done: None)
-    return folds.judge(wanted, found, part, params.evaluate, params.seed)
+    found = outputs.compute(wanted, model, part.images, device_name(), size, lambda done: None)
+    return base.evaluation(params.task.kind).judge(wanted, found, part, params.evaluate, params.seed)
 
 
-def _test(params: Params, prepared: "Prepared", chains: "Sequence[Chain]", folder: Path) -> dict[str, Any]:
+def _test(params: Params, prepared: "Prepared", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:
     """Every test metric with its interval; writes the predictions they come from."""
     from medtune.evaluation.bootstrap import intervals
-    from medtune.tasks.classification import folds
-    from medtune.tasks.classification.metrics import METRICS
 
-    options = params.evaluate
-    pooled = folds.pool([one.test for one in chains])
-    write_text(folder / PREDICTIONS, _predictions(prepared, pooled))
-    test = intervals(METRICS, pooled.stats(options.ece_bins), options.bootstrap, options.confidence, params.seed)
+    options, kind = params.evaluate, params.task.kind
+    task = base.evaluation(kind)
+    pooled = task.pool([fold.test for fold in folds])
+    task.write_predictions(folder / PREDICTIONS, prepared, pooled)
+    stats = pooled.stats(options)
+    test = intervals(base.metrics(kind), stats, options.bootstrap, options.confidence, params.seed)
     return {name: one.as_dict() for name, one in test.items()}
-
-
-def _predictions(prepared: "Prepared", pooled: "Scored") -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "group", "prediction", *(f"prob_{name}" for name in prepared.classes)])
-    for row, label, group, chosen, probabilities in zip(
-        pooled.rows, pooled.labels, pooled.groups, pooled.predictions, pooled.probabilities, strict=True
-    ):
-        names = prepared.classes[label], group, prepared.classes[chosen]
-        writer.writerow([prepared.paths[row], *names, *(f"{value:.7g}" for value in probabilities)])
-    return text.getvalue()
 
 
 def _facts(params: Params, prepared: "Prepared") -> dict[str, Any]:
@@ -171,11 +158,9 @@ def _cost(params: Params, best: trials.Trial, prepared: "Prepared") -> dict[str,
     """Trained parameters, and the time that training took at the chosen rate."""
     import torch
 
-    from medtune.models import classifier
-
     result = next(iter(best.trained.values())).result()
     with torch.device("meta"):
-        plain = classifier.build(params, len(result["classes"]), weights=False)
+        plain = base.training(params.task.kind).build(params, result["n_outputs"], weights=False)
     head, backbone = (sum(p.numel() for p in part.parameters()) for part in (plain.head, plain.backbone))
     trained = result["trainable"] - head
     used = [getattr(params, stage) for stage in params.training_stages]

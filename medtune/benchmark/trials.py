@@ -1,5 +1,6 @@
 """One method trained at every learning rate of its grid."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from medtune.config.schema import Params
 from medtune.config.training import FinetuneParams, FrozenParams, TrainingParams
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.paths import Paths
+from medtune.tasks import base
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,9 @@ def _trial(params: Params, paths: Paths, work: Path, rate: float) -> Trial:
         results.append(stages[-1].result()["best"])
     figures = {name: [best["validation"][name] for best in results] for name in results[0]["validation"]}
     validation = {name: None if None in found else sum(found) / len(found) for name, found in figures.items()}
-    value = sum(best["value"] for best in results) / len(results)
-    chosen = -value if section(params).select_by == "loss" else value
+    values, metric = [best["value"] for best in results], base.metric(params.task.kind, section(params).select_by)
+    # Undefined (None) is worse than any value; the loss is no metric, and lower is better.
+    chosen = -math.inf if None in values else (metric.sign if metric else -1) * sum(values) / len(values)
     return Trial(
         rate, trained, results[0]["epoch"], round(seconds, 1), validation, (chosen, -(validation["loss"] or 0.0))
     )

@@ -27,8 +27,8 @@ def verify(
         raise InputError(str(error)) from error
     files, first = len(loaded.document["files"]), loaded.providers[0]
     if as_json:
-        print_json({"files": files, "classes": loaded.classes, "precision": precision, "provider": first,
+        print_json({"files": files, "classes": loaded.document.get("classes"), "precision": precision, "provider": first,
                     "sample_difference": difference})  # fmt: skip
     else:
-        print(f"sound: {files} files verified, {', '.join(loaded.classes)}; "
+        print(f"sound: {files} files verified, {loaded.task.summary(loaded.document)}; "
               f"{precision} on {first}, samples within {difference:.1g}")  # fmt: skip

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +14,11 @@ from medtune.config.errors import InputError
 from medtune.data.pack import IMAGES, Packed
 from medtune.data.sample import Record
 from medtune.data.splits import PARTS, Split
-from medtune.runtime.artifact import digest, find, write_text
+from medtune.runtime.artifact import digest, file_sha256, find, write_text
 from medtune.serving.one_line import first_line
 
 COLUMNS = ("path", "label", "group", "fold", "split", "sha256", "width", "height")
-MANIFEST, INFO = "manifest.csv", "dataset.json"
+MANIFEST, INFO, TARGETS = "manifest.csv", "dataset.json", "targets.npy"
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,17 @@ class Prepared:
     @cached_property
     def digest(self) -> str:
         """Content of the set: pixels, paths, labels, groups, classes. The split is not part of it."""
+        targets = self.folder / TARGETS
         return digest(
             [self.images.shape, self.sha256, self.paths, self.labels.tolist(), self.groups.tolist(), self.classes]
+            + ([file_sha256(targets)] if targets.is_file() else [])
         )
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """(n, ...) what the task predicts: the labels, or targets.npy, memory-mapped."""
+        path = self.folder / TARGETS
+        return np.lib.format.open_memmap(path, mode="r") if path.is_file() else self.labels
 
     def indices(self, test_fold: int) -> dict[str, np.ndarray]:
         """Sorted row numbers of train, val and test in the chain whose test fold is `test_fold`."""
@@ -101,6 +109,26 @@ def write_manifest(folder: Path, records: Sequence[Record], packed: Packed, spli
                 + [record.extra[name] for name in extra]
                 + roles
             )
+
+
+def write_targets(folder: Path, targets: Iterable[np.ndarray | None], n: int) -> None:
+    """Write targets.npy, (n, ...), one at a time; nothing where the targets are None.
+
+    Raises:
+        InputError: they differ in shape or type.
+    """
+    array: np.ndarray | None = None
+    for row, target in enumerate(targets):
+        if target is None:
+            return
+        if array is None:
+            array = np.lib.format.open_memmap(folder / TARGETS, "w+", target.dtype, (n, *target.shape))
+        if (target.shape, target.dtype) != (array.shape[1:], array.dtype):
+            raise InputError(
+                f"target {row} is {target.dtype} {target.shape}, the first one {array.dtype} {array.shape[1:]}: "
+                "all targets need one shape and type"
+            )
+        array[row] = target
 
 
 def write_info(folder: Path, info: dict[str, Any]) -> None:

@@ -51,11 +51,12 @@ class Record:
 
     Attributes:
         path: relative to the source's root, posix; a made-up unique name where pixels are not files.
-        label: class name.
+        label: class name; in a task without classes what splits balance, the same for all where there is nothing.
         group: what must stay together in one split (patient, case); None where the source does not know.
         extra: the source's own columns of manifest.csv.
         roles: role in the chain of each published fold (one of `ROLES` each), for protocol `official`.
         load: gives the pixels, uint8 (h, w, 3), where they are not a file; called in the order of the records.
+        target: gives what a task other than classification predicts (a mask, a number), as the task's `targets` reads it.
         file: where the image file lies, where that is not `root / path` (unpacked archives).
     """
 
@@ -66,3 +67,4 @@ class Record:
     roles: tuple[str, ...] | None = None
     load: Callable[[], np.ndarray] | None = field(default=None, compare=False)
     file: Path | None = field(default=None, compare=False)
+    target: Callable[[], np.ndarray] | None = field(default=None, compare=False)

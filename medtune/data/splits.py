@@ -38,6 +38,7 @@ def split(
     params: SplitParams,
     source: str,
     kept: KeptFolds | None = None,
+    min_classes: int = 2,
 ) -> Split:
     """The split of `records` by `params.protocol`, checked.
 
@@ -47,6 +48,7 @@ def split(
         params: section data.split.
         source: the source's name, for error messages.
         kept: folds of an earlier deal, which protocol patient keeps.
+        min_classes: fewest labels that the task needs in all and in each training split.
 
     Raises:
         InputError: the source lacks what the protocol needs, an empty class, too few groups or images, or a class
@@ -57,7 +59,7 @@ def split(
     counts = np.bincount(labels, minlength=len(classes))
     if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
         raise InputError(f"no images of class {', '.join(empty)} in source {source}; found {_say(classes, counts)}")
-    if len(classes) < 2:
+    if len(classes) < min_classes:
         raise InputError(f"source {source} has one class, {classes[0]}; at least two are needed")
     if params.protocol == "patient":
         folds, roles, notes = _patient(records, labels, params, source, kept)
@@ -65,7 +67,7 @@ def split(
         deal = {"image": _image, "official": _official, "hcrf-1-1-2": _hcrf}[params.protocol]
         folds, roles, notes = deal(records, labels, params, source)
     groups = np.array([record.group or "" for record in records])
-    notes += _check_parts(roles, labels, groups, classes, params)
+    notes += _check_parts(roles, labels, groups, classes, params, min_classes)
     leaked = _leaked(roles, groups, params.chains)
     if leaked:
         notes.append(
@@ -178,13 +180,18 @@ def _stratified(labels: np.ndarray, folds: int, source: str) -> np.ndarray:
 
 
 def _check_parts(
-    roles: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes: Sequence[str], params: SplitParams
+    roles: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    classes: Sequence[str],
+    params: SplitParams,
+    min_classes: int,
 ) -> list[str]:
     lacking: dict[int, list[str]] = {}
     for chain in params.chains:
         for part in PARTS:
             there = np.unique(labels[roles[:, chain] == part])
-            if len(there) < (2 if part == "train" else 1):
+            if len(there) < (min_classes if part == "train" else 1):
                 only = f"only class {classes[there[0]]}" if len(there) else "no images"
                 raise InputError(f"protocol {params.protocol}, test fold {chain}: {part} has {only}")
             for label in sorted(set(range(len(classes))) - set(there)):

@@ -9,6 +9,7 @@ from medtune.runtime.cache_key import weights_sha256
 from medtune.runtime.provenance import provenance
 from medtune.serving.manifest import SCHEMA_VERSION
 from medtune.serving.onnxruntime_version import minimum_for
+from medtune.tasks import base
 
 if TYPE_CHECKING:
     from medtune.data.manifest import Prepared
@@ -41,10 +42,8 @@ def gather(
         "schema_version": SCHEMA_VERSION,
         "name": f"{prepared.info['name']}: {params.model.backbone}, {params.model.head.kind}",
         "notice": NOTICE,
-        "task": {"kind": "classification"},
-        "classes": list(prepared.classes),
+        "task": params.section("task"),
         "input": {"name": "images", "dtype": "uint8", "layout": "NHWC", "colour": "RGB", "shape": ["N", size, size, 3]},
-        "output": {"name": "probabilities", "dtype": "float32", "shape": ["N", len(prepared.classes)]},
         "preprocessing": {
             "image_size": size,
             "resize": params.data.resize,
@@ -57,8 +56,7 @@ def gather(
             "inside_the_graph": ["scale", "mean", "std"],
         },
         "requires": {"onnxruntime": minimum_for(params.export.opset)},
-        "temperature": folds[str(fold)]["temperature"],
-        "decision": folds[str(fold)]["decision"],
+        **base.export(params.task.kind).describe(prepared, folds[str(fold)], size),
         "precisions": {},
         "parity": {},
         "exported": {

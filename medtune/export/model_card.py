@@ -4,6 +4,8 @@ from typing import Any
 
 import jinja2
 
+from medtune.tasks import base
+
 NOTICE = "Research use only: not a medical device, not for diagnosis or treatment."
 
 TEMPLATE = """\
@@ -11,7 +13,7 @@ TEMPLATE = """\
 
 **{{ notice }}**
 
-Tells {{ classes | join(", ") }} apart on {{ input.shape[1] }} x {{ input.shape[2] }} RGB images.
+{{ text.purpose }}
 Backbone `{{ params.model.backbone }}`, head `{{ params.model.head.kind }}`, kept stage: {{ exported.stage }}
 (schedule `{{ params.schedule }}`, trained part `{{ params.model.peft.method }}`).
 
@@ -20,18 +22,12 @@ Backbone `{{ params.model.backbone }}`, head `{{ params.model.head.kind }}`, kep
 medtune verify FOLDER                      # verify every file, run the samples
 medtune predict FOLDER IMAGES --out predictions.csv
 ```
-onnxruntime >= {{ requires.onnxruntime }}, numpy and Pillow are all it needs. Normalisation, temperature and softmax are
-inside the graph: it takes uint8 RGB (N, {{ input.shape[1] }}, {{ input.shape[2] }}, 3) and gives probabilities in the
-order of the classes above.
+onnxruntime >= {{ requires.onnxruntime }}, numpy and Pillow are all it needs. {{ text.inside }} are
+inside the graph: it takes uint8 RGB (N, {{ input.shape[1] }}, {{ input.shape[2] }}, 3) and gives {{ text.output }}.
 Any other size is brought there by `{{ preprocessing.resize }}`, {{ preprocessing.interpolation }} with antialiasing.
-Decision: {% if decision.kind == "threshold" -%}
-`{{ decision.positive }}` from a probability of {{ "%.4f" | format(decision.threshold) }} on, chosen on the \
-validation images for {{ decision.criterion | replace("_", " ") }}.
-{%- else -%}
-the most probable class.
-{%- endif %}
+{{ text.decision }}
 
-| precision | file | shipped | largest difference from the trained network | most probable class agrees |
+| precision | file | shipped | largest difference from the trained network | {{ text.agreement }} |
 |-|-|-|-|-|
 {% for label, entry in precisions.items() -%}
 | {{ label }} | {{ entry.file }} | {{ "yes" if entry.shipped else "no: " ~ entry.reason }}\
@@ -40,7 +36,7 @@ the most probable class.
 {%- endif %} | \
 {% set same = parity[label] -%}
 {% if same and same.max_abs_diff is not none -%}
-{{ "%.1e" | format(same.max_abs_diff) }} | {{ percent(same.argmax_agreement) }} of {{ same.images }} images |
+{{ "%.1e" | format(same.max_abs_diff) }} | {{ percent(agrees(same)) }} of {{ same.images }} images |
 {% else -%}
 not measured | not measured |
 {% endif -%}
@@ -86,14 +82,11 @@ This bundle is the network of test fold {{ exported.fold }}, which made them.
 {% for metric, figure in metrics.test.items() if figure is mapping -%}
 | {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
 {% endfor %}
-Calibration: {% if params.evaluate.calibration == "none" %}none{% else -%}
-temperature {{ "%.3f" | format(temperature) }}, fitted on the validation images
-{%- endif %}; the expected calibration error (ece) is in the table.
+{{ text.calibration }}
 
 ## Limits
 - Measured on {{ data.name }} only. Other scanners, stains, magnifications and populations: unknown.
-- Every input gets one of the classes above, also an image that shows none of them.
-- Probabilities are calibrated for the class shares of these data.
+{{ text.limits }}
 
 ## Weights
 - Pretrained: {{ weights.backbone }}, {{ weights.source }}; licence: {{ weights.licence }}.
@@ -115,7 +108,8 @@ def render(document: dict[str, Any]) -> str:
         jinja2.UndefinedError: a fact is missing; the message names it.
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
-    environment.globals.update(percent=_percent, number=_number)
+    task = base.export(document["task"]["kind"])
+    environment.globals.update(percent=_percent, number=_number, agrees=task.agrees, text=task.card(document))
     return environment.from_string(TEMPLATE).render(**document)
 
 

@@ -1,4 +1,4 @@
-"""The network as a consumer gets it: one ONNX graph from uint8 pixels to calibrated probabilities."""
+"""The network as a consumer gets it: one ONNX graph from uint8 pixels to the task's output."""
 
 import logging
 import warnings
@@ -6,44 +6,24 @@ from collections.abc import Mapping
 
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from medtune.models.classifier import Classifier
 from medtune.serving.one_line import first_line
 
-INPUT, OUTPUT = "images", "probabilities"
+INPUT = "images"
 
 
-class Deployed(nn.Module):
-    """uint8 (B, H, W, 3) -> (B, classes) probabilities: normalisation and temperature are part of the network.
-
-    Attributes:
-        network: a merged classifier in eval mode.
-        temperature: () what its logits are divided by.
-    """
-
-    temperature: Tensor
-
-    def __init__(self, network: Classifier, temperature: float) -> None:
-        super().__init__()
-        self.network = network.float().eval()
-        self.register_buffer("temperature", torch.tensor(float(temperature)))
-        self.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) -> (B, classes), rows sum to 1."""
-        logits = self.network(self.network.preprocess(images))
-        return torch.softmax(logits / self.temperature, dim=-1)
-
-
-def to_onnx(model: Deployed, image_size: int, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
+def to_onnx(
+    model: nn.Module, image_size: int, opset: int, metadata: Mapping[str, str], output: str = "probabilities"
+) -> onnx.ModelProto:
     """`model` as a checked fp32 ONNX graph for any number of images, weights inside.
 
     Args:
-        model: on the CPU.
+        model: uint8 (B, H, W, 3) to its output, on the CPU.
         image_size: H = W, pixels.
         opset: ONNX operator set.
         metadata: written into the file, where ONNX viewers show it.
+        output: name of the output.
 
     Raises:
         RuntimeError: a part of the network has no ONNX counterpart.
@@ -60,7 +40,7 @@ def to_onnx(model: Deployed, image_size: int, opset: int, metadata: Mapping[str,
                 dynamo=True,
                 dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[output],
                 opset_version=opset,
                 external_data=False,
                 optimize=True,

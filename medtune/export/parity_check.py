@@ -1,4 +1,4 @@
-"""Real test images of the exported fold, and what the trained network itself says of them."""
+"""Real test images of the exported fold, and the trained network's own outputs for them."""
 
 import csv
 from collections.abc import Callable
@@ -11,11 +11,13 @@ import numpy as np
 from medtune.config.schema import ExportParams
 from medtune.export import parity
 from medtune.runtime.progress import progress
-from medtune.tasks.classification import decision
+from medtune.serving import tasks
+from medtune.tasks import base
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from medtune.data.manifest import Prepared
-    from medtune.export.onnx_graph import Deployed
 
 BATCH = 32
 
@@ -28,18 +30,18 @@ class Trial:
         prepared: the data.
         chosen: rows of the images that are compared.
         images: (n, H, W, 3) uint8.
-        reference: (n, classes) probabilities of the trained network, eager fp32 on the CPU.
-        rule: the decision.
+        reference: (n, ...) outputs of the exported module, eager fp32 on the CPU.
+        document: bundle.json so far.
     """
 
     prepared: "Prepared"
     chosen: np.ndarray
     images: np.ndarray
     reference: np.ndarray
-    rule: dict[str, Any]
+    document: dict[str, Any]
 
     @classmethod
-    def of(cls, model: "Deployed", prepared: "Prepared", fold: int, rule: dict[str, Any], n: int) -> "Trial":
+    def of(cls, model: "nn.Module", prepared: "Prepared", fold: int, document: dict[str, Any], n: int) -> "Trial":
         """`n` test images of the fold, or all where there are fewer, spread over the classes."""
         import torch
 
@@ -50,7 +52,12 @@ class Trial:
             for start in range(0, len(images), BATCH):
                 parts.append(model(torch.from_numpy(images[start : start + BATCH])).numpy())
                 advance(len(parts[-1]))
-        return cls(prepared, chosen, images, np.concatenate(parts), rule)
+        return cls(prepared, chosen, images, np.concatenate(parts), document)
+
+    @property
+    def task(self) -> base.Export:
+        """The task's part that export uses."""
+        return base.export(self.document["task"]["kind"])
 
     @property
     def labels(self) -> np.ndarray:
@@ -70,16 +77,17 @@ class Trial:
         self, predict: Callable[[np.ndarray], np.ndarray], precision: str, params: ExportParams
     ) -> tuple[dict[str, Any], str | None]:
         """Parity figures of `predict` as this precision, and why it must not be shipped, if so."""
+        task = self.task
+        targets = self.prepared.targets[self.chosen]
+        tolerance = params.fp32_tolerance if precision == "fp32" else params.fp16_tolerance
         figures = parity.measure(
             self.reference,
             predict,
             self.images,
-            self.labels,
-            lambda probabilities: decision.apply(self.rule, probabilities, self.prepared.classes),
+            lambda reference, found: task.agreement(reference, found, targets, self.document, tolerance),
             params.batch_sizes,
-            params.fp32_tolerance if precision == "fp32" else params.fp16_tolerance,
         )
-        return figures, parity.refusal(figures, precision, params)
+        return figures, parity.refusal(figures, precision, params, task.refusal)
 
     def against_predictions(
         self, predict: Callable[[np.ndarray], np.ndarray], path: Path, tolerance: float
@@ -89,22 +97,29 @@ class Trial:
         Raises:
             RuntimeError: further than `tolerance`; names the image.
         """
-        written: dict[str, list[list[float]]] = {}
+        serving = tasks.find(self.document["task"]["kind"])
+        assert serving is not None
+        columns = serving.columns(self.document)
+        written: dict[str, list[dict[str, str]]] = {}
         with path.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
-                values = [float(row[f"prob_{name}"]) for name in self.prepared.classes]
-                written.setdefault(row["path"], []).append(values)
+                written.setdefault(row["path"], []).append(row)
         found = np.concatenate([predict(self.images[i : i + BATCH]) for i in range(0, len(self.images), BATCH)])
         names = [self.prepared.paths[row] for row in self.chosen]
-        # Some protocols test an image in two chains: it is there twice, once by this network.
+
+        def distance(values: list[Any], row: dict[str, str]) -> float:
+            pairs = zip(columns, values, strict=True)
+            return max(abs(value - float(row[name])) for name, value in pairs if isinstance(value, float))
+
+        # Some protocols test an image in two folds: it is there twice, once by this network.
         off = [
-            min(float(np.abs(row - np.array(old)).max()) for old in written[name])
-            for name, row in zip(names, found, strict=True)
+            min(distance(values, row) for row in written[name])
+            for name, values in zip(names, serving.rows(found, self.document), strict=True)
         ]
         worst = int(np.argmax(off))
         if off[worst] > tolerance:
             raise RuntimeError(
-                f"export: the bundle gives {names[worst]} probabilities {off[worst]:.2g} off those in {path.name}; "
+                f"export: the bundle gives {names[worst]} values {off[worst]:.2g} off those in {path.name}; "
                 f"{tolerance:g} is allowed"
             )
         return {"against": path.name, "images": len(off), "max_abs_diff": off[worst], "tolerance": tolerance}

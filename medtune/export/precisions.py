@@ -84,7 +84,7 @@ class Maker:
 
     def _int8(self, entry: dict[str, Any]) -> Found:
         """The 8-bit graph; it must say the same, and pay: what is no faster is not worth any difference."""
-        from medtune.export import latency, parity
+        from medtune.export import latency
         from medtune.export.int8 import to_int8
 
         images = self.calibration()
@@ -98,7 +98,7 @@ class Maker:
         off = float(np.abs(asked["int8"](samples) - asked["fp32"](samples)).max())
         entry |= {
             "calibration_images": len(images),
-            "balanced_accuracy_drop": parity.drop(figures),
+            **self.trial.task.losses(figures),
             "speedup": min(times.values()),
             "speedup_by_batch_size": times,
             "sample_tolerance": round(off + INT8_MARGIN, 4) if not figures["nan"] else None,
@@ -117,6 +117,6 @@ def session(graph: bytes, spin: bool = True) -> "onnxruntime.InferenceSession":
 
 
 def predictor(graph: bytes, spin: bool = True) -> Callable[[np.ndarray], np.ndarray]:
-    """uint8 (b, H, W, 3) -> (b, classes) probabilities of an exported graph."""
+    """uint8 (b, H, W, 3) -> (b, ...) outputs of an exported graph."""
     opened = session(graph, spin)
     return lambda images: opened.run(None, {"images": images})[0]

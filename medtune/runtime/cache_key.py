@@ -27,6 +27,14 @@ VERSIONS = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-le
 # Pillow decodes and resizes, scikit-learn deals the image-level folds.
 DATA_VERSIONS = ("pillow", "numpy", "scikit-learn", "imagehash")
 TRAINING = ("frozen", "finetune")
+# The parts of a task's folder that a stage runs.
+TASK_PARTS: dict[str, tuple[str, ...]] = {
+    "frozen": ("training",),
+    "finetune": ("training",),
+    "evaluate": ("training", "evaluation"),
+    "export": ("training", "export", "evaluation"),
+    "cell": ("training", "evaluation"),
+}
 # Settings that decide how often work is saved, not what comes out.
 NO_EFFECT = {"checkpoint_seconds"}
 STAGE_2_ONLY = {"peft", "batchnorm"}
@@ -38,7 +46,12 @@ def data_key(params: Params) -> str:
         {
             "stage": "data",
             "params": params.section("data"),
-            "source": source_closure("medtune.stages.data", f"medtune.data.sources.{params.data.source}"),
+            "task": params.section("task"),
+            "source": source_closure(
+                "medtune.stages.data",
+                f"medtune.data.sources.{params.data.source}",
+                f"medtune.tasks.{params.task.kind}.targets",
+            ),
             "versions": installed(*DATA_VERSIONS),
         }
     )
@@ -55,7 +68,8 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     """
     no_effect = NO_EFFECT | (STAGE_2_ONLY if stage == "frozen" else set())
     sections = {name: _without(params.section(name), no_effect) for name in READS[stage]}
-    plugins = [f"medtune.models.heads.{params.model.head.kind}", *_metric_modules(params, stage in TRAINING)]
+    parts = [f"medtune.tasks.{params.task.kind}.{part}" for part in TASK_PARTS[stage]]
+    plugins = [f"medtune.models.heads.{params.model.head.kind}", *parts, *_metric_modules(params, stage in TRAINING)]
     if stage in ("finetune", "cell"):
         plugins.append(f"medtune.models.peft.{params.model.peft.method}")
     return digest(

@@ -27,6 +27,8 @@ NO_EFFECT = (
     "medtune.config.training",
     "medtune.stages.preflight",
     "medtune.stages.launch",
+    # Protocols, and loaders of parts that keys name themselves.
+    "medtune.tasks.base",
     "medtune.stages.steps",  # what it selects, the data and the upstream artifacts, enters keys as content
 )
 

@@ -6,19 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
 from medtune.serving import manifest as bundle_document
+from medtune.serving import tasks
 from medtune.serving.bound_session import OnDevice
 from medtune.serving.decode import DecodeError, fit
 from medtune.serving.image_source import ImageSource, as_list, read_image
 from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
 from medtune.serving.onnxruntime_version import MINIMUM, check_version
-from medtune.serving.prediction import Prediction
 from medtune.serving.session import PROVIDERS, open_session, operators
 
 # Where bundle.json does not say what was measured.
@@ -82,9 +83,21 @@ class Bundle:
         return bundle
 
     @property
+    def task(self) -> ModuleType:
+        """What this kind of task does with the output; see `medtune.serving.tasks`."""
+        found = tasks.find(self.document["task"]["kind"])
+        assert found is not None  # else the document was refused
+        return found
+
+    @property
     def classes(self) -> list[str]:
-        """Class names, in the order of the probabilities' columns."""
+        """Class names of a classification bundle, in the order of the probabilities' columns."""
         return self.document["classes"]
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of `rows`: for classification the prediction and the probability of each class."""
+        return self.task.columns(self.document)
 
     @property
     def image_size(self) -> int:
@@ -104,7 +117,7 @@ class Bundle:
         """
         return fit(read_image(source), self.image_size, self.document["preprocessing"]["resize"])
 
-    def predict(self, images: ImageSource | Sequence[ImageSource], batch_size: int = 32) -> list[Prediction]:
+    def predict(self, images: ImageSource | Sequence[ImageSource], batch_size: int = 32) -> list[Any]:
         """Predict images of any size, each prepared as the training images were.
 
         Args:
@@ -113,7 +126,7 @@ class Bundle:
             batch_size: images that the network takes at once.
 
         Returns:
-            One prediction per image, in order.
+            One prediction per image, in order; a `medtune.serving.prediction.Prediction` for classification.
 
         Raises:
             medtune.serving.decode.DecodeError: an image cannot be used; the message names it.
@@ -121,35 +134,35 @@ class Bundle:
         sources, results = as_list(images), []
         for start in range(0, len(sources), batch_size):
             batch = enumerate(sources[start : start + batch_size], start)
-            probabilities = self.run(np.stack([self._prepare_named(source, index) for index, source in batch]))
-            for label, row in zip(self.decide(probabilities), probabilities.tolist(), strict=True):
-                results.append(Prediction.of(label, dict(zip(self.classes, row, strict=True))))
+            output = self.run(np.stack([self._prepare_named(source, index) for index, source in batch]))
+            results += [self.task.prediction(row, self.document) for row in self.rows(output)]
         return results
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Run the model on images of its own size: uint8 (N, H, W, 3) RGB.
 
         Returns:
-            Calibrated class probabilities, float32 (N, classes).
+            float32 (N, ...): calibrated class probabilities (N, classes) for classification.
 
         Raises:
-            BundleError: the array is of another type or shape, or the network has another number of classes.
-            RuntimeError: the network gave a probability that is not a number.
+            BundleError: the array is of another type or shape, or the output does not fit bundle.json.
+            RuntimeError: the model gave a value that is not finite.
         """
         size = self.image_size
         if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise BundleError(f"images are {images.dtype} {images.shape}; expected uint8 (N, {size}, {size}, 3)")
         if not len(images):
-            return np.zeros((0, len(self.classes)), np.float32)
-        probabilities = self._ask(images)
-        if probabilities.shape != (len(images), len(self.classes)):
+            return np.zeros((0, *self.task.shape(self.document)), np.float32)
+        output = self._ask(images)
+        expected = (len(images), *self.task.shape(self.document))
+        if output.shape != expected:
             raise BundleError(
-                f"{self.folder}: the {self.precision} model gave {probabilities.shape} for {len(images)} images; "
-                f"classes has {len(self.classes)} names"
+                f"{self.folder}: the {self.precision} model gave {output.shape} for {len(images)} images; "
+                f"bundle.json says {expected}"
             )
-        if not np.isfinite(probabilities).all():
+        if not np.isfinite(output).all():
             raise RuntimeError(f"{self.folder}: the {self.precision} model gave NaN")
-        return probabilities
+        return output
 
     def _prepare_named(self, source: ImageSource, index: int) -> np.ndarray:
         try:
@@ -167,7 +180,11 @@ class Bundle:
 
     def decide(self, probabilities: np.ndarray) -> list[str]:
         """Class names that the bundle's decision rule gives for (N, classes) probabilities."""
-        return [self.classes[index] for index in decide(probabilities, self.document["decision"], self.classes)]
+        return [row[0] for row in self.rows(probabilities)]
+
+    def rows(self, output: np.ndarray) -> list[list[Any]]:
+        """One list per image with a value (str or float) per entry of `columns`."""
+        return self.task.rows(output, self.document)
 
     def self_test(self) -> float:
         """Largest difference between the bundle's sample output and what is computed here.
@@ -192,27 +209,14 @@ class Bundle:
             raise BundleError(f"{self.folder / name} holds no plain array: {first_line(error)}") from None
 
 
-def decide(probabilities: np.ndarray, decision: dict[str, Any], classes: Sequence[str]) -> np.ndarray:
-    """Class indices (N,) for (N, classes) probabilities.
-
-    Args:
-        probabilities: rows that sum to 1.
-        decision: `{"kind": "argmax"}`, or `{"kind": "threshold", "positive": class, "threshold": t}`: the
-            positive class from t on, else the other one.
-        classes: class names, in the order of the columns.
-    """
-    if decision["kind"] == "argmax":
-        return probabilities.argmax(1)
-    positive = list(classes).index(decision["positive"])
-    return np.where(probabilities[:, positive] >= decision["threshold"], positive, 1 - positive)
-
-
 def _check_graph(session: onnxruntime.InferenceSession, document: dict[str, Any], file: str) -> None:
     """Refuses a graph that is not the one bundle.json describes."""
-    size, classes = document["preprocessing"]["image_size"], document["classes"]
+    size, task = document["preprocessing"]["image_size"], tasks.find(document["task"]["kind"])
+    assert task is not None  # else the document was refused
+    output = task.shape(document)
     for part, nodes, kind, shape in (
         ("input", session.get_inputs(), "tensor(uint8)", (None, size, size, 3)),
-        ("output", session.get_outputs(), "tensor(float)", (None, len(classes))),
+        ("output", session.get_outputs(), "tensor(float)", (None, *output)),
     ):
         name, named = document[part]["name"], {node.name: node for node in nodes}
         if name not in named:
@@ -226,5 +230,5 @@ def _check_graph(session: onnxruntime.InferenceSession, document: dict[str, Any]
         if node.type != kind or not fits:
             raise BundleError(
                 f"{part} {name!r} of {file} is {node.type} {node.shape}, which is not what bundle.json says: "
-                f"preprocessing.image_size {size}, {len(classes)} classes"
+                f"preprocessing.image_size {size}, output {list(output)} ({task.summary(document)})"
             )

@@ -32,10 +32,9 @@ def answer(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[dict[str,
         except DecodeError as error:
             entry["error"] = str(error)
     if images:
-        probabilities = bundle.run(np.stack([image for _, image in images]))
-        for (entry, _), decision, row in zip(images, bundle.decide(probabilities), probabilities, strict=True):
-            entry["prediction"] = decision
-            entry["probabilities"] = dict(zip(bundle.classes, row.tolist(), strict=True))
+        rows = bundle.rows(bundle.run(np.stack([image for _, image in images])))
+        for (entry, _), row in zip(images, rows, strict=True):
+            entry |= bundle.task.entry(row, bundle.document)
     return entries
 
 
@@ -71,7 +70,7 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
         if len(files) > max_images:
             raise HTTPException(413, f"{len(files)} images in one request; at most {max_images}")
         entries = await run_in_threadpool(answer, bundle, files)
-        if not any("prediction" in entry for entry in entries):
+        if all("error" in entry for entry in entries):
             raise HTTPException(422, [{key: entry[key] for key in ("name", "error")} for entry in entries])
         return {"predictions": entries}
 

@@ -5,13 +5,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from medtune.serving import tasks
 from medtune.serving.checksum import Damaged, seal, unseal
 from medtune.serving.manifest_fields import fault
 
 SCHEMA_VERSION = 1
 FILE = "bundle.json"
 SEAL = "sha256"
-NEEDED = ("task", "classes", "input", "output", "preprocessing", "decision", "precisions", "files")
+NEEDED = ("task", "input", "output", "preprocessing", "precisions", "files")
 
 
 class BundleError(Exception):
@@ -57,8 +58,11 @@ def read(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{path} lacks {', '.join(missing)}")
     if wrong := fault(document):
         raise BundleError(f"{path}: {wrong}")
-    if document["task"]["kind"] != "classification":
-        raise BundleError(f"{path}: task.kind is {document['task']['kind']!r}; this handoff does 'classification'")
+    task = tasks.find(document["task"]["kind"])
+    if task is None:
+        raise BundleError(f"{path}: task.kind is {document['task']['kind']!r}, which this installation does not know")
+    if wrong := task.fault(document):
+        raise BundleError(f"{path}: {wrong}")
     return document
 
 

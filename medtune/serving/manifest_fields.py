@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 FITS = ("squash", "pad", "crop")
-DECISIONS = ("argmax", "threshold")
 TEXTS = ("task.kind", "input.name", "output.name")
 
 
@@ -13,11 +12,6 @@ def fault(document: dict[str, Any]) -> str | None:
     for path in TEXTS:
         if not isinstance(value := _at(document, path), str):
             return f"{path} is {value!r}: expected a text"
-    classes = document["classes"]
-    if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes) or len(set(classes)) < 2:
-        return f"classes is {classes!r}: expected at least two names"
-    if len(set(classes)) < len(classes):
-        return f"classes is {classes!r}: a name stands there twice"
     size = _at(document, "preprocessing.image_size")
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         return f"preprocessing.image_size is {size!r}: expected a number of pixels"
@@ -27,7 +21,7 @@ def fault(document: dict[str, Any]) -> str | None:
     needed = requires.get("onnxruntime", "0.0") if isinstance(requires, dict) else None
     if not (isinstance(needed, str) and re.fullmatch(r"\d+\.\d+", needed)):
         return f"requires is {requires!r}: expected onnxruntime: MAJOR.MINOR"
-    return _decision(document["decision"], classes) or _files(document["files"], document["precisions"])
+    return _files(document["files"], document["precisions"])
 
 
 def _at(document: dict[str, Any], path: str) -> Any:
@@ -35,18 +29,6 @@ def _at(document: dict[str, Any], path: str) -> Any:
     for key in path.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     return value
-
-
-def _decision(decision: Any, classes: list[str]) -> str | None:
-    if not isinstance(decision, dict) or decision.get("kind") not in DECISIONS:
-        return f"decision is {decision!r}: expected a kind, one of {', '.join(DECISIONS)}"
-    if decision["kind"] == "argmax":
-        return None
-    if len(classes) != 2 or decision.get("positive") not in classes:
-        return f"decision is {decision!r}: expected two classes and a positive one of them; classes: {classes}"
-    threshold = decision.get("threshold")
-    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    return None if number else f"decision.threshold is {threshold!r}: expected a number"
 
 
 def _files(files: Any, precisions: Any) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -65,8 +65,8 @@ def read_images(bundle: Bundle, paths: Sequence[Path], workers: int, ahead: int)
 
 def predict_files(
     bundle: Bundle, paths: Sequence[Path], batch_size: int = 32, workers: int = 4
-) -> Iterator[tuple[Path, str, np.ndarray]]:
-    """Path, predicted class and (classes,) probabilities of each readable image, in order.
+) -> Iterator[tuple[Path, list[Any]]]:
+    """Yield path and row (see `Bundle.rows`) of each readable image, in order.
 
     Decoding runs ahead while the network works: both leave Python's lock to the others meanwhile.
     """
@@ -74,9 +74,8 @@ def predict_files(
     # One buffer for all batches: the network is done with one before the next is filled.
     batch = np.empty((min(batch_size, len(paths)), bundle.image_size, bundle.image_size, 3), np.uint8)
 
-    def flush() -> Iterator[tuple[Path, str, np.ndarray]]:
-        probabilities = bundle.run(batch[: len(waiting)])
-        yield from zip(waiting, bundle.decide(probabilities), probabilities, strict=True)
+    def flush() -> Iterator[tuple[Path, list[Any]]]:
+        yield from zip(waiting, bundle.rows(bundle.run(batch[: len(waiting)])), strict=True)
         waiting.clear()
 
     for path, image in read_images(bundle, paths, workers, ahead=2 * batch_size):
@@ -139,9 +138,9 @@ def write_predictions(
     """
     progress = Progress(len(images))
     with output(out) as stream:
-        write_row, finish = _json_writer(stream, bundle.classes) if as_json else _csv_writer(stream, bundle.classes)
-        for path, decision, row in predict_files(bundle, images, batch_size, workers):
-            write_row(path, decision, row)
+        write_row, finish = _json_writer(stream, bundle) if as_json else _csv_writer(stream, bundle)
+        for path, row in predict_files(bundle, images, batch_size, workers):
+            write_row(path, row)
             progress.advance()
         finish()
     seconds, skipped = progress.seconds, len(images) - progress.done
@@ -150,27 +149,27 @@ def write_predictions(
     return skipped
 
 
-WriteRow = Callable[[Path, str, np.ndarray], None]
+WriteRow = Callable[[Path, list[Any]], None]
 
 
-def _csv_writer(stream: TextIO, classes: Sequence[str]) -> tuple[WriteRow, Callable[[], None]]:
+def _csv_writer(stream: TextIO, bundle: Bundle) -> tuple[WriteRow, Callable[[], None]]:
     rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(["path", "prediction", *(f"prob_{name}" for name in classes)])
+    rows.writerow(["path", *bundle.columns])
 
-    def write_row(path: Path, decision: str, row: np.ndarray) -> None:
-        rows.writerow([path.as_posix(), decision, *(f"{value:.7f}" for value in row)])
+    def write_row(path: Path, row: list[Any]) -> None:
+        rows.writerow([path.as_posix(), *(f"{value:.7f}" if isinstance(value, float) else value for value in row)])
 
     return write_row, lambda: None
 
 
-def _json_writer(stream: TextIO, classes: Sequence[str]) -> tuple[WriteRow, Callable[[], None]]:
+def _json_writer(stream: TextIO, bundle: Bundle) -> tuple[WriteRow, Callable[[], None]]:
     """Write a list as it grows: the predictions of a whole archive need not fit in memory."""
     before = "["
 
-    def write_row(path: Path, decision: str, row: np.ndarray) -> None:
+    def write_row(path: Path, row: list[Any]) -> None:
         nonlocal before
-        probabilities = {name: round(float(value), 7) for name, value in zip(classes, row, strict=True)}
-        entry = {"path": path.as_posix(), "prediction": decision, "probabilities": probabilities}
+        rounded = [round(value, 7) if isinstance(value, float) else value for value in row]
+        entry = {"path": path.as_posix(), **bundle.task.entry(rounded, bundle.document)}
         stream.write(f"{before}\n  {json.dumps(entry, ensure_ascii=False)}")
         before = ","
 

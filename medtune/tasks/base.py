@@ -1,11 +1,263 @@
-"""What a task is: the protocol that each folder of medtune/tasks implements, and how its parts are found."""
+"""What a task is: the protocol that each folder of medtune/tasks implements.
+
+A task is one folder, `medtune/tasks/<kind>/`; its name is the value of `task.kind`. It is divided by the stage that
+uses each part, so that a stage's cache key covers no code that the stage does not run:
+
+    __init__.py   class Params(TaskParams): `kind: Literal["<kind>"] = "<kind>"` and the task's own options
+    metrics       METRICS, a tuple of `medtune.evaluation.metric.Metric`
+    targets       `Targets`: what is predicted per image, checked and stored by stage data
+    training      `Training`: the network, the loss, what an epoch is scored by
+    evaluation    `Evaluation`: post-processing, decision, statistics per patient, report
+    export        `Export`: the exported module, the description of its output, parity
+    serving       what consumers do with the output: medtune/serving/tasks/<kind>.py, which the slim installation
+                  contains, or serving.py in the task's folder (`medtune.serving.tasks`)
+
+Each part is a module or a package that has the functions of its protocol below. Importing `__init__` and `metrics`
+imports no torch: params are read with them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
 
 from medtune.config import registry
-from medtune.evaluation.metric import Metric
+from medtune.config.schema import DataParams, EvaluateParams, ExportParams, GateParams, Params
+from medtune.config.training import TrainingParams
+from medtune.evaluation.gate import Limit
+from medtune.evaluation.metric import Metric, PatientStats
+from medtune.evaluation.result import EvaluationResult, FoldResult, Predictions
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from medtune.data.manifest import Prepared
+    from medtune.data.sample import Record
+    from medtune.evaluation.outputs import Wanted
+    from medtune.models.classifier import Classifier
 
 PACKAGE = "medtune.tasks"
+Move = Callable[["Tensor"], "Tensor"]
+
+
+class Targets(Protocol):
+    """What is predicted per image. A record's `label` is its class, or what splits balance in a task without classes."""
+
+    MIN_CLASSES: int
+    """Fewest labels that a data set and each training split must contain."""
+
+    def check(self, records: "Sequence[Record]") -> None:
+        """Refuse records whose targets are unusable, before images are decoded.
+
+        Raises:
+            InputError: names the record and what is wrong with its target.
+        """
+
+    def encode(self, record: "Record", data: DataParams) -> np.ndarray | None:
+        """Target of one record at the packed image size, of one shape and dtype for all; None: its label's index."""
+
+
+class Objective(Protocol):
+    """What one training run minimizes and is scored by. B is a batch, n the validation set."""
+
+    def to(self, device: Any) -> "Objective":
+        """Objective with its tensors on `device`."""
+
+    def augment(self, target: "Tensor", move: Move) -> "Tensor":
+        """Targets (B, ...) of randomly varied images.
+
+        Args:
+            target: of the images as stored.
+            move: applies the images' geometry to (B, C, H, W), with nearest-neighbor sampling.
+        """
+
+    def total(self, target: "Tensor") -> float:
+        """Weight of a step: what its summed loss is divided by. `target`: (rows, ...) on the CPU."""
+
+    def loss(self, output: "Tensor", target: "Tensor") -> "Tensor":
+        """Weighted loss () summed over a batch.
+
+        Args:
+            output: (B, ...) of the network, float32.
+            target: (B, ...) on the same device.
+        """
+
+    def summarize(self, output: "Tensor", target: "Tensor") -> "Tensor":
+        """What scoring needs of each validation image, (B, k) float32: the output, or sums over its pixels."""
+
+    def score(self, summary: "Tensor", target: "Tensor") -> dict[str, float]:
+        """Validation scores.
+
+        Args:
+            summary: (n, k) rows of `summarize`.
+            target: (n, ...) on the same device.
+
+        Returns:
+            `loss` and the metrics of each epoch by name; NaN where undefined.
+        """
+
+
+class Training(Protocol):
+    """How the network is built and trained."""
+
+    def n_outputs(self, prepared: "Prepared") -> int:
+        """Output size of the head."""
+
+    def build(self, params: Params, n_outputs: int, weights: bool = True) -> "Classifier":
+        """Network from params; `weights=False` leaves the backbone random."""
+
+    def objective(self, params: Params, section: TrainingParams, prepared: "Prepared", train: np.ndarray) -> Objective:
+        """Objective of one training run; `train`: rows that it trains on."""
+
+
+class Evaluation(Protocol):
+    """From a trained network's outputs to predictions, statistics and reports."""
+
+    def judge(
+        self,
+        wanted: "Wanted",
+        outputs: Mapping[str, np.ndarray],
+        prepared: "Prepared",
+        options: EvaluateParams,
+        seed: int,
+    ) -> FoldResult:
+        """Fit post-processing and decision on the fold's validation images and apply them to its test images.
+
+        Args:
+            wanted: the fold and its rows.
+            outputs: (n, ...) of the network, float32, by split (`val`, `test`).
+        """
+
+    def pool(self, parts: Sequence[Any]) -> Predictions:
+        """Predictions of several folds one after the other."""
+
+    def best(self, folds: Sequence[Any], options: EvaluateParams) -> FoldResult:
+        """Fold whose network is exported, chosen on validation alone."""
+
+    def from_bundle(
+        self, prepared: "Prepared", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]
+    ) -> Predictions:
+        """Predictions of an exported model for `rows`, from its output (n, ...) and its bundle.json."""
+
+    def write_predictions(self, path: Path, prepared: "Prepared", predictions: Any) -> None:
+        """Write predictions.csv: path, group, label, and the columns that `medtune predict` prints."""
+
+    def read_predictions(self, path: Path) -> "StoredPredictions":
+        """Read what `write_predictions` wrote. Raises OSError, KeyError, TypeError or ValueError on a damaged file."""
+
+    FACTS: tuple[str, ...]
+    """Names of the task's own facts that belong into metrics.json."""
+
+    def facts(self, result: EvaluationResult, params: Params) -> dict[str, Any]:
+        """The task's own facts of an evaluation, as JSON values; `warnings` are added to the common ones."""
+
+    def write(
+        self,
+        folder: Path,
+        result: EvaluationResult,
+        params: Params,
+        facts: Mapping[str, Any],
+        history: Sequence[dict[str, Any]],
+    ) -> list[Path]:
+        """Write the task's files of artifacts/evaluate: predictions.csv and report.html at least.
+
+        Args:
+            folder: empty folder.
+            result: the evaluation.
+            params: all params.
+            facts: `common_facts` and the task's own.
+            history: learning curves, one row per epoch.
+
+        Returns:
+            Images of the report, in its order.
+        """
+
+    def limits(self, gate: GateParams) -> list[Limit]:
+        """Bounds that a model must keep to be accepted."""
+
+
+class StoredPredictions(Protocol):
+    """Predictions read back from predictions.csv.
+
+    Attributes:
+        images: digest of the images, their targets and patients, in order: equal where two files can be paired.
+        stats: of the predictions by patient.
+        support: test patients with images of each class; empty in a task without classes.
+    """
+
+    images: str
+    stats: PatientStats
+    support: dict[str, int]
+
+
+class Export(Protocol):
+    """The network as consumers get it."""
+
+    def module(self, network: "Classifier", fold: Mapping[str, Any]) -> "nn.Module":
+        """Network from uint8 (B, H, W, 3) to its final output, as float32, post-processing inside.
+
+        Args:
+            network: merged, in eval mode, on the CPU.
+            fold: result.json's entry of the fold: what `FoldResult.record` gave.
+        """
+
+    def describe(self, prepared: "Prepared", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
+        """The task's part of bundle.json: `output` with name, dtype and shape, and what `serving` reads."""
+
+    def agreement(
+        self,
+        reference: np.ndarray,
+        found: np.ndarray,
+        target: np.ndarray,
+        document: Mapping[str, Any],
+        tolerance: float,
+    ) -> dict[str, Any]:
+        """Compare the outputs (n, ...) of an exported model with the network's, as JSON values."""
+
+    def refusal(self, figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
+        """Why a precision with these figures must not be shipped, beyond outputs that differ too much; None: it may."""
+
+    def losses(self, figures: Mapping[str, Any]) -> dict[str, float]:
+        """What a precision loses against the network, by name."""
+
+    def agrees(self, figures: Mapping[str, Any]) -> float:
+        """Share of images, 0..1, on which a precision agrees with the network: the model card's `agreement` column."""
+
+    def card(self, document: Mapping[str, Any]) -> dict[str, str]:
+        """Texts of the model card.
+
+        Returns:
+            `purpose`, `decision` and `calibration` (sentences, may be empty), `inside` (what the graph does besides
+            the network), `output` (what it gives), `agreement` (title of `agrees`), `limits` (list items).
+        """
 
 
 def metrics(kind: str) -> tuple[Metric, ...]:
     """Every metric of a task, in the order of tables."""
     return registry.load_part(PACKAGE, kind, "metrics", "task.kind").METRICS
+
+
+def metric(kind: str, name: str) -> Metric | None:
+    """Metric of that name; None where the task has none."""
+    return next((known for known in metrics(kind) if known.name == name), None)
+
+
+def targets(kind: str) -> Targets:
+    """The part of a task that stage data uses."""
+    return cast(Targets, registry.load_part(PACKAGE, kind, "targets", "task.kind"))
+
+
+def training(kind: str) -> Training:
+    """The part of a task that training uses; imports torch."""
+    return cast(Training, registry.load_part(PACKAGE, kind, "training", "task.kind"))
+
+
+def evaluation(kind: str) -> Evaluation:
+    """The part of a task that evaluation, gate and benchmark use."""
+    return cast(Evaluation, registry.load_part(PACKAGE, kind, "evaluation", "task.kind"))
+
+
+def export(kind: str) -> Export:
+    """The part of a task that export uses; imports torch."""
+    return cast(Export, registry.load_part(PACKAGE, kind, "export", "task.kind"))

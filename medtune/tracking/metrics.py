@@ -28,13 +28,15 @@ def summary(metrics: dict[str, Any]) -> dict[str, Any]:
     for name, one in metrics["test"].items():
         found |= {f"test/{name}": one["value"], f"test/{name}_lo": one.get("lo"), f"test/{name}_hi": one.get("hi")}
     found |= {f"val/{name}": value for name, value in metrics["validation"].items()}
-    for row in metrics["per_class"]:
+    for row in metrics.get("per_class", []):
         found |= {f"class/{row['class']}/{name}": value for name, value in row.items() if name != "class"}
     for fold in metrics["folds"]:
         own = f"fold_{fold['fold']}"
         found |= {f"{own}/test/{name}": value for name, value in fold["test"].items()}
         found |= {f"{own}/val/{name}": value for name, value in fold["validation"].items()}
-        found |= {f"{own}/{name}": fold[name] for name in ("kept", "temperature", "n_images", "n_groups")}
+        found |= {
+            f"{own}/{name}": fold[name] for name in ("kept", "temperature", "n_images", "n_groups") if name in fold
+        }
     return found
 
 
@@ -43,7 +45,8 @@ def _log(run: Run, metrics: dict[str, Any], pictures: Sequence[Path]) -> None:
     tested = metrics["test"].items()
     run.table("test/metrics", ("metric", "value", "lo", "hi"),
               [(name, one["value"], one.get("lo"), one.get("hi")) for name, one in tested])  # fmt: skip
-    run.table("test/classes", list(metrics["per_class"][0]), [list(row.values()) for row in metrics["per_class"]])
+    if metrics.get("per_class"):
+        run.table("test/classes", list(metrics["per_class"][0]), [list(row.values()) for row in metrics["per_class"]])
     names = list(metrics["folds"][0]["test"])
     columns = ("fold", "kept", *(f"test {name}" for name in names), *(f"val {name}" for name in names))
     run.table("test/folds", columns, [_fold(fold, names) for fold in metrics["folds"]])

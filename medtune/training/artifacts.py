@@ -10,8 +10,10 @@ from torch import Tensor
 
 from medtune.config.schema import Params
 from medtune.data.manifest import Prepared
+from medtune.evaluation.metric import nan_to_none
 from medtune.runtime.artifact import Artifact, checkpoints, partial, publish, write_text
 from medtune.runtime.provenance import provenance
+from medtune.tasks import base
 from medtune.training import checkpoint
 from medtune.training.job import Job, Progress
 
@@ -59,12 +61,13 @@ def keep(
         job.key,
         {
             "classes": list(prepared.classes),
+            "n_outputs": base.training(params.task.kind).n_outputs(prepared),
             "image_size": params.data.image_size,
             "params": params.model_dump(mode="json"),
             "best": {
                 "epoch": done.best_epoch,
                 "select_by": job.params.select_by,
-                "value": best["val/loss"] if job.params.select_by == "loss" else done.best[0],
+                "value": nan_to_none(best[f"val/{job.params.select_by}"]),
                 "validation": {
                     k.removeprefix("val/"): None if v != v else v for k, v in best.items() if k.startswith("val/")
                 },

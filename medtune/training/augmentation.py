@@ -5,6 +5,7 @@ image to white, the fault that blanked half the training images of CDTM's refere
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,37 @@ def augment(
     batch: int | None = None,
     take: slice = EVERY,
 ) -> Tensor:
-    """Randomly changed images: uint8 (B, H, W, 3) -> float (B, 3, H, W) in 0..1.
+    """Randomly changed images: uint8 (B, H, W, 3) -> float (B, 3, H, W) in 0..1. Arguments as in `vary`."""
+    return vary(images, params, generator, batch, take)[0]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How each image of a batch was moved, to move its target alike.
+
+    Attributes:
+        views: (B,) dihedral views, part of `theta` where that is given.
+        theta: (B, 2, 3) affine maps as for `_sample`.
+    """
+
+    views: Tensor | None = None
+    theta: Tensor | None = None
+
+    def __call__(self, target: Tensor) -> Tensor:
+        """Move (B, C, H, W) as the images were moved, with nearest-neighbor sampling; integers stay integers."""
+        if self.theta is not None:
+            return _sample(target.float(), self.theta, "nearest").to(target.dtype)
+        return target if self.views is None else dihedral(target, self.views)
+
+
+def vary(
+    images: Tensor,
+    params: AugmentParams,
+    generator: torch.Generator,
+    batch: int | None = None,
+    take: slice = EVERY,
+) -> tuple[Tensor, Geometry]:
+    """Randomly change images: uint8 (B, H, W, 3) -> float (B, 3, H, W) in 0..1, and how they were moved.
 
     Args:
         images: on any device.
@@ -71,8 +102,9 @@ def augment(
     draws = Draws(generator, len(images) if batch is None else batch, take)
     x = images.permute(0, 3, 1, 2).float().div_(255)
     views = draws.integers(8) if params.dihedral else None
-    if params.shift or params.scale or params.rotate:
-        x = _sample(x, _places(params, draws, views))
+    theta = _places(params, draws, views) if params.shift or params.scale or params.rotate else None
+    if theta is not None:
+        x = _sample(x, theta)
     elif views is not None:
         x = dihedral(x, views)
     if params.stain:
@@ -82,7 +114,7 @@ def augment(
         brightness = 1 + _each(x, params.brightness, draws) if params.brightness else 1
         middle = x.mean((1, 2, 3), keepdim=True)  # contrast leaves it where it is
         x = x.mul_(contrast * brightness).add_(middle * (1 - contrast) * brightness)
-    return x.clamp_(0, 1)
+    return x.clamp_(0, 1), Geometry(views, theta)
 
 
 def dihedral(x: Tensor, views: Tensor) -> Tensor:
@@ -111,7 +143,7 @@ def _places(params: AugmentParams, draws: Draws, views: Tensor | None) -> Tensor
     return theta if views is None else VIEWS[views] @ theta
 
 
-def _sample(x: Tensor, theta: Tensor) -> Tensor:
+def _sample(x: Tensor, theta: Tensor, mode: str = "bilinear") -> Tensor:
     """(B, C, H, W) at the places that (B, 2, 3) `theta` names for each pixel, reflected at the edges."""
     theta = onto(theta, x.device)
     grid = x.new_empty(len(x), *x.shape[2:], 2)
@@ -120,7 +152,7 @@ def _sample(x: Tensor, theta: Tensor) -> Tensor:
         rows = theta[:, axis, 1, None] * down + theta[:, axis, 2, None]
         columns = theta[:, axis, 0, None] * across
         torch.add(rows[:, :, None], columns[:, None, :], out=grid[..., axis])
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return F.grid_sample(x, grid, mode=mode, padding_mode="reflection", align_corners=False)
 
 
 def _stain(x: Tensor, strength: float, draws: Draws, grey: Tensor | None) -> Tensor:

@@ -12,14 +12,14 @@ from medtune.data.manifest import Prepared
 from medtune.runtime import distributed
 from medtune.runtime.artifact import Artifact, find
 from medtune.runtime.device import device_name
-from medtune.tasks.classification.metrics import score
+from medtune.tasks import base
 from medtune.tracking import lineage
 from medtune.tracking.run import start
 from medtune.training import artifacts as outcome
 from medtune.training.inputs import Feed
 from medtune.training.job import Job
 from medtune.training.loop import Trainer
-from medtune.training.schedule import class_weights, stream_seed
+from medtune.training.schedule import stream_seed
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Setup:
 
     Attributes:
         stage: params section and artifact folder.
-        network: maps what `feed` gives to logits.
+        network: maps what `feed` gives to the task's output.
         saved: the part whose weights are kept.
         holds: `head` or `all`, what `saved` is.
         set_modes: puts every module in its training mode.
@@ -59,7 +59,8 @@ def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: in
     section = getattr(params, setup.stage)
     rows = prepared.indices(fold)
     name = f"{setup.stage} fold {fold}"
-    weights = class_weights(section.class_weights, prepared.classes, prepared.labels[rows["train"]])
+    task = base.training(params.task.kind)
+    metrics = base.metrics(params.task.kind)
     with start(setup.stage, key, group, params, name, fold) as run:
         lineage.uses(run, prepared, setup.uses)
         job = Job(
@@ -68,15 +69,15 @@ def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: in
             saved=setup.saved,
             set_modes=setup.set_modes,
             feed=setup.feed,
-            labels=prepared.labels,
+            targets=prepared.targets,
+            objective=task.objective(params, section, prepared, rows["train"]),
             train=rows["train"],
             val=rows["val"],
-            class_weights=weights,
             params=section,
             seed=stream_seed(params.seed, setup.stage),
             key=key,
             work=outcome.scratch(folder),
-            score=score,
+            signs={"loss": -1, **{metric.name: metric.sign for metric in metrics}},
             start=setup.start,
             penalty=setup.penalty,
             after_step=setup.after_step,

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from medtune.config.training import AugmentParams
 from medtune.data.manifest import Prepared
 from medtune.models.classifier import Classifier
-from medtune.training.augmentation import Draws, augment
+from medtune.tasks.base import Move
+from medtune.training.augmentation import Draws, Geometry, vary
 from medtune.training.feature_store import FeatureStore
 from medtune.training.replicas import EVERY
 from medtune.training.schedule import epoch_order
@@ -20,8 +21,8 @@ from medtune.training.transfer import onto
 class Feed(Protocol):
     """Rows of the prepared set as a network's input."""
 
-    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice) -> Tensor:
-        """Input for a training step: `take` of `rows`, randomly varied.
+    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice) -> tuple[Tensor, Move]:
+        """Input for a training step: `take` of `rows`, randomly varied, and the geometry of its images.
 
         Args:
             rows: of a whole batch.
@@ -39,10 +40,11 @@ class StoredFeed:
     def __init__(self, store: FeatureStore, device: torch.device) -> None:
         self.store, self.device = store, device
 
-    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = EVERY) -> Tensor:
+    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = EVERY) -> tuple[Tensor, Move]:
         """float32 (B, N, C), one of the stored views each."""
-        views = Draws(generator, len(rows), take).integers(self.store.views).numpy()
-        return onto(self.store.gather(rows[take], views), self.device).float()
+        views = Draws(generator, len(rows), take).integers(self.store.views)
+        inputs = onto(self.store.gather(rows[take], views.numpy()), self.device).float()
+        return inputs, Geometry(views)
 
     def score(self, rows: np.ndarray) -> Tensor:
         """float32 (B, N, C), view 0."""
@@ -69,10 +71,10 @@ class ImageFeed:
     def _laid_out(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
 
-    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = EVERY) -> Tensor:
+    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = EVERY) -> tuple[Tensor, Move]:
         """(B, 3, H, W), augmented."""
-        images = augment(self._rows(rows[take]), self.params, generator, len(rows), take)
-        return self._laid_out(self.model.normalize(images))
+        images, geometry = vary(self._rows(rows[take]), self.params, generator, len(rows), take)
+        return self._laid_out(self.model.normalize(images)), geometry
 
     def score(self, rows: np.ndarray) -> Tensor:
         """(B, 3, H, W), as they are."""
@@ -80,21 +82,21 @@ class ImageFeed:
 
 
 def labelled(
-    feed: Feed, rows: np.ndarray, labels: np.ndarray, seed: int, size: int = 64
+    feed: Feed, rows: np.ndarray, targets: np.ndarray, seed: int, size: int = 64
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each of `rows` once, as it is when the model is used, with its label (B,), in an order drawn from `seed`.
+    """Each of `rows` once, as it is when the model is used, with its target (B, ...), in an order drawn from `seed`.
 
     Args:
         feed: inputs of rows.
         rows: of the prepared set.
-        labels: (n,) class indices of the whole set.
+        targets: (n, ...) of the whole set.
         seed: of the order; nothing is drawn before the first batch is asked for.
         size: B.
     """
     order = epoch_order(rows, torch.Generator().manual_seed(seed))
     for start in range(0, len(order), size):
         part = order[start : start + size]
-        yield feed.score(part), torch.from_numpy(labels[part])
+        yield feed.score(part), torch.from_numpy(np.ascontiguousarray(targets[part]))
 
 
 class FrozenOnline(nn.Module):
@@ -105,7 +107,7 @@ class FrozenOnline(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised (B, 3, H, W) -> (B, classes) logits."""
+        """Normalised (B, 3, H, W) -> output of the head."""
         with torch.no_grad():
             features = self.model.features(images)
         return self.model.head(features.float())

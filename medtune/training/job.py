@@ -1,6 +1,6 @@
 """One training run: what it trains on, and where it stands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from medtune.config.training import TrainingParams
+from medtune.tasks.base import Objective
 from medtune.training.inputs import Feed
 
 
@@ -17,18 +18,18 @@ class Job:
 
     Attributes:
         name: for progress lines.
-        network: maps what `feed` gives to (B, classes) logits; its parameters with requires_grad are trained.
+        network: maps what `feed` gives to the task's output; its parameters with requires_grad are trained.
         saved: the part of `network` whose state is kept (the head, or everything).
         set_modes: puts every module of `network` in the mode it trains in.
         feed: inputs of rows.
-        labels: (n,) class indices of the whole prepared set.
+        targets: (n, ...) of the whole prepared set.
+        objective: the task's loss and validation scores.
         train, val: rows.
-        class_weights: (classes,) or None.
         params: epochs, learning rate, ...
         seed: of every stream of random numbers.
         key: a checkpoint of another key is ignored.
         work: folder for the checkpoint.
-        score: (labels, probabilities) -> metrics, for validation.
+        signs: 1 or -1 by metric that `select_by` may name, -1 where lower is better.
         start: network that training starts from, scored first as epoch 0, a candidate for the best.
         penalty: gives a term () that is added to the loss of every step.
         after_step: told (steps done, steps in all) after every optimizer step, before its gradients go.
@@ -41,15 +42,15 @@ class Job:
     saved: nn.Module
     set_modes: Callable[[], None]
     feed: Feed
-    labels: np.ndarray
+    targets: np.ndarray
+    objective: Objective
     train: np.ndarray
     val: np.ndarray
-    class_weights: Tensor | None
     params: TrainingParams
     seed: int
     key: str
     work: Path
-    score: Callable[[np.ndarray, np.ndarray], dict[str, float]]
+    signs: Mapping[str, int] = field(default_factory=lambda: {"loss": -1})
     start: nn.Module | None = None
     penalty: Callable[[], Tensor] | None = None
     after_step: Callable[[int, int], None] | None = None

@@ -10,7 +10,6 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medtune.config.errors import RunError
@@ -24,6 +23,7 @@ from medtune.training.transfer import onto
 
 LOG_STEPS = 20
 SCORE_BATCH = 64
+WORST = -1e30  # of a metric that is undefined; finite, since checkpoints are JSON
 
 
 class Trainer:
@@ -41,8 +41,7 @@ class Trainer:
         self.network, self.optimizer = self.accelerator.prepare(job.network, optimizer)
         # Every batch size has a graph of its own, whatever came before it, or a resumed run would differ.
         self.forward = torch.compile(self.network, dynamic=False) if job.compile else self.network
-        self.class_weights = None if job.class_weights is None else job.class_weights.to(self.device)
-        self.labels = torch.from_numpy(job.labels)
+        self.objective = job.objective.to(self.device)
         self.at = Progress()
         self.best: dict[str, Tensor] = {}
         self.unseen: list[Tensor] = []
@@ -141,7 +140,7 @@ class Trainer:
             distributed.count() > 1
         ):  # layers draw dropout for the rows they have: a stream a process, found again on resuming
             torch.manual_seed(stream_seed(job.seed, "torch", self.at.step, distributed.rank()))
-        total = float(len(rows) if job.class_weights is None else job.class_weights[self.labels[rows]].sum())
+        total = job.objective.total(self._targets(rows))
         loss_sum = torch.zeros((), device=self.device)
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
@@ -165,17 +164,15 @@ class Trainer:
     def _loss(self, batch: np.ndarray) -> Tensor:
         """() summed over this process's rows of `batch`."""
         take, weight = replicas.own_rows(len(batch))
-        inputs = self.job.feed.train(batch, self.noise, take)
+        inputs, move = self.job.feed.train(batch, self.noise, take)
         with self.accelerator.autocast():
-            logits = self.forward(inputs)
-        loss = F.cross_entropy(
-            logits.float(),
-            onto(self.labels[batch[take]], self.device),
-            weight=self.class_weights,
-            label_smoothing=self.job.params.label_smoothing,
-            reduction="sum",
-        )
-        return loss * weight
+            output = self.forward(inputs)
+        target = self.objective.augment(onto(self._targets(batch[take]), self.device), move)
+        return self.objective.loss(output.float(), target) * weight
+
+    def _targets(self, rows: np.ndarray) -> Tensor:
+        """(rows, ...) on the CPU."""
+        return torch.from_numpy(np.ascontiguousarray(self.job.targets[rows]))
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -199,10 +196,9 @@ class Trainer:
         scores = self._score(network or job.network)
         row = {"epoch": epoch, "step": at.step, "lr": lr, "train/loss": train_loss, **scores}
         at.history.append(row)
-        chosen = job.params.select_by
-        value = -row["val/loss"] if chosen == "loss" else row[f"val/{chosen}"]
+        value = job.signs.get(job.params.select_by, 1) * row[f"val/{job.params.select_by}"]
         # AUROC does not exist where validation has one class: then the loss decides.
-        candidate = (-1.0 if math.isnan(value) else value, -row["val/loss"])
+        candidate = (WORST if math.isnan(value) else value, -row["val/loss"])
         if at.best is None or candidate > at.best:
             at.best, at.best_epoch = candidate, epoch
             self.best = {k: v.detach().cpu().clone() for k, v in job.saved.state_dict().items()}
@@ -217,21 +213,20 @@ class Trainer:
     @torch.inference_mode()
     def _score(self, network: nn.Module) -> dict[str, float]:
         network.eval()
-        logits = self._logits(network)
-        labels = self.labels[self.job.val].to(self.device)
-        loss = float(F.cross_entropy(logits, labels, weight=self.class_weights))
-        found = self.job.score(self.job.labels[self.job.val], logits.softmax(1).cpu().numpy())
-        return {"val/loss": loss, **{f"val/{name}": value for name, value in found.items()}}
+        found = self.objective.score(self._summary(network), self._targets(self.job.val).to(self.device))
+        return {f"val/{name}": value for name, value in found.items()}
 
-    def _logits(self, network: nn.Module) -> Tensor:
-        """(n, classes) of the validation rows, each batch from one of the processes."""
+    def _summary(self, network: nn.Module) -> Tensor:
+        """(n, k) what scoring needs of the validation rows, each batch from one of the processes."""
         val, every = self.job.val, range(0, len(self.job.val), SCORE_BATCH)
         own = every[distributed.rank() :: distributed.count()]
         found = {}
         for start in own or every[:1]:
+            rows = val[start : start + SCORE_BATCH]
             with self.accelerator.autocast():
-                found[start] = network(self.job.feed.score(val[start : start + SCORE_BATCH])).float()
-        logits = torch.zeros(len(val), next(iter(found.values())).shape[1], device=self.device)
+                output = network(self.job.feed.score(rows)).float()
+            found[start] = self.objective.summarize(output, onto(self._targets(rows), self.device))
+        summary = torch.zeros(len(val), next(iter(found.values())).shape[1], device=self.device)
         for start in own:
-            logits[start : start + SCORE_BATCH] = found[start]
-        return replicas.summed(logits)
+            summary[start : start + SCORE_BATCH] = found[start]
+        return replicas.summed(summary)

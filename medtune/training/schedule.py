@@ -22,22 +22,3 @@ def stream_seed(*parts: object) -> int:
 def epoch_order(rows: np.ndarray, generator: torch.Generator) -> np.ndarray:
     """`rows` in the order of one epoch."""
     return rows[torch.randperm(len(rows), generator=generator).numpy()]
-
-
-def class_weights(setting: str | dict[str, float], classes: tuple[str, ...], labels: np.ndarray) -> torch.Tensor | None:
-    """Weight of each class in the loss, mean 1 over the training images; None for equal weights.
-
-    Args:
-        setting: `none`, `auto` (inverse frequency; a class without images weighs 0) or class -> weight.
-        classes: class names.
-        labels: (n,) labels of the training images.
-    """
-    if setting == "none":
-        return None
-    counts = np.bincount(labels, minlength=len(classes))
-    if setting == "auto":
-        weights = np.divide(1.0, counts, out=np.zeros(len(classes)), where=counts > 0)
-    else:
-        assert isinstance(setting, dict)
-        weights = np.array([setting.get(name, 1.0) for name in classes])
-    return torch.tensor(weights * len(labels) / (weights * counts).sum(), dtype=torch.float32)

@@ -12,8 +12,8 @@ from benchmarks.ceiling import INFERENCE, TRAINING, Ceiling, flops, product_rate
 from benchmarks.drawn import chosen, prepare
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
-from medtune.export.onnx_graph import Deployed
 from medtune.models import classifier
+from medtune.tasks.classification.export import Deployed
 
 SIZE = 32
 DEVICES = [

@@ -11,11 +11,12 @@ import torch
 from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.load import validate
-from medtune.export.onnx_graph import Deployed, to_onnx
+from medtune.export.onnx_graph import to_onnx
 from medtune.models import backbones
 from medtune.models.adapt import adapt, after_step, merge, penalty, prepare
 from medtune.models.blocks.selection import NORMS
 from medtune.models.classifier import build
+from medtune.tasks.classification.export import Deployed
 
 METHODS = [name for name in registry.names("medtune.models.peft") if name != "none"]
 BACKBONES = {"vit": "test_vit", "convnext": "test_convnext", "resnet": "test_resnet", "mobilenet": "test_efficientnet"}

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 PROJECT = Path(__file__).resolve().parents[2]
-SHIPPED = sorted((PROJECT / "medtune" / "serving").glob("*.py"))
+SHIPPED = sorted((PROJECT / "medtune" / "serving").rglob("*.py"))
 ALLOWED = {"numpy", "PIL", "onnxruntime", "medtune.serving", *sys.stdlib_module_names}
 # The service's own packages: imported where the service starts, which says what to install.
 SERVICE = {"fastapi", "fastapi.concurrency", "uvicorn"}

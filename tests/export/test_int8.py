@@ -7,7 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from medtune.export.int8 import BATCH, HEAVY, quantised_nodes, to_int8
-from medtune.export.onnx_graph import Deployed, to_onnx
+from medtune.export.onnx_graph import to_onnx
+from medtune.tasks.classification.export import Deployed
 
 SIZE = 32
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, SIZE, SIZE, 3), dtype=np.uint8)

@@ -8,8 +8,9 @@ import torch
 
 from medtune.config.load import validate
 from medtune.export.fp16 import to_half
-from medtune.export.onnx_graph import Deployed, to_onnx
+from medtune.export.onnx_graph import to_onnx
 from medtune.models.classifier import build
+from medtune.tasks.classification.export import Deployed
 
 pytestmark = pytest.mark.slow
 SIZE = 64

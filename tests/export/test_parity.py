@@ -2,12 +2,21 @@ import numpy as np
 import pytest
 
 from medtune.config.schema import ExportParams
-from medtune.export.parity import drop, measure, refusal, spread
+from medtune.export.parity import measure, refusal, spread
+from medtune.tasks.classification import export as task
 
 RNG = np.random.default_rng(0)
 REFERENCE = RNG.dirichlet([1, 1, 1], 50)
 IMAGES = np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1).repeat(3, 3)
 LABELS = REFERENCE.argmax(1)
+
+
+DOCUMENT = {"classes": ["a", "b", "c"], "decision": {"kind": "argmax"}}
+
+
+def agreement(labels: np.ndarray, tolerance: float):
+    """What the task says of outputs, with the most probable class as the decision."""
+    return lambda reference, found: task.agreement(reference, found, labels, DOCUMENT, tolerance)
 
 
 def compare(candidate: np.ndarray, tolerance: float = 2e-2, sizes: tuple[int, ...] = (1, 7, 32)) -> dict:
@@ -16,15 +25,13 @@ def compare(candidate: np.ndarray, tolerance: float = 2e-2, sizes: tuple[int, ..
         REFERENCE,
         lambda images: candidate[images[:, 0, 0, 0]],
         IMAGES,
-        LABELS,
-        lambda probabilities: probabilities.argmax(1),
+        agreement(LABELS, tolerance),
         list(sizes),
-        tolerance,
     )
 
 
 def refuse(candidate: np.ndarray, precision: str, **changes: float) -> str | None:
-    return refusal(compare(candidate), precision, ExportParams(**changes))
+    return refusal(compare(candidate), precision, ExportParams(**changes), task.refusal)
 
 
 def test_measure__finds_the_one_image_that_differs():
@@ -71,21 +78,21 @@ def toss_up(gap: float) -> tuple[np.ndarray, np.ndarray]:
 def test_refusal__a_toss_up_may_change_under_fp16_only(gap, precision, said):
     reference, candidate = toss_up(gap)
     figures = measure(
-        reference, lambda images: candidate[images[:, 0, 0, 0]], IMAGES, np.where(np.arange(50) == 5, 2, LABELS),
-        lambda probabilities: probabilities.argmax(1), [32], 2e-2,
+        reference, lambda images: candidate[images[:, 0, 0, 0]], IMAGES,
+        agreement(np.where(np.arange(50) == 5, 2, LABELS), 2e-2), [32],
     )  # fmt: skip
-    found = refusal(figures, precision, ExportParams(fp32_tolerance=1e-2))
+    found = refusal(figures, precision, ExportParams(fp32_tolerance=1e-2), task.refusal)
     assert (found is None) if said is None else (said in found)
 
 
 def test_refusal__balanced_accuracy_falls():
     reference, candidate = toss_up(1e-4)
     figures = measure(
-        reference, lambda images: candidate[images[:, 0, 0, 0]], IMAGES, np.where(np.arange(50) == 5, 0, LABELS),
-        lambda probabilities: probabilities.argmax(1), [32], 2e-2,
+        reference, lambda images: candidate[images[:, 0, 0, 0]], IMAGES,
+        agreement(np.where(np.arange(50) == 5, 0, LABELS), 2e-2), [32],
     )  # fmt: skip
-    assert "balanced accuracy falls" in refusal(figures, "fp16", ExportParams())
-    assert refusal(figures, "fp16", ExportParams(metric_drop=0.2)) is None
+    assert "balanced accuracy falls" in refusal(figures, "fp16", ExportParams(), task.refusal)
+    assert refusal(figures, "fp16", ExportParams(metric_drop=0.2), task.refusal) is None
 
 
 def test_refusal__int8_is_held_to_the_balanced_accuracy_alone():
@@ -99,8 +106,9 @@ def test_refusal__int8_is_held_to_the_balanced_accuracy_alone():
     assert "came out NaN" in refuse(candidate, "int8", int8_metric_drop=1)
 
 
-def test_drop__is_what_the_balanced_accuracy_loses():
-    assert drop({"balanced_accuracy_reference": 0.75, "balanced_accuracy": 0.5}) == 0.25
+def test_losses__are_of_the_balanced_accuracy():
+    lost = task.losses({"balanced_accuracy_reference": 0.75, "balanced_accuracy": 0.5})
+    assert lost == {"balanced_accuracy_drop": 0.25}
 
 
 def test_spread__takes_from_each_class_in_turn():

@@ -5,15 +5,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from medtune.cli.main import call
-from medtune.serving.bundle import Bundle, decide
+from medtune.serving.bundle import Bundle
 from medtune.serving.decode import DecodeError
 from medtune.serving.manifest import BundleError, read, serialise
-from medtune.tasks.classification.decision import apply
+from medtune.serving.tasks import classification
+from medtune.tasks.classification import evaluation, folds
 
 
 def test_run__gives_the_network_s_probabilities_for_any_batch(bundle_folder, by_hand):
@@ -79,12 +78,8 @@ def test_predict__names_the_image_that_cannot_be_used(bundle_folder, image, reas
         Bundle.load(bundle_folder).predict([np.zeros((8, 8, 3), np.uint8), image])
 
 
-@settings(max_examples=60)
-@given(st.integers(0, 10**6), st.floats(0, 1), st.booleans())
-def test_decide__agrees_with_evaluation(seed, threshold, argmax):
-    probabilities = np.random.default_rng(seed).dirichlet([1, 1], 20)
-    rule = {"kind": "argmax"} if argmax else {"kind": "threshold", "positive": "b", "threshold": threshold}
-    np.testing.assert_array_equal(decide(probabilities, rule, ["a", "b"]), apply(rule, probabilities, ["a", "b"]))
+def test_decide__is_what_evaluation_applies():
+    assert classification.decide is folds.decide is evaluation.decide
 
 
 def test_load__refuses_what_is_not_a_bundle(tmp_path):

@@ -89,10 +89,11 @@ def test_oldest__runs_an_exported_network_as_the_newest_does(oldest_python, tmp_
     from medtune.config.load import load
     from medtune.export.fp16 import to_half
     from medtune.export.int8 import to_int8
-    from medtune.export.onnx_graph import Deployed, to_onnx
+    from medtune.export.onnx_graph import to_onnx
     from medtune.export.precisions import predictor
     from medtune.models.classifier import build
     from medtune.serving.bundle import SAMPLE_TOLERANCE
+    from medtune.tasks.classification.export import Deployed
 
     params = load()
     size = params.data.image_size

@@ -11,9 +11,9 @@ from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.data.manifest import load_prepared
 from medtune.runtime.artifact import Artifact, find
+from medtune.serving.tasks.classification import decide
 from medtune.stages import evaluate
 from medtune.stages.steps import evaluate_key
-from medtune.tasks.classification.decision import apply
 from medtune.tasks.classification.metrics import compute_all
 
 FIXED = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "auroc", "ece",
@@ -73,7 +73,7 @@ def test_run__two_classes_all_folds(make_world):
 
     for fold, facts in result["folds"].items():
         mine = softmax(stored[f"fold{fold}_test_logits"], facts["temperature"])
-        decided = apply(facts["decision"], mine, classes)
+        decided = decide(mine, facts["decision"], classes)
         names = [f"img/{row}.png" for row in stored[f"fold{fold}_test_rows"]]
         told = {row["path"]: row["prediction"] for row in rows}
         assert [classes[p] for p in decided] == [told[name] for name in names]

@@ -10,8 +10,9 @@ from torch import nn
 
 from medtune.config.training import TrainingParams
 from medtune.models.classifier import freeze_batchnorm
-from medtune.tasks.classification.metrics import score
+from medtune.tasks.classification.training import CrossEntropy
 from medtune.training import checkpoint
+from medtune.training.augmentation import Geometry
 from medtune.training.job import Job
 from medtune.training.loop import Trainer
 
@@ -29,7 +30,8 @@ class Noisy:
         self.data = data
 
     def train(self, rows, generator, take):
-        return (self.data[rows] + 0.1 * torch.randn(len(rows), *self.data.shape[1:], generator=generator))[take]
+        noise = 0.1 * torch.randn(len(rows), *self.data.shape[1:], generator=generator)
+        return (self.data[rows] + noise)[take], Geometry()
 
     def score(self, rows):
         return self.data[rows]
@@ -66,15 +68,14 @@ def job(tmp_path, network="mlp", cut_at=None, **settings):
         saved=model,
         set_modes=lambda: (model.train(), freeze_batchnorm(model))[0] and None,
         feed=feed,
-        labels=labels,
+        targets=labels,
         train=np.arange(0, 44),
         val=np.arange(44, N),
-        class_weights=torch.tensor([1.2, 0.8]),
+        objective=CrossEntropy(torch.tensor([1.2, 0.8])),
         params=params,
         seed=11,
         key="key",
         work=tmp_path,
-        score=score,
         on_epoch=on_epoch,
     )
 
@@ -137,7 +138,7 @@ def test_run__accumulation_equals_the_large_batch(tmp_path):
     made = [job(tmp_path / str(n), batch_size=n, accumulate=16 // n, epochs=1) for n in (16, 4)]
     for each in made:
         each.network[2].p = 0.0
-        each.feed.train = lambda rows, generator, take, feed=each.feed: feed.data[rows][take]
+        each.feed.train = lambda rows, generator, take, feed=each.feed: (feed.data[rows][take], Geometry())
     large, small = (ended(each)[2] for each in made)
     for name, value in large.items():
         torch.testing.assert_close(value, small[name], rtol=1e-4, atol=1e-6)
@@ -154,7 +155,13 @@ def test_run__loss_not_finite_is_neither_saved_nor_scored(tmp_path):
     made = job(tmp_path, batch_size=1, epochs=2, checkpoint_seconds=1e9, select_by="loss")
     made.feed.data[made.train] = math.inf
     scored = []
-    made.score = lambda labels, probabilities: scored.append(0) or {}
+
+    class Recorded(CrossEntropy):
+        def score(self, summary, target):
+            scored.append(0)
+            return super().score(summary, target)
+
+    made.objective = Recorded()
     with pytest.raises(RuntimeError, match=r"the loss is nan at epoch 1, step 1: "):
         ended(made)
     assert not scored

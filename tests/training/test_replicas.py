@@ -72,9 +72,10 @@ import torch
 from medtune.runtime import distributed as ranks; from medtune.config import registry
 from medtune.config.load import load
 from medtune.config.training import TrainingParams
-from medtune.tasks.classification.metrics import score
+from medtune.tasks.classification.training import CrossEntropy
 from medtune.models.adapt import adapt, after_step, penalty, prepare
 from medtune.models.classifier import build
+from medtune.training.augmentation import Geometry
 from medtune.training.job import Job
 from medtune.training.loop import Trainer
 
@@ -86,7 +87,7 @@ images = torch.from_numpy(draw.normal(size=(11, 3, SIZE, SIZE)).astype(np.float3
 
 class Plain:
     def train(self, rows, generator, take):
-        return images[rows[take]]
+        return images[rows[take]], Geometry()
 
     def score(self, rows):
         return images[rows]
@@ -102,10 +103,10 @@ def curve(method):
     model = adapt(build(params, 3), params)
     prepare(model, [(images[:4], torch.from_numpy(labels[:4]))], params)
     job = Job(
-        name=method, network=model, saved=model, set_modes=model.eval, feed=Plain(), labels=labels,
-        train=np.arange(7), val=np.arange(7, 11), class_weights=None,
+        name=method, network=model, saved=model, set_modes=model.eval, feed=Plain(), targets=labels,
+        train=np.arange(7), val=np.arange(7, 11), objective=CrossEntropy(),
         params=TrainingParams(epochs=2, batch_size=3, lr=1e-3, warmup_epochs=0, select_by="loss", ema=None),
-        seed=1, key="key", work=Path(sys.argv[2]) / method, score=score,
+        seed=1, key="key", work=Path(sys.argv[2]) / method,
         penalty=penalty(model, params), after_step=after_step(model, params),
     )
     return {"history": Trainer(job, "cpu").run()[0].history}

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from medtune.config.training import AugmentParams, TrainingParams
-from medtune.tasks.classification.metrics import score
-from medtune.training.augmentation import augment
+from medtune.tasks.classification.training import CrossEntropy
+from medtune.training.augmentation import vary
 from medtune.training.job import Job
 from medtune.training.loop import Trainer
 from medtune.training.transfer import onto
@@ -46,7 +46,7 @@ class Images:
 
     def train(self, rows, generator, take):
         pixels = onto(torch.from_numpy(self.images[rows[take]]), torch.device("cuda"))
-        return augment(pixels, AugmentParams(rotate=10), generator)
+        return vary(pixels, AugmentParams(rotate=10), generator)
 
     def score(self, rows):
         return onto(torch.from_numpy(self.images[rows]), torch.device("cuda")).permute(0, 3, 1, 2) / 255
@@ -63,15 +63,14 @@ def test_step__waits_for_nothing_on_the_gpu(tmp_path, strict):
         saved=network,
         set_modes=network.train,
         feed=Images(rng.integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)),
-        labels=rng.integers(0, 2, 32),
+        targets=rng.integers(0, 2, 32),
         train=np.arange(32),
         val=np.arange(8),
-        class_weights=torch.tensor([1.2, 0.8]),
+        objective=CrossEntropy(torch.tensor([1.2, 0.8])),
         params=TrainingParams(batch_size=8, ema=0.9),
         seed=1,
         key="key",
         work=tmp_path,
-        score=score,
     )
     trainer = Trainer(job, "cuda")
     trainer._step(job.train[:8])  # allocations of the first step may wait

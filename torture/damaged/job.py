@@ -105,7 +105,7 @@ def _features(paths: Paths) -> Place:
 
 def _logits(paths: Paths) -> Place:
     from medtune.data.manifest import load_prepared
-    from medtune.tasks.classification import logits
+    from medtune.evaluation import outputs as logits
 
     trained = find(paths.stage("finetune", 1))
     assert trained is not None

@@ -163,8 +163,8 @@ def _features(folder: Path, name: str) -> Callable[[bytes], str | None]:
 def _logits(folder: Path) -> Callable[[bytes], str | None]:
     import numpy as np
 
+    from medtune.evaluation import outputs as logits
     from medtune.serving.checksum import seal_bytes
-    from medtune.tasks.classification import logits
 
     wanted = logits.Wanted(1, Artifact(str(folder), "k", "s"), {role: np.arange(2) for role in logits.ROLES}, "key")
 

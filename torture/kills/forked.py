@@ -161,5 +161,5 @@ def import_all() -> None:
         onnx_graph,  # noqa: F401
         precisions,  # noqa: F401
     )
-    from medtune.tasks.classification import folds, outputs, report  # noqa: F401
+    from medtune.tasks.classification import evaluation, export, outputs, report, training  # noqa: F401
     from medtune.training import feature_cache, fit, restart  # noqa: F401

@@ -75,8 +75,8 @@ def read_all(paths: Paths) -> Iterator[tuple[str, str | None]]:
     Read by the loaders that the stages use; `find` first puts right what a kill between two renames left.
     """
     from medtune.data.manifest import load_prepared
+    from medtune.evaluation import outputs as logits
     from medtune.serving.bundle import Bundle
-    from medtune.tasks.classification import logits
     from medtune.training import checkpoint
 
     prepared, kept = paths.prepared, {name: paths.stage(name, 1) for name in ("frozen", "finetune")}

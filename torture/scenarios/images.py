@@ -167,7 +167,7 @@ def _asking(folder: Path, made: dict[str, "Picture"]) -> dict[str, str | None]:
     said = io.StringIO()
     paths = [root / name for name in made]
     with contextlib.redirect_stderr(said):
-        predicted = {path for path, _, _ in predict_files(bundle, paths, workers=1)}
+        predicted = {path for path, _ in predict_files(bundle, paths, workers=1)}
     skipped = [line.removeprefix("skipped ") for line in said.getvalue().splitlines()]
     reasons = {path: reason for path, _, reason in (line.partition(": ") for line in skipped)}
     for name, one in made.items():

@@ -88,9 +88,10 @@ def export(folder: Path, plain: Any, params: Any, learnt_on: Any, images: Any, l
     import numpy as np
 
     from medtune.export.fp16 import to_half
-    from medtune.export.onnx_graph import Deployed, to_onnx
+    from medtune.export.onnx_graph import to_onnx
     from medtune.export.precisions import FILES, predictor
     from medtune.models.adapt import merge
+    from medtune.tasks.classification.export import Deployed
 
     network, moved = adapted(plain, params, *learnt_on)
     reference = ask(eager(Deployed(copy.deepcopy(network), TEMPERATURE)), images, 32)
@@ -129,7 +130,8 @@ def _maker(fp32: Any, params: Any, images: Any, labels: Any, reference: Any) -> 
         Path(), {}, CLASSES, names, labels, np.array(names), np.zeros(len(images), int),
         np.full((len(images), 1), "test"), images, names,
     )  # fmt: skip
-    trial = Trial(prepared, rows, images[rows], reference[rows], {"kind": "argmax"})
+    document = {"task": {"kind": "classification"}, "classes": list(CLASSES), "decision": {"kind": "argmax"}}
+    trial = Trial(prepared, rows, images[rows], reference[rows], document)
     return Maker(fp32, trial, lambda: images, params.export)
 
 

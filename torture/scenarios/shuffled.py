@@ -104,10 +104,10 @@ def train(params: Any, folder: Path, check: bool) -> float:
     import numpy as np
 
     from medtune.data.manifest import load_prepared
+    from medtune.evaluation import outputs as logits
     from medtune.runtime.paths import Paths
     from medtune.stages import data, evaluate, frozen
     from medtune.tasks.classification import folds as chain
-    from medtune.tasks.classification import logits
     from medtune.training.checkpoint import load_trained
 
     for name in ("out", "cache"):

@@ -20,7 +20,7 @@ def bundles(folder: Path, right: Path, picture: Path) -> Iterator[Case]:
     changes: dict[str, tuple[Change, tuple[str, ...]]] = {}
     from medtune.serving.manifest import NEEDED
 
-    for key in NEEDED:
+    for key in (*NEEDED, "classes", "decision"):
         changes[f"no {key}"] = (partial(_drop, [key]), (key,))
         for wrong in WRONG:
             changes[f"{key} {wrong!r}"] = (partial(_put, [key], wrong), (key,))

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from medtune.benchmark.report.metric_cube import Block
-from medtune.tasks.classification.metrics import METRICS
+from medtune.tasks import base
 
 NAMED = 8  # more names than this are counted
 
 
-def metric_title(name: str) -> str:
-    """The metric's name in words."""
-    titles = {metric.name: metric.title for metric in METRICS}
-    return titles.get(name, name.replace("_", " "))
+def metric_title(name: str, kind: str) -> str:
+    """A metric's name in words, as its task has it."""
+    metric = base.metric(kind, name)
+    return metric.title if metric else name.replace("_", " ")
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medtune.benchmark.report.predictions import Predicted, read
-from medtune.benchmark.report.records import Cell
+from medtune.benchmark.report.predictions import read
+from medtune.benchmark.report.records import Cell, kind_of
 from medtune.config.errors import InputError, suggestion
 from medtune.evaluation.bootstrap import resampled
 from medtune.evaluation.metric import Floats, Metric, PatientStats, compute
-from medtune.tasks.classification.metrics import METRICS
+from medtune.tasks import base
+from medtune.tasks.base import StoredPredictions
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,12 @@ class Block:
     @property
     def sign(self) -> int:
         """1 where a higher metric is better, -1 where a lower one is."""
-        return sign_of(self.metric)
+        return sign_of(self.metric, self.kind)
+
+    @property
+    def kind(self) -> str:
+        """Task of the cells."""
+        return kind_of(self.results)
 
     @property
     def have(self) -> npt.NDArray[np.bool_]:
@@ -76,9 +82,10 @@ class Block:
         return None
 
 
-def sign_of(metric: str) -> int:
-    """1 where a higher value of the metric of that name is better, -1 where a lower one is."""
-    return next((known.sign for known in METRICS if known.name == metric), 1)
+def sign_of(name: str, kind: str) -> int:
+    """1 where a higher value of a task's metric of that name is better, -1 where a lower one is."""
+    metric = base.metric(kind, name)
+    return metric.sign if metric else 1
 
 
 def blocks(cells: Sequence[Cell], metric: str, replicates: int, seed: int) -> list[Block]:
@@ -95,7 +102,7 @@ def blocks(cells: Sequence[Cell], metric: str, replicates: int, seed: int) -> li
             were tested on different images.
     """
     found = []
-    seen: dict[str, tuple[Cell, Predicted]] = {}
+    seen: dict[str, tuple[Cell, StoredPredictions]] = {}
     for data, backbone in dict.fromkeys((c.identity.data, c.identity.backbone) for c in cells):
         mine = [c for c in cells if (c.identity.data, c.identity.backbone) == (data, backbone)]
         found.append(_block(mine, metric, replicates, seed, seen))
@@ -103,19 +110,19 @@ def blocks(cells: Sequence[Cell], metric: str, replicates: int, seed: int) -> li
 
 
 def _block(
-    cells: Sequence[Cell], metric: str, replicates: int, seed: int, seen: dict[str, tuple[Cell, Predicted]]
+    cells: Sequence[Cell], metric: str, replicates: int, seed: int, seen: dict[str, tuple[Cell, StoredPredictions]]
 ) -> Block:
     first = cells[0].identity
     methods = tuple(dict.fromkeys(c.identity.method for c in cells))
     percents, seeds = _rising(c.identity.percent for c in cells), _rising(c.identity.seed for c in cells)
     shape = len(methods), len(percents), len(seeds)
     value, drawn = np.full(shape, np.nan), None
-    chosen = next((one for one in METRICS if one.name == metric), None)
+    chosen = base.metric(kind_of(cell.result or {} for cell in cells), metric)
     for cell in cells:
         if not _defined(cell, metric):
             continue
         assert chosen is not None  # a finished cell knows it
-        sums = _paired(cell, seen).sums
+        sums = _paired(cell, seen).stats
         place = (
             methods.index(cell.identity.method),
             percents.index(cell.identity.percent),
@@ -128,8 +135,7 @@ def _block(
     support, n_groups = {}, 0
     if drawn is not None:
         predicted = seen[first.data][1]
-        n_groups = predicted.sums.n_patients
-        support = dict(zip(predicted.classes, predicted.sums.patients_per_class().tolist(), strict=True))
+        n_groups, support = predicted.stats.n_patients, predicted.support
     return Block(
         first.data,
         first.backbone,
@@ -162,7 +168,7 @@ def _defined(cell: Cell, metric: str) -> bool:
     return metrics[metric]["value"] is not None
 
 
-def _paired(cell: Cell, seen: dict[str, tuple[Cell, Predicted]]) -> Predicted:
+def _paired(cell: Cell, seen: dict[str, tuple[Cell, StoredPredictions]]) -> StoredPredictions:
     predicted = read(cell)
     other, before = seen.setdefault(cell.identity.data, (cell, predicted))
     if predicted.images != before.images:

@@ -11,7 +11,7 @@ from medtune.benchmark.report.context import view
 from medtune.benchmark.report.formatting import counted, metric_title, unit
 from medtune.benchmark.report.metric_cube import blocks, sign_of
 from medtune.benchmark.report.recommendation import recommend
-from medtune.benchmark.report.records import Cell
+from medtune.benchmark.report.records import Cell, kind_of
 from medtune.benchmark.report.template import PAGE
 from medtune.benchmark.report.warnings import limits
 from medtune.runtime.artifact import write_text
@@ -36,10 +36,11 @@ def write_report(
     Raises:
         InputError: no cell knows the metric, or cells cannot be paired.
     """
+    kind = kind_of(cell.result or {} for cell in cells)
     judged = [judge(block, confidence) for block in blocks(cells, metric, replicates, seed)]
     units = sorted({unit(one.block) for one in judged if not one.empty}, reverse=True)
     lines = [line for one in judged for line in recommend(one)] or [
-        f"Nothing to recommend: no cell has a figure of {metric_title(metric)}."
+        f"Nothing to recommend: no cell has a figure of {metric_title(metric, kind)}."
     ]
     said = " or ".join(f"{of}s" for of in units)
     facts: dict[str, Any] = {
@@ -47,8 +48,8 @@ def write_report(
         "status": _status(cells),
         "chosen": _chosen(cells),
         "judged": any(not one.empty for one in judged),
-        "metric": metric_title(metric),
-        "lower": sign_of(metric) < 0,
+        "metric": metric_title(metric, kind),
+        "lower": sign_of(metric, kind) < 0,
         "percent": f"{100 * confidence:g}",
         "alpha": f"{1 - confidence:.2g}",
         "replicates": replicates,
@@ -86,7 +87,9 @@ def _chosen(cells: Sequence[Cell]) -> str:
     tried = sorted({trial["lr"] for result in results for trial in result.get("trials", [])})
     if not tried:
         return ""
-    by = ", ".join(sorted({metric_title(result["select_by"]) for result in results if result.get("select_by")}))
+    by = ", ".join(
+        sorted({metric_title(result["select_by"], kind_of(results)) for result in results if result.get("select_by")})
+    )
     rates = ", ".join(f"{rate:g}" for rate in tried)
     return f"Each cell's learning rate (tried: {rates}) and epoch are the ones with the best validation {by}."
 

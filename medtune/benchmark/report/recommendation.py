@@ -34,7 +34,7 @@ def _line(judged: Judged, percent: int) -> str:
     ]
     said = [
         f"{block.data}, {block.backbone}, {block.percents[percent]} % ({', '.join(n)}): "
-        f"{block.methods[best]} has the best mean {metric_title(block.metric)}, {_mean(judged, best, percent)}.",
+        f"{block.methods[best]} has the best mean {metric_title(block.metric, block.kind)}, {_mean(judged, best, percent)}.",
         *_others(judged, best, percent),
         *_full(judged, percent),
     ]

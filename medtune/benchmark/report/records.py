@@ -1,14 +1,22 @@
 """One cell of the benchmark's grid: a method on a backbone, a share of the training patients, a seed."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from medtune.benchmark.grid import Identity
+from medtune.config.schema import DEFAULT_TASK
 
 # What the PEFT methods are held against; the table and the pictures mark them.
 BASELINES = ("linear", "full", "cdtm")
 FULL = "full"
+
+
+def kind_of(results: Iterable[dict[str, Any]]) -> str:
+    """Task of some result.json files."""
+    kinds = (result.get("params", {}).get("task", {}).get("kind") for result in results)
+    return next((kind for kind in kinds if kind), DEFAULT_TASK)
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,11 @@ class Cell:
     folder: Path | None
     result: dict[str, Any] | None
     error: str | None
+
+    @property
+    def kind(self) -> str:
+        """Its task."""
+        return kind_of([self.result or {}])
 
     @property
     def status(self) -> Literal["done", "failed", "pending"]:

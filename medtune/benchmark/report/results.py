@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medtune.benchmark.report.records import Cell
-from medtune.tasks.classification.metrics import METRICS
-from medtune.tasks.classification.tables import write_csv
+from medtune.benchmark.report.records import Cell, kind_of
+from medtune.evaluation.tables import write_csv
+from medtune.tasks import base
 
 # Columns that differ from run to run of the same cell.
 MEASURED = ("seconds", "images_per_s", "peak_memory_mb")
@@ -23,7 +23,8 @@ def write_results(path: Path, cells: Sequence[Cell]) -> None:
         cells: the grid, failed and pending cells too.
     """
     found = {name for cell in cells for name in (cell.result or {}).get("metrics", {})}
-    known = [metric.name for metric in METRICS if metric.name in found]
+    kind = kind_of(cell.result or {} for cell in cells)
+    known = [metric.name for metric in base.metrics(kind) if metric.name in found]
     metrics = [*known, *sorted(found - set(known))]
     columns = [*FIRST, *(f"{name}{part}" for name in metrics for part in ("", "_lo", "_hi")), *LAST]
     rows = [_row(cell, metrics) for cell in cells]

@@ -3,7 +3,8 @@
 from medtune.benchmark.report.comparison import Judged
 from medtune.benchmark.report.formatting import counted, number, unit
 from medtune.benchmark.report.paired import reachable, smallest
-from medtune.tasks.classification.warnings import FEW_GROUPS, SPLIT_IMAGES
+from medtune.evaluation.result import SPLIT_IMAGES
+from medtune.tasks.classification.warnings import FEW_GROUPS
 
 EDGE = 0.75  # of three learning rates two are at the edge anyway
 

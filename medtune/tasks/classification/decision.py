@@ -1,9 +1,11 @@
-"""From probabilities to one class: the most probable, or for two classes a threshold chosen on validation."""
+"""The decision rule, fitted on validation: the most probable class, or for two classes a threshold."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from medtune.evaluation.bootstrap import resamples
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -36,7 +38,7 @@ def choose(
         seed: of the resampling.
 
     Returns:
-        What `apply` takes and bundle.json holds: `{"kind": "threshold", "positive": ..., "threshold": ...,
+        What `medtune.serving.tasks.classification.decide` takes and bundle.json holds: `{"kind": "threshold", "positive": ..., "threshold": ...,
         "chosen_on": "validation", "criterion": ...}` or `{"kind": "argmax"}`; `reason` where the choice failed.
     """
     if len(classes) != 2 or criterion == "argmax":
@@ -62,8 +64,6 @@ def mean_curve(positive: Floats, labels: Ints, groups: npt.NDArray, seed: int = 
         Edges (m + 1,) from 0 to 1, and the height (m,) between each two of them: every threshold in
         (edges[i], edges[i + 1]] decides alike.
     """
-    from medtune.evaluation.bootstrap import resamples
-
     levels, level = np.unique(positive, return_inverse=True)
     patients, member = np.unique(groups, return_inverse=True)
     place = member * len(levels) + level
@@ -95,22 +95,6 @@ def best_plateau(edges: Floats, heights: Floats, tolerance: float = PLATEAU) -> 
             high += 1
         found.append(float(edges[low] + edges[high + 1]) / 2)
     return min(found, key=lambda centre: abs(centre - 0.5))
-
-
-def apply(decision: dict[str, Any], probabilities: npt.NDArray, classes: tuple[str, ...] | list[str]) -> Ints:
-    """Predicted class indices (n,) for `probabilities` (n, classes). Needs numpy alone.
-
-    A probability equal to the threshold is positive; of equally probable classes the first is taken.
-
-    Raises:
-        ValueError: the decision's kind is unknown.
-    """
-    if decision["kind"] == "argmax":
-        return np.argmax(probabilities, axis=1).astype(np.int64)
-    if decision["kind"] != "threshold":
-        raise ValueError(f"decision kind {decision['kind']!r} is unknown: threshold or argmax")
-    positive = list(classes).index(decision["positive"])
-    return np.where(probabilities[:, positive] >= decision["threshold"], positive, 1 - positive).astype(np.int64)
 
 
 def _share_below(counts: Floats) -> Floats:

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
+from medtune.evaluation.outputs import ROLES, Logits, Wanted
+from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification import calibration, decision
 from medtune.tasks.classification.calibration import Calibration
-from medtune.tasks.classification.logits import ROLES, Logits, Wanted
 from medtune.tasks.classification.metrics import compute_all
 from medtune.tasks.classification.statistics import ClassificationStats, accumulate
 
@@ -45,9 +46,9 @@ class Scored:
         """Every metric; None where undefined."""
         return compute_all(self.labels, self.probabilities, self.predictions, self.groups, ece_bins)
 
-    def stats(self, ece_bins: int) -> ClassificationStats:
-        """Sums per patient that every metric follows from."""
-        return accumulate(self.labels, self.probabilities, self.predictions, self.groups, ece_bins)
+    def stats(self, options: EvaluateParams) -> ClassificationStats:
+        """Statistics per patient that every metric follows from."""
+        return accumulate(self.labels, self.probabilities, self.predictions, self.groups, options.ece_bins)
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
@@ -74,6 +75,14 @@ class Chain:
     val: Scored
     test: Scored
 
+    def record(self) -> dict[str, Any]:
+        """What export and the report need of the fold, as JSON values."""
+        return {
+            "temperature": self.calibration.temperature,
+            "decision": self.decision,
+            "calibration": self.calibration.as_dict(),
+        }
+
 
 def judge(wanted: Wanted, logits: Logits, prepared: "Prepared", params: EvaluateParams, seed: int) -> Chain:
     """Temperature and decision from the chain's validation images, applied to both its sets."""
@@ -89,7 +98,7 @@ def judge(wanted: Wanted, logits: Logits, prepared: "Prepared", params: Evaluate
             prepared.groups[wanted.rows[role]],
             calibrated[role],
             calibration.softmax(logits[role]),
-            decision.apply(rule, calibrated[role], prepared.classes),
+            decide(calibrated[role], rule, prepared.classes),
         )
         for role in ROLES
     }

@@ -12,27 +12,11 @@ if TYPE_CHECKING:
 
 # Resampling fewer patients than this gives intervals that are too narrow.
 FEW_GROUPS = 5
-# Protocols that do not keep a patient's images on one side.
-SPLIT_IMAGES = ("image", "hcrf-1-1-2")
 
 
 def caveats(prepared: "Prepared", chains: Sequence[Chain], pooled: Scored) -> list[str]:
     """One sentence each, the gravest first; empty where there is nothing to warn of."""
-    return [*leaks(prepared), *_few(prepared, pooled), *_chances(prepared, chains, pooled)]
-
-
-def leaks(prepared: "Prepared") -> list[str]:
-    """Patients on both sides of the split, and splits that do not heed patients."""
-    leaked, protocol = prepared.info.get("leaked_groups") or [], prepared.info["protocol"]
-    if leaked:
-        return [
-            f"Leak: {len(leaked)} of {prepared.info.get('n_groups', len(np.unique(prepared.groups)))} patients have "
-            f"images in more than one of training, validation and test (protocol {protocol}): these figures are no "
-            "estimate for new patients."
-        ]
-    if protocol in SPLIT_IMAGES:
-        return [f"Protocol {protocol} splits images, not patients: a leak between them cannot be excluded."]
-    return []
+    return [*_few(prepared, pooled), *_chances(prepared, chains, pooled)]
 
 
 def _few(prepared: "Prepared", pooled: Scored) -> list[str]:

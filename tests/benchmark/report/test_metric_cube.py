@@ -27,7 +27,7 @@ def test_blocks__value_is_what_the_cell_says(make_cells):
 def test_summary__interval_of_one_seed_is_the_bootstrap_of_its_cell(make_cells):
     cells = make_cells({"lora": 0.5})
     summary = summarise(blocks(cells, "balanced_accuracy", 200, 7)[0], 0.9)
-    right = intervals(METRICS, read(cells[0]).sums, 200, 0.9, 7)["balanced_accuracy"]
+    right = intervals(METRICS, read(cells[0]).stats, 200, 0.9, 7)["balanced_accuracy"]
     assert [summary.mean[0, 0], summary.lo[0, 0], summary.hi[0, 0]] == [right.value, right.lo, right.hi]
     assert np.isnan(summary.spread[0, 0])
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from medtune.config.project import PROJECT
+from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification import decision
 from medtune.tasks.classification.metrics import compute_all
 
@@ -20,7 +21,7 @@ def test_choose__separated_classes_split_in_the_gap():
     rule = decision.choose(two_columns([0.6, 0.65, 0.7, 0.8, 0.85, 0.9]), labels, np.arange(6), CLASSES)
     assert rule["threshold"] == pytest.approx(0.75)
     assert (rule["kind"], rule["positive"], rule["chosen_on"]) == ("threshold", "malignant", "validation")
-    assert (decision.apply(rule, two_columns([0.7, 0.8]), CLASSES) == [0, 1]).all()
+    assert (decide(two_columns([0.7, 0.8]), rule, CLASSES) == [0, 1]).all()
 
 
 def test_choose__beats_one_half_where_probabilities_are_shifted():
@@ -32,7 +33,7 @@ def test_choose__beats_one_half_where_probabilities_are_shifted():
     rule = decision.choose(probabilities[:300], labels[:300], groups[:300], CLASSES)
 
     def balanced(decided):
-        predictions = decision.apply(decided, probabilities[300:], CLASSES)
+        predictions = decide(probabilities[300:], decided, CLASSES)
         return compute_all(labels[300:], probabilities[300:], predictions, groups[300:])["balanced_accuracy"]
 
     assert rule["threshold"] > 0.7
@@ -84,12 +85,12 @@ def test_choose__same_seed_same_threshold():
 
 def test_apply__positive_class_may_stand_anywhere():
     rule = {"kind": "threshold", "positive": "benign", "threshold": 0.3}
-    assert (decision.apply(rule, np.array([[0.3, 0.7], [0.29, 0.71]]), CLASSES) == [0, 1]).all()
+    assert (decide(np.array([[0.3, 0.7], [0.29, 0.71]]), rule, CLASSES) == [0, 1]).all()
 
 
 def test_apply__unknown_kind():
     with pytest.raises(ValueError, match="vote"):
-        decision.apply({"kind": "vote"}, np.eye(2), CLASSES)
+        decide(np.eye(2), {"kind": "vote"}, CLASSES)
 
 
 def test_scoring__imports_neither_torch_nor_scikit_learn():

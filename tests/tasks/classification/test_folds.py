@@ -1,7 +1,6 @@
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
 from medtune.config.schema import EvaluateParams
 from medtune.tasks.classification import folds
@@ -71,20 +70,6 @@ def test_caveats__nothing_to_warn_of():
     labels = [0, 1] * 6
     scored = make_scored(labels, [0.1, 0.9] * 6)
     assert caveats.caveats(make_prepared(), [make_chain()], scored) == []
-
-
-@pytest.mark.parametrize(
-    ("prepared", "words"),
-    [
-        (make_prepared("image", ["a", "b"]), "Leak: 2 of 12 patients"),
-        (make_prepared("official", ["a"]), "Leak: 1 of 12 patients"),
-        (make_prepared("image"), "splits images, not patients"),
-        (make_prepared("hcrf-1-1-2"), "splits images, not patients"),
-    ],
-)
-def test_leaks__are_said(prepared, words):
-    (found,) = caveats.leaks(prepared)
-    assert words in found
 
 
 def test_caveats__say_what_is_thin():

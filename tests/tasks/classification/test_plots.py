@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medtune.tasks.classification import plots, tables
+from medtune.evaluation.tables import join_history
+from medtune.tasks.classification import plots
 
 
 @pytest.mark.parametrize("classes", [2, 9])
@@ -38,7 +39,7 @@ def test_patients__hundreds(tmp_path):
 
 def test_history__stages_are_told_apart(tmp_path):
     rows = [{"epoch": e, "train/loss": 1 / e, "val/loss": 1.2 / e, "val/auroc": 1 - 0.5 / e} for e in (1, 2, 3)]
-    joined = tables.join_history([("frozen", [rows]), ("finetune", [rows])])
+    joined = join_history([("frozen", [rows]), ("finetune", [rows])])
     plots.draw_history(tmp_path / "history.png", joined, "two stages")
     plots.draw_history(tmp_path / "one.png", joined[:3], "two stages")
     assert (tmp_path / "history.png").read_bytes() != (tmp_path / "one.png").read_bytes()

@@ -44,4 +44,4 @@ def sample_title(judged: Judged) -> str:
 def metric_label(judged: Judged) -> str:
     """The metric, and which way is better where that is not up."""
     lower = "" if judged.block.sign > 0 else " (lower is better)"
-    return metric_title(judged.block.metric) + lower
+    return metric_title(judged.block.metric, judged.block.kind) + lower

@@ -1,7 +1,7 @@
-"""Logits of a chain's validation and test images, kept so that a change of `evaluate.*` computes none again."""
+"""A network's outputs for a fold's validation and test images, stored so that a change of `evaluate.*` runs no network."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,7 @@ class Wanted:
         roles = prepared.roles_digest(fold)
         rows = prepared.indices(fold)
         # trained.key holds the source of the network's code, trained.sha256 its weights.
-        source = source_closure("medtune.tasks.classification.logits")
+        source = source_closure("medtune.evaluation.outputs")
         key = digest(["logits", trained.key, trained.sha256, prepared.digest, roles, source])
         return cls(fold, trained, {role: rows[role] for role in ROLES}, key)
 
@@ -59,7 +59,7 @@ def load(wanted: Wanted, cache: Path) -> Logits | None:
             whole = str(stored["key"]) == wanted.key
     except Exception:  # a zip that is none has errors of its own
         return None
-    shapes = whole and all(found[role].ndim == 2 and len(found[role]) == len(wanted.rows[role]) for role in ROLES)
+    shapes = whole and all(found[role].ndim > 1 and len(found[role]) == len(wanted.rows[role]) for role in ROLES)
     return found if shapes and all(np.isfinite(found[role]).all() for role in ROLES) else None
 
 
@@ -97,7 +97,7 @@ def compute(
                 parts.append(model(model.preprocess(batch)).float().cpu().numpy())
                 advance(len(batch))
             found[role] = np.concatenate(parts)
-            if bad := int((~np.isfinite(found[role])).any(axis=1).sum()):
+            if bad := int((~np.isfinite(found[role].reshape(len(rows), -1))).any(axis=1).sum()):
                 raise RunError(
                     f"fold {wanted.fold}: {bad} of {len(rows)} {role} images have logits that are not finite "
                     f"({wanted.trained.path}): its training diverged; lower the learning rate"
@@ -116,3 +116,14 @@ def store(wanted: Wanted, found: Logits, cache: Path) -> None:
 
 def _place(wanted: Wanted, cache: Path) -> Path:
     return cache / "logits" / f"{wanted.key}.npz"
+
+
+def save(path: Path, wanted: Sequence[Wanted], outputs: Sequence[Logits]) -> None:
+    """Write the outputs of all folds with their rows, `fold<k>_<split>_logits` and `fold<k>_<split>_rows`."""
+    arrays: dict[str, Any] = {}
+    for one, found in zip(wanted, outputs, strict=True):
+        for role, values in found.items():
+            arrays[f"fold{one.fold}_{role}_logits"] = values
+            arrays[f"fold{one.fold}_{role}_rows"] = one.rows[role]
+    with path.open("wb") as stream:
+        np.savez(stream, **arrays)

@@ -1,0 +1,204 @@
+"""One evaluation of a task: predictions of each fold, pooled, and the facts that reports and JSON files state."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from medtune.config.schema import EvaluateParams, Params
+from medtune.evaluation.bootstrap import Interval
+from medtune.evaluation.metric import Metric, PatientStats, values
+from medtune.runtime.artifact import write_text
+
+if TYPE_CHECKING:
+    from medtune.data.manifest import Prepared
+    from medtune.evaluation.outputs import Wanted
+
+# What metrics.json holds of the common facts.
+IN_METRICS = ("n_images", "n_groups", "protocol", "stage", "validation", "best_fold", "folds", "warnings")
+
+
+class Predictions(Protocol):
+    """Predictions for some images, in the order of `rows`."""
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """(n,) rows of the manifest."""
+
+    @property
+    def groups(self) -> npt.NDArray:
+        """(n,) patient ids."""
+
+    def stats(self, options: EvaluateParams) -> PatientStats:
+        """Statistics per patient that every metric follows from."""
+
+
+class FoldResult(Protocol):
+    """One fold, evaluated."""
+
+    @property
+    def fold(self) -> int:
+        """Test fold."""
+
+    @property
+    def kept(self) -> str:
+        """Training stage whose weights these are, `frozen` or `finetune`."""
+
+    @property
+    def val(self) -> Predictions:
+        """Predictions for the validation images."""
+
+    @property
+    def test(self) -> Predictions:
+        """Predictions for the test images."""
+
+    def record(self) -> dict[str, Any]:
+        """Post-processing and decision fitted on validation, as JSON values: what export needs of the fold."""
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """One evaluation.
+
+    Attributes:
+        prepared: the data.
+        wanted: which network was run on which images, one per fold.
+        outputs: of each fold's network by split, in the order of `wanted`.
+        folds: results, in the same order; the task's own `FoldResult`.
+        pooled: predictions for the test images of all folds; the task's own `Predictions`.
+        test: metrics of `pooled` by name.
+    """
+
+    prepared: "Prepared"
+    wanted: "Sequence[Wanted]"
+    outputs: Sequence[Mapping[str, npt.NDArray[np.float32]]]
+    folds: Sequence[Any]
+    pooled: Any
+    test: dict[str, Interval]
+
+    @property
+    def title(self) -> str:
+        """Subtitle of every plot of the test images: protocol and n."""
+        info = self.prepared.info
+        patients = f" of {len(np.unique(self.pooled.groups))} patients" if info["groups_known"] else ", no patient ids"
+        return f"test, protocol {info['protocol']}: {len(self.pooled.rows)} images{patients}"
+
+
+def common_facts(
+    result: EvaluationResult,
+    params: Params,
+    key: str,
+    metrics: Sequence[Metric],
+    best: FoldResult,
+    validation: Predictions,
+) -> dict[str, Any]:
+    """Collect the facts that do not depend on the task.
+
+    Args:
+        result: the evaluation.
+        params: all params.
+        key: cache key of the evaluation.
+        metrics: of the task.
+        best: the fold whose network is exported.
+        validation: pooled predictions for the validation images.
+    """
+    info, options, pooled = result.prepared.info, params.evaluate, result.pooled
+    return {
+        "name": info["name"],
+        "protocol": info["protocol"],
+        "stage": "+".join(sorted({fold.kept for fold in result.folds}, reverse=True)),
+        "n_images": len(pooled.rows),
+        "n_groups": len(np.unique(pooled.groups)),
+        "groups_known": bool(info["groups_known"]),
+        "backbone": params.model.backbone,
+        "head": params.model.head.kind,
+        "warnings": leaks(result.prepared),
+        "best_fold": best.fold,
+        "validation": values(metrics, validation.stats(options)),
+        "folds": [
+            {
+                "fold": fold.fold,
+                "kept": fold.kept,
+                **fold.record(),
+                "validation": values(metrics, fold.val.stats(options)),
+                "test": values(metrics, fold.test.stats(options)),
+                "n_images": len(fold.test.rows),
+                "n_groups": len(np.unique(fold.test.groups)),
+            }
+            for fold in result.folds
+        ],
+        "replicates": options.bootstrap,
+        "percent": f"{100 * options.confidence:g}",
+        # The split notes its leaks itself; here they are a warning, worded for the test metrics.
+        "notes": [*info["faults"], *(note for note in info["notes"] if not note.startswith("LEAK"))],
+        "citation": info["citation"],
+        "licence": info["licence"],
+        "key": key,
+        "data_digest": result.prepared.digest,
+    }
+
+
+# Protocols that do not keep a patient's images on one side.
+SPLIT_IMAGES = ("image", "hcrf-1-1-2")
+
+
+def leaks(prepared: "Prepared") -> list[str]:
+    """Warn of patients on both sides of the split, and of splits that ignore patients."""
+    leaked, protocol = prepared.info.get("leaked_groups") or [], prepared.info["protocol"]
+    if leaked:
+        return [
+            f"Leak: {len(leaked)} of {prepared.info.get('n_groups', len(np.unique(prepared.groups)))} patients have "
+            f"images in more than one of training, validation and test (protocol {protocol}): these figures are no "
+            "estimate for new patients."
+        ]
+    if protocol in SPLIT_IMAGES:
+        return [f"Protocol {protocol} splits images, not patients: a leak between them cannot be excluded."]
+    return []
+
+
+def write_metrics(
+    path: Path, test: Mapping[str, Interval], facts: Mapping[str, Any], of_task: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """Write metrics.json and return its content.
+
+    Args:
+        path: metrics.json.
+        test: metrics of the pooled test images.
+        facts: of the evaluation.
+        of_task: names of the task's own facts to keep.
+        seed: of the resampling.
+    """
+    content = {
+        "test": {name: interval.as_dict() for name, interval in test.items()},
+        **{name: facts[name] for name in (*IN_METRICS, *of_task)},
+        "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
+        # One sentence: `dvc metrics show` makes a column of every value that is not in a list.
+        "intervals": f"{facts['percent']} % percentiles of {facts['replicates']} resamples of the "
+        f"{'patients' if facts['groups_known'] else 'images'}, seed {seed}",
+    }
+    write_json(path, content)
+    return content
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON values atomically; NaN is refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def summary_line(metrics: Sequence[Metric], test: Mapping[str, Interval], facts: Mapping[str, Any]) -> str:
+    """Headline metrics with their intervals in one line."""
+
+    def three(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3f}"
+
+    shown = []
+    for metric in metrics:
+        if metric.headline and (one := test.get(metric.name)):
+            between = "" if one.lo is None else f" ({three(one.lo)} to {three(one.hi)})"
+            shown.append(f"{metric.title} {three(one.value)}{between}")
+    whose = f"of {facts['n_groups']} patients" if facts["groups_known"] else "(patients unknown)"
+    return f"{', '.join(shown)} on {facts['n_images']} images {whose}"

@@ -1,0 +1,88 @@
+"""Class probabilities and the decision rule: what consumers and training both apply."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from medtune.serving.prediction import Prediction
+
+DECISIONS = ("argmax", "threshold")
+
+
+def decide(probabilities: np.ndarray, decision: Mapping[str, Any], classes: Sequence[str]) -> np.ndarray:
+    """Apply a decision rule.
+
+    A probability equal to the threshold is positive; of equally probable classes the first is taken.
+
+    Args:
+        probabilities: (n, classes), rows sum to 1.
+        decision: `{"kind": "argmax"}`, or `{"kind": "threshold", "positive": class, "threshold": t}`: the
+            positive class from t on, else the other one.
+        classes: class names, in the order of the columns.
+
+    Returns:
+        (n,) int64 class indices.
+
+    Raises:
+        ValueError: the kind of the decision is unknown.
+    """
+    if decision["kind"] == "argmax":
+        return probabilities.argmax(axis=1).astype(np.int64)
+    if decision["kind"] != "threshold":
+        raise ValueError(f"decision kind {decision['kind']!r} is unknown: {' or '.join(DECISIONS)}")
+    positive = list(classes).index(decision["positive"])
+    return np.where(probabilities[:, positive] >= decision["threshold"], positive, 1 - positive).astype(np.int64)
+
+
+def fault(document: Mapping[str, Any]) -> str | None:
+    """The first field of bundle.json that is wrong, with its value and what is expected; None where all are right."""
+    if missing := [key for key in ("classes", "decision") if key not in document]:
+        return f"{missing[0]} is missing"
+    classes = document["classes"]
+    if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes) or len(set(classes)) < 2:
+        return f"classes is {classes!r}: expected at least two names"
+    if len(set(classes)) < len(classes):
+        return f"classes is {classes!r}: duplicate name"
+    decision = document["decision"]
+    if not isinstance(decision, dict) or decision.get("kind") not in DECISIONS:
+        return f"decision is {decision!r}: expected a kind, one of {', '.join(DECISIONS)}"
+    if decision["kind"] == "argmax":
+        return None
+    if len(classes) != 2 or decision.get("positive") not in classes:
+        return f"decision is {decision!r}: expected two classes and a positive one of them; classes: {classes}"
+    threshold = decision.get("threshold")
+    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    return None if number else f"decision.threshold is {threshold!r}: expected a number"
+
+
+def shape(document: Mapping[str, Any]) -> tuple[int, ...]:
+    """(classes,)."""
+    return (len(document["classes"]),)
+
+
+def columns(document: Mapping[str, Any]) -> list[str]:
+    """`prediction,prob_<class>,...`."""
+    return ["prediction", *(f"prob_{name}" for name in document["classes"])]
+
+
+def rows(output: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:
+    """Predicted class, then the probability of each class."""
+    classes = document["classes"]
+    decided = decide(output, document["decision"], classes)
+    return [[classes[index], *row] for index, row in zip(decided.tolist(), output.tolist(), strict=True)]
+
+
+def entry(row: Sequence[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"prediction": class, "probabilities": {class: probability}}`."""
+    return {"prediction": row[0], "probabilities": dict(zip(document["classes"], row[1:], strict=True))}
+
+
+def prediction(row: Sequence[Any], document: Mapping[str, Any]) -> Prediction:
+    """What `Bundle.predict` returns for one image."""
+    return Prediction.of(row[0], dict(zip(document["classes"], row[1:], strict=True)))
+
+
+def summary(document: Mapping[str, Any]) -> str:
+    """Names of the classes."""
+    return ", ".join(document["classes"])

@@ -1,0 +1,79 @@
+"""Evaluation of a classifier: temperature and decision per fold, statistics, report files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medtune.config.schema import EvaluateParams, GateParams, Params
+from medtune.evaluation.gate import Limit
+from medtune.evaluation.result import EvaluationResult, write_json
+from medtune.serving.tasks.classification import decide
+from medtune.tasks.classification.folds import Chain, Scored, judge, pool
+from medtune.tasks.classification.folds import best as best_fold
+from medtune.tasks.classification.metrics.ece import METRIC as ECE
+from medtune.tasks.classification.predictions import read_predictions, write_predictions
+from medtune.tasks.classification.reliability import reliability
+from medtune.tasks.classification.statistics import per_class
+from medtune.tasks.classification.warnings import caveats
+
+if TYPE_CHECKING:
+    from medtune.data.manifest import Prepared
+
+__all__ = ["FACTS", "best", "facts", "from_bundle", "judge", "limits", "pool", "read_predictions", "write",
+           "write_predictions"]  # fmt: skip
+FACTS = ("classes", "per_class")
+
+
+def best(folds: Sequence[Chain], options: EvaluateParams) -> Chain:
+    """Fold with the highest validation AUROC, then the lowest validation NLL; never chosen on test."""
+    return best_fold(folds, options.ece_bins)
+
+
+def from_bundle(prepared: "Prepared", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]) -> Scored:
+    """Predictions for `rows` by a bundle's own decision rule; `output`: (n, classes) calibrated probabilities."""
+    probabilities = output.astype(np.float64)
+    predictions = decide(output, document["decision"], document["classes"])
+    return Scored(rows, prepared.labels[rows], prepared.groups[rows], probabilities, probabilities, predictions)
+
+
+def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
+    """Classes, per-class metrics and warnings."""
+    pooled, classes = result.pooled, result.prepared.classes
+    return {
+        "classes": list(classes),
+        "per_class": per_class(pooled.labels, pooled.predictions, classes),
+        "warnings": caveats(result.prepared, result.folds, pooled),
+        "ece_bins": params.evaluate.ece_bins,
+    }
+
+
+def write(
+    folder: Path,
+    result: EvaluationResult,
+    params: Params,
+    facts: Mapping[str, Any],
+    history: Sequence[dict[str, Any]],
+) -> list[Path]:
+    """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
+    from medtune.tasks.classification import outputs
+    from medtune.tasks.classification.report import write_report
+
+    bins, pooled = params.evaluate.ece_bins, result.pooled
+    tested = {
+        "before": reliability(pooled.labels, pooled.raw, bins),
+        "after": reliability(pooled.labels, pooled.probabilities, bins),
+    }
+    fitted = {str(fold.fold): fold.calibration.as_dict() for fold in result.folds}
+    write_json(folder / "calibration.json", {"folds": fitted, "test": tested})
+    write_predictions(folder / "predictions.csv", result.prepared, pooled)
+    outputs.write_plots(folder / "plots", result, history, bins)
+    images = outputs.draw_pictures(folder / "images", result, history, bins)
+    write_report(folder / "report.html", dict(facts), result.test, images)
+    return images
+
+
+def limits(gate: GateParams) -> list[Limit]:
+    """The calibration error may not be above `gate.max_ece`."""
+    return [Limit(ECE, gate.max_ece, "gate.max_ece")]

@@ -1,0 +1,144 @@
+"""Export of a classifier: calibrated probabilities from uint8 pixels, and what a precision may change of them."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medtune.config.schema import ExportParams
+from medtune.evaluation.metric import compute
+from medtune.models.classifier import Classifier
+from medtune.serving.tasks.classification import decide
+from medtune.tasks.classification.metrics.balanced_accuracy import METRIC
+from medtune.tasks.classification.statistics import accumulate
+
+if TYPE_CHECKING:
+    from medtune.data.manifest import Prepared
+
+# Share of the images that may change their class although they were no toss-up.
+CHANGED = {"fp32": 0.0, "fp16": 0.001}
+
+
+class Deployed(nn.Module):
+    """uint8 (B, H, W, 3) -> (B, classes) probabilities: normalisation and temperature are part of the network.
+
+    Attributes:
+        network: a merged classifier in eval mode.
+        temperature: () what its logits are divided by.
+    """
+
+    temperature: Tensor
+
+    def __init__(self, network: Classifier, temperature: float) -> None:
+        super().__init__()
+        self.network = network.float().eval()
+        self.register_buffer("temperature", torch.tensor(float(temperature)))
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) -> (B, classes), rows sum to 1."""
+        logits = self.network(self.network.preprocess(images))
+        return torch.softmax(logits / self.temperature, dim=-1)
+
+
+def module(network: Classifier, fold: Mapping[str, Any]) -> Deployed:
+    """Network with the fold's temperature and a softmax."""
+    return Deployed(network, fold["temperature"])
+
+
+def describe(prepared: "Prepared", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """Classes, output, temperature and decision."""
+    classes = list(prepared.classes)
+    return {
+        "classes": classes,
+        "output": {"name": "probabilities", "dtype": "float32", "shape": ["N", len(classes)]},
+        "temperature": fold["temperature"],
+        "decision": fold["decision"],
+    }
+
+
+def agreement(
+    reference: np.ndarray, found: np.ndarray, target: np.ndarray, document: Mapping[str, Any], tolerance: float
+) -> dict[str, Any]:
+    """Compare probabilities (n, classes) as JSON values.
+
+    Args:
+        reference: of the trained network, eager fp32.
+        found: of the exported model.
+        target: (n,) class indices.
+        document: bundle.json, for the decision rule.
+        tolerance: an image whose two classes are closer than this in `reference` is a toss-up.
+    """
+    rows, was, now = np.arange(len(found)), reference.argmax(1), found.argmax(1)
+    clear = (was != now) & (reference[rows, was] - reference[rows, now] > tolerance)
+    before, after = (decide(one, document["decision"], document["classes"]) for one in (reference, found))
+    return {
+        "argmax_agreement": float((was == now).mean()),
+        "argmax_changed": int((was != now).sum()),
+        "argmax_changed_not_toss_up": int(clear.sum()),
+        "decision_agreement": float((before == after).mean()),
+        "balanced_accuracy": balanced_accuracy(target, after, reference.shape[1]),
+        "balanced_accuracy_reference": balanced_accuracy(target, before, reference.shape[1]),
+    }
+
+
+def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> float:
+    """Balanced accuracy of class indices (n,)."""
+    stats = accumulate(labels, np.eye(n_classes)[predictions], predictions, np.zeros(len(labels), np.int64))
+    return float(compute([METRIC], stats)[METRIC.name][0])
+
+
+def refusal(figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
+    """Why a precision must not be shipped; None where it may.
+
+    fp32 must agree on every image. Under fp16 at most one image in a thousand may change its class, not
+    counting toss-ups: so no image at all where fewer than a thousand are compared. int8 moves probabilities by
+    hundredths; how far is stated, and only what it does to the balanced accuracy refuses it.
+    """
+    if precision == "int8":
+        return _falls(figures, "int8_metric_drop", params.int8_metric_drop)
+    changed = figures["argmax_changed" if precision == "fp32" else "argmax_changed_not_toss_up"]
+    if changed > CHANGED[precision] * figures["images"]:
+        return f"{changed} of {figures['images']} images change their most probable class"
+    return _falls(figures, "metric_drop", params.metric_drop)
+
+
+def losses(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Balanced accuracy that is lost against the trained network; negative where it rises."""
+    return {"balanced_accuracy_drop": figures["balanced_accuracy_reference"] - figures["balanced_accuracy"]}
+
+
+def _falls(figures: Mapping[str, Any], name: str, allowed: float) -> str | None:
+    lost = losses(figures)["balanced_accuracy_drop"]
+    return None if lost <= allowed else f"balanced accuracy falls by {lost:.2g}; export.{name} allows {allowed:g}"
+
+
+def card(document: Mapping[str, Any]) -> dict[str, str]:
+    """Sentences of the model card."""
+    side, decision = document["input"]["shape"][1], document["decision"]
+    rule = "the most probable class."
+    if decision["kind"] == "threshold":
+        rule = (
+            f"`{decision['positive']}` from a probability of {decision['threshold']:.4f} on, chosen on the validation "
+            f"images for {decision['criterion'].replace('_', ' ')}."
+        )
+    uncalibrated = document["params"]["evaluate"]["calibration"] == "none"
+    fitted = f"temperature {document['temperature']:.3f}, fitted on the validation images"
+    return {
+        "purpose": f"Tells {', '.join(document['classes'])} apart on {side} x {side} RGB images.",
+        "inside": "Normalisation, temperature and softmax",
+        "output": "probabilities in the order of the classes above",
+        "decision": f"Decision: {rule}",
+        "agreement": "most probable class agrees",
+        "calibration": f"Calibration: {'none' if uncalibrated else fitted}; the expected calibration error (ece) is in "
+        "the table.",
+        "limits": "- Every input gets one of the classes above, also an image that shows none of them.\n"
+        "- Probabilities are calibrated for the class shares of these data.",
+    }
+
+
+def agrees(figures: Mapping[str, Any]) -> float:
+    """Share of images on which a precision agrees with the network, for the model card."""
+    return figures["argmax_agreement"]

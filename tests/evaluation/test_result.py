@@ -1,0 +1,31 @@
+"""Warnings of an evaluation that hold for every task."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from medtune.evaluation.result import leaks
+
+
+def make_prepared(protocol="patient", leaked=(), n=12):
+    info = {"protocol": protocol, "leaked_groups": list(leaked), "n_groups": n, "groups_known": True}
+    return SimpleNamespace(info=info, groups=np.arange(n))
+
+
+def test_leaks__nothing_to_warn_of():
+    assert leaks(make_prepared()) == []
+
+
+@pytest.mark.parametrize(
+    ("prepared", "words"),
+    [
+        (make_prepared("image", ["a", "b"]), "Leak: 2 of 12 patients"),
+        (make_prepared("official", ["a"]), "Leak: 1 of 12 patients"),
+        (make_prepared("image"), "splits images, not patients"),
+        (make_prepared("hcrf-1-1-2"), "splits images, not patients"),
+    ],
+)
+def test_leaks__are_said(prepared, words):
+    (found,) = leaks(prepared)
+    assert words in found

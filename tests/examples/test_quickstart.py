@@ -1,0 +1,54 @@
+"""The quickstart notebook runs from top to bottom, and docs/api.md describes every public name."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import medtune
+from medtune.config.project import PROJECT
+
+NOTEBOOK = PROJECT / "examples" / "quickstart.ipynb"
+
+
+def printed(notebook: Any) -> str:
+    """What the cells print and show, as text."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_notebook__runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
+    text = printed(notebook)
+    assert "finetune.epoch: unknown key (did you mean 'epochs'?)" in text
+    assert "done: 4 of 4 steps ran" in text
+    assert "again: frozen fold 1, finetune fold 1, evaluate, export" in text
+    assert len(re.findall(r"^Prediction\(label='(?:open|solid)', probability=[\d.]+\)$", text, re.MULTILINE)) == 3
+    assert "torch.Size([4, 2])" in text
+    assert "trained 6,274 of 306,370 parameters" in text
+
+
+def test_notebook__is_documented_and_stores_small_outputs_without_paths() -> None:
+    import nbformat
+
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    headings = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert sum(source.startswith("#") for source in headings) >= 7
+    assert 0 < len(printed(notebook)) < 8000
+    assert not re.search(r"/(tmp|root|home|Users)/", json.dumps(notebook))
+
+
+def test_api_page__describes_every_name() -> None:
+    page = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert [name for name in medtune.__all__ if name not in page] == []
