@@ -32,9 +32,10 @@ def _line(judged: Judged, percent: int) -> str:
         counted(block.n_groups, f"test {of}"),
         counted(int(judged.summary.seeds[best, percent]), "seed"),
     ]
+    metric = metric_title(block.metric, block.kind)
     said = [
         f"{block.data}, {block.backbone}, {block.percents[percent]} % ({', '.join(n)}): "
-        f"{block.methods[best]} has the best mean {metric_title(block.metric, block.kind)}, {_mean(judged, best, percent)}.",
+        f"{block.methods[best]} has the best mean {metric}, {_mean(judged, best, percent)}.",
         *_others(judged, best, percent),
         *_full(judged, percent),
     ]
@@ -83,6 +84,7 @@ def _full(judged: Judged, percent: int) -> list[str]:
     if not over and not under:
         none = f"None of {n} separates" if len(against) > 1 else "The one PEFT method does not separate"
         return [f"{none} from {full}; the best against it: {_difference(judged, against[0])}."]
+    metric = metric_title(block.metric, block.kind)
     said = [
         f"Better than {full}: {len(over)} of {n}, by most {_difference(judged, over[0])}."
         if over
