@@ -84,7 +84,6 @@ def _full(judged: Judged, percent: int) -> list[str]:
     if not over and not under:
         none = f"None of {n} separates" if len(against) > 1 else "The one PEFT method does not separate"
         return [f"{none} from {full}; the best against it: {_difference(judged, against[0])}."]
-    metric = metric_title(block.metric, block.kind)
     said = [
         f"Better than {full}: {len(over)} of {n}, by most {_difference(judged, over[0])}."
         if over
