@@ -1,4 +1,4 @@
-"""Store a network's outputs for validation and test images, so that `evaluate.*` can change without a rerun."""
+"""Store a network's outputs for a fold's validation and test images, so that a change of `evaluate.*` reuses them."""
 
 import io
 from collections.abc import Callable, Sequence
