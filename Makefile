@@ -1,49 +1,46 @@
-# make repro: the whole job, in a fresh clone.  make test: everything that is checked.
+# make repro: set up and run the whole pipeline, in a fresh clone.  make test: every test.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export PYTHONPATH := $(CURDIR)
 THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
+UV := PYTHON='$(PYTHON)' requirements/uv
+# default: torch as the lock has it, on Linux with CUDA. cpu: no CUDA (docs/install.md). The choice is kept in .venv.
+TORCH ?= $(or $(shell cat .venv/.torch 2>/dev/null),default)
 AUDIT := .cache/audit
 
 .PHONY: help setup repro benchmark services bench torture test test-fast lint format lock sbom audit clean
 help:
 	@echo "make repro      set up, then dvc repro: data, train, evaluate, export"
 	@echo "make benchmark  set up, then compare the methods of benchmark.yaml"
-	@echo "make services   set up, then start a Prefect server and a worker that stay (docs/services.md)"
-	@echo "make bench      set up, then measure every figure of docs/performance.md (15 minutes)"
-	@echo "make torture    set up, then every fault of docs/reliability.md at full count (within an hour; goes on where it was)"
+	@echo "make services   set up, then start a Prefect server and a worker in the background (docs/services.md)"
+	@echo "make bench      set up, then repeat the measurements of docs/performance.md (15 minutes)"
+	@echo "make torture    set up, then inject every fault of docs/reliability.md (within an hour; resumes where it stopped)"
+	@echo "make setup      install .venv; TORCH=cpu leaves CUDA out (docs/install.md)"
 	@echo "make test       set up, then every test"
 	@echo "make test-fast  the tests for the inner loop (under 2 minutes)"
 	@echo "make lint       ruff and mypy"
-	@echo "make lock       resolve requirements/*.in anew"
-	@echo "make sbom       what the locks install, as CycloneDX JSON (.cache/sbom)"
-	@echo "make audit      known vulnerabilities of what the locks install (asks api.osv.dev)"
+	@echo "make lock       upgrade every pinned version: pyproject.toml -> requirements/*.lock"
+	@echo "make sbom       list the locked packages as CycloneDX JSON (.cache/sbom)"
+	@echo "make audit      list known vulnerabilities of the locked packages (asks api.osv.dev)"
 
-# The environment is whole when its stamp is newer than the lock; bytecode is compiled once, here.
-setup: .venv/.stamp
-.venv/.stamp: requirements/dev.lock requirements/bootstrap.lock
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"error: {sys.executable} is Python {v[0]}.{v[1]}, MedTune needs 3.11 or newer: make PYTHON=python3.12 ...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.lock
-	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements/dev.lock requirements/bootstrap.lock
-	mkdir -p .cache/prefect  # Prefect makes its folder, not the one above it
-	touch $@
+# setup.sh decides what is out of date. It takes 0.1 s if nothing is.
+setup:
+	@PYTHON='$(PYTHON)' requirements/setup.sh $(TORCH)
+	@echo '$(TORCH)' > .venv/.torch
 
 repro: setup
-	@python -m medtune params check
+	@medtune params check
 	dvc repro
 
-# The comparison becomes a stage where it is first asked for: DVC would call one that never ran changed, and fail to
-# pull what it never made.
+# DVC reports a stage that never ran as changed and cannot pull its outputs, so the stage is added on first use.
 benchmark: setup
 	cp benchmarks/stage.yaml benchmarks/dvc.yaml
 	dvc repro benchmarks/dvc.yaml
 
 services: setup
-	@python -m medtune services up
+	@medtune services up
 
 bench: setup
 	python -m benchmarks.suite $(ARGS)
@@ -66,24 +63,43 @@ format: setup
 	ruff check --fix .
 	ruff format .
 
-lock: setup
-	for name in dev train handoff serve bootstrap audit; do \
-	  constraint=; case $$name in train|handoff|serve) constraint="-c requirements/dev.lock";; esac; \
-	  uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-emit-index-url --no-annotate \
-	    --custom-compile-command 'make lock' $$constraint requirements/$$name.in -o requirements/$$name.lock; \
-	done
+LOCKS := dev dev-cpu train predict serve serve-gpu
+COMPILE = $(UV) pip compile --universal --python-version 3.11 --upgrade --quiet --no-emit-index-url --no-annotate \
+  --generate-hashes --custom-compile-command 'make lock'
+SUBSET = $(COMPILE) --constraint requirements/dev.lock
+AUDITED := train predict serve serve-gpu
+NO_CUDA := --override requirements/cpu.override $(addprefix --no-emit-package ,onnxruntime-gpu torch torchvision)
 
-# An environment of its own: what looks at the locks is no part of them.
-$(AUDIT)/.stamp: requirements/audit.lock | .venv/.stamp
-	uv venv --quiet --clear --python $(BIN)/python $(AUDIT)
-	uv pip sync --quiet --require-hashes --python $(AUDIT)/bin/python requirements/audit.lock
+# pyproject.toml is the source of all locks but the last two. dev.lock comes first, the others are subsets of it.
+lock:
+	$(COMPILE) --extra dev pyproject.toml -o requirements/dev.lock
+	$(SUBSET) --extra dev $(NO_CUDA) pyproject.toml -o requirements/dev-cpu.lock
+	$(SUBSET) --extra train pyproject.toml -o requirements/train.lock
+	$(SUBSET) $(NO_CUDA) pyproject.toml -o requirements/predict.lock
+	$(SUBSET) --extra serve $(NO_CUDA) pyproject.toml -o requirements/serve.lock
+	$(SUBSET) --extra serve-gpu pyproject.toml -o requirements/serve-gpu.lock
+	$(SUBSET) requirements/bootstrap.in -o requirements/bootstrap.lock
+	$(COMPILE) requirements/audit.in -o requirements/audit.lock
+	mkdir -p .cache/pylock
+	for name in $(LOCKS); do \
+	  $(UV) pip compile --universal --python-version 3.11 --no-deps --quiet --format pylock.toml \
+	    requirements/$$name.lock -o .cache/pylock/pylock.$$name.toml || exit; \
+	done
+	$(UV) run --no-project --isolated --with packaging python requirements/sizes.py \
+	  $(LOCKS:%=.cache/pylock/pylock.%.toml) > .cache/pylock/sizes.txt
+	mv .cache/pylock/sizes.txt requirements/sizes.txt
+
+# The audit tools have an environment of their own, because the locks they check do not contain them.
+$(AUDIT)/.stamp: requirements/audit.lock
+	$(UV) venv --quiet --clear --python '$(PYTHON)' $(AUDIT)
+	$(UV) pip sync --require-hashes --python $(AUDIT)/bin/python requirements/audit.lock
 	touch $@
 
 sbom: $(AUDIT)/.stamp
-	@$(AUDIT)/bin/python requirements/sbom.py requirements/train.lock requirements/handoff.lock
+	@$(AUDIT)/bin/python requirements/sbom.py $(AUDITED:%=requirements/%.lock)
 
 audit: $(AUDIT)/.stamp
-	@$(AUDIT)/bin/python requirements/audit.py requirements/train.lock requirements/serve.lock requirements/handoff.lock
+	@$(AUDIT)/bin/python requirements/audit.py $(AUDITED:%=requirements/%.lock)
 
 clean:
 	rm -rf .cache artifacts data/prepared .pytest_cache .mypy_cache .ruff_cache

@@ -1,7 +1,7 @@
-"""`make audit`: known vulnerabilities of what the locks install, asked of OSV by pip-audit.
+"""`make audit`: list known vulnerabilities of the locked packages; pip-audit asks OSV for them.
 
-Exit code 0: none known; 1: at least one; 2: the service did not answer for every package, so nothing is known.
-$MEDTUNE_OSV_URL names another server of the same interface. What is known and accepted stands in allowed.toml.
+Exit code 0: no vulnerability is known. 1: at least one is. 2: the service did not answer for every package.
+$MEDTUNE_OSV_URL names another server with the same interface. allowed.toml lists the accepted vulnerabilities.
 """
 
 import argparse
@@ -21,7 +21,7 @@ TIMEOUT_S = 15
 
 
 def allowed(path: Path, today: datetime.date) -> dict[str, str]:
-    """Reasons by id of what is accepted; an entry whose date is past counts no more.
+    """Return the reason per accepted vulnerability id, without expired entries.
 
     Raises:
         ValueError: an entry lacks id, reason or until.
@@ -36,7 +36,7 @@ def allowed(path: Path, today: datetime.date) -> dict[str, str]:
 
 
 def ask(lock: Path, url: str) -> dict[str, Any] | str:
-    """pip-audit's findings for a lock, as installed by this Python on this machine; or why there are none."""
+    """Return pip-audit's findings for a lock on this platform, or the error as a string."""
     words = [sys.executable, "-m", "pip_audit", "--requirement", str(lock), "--disable-pip", "--require-hashes",
              "--vulnerability-service", "osv", "--osv-url", url, "--timeout", str(TIMEOUT_S), "--format", "json",
              "--aliases", "on", "--desc", "off", "--progress-spinner", "off"]  # fmt: skip
@@ -48,7 +48,7 @@ def ask(lock: Path, url: str) -> dict[str, Any] | str:
 
 
 def verdict(lock: str, found: dict[str, Any] | str, accepted: Mapping[str, str]) -> tuple[int, list[str]]:
-    """Exit code and lines for one lock."""
+    """Return the exit code and the lines to print for one lock."""
     if isinstance(found, str):
         return 2, [f"{lock}: not audited: the vulnerability service cannot be reached: {found}"]
     packages = found["dependencies"]
@@ -56,7 +56,7 @@ def verdict(lock: str, found: dict[str, Any] | str, accepted: Mapping[str, str])
     if skipped or not packages:
         named = f"{', '.join(skipped[:5])}{', ...' if len(skipped) > 5 else ''}"
         return 2, [
-            f"{lock}: not audited: the service knows nothing of {len(skipped)} packages: {named or 'none asked'}"
+            f"{lock}: not audited: the service knows nothing of {len(skipped)} packages: {named or 'the lock is empty'}"
         ]
     bad, lines = 0, []
     for package in packages:
@@ -64,15 +64,15 @@ def verdict(lock: str, found: dict[str, Any] | str, accepted: Mapping[str, str])
             names = [one["id"], *one.get("aliases", [])]
             reason = next((accepted[name] for name in names if name in accepted), None)
             bad += reason is None
-            mended = ", ".join(one["fix_versions"]) or "none yet"
-            lines.append(f"{lock}: {package['name']} {package['version']}: {' '.join(names)}; mended in: {mended}"
+            fixed = ", ".join(one["fix_versions"]) or "no version yet"
+            lines.append(f"{lock}: {package['name']} {package['version']}: {' '.join(names)}; fixed in: {fixed}"
                          + (f"; accepted: {reason}" if reason else ""))  # fmt: skip
     lines.append(f"{lock}: {len(packages)} packages, {bad} known vulnerabilities, {len(lines) - bad} accepted")
     return min(bad, 1), lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Audits each lock; see the module's docstring."""
+    """Audit each lock and return the exit code of the module's docstring."""
     parser = argparse.ArgumentParser(description="Audit locks for known vulnerabilities.")
     parser.add_argument("locks", type=Path, nargs="+")
     args = parser.parse_args(argv)

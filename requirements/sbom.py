@@ -1,7 +1,7 @@
-"""`make sbom`: what a lock installs, as a CycloneDX 1.6 bill of materials in JSON.
+"""`make sbom`: write the packages of a lock as a CycloneDX 1.6 bill of materials in JSON.
 
-Run by the Python of requirements/audit.lock, whose cyclonedx-python-lib checks the result. Written from the lock
-alone: the same lock gives the same bytes, and no address of any package registry is in it.
+Needs the environment of requirements/audit.lock, whose cyclonedx-python-lib validates the result. The output depends
+on the lock alone and contains no address of a package registry.
 """
 
 import argparse
@@ -20,7 +20,7 @@ HASH = re.compile(r"^\s+--hash=sha256:(?P<sha256>[0-9a-f]{64})")
 
 
 def components(lock: str) -> list[dict[str, Any]]:
-    """One component for each line `name==version` of a lock, with the digests of its files."""
+    """Return one component per line `name==version` of a lock, with the digests of its files."""
     found: list[dict[str, Any]] = []
     for line in lock.splitlines():
         if package := PACKAGE.match(line):
@@ -36,7 +36,7 @@ def components(lock: str) -> list[dict[str, Any]]:
 
 
 def document(lock: Path) -> dict[str, Any]:
-    """The bill of materials of `lock`; which package asked for which is not known from it."""
+    """Return the bill of materials of `lock`, without the dependencies between packages."""
     content = lock.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -62,8 +62,8 @@ def document(lock: Path) -> dict[str, Any]:
     }
 
 
-def fault(text: str) -> str | None:
-    """What the CycloneDX schema has against `text`, or None."""
+def schema_error(text: str) -> str | None:
+    """Return the first violation of the CycloneDX schema, or None."""
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
@@ -72,7 +72,7 @@ def fault(text: str) -> str | None:
 
 
 def main() -> int:
-    """Writes `<out>/medtune-<lock>.cdx.json` for each lock."""
+    """Write `<out>/medtune-<lock>.cdx.json` per lock."""
     parser = argparse.ArgumentParser(description="Write a CycloneDX bill of materials for each lock.")
     parser.add_argument("locks", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=PROJECT / ".cache" / "sbom")
@@ -81,7 +81,7 @@ def main() -> int:
     for lock in args.locks:
         made = document(lock)
         text = json.dumps(made, indent=2) + "\n"
-        if wrong := fault(text):
+        if wrong := schema_error(text):
             print(f"error: {lock}: not valid CycloneDX: {wrong}", file=sys.stderr)
             return 1
         target = args.out / f"medtune-{lock.stem}.cdx.json"

@@ -27,7 +27,8 @@ def verify(
         raise InputError(str(error)) from error
     files, first = len(loaded.document["files"]), loaded.providers[0]
     if as_json:
-        print_json({"files": files, "classes": loaded.document.get("classes"), "precision": precision, "provider": first,
+        classes = loaded.document.get("classes")
+        print_json({"files": files, "classes": classes, "precision": precision, "provider": first,
                     "sample_difference": difference})  # fmt: skip
     else:
         print(f"sound: {files} files verified, {loaded.task.summary(loaded.document)}; "

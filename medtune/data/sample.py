@@ -60,7 +60,7 @@ class Record:
         extra: the source's own columns of manifest.csv.
         roles: role in the chain of each published fold (one of `ROLES` each), for protocol `official`.
         load: gives the pixels, uint8 (h, w, 3), where they are not a file; called in the order of the records.
-        target: gives what a task other than classification predicts (a mask, a number), as the task's `targets` reads it.
+        target: returns what a task other than classification predicts (a mask, a number), as its `targets` reads it.
         file: where the image file lies, where that is not `root / path` (unpacked archives).
     """
 

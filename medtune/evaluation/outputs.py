@@ -1,4 +1,4 @@
-"""A network's outputs for a fold's validation and test images, stored so that a change of `evaluate.*` runs no network."""
+"""Store a network's outputs for a fold's validation and test images, so that a change of `evaluate.*` reuses them."""
 
 import io
 from collections.abc import Callable, Sequence

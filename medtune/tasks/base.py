@@ -43,7 +43,7 @@ Move = Callable[["Tensor"], "Tensor"]
 
 
 class Targets(Protocol):
-    """What is predicted per image. A record's `label` is its class, or what splits balance in a task without classes."""
+    """The target of each image. A record's `label` is its class, or what splits balance in a task without classes."""
 
     MIN_CLASSES: int
     """Fewest labels that a data set and each training split must contain."""

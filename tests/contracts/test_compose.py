@@ -1,4 +1,4 @@
-"""What can be held of compose.yaml and the systemd units without running either."""
+"""Check compose.yaml and the systemd units without running them."""
 
 import configparser
 import re
@@ -28,10 +28,16 @@ def test_compose__waits_for_services_that_have_a_health_check() -> None:
             assert "healthcheck" in COMPOSE["services"][name]
 
 
-def test_compose__commands_are_the_services_own() -> None:
+def test_compose__runs_commands_of_medtune_services() -> None:
     commands = [service["command"] for service in COMPOSE["services"].values() if "command" in service]
-    assert [command[-3:-1] for command in commands] == [["medtune", "services"]] * 2
-    assert all(callable(getattr(services, command[-1])) for command in commands)
+    assert [command[:2] for command in commands] == [["medtune", "services"]] * 2
+    assert all(callable(getattr(services, command[2])) for command in commands)
+
+
+def test_compose__runs_the_code_of_the_mounted_checkout() -> None:
+    mounted = [service for service in COMPOSE["services"].values() if "build" in service]
+    assert all(service["volumes"] == [".:/app"] for service in mounted)
+    assert all(service["environment"]["PYTHONPATH"] == "/app" for service in mounted)
 
 
 def test_compose__holds_no_secret_and_opens_no_port_to_others() -> None:

@@ -100,14 +100,14 @@ def test_predict__works_with_every_other_package_refused(words):
 
 
 @pytest.mark.slow
-def test_predict__works_in_an_environment_of_the_handoff_lock_alone(words, tmp_path):
+def test_predict__works_in_an_environment_of_the_predict_lock_alone(words, tmp_path):
     slim = tmp_path / "slim"
     for path in [PROJECT / "medtune" / "__init__.py", *SHIPPED]:
         place = slim / path.relative_to(PROJECT)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place)
     uv, python = Path(sys.executable).with_name("uv"), tmp_path / "venv" / "bin" / "python"
-    lock = PROJECT / "requirements" / "handoff.lock"
+    lock = PROJECT / "requirements" / "predict.lock"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
     subprocess.run(
         [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock], check=True, timeout=500

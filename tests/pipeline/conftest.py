@@ -68,7 +68,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     from safetensors.torch import save_file
 
     place = tmp_path_factory.mktemp("pipeline")
-    shutil.copytree(PROJECT, place / "medtune", ignore=LEFT_BEHIND)
+    shutil.copytree(PROJECT, place / "medtune", symlinks=True, ignore=LEFT_BEHIND)
     copy = Checkout(place / "medtune")
     torch.manual_seed(0)
     weights = timm.create_model("test_vit", num_classes=0, img_size=32).state_dict()

@@ -1,6 +1,9 @@
-"""The two programs beside the locks, which are no package, as modules."""
+"""The scripts in requirements/ as modules, and uv for tests that need the package registry."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -9,8 +12,23 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[2] / "requirements"
 
 
+# torch and onnxruntime need macOS 14. uv assumes 13 when it resolves for a Mac.
+ENVIRONMENT = {**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"}
+UNREACHABLE = ("error sending request", "dns error", "Connection refused", "timed out", "Failed to fetch")
+
+
+def run_uv(*words: str | Path) -> str:
+    """Return what uv prints. Skip the test if the package registry is unreachable."""
+    uv = Path(sys.executable).with_name("uv")
+    done = subprocess.run([uv, *words], cwd=FOLDER.parent, env=ENVIRONMENT, capture_output=True, text=True, timeout=500)
+    if done.returncode != 0 and any(reason in done.stderr for reason in UNREACHABLE):
+        pytest.skip(f"the package registry is unreachable: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def load(name: str) -> ModuleType:
-    """`requirements/<name>.py`, imported from its file."""
+    """Return `requirements/<name>.py` as a module."""
     spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -29,3 +47,9 @@ def audit() -> ModuleType:
 def sbom() -> ModuleType:
     """What writes the bill of materials."""
     return load("sbom")
+
+
+@pytest.fixture(scope="module")
+def sizes() -> ModuleType:
+    """The script that computes download sizes."""
+    return load("sizes")

@@ -1,4 +1,4 @@
-"""The audit: what is found, what is accepted, and that silence of the service is never `none found`."""
+"""The audit: findings, accepted findings, and that no answer is never reported as no findings."""
 
 import datetime
 import json
@@ -24,7 +24,7 @@ def test_verdict__found_or_not(audit: ModuleType) -> None:
     code, lines = audit.verdict("a", {"dependencies": [CLEAN, BAD]}, {})
     assert code == 1
     assert lines == [
-        "a: pillow 9: PYSEC-1 CVE-1; mended in: 10",
+        "a: pillow 9: PYSEC-1 CVE-1; fixed in: 10",
         "a: 2 packages, 1 known vulnerabilities, 0 accepted",
     ]
 
@@ -85,7 +85,7 @@ def service() -> Iterator[str]:
 @pytest.mark.skipif(not TOOLS.exists(), reason="make sbom or make audit installs the tools first")
 def test_command__asks_the_service_and_says_when_it_is_silent(service: str) -> None:
     def run(url: str) -> tuple[int, str]:
-        words = [str(TOOLS), "requirements/audit.py", "requirements/handoff.lock"]
+        words = [str(TOOLS), "requirements/audit.py", "requirements/predict.lock"]
         done = subprocess.run(
             words, cwd=PROJECT, env={**os.environ, "MEDTUNE_OSV_URL": url}, capture_output=True, text=True
         )
@@ -93,8 +93,8 @@ def test_command__asks_the_service_and_says_when_it_is_silent(service: str) -> N
 
     code, said = run(service)
     assert code == 1, said
-    assert "handoff.lock: pillow " in said
-    assert "PYSEC-1; mended in: 99" in said
+    assert "predict.lock: pillow " in said
+    assert "PYSEC-1; fixed in: 99" in said
     code, said = run("http://127.0.0.1:9/v1/query")
     assert code == 2
     assert "not audited: the vulnerability service cannot be reached" in said

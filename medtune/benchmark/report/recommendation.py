@@ -32,9 +32,10 @@ def _line(judged: Judged, percent: int) -> str:
         counted(block.n_groups, f"test {of}"),
         counted(int(judged.summary.seeds[best, percent]), "seed"),
     ]
+    metric = metric_title(block.metric, block.kind)
     said = [
         f"{block.data}, {block.backbone}, {block.percents[percent]} % ({', '.join(n)}): "
-        f"{block.methods[best]} has the best mean {metric_title(block.metric, block.kind)}, {_mean(judged, best, percent)}.",
+        f"{block.methods[best]} has the best mean {metric}, {_mean(judged, best, percent)}.",
         *_others(judged, best, percent),
         *_full(judged, percent),
     ]

@@ -38,7 +38,8 @@ def choose(
         seed: of the resampling.
 
     Returns:
-        What `medtune.serving.tasks.classification.decide` takes and bundle.json holds: `{"kind": "threshold", "positive": ..., "threshold": ...,
+        What `medtune.serving.tasks.classification.decide` takes and bundle.json holds:
+        `{"kind": "threshold", "positive": ..., "threshold": ...,
         "chosen_on": "validation", "criterion": ...}` or `{"kind": "argmax"}`; `reason` where the choice failed.
     """
     if len(classes) != 2 or criterion == "argmax":

@@ -31,6 +31,13 @@ def test_up__server_worker_deployments_automations(standing: "Standing") -> None
     assert "does not" not in standing.run("status")
 
 
+def test_scheduler__creates_runs_of_the_nightly_deployment(standing: "Standing") -> None:
+    """SQLAlchemy 2.1 with Prefect 3.8 started without an error but never created a scheduled run."""
+    nightly = standing.ask("GET", "deployments/name/retrain/nightly")["id"]
+    query = {"deployments": {"id": {"any_": [nightly]}}, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    standing.wait(lambda: standing.ask("POST", "flow_runs/filter", query))
+
+
 def test_connected__uses_the_server_that_stands(standing: "Standing") -> None:
     script = (
         "from medtune.runtime.paths import Paths; from medtune.flows import environment, server\n"
