@@ -4,14 +4,18 @@ import os
 import sys
 from pathlib import Path
 
-from medtune.config.project import PROJECT
+from medtune.config.project import PACKAGE
 
 
 def for_children() -> dict[str, str]:
-    """The environment in which a process that this one starts finds the checkout's modules and this Python's tools."""
-    modules = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    """Return the environment in which a child process finds this MedTune and this Python's tools.
+
+    The user's project is not on the path: it may have modules of its own with any name.
+    """
+    installed = PACKAGE.parent.name in ("site-packages", "dist-packages")
+    modules = [*([] if installed else [str(PACKAGE.parent)]), *filter(None, [os.environ.get("PYTHONPATH")])]
     tools = [str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH")])]
-    paths = {"PYTHONPATH": os.pathsep.join(modules), "PATH": os.pathsep.join(tools)}
+    paths = {**({"PYTHONPATH": os.pathsep.join(modules)} if modules else {}), "PATH": os.pathsep.join(tools)}
     return {**os.environ, **paths, "PYTHONUNBUFFERED": "1"}
 
 

@@ -7,6 +7,7 @@ import typer
 
 from medtune.cli import options
 from medtune.cli.json_output import print_json
+from medtune.cli.program import INSTALL
 
 if TYPE_CHECKING:
     from medtune.cli.detect import Detected
@@ -124,13 +125,13 @@ def _holds_images(folder: Path) -> bool:
 def _commands(folder: Path, detected: Any, can_train: bool) -> list[str]:
     """Command lines to go on with."""
     go = [] if folder == Path.cwd() else [f"cd {folder}"]
-    install = [] if can_train else ['pip install "medtune[train]"']
+    install = [] if can_train else [INSTALL]
     return [
         *go,
         *install,
         *detected.commands,
         "medtune params check",
-        "medtune data",
         "medtune doctor",
+        "medtune data",
         "medtune train",
     ]

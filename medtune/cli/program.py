@@ -11,6 +11,7 @@ from medtune.config.errors import InputError, RunError
 
 # Caused by the disk or by permissions, not by a bug.
 DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+INSTALL = 'pip install "medtune[train]"'
 # Typer has contained click since 0.26 and depended on it before; either way this is the base of BadParameter.
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
@@ -31,6 +32,11 @@ def execute(command: Any, name: str, words: Sequence[str] | None = None) -> int:
         return _failed(str(error), 2)
     except RunError as error:
         return _failed(str(error), 1)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "medtune"):
+            raise
+        return _failed(f"{package} is not installed. Run {INSTALL}", 2)
     except OSError as error:
         if error.errno not in DISK_ERRNOS:
             raise

@@ -61,7 +61,11 @@ def _accepted(target: str) -> dict[str, Any]:
 
 
 def _services(paths: Any) -> dict[str, int | None]:
-    """Process id of the Prefect server and worker of this project; None if not running."""
+    """Process id of the Prefect server and worker of this project; None if not running, empty without Prefect."""
+    import importlib.util
+
+    if importlib.util.find_spec("prefect") is None:
+        return {}
     from medtune.flows.service_address import daemons
 
     return {daemon.name: daemon.pid for daemon in daemons(paths.cache)}

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -148,9 +149,13 @@ def test_init__works_with_the_base_dependencies_beside_folders_of_the_same_names
     images(tmp_path / "scans", *(f"{label}/case{n}-{k}.png" for label in "ab" for n in range(5) for k in (1, 2)))
     environment = {name: value for name, value in os.environ.items() if name != "MEDTUNE_PROJECT"}
 
+    def start(*words: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-c", BASE_ONLY, *words]
+        inherited = {**environment, "PYTHONPATH": str(PROJECT)}
+        return subprocess.run(command, cwd=tmp_path, env=inherited, capture_output=True, text=True, check=False)
+
     def run(*words: str) -> str:
-        done = subprocess.run([sys.executable, "-c", BASE_ONLY, *words], cwd=tmp_path, capture_output=True, text=True,
-                              env={**environment, "PYTHONPATH": str(PROJECT)}, check=False)  # fmt: skip
+        done = start(*words)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -163,6 +168,11 @@ def test_init__works_with_the_base_dependencies_beside_folders_of_the_same_names
     assert "group_pattern" in run("params", "show", "data")
     assert run("params", "check") == "params: valid\n"
     assert "scans" in run("params", "show", "data.root")
+    assert "data" in run("status")
+    for words in (["doctor"], ["data"], ["benchmark"], ["services", "status"]):
+        done = start(*words)
+        assert done.returncode == 2
+        assert re.fullmatch(r'error: \w+ is not installed. Run pip install "medtune\[train\]"\n', done.stderr)
 
 
 def test_init__with_dvc_the_pipeline_depends_on_no_source_file(tmp_path, capsys):

@@ -17,6 +17,9 @@ TEST = re.compile(r"test_\w+")
 # `make benchmark` writes them, and git takes them.
 MADE = {"benchmarks/dvc.yaml", "benchmarks/dvc.lock"}
 
+# A row of the changelog's migration table: its first column names what is gone.
+MIGRATION = re.compile(r"^ *\| .* \| `medtune .*$", re.MULTILINE)
+
 
 def tracked_folders() -> set[str]:
     """Top-level folders with the project's own files, and the packages of medtune."""
@@ -37,6 +40,14 @@ def is_made(name: str) -> bool:
     return name in MADE or subprocess.run(["git", "check-ignore", "-q", name], cwd=PROJECT).returncode == 0
 
 
+def is_module(name: str) -> bool:
+    """Whether it can be imported."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # a package above it
+        return False
+
+
 def stale(text: str, document: Path, folders: set[str]) -> list[str]:
     """What a document names that does not exist."""
     found = []
@@ -49,14 +60,15 @@ def stale(text: str, document: Path, folders: set[str]) -> list[str]:
             found.append(name)
     for name in MODULE.findall(text):
         top = name.partition(".")[0]
-        if top in folders and importlib.util.find_spec(name.rstrip(".")) is None:
+        if top in folders and not is_module(name.rstrip(".")):
             found.append(name)
     return found
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_documents__name_what_exists(document: Path) -> None:
-    assert stale(document.read_text(encoding="utf-8"), document, tracked_folders()) == []
+    text = MIGRATION.sub("", document.read_text(encoding="utf-8"))
+    assert stale(text, document, tracked_folders()) == []
 
 
 def test_security__names_tests_that_exist() -> None:
