@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from medtune.config.errors import RunError
-from medtune.runtime.artifact import Artifact, canonical, replacing
+from medtune.runtime.artifact import Artifact, canonical_json, replacing
 
 if TYPE_CHECKING:
     from medtune.models.classifier import Classifier
@@ -26,10 +26,10 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         RunError: it could not be written.
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    text = canonical(meta)
+    text = canonical_json(meta)
     with replacing(path) as temporary:
         # One entry: several would be written in random order, and equal weights should be equal bytes.
-        header = {"medtune": canonical({"meta": text, "digest": _digest(tensors, text)})}
+        header = {"medtune": canonical_json({"meta": text, "digest": _digest(tensors, text)})}
         try:
             save_file(tensors, temporary, header)
         except SafetensorError as error:  # a full disk, in its own words

@@ -22,7 +22,7 @@ def test_outage__a_write_that_fails_is_said_and_made_good(small):
 
 
 def test_outage__a_fault_that_is_not_said_is_seen(small, monkeypatch):
-    monkeypatch.setattr(console, "FULL_OR_CLOSED", ())
+    monkeypatch.setattr(console, "DISK_ERRNOS", ())
     assert any("code None" in line for line in small("outage", "data").lost)
 
 
