@@ -144,7 +144,7 @@ def test_one_file__a_metric_a_head_and_a_source_each(tmp_path):
     passed = [line for line in done.stdout.splitlines() if line.startswith("PASSED")]
     assert all(sum(part in line for line in passed) >= 4 for part in (name, "flat_head", "flat_source")), done.stdout
     command = [sys.executable, "-m", "medtune", "params", "check", "--set", f"gate.metric={name}"]
-    command += ["--set", "model.head.kind=flat_head", "--set", "data.source=flat_source", "--set", "data.root=null"]
+    command += ["--set", "model.head.kind=flat_head", "--set", "data.source=flat_source", "--set", "data.root=."]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     checked = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
