@@ -105,8 +105,8 @@ class Training(Protocol):
     def n_outputs(self, prepared: "Prepared") -> int:
         """Output size of the head."""
 
-    def build(self, params: Params, n_outputs: int, weights: bool = True) -> "Classifier":
-        """Network from params; `weights=False` leaves the backbone random."""
+    def build(self, params: Params, n_outputs: int, load_weights: bool = True) -> "Classifier":
+        """Network from params; `load_weights=False` leaves the backbone random."""
 
     def objective(self, params: Params, section: TrainingParams, prepared: "Prepared", train: np.ndarray) -> Objective:
         """Objective of one training run; `train`: rows that it trains on."""

@@ -111,7 +111,7 @@ def load_trained(artifact: Artifact) -> "Classifier":
     if stored is None:
         raise RunError(f"{artifact.path}: model.safetensors is damaged")
     tensors, meta = stored
-    model = base.training(params.task.kind).build(params, result["n_outputs"], weights=meta["holds"] == "head")
+    model = base.training(params.task.kind).build(params, result["n_outputs"], load_weights=meta["holds"] == "head")
     if meta["holds"] == "head":
         if state_sha256(model.backbone) != result["backbone_sha256"]:
             raise RunError(f"{artifact.path}: the pretrained weights are not those that its head was trained on")

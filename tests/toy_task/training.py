@@ -19,12 +19,15 @@ def n_outputs(prepared: Prepared) -> int:
     return (prepared.images.shape[1] // 16) ** 2
 
 
-def build(params: Params, n_outputs: int, weights: bool = True) -> classifier.Classifier:
+def build(params: Params, n_outputs: int, load_weights: bool = True) -> classifier.Classifier:
     """A linear layer on each token instead of the head that params name."""
-    model = classifier.build(params, n_outputs, weights)
+    model = classifier.build(params, n_outputs, load_weights)
     torch.manual_seed(params.seed)
     channels = model.backbone.num_features
-    model.head, model.reads = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, 1), nn.Flatten()), "tokens"
+    model.head, model.feature_kind = (
+        nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, 1), nn.Flatten()),
+        "tokens",
+    )
     return model.eval()
 
 
