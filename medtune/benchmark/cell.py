@@ -159,8 +159,9 @@ def _cost(params: Params, best: trials.Trial, prepared: "Prepared") -> dict[str,
     import torch
 
     result = next(iter(best.trained.values())).result()
+    task = base.training(params.task.kind)  # before the context: a module imported in it would have meta constants
     with torch.device("meta"):
-        plain = base.training(params.task.kind).build(params, result["n_outputs"], load_weights=False)
+        plain = task.build(params, result["n_outputs"], load_weights=False)
     head, backbone = (sum(p.numel() for p in part.parameters()) for part in (plain.head, plain.backbone))
     trained = result["trainable"] - head
     used = [getattr(params, stage) for stage in params.training_stages]

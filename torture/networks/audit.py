@@ -28,16 +28,16 @@ def changed(before: dict[str, str], after: dict[str, str]) -> str | None:
 @contextlib.contextmanager
 def built() -> Iterator[list[tuple[Any, dict[str, str], dict[str, str]]]]:
     """Every network that is built in the meantime, with the bits of its backbone and of its head at that time."""
-    from medtune.models import classifier
+    from medtune.tasks.classification import training
 
-    real, found = classifier.build, []
+    real, found = training.build, []
 
     def build(*args: Any, **kwargs: Any) -> Any:
         network = real(*args, **kwargs)
         found.append((network, bits(network.backbone), bits(network.head)))
         return network
 
-    with mock.patch.object(classifier, "build", build):
+    with mock.patch.object(training, "build", build):
         yield found
 
 
