@@ -54,7 +54,7 @@ def measure(
         prepared = prepare(params, folder)[1]
         classes, size = len(prepared.classes), params.data.image_size
         with torch.device("meta"):
-            operations = flops(classifier.build(params, classes, weights=False), size)
+            operations = flops(classifier.build(params, classes, load_weights=False), size)
         ceiling = Ceiling(backbone, torch.cuda.get_device_name(device), operations, rate)
         ways = gpu_training.ways_for(backbone)
         rows = gpu_training.measure(params, prepared, ceiling, device, folder / "work", ways)

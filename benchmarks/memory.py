@@ -95,7 +95,7 @@ def network_of(backbone: str, image_size: int, method: str, classes: int) -> nn.
     )
     backbones.check(params)
     with torch.device("meta"):
-        return adapt.adapt(classifier.build(params, classes, weights=False), params)
+        return adapt.adapt(classifier.build(params, classes, load_weights=False), params)
 
 
 def run(

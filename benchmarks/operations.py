@@ -50,7 +50,7 @@ def compare(params: Params, chains: Sequence[dict[str, np.ndarray]], epochs: int
 
 def _an_image(params: Params) -> tuple[int, int, int]:
     """Operations on one image: of the backbone, of the head that scores it, of the head that is trained on it."""
-    model = classifier.build(params, 2, weights=False).to("meta")
+    model = classifier.build(params, 2, load_weights=False).to("meta")
     images = torch.empty(2, 3, params.data.image_size, params.data.image_size, device="meta")
     with torch.no_grad():
         read, backbone = _counted(lambda: model.features(images))

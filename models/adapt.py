@@ -10,14 +10,14 @@ from medtune.config.schema import Params
 from medtune.models.classifier import Classifier
 
 
-def method_of(params: Params) -> ModuleType:
+def load_method(params: Params) -> ModuleType:
     """The file in models/peft that params name."""
     return registry.load("medtune.models.peft", params.model.peft.method, "model.peft.method")
 
 
 def adapt(model: Classifier, params: Params) -> Classifier:
     """`model` as stage 2 trains it: the method's tensors and the head have requires_grad, nothing else."""
-    model.backbone = method_of(params).apply(model.backbone, params.model.peft)
+    model.backbone = load_method(params).apply(model.backbone, params.model.peft)
     model.head.requires_grad_(True)
     return model
 
@@ -30,14 +30,14 @@ def prepare(model: Classifier, batches: Iterable[tuple[Tensor, Tensor]], params:
         batches: normalised images (B, 3, H, W) and labels (B,), the same at every call; drawn from only if asked for.
         params: all params.
     """
-    method = method_of(params)
+    method = load_method(params)
     if hasattr(method, "prepare"):
         method.prepare(model, batches, params.model.peft)
 
 
 def penalty(model: Classifier, params: Params) -> Callable[[], Tensor] | None:
     """What gives the term () that the method adds to the loss of a step; None where it adds none."""
-    method = method_of(params)
+    method = load_method(params)
     if not hasattr(method, "penalty"):
         return None
     return lambda: method.penalty(model.backbone, params.model.peft)
@@ -48,7 +48,7 @@ def after_step(model: Classifier, params: Params) -> Callable[[int, int], None] 
 
     The step's gradients are still there. Whatever it remembers lies in buffers, or a resumed run would differ.
     """
-    method = method_of(params)
+    method = load_method(params)
     if not hasattr(method, "after_step"):
         return None
     return lambda step, steps: method.after_step(model.backbone, params.model.peft, step, steps)
@@ -56,7 +56,7 @@ def after_step(model: Classifier, params: Params) -> Callable[[int, int], None] 
 
 def merge(model: Classifier, params: Params) -> bool:
     """Whether the method could be merged; `model` then is a plain network again, of the plain network's cost."""
-    method = method_of(params)
+    method = load_method(params)
     if not hasattr(method, "merge"):
         return False
     model.backbone = method.merge(model.backbone)

@@ -38,19 +38,19 @@ def family(backbone: str) -> str:
     return FAMILIES.get(module, module)
 
 
-def create(params: Params, weights: bool = True) -> nn.Module:
+def create(params: Params, load_weights: bool = True) -> nn.Module:
     """The backbone without its classifier, in eval mode, with the weights that params name.
 
     Args:
         params: all params; `model` and `data.image_size` are read.
-        weights: False leaves it randomly initialised (the weights come from elsewhere).
+        load_weights: False leaves it randomly initialised (the weights come from elsewhere).
 
     Raises:
         InputError: unknown backbone, weights that do not fit, or arguments timm refuses.
     """
     model = params.model
     _check_name(model.backbone, model.weights)
-    hub = weights and model.weights == "hub"
+    hub = load_weights and model.weights == "hub"
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what fails is said below
     cfg = _hub_cfg(params) if hub else {}
     fetched_before = check_cached(cfg)
@@ -74,7 +74,7 @@ def create(params: Params, weights: bool = True) -> nn.Module:
         ) from error
     if not fetched_before:
         check_cached(cfg)
-    if weights and model.weights not in ("hub", "none"):
+    if load_weights and model.weights not in ("hub", "none"):
         load_into(backbone, *read_weights(model.weights, model.backbone))
     return backbone.eval()
 
@@ -99,11 +99,11 @@ def check(params: Params) -> Shape:
         read_weights(model.weights, model.backbone, check_only=True)
     try:
         with torch.device("meta"):
-            backbone = create(params, weights=False)
+            backbone = create(params, load_weights=False)
     except InputError:
         raise
     except Exception as error:  # timm's constructors raise whatever their first wrong line raises
-        raise InputError(_does_not_fit(params, error)) from None
+        raise InputError(_incompatible(params, error)) from None
     fixed = getattr(getattr(backbone, "patch_embed", None), "img_size", None)
     if fixed and not getattr(backbone, "dynamic_img_size", False) and tuple(fixed) != (size, size):
         raise InputError(
@@ -113,7 +113,7 @@ def check(params: Params) -> Shape:
     try:
         shape = shape_of(backbone, size)
     except Exception as error:  # likewise its forward passes
-        raise InputError(_does_not_fit(params, error)) from None
+        raise InputError(_incompatible(params, error)) from None
     stated = getattr(model.head, "tokens", None)
     if stated is not None and stated != shape.tokens:
         raise InputError(
@@ -124,7 +124,7 @@ def check(params: Params) -> Shape:
     return shape
 
 
-def _does_not_fit(params: Params, error: Exception) -> str:
+def _incompatible(params: Params, error: Exception) -> str:
     return (
         f"model.backbone: {params.model.backbone} with backbone_args {dict(params.model.backbone_args)!r} "
         f"does not run at data.image_size {params.data.image_size}: {first_line(error)}"

@@ -25,13 +25,15 @@ class ClusterAttention(nn.Module):
         log_scale: () log of the softmax's inverse temperature; 0, the paper's, unless learned.
     """
 
-    def __init__(self, tokens: int, channels: int, centers: int, dropout: float = 0.0, learned: bool = False) -> None:
+    def __init__(
+        self, tokens: int, channels: int, centers: int, dropout: float = 0.0, learned_temperature: bool = False
+    ) -> None:
         super().__init__()
         self.centers = nn.Parameter(torch.randn(channels, centers))
         self.mixing = nn.Parameter(torch.randn(centers, tokens, tokens))
         self.project = nn.Linear(channels, channels)
         self.dropout = nn.Dropout(dropout)
-        if learned:
+        if learned_temperature:
             self.log_scale = nn.Parameter(torch.zeros(()))
         else:
             self.register_buffer("log_scale", torch.zeros(()), persistent=False)
@@ -130,21 +132,21 @@ class CDTM(nn.Module):
             for block in self.blocks:
                 x = block(x)
             pooled.append(self.norm_out(x).mean(1))
-        first.mix.centers.copy_(cluster(torch.cat(queries), first.mix.centers.shape[1], seed).T)
+        first.mix.centers.copy_(cluster_centers(torch.cat(queries), first.mix.centers.shape[1], seed).T)
         features = torch.cat(pooled)
         scale = 1 / features.std(0).clamp_min(1e-3)
         self.norm_out.weight.copy_(scale)
         self.norm_out.bias.copy_(-features.mean(0) * scale)
 
 
-def cluster(points: Tensor, centers: int, seed: int) -> Tensor:
+def cluster_centers(points: Tensor, centers: int, seed: int) -> Tensor:
     """(centers, C) k-means centres of the directions of (n, C) points; more centres than points repeat, nudged."""
     from sklearn.cluster import KMeans
 
     directions = F.normalize(points.float(), dim=-1).cpu().numpy()
     clusters = min(centers, len(directions))
-    found = torch.from_numpy(KMeans(clusters, n_init=1, random_state=seed).fit(directions).cluster_centers_)
+    means = torch.from_numpy(KMeans(clusters, n_init=1, random_state=seed).fit(directions).cluster_centers_)
     generator = torch.Generator().manual_seed(seed)
-    again = found[torch.randint(clusters, (centers - clusters,), generator=generator)]
-    again = again + 0.1 * found.std() * torch.randn(again.shape, generator=generator)
-    return torch.cat([found, again]).to(points)
+    repeated = means[torch.randint(clusters, (centers - clusters,), generator=generator)]
+    repeated = repeated + 0.1 * means.std() * torch.randn(repeated.shape, generator=generator)
+    return torch.cat([means, repeated]).to(points)

@@ -9,7 +9,7 @@ from medtune.config import registry
 from medtune.config.schema import Params
 from medtune.models.backbones import Shape, create, normalization, shape_of, to_tokens
 
-Reads = Literal["tokens", "mean", "pooled"]
+FeatureKind = Literal["tokens", "mean", "pooled"]
 
 
 class Classifier(nn.Module):
@@ -27,11 +27,13 @@ class Classifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, reads: Reads, mean: list[float], std: list[float]) -> None:
+    def __init__(
+        self, backbone: nn.Module, head: nn.Module, feature_kind: FeatureKind, mean: list[float], std: list[float]
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.reads = reads
+        self.reads = feature_kind
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
         self.register_buffer("std", torch.tensor(std), persistent=False)
 
@@ -65,27 +67,27 @@ def mean_head(channels: int, classes: int, norm: bool) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(channels, classes))
 
 
-def build_head(params: Params, shape: Shape, classes: int) -> tuple[nn.Module, Reads]:
+def build_head(params: Params, shape: Shape, classes: int) -> tuple[nn.Module, FeatureKind]:
     """The head that params name, for a backbone of `shape`, and what it reads."""
     plugin = registry.load("medtune.models.heads", params.model.head.kind, "model.head.kind")
     return plugin.build(params.model.head, shape.tokens, shape.channels, classes), plugin.READS
 
 
-def build(params: Params, classes: int, weights: bool = True) -> Classifier:
+def build(params: Params, classes: int, load_weights: bool = True) -> Classifier:
     """The whole network; what has no weights is initialised from `params.seed`.
 
     Args:
         params: all params.
         classes: number of classes.
-        weights: False leaves the backbone random, for a state dict that brings its own.
+        load_weights: False leaves the backbone random, for a state dict that brings its own.
     """
     torch.manual_seed(params.seed)  # a backbone without weights is seeded too
-    backbone = create(params, weights)
+    backbone = create(params, load_weights)
     shape = shape_of(backbone, params.data.image_size)
     mean, std = normalization(params, backbone)
     torch.manual_seed(params.seed)
-    head, reads = build_head(params, shape, classes)
-    return Classifier(backbone, head, reads, mean, std).eval()
+    head, feature_kind = build_head(params, shape, classes)
+    return Classifier(backbone, head, feature_kind, mean, std).eval()
 
 
 def freeze_batchnorm(module: nn.Module) -> None:

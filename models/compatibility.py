@@ -19,46 +19,46 @@ from medtune.models.classifier import build_head
 from medtune.models.weights import load_into, read_weights
 
 
-def answer(params: Params) -> dict[str, Any]:
+def check_model(params: Params) -> dict[str, Any]:
     """`shape_fault` and `weights_fault`, None where there is none, and what is known of the network's size.
 
     Nothing is initialised: the network lies on the meta device, the weights are read and compared with it.
     """
     model = params.model
-    bare = params.model_copy(update={"model": model.model_copy(update={"weights": "none"})})
-    found: dict[str, Any] = {"shape_fault": None, "weights_fault": None}
+    without_weights = params.model_copy(update={"model": model.model_copy(update={"weights": "none"})})
+    report: dict[str, Any] = {"shape_fault": None, "weights_fault": None}
     try:
-        shape = check(bare)
+        shape = check(without_weights)
     except InputError as error:
-        return {**found, "shape_fault": str(error)}
+        return {**report, "shape_fault": str(error)}
     with torch.device("meta"):
-        backbone = create(bare, weights=False)
-        head, reads = build_head(params, shape, classes=4)
-    found["tokens"] = shape.tokens if reads == "tokens" else 1
-    found["channels"] = shape.channels
-    found["parameters"] = sum(value.numel() for value in backbone.state_dict().values())
-    found["head"] = sum(value.numel() for value in head.state_dict().values())
-    found |= _on_hub(backbone.pretrained_cfg)  # type: ignore[arg-type]
+        backbone = create(without_weights, load_weights=False)
+        head, feature_kind = build_head(params, shape, classes=4)
+    report["tokens"] = shape.tokens if feature_kind == "tokens" else 1
+    report["channels"] = shape.channels
+    report["parameters"] = sum(value.numel() for value in backbone.state_dict().values())
+    report["head"] = sum(value.numel() for value in head.state_dict().values())
+    report |= _hub_status(backbone.pretrained_cfg)  # type: ignore[arg-type]
     try:
         if model.weights == "hub":
             check(params)  # whether the hub has any
         elif model.weights != "none":
             load_into(backbone, *read_weights(model.weights, model.backbone))
     except InputError as error:
-        found["weights_fault"] = str(error)
-    return found
+        report["weights_fault"] = str(error)
+    return report
 
 
-def _on_hub(cfg: dict[str, Any]) -> dict[str, Any]:
+def _hub_status(cfg: dict[str, Any]) -> dict[str, Any]:
     """Where timm would look for the weights, and whether they were fetched before."""
     name = (cfg.get("hf_hub_id") or "").partition("@")[0]
-    return {"hub_id": name or None, "cached": any(True for _ in hub.cached(cfg))}
+    return {"hub_id": name or None, "cached": any(True for _ in hub.cached_files(cfg))}
 
 
 def main() -> None:
     """Answers once."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # whether the hub answers is asked elsewhere
-    print(json.dumps(answer(validate(json.load(sys.stdin)))))
+    print(json.dumps(check_model(validate(json.load(sys.stdin)))))
 
 
 if __name__ == "__main__":

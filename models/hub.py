@@ -11,7 +11,7 @@ from medtune.runtime.artifact import file_sha256
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def cached(cfg: Mapping[str, Any]) -> Iterator[Path]:
+def cached_files(cfg: Mapping[str, Any]) -> Iterator[Path]:
     """The files in the cache that timm may read for this pretrained_cfg."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -19,8 +19,8 @@ def cached(cfg: Mapping[str, Any]) -> Iterator[Path]:
     if not name:
         return
     file = cfg.get("hf_hub_filename") or "pytorch_model.bin"
-    for one in dict.fromkeys((file, "model.safetensors", f"{file.rpartition('.')[0]}.safetensors")):
-        found = try_to_load_from_cache(name, one, revision=revision or None)
+    for candidate in dict.fromkeys((file, "model.safetensors", f"{file.rpartition('.')[0]}.safetensors")):
+        found = try_to_load_from_cache(name, candidate, revision=revision or None)
         if isinstance(found, str):
             yield Path(found)
 
@@ -32,7 +32,7 @@ def check_cached(cfg: Mapping[str, Any]) -> bool:
         InputError: it is not: damaged since it was fetched.
     """
     there = False
-    for path in cached(cfg):
+    for path in cached_files(cfg):
         there = True
         blob = path.resolve()
         if _SHA256.fullmatch(blob.name) and file_sha256(blob) != blob.name:

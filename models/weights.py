@@ -16,8 +16,8 @@ from medtune.runtime.artifact import digest
 from medtune.serving.checksum import unseal
 from medtune.serving.one_line import first_line
 
-BUNDLED = PACKAGE / "models" / "bundled"
-RESTORE = "git checkout models/bundled"
+SHIPPED = PACKAGE / "models" / "bundled"
+RESTORE_COMMAND = "git checkout models/bundled"
 
 
 def read_bundled_card(backbone: str) -> dict[str, Any]:
@@ -26,11 +26,11 @@ def read_bundled_card(backbone: str) -> dict[str, Any]:
     Raises:
         InputError: it is not what was shipped.
     """
-    path = BUNDLED / f"{backbone}.json"
+    path = SHIPPED / f"{backbone}.json"
     try:
         return unseal(path.read_bytes().decode())
     except (OSError, ValueError) as error:
-        raise InputError(f"model.weights: bundled: {path.name} is damaged ({error}): {RESTORE}") from None
+        raise InputError(f"model.weights: bundled: {path.name} is damaged ({error}): {RESTORE_COMMAND}") from None
 
 
 def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple[dict[str, Tensor], str]:
@@ -45,9 +45,9 @@ def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple
         InputError: no such file, not weights, a pickle that carries code, or shipped ones that have changed.
     """
     if weights == "bundled":
-        path = BUNDLED / f"{backbone}.safetensors"
+        path = SHIPPED / f"{backbone}.safetensors"
         if not path.is_file():
-            shipped = sorted(p.stem for p in BUNDLED.glob("*.safetensors"))
+            shipped = sorted(p.stem for p in SHIPPED.glob("*.safetensors"))
             raise InputError(f"model.weights: none are bundled for {backbone!r}; bundled: {', '.join(shipped)}")
     else:
         path = PROJECT / weights
@@ -63,7 +63,7 @@ def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple
 def _read_shipped(path: Path) -> dict[str, Tensor]:
     content = path.read_bytes()  # what is hashed is what is loaded
     if hashlib.sha256(content).hexdigest() != read_bundled_card(path.stem)["sha256"]:
-        raise InputError(f"model.weights: bundled: {path.name} is not what its card names by sha256: {RESTORE}")
+        raise InputError(f"model.weights: bundled: {path.name} is not what its card names by sha256: {RESTORE_COMMAND}")
     return load(content)
 
 

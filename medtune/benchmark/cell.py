@@ -160,7 +160,7 @@ def _cost(params: Params, best: trials.Trial, prepared: "Prepared") -> dict[str,
 
     result = next(iter(best.trained.values())).result()
     with torch.device("meta"):
-        plain = base.training(params.task.kind).build(params, result["n_outputs"], weights=False)
+        plain = base.training(params.task.kind).build(params, result["n_outputs"], load_weights=False)
     head, backbone = (sum(p.numel() for p in part.parameters()) for part in (plain.head, plain.backbone))
     trained = result["trainable"] - head
     used = [getattr(params, stage) for stage in params.training_stages]

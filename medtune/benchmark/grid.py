@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from medtune.config import registry
-from medtune.config.base import Plain, Section
+from medtune.config.base import BaseParams, Section
 from medtune.config.errors import InputError, describe, suggestion
 from medtune.config.load import assign_all, merge, read, read_base
 from medtune.config.project import PROJECT
@@ -47,7 +47,7 @@ class Identity:
         return f"{self.data}-{self.backbone}-{self.method}-{self.percent}pc-seed{self.seed}"
 
 
-class LocalRunner(Plain):
+class LocalRunner(BaseParams):
     """Worker processes on this machine."""
 
     kind: Literal["local"] = "local"
@@ -56,7 +56,7 @@ class LocalRunner(Plain):
     )
 
 
-class DaskRunner(Plain):
+class DaskRunner(BaseParams):
     """A Dask cluster whose workers see this checkout, its .cache and its artifacts under the same paths."""
 
     kind: Literal["dask"]

@@ -5,30 +5,30 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
-class Plain(BaseModel):
+class BaseParams(BaseModel):
     """A part that is told from others by one of its keys: pydantic lets no validator stand before that one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Section(Plain):
+class Section(BaseParams):
     """A part of params.yaml: unknown keys refused, values immutable once read."""
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+    def _reject_bool_as_number(cls, value: Any, info: ValidationInfo) -> Any:
         # pydantic takes true for 1: `epochs: true` would train one epoch.
-        if _holds_truth(value) and not _allows_truth(cls.model_fields[info.field_name or ""].annotation):
+        if _contains_bool(value) and not _accepts_bool(cls.model_fields[info.field_name or ""].annotation):
             raise ValueError("neither true nor false is meant here")
         return value
 
 
-def _holds_truth(value: Any) -> bool:
+def _contains_bool(value: Any) -> bool:
     if isinstance(value, dict):
-        return any(map(_holds_truth, value.values()))
-    return any(map(_holds_truth, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
+        return any(map(_contains_bool, value.values()))
+    return any(map(_contains_bool, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
 
 
-def _allows_truth(annotation: Any) -> bool:
+def _accepts_bool(annotation: Any) -> bool:
     inner = isinstance(annotation, type) and issubclass(annotation, BaseModel)  # says so itself, key by key
-    return annotation in (bool, Any) or inner or any(map(_allows_truth, get_args(annotation)))
+    return annotation in (bool, Any) or inner or any(map(_accepts_bool, get_args(annotation)))

@@ -35,10 +35,10 @@ def describe(error: "ValidationError", model: "type[BaseModel]", prefix: str = "
         model: the section that was validated, for suggestions.
         prefix: dotted key under which the section stands.
     """
-    return "; ".join(dict.fromkeys(_say(problem, model, prefix) for problem in error.errors()))
+    return "; ".join(dict.fromkeys(_format_problem(problem, model, prefix) for problem in error.errors()))
 
 
-def _say(problem: Any, model: "type[BaseModel]", prefix: str) -> str:
+def _format_problem(problem: Any, model: "type[BaseModel]", prefix: str) -> str:
     keys, fields, path = list(problem["loc"]), model.model_fields, []
     for depth, key in enumerate(keys):
         if depth and not fields:  # past the last section only union branches and list positions follow
@@ -48,7 +48,7 @@ def _say(problem: Any, model: "type[BaseModel]", prefix: str) -> str:
             continue  # which of several sections it is taken for
         path.append(str(key))
         if problem["type"] != "extra_forbidden" or depth < len(keys) - 1:
-            fields = _fields_of(fields.get(str(key)))
+            fields = _nested_fields(fields.get(str(key)))
     name = ".".join([prefix, *path] if prefix else path) or "params"
     if problem["type"] == "extra_forbidden":
         known = list(fields)
@@ -59,7 +59,7 @@ def _say(problem: Any, model: "type[BaseModel]", prefix: str) -> str:
     return f"{name}{shown}: {problem['msg'].removeprefix('Value error, ')}"
 
 
-def _fields_of(field: Any) -> dict[str, Any]:
+def _nested_fields(field: Any) -> dict[str, Any]:
     annotation = getattr(field, "annotation", None)
     sections = [one for one in (annotation, *get_args(annotation)) if hasattr(one, "model_fields")]
     return {name: one for section in sections for name, one in section.model_fields.items()}

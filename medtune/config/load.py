@@ -50,8 +50,8 @@ def read(path: Path) -> dict[str, Any]:
 def _parse(text: str, name: str) -> Any:
     try:
         tree = parser().load(text)
-        if _count(tree, {}) > MOST_VALUES:
-            raise InputError(f"{name}: more than {MOST_VALUES:,} values: aliases (*name) that repeat one another?")
+        if _node_count(tree, {}) > MAX_NODES:
+            raise InputError(f"{name}: more than {MAX_NODES:,} values: aliases (*name) that repeat one another?")
         return tree
     except (RecursionError, ValueError) as error:  # nested without end; a number of thousands of digits
         raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
@@ -62,15 +62,15 @@ def _parse(text: str, name: str) -> Any:
         raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
 
 
-MOST_VALUES = 100_000  # a few lines of aliases of aliases stand for billions
+MAX_NODES = 100_000  # a few lines of aliases of aliases stand for billions
 
 
-def _count(value: Any, known: dict[int, int]) -> int:
+def _node_count(value: Any, known: dict[int, int]) -> int:
     """How many values `value` is when written out without aliases."""
     inside = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
     if id(value) not in known:
-        known[id(value)] = MOST_VALUES + 1  # for one that holds itself
-        known[id(value)] = 1 + sum(_count(one, known) for one in inside)
+        known[id(value)] = MAX_NODES + 1  # for one that holds itself
+        known[id(value)] = 1 + sum(_node_count(one, known) for one in inside)
     return known[id(value)]
 
 
@@ -78,14 +78,14 @@ def _count(value: Any, known: dict[int, int]) -> int:
 BACKBONE_KEYS = ("backbone_args", "normalization", "weights")
 # Where one of these changes, the keys beside it are another plugin's and go, except those that every plugin shares.
 DISCRIMINATORS = {"source", "kind", "method"}
-SHARED = {"root", "image_size", "resize", "on_bad_image", "split"}
+SHARED_DATA_KEYS = {"root", "image_size", "resize", "on_bad_image", "split"}
 
 
 def merge(base: dict[str, Any], overlay: dict[str, Any]) -> None:
     """Puts `overlay` over `base`, in place, section by section."""
     for key in [k for k in DISCRIMINATORS & overlay.keys() & base.keys() if overlay[k] != base[k]]:
         base[key] = overlay[key]
-        for own in [k for k in base if k not in overlay and k not in SHARED]:
+        for own in [k for k in base if k not in overlay and k not in SHARED_DATA_KEYS]:
             del base[own]
     if "backbone" in overlay and overlay["backbone"] != base.get("backbone"):
         for key in [key for key in BACKBONE_KEYS if key not in overlay and _only_for_backbone(base, key, overlay)]:
@@ -106,7 +106,7 @@ def _only_for_backbone(model: dict[str, Any], key: str, overlay: dict[str, Any])
     return value not in (None, "hub", "none") and not (value == "bundled" and shipped.is_file())
 
 
-def assign(tree: dict[str, Any], assignment: str) -> None:
+def apply_override(tree: dict[str, Any], assignment: str) -> None:
     """Applies one `section.key=value` to `tree`, in place; the value is read as YAML.
 
     Raises:
@@ -128,7 +128,7 @@ def assign_all(tree: dict[str, Any], assignments: Sequence[str]) -> None:
         return assignment.partition("=")[0].rpartition(".")[2] not in {*DISCRIMINATORS, "backbone"}
 
     for assignment in sorted(assignments, key=chooses_later):
-        assign(tree, assignment)
+        apply_override(tree, assignment)
 
 
 def read_base(with_overlay: bool) -> dict[str, Any]:

@@ -29,7 +29,7 @@ MAX_SMALL = 64 << 20
 _CHUNK = 1 << 20
 _BLOCK = 512
 _OPENERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
+_DAMAGE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
 
 
 def is_archive(path: Path) -> bool:
@@ -43,7 +43,7 @@ def first_member(archive: Path) -> str:
     Raises:
         InputError: damaged, empty, or what `unpack` refuses at once.
     """
-    with _told(archive):
+    with _report_damage(archive):
         for name, stream in _members(archive):
             stream.read(1)
             return name
@@ -62,20 +62,20 @@ def unpacked(archive: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
-            _unpack_whole(archive, folder)
+            _unpack_atomically(archive, folder)
     return folder
 
 
-def _unpack_whole(archive: Path, folder: Path) -> None:
-    work = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+def _unpack_atomically(archive: Path, folder: Path) -> None:
+    tmp_dir = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(tmp_dir, ignore_errors=True)
+    tmp_dir.mkdir(parents=True)
     try:
-        unpack(archive, work)
+        unpack(archive, tmp_dir)
     except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(tmp_dir, ignore_errors=True)
         raise
-    work.rename(folder)
+    tmp_dir.rename(folder)
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -85,13 +85,13 @@ def unpack(archive: Path, folder: Path) -> None:
         InputError: not an archive, damaged, or a member that is absolute, climbs with .., is a link, a device or
             another special file, stands twice, or makes the contents larger than an archive of images can be.
     """
-    limit, written, count = _limit(archive), 0, 0
-    with progress(f"unpack {archive.name}", archive.stat().st_size / 1e6, "MB") as advance, _told(archive):
+    limit, written, count = _size_limit(archive), 0, 0
+    with progress(f"unpack {archive.name}", archive.stat().st_size / 1e6, "MB") as advance, _report_damage(archive):
         for name, stream in _members(archive):
             count += 1
             if count > MAX_FILES:
                 raise InputError(f"{archive}: more than {MAX_FILES:,} files; refused")
-            with _create(archive, folder, name) as out:
+            with _create_file(archive, folder, name) as out:
                 while chunk := stream.read(_CHUNK):
                     written += len(chunk)
                     if written > limit:
@@ -100,11 +100,11 @@ def unpack(archive: Path, folder: Path) -> None:
                     advance(len(chunk) / 1e6)
 
 
-def _limit(archive: Path) -> int:
+def _size_limit(archive: Path) -> int:
     return max(MAX_SMALL, MAX_GROWTH * archive.stat().st_size)
 
 
-def _create(archive: Path, folder: Path, name: str) -> IO[bytes]:
+def _create_file(archive: Path, folder: Path, name: str) -> IO[bytes]:
     target = folder.joinpath(*_safe_parts(archive, name))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -118,11 +118,11 @@ def _create(archive: Path, folder: Path, name: str) -> IO[bytes]:
 
 
 @contextmanager
-def _told(archive: Path) -> Iterator[None]:
+def _report_damage(archive: Path) -> Iterator[None]:
     """Makes what a damaged archive raises one line that names it."""
     try:
         yield
-    except _DAMAGE as error:
+    except _DAMAGE_ERRORS as error:
         raise InputError(f"{archive}: damaged or not an archive: {error}") from error
     except OSError as error:
         if error.errno is None:  # gzip's own errors carry no number; a full disk does
@@ -165,7 +165,7 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             rest = 0
             while chunk := stream.read(_CHUNK):
                 rest += len(chunk)
-                if rest > _limit(archive):
+                if rest > _size_limit(archive):
                     raise InputError(f"{archive}: over {rest:,} bytes behind its end; refused as a bomb")
 
 

@@ -38,7 +38,7 @@ def download(url: str, target: Path, md5: str | None = None, pause_s: float = 1.
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     for attempt in range(1, ATTEMPTS + 1):
-        reason = _receive(url, part)
+        reason = _transfer(url, part)
         if reason is None:
             break
         if attempt == ATTEMPTS:
@@ -54,7 +54,7 @@ def download(url: str, target: Path, md5: str | None = None, pause_s: float = 1.
     return target
 
 
-def _receive(url: str, part: Path) -> str | None:
+def _transfer(url: str, part: Path) -> str | None:
     """None when `part` is complete, else why the transfer broke off."""
     import httpx
 
@@ -78,7 +78,7 @@ def _receive(url: str, part: Path) -> str | None:
                 part.unlink()
                 return "the server sent another part than asked for"
             with replacing(_version_file(part)) as file:
-                file.write_text(_version(answer.headers), encoding="utf-8")
+                file.write_text(_strong_validator(answer.headers), encoding="utf-8")
             length = answer.headers.get("content-length")
             total = (int(length) if length else 0) + (have if resumed else 0)
             with (
@@ -101,7 +101,7 @@ def _version_file(part: Path) -> Path:
     return part.with_name(part.name + ".version")
 
 
-def _version(headers: Mapping[str, str]) -> str:
+def _strong_validator(headers: Mapping[str, str]) -> str:
     """A strong validator for If-Range, or nothing: weak ones may not be used with it (RFC 9110, 13.1.5)."""
     etag = headers.get("etag", "")
     return etag if etag and not etag.startswith("W/") else headers.get("last-modified", "")

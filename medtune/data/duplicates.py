@@ -41,39 +41,39 @@ def find_duplicates(images: np.ndarray, sha256: Sequence[str]) -> Duplicates:
     for row, digest in enumerate(sha256):
         same[digest].append(row)
     exact = tuple(tuple(rows) for rows in same.values() if len(rows) > 1)
-    return Duplicates(exact, _near(_hashes(images), sha256))
+    return Duplicates(exact, _near_pairs(_hashes(images), sha256))
 
 
-def across(rows: Sequence[int], roles: np.ndarray, chains: Sequence[int]) -> bool:
+def crosses_splits(rows: Sequence[int], splits: np.ndarray, test_folds: Sequence[int]) -> bool:
     """Whether some of `rows` are in different parts (train, val, test) of a chain.
 
     Args:
         rows: positions.
-        roles: (n, chains) roles.
-        chains: columns that count.
+        splits: (n, chains) roles.
+        test_folds: columns that count.
     """
-    return any(len(set(roles[list(rows), chain].tolist()) - {"unused"}) > 1 for chain in chains)
+    return any(len(set(splits[list(rows), fold].tolist()) - {"unused"}) > 1 for fold in test_folds)
 
 
 def describe(
-    found: Duplicates, paths: Sequence[str], labels: Sequence[str], roles: np.ndarray, chains: Sequence[int]
+    duplicates: Duplicates, paths: Sequence[str], labels: Sequence[str], splits: np.ndarray, test_folds: Sequence[int]
 ) -> dict[str, Any]:
     """What report.json says: counts, and the first few of each kind by name; those across splits come first."""
-    exact = sorted(found.exact, key=lambda rows: not across(rows, roles, chains))
-    apart = np.zeros(len(found.near), bool)
-    for chain in chains:
-        first, second = roles[found.near[:, 0], chain], roles[found.near[:, 1], chain]
+    exact = sorted(duplicates.exact, key=lambda rows: not crosses_splits(rows, splits, test_folds))
+    apart = np.zeros(len(duplicates.near), bool)
+    for fold in test_folds:
+        first, second = splits[duplicates.near[:, 0], fold], splits[duplicates.near[:, 1], fold]
         apart |= (first != second) & (first != "unused") & (second != "unused")
-    near = found.near[np.lexsort((found.near[:, 2], ~apart))] if len(found.near) else found.near
+    near = duplicates.near[np.lexsort((duplicates.near[:, 2], ~apart))] if len(duplicates.near) else duplicates.near
     apart = np.sort(apart)[::-1]
     return {
         "exact": {
             "sets": len(exact),
             "images": sum(len(rows) for rows in exact),
-            "across_splits": sum(across(rows, roles, chains) for rows in exact),
+            "across_splits": sum(crosses_splits(rows, splits, test_folds) for rows in exact),
             "with_different_labels": sum(len({labels[row] for row in rows}) > 1 for rows in exact),
             "first": [
-                {"paths": [paths[row] for row in rows], "across_splits": across(rows, roles, chains)}
+                {"paths": [paths[row] for row in rows], "across_splits": crosses_splits(rows, splits, test_folds)}
                 for rows in exact[:_SHOWN]
             ],
         },
@@ -103,7 +103,7 @@ def _hashes(images: np.ndarray) -> np.ndarray:
     return bits.view(np.uint64).reshape(-1)
 
 
-def _near(hashes: np.ndarray, sha256: Sequence[str]) -> np.ndarray:
+def _near_pairs(hashes: np.ndarray, sha256: Sequence[str]) -> np.ndarray:
     digests = np.array([int(digest[:16], 16) for digest in sha256], np.uint64)
     pairs: list[np.ndarray] = []
     total = 0

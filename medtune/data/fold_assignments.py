@@ -18,7 +18,7 @@ from medtune.serving.checksum import Damaged, seal_text, unseal_text
 
 FILE = "folds.csv"
 COLUMNS = ("group", "fold")
-SEAL = "# sha256 of what follows: %s"
+CHECKSUM_PREFIX = "# sha256 of what follows: %s"
 
 
 @dataclass(frozen=True)
@@ -27,37 +27,37 @@ class KeptFolds:
 
     Attributes:
         source: data source; a name is hashed with it and the number of folds, so that sets do not mix.
-        folds: number of folds.
+        n_folds: number of folds.
         rows: hashed group to fold, of every set that was ever recorded.
     """
 
     source: str
-    folds: int
+    n_folds: int
     rows: Mapping[str, int] = field(default_factory=dict)
 
-    def of(self, groups: Iterable[str]) -> dict[str, int]:
+    def lookup(self, patient_ids: Iterable[str]) -> dict[str, int]:
         """Fold by name, of those groups that have one."""
-        found = {group: self.rows.get(self._hashed(group)) for group in set(groups)}
-        return {group: fold for group, fold in found.items() if fold is not None and 0 <= fold < self.folds}
+        known = {patient_id: self.rows.get(self._hash(patient_id)) for patient_id in set(patient_ids)}
+        return {patient_id: fold for patient_id, fold in known.items() if fold is not None and 0 <= fold < self.n_folds}
 
-    def agree(self, groups: Iterable[str], folds: Iterable[int]) -> bool:
+    def agree(self, patient_ids: Iterable[str], folds: Iterable[int]) -> bool:
         """True where every group that has a fold here has the same one there."""
-        there = {str(group): int(fold) for group, fold in zip(groups, folds, strict=True)}
-        return all(there[group] == fold for group, fold in self.of(there).items())
+        given = {str(patient_id): int(fold) for patient_id, fold in zip(patient_ids, folds, strict=True)}
+        return all(given[patient_id] == fold for patient_id, fold in self.lookup(given).items())
 
-    def write(self, path: Path, groups: Iterable[str], folds: Iterable[int]) -> bool:
+    def write(self, path: Path, patient_ids: Iterable[str], folds: Iterable[int]) -> bool:
         """Adds groups and their folds to the file; False where it held them already."""
-        new = {self._hashed(str(group)): int(fold) for group, fold in zip(groups, folds, strict=True)}
+        new = {self._hash(str(patient_id)): int(fold) for patient_id, fold in zip(patient_ids, folds, strict=True)}
         rows = {**new, **self.rows}  # what was dealt once stays
         if rows == dict(self.rows):
             return False
-        lines = [",".join(COLUMNS), *(f"{group},{fold}" for group, fold in sorted(rows.items()))]
+        lines = [",".join(COLUMNS), *(f"{patient_id},{fold}" for patient_id, fold in sorted(rows.items()))]
         body = "\n".join(lines) + "\n"
-        write_text(path, seal_text(body, SEAL))
+        write_text(path, seal_text(body, CHECKSUM_PREFIX))
         return True
 
-    def _hashed(self, group: str) -> str:
-        return hashlib.sha256(f"{self.source}\n{self.folds}\n{group}".encode()).hexdigest()[:20]
+    def _hash(self, patient_id: str) -> str:
+        return hashlib.sha256(f"{self.source}\n{self.n_folds}\n{patient_id}".encode()).hexdigest()[:20]
 
 
 def place(paths: Paths) -> Path:
@@ -65,18 +65,18 @@ def place(paths: Paths) -> Path:
     return paths.out / "data" / FILE
 
 
-def read(path: Path, source: str, folds: int) -> KeptFolds:
+def read(path: Path, source: str, n_folds: int) -> KeptFolds:
     """What the file says of one source; nothing where there is no file.
 
     Raises:
         InputError: it is not a table of group and fold, or not what was written.
     """
     if not path.is_file():
-        return KeptFolds(source, folds)
+        return KeptFolds(source, n_folds)
     text = path.read_bytes().decode("utf-8", "replace")
-    if text.startswith(SEAL[:2]):
+    if text.startswith(CHECKSUM_PREFIX[:2]):
         try:
-            text = unseal_text(text, SEAL)
+            text = unseal_text(text, CHECKSUM_PREFIX)
         except Damaged:
             raise InputError(
                 f"{path} was changed since it was written: git checkout {path.name}; or, where it was merged by hand, "
@@ -89,4 +89,4 @@ def read(path: Path, source: str, folds: int) -> KeptFolds:
         rows = {row["group"]: int(row["fold"]) for row in reader}
     except (TypeError, ValueError):
         raise InputError(f"{path} line {reader.line_num}: fold is not a whole number") from None
-    return KeptFolds(source, folds, rows)
+    return KeptFolds(source, n_folds, rows)

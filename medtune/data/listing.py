@@ -29,38 +29,38 @@ def find_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
     Raises:
         InputError: a folder under `root` is a link (what it holds could be left out or counted twice unnoticed).
     """
-    found = []
-    for folder, folders, files in os.walk(root, onerror=_refuse):
+    paths = []
+    for folder, folders, files in os.walk(root, onerror=_raise_unreadable):
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
         for name in folders:
             if os.path.islink(os.path.join(folder, name)):
                 raise InputError(f"{os.path.join(folder, name)} is a link to a folder; point data.root at the real one")
         here = Path(folder).relative_to(root)
-        found += [
+        paths += [
             (here / name).as_posix() for name in files if name.lower().endswith(suffixes) and not name.startswith(".")
         ]
-    return sorted(found)
+    return sorted(paths)
 
 
-def _refuse(error: OSError) -> None:
+def _raise_unreadable(error: OSError) -> None:
     raise InputError(f"{error.filename} cannot be read: {error.strerror}")
 
 
-def file_of(record: Record, root: Path) -> Path:
+def file_of(sample: Record, root: Path) -> Path:
     """Where a record's image file lies."""
-    return record.file or root / record.path
+    return sample.file or root / sample.path
 
 
-def listing_digest(records: Iterable[Record], root: Path | None, inputs: Iterable[Path] = ()) -> str:
+def listing_digest(samples: Iterable[Record], root: Path | None, inputs: Iterable[Path] = ()) -> str:
     """Digest of every record and of the size and time of every file behind them; changes when one of them does."""
     entries: list[object] = []
-    for record in records:
-        stamp = [] if record.load is not None or root is None else _stamp(file_of(record, root))
-        entries.append([record.path, record.label, record.group, record.extra, record.roles, stamp])
-    return digest([entries, [[path.name, *_stamp(path)] for path in inputs]])
+    for sample in samples:
+        signature = [] if sample.load is not None or root is None else _file_signature(file_of(sample, root))
+        entries.append([sample.path, sample.label, sample.group, sample.extra, sample.roles, signature])
+    return digest([entries, [[path.name, *_file_signature(path)] for path in inputs]])
 
 
-def _stamp(path: Path) -> list[int]:
+def _file_signature(path: Path) -> list[int]:
     try:
         stat = path.stat()
     except OSError:  # a dangling link: decoding names it

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from medtune.config.errors import InputError
-from medtune.data.pack import IMAGES, Packed
+from medtune.data.pack import IMAGES, PackResult
 from medtune.data.sample import Record
-from medtune.data.splits import PARTS, Split
+from medtune.data.splits import SPLITS, SplitResult
 from medtune.runtime.artifact import digest, file_sha256, find, write_text
 from medtune.serving.one_line import first_line
 
 COLUMNS = ("path", "label", "group", "fold", "split", "sha256", "width", "height")
-MANIFEST, INFO, TARGETS = "manifest.csv", "dataset.json", "targets.npy"
+MANIFEST_FILE, INFO_FILE, TARGETS = "manifest.csv", "dataset.json", "targets.npy"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Prepared:
     def indices(self, test_fold: int) -> dict[str, np.ndarray]:
         """Sorted row numbers of train, val and test in the chain whose test fold is `test_fold`."""
         column = self._column(test_fold)
-        return {part: np.flatnonzero(column == part) for part in PARTS}
+        return {split: np.flatnonzero(column == split) for split in SPLITS}
 
     def roles_digest(self, test_fold: int) -> str:
         """What the chain's split does: which paths are train, validation and test."""
@@ -79,12 +79,14 @@ class Prepared:
         return self.roles[:, test_fold]
 
 
-def write_manifest(folder: Path, records: Sequence[Record], packed: Packed, split: Split, test_fold: int | str) -> None:
+def write_manifest(
+    folder: Path, samples: Sequence[Record], packed: PackResult, split: SplitResult, test_fold: int | str
+) -> None:
     """Writes manifest.csv.
 
     Args:
         folder: where to.
-        records: the kept records, in the pack's order.
+        samples: the kept records, in the pack's order.
         packed: what packing them gave.
         split: of the same records.
         test_fold: the chosen chain, or all.
@@ -92,22 +94,24 @@ def write_manifest(folder: Path, records: Sequence[Record], packed: Packed, spli
     Raises:
         InputError: a source column has the name of one of ours.
     """
-    chains = split.roles.shape[1]
-    ours = [*COLUMNS, *(f"role_{chain}" for chain in range(chains))]
-    extra = list(records[0].extra)
+    n_folds = split.roles.shape[1]
+    ours = [*COLUMNS, *(f"role_{column}" for column in range(n_folds))]
+    extra = list(samples[0].extra)
     if taken := [name for name in extra if name in ours or name.startswith("role_") or not name]:
         raise InputError(f"column {taken[0]!r} of the source: this name is taken or empty; rename it")
-    with (folder / MANIFEST).open("w", encoding="utf-8", newline="") as stream:
+    with (folder / MANIFEST_FILE).open("w", encoding="utf-8", newline="") as stream:
         out = csv.writer(stream, lineterminator="\n")
         out.writerow([*COLUMNS, *extra, *ours[len(COLUMNS) :]])
-        rows = zip(records, packed.sha256, packed.sizes, split.folds.tolist(), split.roles.tolist(), strict=True)
-        for record, sha256, (width, height), fold, roles in rows:
-            role = "cv" if test_fold == "all" else roles[int(test_fold)]
-            group = record.path if record.group is None else record.group
+        rows = zip(
+            samples, packed.sha256, packed.original_sizes, split.folds.tolist(), split.roles.tolist(), strict=True
+        )
+        for sample, sha256, (width, height), fold, splits in rows:
+            split_name = "cv" if test_fold == "all" else splits[int(test_fold)]
+            patient_id = sample.path if sample.group is None else sample.group
             out.writerow(
-                [record.path, record.label, group, fold, role, sha256, width, height]
-                + [record.extra[name] for name in extra]
-                + roles
+                [sample.path, sample.label, patient_id, fold, split_name, sha256, width, height]
+                + [sample.extra[name] for name in extra]
+                + splits
             )
 
 
@@ -133,7 +137,7 @@ def write_targets(folder: Path, targets: Iterable[np.ndarray | None], n: int) ->
 
 def write_info(folder: Path, info: dict[str, Any]) -> None:
     """Writes dataset.json."""
-    write_text(folder / INFO, json.dumps(info, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / INFO_FILE, json.dumps(info, indent=2, ensure_ascii=False) + "\n")
 
 
 def load_prepared(folder: Path) -> Prepared:
@@ -145,11 +149,11 @@ def load_prepared(folder: Path) -> Prepared:
     if find(folder) is None:
         state = "is damaged or unfinished" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {state}: run `medtune data` (with the same --params, --set and --out)")
-    info = json.loads((folder / INFO).read_text(encoding="utf-8"))
+    info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
     classes = tuple(info["classes"])
-    with (folder / MANIFEST).open(encoding="utf-8", newline="") as stream:
+    with (folder / MANIFEST_FILE).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    chains = sum(name.startswith("role_") for name in rows[0])
+    n_folds = sum(name.startswith("role_") for name in rows[0])
     index = {name: number for number, name in enumerate(classes)}
     return Prepared(
         folder=folder,
@@ -159,7 +163,7 @@ def load_prepared(folder: Path) -> Prepared:
         labels=np.array([index[row["label"]] for row in rows], np.int64),
         groups=np.array([row["group"] for row in rows]),
         folds=np.array([row["fold"] for row in rows], np.int64),
-        roles=np.array([[row[f"role_{chain}"] for chain in range(chains)] for row in rows], "<U6"),
+        roles=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], "<U6"),
         images=_open_images(folder / IMAGES, len(rows)),
         sha256=tuple(row["sha256"] for row in rows),
     )

@@ -24,25 +24,25 @@ from medtune.serving.decode import DecodeError, decode, fit
 
 IMAGES = "images.npy"
 # Worker processes take a second or two to start: less work than this many seconds is done without them.
-POOL_FROM_S = 15.0
+MIN_SECONDS_FOR_POOL = 15.0
 _CHUNK = 16
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackResult:
     """What `pack` wrote and learnt.
 
     Attributes:
         kept: positions of the packed records in the list given, ascending; row i of the pack is record kept[i].
         sha256: of each packed image's pixels, hexadecimal.
-        sizes: (width, height) of each original.
+        original_sizes: (width, height) of each original.
         rejected: (path, reason) of each record left out.
     """
 
     kept: tuple[int, ...]
     sha256: tuple[str, ...]
-    sizes: tuple[tuple[int, int], ...]
+    original_sizes: tuple[tuple[int, int], ...]
     rejected: tuple[tuple[str, str], ...]
 
 
@@ -54,18 +54,18 @@ class _Image:
 
 
 def pack(
-    records: Sequence[Record],
+    samples: Sequence[Record],
     root: Path | None,
     folder: Path,
     size: int,
     resize: Literal["squash", "pad", "crop"],
     on_bad_image: Literal["error", "reject"],
     workers: int | None = None,
-) -> Packed:
-    """Writes `folder`/images.npy, uint8 (kept, size, size, 3), in the order of `records`; memory use is flat.
+) -> PackResult:
+    """Writes `folder`/images.npy, uint8 (kept, size, size, 3), in the order of `samples`; memory use is flat.
 
     Args:
-        records: what to pack.
+        samples: what to pack.
         root: the source's root; a file that a link leads out of it is a bad image.
         folder: existing folder.
         size: side in pixels.
@@ -76,62 +76,65 @@ def pack(
     Raises:
         InputError: bad images, under `error`, with the number of them and the first few named; or none is left.
     """
-    base = root.resolve() if root is not None else None
-    jobs = [_Job(record, None if record.load or base is None else file_of(record, base), base) for record in records]
-    kept: list[int] = []
+    real_root = root.resolve() if root is not None else None
+    jobs = [
+        _Job(sample, None if sample.load or real_root is None else file_of(sample, real_root), real_root)
+        for sample in samples
+    ]
+    selected: list[int] = []
     digests: list[str] = []
     sizes: list[tuple[int, int]] = []
     rejected: list[tuple[str, str]] = []
     with (folder / IMAGES).open("wb") as out, progress("decode", len(jobs), "images") as advance:
         _write_header(out, len(jobs), size)
         start = out.tell()
-        for position, result in enumerate(_run(jobs, size, resize, workers)):
+        for position, result in enumerate(_decode_all(jobs, size, resize, workers)):
             if isinstance(result, str):
-                rejected.append((records[position].path, result))
+                rejected.append((samples[position].path, result))
             else:
                 out.write(result.pixels.tobytes())
-                kept.append(position)
+                selected.append(position)
                 digests.append(result.sha256)
                 sizes.append(result.size)
             advance(1, f"{len(rejected)} bad" if rejected else "")
         out.seek(0)
-        _write_header(out, len(kept), size)
+        _write_header(out, len(selected), size)
         if out.tell() != start:
             raise RuntimeError("the header of images.npy changed its length")
     if rejected and on_bad_image == "error":
         shown = "; ".join(f"{path}: {reason}" for path, reason in rejected[:_SHOWN])
         more = f"; and {len(rejected) - _SHOWN} more" if len(rejected) > _SHOWN else ""
         raise InputError(
-            f"{len(rejected)} of {len(records)} images cannot be used: {shown}{more}. Mend or remove them, or leave "
+            f"{len(rejected)} of {len(samples)} images cannot be used: {shown}{more}. Mend or remove them, or leave "
             "them out with data.on_bad_image=reject"
         )
-    if not kept:
+    if not selected:
         path, reason = rejected[0]
-        raise InputError(f"none of {len(records)} images can be used; the first, {path}: {reason}")
-    return Packed(tuple(kept), tuple(digests), tuple(sizes), tuple(rejected))
+        raise InputError(f"none of {len(samples)} images can be used; the first, {path}: {reason}")
+    return PackResult(tuple(selected), tuple(digests), tuple(sizes), tuple(rejected))
 
 
 @dataclass(frozen=True)
 class _Job:
-    record: Record
+    sample: Record
     file: Path | None
-    base: Path | None
+    root: Path | None
 
     def pixels(self) -> np.ndarray:
-        if self.record.load is not None:
-            return self.record.load()
+        if self.sample.load is not None:
+            return self.sample.load()
         assert self.file is not None
-        if self.base is not None:
+        if self.root is not None:
             try:
                 real = self.file.resolve()
             except (OSError, RuntimeError):  # Python before 3.13 raises the latter
                 raise DecodeError("a link that leads in a circle") from None
-            if not (real.is_relative_to(self.base) or real.is_relative_to(Paths.at().cache / "archives")):
+            if not (real.is_relative_to(self.root) or real.is_relative_to(Paths.at().cache / "archives")):
                 raise DecodeError("a link that leads out of the data root")
         return decode(self.file)
 
 
-def _one(job: _Job, size: int, resize: Literal["squash", "pad", "crop"]) -> _Image | str:
+def _decode_one(job: _Job, size: int, resize: Literal["squash", "pad", "crop"]) -> _Image | str:
     """The fitted image, or why there is none."""
     try:
         original = job.pixels()
@@ -142,30 +145,30 @@ def _one(job: _Job, size: int, resize: Literal["squash", "pad", "crop"]) -> _Ima
     return _Image(pixels, (width, height), hashlib.sha256(pixels.data).hexdigest())
 
 
-def _several(jobs: Sequence[_Job], size: int, resize: Literal["squash", "pad", "crop"]) -> list[_Image | str]:
-    return [_one(job, size, resize) for job in jobs]
+def _decode_chunk(jobs: Sequence[_Job], size: int, resize: Literal["squash", "pad", "crop"]) -> list[_Image | str]:
+    return [_decode_one(job, size, resize) for job in jobs]
 
 
-def _run(
+def _decode_all(
     jobs: Sequence[_Job], size: int, resize: Literal["squash", "pad", "crop"], workers: int | None
 ) -> Iterator[_Image | str]:
     """Results in the order of `jobs`; at most a few chunks are decoded ahead of the consumer."""
     first = jobs[: _CHUNK if workers is None else 0]
     begin = time.monotonic()
-    yield from [_one(job, size, resize) for job in first]
+    yield from [_decode_one(job, size, resize) for job in first]
     jobs = jobs[len(first) :]
     if workers is None:
         expected_s = (time.monotonic() - begin) / max(len(first), 1) * len(jobs)
-        workers = os.cpu_count() or 1 if expected_s > POOL_FROM_S else 0
-    if workers < 2 or not jobs or not _can_travel(jobs[0].record):
-        yield from (_one(job, size, resize) for job in jobs)
+        workers = os.cpu_count() or 1 if expected_s > MIN_SECONDS_FOR_POOL else 0
+    if workers < 2 or not jobs or not _is_picklable(jobs[0].sample):
+        yield from (_decode_one(job, size, resize) for job in jobs)
         return
     # Not fork: the progress bar runs a thread, and a forked child may inherit a lock that nobody will release.
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         ahead: deque[Future[list[_Image | str]]] = deque()
         try:
             for start in range(0, len(jobs), _CHUNK):
-                ahead.append(pool.submit(_several, jobs[start : start + _CHUNK], size, resize))
+                ahead.append(pool.submit(_decode_chunk, jobs[start : start + _CHUNK], size, resize))
                 if len(ahead) > 3 * workers:
                     yield from ahead.popleft().result()
             while ahead:
@@ -177,10 +180,10 @@ def _run(
                 future.cancel()
 
 
-def _can_travel(record: Record) -> bool:
+def _is_picklable(sample: Record) -> bool:
     """Whether another process can load it; a reader of an open file cannot be sent."""
     try:
-        pickle.dumps(record)
+        pickle.dumps(sample)
     except (TypeError, AttributeError, pickle.PicklingError):
         return False
     return True

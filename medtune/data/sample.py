@@ -28,6 +28,10 @@ and may define
     def expected(params) -> dict[str, int] | None
         Images per class in the complete published set, to say what share of it is here.
 
+    def example(root: Path) -> dict[str, object]
+        Writes a tiny data set in the source's layout to `root` and returns the params that read it, for the contract
+        tests. A source that draws its own images needs none.
+
     def extra(params) -> dict[str, object]
         What else belongs into dataset.json.
 

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 _COLUMNS = 8
-_CELL = 128
+_TILE = 128
 _LINE = 16
 _FILES = 4
 
@@ -21,17 +21,17 @@ def write_samples(file: Path, images: np.ndarray, labels: np.ndarray, classes: S
         labels: (n,) class indices.
         classes: class names.
     """
-    sheet = Image.new("RGB", (_COLUMNS * _CELL, len(classes) * (_CELL + _LINE)), "white")
+    sheet = Image.new("RGB", (_COLUMNS * _TILE, len(classes) * (_TILE + _LINE)), "white")
     pen = ImageDraw.Draw(sheet)
     for number, name in enumerate(classes):
         rows = np.flatnonzero(labels == number)
-        top = number * (_CELL + _LINE)
+        top = number * (_TILE + _LINE)
         # Pillow's built-in font knows Latin letters only.
         title = f"{name}: {len(rows)} images".encode("ascii", "replace").decode()
         pen.text((2, top + 2), title, fill="black")
         for column, row in enumerate(rows[np.unique(np.linspace(0, len(rows) - 1, _COLUMNS).astype(int))]):
-            cell = Image.fromarray(images[row]).resize((_CELL, _CELL), Image.Resampling.BICUBIC)
-            sheet.paste(cell, (column * _CELL, top + _LINE))
+            tile = Image.fromarray(images[row]).resize((_TILE, _TILE), Image.Resampling.BICUBIC)
+            sheet.paste(tile, (column * _TILE, top + _LINE))
     sheet.save(file, format="PNG")
 
 

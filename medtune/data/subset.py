@@ -14,50 +14,50 @@ def with_share(prepared: Prepared, test_fold: int, percent: int, seed: int) -> P
     Validation and test stay as they are.
     """
     rows = prepared.indices(test_fold)["train"]
-    kept = nested_rows(prepared.labels[rows], prepared.groups[rows], percent, seed)
-    roles = prepared.roles.copy()
-    roles[np.delete(rows, kept), test_fold] = "unused"
-    return replace(prepared, roles=roles)
+    selected = nested_subset(prepared.labels[rows], prepared.groups[rows], percent, seed)
+    splits = prepared.roles.copy()
+    splits[np.delete(rows, selected), test_fold] = "unused"
+    return replace(prepared, roles=splits)
 
 
-def nested_rows(labels: np.ndarray, groups: np.ndarray, percent: int, seed: int) -> np.ndarray:
+def nested_subset(labels: np.ndarray, patient_ids: np.ndarray, percent: int, seed: int) -> np.ndarray:
     """Sorted positions of the images whose patient is in the share; a smaller percent gives a subset.
 
     At least one patient for each class is taken, however small the share.
 
     Args:
         labels: (n,) class indices.
-        groups: (n,) patients.
+        patient_ids: (n,) patients.
         percent: 1 to 100, of the patients, rounded up.
         seed: of the order in which patients are taken.
     """
-    names, member = np.unique(groups, return_inverse=True)
-    held = np.zeros((len(names), int(labels.max()) + 1))
-    np.add.at(held, (member, labels), 1)
-    order, needed = _order(held, np.random.default_rng(seed))
+    names, member = np.unique(patient_ids, return_inverse=True)
+    counts = np.zeros((len(names), int(labels.max()) + 1))
+    np.add.at(counts, (member, labels), 1)
+    order, needed = _selection_order(counts, np.random.default_rng(seed))
     taken = max(needed, math.ceil(len(names) * percent / 100))
     return np.flatnonzero(np.isin(member, order[:taken]))
 
 
-def _order(held: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+def _selection_order(counts: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int]:
     """Patients in the order they are taken, and how many of them it takes to have every class.
 
     First one patient for each class, rarest class first; then each stratum (patients whose rarest class is the same)
     is spread evenly over the order, so that every beginning of it has the classes in about the same shares.
     """
-    rarity = np.argsort(held.sum(0), kind="stable")
+    rarity = np.argsort(counts.sum(0), kind="stable")
     rank = np.empty_like(rarity)
     rank[rarity] = np.arange(len(rarity))
-    stratum = np.where(held > 0, rank, len(rank)).min(1)
-    shuffled = rng.permutation(len(held))
+    stratum = np.where(counts > 0, rank, len(rank)).min(1)
+    shuffled = rng.permutation(len(counts))
     first: list[int] = []
     for label in rarity:
-        if held[:, label].any() and not (first and held[first, label].any()):
-            first.append(next(group for group in shuffled.tolist() if held[group, label]))
-    place = np.empty(len(held))
+        if counts[:, label].any() and not (first and counts[first, label].any()):
+            first.append(next(patient for patient in shuffled.tolist() if counts[patient, label]))
+    position = np.empty(len(counts))
     for value in np.unique(stratum):
-        own = shuffled[stratum[shuffled] == value]
-        place[own] = (np.arange(len(own)) + rng.random()) / len(own)
-    later = np.argsort(place, kind="stable")
+        members = shuffled[stratum[shuffled] == value]
+        position[members] = (np.arange(len(members)) + rng.random()) / len(members)
+    later = np.argsort(position, kind="stable")
     rest = later[~np.isin(later, first)]
     return np.array([*first, *rest]), len(first)

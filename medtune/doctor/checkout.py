@@ -7,29 +7,29 @@ import time
 from filelock import FileLock, Timeout
 
 from medtune.config.project import PROJECT
-from medtune.doctor.result import Finding, Job, ok, warning, wrong
+from medtune.doctor.result import CheckResult, Job, failure, ok, warning
 from medtune.serving.one_line import first_line
 
 SKEW_S = 300.0
 
 
-def git(job: Job) -> Finding:
+def check_git(context: Job) -> CheckResult:
     """Whether every result can name the revision that made it."""
     try:
         revision = _git("log", "-1", "--format=%h %cs")
         changed = _git("status", "--porcelain", "--untracked-files=no").splitlines()
     except (OSError, subprocess.SubprocessError) as error:
-        todo = "install git and work in a clone: results name their revision, and retraining needs it"
-        return warning(f"no revision is to be had here ({first_line(error)})", todo)
+        fix = "install git and work in a clone: results name their revision, and retraining needs it"
+        return warning(f"no revision is to be had here ({first_line(error)})", fix)
     if changed:
-        todo = "commit them: results say `dirty`, and medtune.flows.retrain refuses"
-        return warning(f"{revision}, {len(changed)} files changed since", todo)
+        fix = "commit them: results say `dirty`, and medtune.flows.retrain refuses"
+        return warning(f"{revision}, {len(changed)} files changed since", fix)
     return ok(f"{revision}, nothing changed since")
 
 
-def lock(job: Job) -> Finding:
+def check_lock(context: Job) -> CheckResult:
     """Whether another run has the output folder now."""
-    file = job.paths.out / "artifacts" / ".lock"
+    file = context.paths.out / "artifacts" / ".lock"
     if not file.exists():
         return ok(f"no run has been in {file.parent}")
     try:
@@ -41,21 +41,21 @@ def lock(job: Job) -> Finding:
     return ok(f"no run is writing to {file.parent}")
 
 
-def clock(job: Job) -> Finding:
+def check_clock(context: Job) -> CheckResult:
     """This machine's time against the last commit's, and against a server's where one answered."""
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M %z", time.localtime(now))
-    todo = "set the clock (NTP): certificates and S3 refuse another time, and make and DVC compare times"
+    fix = "set the clock (NTP): certificates and S3 refuse another time, and make and DVC compare times"
     try:
         commit = float(_git("log", "-1", "--format=%ct"))
     except (OSError, ValueError, subprocess.SubprocessError):
         commit = 0.0
     if now < commit - SKEW_S:
-        return wrong(f"{shown} is before the last commit", todo)
-    if date := job.facts.get("date"):
+        return failure(f"{shown} is before the last commit", fix)
+    if date := context.facts.get("date"):
         skew = now - email.utils.parsedate_to_datetime(date).timestamp()
         if abs(skew) > SKEW_S:
-            return warning(f"{shown}, {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the hub's", todo)
+            return warning(f"{shown}, {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the hub's", fix)
     return ok(shown)
 
 

@@ -12,45 +12,45 @@ from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.data.archive import SUFFIXES, first_member, is_archive
 from medtune.data.sample import Record
-from medtune.doctor.result import Finding, Job, duration, ok, size, warning, wrong
+from medtune.doctor.result import CheckResult, Job, failure, format_duration, format_size, ok, warning
 from medtune.serving.one_line import first_line
 
-TRIED = 6
-MEND = "name the folder (or archive) with your images in data.root: README, `Your images`"
+N_DECODED = 6
+HINT = "name the folder (or archive) with your images in data.root: README, `Your images`"
 
 
-def data(job: Job) -> Finding:
+def data(context: Job) -> CheckResult:
     """What lies at data.root; counts the images, and times the decoding of a few."""
-    params = job.params.data
+    params = context.params.data
     source = registry.load("medtune.data.sources", params.source, "data.source")
     root = (PROJECT / params.root).resolve() if params.root else None
     if params.source != "synthetic" and root is not None:
         if not root.exists() and getattr(params, "download", False):
             return ok(f"{root} is not there yet: data.download fetches it")
-        if packed := _archive(root):
-            return _packed(packed, root)
+        if packed := _find_archive(root):
+            return _check_archive(packed, root)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # what it says of the images belongs to stage data
             records = source.records(root, params)
     except InputError as error:
-        return wrong(first_line(error), MEND)
-    job.facts["images"] = len(records)
-    chosen = records[:: max(1, len(records) // TRIED)][:TRIED]
-    bad, seconds = _decode(chosen, root, params.image_size, params.resize)
-    job.facts["decode_s"] = seconds
-    found = f"{len(records):,} images of source {params.source}{f' in {root}' if root and _is_read(chosen) else ''}"
+        return failure(first_line(error), HINT)
+    context.facts["images"] = len(records)
+    chosen = records[:: max(1, len(records) // N_DECODED)][:N_DECODED]
+    bad, seconds = _try_decoding(chosen, root, params.image_size, params.resize)
+    context.facts["decode_s"] = seconds
+    found = f"{len(records):,} images of source {params.source}{f' in {root}' if root and _reads_files(chosen) else ''}"
     if bad:
-        todo = "mend or remove them, or data.on_bad_image=reject"
-        state = warning if params.on_bad_image == "reject" else wrong
-        return state(f"{found}; {len(bad)} of {len(chosen)} tried cannot be used: {bad[0]}", todo)
-    return ok(f"{found}; {len(chosen)} tried, {duration(seconds * len(records))} to decode all with one core")
+        fix = "mend or remove them, or data.on_bad_image=reject"
+        state = warning if params.on_bad_image == "reject" else failure
+        return state(f"{found}; {len(bad)} of {len(chosen)} tried cannot be used: {bad[0]}", fix)
+    return ok(f"{found}; {len(chosen)} tried, {format_duration(seconds * len(records))} to decode all with one core")
 
 
-def _is_read(records: Sequence[Record]) -> bool:
+def _reads_files(records: Sequence[Record]) -> bool:
     return any(record.load is None for record in records)
 
 
-def _archive(root: Path) -> Path | None:
+def _find_archive(root: Path) -> Path | None:
     """The archive that stage `data` would unpack: the root itself, or one in it where nothing else is."""
     if is_archive(root):
         return root
@@ -61,17 +61,19 @@ def _archive(root: Path) -> Path | None:
     return archives[0] if archives and len(archives) == len(entries) else None
 
 
-def _packed(archive: Path, root: Path) -> Finding:
+def _check_archive(archive: Path, root: Path) -> CheckResult:
     try:
         member = first_member(archive)
         count = archive.stat().st_size
     except (InputError, OSError) as error:
-        return wrong(first_line(error), "fetch it again")
-    return ok(f"{archive.name} in {root.parent if archive == root else root}: {size(count)}, opens with {member}; "
-              "stage data unpacks it, images are not counted")  # fmt: skip
+        return failure(first_line(error), "fetch it again")
+    return ok(
+        f"{archive.name} in {root.parent if archive == root else root}: {format_size(count)}, opens with {member}; "
+        "stage data unpacks it, images are not counted"
+    )
 
 
-def _decode(records: Sequence[Record], root: Path | None, side: int, resize: str) -> tuple[list[str], float]:
+def _try_decoding(records: Sequence[Record], root: Path | None, side: int, resize: str) -> tuple[list[str], float]:
     """What cannot be used among `records`, and seconds an image."""
     from medtune.data.listing import file_of
     from medtune.serving.decode import DecodeError, decode, fit

@@ -5,43 +5,45 @@ import subprocess
 import sys
 from pathlib import Path
 
-from medtune.doctor.result import Finding, Job, ok, wrong
+from medtune.doctor.result import CheckResult, Job, failure, ok
 from medtune.runtime.device import device_class
 from medtune.serving.one_line import first_line
 
 DRIVER = Path("/proc/driver/nvidia/version")
 QUERY = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,memory.used", "--format=csv,noheader"]
-TORCH_S = 120.0
-ASK = (
+TORCH_TIMEOUT_S = 120.0
+TORCH_QUERY = (
     "import torch; print(torch.__version__, 'for CUDA', torch.version.cuda, 'sees', "
     "torch.cuda.device_count() if torch.cuda.is_available() else 0)"
 )
 
 
-def device(job: Job) -> Finding:
+def check_device(context: Job) -> CheckResult:
     """CPU, or the GPU with its driver; torch is asked, in a process of its own, only where there should be a GPU."""
     named = os.environ.get("MEDTUNE_DEVICE")
     kind = device_class()
     chosen = f"MEDTUNE_DEVICE={named}" if named else "chosen by what the machine has"
     if kind not in ("cpu", "cuda", "mps"):
-        return wrong(f"MEDTUNE_DEVICE is {named!r}", "set cpu, cuda, cuda:1 or mps, or unset it")
+        return failure(f"MEDTUNE_DEVICE is {named!r}", "set cpu, cuda, cuda:1 or mps, or unset it")
     if kind != "cuda":
         return ok(f"{kind} ({chosen})")
-    driver = _driver()
+    driver = _query_driver()
     if driver is None:
-        return wrong(f"cuda ({chosen}), but no NVIDIA driver answers", "install the driver, or set MEDTUNE_DEVICE=cpu")
-    if job.quick:
+        return failure(
+            f"cuda ({chosen}), but no NVIDIA driver answers", "install the driver, or set MEDTUNE_DEVICE=cpu"
+        )
+    if context.quick:
         return ok(f"cuda ({chosen}): {driver}")
-    seen = _torch()
+    seen = _query_torch()
     if seen.endswith(" 0"):
-        return wrong(
+        return failure(
             f"cuda ({chosen}): {driver}; torch {seen} GPUs",
             "a driver that is new enough for torch's CUDA, or MEDTUNE_DEVICE=cpu; see CUDA_VISIBLE_DEVICES too",
         )
     return ok(f"cuda ({chosen}): {driver}; torch {seen} GPUs")
 
 
-def _driver() -> str | None:
+def _query_driver() -> str | None:
     try:
         done = subprocess.run(QUERY, capture_output=True, text=True, timeout=20, check=True)
         if lines := done.stdout.strip().splitlines():
@@ -51,11 +53,13 @@ def _driver() -> str | None:
     return DRIVER.read_text(encoding="utf-8").splitlines()[0] if DRIVER.is_file() else None
 
 
-def _torch() -> str:
+def _query_torch() -> str:
     try:
-        done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, timeout=TORCH_S, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", TORCH_QUERY], capture_output=True, text=True, timeout=TORCH_TIMEOUT_S, check=True
+        )
     except subprocess.TimeoutExpired:
-        return f"did not answer within {TORCH_S:.0f} s: 0"
+        return f"did not answer within {TORCH_TIMEOUT_S:.0f} s: 0"
     except (OSError, subprocess.SubprocessError) as error:
         return f"cannot be asked ({first_line(error)}): 0"
     return done.stdout.strip().splitlines()[-1]

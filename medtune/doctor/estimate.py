@@ -5,27 +5,27 @@ from typing import Any
 
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
-from medtune.doctor.folders import places
-from medtune.doctor.result import Finding, Job, duration, ok, size, warning
-from medtune.doctor.subprocess_check import NoAnswer, ask
+from medtune.doctor.folders import output_dirs
+from medtune.doctor.result import CheckResult, Job, format_duration, format_size, ok, warning
+from medtune.doctor.subprocess_check import CheckError, run_in_subprocess
 from medtune.serving.one_line import first_line
 
-MEASURE_S = 180.0
+PROFILE_TIMEOUT_S = 180.0
 # Official divisions differ; what is left to training is about this.
-OFFICIAL_TRAIN = 0.6
-FLOAT, HALF = 4, 2
+OFFICIAL_TRAIN_FRACTION = 0.6
+FP32_BYTES, FP16_BYTES = 4, 2
 
 
-def estimate(job: Job) -> list[Finding]:
+def check_estimate(context: Job) -> list[CheckResult]:
     """A line on disk and one on time, each saying what it was reckoned from."""
-    return [_disk(job), _time(job)]
+    return [_disk_estimate(context), _time_estimate(context)]
 
 
-def shares(params: Params) -> dict[str, float]:
+def split_fractions(params: Params) -> dict[str, float]:
     """What part of the images one chain trains, validates and tests on, about."""
     split = params.data.split
     if split.protocol == "official":
-        return {"train": OFFICIAL_TRAIN, "val": 0.15, "test": 0.25}
+        return {"train": OFFICIAL_TRAIN_FRACTION, "val": 0.15, "test": 0.25}
     if split.protocol == "hcrf-1-1-2":
         return {"train": 0.25, "val": 0.25, "test": 0.5}
     return {"train": 1 - 2 / split.folds, "val": 1 / split.folds, "test": 1 / split.folds}
@@ -35,12 +35,12 @@ def stored_views(params: Params, images: int, facts: Mapping[str, Any]) -> int:
     """Views whose features stage 1 stores; 0: none, it runs the backbone in every epoch or not at all."""
     if "frozen" not in params.training_stages or params.frozen.views == "online":
         return 0
-    share, views = shares(params), int(params.frozen.views)
-    size = images * (share["train"] * views + share["val"]) * facts["tokens"] * facts["channels"] * HALF
+    fractions, views = split_fractions(params), int(params.frozen.views)
+    size = images * (fractions["train"] * views + fractions["val"]) * facts["tokens"] * facts["channels"] * FP16_BYTES
     return views if size <= params.frozen.store_gb * 1e9 else 0
 
 
-def disk_needs(params: Params, images: int, facts: Mapping[str, Any]) -> dict[str, float]:
+def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> dict[str, float]:
     """Bytes by name of the folder: data/prepared, cache, artifacts, handoff, and what each part is.
 
     Args:
@@ -48,21 +48,21 @@ def disk_needs(params: Params, images: int, facts: Mapping[str, Any]) -> dict[st
         images: in the set.
         facts: `tokens`, `channels`, `parameters` and `head`, counts, of the network.
     """
-    chains, store = len(params.data.split.chains), 0.0
-    pack, whole = images * params.data.image_size**2 * 3, facts["parameters"] + facts["head"]
+    n_folds, store = len(params.data.split.chains), 0.0
+    pack, network = images * params.data.image_size**2 * 3, facts["parameters"] + facts["head"]
     if stored := stored_views(params, images, facts):
-        rows = images * (shares(params)["train"] * stored + shares(params)["val"])
+        rows = images * (split_fractions(params)["train"] * stored + split_fractions(params)["val"])
         # The chains of a cross-validation share what they store: each image is trained on by one of them.
-        store = facts["tokens"] * facts["channels"] * HALF * (rows if chains == 1 else images * stored)
-    kept = chains * (facts["head"] + (whole if "finetune" in params.training_stages else 0)) * FLOAT
+        store = facts["tokens"] * facts["channels"] * FP16_BYTES * (rows if n_folds == 1 else images * stored)
+    weights = n_folds * (facts["head"] + (network if "finetune" in params.training_stages else 0)) * FP32_BYTES
     # Weights, averages, the best epoch's, two moments; the old file stays until the new one is whole.
-    saved = 2 * 5 * FLOAT * (whole if "finetune" in params.training_stages else facts["head"])
+    checkpoints = 2 * 5 * FP32_BYTES * (network if "finetune" in params.training_stages else facts["head"])
     widths = {"fp32": 4, "fp16": 2, "int8": 1}
-    bundle = whole * sum(widths[precision] for precision in params.export.precisions) + 20e6
-    return {"data/prepared": pack, "cache": store, "artifacts": kept + saved + bundle, "handoff": bundle}
+    bundle = network * sum(widths[precision] for precision in params.export.precisions) + 20e6
+    return {"data/prepared": pack, "cache": store, "artifacts": weights + checkpoints + bundle, "handoff": bundle}
 
 
-def seconds_needed(
+def time_requirements(
     params: Params, images: int, measured: Mapping[str, Any], decode_s: float, stored: int
 ) -> dict[str, float]:
     """Seconds by part: data, stage 1, stage 2, test; one chain after the other.
@@ -74,60 +74,65 @@ def seconds_needed(
         decode_s: to decode an image.
         stored: views whose features stage 1 stores.
     """
-    share, chains = shares(params), len(params.data.split.chains)
-    train, val = images * share["train"], images * share["val"]
+    fractions, n_folds = split_fractions(params), len(params.data.split.chains)
+    train, val = images * fractions["train"], images * fractions["val"]
     forward = measured["forward"]["seconds"]
-    found = {"data": images * decode_s, "stage 1": 0.0, "stage 2": 0.0, "test": images * share["test"] * forward}
+    seconds = {"data": images * decode_s, "stage 1": 0.0, "stage 2": 0.0, "test": images * fractions["test"] * forward}
     if "frozen" in params.training_stages:
         options, head = params.frozen, measured["head"]["seconds"]
-        seen = options.epochs * options.passes * train
+        n_samples = options.epochs * options.passes * train
         if stored:
-            found["stage 1"] = (train * stored + val) * forward + seen * head
+            seconds["stage 1"] = (train * stored + val) * forward + n_samples * head
         else:
-            found["stage 1"] = seen * (forward + head) + options.epochs * val * forward
+            seconds["stage 1"] = n_samples * (forward + head) + options.epochs * val * forward
     if "finetune" in params.training_stages:
         tuned = params.finetune
-        seen = tuned.epochs * tuned.passes * train
-        found["stage 2"] = seen * measured["train"]["seconds"] + (tuned.epochs + 1) * val * forward
-    return {name: value * (1 if name == "data" else chains) for name, value in found.items()}
+        n_samples = tuned.epochs * tuned.passes * train
+        seconds["stage 2"] = n_samples * measured["train"]["seconds"] + (tuned.epochs + 1) * val * forward
+    return {name: value * (1 if name == "data" else n_folds) for name, value in seconds.items()}
 
 
-def _disk(job: Job) -> Finding:
-    missing = [name for name in ("images", "tokens", "channels", "parameters", "head") if name not in job.facts]
+def _disk_estimate(context: Job) -> CheckResult:
+    missing = [name for name in ("images", "tokens", "channels", "parameters", "head") if name not in context.facts]
     if missing:
         return warning(f"disk: not known without {', '.join(missing)}", "mend what is wrong above", "estimate disk")
-    needs = disk_needs(job.params, job.facts["images"], job.facts)
-    folders = places(job)
+    needs = disk_requirements(context.params, context.facts["images"], context.facts)
+    folders = output_dirs(context)
     for name, count in needs.items():
         if name in folders:
-            job.need(folders[name], count)
-    if job.paths.out == PROJECT:  # `dvc repro` keeps a copy of both where the disk cannot share blocks
-        job.need(PROJECT / ".dvc" / "cache", needs["data/prepared"] + needs["artifacts"])
-    told = ", ".join(f"{name} {size(count)}" for name, count in needs.items())
-    online = "frozen" in job.params.training_stages and not needs["cache"]
+            context.require_space(folders[name], count)
+    if context.paths.out == PROJECT:  # `dvc repro` keeps a copy of both where the disk cannot share blocks
+        context.require_space(PROJECT / ".dvc" / "cache", needs["data/prepared"] + needs["artifacts"])
+    message = ", ".join(f"{name} {format_size(count)}" for name, count in needs.items())
+    online = "frozen" in context.params.training_stages and not needs["cache"]
     above = "; stage 1 stores no features: frozen.views is online, or they exceed frozen.store_gb" if online else ""
-    counted = f"estimate from {job.facts['images']:,} images of {job.params.data.image_size} px"
-    return ok(f"{told} ({counted} and {job.facts['parameters']:,} parameters{above})", "estimate disk")
+    counted = f"estimate from {context.facts['images']:,} images of {context.params.data.image_size} px"
+    return ok(f"{message} ({counted} and {context.facts['parameters']:,} parameters{above})", "estimate disk")
 
 
-def _time(job: Job) -> Finding:
+def _time_estimate(context: Job) -> CheckResult:
     label = "estimate time"
-    if job.quick:
+    if context.quick:
         return ok("not measured (--quick)", label)
-    if "images" not in job.facts or "tokens" not in job.facts:
+    if "images" not in context.facts or "tokens" not in context.facts:
         return warning("not known without the images and the network's shape", "mend what is wrong above", label)
     try:
-        measured = ask("medtune.training.profile", job.params, MEASURE_S)
-    except NoAnswer as error:
+        measured = run_in_subprocess("medtune.training.profile", context.params, PROFILE_TIMEOUT_S)
+    except CheckError as error:
         return warning(f"steps cannot be measured: {first_line(error)}", "try a smaller batch_size, or --quick", label)
-    job.facts["memory"] = measured["memory"]
-    params, images = job.params, job.facts["images"]
-    stored = stored_views(params, images, job.facts)
-    found = seconds_needed(params, images, measured, job.facts.get("decode_s", 0.0), stored)
-    told = ", ".join(f"{name} {duration(seconds)}" for name, seconds in found.items() if seconds)
+    context.facts["memory"] = measured["memory"]
+    params, images = context.params, context.facts["images"]
+    stored = stored_views(params, images, context.facts)
+    found = time_requirements(params, images, measured, context.facts.get("decode_s", 0.0), stored)
+    message = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in found.items() if seconds)
     steps = {"forward": "forward pass", "head": "head step", "train": "training step"}
-    each = ", ".join(f"{steps[name]} {measured[name]['seconds'] * 1000:.3g} ms" for name in steps if name in measured)
-    chains = len(params.data.split.chains)
-    return ok(f"{duration(sum(found.values()))} for {chains} chain{'s' if chains > 1 else ''}: {told} (estimate from "
-              f"steps measured here on {measured['device']}: {each} an image; export and start-up not counted)",
-              label)  # fmt: skip
+    step_times = ", ".join(
+        f"{steps[name]} {measured[name]['seconds'] * 1000:.3g} ms" for name in steps if name in measured
+    )
+    n_folds = len(params.data.split.chains)
+    total = format_duration(sum(found.values()))
+    return ok(
+        f"{total} for {n_folds} chain{'s' if n_folds > 1 else ''}: {message} (estimate from "
+        f"steps measured here on {measured['device']}: {step_times} an image; export and start-up not counted)",
+        label,
+    )

@@ -3,15 +3,17 @@
 import os
 from pathlib import Path
 
-from medtune.doctor.result import Finding, Job, ok, size, warning, wrong
+from medtune.doctor.result import CheckResult, Job, failure, format_size, ok, warning
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
-LEAST, LITTLE = 1.0e9, 2.5e9
-REST = 1.0e9  # the whole command peaked 0.3 to 0.9 GB above what the measured step took: figures, export, its parity
+MIN_BYTES, LOW_BYTES = 1.0e9, 2.5e9
+OVERHEAD_BYTES = (
+    1.0e9  # the whole command peaked 0.3 to 0.9 GB above what the measured step took: figures, export, its parity
+)
 
 
-def threads(job: Job) -> Finding:
+def check_threads(context: Job) -> CheckResult:
     """Cores this process may use, and what OMP_NUM_THREADS makes of them."""
     cores, named = _cores(), os.environ.get("OMP_NUM_THREADS", "")
     if not named:
@@ -28,19 +30,20 @@ def threads(job: Job) -> Finding:
     return ok(found)
 
 
-def memory(job: Job) -> Finding:
+def check_memory(context: Job) -> CheckResult:
     """Free memory against what a measured training step took, where one was measured."""
-    free = _free()
+    free = _free_memory()
     if free is None:
         return warning("this system does not tell its free memory", "look yourself")
-    wanted = job.facts.get("memory", 0)
-    found = f"{size(free)} free"
+    wanted = context.facts.get("memory", 0)
+    found = f"{format_size(free)} free"
     if wanted:
-        found += f", a training process needs about {size(wanted)}, with export up to {size(REST)} more (estimate)"
-    if free < max(LEAST, wanted):
-        todo = "end other programs, or a smaller batch_size (accumulate keeps the steps), or "
-        return wrong(found, todo + "finetune.gradient_checkpointing=true")
-    return warning(found, "end other programs") if free < max(LITTLE, wanted + REST) else ok(found)
+        found += f", a training process needs about {format_size(wanted)}"
+        found += f", with export up to {format_size(OVERHEAD_BYTES)} more (estimate)"
+    if free < max(MIN_BYTES, wanted):
+        fix = "end other programs, or a smaller batch_size (accumulate keeps the steps), or "
+        return failure(found, fix + "finetune.gradient_checkpointing=true")
+    return warning(found, "end other programs") if free < max(LOW_BYTES, wanted + OVERHEAD_BYTES) else ok(found)
 
 
 def _cores() -> float:
@@ -51,7 +54,7 @@ def _cores() -> float:
     return cores
 
 
-def _free() -> float | None:
+def _free_memory() -> float | None:
     if not MEMINFO.is_file():
         return None
     lines = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="utf-8").splitlines() if ":" in line)

@@ -9,11 +9,11 @@ from medtune.runtime.paths import Paths
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One line of the report.
 
     Attributes:
-        state: `wrong` would stop or spoil the run; `warning` should be known before it begins.
+        state: `failure` would stop or spoil the run; `warning` should be known before it begins.
         found: what is there.
         todo: what to do about it; empty where it is ok.
         label: what was checked, where a check gives several lines.
@@ -25,19 +25,19 @@ class Finding:
     label: str = ""
 
 
-def ok(found: str, label: str = "") -> Finding:
+def ok(message: str, label: str = "") -> CheckResult:
     """Nothing to do."""
-    return Finding("ok", found, "", label)
+    return CheckResult("ok", message, "", label)
 
 
-def warning(found: str, todo: str, label: str = "") -> Finding:
+def warning(message: str, fix: str, label: str = "") -> CheckResult:
     """The run goes on, but not as it should."""
-    return Finding("warning", found, todo, label)
+    return CheckResult("warning", message, fix, label)
 
 
-def wrong(found: str, todo: str, label: str = "") -> Finding:
+def failure(message: str, fix: str, label: str = "") -> CheckResult:
     """The run would fail."""
-    return Finding("wrong", found, todo, label)
+    return CheckResult("wrong", message, fix, label)
 
 
 @dataclass
@@ -58,13 +58,13 @@ class Job:
     quick: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def need(self, folder: Path, size: float) -> None:
-        """Notes that the run will put about `size` bytes into `folder`."""
+    def require_space(self, folder: Path, size: float) -> None:
+        """Notes that the run will put about `format_size` bytes into `folder`."""
         needs = self.facts.setdefault("needs", {})
         needs[folder] = needs.get(folder, 0) + int(size)
 
 
-def size(count: float) -> str:
+def format_size(count: float) -> str:
     """Bytes as a person reads them."""
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= factor:
@@ -72,7 +72,7 @@ def size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as a person reads them."""
     if seconds >= 5400:
         return f"{seconds / 3600:.1f} h"

@@ -6,48 +6,48 @@ from medtune.doctor import (
     checkout,
     data,
     device,
+    dvc_remote,
     estimate,
     folders,
     machine,
     packages,
     prefect_server,
-    stores,
     tracking,
     weights,
 )
-from medtune.doctor.result import Finding, Job, wrong
+from medtune.doctor.result import CheckResult, Job, failure
 from medtune.serving.one_line import first_line
 
 # The order matters: a check adds to `job.facts` (images, weights, time, disk) what later checks use.
-CHECKS: dict[str, Callable[[Job], Finding | list[Finding]]] = {
-    "python": packages.python,
-    "packages": packages.packages,
-    "device": device.device,
-    "threads": machine.threads,
-    "git": checkout.git,
-    "lock": checkout.lock,
+CHECKS: dict[str, Callable[[Job], CheckResult | list[CheckResult]]] = {
+    "python": packages.check_python,
+    "packages": packages.check_packages,
+    "device": device.check_device,
+    "threads": machine.check_threads,
+    "git": checkout.check_git,
+    "lock": checkout.check_lock,
     "data": data.data,
-    "weights": weights.weights,
-    "hub": weights.hub,
-    "estimate": estimate.estimate,
-    "memory": machine.memory,
-    "disk": folders.disk,
-    "write": folders.write,
-    "DVC remote": stores.remote,
-    "W&B": tracking.wandb,
-    "Prefect": prefect_server.prefect,
-    "clock": checkout.clock,
+    "weights": weights.check_weights,
+    "hub": weights.check_hub,
+    "estimate": estimate.check_estimate,
+    "memory": machine.check_memory,
+    "disk": folders.check_disk,
+    "write": folders.check_write,
+    "DVC remote": dvc_remote.check_remote,
+    "W&B": tracking.check_wandb,
+    "Prefect": prefect_server.check_prefect,
+    "clock": checkout.check_clock,
 }
 
 
-def examine(job: Job) -> Iterator[Finding]:
+def examine(context: Job) -> Iterator[CheckResult]:
     """Every check's lines, as they come; a check that fails itself is a line that says so."""
     for label, check in CHECKS.items():
         try:
-            found = check(job)
+            found = check(context)
         except Exception as error:  # a broken check must not hide what the others find
-            found = wrong(
+            found = failure(
                 f"this check itself failed: {first_line(error, with_type=True)}", f"look at {check.__module__}"
             )
         for finding in found if isinstance(found, list) else [found]:
-            yield Finding(finding.state, finding.found, finding.todo, finding.label or label)
+            yield CheckResult(finding.state, finding.found, finding.todo, finding.label or label)

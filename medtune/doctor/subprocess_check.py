@@ -10,18 +10,18 @@ from medtune.config.schema import Params
 from medtune.serving.one_line import last_line
 
 
-class NoAnswer(Exception):
+class CheckError(Exception):
     """The process gave none; the message says why."""
 
 
-def ask(module: str, params: Params, seconds: float) -> dict[str, Any]:
+def run_in_subprocess(module: str, params: Params, seconds: float) -> dict[str, Any]:
     """What `python -m module` prints as JSON in its last line, given the params as JSON on stdin.
 
     Raises:
         NoAnswer: it took longer than `seconds`, or failed.
     """
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", module],
             cwd=PROJECT,
             input=params.model_dump_json(),
@@ -30,7 +30,7 @@ def ask(module: str, params: Params, seconds: float) -> dict[str, Any]:
             timeout=seconds,
         )
     except subprocess.TimeoutExpired:
-        raise NoAnswer(f"{module} did not answer within {seconds:.0f} s") from None
-    if done.returncode:
-        raise NoAnswer(f"{module}: {last_line(done.stderr, f'exit code {done.returncode}')}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+        raise CheckError(f"{module} did not answer within {seconds:.0f} s") from None
+    if completed.returncode:
+        raise CheckError(f"{module}: {last_line(completed.stderr, f'exit code {completed.returncode}')}")
+    return json.loads(completed.stdout.strip().splitlines()[-1])

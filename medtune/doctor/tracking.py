@@ -3,31 +3,31 @@
 import os
 from importlib.util import find_spec
 
-from medtune.doctor.result import Finding, Job, ok, warning, wrong
+from medtune.doctor.result import CheckResult, Job, failure, ok, warning
 from medtune.serving.one_line import first_line
-from medtune.tracking.run import wanted_mode
-from medtune.tracking.server import KeyRefused, Unreachable, check, server
+from medtune.tracking.run import resolve_mode
+from medtune.tracking.server import KeyRefused, ServerUnreachable, check_key, server
 
 
-def wandb(job: Job) -> Finding:
+def check_wandb(context: Job) -> CheckResult:
     """The mode that params and environment come to; online, the server is asked."""
-    mode = wanted_mode(job.params)
+    mode = resolve_mode(context.params)
     if mode == "disabled":
         return ok("disabled")
     if find_spec("wandb") is None:
         return warning(f"{mode}, but wandb is not installed: no stage is recorded", "make setup")
     if mode == "offline":
-        return ok(f"offline: runs are kept in {job.paths.cache / 'wandb'}; medtune sync uploads them later")
+        return ok(f"offline: runs are kept in {context.paths.cache / 'wandb'}; medtune sync uploads them later")
     key = os.environ.get("WANDB_API_KEY")
     if not key:
-        return wrong("online, but $WANDB_API_KEY is not set", "set it, or tracking.mode=offline")
-    if job.offline:
+        return failure("online, but $WANDB_API_KEY is not set", "set it, or tracking.mode=offline")
+    if context.offline:
         return ok(f"online, {server()} not asked (--offline)")
     try:
-        check(key)
+        check_key(key)
     except KeyRefused as error:
-        return wrong(first_line(error), "set another key, or tracking.mode=offline")
-    except Unreachable as error:
-        todo = "nothing: stages record offline, medtune sync uploads later; WANDB_MODE=offline saves waiting"
-        return warning(first_line(error), todo)
+        return failure(first_line(error), "set another key, or tracking.mode=offline")
+    except ServerUnreachable as error:
+        fix = "nothing: stages record offline, medtune sync uploads later; WANDB_MODE=offline saves waiting"
+        return warning(first_line(error), fix)
     return ok(f"online: {server()} answers and knows the key")

@@ -137,8 +137,10 @@ def judge(
             f"{patients} test patients that neither model has seen; gate.min_patients is {gate.min_patients}"
         )
     if champion:
-        (new, new_drawn), (old, old_drawn) = scores
-        difference = interval(metric.sign * (new - old), metric.sign * (new_drawn - old_drawn), evaluate.confidence)
+        (better, better_drawn), (worse, worse_drawn) = scores[
+            :: metric.sign
+        ]  # lower is better: champion less challenger
+        difference = interval(better - worse, better_drawn - worse_drawn, evaluate.confidence)
         reasons += _too_small(difference, gate)
     promoted = not reasons
     if promoted:

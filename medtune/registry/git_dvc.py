@@ -20,9 +20,9 @@ from medtune.serving.one_line import last_line
 
 log = logging.getLogger("medtune.flow")
 
-STAGES = ("data", "train")
+TRACKED_STAGES = ("data", "train")
 # What a run itself may change; anything else that git calls changed is somebody's unfinished work.
-OWN = ("dvc.lock", "data/folds.csv", "data/.gitignore", ".dvc/config")
+GENERATED_FILES = ("dvc.lock", "data/folds.csv", "data/.gitignore", ".dvc/config")
 NETWORK_TIMEOUT_S = 6 * 3600.0
 ROLES = ("AUTHOR", "COMMITTER")
 AUTHOR = {"NAME": "MedTune", "EMAIL": "medtune@localhost"}
@@ -57,7 +57,7 @@ class Checkout:
                 f"{self.folder} is no git repository with a commit ({error}): a model is known by one"
             ) from None
         changed = [line[3:] for line in self.git("status", "--porcelain", "--untracked-files=no").splitlines()]
-        if others := [name for name in changed if name not in OWN and not name.endswith(".dvc")]:
+        if others := [name for name in changed if name not in GENERATED_FILES and not name.endswith(".dvc")]:
             raise InputError(
                 f"{', '.join(others[:5])} changed since the last commit: commit or undo it, so that the commit says "
                 "what the model was trained with"
@@ -67,7 +67,7 @@ class Checkout:
         """The current commit."""
         return self.git("rev-parse", "HEAD").strip()
 
-    def sources(self) -> list[str]:
+    def tracked_data(self) -> list[str]:
         """Data tracked by DVC: the .dvc files of the checkout."""
         listed = self.git("ls-files", "--cached", "--others", "--exclude-standard", "--", "*.dvc")
         return sorted(name for name in listed.splitlines() if (self.folder / name).is_file())
@@ -77,20 +77,20 @@ class Checkout:
 
         Gives what changed, a line each.
         """
-        told = [*self._record_local(), *self._merge()]
-        for name in self.sources():
+        told = [*self._commit_local_data(), *self._merge()]
+        for name in self.tracked_data():
             if "frozen: true" in (self.folder / name).read_text(encoding="utf-8"):  # imported from elsewhere
                 before = (self.folder / name).read_bytes()
                 self.dvc("update", name)
                 if (self.folder / name).read_bytes() != before:
                     told.append(f"{name}: its origin changed")
-        if self.remote() and (wanted := [*self.sources(), *self._missing()]):
+        if self.remote() and (wanted := [*self.tracked_data(), *self._missing_outputs()]):
             self.dvc("pull", *wanted)
         return told
 
-    def _record_local(self) -> list[str]:
+    def _commit_local_data(self) -> list[str]:
         """Images put into a tracked folder by hand become its new version."""
-        if not (names := self.sources()):
+        if not (names := self.tracked_data()):
             return []
         found = json.loads(self.dvc("status", "--json", *names) or "{}")
         told = []
@@ -135,12 +135,12 @@ class Checkout:
 
         The data and the artifacts go first: a commit that others can fetch names nothing that they cannot.
         """
-        self.dvc("commit", "--force", *STAGES)
+        self.dvc("commit", "--force", *TRACKED_STAGES)
         if self.remote():
-            self.dvc("push", *STAGES, *self.sources())
+            self.dvc("push", *TRACKED_STAGES, *self.tracked_data())
         else:
             say("retrain: no DVC remote: the model is in this machine's cache only (docs/remotes.md)")
-        paths = [name for name in (*OWN, *self.sources()) if (self.folder / name).is_file()]
+        paths = [name for name in (*GENERATED_FILES, *self.tracked_data()) if (self.folder / name).is_file()]
         self.git("add", "--", *paths)
         if self.git("diff", "--cached", "--name-only", "--", *paths):
             self.git("commit", "--quiet", "--message", message, "--", *paths)
@@ -190,12 +190,12 @@ class Checkout:
         branch = self.git("rev-parse", "--abbrev-ref", "HEAD").strip()
         return self.git("config", f"branch.{branch}.remote").strip()
 
-    def _missing(self) -> list[str]:
+    def _missing_outputs(self) -> list[str]:
         """Stages that dvc.lock knows and whose results are not here: a new clone, a lost disk."""
         lock = self.folder / "dvc.lock"
         known = read(lock).get("stages", {}) if lock.is_file() else {}
         places = {"data": "data/prepared", "train": "artifacts/export"}
-        return [stage for stage in STAGES if stage in known and not (self.folder / places[stage]).is_dir()]
+        return [stage for stage in TRACKED_STAGES if stage in known and not (self.folder / places[stage]).is_dir()]
 
     def _run(self, words: Sequence[str]) -> str:
         log.info("%s", " ".join(words[:6]))

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
-from medtune.registry.remote_url import check, masked
+from medtune.registry.remote_url import check_url, mask_secrets
 from medtune.runtime import console
 from medtune.serving.one_line import first_line
 
 if TYPE_CHECKING:
     from dvc.config import Config
 
-SECONDS = 60.0  # long enough to type a passphrase in
+TIMEOUT_S = 60.0  # long enough to type a passphrase in
 
 
 def remote(
@@ -32,26 +32,26 @@ def remote(
 
     Refused, and nothing changed, where a small file cannot be written there, read back and deleted.
     """
-    config = _config()
+    config = _dvc_config()
     if show:
-        console.say(_told(config))
+        console.say(_describe_default(config))
         return
     if not url:
         raise InputError("no URL: name a folder, ssh://host/path or s3://bucket/path; --show says what is set")
     if not re.fullmatch(r"[\w-]+", name):
         raise InputError(f"--name is {name!r}: letters, digits, - and _ only")
-    check(url, endpoint, local)
+    check_url(url, endpoint, local)
     name, level = name.lower(), "local" if local else "repo"
     options = {"url": os.path.expanduser(url), "verify": "true", **({"endpointurl": endpoint} if endpoint else {})}
-    seconds = probe(_merged(config, level, name, options), name)
+    seconds = probe_remote(_merged_config(config, level, name, options), name)
     with config.edit(level) as edited:
-        _put(edited, name, options)
+        _set_default(edited, name, options)
     if local:
         os.chmod(config.files[level], 0o600)  # a password may stand in it
-    console.say(f"{_told(config)}; wrote, read and deleted a probe there in {seconds:.1f} s")
+    console.say(f"{_describe_default(config)}; wrote, read and deleted a probe there in {seconds:.1f} s")
 
 
-def probe(settings: dict[str, Any], name: str) -> float:
+def probe_remote(settings: dict[str, Any], name: str) -> float:
     """Seconds it took to write a small file at a remote, read it back and delete it.
 
     Args:
@@ -63,48 +63,48 @@ def probe(settings: dict[str, Any], name: str) -> float:
     """
     begin, failed = time.monotonic(), list[str]()
 
-    def ask() -> None:
+    def attempt() -> None:
         step = "connect"
         try:
             from dvc.fs import get_cloud_fs
 
             cls, options, folder = get_cloud_fs(settings, name=name)
             fs, text = cls(**options), secrets.token_bytes(64)
-            place = fs.join(folder, f"probe-{secrets.token_hex(8)}")
+            path = fs.join(folder, f"probe-{secrets.token_hex(8)}")
             step = "write"
             fs.makedirs(folder, exist_ok=True)
-            fs.pipe_file(place, text)
+            fs.pipe_file(path, text)
             step = "read"
-            if fs.cat_file(place) != text:
+            if fs.cat_file(path) != text:
                 raise ValueError("other bytes came back")
             step = "delete"
-            fs.remove(place)
+            fs.remove(path)
         except Exception as error:  # of whatever type a plugin and its client raise
-            failed.append(f"cannot {step}: {masked(first_line(error, with_type=True))}")
+            failed.append(f"cannot {step}: {mask_secrets(first_line(error, with_type=True))}")
 
     # In a thread, for a host that never answers would hold DVC for half an hour.
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
-    thread.join(SECONDS)
+    thread.join(TIMEOUT_S)
     if thread.is_alive():
-        failed.append(f"no answer within {SECONDS:.0f} s")
+        failed.append(f"no answer within {TIMEOUT_S:.0f} s")
     if failed:
-        raise InputError(f"{masked(settings['remote'][name]['url'])}: {failed[0]}; nothing was changed")
+        raise InputError(f"{mask_secrets(settings['remote'][name]['url'])}: {failed[0]}; nothing was changed")
     return time.monotonic() - begin
 
 
-def default() -> tuple[dict[str, Any], str | None]:
+def default_remote() -> tuple[dict[str, Any], str | None]:
     """DVC's configuration, merged, and the name of the default remote in it; None where none is set.
 
     Raises:
         InputError: there is no .dvc folder, or what it says is wrong.
     """
-    settings = _config().read()
+    settings = _dvc_config().read()
     name = settings["core"].get("remote")
     return settings, name if name in settings["remote"] else None
 
 
-def _config() -> "Config":
+def _dvc_config() -> "Config":
     folder = PROJECT / ".dvc"
     if not folder.is_dir():
         raise InputError(f"{PROJECT} has no .dvc folder: run this in a clone made by git")
@@ -116,7 +116,7 @@ def _config() -> "Config":
         raise InputError(f"{folder}: {error}") from error
 
 
-def _put(settings: dict[str, Any], name: str, options: dict[str, str]) -> None:
+def _set_default(settings: dict[str, Any], name: str, options: dict[str, str]) -> None:
     """Makes `name` the default remote; other options it has are kept where it stays the same kind."""
     known = settings["remote"].get(name, {})
     same = urlsplit(known.get("url", "")).scheme == urlsplit(options["url"]).scheme
@@ -124,16 +124,16 @@ def _put(settings: dict[str, Any], name: str, options: dict[str, str]) -> None:
     settings["core"]["remote"] = name
 
 
-def _merged(config: "Config", level: str, name: str, options: dict[str, str]) -> dict[str, Any]:
+def _merged_config(config: "Config", level: str, name: str, options: dict[str, str]) -> dict[str, Any]:
     """All levels of DVC's configuration as they will be: a later one comes first, and may hold the credentials."""
     from dvc.config import ConfigError, merge
 
     settings: dict[str, Any] = {}
-    for each in config.files:
-        one = config.load_one(each)
-        if each == level:
-            _put(one, name, options)
-        merge(settings, one)
+    for other_level in config.files:
+        options_at_level = config.load_one(other_level)
+        if other_level == level:
+            _set_default(options_at_level, name, options)
+        merge(settings, options_at_level)
     if settings["core"]["remote"] != name or settings["remote"][name]["url"] != options["url"]:
         first = settings["core"]["remote"]
         raise InputError(
@@ -143,18 +143,18 @@ def _merged(config: "Config", level: str, name: str, options: dict[str, str]) ->
         config.validate(settings)
     except ConfigError as error:
         raise InputError(
-            f"{masked(options['url'])} does not go with what {name!r} is already: choose another --name ({error})"
+            f"{mask_secrets(options['url'])} does not go with what {name!r} is already: choose another --name ({error})"
         ) from error
     return settings
 
 
-def _told(config: "Config") -> str:
+def _describe_default(config: "Config") -> str:
     """One line: the default remote, and the file that says so."""
-    settings, name = default()
+    settings, name = default_remote()
     if name is None:
         return "no remote is set: medtune remote URL"
     level = [level for level in config.files if config.load_one(level)["core"].get("remote")][-1]
     file, section = Path(config.files[level]), settings["remote"][name]
     where = file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file
     verified = str(section.get("verify", "false")).lower()
-    return f"{name}: {masked(section['url'])}, verify {verified}, by default ({where})"
+    return f"{name}: {mask_secrets(section['url'])}, verify {verified}, by default ({where})"

@@ -8,7 +8,7 @@ from medtune.config.errors import InputError, suggestion
 from medtune.config.project import PROJECT
 
 
-def check(url: str, endpoint: str | None = None, local: bool = False) -> None:
+def check_url(url: str, endpoint: str | None = None, local: bool = False) -> None:
     """Refuses what cannot be a remote, and what must not be committed. Imports DVC, and the scheme's plugin.
 
     Args:
@@ -20,7 +20,7 @@ def check(url: str, endpoint: str | None = None, local: bool = False) -> None:
         InputError: neither a path outside the checkout nor a URL that DVC knows; its plugin is not installed; a
             secret in what would be committed.
     """
-    shown, parts = masked(url), _split(url)
+    shown, parts = mask_secrets(url), _split(url)
     if endpoint is not None:
         _check_endpoint(endpoint, parts.scheme)
     if "://" not in url:
@@ -41,7 +41,7 @@ def check(url: str, endpoint: str | None = None, local: bool = False) -> None:
         raise InputError(
             f"{shown}: S3 keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, not from the URL"
         )
-    if not local and secret(parts):
+    if not local and has_secret(parts):
         raise InputError(
             f"{shown}: the secret in it would be committed with .dvc/config; use a key, an agent or environment "
             "variables instead, or keep the URL in this clone alone with --local"
@@ -52,12 +52,12 @@ def check(url: str, endpoint: str | None = None, local: bool = False) -> None:
         raise InputError(f"{shown}: {error}") from error
 
 
-def masked(url: str) -> str:
+def mask_secrets(url: str) -> str:
     """`url` with its password and its query, where tokens stand, as ***."""
     return re.sub(r"\?.*", "?***", re.sub(r"(?<=//)([^/@]*?):[^/]*@", r"\1:***@", url))
 
 
-def secret(parts: SplitResult) -> bool:
+def has_secret(parts: SplitResult) -> bool:
     """True where a URL carries a password or a token."""
     return parts.password is not None or bool(parts.query)
 
@@ -67,16 +67,16 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port  # raises where it is no number
     except ValueError as error:
-        raise InputError(f"{masked(url)} is no URL: {error}") from error
+        raise InputError(f"{mask_secrets(url)} is no URL: {error}") from error
     return parts
 
 
 def _check_endpoint(endpoint: str, scheme: str) -> None:
     parts = _split(endpoint)
     if scheme != "s3":
-        raise InputError(f"--endpoint is {masked(endpoint)}, which goes with an s3:// URL only")
+        raise InputError(f"--endpoint is {mask_secrets(endpoint)}, which goes with an s3:// URL only")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-        raise InputError(f"--endpoint is {masked(endpoint)}: give http(s)://HOST:PORT and nothing more")
+        raise InputError(f"--endpoint is {mask_secrets(endpoint)}: give http(s)://HOST:PORT and nothing more")
 
 
 def _check_path(path: str) -> None:

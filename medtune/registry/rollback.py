@@ -4,46 +4,46 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from medtune.registry.store import Target, previous
-from medtune.registry.store_layout import verify
+from medtune.registry.store import Target, previous_bundle
+from medtune.registry.store_layout import verify_bundle
 from medtune.serving.manifest import BundleError
 
 
-def rollback(target: Target, to: str | None, because: str, cache: Path) -> tuple[str, str]:
+def rollback(store: Target, to: str | None, reason: str, cache: Path) -> tuple[str, str]:
     """The bundle that was current, and the one that now is.
 
     Args:
-        target: where the bundles lie.
+        store: where the bundles lie.
         to: id of the bundle to go back to; None: the one that the current one replaced.
-        because: why, for the history.
+        reason: why, for the history.
         cache: for a copy of bundles that lie elsewhere.
 
     Raises:
         BundleError: nothing to go back to, no such bundle, or it is damaged. Nothing has changed then.
     """
     try:
-        now = target.current()
+        now = store.current()
     except BundleError:
         if to is None:
             raise
         now = "none"  # what says which one is current was lost: this puts it back
     if now is None:
-        raise BundleError(f"{target} has no current bundle: nothing was accepted yet")
-    wanted = to or previous(target, cache)
-    there = target.bundles()
-    if wanted is None:
-        others = [name for name in there if name != now]
+        raise BundleError(f"{store} has no current bundle: nothing was accepted yet")
+    requested = to or previous_bundle(store, cache)
+    available = store.bundles()
+    if requested is None:
+        others = [name for name in available if name != now]
         hint = f"; with --to: {', '.join(others)}" if others else ""
-        raise BundleError(f"{target}: {now} is the first bundle, it replaced none{hint}")
-    if wanted not in there:
-        raise BundleError(f"{target} has no bundle {wanted}; it has: {', '.join(there)}")
-    if wanted == now:
-        raise BundleError(f"{wanted} is the current bundle already")
-    verify(target.local(wanted, cache))
-    target.point(wanted)
-    target.note({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "decision": "rolled back", "from": now, "to": wanted,
-                 "because": because})  # fmt: skip
-    return now, wanted
+        raise BundleError(f"{store}: {now} is the first bundle, it replaced none{hint}")
+    if requested not in available:
+        raise BundleError(f"{store} has no bundle {requested}; it has: {', '.join(available)}")
+    if requested == now:
+        raise BundleError(f"{requested} is the current bundle already")
+    verify_bundle(store.local(requested, cache))
+    store.point(requested)
+    store.note({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "decision": "rolled back", "from": now, "to": requested,
+                "because": reason})  # fmt: skip
+    return now, requested
 
 
 def describe(target: Target) -> Iterator[str]:

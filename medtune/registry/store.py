@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any, Protocol
 
-from medtune.registry.store_layout import verify
+from medtune.registry.store_layout import verify_bundle
 
 URL = re.compile(r"^[a-z][a-z0-9+.-]+://")
 
@@ -40,7 +40,7 @@ class Target(Protocol):
     def history(self) -> list[dict[str, Any]]:
         """Every decision, oldest first."""
 
-    def note(self, line: dict[str, Any]) -> None:
+    def note(self, entry: dict[str, Any]) -> None:
         """Adds a decision to the history."""
 
 
@@ -55,17 +55,17 @@ def open_target(target: str, base: Path) -> Target:
         BundleError: a URL of a kind that is not known or installed here.
     """
     if URL.match(target):
-        from medtune.registry.store_url import UrlTarget
+        from medtune.registry.store_url import UrlStore
 
-        return UrlTarget(target)
-    from medtune.registry.store_folder import FolderTarget
+        return UrlStore(target)
+    from medtune.registry.store_folder import FolderStore
 
-    return FolderTarget(base / Path(target).expanduser())
+    return FolderStore(base / Path(target).expanduser())
 
 
-def previous(target: Target, cache: Path) -> str | None:
+def previous_bundle(store: Target, cache: Path) -> str | None:
     """Id of the bundle that the current one replaced, as the current one's own gate record says."""
-    name = target.current()
+    name = store.current()
     if name is None:
         return None
-    return verify(target.local(name, cache)).get("gate", {}).get("champion")
+    return verify_bundle(store.local(name, cache)).get("gate", {}).get("champion")

@@ -10,16 +10,16 @@ from medtune.registry.store_layout import (
     CURRENT,
     HISTORY,
     check_name,
-    check_none_accepted,
+    format_history,
     parse_history,
-    verify,
-    write_history,
+    require_pointer,
+    verify_bundle,
 )  # fmt: skip
 from medtune.runtime.artifact import fsync, write_text
 from medtune.serving.manifest import BundleError
 
 
-class FolderTarget:
+class FolderStore:
     """Bundles under a folder; `current` is a relative link, replaced by one rename."""
 
     def __init__(self, folder: Path) -> None:
@@ -34,43 +34,43 @@ class FolderTarget:
         if not link.is_symlink():
             if link.exists():
                 raise BundleError(f"{link} is no link: was it copied there? Point it at a folder under {BUNDLES}/")
-            check_none_accepted(self.history(), link)
+            require_pointer(self.history(), link)
             return None
         name = Path(os.readlink(link)).name
-        place = self.folder / BUNDLES / name
-        if not place.is_dir():
+        bundle = self.folder / BUNDLES / name
+        if not bundle.is_dir():
             raise BundleError(f"{link} points at {name}, which is not there")
-        if not link.exists() or not link.samefile(place):
+        if not link.exists() or not link.samefile(bundle):
             raise BundleError(f"{link} points at {os.readlink(link)}, which is no folder under {BUNDLES}/")
         return name
 
     def bundles(self) -> list[str]:
         """Ids of the bundles there, oldest first."""
-        place = self.folder / BUNDLES
-        if not place.is_dir():
+        folder = self.folder / BUNDLES
+        if not folder.is_dir():
             return []
-        return sorted(entry.name for entry in place.iterdir() if not entry.name.startswith("."))
+        return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
 
     def local(self, name: str, cache: Path) -> Path:
         """The bundle's own folder, verified."""
         folder = self.folder / BUNDLES / check_name(name, self.folder)
-        verify(folder)
+        verify_bundle(folder)
         return folder
 
     def put(self, folder: Path, name: str) -> None:
         """Copies a bundle beside its place, then renames it into it."""
-        place = self.folder / BUNDLES / name
-        partial = place.with_name(f".{name}.partial")
+        destination = self.folder / BUNDLES / name
+        partial = destination.with_name(f".{name}.partial")
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            for stray in place.parent.glob(".*.partial"):  # one writer: the checkout's lock is held
-                shutil.rmtree(stray)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            for leftover in destination.parent.glob(".*.partial"):  # one writer: the checkout's lock is held
+                shutil.rmtree(leftover)
             shutil.copytree(folder, partial)
-            verify(partial)
+            verify_bundle(partial)
             for path in [*partial.rglob("*"), partial]:
                 fsync(path)
-            partial.rename(place)
-            fsync(place.parent)
+            partial.rename(destination)
+            fsync(destination.parent)
         except OSError as error:
             raise BundleError(f"{self.folder}: the bundle cannot be put there: {error.strerror or error}") from error
 
@@ -96,10 +96,10 @@ class FolderTarget:
         path = self.folder / HISTORY
         return parse_history(path.read_bytes().decode("utf-8", "replace"), str(path)) if path.is_file() else []
 
-    def note(self, line: dict[str, Any]) -> None:
+    def note(self, entry: dict[str, Any]) -> None:
         """Adds a decision to the history, after repairing a line that a crash cut off."""
-        path, lines = self.folder / HISTORY, [*self.history(), line]
+        path, lines = self.folder / HISTORY, [*self.history(), entry]
         try:
-            write_text(path, write_history(lines))
+            write_text(path, format_history(lines))
         except OSError as error:
             raise BundleError(f"{path} cannot be written: {error.strerror}") from error

@@ -11,8 +11,8 @@ from medtune.serving.checksum import Damaged, seal_text, unseal_text
 from medtune.serving.manifest import BundleError
 
 BUNDLES, CURRENT, HISTORY = "bundles", "current", "history.jsonl"
-SEAL = '{"sha256_of_the_rest": "%s"}'  # the first line of history.jsonl
-NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+CHECKSUM_KEY = '{"sha256_of_the_rest": "%s"}'  # the first line of history.jsonl
+BUNDLE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 def check_name(name: str, where: object) -> str:
@@ -21,12 +21,12 @@ def check_name(name: str, where: object) -> str:
     Raises:
         BundleError: it may not.
     """
-    if not NAME.fullmatch(name):
+    if not BUNDLE_NAME.fullmatch(name):
         raise BundleError(f"{where} names a bundle {name!r}: letters, digits, . - and _ only")
     return name
 
 
-def verify(folder: Path) -> dict[str, Any]:
+def verify_bundle(folder: Path) -> dict[str, Any]:
     """bundle.json of `folder`, every file that it names checked against its sha256.
 
     Raises:
@@ -38,9 +38,9 @@ def verify(folder: Path) -> dict[str, Any]:
     return document
 
 
-def write_history(lines: Sequence[dict[str, Any]]) -> str:
+def format_history(lines: Sequence[dict[str, Any]]) -> str:
     """The text of history.jsonl: a line with the sha256 of all that follow, then a line a decision."""
-    return seal_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in lines), SEAL)
+    return seal_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), CHECKSUM_KEY)
 
 
 def parse_history(text: str, where: str) -> list[dict[str, Any]]:
@@ -52,22 +52,22 @@ def parse_history(text: str, where: str) -> list[dict[str, Any]]:
     damaged = BundleError(f"{where} is damaged: mend it, or move it away: the bundles do not need it")
     if "sha256_of_the_rest" in text.partition("\n")[0]:
         try:
-            return [json.loads(line) for line in unseal_text(text, SEAL).splitlines()]
+            return [json.loads(line) for line in unseal_text(text, CHECKSUM_KEY).splitlines()]
         except Damaged:
             raise damaged from None
-    lines, found = text.splitlines(), []
+    lines, entries = text.splitlines(), []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(json.loads(line))
+            entries.append(json.loads(line))
         except ValueError:
             if number < len(lines) or text.endswith("\n"):
                 raise damaged from None
-    if not found or not all(isinstance(line, dict) and "decision" in line for line in found):
+    if not entries or not all(isinstance(line, dict) and "decision" in line for line in entries):
         raise damaged
-    return found
+    return entries
 
 
-def check_none_accepted(history: Sequence[dict[str, Any]], where: object) -> None:
+def require_pointer(history: Sequence[dict[str, Any]], where: object) -> None:
     """Refuses a target that names no current bundle although it had one: taken for new, it would take any model.
 
     Raises:

@@ -11,10 +11,10 @@ from medtune.registry.store_layout import (
     BUNDLES,
     HISTORY,
     check_name,
-    check_none_accepted,
+    format_history,
     parse_history,
-    verify,
-    write_history,
+    require_pointer,
+    verify_bundle,
 )
 from medtune.serving.manifest import FILE, BundleError
 from medtune.serving.one_line import first_line
@@ -22,7 +22,7 @@ from medtune.serving.one_line import first_line
 POINTER = "current.json"
 
 
-class UrlTarget:
+class UrlStore:
     """Bundles behind a URL; `current.json` names the current one, and is replaced as one object.
 
     Credentials come from the environment or the library's own files (AWS_PROFILE, ~/.ssh), never from params.
@@ -50,7 +50,7 @@ class UrlTarget:
         """Id of the accepted bundle; None where there is none yet."""
         text = self._read(POINTER)
         if text is None:
-            check_none_accepted(self.history(), f"{self.url}/{POINTER}")
+            require_pointer(self.history(), f"{self.url}/{POINTER}")
             return None
         try:
             document = json.loads(text)
@@ -63,39 +63,39 @@ class UrlTarget:
 
     def bundles(self) -> list[str]:
         """Ids of the bundles there, oldest first; bundle.json is written last, so a part of one is none."""
-        with self._faults("read"):
-            if not self.files.isdir(self._at(BUNDLES)):
+        with self._as_bundle_error("read"):
+            if not self.files.isdir(self._path(BUNDLES)):
                 return []
             names = [
-                str(path).rstrip("/").rpartition("/")[2] for path in self.files.ls(self._at(BUNDLES), detail=False)
+                str(path).rstrip("/").rpartition("/")[2] for path in self.files.ls(self._path(BUNDLES), detail=False)
             ]
-            return sorted(name for name in names if self.files.exists(self._at(BUNDLES, name, FILE)))
+            return sorted(name for name in names if self.files.exists(self._path(BUNDLES, name, FILE)))
 
     def local(self, name: str, cache: Path) -> Path:
         """A verified copy of the bundle under `cache`; fetched once."""
         folder = cache / "handoff" / check_name(name, self.url)
         try:
-            verify(folder)
+            verify_bundle(folder)
             return folder
         except BundleError:
             shutil.rmtree(folder, ignore_errors=True)
         partial = folder.with_name(f".{name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        with self._faults("fetch the bundle from"):
-            for path in self.files.ls(self._at(BUNDLES, name), detail=False):
+        with self._as_bundle_error("fetch the bundle from"):
+            for path in self.files.ls(self._path(BUNDLES, name), detail=False):
                 self.files.get_file(path, str(partial / str(path).rpartition("/")[2]))
-        verify(partial)
+        verify_bundle(partial)
         partial.rename(folder)
         return folder
 
     def put(self, folder: Path, name: str) -> None:
         """Uploads a bundle's files, bundle.json last."""
         paths = sorted(path for path in folder.iterdir() if path.is_file())
-        with self._faults("write the bundle to"):
-            self.files.makedirs(self._at(BUNDLES, name), exist_ok=True)
+        with self._as_bundle_error("write the bundle to"):
+            self.files.makedirs(self._path(BUNDLES, name), exist_ok=True)
             for path in sorted(paths, key=lambda path: path.name == FILE):
-                self.files.put_file(str(path), self._at(BUNDLES, name, path.name))
+                self.files.put_file(str(path), self._path(BUNDLES, name, path.name))
 
     def point(self, name: str) -> None:
         """Makes `name` the current bundle by writing one object."""
@@ -105,41 +105,41 @@ class UrlTarget:
         """Deletes a bundle that is not current."""
         if name == self.current():
             raise BundleError(f"{name} is the current bundle: it stays")
-        with self._faults("delete from"):
-            self.files.rm(self._at(BUNDLES, name), recursive=True)
+        with self._as_bundle_error("delete from"):
+            self.files.rm(self._path(BUNDLES, name), recursive=True)
 
     def history(self) -> list[dict[str, Any]]:
         """Every decision, oldest first."""
         text = self._read(HISTORY)
         return [] if text is None else parse_history(text, f"{self.url}/{HISTORY}")
 
-    def note(self, line: dict[str, Any]) -> None:
+    def note(self, entry: dict[str, Any]) -> None:
         """Adds a decision to the history."""
-        self._write(HISTORY, write_history([*self.history(), line]))
+        self._write(HISTORY, format_history([*self.history(), entry]))
 
-    def _at(self, *parts: str) -> str:
+    def _path(self, *parts: str) -> str:
         return "/".join([self.root.rstrip("/"), *parts])
 
     def _read(self, name: str) -> str | None:
-        with self._faults("read"):
+        with self._as_bundle_error("read"):
             self.files.invalidate_cache()
-            if not self.files.exists(self._at(name)):
+            if not self.files.exists(self._path(name)):
                 return None
-            return self.files.cat_file(self._at(name)).decode("utf-8", "replace")
+            return self.files.cat_file(self._path(name)).decode("utf-8", "replace")
 
     def _write(self, name: str, text: str) -> None:
-        with self._faults("write to"):
+        with self._as_bundle_error("write to"):
             self.files.makedirs(self.root, exist_ok=True)
-            self.files.pipe_file(self._at(name), text.encode())
+            self.files.pipe_file(self._path(name), text.encode())
 
     @contextmanager
-    def _faults(self, doing: str) -> Iterator[None]:
+    def _as_bundle_error(self, action: str) -> Iterator[None]:
         try:
             yield
         except BundleError:
             raise
         except Exception as error:  # every library behind fsspec raises its own
-            raise BundleError(f"cannot {doing} {self.url}: {first_line(error, with_type=True)}") from error
+            raise BundleError(f"cannot {action} {self.url}: {first_line(error, with_type=True)}") from error
 
 
 def _pointer(name: str) -> dict[str, str]:

@@ -61,14 +61,14 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def canonical(value: Any) -> str:
+def canonical_json(value: Any) -> str:
     """`value` as JSON with one spelling: sorted keys, no spaces. NaN is refused."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any) -> str:
     """sha256 of the canonical JSON of `value`, hexadecimal."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def partial(folder: Path) -> Path:
@@ -76,18 +76,18 @@ def partial(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.partial")
 
 
-def checkpoints(folder: Path) -> Path:
+def checkpoint_dir(folder: Path) -> Path:
     """Where the checkpoints of an unfinished training run of `folder` lie."""
     return folder.with_name(f".{folder.name}.training")
 
 
-def _displaced(folder: Path) -> Path:
+def _backup_path(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
-def recover(folder: Path) -> None:
+def recover_interrupted_publish(folder: Path) -> None:
     """Puts back, or clears away, what a crash between the two renames of `publish` left."""
-    old = _displaced(folder)
+    old = _backup_path(folder)
     if old.exists():
         if folder.exists():
             shutil.rmtree(old)
@@ -103,18 +103,18 @@ def publish(folder: Path, key: str, result: dict[str, Any]) -> Artifact:
         key: cache key, written into result.json.
         result: what else result.json says (params, versions, figures). JSON values.
     """
-    work = partial(folder)
+    tmp_dir = partial(folder)
     files = {}
-    for path in sorted(p for p in work.rglob("*") if p.is_file() and p.name != RESULT):
-        files[path.relative_to(work).as_posix()] = file_sha256(path)
+    for path in sorted(p for p in tmp_dir.rglob("*") if p.is_file() and p.name != RESULT):
+        files[path.relative_to(tmp_dir).as_posix()] = file_sha256(path)
         fsync(path)
-    write_text(work / RESULT, seal({"key": key, "files": files, **result}))
-    recover(folder)
+    write_text(tmp_dir / RESULT, seal({"key": key, "files": files, **result}))
+    recover_interrupted_publish(folder)
     if folder.exists():
-        folder.rename(_displaced(folder))
-    work.rename(folder)
+        folder.rename(_backup_path(folder))
+    tmp_dir.rename(folder)
     fsync(folder.parent)
-    recover(folder)
+    recover_interrupted_publish(folder)
     return Artifact(str(folder), key, digest(files))
 
 
@@ -133,7 +133,7 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def find(folder: Path, key: str | None = None) -> Artifact | None:
     """The finished artifact at `folder`, or None where it is absent, damaged, or of another key."""
-    recover(folder)
+    recover_interrupted_publish(folder)
     try:
         result = read_result(folder)
         if key is not None and result["key"] != key:
@@ -168,9 +168,9 @@ def write_text(path: Path, text: str) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; on leaving without an error it is fsynced and renamed onto `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        if not _alive(stray.name.split(".")[-2]):  # left by a process that was killed while writing
-            stray.unlink(missing_ok=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if not _is_running(leftover.name.split(".")[-2]):  # left by a process that was killed while writing
+            leftover.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -181,7 +181,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _alive(pid: str) -> bool:
+def _is_running(pid: str) -> bool:
     try:
         os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):

@@ -23,9 +23,9 @@ READS: dict[str, tuple[str, ...]] = {
 }
 # Where each stage's code starts.
 MODULES = {stage: f"medtune.stages.{stage}" for stage in READS} | {"cell": "medtune.benchmark.cell"}
-VERSIONS = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
+STAGE_PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
 # Pillow decodes and resizes, scikit-learn deals the image-level folds.
-DATA_VERSIONS = ("pillow", "numpy", "scikit-learn", "imagehash")
+DATA_PACKAGES = ("pillow", "numpy", "scikit-learn", "imagehash")
 TRAINING = ("frozen", "finetune")
 # The parts of a task's folder that a stage runs.
 TASK_PARTS: dict[str, tuple[str, ...]] = {
@@ -36,8 +36,8 @@ TASK_PARTS: dict[str, tuple[str, ...]] = {
     "cell": ("training", "evaluation"),
 }
 # Settings that decide how often work is saved, not what comes out.
-NO_EFFECT = {"checkpoint_seconds"}
-STAGE_2_ONLY = {"peft", "batchnorm"}
+EXCLUDED_KEYS = {"checkpoint_seconds"}
+FINETUNE_ONLY = {"peft", "batchnorm"}
 
 
 def data_key(params: Params) -> str:
@@ -52,7 +52,7 @@ def data_key(params: Params) -> str:
                 f"medtune.data.sources.{params.data.source}",
                 f"medtune.tasks.{params.task.kind}.targets",
             ),
-            "versions": installed(*DATA_VERSIONS),
+            "versions": installed(*DATA_PACKAGES),
         }
     )
 
@@ -66,8 +66,8 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
         inputs: everything else that counts: data digest, fold, upstream artifacts' sha256.
         device: device class (cpu, cuda, mps).
     """
-    no_effect = NO_EFFECT | (STAGE_2_ONLY if stage == "frozen" else set())
-    sections = {name: _without(params.section(name), no_effect) for name in READS[stage]}
+    excluded = EXCLUDED_KEYS | (FINETUNE_ONLY if stage == "frozen" else set())
+    sections = {name: _without(params.section(name), excluded) for name in READS[stage]}
     parts = [f"medtune.tasks.{params.task.kind}.{part}" for part in TASK_PARTS[stage]]
     plugins = [f"medtune.models.heads.{params.model.head.kind}", *parts, *_metric_modules(params, stage in TRAINING)]
     if stage in ("finetune", "cell"):
@@ -79,8 +79,8 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
             "inputs": inputs,
             "source": source_closure(MODULES[stage], *plugins),
             "weights": weights_sha256(params),
-            "card": _card_sha256(params),
-            "versions": installed(*VERSIONS),
+            "card": _weights_metadata_hash(params),
+            "versions": installed(*STAGE_PACKAGES),
             "device": device,
             "seed": params.seed,
         }
@@ -117,7 +117,7 @@ def weights_sha256(params: Params) -> str:
     return _sha256(path) if path.is_file() else f"{model.weights}:{model.backbone}"
 
 
-def _card_sha256(params: Params) -> str | None:
+def _weights_metadata_hash(params: Params) -> str | None:
     """Digest of what is known of shipped weights: their mean and std come from there."""
     path = PACKAGE / "models" / "bundled" / f"{params.model.backbone}.json"
     return _sha256(path) if params.model.weights == "bundled" and path.is_file() else None

@@ -34,7 +34,7 @@ def device_class() -> str:
     """
     if named := os.environ.get("MEDTUNE_DEVICE"):
         return named.partition(":")[0]
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() not in ("", "-1") and _has_nvidia():
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() not in ("", "-1") and _has_nvidia_gpu():
         return "cuda"
     return "mps" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
 
@@ -49,10 +49,10 @@ def check_device() -> None:
     kind, colon, index = named.partition(":")
     if named and (kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and index.isdigit()))):
         raise InputError(f"MEDTUNE_DEVICE is {named!r}: set cpu, cuda, cuda:N or mps, or leave it unset")
-    if kind == "cuda" and not (_has_nvidia() or Path("/dev/kfd").exists()):
+    if kind == "cuda" and not (_has_nvidia_gpu() or Path("/dev/kfd").exists()):
         raise InputError(f"MEDTUNE_DEVICE is {named!r}, but this machine shows no GPU; set cpu, or leave it unset")
 
 
-def _has_nvidia() -> bool:
+def _has_nvidia_gpu() -> bool:
     # The control node is there in containers too; /dev/dxg is how WSL passes a GPU through.
     return any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg"))

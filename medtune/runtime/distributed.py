@@ -11,7 +11,7 @@ from datetime import timedelta
 from medtune.runtime.device import device_class
 
 # The others wait while the first computes features or waits for a lock; the launcher ends them where it dies.
-PATIENCE = timedelta(days=7)
+TIMEOUT = timedelta(days=7)
 
 
 def count() -> int:
@@ -32,7 +32,7 @@ def joined() -> Iterator[None]:
         return
     from accelerate import PartialState
 
-    state = PartialState(cpu=device_class() == "cpu", timeout=PATIENCE)
+    state = PartialState(cpu=device_class() == "cpu", timeout=TIMEOUT)
     yield
     state.destroy_process_group()  # not after an error: the others are elsewhere, and the launcher ends them
 

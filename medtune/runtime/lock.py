@@ -19,17 +19,17 @@ def holding(paths: Paths) -> Iterator[None]:
     Raises:
         InputError: the folder cannot be written.
     """
-    place = paths.out / "artifacts"
+    folder = paths.out / "artifacts"
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place / ".lock")
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            say(f"another run is writing to {place}: waiting for it to end")
+            say(f"another run is writing to {folder}: waiting for it to end")
             lock.acquire()
     except OSError as error:
-        raise InputError(f"{place} cannot be written: {error.strerror or error}") from error
+        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error
     try:
         yield
     finally:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-KEPT = 20
+MAX_FILES = 20
 
 
 @contextmanager
 def logfile(folder: Path, name: str) -> Iterator[Path]:
     """A log file of this run of `name` in `folder`; the last 20 are kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in sorted(folder.glob(f"{name}-*.log"))[: 1 - KEPT]:
+    for old in sorted(folder.glob(f"{name}-*.log"))[: 1 - MAX_FILES]:
         old.unlink(missing_ok=True)
     path = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     handler = logging.FileHandler(path, encoding="utf-8")

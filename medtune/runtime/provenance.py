@@ -13,7 +13,7 @@ PACKAGES = ("torch", "torchvision", "timm", "peft", "accelerate", "numpy", "onnx
 
 def installed(*packages: str) -> dict[str, str]:
     """Versions of `packages` without importing them; those not installed are left out."""
-    return {package: found for package in packages if (found := _version(package)) is not None}
+    return {package: installed_version for package in packages if (installed_version := _version(package)) is not None}
 
 
 @cache
@@ -30,10 +30,12 @@ def provenance() -> dict[str, object]:
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, timeout=10, check=True)
+            completed = subprocess.run(
+                ["git", *words], cwd=PROJECT, capture_output=True, text=True, timeout=10, check=True
+            )
         except (OSError, subprocess.SubprocessError):
             return None
-        return done.stdout.strip()
+        return completed.stdout.strip()
 
     return {
         "python": platform.python_version(),

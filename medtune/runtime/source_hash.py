@@ -8,7 +8,7 @@ from pathlib import Path
 from medtune.config.project import PACKAGE
 
 # Watching a run does not change it, and a better error message is no reason to train again.
-NO_EFFECT = (
+EXCLUDED_MODULES = (
     "medtune.tracking",
     "medtune.runtime.console",
     "medtune.serving.one_line",
@@ -41,32 +41,32 @@ def source_closure(*modules: str) -> dict[str, str]:
     Raises:
         ModuleNotFoundError: one of `modules` has no file, so a key would not follow its code.
     """
-    if absent := [module for module in modules if _file_of(module) is None]:
+    if absent := [module for module in modules if _find_file(module) is None]:
         raise ModuleNotFoundError(f"no source file for {', '.join(absent)}")
     closure: dict[str, str] = {}
-    waiting = list(modules)
-    while waiting:
-        module = waiting.pop()
-        path = _file_of(module)
-        if path is None or _without_effect(module) or (name := path.relative_to(PACKAGE.parent).as_posix()) in closure:
+    queue = list(modules)
+    while queue:
+        module = queue.pop()
+        path = _find_file(module)
+        if path is None or _is_excluded(module) or (name := path.relative_to(PACKAGE.parent).as_posix()) in closure:
             continue
-        closure[name], imported = _read(path)
-        waiting += imported
+        closure[name], imported = _hash_and_imports(path)
+        queue += imported
     return dict(sorted(closure.items()))
 
 
-def _without_effect(module: str) -> bool:
-    return any(module == name or module.startswith(name + ".") for name in NO_EFFECT)
+def _is_excluded(module: str) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in EXCLUDED_MODULES)
 
 
 @cache
-def _file_of(module: str) -> Path | None:
+def _find_file(module: str) -> Path | None:
     base = PACKAGE.parent.joinpath(*module.split("."))
     return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
 
 
 @cache
-def _read(path: Path) -> tuple[str, tuple[str, ...]]:
+def _hash_and_imports(path: Path) -> tuple[str, tuple[str, ...]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported: list[str] = []
     for node in ast.walk(tree):

@@ -4,7 +4,8 @@ A task is one folder, `medtune/tasks/<kind>/`; its name is the value of `task.ki
 uses each part, so that a stage's cache key covers no code that the stage does not run:
 
     __init__.py   class Params(TaskParams): `kind: Literal["<kind>"] = "<kind>"` and the task's own options
-    metrics       METRICS, a tuple of `medtune.evaluation.metric.Metric`
+    metrics       METRICS, a tuple of `medtune.evaluation.metric.Metric`, and `example(patients, seed)`: made-up
+                  `PatientStats` with one patient per name, equal names with equal images, for the contract tests
     targets       `Targets`: what is predicted per image, checked and stored by stage data
     training      `Training`: the network, the loss, what an epoch is scored by
     evaluation    `Evaluation`: post-processing, decision, statistics per patient, report
@@ -104,8 +105,8 @@ class Training(Protocol):
     def n_outputs(self, prepared: "Prepared") -> int:
         """Output size of the head."""
 
-    def build(self, params: Params, n_outputs: int, weights: bool = True) -> "Classifier":
-        """Network from params; `weights=False` leaves the backbone random."""
+    def build(self, params: Params, n_outputs: int, load_weights: bool = True) -> "Classifier":
+        """Network from params; `load_weights=False` leaves the backbone random."""
 
     def objective(self, params: Params, section: TrainingParams, prepared: "Prepared", train: np.ndarray) -> Objective:
         """Objective of one training run; `train`: rows that it trains on."""

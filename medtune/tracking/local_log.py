@@ -11,7 +11,7 @@ from medtune.runtime.artifact import write_text
 Point = tuple[int, dict[str, float]]
 
 
-class Journal:
+class LocalLog:
     """The points of one unfinished run, there for the process that resumes it; gone once W&B has them on record.
 
     While a process writes one, it holds its lock: that is how others tell a live run from a killed one.
@@ -29,10 +29,10 @@ class Journal:
             self._lock.acquire(timeout=0)
         except Timeout:
             return []
-        left = self._read()
-        write_text(self.path, "".join(_line(*point) for point in left))  # without a last line that was cut off
+        points = self._read()
+        write_text(self.path, "".join(_line(*point) for point in points))  # without a last line that was cut off
         self._stream = self.path.open("a", encoding="utf-8")
-        return left
+        return points
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """Puts down one point; it outlives this process."""
@@ -53,8 +53,8 @@ class Journal:
 
     def is_live(self) -> bool:
         """True while a process, this one or another, writes the run."""
-        place = Path(self._lock.lock_file)
-        if self._stream is not None or not place.exists():
+        lock_file = Path(self._lock.lock_file)
+        if self._stream is not None or not lock_file.exists():
             return self._stream is not None
         try:
             self._lock.acquire(timeout=0)

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medtune.tracking.run_files import parts
+from medtune.tracking.run_files import list_run_files
 
 NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 @dataclass(frozen=True)
-class Version:
+class RecordedArtifact:
     """An artifact as a run recorded it: what it read or what it made.
 
     Attributes:
@@ -53,8 +53,8 @@ class Recorded:
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
-    used: list[Version] = field(default_factory=list)
-    made: list[Version] = field(default_factory=list)
+    used: list[RecordedArtifact] = field(default_factory=list)
+    made: list[RecordedArtifact] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     exit_code: int | None = None
 
@@ -82,13 +82,13 @@ def read_run(path: Path) -> Recorded:
 
 def read_runs(cache: Path) -> list[Recorded]:
     """Every part of every run recorded offline under the project's cache folder, oldest first."""
-    return [read_run(part.file) for part in parts(cache) if part.offline]
+    return [read_run(part.file) for part in list_run_files(cache) if part.offline]
 
 
-def merged(found: Iterable[Recorded]) -> dict[str, Recorded]:
+def merged(recorded: Iterable[Recorded]) -> dict[str, Recorded]:
     """Runs by id, the parts of one put together as they come: what W&B will show of it."""
     runs: dict[str, Recorded] = {}
-    for part in found:
+    for part in recorded:
         run = runs.setdefault(part.run_id, Recorded())
         run.run_id, run.name, run.group, run.job_type = part.run_id, part.name, part.group, part.job_type
         run.project, run.entity, run.exit_code = part.project, part.entity, part.exit_code
@@ -127,7 +127,7 @@ def _take(kind: str, body: dict[str, Any], into: Recorded) -> None:
     elif kind == "files":
         into.files += [file["path"] for file in body.get("files", [])]
     elif kind == "artifact":
-        version = Version(body["name"], body["type"], body["digest"], json.loads(body.get("metadata") or "{}"))
+        version = RecordedArtifact(body["name"], body["type"], body["digest"], json.loads(body.get("metadata") or "{}"))
         (into.used if body.get("use_after_commit") else into.made).append(version)
     elif kind == "exit":
         into.exit_code = body["exit_code"]

@@ -4,7 +4,7 @@ import os
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-LOCAL = "<local path>"
+PLACEHOLDER = "<local path>"
 # W&B would send host, command line, working folder, user and git remote; this stands for them.
 NAME = "medtune"
 SETTINGS: dict[str, Any] = {
@@ -18,16 +18,16 @@ SETTINGS: dict[str, Any] = {
 ENVIRONMENT = {"WANDB_ERROR_REPORTING": "false"}
 
 
-def without_paths(value: Any) -> Any:
-    """`value` with every string that leads out of the project, in whatever depth, replaced by `LOCAL`."""
+def redact_paths(value: Any) -> Any:
+    """`value` with every string that leads out of the project, in whatever depth, replaced by `PLACEHOLDER`."""
     if isinstance(value, dict):
-        return {name: without_paths(one) for name, one in value.items()}
+        return {name: redact_paths(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [without_paths(one) for one in value]
-    return LOCAL if isinstance(value, str) and _is_local(value) else value
+        return [redact_paths(one) for one in value]
+    return PLACEHOLDER if isinstance(value, str) and _is_local_path(value) else value
 
 
-def environment(cache: Path) -> None:
+def set_environment(cache: Path) -> None:
     """Keeps W&B's own files in the project's cache, and its fault reports from being sent."""
     (cache / "wandb").mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("WANDB_DATA_DIR", str(cache / "wandb" / "data"))
@@ -36,6 +36,6 @@ def environment(cache: Path) -> None:
         os.environ.setdefault(name, setting)
 
 
-def _is_local(text: str) -> bool:
+def _is_local_path(text: str) -> bool:
     path = Path(text)
     return path.is_absolute() or text.startswith("~") or ".." in path.parts or bool(PureWindowsPath(text).drive)

@@ -9,7 +9,7 @@ import urllib.request
 TIMEOUT_S = 15.0
 
 
-class Unreachable(Exception):
+class ServerUnreachable(Exception):
     """W&B's server does not answer; the message says why."""
 
 
@@ -22,7 +22,7 @@ def server() -> str:
     return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").rstrip("/")
 
 
-def check(key: str) -> None:
+def check_key(key: str) -> None:
     """Returns where the server answers and knows `key`.
 
     Raises:
@@ -39,8 +39,8 @@ def check(key: str) -> None:
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             raise KeyRefused(f"{server()} does not know the key in $WANDB_API_KEY") from None
-        raise Unreachable(f"{server()} answers {error.code} {error.reason}") from None
+        raise ServerUnreachable(f"{server()} answers {error.code} {error.reason}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Unreachable(f"{server()} does not answer: {getattr(error, 'reason', None) or error}") from None
+        raise ServerUnreachable(f"{server()} does not answer: {getattr(error, 'reason', None) or error}") from None
     if viewer is None:
         raise KeyRefused(f"{server()} does not know the key in $WANDB_API_KEY")

@@ -16,52 +16,57 @@ from medtune.config.errors import InputError
 from medtune.runtime.console import say
 from medtune.runtime.paths import Paths
 from medtune.tracking import redact
-from medtune.tracking.local_log import Journal
+from medtune.tracking.local_log import LocalLog
 from medtune.tracking.read import Recorded, read_run
-from medtune.tracking.run_files import Part, parts
-from medtune.tracking.server import KeyRefused, Unreachable, check
-from medtune.tracking.upload import upload
+from medtune.tracking.run_files import RunFile, list_run_files
+from medtune.tracking.server import KeyRefused, ServerUnreachable, check_key
+from medtune.tracking.upload import upload_run
 
 UPLOAD, LIVE, EMPTY, DAMAGED = "upload", "still being written", "empty", "damaged"
 UNSAFE = "recorded with local paths, by an earlier version or another program"
 
 
 @dataclass(frozen=True)
-class Choice:
+class SyncDecision:
     """What becomes of one part, and what it is called."""
 
-    part: Part
+    run_file: RunFile
     verdict: str
     name: str
 
     @property
     def label(self) -> str:
         """`frozen fold 1 (20261122_131524)`."""
-        return f"{self.name} ({self.part.began})"
+        return f"{self.name} ({self.run_file.start_time})"
 
 
-def choose(found: Sequence[Part], live: Callable[[str], bool], read: Callable[[Path], Recorded]) -> list[Choice]:
+def decide(
+    run_files: Sequence[RunFile], live: Callable[[str], bool], read: Callable[[Path], Recorded]
+) -> list[SyncDecision]:
     """A verdict for every part that W&B's server does not have yet, oldest first.
 
     Args:
-        found: all parts.
+        run_files: all parts.
         live: whether a process writes the run of this id.
         read: a part's file.
     """
-    newest = {part.run_id: part for part in sorted(found, key=lambda part: part.began)}
-    choices = []
-    for part in sorted((part for part in found if part.waits), key=lambda part: (part.began, part.file)):
-        name = part.run_id
+    newest = {run_file.run_id: run_file for run_file in sorted(run_files, key=lambda run_file: run_file.start_time)}
+    decisions = []
+    for run_file in sorted(
+        (run_file for run_file in run_files if run_file.pending),
+        key=lambda run_file: (run_file.start_time, run_file.file),
+    ):
+        name = run_file.run_id
         try:
-            recorded = read(part.file)
+            recorded = read(run_file.file)
             name = recorded.name or name
             verdict = EMPTY if not recorded.run_id else UPLOAD if recorded.host == redact.NAME else UNSAFE
         except ValueError:
             verdict = DAMAGED
-        if part == newest[part.run_id] and live(part.run_id):
+        if run_file == newest[run_file.run_id] and live(run_file.run_id):
             verdict = LIVE
-        choices.append(Choice(part, verdict, name))
-    return choices
+        decisions.append(SyncDecision(run_file, verdict, name))
+    return decisions
 
 
 def sync(project: str | None = None, entity: str | None = None, dry_run: bool = False, prune: bool = False) -> None:
@@ -70,64 +75,66 @@ def sync(project: str | None = None, entity: str | None = None, dry_run: bool = 
     Exits 0 when all is uploaded, 1 when a run could not be, or the server does not answer, 2 without a valid key.
     """
     cache = Paths.at().cache
-    choices = choose(parts(cache), lambda own: Journal(cache, own).is_live(), read_run)
-    for verdict, count in Counter(choice.verdict for choice in choices if choice.verdict != UPLOAD).items():
+    decisions = decide(list_run_files(cache), lambda run_id: LocalLog(cache, run_id).is_live(), read_run)
+    for verdict, count in Counter(decision.verdict for decision in decisions if decision.verdict != UPLOAD).items():
         say(f"sync: left alone, {verdict}: {count}")
-    todo = [choice for choice in choices if choice.verdict == UPLOAD]
-    damaged = [choice for choice in choices if choice.verdict == DAMAGED]
-    for choice in damaged:
-        say(f"sync: {choice.part.file} is no .wandb file")
+    todo = [decision for decision in decisions if decision.verdict == UPLOAD]
+    damaged = [decision for decision in decisions if decision.verdict == DAMAGED]
+    for decision in damaged:
+        say(f"sync: {decision.run_file.file} is no .wandb file")
     if dry_run:
-        for choice in todo:
-            say(f"sync: would upload {choice.label}")
+        for decision in todo:
+            say(f"sync: would upload {decision.label}")
     if todo and not dry_run:
-        left = _upload(todo, cache, project, entity)
+        failed = _upload(todo, cache, project, entity)
     else:
-        left = []
+        failed = []
         say(f"sync: {len(todo)} to upload" if dry_run else "sync: nothing to upload")
     if prune and not dry_run:
-        _prune(parts(cache))
-    if left or damaged:
+        _prune(list_run_files(cache))
+    if failed or damaged:
         raise SystemExit(1)
 
 
-def _upload(todo: Sequence[Choice], cache: Path, project: str | None, entity: str | None) -> list[Choice]:
+def _upload(
+    pending: Sequence[SyncDecision], cache: Path, project: str | None, entity: str | None
+) -> list[SyncDecision]:
     """Uploads one after the other; gives those that could not be, each said with its reason."""
     key = os.environ.get("WANDB_API_KEY")
     if not key:
-        raise InputError(f"WANDB_API_KEY is not set: {len(todo)} recorded runs wait here for it")
-    left: list[Choice] = []
-    broken: set[str] = set()
-    for number, choice in enumerate(todo, 1):
-        where = f"sync: {number} of {len(todo)}: {choice.label}"
-        if choice.part.run_id in broken:
-            left.append(choice)
+        raise InputError(f"WANDB_API_KEY is not set: {len(pending)} recorded runs wait here for it")
+    failed: list[SyncDecision] = []
+    blocked_runs: set[str] = set()
+    for number, decision in enumerate(pending, 1):
+        where = f"sync: {number} of {len(pending)}: {decision.label}"
+        if decision.run_file.run_id in blocked_runs:
+            failed.append(decision)
             say(f"{where} waits for the part before it")
             continue
         try:
-            if number == 1 or left:
-                check(key)
+            if number == 1 or failed:
+                check_key(key)
         except KeyRefused as error:
             raise InputError(str(error)) from None
-        except Unreachable as error:
-            say(f"sync: {error}; {len(todo) - number + 1} recorded runs wait here")
-            return [*left, *todo[number - 1 :]]
-        began = time.monotonic()
-        if fault := upload(choice.part, cache, project, entity):
-            left.append(choice)
-            broken.add(choice.part.run_id)
+        except ServerUnreachable as error:
+            say(f"sync: {error}; {len(pending) - number + 1} recorded runs wait here")
+            return [*failed, *pending[number - 1 :]]
+        start_time = time.monotonic()
+        if fault := upload_run(decision.run_file, cache, project, entity):
+            failed.append(decision)
+            blocked_runs.add(decision.run_file.run_id)
             say(f"{where} failed: {fault}")
         else:
-            say(f"{where} uploaded in {time.monotonic() - began:.1f} s")
-    return left
+            say(f"{where} uploaded in {time.monotonic() - start_time:.1f} s")
+    return failed
 
 
-def _prune(found: Sequence[Part]) -> None:
+def _prune(run_files: Sequence[RunFile]) -> None:
     """Removes all of an uploaded part but its record: a stage that runs again asks it what was logged."""
     count = 0
-    for part in found:
-        if part.mark.exists():
-            for folder in [entry for entry in part.file.parent.iterdir() if entry.is_dir()]:
+    for run_file in run_files:
+        if run_file.synced_marker.exists():
+            for folder in [entry for entry in run_file.file.parent.iterdir() if entry.is_dir()]:
                 shutil.rmtree(folder, ignore_errors=True)
                 count += 1
     say(f"sync: {count} folders of uploaded pictures and logs removed")

@@ -7,7 +7,7 @@ from typing import Any
 STYLE = "<style>table{border-collapse:collapse;font:13px sans-serif}th,td{padding:3px 9px;text-align:left}</style>"
 
 
-def page(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def html_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """The page; floats have four digits, None is empty."""
     lines = [_line("th", columns), *(_line("td", row) for row in rows)]
     return "\n".join([STYLE, "<table>", *lines, "</table>"])

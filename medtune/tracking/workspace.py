@@ -18,7 +18,7 @@ from medtune.runtime.paths import Paths
 from medtune.serving.one_line import first_line
 from medtune.tasks import base
 from medtune.tracking import redact
-from medtune.tracking.server import KeyRefused, Unreachable, check
+from medtune.tracking.server import KeyRefused, ServerUnreachable, check_key
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Section, Workspace
@@ -106,7 +106,7 @@ def save(
     """
     params = load()
     tracking, key, cache = params.tracking, os.environ.get("WANDB_API_KEY"), Paths.at().cache
-    redact.environment(cache)
+    redact.set_environment(cache)
     project, owner = project or tracking.project, entity or tracking.entity
     if key:
         owner = _owner(key, owner)
@@ -147,10 +147,10 @@ def _section(title: str, *panels: Any) -> "Section":
 def _owner(key: str, named: str | None) -> str:
     """The entity named, or the key's own; asks the server first whether it answers."""
     try:
-        check(key)
+        check_key(key)
     except KeyRefused as error:
         raise InputError(str(error)) from None
-    except Unreachable as error:
+    except ServerUnreachable as error:
         say(f"workspace: {error}; nothing is saved")
         raise SystemExit(1) from None
     if named:

@@ -11,7 +11,7 @@ from torch import Tensor
 from medtune.config.schema import Params
 from medtune.data.manifest import Prepared
 from medtune.evaluation.metric import nan_to_none
-from medtune.runtime.artifact import Artifact, checkpoints, partial, publish, write_text
+from medtune.runtime.artifact import Artifact, checkpoint_dir, partial, publish, write_text
 from medtune.runtime.provenance import provenance
 from medtune.tasks import base
 from medtune.training import checkpoint
@@ -20,7 +20,7 @@ from medtune.training.job import Job, Progress
 
 def scratch(folder: Path) -> Path:
     """Where the checkpoints of an unfinished run lie, beside its finished place; cleared of half-written files."""
-    work = checkpoints(folder)
+    work = checkpoint_dir(folder)
     work.mkdir(parents=True, exist_ok=True)
     for stray in work.glob(".*.tmp"):
         stray.unlink()

@@ -17,9 +17,9 @@ from medtune.training.transfer import onto
 
 # Ruifrok & Johnston 2001: optical density of haematoxylin, eosin and DAB in red, green and blue.
 BASIS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
-INVERSE = torch.linalg.inv(BASIS)
+STAIN_INVERSE = torch.linalg.inv(BASIS)
 # Where each of the eight views finds (x, y) in the image, from -1 to 1 on both axes: quarter turns, then mirrored.
-VIEWS = torch.tensor(
+DIHEDRAL_MAPS = torch.tensor(
     [
         [[mirror * across, -mirror * down], [down, across]]
         for mirror in (1.0, -1.0)
@@ -36,20 +36,20 @@ class Draws:
     Args:
         generator: CPU generator that every draw comes from, so that a run can be repeated.
         batch: number of rows.
-        take: those that are wanted.
+        rows: those that are wanted.
     """
 
-    def __init__(self, generator: torch.Generator, batch: int, take: slice) -> None:
-        self.generator, self.batch, self.take = generator, batch, take
+    def __init__(self, generator: torch.Generator, batch: int, rows: slice) -> None:
+        self.generator, self.batch, self.rows = generator, batch, rows
 
     def integers(self, high: int) -> Tensor:
         """(rows,) in 0..high - 1."""
-        return torch.randint(high, (self.batch,), generator=self.generator)[self.take]
+        return torch.randint(high, (self.batch,), generator=self.generator)[self.rows]
 
-    def uniform(self, each: int, limit: float) -> Tensor:
+    def uniform(self, n_values: int, limit: float) -> Tensor:
         """(rows, each) in -limit..limit."""
-        values = torch.rand(self.batch * each, generator=self.generator).mul_(2).sub_(1).mul_(limit)
-        return values.view(self.batch, each)[self.take]
+        values = torch.rand(self.batch * n_values, generator=self.generator).mul_(2).sub_(1).mul_(limit)
+        return values.view(self.batch, n_values)[self.rows]
 
 
 def augment(
@@ -57,10 +57,10 @@ def augment(
     params: AugmentParams,
     generator: torch.Generator,
     batch: int | None = None,
-    take: slice = EVERY,
+    rows: slice = EVERY,
 ) -> Tensor:
     """Randomly changed images: uint8 (B, H, W, 3) -> float (B, 3, H, W) in 0..1. Arguments as in `vary`."""
-    return vary(images, params, generator, batch, take)[0]
+    return vary(images, params, generator, batch, rows)[0]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Geometry:
 
     Attributes:
         views: (B,) dihedral views, part of `theta` where that is given.
-        theta: (B, 2, 3) affine maps as for `_sample`.
+        theta: (B, 2, 3) affine maps as for `_resample`.
     """
 
     views: Tensor | None = None
@@ -78,7 +78,7 @@ class Geometry:
     def __call__(self, target: Tensor) -> Tensor:
         """Move (B, C, H, W) as the images were moved, with nearest-neighbor sampling; integers stay integers."""
         if self.theta is not None:
-            return _sample(target.float(), self.theta, "nearest").to(target.dtype)
+            return _resample(target.float(), self.theta, "nearest").to(target.dtype)
         return target if self.views is None else dihedral(target, self.views)
 
 
@@ -102,16 +102,16 @@ def vary(
     draws = Draws(generator, len(images) if batch is None else batch, take)
     x = images.permute(0, 3, 1, 2).float().div_(255)
     views = draws.integers(8) if params.dihedral else None
-    theta = _places(params, draws, views) if params.shift or params.scale or params.rotate else None
+    theta = _affine_maps(params, draws, views) if params.shift or params.scale or params.rotate else None
     if theta is not None:
-        x = _sample(x, theta)
+        x = _resample(x, theta)
     elif views is not None:
         x = dihedral(x, views)
     if params.stain:
-        x = _stain(x, params.stain, draws, _grey(images))
+        x = _jitter_stain(x, params.stain, draws, _is_grayscale(images))
     if params.contrast or params.brightness:
-        contrast = 1 + _each(x, params.contrast, draws) if params.contrast else 1
-        brightness = 1 + _each(x, params.brightness, draws) if params.brightness else 1
+        contrast = 1 + _sample_scalar(x, params.contrast, draws) if params.contrast else 1
+        brightness = 1 + _sample_scalar(x, params.brightness, draws) if params.brightness else 1
         middle = x.mean((1, 2, 3), keepdim=True)  # contrast leaves it where it is
         x = x.mul_(contrast * brightness).add_(middle * (1 - contrast) * brightness)
     return x.clamp_(0, 1), Geometry(views, theta)
@@ -133,17 +133,17 @@ def dihedral(x: Tensor, views: Tensor) -> Tensor:
     return out
 
 
-def _places(params: AugmentParams, draws: Draws, views: Tensor | None) -> Tensor:
+def _affine_maps(params: AugmentParams, rng: Draws, views: Tensor | None) -> Tensor:
     """(rows, 2, 3) where each pixel comes from: zoom, turn and shift, then the view, as one affine map of (x, y)."""
-    angle = draws.uniform(1, math.radians(params.rotate))[:, 0]
-    zoom = 1 / (1 + draws.uniform(1, params.scale)[:, 0])
-    shift = draws.uniform(2, 2 * params.shift)  # a side is 2 long in grid units
+    angle = rng.uniform(1, math.radians(params.rotate))[:, 0]
+    zoom = 1 / (1 + rng.uniform(1, params.scale)[:, 0])
+    shift = rng.uniform(2, 2 * params.shift)  # a side is 2 long in grid units
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     theta = torch.stack([cos, -sin, shift[:, 0], sin, cos, shift[:, 1]], 1).view(-1, 2, 3)
-    return theta if views is None else VIEWS[views] @ theta
+    return theta if views is None else DIHEDRAL_MAPS[views] @ theta
 
 
-def _sample(x: Tensor, theta: Tensor, mode: str = "bilinear") -> Tensor:
+def _resample(x: Tensor, theta: Tensor, mode: str = "bilinear") -> Tensor:
     """(B, C, H, W) at the places that (B, 2, 3) `theta` names for each pixel, reflected at the edges."""
     theta = onto(theta, x.device)
     grid = x.new_empty(len(x), *x.shape[2:], 2)
@@ -155,31 +155,31 @@ def _sample(x: Tensor, theta: Tensor, mode: str = "bilinear") -> Tensor:
     return F.grid_sample(x, grid, mode=mode, padding_mode="reflection", align_corners=False)
 
 
-def _stain(x: Tensor, strength: float, draws: Draws, grey: Tensor | None) -> Tensor:
-    """Scales and shifts each stain's amount (Tellez et al. 2018, arXiv 1707.06183); `grey` images stay as they are.
+def _jitter_stain(x: Tensor, strength: float, rng: Draws, grayscale: Tensor | None) -> Tensor:
+    """Scale and shift each stain's amount (Tellez et al. 2018, arXiv 1707.06183).
 
-    Writes into `x`, unless some are.
+    Leaves `grayscale` images as they are. Writes into `x`, unless some are.
     """
-    scale, shift = 1 + draws.uniform(3, strength), draws.uniform(3, strength / 2)
+    scale, shift = 1 + rng.uniform(3, strength), rng.uniform(3, strength / 2)
     # Density to amounts, amounts changed, and back: one matrix an image, so that no amounts are written out.
-    mixing = onto(BASIS.T @ (scale[:, :, None] * INVERSE.T), x.device)
+    mixing = onto(BASIS.T @ (scale[:, :, None] * STAIN_INVERSE.T), x.device)
     shifted = onto(-(shift @ BASIS)[:, :, None], x.device)
-    light = (x if grey is None else x.clone()).clamp_(1 / 255, 1).log_().flatten(2)
+    light = (x if grayscale is None else x.clone()).clamp_(1 / 255, 1).log_().flatten(2)
     changed = torch.baddbmm(shifted, mixing, light).exp_().view_as(x)
-    return changed if grey is None else torch.where(grey, x, changed)
+    return changed if grayscale is None else torch.where(grayscale, x, changed)
 
 
-def _grey(images: Tensor) -> Tensor | None:
+def _is_grayscale(images: Tensor) -> Tensor | None:
     """(B, 1, 1, 1) which of the uint8 (B, H, W, 3) images have no colour; None where none is."""
-    if not images.is_cuda and not _same(images[:, ::APART, ::APART]).any():  # a GPU would be asked
+    if not images.is_cuda and not _equal_channels(images[:, ::APART, ::APART]).any():  # a GPU would be asked
         return None
-    return _same(images).view(-1, 1, 1, 1)
+    return _equal_channels(images).view(-1, 1, 1, 1)
 
 
-def _same(images: Tensor) -> Tensor:
+def _equal_channels(images: Tensor) -> Tensor:
     red, green, blue = images.unbind(3)
     return ((red == green) & (green == blue)).flatten(1).all(1)
 
 
-def _each(x: Tensor, limit: float, draws: Draws) -> Tensor:
-    return onto(draws.uniform(1, limit)[:, :, None, None], x.device)
+def _sample_scalar(x: Tensor, limit: float, rng: Draws) -> Tensor:
+    return onto(rng.uniform(1, limit)[:, :, None, None], x.device)

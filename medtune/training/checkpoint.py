@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from medtune.config.errors import RunError
-from medtune.runtime.artifact import Artifact, canonical, replacing
+from medtune.runtime.artifact import Artifact, canonical_json, replacing
 
 if TYPE_CHECKING:
     from medtune.models.classifier import Classifier
@@ -26,10 +26,10 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         RunError: it could not be written.
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    text = canonical(meta)
+    text = canonical_json(meta)
     with replacing(path) as temporary:
         # One entry: several would be written in random order, and equal weights should be equal bytes.
-        header = {"medtune": canonical({"meta": text, "digest": _digest(tensors, text)})}
+        header = {"medtune": canonical_json({"meta": text, "digest": _digest(tensors, text)})}
         try:
             save_file(tensors, temporary, header)
         except SafetensorError as error:  # a full disk, in its own words
@@ -111,7 +111,7 @@ def load_trained(artifact: Artifact) -> "Classifier":
     if stored is None:
         raise RunError(f"{artifact.path}: model.safetensors is damaged")
     tensors, meta = stored
-    model = base.training(params.task.kind).build(params, result["n_outputs"], weights=meta["holds"] == "head")
+    model = base.training(params.task.kind).build(params, result["n_outputs"], load_weights=meta["holds"] == "head")
     if meta["holds"] == "head":
         if state_sha256(model.backbone) != result["backbone_sha256"]:
             raise RunError(f"{artifact.path}: the pretrained weights are not those that its head was trained on")

@@ -25,7 +25,7 @@ from medtune.runtime.progress import progress
 from medtune.runtime.provenance import installed
 from medtune.runtime.source_hash import source_closure
 from medtune.training.augmentation import dihedral
-from medtune.training.feature_store import FEATURES, ROWS, FeatureStore, Part, parts
+from medtune.training.feature_store import FEATURES_FILE, INDICES_FILE, FeatureShard, FeatureStore, load_shards
 
 BATCH = 32
 
@@ -77,8 +77,8 @@ def compute(
         folder = cache / "features" / key[:24]
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            found, place = parts(folder, key)
-            missing = np.setdiff1d(rows, np.concatenate([part.rows for part in found])) if found else np.unique(rows)
+            found, place = load_shards(folder, key)
+            missing = np.setdiff1d(rows, np.concatenate([part.indices for part in found])) if found else np.unique(rows)
             if len(missing):
                 label = f"features, view {view + 1} of {len(wanted)}"
                 found.append(_write(model, prepared, missing, view, place, key, device, label))
@@ -91,11 +91,11 @@ def compute(
 
 def _write(
     model: Classifier, prepared: Prepared, rows: np.ndarray, view: int, place: Path, key: str, device: str, label: str
-) -> Part:
+) -> FeatureShard:
     work = partial(place)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    np.save(work / ROWS, rows)
+    np.save(work / INDICES_FILE, rows)
     array, done = None, 0
     with progress(label, len(rows), "images") as advance:
         # All about as long: convolutions on a CPU give other last digits in batches of fewer than 16.
@@ -109,9 +109,9 @@ def _write(
                 )
             if array is None:
                 array = np.lib.format.open_memmap(
-                    work / FEATURES, mode="w+", dtype=np.float16, shape=(len(rows), *features.shape[1:])
+                    work / FEATURES_FILE, mode="w+", dtype=np.float16, shape=(len(rows), *features.shape[1:])
                 )
-                _claim(work / FEATURES)
+                _claim(work / FEATURES_FILE)
             array[done : done + len(batch)] = features.cpu().numpy()
             done += len(batch)
             advance(len(batch))
@@ -119,7 +119,7 @@ def _write(
     array.flush()
     del array
     publish(place, key, {"images": prepared.digest, "view": view})
-    return Part.at(place)
+    return FeatureShard.open(place)
 
 
 def _claim(path: Path) -> None:

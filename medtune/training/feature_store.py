@@ -15,76 +15,76 @@ import torch
 
 from medtune.runtime.artifact import find
 
-ROWS, FEATURES = "rows.npy", "features.npy"
+INDICES_FILE, FEATURES_FILE = "rows.npy", "features.npy"
 
 
 @dataclass(frozen=True)
-class Part:
+class FeatureShard:
     """Some rows of one view.
 
     Attributes:
-        rows: (m,) row numbers in the prepared set.
+        indices: (m,) row numbers in the prepared set.
         features: (m, N, C) float16, memory-mapped.
     """
 
-    rows: np.ndarray
+    indices: np.ndarray
     features: np.ndarray
 
     @classmethod
-    def at(cls, folder: Path) -> "Part":
+    def open(cls, folder: Path) -> "FeatureShard":
         """The part in the finished `folder`.
 
         Raises:
             ValueError: a file of it is no .npy of numbers. np.load takes more than those.
         """
         read = np.lib.format.open_memmap
-        return cls(np.array(read(folder / ROWS, mode="r")), read(folder / FEATURES, mode="r"))
+        return cls(np.array(read(folder / INDICES_FILE, mode="r")), read(folder / FEATURES_FILE, mode="r"))
 
 
-def parts(view: Path, key: str) -> tuple[list[Part], Path]:
+def load_shards(view: Path, key: str) -> tuple[list[FeatureShard], Path]:
     """The whole parts of a view, every byte verified, and the place of the next one.
 
     The next one takes the first number that is free, or whose part is damaged: that part's rows are missing, then.
     """
-    whole = {}
+    shards = {}
     for path in view.iterdir():
         if path.name.isdigit() and find(path, key):
             with suppress(ValueError):
-                whole[int(path.name)] = Part.at(path)
-    return list(whole.values()), view / f"{next(number for number in count() if number not in whole):04}"
+                shards[int(path.name)] = FeatureShard.open(path)
+    return list(shards.values()), view / f"{next(number for number in count() if number not in shards):04}"
 
 
 class FeatureStore:
     """Features of some rows of a prepared set in some views; memory does not grow with their number."""
 
-    def __init__(self, images: int, views: Sequence[Sequence[Part]]) -> None:
+    def __init__(self, images: int, views: Sequence[Sequence[FeatureShard]]) -> None:
         """Takes the parts of each view, of a set of `images` images."""
-        self.arrays = [part.features for view in views for part in view]
-        self.begins = np.cumsum([0, *(len(array) for array in self.arrays)])
-        self.places = np.full((len(views), images), -1)  # in the arrays, as if they lay one behind the other
-        begins = iter(self.begins)
+        self.arrays = [shard.features for view in views for shard in view]
+        self.offsets = np.cumsum([0, *(len(array) for array in self.arrays)])
+        self.positions = np.full((len(views), images), -1)  # in the arrays, as if they lay one behind the other
+        offsets = iter(self.offsets)
         for number, view in enumerate(views):
-            for part in view:
-                self.places[number, part.rows] = next(begins) + np.arange(len(part.rows))
+            for shard in view:
+                self.positions[number, shard.indices] = next(offsets) + np.arange(len(shard.indices))
 
     @property
     def views(self) -> int:
         """Number of views."""
-        return len(self.places)
+        return len(self.positions)
 
-    def gather(self, rows: np.ndarray, views: np.ndarray | None = None) -> torch.Tensor:
-        """float16 (B, N, C) features of images `rows`, each in its view (view 0 where not given).
+    def gather(self, indices: np.ndarray, views: np.ndarray | None = None) -> torch.Tensor:
+        """float16 (B, N, C) features of images `indices`, each in its view (view 0 where not given).
 
         Raises:
             LookupError: one of them was never stored.
         """
-        chosen = np.zeros(len(rows), int) if views is None else views
-        places = self.places[chosen, rows]
-        if (absent := np.flatnonzero(places < 0)).size:
-            raise LookupError(f"image {rows[absent[0]]} is not stored in view {chosen[absent[0]]}")
-        owners = np.searchsorted(self.begins, places, side="right") - 1
-        out = np.empty((len(rows), *self.arrays[0].shape[1:]), np.float16)
-        for owner in np.unique(owners):
-            at = owners == owner
-            out[at] = self.arrays[owner][places[at] - self.begins[owner]]
+        chosen = np.zeros(len(indices), int) if views is None else views
+        positions = self.positions[chosen, indices]
+        if (missing := np.flatnonzero(positions < 0)).size:
+            raise LookupError(f"image {indices[missing[0]]} is not stored in view {chosen[missing[0]]}")
+        shard_of = np.searchsorted(self.offsets, positions, side="right") - 1
+        out = np.empty((len(indices), *self.arrays[0].shape[1:]), np.float16)
+        for shard in np.unique(shard_of):
+            mask = shard_of == shard
+            out[mask] = self.arrays[shard][positions[mask] - self.offsets[shard]]
         return torch.from_numpy(out)

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from medtune.runtime import distributed
-from medtune.runtime.artifact import Artifact, checkpoints, find
+from medtune.runtime.artifact import Artifact, checkpoint_dir, find
 
 
 def finished(folder: Path, key: str) -> Artifact | None:
@@ -15,7 +15,7 @@ def finished(folder: Path, key: str) -> Artifact | None:
     """
     with distributed.first():
         done = find(folder, key)
-        if done and distributed.rank() == 0 and (left := checkpoints(folder)).exists():
+        if done and distributed.rank() == 0 and (left := checkpoint_dir(folder)).exists():
             from medtune.training import checkpoint
 
             file = left / checkpoint.FILE

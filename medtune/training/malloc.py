@@ -3,7 +3,7 @@
 import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # see mallopt(3)
-KEPT = 1 << 30  # bytes
+THRESHOLD_BYTES = 1 << 30  # bytes
 
 
 def keep_freed_memory() -> None:
@@ -16,6 +16,6 @@ def keep_freed_memory() -> None:
     try:
         library = ctypes.CDLL(None)
         for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            library.mallopt(option, KEPT)
+            library.mallopt(option, THRESHOLD_BYTES)
     except (AttributeError, OSError, TypeError):
         return

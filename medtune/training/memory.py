@@ -4,7 +4,7 @@ import ctypes
 import gc
 from pathlib import Path
 
-CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 RESET_PEAK = "5"  # see proc(5)
 
 
@@ -13,7 +13,7 @@ class PeakMemory:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.known = True
+        self.available = True
         gc.collect()
         if device.startswith("cuda"):
             import torch
@@ -22,10 +22,10 @@ class PeakMemory:
             return
         try:
             ctypes.CDLL(None).malloc_trim(0)  # else what earlier work freed still counts
-            CLEAR.write_text(RESET_PEAK)
-            self.before = _resident("VmRSS")
+            CLEAR_REFS.write_text(RESET_PEAK)
+            self.before = _resident_kib("VmRSS")
         except (OSError, AttributeError):
-            self.known = False  # not Linux, or a kernel that does not let the peak be reset
+            self.available = False  # not Linux, or a kernel that does not let the peak be reset
 
     def megabytes(self) -> float | None:
         """MiB; None where the system does not say."""
@@ -33,11 +33,11 @@ class PeakMemory:
             import torch
 
             return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-        if not self.known:
+        if not self.available:
             return None
-        return round((_resident("VmHWM") - self.before) / 2**10, 1)
+        return round((_resident_kib("VmHWM") - self.before) / 2**10, 1)
 
 
-def _resident(which: str) -> int:
+def _resident_kib(which: str) -> int:
     """KiB of VmRSS (now) or VmHWM (peak)."""
     return int(next(line for line in STATUS.read_text().splitlines() if line.startswith(which)).split()[1])

@@ -49,9 +49,9 @@ def check_same(step: int, device: torch.device) -> None:
     """Raises a RuntimeError where a process stands at another step: it did not find the first one's checkpoint."""
     if distributed.count() == 1:
         return
-    found = torch.tensor([step, -step], device=device)
-    dist.all_reduce(found, dist.ReduceOp.MAX)
-    if (most := int(found[0])) != (least := -int(found[1])):
+    extremes = torch.tensor([step, -step], device=device)
+    dist.all_reduce(extremes, dist.ReduceOp.MAX)
+    if (most := int(extremes[0])) != (least := -int(extremes[1])):
         raise RuntimeError(f"processes stand at steps {least} to {most}: the output folder must be one for all of them")
 
 

@@ -19,6 +19,6 @@ def stream_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
 
 
-def epoch_order(rows: np.ndarray, generator: torch.Generator) -> np.ndarray:
-    """`rows` in the order of one epoch."""
-    return rows[torch.randperm(len(rows), generator=generator).numpy()]
+def epoch_order(indices: np.ndarray, generator: torch.Generator) -> np.ndarray:
+    """`indices` in the order of one epoch."""
+    return indices[torch.randperm(len(indices), generator=generator).numpy()]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-def information(model: nn.Module, tensors: Sequence[Tensor], examples: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+def diagonal_fisher(model: nn.Module, tensors: Sequence[Tensor], examples: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """(total,) diagonal of the empirical Fisher information of `tensors`, laid end to end.
 
     Args:

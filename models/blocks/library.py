@@ -24,15 +24,15 @@ def method(config: str, fields: Callable[[Any], Mapping[str, Any]]) -> tuple[App
         """Inject the change into the target layers; everything else is frozen."""
         import peft
 
-        from medtune.models.blocks.tuners import wrap
+        from medtune.models.blocks.peft_library import inject_adapter
 
-        return wrap(backbone, getattr(peft, config)(**fields(params)))
+        return inject_adapter(backbone, getattr(peft, config)(**fields(params)))
 
     return apply, merge
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """Put the change into the backbone's own weights; no wrapper is left."""
-    from medtune.models.blocks.tuners import unwrap
+    from medtune.models.blocks.peft_library import merge_adapter
 
-    return unwrap(backbone)
+    return merge_adapter(backbone)

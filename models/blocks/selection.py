@@ -7,21 +7,21 @@ from torch import nn
 from medtune.config.errors import InputError
 
 # Layers that only timm's own classifier passes through: MedTune reads the features before them.
-UNUSED = ("head.", "fc_norm.")
+CLASSIFIER_PREFIXES = ("head.", "fc_norm.")
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
-def train_only(backbone: nn.Module, chosen: Callable[[str, nn.Parameter], bool]) -> nn.Module:
+def train_only(backbone: nn.Module, is_selected: Callable[[str, nn.Parameter], bool]) -> nn.Module:
     """`backbone`, with requires_grad exactly where `chosen(name, parameter)`.
 
     Raises:
         InputError: nothing is chosen; the method has no hold on this backbone.
     """
-    hits = 0
+    count = 0
     for name, parameter in backbone.named_parameters():
-        parameter.requires_grad_(not name.startswith(UNUSED) and chosen(name, parameter))
-        hits += parameter.requires_grad
-    if not hits:
+        parameter.requires_grad_(not name.startswith(CLASSIFIER_PREFIXES) and is_selected(name, parameter))
+        count += parameter.requires_grad
+    if not count:
         raise InputError(f"model.peft.method finds nothing to train in {type(backbone).__name__}")
     return backbone
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from medtune.config.errors import InputError
 
 # ConvNeXt and ResNetV2; ResNet; EfficientNet and MobileNet. Stems, and what lies between stages, are no blocks.
-BLOCK = re.compile(r"(stages\.\d+\.blocks|layer\d+|blocks\.\d+)\.\d+")
-SIDE = 64
+BLOCK_NAME = re.compile(r"(stages\.\d+\.blocks|layer\d+|blocks\.\d+)\.\d+")
+PROBE_SIZE = 64
 
 
 def cnn_blocks(backbone: nn.Module) -> list[str]:
@@ -18,12 +18,12 @@ def cnn_blocks(backbone: nn.Module) -> list[str]:
     Raises:
         InputError: the backbone has none that is known.
     """
-    if names := [name for name, _ in backbone.named_modules() if BLOCK.fullmatch(name)]:
+    if names := [name for name, _ in backbone.named_modules() if BLOCK_NAME.fullmatch(name)]:
         return names
     raise InputError(f"model.peft.method finds no block to adapt in {type(backbone).__name__}")
 
 
-def kernels(backbone: nn.Module) -> list[str]:
+def spatial_convs(backbone: nn.Module) -> list[str]:
     """Names of the convolutions larger than 1x1 in the blocks."""
     return [
         f"{block}.{name}"
@@ -33,21 +33,21 @@ def kernels(backbone: nn.Module) -> list[str]:
     ]
 
 
-def widths(backbone: nn.Module, names: list[str]) -> dict[str, tuple[int, int]]:
+def channel_counts(backbone: nn.Module, names: list[str]) -> dict[str, tuple[int, int]]:
     """Channels that each of the named modules takes and gives, from a pass of one empty image in eval mode."""
-    found: dict[str, tuple[int, int]] = {}
+    channels: dict[str, tuple[int, int]] = {}
 
-    def watch(name: str) -> torch.utils.hooks.RemovableHandle:
-        def note(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-            found[name] = (inputs[0].shape[1], output.shape[1])
+    def add_hook(name: str) -> torch.utils.hooks.RemovableHandle:
+        def record(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            channels[name] = (inputs[0].shape[1], output.shape[1])
 
-        return backbone.get_submodule(name).register_forward_hook(note)
+        return backbone.get_submodule(name).register_forward_hook(record)
 
-    handles = [watch(name) for name in names]
+    handles = [add_hook(name) for name in names]
     training = backbone.training
     with torch.no_grad():
-        backbone.eval()(torch.zeros(1, 3, SIDE, SIDE, device=next(backbone.parameters()).device))
+        backbone.eval()(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE, device=next(backbone.parameters()).device))
     backbone.train(training)
     for handle in handles:
         handle.remove()
-    return found
+    return channels

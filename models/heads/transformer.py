@@ -25,6 +25,6 @@ class Params(HeadParams):
 
 def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
     """The block on (B, N, C) tokens, giving (B, classes) logits."""
-    from medtune.models.transformer import TransformerHead
+    from medtune.models.transformer_head import TransformerHead
 
     return TransformerHead(tokens, channels, classes, **params.model_dump(exclude={"kind"}))

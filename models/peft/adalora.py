@@ -15,7 +15,7 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from medtune.models.blocks.allocation import Triplets
+    from medtune.models.blocks.rank_allocation import SVDTriplets
 
 FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 LRS = (3e-4, 2e-3, 1e-2)
@@ -44,31 +44,31 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the triplets of its target layers trained, everything else frozen."""
-    from medtune.models.blocks.allocation import Triplets
-    from medtune.models.blocks.tuners import found_targets
-    from medtune.models.blocks.updates import Add, change
+    from medtune.models.blocks.parametrizations import AdditiveUpdate, parametrize_tensor
+    from medtune.models.blocks.peft_library import resolve_targets
+    from medtune.models.blocks.rank_allocation import SVDTriplets
 
     backbone.requires_grad_(False)
-    for name in found_targets(backbone):
+    for name in resolve_targets(backbone):
         layer = backbone.get_submodule(name)
-        triplets = Triplets(*layer.weight.flatten(1).shape, params.start)
-        change(layer, "weight", Add(triplets, params.alpha / params.rank))
+        triplets = SVDTriplets(*layer.weight.flatten(1).shape, params.start)
+        parametrize_tensor(layer, "weight", AdditiveUpdate(triplets, params.alpha / params.rank))
     return backbone
 
 
 def after_step(backbone: "nn.Module", params: Params, step: int, steps: int) -> None:
     """Importance from the step's gradients, and ranks where they are due."""
-    from medtune.models.blocks.allocation import allocate, cubic
+    from medtune.models.blocks.rank_allocation import allocate_ranks, cubic_budget
 
     layers = _triplets(backbone)
     begin, end = round(params.warmup * steps), round((1 - params.final) * steps)
     if step <= end:
         for layer in layers:
-            layer.observe()
+            layer.update_sensitivity()
     if step == end or (begin < step < end and step % params.interval == 0):
         share = (step - begin) / (end - begin) if step < end else 1.0
         first = sum(len(layer.kept) for layer in layers)
-        allocate(layers, cubic(first, min(first, params.rank * len(layers)), share))
+        allocate_ranks(layers, cubic_budget(first, min(first, params.rank * len(layers)), share))
     elif step < end:
         return
     for layer in layers:
@@ -79,17 +79,17 @@ def penalty(backbone: "nn.Module", params: Params) -> "Tensor":
     """() added to the loss: the layers' mean distance of P and Q from orthonormal, weighted."""
     import torch
 
-    return params.orthogonality * torch.stack([layer.skew() for layer in _triplets(backbone)]).mean()
+    return params.orthogonality * torch.stack([layer.orthogonality_loss() for layer in _triplets(backbone)]).mean()
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the updates in its weights."""
-    from medtune.models.blocks.updates import settle
+    from medtune.models.blocks.parametrizations import bake_in
 
-    return settle(backbone)
+    return bake_in(backbone)
 
 
-def _triplets(backbone: "nn.Module") -> "list[Triplets]":
-    from medtune.models.blocks.allocation import Triplets
+def _triplets(backbone: "nn.Module") -> "list[SVDTriplets]":
+    from medtune.models.blocks.rank_allocation import SVDTriplets
 
-    return [module for module in backbone.modules() if isinstance(module, Triplets)]
+    return [module for module in backbone.modules() if isinstance(module, SVDTriplets)]

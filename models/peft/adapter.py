@@ -24,12 +24,14 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with two bottlenecks a block trained, everything else frozen."""
     from torch import nn
 
-    from medtune.models.blocks.inserts import Behind, Bottleneck
+    from medtune.models.blocks.adapters import Bottleneck, SequentialAdapter
     from medtune.models.blocks.selection import vit_blocks
 
     backbone.requires_grad_(False)
     for _, block in vit_blocks(backbone):
         channels = block.mlp.fc2.out_features
         for name in ("attn", "mlp"):
-            setattr(block, name, Behind(getattr(block, name), Bottleneck(channels, params.hidden, nn.GELU())))
+            setattr(
+                block, name, SequentialAdapter(getattr(block, name), Bottleneck(channels, params.hidden, nn.GELU()))
+            )
     return backbone

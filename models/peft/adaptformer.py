@@ -25,11 +25,11 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with one bottleneck a block trained, everything else frozen."""
     from torch import nn
 
-    from medtune.models.blocks.inserts import Beside, Bottleneck
+    from medtune.models.blocks.adapters import Bottleneck, ParallelAdapter
     from medtune.models.blocks.selection import vit_blocks
 
     backbone.requires_grad_(False)
     for _, block in vit_blocks(backbone):
         bottleneck = Bottleneck(block.mlp.fc2.out_features, params.hidden, nn.ReLU())
-        block.mlp = Beside(block.mlp, bottleneck, params.scale)
+        block.mlp = ParallelAdapter(block.mlp, bottleneck, params.scale)
     return backbone

@@ -33,7 +33,7 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
         InputError: `terms` does not divide the channels and `hidden`.
     """
     from medtune.config.errors import InputError
-    from medtune.models.blocks.inserts import Behind
+    from medtune.models.blocks.adapters import SequentialAdapter
     from medtune.models.blocks.kronecker import HypercomplexBottleneck, shared_factors
     from medtune.models.blocks.selection import vit_blocks
 
@@ -47,5 +47,5 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     for _, block in vit_blocks(backbone):
         for name in ("attn", "mlp"):
             adapter = HypercomplexBottleneck(channels, params.hidden, shared)
-            setattr(block, name, Behind(getattr(block, name), adapter))
+            setattr(block, name, SequentialAdapter(getattr(block, name), adapter))
     return backbone

@@ -27,12 +27,12 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the bottlenecks trained, everything else frozen."""
-    from medtune.models.blocks.inserts import Beside
-    from medtune.models.blocks.lite import ConvBottleneck
-    from medtune.models.blocks.stages import kernels
+    from medtune.models.blocks.adapters import ParallelAdapter
+    from medtune.models.blocks.conv_branches import ConvBottleneck
+    from medtune.models.blocks.stages import spatial_convs
 
     backbone.requires_grad_(False)
-    for name in kernels(backbone):
+    for name in spatial_convs(backbone):
         layer = backbone.get_submodule(name)
-        backbone.set_submodule(name, Beside(layer, ConvBottleneck(layer, params.reduction), scale=1.0))
+        backbone.set_submodule(name, ParallelAdapter(layer, ConvBottleneck(layer, params.reduction), scale=1.0))
     return backbone

@@ -27,15 +27,15 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with two convolutional bottlenecks a block trained, everything else frozen."""
-    from medtune.models.blocks.inserts import Beside
-    from medtune.models.blocks.regrid import GridBottleneck
+    from medtune.models.blocks.adapters import ParallelAdapter
     from medtune.models.blocks.selection import vit_blocks
+    from medtune.models.blocks.token_grid import TokenGridConv
 
     backbone.requires_grad_(False)
     prefix = backbone.num_prefix_tokens
     for _, block in vit_blocks(backbone):
         channels = block.mlp.fc2.out_features
         for name in ("attn", "mlp"):
-            branch = GridBottleneck(channels, params.hidden, prefix)
-            setattr(block, name, Beside(getattr(block, name), branch, params.scale))
+            branch = TokenGridConv(channels, params.hidden, prefix)
+            setattr(block, name, ParallelAdapter(getattr(block, name), branch, params.scale))
     return backbone

@@ -26,7 +26,7 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     import torch
     from torch import nn
 
-    from medtune.models.blocks import updates
+    from medtune.models.blocks import parametrizations
     from medtune.models.blocks.selection import branch_ends, norm_names, train_only
 
     norms = norm_names(backbone)
@@ -35,12 +35,12 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     for layer, tensors in ends:
         scalar = nn.Parameter(torch.ones(1))
         for tensor in tensors:
-            updates.change(layer, tensor, updates.Scale(scalar))
+            parametrizations.parametrize_tensor(layer, tensor, parametrizations.Scale(scalar))
     return backbone
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the scalars in its weights."""
-    from medtune.models.blocks.updates import settle
+    from medtune.models.blocks.parametrizations import bake_in
 
-    return settle(backbone)
+    return bake_in(backbone)

@@ -29,20 +29,20 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the decomposed update of every block's matrices trained, everything else frozen."""
-    from medtune.models.blocks.factored import Shared, SliceDelta
+    from medtune.models.blocks.parametrizations import AdditiveUpdate, parametrize_tensor
     from medtune.models.blocks.selection import vit_blocks
-    from medtune.models.blocks.updates import Add, change
+    from medtune.models.blocks.shared_factors import SharedFactors, SliceDelta
 
     backbone.requires_grad_(False)
-    shared = Shared(backbone.embed_dim, params.rank, core=params.form == "tk")
+    shared = SharedFactors(backbone.embed_dim, params.rank, tucker=params.form == "tk")
     for _, block in vit_blocks(backbone):
         for layer in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2):
-            change(layer, "weight", Add(SliceDelta(*layer.weight.shape, shared), params.scale))
+            parametrize_tensor(layer, "weight", AdditiveUpdate(SliceDelta(*layer.weight.shape, shared), params.scale))
     return backbone
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the updates in its weights."""
-    from medtune.models.blocks.updates import settle
+    from medtune.models.blocks.parametrizations import bake_in
 
-    return settle(backbone)
+    return bake_in(backbone)

@@ -33,20 +33,20 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with a share of its weights trained, everything else frozen; `prepare` says which."""
     from torch import nn
 
-    from medtune.models.blocks.chosen import Chosen, Entries
-    from medtune.models.blocks.updates import affine_layers, change
+    from medtune.models.blocks.parametrizations import affine_layers, parametrize_tensor
+    from medtune.models.blocks.sparse_delta import SparseDelta, SparseEntry
 
     backbone.requires_grad_(False)
-    found = [
+    layers = [
         (layer, tensor)
         for _, layer in affine_layers(backbone)
         for tensor in ("weight", "bias")
         if isinstance(getattr(layer, tensor, None), nn.Parameter)
     ]
-    sizes = [getattr(layer, tensor).numel() for layer, tensor in found]
-    backbone.chosen = Chosen(sizes, max(1, round(params.share * sum(sizes))))
-    for index, (layer, tensor) in enumerate(found):
-        change(layer, tensor, Entries(backbone.chosen, index))
+    sizes = [getattr(layer, tensor).numel() for layer, tensor in layers]
+    backbone.chosen = SparseDelta(sizes, max(1, round(params.share * sum(sizes))))
+    for index, (layer, tensor) in enumerate(layers):
+        parametrize_tensor(layer, tensor, SparseEntry(backbone.chosen, index))
     return backbone
 
 
@@ -54,26 +54,28 @@ def prepare(model: "Classifier", batches: "Iterable[tuple[Tensor, Tensor]]", par
     """Chooses the weights by their Fisher information on the first `params.images` images of `batches`."""
     from itertools import islice
 
-    from medtune.models.blocks.fisher import information
+    from medtune.models.blocks.fisher import diagonal_fisher
 
     singles = ((image[None], label[None]) for batch in batches for image, label in zip(*batch, strict=True))
-    model.backbone.chosen.choose(information(model, _frozen(model.backbone), islice(singles, params.images)))
+    model.backbone.chosen.select_entries(
+        diagonal_fisher(model, _frozen_tensors(model.backbone), islice(singles, params.images))
+    )
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the changes in its weights."""
-    from medtune.models.blocks.updates import settle
+    from medtune.models.blocks.parametrizations import bake_in
 
-    settle(backbone)
+    bake_in(backbone)
     del backbone.chosen
     return backbone
 
 
-def _frozen(backbone: "nn.Module") -> "list[Tensor]":
+def _frozen_tensors(backbone: "nn.Module") -> "list[Tensor]":
     """The tensors that are changed, in the order in which `apply` numbered them."""
     from torch.nn.utils.parametrize import is_parametrized
 
-    from medtune.models.blocks.chosen import Entries
+    from medtune.models.blocks.sparse_delta import SparseEntry
 
     entries = {
         change.index: own.original
@@ -81,6 +83,6 @@ def _frozen(backbone: "nn.Module") -> "list[Tensor]":
         if is_parametrized(module)
         for own in module.parametrizations.values()
         for change in own
-        if isinstance(change, Entries)
+        if isinstance(change, SparseEntry)
     }
     return [entries[index] for index in range(len(entries))]

@@ -26,10 +26,10 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the scalings trained, everything else frozen."""
     from peft import IA3Config
 
-    from medtune.models.blocks.tuners import targets, wrap
+    from medtune.models.blocks.peft_library import default_targets, inject_adapter
 
     hidden = [name for name, _ in backbone.named_modules() if name.startswith("blocks.") and name.endswith(".mlp.fc2")]
-    return wrap(backbone, IA3Config(feedforward_modules=hidden), targets(backbone) + hidden)
+    return inject_adapter(backbone, IA3Config(feedforward_modules=hidden), default_targets(backbone) + hidden)
 
 
 merge = library.merge

@@ -32,8 +32,8 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """
     from medtune.config.errors import InputError
     from medtune.models.blocks.kronecker import KroneckerDelta, shared_factors
+    from medtune.models.blocks.parametrizations import AdditiveUpdate, parametrize_tensor
     from medtune.models.blocks.selection import vit_blocks
-    from medtune.models.blocks.updates import Add, change
 
     backbone.requires_grad_(False)
     if backbone.embed_dim % params.terms:
@@ -41,12 +41,12 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     shared = shared_factors(params.terms)
     for _, block in vit_blocks(backbone):
         out, inner = block.attn.qkv.weight.shape
-        change(block.attn.qkv, "weight", Add(KroneckerDelta(out, inner, shared, params.rank)))
+        parametrize_tensor(block.attn.qkv, "weight", AdditiveUpdate(KroneckerDelta(out, inner, shared, params.rank)))
     return backbone
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the updates in its weights."""
-    from medtune.models.blocks.updates import settle
+    from medtune.models.blocks.parametrizations import bake_in
 
-    return settle(backbone)
+    return bake_in(backbone)

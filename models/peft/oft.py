@@ -31,13 +31,13 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the change of its target layers trained, everything else frozen."""
     from peft import OFTConfig
 
-    from medtune.models.blocks.tuners import targets, wrap
+    from medtune.models.blocks.peft_library import default_targets, inject_adapter
 
     def fits(layer: "nn.Module") -> bool:
         return getattr(layer, "kernel_size", (1, 1)) == (1, 1) and not layer.weight.shape[1] % params.block
 
-    names = [name for name in targets(backbone) if fits(backbone.get_submodule(name))]
-    return wrap(backbone, OFTConfig(oft_block_size=params.block, r=0), names)
+    names = [name for name in default_targets(backbone) if fits(backbone.get_submodule(name))]
+    return inject_adapter(backbone, OFTConfig(oft_block_size=params.block, r=0), names)
 
 
 merge = library.merge

@@ -33,7 +33,7 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     from timm.layers import Attention
 
     from medtune.config.errors import InputError
-    from medtune.models.blocks.prefixed import PrefixedAttention
+    from medtune.models.blocks.prefix_attention import PrefixedAttention
     from medtune.models.blocks.selection import vit_blocks
 
     backbone.requires_grad_(False)

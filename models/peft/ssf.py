@@ -26,20 +26,20 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     import torch
     from torch import nn
 
-    from medtune.models.blocks import updates
+    from medtune.models.blocks import parametrizations
 
     backbone.requires_grad_(False)
-    for _, layer in list(updates.affine_layers(backbone)):
-        updates.ensure_bias(layer)
+    for _, layer in list(parametrizations.affine_layers(backbone)):
+        parametrizations.ensure_bias(layer)
         out = layer.weight.shape[0]
         scale, shift = nn.Parameter(torch.ones(out)), nn.Parameter(torch.zeros(out))
-        updates.change(layer, "weight", updates.Scale(scale))
-        updates.change(layer, "bias", updates.ScaleShift(scale, shift))
+        parametrizations.parametrize_tensor(layer, "weight", parametrizations.Scale(scale))
+        parametrizations.parametrize_tensor(layer, "bias", parametrizations.ScaleShift(scale, shift))
     return backbone
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with scales and shifts in its weights."""
-    from medtune.models.blocks.updates import settle
+    from medtune.models.blocks.parametrizations import bake_in
 
-    return settle(backbone)
+    return bake_in(backbone)

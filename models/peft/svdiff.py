@@ -24,18 +24,18 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the spectral shift of every linear and convolution weight trained, everything else frozen."""
     from torch import nn
 
-    from medtune.models.blocks import updates
+    from medtune.models.blocks import parametrizations
     from medtune.models.blocks.spectral import SpectralShift
 
     backbone.requires_grad_(False)
-    for _, layer in list(updates.affine_layers(backbone)):
+    for _, layer in list(parametrizations.affine_layers(backbone)):
         if isinstance(layer, nn.Linear | nn.Conv2d):
-            updates.change(layer, "weight", SpectralShift(layer.weight))
+            parametrizations.parametrize_tensor(layer, "weight", SpectralShift(layer.weight))
     return backbone
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the shifted spectra in its weights."""
-    from medtune.models.blocks.updates import settle
+    from medtune.models.blocks.parametrizations import bake_in
 
-    return settle(backbone)
+    return bake_in(backbone)

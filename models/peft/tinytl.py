@@ -29,12 +29,12 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with its biases and one branch a block trained, everything else frozen."""
-    from medtune.models.blocks.lite import LiteResidual
+    from medtune.models.blocks.conv_branches import LiteResidual
     from medtune.models.blocks.selection import train_only
-    from medtune.models.blocks.stages import cnn_blocks, widths
+    from medtune.models.blocks.stages import channel_counts, cnn_blocks
 
     train_only(backbone, lambda name, _: name.endswith("bias"))
-    for name, (inner, out) in widths(backbone, cnn_blocks(backbone)).items():
+    for name, (inner, out) in channel_counts(backbone, cnn_blocks(backbone)).items():
         hidden = min(inner, params.hidden)
         block = backbone.get_submodule(name)
         backbone.set_submodule(name, LiteResidual(block, inner, hidden, out, params.kernel, params.groups))

@@ -28,8 +28,8 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with a residual adapter trained beside every convolution larger than 1x1, everything else frozen."""
     from torch import nn
 
-    from medtune.models.blocks import updates
-    from medtune.models.blocks.centre import Centre
+    from medtune.models.blocks import parametrizations
+    from medtune.models.blocks.center_tap import CenterTapAdapter
 
     backbone.requires_grad_(False)
     found = [
@@ -38,12 +38,14 @@ def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     for layer in found:
         square = layer.weight.shape[1] == layer.weight.shape[0] or layer.groups == layer.weight.shape[0]
         if params.form == "matrix" or square:
-            updates.change(layer, "weight", Centre(layer.weight, channelwise=params.form == "channelwise"))
+            parametrizations.parametrize_tensor(
+                layer, "weight", CenterTapAdapter(layer.weight, channelwise=params.form == "channelwise")
+            )
     return backbone
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
     """`backbone` with the adapters in its kernels."""
-    from medtune.models.blocks.updates import settle
+    from medtune.models.blocks.parametrizations import bake_in
 
-    return settle(backbone)
+    return bake_in(backbone)

@@ -27,8 +27,8 @@ class Params(PeftParams):
 
 def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the prompt tokens trained, everything else frozen."""
-    from medtune.models.blocks.prompts import Prompted
+    from medtune.models.blocks.prompts import PromptedBlocks
 
     backbone.requires_grad_(False)
-    backbone.blocks = Prompted(backbone, params.tokens, deep=params.depth == "deep")
+    backbone.blocks = PromptedBlocks(backbone, params.tokens, deep=params.depth == "deep")
     return backbone

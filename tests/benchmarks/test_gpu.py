@@ -46,7 +46,7 @@ def eager(monkeypatch):
 
 def test_flops__are_those_of_a_vit_by_hand(params):
     with torch.device("meta"):
-        network = classifier.build(params, 2, weights=False)
+        network = classifier.build(params, 2, load_weights=False)
     tokens, channels, hidden, depth = 4 + 1, 64, 3 * 64, 6
     block = channels * 3 * channels + channels * channels + 2 * channels * hidden + 2 * tokens * channels
     by_hand = 2 * (4 * 3 * 16 * 16 * channels + depth * tokens * block + 2 * channels)

@@ -2,11 +2,9 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from medtune.config import registry
 from medtune.config.project import PROJECT
@@ -19,47 +17,10 @@ from medtune.serving.decode import decode
 SOURCES = registry.names("medtune.data.sources")
 
 
-def picture(file: Path, seed: int) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (10, 14, 3), np.uint8)).save(file)
-
-
-def breakhis(root: Path) -> dict:
-    for number in range(12):
-        kind = ("B_F", "M_DC")[number % 2]
-        for image in (1, 2):
-            picture(root / f"SOB_{kind}-14-{number}AB-200-{image:03d}.png", 10 * number + image)
-    return {}
-
-
-def hcrf(root: Path) -> dict:
-    for number in range(12):
-        picture(root / ("normal", "abnormal")[number % 2] / f"{number}.png", number)
-    return {"split": {"protocol": "hcrf-1-1-2", "folds": 4}}
-
-
-def folder(root: Path) -> dict:
-    for number in range(12):
-        picture(root / ("no", "yes")[number % 2] / f"P{number}_1.png", number)
-    return {"group_pattern": r"(P\d+)_"}
-
-
-def medmnist(root: Path) -> dict:
-    images = np.random.default_rng(0).integers(0, 256, (12, 28, 28), np.uint8)
-    labels = np.arange(12)[:, None] % 2
-    np.savez(root / "pneumoniamnist.npz", **{f"{p}_{n}": a for p in ("train", "val", "test")
-                                             for n, a in (("images", images), ("labels", labels))})  # fmt: skip
-    return {"split": {"protocol": "official"}}
-
-
-# A source that draws its own images, or has no example here, is asked with its defaults.
-EXAMPLES = {"breakhis": breakhis, "hcrf": hcrf, "folder": folder, "medmnist": medmnist}
-
-
 @pytest.fixture(params=SOURCES)
 def case(request, tmp_path):
     source = registry.load("medtune.data.sources", request.param, "data.source")
-    own = EXAMPLES[request.param](tmp_path) if request.param in EXAMPLES else {}
+    own = source.example(tmp_path) if hasattr(source, "example") else {}  # else it draws its own images
     return source, tmp_path, source.Params(root=str(tmp_path), **own)
 
 

@@ -4,7 +4,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from medtune.data.duplicates import NEAR_BITS, across, describe, find_duplicates
+from medtune.data.duplicates import NEAR_BITS, crosses_splits, describe, find_duplicates
 
 
 def textured(count=12):
@@ -54,8 +54,8 @@ def test_describe__across_splits_come_first():
 
 def test_across__unused_images_leak_nothing():
     roles = np.array([["train"], ["unused"], ["test"], ["train"]])
-    assert not across([0, 1, 3], roles, [0])
-    assert across([0, 2], roles, [0])
+    assert not crosses_splits([0, 1, 3], roles, [0])
+    assert crosses_splits([0, 2], roles, [0])
 
 
 def test_find_duplicates__none():

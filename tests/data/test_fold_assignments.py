@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from medtune.config.errors import InputError
 from medtune.data.fold_assignments import KeptFolds, read
-from medtune.data.folds import deal_groups
+from medtune.data.folds import grouped_stratified_folds
 
 
 @settings(max_examples=40, deadline=None)
@@ -15,21 +15,23 @@ def test_new_groups__leave_the_old_ones_where_they_were(tmp_path_factory, before
     labels = np.concatenate([[0, 1] * folds, rng.integers(0, 2, before + more)])
     groups = np.array([f"g{n}" for n in range(len(labels))])
     old = len(labels) - more
-    first = deal_groups(labels[:old], groups[:old], folds)
+    first = grouped_stratified_folds(labels[:old], groups[:old], folds)
     assert read(path, "folder", folds).write(path, groups[:old].tolist(), first.tolist())
     kept = read(path, "folder", folds)
-    again = deal_groups(labels, groups, folds, kept.of(groups.tolist()))
+    again = grouped_stratified_folds(labels, groups, folds, kept.lookup(groups.tolist()))
     assert np.array_equal(again[:old], first)
     assert kept.agree(groups.tolist(), again.tolist())
     assert not kept.agree(groups.tolist(), ((again + 1) % folds).tolist())
     assert kept.write(path, groups.tolist(), again.tolist()) == (more > 0)
-    assert np.array_equal(deal_groups(labels, groups, folds, read(path, "folder", folds).of(groups.tolist())), again)
+    assert np.array_equal(
+        grouped_stratified_folds(labels, groups, folds, read(path, "folder", folds).lookup(groups.tolist())), again
+    )
 
 
 def test_new_groups__go_where_they_even_things_out():
     labels, groups = np.repeat([0, 1], 12), np.array([f"g{n}" for n in range(24)])
     kept = {f"g{n}": 0 for n in (*range(4), *range(12, 16))}
-    dealt = deal_groups(labels, groups, 3, kept)
+    dealt = grouped_stratified_folds(labels, groups, 3, kept)
     assert [int(((dealt == fold) & (labels == label)).sum()) for fold in range(3) for label in (0, 1)] == [4] * 6
 
 
@@ -37,18 +39,18 @@ def test_file__hides_names_and_keeps_sets_apart(tmp_path):
     path = tmp_path / "folds.csv"
     assert KeptFolds("folder", 5).write(path, ["patient-07", "patient-08"], [3, 4])
     assert "patient" not in path.read_text()
-    assert read(path, "folder", 5).of(["patient-07", "patient-99"]) == {"patient-07": 3}
-    assert read(path, "folder", 4).of(["patient-07"]) == {}
-    assert read(path, "breakhis", 5).of(["patient-07"]) == {}
+    assert read(path, "folder", 5).lookup(["patient-07", "patient-99"]) == {"patient-07": 3}
+    assert read(path, "folder", 4).lookup(["patient-07"]) == {}
+    assert read(path, "breakhis", 5).lookup(["patient-07"]) == {}
     assert read(path, "breakhis", 5).write(path, ["patient-07"], [0])
-    assert read(path, "folder", 5).of(["patient-07"]) == {"patient-07": 3}
+    assert read(path, "folder", 5).lookup(["patient-07"]) == {"patient-07": 3}
 
 
 def test_file__what_was_dealt_once_stays(tmp_path):
     path = tmp_path / "folds.csv"
     KeptFolds("folder", 5).write(path, ["a"], [3])
     assert not read(path, "folder", 5).write(path, ["a"], [1])
-    assert read(path, "folder", 5).of(["a"]) == {"a": 3}
+    assert read(path, "folder", 5).lookup(["a"]) == {"a": 3}
 
 
 @pytest.mark.parametrize(("text", "said"), [("name,fold\na,1\n", "its columns are"), ("group,fold\na,x\n", "line 2")])
@@ -60,7 +62,7 @@ def test_file__not_what_it_should_be(tmp_path, text, said):
 
 
 def test_file__none_keeps_nothing(tmp_path):
-    assert read(tmp_path / "none.csv", "folder", 5).of(["a"]) == {}
+    assert read(tmp_path / "none.csv", "folder", 5).lookup(["a"]) == {}
 
 
 def test_read__a_changed_file_is_refused(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medtune.data.folds import deal_groups
+from medtune.data.folds import grouped_stratified_folds
 
 
 @st.composite
@@ -23,12 +23,12 @@ def cases(draw):
 @given(cases())
 def test_deal_groups__no_group_in_two_folds_and_same_again(case):
     labels, groups, folds = case
-    dealt = deal_groups(labels, groups, folds)
+    dealt = grouped_stratified_folds(labels, groups, folds)
     assert dealt.shape == labels.shape
     assert set(np.unique(dealt)) == set(range(folds))
     for group in np.unique(groups):
         assert len(set(dealt[groups == group])) == 1
-    assert np.array_equal(dealt, deal_groups(labels, groups, folds))
+    assert np.array_equal(dealt, grouped_stratified_folds(labels, groups, folds))
 
 
 @settings(max_examples=30, deadline=None)
@@ -39,7 +39,7 @@ def test_deal_groups__every_class_in_every_fold_where_it_can_be(seed, folds):
     sizes = rng.integers(4, 8, len(label_of))
     groups = np.repeat(np.arange(len(label_of)), sizes)
     labels = label_of[groups]
-    dealt = deal_groups(labels, groups.astype(str), folds)
+    dealt = grouped_stratified_folds(labels, groups.astype(str), folds)
     table = np.array([np.bincount(labels[dealt == fold], minlength=3) for fold in range(folds)])
     assert (table > 0).all()
     # Balance: no fold strays from an even share by more than one and a half of the largest groups.
@@ -49,7 +49,7 @@ def test_deal_groups__every_class_in_every_fold_where_it_can_be(seed, folds):
 def test_deal_groups__a_class_of_one_group_is_in_train_of_the_usual_chain():
     labels = np.repeat([0] * 10 + [1], 4)
     groups = np.repeat(np.arange(11), 4).astype(str)
-    assert deal_groups(labels, groups, 5)[-1] == 4
+    assert grouped_stratified_folds(labels, groups, 5)[-1] == 4
 
 
 def test_deal_groups__order_of_images_does_not_matter():
@@ -57,4 +57,6 @@ def test_deal_groups__order_of_images_does_not_matter():
     groups = np.repeat(np.arange(20), 3).astype(str)
     labels = np.repeat(rng.integers(0, 3, 20), 3)
     order = rng.permutation(60)
-    assert np.array_equal(deal_groups(labels, groups, 5)[order], deal_groups(labels[order], groups[order], 5))
+    assert np.array_equal(
+        grouped_stratified_folds(labels, groups, 5)[order], grouped_stratified_folds(labels[order], groups[order], 5)
+    )

@@ -85,12 +85,12 @@ def test_load_prepared__damage_is_noticed(tmp_path, name):
         (folder / name).write_bytes(changed)
         if mutation == 2:
             (folder / name).unlink()
-        with pytest.raises(InputError, match=r"run `python -m medtune\.stages\.data`"):
+        with pytest.raises(InputError, match=r"run `medtune data`"):
             load_prepared(folder)
 
 
 def test_load_prepared__absent(tmp_path):
-    with pytest.raises(InputError, match=r"does not exist: run `python -m medtune\.stages\.data`"):
+    with pytest.raises(InputError, match=r"does not exist: run `medtune data`"):
         load_prepared(tmp_path / "prepared")
 
 

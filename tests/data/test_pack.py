@@ -33,7 +33,7 @@ def test_pack__pixels_digests_and_sizes(tmp_path, out):
     packed = pack(records, tmp_path, out, 9, "squash", "error")
     assert np.array_equal(read(out), images)
     assert packed.sha256 == tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in images)
-    assert packed.sizes == ((9, 9),) * 5
+    assert packed.original_sizes == ((9, 9),) * 5
     assert packed.kept == (0, 1, 2, 3, 4)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medtune.data.manifest import Prepared
-from medtune.data.subset import nested_rows, with_share
+from medtune.data.subset import nested_subset, with_share
 
 SETS = st.integers(0, 2**32 - 1).flatmap(
     lambda seed: st.tuples(st.just(seed), st.integers(4, 60), st.integers(2, 5), st.booleans())
@@ -30,7 +30,7 @@ def draw(seed, patients, classes, mixed):
 @given(SETS, st.integers(0, 9))
 def test_nested_rows__a_smaller_share_is_inside_the_larger(made, seed):
     labels, groups = draw(*made)
-    shares = [set(nested_rows(labels, groups, percent, seed).tolist()) for percent in (1, 5, 10, 25, 50, 75, 100)]
+    shares = [set(nested_subset(labels, groups, percent, seed).tolist()) for percent in (1, 5, 10, 25, 50, 75, 100)]
     assert all(small <= large for small, large in itertools.pairwise(shares))
     assert shares[-1] == set(range(len(labels)))
 
@@ -39,7 +39,7 @@ def test_nested_rows__a_smaller_share_is_inside_the_larger(made, seed):
 @given(SETS, st.integers(1, 100), st.integers(0, 9))
 def test_nested_rows__takes_whole_patients_of_every_class(made, percent, seed):
     labels, groups = draw(*made)
-    rows = nested_rows(labels, groups, percent, seed)
+    rows = nested_subset(labels, groups, percent, seed)
     taken = set(groups[rows])
     assert np.array_equal(rows, np.flatnonzero(np.isin(groups, list(taken))))
     assert set(labels[rows]) == set(labels)
@@ -51,15 +51,15 @@ def test_nested_rows__keeps_the_shares_of_the_classes():
     groups = np.array([f"P{i:03d}" for i in range(400)])
     labels = np.repeat([0, 1, 2], [300, 80, 20])
     for percent in (10, 25, 50):
-        counts = np.bincount(labels[nested_rows(labels, groups, percent, 3)])
+        counts = np.bincount(labels[nested_subset(labels, groups, percent, 3)])
         assert np.abs(counts - np.array([300, 80, 20]) * percent / 100).max() <= 2
 
 
 def test_nested_rows__another_seed_takes_others():
     groups = np.array([f"P{i}" for i in range(40)])
     labels = np.tile([0, 1], 20)
-    assert not np.array_equal(nested_rows(labels, groups, 25, 1), nested_rows(labels, groups, 25, 2))
-    assert np.array_equal(nested_rows(labels, groups, 25, 1), nested_rows(labels, groups, 25, 1))
+    assert not np.array_equal(nested_subset(labels, groups, 25, 1), nested_subset(labels, groups, 25, 2))
+    assert np.array_equal(nested_subset(labels, groups, 25, 1), nested_subset(labels, groups, 25, 1))
 
 
 @pytest.fixture

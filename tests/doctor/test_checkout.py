@@ -4,28 +4,28 @@ from pathlib import Path
 
 import pytest
 
-from medtune.doctor import checkout, stores
+from medtune.doctor import checkout, dvc_remote
 from medtune.runtime.lock import holding
 
 
 def test_lock__held_by_another_run(make_job, tmp_path: Path) -> None:
     asked = make_job(tmp_path)
-    assert checkout.lock(asked).state == "ok"
+    assert checkout.check_lock(asked).state == "ok"
     with holding(asked.paths):
-        assert "another run is writing" in checkout.lock(asked).found
-    assert checkout.lock(asked).state == "ok"
+        assert "another run is writing" in checkout.check_lock(asked).found
+    assert checkout.check_lock(asked).state == "ok"
 
 
 def test_git__outside_a_clone(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkout, "PROJECT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert checkout.git(make_job(tmp_path)).state == "warning"
+    assert checkout.check_git(make_job(tmp_path)).state == "warning"
 
 
 def test_clock__hours_from_a_server_s(make_job, tmp_path: Path) -> None:
     asked = make_job(tmp_path)
     asked.facts["date"] = "Wed, 21 Oct 2015 07:28:00 GMT"
-    found = checkout.clock(asked)
+    found = checkout.check_clock(asked)
     assert found.state == "warning"
     assert "ahead of the hub's" in found.found
 
@@ -36,16 +36,18 @@ def test_remote__probed_or_named(make_job, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(remote, "PROJECT", tmp_path)
     for level in ("GLOBAL", "SYSTEM"):
         monkeypatch.setenv(f"DVC_{level}_CONFIG_DIR", str(tmp_path / level))
-    assert "no .dvc folder" in stores.remote(make_job(tmp_path)).found
+    assert "no .dvc folder" in dvc_remote.check_remote(make_job(tmp_path)).found
     settings = tmp_path / ".dvc" / "config"
     settings.parent.mkdir()
     settings.write_text("[core]\n    remote = there\n['remote \"there\"']\n    url = ../store\n")
-    assert stores.remote(make_job(tmp_path)).found.startswith(f"there: {tmp_path / 'store'}, wrote, read and deleted")
+    assert dvc_remote.check_remote(make_job(tmp_path)).found.startswith(
+        f"there: {tmp_path / 'store'}, wrote, read and deleted"
+    )
     assert list((tmp_path / "store").iterdir()) == []
     (tmp_path / "store").rmdir()
     (tmp_path / "store").write_text("a file")
-    found = stores.remote(make_job(tmp_path))
+    found = dvc_remote.check_remote(make_job(tmp_path))
     assert found.state == "wrong"
     assert "cannot write" in found.found
     settings.write_text("[core]\n")
-    assert "none is set" in stores.remote(make_job(tmp_path)).found
+    assert "none is set" in dvc_remote.check_remote(make_job(tmp_path)).found

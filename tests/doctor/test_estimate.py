@@ -3,7 +3,7 @@
 import pytest
 
 from medtune.config.load import load
-from medtune.doctor.estimate import disk_needs, seconds_needed, stored_views
+from medtune.doctor.estimate import disk_requirements, stored_views, time_requirements
 from medtune.training.profile import rehearse
 
 FACTS = {"tokens": 10, "channels": 100, "parameters": 1000, "head": 100}
@@ -12,7 +12,7 @@ SETS = ["data.split.folds=5", "frozen.epochs=2", "finetune.epochs=4", "frozen.vi
 
 
 def test_disk__by_hand() -> None:
-    needs = disk_needs(load(sets=[*SETS, "export.precisions=[fp32]"]), 1000, FACTS)
+    needs = disk_requirements(load(sets=[*SETS, "export.precisions=[fp32]"]), 1000, FACTS)
     assert needs["data/prepared"] == 1000 * 128 * 128 * 3
     assert needs["cache"] == pytest.approx((600 * 8 + 200) * 10 * 100 * 2)
     assert needs["handoff"] == 1100 * 4 + 20e6
@@ -20,25 +20,28 @@ def test_disk__by_hand() -> None:
 
 
 def test_disk__every_chain_shares_the_store() -> None:
-    assert disk_needs(load(sets=[*SETS, "data.split.test_fold=all"]), 1000, FACTS)["cache"] == 1000 * 8 * 10 * 100 * 2
+    assert (
+        disk_requirements(load(sets=[*SETS, "data.split.test_fold=all"]), 1000, FACTS)["cache"]
+        == 1000 * 8 * 10 * 100 * 2
+    )
 
 
 @pytest.mark.parametrize("sets", [["frozen.views=online"], ["schedule=full"], ["frozen.store_gb=0.001"]])
 def test_disk__nothing_is_stored(sets: list[str]) -> None:
     params = load(sets=[*SETS, *sets])
     assert stored_views(params, 1000, FACTS) == 0
-    assert disk_needs(params, 1000, FACTS)["cache"] == 0
+    assert disk_requirements(params, 1000, FACTS)["cache"] == 0
 
 
 def test_time__by_hand() -> None:
-    found = seconds_needed(load(sets=SETS), 1000, MEASURED, 0.5, 8)
+    found = time_requirements(load(sets=SETS), 1000, MEASURED, 0.5, 8)
     assert found["data"] == 500
     assert found["stage 1"] == pytest.approx(600 * 8 + 200 + 2 * 600 * 0.1)
     assert found["stage 2"] == pytest.approx(4 * 600 * 3 + 5 * 200)
     assert found["test"] == pytest.approx(200)
-    online = seconds_needed(load(sets=SETS), 1000, MEASURED, 0.5, 0)
+    online = time_requirements(load(sets=SETS), 1000, MEASURED, 0.5, 0)
     assert online["stage 1"] == pytest.approx(2 * 600 * 1.1 + 2 * 200)
-    five = seconds_needed(load(sets=[*SETS, "data.split.test_fold=all"]), 1000, MEASURED, 0.5, 8)
+    five = time_requirements(load(sets=[*SETS, "data.split.test_fold=all"]), 1000, MEASURED, 0.5, 8)
     assert five["stage 2"] == pytest.approx(5 * found["stage 2"])
     assert five["data"] == found["data"]
 

@@ -14,7 +14,7 @@ from medtune.doctor import folders
 
 def test_write__a_file_in_the_way(make_job, tmp_path: Path) -> None:
     (tmp_path / "artifacts").write_text("a file where the folder should be")
-    found = {one.label: one for one in folders.write(make_job(tmp_path))}
+    found = {one.label: one for one in folders.check_write(make_job(tmp_path))}
     assert found["write artifacts"].state == "wrong"
     assert "artifacts" in found["write artifacts"].found
     assert "--out DIR" in found["write artifacts"].todo
@@ -24,19 +24,20 @@ def test_write__a_file_in_the_way(make_job, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write wherever permissions forbid it")
 def test_write__no_right_to(make_job, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir(mode=0o500)
-    found = {one.label: one for one in folders.write(make_job(tmp_path))}
+    found = {one.label: one for one in folders.check_write(make_job(tmp_path))}
     assert "give this user the right" in found["write cache"].todo
 
 
 def test_write__a_folder_that_is_not_there_is_not_made(make_job, tmp_path: Path) -> None:
     asked = make_job(tmp_path, f"handoff.target={tmp_path}/published")  # the default lies in the checkout
-    assert {one.state for one in folders.write(asked)} == {"ok"}
+    assert {one.state for one in folders.check_write(asked)} == {"ok"}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_probe__a_write_that_ends_early_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     # A limit on the size of files needs no mount: the kernel refuses what is above it, as it does on a full disk.
-    code = f"from pathlib import Path; from medtune.doctor.folders import probe; probe(Path({str(tmp_path)!r}))"
+    code = "from pathlib import Path; from medtune.doctor.folders import check_writable; "
+    code += f"check_writable(Path({str(tmp_path)!r}))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=PROJECT,
@@ -51,9 +52,9 @@ def test_probe__a_write_that_ends_early_is_an_error_and_leaves_nothing(tmp_path:
 
 def test_disk__less_than_the_run_needs(make_job, tmp_path: Path) -> None:
     asked = make_job(tmp_path)
-    assert {one.state for one in folders.disk(asked)} <= {"ok", "warning"}
-    asked.need(asked.paths.cache, 1e18)
-    (found,) = [one for one in folders.disk(asked) if "cache" in one.found]
+    assert {one.state for one in folders.check_disk(asked)} <= {"ok", "warning"}
+    asked.require_space(asked.paths.cache, 1e18)
+    (found,) = [one for one in folders.check_disk(asked) if "cache" in one.found]
     assert found.state == "wrong"
     assert "1e+06 TB needed (estimate)" in found.found
     assert "free space" in found.todo

@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 
 from medtune.doctor import device, machine
-from medtune.doctor.result import Finding
+from medtune.doctor.result import CheckResult
 
 
 def test_device__as_the_environment_says(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert device.device(make_job(tmp_path)) == Finding("ok", "cpu (MEDTUNE_DEVICE=cpu)")
+    assert device.check_device(make_job(tmp_path)) == CheckResult("ok", "cpu (MEDTUNE_DEVICE=cpu)")
     monkeypatch.setenv("MEDTUNE_DEVICE", "tpu")
-    assert "set cpu, cuda" in device.device(make_job(tmp_path)).todo
+    assert "set cpu, cuda" in device.check_device(make_job(tmp_path)).todo
     monkeypatch.setenv("MEDTUNE_DEVICE", "cuda")
     monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi
     if not device.DRIVER.exists():
-        assert "no NVIDIA driver answers" in device.device(make_job(tmp_path)).found
+        assert "no NVIDIA driver answers" in device.check_device(make_job(tmp_path)).found
 
 
 @pytest.mark.parametrize(("named", "state"), [("100000", "warning"), ("many", "warning"), ("", "ok")])
@@ -23,13 +23,13 @@ def test_threads__more_than_there_are_cores(
     make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, state: str
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", named)
-    assert machine.threads(make_job(tmp_path)).state == state
+    assert machine.check_threads(make_job(tmp_path)).state == state
 
 
 def test_memory__less_than_a_step_takes(make_job, tmp_path: Path) -> None:
     asked = make_job(tmp_path)
     asked.facts["memory"] = 1e15
-    found = machine.memory(asked)
+    found = machine.check_memory(asked)
     assert found.state == "wrong"
     assert "batch_size" in found.todo
 
@@ -38,9 +38,9 @@ def test_memory__less_than_a_step_takes(make_job, tmp_path: Path) -> None:
 def test_memory__export_takes_more_than_a_step(
     make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, state: str
 ) -> None:
-    monkeypatch.setattr(machine, "_free", lambda: free)
+    monkeypatch.setattr(machine, "_free_memory", lambda: free)
     asked = make_job(tmp_path)
     asked.facts["memory"] = 3e9
-    found = machine.memory(asked)
+    found = machine.check_memory(asked)
     assert found.state == state
     assert "needs about 3 GB, with export up to 1 GB more" in found.found

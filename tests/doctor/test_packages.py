@@ -14,11 +14,11 @@ def test_locked__reads_versions_and_markers(tmp_path: Path) -> None:
         "Two.x==2.1 ; python_full_version >= '3.11' \\\n    --hash=sha256:00\n"
         "three==3 ; sys_platform == 'nowhere' \\\n    --hash=sha256:00\n"
     )
-    assert packages.locked(lock) == {"one": "1.0", "Two.x": "2.1"}
+    assert packages.read_lock(lock) == {"one": "1.0", "Two.x": "2.1"}
 
 
 def test_packages__this_environment_is_the_lock(make_job, tmp_path: Path) -> None:
-    found = packages.packages(make_job(tmp_path))
+    found = packages.check_packages(make_job(tmp_path))
     assert found.state == "ok", found
     assert int(found.found.split()[0]) > 100
 
@@ -34,12 +34,12 @@ def test_packages__other_or_missing(
     make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, state: str, said: str
 ) -> None:
     (tmp_path / "a.lock").write_text(text)
-    monkeypatch.setattr(packages, "LOCK", tmp_path / "a.lock")
-    found = packages.packages(make_job(tmp_path))
+    monkeypatch.setattr(packages, "LOCK_FILE", tmp_path / "a.lock")
+    found = packages.check_packages(make_job(tmp_path))
     assert (found.state, found.todo) == (state, "make setup")
     assert said in found.found
 
 
 def test_packages__below_what_is_safe(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "FLOORS", {"numpy": "999"})
-    assert packages.packages(make_job(tmp_path)).state == "wrong"
+    monkeypatch.setattr(packages, "MIN_VERSIONS", {"numpy": "999"})
+    assert packages.check_packages(make_job(tmp_path)).state == "wrong"

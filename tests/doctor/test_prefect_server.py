@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medtune.config.load import load
-from medtune.doctor.prefect_server import prefect
+from medtune.doctor.prefect_server import check_prefect
 from medtune.doctor.result import Job
 from medtune.runtime.paths import Paths
 
@@ -18,7 +18,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
 
 
 def test_prefect__starts_its_own(asked: Job) -> None:
-    found = prefect(asked)
+    found = check_prefect(asked)
     assert found.state == "ok"
     assert "a run starts its own" in found.found
     assert not asked.paths.cache.exists()
@@ -26,7 +26,7 @@ def test_prefect__starts_its_own(asked: Job) -> None:
 
 def test_prefect__a_server_that_does_not_answer(asked: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    found = prefect(asked)
+    found = check_prefect(asked)
     assert found.state == "wrong"
     assert "unset PREFECT_API_URL" in found.todo
 
@@ -34,6 +34,6 @@ def test_prefect__a_server_that_does_not_answer(asked: Job, monkeypatch: pytest.
 def test_prefect__a_home_that_cannot_be_written(asked: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file" / "home"))
-    found = prefect(asked)
+    found = check_prefect(asked)
     assert found.state == "wrong"
     assert "PREFECT_HOME" in found.todo

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from medtune.config.load import load
 from medtune.doctor import checkout
 from medtune.doctor import run as command
-from medtune.doctor.result import Finding, Job
+from medtune.doctor.result import CheckResult, Job
 from medtune.runtime.paths import Paths
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -149,10 +149,10 @@ except SystemExit as end:
 def test_examine__a_check_that_fails_is_wrong_and_the_others_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(job: Job) -> Finding:
+    def broken(job: Job) -> CheckResult:
         raise TypeError("no such thing")
 
-    monkeypatch.setattr(command, "CHECKS", {"broken": broken, "clock": checkout.clock})
+    monkeypatch.setattr(command, "CHECKS", {"broken": broken, "clock": checkout.check_clock})
     failed, clock = command.examine(Job(load(), Paths(tmp_path, tmp_path / "cache")))
     assert (failed.state, failed.label) == ("wrong", "broken")
     assert failed.found == "this check itself failed: TypeError: no such thing"

@@ -6,7 +6,7 @@ import pytest
 
 from medtune.config.load import load
 from medtune.doctor.result import Job
-from medtune.doctor.tracking import wandb
+from medtune.doctor.tracking import check_wandb
 from medtune.runtime.paths import Paths
 
 NOBODY = "http://127.0.0.1:9"
@@ -17,16 +17,16 @@ def job(tmp_path: Path, mode: str, offline: bool = False) -> Job:
 
 
 def test_wandb__offline_and_disabled_ask_nobody(tmp_path: Path) -> None:
-    assert wandb(job(tmp_path, "disabled")).found == "disabled"
-    assert "medtune sync" in wandb(job(tmp_path, "offline")).found
+    assert check_wandb(job(tmp_path, "disabled")).found == "disabled"
+    assert "medtune sync" in check_wandb(job(tmp_path, "offline")).found
 
 
 def test_wandb__online_without_a_key_or_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    assert "$WANDB_API_KEY is not set" in wandb(job(tmp_path, "online")).found
+    assert "$WANDB_API_KEY is not set" in check_wandb(job(tmp_path, "online")).found
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", NOBODY)
-    found = wandb(job(tmp_path, "online"))
+    found = check_wandb(job(tmp_path, "online"))
     assert found.state == "warning"
     assert f"{NOBODY} does not answer" in found.found
-    assert wandb(job(tmp_path, "online", offline=True)).state == "ok"
+    assert check_wandb(job(tmp_path, "online", offline=True)).state == "ok"

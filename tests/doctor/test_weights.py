@@ -10,7 +10,7 @@ import pytest
 from medtune.config.load import load
 from medtune.doctor import weights
 from medtune.doctor.result import Job
-from medtune.models.compatibility import answer
+from medtune.models.compatibility import check_model
 from medtune.runtime.paths import Paths
 
 
@@ -41,10 +41,10 @@ def test_hub__answers_and_tells_the_time(server: HTTPServer, tmp_path: Path, mon
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
     asked = job(tmp_path)
-    assert weights.hub(asked).state == "ok"
+    assert weights.check_hub(asked).state == "ok"
     assert asked.facts["date"].endswith("GMT")
     server.status = 503  # type: ignore[attr-defined]
-    found = weights.hub(job(tmp_path, "model.weights=hub"))
+    found = weights.check_hub(job(tmp_path, "model.weights=hub"))
     assert found.state == "wrong"
     assert "status 503" in found.found
 
@@ -53,17 +53,17 @@ def test_hub__offline_is_ok_where_it_is_not_needed_or_fetched_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    assert weights.hub(job(tmp_path, offline=True)).state == "ok"
+    assert weights.check_hub(job(tmp_path, offline=True)).state == "ok"
     needed = job(tmp_path, "model.weights=hub", offline=True)
-    assert weights.hub(needed).state == "wrong"
+    assert weights.check_hub(needed).state == "wrong"
     needed.facts["cached"] = True
-    assert weights.hub(needed).state == "ok"
+    assert weights.check_hub(needed).state == "ok"
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "HF_HUB_OFFLINE is set" in weights.hub(job(tmp_path)).found
+    assert "HF_HUB_OFFLINE is set" in weights.check_hub(job(tmp_path)).found
 
 
 def test_answer__knows_the_network_without_its_weights() -> None:
-    found = answer(load(sets=["model.weights=hub", "model.backbone=resnet18", "model.backbone_args={}"]))
+    found = check_model(load(sets=["model.weights=hub", "model.backbone=resnet18", "model.backbone_args={}"]))
     assert found["shape_fault"] is None
     assert found["weights_fault"] is None
     assert (found["tokens"], found["channels"]) == (16, 512)
@@ -72,6 +72,6 @@ def test_answer__knows_the_network_without_its_weights() -> None:
 
 
 def test_answer__names_what_does_not_fit() -> None:
-    assert "no timm model" in answer(load(sets=["model.backbone=resnet1800"]))["shape_fault"]
-    found = answer(load(sets=["model.backbone=resnet18", "model.weights=bundled"]))
+    assert "no timm model" in check_model(load(sets=["model.backbone=resnet1800"]))["shape_fault"]
+    found = check_model(load(sets=["model.backbone=resnet18", "model.weights=bundled"]))
     assert "none are bundled for 'resnet18'" in found["weights_fault"]

@@ -27,7 +27,7 @@ def blob(tmp_path, monkeypatch):
 
 
 def test_check_cached__whole(blob):
-    assert [path.name for path in hub.cached(CFG)] == ["model.safetensors"]
+    assert [path.name for path in hub.cached_files(CFG)] == ["model.safetensors"]
     assert hub.check_cached(CFG)
 
 

@@ -66,8 +66,8 @@ def test_url__a_secret_is_neither_committed_nor_repeated(checkout: Path, url: st
 
 
 def test_url__a_secret_may_stay_in_this_clone(checkout: Path) -> None:
-    remote_url.check("ssh://me:hunter2@host/x", local=True)
-    assert remote_url.masked("ssh://me:hunter2@host/x?a=b") == "ssh://me:***@host/x?***"
+    remote_url.check_url("ssh://me:hunter2@host/x", local=True)
+    assert remote_url.mask_secrets("ssh://me:hunter2@host/x?a=b") == "ssh://me:***@host/x?***"
     assert "config.local" in (PROJECT / ".dvc" / ".gitignore").read_text()
 
 
@@ -117,7 +117,7 @@ def test_probe__that_fails_changes_nothing(checkout: Path, tmp_path: Path) -> No
 
 
 def test_probe__gives_up_on_a_host_that_never_answers(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "SECONDS", 0.5)
+    monkeypatch.setattr(command, "TIMEOUT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         said = refused(lambda: command.remote(f"ssh://127.0.0.1:{silent.getsockname()[1]}/x"))
     assert "no answer within" in said

@@ -7,7 +7,7 @@ import pytest
 
 from medtune.cli.main import call
 from medtune.registry import rollback
-from medtune.registry.store import Target, open_target, previous
+from medtune.registry.store import Target, open_target, previous_bundle
 from medtune.serving.manifest import BundleError, serialise
 
 
@@ -71,7 +71,7 @@ def test_target__history_keeps_every_line(target, tmp_path):
 
 def test_rollback__to_the_one_before_and_back(target, tmp_path):
     accepted(target, tmp_path, "one", "two", "three")
-    assert previous(target, tmp_path / "cache") == "two"
+    assert previous_bundle(target, tmp_path / "cache") == "two"
     assert rollback.rollback(target, None, "worse in use", tmp_path / "cache") == ("three", "two")
     assert target.current() == "two"
     assert target.history()[-1]["because"] == "worse in use"

@@ -13,6 +13,6 @@ def test_check_device__takes_what_may_be(named, monkeypatch):
 @pytest.mark.parametrize(("named", "said"), [("banana", "set cpu"), ("cuda:x", "set cpu"), ("cuda:1", "shows no GPU")])
 def test_check_device__refuses_what_is_not_there(named, said, monkeypatch):
     monkeypatch.setenv("MEDTUNE_DEVICE", named)
-    monkeypatch.setattr(device, "_has_nvidia", lambda: False)
+    monkeypatch.setattr(device, "_has_nvidia_gpu", lambda: False)
     with pytest.raises(InputError, match=said):
         device.check_device()

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 
+from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
@@ -15,7 +16,7 @@ from medtune.stages import finetune, frozen
 from medtune.stages.steps import finetune_key, frozen_key
 from medtune.training import checkpoint
 
-HEADS = ["cdtm", "linear", "mean_linear", "ln_linear", "transformer"]
+HEADS = registry.names("medtune.models.heads")
 
 
 @pytest.fixture

@@ -189,7 +189,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "wandb" / "own"))
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path))
-    monkeypatch.setattr("medtune.tracking.run._ask_again", 0.0)
+    monkeypatch.setattr("medtune.tracking.run._retry_time", 0.0)
     return tmp_path
 
 

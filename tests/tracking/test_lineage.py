@@ -114,11 +114,15 @@ def test_lineage__offline_runs_have_it_on_record(
 def test_version__is_the_content(prepared: Prepared, frozen: Artifact, tmp_path: Path) -> None:
     same = published(tmp_path / "again", FROZEN, "the weights themselves", stage="frozen", fold=1)
     other = published(tmp_path / "other", FROZEN, "other weights", stage="frozen", fold=1)
-    assert lineage.of_model(same).digest == lineage.of_model(frozen).digest != lineage.of_model(other).digest
+    assert (
+        lineage.model_version(same).digest
+        == lineage.model_version(frozen).digest
+        != lineage.model_version(other).digest
+    )
     moved = prepared.roles.copy()
     moved[0, 0] = "unused"
     split_otherwise = Prepared(**{**vars(prepared), "roles": moved})
-    assert lineage.of_data(prepared).digest != lineage.of_data(split_otherwise).digest
+    assert lineage.dataset_version(prepared).digest != lineage.dataset_version(split_otherwise).digest
 
 
 def test_lineage__on_a_server_once_however_often_it_is_logged(

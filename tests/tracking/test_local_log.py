@@ -1,25 +1,25 @@
 from pathlib import Path
 
-from medtune.tracking.local_log import Journal
+from medtune.tracking.local_log import LocalLog
 
 
 def test_journal__what_a_killed_process_left_is_there_for_the_next(tmp_path: Path) -> None:
-    killed = Journal(tmp_path, "run")
+    killed = LocalLog(tmp_path, "run")
     assert killed.open() == []
     killed.add(20, {"train/loss": 0.5})
     killed.add(40, {"train/loss": 0.25, "lr": 1e-3})
     with killed.path.open("a") as stream:
         stream.write('[60, {"train/lo')
     killed._lock.release()  # as the kernel does when a process dies
-    resumed = Journal(tmp_path, "run")
+    resumed = LocalLog(tmp_path, "run")
     assert resumed.open() == [(20, {"train/loss": 0.5}), (40, {"train/loss": 0.25, "lr": 1e-3})]
     resumed.add(80, {"train/loss": 0.1})
     resumed.close(recorded=False)
-    assert [step for step, _ in Journal(tmp_path, "run").open()] == [20, 40, 80]
+    assert [step for step, _ in LocalLog(tmp_path, "run").open()] == [20, 40, 80]
 
 
 def test_journal__is_gone_once_all_is_on_record(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "run")
+    journal = LocalLog(tmp_path, "run")
     journal.open()
     journal.add(20, {"train/loss": 0.5})
     journal.close(recorded=True)
@@ -27,7 +27,7 @@ def test_journal__is_gone_once_all_is_on_record(tmp_path: Path) -> None:
 
 
 def test_journal__is_one_process_at_a_time(tmp_path: Path) -> None:
-    first, second = Journal(tmp_path, "run"), Journal(tmp_path, "run")
+    first, second = LocalLog(tmp_path, "run"), LocalLog(tmp_path, "run")
     assert not second.is_live()
     first.open()
     first.add(20, {"train/loss": 0.5})

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from medtune.config.schema import Params
-from medtune.tracking.read import Recorded, Version, merged, read_run, read_runs
+from medtune.tracking.read import Recorded, RecordedArtifact, merged, read_run, read_runs
 from medtune.tracking.run import start
 
 KEY = "d" * 64
@@ -38,7 +38,7 @@ def test_read_run__another_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_merged__puts_the_parts_of_a_run_together() -> None:
-    data, model = Version("data", "dataset", "1", {}), Version("frozen-fold-1", "model", "2", {})
+    data, model = RecordedArtifact("data", "dataset", "1", {}), RecordedArtifact("frozen-fold-1", "model", "2", {})
     first = Recorded("a", summary={"x": 1, "y": 1}, history=[{"_step": 20}], used=[data])
     other = Recorded("b", history=[{"_step": 20}], exit_code=0)
     second = Recorded("a", summary={"x": 2}, history=[{"_step": 40}], used=[data], made=[model], exit_code=0)

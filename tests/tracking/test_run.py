@@ -12,8 +12,8 @@ from medtune.config.load import load
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.tracking.read import Recorded, read_run, read_runs
-from medtune.tracking.redact import LOCAL
-from medtune.tracking.run import run_id, start, wanted_mode
+from medtune.tracking.redact import PLACEHOLDER
+from medtune.tracking.run import resolve_mode, run_id, start
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server
@@ -37,7 +37,7 @@ def test_run__everything_logged_is_read_back(cache: Path, params: Params) -> Non
     with start("frozen", KEY, "group-1", params, "frozen fold 1") as run:
         for step in range(3):
             run.log({"train/loss": 1.0 / (step + 1)}, step)
-        run.picture("confusion", picture)
+        run.image("confusion", picture)
         run.table("stages", ("stage", "state"), [("frozen", "ran")])
         run.summary({"test/accuracy": 0.5})
 
@@ -98,7 +98,7 @@ def test_mode__params_then_environment_then_key(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert wanted_mode(load(sets=[f"tracking.mode={mode}"])) == wanted
+    assert resolve_mode(load(sets=[f"tracking.mode={mode}"])) == wanted
 
 
 def test_outage__refused_key_is_recorded_offline(
@@ -126,8 +126,8 @@ def test_outage__at_the_start_is_recorded_offline(
 
 def test_fault__is_said_once_and_never_raised(cache: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
     with start("frozen", KEY, "group", params, "frozen") as run:
-        run.picture("no such picture", cache / "missing.png")
-        run.picture("no such picture", cache / "missing.png")
+        run.image("no such picture", cache / "missing.png")
+        run.image("no such picture", cache / "missing.png")
         run.log({"train/loss": 1.0}, 1)
     assert capsys.readouterr().out.count("W&B") == 1
     assert any("train/loss" in row for row in recorded(cache).history)
@@ -159,7 +159,7 @@ def test_private__no_path_no_host_no_command_line_is_sent(
         run.table("stages", ("stage", "state"), [("frozen", "ran")])
         picture = cache / "picture.png"
         Image.new("RGB", (4, 4), "red").save(picture)
-        run.picture("test/confusion", picture)
+        run.image("test/confusion", picture)
     sent = online.everything
     assert b"train/loss" in sent
     assert b"frozen</td>" in sent
@@ -167,5 +167,5 @@ def test_private__no_path_no_host_no_command_line_is_sent(
                    socket.gethostname().encode() + b'"', sys.argv[0].encode()):  # fmt: skip
         assert secret not in sent, secret
     (config,) = [run["about"]["config"] for run in online.runs.values()]
-    assert json.loads(config)["data"]["value"]["root"] == LOCAL
+    assert json.loads(config)["data"]["value"]["root"] == PLACEHOLDER
     assert json.loads(config)["provenance"]["value"]["python"]

@@ -14,7 +14,7 @@ from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.tracking.read import merged, read_runs
 from medtune.tracking.run import run_id, start
-from medtune.tracking.run_files import parts
+from medtune.tracking.run_files import list_run_files
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server
@@ -109,11 +109,11 @@ def test_outage__in_a_run_leaves_it_marked_and_the_next_part_waits_behind_it(
         run.log({"train/loss": 1.0}, 20)
         online.close()
         run.log({"train/loss": 1.0}, 40)
-    (part,) = parts(cache)
-    assert (part.offline, part.waits) == (False, True)
+    (part,) = list_run_files(cache)
+    assert (part.offline, part.pending) == (False, True)
     assert "medtune sync" in capsys.readouterr().out
     time.sleep(1.1)
     with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         run.log({"train/loss": 1.0}, 60)
-    assert [part.offline for part in parts(cache)] == [False, True]
+    assert [part.offline for part in list_run_files(cache)] == [False, True]
     assert "recorded offline" in capsys.readouterr().out

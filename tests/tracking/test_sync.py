@@ -14,11 +14,11 @@ import pytest
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.tracking import lineage
-from medtune.tracking.local_log import Journal
+from medtune.tracking.local_log import LocalLog
 from medtune.tracking.read import read_run
 from medtune.tracking.run import run_id, start
-from medtune.tracking.run_files import parts
-from medtune.tracking.sync import DAMAGED, EMPTY, LIVE, UNSAFE, UPLOAD, Choice, choose, sync
+from medtune.tracking.run_files import list_run_files
+from medtune.tracking.sync import DAMAGED, EMPTY, LIVE, UNSAFE, UPLOAD, SyncDecision, decide, sync
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server
@@ -65,25 +65,25 @@ def online_later(recorded: Path, online: "Server") -> "Server":
 
 
 def decided(cache: Path) -> list[tuple[str, str]]:
-    return [(choice.part.run_id[:1], choice.verdict) for choice in verdicts(cache)]
+    return [(choice.run_file.run_id[:1], choice.verdict) for choice in verdicts(cache)]
 
 
-def verdicts(cache: Path) -> list[Choice]:
-    return choose(parts(cache), lambda own: Journal(cache, own).is_live(), read_run)
+def verdicts(cache: Path) -> list[SyncDecision]:
+    return decide(list_run_files(cache), lambda own: LocalLog(cache, own).is_live(), read_run)
 
 
 @pytest.mark.slow
 def test_choose__what_waits_oldest_first(recorded: Path) -> None:
     assert decided(recorded) == [("a", UPLOAD), ("b", UPLOAD), ("a", UPLOAD), ("c", EMPTY)]
-    first, second, third, last = parts(recorded)
-    first.mark.touch()
+    first, second, third, last = list_run_files(recorded)
+    first.synced_marker.touch()
     assert decided(recorded) == [("b", UPLOAD), ("a", UPLOAD), ("c", EMPTY)]
     second.file.write_bytes(b"no record of W&B's")
     assert decided(recorded) == [("b", DAMAGED), ("a", UPLOAD), ("c", EMPTY)]
     online = last.file.parent.with_name(last.file.parent.name.replace("offline-run", "run"))
     last.file.parent.rename(online)
     assert decided(recorded) == [("b", DAMAGED), ("a", UPLOAD)]  # an online run is W&B's own business
-    third.mark.touch()
+    third.synced_marker.touch()
     assert decided(recorded) == [("b", DAMAGED)]
 
 
@@ -120,7 +120,7 @@ def test_sync__uploads_parts_in_order_and_not_twice(
     online_later: "Server", recorded: Path, ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    killed = parts(recorded)[1].file
+    killed = list_run_files(recorded)[1].file
     killed.write_bytes(killed.read_bytes()[:-5])  # the last record, that it ended, is cut off
     assert ended(sync) == 0
     said = capsys.readouterr().out.splitlines()
@@ -139,9 +139,9 @@ def test_sync__uploads_parts_in_order_and_not_twice(
     assert ended(sync, prune=True) == 0
     assert "nothing to upload" in capsys.readouterr().out
     assert len(online_later.sent) == before
-    assert all(part.mark.exists() for part in parts(recorded)[:3])
-    assert [list(part.file.parent.glob("*/")) for part in parts(recorded)[:3]] == [[], [], []]
-    assert read_run(parts(recorded)[0].file).last_step == 100
+    assert all(part.synced_marker.exists() for part in list_run_files(recorded)[:3])
+    assert [list(part.file.parent.glob("*/")) for part in list_run_files(recorded)[:3]] == [[], [], []]
+    assert read_run(list_run_files(recorded)[0].file).last_step == 100
 
 
 @pytest.mark.slow
@@ -155,7 +155,9 @@ def test_sync__what_fails_is_named_and_the_others_go_on(
     assert "failed: " in said[1]
     assert "404" in said[1]
     assert said[3].endswith("waits for the part before it")
-    assert [part.mark.exists() for part in parts(recorded)] == [False] * 4  # though `wandb sync` had marked them
+    assert [part.synced_marker.exists() for part in list_run_files(recorded)] == [
+        False
+    ] * 4  # though `wandb sync` had marked them
 
     online_later.refuse = set()
     assert ended(sync) == 0
@@ -168,13 +170,13 @@ def test_sync__refused_artifact_is_not_taken_for_uploaded(
 ) -> None:
     offline = params.model_copy(update={"tracking": params.tracking.model_copy(update={"mode": "offline"})})
     with start("export", A, "group", offline, "export fold 1", 1) as run:
-        made = lineage.Version("medtune-bundle", lineage.BUNDLE, "0" * 64)
-        run.attempt(lambda wandb_run: lineage._log(wandb_run, made, used=False))
+        made = lineage.ArtifactVersion("medtune-bundle", lineage.BUNDLE, "0" * 64)
+        run.safely(lambda wandb_run: lineage._log(wandb_run, made, used=False))
     online.refuse = {"CreateArtifact"}
     assert ended(sync) == 1
     assert "CreateArtifact is refused" in capsys.readouterr().out
-    (part,) = parts(cache)
-    assert part.waits
+    (part,) = list_run_files(cache)
+    assert part.pending
     online.refuse = set()
     assert ended(sync) == 0
     assert online.runs[run_id(A)]["made"] == ["medtune-bundle"]
@@ -194,7 +196,7 @@ def test_sync__refused_key_is_wrong_input(cache: Path, params: Params, server: "
     code, printed = command(cache, WANDB_API_KEY="0" * 40, WANDB_BASE_URL=server.url)
     assert (code, len(printed.splitlines())) == (2, 1)
     assert "does not know the key" in printed
-    assert not parts(cache)[0].mark.exists()
+    assert not list_run_files(cache)[0].synced_marker.exists()
 
 
 def test_sync__no_server_is_one_line_and_nothing_is_lost(cache: Path, params: Params) -> None:
@@ -207,7 +209,7 @@ def test_sync__no_server_is_one_line_and_nothing_is_lost(cache: Path, params: Pa
         == "sync: http://127.0.0.1:9 does not answer: [Errno 111] Connection refused; 1 recorded runs wait here\n"
     )
     assert {path: path.read_bytes() for path in before} == before
-    assert not parts(cache)[0].mark.exists()
+    assert not list_run_files(cache)[0].synced_marker.exists()
 
 
 def test_sync__dry_run_needs_neither_key_nor_server(cache: Path, params: Params) -> None:
@@ -215,7 +217,7 @@ def test_sync__dry_run_needs_neither_key_nor_server(cache: Path, params: Params)
     code, printed = command(cache, "--dry-run")
     assert code == 0
     assert "sync: would upload frozen a (" in printed
-    assert not parts(cache)[0].mark.exists()
+    assert not list_run_files(cache)[0].synced_marker.exists()
 
 
 def command(cache: Path, *words: str, **environment: str) -> tuple[int, str]:

@@ -40,13 +40,13 @@ def test_view__draws_what_is_logged(spec: dict[str, Any]) -> None:
     assert '"best/{name}"' in logged
     row = {"value": 0.5, "lo": 0.4, "hi": 0.6}
     names = [metric.name for metric in METRICS]
-    summary = figures.summary(
+    summary = figures.flatten_metrics(
         {"test": dict.fromkeys(names, row), "validation": {}, "per_class": [], "folds": [], "n_images": 3}
     )
     for panel in sections(spec)["Test figures with intervals"][:-1]:
         assert set(panel["metrics"]) <= summary.keys()
     media = {key for panels in sections(spec).values() for panel in panels for key in panel.get("mediaKeys", [])}
-    assert {f"test/{name}" for name in figures.PICTURES} <= media
+    assert {f"test/{name}" for name in figures.PLOTS} <= media
     assert {"gate", "cells", "stages", "test/folds", "test/metrics", "test/classes"} <= media
     gate = [
         name for panel in sections(spec)["Gate: challengers against the champion"] for name in panel.get("metrics", [])

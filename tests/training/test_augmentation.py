@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 
 from medtune.config.training import AugmentParams
-from medtune.training.augmentation import APART, BASIS, Draws, augment, dihedral
+from medtune.training.augmentation import APART, BASIS, Draws, Geometry, augment, dihedral, vary
 from medtune.training.replicas import EVERY
 
 ALL = AugmentParams(rotate=30.0, brightness=0.3, contrast=0.3, stain=0.1)
@@ -106,3 +106,22 @@ def test_dihedral__eight_different_exact_views():
     assert torch.equal(views[0], x[0])
     assert len({tuple(v.flatten().tolist()) for v in views}) == 8
     assert all(sorted(v.flatten().tolist()) == list(range(9)) for v in views)
+
+
+@pytest.mark.parametrize("settings", [{"rotate": 30, "shift": 0.2, "scale": 0.2}, {"shift": 0, "scale": 0}])
+def test_vary__geometry_moves_a_mask_as_its_image(settings):
+    """An image that is its own mask: after both moved, they agree except on the blurred edge."""
+    mask = torch.zeros(8, 48, 48, dtype=torch.uint8)
+    mask[:, 6:30, 10:20] = 1
+    plain = AugmentParams(brightness=0, contrast=0, stain=0, **settings)
+    images, geometry = vary(mask[..., None].repeat(1, 1, 1, 3) * 255, plain, torch.Generator().manual_seed(3))
+    moved = geometry(mask[:, None])[:, 0]
+    assert moved.dtype == torch.uint8
+    assert not torch.equal(moved, mask)
+    assert ((images[:, 0] > 0.5) == moved.bool()).float().mean() > 0.97
+
+
+def test_geometry__of_stored_views_turns_masks():
+    mask = torch.rand(8, 1, 6, 6)
+    assert torch.equal(Geometry(torch.arange(8))(mask), dihedral(mask, torch.arange(8)))
+    assert Geometry()(mask) is mask

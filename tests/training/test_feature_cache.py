@@ -21,7 +21,7 @@ from medtune.data.manifest import Prepared
 from medtune.models.classifier import Classifier
 from medtune.runtime.artifact import RESULT
 from medtune.training import feature_cache
-from medtune.training.feature_store import FEATURES, ROWS
+from medtune.training.feature_store import FEATURES_FILE, INDICES_FILE
 
 N, SIZE, VIEWS = 14, 4, 3
 MODEL = {"backbone": "test_vit", "head": {"kind": "linear"}, "peft": {"method": "none"}}
@@ -106,10 +106,10 @@ def damaged(cache, seed):
     """Cuts a byte off one part; the (row, view) that it held."""
     places = sorted(path for path in (cache / "features").glob("*/*") if path.name.isdigit())
     place = places[seed % len(places)]
-    with (place / FEATURES).open("r+b") as stream:
+    with (place / FEATURES_FILE).open("r+b") as stream:
         stream.truncate(stream.seek(0, os.SEEK_END) - 1)
     view = json.loads((place / RESULT).read_text())["view"]
-    return {(row, view) for row in np.load(place / ROWS).tolist()}
+    return {(row, view) for row in np.load(place / INDICES_FILE).tolist()}
 
 
 def test_compute__says_so_where_nothing_was_missing(tmp_path, capsys):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from medtune.runtime.artifact import partial, publish
-from medtune.training.feature_store import FEATURES, ROWS, FeatureStore, Part, parts
+from medtune.training.feature_store import FEATURES_FILE, INDICES_FILE, FeatureShard, FeatureStore, load_shards
 
 N = 40
 
@@ -15,14 +15,14 @@ def value(row, view):
 
 
 def part(view, *rows):
-    return Part(np.array(rows), np.stack([value(row, view) for row in rows]))
+    return FeatureShard(np.array(rows), np.stack([value(row, view) for row in rows]))
 
 
 def write(place, key, *rows):
     work = partial(place)
     work.mkdir(parents=True)
-    np.save(work / ROWS, np.array(rows))
-    np.save(work / FEATURES, np.stack([value(row, 0) for row in rows]))
+    np.save(work / INDICES_FILE, np.array(rows))
+    np.save(work / FEATURES_FILE, np.stack([value(row, 0) for row in rows]))
     publish(place, key, {})
 
 
@@ -50,15 +50,15 @@ def test_gather__a_row_that_is_not_there_is_named(store, rows, views, named):
 
 
 def test_parts__damage_loses_one_part_whose_place_is_the_next(tmp_path):
-    assert parts(tmp_path, "k") == ([], tmp_path / "0000")
+    assert load_shards(tmp_path, "k") == ([], tmp_path / "0000")
     for number in range(3):
-        write(parts(tmp_path, "k")[1], "k", number, 10 + number)
-    found, place = parts(tmp_path, "k")
-    assert sorted(row for part in found for row in part.rows) == [0, 1, 2, 10, 11, 12]
+        write(load_shards(tmp_path, "k")[1], "k", number, 10 + number)
+    found, place = load_shards(tmp_path, "k")
+    assert sorted(row for part in found for row in part.indices) == [0, 1, 2, 10, 11, 12]
     assert place.name == "0003"
-    damaged = tmp_path / "0001" / FEATURES
+    damaged = tmp_path / "0001" / FEATURES_FILE
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x7f")
-    found, place = parts(tmp_path, "k")
-    assert sorted(row for part in found for row in part.rows) == [0, 2, 10, 12]
+    found, place = load_shards(tmp_path, "k")
+    assert sorted(row for part in found for row in part.indices) == [0, 2, 10, 12]
     assert place.name == "0001"
-    assert parts(tmp_path, "another")[0] == []
+    assert load_shards(tmp_path, "another")[0] == []

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medtune.runtime.artifact import checkpoints, partial, publish
+from medtune.runtime.artifact import checkpoint_dir, partial, publish
 from medtune.training import checkpoint
 from medtune.training.finished import finished
 
@@ -14,10 +14,10 @@ def test_finished__clears_its_own_checkpoints_alone(tmp_path, key, stays):
     assert finished(folder, "key") is None
     partial(folder).mkdir()
     made = publish(folder, "key", {})
-    checkpoints(folder).mkdir()
+    checkpoint_dir(folder).mkdir()
     if key:
-        checkpoint.save(checkpoints(folder) / checkpoint.FILE, {"a": torch.zeros(2)}, {"key": key})
+        checkpoint.save(checkpoint_dir(folder) / checkpoint.FILE, {"a": torch.zeros(2)}, {"key": key})
     assert finished(folder, "another") is None
-    assert checkpoints(folder).exists()
+    assert checkpoint_dir(folder).exists()
     assert finished(folder, "key") == made
-    assert checkpoints(folder).exists() == stays
+    assert checkpoint_dir(folder).exists() == stays

@@ -33,12 +33,12 @@ def _bundled(folder: Path) -> Place:
     shutil.copytree(PACKAGE / "models" / "bundled", folder)
 
     def use(file: Path, harm: str) -> str | None:
-        real, weights.BUNDLED = weights.BUNDLED, folder
+        real, weights.SHIPPED = weights.SHIPPED, folder
         try:
             weights.read_weights("bundled", file.stem)
             weights.read_bundled_card(file.stem)
         finally:
-            weights.BUNDLED = real
+            weights.SHIPPED = real
         return "loaded"
 
     return Place("shipped weights", files_of(folder), use)

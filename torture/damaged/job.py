@@ -98,7 +98,7 @@ def _features(paths: Paths) -> Place:
 
     def use(file: Path, harm: str) -> str | None:
         view = file.parent.parent
-        return seen(not feature_store.parts(view, keys[view])[0], "taken from the store")
+        return seen(not feature_store.load_shards(view, keys[view])[0], "taken from the store")
 
     return Place("feature store", files, use)
 

@@ -66,14 +66,14 @@ def _weights(folder: Path, suffix: str) -> Callable[[bytes], str | None]:
 
 
 def _fits(folder: Path) -> Callable[[bytes], str | None]:
-    from medtune.models.compatibility import answer
+    from medtune.models.compatibility import check_model
 
     path = folder / "looked-at.pth"
     params = job.params({"model": {"weights": str(path)}})
 
     def read(content: bytes) -> str | None:
         path.write_bytes(content)
-        return None if answer(params)["weights_fault"] else "found fit"
+        return None if check_model(params)["weights_fault"] else "found fit"
 
     return read
 
@@ -155,7 +155,7 @@ def _features(folder: Path, name: str) -> Callable[[bytes], str | None]:
         view.mkdir(exist_ok=True)
         files = {one: good.getvalue() for one in ("rows.npy", "features.npy")}
         made = _made(view / "0000", {**files, name: content})
-        return f"{len(found)} parts read" if (found := feature_store.parts(view, made.key)[0]) else None
+        return f"{len(found)} parts read" if (found := feature_store.load_shards(view, made.key)[0]) else None
 
     return read
 

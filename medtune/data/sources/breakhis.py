@@ -16,6 +16,7 @@ from medtune.config.schema import DataParams
 from medtune.data import listing
 from medtune.data.archive import is_archive, unpacked
 from medtune.data.download import download as fetch_file
+from medtune.data.example import write_image
 from medtune.data.sample import Record
 
 NAME = "BreakHis"
@@ -173,3 +174,12 @@ def _read_list(file: Path) -> dict[str, str]:
 
 def _stem(path: str) -> str:
     return path.rpartition("/")[2].rpartition(".")[0]
+
+
+def example(root: Path) -> dict[str, object]:
+    """Write a tiny data set in this layout to `root` and return the params that read it."""
+    for number in range(12):
+        kind = ("B_F", "M_DC")[number % 2]
+        for image in (1, 2):
+            write_image(root / f"SOB_{kind}-14-{number}AB-200-{image:03d}.png", 10 * number + image)
+    return {}

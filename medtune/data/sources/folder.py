@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from medtune.config.errors import InputError
 from medtune.config.schema import DataParams
 from medtune.data import listing
+from medtune.data.example import write_image
 from medtune.data.sample import Record
 from medtune.runtime.console import say
 
@@ -135,3 +136,10 @@ def _rows(stream: TextIO, table: Path) -> Iterator[_Row]:
         extra = {key: value for key, value in row.items() if key not in ("path", "label", "group")}
         group = row["group"].strip() if "group" in row else None
         yield path.as_posix(), row["label"].strip(), group, extra
+
+
+def example(root: Path) -> dict[str, object]:
+    """Write a tiny data set in this layout to `root` and return the params that read it."""
+    for number in range(12):
+        write_image(root / ("no", "yes")[number % 2] / f"P{number}_1.png", number)
+    return {"group_pattern": r"(P\d+)_"}

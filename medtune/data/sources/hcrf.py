@@ -6,6 +6,7 @@ from typing import Literal
 from medtune.config.errors import InputError
 from medtune.config.schema import DataParams
 from medtune.data import listing
+from medtune.data.example import write_image
 from medtune.data.sample import Record
 
 NAME = "HCRF gastric histopathology"
@@ -45,3 +46,10 @@ def records(root: Path | None, params: Params) -> list[Record]:
     if not found:
         raise InputError(f"data.root {root}: no image in a folder called normal or abnormal")
     return found
+
+
+def example(root: Path) -> dict[str, object]:
+    """Write a tiny data set in this layout to `root` and return the params that read it."""
+    for number in range(12):
+        write_image(root / CLASSES[number % 2] / f"{number}.png", number)
+    return {"split": {"protocol": "hcrf-1-1-2", "folds": 4}}

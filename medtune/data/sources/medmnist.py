@@ -162,3 +162,13 @@ def _file_at(root: Path, params: Params) -> Path:
             "data.download=true fetches it"
         )
     return found[0]
+
+
+def example(root: Path) -> dict[str, object]:
+    """Write a tiny data set in this layout to `root` and return the params that read it."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 28, 28), np.uint8)
+    labels = np.arange(12)[:, None] % 2
+    parts = {f"{part}_{name}": array for part in ("train", "val", "test")
+             for name, array in (("images", images), ("labels", labels))}  # fmt: skip
+    np.savez(root / "pneumoniamnist.npz", allow_pickle=False, **parts)
+    return {"split": {"protocol": "official"}}

@@ -62,10 +62,10 @@ def records(root: Path | None, params: Params) -> list[Record]:
 def draw(tissue: str, patient: int, image: int, size: int, stain_spread: float, seed: int) -> np.ndarray:
     """(size, size, 3) uint8 image; the same arguments give the same bytes in every process."""
     from medtune.data.synthetic.stain import Stain
-    from medtune.data.synthetic.tissue import Habit, paint
+    from medtune.data.synthetic.tissue import CellStyle, paint
 
     # The patient's stream knows nothing of the tissue: stain and habit are independent of the class.
     own = np.random.default_rng(np.random.SeedSequence([seed, patient]))
-    stain, habit = Stain.draw(own, stain_spread), Habit.draw(own)
+    stain, habit = Stain.draw(own, stain_spread), CellStyle.draw(own)
     rng = np.random.default_rng(np.random.SeedSequence([seed, patient, image + 1]))
-    return stain.develop(*paint(tissue, size, habit, rng), rng)
+    return stain.render(*paint(tissue, size, habit, rng), rng)

@@ -65,7 +65,9 @@ class Blob:
         return np.stack([y[first], x[first], direction[first]], axis=1)
 
 
-def place(rng: np.random.Generator, radii: Sequence[float], gap: float, margin: float = 12.0) -> list[np.ndarray]:
+def place_circles(
+    rng: np.random.Generator, radii: Sequence[float], gap: float, margin: float = 12.0
+) -> list[np.ndarray]:
     """(y, x, radius) of those of `radii` that found room, largest first, at least `gap` between outlines."""
     placed: list[np.ndarray] = []
     for radius in sorted(radii, reverse=True):
@@ -76,7 +78,7 @@ def place(rng: np.random.Generator, radii: Sequence[float], gap: float, margin: 
     return placed
 
 
-def packed(rng: np.random.Generator, spacing: float) -> np.ndarray:
+def hexagonal_points(rng: np.random.Generator, spacing: float) -> np.ndarray:
     """(m, 2) points that fill the field in a jittered hexagonal packing."""
     rows = np.arange(-8, SIDE + 8, spacing * 0.87)
     columns = np.arange(-8, SIDE + 8, spacing)
@@ -86,7 +88,7 @@ def packed(rng: np.random.Generator, spacing: float) -> np.ndarray:
     return points + rng.normal(0, 0.16 * spacing, points.shape)
 
 
-def stamp(nuclei: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+def draw_nuclei(nuclei: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """(size, size) haematoxylin of `nuclei`, the darkest where they overlap.
 
     Args:

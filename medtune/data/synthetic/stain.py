@@ -45,7 +45,7 @@ class Stain:
             grain=float(rng.uniform(0.008, 0.02)),
         )
 
-    def develop(self, haematoxylin: np.ndarray, eosin: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def render(self, haematoxylin: np.ndarray, eosin: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(size, size, 3) uint8 image by the Beer-Lambert law.
 
         Args:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from medtune.data.synthetic.shapes import SIDE, Blob, grid, noise, packed, place, stamp
+from medtune.data.synthetic.shapes import SIDE, Blob, draw_nuclei, grid, hexagonal_points, noise, place_circles
 
 
 @dataclass(frozen=True)
-class Habit:
+class CellStyle:
     """How one patient's cells look, whatever their arrangement. Lengths in 1/128 of the side."""
 
     nucleus: float
@@ -25,7 +25,7 @@ class Habit:
     secretion: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Habit":
+    def draw(cls, rng: np.random.Generator) -> "CellStyle":
         """A patient's habit."""
         return cls(
             nucleus=rng.uniform(1.9, 2.7),
@@ -39,36 +39,36 @@ class Habit:
 
 
 @dataclass
-class Field:
+class Canvas:
     """One field of view while it is drawn."""
 
     size: int
     rng: np.random.Generator
-    habit: Habit
+    style: CellStyle
     y: np.ndarray = field(init=False)
     x: np.ndarray = field(init=False)
     haematoxylin: np.ndarray = field(init=False)
     eosin: np.ndarray = field(init=False)
     bend: np.ndarray = field(init=False)
-    taken: np.ndarray = field(init=False)
+    occupied: np.ndarray = field(init=False)
     nuclei: list[np.ndarray] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Fills the field with fibres that run along one bent direction."""
         self.y, self.x = grid(self.size)
-        self.taken = np.zeros((self.size, self.size), bool)
+        self.occupied = np.zeros((self.size, self.size), bool)
         angle = self.rng.uniform(0, np.pi)
         across = self.x * np.sin(angle) - self.y * np.cos(angle) + 9 * noise(self.rng, self.size, 50)
         slope_y, slope_x = np.gradient(across)
         self.bend = np.arctan2(-slope_x, slope_y)
-        wave = across / self.habit.fibre_period + 0.35 * noise(self.rng, self.size, 12)
+        wave = across / self.style.fibre_period + 0.35 * noise(self.rng, self.size, 12)
         bundles = np.sin(2 * np.pi * wave) * np.clip(0.6 + 0.5 * noise(self.rng, self.size, 30), 0, 1)
         self.eosin = 0.55 + 0.2 * bundles + 0.1 * noise(self.rng, self.size, 5)
         self.haematoxylin = 0.05 + 0.02 * noise(self.rng, self.size, 16)
 
     def cells(self, points: np.ndarray, direction: np.ndarray | float, scale: float = 1.0, aspect: float = 0) -> None:
         """Adds nuclei at (m, 2) `points`, long axes along `direction`."""
-        m, habit, rng = len(points), self.habit, self.rng
+        m, habit, rng = len(points), self.style, self.rng
         radius = scale * habit.nucleus * rng.lognormal(0, 0.13, m)
         stretch = np.maximum(1, rng.normal(aspect or habit.aspect, 0.15, m))
         angle = direction + rng.normal(0, 0.25, m)
@@ -79,9 +79,9 @@ class Field:
         """Blends towards the given concentrations where `weight` (size, size), 0..1, is high."""
         self.haematoxylin += weight * (haematoxylin - self.haematoxylin)
         self.eosin += weight * (eosin - self.eosin)
-        self.taken |= weight > 0.5
+        self.occupied |= weight > 0.5
 
-    def at(self, values: np.ndarray, points: np.ndarray) -> np.ndarray:
+    def sample(self, values: np.ndarray, points: np.ndarray) -> np.ndarray:
         """`values` (size, size) read at (m, 2) `points`, the nearest pixel's."""
         index = np.clip(np.floor(points * (self.size / SIDE)).astype(int), 0, self.size - 1)
         return values[index[:, 0], index[:, 1]]
@@ -92,48 +92,48 @@ def below(rho: np.ndarray, limit: float, soft: float) -> np.ndarray:
     return np.clip((limit - rho) / soft + 0.5, 0, 1)
 
 
-def blobs(view: Field, low: float, high: float, count: int, gap: float) -> list[Blob]:
+def blobs(view: Canvas, low: float, high: float, count: int, gap: float) -> list[Blob]:
     """Up to `count` outlines of radius `low` to `high` that do not touch."""
-    radii = view.habit.structure * view.rng.uniform(low, high, count)
-    found = place(view.rng, radii.tolist(), gap)
-    return [Blob.draw(view.rng, y, x, radius, view.habit.irregular) for y, x, radius in found]
+    radii = view.style.structure * view.rng.uniform(low, high, count)
+    found = place_circles(view.rng, radii.tolist(), gap)
+    return [Blob.draw(view.rng, y, x, radius, view.style.irregular) for y, x, radius in found]
 
 
-def glands(view: Field, amount: float) -> None:
+def glands(view: Canvas, amount: float) -> None:
     """Rings of cells round a lumen, in fibres."""
     for blob in blobs(view, 13, 24, round(9 * amount), 1.5):
         rho = blob.rho(view.y, view.x)
-        wall = 3.6 * view.habit.nucleus / blob.radius
+        wall = 3.6 * view.style.nucleus / blob.radius
         lumen = max(0.12, 1 - wall)
         view.tint(below(rho, 1, 0.1), 0.12, 0.62)
-        view.tint(below(rho, lumen, 0.12), 0.02, view.habit.secretion * view.rng.uniform(0, 1.6))
-        ring = blob.ring(view.rng, 1 - 0.4 * wall, 2.35 * view.habit.nucleus)
+        view.tint(below(rho, lumen, 0.12), 0.02, view.style.secretion * view.rng.uniform(0, 1.6))
+        ring = blob.ring(view.rng, 1 - 0.4 * wall, 2.35 * view.style.nucleus)
         view.cells(ring[:, :2] + view.rng.normal(0, 0.35, (len(ring), 2)), ring[:, 2], aspect=1.5)
 
 
-def nests(view: Field, amount: float) -> None:
+def nests(view: Canvas, amount: float) -> None:
     """Solid islands of packed cells, some shrunk away from the fibres."""
     cleft = view.rng.uniform(0, 2.5)
     for blob in blobs(view, 12, 24, round(9 * amount), 1.5):
         rho = blob.rho(view.y, view.x)
         view.tint(below(rho, 1 + cleft / blob.radius, 0.06), 0.02, 0.06)
         view.tint(below(rho, 1, 0.1), 0.14, 0.58)
-        points = packed(view.rng, 2.75 * view.habit.nucleus)
-        points = points[blob.rho(points[:, 0], points[:, 1]) < 1 - 0.7 * view.habit.nucleus / blob.radius]
+        points = hexagonal_points(view.rng, 2.75 * view.style.nucleus)
+        points = points[blob.rho(points[:, 0], points[:, 1]) < 1 - 0.7 * view.style.nucleus / blob.radius]
         view.cells(points, view.rng.uniform(0, np.pi, len(points)))
 
 
-def cords(view: Field, amount: float) -> None:
+def cords(view: Canvas, amount: float) -> None:
     """Cells in single file, along and across the fibres."""
-    spacing = 2.5 * view.habit.nucleus
+    spacing = 2.5 * view.style.nucleus
     for _ in range(round(15 * amount)):
         point = view.rng.uniform(0, SIDE, 2)
         turn = view.rng.choice([0, 0, 0.5]) * np.pi + view.rng.normal(0, 0.2)
         line = []
         for _ in range(view.rng.integers(6, 22)):
-            if view.at(view.taken, point[None])[0] or not (point >= 0).all() or not (point < SIDE).all():
+            if view.sample(view.occupied, point[None])[0] or not (point >= 0).all() or not (point < SIDE).all():
                 break
-            angle = view.at(view.bend, point[None])[0] + turn
+            angle = view.sample(view.bend, point[None])[0] + turn
             line.append([*point, angle])
             point = point + spacing * np.array([np.sin(angle), np.cos(angle)])
         if len(line) < 3:
@@ -142,23 +142,23 @@ def cords(view: Field, amount: float) -> None:
         near = np.full((view.size, view.size), np.inf)
         for y, x, _ in file:
             near = np.minimum(near, (view.y - y) ** 2 + (view.x - x) ** 2)
-        view.tint(below(np.sqrt(near), 1.9 * view.habit.nucleus, 1.5), 0.1, 0.6)
+        view.tint(below(np.sqrt(near), 1.9 * view.style.nucleus, 1.5), 0.1, 0.6)
         view.cells(file[:, :2] + view.rng.normal(0, 0.4, (len(file), 2)), file[:, 2])
 
 
-def pools(view: Field, amount: float) -> None:
+def pools(view: Canvas, amount: float) -> None:
     """Pale pools with strands, and clumps of cells afloat in them."""
     pale = view.rng.uniform(0.05, 0.16)
     for blob in blobs(view, 20, 36, round(6 * amount), 1.0):
         rho = blob.rho(view.y, view.x)
-        view.tint(below(rho, 1, 0.08), pale, 0.04 + 0.5 * view.habit.secretion)
-        inside = place(view.rng, (blob.radius * view.rng.uniform(0.14, 0.3, 28)).tolist(), 2.5, 0)
+        view.tint(below(rho, 1, 0.08), pale, 0.04 + 0.5 * view.style.secretion)
+        inside = place_circles(view.rng, (blob.radius * view.rng.uniform(0.14, 0.3, 28)).tolist(), 2.5, 0)
         for y, x, radius in inside:
             if blob.rho(np.array(y), np.array(x)) + radius / blob.radius > 0.92:
                 continue
-            clump = Blob.draw(view.rng, y, x, radius, view.habit.irregular)
+            clump = Blob.draw(view.rng, y, x, radius, view.style.irregular)
             view.tint(below(clump.rho(view.y, view.x), 1.1, 0.15), 0.14, 0.6)
-            points = packed(view.rng, 2.5 * view.habit.nucleus)
+            points = hexagonal_points(view.rng, 2.5 * view.style.nucleus)
             points = points[clump.rho(points[:, 0], points[:, 1]) < 0.95]
             view.cells(points, view.rng.uniform(0, np.pi, len(points)))
 
@@ -166,29 +166,29 @@ def pools(view: Field, amount: float) -> None:
 PAINTERS = {"glands": glands, "nests": nests, "cords": cords, "pools": pools}
 
 
-def paint(tissue: str, size: int, habit: Habit, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def paint(tissue: str, size: int, style: CellStyle, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Haematoxylin and eosin concentrations of one field of view, each (size, size), 0 or more."""
-    view = Field(size, rng, habit)
+    view = Canvas(size, rng, style)
     gaps(view)
     PAINTERS[tissue](view, rng.uniform(0.75, 1.1))
-    strangers(view)
+    scatter_cells(view)
     nuclei = np.concatenate(view.nuclei)
     strands = 0.1 * np.abs(noise(rng, size, 9))
-    haematoxylin = np.maximum(view.haematoxylin + 0.3 * strands, stamp(nuclei, size, rng))
+    haematoxylin = np.maximum(view.haematoxylin + 0.3 * strands, draw_nuclei(nuclei, size, rng))
     return np.clip(haematoxylin, 0, None), np.clip(view.eosin + strands, 0, None)
 
 
-def gaps(view: Field) -> None:
+def gaps(view: Canvas) -> None:
     """Clear spaces that every tissue has: fat cells, vessels, tears."""
     for blob in blobs(view, 5, 13, int(view.rng.integers(0, 6)), 1):
         view.tint(below(blob.rho(view.y, view.x), 1, 0.15), 0.0, 0.02)
 
 
-def strangers(view: Field) -> None:
+def scatter_cells(view: Canvas) -> None:
     """Cells between the structures: spindles along the fibres and round lymphocytes, until there are enough."""
     have = sum(len(n) for n in view.nuclei)
     points = view.rng.uniform(0, SIDE, (max(30, int(view.rng.integers(120, 240)) - have), 2))
-    points = points[~view.at(view.taken, points)]
+    points = points[~view.sample(view.occupied, points)]
     spindles = view.rng.random(len(points)) < 0.6
-    view.cells(points[spindles], view.at(view.bend, points[spindles]), 0.75, 3.0)
+    view.cells(points[spindles], view.sample(view.bend, points[spindles]), 0.75, 3.0)
     view.cells(points[~spindles], 0.0, 0.8, 1.05)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medtune.data.synthetic.shapes import SIDE, Blob, noise, packed, place, stamp
+from medtune.data.synthetic.shapes import SIDE, Blob, draw_nuclei, hexagonal_points, noise, place_circles
 
 
 @pytest.mark.parametrize("period", [5, 30, 200])
@@ -21,7 +21,7 @@ def test_ring__lies_on_the_outline_at_even_steps():
 
 
 def test_place__keeps_the_gap():
-    placed = place(np.random.default_rng(0), [20, 15, 10, 8, 5], 3)
+    placed = place_circles(np.random.default_rng(0), [20, 15, 10, 8, 5], 3)
     assert len(placed) >= 4
     for i, one in enumerate(placed):
         for other in placed[:i]:
@@ -29,18 +29,18 @@ def test_place__keeps_the_gap():
 
 
 def test_packed__covers_the_field():
-    points = packed(np.random.default_rng(0), 6.0)
+    points = hexagonal_points(np.random.default_rng(0), 6.0)
     inside = ((points >= 0) & (points < SIDE)).all(1).sum()
     assert inside == pytest.approx(SIDE**2 / (6.0 * 6.0 * 0.87), rel=0.1)
 
 
 def test_stamp__draws_a_nucleus_where_it_was_put():
     nucleus = np.array([[32.0, 96.0, 4.0, 1.0, 0.0, 1.0], [500.0, 10.0, 4.0, 1.0, 0.0, 1.0]])
-    drawn = stamp(nucleus, 128, np.random.default_rng(0))
+    drawn = draw_nuclei(nucleus, 128, np.random.default_rng(0))
     y, x = np.argwhere(drawn > 0.3).mean(0)
     assert (y, x) == pytest.approx((31.5, 95.5), abs=0.6)
     assert (drawn > 0.3).sum() == pytest.approx(np.pi * 16, rel=0.2)
 
 
 def test_stamp__nothing_to_draw_is_an_empty_canvas():
-    assert not stamp(np.empty((0, 6)), 16, np.random.default_rng(0)).any()
+    assert not draw_nuclei(np.empty((0, 6)), 16, np.random.default_rng(0)).any()

@@ -15,7 +15,7 @@ def test_stain_spread__zero_stains_all_patients_alike():
 def test_develop__bare_glass_is_the_light_and_dye_darkens():
     stain = Stain.draw(np.random.default_rng(1), 0.0)
     empty, dyed = np.zeros((64, 64)), np.ones((64, 64))
-    glass, blue = (stain.develop(h, empty, np.random.default_rng(2)).mean((0, 1)) / 255 for h in (empty, dyed))
+    glass, blue = (stain.render(h, empty, np.random.default_rng(2)).mean((0, 1)) / 255 for h in (empty, dyed))
     np.testing.assert_allclose(glass, stain.light, atol=0.01)
     assert (blue < glass - 0.2).all()
     assert blue[2] > blue[:2].max()

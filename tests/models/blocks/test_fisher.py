@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from medtune.models.blocks.chosen import Chosen, Entries
-from medtune.models.blocks.fisher import information
-from medtune.models.blocks.updates import change, settle
+from medtune.models.blocks.fisher import diagonal_fisher
+from medtune.models.blocks.parametrizations import bake_in, parametrize_tensor
+from medtune.models.blocks.sparse_delta import SparseDelta, SparseEntry
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def example():
 def test_information__is_the_mean_of_squared_gradients(example):
     network, images, labels = example
     tensors = [network[1].weight, network[4].bias]
-    found = information(network, tensors, ((images[i : i + 1], labels[i : i + 1]) for i in range(6)))
+    found = diagonal_fisher(network, tensors, ((images[i : i + 1], labels[i : i + 1]) for i in range(6)))
     assert not any(tensor.requires_grad for tensor in tensors)
     expected = torch.zeros(len(found))
     network.eval().requires_grad_(True)
@@ -33,23 +33,23 @@ def test_information__is_the_mean_of_squared_gradients(example):
 def test_chosen__changes_the_entries_of_the_largest_scores(example):
     network, images, _ = example
     weight, bias = network[1].weight.clone(), network[4].bias.clone()
-    chosen = Chosen([60, 3], 4)
-    change(network[1], "weight", Entries(chosen, 0))
-    change(network[4], "bias", Entries(chosen, 1))
+    chosen = SparseDelta([60, 3], 4)
+    parametrize_tensor(network[1], "weight", SparseEntry(chosen, 0))
+    parametrize_tensor(network[4], "bias", SparseEntry(chosen, 1))
     scores = torch.zeros(63)
     scores[[7, 30, 60, 62]] = torch.tensor([1.0, 2, 3, 4])
-    chosen.choose(scores)
+    chosen.select_entries(scores)
     network.eval()(images).square().sum().backward()
     assert chosen.values.grad.count_nonzero() == 4
     with torch.no_grad():
         chosen.values.copy_(torch.arange(1.0, 5))
-    settle(network)
+    bake_in(network)
     assert (network[1].weight - weight).flatten().nonzero().flatten().tolist() == [7, 30]
     torch.testing.assert_close(network[4].bias - bias, torch.tensor([3.0, 0, 4]))
 
 
 def test_chosen__loaded_changes_what_the_saved_one_did():
-    first, second = Chosen([5, 5], 3), Chosen([5, 5], 3)
-    first.choose(torch.tensor([0.0, 0, 0, 0, 1, 1, 1, 0, 0, 0]))
+    first, second = SparseDelta([5, 5], 3), SparseDelta([5, 5], 3)
+    first.select_entries(torch.tensor([0.0, 0, 0, 0, 1, 1, 1, 0, 0, 0]))
     second.load_state_dict(first.state_dict())
     assert second.spans == first.spans == [(0, 1), (1, 3)]

@@ -44,7 +44,7 @@ def killed(folder, moment, idle):
     ("idle", "moment", "words"),
     [
         (("medtune.training.restart", "resume"), SAVED, "went on at step 0, though step"),
-        (("medtune.runtime.artifact", "recover"), PUBLISHED, "left behind"),
+        (("medtune.runtime.artifact", "recover_interrupted_publish"), PUBLISHED, "left behind"),
     ],
 )
 def test_kill__what_is_lost_is_seen(tmp_path, idle, moment, words):

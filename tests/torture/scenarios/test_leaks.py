@@ -22,20 +22,22 @@ def test_leaks__patient_in_two_parts_is_seen(small, monkeypatch):
     def by_image(labels, groups, folds, kept=None):
         return np.random.default_rng(0).permutation(len(labels)) % folds
 
-    monkeypatch.setattr(splits, "deal_groups", by_image)
+    monkeypatch.setattr(splits, "grouped_stratified_folds", by_image)
     assert len(small("leaks", "listings-patient").lost) == 5
     assert "patients are in two parts" in small("leaks", "stages").lost[0]
 
 
 def test_leaks__patient_that_left_its_fold_is_seen(small, monkeypatch):
-    real = splits.deal_groups
-    monkeypatch.setattr(splits, "deal_groups", lambda labels, groups, folds, kept=None: real(labels, groups, folds))
+    real = splits.grouped_stratified_folds
+    monkeypatch.setattr(
+        splits, "grouped_stratified_folds", lambda labels, groups, folds, kept=None: real(labels, groups, folds)
+    )
     assert any("left the fold" in line for line in small("leaks", "listings-patient").lost)
 
 
 @pytest.mark.parametrize("protocol", ["image", "official"])
 def test_leaks__leak_that_is_not_reported_is_seen(small, monkeypatch, protocol):
-    monkeypatch.setattr(splits, "_leaked", lambda *given: ())
+    monkeypatch.setattr(splits, "_leaked_patients", lambda *given: ())
     assert "0 patients are named as leaked" in small("leaks", f"listings-{protocol}").lost[0]
 
 

@@ -15,7 +15,7 @@ def test_mistakes__are_named_in_one_line(small):
 
 
 def test_mistakes__true_for_a_number_is_seen(small, monkeypatch):
-    monkeypatch.setattr("medtune.config.base._allows_truth", lambda annotation: True)
+    monkeypatch.setattr("medtune.config.base._accepts_bool", lambda annotation: True)
     assert Section.__pydantic_decorators__.field_validators  # what is switched off is what params are read with
     assert any("=true" in line for line in small("mistakes", "values").lost)
 

@@ -8,7 +8,8 @@ import urllib.request
 
 import pytest
 
-from medtune.runtime import artifact, console
+from medtune.cli import program
+from medtune.runtime import artifact
 from torture.outages import disk_faults, service_faults
 from torture.outages.servers import KINDS, failing
 from torture.wrong.asked import Ended
@@ -22,7 +23,7 @@ def test_outage__a_write_that_fails_is_said_and_made_good(small):
 
 
 def test_outage__a_fault_that_is_not_said_is_seen(small, monkeypatch):
-    monkeypatch.setattr(console, "FULL_OR_CLOSED", ())
+    monkeypatch.setattr(program, "DISK_ERRNOS", ())
     assert any("code None" in line for line in small("outage", "data").lost)
 
 

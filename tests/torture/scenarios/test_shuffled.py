@@ -19,6 +19,6 @@ def test_shuffled__patients_on_both_sides_are_seen(small, monkeypatch):
     def by_image(labels, groups, folds, kept=None):
         return np.random.default_rng(0).permutation(len(labels)) % folds
 
-    monkeypatch.setattr(splits, "deal_groups", by_image)
+    monkeypatch.setattr(splits, "grouped_stratified_folds", by_image)
     lost = small("shuffled", "cdtm-patient").lost
     assert any("mean of 3 shuffles" in line for line in lost)

@@ -15,7 +15,7 @@ def test_unchanged__nothing_runs(small):
 
 
 def test_unchanged__a_key_that_minds_too_much_is_seen(small, monkeypatch):
-    monkeypatch.setattr(cache_key, "NO_EFFECT", set())
+    monkeypatch.setattr(cache_key, "EXCLUDED_KEYS", set())
     (lost,) = small("unchanged").lost
     assert lost.startswith("what changes no result: executed frozen fold 1, finetune fold 1")
 

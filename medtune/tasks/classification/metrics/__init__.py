@@ -8,15 +8,35 @@ Each file defines `METRIC`, a `medtune.evaluation.metric.Metric` whose formula t
 `medtune.tasks.classification.statistics.WeightedStats`. No torch here: the training loop scores with it.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from medtune.config import registry
 from medtune.evaluation.metric import Floats, Metric, compute, in_order, values
-from medtune.tasks.classification.statistics import Ints, accumulate
+from medtune.tasks.classification.statistics import ClassificationStats, Ints, accumulate
 
 METRICS: tuple[Metric, ...] = in_order(module.METRIC for module in registry.load_all(__name__))
 EACH_EPOCH = tuple(metric for metric in METRICS if metric.each_epoch)
+
+
+def example(patients: Sequence[str], seed: int) -> ClassificationStats:
+    """Statistics of made-up predictions: two classes for an even seed, else four.
+
+    Args:
+        patients: one name per patient; equal names have equal images, and still are several patients.
+        seed: of the images.
+    """
+    classes = 4 if seed % 2 else 2
+    images = []
+    for position, name in enumerate(patients):
+        draw = np.random.default_rng([seed, *name.encode()])
+        labels, scores = draw.integers(0, classes, 9), draw.normal(size=(9, classes))
+        images.append((labels, np.exp(scores + 2 * np.eye(classes)[labels]), np.full(9, f"{position:06}")))
+    labels, scores, ids = (np.concatenate(part) for part in zip(*images, strict=True))
+    probabilities = scores / scores.sum(axis=1, keepdims=True)
+    return accumulate(labels, probabilities, probabilities.argmax(axis=1), ids)
 
 
 def compute_all(

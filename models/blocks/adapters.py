@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 
-class Behind(nn.Module):
+class SequentialAdapter(nn.Module):
     """y = module(x); y + adapter(y): a sequential adapter with its own skip."""
 
     def __init__(self, module: nn.Module, adapter: nn.Module) -> None:
@@ -18,7 +18,7 @@ class Behind(nn.Module):
         return y + self.adapter(y)
 
 
-class Beside(nn.Module):
+class ParallelAdapter(nn.Module):
     """module(x) + scale * adapter(x): a parallel adapter."""
 
     def __init__(self, module: nn.Module, adapter: nn.Module, scale: float) -> None:

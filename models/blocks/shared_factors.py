@@ -4,20 +4,20 @@ import torch
 from torch import Tensor, nn
 
 
-class Shared(nn.Module):
+class SharedFactors(nn.Module):
     """Factors of every slice: U (C, r), zero at first, V (C, r), and for the Tucker form a core (r, r, r)."""
 
-    def __init__(self, channels: int, rank: int, core: bool) -> None:
+    def __init__(self, channels: int, rank: int, tucker: bool) -> None:
         super().__init__()
         self.left = nn.Parameter(torch.zeros(channels, rank))
         self.right = nn.Parameter(torch.randn(channels, rank) / channels**0.5)
-        self.core = nn.Parameter(torch.randn(rank, rank, rank) / rank) if core else None
+        self.core = nn.Parameter(torch.randn(rank, rank, rank) / rank) if tucker else None
 
 
 class SliceDelta(nn.Module):
     """Update (out, in) of a matrix cut into C x C slices, each U S_i V^T."""
 
-    def __init__(self, out: int, inner: int, shared: Shared) -> None:
+    def __init__(self, out: int, inner: int, shared: SharedFactors) -> None:
         super().__init__()
         channels, rank = shared.left.shape
         self.shape = (out // channels, inner // channels)

@@ -38,21 +38,21 @@ class ConvBottleneck(nn.Module):
     Its first convolution is in as many groups as it has channels, or as that number and `like`'s inputs allow.
     """
 
-    def __init__(self, like: nn.Conv2d, reduction: int) -> None:
+    def __init__(self, reference: nn.Conv2d, reduction: int) -> None:
         super().__init__()
-        hidden = math.gcd(like.in_channels, max(1, like.in_channels // reduction))
+        hidden = math.gcd(reference.in_channels, max(1, reference.in_channels // reduction))
         # Of the same class: timm has convolutions that pad by themselves.
-        self.down = type(like)(
-            like.in_channels,
+        self.down = type(reference)(
+            reference.in_channels,
             hidden,
-            like.kernel_size,
-            stride=like.stride,
-            padding=like.padding,
-            dilation=like.dilation,
+            reference.kernel_size,
+            stride=reference.stride,
+            padding=reference.padding,
+            dilation=reference.dilation,
             groups=hidden,
         )
-        self.up = nn.Conv2d(hidden, like.out_channels, 1)
-        self.scale = nn.Parameter(torch.ones(like.out_channels, 1, 1))
+        self.up = nn.Conv2d(hidden, reference.out_channels, 1)
+        self.scale = nn.Parameter(torch.ones(reference.out_channels, 1, 1))
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Centre(nn.Module):
+class CenterTapAdapter(nn.Module):
     """Adds a trained matrix (out, in) or diagonal (out,), zero at first, to the centre of a (out, in, k, k) kernel."""
 
     def __init__(self, weight: Tensor, channelwise: bool) -> None:
@@ -18,5 +18,5 @@ class Centre(nn.Module):
         matrix: Tensor = self.residual
         if matrix.dim() == 1:
             matrix = matrix[:, None] if weight.shape[1] == 1 else torch.diag(matrix)
-        ring = self.middle
-        return weight + nn.functional.pad(matrix[:, :, None, None], (ring, ring, ring, ring))
+        padding = self.middle
+        return weight + nn.functional.pad(matrix[:, :, None, None], (padding, padding, padding, padding))

@@ -1,6 +1,6 @@
 """Trained changes of frozen weights, as torch parametrizations: no cost beyond the change, and merged to nothing.
 
-A method gives a module whose forward maps a frozen tensor to the changed one; `settle` writes the changed tensor
+A method gives a module whose forward maps a frozen tensor to the changed one; `bake_in` writes the changed tensor
 into the layer and takes the module away.
 """
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from medtune.models.blocks.selection import UNUSED
+from medtune.models.blocks.selection import CLASSIFIER_PREFIXES
 
 AFFINE = (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
@@ -18,13 +18,13 @@ AFFINE = (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm
 def affine_layers(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Name and module of every layer that scales and shifts: linear, convolution, norm with parameters."""
     for name, module in backbone.named_modules():
-        if name.startswith(UNUSED):
+        if name.startswith(CLASSIFIER_PREFIXES):
             continue
         if isinstance(module, AFFINE) and isinstance(getattr(module, "weight", None), nn.Parameter):
             yield name, module
 
 
-def change(layer: nn.Module, tensor: str, module: nn.Module) -> None:
+def parametrize_tensor(layer: nn.Module, tensor: str, module: nn.Module) -> None:
     """From now on `layer.<tensor>` is `module(<tensor>)`."""
     parametrize.register_parametrization(layer, tensor, module, unsafe=True)
 
@@ -36,7 +36,7 @@ def ensure_bias(layer: nn.Module) -> None:
         layer.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)  # type: ignore[union-attr]
 
 
-def settle(backbone: nn.Module) -> nn.Module:
+def bake_in(backbone: nn.Module) -> nn.Module:
     """`backbone` with every change written into its weights."""
     for module in list(backbone.modules()):
         if parametrize.is_parametrized(module):
@@ -69,7 +69,7 @@ class ScaleShift(Scale):
         return super().forward(tensor) + self.shift
 
 
-class Add(nn.Module):
+class AdditiveUpdate(nn.Module):
     """Adds an update of the tensor's size, `scale` times what `delta()` gives."""
 
     def __init__(self, delta: nn.Module, scale: float = 1.0) -> None:

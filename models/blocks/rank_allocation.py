@@ -10,7 +10,7 @@ FACTORS = ("left", "values", "right")
 BETA = 0.85
 
 
-class Triplets(nn.Module):
+class SVDTriplets(nn.Module):
     """Update P diag(values) Q of an (out, in) matrix: `rank` triplets, each with an importance.
 
     What the importance is made of lies in buffers, so that a checkpoint holds all of it.
@@ -39,19 +39,19 @@ class Triplets(nn.Module):
         """(out, in)."""
         return (self.left * self.values) @ self.right
 
-    def skew(self) -> Tensor:
+    def orthogonality_loss(self) -> Tensor:
         """() how far P and Q are from orthonormal, mean of the two Frobenius norms."""
         gram = torch.stack([self.left.T @ self.left, self.right @ self.right.T])
         return torch.linalg.matrix_norm(gram - torch.eye(len(self.values), device=gram.device)).mean()
 
     @torch.no_grad()
-    def observe(self) -> None:
+    def update_sensitivity(self) -> None:
         """Takes the gradients at hand into the smoothed sensitivity |w g| and its uncertainty."""
         for name in FACTORS:
             tensor = getattr(self, name)
-            found = (tensor * tensor.grad).abs()
-            sensitivity = getattr(self, f"{name}_sensitivity").lerp_(found, 1 - BETA)
-            getattr(self, f"{name}_uncertainty").lerp_((found - sensitivity).abs(), 1 - BETA)
+            current = (tensor * tensor.grad).abs()
+            sensitivity = getattr(self, f"{name}_sensitivity").lerp_(current, 1 - BETA)
+            getattr(self, f"{name}_uncertainty").lerp_((current - sensitivity).abs(), 1 - BETA)
 
     def importance(self) -> Tensor:
         """(r,) sensitivity * uncertainty: of the value, and the mean over its column of P and its row of Q."""
@@ -66,15 +66,15 @@ class Triplets(nn.Module):
         self.values.masked_fill_(~self.kept, 0)
 
 
-def allocate(layers: Sequence[Triplets], budget: int) -> None:
+def allocate_ranks(layers: Sequence[SVDTriplets], budget: int) -> None:
     """Keeps the `budget` most important triplets of all layers."""
     scores = torch.cat([layer.importance() for layer in layers])
-    kept = torch.zeros_like(scores, dtype=torch.bool)
-    kept[scores.topk(min(budget, len(scores))).indices] = True
-    for layer, own in zip(layers, kept.split([len(layer.kept) for layer in layers]), strict=True):
-        layer.kept.copy_(own)
+    selected = torch.zeros_like(scores, dtype=torch.bool)
+    selected[scores.topk(min(budget, len(scores))).indices] = True
+    for layer, mask in zip(layers, selected.split([len(layer.kept) for layer in layers]), strict=True):
+        layer.kept.copy_(mask)
 
 
-def cubic(first: int, last: int, share: float) -> int:
-    """Budget between `first` and `last` after `share` (0..1) of the time it shrinks in."""
-    return round(last + (first - last) * (1 - share) ** 3)
+def cubic_budget(first: int, last: int, fraction: float) -> int:
+    """Budget between `first` and `last` after `fraction` (0..1) of the time it shrinks in."""
+    return round(last + (first - last) * (1 - fraction) ** 3)

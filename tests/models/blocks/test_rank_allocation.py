@@ -3,27 +3,27 @@
 import timm
 import torch
 
-from medtune.models.blocks.allocation import Triplets, allocate, cubic
+from medtune.models.blocks.rank_allocation import SVDTriplets, allocate_ranks, cubic_budget
 from medtune.models.peft import adalora
 
 
 def triplets(backbone):
-    return [module for module in backbone.modules() if isinstance(module, Triplets)]
+    return [module for module in backbone.modules() if isinstance(module, SVDTriplets)]
 
 
 def test_cubic__goes_from_the_first_to_the_last_budget():
-    assert [cubic(48, 16, share) for share in (0, 0.5, 1)] == [48, 20, 16]
+    assert [cubic_budget(48, 16, share) for share in (0, 0.5, 1)] == [48, 20, 16]
 
 
 def test_allocate__keeps_the_most_important_triplets_of_all_layers():
     torch.manual_seed(0)
-    layers = [Triplets(8, 6, 3), Triplets(8, 6, 3)]
+    layers = [SVDTriplets(8, 6, 3), SVDTriplets(8, 6, 3)]
     for layer, scale in zip(layers, (1.0, 10.0), strict=True):
         torch.nn.init.constant_(layer.values, scale)
         for tensor in layer.parameters():
             tensor.grad = torch.ones_like(tensor)
-        layer.observe()
-    allocate(layers, 4)
+        layer.update_sensitivity()
+    allocate_ranks(layers, 4)
     assert [int(layer.kept.sum()) for layer in layers] == [1, 3]
 
 

@@ -6,7 +6,7 @@ import torch
 from timm.layers import Attention
 
 from medtune.config.errors import InputError
-from medtune.models.blocks.prefixed import PrefixedAttention
+from medtune.models.blocks.prefix_attention import PrefixedAttention
 from medtune.models.peft import prefix
 
 OPTIONS = [{}, {"qk_norm": True, "norm_layer": torch.nn.LayerNorm}, {"gated": True},

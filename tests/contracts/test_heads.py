@@ -1,0 +1,74 @@
+"""What every file in models/heads keeps; a new one is picked up by its name."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from medtune.config import registry
+from medtune.config.load import load
+from medtune.config.project import PROJECT
+from medtune.config.schema import HeadParams
+from medtune.models.classifier import build
+
+HEADS = registry.names("medtune.models.heads")
+SHAPES = {"tokens": (9, 16), "mean": (1, 16), "pooled": (1, 16)}
+
+
+def head(name: str):
+    return registry.load("medtune.models.heads", name, "model.head.kind")
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_head__defines_what_a_head_must(name):
+    plugin = head(name)
+    assert issubclass(plugin.Params, HeadParams)
+    assert plugin.Params().kind == name
+    assert plugin.READS in SHAPES
+    assert plugin.__doc__.startswith(f"Head `{name}`: ")
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("name", HEADS)
+def test_head__gives_logits_and_gradients(name, classes):
+    plugin = head(name)
+    tokens, channels = SHAPES[plugin.READS]
+    torch.manual_seed(0)
+    network = plugin.build(plugin.Params(), 9, channels, classes).train()
+    features = torch.randn(3, tokens, channels, requires_grad=True)
+    logits = network(features)
+    assert logits.shape == (3, classes)
+    logits.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters() if p.requires_grad)
+    assert features.grad is not None
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_head__an_image_does_not_depend_on_its_batch(name):
+    plugin = head(name)
+    tokens, channels = SHAPES[plugin.READS]
+    torch.manual_seed(0)
+    network = plugin.build(plugin.Params(), 9, channels, 3).eval()
+    features = torch.randn(4, tokens, channels)
+    with torch.no_grad():
+        torch.testing.assert_close(network(features)[1:2], network(features[1:2]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["test_vit", "test_convnext"])
+@pytest.mark.parametrize("name", HEADS)
+def test_head__fits_vit_and_cnn(name, backbone):
+    sets = [f"model.backbone={backbone}", "model.weights=none", f"model.head.kind={name}", "data.image_size=160"]
+    model = build(load(sets=[*sets, "model.backbone_args={}"]), 3)
+    images = torch.randint(0, 256, (2, 160, 160, 3), dtype=torch.uint8)
+    assert model(model.preprocess(images)).shape == (2, 3)
+    assert not model.training
+
+
+def test_heads__import_no_torch():
+    code = (
+        "import sys\nfrom medtune.config import registry\n"
+        "for name in registry.names('medtune.models.heads'): registry.load('medtune.models.heads', name, 'x')\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, timeout=120)

@@ -1,0 +1,104 @@
+"""Shares per patch: no post-processing, no decision."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from medtune.config.schema import EvaluateParams, GateParams, Params
+from medtune.evaluation.result import EvaluationResult
+from medtune.evaluation.tables import write_csv, write_history
+from medtune.runtime.artifact import digest, write_text
+from medtune.tasks.toy.metrics import Stats, accumulate
+
+FACTS = ("baseline",)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Shares (n, h, w) and the mean absolute error (n,) of each image."""
+
+    rows: np.ndarray
+    groups: np.ndarray
+    shares: np.ndarray
+    errors: np.ndarray
+
+    def stats(self, options: EvaluateParams) -> Stats:
+        return accumulate(self.errors, self.groups)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold."""
+
+    fold: int
+    kept: str
+    val: Predictions
+    test: Predictions
+    record: Any = field(default=dict)
+
+
+def truth(prepared: Any, rows: np.ndarray, side: int) -> np.ndarray:
+    """Shares (n, side, side) of the masks."""
+    masks = np.asarray(prepared.targets[rows], np.float64)
+    return masks.reshape(len(rows), side, masks.shape[1] // side, side, -1).mean(axis=(2, 4))
+
+
+def from_bundle(prepared: Any, rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]) -> Predictions:
+    errors = np.abs(output - truth(prepared, rows, output.shape[1])).mean(axis=(1, 2))
+    return Predictions(rows, prepared.groups[rows], output, errors)
+
+
+def judge(wanted: Any, outputs: Mapping[str, np.ndarray], prepared: Any, options: EvaluateParams, seed: int) -> Fold:
+    side = round(outputs["val"].shape[1] ** 0.5)
+    val, test = (
+        from_bundle(prepared, wanted.rows[split], 1 / (1 + np.exp(-outputs[split].reshape(-1, side, side))), {})
+        for split in ("val", "test")
+    )
+    return Fold(wanted.fold, wanted.trained.result()["kept"], val, test)
+
+
+def pool(parts: Sequence[Predictions]) -> Predictions:
+    return Predictions(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
+
+
+def best(folds: Sequence[Fold], options: EvaluateParams) -> Fold:
+    return min(folds, key=lambda fold: fold.val.errors.mean())
+
+
+def write_predictions(path: Path, prepared: Any, predictions: Predictions) -> None:
+    columns = (predictions.rows, predictions.groups, predictions.shares.mean(axis=(1, 2)), predictions.errors)
+    rows = ([prepared.paths[row], *rest] for row, *rest in zip(*columns, strict=True))
+    write_csv(path, ["path", "group", "density", "error"], rows)
+
+
+def read_predictions(path: Path) -> Any:
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    errors, patients = np.array([float(row["error"]) for row in rows]), np.array([row["group"] for row in rows])
+    images = digest([(row["path"], row["group"]) for row in rows])
+    return SimpleNamespace(images=images, stats=accumulate(errors, patients), support={})
+
+
+def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
+    """Error of a constant: the mean share of the training images."""
+    prepared, side = result.prepared, result.pooled.shares.shape[1]
+    train = truth(prepared, prepared.indices(result.folds[0].fold)["train"], side)
+    return {"baseline": float(np.abs(truth(prepared, result.pooled.rows, side) - train.mean()).mean())}
+
+
+def write(
+    folder: Path, result: EvaluationResult, params: Params, facts: Mapping[str, Any], history: Sequence[dict[str, Any]]
+) -> list[Path]:
+    write_predictions(folder / "predictions.csv", result.prepared, result.pooled)
+    write_history(folder / "history.csv", history)
+    write_text(folder / "report.html", f"<p>{facts['name']}: {result.test['mae'].value:.3f}</p>")
+    return []
+
+
+def limits(gate: GateParams) -> list[Any]:
+    return []

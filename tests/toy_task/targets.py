@@ -1,0 +1,21 @@
+"""Target: a mask of the dark pixels, (H, W) uint8, drawn from the image itself."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medtune.config.schema import DataParams
+from medtune.data.sample import Record
+from medtune.serving.decode import fit
+
+MIN_CLASSES = 1
+
+
+def check(records: Sequence[Record]) -> None:
+    """Accept every record."""
+
+
+def encode(record: Record, data: DataParams) -> np.ndarray:
+    """1 where a pixel is darker than 160."""
+    assert record.load is not None
+    return (fit(record.load(), data.image_size, data.resize).mean(axis=2) < 160).astype(np.uint8)
