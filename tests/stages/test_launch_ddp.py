@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from medtune.config.load import validate
-from medtune.runtime.artifact import RESULT, read_result
+from medtune.runtime.artifact import RESULT, find, read_result
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import Paths
 from medtune.serving.checksum import seal
@@ -57,7 +57,7 @@ def command(stage, paths, *words):
         port = free.getsockname()[1]
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--main_process_port", str(port), "--mixed_precision", "no", "--num_machines", "1"]
-    return [*launch, "-m", "medtune", "stage", stage, "--params", paths.out / "params.yaml", "--out", paths.out, *words]
+    return [*launch, "-m", "medtune", *stage.split(), "--params", paths.out / "params.yaml", "--out", paths.out, *words]
 
 
 def ended(process):
@@ -101,11 +101,11 @@ def assert_same_curve(left, right):
 def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world, method):
     params, paths, other = world(finetune__epochs=25, model__peft={"method": method})
     expected = alone(params, other)
-    out = launched("frozen", paths)
+    out = launched("stage frozen", paths)
     assert out.count("frozen fold 1: ") == 2  # the progress line and the end: one process speaks
     assert_same_curve(history(paths.stage("frozen", 1)), history(expected[0].folder))
 
-    process = begin("finetune", paths)
+    process = begin("stage finetune", paths)
     saved = paths.stage("finetune", 1).with_name(".fold-1.training") / checkpoint.FILE
     while not saved.exists():
         assert process.poll() is None, process.communicate()
@@ -116,19 +116,19 @@ def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world, metho
     assert process.returncode != 0
     assert not paths.stage("finetune", 1).exists()
 
-    out = launched("finetune", paths)
+    out = launched("stage finetune", paths)
     assert out.count("resumed at epoch") == 1
     assert_same_curve(history(paths.stage("finetune", 1)), history(expected[1].folder))
-    model = checkpoint.load_trained(finetune.find(paths.stage("finetune", 1)))
+    model = checkpoint.load_trained(find(paths.stage("finetune", 1)))
     assert not model.training
     assert not [p for p in paths.out.rglob("*") if p.name.endswith((".tmp", ".training", ".partial"))]
-    assert "frozen fold 1: " in launched("frozen", paths)  # found again by both
+    assert "frozen fold 1: " in launched("stage frozen", paths)  # found again by both
 
 
 @pytest.mark.parametrize(
     ("stage", "expected"),
     [
-        ("finetune", "error: model.batchnorm is train, but WORLD_SIZE is 2: "),
+        ("stage finetune", "error: model.batchnorm is train, but WORLD_SIZE is 2: "),
         (
             "evaluate",
             "error: WORLD_SIZE is 2: only `medtune stage` runs as several processes",
