@@ -4,12 +4,12 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from medtune.cli.detected import Detected
 from medtune.cli.patients import suggest
 from medtune.data.listing import find_files
 from medtune.data.npz import array_names
@@ -23,23 +23,6 @@ COLUMNS = {
     "group": {"patient", "patient_id", "patientid", "case", "case_id", "subject", "subject_id", "slide"},
 }
 HEADERS_READ = 50
-
-
-@dataclass
-class Detected:
-    """What was detected.
-
-    Attributes:
-        settings: params that follow from it, by dotted key.
-        found: one line per fact, as (what, finding).
-        warnings: what the user must decide or change.
-        commands: suggested commands for that.
-    """
-
-    settings: dict[str, Any] = field(default_factory=dict)
-    found: list[tuple[str, str]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)
 
 
 def detect(root: Path) -> Detected:

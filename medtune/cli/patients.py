@@ -2,10 +2,8 @@
 
 import re
 import shlex
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from medtune.cli.detect import Detected
+from medtune.cli.detected import Detected
 
 PATTERNS = (
     r"(?i)((?:patient|subject|case|pat|sub|slide)[-_ ]?\d+)",  # a word for it, then a number
@@ -15,7 +13,7 @@ PATTERNS = (
 )
 
 
-def suggest(paths: list[str], detected: "Detected") -> None:
+def suggest(paths: list[str], detected: Detected) -> None:
     """Add the first pattern that finds a plausible patient id in every path, or what to do without one.
 
     Args:

@@ -1,0 +1,21 @@
+"""What `medtune init` finds in a folder of images."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Detected:
+    """What was detected.
+
+    Attributes:
+        settings: params that follow from it, by dotted key.
+        found: one line per fact, as (what, finding).
+        warnings: what the user must decide or change.
+        commands: suggested commands for that.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    found: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
