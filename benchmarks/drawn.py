@@ -8,7 +8,7 @@ import typer
 
 from medtune.config.load import DEFAULT, assign_all, merge, read, validate
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared, load_prepared
+from medtune.data.manifest import PreparedDataset, load_prepared
 from medtune.runtime.paths import Paths
 from medtune.stages import data
 
@@ -37,7 +37,7 @@ def chosen(file: Path | None, sets: Sequence[str], own: dict[str, Any]) -> Param
     return validate(tree)
 
 
-def prepare(params: Params, folder: Path) -> tuple[Paths, Prepared]:
+def prepare(params: Params, folder: Path) -> tuple[Paths, PreparedDataset]:
     """The data of `params`, packed under `folder`, where the cache lies too."""
     paths = Paths(folder / "out", folder / "cache")
     data.run(params, paths)

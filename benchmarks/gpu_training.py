@@ -14,7 +14,7 @@ from benchmarks.ceiling import TRAINING, Ceiling, synchronize
 from benchmarks.record import Row
 from benchmarks.steps import finetune
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.models import classifier
 from medtune.models.backbones import family
 from medtune.serving.one_line import first_line
@@ -69,7 +69,7 @@ def ways_for(backbone: str) -> list[str]:
 
 def measure(
     params: Params,
-    prepared: Prepared,
+    prepared: PreparedDataset,
     ceiling: Ceiling,
     device: torch.device,
     work: Path,
@@ -100,7 +100,7 @@ def measure(
 
 
 def _run(
-    way: Found, name: str, params: Params, prepared: Prepared, device: torch.device, work: Path, stretches: int
+    way: Found, name: str, params: Params, prepared: PreparedDataset, device: torch.device, work: Path, stretches: int
 ) -> None:
     options = params.finetune.model_copy(update=WAYS[name])
     own = params.model_copy(update={"finetune": options})

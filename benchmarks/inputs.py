@@ -24,7 +24,7 @@ from medtune.cli import options, program
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.config.training import AugmentParams
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.data.sources import synthetic
 from medtune.models import classifier
 from medtune.serving.decode import SUFFIXES, decode, fit
@@ -138,7 +138,7 @@ def _pipelines(files: Sequence[Path], folder: Path, rounds: int) -> list[Row]:
     ]  # fmt: skip
 
 
-def _shares(params: Params, prepared: Prepared, steps: int, work: Path) -> list[Row]:
+def _shares(params: Params, prepared: PreparedDataset, steps: int, work: Path) -> list[Row]:
     model = classifier.build(params, len(prepared.classes))
     feed = TimedFeed(prepared, model, params.finetune.augment, torch.device("cpu"))
     finetune(model, feed, prepared, params, 2, work)  # warms up

@@ -28,7 +28,7 @@ from benchmarks.drawn import Backbone, chosen, of, prepare
 from benchmarks.record import Row, Save, finish
 from medtune.cli import options, program
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.evaluation import outputs as logits
 from medtune.evaluation.bootstrap import Interval, intervals
 from medtune.runtime import console
@@ -140,18 +140,18 @@ def _run(side: Side, params: Params, paths: Paths, fold: int) -> Artifact:
     return done
 
 
-def _validation(params: Params, done: Artifact, prepared: Prepared) -> Interval:
+def _validation(params: Params, done: Artifact, prepared: PreparedDataset) -> Interval:
     """Balanced accuracy on the validation images of the epoch that was kept, with its interval over patients."""
     wanted = logits.Wanted.of(done, prepared)
     found = logits.compute(wanted, load_trained(done), prepared.images, "cpu", 64, lambda images: None)["val"]
     rows = wanted.rows["val"]
     predictions = np.argmax(found, axis=1)
-    stats = statistics.accumulate(prepared.labels[rows], softmax(found), predictions, prepared.groups[rows])
+    stats = statistics.accumulate(prepared.labels[rows], softmax(found), predictions, prepared.patient_ids[rows])
     options = params.evaluate
     return intervals(METRICS, stats, options.bootstrap, options.confidence, params.seed)["balanced_accuracy"]
 
 
-def _rows(head: str, params: Params, prepared: Prepared, stored: Side, online: Side) -> list[Row]:
+def _rows(head: str, params: Params, prepared: PreparedDataset, stored: Side, online: Side) -> list[Row]:
     for name, side in (("stored features", stored), ("backbone every epoch", online)):
         once, epoch = max(side.once), median(side.epochs)
         console.say(

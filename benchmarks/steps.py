@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import Classifier
 from medtune.tasks.classification.training import CrossEntropy
 from medtune.training.inputs import Feed
@@ -17,7 +17,7 @@ from medtune.training.loop import Trainer
 def finetune(
     model: Classifier,
     feed: Feed,
-    prepared: Prepared,
+    prepared: PreparedDataset,
     params: Params,
     steps: int,
     work: Path,

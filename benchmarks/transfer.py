@@ -63,9 +63,9 @@ def scores(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: 
 
 def drawn(params: synthetic.Params) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images (n, H, W, 3) uint8, labels and patients of the synthetic set."""
-    records = synthetic.records(None, params)
-    images = np.stack([record.load() for record in records if record.load])
-    return images, np.array([r.label for r in records]), np.array([r.group for r in records])
+    records = synthetic.list_samples(None, params)
+    images = np.stack([record.read() for record in records if record.read])
+    return images, np.array([r.label for r in records]), np.array([r.patient_id for r in records])
 
 
 def compare(backbone: str, images: np.ndarray, labels: np.ndarray, groups: np.ndarray, seeds: Sequence[int]) -> dict:

@@ -99,10 +99,14 @@ def _with_data(how: How, checkout: Checkout, paths: Paths, accept: str | None) -
     train.finish(steps, how.train(steps))
     outcome = how.step("gate", promotion.decide, params, paths, target, checkout, accept)
     if outcome.decision.promoted:
-        folds = fold_assignments.read(fold_assignments.place(paths), params.data.source, params.data.split.folds)
+        folds = fold_assignments.read_assignments(
+            fold_assignments.assignments_path(paths), params.data.source, params.data.split.folds
+        )
         if params.data.split.protocol == "patient":
             prepared = steps.prepared
-            folds.write(fold_assignments.place(paths), prepared.groups.tolist(), prepared.folds.tolist())
+            folds.write(
+                fold_assignments.assignments_path(paths), prepared.patient_ids.tolist(), prepared.folds.tolist()
+            )
         how.step("record", checkout.record, promotion.tag(outcome.name), f"Retrain: {outcome.line}")
         how.step("publish", promotion.publish, params, paths, target, outcome)
     promotion.note(target, outcome)

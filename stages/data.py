@@ -14,8 +14,8 @@ from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.data import fold_assignments
-from medtune.data.fold_assignments import KeptFolds
-from medtune.data.sample import Record
+from medtune.data.fold_assignments import FoldAssignments
+from medtune.data.sample import Sample
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, find, partial, publish, write_text
 from medtune.runtime.cache_key import data_key
@@ -30,7 +30,7 @@ def run(params: Params, paths: Paths) -> Artifact:
     Raises:
         InputError: the images, their labels or the split asked for are not as they must be.
     """
-    from medtune.data.listing import listing_digest
+    from medtune.data.listing import index_hash
 
     begin = time.perf_counter()
     source = registry.load("medtune.data.sources", params.data.source, "data.source")
@@ -39,10 +39,12 @@ def run(params: Params, paths: Paths) -> Artifact:
         if root is None:
             raise InputError("data.root is null: name the folder to download into")
         source.fetch(root, params.data)
-    records = source.records(root, params.data)
+    records = source.list_samples(root, params.data)
     inputs = source.inputs(root, params.data) if hasattr(source, "inputs") else []
-    kept = fold_assignments.read(fold_assignments.place(paths), params.data.source, params.data.split.folds)
-    own_key, listing = data_key(params), listing_digest(records, root, inputs)
+    kept = fold_assignments.read_assignments(
+        fold_assignments.assignments_path(paths), params.data.source, params.data.split.folds
+    )
+    own_key, listing = data_key(params), index_hash(records, root, inputs)
     done = find(paths.prepared, own_key)
     if done is not None and done.result()["listing"] == listing and _keeps(params, paths, kept):
         shutil.rmtree(partial(paths.prepared), ignore_errors=True)  # of a run with other params that was killed
@@ -55,14 +57,14 @@ def run(params: Params, paths: Paths) -> Artifact:
         raise
 
 
-def _keeps(params: Params, paths: Paths, kept: KeptFolds) -> bool:
+def _keeps(params: Params, paths: Paths, kept: FoldAssignments) -> bool:
     """True where the finished set has every patient in the fold that data/folds.csv names."""
     from medtune.data.manifest import load_prepared
 
-    if params.data.split.protocol != "patient" or not kept.rows:
+    if params.data.split.protocol != "patient" or not kept.fold_by_hash:
         return True
     prepared = load_prepared(paths.prepared)
-    return kept.agree(prepared.groups.tolist(), prepared.folds.tolist())
+    return kept.is_consistent_with(prepared.patient_ids.tolist(), prepared.folds.tolist())
 
 
 def _prepare(
@@ -70,47 +72,47 @@ def _prepare(
     paths: Paths,
     source: ModuleType,
     root: Path | None,
-    records: list[Record],
-    known: KeptFolds,
+    records: list[Sample],
+    known: FoldAssignments,
     own_key: str,
     listing: str,
     begin: float,
 ) -> Artifact:
     import numpy as np
 
-    from medtune.data import duplicates, manifest, sample_images
-    from medtune.data.pack import IMAGES, pack
-    from medtune.data.splits import split
+    from medtune.data import contact_sheet, duplicates, manifest
+    from medtune.data.packing import IMAGES_FILE, pack
+    from medtune.data.splits import split_samples
 
     data = params.data
     classes = tuple(source.classes(data)) or tuple(sorted({record.label for record in records}))
     task = base.targets(params.task.kind)
     # Before an hour of decoding: are the targets usable, and can these records be split as asked?
     task.check(records)
-    split(records, classes, data.split, data.source, known, task.MIN_CLASSES)
+    split_samples(records, classes, data.split, data.source, known, task.MIN_CLASSES)
     folder = partial(paths.prepared)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     packed = pack(records, root, folder, data.image_size, data.resize, data.on_bad_image)
-    kept = [records[position] for position in packed.kept]
-    made = split(kept, classes, data.split, data.source, known, task.MIN_CLASSES)
+    kept = [records[position] for position in packed.selected]
+    made = split_samples(kept, classes, data.split, data.source, known, task.MIN_CLASSES)
     manifest.write_targets(folder, (task.encode(record, data) for record in kept), len(kept))
     decoded = time.perf_counter()
 
-    images = np.load(folder / IMAGES, mmap_mode="r")
+    images = np.load(folder / IMAGES_FILE, mmap_mode="r")
     found = duplicates.find_duplicates(images, packed.sha256)
     names, labels = [record.path for record in kept], [record.label for record in kept]
-    twice = duplicates.describe(found, names, labels, made.roles, data.split.chains)
+    twice = duplicates.duplicate_report(found, names, labels, made.splits, data.split.chains)
     if data.split.protocol == "patient" and twice["exact"]["across_splits"]:
         _refuse_twins(twice["exact"])
 
     manifest.write_manifest(folder, kept, packed, made, data.split.test_fold)
-    info = _info(params, source, classes, kept, made.roles, made.leaked, made.notes)
+    info = _info(params, source, classes, kept, made.splits, made.leaked_patients, made.notes)
     manifest.write_info(folder, info)
     indices = np.array([classes.index(label) for label in labels])
-    sample_images.write_samples(folder / "samples.png", images, indices, classes)
-    tested = np.flatnonzero(np.asarray(made.roles)[:, data.split.chains[0]] == "test")
-    sample_images.write_files(folder / "samples", images, indices, classes, tested)
+    contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, classes)
+    tested = np.flatnonzero(np.asarray(made.splits)[:, data.split.chains[0]] == "test")
+    contact_sheet.write_sample_files(folder / "samples", images, indices, classes, tested)
     seconds = time.perf_counter() - begin
     report = {
         "n_found": len(records),
@@ -150,15 +152,15 @@ def _info(
     params: Params,
     source: ModuleType,
     classes: Sequence[str],
-    kept: Sequence[Record],
+    kept: Sequence[Sample],
     roles: Any,
     leaked: Sequence[str],
     notes: Sequence[str],
 ) -> dict[str, Any]:
     data = params.data
-    known = kept[0].group is not None
+    known = kept[0].patient_id is not None
 
-    def count(which: Sequence[Record]) -> dict[str, int]:
+    def count(which: Sequence[Sample]) -> dict[str, int]:
         found = Counter(record.label for record in which)
         return {name: found[name] for name in classes}
 
@@ -174,13 +176,13 @@ def _info(
         "name": source.NAME,
         "source": data.source,
         "classes": list(classes),
-        "licence": source.LICENCE,
+        "licence": source.LICENSE,
         "citation": source.CITATION,
-        "faults": list(source.FAULTS),
+        "faults": list(source.KNOWN_ISSUES),
         "protocol": data.split.protocol,
         "split": data.split.model_dump(mode="json"),
         "n_images": len(kept),
-        "n_groups": len({record.group for record in kept}) if known else len(kept),
+        "n_groups": len({record.patient_id for record in kept}) if known else len(kept),
         "groups_known": known,
         "leaked_groups": list(leaked),
         "notes": list(notes),
@@ -188,7 +190,7 @@ def _info(
         "expected": expected,
         "image_size": data.image_size,
         "resize": data.resize,
-        **(source.extra(data) if hasattr(source, "extra") else {}),
+        **(source.metadata(data) if hasattr(source, "metadata") else {}),
     }
 
 

@@ -17,7 +17,7 @@ from medtune.stages.steps import Steps
 from medtune.tasks import base
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
     from medtune.evaluation.outputs import Logits, Wanted
     from medtune.models.classifier import Classifier
 
@@ -80,7 +80,7 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
         return publish(folder, key, _result(params, facts, records, time.monotonic() - began))
 
 
-def _outputs(wanted: "Sequence[Wanted]", prepared: "Prepared", batch_size: int, cache: Path) -> "list[Logits]":
+def _outputs(wanted: "Sequence[Wanted]", prepared: "PreparedDataset", batch_size: int, cache: Path) -> "list[Logits]":
     from medtune.evaluation import outputs as logits
 
     found = {one.fold: logits.load(one, cache) for one in wanted}
@@ -98,7 +98,9 @@ def _outputs(wanted: "Sequence[Wanted]", prepared: "Prepared", batch_size: int, 
     return [have for have in found.values() if have is not None]
 
 
-def _histories(paths: Paths, params: Params, prepared: "Prepared", wanted: "Sequence[Wanted]") -> list[tuple[str, Any]]:
+def _histories(
+    paths: Paths, params: Params, prepared: "PreparedDataset", wanted: "Sequence[Wanted]"
+) -> list[tuple[str, Any]]:
     """history.csv of every stage of every chain, in the order they ran."""
     from medtune.evaluation.tables import read_history
 

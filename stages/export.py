@@ -16,7 +16,7 @@ from medtune.stages.steps import Steps
 from medtune.tasks import base
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
     from medtune.models.classifier import Classifier
 
 # Evaluate's figures come from the device that trained; a GPU adds up in another order.
@@ -100,7 +100,7 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
     return artifact
 
 
-def calibration(params: Params, prepared: "Prepared", fold: int) -> np.ndarray:
+def calibration(params: Params, prepared: "PreparedDataset", fold: int) -> np.ndarray:
     """Training images of the fold for int8, uint8 (n, H, W, 3): as many of each class, drawn at random within it."""
     from medtune.export.parity import spread
 

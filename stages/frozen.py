@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
     from medtune.models.classifier import Classifier
     from medtune.training.inputs import Feed
 
@@ -76,7 +76,7 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
 
 
 def _feed(
-    model: "Classifier", prepared: "Prepared", params: Params, paths: Paths, fold: int, device: str
+    model: "Classifier", prepared: "PreparedDataset", params: Params, paths: Paths, fold: int, device: str
 ) -> tuple["Feed", "nn.Module"]:
     """Stored features and the head, or images and the whole network where the store is off or over its budget."""
     import torch

@@ -12,8 +12,8 @@ import numpy as np
 from medtune.config import registry
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
-from medtune.data.pack import IMAGES, pack
+from medtune.data.manifest import PreparedDataset
+from medtune.data.packing import IMAGES_FILE, pack
 from medtune.data.prepared import open_prepared
 from medtune.evaluation.gate import Decision, ModelStats, judge, refused
 from medtune.runtime.paths import Paths
@@ -79,14 +79,14 @@ def run(params: Params, paths: Paths, champion: Champion | None) -> Decision:
     return replace(decision, notes=tuple(notes))
 
 
-def _common(prepared: Prepared, rows: np.ndarray, manifest: str, fold: int) -> tuple[np.ndarray, list[str], str]:
+def _common(prepared: PreparedDataset, rows: np.ndarray, manifest: str, fold: int) -> tuple[np.ndarray, list[str], str]:
     """Test rows that the champion never saw, what was left out, and what is said where labels changed."""
     before = {row["path"]: row for row in csv.DictReader(io.StringIO(manifest))}
     seen = {row["group"] for row in before.values() if row[f"role_{fold}"] in TRAINED_ON}
-    kept = rows[[group not in seen for group in prepared.groups[rows].tolist()]]
+    kept = rows[[group not in seen for group in prepared.patient_ids[rows].tolist()]]
     notes = []
     if out := len(rows) - len(kept):
-        patients = len(set(prepared.groups[rows].tolist()) & seen)
+        patients = len(set(prepared.patient_ids[rows].tolist()) & seen)
         notes.append(f"{out} test images of {patients} patients left out: the champion was trained on them")
     changed = [row for row in kept.tolist() if _label(before, prepared.paths[row]) not in (None, _name(prepared, row))]
     if not changed:
@@ -106,7 +106,7 @@ def _label(manifest: Mapping[str, Mapping[str, str]], path: str) -> str | None:
     return manifest[path]["label"] if path in manifest else None
 
 
-def _name(prepared: Prepared, row: int) -> str:
+def _name(prepared: PreparedDataset, row: int) -> str:
     return prepared.classes[prepared.labels[row]]
 
 
@@ -114,7 +114,7 @@ def _ask(
     folder: Path,
     name: str,
     document: dict,
-    prepared: Prepared,
+    prepared: PreparedDataset,
     rows: np.ndarray,
     images: np.ndarray,
     params: Params,
@@ -139,17 +139,17 @@ def _ask(
     return ModelStats(name, predictions.stats(params.evaluate), tuple(faults))
 
 
-def _images(params: Params, paths: Paths, prepared: Prepared, rows: np.ndarray, document: dict) -> np.ndarray:
+def _images(params: Params, paths: Paths, prepared: PreparedDataset, rows: np.ndarray, document: dict) -> np.ndarray:
     """The test images as the champion takes them: packed anew where its size or fit is another."""
     wanted = document["preprocessing"]
     if (wanted["image_size"], wanted["resize"]) == (params.data.image_size, params.data.resize):
         return prepared.images[rows]
     source = registry.load("medtune.data.sources", params.data.source, "data.source")
     root = (PROJECT / params.data.root).resolve() if params.data.root else None
-    named = {record.path: record for record in source.records(root, params.data)}
+    named = {record.path: record for record in source.list_samples(root, params.data)}
     folder = paths.cache / "gate"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     records = [named[prepared.paths[row]] for row in rows.tolist()]
     pack(records, root, folder, wanted["image_size"], wanted["resize"], "error")
-    return np.load(folder / IMAGES, allow_pickle=False)
+    return np.load(folder / IMAGES_FILE, allow_pickle=False)

@@ -11,10 +11,10 @@ from medtune.runtime.device import check_device, device_class
 from medtune.runtime.paths import Paths
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 
-def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
+def ready(params: Params, paths: Paths, several: bool = False) -> "PreparedDataset":
     """The prepared data, after every check that needs no torch.
 
     Args:

@@ -14,7 +14,7 @@ from medtune.runtime.provenance import installed
 from medtune.stages.preflight import ready
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 PER_FOLD = ("frozen", "finetune")
 # The libraries that write and run an exported network.
@@ -67,7 +67,7 @@ class Steps:
             InputError: as `medtune.stages.preflight.ready` says.
         """
         self.params, self.paths = params, paths
-        self.prepared: Prepared = ready(params, paths, several)
+        self.prepared: PreparedDataset = ready(params, paths, several)
         self._resolved: dict[tuple[str, int | None], Step] = {}
 
     @property
@@ -148,25 +148,25 @@ class Steps:
         raise ValueError(f"no stage {stage!r}")
 
 
-def frozen_key(params: Params, prepared: "Prepared", fold: int) -> str:
+def frozen_key(params: Params, prepared: "PreparedDataset", fold: int) -> str:
     """Return the cache key of stage 1 for the test fold `fold`."""
-    inputs = {"data": prepared.digest, "roles": prepared.roles_digest(fold)}
+    inputs = {"data": prepared.digest, "roles": prepared.split_digest(fold)}
     return cache_key.stage_key("frozen", params, inputs, device_class())
 
 
-def finetune_key(params: Params, prepared: "Prepared", fold: int, frozen: Artifact | None) -> str:
+def finetune_key(params: Params, prepared: "PreparedDataset", fold: int, frozen: Artifact | None) -> str:
     """Return the cache key of stage 2; `frozen` is stage 1's artifact, None with schedule `full`."""
-    inputs = {"data": prepared.digest, "roles": prepared.roles_digest(fold), "frozen": frozen and frozen.sha256}
+    inputs = {"data": prepared.digest, "roles": prepared.split_digest(fold), "frozen": frozen and frozen.sha256}
     return cache_key.stage_key("finetune", params, inputs, device_class())
 
 
-def evaluate_key(params: Params, prepared: "Prepared", trained: Sequence[Artifact]) -> str:
+def evaluate_key(params: Params, prepared: "PreparedDataset", trained: Sequence[Artifact]) -> str:
     """Return the cache key of evaluating `trained`, one artifact per fold."""
     inputs = {
         "data": prepared.digest,
         "facts": prepared.info,  # protocol, leaks and notes are printed in the report
         "trained": [[artifact.key, artifact.sha256] for artifact in trained],
-        "roles": [prepared.roles_digest(int(artifact.result()["fold"])) for artifact in trained],
+        "roles": [prepared.split_digest(int(artifact.result()["fold"])) for artifact in trained],
     }
     return cache_key.stage_key("evaluate", params, inputs, device_class())
 

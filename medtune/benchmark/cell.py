@@ -19,7 +19,7 @@ from medtune.runtime.provenance import provenance
 from medtune.tasks import base
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
     from medtune.evaluation.result import FoldResult
     from medtune.models.classifier import Classifier
 
@@ -32,7 +32,7 @@ def place(paths: Paths, cell: Identity) -> Path:
     return paths.stage("benchmark") / "cells" / cell.slug
 
 
-def cell_key(params: Params, prepared: "Prepared", cell: Identity, rates: Sequence[float], threads: int) -> str:
+def cell_key(params: Params, prepared: "PreparedDataset", cell: Identity, rates: Sequence[float], threads: int) -> str:
     """Cache key of one cell.
 
     Args:
@@ -44,7 +44,7 @@ def cell_key(params: Params, prepared: "Prepared", cell: Identity, rates: Sequen
     """
     inputs = {
         "data": prepared.digest,
-        "roles": [prepared.roles_digest(fold) for fold in params.data.split.chains],
+        "roles": [prepared.split_digest(fold) for fold in params.data.split.chains],
         "schedule": params.schedule,
         "share": [cell.percent, cell.seed],
         "rates": list(rates),
@@ -116,7 +116,7 @@ def run(params: Params, paths: Paths, cell: Identity, rates: Sequence[float], th
     return artifact
 
 
-def _judge(params: Params, part: "Prepared", trained: Artifact) -> "FoldResult":
+def _judge(params: Params, part: "PreparedDataset", trained: Artifact) -> "FoldResult":
     from medtune.evaluation import outputs
     from medtune.training.checkpoint import load_trained
 
@@ -126,7 +126,7 @@ def _judge(params: Params, part: "Prepared", trained: Artifact) -> "FoldResult":
     return base.evaluation(params.task.kind).judge(wanted, found, part, params.evaluate, params.seed)
 
 
-def _test(params: Params, prepared: "Prepared", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:
+def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:
     """Every test metric with its interval; writes the predictions they come from."""
     from medtune.evaluation.bootstrap import intervals
 
@@ -139,11 +139,11 @@ def _test(params: Params, prepared: "Prepared", folds: "Sequence[FoldResult]", f
     return {name: one.as_dict() for name, one in test.items()}
 
 
-def _facts(params: Params, prepared: "Prepared") -> dict[str, Any]:
+def _facts(params: Params, prepared: "PreparedDataset") -> dict[str, Any]:
     """What it was trained and tested on."""
     folds = params.data.split.chains
     rows = {role: [prepared.indices(fold)[role] for fold in folds] for role in ROLES}
-    patients = {role: {group for own in rows[role] for group in prepared.groups[own].tolist()} for role in ROLES}
+    patients = {role: {group for own in rows[role] for group in prepared.patient_ids[own].tolist()} for role in ROLES}
     return {
         "images": {role: sum(len(own) for own in rows[role]) for role in ROLES},
         "groups": {role: len(patients[role]) for role in ROLES},
@@ -154,7 +154,7 @@ def _facts(params: Params, prepared: "Prepared") -> dict[str, Any]:
     }
 
 
-def _cost(params: Params, best: trials.Trial, prepared: "Prepared") -> dict[str, Any]:
+def _cost(params: Params, best: trials.Trial, prepared: "PreparedDataset") -> dict[str, Any]:
     """Trained parameters, and the time that training took at the chosen rate."""
     import torch
 

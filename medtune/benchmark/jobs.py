@@ -12,7 +12,7 @@ from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.load import merge, validate
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.data.prepared import open_prepared
 from medtune.runtime.artifact import Artifact, find
 from medtune.runtime.cache_key import data_key
@@ -86,7 +86,7 @@ def cells(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[Identity, Params]
 
 def works(grid: BenchmarkParams, params: dict[Identity, Params], paths: Paths) -> list[Work]:
     """Every cell with its data prepared and its key made; each data set is decoded once."""
-    ready: dict[str, tuple[Path, Prepared]] = {}
+    ready: dict[str, tuple[Path, PreparedDataset]] = {}
     made = []
     for cell, own in params.items():
         if cell.data not in ready:
@@ -97,7 +97,7 @@ def works(grid: BenchmarkParams, params: dict[Identity, Params], paths: Paths) -
     return made
 
 
-def work_of(grid: BenchmarkParams, cell: Identity, params: Params, folder: Path, prepared: Prepared) -> Work:
+def work_of(grid: BenchmarkParams, cell: Identity, params: Params, folder: Path, prepared: PreparedDataset) -> Work:
     """One cell's work on its prepared data."""
     from medtune.benchmark import cell as cells
 
@@ -160,12 +160,12 @@ def _params(base: dict[str, Any], chosen: Plan, cell: Identity) -> Params:
     return validate(_over(base, own))
 
 
-def _with_steps(params: Params, prepared: Prepared, cell: Identity, least: int) -> Params:
+def _with_steps(params: Params, prepared: PreparedDataset, cell: Identity, least: int) -> Params:
     """`params` whose stages go over the cell's share so often that each has `least` optimizer steps."""
-    from medtune.data.subset import with_share
+    from medtune.data.subset import subset_patients
 
     fold = params.data.split.chains[0]
-    images = len(with_share(prepared, fold, cell.percent, cell.seed).indices(fold)["train"])
+    images = len(subset_patients(prepared, fold, cell.percent, cell.seed).indices(fold)["train"])
     changed = {}
     for name in ("frozen", "finetune"):
         section = getattr(params, name)

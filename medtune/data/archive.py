@@ -50,7 +50,7 @@ def first_member(archive: Path) -> str:
     raise InputError(f"{archive}: there is no file in it")
 
 
-def unpacked(archive: Path) -> Path:
+def unpack_cached(archive: Path) -> Path:
     """Folder with the contents of `archive`, in the project's cache; unpacked once, whole or not at all.
 
     Raises:

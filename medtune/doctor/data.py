@@ -11,7 +11,7 @@ from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.data.archive import SUFFIXES, first_member, is_archive
-from medtune.data.sample import Record
+from medtune.data.sample import Sample
 from medtune.doctor.result import CheckResult, Job, failure, format_duration, format_size, ok, warning
 from medtune.serving.one_line import first_line
 
@@ -31,7 +31,7 @@ def data(context: Job) -> CheckResult:
             return _check_archive(packed, root)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # what it says of the images belongs to stage data
-            records = source.records(root, params)
+            records = source.list_samples(root, params)
     except InputError as error:
         return failure(first_line(error), HINT)
     context.facts["images"] = len(records)
@@ -46,8 +46,8 @@ def data(context: Job) -> CheckResult:
     return ok(f"{found}; {len(chosen)} tried, {format_duration(seconds * len(records))} to decode all with one core")
 
 
-def _reads_files(records: Sequence[Record]) -> bool:
-    return any(record.load is None for record in records)
+def _reads_files(records: Sequence[Sample]) -> bool:
+    return any(record.read is None for record in records)
 
 
 def _find_archive(root: Path) -> Path | None:
@@ -73,20 +73,20 @@ def _check_archive(archive: Path, root: Path) -> CheckResult:
     )
 
 
-def _try_decoding(records: Sequence[Record], root: Path | None, side: int, resize: str) -> tuple[list[str], float]:
+def _try_decoding(records: Sequence[Sample], root: Path | None, side: int, resize: str) -> tuple[list[str], float]:
     """What cannot be used among `records`, and seconds an image."""
-    from medtune.data.listing import file_of
+    from medtune.data.listing import image_path
     from medtune.serving.decode import DecodeError, decode, fit
 
     bad, seconds = [], []
     for record in [*records[:1], *records]:  # the first one twice: the first time modules are imported
         begin = time.perf_counter()
         try:
-            if record.load is not None:
-                pixels = record.load()
+            if record.read is not None:
+                pixels = record.read()
             else:
                 assert root is not None
-                pixels = decode(file_of(record, root))
+                pixels = decode(image_path(record, root))
             fit(pixels, side, resize)  # type: ignore[arg-type]
         except DecodeError as error:
             bad.append(f"{record.path}: {error}")

@@ -15,7 +15,7 @@ from medtune.runtime.source_hash import source_closure
 from medtune.serving.checksum import seal_bytes, unseal_bytes
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
     from medtune.models.classifier import Classifier
 
 ROLES = ("val", "test")
@@ -39,10 +39,10 @@ class Wanted:
     key: str
 
     @classmethod
-    def of(cls, trained: Artifact, prepared: "Prepared") -> "Wanted":
+    def of(cls, trained: Artifact, prepared: "PreparedDataset") -> "Wanted":
         """The logits that evaluating `trained` needs."""
         fold = int(trained.result()["fold"])
-        roles = prepared.roles_digest(fold)
+        roles = prepared.split_digest(fold)
         rows = prepared.indices(fold)
         # trained.key holds the source of the network's code, trained.sha256 its weights.
         source = source_closure("medtune.evaluation.outputs")

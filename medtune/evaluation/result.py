@@ -15,7 +15,7 @@ from medtune.evaluation.metric import Metric, PatientStats, values
 from medtune.runtime.artifact import write_text
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
     from medtune.evaluation.outputs import Wanted
 
 # What metrics.json holds of the common facts.
@@ -73,7 +73,7 @@ class EvaluationResult:
         test: metrics of `pooled` by name.
     """
 
-    prepared: "Prepared"
+    prepared: "PreparedDataset"
     wanted: "Sequence[Wanted]"
     outputs: Sequence[Mapping[str, npt.NDArray[np.float32]]]
     folds: Sequence[Any]
@@ -84,7 +84,9 @@ class EvaluationResult:
     def title(self) -> str:
         """Subtitle of every plot of the test images: protocol and n."""
         info = self.prepared.info
-        patients = f" of {len(np.unique(self.pooled.groups))} patients" if info["groups_known"] else ", no patient ids"
+        patients = (
+            f" of {len(np.unique(self.pooled.patient_ids))} patients" if info["groups_known"] else ", no patient ids"
+        )
         return f"test, protocol {info['protocol']}: {len(self.pooled.rows)} images{patients}"
 
 
@@ -112,7 +114,7 @@ def common_facts(
         "protocol": info["protocol"],
         "stage": "+".join(sorted({fold.kept for fold in result.folds}, reverse=True)),
         "n_images": len(pooled.rows),
-        "n_groups": len(np.unique(pooled.groups)),
+        "n_groups": len(np.unique(pooled.patient_ids)),
         "groups_known": bool(info["groups_known"]),
         "backbone": params.model.backbone,
         "head": params.model.head.kind,
@@ -127,7 +129,7 @@ def common_facts(
                 "validation": values(metrics, fold.val.stats(options)),
                 "test": values(metrics, fold.test.stats(options)),
                 "n_images": len(fold.test.rows),
-                "n_groups": len(np.unique(fold.test.groups)),
+                "n_groups": len(np.unique(fold.test.patient_ids)),
             }
             for fold in result.folds
         ],
@@ -146,12 +148,12 @@ def common_facts(
 SPLIT_IMAGES = ("image", "hcrf-1-1-2")
 
 
-def leaks(prepared: "Prepared") -> list[str]:
+def leaks(prepared: "PreparedDataset") -> list[str]:
     """Warn of patients on both sides of the split, and of splits that ignore patients."""
     leaked, protocol = prepared.info.get("leaked_groups") or [], prepared.info["protocol"]
     if leaked:
         return [
-            f"Leak: {len(leaked)} of {prepared.info.get('n_groups', len(np.unique(prepared.groups)))} patients have "
+            f"Leak: {len(leaked)} of {prepared.info.get('n_groups', len(np.unique(prepared.patient_ids)))} patients have "
             f"images in more than one of training, validation and test (protocol {protocol}): these figures are no "
             "estimate for new patients."
         ]

@@ -12,12 +12,12 @@ from medtune.serving.onnxruntime_version import minimum_for
 from medtune.tasks import base
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 
 def gather(
     params: Params,
-    prepared: "Prepared",
+    prepared: "PreparedDataset",
     evaluated: Artifact,
     chosen: Artifact,
     metrics: dict[str, Any],
@@ -97,7 +97,7 @@ def gather(
     }
 
 
-def counts(prepared: "Prepared", fold: int) -> dict[str, dict[str, int]]:
+def counts(prepared: "PreparedDataset", fold: int) -> dict[str, dict[str, int]]:
     """Images of each class: all, and in each part of the exported network's chain."""
     parts = prepared.indices(fold)
     return {

@@ -17,7 +17,7 @@ from medtune.tasks import base
 if TYPE_CHECKING:
     from torch import nn
 
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 BATCH = 32
 
@@ -34,14 +34,16 @@ class Trial:
         document: bundle.json so far.
     """
 
-    prepared: "Prepared"
+    prepared: "PreparedDataset"
     chosen: np.ndarray
     images: np.ndarray
     reference: np.ndarray
     document: dict[str, Any]
 
     @classmethod
-    def of(cls, model: "nn.Module", prepared: "Prepared", fold: int, document: dict[str, Any], n: int) -> "Trial":
+    def of(
+        cls, model: "nn.Module", prepared: "PreparedDataset", fold: int, document: dict[str, Any], n: int
+    ) -> "Trial":
         """`n` test images of the fold, or all where there are fewer, spread over the classes."""
         import torch
 

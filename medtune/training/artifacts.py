@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.evaluation.metric import nan_to_none
 from medtune.runtime.artifact import Artifact, checkpoint_dir, partial, publish, write_text
 from medtune.runtime.provenance import provenance
@@ -33,7 +33,7 @@ def keep(
     done: Progress,
     weights: dict[str, Tensor],
     params: Params,
-    prepared: Prepared,
+    prepared: PreparedDataset,
     holds: str,
     record: dict[str, Any],
 ) -> Artifact:

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from medtune.config.errors import RunError
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import Classifier
 from medtune.models.weights import state_sha256
 from medtune.runtime.artifact import digest, partial, publish
@@ -34,7 +34,7 @@ def needed(chain: Mapping[str, np.ndarray], views: int) -> list[np.ndarray]:
     """Rows that a chain reads in each of `views` views: training images in all, validation images in view 0.
 
     Args:
-        chain: its rows by part, as `Prepared.indices` gives them.
+        chain: its rows by part, as `PreparedDataset.indices` gives them.
         views: 1 to 8.
     """
     return [np.union1d(chain["train"], chain["val"]), *[chain["train"]] * (views - 1)]
@@ -47,7 +47,7 @@ def store_bytes(wanted: Sequence[np.ndarray], tokens: int, channels: int) -> int
 
 @torch.inference_mode()
 def compute(
-    model: Classifier, prepared: Prepared, params: Params, wanted: Sequence[np.ndarray], cache: Path, device: str
+    model: Classifier, prepared: PreparedDataset, params: Params, wanted: Sequence[np.ndarray], cache: Path, device: str
 ) -> FeatureStore:
     """The store that holds `wanted`, computing only the rows that are not there.
 
@@ -90,7 +90,14 @@ def compute(
 
 
 def _write(
-    model: Classifier, prepared: Prepared, rows: np.ndarray, view: int, place: Path, key: str, device: str, label: str
+    model: Classifier,
+    prepared: PreparedDataset,
+    rows: np.ndarray,
+    view: int,
+    place: Path,
+    key: str,
+    device: str,
+    label: str,
 ) -> FeatureShard:
     work = partial(place)
     shutil.rmtree(work, ignore_errors=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.runtime import distributed
 from medtune.runtime.artifact import Artifact, find
 from medtune.runtime.device import device_name
@@ -54,7 +54,9 @@ class Setup:
     finish: Callable[[int, dict[str, Tensor]], tuple[dict[str, Tensor], str]] | None = None
 
 
-def fit(setup: Setup, params: Params, prepared: Prepared, folder: Path, fold: int, key: str, group: str) -> Artifact:
+def fit(
+    setup: Setup, params: Params, prepared: PreparedDataset, folder: Path, fold: int, key: str, group: str
+) -> Artifact:
     """Trains to the end, from a checkpoint of the same key where there is one, and publishes `folder`."""
     section = getattr(params, setup.stage)
     rows = prepared.indices(fold)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from medtune.config.training import AugmentParams
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import Classifier
 from medtune.tasks.base import Move
 from medtune.training.augmentation import Draws, Geometry, vary
@@ -56,7 +56,7 @@ class ImageFeed:
 
     def __init__(
         self,
-        prepared: Prepared,
+        prepared: PreparedDataset,
         model: Classifier,
         params: AugmentParams,
         device: torch.device,

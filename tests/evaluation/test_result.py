@@ -10,7 +10,7 @@ from medtune.evaluation.result import leaks
 
 def make_prepared(protocol="patient", leaked=(), n=12):
     info = {"protocol": protocol, "leaked_groups": list(leaked), "n_groups": n, "groups_known": True}
-    return SimpleNamespace(info=info, groups=np.arange(n))
+    return SimpleNamespace(info=info, patient_ids=np.arange(n))
 
 
 def test_leaks__nothing_to_warn_of():

@@ -70,7 +70,7 @@ def test_run__patient_protocol_leaks_no_group_no_pixels(root):
     prepared = load_prepared(prepare(root, "data.split.test_fold=all").folder)
     for chain in range(5):
         parts = prepared.indices(chain)
-        for kind in (prepared.groups, np.array(prepared.sha256)):
+        for kind in (prepared.patient_ids, np.array(prepared.sha256)):
             held = [set(kind[parts[part]]) for part in ("train", "val", "test")]
             assert sum(map(len, held)) == len(set.union(*held))
 
@@ -109,7 +109,7 @@ def test_run__same_input_gives_the_same_set(root):
     other = load_prepared(prepare(root, "data.split.test_fold=2").folder)
     assert first.digest == other.digest
     assert np.array_equal(first.folds, other.folds)
-    assert first.roles_digest(3) == other.roles_digest(3)
+    assert first.split_digest(3) == other.split_digest(3)
 
 
 def test_run__image_protocol_counts_and_names_the_leak(root):

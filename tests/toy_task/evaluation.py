@@ -50,7 +50,7 @@ def truth(prepared: Any, rows: np.ndarray, side: int) -> np.ndarray:
 
 def from_bundle(prepared: Any, rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]) -> Predictions:
     errors = np.abs(output - truth(prepared, rows, output.shape[1])).mean(axis=(1, 2))
-    return Predictions(rows, prepared.groups[rows], output, errors)
+    return Predictions(rows, prepared.patient_ids[rows], output, errors)
 
 
 def judge(wanted: Any, outputs: Mapping[str, np.ndarray], prepared: Any, options: EvaluateParams, seed: int) -> Fold:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from medtune.config.schema import Params
 from medtune.config.training import TrainingParams
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.models import classifier
 from medtune.tasks.base import Move
 
 
-def n_outputs(prepared: Prepared) -> int:
+def n_outputs(prepared: PreparedDataset) -> int:
     """Patches."""
     return (prepared.images.shape[1] // 16) ** 2
 
@@ -60,6 +60,6 @@ class Objective:
         return {"loss": float(summary[:, 0].mean()), "mae": float(summary[:, 1].mean())}
 
 
-def objective(params: Params, section: TrainingParams, prepared: Prepared, train: np.ndarray) -> Objective:
+def objective(params: Params, section: TrainingParams, prepared: PreparedDataset, train: np.ndarray) -> Objective:
     """The same for every run."""
     return Objective()

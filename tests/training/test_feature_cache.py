@@ -17,7 +17,7 @@ from torch import nn
 
 from medtune.config.load import validate
 from medtune.config.project import PROJECT
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import Classifier
 from medtune.runtime.artifact import RESULT
 from medtune.training import feature_cache
@@ -51,8 +51,18 @@ def prepared_set(n=N):
     images = np.random.default_rng(0).integers(0, 256, (n, SIZE, SIZE, 3), np.uint8)
     names = tuple(f"{row}.png" for row in range(n))
     roles = np.full((n, 1), "train")
-    return Prepared(Path(), {}, ("a", "b"), names, np.zeros(n, int), np.array(names), np.zeros(n, int), roles, images,
-                    tuple(f"{row:064x}" for row in range(n)))  # fmt: skip
+    return PreparedDataset(
+        Path(),
+        {},
+        ("a", "b"),
+        names,
+        np.zeros(n, int),
+        np.array(names),
+        np.zeros(n, int),
+        roles,
+        images,
+        tuple(f"{row:064x}" for row in range(n)),
+    )
 
 
 def ask(wanted, cache, backbone=None):

@@ -148,10 +148,10 @@ def _folds(path: Path) -> Place:
     from medtune.data import fold_assignments
 
     names = [f"p{number}" for number in range(40)]
-    fold_assignments.read(path, "folder", 5).write(path, names, [number % 5 for number in range(40)])
+    fold_assignments.read_assignments(path, "folder", 5).write(path, names, [number % 5 for number in range(40)])
 
     def use(file: Path, harm: str) -> str | None:
-        found = fold_assignments.read(path, "folder", 5).rows
+        found = fold_assignments.read_assignments(path, "folder", 5).fold_by_hash
         return seen(harm == "delete" and not found, "read")  # gone: the deal begins anew, and git tells of it
 
     return Place("data/folds.csv", [path], use)

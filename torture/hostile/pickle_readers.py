@@ -134,8 +134,8 @@ def _medmnist(folder: Path) -> Callable[[bytes], str | None]:
 
     def read(content: bytes) -> str | None:
         path.write_bytes(content)
-        records = medmnist.records(path, medmnist.Params(root=str(path)))
-        return f"{[record.load() for record in records if record.load]}"
+        records = medmnist.list_samples(path, medmnist.Params(root=str(path)))
+        return f"{[record.read() for record in records if record.read]}"
 
     return read
 

@@ -120,13 +120,13 @@ def _maker(fp32: Any, params: Any, images: Any, labels: Any, reference: Any) -> 
     """The export stage's, on as many of the images as it compares by default."""
     import numpy as np
 
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
     from medtune.export.parity_check import Trial
     from medtune.export.precisions import Maker
 
     rows = np.arange(min(len(images), params.export.parity_images))
     names = tuple(str(row) for row in range(len(images)))
-    prepared = Prepared(
+    prepared = PreparedDataset(
         Path(), {}, CLASSES, names, labels, np.array(names), np.zeros(len(images), int),
         np.full((len(images), 1), "test"), images, names,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from medtune.tasks.classification.statistics import per_class
 from medtune.tasks.classification.warnings import caveats
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 __all__ = ["FACTS", "best", "facts", "from_bundle", "judge", "limits", "pool", "read_predictions", "write",
            "write_predictions"]  # fmt: skip
@@ -31,11 +31,13 @@ def best(folds: Sequence[Chain], options: EvaluateParams) -> Chain:
     return best_fold(folds, options.ece_bins)
 
 
-def from_bundle(prepared: "Prepared", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]) -> Scored:
+def from_bundle(
+    prepared: "PreparedDataset", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]
+) -> Scored:
     """Predictions for `rows` by a bundle's own decision rule; `output`: (n, classes) calibrated probabilities."""
     probabilities = output.astype(np.float64)
     predictions = decide(output, document["decision"], document["classes"])
-    return Scored(rows, prepared.labels[rows], prepared.groups[rows], probabilities, probabilities, predictions)
+    return Scored(rows, prepared.labels[rows], prepared.patient_ids[rows], probabilities, probabilities, predictions)
 
 
 def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:

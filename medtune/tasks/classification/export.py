@@ -15,7 +15,7 @@ from medtune.tasks.classification.metrics.balanced_accuracy import METRIC
 from medtune.tasks.classification.statistics import accumulate
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 # Share of the images that may change their class although they were no toss-up.
 CHANGED = {"fp32": 0.0, "fp16": 0.001}
@@ -48,7 +48,7 @@ def module(network: Classifier, fold: Mapping[str, Any]) -> Deployed:
     return Deployed(network, fold["temperature"])
 
 
-def describe(prepared: "Prepared", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
+def describe(prepared: "PreparedDataset", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
     """Classes, output, temperature and decision."""
     classes = list(prepared.classes)
     return {

@@ -16,7 +16,7 @@ from medtune.tasks.classification.metrics import compute_all
 from medtune.tasks.classification.statistics import ClassificationStats, accumulate
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -84,10 +84,10 @@ class Chain:
         }
 
 
-def judge(wanted: Wanted, logits: Logits, prepared: "Prepared", params: EvaluateParams, seed: int) -> Chain:
+def judge(wanted: Wanted, logits: Logits, prepared: "PreparedDataset", params: EvaluateParams, seed: int) -> Chain:
     """Temperature and decision from the chain's validation images, applied to both its sets."""
     rows = wanted.rows["val"]
-    labels, groups = prepared.labels[rows], prepared.groups[rows]
+    labels, groups = prepared.labels[rows], prepared.patient_ids[rows]
     fitted = calibration.fit(logits["val"], labels, groups, params.calibration, params.ece_bins)
     calibrated = {role: calibration.softmax(logits[role], fitted.temperature) for role in ROLES}
     rule = decision.choose(calibrated["val"], labels, groups, prepared.classes, params.threshold, seed)
@@ -95,7 +95,7 @@ def judge(wanted: Wanted, logits: Logits, prepared: "Prepared", params: Evaluate
         role: Scored(
             wanted.rows[role],
             prepared.labels[wanted.rows[role]],
-            prepared.groups[wanted.rows[role]],
+            prepared.patient_ids[wanted.rows[role]],
             calibrated[role],
             calibration.softmax(logits[role]),
             decide(calibrated[role], rule, prepared.classes),

@@ -8,18 +8,18 @@ import numpy as np
 from medtune.tasks.classification.folds import Chain, Scored
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 # Resampling fewer patients than this gives intervals that are too narrow.
 FEW_GROUPS = 5
 
 
-def caveats(prepared: "Prepared", chains: Sequence[Chain], pooled: Scored) -> list[str]:
+def caveats(prepared: "PreparedDataset", chains: Sequence[Chain], pooled: Scored) -> list[str]:
     """One sentence each, the gravest first; empty where there is nothing to warn of."""
     return [*_few(prepared, pooled), *_chances(prepared, chains, pooled)]
 
 
-def _few(prepared: "Prepared", pooled: Scored) -> list[str]:
+def _few(prepared: "PreparedDataset", pooled: Scored) -> list[str]:
     found = []
     unit = "patient" if prepared.info["groups_known"] else "image"
     for k, name in enumerate(prepared.classes):
@@ -34,7 +34,7 @@ def _few(prepared: "Prepared", pooled: Scored) -> list[str]:
     return found
 
 
-def _chances(prepared: "Prepared", chains: Sequence[Chain], pooled: Scored) -> list[str]:
+def _chances(prepared: "PreparedDataset", chains: Sequence[Chain], pooled: Scored) -> list[str]:
     found = []
     if repeated := len(pooled.rows) - len(np.unique(pooled.rows)):
         found.append(f"{repeated} images are in the test set of two chains and count twice.")

@@ -24,7 +24,7 @@ def make_chain(fold=0, val=((0, 1), (0.2, 0.8)), test=((0, 1), (0.2, 0.8)), nll=
 
 def make_prepared(protocol="patient", leaked=(), n=12):
     info = {"protocol": protocol, "leaked_groups": list(leaked), "n_groups": n, "groups_known": True}
-    return SimpleNamespace(info=info, classes=("benign", "malignant"), groups=np.arange(n))
+    return SimpleNamespace(info=info, classes=("benign", "malignant"), patient_ids=np.arange(n))
 
 
 def test_best__follows_validation_never_test():
@@ -50,7 +50,7 @@ def test_judge__test_labels_change_neither_temperature_nor_decision():
     labels, found = draw.integers(0, 2, 60), []
     for flip in (0, 1):
         mine = np.where(np.arange(60) < 30, labels, labels ^ flip)
-        prepared = SimpleNamespace(labels=mine, groups=np.arange(60) // 3, classes=("a", "b"))
+        prepared = SimpleNamespace(labels=mine, patient_ids=np.arange(60) // 3, classes=("a", "b"))
         wanted = SimpleNamespace(fold=1, rows=rows, trained=trained)
         found.append(folds.judge(wanted, logits, prepared, EvaluateParams(), seed=1))
     assert found[0].calibration == found[1].calibration
