@@ -93,7 +93,7 @@ def network_of(backbone: str, image_size: int, method: str, classes: int) -> nn.
             f"data.image_size={image_size}",
         ]
     )
-    backbones.check(params)
+    backbones.check_backbone(params)
     with torch.device("meta"):
         return adapt.adapt(classifier.build(params, classes, load_weights=False), params)
 

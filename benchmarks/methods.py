@@ -28,9 +28,9 @@ def render() -> str:
             continue
         method = registry.load("medtune.models.peft", name, "model.peft.method")
         what = (method.__doc__ or "").splitlines()[0].partition(": ")[2].rstrip(".")
-        fits = " | ".join("x" if family in method.FAMILIES else "" for family in FAMILIES)
+        fits = " | ".join("x" if family in method.SUPPORTED_FAMILIES else "" for family in FAMILIES)
         merged = "x" if hasattr(method, "merge") else ""
-        rates = ", ".join(f"{rate:g}" for rate in method.LRS)
+        rates = ", ".join(f"{rate:g}" for rate in method.LR_GRID)
         lines.append(f"| `{name}` | {fits} | {merged} | {rates} | {what} |")
     return "\n".join(lines) + "\n"
 

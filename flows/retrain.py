@@ -93,9 +93,9 @@ def _with_data(how: How, checkout: Checkout, paths: Paths, accept: str | None) -
         pipeline.note(f"retrain: {line}")
         return line
     if not complete:
-        from medtune.models.backbones import check
+        from medtune.models.backbones import check_backbone
 
-        check(params)
+        check_backbone(params)
     train.finish(steps, how.train(steps))
     outcome = how.step("gate", promotion.decide, params, paths, target, checkout, accept)
     if outcome.decision.promoted:

@@ -36,9 +36,9 @@ def train(params: Params, paths: Paths, prefect: bool = True) -> list[pipeline.S
     with holding(paths), logfile(paths.cache / "logs", "train") as written:
         steps = Steps(params, paths)
         if not pipeline.complete(steps):
-            from medtune.models.backbones import check
+            from medtune.models.backbones import check_backbone
 
-            check(params)
+            check_backbone(params)
         try:
             results = _with_prefect(steps) if prefect else pipeline.run_directly(steps)
         except pipeline.StageFailed as failure:

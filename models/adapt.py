@@ -17,7 +17,7 @@ def load_method(params: Params) -> ModuleType:
 
 def adapt(model: Classifier, params: Params) -> Classifier:
     """`model` as stage 2 trains it: the method's tensors and the head have requires_grad, nothing else."""
-    model.backbone = load_method(params).apply(model.backbone, params.model.peft)
+    model.backbone = load_method(params).inject(model.backbone, params.model.peft)
     model.head.requires_grad_(True)
     return model
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from medtune.config import registry
 from medtune.config.errors import InputError, describe
-from medtune.models.backbones import FAMILIES, shape_of, to_tokens
+from medtune.models.backbones import FAMILIES, to_tokens, token_shape
 from medtune.models.cdtm import CDTM
 from medtune.models.classifier import Classifier
 from medtune.serving.one_line import first_line
@@ -68,7 +68,7 @@ def attach_cdtm(
     model.reset_classifier(0)  # type: ignore[operator]
     training = model.training
     try:
-        shape = shape_of(model.eval(), size)
+        shape = token_shape(model.eval(), size)
     except Exception as error:  # a backbone raises whatever its first wrong line raises
         raise InputError(
             f"image_size={size}: {type(model).__name__} does not run on it: {first_line(error)}. "
@@ -115,17 +115,17 @@ def inject_peft(model: nn.Module, method: str = "lora", **options: Any) -> nn.Mo
             "train`, or use another method"
         )
     found = family_of(backbone)
-    if plugin.FAMILIES and found not in plugin.FAMILIES:
+    if plugin.SUPPORTED_FAMILIES and found not in plugin.SUPPORTED_FAMILIES:
         raise InputError(
             f"method={method}: it does not support {type(backbone).__name__} (family {found}). "
-            f"It supports {', '.join(plugin.FAMILIES)}"
+            f"It supports {', '.join(plugin.SUPPORTED_FAMILIES)}"
         )
     try:
         chosen = plugin.Params(method=method, **options)
     except ValidationError as error:
         raise InputError(describe(error, plugin.Params)) from None
     with _without_classifier(backbone):
-        adapted = plugin.apply(backbone, chosen)
+        adapted = plugin.inject(backbone, chosen)
     if isinstance(model, Classifier):
         model.backbone = adapted
         model.head.requires_grad_(True)

@@ -20,7 +20,7 @@ SHIPPED = PACKAGE / "models" / "bundled"
 RESTORE_COMMAND = "git checkout models/bundled"
 
 
-def read_bundled_card(backbone: str) -> dict[str, Any]:
+def read_shipped_metadata(backbone: str) -> dict[str, Any]:
     """What is known of shipped weights: mean, std, licence, source, sha256.
 
     Raises:
@@ -62,7 +62,7 @@ def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple
 
 def _read_shipped(path: Path) -> dict[str, Tensor]:
     content = path.read_bytes()  # what is hashed is what is loaded
-    if hashlib.sha256(content).hexdigest() != read_bundled_card(path.stem)["sha256"]:
+    if hashlib.sha256(content).hexdigest() != read_shipped_metadata(path.stem)["sha256"]:
         raise InputError(f"model.weights: bundled: {path.name} is not what its card names by sha256: {RESTORE_COMMAND}")
     return load(content)
 

@@ -81,14 +81,14 @@ def _feed(
     """Stored features and the head, or images and the whole network where the store is off or over its budget."""
     import torch
 
-    from medtune.models.backbones import shape_of
+    from medtune.models.backbones import token_shape
     from medtune.training import feature_cache
     from medtune.training import inputs as feeds
 
     views, budget = params.frozen.views, params.frozen.store_gb
     if views != "online":
-        shape = shape_of(model.backbone, params.data.image_size)
-        tokens = shape.tokens if model.reads == "tokens" else 1
+        shape = token_shape(model.backbone, params.data.image_size)
+        tokens = shape.tokens if model.feature_kind == "tokens" else 1
         rows = feature_cache.needed(prepared.indices(fold), views)
         wanted = feature_cache.store_bytes(rows, tokens, shape.channels) / 1e9
         if wanted <= budget:

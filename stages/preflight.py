@@ -60,6 +60,6 @@ def check_model(params: Params, paths: Paths) -> None:
     except (OSError, ValueError, KeyError):
         known = False
     if not known:
-        from medtune.models.backbones import check
+        from medtune.models.backbones import check_backbone
 
-        check(params)
+        check_backbone(params)

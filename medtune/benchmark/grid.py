@@ -81,7 +81,7 @@ class BenchmarkParams(Section):
     )
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field([1])
     lr: dict[str, Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]] = Field(
-        default_factory=dict, description="method -> rates to choose from on validation; else the method's own LRS"
+        default_factory=dict, description="method -> rates to choose from on validation; else the method's own LR_GRID"
     )
     head: str = Field("linear", description="what PEFT methods and full fine-tuning are trained with")
     metric: str = Field("balanced_accuracy", description="metric of the task that methods are compared by")

@@ -120,14 +120,14 @@ def check(params: Sequence[Params]) -> None:
     Raises:
         InputError: says which.
     """
-    from medtune.models.backbones import check
+    from medtune.models.backbones import check_backbone
 
     seen = set()
     for one in params:
         model = one.model_dump_json(include={"model": {"backbone", "weights", "backbone_args", "head"}})
         if (combination := (model, one.data.image_size)) not in seen:
             seen.add(combination)
-            check(one)
+            check_backbone(one)
 
 
 def _fits(chosen: Plan, kind: str) -> bool:
@@ -135,13 +135,13 @@ def _fits(chosen: Plan, kind: str) -> bool:
 
 
 def _families(chosen: Plan) -> tuple[str, ...]:
-    return tuple(registry.load(METHODS, chosen.peft, "benchmark.methods").FAMILIES)
+    return tuple(registry.load(METHODS, chosen.peft, "benchmark.methods").SUPPORTED_FAMILIES)
 
 
 def _rates(chosen: Plan) -> tuple[float, ...]:
     if chosen.schedule == "frozen":
-        return tuple(registry.load(HEADS, chosen.head, "benchmark.methods").LRS)
-    return tuple(registry.load(METHODS, chosen.peft, "benchmark.methods").LRS)
+        return tuple(registry.load(HEADS, chosen.head, "benchmark.methods").LR_GRID)
+    return tuple(registry.load(METHODS, chosen.peft, "benchmark.methods").LR_GRID)
 
 
 def _over(tree: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:

@@ -63,8 +63,8 @@ def _train(name: str, fold: int | None, params: Path | None, overrides: list[str
     with together(paths):
         with distributed.first():
             ready(read, paths, several=True)
-        from medtune.models.backbones import check
+        from medtune.models.backbones import check_backbone
 
-        check(read)
+        check_backbone(read)
         for each in read.data.split.chains if fold is None else [fold]:
             console.say(f"{name} fold {each}: {stage.run(read, paths, each).path}")

@@ -113,12 +113,12 @@ def weights(params: Params) -> dict[str, str]:
     """Where the pretrained weights came from, and their licence as far as it is stated."""
     import timm
 
-    from medtune.models.weights import read_bundled_card
+    from medtune.models.weights import read_shipped_metadata
 
     model = params.model
     facts = {"backbone": model.backbone, "digest": weights_sha256(params)}
     if model.weights == "bundled":
-        card = read_bundled_card(model.backbone)
+        card = read_shipped_metadata(model.backbone)
         return facts | {"source": card.get("source", "bundled"), "licence": card.get("licence") or "not stated"}
     if model.weights == "none":
         return facts | {"source": "none: trained from random weights", "licence": "none needed"}

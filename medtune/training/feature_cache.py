@@ -62,7 +62,7 @@ def compute(
     base = {
         "images": prepared.digest,
         "backbone": state_sha256(model.backbone),
-        "reads": model.reads,
+        "reads": model.feature_kind,
         "model": params.model.backbone,
         "args": params.model.backbone_args,
         "mean": model.mean.tolist(),

@@ -25,7 +25,7 @@ def test_head__defines_what_a_head_must(name):
     plugin = head(name)
     assert issubclass(plugin.Params, HeadParams)
     assert plugin.Params().kind == name
-    assert plugin.READS in SHAPES
+    assert plugin.INPUT in SHAPES
     assert plugin.__doc__.startswith(f"Head `{name}`: ")
 
 
@@ -33,7 +33,7 @@ def test_head__defines_what_a_head_must(name):
 @pytest.mark.parametrize("name", HEADS)
 def test_head__gives_logits_and_gradients(name, classes):
     plugin = head(name)
-    tokens, channels = SHAPES[plugin.READS]
+    tokens, channels = SHAPES[plugin.INPUT]
     torch.manual_seed(0)
     network = plugin.build(plugin.Params(), 9, channels, classes).train()
     features = torch.randn(3, tokens, channels, requires_grad=True)
@@ -47,7 +47,7 @@ def test_head__gives_logits_and_gradients(name, classes):
 @pytest.mark.parametrize("name", HEADS)
 def test_head__an_image_does_not_depend_on_its_batch(name):
     plugin = head(name)
-    tokens, channels = SHAPES[plugin.READS]
+    tokens, channels = SHAPES[plugin.INPUT]
     torch.manual_seed(0)
     network = plugin.build(plugin.Params(), 9, channels, 3).eval()
     features = torch.randn(4, tokens, channels)

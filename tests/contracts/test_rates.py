@@ -11,7 +11,7 @@ PLUGINS = [
 
 @pytest.mark.parametrize(("package", "name"), PLUGINS)
 def test_plugin__names_its_learning_rates(package, name):
-    rates = registry.load(package, name, package).LRS
+    rates = registry.load(package, name, package).LR_GRID
     assert len(rates) >= 2
     assert all(0 < rate < 1 for rate in rates)
     assert list(rates) == sorted(set(rates))

@@ -144,14 +144,14 @@ def test_finetune__channels_last_trains_alike(world, method):
 
 
 def test_check__refuses_gradient_checkpointing_where_it_cannot_be(world):
-    from medtune.models.backbones import check
+    from medtune.models.backbones import check_backbone
 
     wrong = {"model__backbone": "dla34", "model__backbone_args": {}, "finetune__gradient_checkpointing": True}
     with pytest.raises(InputError, match=r"finetune.gradient_checkpointing is true, which dla34 does not support"):
-        check(params_of(world, **wrong))
+        check_backbone(params_of(world, **wrong))
     params = params_of(world, **wrong | {"model__backbone": "test_efficientnet", "model__batchnorm": "train"})
     with pytest.raises(InputError, match="would count twice in the statistics"):
-        check(params)
+        check_backbone(params)
 
 
 def test_key__changes_with_what_matters_and_with_nothing_else(world):

@@ -24,7 +24,7 @@ def build(params: Params, n_outputs: int, load_weights: bool = True) -> classifi
     model = classifier.build(params, n_outputs, load_weights)
     torch.manual_seed(params.seed)
     channels = model.backbone.num_features
-    model.head, model.reads = (
+    model.head, model.feature_kind = (
         nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, 1), nn.Flatten()),
         "tokens",
     )

@@ -94,7 +94,7 @@ class Plain:
 
 def curve(method):
     plugin = registry.load("medtune.models.peft", method, "model.peft.method")
-    family = (plugin.FAMILIES or ("vit",))[0]
+    family = (plugin.SUPPORTED_FAMILIES or ("vit",))[0]
     args = f"{{img_size: {SIZE}}}" if family == "vit" else "{}"
     params = load(sets=[
         f"model.backbone={BACKBONES[family]}", "model.weights=none", f"model.backbone_args={args}",

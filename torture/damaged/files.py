@@ -36,7 +36,7 @@ def _bundled(folder: Path) -> Place:
         real, weights.SHIPPED = weights.SHIPPED, folder
         try:
             weights.read_weights("bundled", file.stem)
-            weights.read_bundled_card(file.stem)
+            weights.read_shipped_metadata(file.stem)
         finally:
             weights.SHIPPED = real
         return "loaded"

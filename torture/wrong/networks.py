@@ -37,7 +37,9 @@ def shapes(small: Path) -> Iterator[Case]:
     yield asked("checkpointing and batchnorm", ("gradient_checkpointing", "batchnorm"), *CNN,
                 "finetune.gradient_checkpointing=true", "model.batchnorm=train")  # fmt: skip
     for method in registry.names("medtune.models.peft"):
-        families = getattr(registry.load("medtune.models.peft", method, "model.peft.method"), "FAMILIES", None) or ()
+        families = (
+            getattr(registry.load("medtune.models.peft", method, "model.peft.method"), "SUPPORTED_FAMILIES", None) or ()
+        )
         for fits, backbone in (("mobilenet", CNN), ("vit", ()), ("resnet", RESNET)):
             if families and fits not in families:
                 yield asked(f"{method} on a {fits}", (f"'{method}'", "does not support", "it supports"), *backbone,
