@@ -23,7 +23,7 @@ from medtune.models.backbones import family
 from medtune.serving.bundle import SAMPLE_TOLERANCE, Bundle
 from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
-from medtune.serving.session import PROVIDERS, open_session, operators
+from medtune.serving.session import PROVIDERS, count_operators, open_session
 from medtune.tasks.classification.export import Deployed
 from medtune.training.speed import CNN_FAMILIES, compiled
 from medtune.training.transfer import onto
@@ -127,10 +127,10 @@ def _compiled(model: Deployed, backbone: str, device: torch.device) -> Way:
 
 def _onnx(provider: str, graph: bytes, size: int) -> Way:
     try:
-        session = open_session(graph, "model.fp16.onnx", provider, "fp16", given=(INPUT, size))
+        session = open_session(graph, "model.fp16.onnx", provider, "fp16", input_name=(INPUT, size))
     except BundleError as error:
         return Way(None, str(error))
-    placed = operators(session)
+    placed = count_operators(session)
     said = "operators: " + ", ".join(f"{count} by {name}" for name, count in placed.items())
     if not placed.get(PROVIDERS[provider]):
         return Way(None, f"{provider} is active and computes no operator; {said}")

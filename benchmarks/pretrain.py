@@ -20,7 +20,7 @@ from medtune.runtime.artifact import file_sha256, replacing, write_text
 from medtune.runtime.console import say
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import installed
-from medtune.serving.checksum import seal
+from medtune.serving.checksum import dump_with_checksum
 
 SOURCE = (
     "Trained from random weights on procedural textures of nature drawn by benchmarks/textures.py; "
@@ -96,7 +96,7 @@ def pretrain(
         },
         "sha256": file_sha256(weights),
     }
-    write_text(out / f"{backbone}.json", seal(card))
+    write_text(out / f"{backbone}.json", dump_with_checksum(card))
     say(f"{weights.name}: {weights.stat().st_size / 1e6:.2f} MB, {time.monotonic() - start:.0f} s")
 
 

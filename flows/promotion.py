@@ -74,7 +74,7 @@ def judged(paths: Paths, target: Target) -> str | None:
     made, current = find(paths.stage("export")), target.current()
     if made is None or current is None:
         return None
-    if bundle_document.read(target.local(current, paths.cache))["key"] == made.key:
+    if bundle_document.read_manifest(target.local(current, paths.cache))["key"] == made.key:
         return f"{current} is the accepted model"
     for line in reversed(target.history()):
         if line.get("key") == made.key and current in (line.get("champion"), line.get("challenger")):
@@ -126,13 +126,15 @@ def _manifest(checkout: "Checkout", name: str) -> str:
 def publish(params: Params, paths: Paths, target: Target, outcome: Outcome) -> None:
     """Puts the bundle into the target with the decision in it, makes it current, and clears away old ones."""
     source, work = paths.stage("export"), paths.cache / "handoff" / f".{outcome.name}.outgoing"
-    document = bundle_document.read(source)
+    document = bundle_document.read_manifest(source)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     for name in document["files"]:
         shutil.copyfile(source / name, work / name)
         assert file_sha256(work / name) == document["files"][name]
-    write_text(work / bundle_document.FILE, bundle_document.serialise({**document, "gate": outcome.record()}))
+    write_text(
+        work / bundle_document.MANIFEST_FILE, bundle_document.dump_manifest({**document, "gate": outcome.record()})
+    )
     target.put(work, outcome.name)
     target.point(outcome.name)
     shutil.rmtree(work)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from medtune.config.errors import InputError
 from medtune.config.project import PACKAGE, PROJECT
 from medtune.runtime.artifact import digest
-from medtune.serving.checksum import unseal
+from medtune.serving.checksum import load_with_checksum
 from medtune.serving.one_line import first_line
 
 SHIPPED = PACKAGE / "models" / "bundled"
@@ -28,7 +28,7 @@ def read_shipped_metadata(backbone: str) -> dict[str, Any]:
     """
     path = SHIPPED / f"{backbone}.json"
     try:
-        return unseal(path.read_bytes().decode())
+        return load_with_checksum(path.read_bytes().decode())
     except (OSError, ValueError) as error:
         raise InputError(f"model.weights: bundled: {path.name} is damaged ({error}): {RESTORE_COMMAND}") from None
 

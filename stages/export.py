@@ -48,7 +48,7 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
     from medtune.export.parity_check import Trial
     from medtune.export.precisions import FILES, SAMPLES, Maker, session
     from medtune.serving.bundle import Bundle
-    from medtune.serving.manifest import FILE, serialise
+    from medtune.serving.manifest import MANIFEST_FILE, dump_manifest
     from medtune.tracking import lineage
     from medtune.tracking.run import start
     from medtune.training.checkpoint import load_trained
@@ -84,7 +84,7 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
         np.save(work / "sample_output.npy", bundle.run(samples), allow_pickle=False)
         write_text(work / "MODEL_CARD.md", model_card.render(document))
         document["files"] = {path.name: file_sha256(path) for path in sorted(work.iterdir())}
-        write_text(work / FILE, serialise(document))
+        write_text(work / MANIFEST_FILE, dump_manifest(document))
         for name in [name for name, entry in document["precisions"].items() if entry["shipped"]]:
             Bundle.load(work, name).self_test()
         result = {"stage": "export", "fold": fold, "parity": document["parity"], "data_digest": prepared.digest,

@@ -51,12 +51,12 @@ def run(params: Params, paths: Paths, champion: Champion | None) -> Decision:
         BundleError: a bundle is damaged.
     """
     prepared, folder = open_prepared(paths), paths.stage("export")
-    document = bundle_document.read(folder)
+    document = bundle_document.read_manifest(folder)
     rows = prepared.indices(int(document["exported"]["fold"]))["test"]
     notes: list[str] = []
     old = None
     if champion:
-        old = bundle_document.read(champion.folder)
+        old = bundle_document.read_manifest(champion.folder)
         for name in ("task", "classes", "output"):
             if old.get(name) != document.get(name):
                 reason = f"{name} differ: {document.get(name)}, the champion's {old.get(name)}"

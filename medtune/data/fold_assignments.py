@@ -14,7 +14,7 @@ from pathlib import Path
 from medtune.config.errors import InputError
 from medtune.runtime.artifact import write_text
 from medtune.runtime.paths import Paths
-from medtune.serving.checksum import Damaged, seal_text, unseal_text
+from medtune.serving.checksum import ChecksumError, add_text_checksum, strip_text_checksum
 
 FILE = "folds.csv"
 COLUMNS = ("group", "fold")
@@ -53,7 +53,7 @@ class FoldAssignments:
             return False
         lines = [",".join(COLUMNS), *(f"{patient_id},{fold}" for patient_id, fold in sorted(rows.items()))]
         body = "\n".join(lines) + "\n"
-        write_text(path, seal_text(body, CHECKSUM_PREFIX))
+        write_text(path, add_text_checksum(body, CHECKSUM_PREFIX))
         return True
 
     def _hash(self, patient_id: str) -> str:
@@ -76,8 +76,8 @@ def read_assignments(path: Path, source: str, n_folds: int) -> FoldAssignments:
     text = path.read_bytes().decode("utf-8", "replace")
     if text.startswith(CHECKSUM_PREFIX[:2]):
         try:
-            text = unseal_text(text, CHECKSUM_PREFIX)
-        except Damaged:
+            text = strip_text_checksum(text, CHECKSUM_PREFIX)
+        except ChecksumError:
             raise InputError(
                 f"{path} was changed since it was written: git checkout {path.name}; or, where it was merged by hand, "
                 "take its first line away and it is taken as it is"

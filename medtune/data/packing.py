@@ -20,7 +20,7 @@ from medtune.data.listing import image_path
 from medtune.data.sample import Sample
 from medtune.runtime.paths import Paths
 from medtune.runtime.progress import progress
-from medtune.serving.decode import DecodeError, decode, fit
+from medtune.serving.decode import DecodeError, decode, resize_square
 
 IMAGES_FILE = "images.npy"
 # Worker processes take a second or two to start: less work than this many seconds is done without them.
@@ -69,7 +69,7 @@ def pack(
         root: the source's root; a file that a link leads out of it is a bad image.
         folder: existing folder.
         size: side in pixels.
-        resize: see medtune.serving.decode.fit.
+        resize: see medtune.serving.decode.resize_square.
         on_bad_image: error: refuse the set; reject: leave the image out and say so.
         workers: processes; None: as many as CPUs where the first images say that it takes long, else none.
 
@@ -138,7 +138,7 @@ def _decode_one(job: _Job, size: int, resize: Literal["squash", "pad", "crop"]) 
     """The fitted image, or why there is none."""
     try:
         original = job.pixels()
-        pixels = np.ascontiguousarray(fit(original, size, resize))
+        pixels = np.ascontiguousarray(resize_square(original, size, resize))
     except DecodeError as error:
         return str(error)
     height, width = original.shape[:2]

@@ -76,7 +76,7 @@ def _check_archive(archive: Path, root: Path) -> CheckResult:
 def _try_decoding(records: Sequence[Sample], root: Path | None, side: int, resize: str) -> tuple[list[str], float]:
     """What cannot be used among `records`, and seconds an image."""
     from medtune.data.listing import image_path
-    from medtune.serving.decode import DecodeError, decode, fit
+    from medtune.serving.decode import DecodeError, decode, resize_square
 
     bad, seconds = [], []
     for record in [*records[:1], *records]:  # the first one twice: the first time modules are imported
@@ -87,7 +87,7 @@ def _try_decoding(records: Sequence[Sample], root: Path | None, side: int, resiz
             else:
                 assert root is not None
                 pixels = decode(image_path(record, root))
-            fit(pixels, side, resize)  # type: ignore[arg-type]
+            resize_square(pixels, side, resize)  # type: ignore[arg-type]
         except DecodeError as error:
             bad.append(f"{record.path}: {error}")
         seconds.append(time.perf_counter() - begin)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from medtune.config.errors import RunError
 from medtune.runtime.artifact import Artifact, digest, replacing
 from medtune.runtime.source_hash import source_closure
-from medtune.serving.checksum import seal_bytes, unseal_bytes
+from medtune.serving.checksum import add_bytes_checksum, strip_bytes_checksum
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
@@ -53,7 +53,7 @@ class Wanted:
 def load(wanted: Wanted, cache: Path) -> Logits | None:
     """Stored logits (n, classes) by role, or None where there are none, or they are damaged."""
     try:
-        content = unseal_bytes(_place(wanted, cache).read_bytes())
+        content = strip_bytes_checksum(_place(wanted, cache).read_bytes())
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             found = {role: stored[role] for role in ROLES}
             whole = str(stored["key"]) == wanted.key
@@ -111,7 +111,7 @@ def store(wanted: Wanted, found: Logits, cache: Path) -> None:
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     with replacing(_place(wanted, cache)) as temporary:
-        temporary.write_bytes(seal_bytes(stream.getvalue()))  # a zip leaves some of its own bits unchecked
+        temporary.write_bytes(add_bytes_checksum(stream.getvalue()))  # a zip leaves some of its own bits unchecked
 
 
 def _place(wanted: Wanted, cache: Path) -> Path:

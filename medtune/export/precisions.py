@@ -113,7 +113,7 @@ class Maker:
 
 def session(graph: bytes, spin: bool = True) -> "onnxruntime.InferenceSession":
     """An exported graph on the CPU."""
-    return open_session(graph, "the exported graph", "cpu", "fp32", spin=spin)
+    return open_session(graph, "the exported graph", "cpu", "fp32", busy_wait=spin)
 
 
 def predictor(graph: bytes, spin: bool = True) -> Callable[[np.ndarray], np.ndarray]:

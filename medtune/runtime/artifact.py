@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from medtune.serving.checksum import Damaged, seal, unseal
+from medtune.serving.checksum import ChecksumError, dump_with_checksum, load_with_checksum
 
 RESULT = "result.json"
 
@@ -108,7 +108,7 @@ def publish(folder: Path, key: str, result: dict[str, Any]) -> Artifact:
     for path in sorted(p for p in tmp_dir.rglob("*") if p.is_file() and p.name != RESULT):
         files[path.relative_to(tmp_dir).as_posix()] = file_sha256(path)
         fsync(path)
-    write_text(tmp_dir / RESULT, seal({"key": key, "files": files, **result}))
+    write_text(tmp_dir / RESULT, dump_with_checksum({"key": key, "files": files, **result}))
     recover_interrupted_publish(folder)
     if folder.exists():
         folder.rename(_backup_path(folder))
@@ -126,9 +126,9 @@ def read_result(folder: Path) -> dict[str, Any]:
         ValueError: it was changed since it was written.
     """
     try:
-        return unseal((folder / RESULT).read_bytes().decode())
+        return load_with_checksum((folder / RESULT).read_bytes().decode())
     except UnicodeDecodeError:
-        raise Damaged("it is not UTF-8") from None
+        raise ChecksumError("it is not UTF-8") from None
 
 
 def find(folder: Path, key: str | None = None) -> Artifact | None:

@@ -8,7 +8,7 @@ import pytest
 from medtune.cli.main import call
 from medtune.registry import rollback
 from medtune.registry.store import Target, open_target, previous_bundle
-from medtune.serving.manifest import BundleError, serialise
+from medtune.serving.manifest import BundleError, dump_manifest
 
 
 def bundle(folder: Path, champion: str | None = None) -> Path:
@@ -27,7 +27,7 @@ def bundle(folder: Path, champion: str | None = None) -> Path:
         "precisions": {"fp32": {"file": "model.onnx", "shipped": True}},
     }
     document |= {"files": files, "gate": {"champion": champion}}
-    (folder / "bundle.json").write_text(serialise(document))
+    (folder / "bundle.json").write_text(dump_manifest(document))
     return folder
 
 

@@ -14,7 +14,7 @@ from medtune.cli.main import call
 from medtune.config.schema import ExportParams
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
-from medtune.serving.onnxruntime_version import BY_OPSET, MINIMUM, check_version, minimum_for
+from medtune.serving.onnxruntime_version import MINIMUM, MINIMUM_BY_OPSET, check_version, minimum_for
 
 PROJECT = Path(__file__).resolve().parents[2]
 UNREACHABLE = re.compile("Failed to fetch|Request failed|error sending request|dns error", re.IGNORECASE)
@@ -25,7 +25,7 @@ NEWEST_PYTHON = (3, 12)
 def test_minimum_for__every_opset_that_can_be_exported_has_one():
     limits = {type(limit).__name__: limit for limit in ExportParams.model_fields["opset"].metadata}
     opsets = range(limits["Ge"].ge, limits["Le"].le + 1)
-    assert max(BY_OPSET) == opsets[-1]
+    assert max(MINIMUM_BY_OPSET) == opsets[-1]
     assert [minimum_for(opset) for opset in opsets] == ["1.18"] * 4 + ["1.21", "1.24", "1.24"]
 
 

@@ -16,7 +16,7 @@ from medtune.config.load import validate
 from medtune.runtime.artifact import RESULT, find, read_result
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import Paths
-from medtune.serving.checksum import seal
+from medtune.serving.checksum import dump_with_checksum
 from medtune.stages import finetune, frozen
 from medtune.training import checkpoint
 
@@ -42,7 +42,7 @@ def world(make_world, tmp_path):
             tree[section][key] = value
         params = validate(tree)
         (tmp_path / "params.yaml").write_text(params.model_dump_json())
-        sealed = seal({**read_result(made.paths.prepared), "key": data_key(params)})
+        sealed = dump_with_checksum({**read_result(made.paths.prepared), "key": data_key(params)})
         (made.paths.prepared / RESULT).write_text(sealed)
         alone = Paths(tmp_path / "alone", tmp_path / "alone" / "cache")
         shutil.copytree(made.paths.prepared, alone.prepared, dirs_exist_ok=True)

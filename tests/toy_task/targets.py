@@ -6,7 +6,7 @@ import numpy as np
 
 from medtune.config.schema import DataParams
 from medtune.data.sample import Sample
-from medtune.serving.decode import fit
+from medtune.serving.decode import resize_square
 
 MIN_CLASSES = 1
 
@@ -18,4 +18,4 @@ def check(records: Sequence[Sample]) -> None:
 def encode(record: Sample, data: DataParams) -> np.ndarray:
     """1 where a pixel is darker than 160."""
     assert record.read is not None
-    return (fit(record.read(), data.image_size, data.resize).mean(axis=2) < 160).astype(np.uint8)
+    return (resize_square(record.read(), data.image_size, data.resize).mean(axis=2) < 160).astype(np.uint8)

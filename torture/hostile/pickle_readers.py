@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.runtime.artifact import RESULT, Artifact, file_sha256, find, partial, publish, read_result
-from medtune.serving.checksum import seal
+from medtune.serving.checksum import dump_with_checksum
 from torture import job
 from torture.hostile.payloads import FORMS, npy, npz, plain, torch_legacy, torch_zip
 
@@ -164,14 +164,14 @@ def _logits(folder: Path) -> Callable[[bytes], str | None]:
     import numpy as np
 
     from medtune.evaluation import outputs as logits
-    from medtune.serving.checksum import seal_bytes
+    from medtune.serving.checksum import add_bytes_checksum
 
     wanted = logits.Wanted(1, Artifact(str(folder), "k", "s"), {role: np.arange(2) for role in logits.ROLES}, "key")
 
     def read(content: bytes) -> str | None:
         place = folder / "logits" / "key.npz"
         place.parent.mkdir(exist_ok=True)
-        place.write_bytes(seal_bytes(content))
+        place.write_bytes(add_bytes_checksum(content))
         return None if logits.load(wanted, folder) is None else "loaded"
 
     return read
@@ -194,11 +194,11 @@ def _bundle(folder: Path, name: str) -> Callable[[bytes], str | None]:
 
 def resign(bundle: Path) -> None:
     """Writes bundle.json anew, so that every digest in it is right."""
-    from medtune.serving.manifest import FILE, read, serialise
+    from medtune.serving.manifest import MANIFEST_FILE, dump_manifest, read_manifest
 
-    document = read(bundle)
+    document = read_manifest(bundle)
     files = {one: file_sha256(bundle / one) for one in document["files"]}
-    (bundle / FILE).write_text(serialise({**document, "files": files}), encoding="utf-8")
+    (bundle / MANIFEST_FILE).write_text(dump_manifest({**document, "files": files}), encoding="utf-8")
 
 
 def _made(folder: Path, files: Mapping[str, bytes], **result: Any) -> Artifact:
@@ -214,5 +214,5 @@ def _replace(folder: Path, name: str, content: bytes) -> None:
     (folder / name).write_bytes(content)
     result = read_result(folder)
     result["files"][name] = file_sha256(folder / name)
-    (folder / RESULT).write_text(seal(result), encoding="utf-8")
+    (folder / RESULT).write_text(dump_with_checksum(result), encoding="utf-8")
     assert find(folder) is not None

@@ -8,7 +8,7 @@ from random import Random
 
 from medtune.runtime.artifact import RESULT, read_result, write_text
 from medtune.runtime.paths import Paths
-from medtune.serving.checksum import seal
+from medtune.serving.checksum import dump_with_checksum
 from torture.kills import left
 from torture.kills.forked import Ended, Tell, fork
 from torture.kills.lost_steps import Progress
@@ -81,7 +81,7 @@ class Siege:
         if self.stage in CACHES:
             shutil.rmtree(cut / "cache" / CACHES[self.stage], ignore_errors=True)  # none without stored features
         if older:
-            write_text(place / RESULT, seal({**read_result(place), "key": "of an earlier run"}))
+            write_text(place / RESULT, dump_with_checksum({**read_result(place), "key": "of an earlier run"}))
         else:
             shutil.rmtree(place)
 
