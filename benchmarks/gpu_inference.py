@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from benchmarks.ceiling import INFERENCE, Ceiling
 from benchmarks.record import Row
 from medtune.export.fp16 import to_half
-from medtune.export.latency import Ask, race
+from medtune.export.latency import Predict, benchmark_interleaved
 from medtune.export.onnx_graph import INPUT, to_onnx
 from medtune.models.backbones import family
 from medtune.serving.bundle import SAMPLE_TOLERANCE, Bundle
@@ -54,7 +54,7 @@ class InBf16(nn.Module):
 class Way:
     """One way of asking, and what to say of it; without `ask`, why it cannot be measured."""
 
-    ask: Ask | None
+    ask: Predict | None
     note: str = ""
 
 
@@ -95,7 +95,7 @@ def measure(
         for name, make in makers.items()
         if name in through or name not in (EAGER, COMPILED)
     }
-    found = race({name: way.ask for name, way in ways.items() if way.ask}, images, batches, rounds)
+    found = benchmark_interleaved({name: way.ask for name, way in ways.items() if way.ask}, images, batches, rounds)
     what = f"{backbone} at {size}, inference, batch"
     return [
         row
@@ -105,7 +105,7 @@ def measure(
     ]
 
 
-def _asking(module: nn.Module, device: torch.device) -> Ask:
+def _asking(module: nn.Module, device: torch.device) -> Predict:
     def ask(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return module(onto(torch.from_numpy(images), device)).cpu().numpy()

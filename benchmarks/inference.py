@@ -45,7 +45,7 @@ def measure(
     Raises:
         RuntimeError: the exported graph does not say what the network says.
     """
-    from medtune.export.latency import race
+    from medtune.export.latency import benchmark_interleaved
 
     model = _network(backbone, size, weights, head, arguments or {})
     images = np.random.default_rng(0).integers(0, 256, (max(batches), size, size, 3), dtype=np.uint8)
@@ -53,7 +53,7 @@ def measure(
     torch.set_num_threads(threads)
     try:
         engines, differences, refused = _engines(model, images, size, threads)
-        found = race(engines, images, batches, rounds)
+        found = benchmark_interleaved(engines, images, batches, rounds)
     finally:
         torch.set_num_threads(before)
     rows: list[Row] = []

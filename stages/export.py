@@ -45,8 +45,8 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
         return step.artifact
     from medtune.export import bundle_manifest, model_card
     from medtune.export.onnx_graph import to_onnx
-    from medtune.export.parity_check import Trial
-    from medtune.export.precisions import FILES, SAMPLES, Maker, session
+    from medtune.export.parity_check import ParityCheck
+    from medtune.export.precisions import FILES, N_SAMPLES, PrecisionExporter, session
     from medtune.serving.bundle import Bundle
     from medtune.serving.manifest import MANIFEST_FILE, dump_manifest
     from medtune.tracking import lineage
@@ -67,22 +67,22 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
         network: Classifier = load_trained(chosen)  # type: ignore[assignment]
         model = base.export(params.task.kind).module(network, record["folds"][str(fold)])
         normalization = network.mean.tolist(), network.std.tolist()
-        document = bundle_manifest.gather(params, prepared, evaluated, chosen, metrics, normalization, key)
+        document = bundle_manifest.build_manifest(params, prepared, evaluated, chosen, metrics, normalization, key)
         size, opset = params.data.image_size, params.export.opset
         fp32 = to_onnx(model, size, opset, _properties(document), document["output"]["name"])
-        trial = Trial.of(model, prepared, fold, document, params.export.parity_images)
-        maker = Maker(fp32, trial, lambda: calibration(params, prepared, fold), params.export)
+        trial = ParityCheck.build(model, prepared, fold, document, params.export.parity_images)
+        maker = PrecisionExporter(fp32, trial, lambda: calibration(params, prepared, fold), params.export)
         for precision in params.export.precisions:
-            maker.add(work, document, precision)
+            maker.export(work, document, precision)
 
         bundle = Bundle(work, document, "fp32", session((work / FILES["fp32"]).read_bytes()))
-        document["parity"]["fp32"]["consumer"] = trial.against_predictions(
+        document["parity"]["fp32"]["consumer"] = trial.compare_with_predictions(
             bundle.run, evaluated.folder / "predictions.csv", CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE)
         )
-        samples = trial.samples(SAMPLES)
+        samples = trial.samples(N_SAMPLES)
         np.save(work / "sample_input.npy", samples, allow_pickle=False)
         np.save(work / "sample_output.npy", bundle.run(samples), allow_pickle=False)
-        write_text(work / "MODEL_CARD.md", model_card.render(document))
+        write_text(work / "MODEL_CARD.md", model_card.render_card(document))
         document["files"] = {path.name: file_sha256(path) for path in sorted(work.iterdir())}
         write_text(work / MANIFEST_FILE, dump_manifest(document))
         for name in [name for name, entry in document["precisions"].items() if entry["shipped"]]:
@@ -102,10 +102,12 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
 
 def calibration(params: Params, prepared: "PreparedDataset", fold: int) -> np.ndarray:
     """Training images of the fold for int8, uint8 (n, H, W, 3): as many of each class, drawn at random within it."""
-    from medtune.export.parity import spread
+    from medtune.export.parity import stratified_sample
 
     train = np.random.default_rng(params.seed).permutation(prepared.indices(fold)["train"])
-    return np.ascontiguousarray(prepared.images[spread(prepared.labels, train, params.export.calibration_images)])
+    return np.ascontiguousarray(
+        prepared.images[stratified_sample(prepared.labels, train, params.export.calibration_images)]
+    )
 
 
 def _properties(document: dict[str, Any]) -> dict[str, str]:

@@ -106,7 +106,7 @@ def export(folder: Path, plain: Any, params: Any, learnt_on: Any, images: Any, l
     document: dict[str, Any] = {"precisions": {}, "parity": {}}
     try:
         for precision in CHANGED:
-            _maker(fp32, params, images, labels, reference).add(folder, document, precision)
+            _maker(fp32, params, images, labels, reference).export(folder, document, precision)
             if reason := document["precisions"][precision]["reason"]:
                 return Exported({}, reference, f"{precision} is not shipped: {reason}")
     except RuntimeError as error:
@@ -121,8 +121,8 @@ def _maker(fp32: Any, params: Any, images: Any, labels: Any, reference: Any) -> 
     import numpy as np
 
     from medtune.data.manifest import PreparedDataset
-    from medtune.export.parity_check import Trial
-    from medtune.export.precisions import Maker
+    from medtune.export.parity_check import ParityCheck
+    from medtune.export.precisions import PrecisionExporter
 
     rows = np.arange(min(len(images), params.export.parity_images))
     names = tuple(str(row) for row in range(len(images)))
@@ -131,8 +131,8 @@ def _maker(fp32: Any, params: Any, images: Any, labels: Any, reference: Any) -> 
         np.full((len(images), 1), "test"), images, names,
     )  # fmt: skip
     document = {"task": {"kind": "classification"}, "classes": list(CLASSES), "decision": {"kind": "argmax"}}
-    trial = Trial(prepared, rows, images[rows], reference[rows], document)
-    return Maker(fp32, trial, lambda: images, params.export)
+    trial = ParityCheck(prepared, rows, images[rows], reference[rows], document)
+    return PrecisionExporter(fp32, trial, lambda: images, params.export)
 
 
 def eager(deployed: Any) -> Any:
