@@ -108,7 +108,7 @@ class _Chain:
 class _Grid:
     params: BenchmarkParams
     paths: Paths
-    works: list[jobs.Work]
+    works: list[jobs.CellJob]
 
     @classmethod
     def of(cls, folder: Path, number: int, workers: int | None) -> "_Grid":
@@ -117,9 +117,9 @@ class _Grid:
         write_text(folder / "grid.yaml", GRID)
         runner = f"benchmark.runner={{kind: local, workers: {workers or 'null'}}}"
         params, tree = load_grid(folder / "grid.yaml", [f"benchmark.seeds={list(range(number))}", runner])
-        works = jobs.works(params, jobs.cells(params, tree), paths)
+        works = jobs.build_jobs(params, jobs.list_cells(params, tree), paths)
         for work in works:
-            _record(cells.place(paths, work.cell), work.key, {"stage": "benchmark"}, {})
+            _record(cells.record_dir(paths, work.cell), work.key, {"stage": "benchmark"}, {})
         return cls(params, paths, works)
 
     def direct(self) -> None:
@@ -133,7 +133,7 @@ class _Grid:
         from medtune.flows import benchmark_cells as flow
         from medtune.flows import server
 
-        def told(work: jobs.Work, record: Artifact | None, error: str | None) -> str:
+        def told(work: jobs.CellJob, record: Artifact | None, error: str | None) -> str:
             if error is not None:
                 raise RuntimeError(f"{work.cell.name}: {error}")
             return work.cell.name

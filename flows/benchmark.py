@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medtune.benchmark import cell as cells
 from medtune.benchmark import jobs, summary_files, worker
-from medtune.benchmark.grid import BenchmarkParams, Identity, load_grid, select
+from medtune.benchmark.grid import BenchmarkParams, CellId, filter_cells, load_grid
 from medtune.flows.prefect_run import with_prefect
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.console import say
@@ -36,23 +36,23 @@ def benchmark(
     when tried again, 2 when the input was wrong.
     """
     chosen, tree = load_grid(grid_file, sets or ())
-    params = jobs.cells(chosen, tree)
-    wanted = set(select(list(params), only or ()))
+    params = jobs.list_cells(chosen, tree)
+    wanted = set(filter_cells(list(params), only or ()))
     jobs.check([params[cell] for cell in wanted])
     paths = Paths.at(out)
     with holding(paths), logfile(paths.cache / "logs", "benchmark"):
-        works = jobs.works(chosen, params, paths)
+        works = jobs.build_jobs(chosen, params, paths)
         if not resume:
             for cell in wanted:
-                shutil.rmtree(cells.place(paths, cell), ignore_errors=True)
-        records = {work.cell: jobs.finished(work, paths) for work in works}
+                shutil.rmtree(cells.record_dir(paths, cell), ignore_errors=True)
+        records = {work.cell: jobs.find_record(work, paths) for work in works}
         missing = [work for work in works if work.cell in wanted and records[work.cell] is None][:max_cells]
         found = sum(record is not None for record in records.values())
         say(f"benchmark: {len(records)} cells, {found} found, {len(missing)} to compute")
         errors = _compute(chosen, missing, paths, records, prefect) if missing else {}
-        lines = summary_files.write(chosen, works, records, errors, paths)
+        lines = summary_files.write_summary(chosen, works, records, errors, paths)
         if missing:
-            summary_files.track(tree, records, lines, chosen.metric)
+            summary_files.log_summary(tree, records, lines, chosen.metric)
     for cell, error in errors.items():
         print(f"error: {cell.name} failed: {error}", file=sys.stderr)
     if errors:
@@ -61,16 +61,16 @@ def benchmark(
 
 def _compute(
     chosen: BenchmarkParams,
-    missing: Sequence[jobs.Work],
+    missing: Sequence[jobs.CellJob],
     paths: Paths,
-    records: dict[Identity, Artifact | None],
+    records: dict[CellId, Artifact | None],
     prefect: bool,
-) -> dict[Identity, str]:
+) -> dict[CellId, str]:
     """Fills `records`; gives what went wrong with the cells that failed even when tried again."""
-    errors: dict[Identity, str] = {}
+    errors: dict[CellId, str] = {}
     with progress("benchmark", len(missing), "cells") as advance:
 
-        def told(work: jobs.Work, record: Artifact | None, error: str | None) -> str:
+        def told(work: jobs.CellJob, record: Artifact | None, error: str | None) -> str:
             records[work.cell] = record
             if error is not None:
                 errors[work.cell] = error
@@ -83,11 +83,13 @@ def _compute(
             _with_prefect(chosen, missing, paths, told)
         for work in missing:  # all of them, or what a fault of Prefect's or Dask's own left undone
             if records[work.cell] is None and work.cell not in errors:
-                worker.compute_here(work, paths, chosen.retries, told)
+                worker.run_locally(work, paths, chosen.retries, told)
     return errors
 
 
-def _with_prefect(chosen: BenchmarkParams, missing: Sequence[jobs.Work], paths: Paths, told: worker.Told) -> None:
+def _with_prefect(
+    chosen: BenchmarkParams, missing: Sequence[jobs.CellJob], paths: Paths, told: worker.OnResult
+) -> None:
     """Compute `missing` as one flow run; what Prefect or Dask leave undone stays missing."""
     name = f"benchmark {len(missing)} cells {time.strftime('%H:%M:%S')}"
 

@@ -13,8 +13,8 @@ from prefect.task_runners import TaskRunner
 from prefect_dask import DaskTaskRunner
 
 from medtune.benchmark.grid import BenchmarkParams, DaskRunner
-from medtune.benchmark.jobs import Work
-from medtune.benchmark.worker import Told, compute
+from medtune.benchmark.jobs import CellJob
+from medtune.benchmark.worker import OnResult, run_job
 from medtune.config.errors import InputError
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.paths import Paths
@@ -27,7 +27,7 @@ warnings.filterwarnings("ignore", "Port 8787 is already in use", UserWarning)
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=RETRY_AFTER_S)
 def run_cell(name: str, work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
     """The finished record of one cell, as `Artifact.as_dict()`. What is there already was found on disk before."""
-    return compute(work, out, cache)
+    return run_job(work, out, cache)
 
 
 def runner(grid: BenchmarkParams) -> TaskRunner[Any]:
@@ -55,7 +55,9 @@ def runner(grid: BenchmarkParams) -> TaskRunner[Any]:
     return DaskTaskRunner(cluster_kwargs=options)
 
 
-def run(works: Sequence[Work], paths: Paths, retries: int, told: Told, runner: TaskRunner[Any], name: str) -> None:
+def run(
+    works: Sequence[CellJob], paths: Paths, retries: int, told: OnResult, runner: TaskRunner[Any], name: str
+) -> None:
     """Computes every one of `works` as one flow run; `told` hears of each as it ends."""
 
     @flow(name="benchmark", flow_run_name=name, task_runner=runner, persist_result=False)

@@ -3,7 +3,7 @@
 import pytest
 
 from medtune.benchmark.grid import load_grid
-from medtune.benchmark.jobs import cells
+from medtune.benchmark.jobs import list_cells
 from medtune.config.load import DEFAULT, load, merge, read, validate
 from medtune.config.project import PROJECT
 
@@ -21,7 +21,7 @@ def test_recipe__reads(recipe):
 @pytest.mark.parametrize("recipe", GRIDS, ids=lambda path: path.stem)
 def test_grid__reads_and_its_cells_are_valid(recipe):
     chosen, tree = load_grid(recipe)
-    assert len(cells(chosen, tree)) == len(chosen.methods) * len(chosen.percent) * len(chosen.seeds)
+    assert len(list_cells(chosen, tree)) == len(chosen.methods) * len(chosen.percent) * len(chosen.seeds)
 
 
 def test_default__is_what_a_fresh_checkout_does():

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medtune.benchmark.grid import Identity
+from medtune.benchmark.grid import CellId
 from medtune.config.schema import Params
 from medtune.runtime.artifact import find
 from medtune.runtime.cache_key import data_key
@@ -162,13 +162,13 @@ def _cell(params: Params, paths: Paths) -> Place:
     from medtune.benchmark import cell as cells
     from medtune.data.manifest import load_prepared
 
-    one = Identity("drawn", "test_vit", "linear", 100, 1)
+    one = CellId("drawn", "test_vit", "linear", 100, 1)
     chosen = params.model_copy(update={"schedule": "frozen"})
     prepared = load_prepared(paths.prepared)
     key = cells.cell_key(chosen, prepared, one, [1e-3], 1)
     made = cells.run(chosen, paths, one, [1e-3], 1)
 
     def use(file: Path, harm: str) -> str | None:
-        return seen(find(cells.place(paths, one), key) is None, REUSED)
+        return seen(find(cells.record_dir(paths, one), key) is None, REUSED)
 
     return Place("benchmark's cell", files_of(made.folder), use)
