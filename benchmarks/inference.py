@@ -122,9 +122,9 @@ def report(rows: Sequence[Row]) -> None:
     for row in rows:
         name = f"{row['backbone']}, {row['size']} px, batch {row['batch']}, {row['threads']} threads: {row['engine']}"
         if row["refused"]:
-            console.say(f"{name}: refused: {row['refused']}")
+            console.info(f"{name}: refused: {row['refused']}")
             continue
-        console.say(f"{name}: {row['images_per_s']:.1f} images/s" + _said(row))
+        console.info(f"{name}: {row['images_per_s']:.1f} images/s" + _said(row))
 
 
 def _said(row: Row) -> str:
@@ -174,7 +174,7 @@ def run(
     """Compare the exported graph with the network itself: images a second, with all of the pre-processing."""
     import onnxruntime
 
-    console.say(f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, uint8 pixels to probabilities")
+    console.info(f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, uint8 pixels to probabilities")
     found = []
     for name in backbone.split(","):
         sizes = [int(text) for text in batches.split(",")]

@@ -28,8 +28,8 @@ from medtune.benchmark.grid import BenchmarkParams, load_grid
 from medtune.cli import program
 from medtune.config.schema import Params
 from medtune.flows import environment, pipeline
-from medtune.runtime.artifact import Artifact, partial, publish, write_text
-from medtune.runtime.paths import Paths
+from medtune.runtime.artifact import Artifact, commit, partial_dir, write_text
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Step, Steps
 
 HOUR_S = 3600.0
@@ -78,14 +78,14 @@ def _elsewhere(folder: Path) -> Iterator[None]:
 @dataclass(frozen=True)
 class _Chain:
     params: Params
-    paths: Paths
+    paths: RunPaths
 
     @classmethod
     def of(cls, folder: Path) -> "_Chain":
         """A small set prepared, and an empty record for every step."""
         params = chosen(None, TINY, {})
         prepare(params, folder)
-        paths = Paths.at(folder / "out")
+        paths = RunPaths.from_env(folder / "out")
 
         def finished(step: Step) -> Artifact:
             record = {"stage": step.stage, "fold": step.fold}
@@ -107,13 +107,13 @@ class _Chain:
 @dataclass(frozen=True)
 class _Grid:
     params: BenchmarkParams
-    paths: Paths
+    paths: RunPaths
     works: list[jobs.CellJob]
 
     @classmethod
     def of(cls, folder: Path, number: int, workers: int | None) -> "_Grid":
         """`number` cells with an empty record each."""
-        paths = Paths.at(folder)
+        paths = RunPaths.from_env(folder)
         write_text(folder / "grid.yaml", GRID)
         runner = f"benchmark.runner={{kind: local, workers: {workers or 'null'}}}"
         params, tree = load_grid(folder / "grid.yaml", [f"benchmark.seeds={list(range(number))}", runner])
@@ -180,9 +180,9 @@ def _cells(crossed: _Grid, rounds: int, warm_up: int) -> list[Row]:
 def _record(folder: Path, key: str, result: dict[str, Any], files: Mapping[str, str]) -> Artifact:
     """A finished record that nothing was computed for."""
     for name, text in files.items():
-        write_text(partial(folder) / name, text)
-    partial(folder).mkdir(parents=True, exist_ok=True)
-    return publish(folder, key, result)
+        write_text(partial_dir(folder) / name, text)
+    partial_dir(folder).mkdir(parents=True, exist_ok=True)
+    return commit(folder, key, result)
 
 
 def run(

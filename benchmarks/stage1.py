@@ -33,7 +33,7 @@ from medtune.evaluation import outputs as logits
 from medtune.evaluation.bootstrap import Interval, intervals
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages import frozen
 from medtune.tasks.classification import statistics
 from medtune.tasks.classification.calibration import softmax
@@ -111,7 +111,7 @@ def measure(
                     tree = {"schedule": "frozen", "model": {"head": {"kind": head}}, "frozen": stage}
                     params = chosen(params_file, sets, tree)
                     paths, prepared = prepare(params, Path(folder))
-                    own = Paths(paths.out / f"{head}-{name}-{turn}", paths.cache, data=paths.prepared)
+                    own = RunPaths(paths.out / f"{head}-{name}-{turn}", paths.cache, data=paths.prepared)
                     first, *others = _chains(params)
                     side.score = _validation(params, _run(side, params, own, first), prepared)
                     if name == "stored" and turn == 0:
@@ -125,11 +125,11 @@ def measure(
 
 def _chains(params: Params) -> list[int]:
     """Every fold as the test fold, the chosen one first."""
-    first = params.data.split.chains[0]
+    first = params.data.split.test_folds[0]
     return [first, *(fold for fold in range(params.data.split.folds) if fold != first)]
 
 
-def _run(side: Side, params: Params, paths: Paths, fold: int) -> Artifact:
+def _run(side: Side, params: Params, paths: RunPaths, fold: int) -> Artifact:
     with timed() as clock:
         begun = time.perf_counter()
         done = frozen.run(params, paths, fold)
@@ -154,7 +154,7 @@ def _validation(params: Params, done: Artifact, prepared: PreparedDataset) -> In
 def _rows(head: str, params: Params, prepared: PreparedDataset, stored: Side, online: Side) -> list[Row]:
     for name, side in (("stored features", stored), ("backbone every epoch", online)):
         once, epoch = max(side.once), median(side.epochs)
-        console.say(
+        console.info(
             f"{head}, {name}: once {once:.2f} s, an epoch {epoch:.3f} s, {EPOCHS} epochs {side.reckoned():.1f} s; "
             f"balanced accuracy on validation {_shown(side.score)}"
         )

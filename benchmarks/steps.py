@@ -39,7 +39,7 @@ def finetune(
         compiled: through torch.compile.
     """
     own = params.finetune.model_copy(update={"epochs": 1, "passes": 1, "checkpoint_seconds": 1e9})
-    parts = prepared.indices(params.data.split.chains[0])
+    parts = prepared.indices(params.data.split.test_folds[0])
 
     def set_modes() -> None:
         model.train()

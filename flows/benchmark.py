@@ -12,10 +12,10 @@ from medtune.benchmark import jobs, summary_files, worker
 from medtune.benchmark.grid import BenchmarkParams, CellId, filter_cells, load_grid
 from medtune.flows.prefect_run import with_prefect
 from medtune.runtime.artifact import Artifact
-from medtune.runtime.console import say
-from medtune.runtime.lock import holding
+from medtune.runtime.console import info
+from medtune.runtime.lock import output_lock
 from medtune.runtime.logfile import logfile
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 
 log = logging.getLogger("medtune.flow")
@@ -39,8 +39,8 @@ def benchmark(
     params = jobs.list_cells(chosen, tree)
     wanted = set(filter_cells(list(params), only or ()))
     jobs.check([params[cell] for cell in wanted])
-    paths = Paths.at(out)
-    with holding(paths), logfile(paths.cache / "logs", "benchmark"):
+    paths = RunPaths.from_env(out)
+    with output_lock(paths), logfile(paths.cache / "logs", "benchmark"):
         works = jobs.build_jobs(chosen, params, paths)
         if not resume:
             for cell in wanted:
@@ -48,7 +48,7 @@ def benchmark(
         records = {work.cell: jobs.find_record(work, paths) for work in works}
         missing = [work for work in works if work.cell in wanted and records[work.cell] is None][:max_cells]
         found = sum(record is not None for record in records.values())
-        say(f"benchmark: {len(records)} cells, {found} found, {len(missing)} to compute")
+        info(f"benchmark: {len(records)} cells, {found} found, {len(missing)} to compute")
         errors = _compute(chosen, missing, paths, records, prefect) if missing else {}
         lines = summary_files.write_summary(chosen, works, records, errors, paths)
         if missing:
@@ -62,7 +62,7 @@ def benchmark(
 def _compute(
     chosen: BenchmarkParams,
     missing: Sequence[jobs.CellJob],
-    paths: Paths,
+    paths: RunPaths,
     records: dict[CellId, Artifact | None],
     prefect: bool,
 ) -> dict[CellId, str]:
@@ -88,7 +88,7 @@ def _compute(
 
 
 def _with_prefect(
-    chosen: BenchmarkParams, missing: Sequence[jobs.CellJob], paths: Paths, told: worker.OnResult
+    chosen: BenchmarkParams, missing: Sequence[jobs.CellJob], paths: RunPaths, told: worker.OnResult
 ) -> None:
     """Compute `missing` as one flow run; what Prefect or Dask leave undone stays missing."""
     name = f"benchmark {len(missing)} cells {time.strftime('%H:%M:%S')}"

@@ -17,7 +17,7 @@ from medtune.benchmark.jobs import CellJob
 from medtune.benchmark.worker import OnResult, run_job
 from medtune.config.errors import InputError
 from medtune.runtime.artifact import Artifact
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 RETRY_AFTER_S = 2
 # Of two benchmarks at once the second takes another port for a page that nobody asked for.
@@ -56,7 +56,7 @@ def runner(grid: BenchmarkParams) -> TaskRunner[Any]:
 
 
 def run(
-    works: Sequence[CellJob], paths: Paths, retries: int, told: OnResult, runner: TaskRunner[Any], name: str
+    works: Sequence[CellJob], paths: RunPaths, retries: int, told: OnResult, runner: TaskRunner[Any], name: str
 ) -> None:
     """Computes every one of `works` as one flow run; `told` hears of each as it ends."""
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from medtune.config.project import PROJECT
 from medtune.flows import mark_crashed, stale_run_automation
-from medtune.runtime.console import say
+from medtune.runtime.console import info
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -53,7 +53,7 @@ def make_pool(client: "SyncPrefectClient") -> None:
 def mark_dead(client: "SyncPrefectClient", tell: bool = True) -> None:
     """Marks the pool's unended runs as Crashed; to be called where no worker of the pool runs."""
     for name in mark_crashed.sweep_of_worker(client, lambda run: run.work_pool_name == POOL, tell):
-        say(f"{name}: crashed, {mark_crashed.MESSAGE}")
+        info(f"{name}: crashed, {mark_crashed.MESSAGE}")
 
 
 def _paused(client: "SyncPrefectClient") -> set[tuple[UUID, str | None]]:
@@ -71,4 +71,4 @@ def _pause(client: "SyncPrefectClient", paused: set[tuple[UUID, str | None]]) ->
         for schedule in deployment.schedules:
             if schedule.active and (deployment.id, schedule.slug) in paused:
                 client.update_deployment_schedule(deployment.id, schedule.id, active=False)
-                say(f"{deployment.name}: its schedule stays paused")
+                info(f"{deployment.name}: its schedule stays paused")

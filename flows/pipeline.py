@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from medtune.config.errors import InputError, RunError
 from medtune.config.schema import Params
-from medtune.runtime.artifact import Artifact, partial, write_text
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.artifact import Artifact, partial_dir, write_text
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Step, Steps
 
 log = logging.getLogger("medtune.flow")
@@ -69,7 +69,7 @@ def run_directly(steps: Steps) -> list[StepResult]:
     return run(steps, lambda step: step.artifact or run_stage(step, steps.params, steps.paths))
 
 
-def run_stage(step: Step, params: Params, paths: Paths) -> Artifact:
+def run_stage(step: Step, params: Params, paths: RunPaths) -> Artifact:
     """Run the stage function of one step and return the finished artifact.
 
     Raises:
@@ -92,18 +92,18 @@ def complete(steps: Steps) -> bool:
 
 def note(line: str) -> None:
     """Says one line and puts it on record: the log file and, in a flow, Prefect's log."""
-    say(line)
+    info(line)
     log.info(line)
 
 
-def tidy(params: Params, paths: Paths) -> None:
+def tidy(params: Params, paths: RunPaths) -> None:
     """Leaves in artifacts/ what this chain made and nothing older; called only once the whole chain is done.
 
     A stage the schedule leaves out keeps its folder, for DVC, with a file that says why it is empty.
     """
     for stage in ("evaluate", "export"):  # of a run with other params that was killed
-        shutil.rmtree(partial(paths.stage(stage)), ignore_errors=True)
-    chains = {f"fold-{fold}" for fold in params.data.split.chains}
+        shutil.rmtree(partial_dir(paths.stage(stage)), ignore_errors=True)
+    chains = {f"fold-{fold}" for fold in params.data.split.test_folds}
     for stage in ("frozen", "finetune"):
         left_out = stage not in params.training_stages
         folder = paths.stage(stage)

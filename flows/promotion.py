@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.registry.store import Target, open_target
-from medtune.runtime.artifact import file_sha256, find, write_text
-from medtune.runtime.paths import Paths
+from medtune.runtime.artifact import file_sha256, find_artifact, write_text
+from medtune.runtime.paths import RunPaths
 from medtune.serving import manifest as bundle_document
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ def tag(name: str) -> str:
     return f"model-{name}"
 
 
-def judged(paths: Paths, target: Target) -> str | None:
+def judged(paths: RunPaths, target: Target) -> str | None:
     """What was decided about the bundle in artifacts/export against the present champion; None: nothing yet."""
-    made, current = find(paths.stage("export")), target.current()
+    made, current = find_artifact(paths.stage("export")), target.current()
     if made is None or current is None:
         return None
     if bundle_document.read_manifest(target.local(current, paths.cache))["key"] == made.key:
@@ -82,13 +82,13 @@ def judged(paths: Paths, target: Target) -> str | None:
     return None
 
 
-def decide(params: Params, paths: Paths, target: Target, checkout: "Checkout", accept: str | None) -> Outcome:
+def decide(params: Params, paths: RunPaths, target: Target, checkout: "Checkout", accept: str | None) -> Outcome:
     """Compares the bundle in artifacts/export with the champion's."""
     from medtune.evaluation.gate import refused
     from medtune.registry.git_dvc import CommandFailed
     from medtune.stages import gate
 
-    made = find(paths.stage("export"))
+    made = find_artifact(paths.stage("export"))
     assert made is not None
     current, now = target.current(), time.localtime()
     name = f"{time.strftime('%Y%m%d-%H%M%S', now)}-{made.key[:8]}"
@@ -123,7 +123,7 @@ def _manifest(checkout: "Checkout", name: str) -> str:
     return manifest
 
 
-def publish(params: Params, paths: Paths, target: Target, outcome: Outcome) -> None:
+def publish(params: Params, paths: RunPaths, target: Target, outcome: Outcome) -> None:
     """Puts the bundle into the target with the decision in it, makes it current, and clears away old ones."""
     source, work = paths.stage("export"), paths.cache / "handoff" / f".{outcome.name}.outgoing"
     document = bundle_document.read_manifest(source)
@@ -149,7 +149,7 @@ def note(target: Target, outcome: Outcome) -> None:
     target.note(outcome.record())
 
 
-def track(params: Params, paths: Paths, outcome: Outcome) -> None:
+def track(params: Params, paths: RunPaths, outcome: Outcome) -> None:
     """The decision as a W&B run of its own: figures in its summary, and the table `gate`."""
     from medtune.runtime.artifact import digest
     from medtune.tracking.run import start

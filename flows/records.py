@@ -7,7 +7,7 @@ from typing import Any
 from medtune.config.schema import Params
 from medtune.flows.pipeline import StepResult
 from medtune.runtime.artifact import read_result
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.tracking.run import run_id, start
 
 COLUMNS = ("step", "state", "key", "seconds", "wandb_run")
@@ -19,13 +19,13 @@ def row(result: StepResult) -> list[Any]:
     return [result.step.name, state, key[:12], round(result.seconds, 1), run_id(key)]
 
 
-def test_metrics(paths: Paths) -> dict[str, dict[str, float]]:
+def test_metrics(paths: RunPaths) -> dict[str, dict[str, float]]:
     """The test figures of artifacts/evaluate: name to value, lo, hi."""
     text = (paths.stage("evaluate") / "metrics.json").read_text(encoding="utf-8")
     return {name: figure for name, figure in json.loads(text)["test"].items() if isinstance(figure, dict)}
 
 
-def markdown(paths: Paths) -> str:
+def markdown(paths: RunPaths) -> str:
     """Test figures as a table, with where the report and the bundle are."""
     lines = ["| test metric | value | interval |", "|---|---|---|"]
     for name, figure in test_metrics(paths).items():
@@ -34,24 +34,24 @@ def markdown(paths: Paths) -> str:
     return "\n".join([*lines, "", *(f"{name}: `{place}`  " for name, place in places.items())])
 
 
-def chains(params: Params, paths: Paths) -> list[dict[str, Any]]:
+def chains(params: Params, paths: RunPaths) -> list[dict[str, Any]]:
     """A row for each chain: its fold, the stage whose weights were kept, the validation figures."""
     folds = read_result(paths.stage("evaluate")).get("folds", {})
     rows = []
-    for fold in params.data.split.chains:
+    for fold in params.data.split.test_folds:
         said = folds.get(str(fold), {})
         figures = {f"val/{name}": _value(figure) for name, figure in said.get("validation", {}).items()}
         rows.append({"fold": fold, "kept": said.get("kept"), "temperature": said.get("temperature"), **figures})
     return rows
 
 
-def links(paths: Paths) -> dict[str, Path]:
+def links(paths: RunPaths) -> dict[str, Path]:
     """What a reader wants to open, by Prefect artifact key; only what is there."""
     places = {"report": paths.stage("evaluate") / "report.html", "model-card": paths.stage("export") / "MODEL_CARD.md"}
     return {name: place for name, place in places.items() if place.is_file()}
 
 
-def to_wandb(params: Params, paths: Paths, group: str, steps: list[StepResult]) -> None:
+def to_wandb(params: Params, paths: RunPaths, group: str, steps: list[StepResult]) -> None:
     """Links every step's run, cached ones too, from one W&B run of the group; nothing where nothing ran."""
     if all(step.cached for step in steps):
         return

@@ -21,9 +21,9 @@ from medtune.flows import pipeline, promotion
 from medtune.flows.prefect_run import with_prefect
 from medtune.registry.git_dvc import Checkout, CommandFailed
 from medtune.runtime import console
-from medtune.runtime.lock import holding
+from medtune.runtime.lock import output_lock
 from medtune.runtime.logfile import logfile
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 
 log = logging.getLogger("medtune.flow")
@@ -61,9 +61,9 @@ def run(how: How, accept: str | None = None) -> str:
         CommandFailed: git or dvc failed.
         BundleError: the target cannot be used.
     """
-    paths, checkout = Paths.at(), Checkout(PROJECT)
+    paths, checkout = RunPaths.from_env(), Checkout(PROJECT)
     load()
-    with holding(paths), logfile(paths.cache / "logs", "retrain"):
+    with output_lock(paths), logfile(paths.cache / "logs", "retrain"):
         how.began()
         checkout.check()
         before = checkout.head()
@@ -77,7 +77,7 @@ def run(how: How, accept: str | None = None) -> str:
         return _with_data(how, checkout, paths, accept)
 
 
-def _with_data(how: How, checkout: Checkout, paths: Paths, accept: str | None) -> str:
+def _with_data(how: How, checkout: Checkout, paths: RunPaths, accept: str | None) -> str:
     from medtune.flows import train
     from medtune.stages import data
 
@@ -140,10 +140,10 @@ def retrain(prefect: bool = True, accept: str | None = None) -> None:
         raise InputError(str(error)) from error
     except (pipeline.StageFailed, CommandFailed) as failure:
         log.error("%s", "".join(traceback.format_exception(failure)))
-        print(f"error: {failure} (run again to resume; logs in {Paths.at().cache / 'logs'})", file=sys.stderr)
+        print(f"error: {failure} (run again to resume; logs in {RunPaths.from_env().cache / 'logs'})", file=sys.stderr)
         raise SystemExit(1) from None
     if ended == AGAIN:
-        console.say("retrain: the code changed: starting again with it")
+        console.info("retrain: the code changed: starting again with it")
         os.execv(sys.executable, [sys.executable, "-m", "medtune", *sys.argv[1:]])
 
 
@@ -155,4 +155,4 @@ def _with_prefect(accept: str | None) -> str:
 
         return scheduled.retrain.with_options(flow_run_name=name)(accept)
 
-    return with_prefect(name, Paths.at().cache, through, lambda: run(direct(), accept))
+    return with_prefect(name, RunPaths.from_env().cache, through, lambda: run(direct(), accept))

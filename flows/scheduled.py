@@ -14,7 +14,7 @@ from prefect.runtime import deployment, flow_run
 
 from medtune.flows import exit_with_parent, hooks, mark_crashed, pipeline, promotion, tasks
 from medtune.flows import retrain as retraining
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 
 DAY_S = 24 * 3600
@@ -41,7 +41,7 @@ def retrain(accept: str | None = None) -> str:
 
 def _began() -> None:
     """The lock is this run's: whatever else Prefect calls running here is dead."""
-    for name in mark_crashed.sweep(str(Paths.at().out), {UUID(flow_run.id)}):
+    for name in mark_crashed.sweep(str(RunPaths.from_env().out), {UUID(flow_run.id)}):
         pipeline.note(f"retrain: {name} crashed: {mark_crashed.MESSAGE}")
 
 

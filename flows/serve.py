@@ -8,8 +8,8 @@ from pathlib import Path
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.flows import environment, service_address, start_services
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 
 
 def serve() -> None:
@@ -18,7 +18,7 @@ def serve() -> None:
     Uses the server that $PREFECT_API_URL names or `medtune services up` started; without one, it starts one for as long
     as this runs. A run that is under way at Ctrl-C ends as crashed, and the next one resumes it.
     """
-    cache = Paths.at().cache
+    cache = RunPaths.from_env().cache
     _, worker = service_address.daemons(cache)
     if worker.pid:
         raise InputError(
@@ -42,7 +42,7 @@ def _server(cache: Path) -> Iterator[str]:
         yield start_services.start_server(daemon)
     finally:
         if not was_running and daemon.stop(start_services.SERVER_STOP_S):
-            say("server: stopped")
+            info("server: stopped")
 
 
 def _serve(url: str) -> None:
@@ -59,13 +59,13 @@ def _serve(url: str) -> None:
             flows = {flow.id: flow.name for flow in client.read_flows()}
             ids = {known.id for known in client.read_deployments() if f"{flows[known.flow_id]}/{known.name}" in names}
             for name in mark_crashed.sweep_of_worker(client, lambda run: run.deployment_id in ids, tell):
-                say(f"{name}: crashed, {mark_crashed.MESSAGE}")
+                info(f"{name}: crashed, {mark_crashed.MESSAGE}")
 
     stale_run_automation.ensure()
     mark_dead(tell=True)
-    say(f"dashboard: {url.removesuffix('/api')}")
+    info(f"dashboard: {url.removesuffix('/api')}")
     for name in sorted(names):
-        say(f"serving:   {name}")
+        info(f"serving:   {name}")
     try:
         serve(*made, limit=1, pause_on_shutdown=False, print_starting_message=False)
     finally:

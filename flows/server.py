@@ -19,8 +19,8 @@ from pathlib import Path
 
 from medtune.config.project import PROJECT
 from medtune.flows import environment, service_address
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 
 log = logging.getLogger("medtune.flow")
 
@@ -149,7 +149,7 @@ def _check(url: str) -> None:
 
 def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
     """The API address that our server prints once it is up."""
-    say("starting a Prefect server for this run (10-30 s)")
+    info("starting a Prefect server for this run (10-30 s)")
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_S)
     line = process.stdout.readline().decode().strip() if ready else ""
@@ -171,7 +171,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 def main() -> None:
     """Serves until stdin ends; prints the API address on stdout once requests are answered."""
-    environment.prepare(Paths.at().cache)
+    environment.prepare(RunPaths.from_env().cache)
     import uvicorn
     from filelock import FileLock
     from prefect.server.api.server import create_app

@@ -11,8 +11,8 @@ from filelock import FileLock
 
 from medtune.config.project import PROJECT
 from medtune.flows import environment, service_address, start_services
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 
 
 def up() -> None:
@@ -21,40 +21,40 @@ def up() -> None:
     $PREFECT_SERVER_API_PORT is the server's port (4200), $MEDTUNE_DATABASE its database (SQLite under .cache). Where
     $PREFECT_API_URL names a server elsewhere, only the worker is started.
     """
-    cache = Paths.at().cache
+    cache = RunPaths.from_env().cache
     server, worker = service_address.daemons(cache)
     server.folder.mkdir(parents=True, exist_ok=True)
     with start_services.reporting(), FileLock(server.folder / ".lock"):
         url = start_services.start_server(server)
         start_services.start_worker(worker, url)
-    say(f"dashboard: {url.removesuffix('/api')}")
-    say("run now:   prefect deployment run retrain/retrain, after")
-    say(f"           export PREFECT_API_URL={url}")
-    say("stop:      medtune services down")
+    info(f"dashboard: {url.removesuffix('/api')}")
+    info("run now:   prefect deployment run retrain/retrain, after")
+    info(f"           export PREFECT_API_URL={url}")
+    info("stop:      medtune services down")
 
 
 def down() -> None:
     """Stop the worker, then the server; a run that is under way ends as crashed, and the next one resumes it."""
-    server, worker = service_address.daemons(Paths.at().cache)
+    server, worker = service_address.daemons(RunPaths.from_env().cache)
     url = worker.note
-    say(f"worker: {'stopped' if worker.stop(start_services.STOP_S) else 'was not running'}")
+    info(f"worker: {'stopped' if worker.stop(start_services.STOP_S) else 'was not running'}")
     if url and service_address.healthy(url):
         _mark_dead(url)
-    say(f"server: {'stopped' if server.stop(start_services.SERVER_STOP_S) else 'was not running'}")
+    info(f"server: {'stopped' if server.stop(start_services.SERVER_STOP_S) else 'was not running'}")
 
 
 def status() -> None:
     """Say what runs, and where; exits 1 where something does not."""
-    cache = Paths.at().cache
+    cache = RunPaths.from_env().cache
     url = service_address.running(cache)
     fine = True
     for daemon in service_address.daemons(cache):
         pid = daemon.pid
-        say(f"{daemon.name}: {f'runs (process {pid}), log {daemon.log}' if pid else 'does not run'}")
+        info(f"{daemon.name}: {f'runs (process {pid}), log {daemon.log}' if pid else 'does not run'}")
         fine = fine and pid is not None
     if url:
         answers = service_address.healthy(url)
-        say(f"dashboard: {url.removesuffix('/api')}{'' if answers else ' does not answer'}")
+        info(f"dashboard: {url.removesuffix('/api')}{'' if answers else ' does not answer'}")
         fine = fine and answers
     raise SystemExit(0 if fine else 1)
 
@@ -98,7 +98,7 @@ def _mark_dead(url: str) -> None:
 def _prepare() -> None:
     os.chdir(PROJECT)
     os.environ.update(environment.for_children())
-    environment.prepare(Paths.at().cache, console="INFO")
+    environment.prepare(RunPaths.from_env().cache, console="INFO")
 
 
 def _become(*words: str, **variables: str) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from medtune.flows import environment, service_address
 from medtune.flows.supervisor import Daemon
-from medtune.runtime.console import say
+from medtune.runtime.console import info
 
 START_S = float(os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS") or 180)
 STOP_S = 60.0
@@ -38,20 +38,20 @@ def start_server(server: Daemon) -> str:
         Failed: it does not answer.
     """
     if running := server.note:
-        say(f"server: runs already (process {server.pid})")
+        info(f"server: runs already (process {server.pid})")
         return running
     url = service_address.chosen()
     if os.environ.get("PREFECT_API_URL") and service_address.healthy(url):
-        say(f"server: {url}, by PREFECT_API_URL")
+        info(f"server: {url}, by PREFECT_API_URL")
         return url
     if url != service_address.own():
         raise Failed(f"PREFECT_API_URL is {url}: no Prefect server answers there")
     service_address.check_free()
-    say("server: starting (10-60 s, longest the first time)")
+    info("server: starting (10-60 s, longest the first time)")
     server.start([sys.executable, "-m", "medtune", "services", "server"], environment.for_children(), url)
     if not service_address.wait(lambda: service_address.healthy(url), lambda: server.pid is not None, START_S):
         _give_up(server)
-    say(f"server: runs (process {server.pid})")
+    info(f"server: runs (process {server.pid})")
     return url
 
 
@@ -62,9 +62,9 @@ def start_worker(worker: Daemon, url: str) -> None:
         Failed: it does not show itself to the server.
     """
     if worker.pid:
-        say(f"worker: runs already (process {worker.pid})")
+        info(f"worker: runs already (process {worker.pid})")
         return
-    say("worker: starting (10-30 s)")
+    info("worker: starting (10-30 s)")
     started = time.time()
     worker.start(
         [sys.executable, "-m", "medtune", "services", "worker"],
@@ -73,7 +73,7 @@ def start_worker(worker: Daemon, url: str) -> None:
     )
     if not service_address.wait(lambda: _online(url, started), lambda: worker.pid is not None, START_S):
         _give_up(worker)
-    say(f"worker: runs (process {worker.pid})")
+    info(f"worker: runs (process {worker.pid})")
 
 
 def _online(url: str, since: float) -> bool:

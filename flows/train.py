@@ -8,15 +8,15 @@ from medtune.config.schema import Params
 from medtune.data.manifest import load_prepared
 from medtune.flows import pipeline, records
 from medtune.flows.prefect_run import with_prefect
-from medtune.runtime.lock import holding
+from medtune.runtime.lock import output_lock
 from medtune.runtime.logfile import logfile
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 
 log = logging.getLogger("medtune.flow")
 
 
-def train(params: Params, paths: Paths, prefect: bool = True) -> list[pipeline.StepResult]:
+def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipeline.StepResult]:
     """Train, evaluate and export; finished steps are reused.
 
     Args:
@@ -33,7 +33,7 @@ def train(params: Params, paths: Paths, prefect: bool = True) -> list[pipeline.S
     """
     if not paths.prepared.is_dir():
         load_prepared(paths.prepared)  # names the command to run first, before a folder is created
-    with holding(paths), logfile(paths.cache / "logs", "train") as written:
+    with output_lock(paths), logfile(paths.cache / "logs", "train") as written:
         steps = Steps(params, paths)
         if not pipeline.complete(steps):
             from medtune.models.backbones import check_backbone

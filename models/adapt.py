@@ -12,7 +12,7 @@ from medtune.models.classifier import Classifier
 
 def load_method(params: Params) -> ModuleType:
     """The file in models/peft that params name."""
-    return registry.load("medtune.models.peft", params.model.peft.method, "model.peft.method")
+    return registry.load_plugin("medtune.models.peft", params.model.peft.method, "model.peft.method")
 
 
 def adapt(model: Classifier, params: Params) -> Classifier:

@@ -203,7 +203,7 @@ def _check_checkpointing(params: Params, backbone: nn.Module) -> None:
 def _check_method(params: Params) -> None:
     from medtune.config import registry
 
-    method = registry.load("medtune.models.peft", params.model.peft.method, "model.peft.method")
+    method = registry.load_plugin("medtune.models.peft", params.model.peft.method, "model.peft.method")
     supported = getattr(method, "SUPPORTED_FAMILIES", None)
     found = family(params.model.backbone)
     if supported and found not in supported:

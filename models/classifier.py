@@ -69,7 +69,7 @@ def mean_head(channels: int, classes: int, norm: bool) -> nn.Module:
 
 def build_head(params: Params, shape: TokenShape, classes: int) -> tuple[nn.Module, FeatureKind]:
     """The head that params name, for a backbone of `shape`, and what it reads."""
-    plugin = registry.load("medtune.models.heads", params.model.head.kind, "model.head.kind")
+    plugin = registry.load_plugin("medtune.models.heads", params.model.head.kind, "model.head.kind")
     return plugin.build(params.model.head, shape.tokens, shape.channels, classes), plugin.INPUT
 
 

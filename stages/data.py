@@ -17,14 +17,14 @@ from medtune.data import fold_assignments
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.sample import Sample
 from medtune.runtime import console
-from medtune.runtime.artifact import Artifact, find, partial, publish, write_text
+from medtune.runtime.artifact import Artifact, commit, find_artifact, partial_dir, write_text
 from medtune.runtime.cache_key import data_key
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.runtime.provenance import provenance
 from medtune.tasks import base
 
 
-def run(params: Params, paths: Paths) -> Artifact:
+def run(params: Params, paths: RunPaths) -> Artifact:
     """The finished data/prepared; made anew only where params, source code or the image files changed.
 
     Raises:
@@ -33,7 +33,7 @@ def run(params: Params, paths: Paths) -> Artifact:
     from medtune.data.listing import index_hash
 
     begin = time.perf_counter()
-    source = registry.load("medtune.data.sources", params.data.source, "data.source")
+    source = registry.load_plugin("medtune.data.sources", params.data.source, "data.source")
     root = (PROJECT / params.data.root).resolve() if params.data.root else None
     if getattr(params.data, "download", False):
         if root is None:
@@ -45,19 +45,19 @@ def run(params: Params, paths: Paths) -> Artifact:
         fold_assignments.assignments_path(paths), params.data.source, params.data.split.folds
     )
     own_key, listing = data_key(params), index_hash(records, root, inputs)
-    done = find(paths.prepared, own_key)
+    done = find_artifact(paths.prepared, own_key)
     if done is not None and done.result()["listing"] == listing and _keeps(params, paths, kept):
-        shutil.rmtree(partial(paths.prepared), ignore_errors=True)  # of a run with other params that was killed
-        console.say(f"data: nothing changed, {done.result()['n_images']:,} images stand ready")
+        shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)  # of a run with other params that was killed
+        console.info(f"data: nothing changed, {done.result()['n_images']:,} images stand ready")
         return done
     try:
         return _prepare(params, paths, source, root, records, kept, own_key, listing, begin)
     except (InputError, OSError):  # it cannot go on from there, and on a full disk it is in the way
-        shutil.rmtree(partial(paths.prepared), ignore_errors=True)
+        shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)
         raise
 
 
-def _keeps(params: Params, paths: Paths, kept: FoldAssignments) -> bool:
+def _keeps(params: Params, paths: RunPaths, kept: FoldAssignments) -> bool:
     """True where the finished set has every patient in the fold that data/folds.csv names."""
     from medtune.data.manifest import load_prepared
 
@@ -69,7 +69,7 @@ def _keeps(params: Params, paths: Paths, kept: FoldAssignments) -> bool:
 
 def _prepare(
     params: Params,
-    paths: Paths,
+    paths: RunPaths,
     source: ModuleType,
     root: Path | None,
     records: list[Sample],
@@ -90,7 +90,7 @@ def _prepare(
     # Before an hour of decoding: are the targets usable, and can these records be split as asked?
     task.check(records)
     split_samples(records, classes, data.split, data.source, known, task.MIN_CLASSES)
-    folder = partial(paths.prepared)
+    folder = partial_dir(paths.prepared)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     packed = pack(records, root, folder, data.image_size, data.resize, data.on_bad_image)
@@ -102,7 +102,7 @@ def _prepare(
     images = np.load(folder / IMAGES_FILE, mmap_mode="r")
     found = duplicates.find_duplicates(images, packed.sha256)
     names, labels = [record.path for record in kept], [record.label for record in kept]
-    twice = duplicates.duplicate_report(found, names, labels, made.splits, data.split.chains)
+    twice = duplicates.duplicate_report(found, names, labels, made.splits, data.split.test_folds)
     if data.split.protocol == "patient" and twice["exact"]["across_splits"]:
         _refuse_twins(twice["exact"])
 
@@ -111,7 +111,7 @@ def _prepare(
     manifest.write_info(folder, info)
     indices = np.array([classes.index(label) for label in labels])
     contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, classes)
-    tested = np.flatnonzero(np.asarray(made.splits)[:, data.split.chains[0]] == "test")
+    tested = np.flatnonzero(np.asarray(made.splits)[:, data.split.test_folds[0]] == "test")
     contact_sheet.write_sample_files(folder / "samples", images, indices, classes, tested)
     seconds = time.perf_counter() - begin
     report = {
@@ -135,7 +135,7 @@ def _prepare(
         "seconds": round(seconds, 3),
         "provenance": provenance(),
     }
-    done = publish(paths.prepared, own_key, result)
+    done = commit(paths.prepared, own_key, result)
     _tell(info, report)
     return done
 
@@ -169,7 +169,7 @@ def _info(
             part: count([record for record, role in zip(kept, roles[:, chain], strict=True) if role == part])
             for part in ("train", "val", "test")
         }
-        for chain in data.split.chains
+        for chain in data.split.test_folds
     }
     expected = source.expected(data) if hasattr(source, "expected") else None
     return {
@@ -197,15 +197,15 @@ def _info(
 def _tell(info: dict[str, Any], report: dict[str, Any]) -> None:
     counts = ", ".join(f"{name} {count:,}" for name, count in info["counts"]["all"].items())
     groups = f"{info['n_groups']:,} groups" if info["groups_known"] else "no patient ids"
-    console.say(f"data: {info['n_images']:,} images ({counts}), {groups}, split by {info['protocol']}")
+    console.info(f"data: {info['n_images']:,} images ({counts}), {groups}, split by {info['protocol']}")
     if report["n_rejected"]:
-        console.say(f"data: {report['n_rejected']:,} images left out, named in report.json")
+        console.info(f"data: {report['n_rejected']:,} images left out, named in report.json")
     twice = report["duplicates"]
     if twice["exact"]["sets"] or twice["near"]["pairs"]:
         exact, near = twice["exact"], twice["near"]
-        console.say(
+        console.info(
             f"data: {exact['sets']:,} sets of equal images ({exact['across_splits']:,} across splits), "
             f"{near['pairs']:,} nearly equal pairs ({near['across_splits']:,} across splits)"
         )
     for note in info["notes"]:
-        console.say(f"data: {note}")
+        console.info(f"data: {note}")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from medtune.config.schema import Params
 from medtune.runtime import console
-from medtune.runtime.artifact import Artifact, find, partial, publish
+from medtune.runtime.artifact import Artifact, commit, find_artifact, partial_dir
 from medtune.runtime.device import device_name
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import provenance
 from medtune.stages.steps import Steps
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from medtune.models.classifier import Classifier
 
 
-def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
+def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     """Evaluate the trained folds on their test images.
 
     Args:
@@ -52,7 +52,7 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
     began, options = time.monotonic(), params.evaluate
     task, metrics = base.evaluation(params.task.kind), base.metrics(params.task.kind)
     folder, key, trained, prepared = paths.stage("evaluate"), step.key, step.upstream, steps.prepared
-    work = partial(folder)
+    work = partial_dir(folder)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     with start("evaluate", key, steps.group, params, "evaluate") as tracked:
@@ -75,9 +75,9 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
         save(work / "logits.npz", wanted, outputs)
         figures.record(tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS, params.seed), pictures)
         for line in [*facts["warnings"], summary_line(metrics, test, facts)]:
-            console.say(f"evaluate: {line}")
+            console.info(f"evaluate: {line}")
         records = {fold.fold: fold.record() for fold in folds}
-        return publish(folder, key, _result(params, facts, records, time.monotonic() - began))
+        return commit(folder, key, _result(params, facts, records, time.monotonic() - began))
 
 
 def _outputs(wanted: "Sequence[Wanted]", prepared: "PreparedDataset", batch_size: int, cache: Path) -> "list[Logits]":
@@ -99,14 +99,14 @@ def _outputs(wanted: "Sequence[Wanted]", prepared: "PreparedDataset", batch_size
 
 
 def _histories(
-    paths: Paths, params: Params, prepared: "PreparedDataset", wanted: "Sequence[Wanted]"
+    paths: RunPaths, params: Params, prepared: "PreparedDataset", wanted: "Sequence[Wanted]"
 ) -> list[tuple[str, Any]]:
     """history.csv of every stage of every chain, in the order they ran."""
     from medtune.evaluation.tables import read_history
 
     stages = []
     if len(params.training_stages) > 1:
-        first = [find(paths.stage("frozen", one.fold)) for one in wanted]
+        first = [find_artifact(paths.stage("frozen", one.fold)) for one in wanted]
         same = [a for a in first if a and a.result().get("data_digest") == prepared.digest]
         stages.append(("frozen", [read_history(artifact.folder / "history.csv") for artifact in same]))
     last = [read_history(one.trained.folder / "history.csv") for one in wanted]

@@ -8,9 +8,9 @@ import numpy as np
 
 from medtune.config.schema import Params
 from medtune.runtime import console
-from medtune.runtime.artifact import Artifact, file_sha256, partial, publish, write_text
+from medtune.runtime.artifact import Artifact, commit, file_sha256, partial_dir, write_text
 from medtune.runtime.device import device_class
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.runtime.provenance import provenance
 from medtune.stages.steps import Steps
 from medtune.tasks import base
@@ -24,7 +24,7 @@ CONSUMER_TOLERANCE = {"cpu": 1e-4}
 GPU_TOLERANCE = 1e-3
 
 
-def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
+def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     """Export the network of the fold that evaluate found best.
 
     Args:
@@ -58,12 +58,12 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
     fold = int(record["best_fold"])
     chosen = next(artifact for artifact in trained if artifact.result()["fold"] == fold)
     metrics = json.loads((evaluated.folder / "metrics.json").read_text(encoding="utf-8"))
-    work = partial(folder)
+    work = partial_dir(folder)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     with start("export", key, steps.group, params, f"export fold {fold}", fold) as tracked:
         lineage.uses(tracked, prepared, [chosen])
-        console.say(f"export: the network of fold {fold} as ONNX, opset {params.export.opset}")
+        console.info(f"export: the network of fold {fold} as ONNX, opset {params.export.opset}")
         network: Classifier = load_trained(chosen)  # type: ignore[assignment]
         model = base.export(params.task.kind).module(network, record["folds"][str(fold)])
         normalization = network.mean.tolist(), network.std.tolist()
@@ -89,14 +89,14 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
             Bundle.load(work, name).self_test()
         result = {"stage": "export", "fold": fold, "parity": document["parity"], "data_digest": prepared.digest,
                   "params": document["params"], "provenance": provenance()}  # fmt: skip
-        artifact = publish(folder, key, result)
+        artifact = commit(folder, key, result)
         shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
         tracked.summary({f"parity/{name}": document["parity"][name]["max_abs_diff"] for name in shipped})
         lineage.made_bundle(tracked, artifact)
     said = ", ".join(
         f"{name} (within {document['parity'][name]['max_abs_diff']:.0e} of the network)" for name in shipped
     )
-    console.say(f"export: {said} in {folder}")
+    console.info(f"export: {said} in {folder}")
     return artifact
 
 

@@ -6,13 +6,13 @@ from medtune.config.schema import Params
 from medtune.runtime import console, distributed
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.device import device_name
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 from medtune.tasks import base
 from medtune.training.finished import finished
 
 
-def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
+def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     """Train the network of one fold from stage 1's best; resume if an earlier run was interrupted.
 
     With schedule `full` it starts from the pretrained weights and a new head.
@@ -29,7 +29,7 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
         InputError: the data are not prepared with these params, or stage 1 has not run.
         RuntimeError: the loss is not finite, or stage 1's artifact is damaged.
     """
-    with distributed.first():
+    with distributed.main_process_first():
         steps = Steps(params, paths, several=True)
         step = steps.resolve("finetune", fold)
     assert step.fold is not None
@@ -104,7 +104,7 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
     )
     artifact = fit(setup, params, prepared, folder, fold, step.key, steps.group)
     result = artifact.result()
-    console.say(
+    console.info(
         f"finetune fold {fold}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})"
     )
     return artifact

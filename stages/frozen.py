@@ -6,7 +6,7 @@ from medtune.config.schema import Params
 from medtune.runtime import console, distributed
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.device import device_name
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 from medtune.tasks import base
 from medtune.training.finished import finished
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from medtune.training.inputs import Feed
 
 
-def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
+def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     """Train the head of one fold; resume if an earlier run was interrupted.
 
     Args:
@@ -35,7 +35,7 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
         InputError: the data are not prepared with these params.
         RuntimeError: the loss is not finite, or the frozen backbone changed (it must not).
     """
-    with distributed.first():
+    with distributed.main_process_first():
         steps = Steps(params, paths, several=True)
         step = steps.resolve("frozen", fold)
     assert step.fold is not None
@@ -76,7 +76,7 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
 
 
 def _feed(
-    model: "Classifier", prepared: "PreparedDataset", params: Params, paths: Paths, fold: int, device: str
+    model: "Classifier", prepared: "PreparedDataset", params: Params, paths: RunPaths, fold: int, device: str
 ) -> tuple["Feed", "nn.Module"]:
     """Stored features and the head, or images and the whole network where the store is off or over its budget."""
     import torch
@@ -92,10 +92,10 @@ def _feed(
         rows = feature_cache.needed(prepared.indices(fold), views)
         wanted = feature_cache.store_bytes(rows, tokens, shape.channels) / 1e9
         if wanted <= budget:
-            with distributed.first():
+            with distributed.main_process_first():
                 store = feature_cache.compute(model, prepared, params, rows, paths.cache, device)
             return feeds.StoredFeed(store, torch.device(device)), model.head
-        console.say(
+        console.info(
             f"frozen: {views} views need {wanted:.1f} GB, frozen.store_gb is {budget:g}: running the backbone online"
         )
     feed = feeds.ImageFeed(prepared, model, params.frozen.augment, torch.device(device))

@@ -16,7 +16,7 @@ from medtune.data.manifest import PreparedDataset
 from medtune.data.packing import IMAGES_FILE, pack
 from medtune.data.prepared import open_prepared
 from medtune.evaluation.gate import Decision, ModelStats, judge, refused
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 from medtune.serving import manifest as bundle_document
 from medtune.serving.bundle import Bundle
@@ -41,7 +41,7 @@ class Champion:
     manifest: str
 
 
-def run(params: Params, paths: Paths, champion: Champion | None) -> Decision:
+def run(params: Params, paths: RunPaths, champion: Champion | None) -> Decision:
     """Whether the bundle in artifacts/export replaces the champion's.
 
     Only test images are scored whose patient the champion never saw, in training or validation; without patient ids
@@ -139,12 +139,12 @@ def _ask(
     return ModelStats(name, predictions.stats(params.evaluate), tuple(faults))
 
 
-def _images(params: Params, paths: Paths, prepared: PreparedDataset, rows: np.ndarray, document: dict) -> np.ndarray:
+def _images(params: Params, paths: RunPaths, prepared: PreparedDataset, rows: np.ndarray, document: dict) -> np.ndarray:
     """The test images as the champion takes them: packed anew where its size or fit is another."""
     wanted = document["preprocessing"]
     if (wanted["image_size"], wanted["resize"]) == (params.data.image_size, params.data.resize):
         return prepared.images[rows]
-    source = registry.load("medtune.data.sources", params.data.source, "data.source")
+    source = registry.load_plugin("medtune.data.sources", params.data.source, "data.source")
     root = (PROJECT / params.data.root).resolve() if params.data.root else None
     named = {record.path: record for record in source.list_samples(root, params.data)}
     folder = paths.cache / "gate"

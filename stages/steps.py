@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.runtime import cache_key
-from medtune.runtime.artifact import Artifact, digest, find
+from medtune.runtime.artifact import Artifact, digest, find_artifact
 from medtune.runtime.device import device_class
-from medtune.runtime.paths import Paths
-from medtune.runtime.provenance import installed
+from medtune.runtime.paths import RunPaths
+from medtune.runtime.provenance import package_versions
 from medtune.stages.preflight import ready
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Steps:
         prepared: the verified data.
     """
 
-    def __init__(self, params: Params, paths: Paths, several: bool = False) -> None:
+    def __init__(self, params: Params, paths: RunPaths, several: bool = False) -> None:
         """Open the prepared data and check that the params fit it.
 
         Args:
@@ -78,7 +78,7 @@ class Steps:
 
     def order(self) -> Iterator[tuple[str, int | None]]:
         """Yield stage and test fold of every step, upstream steps first."""
-        for fold in self.params.data.split.chains:
+        for fold in self.params.data.split.test_folds:
             for stage in self.params.training_stages:
                 yield stage, fold
         yield "evaluate", None
@@ -101,7 +101,9 @@ class Steps:
         if (stage, fold) not in self._resolved:
             upstream = tuple(self._upstream(stage, fold))
             key = self._key(stage, fold, upstream)
-            self._resolved[stage, fold] = Step(stage, fold, key, upstream, find(self.paths.stage(stage, fold), key))
+            self._resolved[stage, fold] = Step(
+                stage, fold, key, upstream, find_artifact(self.paths.stage(stage, fold), key)
+            )
         return self._resolved[stage, fold]
 
     def record(self, step: Step, artifact: Artifact) -> None:
@@ -109,7 +111,7 @@ class Steps:
         self._resolved[step.stage, step.fold] = replace(step, artifact=artifact)
 
     def _only_fold(self, stage: str) -> int:
-        folds = self.params.data.split.chains
+        folds = self.params.data.split.test_folds
         if len(folds) > 1:
             raise InputError(f"data.split.test_fold=all: {stage} trains one fold. Name it, 0 to {len(folds) - 1}")
         return folds[0]
@@ -120,7 +122,7 @@ class Steps:
         if stage == "export":
             yield self._finished("evaluate", None)
         if stage in ("evaluate", "export"):
-            for test_fold in self.params.data.split.chains:
+            for test_fold in self.params.data.split.test_folds:
                 for trained in self.params.training_stages:  # the first missing one is named
                     artifact = self._finished(trained, test_fold)
                 yield artifact
@@ -176,6 +178,6 @@ def export_key(params: Params, evaluated: Artifact, trained: Sequence[Artifact])
     inputs = {
         "evaluated": [evaluated.key, evaluated.sha256],
         "trained": [artifact.sha256 for artifact in trained],
-        "tools": installed(*EXPORT_TOOLS),
+        "tools": package_versions(*EXPORT_TOOLS),
     }
     return cache_key.stage_key("export", params, inputs, "cpu")

@@ -12,9 +12,9 @@ from medtune.benchmark import trials
 from medtune.benchmark.grid import CellId
 from medtune.config.schema import Params
 from medtune.runtime import cache_key as keys
-from medtune.runtime.artifact import Artifact, find, partial, publish
+from medtune.runtime.artifact import Artifact, commit, find_artifact, partial_dir
 from medtune.runtime.device import device_class, device_name
-from medtune.runtime.paths import Paths, TrainSubset
+from medtune.runtime.paths import RunPaths, TrainSubset
 from medtune.runtime.provenance import provenance
 from medtune.tasks import base
 
@@ -27,7 +27,7 @@ PREDICTIONS_FILE = "predictions.csv"
 SPLITS = ("train", "val", "test")
 
 
-def record_dir(paths: Paths, cell: CellId) -> Path:
+def record_dir(paths: RunPaths, cell: CellId) -> Path:
     """Where a cell's record lies."""
     return paths.stage("benchmark") / "cells" / cell.slug
 
@@ -44,7 +44,7 @@ def cell_key(params: Params, prepared: "PreparedDataset", cell: CellId, rates: S
     """
     inputs = {
         "data": prepared.digest,
-        "roles": [prepared.split_digest(fold) for fold in params.data.split.chains],
+        "roles": [prepared.split_digest(fold) for fold in params.data.split.test_folds],
         "schedule": params.schedule,
         "share": [cell.percent, cell.seed],
         "rates": list(rates),
@@ -53,7 +53,7 @@ def cell_key(params: Params, prepared: "PreparedDataset", cell: CellId, rates: S
     return keys.stage_key("cell", trials.normalize_unused_sections(params, rates[0]), inputs, device_class())
 
 
-def run(params: Params, paths: Paths, cell: CellId, rates: Sequence[float], threads: int) -> Artifact:
+def run(params: Params, paths: RunPaths, cell: CellId, rates: Sequence[float], threads: int) -> Artifact:
     """Compute one cell; resume if an earlier run was interrupted.
 
     Args:
@@ -76,7 +76,7 @@ def run(params: Params, paths: Paths, cell: CellId, rates: Sequence[float], thre
     work = paths.cache / "benchmark" / "work" / key
     work.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{work}.lock"):  # a worker that was given up for dead may still be at it
-        if done := find(folder, key):
+        if done := find_artifact(folder, key):
             return done
         import torch
 
@@ -88,10 +88,10 @@ def run(params: Params, paths: Paths, cell: CellId, rates: Sequence[float], thre
         part = open_prepared(own)
         tried = trials.run_trials(params, own, rates, work)
         best = max(tried, key=lambda trial: trial.score)
-        folds = [_evaluate_fold(params, part, best.trained[fold]) for fold in params.data.split.chains]
+        folds = [_evaluate_fold(params, part, best.trained[fold]) for fold in params.data.split.test_folds]
         peak = memory.megabytes()
 
-        unfinished = partial(folder)
+        unfinished = partial_dir(folder)
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         record = {
@@ -110,7 +110,7 @@ def run(params: Params, paths: Paths, cell: CellId, rates: Sequence[float], thre
             "params": params.model_dump(mode="json"),
             "provenance": provenance(),
         }
-        artifact = publish(folder, key, record)
+        artifact = commit(folder, key, record)
         shutil.rmtree(work, ignore_errors=True)
     Path(f"{work}.lock").unlink(missing_ok=True)
     return artifact
@@ -141,7 +141,7 @@ def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResu
 
 def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, Any]:
     """What it was trained and tested on."""
-    folds = params.data.split.chains
+    folds = params.data.split.test_folds
     rows = {role: [prepared.indices(fold)[role] for fold in folds] for role in SPLITS}
     patients = {role: {group for own in rows[role] for group in prepared.patient_ids[own].tolist()} for role in SPLITS}
     return {
@@ -165,7 +165,7 @@ def _cost(params: Params, best: trials.LrTrial, prepared: "PreparedDataset") -> 
     head, backbone = (sum(p.numel() for p in part.parameters()) for part in (plain.head, plain.backbone))
     trained = result["trainable"] - head
     used = [getattr(params, stage) for stage in params.training_stages]
-    images = sum(len(prepared.indices(fold)["train"]) for fold in params.data.split.chains)
+    images = sum(len(prepared.indices(fold)["train"]) for fold in params.data.split.test_folds)
     seen = images * sum(section.passes * section.epochs for section in used)
     return {
         "trainable": trained,

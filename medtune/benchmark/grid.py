@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from medtune.config import registry
-from medtune.config.base import BaseParams, Section
-from medtune.config.errors import InputError, describe, suggestion
-from medtune.config.load import assign_all, merge, read, read_base
+from medtune.config.base import BaseParams, StrictParams
+from medtune.config.errors import InputError, format_validation_error, suggestion
+from medtune.config.load import apply_overrides, merge, read, read_base
 from medtune.config.project import PROJECT
 from medtune.config.schema import DEFAULT_TASK, Positive, check_metric
 from medtune.config.training import Schedule
@@ -70,7 +70,7 @@ class DaskRunner(BaseParams):
         return address
 
 
-class BenchmarkParams(Section):
+class BenchmarkParams(StrictParams):
     """What is crossed with what, and how a cell is trained and judged."""
 
     data: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(description="label -> section data")
@@ -130,7 +130,7 @@ def parse_method(method: str, head: str, key: str = "benchmark.methods") -> Meth
     Raises:
         InputError: no such head or method.
     """
-    heads, methods = registry.names(HEADS), [name for name in registry.names(METHODS) if name != "none"]
+    heads, methods = registry.plugin_names(HEADS), [name for name in registry.plugin_names(METHODS) if name != "none"]
     first, plus, second = method.partition("+")
     if not plus and first in heads:
         return MethodSpec("frozen", first, "none")
@@ -147,7 +147,7 @@ def parse_method(method: str, head: str, key: str = "benchmark.methods") -> Meth
 
 def all_methods() -> list[str]:
     """What `methods: all` stands for, baselines first."""
-    return [*BASELINES, *(name for name in registry.names(METHODS) if name != "none"), *COMBINED]
+    return [*BASELINES, *(name for name in registry.plugin_names(METHODS) if name != "none"), *COMBINED]
 
 
 def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[BenchmarkParams, dict[str, Any]]:
@@ -162,13 +162,13 @@ def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[Bench
     """
     tree = read_base(with_overlay=path is not None)
     merge(tree, read(path or GRID_FILE))
-    assign_all(tree, sets)
+    apply_overrides(tree, sets)
     if not isinstance(section := tree.pop("benchmark", None), dict):
         raise InputError(f"{path or GRID_FILE}: no section benchmark in it")
     try:
         grid = BenchmarkParams.model_validate(section)
     except ValidationError as error:
-        raise InputError(describe(error, BenchmarkParams, "benchmark")) from None
+        raise InputError(format_validation_error(error, BenchmarkParams, "benchmark")) from None
     task = tree.get("task") or {}
     kind = task.get("kind", DEFAULT_TASK) if isinstance(task, dict) else task
     metrics = registry.load_part("medtune.tasks", kind, "metrics", "task.kind").METRICS

@@ -14,10 +14,10 @@ from medtune.config.load import merge, validate
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.data.prepared import open_prepared
-from medtune.runtime.artifact import Artifact, find
+from medtune.runtime.artifact import Artifact, find_artifact
 from medtune.runtime.cache_key import data_key
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def list_cells(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[CellId, Para
     return found
 
 
-def build_jobs(grid: BenchmarkParams, params: dict[CellId, Params], paths: Paths) -> list[CellJob]:
+def build_jobs(grid: BenchmarkParams, params: dict[CellId, Params], paths: RunPaths) -> list[CellJob]:
     """Every cell with its data prepared and its key made; each data set is decoded once."""
     ready: dict[str, tuple[Path, PreparedDataset]] = {}
     made = []
@@ -107,11 +107,11 @@ def build_job(grid: BenchmarkParams, cell: CellId, params: Params, folder: Path,
     return CellJob(cell, params, rates, grid.threads, folder, key)
 
 
-def find_record(job: CellJob, paths: Paths) -> Artifact | None:
+def find_record(job: CellJob, paths: RunPaths) -> Artifact | None:
     """The cell's verified record, if it is there."""
     from medtune.benchmark import cell as cells
 
-    return find(cells.record_dir(paths, job.cell), job.key)
+    return find_artifact(cells.record_dir(paths, job.cell), job.key)
 
 
 def check(params: Sequence[Params]) -> None:
@@ -135,13 +135,13 @@ def _is_compatible(chosen: MethodSpec, kind: str) -> bool:
 
 
 def _families(chosen: MethodSpec) -> tuple[str, ...]:
-    return tuple(registry.load(METHODS, chosen.peft, "benchmark.methods").SUPPORTED_FAMILIES)
+    return tuple(registry.load_plugin(METHODS, chosen.peft, "benchmark.methods").SUPPORTED_FAMILIES)
 
 
 def _rates(chosen: MethodSpec) -> tuple[float, ...]:
     if chosen.schedule == "frozen":
-        return tuple(registry.load(HEADS, chosen.head, "benchmark.methods").LR_GRID)
-    return tuple(registry.load(METHODS, chosen.peft, "benchmark.methods").LR_GRID)
+        return tuple(registry.load_plugin(HEADS, chosen.head, "benchmark.methods").LR_GRID)
+    return tuple(registry.load_plugin(METHODS, chosen.peft, "benchmark.methods").LR_GRID)
 
 
 def _merged(tree: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _with_min_steps(params: Params, prepared: PreparedDataset, cell: CellId, min
     """`params` whose stages go over the cell's share so often that each has `min_steps` optimizer steps."""
     from medtune.data.subset import subset_patients
 
-    fold = params.data.split.chains[0]
+    fold = params.data.split.test_folds[0]
     images = len(subset_patients(prepared, fold, cell.percent, cell.seed).indices(fold)["train"])
     changed = {}
     for name in ("frozen", "finetune"):
@@ -175,13 +175,13 @@ def _with_min_steps(params: Params, prepared: PreparedDataset, cell: CellId, min
     return params.model_copy(update=changed)
 
 
-def _prepare(params: Params, paths: Paths, label: str) -> Path:
+def _prepare(params: Params, paths: RunPaths, label: str) -> Path:
     from medtune.stages import data
 
-    if find(paths.prepared, data_key(params)):  # what `dvc repro` prepared is the same set
+    if find_artifact(paths.prepared, data_key(params)):  # what `dvc repro` prepared is the same set
         own = paths
     else:
-        own = Paths(paths.cache / "benchmark" / "data" / label, paths.cache)
-    say(f"benchmark: data set {label}")
+        own = RunPaths(paths.cache / "benchmark" / "data" / label, paths.cache)
+    info(f"benchmark: data set {label}")
     data.run(params, own)
     return own.prepared

@@ -11,8 +11,8 @@ from medtune.benchmark.report.records import CellRecord
 from medtune.benchmark.report.results import write_results
 from medtune.config.load import validate
 from medtune.runtime.artifact import Artifact, digest
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 from medtune.tracking.run import start
 
 
@@ -21,7 +21,7 @@ def write_summary(
     jobs: Sequence[CellJob],
     records: dict[CellId, Artifact | None],
     errors: dict[CellId, str],
-    paths: Paths,
+    paths: RunPaths,
 ) -> list[str]:
     """Writes both files over every cell of the grid, pending and failed ones too; gives what follows from them."""
     folder = paths.stage("benchmark")
@@ -32,9 +32,9 @@ def write_summary(
     page = folder / "report.html"
     lines = write_report(page, cells, grid.metric, params.evaluate.confidence, grid.replicates, params.seed)
     for line in lines:
-        say(f"benchmark: {line}")
+        info(f"benchmark: {line}")
     pending = sum(cell.status == "pending" for cell in cells)
-    say(f"benchmark: {page}" + (f" ({pending} cells are still to be computed)" if pending else ""))
+    info(f"benchmark: {page}" + (f" ({pending} cells are still to be computed)" if pending else ""))
     return lines
 
 

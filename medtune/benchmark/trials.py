@@ -9,7 +9,7 @@ from typing import Any
 from medtune.config.schema import Params
 from medtune.config.training import FinetuneParams, FrozenParams, TrainingParams
 from medtune.runtime.artifact import Artifact
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.tasks import base
 
 
@@ -55,7 +55,7 @@ def normalize_unused_sections(params: Params, rate: float) -> Params:
     return with_lr(params, rate).model_copy(update=unused)
 
 
-def run_trials(params: Params, paths: Paths, rates: Sequence[float], tmp_dir: Path) -> list[LrTrial]:
+def run_trials(params: Params, paths: RunPaths, rates: Sequence[float], tmp_dir: Path) -> list[LrTrial]:
     """A trial for each rate; one whose loss is not finite is left out.
 
     Args:
@@ -81,9 +81,9 @@ def run_trials(params: Params, paths: Paths, rates: Sequence[float], tmp_dir: Pa
     return trials
 
 
-def _trial(params: Params, paths: Paths, tmp_dir: Path, rate: float) -> LrTrial:
+def _trial(params: Params, paths: RunPaths, tmp_dir: Path, rate: float) -> LrTrial:
     trained, seconds, results = {}, 0.0, []
-    for fold in params.data.split.chains:
+    for fold in params.data.split.test_folds:
         stages = _train(params, paths, fold, tmp_dir, rate)
         trained[fold] = stages[-1]
         seconds += sum(stage.result()["seconds"] for stage in stages)
@@ -98,7 +98,7 @@ def _trial(params: Params, paths: Paths, tmp_dir: Path, rate: float) -> LrTrial:
     )
 
 
-def _train(params: Params, paths: Paths, fold: int, tmp_dir: Path, rate: float) -> list[Artifact]:
+def _train(params: Params, paths: RunPaths, fold: int, tmp_dir: Path, rate: float) -> list[Artifact]:
     from medtune.stages import finetune, frozen
 
     # Stage 1 does not know stage 2's rate, so with both stages all rates share one.

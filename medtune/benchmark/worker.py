@@ -12,7 +12,7 @@ from medtune.config.load import validate
 from medtune.data.prepared import open_prepared
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.device import device_class
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 # Told of a cell that ended: its record, or what went wrong; gives the line that was said of it.
 OnResult = Callable[[CellJob, Artifact | None, str | None], str]
@@ -32,7 +32,7 @@ def run_job(job: dict[str, Any], out: str, cache: str) -> dict[str, str]:
     from medtune.benchmark import cell as cells
 
     cell, params = CellId(**job["cell"]), validate(job["params"])
-    paths = Paths(Path(out), Path(cache), data=Path(job["prepared"]))
+    paths = RunPaths(Path(out), Path(cache), data=Path(job["prepared"]))
     rates, threads = job["rates"], job["threads"]
     if cells.cell_key(params, open_prepared(paths), cell, rates, threads) != job["key"]:
         raise RuntimeError(
@@ -43,7 +43,7 @@ def run_job(job: dict[str, Any], out: str, cache: str) -> dict[str, str]:
         return cells.run(params, paths, cell, rates, threads).as_dict()
 
 
-def run_locally(job: CellJob, paths: Paths, retries: int, on_result: OnResult) -> None:
+def run_locally(job: CellJob, paths: RunPaths, retries: int, on_result: OnResult) -> None:
     """Computes one cell in this process, tried again where it fails."""
     for attempt in range(retries + 1):
         try:

@@ -27,10 +27,10 @@ def doctor(
     from medtune.config.load import load
     from medtune.doctor.result import Job
     from medtune.doctor.run import examine
-    from medtune.runtime.console import say
-    from medtune.runtime.paths import Paths
+    from medtune.runtime.console import info
+    from medtune.runtime.paths import RunPaths
 
-    job = Job(load(params, overrides or ()), Paths.at(out), offline, quick)
+    job = Job(load(params, overrides or ()), RunPaths.from_env(out), offline, quick)
     counts, checks = {"ok": 0, "warning": 0, "wrong": 0}, []
     with progress_on_stderr(as_json):
         for finding in examine(job):
@@ -39,8 +39,8 @@ def doctor(
                 {"check": finding.label, "state": finding.state, "found": finding.found, "todo": finding.todo}
             )
             todo = f" -> {finding.todo}" if finding.todo else ""
-            say(f"{finding.state:<8} {finding.label:<21} {finding.found}{todo}".replace("\n", " "))
-        say(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['wrong']} wrong")
+            info(f"{finding.state:<8} {finding.label:<21} {finding.found}{todo}".replace("\n", " "))
+        info(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['wrong']} wrong")
     if as_json:
         print_json({"checks": checks, **counts})
     if counts["wrong"]:

@@ -25,9 +25,9 @@ def status(
     from medtune.cli import steps
     from medtune.config.load import load
     from medtune.config.project import PROJECT
-    from medtune.runtime.paths import Paths
+    from medtune.runtime.paths import RunPaths
 
-    read, paths = load(params, overrides or ()), Paths.at(out)
+    read, paths = load(params, overrides or ()), RunPaths.from_env(out)
     found = steps.report(read, paths)
     accepted, services = _accepted(read.handoff.target), _services(paths)
     if as_json:

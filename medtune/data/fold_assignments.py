@@ -13,7 +13,7 @@ from pathlib import Path
 
 from medtune.config.errors import InputError
 from medtune.runtime.artifact import write_text
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.serving.checksum import ChecksumError, add_text_checksum, strip_text_checksum
 
 FILE = "folds.csv"
@@ -60,7 +60,7 @@ class FoldAssignments:
         return hashlib.sha256(f"{self.source}\n{self.n_folds}\n{patient_id}".encode()).hexdigest()[:20]
 
 
-def assignments_path(paths: Paths) -> Path:
+def assignments_path(paths: RunPaths) -> Path:
     """The file of an output folder; the checkout's is tracked by git."""
     return paths.out / "data" / FILE
 

@@ -14,7 +14,7 @@ from medtune.config.errors import InputError
 from medtune.data.packing import IMAGES_FILE, PackResult
 from medtune.data.sample import Sample
 from medtune.data.splits import SPLITS, SplitResult
-from medtune.runtime.artifact import digest, file_sha256, find, write_text
+from medtune.runtime.artifact import digest, file_sha256, find_artifact, write_text
 from medtune.serving.one_line import first_line
 
 COLUMNS = ("path", "label", "group", "fold", "split", "sha256", "width", "height")
@@ -146,7 +146,7 @@ def load_prepared(folder: Path) -> PreparedDataset:
     Raises:
         InputError: absent, unfinished or damaged.
     """
-    if find(folder) is None:
+    if find_artifact(folder) is None:
         state = "is damaged or unfinished" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {state}: run `medtune data` (with the same --params, --set and --out)")
     info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ import numpy as np
 from medtune.config.errors import InputError
 from medtune.data.listing import image_path
 from medtune.data.sample import Sample
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 from medtune.serving.decode import DecodeError, decode, resize_square
 
@@ -129,7 +129,7 @@ class _Job:
                 real = self.file.resolve()
             except (OSError, RuntimeError):  # Python before 3.13 raises the latter
                 raise DecodeError("a link that leads in a circle") from None
-            if not (real.is_relative_to(self.root) or real.is_relative_to(Paths.at().cache / "archives")):
+            if not (real.is_relative_to(self.root) or real.is_relative_to(RunPaths.from_env().cache / "archives")):
                 raise DecodeError("a link that leads out of the data root")
         return decode(self.file)
 

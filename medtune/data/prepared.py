@@ -6,10 +6,10 @@ from pathlib import Path
 from medtune.data.manifest import PreparedDataset, load_prepared
 from medtune.data.subset import subset_patients
 from medtune.runtime.file_state import State, folder_state
-from medtune.runtime.paths import Paths, TrainSubset
+from medtune.runtime.paths import RunPaths, TrainSubset
 
 
-def open_prepared(paths: Paths) -> PreparedDataset:
+def open_prepared(paths: RunPaths) -> PreparedDataset:
     """Return the verified set at `paths.prepared`, restricted to the training patients of `paths.subset`.
 
     Raises:

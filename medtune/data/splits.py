@@ -70,7 +70,7 @@ def split_samples(
         folds, splits, notes = protocol(samples, labels, params, source)
     patient_ids = np.array([sample.patient_id or "" for sample in samples])
     notes += _check_splits(splits, labels, patient_ids, classes, params, min_classes)
-    leaked = _leaked_patients(splits, patient_ids, params.chains)
+    leaked = _leaked_patients(splits, patient_ids, params.test_folds)
     if leaked:
         notes.append(
             f"LEAK: {len(leaked)} of {len(set(patient_ids))} groups have images in more than one of train, "
@@ -85,7 +85,7 @@ def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
     """(n, folds) roles where chain k tests fold k, validates on one other, and trains on the rest."""
     splits = np.full((len(folds), params.folds), "train", "<U6")
     for fold in range(params.folds):
-        val = params.val_of(fold)
+        val = params.val_fold_for(fold)
         splits[folds == ((fold - 1) % params.folds if val == fold else val), fold] = "val"
         splits[folds == fold, fold] = "test"
     return splits
@@ -196,7 +196,7 @@ def _check_splits(
     min_classes: int,
 ) -> list[str]:
     missing: dict[int, list[str]] = {}
-    for test_fold in params.chains:
+    for test_fold in params.test_folds:
         for split in SPLITS:
             present = np.unique(labels[splits[:, test_fold] == split])
             if len(present) < (min_classes if split == "train" else 1):

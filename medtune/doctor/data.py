@@ -22,7 +22,7 @@ HINT = "name the folder (or archive) with your images in data.root: README, `You
 def data(context: Job) -> CheckResult:
     """What lies at data.root; counts the images, and times the decoding of a few."""
     params = context.params.data
-    source = registry.load("medtune.data.sources", params.source, "data.source")
+    source = registry.load_plugin("medtune.data.sources", params.source, "data.source")
     root = (PROJECT / params.root).resolve() if params.root else None
     if params.source != "synthetic" and root is not None:
         if not root.exists() and getattr(params, "download", False):

@@ -48,7 +48,7 @@ def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> 
         images: in the set.
         facts: `tokens`, `channels`, `parameters` and `head`, counts, of the network.
     """
-    n_folds, store = len(params.data.split.chains), 0.0
+    n_folds, store = len(params.data.split.test_folds), 0.0
     pack, network = images * params.data.image_size**2 * 3, facts["parameters"] + facts["head"]
     if stored := stored_views(params, images, facts):
         rows = images * (split_fractions(params)["train"] * stored + split_fractions(params)["val"])
@@ -74,7 +74,7 @@ def time_requirements(
         decode_s: to decode an image.
         stored: views whose features stage 1 stores.
     """
-    fractions, n_folds = split_fractions(params), len(params.data.split.chains)
+    fractions, n_folds = split_fractions(params), len(params.data.split.test_folds)
     train, val = images * fractions["train"], images * fractions["val"]
     forward = measured["forward"]["seconds"]
     seconds = {"data": images * decode_s, "stage 1": 0.0, "stage 2": 0.0, "test": images * fractions["test"] * forward}
@@ -129,7 +129,7 @@ def _time_estimate(context: Job) -> CheckResult:
     step_times = ", ".join(
         f"{steps[name]} {measured[name]['seconds'] * 1000:.3g} ms" for name in steps if name in measured
     )
-    n_folds = len(params.data.split.chains)
+    n_folds = len(params.data.split.test_folds)
     total = format_duration(sum(found.values()))
     return ok(
         f"{total} for {n_folds} chain{'s' if n_folds > 1 else ''}: {message} (estimate from "

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medtune.config.schema import Params
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Job:
     """
 
     params: Params
-    paths: Paths
+    paths: RunPaths
     offline: bool = False
     quick: bool = False
     facts: dict[str, Any] = field(default_factory=dict)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config.errors import RunError
-from medtune.runtime.artifact import Artifact, digest, replacing
-from medtune.runtime.source_hash import source_closure
+from medtune.runtime.artifact import Artifact, atomic_write, digest
+from medtune.runtime.source_hash import source_fingerprint
 from medtune.serving.checksum import add_bytes_checksum, strip_bytes_checksum
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Wanted:
         roles = prepared.split_digest(fold)
         rows = prepared.indices(fold)
         # trained.key holds the source of the network's code, trained.sha256 its weights.
-        source = source_closure("medtune.evaluation.outputs")
+        source = source_fingerprint("medtune.evaluation.outputs")
         key = digest(["logits", trained.key, trained.sha256, prepared.digest, roles, source])
         return cls(fold, trained, {role: rows[role] for role in ROLES}, key)
 
@@ -110,7 +110,7 @@ def store(wanted: Wanted, found: Logits, cache: Path) -> None:
     arrays: dict[str, Any] = {"key": np.array(wanted.key), **found}
     stream = io.BytesIO()
     np.savez(stream, **arrays)
-    with replacing(_place(wanted, cache)) as temporary:
+    with atomic_write(_place(wanted, cache)) as temporary:
         temporary.write_bytes(add_bytes_checksum(stream.getvalue()))  # a zip leaves some of its own bits unchecked
 
 

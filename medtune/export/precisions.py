@@ -64,7 +64,7 @@ class PrecisionExporter:
         elif precision == "fp32":
             raise RuntimeError(f"export: the ONNX graph does not match the trained network: {entry['reason']}")
         else:
-            console.say(f"export: {precision} is not shipped: {entry['reason']}")
+            console.info(f"export: {precision} is not shipped: {entry['reason']}")
 
     def _fp32(self, entry: dict[str, Any]) -> ExportedPrecision:
         graph = self.fp32.SerializeToString()
@@ -88,7 +88,7 @@ class PrecisionExporter:
         from medtune.export.int8 import to_int8
 
         images = self.calibration()
-        console.say(f"export: int8, calibrated on {len(images)} training images")
+        console.info(f"export: int8, calibrated on {len(images)} training images")
         graph = to_int8(self.fp32, images).SerializeToString()
         # Threads that spin between two requests would take the other session's cores.
         asked = {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from medtune.config.errors import InputError
 from medtune.config.load import read
-from medtune.runtime.console import say
+from medtune.runtime.console import info
 from medtune.serving.one_line import last_line
 
 log = logging.getLogger("medtune.flow")
@@ -139,7 +139,7 @@ class Checkout:
         if self.remote():
             self.dvc("push", *TRACKED_STAGES, *self.tracked_data())
         else:
-            say("retrain: no DVC remote: the model is in this machine's cache only (docs/remotes.md)")
+            info("retrain: no DVC remote: the model is in this machine's cache only (docs/remotes.md)")
         paths = [name for name in (*GENERATED_FILES, *self.tracked_data()) if (self.folder / name).is_file()]
         self.git("add", "--", *paths)
         if self.git("diff", "--cached", "--name-only", "--", *paths):

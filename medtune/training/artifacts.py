@@ -11,7 +11,7 @@ from torch import Tensor
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.evaluation.metric import nan_to_none
-from medtune.runtime.artifact import Artifact, checkpoint_dir, partial, publish, write_text
+from medtune.runtime.artifact import Artifact, checkpoint_dir, commit, partial_dir, write_text
 from medtune.runtime.provenance import provenance
 from medtune.tasks import base
 from medtune.training import checkpoint
@@ -50,13 +50,13 @@ def keep(
         record: what else result.json says.
     """
     assert done.best is not None
-    work = partial(folder)
+    work = partial_dir(folder)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     checkpoint.save(work / "model.safetensors", weights, {"key": job.key, "holds": holds, "epoch": done.best_epoch})
     write_text(work / "history.csv", _table(done.history))
     best = next(row for row in done.history if row["epoch"] == done.best_epoch)
-    artifact = publish(
+    artifact = commit(
         folder,
         job.key,
         {

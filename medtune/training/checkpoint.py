@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from medtune.config.errors import RunError
-from medtune.runtime.artifact import Artifact, canonical_json, replacing
+from medtune.runtime.artifact import Artifact, atomic_write, canonical_json
 
 if TYPE_CHECKING:
     from medtune.models.classifier import Classifier
@@ -27,7 +27,7 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     text = canonical_json(meta)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         # One entry: several would be written in random order, and equal weights should be equal bytes.
         header = {"medtune": canonical_json({"meta": text, "digest": _digest(tensors, text)})}
         try:

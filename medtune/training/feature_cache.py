@@ -19,11 +19,11 @@ from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import Classifier
 from medtune.models.weights import state_sha256
-from medtune.runtime.artifact import digest, partial, publish
-from medtune.runtime.console import say
+from medtune.runtime.artifact import commit, digest, partial_dir
+from medtune.runtime.console import info
 from medtune.runtime.progress import progress
-from medtune.runtime.provenance import installed
-from medtune.runtime.source_hash import source_closure
+from medtune.runtime.provenance import package_versions
+from medtune.runtime.source_hash import source_fingerprint
 from medtune.training.augmentation import dihedral
 from medtune.training.feature_store import FEATURES_FILE, INDICES_FILE, FeatureShard, FeatureStore, load_shards
 
@@ -67,8 +67,8 @@ def compute(
         "args": params.model.backbone_args,
         "mean": model.mean.tolist(),
         "std": model.std.tolist(),
-        "source": source_closure("medtune.training.feature_cache"),
-        "versions": installed("torch", "timm"),
+        "source": source_fingerprint("medtune.training.feature_cache"),
+        "versions": package_versions("torch", "timm"),
         "device": torch.device(device).type,
     }
     stored, new = [], 0
@@ -85,7 +85,7 @@ def compute(
         stored.append(found)
         new += len(missing)
     if not new:
-        say(f"features: found in the store ({folder.name})")
+        info(f"features: found in the store ({folder.name})")
     return FeatureStore(len(prepared.labels), stored)
 
 
@@ -99,7 +99,7 @@ def _write(
     device: str,
     label: str,
 ) -> FeatureShard:
-    work = partial(place)
+    work = partial_dir(place)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     np.save(work / INDICES_FILE, rows)
@@ -125,7 +125,7 @@ def _write(
     assert array is not None
     array.flush()
     del array
-    publish(place, key, {"images": prepared.digest, "view": view})
+    commit(place, key, {"images": prepared.digest, "view": view})
     return FeatureShard.open(place)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.runtime import distributed
-from medtune.runtime.artifact import Artifact, find
+from medtune.runtime.artifact import Artifact, find_artifact
 from medtune.runtime.device import device_name
 from medtune.tasks import base
 from medtune.tracking import lineage
@@ -89,7 +89,7 @@ def fit(
             on_epoch=lambda step, values: run.log({**values, f"{setup.stage}/epoch": values["epoch"]}, step),
         )
         done, best = Trainer(job, device_name()).run()
-        with distributed.first():
+        with distributed.main_process_first():
             if distributed.rank() > 0:
                 return _published(folder, key)
             holds: str = setup.holds
@@ -106,7 +106,7 @@ def fit(
 
 def _published(folder: Path, key: str) -> Artifact:
     """What the first process published."""
-    artifact = find(folder, key)
+    artifact = find_artifact(folder, key)
     if artifact is None:
         raise RuntimeError(f"{folder} is not there: the output folder must be one for all processes")
     return artifact

@@ -32,7 +32,7 @@ class Trainer:
     def __init__(self, job: Job, device: str) -> None:
         self.job = job
         replicas.agree(job.network)
-        unused = distributed.count() > 1 and replicas.leaves_unused(
+        unused = distributed.world_size() > 1 and replicas.leaves_unused(
             job.network, job.feed.score(job.train[:1]), job.penalty
         )
         self.accelerator = accelerator_for(job.params, device, unused)
@@ -98,7 +98,7 @@ class Trainer:
             self.unseen.append(self._step(order[at.batch * group : (at.batch + 1) * group]))
             at.batch += 1
             at.step += 1
-            ended, due = at.batch == self.steps_per_epoch, distributed.count() == 1 and self._save_is_due()
+            ended, due = at.batch == self.steps_per_epoch, distributed.world_size() == 1 and self._save_is_due()
             if ended or due or at.step % LOG_STEPS == 0:
                 self._look()
                 due = self._save_is_due()
@@ -137,7 +137,7 @@ class Trainer:
             group["lr"] = job.params.lr * lr_factor(self.at.step, self.steps, self.warmup)
 
         if (
-            distributed.count() > 1
+            distributed.world_size() > 1
         ):  # layers draw dropout for the rows they have: a stream a process, found again on resuming
             torch.manual_seed(stream_seed(job.seed, "torch", self.at.step, distributed.rank()))
         total = job.objective.total(self._targets(rows))
@@ -148,8 +148,10 @@ class Trainer:
             with nullcontext() if last else self.accelerator.no_sync(self.network):
                 loss = self._loss(batch) / total
                 if start == 0 and job.penalty is not None:
-                    loss = loss + job.penalty() / distributed.count()  # once a step, however many batches and processes
-                self.accelerator.backward(loss * distributed.count())  # the exchange takes the mean
+                    loss = (
+                        loss + job.penalty() / distributed.world_size()
+                    )  # once a step, however many batches and processes
+                self.accelerator.backward(loss * distributed.world_size())  # the exchange takes the mean
             loss_sum += loss.detach()
         if job.params.clip_norm:
             self.accelerator.clip_grad_norm_(self.network.parameters(), job.params.clip_norm)
@@ -219,7 +221,7 @@ class Trainer:
     def _summary(self, network: nn.Module) -> Tensor:
         """(n, k) what scoring needs of the validation rows, each batch from one of the processes."""
         val, every = self.job.val, range(0, len(self.job.val), SCORE_BATCH)
-        own = every[distributed.rank() :: distributed.count()]
+        own = every[distributed.rank() :: distributed.world_size()]
         found = {}
         for start in own or every[:1]:
             rows = val[start : start + SCORE_BATCH]

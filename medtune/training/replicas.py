@@ -19,7 +19,7 @@ def own_rows(batch: int) -> tuple[slice, float]:
 
     A process without a row computes the first, at no weight: the others wait for its gradients.
     """
-    count, rank = distributed.count(), distributed.rank()
+    count, rank = distributed.world_size(), distributed.rank()
     if count == 1:
         return EVERY, 1.0
     return (slice(rank, None, count), 1.0) if rank < batch else (slice(0, 1), 0.0)
@@ -27,7 +27,7 @@ def own_rows(batch: int) -> tuple[slice, float]:
 
 def summed(values: Tensor) -> Tensor:
     """`values` summed over the processes, in place."""
-    if distributed.count() > 1:
+    if distributed.world_size() > 1:
         dist.all_reduce(values)
     return values
 
@@ -35,7 +35,7 @@ def summed(values: Tensor) -> Tensor:
 @torch.no_grad()
 def agree(module: nn.Module) -> None:
     """Gives `module` the first process's state: what was computed before training may differ in its last digits."""
-    if distributed.count() == 1:
+    if distributed.world_size() == 1:
         return
     state = module.state_dict()
     for value in state.values():
@@ -47,7 +47,7 @@ def agree(module: nn.Module) -> None:
 
 def check_same(step: int, device: torch.device) -> None:
     """Raises a RuntimeError where a process stands at another step: it did not find the first one's checkpoint."""
-    if distributed.count() == 1:
+    if distributed.world_size() == 1:
         return
     extremes = torch.tensor([step, -step], device=device)
     dist.all_reduce(extremes, dist.ReduceOp.MAX)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from medtune.runtime.console import say
+from medtune.runtime.console import info
 from medtune.training import checkpoint
 from medtune.training.job import Progress
 
@@ -55,5 +55,5 @@ def resume(trainer: "Trainer") -> bool:
     meta["best"] = None if meta["best"] is None else tuple(meta["best"])
     meta["history"] = [{k: math.nan if v is None else v for k, v in row} for row in meta["history"]]
     trainer.at = Progress(**{name: meta[name] for name in vars(trainer.at)})
-    say(f"{trainer.job.name}: resumed at epoch {trainer.at.epoch + 1}, step {trainer.at.step}")
+    info(f"{trainer.job.name}: resumed at epoch {trainer.at.epoch + 1}, step {trainer.at.step}")
     return True

@@ -11,7 +11,7 @@ from medtune.benchmark import trials
 from medtune.benchmark.grid import CellId
 from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
-from medtune.runtime.artifact import find
+from medtune.runtime.artifact import find_artifact
 from medtune.stages import finetune
 
 RATES = (1e-4, 1e-2)
@@ -87,9 +87,9 @@ def test_run__second_time_is_found_and_cut_one_goes_on(world, monkeypatch):
     monkeypatch.setattr(finetune, "run", cut)
     with pytest.raises(KeyboardInterrupt):
         run(world, params, cell)
-    assert find(cells.record_dir(world.paths, cell)) is None
+    assert find_artifact(cells.record_dir(world.paths, cell)) is None
     work = next((world.paths.cache / "benchmark" / "work").glob("*/lr-0.0001"))
-    kept = find(work / "artifacts" / "finetune" / "fold-1")
+    kept = find_artifact(work / "artifacts" / "finetune" / "fold-1")
     assert kept is not None  # the first rate need not be trained again
     artifact = run(world, params, cell)
     before = (artifact.folder / "result.json").stat().st_mtime_ns

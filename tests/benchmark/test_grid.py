@@ -31,7 +31,7 @@ def test_plan__says_what_is_known(method):
 def test_every_method__is_the_registry_and_the_baselines():
     named = all_methods()
     assert len(named) == len(set(named))
-    assert set(registry.names(METHODS)) - {"none"} < set(named)
+    assert set(registry.plugin_names(METHODS)) - {"none"} < set(named)
     assert {"linear", "full", "cdtm", "cdtm+full"} < set(named)
     for method in named:
         parse_method(method, "linear")

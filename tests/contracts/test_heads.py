@@ -12,12 +12,12 @@ from medtune.config.project import PROJECT
 from medtune.config.schema import HeadParams
 from medtune.models.classifier import build
 
-HEADS = registry.names("medtune.models.heads")
+HEADS = registry.plugin_names("medtune.models.heads")
 SHAPES = {"tokens": (9, 16), "mean": (1, 16), "pooled": (1, 16)}
 
 
 def head(name: str):
-    return registry.load("medtune.models.heads", name, "model.head.kind")
+    return registry.load_plugin("medtune.models.heads", name, "model.head.kind")
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -68,7 +68,7 @@ def test_head__fits_vit_and_cnn(name, backbone):
 def test_heads__import_no_torch():
     code = (
         "import sys\nfrom medtune.config import registry\n"
-        "for name in registry.names('medtune.models.heads'): registry.load('medtune.models.heads', name, 'x')\n"
+        "for name in registry.plugin_names('medtune.models.heads'): registry.load_plugin('medtune.models.heads', name, 'x')\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, timeout=120)

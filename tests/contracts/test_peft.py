@@ -18,13 +18,13 @@ from medtune.models.blocks.selection import NORMS
 from medtune.models.classifier import build
 from medtune.tasks.classification.export import Deployed
 
-METHODS = [name for name in registry.names("medtune.models.peft") if name != "none"]
+METHODS = [name for name in registry.plugin_names("medtune.models.peft") if name != "none"]
 BACKBONES = {"vit": "test_vit", "convnext": "test_convnext", "resnet": "test_resnet", "mobilenet": "test_efficientnet"}
 SIZE = 64
 
 
 def plugin(method):
-    return registry.load("medtune.models.peft", method, "model.peft.method")
+    return registry.load_plugin("medtune.models.peft", method, "model.peft.method")
 
 
 def params_for(method, family):

@@ -4,7 +4,7 @@ import pytest
 
 from medtune.benchmark.grid import load_grid
 from medtune.benchmark.jobs import list_cells
-from medtune.config.load import DEFAULT, load, merge, read, validate
+from medtune.config.load import DEFAULT_PARAMS, load, merge, read, validate
 from medtune.config.project import PROJECT
 
 GRIDS = sorted((PROJECT / "recipes").glob("benchmark-*.yaml"))
@@ -38,7 +38,7 @@ def test_recipes__cover_the_papers_settings():
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda path: path.stem)
 def test_mode__keeps_the_papers_module_where_the_head_stays_cdtm(mode):
-    tree = read(DEFAULT)
+    tree = read(DEFAULT_PARAMS)
     for recipe in (PAPER[0], mode):
         merge(tree, read(recipe))
     params = validate(tree)

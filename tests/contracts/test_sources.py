@@ -14,19 +14,19 @@ from medtune.data.splits import split_samples
 from medtune.runtime.artifact import digest
 from medtune.serving.decode import decode
 
-SOURCES = registry.names("medtune.data.sources")
+SOURCES = registry.plugin_names("medtune.data.sources")
 
 
 @pytest.fixture(params=SOURCES)
 def case(request, tmp_path):
-    source = registry.load("medtune.data.sources", request.param, "data.source")
+    source = registry.load_plugin("medtune.data.sources", request.param, "data.source")
     own = source.example(tmp_path) if hasattr(source, "example") else {}  # else it draws its own images
     return source, tmp_path, source.Params(root=str(tmp_path), **own)
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_source__defines_what_a_source_must(name):
-    source = registry.load("medtune.data.sources", name, "data.source")
+    source = registry.load_plugin("medtune.data.sources", name, "data.source")
     assert issubclass(source.Params, DataParams)
     assert source.Params().source == name
     assert all(isinstance(text, str) and text for text in (source.NAME, source.LICENSE, source.CITATION))
@@ -68,7 +68,7 @@ def test_params__hash_to_one_key(case):
 def test_sources__import_nothing_heavy():
     code = (
         "import sys\nfrom medtune.config import registry\n"
-        "for name in registry.names('medtune.data.sources'): registry.load('medtune.data.sources', name, 'x')\n"
+        "for name in registry.plugin_names('medtune.data.sources'): registry.load_plugin('medtune.data.sources', name, 'x')\n"
         "import medtune.stages.data\n"
         "heavy = {'torch', 'prefect', 'sklearn', 'scipy', 'imagehash', 'httpx'} & set(sys.modules)\n"
         "assert not heavy, heavy"

@@ -10,7 +10,7 @@ from medtune.data.manifest import load_prepared, write_info, write_manifest
 from medtune.data.packing import pack
 from medtune.data.sample import Sample
 from medtune.data.splits import split_samples
-from medtune.runtime.artifact import publish
+from medtune.runtime.artifact import commit
 
 
 def prepare(folder, test_fold=1, groups=True, extra=None):
@@ -28,7 +28,7 @@ def prepare(folder, test_fold=1, groups=True, extra=None):
     packed = pack(records, None, work, 8, "squash", "error")
     write_manifest(work, records, packed, split_samples(records, ("a", "b"), params, "test"), test_fold)
     write_info(work, {"classes": ["a", "b"]})
-    publish(folder, "key", {})
+    commit(folder, "key", {})
     return folder
 
 

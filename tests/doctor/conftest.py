@@ -7,7 +7,7 @@ import pytest
 
 from medtune.config.load import load
 from medtune.doctor.result import Job
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 
 @pytest.fixture
@@ -15,6 +15,6 @@ def make_job() -> Callable[..., Job]:
     """The checkout's params, with `sets` over them, to be run under `out`."""
 
     def make(out: Path, *sets: str) -> Job:
-        return Job(load(sets=sets), Paths(out, out / "cache"))
+        return Job(load(sets=sets), RunPaths(out, out / "cache"))
 
     return make

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from medtune.doctor import checkout, dvc_remote
-from medtune.runtime.lock import holding
+from medtune.runtime.lock import output_lock
 
 
 def test_lock__held_by_another_run(make_job, tmp_path: Path) -> None:
     asked = make_job(tmp_path)
     assert checkout.check_lock(asked).state == "ok"
-    with holding(asked.paths):
+    with output_lock(asked.paths):
         assert "another run is writing" in checkout.check_lock(asked).found
     assert checkout.check_lock(asked).state == "ok"
 

@@ -8,13 +8,13 @@ from PIL import Image
 from medtune.config.load import load
 from medtune.doctor.data import data
 from medtune.doctor.result import Job
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 FOLDER = ("data.source=folder", "data.split.protocol=image")
 
 
 def job(root: Path, *sets: str) -> Job:
-    return Job(load(sets=[*FOLDER, f"data.root={root}", *sets]), Paths(root, root / "cache"))
+    return Job(load(sets=[*FOLDER, f"data.root={root}", *sets]), RunPaths(root, root / "cache"))
 
 
 def pictures(root: Path, count: int = 3) -> Path:

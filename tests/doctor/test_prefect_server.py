@@ -7,14 +7,14 @@ import pytest
 from medtune.config.load import load
 from medtune.doctor.prefect_server import check_prefect
 from medtune.doctor.result import Job
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     for name in ("PREFECT_API_URL", "PREFECT_HOME"):
         monkeypatch.delenv(name, raising=False)
-    return Job(load(), Paths(tmp_path, tmp_path / "cache"))
+    return Job(load(), RunPaths(tmp_path, tmp_path / "cache"))
 
 
 def test_prefect__starts_its_own(asked: Job) -> None:

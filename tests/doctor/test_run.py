@@ -15,7 +15,7 @@ from medtune.config.load import load
 from medtune.doctor import checkout
 from medtune.doctor import run as command
 from medtune.doctor.result import CheckResult, Job
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 NOBODY = "http://127.0.0.1:9"  # where no one listens
@@ -153,7 +153,7 @@ def test_examine__a_check_that_fails_is_wrong_and_the_others_run(
         raise TypeError("no such thing")
 
     monkeypatch.setattr(command, "CHECKS", {"broken": broken, "clock": checkout.check_clock})
-    failed, clock = command.examine(Job(load(), Paths(tmp_path, tmp_path / "cache")))
+    failed, clock = command.examine(Job(load(), RunPaths(tmp_path, tmp_path / "cache")))
     assert (failed.state, failed.label) == ("wrong", "broken")
     assert failed.found == "this check itself failed: TypeError: no such thing"
     assert failed.todo == f"look at {broken.__module__}"

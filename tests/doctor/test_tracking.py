@@ -7,13 +7,13 @@ import pytest
 from medtune.config.load import load
 from medtune.doctor.result import Job
 from medtune.doctor.tracking import check_wandb
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 NOBODY = "http://127.0.0.1:9"
 
 
 def job(tmp_path: Path, mode: str, offline: bool = False) -> Job:
-    return Job(load(sets=[f"tracking.mode={mode}"]), Paths(tmp_path, tmp_path / "cache"), offline)
+    return Job(load(sets=[f"tracking.mode={mode}"]), RunPaths(tmp_path, tmp_path / "cache"), offline)
 
 
 def test_wandb__offline_and_disabled_ask_nobody(tmp_path: Path) -> None:

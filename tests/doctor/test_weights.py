@@ -11,11 +11,11 @@ from medtune.config.load import load
 from medtune.doctor import weights
 from medtune.doctor.result import Job
 from medtune.models.compatibility import check_model
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 
 def job(tmp_path: Path, *sets: str, offline: bool = False) -> Job:
-    return Job(load(sets=sets), Paths(tmp_path, tmp_path / "cache"), offline)
+    return Job(load(sets=sets), RunPaths(tmp_path, tmp_path / "cache"), offline)
 
 
 @pytest.fixture

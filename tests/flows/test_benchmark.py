@@ -10,7 +10,7 @@ from medtune.benchmark import jobs
 from medtune.benchmark.grid import load_grid
 from medtune.config.errors import InputError
 from medtune.flows.benchmark import benchmark
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 GRID = """
 benchmark:
@@ -119,10 +119,10 @@ def test_works__small_shares_are_gone_over_to_as_many_steps(tmp_path, monkeypatc
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "grid.yaml").write_text(GRID)
     chosen, tree = load_grid(tmp_path / "grid.yaml", ["finetune.batch_size=4", "finetune.epochs=2"])
-    works = jobs.build_jobs(chosen, jobs.list_cells(chosen, tree), Paths.at(tmp_path))
+    works = jobs.build_jobs(chosen, jobs.list_cells(chosen, tree), RunPaths.from_env(tmp_path))
     passes = {(work.cell.method, work.cell.percent): work.params.finetune.passes for work in works}
     # 12 training patients of two images: 24 are 6 steps an epoch, half of them 3; four are asked for.
     assert passes == {("linear", 50): 1, ("linear", 100): 1, ("bitfit", 50): 1, ("bitfit", 100): 1}
     more = chosen.model_copy(update={"min_steps": 30})
-    works = jobs.build_jobs(more, jobs.list_cells(chosen, tree), Paths.at(tmp_path))
+    works = jobs.build_jobs(more, jobs.list_cells(chosen, tree), RunPaths.from_env(tmp_path))
     assert {work.cell.percent: work.params.finetune.passes for work in works} == {50: 5, 100: 3}

@@ -20,8 +20,8 @@ from pathlib import Path
 from uuid import UUID
 from prefect import flow, task
 from prefect.runtime import flow_run
-from medtune.runtime.lock import holding
-from medtune.runtime.paths import Paths
+from medtune.runtime.lock import output_lock
+from medtune.runtime.paths import RunPaths
 from medtune.flows.mark_crashed import sweep
 
 out = Path(sys.argv[1])
@@ -37,7 +37,7 @@ def train():
 
 @flow(flow_run_name="dies")
 def retrain():
-    with holding(Paths(out, out)):
+    with output_lock(RunPaths(out, out)):
         sweep(str(out), {UUID(flow_run.get_id())})
         train()
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from medtune.cli.main import call
 from medtune.data.manifest import load_prepared
-from medtune.runtime.artifact import partial, publish, verify
-from medtune.runtime.paths import Paths
+from medtune.runtime.artifact import commit, partial_dir, verify
+from medtune.runtime.paths import RunPaths
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
 from medtune.stages import evaluate, export
@@ -146,8 +146,8 @@ def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
     """Evaluate's figures of another network, under the right names: nothing may be published."""
     made = exported
     world = made.world.paths
-    paths = Paths(tmp_path / "other", world.cache, frozen_out=world.out, data=world.prepared)
-    forged = partial(paths.stage("evaluate"))
+    paths = RunPaths(tmp_path / "other", world.cache, frozen_out=world.out, data=world.prepared)
+    forged = partial_dir(paths.stage("evaluate"))
     shutil.copytree(made.evaluated.folder, forged)
     path = forged / "predictions.csv"
     rows = list(csv.DictReader(path.open()))
@@ -158,7 +158,7 @@ def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
         writer.writeheader()
         writer.writerows(rows)
     record = made.evaluated.result()
-    publish(paths.stage("evaluate"), record["key"], {name: record[name] for name in record.keys() - {"key", "files"}})
+    commit(paths.stage("evaluate"), record["key"], {name: record[name] for name in record.keys() - {"key", "files"}})
     with pytest.raises(RuntimeError, match=r"probabilities .* off those in predictions\.csv"):
         export.run(made.params, paths)
     assert not paths.stage("export").exists()

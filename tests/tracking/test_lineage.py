@@ -8,7 +8,7 @@ import pytest
 
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
-from medtune.runtime.artifact import Artifact, partial, publish
+from medtune.runtime.artifact import Artifact, commit, partial_dir
 from medtune.tracking import lineage
 from medtune.tracking.read import Recorded, read_runs
 from medtune.tracking.run import Run, run_id, start
@@ -41,12 +41,12 @@ def prepared(tmp_path: Path) -> PreparedDataset:
 
 
 def published(folder: Path, key: str, content: str, **result: Any) -> Artifact:
-    work = partial(folder)
+    work = partial_dir(folder)
     work.mkdir(parents=True)
     (work / "model.bin").write_text(content)
     params = {"model": {"backbone": "test_vit", "head": {"kind": "cdtm"}, "peft": {"method": "none"}},
               "data": {"root": "/mnt/hospital"}}  # fmt: skip
-    return publish(folder, key, {"params": params, "data_digest": "d", **result})
+    return commit(folder, key, {"params": params, "data_digest": "d", **result})
 
 
 @pytest.fixture

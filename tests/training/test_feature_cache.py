@@ -19,7 +19,7 @@ from medtune.config.load import validate
 from medtune.config.project import PROJECT
 from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import Classifier
-from medtune.runtime.artifact import RESULT
+from medtune.runtime.artifact import RESULT_FILE
 from medtune.training import feature_cache
 from medtune.training.feature_store import FEATURES_FILE, INDICES_FILE
 
@@ -118,7 +118,7 @@ def damaged(cache, seed):
     place = places[seed % len(places)]
     with (place / FEATURES_FILE).open("r+b") as stream:
         stream.truncate(stream.seek(0, os.SEEK_END) - 1)
-    view = json.loads((place / RESULT).read_text())["view"]
+    view = json.loads((place / RESULT_FILE).read_text())["view"]
     return {(row, view) for row in np.load(place / INDICES_FILE).tolist()}
 
 

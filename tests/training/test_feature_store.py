@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medtune.runtime.artifact import partial, publish
+from medtune.runtime.artifact import commit, partial_dir
 from medtune.training.feature_store import FEATURES_FILE, INDICES_FILE, FeatureShard, FeatureStore, load_shards
 
 N = 40
@@ -19,11 +19,11 @@ def part(view, *rows):
 
 
 def write(place, key, *rows):
-    work = partial(place)
+    work = partial_dir(place)
     work.mkdir(parents=True)
     np.save(work / INDICES_FILE, np.array(rows))
     np.save(work / FEATURES_FILE, np.stack([value(row, 0) for row in rows]))
-    publish(place, key, {})
+    commit(place, key, {})
 
 
 @pytest.fixture

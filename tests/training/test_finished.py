@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medtune.runtime.artifact import checkpoint_dir, partial, publish
+from medtune.runtime.artifact import checkpoint_dir, commit, partial_dir
 from medtune.training import checkpoint
 from medtune.training.finished import finished
 
@@ -12,8 +12,8 @@ from medtune.training.finished import finished
 def test_finished__clears_its_own_checkpoints_alone(tmp_path, key, stays):
     folder = tmp_path / "fold-1"
     assert finished(folder, "key") is None
-    partial(folder).mkdir()
-    made = publish(folder, "key", {})
+    partial_dir(folder).mkdir()
+    made = commit(folder, "key", {})
     checkpoint_dir(folder).mkdir()
     if key:
         checkpoint.save(checkpoint_dir(folder) / checkpoint.FILE, {"a": torch.zeros(2)}, {"key": key})

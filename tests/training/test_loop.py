@@ -174,7 +174,7 @@ def test_run__looks_at_the_loss_every_log_steps_and_at_the_epochs_end(tmp_path, 
     real = Trainer._look
 
     def look(self):
-        seen.append(self.at.step)
+        seen.append(self.from_env.step)
         real(self)
 
     monkeypatch.setattr(Trainer, "_look", look)

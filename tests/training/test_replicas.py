@@ -43,14 +43,14 @@ def ended(folder, drop=0.0, compiled=False, unused=False, **settings):
     at, best, last = loop.ended(made)
     return {"history": at.history, "best": digest(best), "last": digest(last)}
 
-with ranks.joined():
+with ranks.process_group():
     found = {
         "uneven": ended("uneven", batch_size=43, ema=0.9),
         "accumulated": ended("accumulated", batch_size=5, accumulate=3, ema=0.9),
         "adam": ended("adam", optimizer="adam", clip_norm=None),
         "unused": ended("unused", unused=True),
     }
-    if ranks.count() > 1:
+    if ranks.world_size() > 1:
         found["whole"] = ended("whole", drop=0.3, batch_size=2)
         try:
             ended("cut", drop=0.3, batch_size=2, cut_at=("step", 43))
@@ -93,7 +93,7 @@ class Plain:
         return images[rows]
 
 def curve(method):
-    plugin = registry.load("medtune.models.peft", method, "model.peft.method")
+    plugin = registry.load_plugin("medtune.models.peft", method, "model.peft.method")
     family = (plugin.SUPPORTED_FAMILIES or ("vit",))[0]
     args = f"{{img_size: {SIZE}}}" if family == "vit" else "{}"
     params = load(sets=[
@@ -111,8 +111,8 @@ def curve(method):
     )
     return {"history": Trainer(job, "cpu").run()[0].history}
 
-with ranks.joined():
-    methods = registry.names("medtune.models.peft")
+with ranks.process_group():
+    methods = registry.plugin_names("medtune.models.peft")
     print("FOUND " + json.dumps({method: curve(method) for method in methods}), flush=True)
 """
 

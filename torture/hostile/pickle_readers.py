@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtune.runtime.artifact import RESULT, Artifact, file_sha256, find, partial, publish, read_result
+from medtune.runtime.artifact import RESULT_FILE, Artifact, commit, file_sha256, find_artifact, partial_dir, read_result
 from medtune.serving.checksum import dump_with_checksum
 from torture import job
 from torture.hostile.payloads import FORMS, npy, npz, plain, torch_legacy, torch_zip
@@ -202,11 +202,11 @@ def resign(bundle: Path) -> None:
 
 
 def _made(folder: Path, files: Mapping[str, bytes], **result: Any) -> Artifact:
-    shutil.rmtree(partial(folder), ignore_errors=True)
-    partial(folder).mkdir(parents=True)
+    shutil.rmtree(partial_dir(folder), ignore_errors=True)
+    partial_dir(folder).mkdir(parents=True)
     for name, content in files.items():
-        (partial(folder) / name).write_bytes(content)
-    return publish(folder, "key", result)
+        (partial_dir(folder) / name).write_bytes(content)
+    return commit(folder, "key", result)
 
 
 def _replace(folder: Path, name: str, content: bytes) -> None:
@@ -214,5 +214,5 @@ def _replace(folder: Path, name: str, content: bytes) -> None:
     (folder / name).write_bytes(content)
     result = read_result(folder)
     result["files"][name] = file_sha256(folder / name)
-    (folder / RESULT).write_text(dump_with_checksum(result), encoding="utf-8")
-    assert find(folder) is not None
+    (folder / RESULT_FILE).write_text(dump_with_checksum(result), encoding="utf-8")
+    assert find_artifact(folder) is not None

@@ -13,7 +13,7 @@ from medtune.config.schema import DataParams
 from medtune.data import listing
 from medtune.data.example import write_image
 from medtune.data.sample import Sample
-from medtune.runtime.console import say
+from medtune.runtime.console import info
 
 NAME = "local images"
 LICENSE = "as given by the owner of the images"
@@ -122,7 +122,7 @@ def _rows(stream: TextIO, table: Path) -> Iterator[_Row]:
     if missing := [column for column in ("path", "label") if column not in columns]:
         raise InputError(f"{table}: no column {' and no '.join(missing)}; found {', '.join(columns)}")
     if "group" not in columns:
-        say(f"{table.name}: no column group, so no patients are known; found {', '.join(columns)}")
+        info(f"{table.name}: no column group, so no patients are known; found {', '.join(columns)}")
     for row in reader:
         where = f"{table} line {reader.line_num}"
         if None in row or None in row.values():

@@ -25,8 +25,8 @@ from uuid import UUID
 from prefect import flow, task
 from prefect.runtime import flow_run
 
-from medtune.runtime.lock import holding
-from medtune.runtime.paths import Paths
+from medtune.runtime.lock import output_lock
+from medtune.runtime.paths import RunPaths
 from medtune.flows import hooks as alert, exit_with_parent as orphan, mark_crashed as sweep
 
 
@@ -45,8 +45,8 @@ def train() -> None:
 @flow(on_failure=[alert.tell], on_crashed=[alert.tell])
 def retrain() -> str:
     orphan.end_with_worker()
-    paths = Paths.at()
-    with holding(paths):
+    paths = RunPaths.from_env()
+    with output_lock(paths):
         sweep.sweep(str(paths.out), {UUID(flow_run.get_id())})
         if Path("fail").exists():
             raise ValueError('"no" data')
