@@ -88,7 +88,7 @@ class Clock(Run):
 def timed() -> Iterator[Clock]:
     """A training stage's epochs, while it runs."""
     clock = Clock()
-    with mock.patch("medtune.training.fit.start", return_value=clock):
+    with mock.patch("medtune.training.fit.start_run", return_value=clock):
         yield clock
 
 

@@ -22,7 +22,7 @@ from benchmarks.record import Row, Save, finish
 from benchmarks.steps import finetune
 from medtune.cli import options, program
 from medtune.models import classifier
-from medtune.tracking.run import Run, start
+from medtune.tracking.run import Run, start_run
 from medtune.training.inputs import ImageFeed
 from medtune.training.loop import LOG_STEPS
 
@@ -73,7 +73,7 @@ def measure(params_file: Path | None = None, sets: Sequence[str] = (), pairs: in
         recorded = params.model_copy(update={"tracking": params.tracking.model_copy(update={"mode": "offline"})})
         with (
             mock.patch.dict(os.environ, {"MEDTUNE_CACHE": str(folder / "cache")}),
-            start("benchmark", "0" * 32, "benchmark", recorded, "benchmark") as run,
+            start_run("benchmark", "0" * 32, "benchmark", recorded, "benchmark") as run,
         ):
             if not run:
                 raise RuntimeError("W&B did not start: there is nothing to compare")

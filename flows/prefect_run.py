@@ -28,7 +28,7 @@ def with_prefect(name: str, cache: Path, through: Callable[[], T], without: Call
     Raises:
         InputError, RunError, CommandFailed, BundleError: the work itself failed.
     """
-    from medtune.registry.git_dvc import CommandFailed
+    from medtune.registry.git_dvc import CommandError
     from medtune.serving.manifest import BundleError
 
     environment.prepare(cache)
@@ -40,7 +40,7 @@ def with_prefect(name: str, cache: Path, through: Callable[[], T], without: Call
                 return through()
             finally:
                 server.settle(name)
-    except (InputError, RunError, CommandFailed, BundleError):
+    except (InputError, RunError, CommandError, BundleError):
         raise
     except Exception as error:  # any Prefect failure falls back to running without it
         log.warning("Prefect failed", exc_info=True)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
-from medtune.registry.store import Target, open_target
+from medtune.registry.store import ModelStore, open_store
 from medtune.runtime.artifact import file_sha256, find_artifact, write_text
 from medtune.runtime.paths import RunPaths
 from medtune.serving import manifest as bundle_document
 
 if TYPE_CHECKING:
     from medtune.evaluation.gate import Decision
-    from medtune.registry.git_dvc import Checkout
+    from medtune.registry.git_dvc import GitDvcRepo
 
 MANIFEST, RECORD = "data/prepared/manifest.csv", "data/prepared/result.json"
 
@@ -59,9 +59,9 @@ class Outcome:
         return {"time": self.time, "decision": self.verdict, **names, **found, "figures": figures}
 
 
-def target(params: Params) -> Target:
+def target(params: Params) -> ModelStore:
     """Where accepted bundles lie."""
-    return open_target(params.handoff.target, PROJECT)
+    return open_store(params.handoff.target, PROJECT)
 
 
 def tag(name: str) -> str:
@@ -69,12 +69,12 @@ def tag(name: str) -> str:
     return f"model-{name}"
 
 
-def judged(paths: RunPaths, target: Target) -> str | None:
+def judged(paths: RunPaths, target: ModelStore) -> str | None:
     """What was decided about the bundle in artifacts/export against the present champion; None: nothing yet."""
     made, current = find_artifact(paths.stage("export")), target.current()
     if made is None or current is None:
         return None
-    if bundle_document.read_manifest(target.local(current, paths.cache))["key"] == made.key:
+    if bundle_document.read_manifest(target.fetch(current, paths.cache))["key"] == made.key:
         return f"{current} is the accepted model"
     for line in reversed(target.history()):
         if line.get("key") == made.key and current in (line.get("champion"), line.get("challenger")):
@@ -82,10 +82,10 @@ def judged(paths: RunPaths, target: Target) -> str | None:
     return None
 
 
-def decide(params: Params, paths: RunPaths, target: Target, checkout: "Checkout", accept: str | None) -> Outcome:
+def decide(params: Params, paths: RunPaths, target: ModelStore, checkout: "GitDvcRepo", accept: str | None) -> Outcome:
     """Compares the bundle in artifacts/export with the champion's."""
     from medtune.evaluation.gate import refused
-    from medtune.registry.git_dvc import CommandFailed
+    from medtune.registry.git_dvc import CommandError
     from medtune.stages import gate
 
     made = find_artifact(paths.stage("export"))
@@ -96,34 +96,34 @@ def decide(params: Params, paths: RunPaths, target: Target, checkout: "Checkout"
         champion = None
         if current:
             manifest = _manifest(checkout, current)
-            champion = gate.Champion(current, target.local(current, paths.cache), manifest)
+            champion = gate.Champion(current, target.fetch(current, paths.cache), manifest)
         decision = gate.run(params, paths, champion)
-    except CommandFailed as error:
+    except CommandError as error:
         decision = refused([f"what the champion was trained on is not to be had: {error}"], params.gate)
     if accept and not decision.promoted:
         decision = replace(decision, promoted=True, reasons=(f"accepted by hand: {accept}", *decision.reasons))
     return Outcome(name, made.key, current, decision, time.strftime("%Y-%m-%dT%H:%M:%S%z", now))
 
 
-def _manifest(checkout: "Checkout", name: str) -> str:
+def _manifest(checkout: "GitDvcRepo", name: str) -> str:
     """manifest.csv that the accepted model was trained with; neither DVC nor git looks at its bytes again.
 
     Raises:
         CommandFailed: it, or the result.json that says its sha256, is not to be had, or it has changed.
     """
-    from medtune.registry.git_dvc import CommandFailed
+    from medtune.registry.git_dvc import CommandError
 
-    manifest, record = (checkout.read_at(tag(name), one) for one in (MANIFEST, RECORD))
+    manifest, record = (checkout.read_revision(tag(name), one) for one in (MANIFEST, RECORD))
     try:
         known = json.loads(record)["files"][Path(MANIFEST).name]
     except (ValueError, KeyError, TypeError):
-        raise CommandFailed(f"{RECORD} of {tag(name)} is damaged") from None
+        raise CommandError(f"{RECORD} of {tag(name)} is damaged") from None
     if hashlib.sha256(manifest.encode()).hexdigest() != known:
-        raise CommandFailed(f"{MANIFEST} of {tag(name)} is damaged in DVC's cache or remote")
+        raise CommandError(f"{MANIFEST} of {tag(name)} is damaged in DVC's cache or remote")
     return manifest
 
 
-def publish(params: Params, paths: RunPaths, target: Target, outcome: Outcome) -> None:
+def publish(params: Params, paths: RunPaths, target: ModelStore, outcome: Outcome) -> None:
     """Puts the bundle into the target with the decision in it, makes it current, and clears away old ones."""
     source, work = paths.stage("export"), paths.cache / "handoff" / f".{outcome.name}.outgoing"
     document = bundle_document.read_manifest(source)
@@ -135,8 +135,8 @@ def publish(params: Params, paths: RunPaths, target: Target, outcome: Outcome) -
     write_text(
         work / bundle_document.MANIFEST_FILE, bundle_document.dump_manifest({**document, "gate": outcome.record()})
     )
-    target.put(work, outcome.name)
-    target.point(outcome.name)
+    target.upload(work, outcome.name)
+    target.set_current(outcome.name)
     shutil.rmtree(work)
     kept = {outcome.name, outcome.champion}
     for name in target.bundles()[: -params.handoff.keep]:
@@ -144,19 +144,19 @@ def publish(params: Params, paths: RunPaths, target: Target, outcome: Outcome) -
             target.remove(name)
 
 
-def note(target: Target, outcome: Outcome) -> None:
+def note(target: ModelStore, outcome: Outcome) -> None:
     """Adds the decision to the target's history."""
-    target.note(outcome.record())
+    target.append_history(outcome.record())
 
 
 def track(params: Params, paths: RunPaths, outcome: Outcome) -> None:
     """The decision as a W&B run of its own: figures in its summary, and the table `gate`."""
     from medtune.runtime.artifact import digest
-    from medtune.tracking.run import start
+    from medtune.tracking.run import start_run
 
     decision = outcome.decision
     key = digest([outcome.key, outcome.champion, outcome.time])
-    with start("gate", key, digest(outcome.key), params, f"gate {outcome.name}") as run:
+    with start_run("gate", key, digest(outcome.key), params, f"gate {outcome.name}") as run:
         ends = decision.difference
         run.summary(
             {

@@ -8,7 +8,7 @@ from medtune.config.schema import Params
 from medtune.flows.pipeline import StepResult
 from medtune.runtime.artifact import read_result
 from medtune.runtime.paths import RunPaths
-from medtune.tracking.run import run_id, start
+from medtune.tracking.run import run_id, start_run
 
 COLUMNS = ("step", "state", "key", "seconds", "wandb_run")
 
@@ -55,7 +55,7 @@ def to_wandb(params: Params, paths: RunPaths, group: str, steps: list[StepResult
     """Links every step's run, cached ones too, from one W&B run of the group; nothing where nothing ran."""
     if all(step.cached for step in steps):
         return
-    with start("train", group, group, params, "train") as run:
+    with start_run("train", group, group, params, "train") as run:
         run.table("stages", COLUMNS, [row(step) for step in steps])
         for name, figure in test_metrics(paths).items():
             ends = {f"test/{name}_{end}": figure.get(end) for end in ("lo", "hi")}

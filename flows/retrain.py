@@ -19,7 +19,7 @@ from medtune.config.project import PROJECT
 from medtune.data import fold_assignments
 from medtune.flows import pipeline, promotion
 from medtune.flows.prefect_run import with_prefect
-from medtune.registry.git_dvc import Checkout, CommandFailed
+from medtune.registry.git_dvc import CommandError, GitDvcRepo
 from medtune.runtime import console
 from medtune.runtime.lock import output_lock
 from medtune.runtime.logfile import logfile
@@ -61,11 +61,11 @@ def run(how: How, accept: str | None = None) -> str:
         CommandFailed: git or dvc failed.
         BundleError: the target cannot be used.
     """
-    paths, checkout = RunPaths.from_env(), Checkout(PROJECT)
+    paths, checkout = RunPaths.from_env(), GitDvcRepo(PROJECT)
     load()
     with output_lock(paths), logfile(paths.cache / "logs", "retrain"):
         how.began()
-        checkout.check()
+        checkout.require_recordable()
         before = checkout.head()
         for line in how.step("pull", checkout.pull):
             pipeline.note(f"retrain: {line}")
@@ -77,7 +77,7 @@ def run(how: How, accept: str | None = None) -> str:
         return _with_data(how, checkout, paths, accept)
 
 
-def _with_data(how: How, checkout: Checkout, paths: RunPaths, accept: str | None) -> str:
+def _with_data(how: How, checkout: GitDvcRepo, paths: RunPaths, accept: str | None) -> str:
     from medtune.flows import train
     from medtune.stages import data
 
@@ -107,7 +107,7 @@ def _with_data(how: How, checkout: Checkout, paths: RunPaths, accept: str | None
             folds.write(
                 fold_assignments.assignments_path(paths), prepared.patient_ids.tolist(), prepared.folds.tolist()
             )
-        how.step("record", checkout.record, promotion.tag(outcome.name), f"Retrain: {outcome.line}")
+        how.step("record", checkout.commit_and_push, promotion.tag(outcome.name), f"Retrain: {outcome.line}")
         how.step("publish", promotion.publish, params, paths, target, outcome)
     promotion.note(target, outcome)
     how.show(outcome)
@@ -138,7 +138,7 @@ def retrain(prefect: bool = True, accept: str | None = None) -> None:
         ended = _with_prefect(accept) if prefect else run(direct(), accept)
     except BundleError as error:
         raise InputError(str(error)) from error
-    except (pipeline.StageFailed, CommandFailed) as failure:
+    except (pipeline.StageFailed, CommandError) as failure:
         log.error("%s", "".join(traceback.format_exception(failure)))
         print(f"error: {failure} (run again to resume; logs in {RunPaths.from_env().cache / 'logs'})", file=sys.stderr)
         raise SystemExit(1) from None

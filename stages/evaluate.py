@@ -47,7 +47,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation.tables import join_history
     from medtune.tracking import lineage
     from medtune.tracking import metrics as figures
-    from medtune.tracking.run import start
+    from medtune.tracking.run import start_run
 
     began, options = time.monotonic(), params.evaluate
     task, metrics = base.evaluation(params.task.kind), base.metrics(params.task.kind)
@@ -55,8 +55,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     work = partial_dir(folder)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    with start("evaluate", key, steps.group, params, "evaluate") as tracked:
-        lineage.uses(tracked, prepared, trained)
+    with start_run("evaluate", key, steps.group, params, "evaluate") as tracked:
+        lineage.log_inputs(tracked, prepared, trained)
         wanted = sorted((Wanted.of(artifact, prepared) for artifact in trained), key=lambda one: one.fold)
         outputs = _outputs(wanted, prepared, options.batch_size, paths.cache)
         folds = [task.judge(w, found, prepared, options, params.seed) for w, found in zip(wanted, outputs, strict=True)]
@@ -73,7 +73,9 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         history = join_history(_histories(paths, params, prepared, wanted))
         pictures = task.write(work, result, params, facts, history)
         save(work / "logits.npz", wanted, outputs)
-        figures.record(tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS, params.seed), pictures)
+        figures.log_evaluation(
+            tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS, params.seed), pictures
+        )
         for line in [*facts["warnings"], summary_line(metrics, test, facts)]:
             console.info(f"evaluate: {line}")
         records = {fold.fold: fold.record() for fold in folds}

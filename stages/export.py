@@ -50,7 +50,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.serving.bundle import Bundle
     from medtune.serving.manifest import MANIFEST_FILE, dump_manifest
     from medtune.tracking import lineage
-    from medtune.tracking.run import start
+    from medtune.tracking.run import start_run
     from medtune.training.checkpoint import load_trained
 
     (evaluated, *trained), prepared = step.upstream, steps.prepared
@@ -61,8 +61,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     work = partial_dir(folder)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    with start("export", key, steps.group, params, f"export fold {fold}", fold) as tracked:
-        lineage.uses(tracked, prepared, [chosen])
+    with start_run("export", key, steps.group, params, f"export fold {fold}", fold) as tracked:
+        lineage.log_inputs(tracked, prepared, [chosen])
         console.info(f"export: the network of fold {fold} as ONNX, opset {params.export.opset}")
         network: Classifier = load_trained(chosen)  # type: ignore[assignment]
         model = base.export(params.task.kind).module(network, record["folds"][str(fold)])
@@ -92,7 +92,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         artifact = commit(folder, key, result)
         shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
         tracked.summary({f"parity/{name}": document["parity"][name]["max_abs_diff"] for name in shipped})
-        lineage.made_bundle(tracked, artifact)
+        lineage.log_bundle(tracked, artifact)
     said = ", ".join(
         f"{name} (within {document['parity'][name]['max_abs_diff']:.0e} of the network)" for name in shipped
     )

@@ -13,7 +13,7 @@ from medtune.config.load import validate
 from medtune.runtime.artifact import Artifact, digest
 from medtune.runtime.console import info
 from medtune.runtime.paths import RunPaths
-from medtune.tracking.run import start
+from medtune.tracking.run import start_run
 
 
 def write_summary(
@@ -51,7 +51,7 @@ def log_summary(
         figure = result["metrics"][metric]
         named = (cell.data, cell.backbone, cell.method, cell.percent, cell.seed, result["lr"])
         rows.append((*named, figure["value"], figure["lo"], figure["hi"], result["trainable"], result["seconds"]))
-    with start("benchmark", key, key, params, "benchmark") as run:
+    with start_run("benchmark", key, key, params, "benchmark") as run:
         run.table("cells", columns, rows)
         run.summary({"cells": len(done), "findings": list(lines)})
 

@@ -48,13 +48,13 @@ def status(
 def _accepted(target: str) -> dict[str, Any]:
     """The current accepted bundle; a target elsewhere is not contacted."""
     from medtune.config.project import PROJECT
-    from medtune.registry.store import open_target
+    from medtune.registry.store import open_store
     from medtune.serving.manifest import BundleError
 
     if "://" in target:
         return {"target": target, "current": None, "note": f"at {target}: see `medtune rollback --list`"}
     try:
-        current = open_target(target, PROJECT).current()
+        current = open_store(target, PROJECT).current()
     except BundleError as error:
         return {"target": target, "current": None, "note": str(error)}
     return {"target": target, "current": current, "note": current or "none yet: `medtune retrain` accepts the first"}

@@ -5,8 +5,8 @@ from typing import Any
 
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
+from medtune.doctor.check_result import CheckResult, Context, format_duration, format_size, ok, warning
 from medtune.doctor.folders import output_dirs
-from medtune.doctor.result import CheckResult, Job, format_duration, format_size, ok, warning
 from medtune.doctor.subprocess_check import CheckError, run_in_subprocess
 from medtune.serving.one_line import first_line
 
@@ -16,7 +16,7 @@ OFFICIAL_TRAIN_FRACTION = 0.6
 FP32_BYTES, FP16_BYTES = 4, 2
 
 
-def check_estimate(context: Job) -> list[CheckResult]:
+def check_estimate(context: Context) -> list[CheckResult]:
     """A line on disk and one on time, each saying what it was reckoned from."""
     return [_disk_estimate(context), _time_estimate(context)]
 
@@ -92,7 +92,7 @@ def time_requirements(
     return {name: value * (1 if name == "data" else n_folds) for name, value in seconds.items()}
 
 
-def _disk_estimate(context: Job) -> CheckResult:
+def _disk_estimate(context: Context) -> CheckResult:
     missing = [name for name in ("images", "tokens", "channels", "parameters", "head") if name not in context.facts]
     if missing:
         return warning(f"disk: not known without {', '.join(missing)}", "mend what is wrong above", "estimate disk")
@@ -110,7 +110,7 @@ def _disk_estimate(context: Job) -> CheckResult:
     return ok(f"{message} ({counted} and {context.facts['parameters']:,} parameters{above})", "estimate disk")
 
 
-def _time_estimate(context: Job) -> CheckResult:
+def _time_estimate(context: Context) -> CheckResult:
     label = "estimate time"
     if context.quick:
         return ok("not measured (--quick)", label)

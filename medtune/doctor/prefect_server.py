@@ -5,15 +5,15 @@ import socket
 from importlib.util import find_spec
 from pathlib import Path
 
+from medtune.doctor.check_result import CheckResult, Context, failure, ok
 from medtune.doctor.folders import check_writable
-from medtune.doctor.result import CheckResult, Job, failure, ok
 from medtune.flows import service_address
 from medtune.serving.one_line import first_line
 
 HINT = "medtune train --no-prefect runs the same steps without it"
 
 
-def check_prefect(context: Job) -> CheckResult:
+def check_prefect(context: Context) -> CheckResult:
     """The server that PREFECT_API_URL names, this checkout's standing one, or one started for the run."""
     if find_spec("prefect") is None:
         return failure("prefect is not installed", f"make setup; {HINT}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60.0  # long enough to type a passphrase in
 
 
-def remote(
+def configure_remote(
     url: str | None = None,
     name: str = "storage",
     endpoint: str | None = None,

@@ -80,19 +80,19 @@ def bundle_version(exported: Artifact) -> ArtifactVersion:
     )
 
 
-def uses(run: Run, prepared: PreparedDataset, models: Iterable[Artifact] = ()) -> None:
+def log_inputs(run: Run, prepared: PreparedDataset, models: Iterable[Artifact] = ()) -> None:
     """Records what a stage reads; models in any order."""
     run.safely(lambda wandb_run: _log(wandb_run, dataset_version(prepared), used=True))
     for trained in models:
         run.safely(lambda wandb_run, trained=trained: _log(wandb_run, model_version(trained), used=True))  # type: ignore[misc]
 
 
-def made_model(run: Run, trained: Artifact) -> None:
+def log_model(run: Run, trained: Artifact) -> None:
     """Records what a training stage published."""
     run.safely(lambda wandb_run: _log(wandb_run, model_version(trained), used=False))
 
 
-def made_bundle(run: Run, exported: Artifact) -> None:
+def log_bundle(run: Run, exported: Artifact) -> None:
     """Records what export published."""
     run.safely(lambda wandb_run: _log(wandb_run, bundle_version(exported), used=False))
 

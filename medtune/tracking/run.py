@@ -116,7 +116,7 @@ class Run:
                 self._first_step = step  # the same step may still get more values, an earlier one not
 
 
-def start(stage: str, key: str, group: str, params: Params, name: str, fold: int | None = None) -> Run:
+def start_run(stage: str, key: str, group: str, params: Params, name: str, fold: int | None = None) -> Run:
     """The W&B run of one stage, as a context manager; does nothing where tracking is off or cannot start.
 
     Args:

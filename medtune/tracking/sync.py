@@ -17,7 +17,7 @@ from medtune.runtime.console import info
 from medtune.runtime.paths import RunPaths
 from medtune.tracking import redact
 from medtune.tracking.local_log import LocalLog
-from medtune.tracking.read import Recorded, read_run
+from medtune.tracking.read import RecordedRun, read_run
 from medtune.tracking.run_files import RunFile, list_run_files
 from medtune.tracking.server import KeyRefused, ServerUnreachable, check_key
 from medtune.tracking.upload import upload_run
@@ -41,7 +41,7 @@ class SyncDecision:
 
 
 def decide(
-    run_files: Sequence[RunFile], live: Callable[[str], bool], read: Callable[[Path], Recorded]
+    run_files: Sequence[RunFile], live: Callable[[str], bool], read: Callable[[Path], RecordedRun]
 ) -> list[SyncDecision]:
     """A verdict for every part that W&B's server does not have yet, oldest first.
 

@@ -14,7 +14,7 @@ from medtune.runtime.artifact import Artifact, find_artifact
 from medtune.runtime.device import device_name
 from medtune.tasks import base
 from medtune.tracking import lineage
-from medtune.tracking.run import start
+from medtune.tracking.run import start_run
 from medtune.training import artifacts as outcome
 from medtune.training.inputs import Feed
 from medtune.training.job import Job
@@ -63,8 +63,8 @@ def fit(
     name = f"{setup.stage} fold {fold}"
     task = base.training(params.task.kind)
     metrics = base.metrics(params.task.kind)
-    with start(setup.stage, key, group, params, name, fold) as run:
-        lineage.uses(run, prepared, setup.uses)
+    with start_run(setup.stage, key, group, params, name, fold) as run:
+        lineage.log_inputs(run, prepared, setup.uses)
         job = Job(
             name=name,
             network=setup.network,
@@ -100,7 +100,7 @@ def fit(
         validation = artifact.result()["best"]["validation"]
         best_scores = {f"best/{name}": value for name, value in validation.items()}
         run.summary({"kept": record["kept"], "best_epoch": done.best_epoch, **best_scores})
-        lineage.made_model(run, artifact)
+        lineage.log_model(run, artifact)
     return artifact
 
 

@@ -10,8 +10,8 @@ from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.runtime.artifact import Artifact, commit, partial_dir
 from medtune.tracking import lineage
-from medtune.tracking.read import Recorded, read_runs
-from medtune.tracking.run import Run, run_id, start
+from medtune.tracking.read import RecordedRun, read_runs
+from medtune.tracking.run import Run, run_id, start_run
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server
@@ -69,18 +69,18 @@ def bundle(tmp_path: Path) -> Artifact:
 
 def chain(params: Params, prepared: PreparedDataset, frozen: Artifact, finetuned: Artifact, bundle: Artifact) -> None:
     """Three stages, as they record what they read and make."""
-    with start("frozen", FROZEN, "group", params, "frozen fold 1", 1) as run:
-        lineage.uses(run, prepared)
-        lineage.made_model(run, frozen)
-    with start("finetune", FINETUNE, "group", params, "finetune fold 1", 1) as run:
-        lineage.uses(run, prepared, [frozen])
-        lineage.made_model(run, finetuned)
-    with start("export", EXPORT, "group", params, "export fold 1", 1) as run:
-        lineage.uses(run, prepared, [finetuned])
-        lineage.made_bundle(run, bundle)
+    with start_run("frozen", FROZEN, "group", params, "frozen fold 1", 1) as run:
+        lineage.log_inputs(run, prepared)
+        lineage.log_model(run, frozen)
+    with start_run("finetune", FINETUNE, "group", params, "finetune fold 1", 1) as run:
+        lineage.log_inputs(run, prepared, [frozen])
+        lineage.log_model(run, finetuned)
+    with start_run("export", EXPORT, "group", params, "export fold 1", 1) as run:
+        lineage.log_inputs(run, prepared, [finetuned])
+        lineage.log_bundle(run, bundle)
 
 
-def names(run: Recorded) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def names(run: RecordedRun) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     return [(one.type, one.name) for one in run.used], [(one.type, one.name) for one in run.made]
 
 
@@ -149,8 +149,8 @@ def test_fault__in_what_is_recorded_stops_nothing(
     cache: Path, params: Params, prepared: PreparedDataset, frozen: Artifact, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (frozen.folder / "result.json").unlink()
-    with start("finetune", FINETUNE, "group", params, "finetune fold 1", 1) as run:
-        lineage.uses(run, prepared, [frozen])
+    with start_run("finetune", FINETUNE, "group", params, "finetune fold 1", 1) as run:
+        lineage.log_inputs(run, prepared, [frozen])
         run.log({"train/loss": 1.0}, 20)
     (found,) = read_runs(cache)
     assert names(found) == ([DATA], [])
@@ -159,4 +159,4 @@ def test_fault__in_what_is_recorded_stops_nothing(
 
 
 def test_lineage__of_no_run_reads_nothing(prepared: PreparedDataset, tmp_path: Path) -> None:
-    lineage.uses(Run(), prepared, [Artifact(str(tmp_path / "nowhere"), "key", "sha")])
+    lineage.log_inputs(Run(), prepared, [Artifact(str(tmp_path / "nowhere"), "key", "sha")])
