@@ -25,8 +25,8 @@ from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
 from medtune.serving.session import PROVIDERS, count_operators, open_session
 from medtune.tasks.classification.export import Deployed
-from medtune.training.speed import CNN_FAMILIES, compiled
-from medtune.training.transfer import onto
+from medtune.training.speed import CNN_FAMILIES, use_compile
+from medtune.training.transfer import to_device
 
 EAGER, COMPILED = "torch eager bf16", "torch.compile bf16"
 FASTER, SHARE, FROM = 1.0, 50.0, 64  # than torch.compile, percent of the ceiling, for batches of so many or more
@@ -108,7 +108,7 @@ def measure(
 def _asking(module: nn.Module, device: torch.device) -> Predict:
     def ask(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return module(onto(torch.from_numpy(images), device)).cpu().numpy()
+            return module(to_device(torch.from_numpy(images), device)).cpu().numpy()
 
     return ask
 
@@ -118,7 +118,7 @@ def _bf16(model: Deployed, backbone: str, device: torch.device) -> InBf16:
 
 
 def _compiled(model: Deployed, backbone: str, device: torch.device) -> Way:
-    if device.type == "cuda" and not compiled("auto", device):
+    if device.type == "cuda" and not use_compile("auto", device):
         return Way(None, "torch.compile needs Triton and a C compiler")
     torch.compiler.reset()  # another network's graphs count towards the number after which torch gives up, silently
     network: nn.Module = torch.compile(_bf16(model, backbone, device), dynamic=False)  # type: ignore[assignment]

@@ -30,27 +30,27 @@ from medtune.models import classifier
 from medtune.serving.decode import SUFFIXES, decode, resize_square
 from medtune.tasks.base import Move
 from medtune.training.augmentation import augment
-from medtune.training.inputs import ImageFeed
-from medtune.training.replicas import EVERY
+from medtune.training.inputs import PackedImageSource
+from medtune.training.replicas import ALL_ROWS
 
 WIDTH, HEIGHT = 700, 460  # BreakHis
 SIDE, BATCH = 224, 16
 FASTER, SHARE = 10.0, 5.0
 
 
-class TimedFeed(ImageFeed):
+class TimedFeed(PackedImageSource):
     """Counts the seconds that training inputs take: the whole of it, and reading from the pack alone."""
 
     seconds, reading = 0.0, 0.0
 
-    def _rows(self, rows: np.ndarray) -> Tensor:
+    def _load(self, rows: np.ndarray) -> Tensor:
         start = time.perf_counter()
-        images = super()._rows(rows)
+        images = super()._load(rows)
         self.reading += time.perf_counter() - start
         return images
 
-    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = EVERY) -> tuple[Tensor, Move]:
-        """As `ImageFeed.train`."""
+    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = ALL_ROWS) -> tuple[Tensor, Move]:
+        """As `PackedImageSource.train`."""
         start = time.perf_counter()
         images = super().train(rows, generator, take)
         self.seconds += time.perf_counter() - start

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from unittest import mock
 
 import numpy as np
-import sklearn.cluster  # noqa: F401  imported here, as `fit` below, so that no run is charged for it
+import sklearn.cluster  # noqa: F401  imported here, as `run_training_stage` below, so that no run is charged for it
 import typer
 
 from benchmarks import operations
@@ -40,7 +40,7 @@ from medtune.tasks.classification.calibration import softmax
 from medtune.tasks.classification.metrics import METRICS
 from medtune.tracking.run import Run
 from medtune.training.checkpoint import load_trained
-from medtune.training.fit import fit  # noqa: F401
+from medtune.training.run_stage import run_training_stage  # noqa: F401
 
 EPOCHS, VIEWS = 100, 8
 TARGETS = {"linear": 10.0, "cdtm": 3.5}  # for this backbone; a smaller one leaves less to save
@@ -88,7 +88,7 @@ class Clock(Run):
 def timed() -> Iterator[Clock]:
     """A training stage's epochs, while it runs."""
     clock = Clock()
-    with mock.patch("medtune.training.fit.start_run", return_value=clock):
+    with mock.patch("medtune.training.run_stage.start_run", return_value=clock):
         yield clock
 
 

@@ -9,14 +9,14 @@ from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import Classifier
 from medtune.tasks.classification.training import CrossEntropy
-from medtune.training.inputs import Feed
-from medtune.training.job import Job, Progress
+from medtune.training.inputs import BatchSource
 from medtune.training.loop import Trainer
+from medtune.training.trainer_config import TrainerConfig, TrainingState
 
 
 def finetune(
     model: Classifier,
-    feed: Feed,
+    feed: BatchSource,
     prepared: PreparedDataset,
     params: Params,
     steps: int,
@@ -24,7 +24,7 @@ def finetune(
     on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None,
     device: str = "cpu",
     compiled: bool = False,
-) -> Progress:
+) -> TrainingState:
     """Where `steps` steps ended, with their seconds: one epoch, no checkpoint, hardly any validation.
 
     Args:
@@ -44,12 +44,12 @@ def finetune(
     def set_modes() -> None:
         model.train()
 
-    job = Job(
+    job = TrainerConfig(
         name=f"{steps} steps",
         network=model,
         saved=model,
         set_modes=set_modes,
-        feed=feed,
+        source=feed,
         targets=prepared.labels,
         train=np.resize(parts["train"], steps * own.batch_size),
         val=parts["val"][:2],
@@ -57,7 +57,7 @@ def finetune(
         params=own,
         seed=params.seed,
         key="",
-        work=work,
+        checkpoint_dir=work,
         compile=compiled,
         on_step=on_step,
     )

@@ -9,7 +9,7 @@ from medtune.runtime.device import device_name
 from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 from medtune.tasks import base
-from medtune.training.finished import finished
+from medtune.training.finished import find_finished
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from medtune.data.manifest import PreparedDataset
     from medtune.models.classifier import Classifier
-    from medtune.training.inputs import Feed
+    from medtune.training.inputs import BatchSource
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
@@ -40,21 +40,21 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         step = steps.resolve("frozen", fold)
     assert step.fold is not None
     folder, fold, prepared = paths.stage("frozen", step.fold), step.fold, steps.prepared
-    if done := finished(folder, step.key):
+    if done := find_finished(folder, step.key):
         return done
     from medtune.models.weights import state_sha256
-    from medtune.training.fit import Setup, fit
-    from medtune.training.inputs import StoredFeed
-    from medtune.training.malloc import keep_freed_memory
+    from medtune.training.inputs import FeatureSource
+    from medtune.training.malloc import retain_freed_memory
+    from medtune.training.run_stage import StageSpec, run_training_stage
 
-    keep_freed_memory()
+    retain_freed_memory()
     device = device_name()
     task = base.training(params.task.kind)
     model = task.build(params, task.n_outputs(prepared)).to(device)
     model.backbone.requires_grad_(False)
     before = state_sha256(model.backbone)
     feed, network = _feed(model, prepared, params, paths, fold, device)
-    stored = isinstance(feed, StoredFeed)
+    stored = isinstance(feed, FeatureSource)
     _prepare(model, feed, stored, prepared.indices(fold)["train"], params.seed)
 
     def set_modes() -> None:
@@ -71,13 +71,13 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             "stored_features": stored,
         }
 
-    setup = Setup("frozen", network, model.head, "head", feed, set_modes, record)
-    return fit(setup, params, prepared, folder, fold, step.key, steps.group)
+    setup = StageSpec("frozen", network, model.head, "head", feed, set_modes, record)
+    return run_training_stage(setup, params, prepared, folder, fold, step.key, steps.group)
 
 
 def _feed(
     model: "Classifier", prepared: "PreparedDataset", params: Params, paths: RunPaths, fold: int, device: str
-) -> tuple["Feed", "nn.Module"]:
+) -> tuple["BatchSource", "nn.Module"]:
     """Stored features and the head, or images and the whole network where the store is off or over its budget."""
     import torch
 
@@ -89,20 +89,20 @@ def _feed(
     if views != "online":
         shape = token_shape(model.backbone, params.data.image_size)
         tokens = shape.tokens if model.feature_kind == "tokens" else 1
-        rows = feature_cache.needed(prepared.indices(fold), views)
+        rows = feature_cache.required_indices(prepared.indices(fold), views)
         wanted = feature_cache.store_bytes(rows, tokens, shape.channels) / 1e9
         if wanted <= budget:
             with distributed.main_process_first():
-                store = feature_cache.compute(model, prepared, params, rows, paths.cache, device)
-            return feeds.StoredFeed(store, torch.device(device)), model.head
+                store = feature_cache.compute_features(model, prepared, params, rows, paths.cache, device)
+            return feeds.FeatureSource(store, torch.device(device)), model.head
         console.info(
             f"frozen: {views} views need {wanted:.1f} GB, frozen.store_gb is {budget:g}: running the backbone online"
         )
-    feed = feeds.ImageFeed(prepared, model, params.frozen.augment, torch.device(device))
-    return feed, feeds.FrozenOnline(model)
+    feed = feeds.PackedImageSource(prepared, model, params.frozen.augment, torch.device(device))
+    return feed, feeds.FrozenBackboneModel(model)
 
 
-def _prepare(model: "Classifier", feed: "Feed", stored: bool, train: "np.ndarray", seed: int) -> None:
+def _prepare(model: "Classifier", feed: "BatchSource", stored: bool, train: "np.ndarray", seed: int) -> None:
     """Shows the features of the training images to a head that wants to see them first."""
     import torch
 

@@ -72,7 +72,7 @@ class FeatureStore:
         """Number of views."""
         return len(self.positions)
 
-    def gather(self, indices: np.ndarray, views: np.ndarray | None = None) -> torch.Tensor:
+    def fetch(self, indices: np.ndarray, views: np.ndarray | None = None) -> torch.Tensor:
         """float16 (B, N, C) features of images `indices`, each in its view (view 0 where not given).
 
         Raises:

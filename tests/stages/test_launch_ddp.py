@@ -106,7 +106,7 @@ def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world, metho
     assert_same_curve(history(paths.stage("frozen", 1)), history(expected[0].folder))
 
     process = begin("stage finetune", paths)
-    saved = paths.stage("finetune", 1).with_name(".fold-1.training") / checkpoint.FILE
+    saved = paths.stage("finetune", 1).with_name(".fold-1.training") / checkpoint.CHECKPOINT_FILE
     while not saved.exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)

@@ -122,13 +122,13 @@ def _checkpoint(params: Params, paths: RunPaths) -> Place:
     from medtune.stages import frozen
     from medtune.stages.steps import Steps
     from medtune.training import checkpoint
-    from medtune.training.artifacts import scratch
+    from medtune.training.artifacts import prepare_checkpoint_dir
 
     other = RunPaths(paths.out / "cut", paths.cache, data=paths.prepared)
     key = Steps(params, other).resolve("frozen", 1).key
     with _cut_after(3):
         frozen.run(params, other, 1)
-    file = scratch(other.stage("frozen", 1)) / checkpoint.FILE
+    file = prepare_checkpoint_dir(other.stage("frozen", 1)) / checkpoint.CHECKPOINT_FILE
     assert checkpoint.read(file, key) is not None
 
     def use(file: Path, harm: str) -> str | None:
@@ -141,7 +141,7 @@ def _checkpoint(params: Params, paths: RunPaths) -> Place:
 def _cut_after(saves: int) -> Iterator[None]:
     from medtune.training import loop
 
-    real, left = loop.restart.save, [saves]
+    real, left = loop.trainer_state.save_trainer, [saves]
 
     def save(trainer: Any) -> None:
         real(trainer)
@@ -149,13 +149,13 @@ def _cut_after(saves: int) -> Iterator[None]:
         if not left[0]:
             raise _Cut
 
-    loop.restart.save = save
+    loop.trainer_state.save_trainer = save
     try:
         yield
     except _Cut:
         pass
     finally:
-        loop.restart.save = real
+        loop.trainer_state.save_trainer = real
 
 
 def _cell(params: Params, paths: RunPaths) -> Place:

@@ -103,5 +103,5 @@ def read_all(paths: RunPaths) -> Iterator[tuple[str, str | None]]:
             yield name, f"{type(error).__name__}: {error}"
         else:
             yield name, None
-    for file in sorted(paths.out.glob(f"artifacts/*/.*.training/{checkpoint.FILE}")):
+    for file in sorted(paths.out.glob(f"artifacts/*/.*.training/{checkpoint.CHECKPOINT_FILE}")):
         yield file.name, None if checkpoint.read(file) else "cannot be read"
