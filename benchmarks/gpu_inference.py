@@ -24,7 +24,7 @@ from medtune.serving.bundle import SAMPLE_TOLERANCE, Bundle
 from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
 from medtune.serving.session import PROVIDERS, count_operators, open_session
-from medtune.tasks.classification.export import Deployed
+from medtune.tasks.classification.export import InferenceModel
 from medtune.training.speed import CNN_FAMILIES, use_compile
 from medtune.training.transfer import to_device
 
@@ -34,9 +34,9 @@ OPSET, COMPARED, WARM_UP = 20, 16, 3
 
 
 class InBf16(nn.Module):
-    """`Deployed` with weights and activations in bf16; pre-processing and softmax stay in fp32."""
+    """`InferenceModel` with weights and activations in bf16; pre-processing and softmax stay in fp32."""
 
-    def __init__(self, model: Deployed, innermost: bool) -> None:
+    def __init__(self, model: InferenceModel, innermost: bool) -> None:
         super().__init__()
         self.network, self.temperature = copy.deepcopy(model.network), float(model.temperature)
         for part in (self.network.backbone, self.network.head):
@@ -59,7 +59,7 @@ class Way:
 
 
 def measure(
-    model: Deployed,
+    model: InferenceModel,
     backbone: str,
     size: int,
     ceiling: Ceiling,
@@ -113,11 +113,11 @@ def _asking(module: nn.Module, device: torch.device) -> Predict:
     return ask
 
 
-def _bf16(model: Deployed, backbone: str, device: torch.device) -> InBf16:
+def _bf16(model: InferenceModel, backbone: str, device: torch.device) -> InBf16:
     return InBf16(model, family(backbone) in CNN_FAMILIES).eval().to(device)
 
 
-def _compiled(model: Deployed, backbone: str, device: torch.device) -> Way:
+def _compiled(model: InferenceModel, backbone: str, device: torch.device) -> Way:
     if device.type == "cuda" and not use_compile("auto", device):
         return Way(None, "torch.compile needs Triton and a C compiler")
     torch.compiler.reset()  # another network's graphs count towards the number after which torch gives up, silently

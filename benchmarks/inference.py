@@ -15,7 +15,7 @@ from medtune.cli import program
 from medtune.runtime import console
 
 if TYPE_CHECKING:
-    from medtune.tasks.classification.export import Deployed
+    from medtune.tasks.classification.export import InferenceModel
 
 # Images a second, as a multiple of torch's: no less, or nothing is gained by exporting.
 TARGETS = {"deit_tiny_patch16_224": 1.15, "mobilenetv2_100": 3.0}
@@ -72,10 +72,10 @@ def measure(
     return rows
 
 
-def _network(backbone: str, size: int, weights: str, head: str, arguments: dict[str, Any]) -> "Deployed":
+def _network(backbone: str, size: int, weights: str, head: str, arguments: dict[str, Any]) -> "InferenceModel":
     from medtune.config.load import validate
     from medtune.models.classifier import build
-    from medtune.tasks.classification.export import Deployed
+    from medtune.tasks.classification.export import InferenceModel
 
     model = {"backbone": backbone, "weights": weights, "backbone_args": arguments}
     params = validate(
@@ -84,11 +84,11 @@ def _network(backbone: str, size: int, weights: str, head: str, arguments: dict[
             "model": {**model, "head": {"kind": head}, "peft": {"method": "none"}},
         }
     )
-    return Deployed(build(params, 2), 1.0)
+    return InferenceModel(build(params, 2), 1.0)
 
 
 def _engines(
-    model: "Deployed", images: np.ndarray, size: int, threads: int
+    model: "InferenceModel", images: np.ndarray, size: int, threads: int
 ) -> tuple[dict[str, Callable[[np.ndarray], np.ndarray]], dict[str, float], str | None]:
     """Engines by name, how far each is from torch, and why there is no int8, if so."""
     from medtune.export.int8 import to_int8

@@ -142,9 +142,9 @@ def _run(side: Side, params: Params, paths: RunPaths, fold: int) -> Artifact:
 
 def _validation(params: Params, done: Artifact, prepared: PreparedDataset) -> Interval:
     """Balanced accuracy on the validation images of the epoch that was kept, with its interval over patients."""
-    wanted = logits.Wanted.of(done, prepared)
-    found = logits.compute(wanted, load_trained(done), prepared.images, "cpu", 64, lambda images: None)["val"]
-    rows = wanted.rows["val"]
+    wanted = logits.OutputsRequest.for_artifact(done, prepared)
+    found = logits.compute_outputs(wanted, load_trained(done), prepared.images, "cpu", 64, lambda images: None)["val"]
+    rows = wanted.indices["val"]
     predictions = np.argmax(found, axis=1)
     stats = statistics.accumulate(prepared.labels[rows], softmax(found), predictions, prepared.patient_ids[rows])
     options = params.evaluate

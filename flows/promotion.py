@@ -16,7 +16,7 @@ from medtune.runtime.paths import RunPaths
 from medtune.serving import manifest as bundle_document
 
 if TYPE_CHECKING:
-    from medtune.evaluation.gate import Decision
+    from medtune.evaluation.gate import GateDecision
     from medtune.registry.git_dvc import GitDvcRepo
 
 MANIFEST, RECORD = "data/prepared/manifest.csv", "data/prepared/result.json"
@@ -37,7 +37,7 @@ class Outcome:
     name: str
     key: str
     champion: str | None
-    decision: "Decision"
+    decision: "GateDecision"
     time: str
 
     @property
@@ -47,7 +47,7 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """`promoted` or `refused`."""
+        """`promoted` or `rejection`."""
         return "promoted" if self.decision.promoted else "refused"
 
     def record(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def judged(paths: RunPaths, target: ModelStore) -> str | None:
 
 def decide(params: Params, paths: RunPaths, target: ModelStore, checkout: "GitDvcRepo", accept: str | None) -> Outcome:
     """Compares the bundle in artifacts/export with the champion's."""
-    from medtune.evaluation.gate import refused
+    from medtune.evaluation.gate import rejection
     from medtune.registry.git_dvc import CommandError
     from medtune.stages import gate
 
@@ -99,7 +99,7 @@ def decide(params: Params, paths: RunPaths, target: ModelStore, checkout: "GitDv
             champion = gate.Champion(current, target.fetch(current, paths.cache), manifest)
         decision = gate.run(params, paths, champion)
     except CommandError as error:
-        decision = refused([f"what the champion was trained on is not to be had: {error}"], params.gate)
+        decision = rejection([f"what the champion was trained on is not to be had: {error}"], params.gate)
     if accept and not decision.promoted:
         decision = replace(decision, promoted=True, reasons=(f"accepted by hand: {accept}", *decision.reasons))
     return Outcome(name, made.key, current, decision, time.strftime("%Y-%m-%dT%H:%M:%S%z", now))

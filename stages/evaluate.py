@@ -18,7 +18,7 @@ from medtune.tasks import base
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
-    from medtune.evaluation.outputs import Logits, Wanted
+    from medtune.evaluation.outputs import Outputs, OutputsRequest
     from medtune.models.classifier import Classifier
 
 
@@ -42,7 +42,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     if step.artifact is not None:
         return step.artifact
     from medtune.evaluation import bootstrap
-    from medtune.evaluation.outputs import Wanted, save
+    from medtune.evaluation.outputs import OutputsRequest, save_outputs
     from medtune.evaluation.result import EvaluationResult, common_facts, summary_line, write_metrics
     from medtune.evaluation.tables import join_history
     from medtune.tracking import lineage
@@ -57,9 +57,14 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     work.mkdir(parents=True)
     with start_run("evaluate", key, steps.group, params, "evaluate") as tracked:
         lineage.log_inputs(tracked, prepared, trained)
-        wanted = sorted((Wanted.of(artifact, prepared) for artifact in trained), key=lambda one: one.fold)
+        wanted = sorted(
+            (OutputsRequest.for_artifact(artifact, prepared) for artifact in trained), key=lambda one: one.fold
+        )
         outputs = _outputs(wanted, prepared, options.batch_size, paths.cache)
-        folds = [task.judge(w, found, prepared, options, params.seed) for w, found in zip(wanted, outputs, strict=True)]
+        folds = [
+            task.evaluate_fold(w, found, prepared, options, params.seed)
+            for w, found in zip(wanted, outputs, strict=True)
+        ]
         pooled = task.pool([fold.test for fold in folds])
         with progress("evaluate: bootstrap", options.bootstrap, "resamples") as advance:
             test = bootstrap.intervals(
@@ -72,7 +77,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
         history = join_history(_histories(paths, params, prepared, wanted))
         pictures = task.write(work, result, params, facts, history)
-        save(work / "logits.npz", wanted, outputs)
+        save_outputs(work / "logits.npz", wanted, outputs)
         figures.log_evaluation(
             tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS, params.seed), pictures
         )
@@ -82,26 +87,28 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         return commit(folder, key, _result(params, facts, records, time.monotonic() - began))
 
 
-def _outputs(wanted: "Sequence[Wanted]", prepared: "PreparedDataset", batch_size: int, cache: Path) -> "list[Logits]":
+def _outputs(
+    wanted: "Sequence[OutputsRequest]", prepared: "PreparedDataset", batch_size: int, cache: Path
+) -> "list[Outputs]":
     from medtune.evaluation import outputs as logits
 
-    found = {one.fold: logits.load(one, cache) for one in wanted}
+    found = {one.fold: logits.load_outputs(one, cache) for one in wanted}
     missing = [one for one in wanted if found[one.fold] is None]
     if missing:
         from medtune.training.checkpoint import load_trained
 
         device = device_name()
-        total = sum(len(rows) for one in missing for rows in one.rows.values())
+        total = sum(len(rows) for one in missing for rows in one.indices.values())
         with progress(f"evaluate: outputs on {device}", total, "images") as advance:
             for one in missing:
                 model = cast("Classifier", load_trained(one.trained))
-                new = found[one.fold] = logits.compute(one, model, prepared.images, device, batch_size, advance)
-                logits.store(one, new, cache)
+                new = found[one.fold] = logits.compute_outputs(one, model, prepared.images, device, batch_size, advance)
+                logits.store_outputs(one, new, cache)
     return [have for have in found.values() if have is not None]
 
 
 def _histories(
-    paths: RunPaths, params: Params, prepared: "PreparedDataset", wanted: "Sequence[Wanted]"
+    paths: RunPaths, params: Params, prepared: "PreparedDataset", wanted: "Sequence[OutputsRequest]"
 ) -> list[tuple[str, Any]]:
     """history.csv of every stage of every chain, in the order they ran."""
     from medtune.evaluation.tables import read_history

@@ -15,7 +15,7 @@ from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.data.packing import IMAGES_FILE, pack
 from medtune.data.prepared import open_prepared
-from medtune.evaluation.gate import Decision, ModelStats, judge, refused
+from medtune.evaluation.gate import GateDecision, ModelStats, decide, rejection
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 from medtune.serving import manifest as bundle_document
@@ -41,7 +41,7 @@ class Champion:
     manifest: str
 
 
-def run(params: Params, paths: RunPaths, champion: Champion | None) -> Decision:
+def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecision:
     """Whether the bundle in artifacts/export replaces the champion's.
 
     Only test images are scored whose patient the champion never saw, in training or validation; without patient ids
@@ -60,12 +60,12 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> Decision:
         for name in ("task", "classes", "output"):
             if old.get(name) != document.get(name):
                 reason = f"{name} differ: {document.get(name)}, the champion's {old.get(name)}"
-                return refused([reason], params.gate)
+                return rejection([reason], params.gate)
         rows, notes, changed = _common(prepared, rows, champion.manifest, int(old["exported"]["fold"]))
         if not len(rows):
-            return refused(["the champion was trained on every test patient"], params.gate, notes)
+            return rejection(["the champion was trained on every test patient"], params.gate, notes)
         if changed:
-            return refused([changed], params.gate, notes)
+            return rejection([changed], params.gate, notes)
     new = _ask(folder, "challenger", document, prepared, rows, prepared.images[rows], params)
     held = None
     if champion and old is not None:
@@ -75,7 +75,7 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> Decision:
     metric = base.metric(params.task.kind, params.gate.metric)
     assert metric is not None  # else the params were refused
     limits = base.evaluation(params.task.kind).limits(params.gate)
-    decision = judge(new, held, len(rows), metric, limits, params.gate, params.evaluate, params.seed)
+    decision = decide(new, held, len(rows), metric, limits, params.gate, params.evaluate, params.seed)
     return replace(decision, notes=tuple(notes))
 
 

@@ -120,10 +120,10 @@ def _evaluate_fold(params: Params, part: "PreparedDataset", trained: Artifact) -
     from medtune.evaluation import outputs
     from medtune.training.checkpoint import load_trained
 
-    wanted = outputs.Wanted.of(trained, part)
+    wanted = outputs.OutputsRequest.for_artifact(trained, part)
     model, size = cast("Classifier", load_trained(trained)), params.evaluate.batch_size
-    found = outputs.compute(wanted, model, part.images, device_name(), size, lambda done: None)
-    return base.evaluation(params.task.kind).judge(wanted, found, part, params.evaluate, params.seed)
+    found = outputs.compute_outputs(wanted, model, part.images, device_name(), size, lambda done: None)
+    return base.evaluation(params.task.kind).evaluate_fold(wanted, found, part, params.evaluate, params.seed)
 
 
 def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:

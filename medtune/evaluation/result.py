@@ -16,10 +16,10 @@ from medtune.runtime.artifact import write_text
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
-    from medtune.evaluation.outputs import Wanted
+    from medtune.evaluation.outputs import OutputsRequest
 
 # What metrics.json holds of the common facts.
-IN_METRICS = ("n_images", "n_groups", "protocol", "stage", "validation", "best_fold", "folds", "warnings")
+METRICS_KEYS = ("n_images", "n_groups", "protocol", "stage", "validation", "best_fold", "folds", "warnings")
 
 
 class Predictions(Protocol):
@@ -45,7 +45,7 @@ class FoldResult(Protocol):
         """Test fold."""
 
     @property
-    def kept(self) -> str:
+    def selected_stage(self) -> str:
         """Training stage whose weights these are, `frozen` or `finetune`."""
 
     @property
@@ -66,15 +66,15 @@ class EvaluationResult:
 
     Attributes:
         prepared: the data.
-        wanted: which network was run on which images, one per fold.
-        outputs: of each fold's network by split, in the order of `wanted`.
+        requests: which network was run on which images, one per fold.
+        outputs: of each fold's network by split, in the order of `requests`.
         folds: results, in the same order; the task's own `FoldResult`.
         pooled: predictions for the test images of all folds; the task's own `Predictions`.
         test: metrics of `pooled` by name.
     """
 
     prepared: "PreparedDataset"
-    wanted: "Sequence[Wanted]"
+    requests: "Sequence[OutputsRequest]"
     outputs: Sequence[Mapping[str, npt.NDArray[np.float32]]]
     folds: Sequence[Any]
     pooled: Any
@@ -118,7 +118,7 @@ def common_facts(
         "groups_known": bool(info["groups_known"]),
         "backbone": params.model.backbone,
         "head": params.model.head.kind,
-        "warnings": leaks(result.prepared),
+        "warnings": leak_warnings(result.prepared),
         "best_fold": best.fold,
         "validation": values(metrics, validation.stats(options)),
         "folds": [
@@ -145,10 +145,10 @@ def common_facts(
 
 
 # Protocols that do not keep a patient's images on one side.
-SPLIT_IMAGES = ("image", "hcrf-1-1-2")
+IMAGE_LEVEL_PROTOCOLS = ("image", "hcrf-1-1-2")
 
 
-def leaks(prepared: "PreparedDataset") -> list[str]:
+def leak_warnings(prepared: "PreparedDataset") -> list[str]:
     """Warn of patients on both sides of the split, and of splits that ignore patients."""
     leaked, protocol = prepared.info.get("leaked_groups") or [], prepared.info["protocol"]
     if leaked:
@@ -157,7 +157,7 @@ def leaks(prepared: "PreparedDataset") -> list[str]:
             f"images in more than one of training, validation and test (protocol {protocol}): these figures are no "
             "estimate for new patients."
         ]
-    if protocol in SPLIT_IMAGES:
+    if protocol in IMAGE_LEVEL_PROTOCOLS:
         return [f"Protocol {protocol} splits images, not patients: a leak between them cannot be excluded."]
     return []
 
@@ -176,7 +176,7 @@ def write_metrics(
     """
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
-        **{name: facts[name] for name in (*IN_METRICS, *of_task)},
+        **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # One sentence: `dvc metrics show` makes a column of every value that is not in a list.
         "intervals": f"{facts['percent']} % percentiles of {facts['replicates']} resamples of the "

@@ -91,7 +91,7 @@ class ParityCheck:
             lambda reference, found: task.agreement(reference, found, targets, self.document, tolerance),
             params.batch_sizes,
         )
-        return metrics, parity.rejection_reason(metrics, precision, params, task.refusal)
+        return metrics, parity.rejection_reason(metrics, precision, params, task.rejection_reason)
 
     def compare_with_predictions(
         self, predict: Callable[[np.ndarray], np.ndarray], path: Path, tolerance: float

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from medtune.data.manifest import PreparedDataset
     from medtune.data.sample import Sample
-    from medtune.evaluation.outputs import Wanted
+    from medtune.evaluation.outputs import OutputsRequest
     from medtune.models.classifier import Classifier
 
 PACKAGE = "medtune.tasks"
@@ -48,14 +48,14 @@ class Targets(Protocol):
     MIN_CLASSES: int
     """Fewest labels that a data set and each training split must contain."""
 
-    def check(self, records: "Sequence[Sample]") -> None:
+    def check(self, samples: "Sequence[Sample]") -> None:
         """Refuse records whose targets are unusable, before images are decoded.
 
         Raises:
             InputError: names the record and what is wrong with its target.
         """
 
-    def encode(self, record: "Sample", data: DataParams) -> np.ndarray | None:
+    def encode(self, sample: "Sample", data: DataParams) -> np.ndarray | None:
         """Target of one record at the packed image size, of one shape and dtype for all; None: its label's index."""
 
 
@@ -117,9 +117,9 @@ class Training(Protocol):
 class Evaluation(Protocol):
     """From a trained network's outputs to predictions, statistics and reports."""
 
-    def judge(
+    def evaluate_fold(
         self,
-        wanted: "Wanted",
+        request: "OutputsRequest",
         outputs: Mapping[str, np.ndarray],
         prepared: "PreparedDataset",
         options: EvaluateParams,
@@ -128,7 +128,7 @@ class Evaluation(Protocol):
         """Fit post-processing and decision on the fold's validation images and apply them to its test images.
 
         Args:
-            wanted: the fold and its rows.
+            request: the fold and its rows.
             outputs: (n, ...) of the network, float32, by split (`val`, `test`).
         """
 
@@ -218,7 +218,7 @@ class Export(Protocol):
     ) -> dict[str, Any]:
         """Compare the outputs (n, ...) of an exported model with the network's, as JSON values."""
 
-    def refusal(self, figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
+    def rejection_reason(self, figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
         """Why a precision with these figures must not be shipped, beyond outputs that differ too much; None: it may."""
 
     def losses(self, figures: Mapping[str, Any]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from medtune.models import backbones
 from medtune.models.adapt import adapt, after_step, merge, penalty, prepare
 from medtune.models.blocks.selection import NORMS
 from medtune.models.classifier import build
-from medtune.tasks.classification.export import Deployed
+from medtune.tasks.classification.export import InferenceModel
 
 METHODS = [name for name in registry.plugin_names("medtune.models.peft") if name != "none"]
 BACKBONES = {"vit": "test_vit", "convnext": "test_convnext", "resnet": "test_resnet", "mobilenet": "test_efficientnet"}
@@ -142,7 +142,7 @@ def test_method__merged_is_the_plain_network_and_gives_the_same(case):
 def test_method__exported_gives_the_same_probabilities(method, family):
     params, _, model, *_ = trained(method, family)
     merge(model, params)
-    deployed = Deployed(model, 1.5)
+    deployed = InferenceModel(model, 1.5)
     graph = to_onnx(deployed, SIZE, params.export.opset, {}).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

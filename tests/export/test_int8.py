@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from medtune.export.int8 import BATCH_SIZE, QUANTIZED_OPS, quantized_nodes, to_int8
 from medtune.export.onnx_graph import to_onnx
-from medtune.tasks.classification.export import Deployed
+from medtune.tasks.classification.export import InferenceModel
 
 SIZE = 32
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, SIZE, SIZE, 3), dtype=np.uint8)
@@ -29,7 +29,7 @@ def exported(backbone: str, head: str, arguments: dict) -> onnx.ModelProto:
     params = validate(
         {"data": {"source": "synthetic", "image_size": SIZE}, "model": model | {"peft": {"method": "none"}}}
     )
-    return to_onnx(Deployed(build(params, 3), 1.7), SIZE, 20, {"key": "k"})
+    return to_onnx(InferenceModel(build(params, 3), 1.7), SIZE, 20, {"key": "k"})
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ def compare(candidate: np.ndarray, tolerance: float = 2e-2, sizes: tuple[int, ..
 
 
 def refuse(candidate: np.ndarray, precision: str, **changes: float) -> str | None:
-    return rejection_reason(compare(candidate), precision, ExportParams(**changes), task.refusal)
+    return rejection_reason(compare(candidate), precision, ExportParams(**changes), task.rejection_reason)
 
 
 def test_measure__finds_the_one_image_that_differs():
@@ -81,7 +81,7 @@ def test_refusal__a_toss_up_may_change_under_fp16_only(gap, precision, said):
         reference, lambda images: candidate[images[:, 0, 0, 0]], IMAGES,
         agreement(np.where(np.arange(50) == 5, 2, LABELS), 2e-2), [32],
     )  # fmt: skip
-    found = rejection_reason(figures, precision, ExportParams(fp32_tolerance=1e-2), task.refusal)
+    found = rejection_reason(figures, precision, ExportParams(fp32_tolerance=1e-2), task.rejection_reason)
     assert (found is None) if said is None else (said in found)
 
 
@@ -91,8 +91,8 @@ def test_refusal__balanced_accuracy_falls():
         reference, lambda images: candidate[images[:, 0, 0, 0]], IMAGES,
         agreement(np.where(np.arange(50) == 5, 0, LABELS), 2e-2), [32],
     )  # fmt: skip
-    assert "balanced accuracy falls" in rejection_reason(figures, "fp16", ExportParams(), task.refusal)
-    assert rejection_reason(figures, "fp16", ExportParams(metric_drop=0.2), task.refusal) is None
+    assert "balanced accuracy falls" in rejection_reason(figures, "fp16", ExportParams(), task.rejection_reason)
+    assert rejection_reason(figures, "fp16", ExportParams(metric_drop=0.2), task.rejection_reason) is None
 
 
 def test_refusal__int8_is_held_to_the_balanced_accuracy_alone():

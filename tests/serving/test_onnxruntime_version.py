@@ -93,12 +93,12 @@ def test_oldest__runs_an_exported_network_as_the_newest_does(oldest_python, tmp_
     from medtune.export.precisions import predictor
     from medtune.models.classifier import build
     from medtune.serving.bundle import SAMPLE_TOLERANCE
-    from medtune.tasks.classification.export import Deployed
+    from medtune.tasks.classification.export import InferenceModel
 
     params = load()
     size = params.data.image_size
     images = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), dtype=np.uint8)
-    graph = to_onnx(Deployed(build(params, 3), 1.0), size, params.export.opset, {})
+    graph = to_onnx(InferenceModel(build(params, 3), 1.0), size, params.export.opset, {})
     convert = {"fp32": lambda: graph, "fp16": lambda: to_half(graph), "int8": lambda: to_int8(graph, images)}
     content = convert[precision]().SerializeToString()
     (tmp_path / "model.onnx").write_bytes(content)

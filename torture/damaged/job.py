@@ -109,11 +109,11 @@ def _logits(paths: RunPaths) -> Place:
 
     trained = find_artifact(paths.stage("finetune", 1))
     assert trained is not None
-    wanted = logits.Wanted.of(trained, load_prepared(paths.prepared))
-    assert logits.load(wanted, paths.cache) is not None
+    wanted = logits.OutputsRequest.for_artifact(trained, load_prepared(paths.prepared))
+    assert logits.load_outputs(wanted, paths.cache) is not None
 
     def use(file: Path, harm: str) -> str | None:
-        return seen(logits.load(wanted, paths.cache) is None, "taken from the cache")
+        return seen(logits.load_outputs(wanted, paths.cache) is None, "taken from the cache")
 
     return Place("logits", files_of(paths.cache / "logits"), use)
 

@@ -166,13 +166,15 @@ def _logits(folder: Path) -> Callable[[bytes], str | None]:
     from medtune.evaluation import outputs as logits
     from medtune.serving.checksum import add_bytes_checksum
 
-    wanted = logits.Wanted(1, Artifact(str(folder), "k", "s"), {role: np.arange(2) for role in logits.ROLES}, "key")
+    wanted = logits.OutputsRequest(
+        1, Artifact(str(folder), "k", "s"), {role: np.arange(2) for role in logits.SPLITS}, "key"
+    )
 
     def read(content: bytes) -> str | None:
         place = folder / "logits" / "key.npz"
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(add_bytes_checksum(content))
-        return None if logits.load(wanted, folder) is None else "loaded"
+        return None if logits.load_outputs(wanted, folder) is None else "loaded"
 
     return read
 

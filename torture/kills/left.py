@@ -94,9 +94,11 @@ def read_all(paths: RunPaths) -> Iterator[tuple[str, str | None]]:
                 load_prepared(folder)
             elif folder in kept.values():
                 checkpoint.load_trained(artifact)
-                wanted = logits.Wanted.of(artifact, load_prepared(prepared)) if prepared.exists() else None
+                wanted = (
+                    logits.OutputsRequest.for_artifact(artifact, load_prepared(prepared)) if prepared.exists() else None
+                )
                 if wanted and (paths.cache / "logits" / f"{wanted.key}.npz").exists():
-                    yield "logits", None if logits.load(wanted, paths.cache) else "cannot be read"
+                    yield "logits", None if logits.load_outputs(wanted, paths.cache) else "cannot be read"
             elif folder == paths.stage("export"):
                 Bundle.load(folder).self_test()
         except Exception as error:  # of whatever kind: it cannot be read

@@ -91,17 +91,17 @@ def export(folder: Path, plain: Any, params: Any, learnt_on: Any, images: Any, l
     from medtune.export.onnx_graph import to_onnx
     from medtune.export.precisions import FILES, predictor
     from medtune.models.adapt import merge
-    from medtune.tasks.classification.export import Deployed
+    from medtune.tasks.classification.export import InferenceModel
 
     network, moved = adapted(plain, params, *learnt_on)
-    reference = ask(eager(Deployed(copy.deepcopy(network), TEMPERATURE)), images, 32)
+    reference = ask(eager(InferenceModel(copy.deepcopy(network), TEMPERATURE)), images, 32)
     right = np.mean([(reference.argmax(1) == labels)[labels == k].mean() for k in np.unique(labels)])
     if not moved > 1e-3:
         return Exported({}, reference, f"the method moved the features by {moved:.1g} only")
     if right < 0.8:
         return Exported({}, reference, f"the network is right in {right:.0%} only: too little to compare decisions on")
     merge(network, params)
-    fp32 = to_onnx(Deployed(network, TEMPERATURE), SIZE, params.export.opset, {})
+    fp32 = to_onnx(InferenceModel(network, TEMPERATURE), SIZE, params.export.opset, {})
     folder.mkdir(exist_ok=True)
     document: dict[str, Any] = {"precisions": {}, "parity": {}}
     try:

@@ -118,9 +118,9 @@ def train(params: Any, folder: Path, check: bool) -> float:
     judged = []
     for fold in params.data.split.test_folds:
         artifact = frozen.run(params, paths, fold)
-        wanted = logits.Wanted.of(artifact, prepared)
-        given = logits.compute(wanted, load_trained(artifact), prepared.images, "cpu", 64, lambda by: None)
-        judged.append(chain.judge(wanted, given, prepared, params.evaluate, params.seed).test)
+        wanted = logits.OutputsRequest.for_artifact(artifact, prepared)
+        given = logits.compute_outputs(wanted, load_trained(artifact), prepared.images, "cpu", 64, lambda by: None)
+        judged.append(chain.evaluate_fold(wanted, given, prepared, params.evaluate, params.seed).test)
     found = chain.pool(judged)
     hits = found.predictions == found.labels
     score = float(np.mean([hits[found.labels == label].mean() for label in (0, 1)]))

@@ -3,8 +3,8 @@
 from medtune.benchmark.report.comparison import Comparison
 from medtune.benchmark.report.formatting import format_number, pluralize, resampling_unit
 from medtune.benchmark.report.paired import smallest_corrected_p, smallest_p
-from medtune.evaluation.result import SPLIT_IMAGES
-from medtune.tasks.classification.warnings import FEW_GROUPS
+from medtune.evaluation.result import IMAGE_LEVEL_PROTOCOLS
+from medtune.tasks.classification.warnings import MIN_PATIENTS
 
 EDGE_FRACTION = 0.75  # of three learning rates two are at the edge anyway
 
@@ -23,7 +23,7 @@ def comparison_warnings(comparison: Comparison) -> list[str]:
 
 
 def _split(comparison: Comparison) -> list[str]:
-    found = sorted({result["protocol"] for result in comparison.cube.results} & set(SPLIT_IMAGES))
+    found = sorted({result["protocol"] for result in comparison.cube.results} & set(IMAGE_LEVEL_PROTOCOLS))
     said = [f"Protocol {name} splits images, not patients: a leak between them cannot be excluded." for name in found]
     if resampling_unit(comparison.cube) == "image":
         said.append(
@@ -48,7 +48,7 @@ def _patients(comparison: Comparison) -> list[str]:
             "methods that do not separate are not shown to be equal."
         )
     for name, held in cube.support.items():
-        if 0 < held < FEW_GROUPS:
+        if 0 < held < MIN_PATIENTS:
             said.append(f"Only {pluralize(held, f'test {of}')} with {name}: intervals are too narrow.")
     return said
 

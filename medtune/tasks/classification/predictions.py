@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medtune.evaluation.tables import write_csv
-from medtune.tasks.classification.folds import Scored
+from medtune.tasks.classification.folds import ClassifierPredictions
 from medtune.tasks.classification.statistics import ClassificationStats, accumulate
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ReadPredictions:
     support: dict[str, int]
 
 
-def write_predictions(path: Path, prepared: "PreparedDataset", scored: Scored) -> None:
+def write_predictions(path: Path, prepared: "PreparedDataset", scored: ClassifierPredictions) -> None:
     """Write `path,group,label,prediction,prob_<class>...`, one line per test image and fold."""
     classes = prepared.classes
     rows = (

@@ -8,9 +8,9 @@ from medtune.data.sample import Sample
 MIN_CLASSES = 2
 
 
-def check(records: Sequence[Sample]) -> None:
+def check(samples: Sequence[Sample]) -> None:
     """Accept every record: the source checked its label."""
 
 
-def encode(record: Sample, data: DataParams) -> None:
+def encode(sample: Sample, data: DataParams) -> None:
     """None: the label's index is the target."""

@@ -9,7 +9,7 @@ from medtune.benchmark.report.comparison import Comparison
 from medtune.benchmark.report.plots.style import BLACK, fraction_title, sample_title
 from medtune.benchmark.report.records import BASELINES
 from medtune.evaluation.metric import Floats
-from medtune.tasks.classification.plots import COLOURS, picture
+from medtune.tasks.classification.plots import COLORS, plot_file
 
 
 def cost_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
@@ -23,7 +23,7 @@ def cost_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
     if not np.isnan(memory[order]).all():
         bars.append(("peak memory, MB", memory))
     size = 4.6 * len(bars) + 0.8, 0.17 * len(order) + 1.4
-    with picture(path, size, ncols=len(bars), sharey=True, squeeze=False) as grid:
+    with plot_file(path, size, ncols=len(bars), sharey=True, squeeze=False) as grid:
         for axes, (label, lengths) in zip(grid.flat, bars, strict=True):
             _panel(axes, names, lengths[order], label)
         grid[0, 0].set_yticks(range(len(names)), names, fontsize=7)
@@ -48,7 +48,7 @@ def _mean(comparison: Comparison, percent: int, name: str) -> Floats:
 
 
 def _panel(axes: Any, names: list[str], lengths: Floats, label: str) -> None:
-    colours = [BLACK if name in BASELINES else COLOURS[0] for name in names]
+    colours = [BLACK if name in BASELINES else COLORS[0] for name in names]
     axes.barh(range(len(names)), np.nan_to_num(lengths), color=colours, height=0.72)
     for y, length in enumerate(lengths):
         if not np.isnan(length):

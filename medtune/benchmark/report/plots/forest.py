@@ -11,14 +11,14 @@ from medtune.benchmark.report.comparison import Comparison
 from medtune.benchmark.report.formatting import format_p
 from medtune.benchmark.report.plots.style import BLACK, fraction_title, metric_label, sample_title
 from medtune.benchmark.report.records import BASELINES
-from medtune.tasks.classification.plots import COLOURS, picture
+from medtune.tasks.classification.plots import COLORS, plot_file
 
 
 def forest_plot(path: Path | BinaryIO, comparison: Comparison, percents: Sequence[int]) -> None:
     """Panels for the percents of those indices side by side; a filled marker separates from the best."""
     tallest = max(len(comparison.against_best[p]) for p in percents)
     size = 5.2 * len(percents), 0.17 * tallest + 1.5
-    with picture(path, size, ncols=len(percents), squeeze=False) as grid:
+    with plot_file(path, size, ncols=len(percents), squeeze=False) as grid:
         for axes, p in zip(grid.flat, percents, strict=True):
             _panel(axes, comparison, p)
         told = f"{metric_label(comparison)}, method less best; filled: separates (Holm, {comparison.alpha:.2g})"
@@ -34,7 +34,7 @@ def _panel(axes: Any, comparison: Comparison, percent: int) -> None:
     axes.axvline(0, color=BLACK, lw=1.2)
     for y, paired in enumerate(rows):
         baseline = methods[paired.method] in BASELINES
-        colour = BLACK if baseline else COLOURS[0]
+        colour = BLACK if baseline else COLORS[0]
         separates = paired.is_significant(comparison.alpha)
         if not np.isnan(paired.lo):
             axes.plot([paired.lo, paired.hi], [y, y], color=colour, lw=1.1)

@@ -11,7 +11,7 @@ from medtune.benchmark.report.formatting import resampling_unit
 from medtune.benchmark.report.plots.style import BLACK, LIGHT_GRAY, method_style, metric_label, sample_title
 from medtune.benchmark.report.records import BASELINES, FULL
 from medtune.evaluation.metric import Floats
-from medtune.tasks.classification.plots import picture
+from medtune.tasks.classification.plots import plot_file
 
 MAX_COLORED = 8
 
@@ -24,7 +24,7 @@ def fraction_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
     shown = [m for m in order if m in peft[:MAX_COLORED] or methods[m] in BASELINES]
     looks = {m: method_style(methods[m], peft.index(m) if m in peft else 0) for m in shown}
     panels = 1 if gains is None else 2
-    with picture(path, (4.4 * panels + 1.6, 4.2), ncols=panels, squeeze=False) as grid:
+    with plot_file(path, (4.4 * panels + 1.6, 4.2), ncols=panels, squeeze=False) as grid:
         figure = grid[0, 0].figure
         _panel(grid[0, 0], comparison, comparison.summary.mean, shown, looks)
         grid[0, 0].set(ylabel=metric_label(comparison))

@@ -12,9 +12,9 @@ from medtune.benchmark.report.pareto import pareto_front
 from medtune.benchmark.report.plots.labels import Label, place_labels
 from medtune.benchmark.report.plots.style import BASELINE, BLACK, fraction_title, metric_label, sample_title
 from medtune.benchmark.report.records import BASELINES
-from medtune.tasks.classification.plots import COLOURS, picture
+from medtune.tasks.classification.plots import COLORS, plot_file
 
-FRONT, OTHER = COLOURS[1], COLOURS[0]
+FRONT, OTHER = COLORS[1], COLORS[0]
 
 
 def pareto_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
@@ -26,7 +26,7 @@ def pareto_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
     on_front = {
         p: pareto_front(comparison.trainable, comparison.cube.sign * comparison.summary.mean[:, p]) for p in shown
     }
-    with picture(path, (5.4 * columns + 1.3, 4.4 * rows + 0.5), nrows=rows, ncols=columns, squeeze=False) as grid:
+    with plot_file(path, (5.4 * columns + 1.3, 4.4 * rows + 0.5), nrows=rows, ncols=columns, squeeze=False) as grid:
         figure = grid[0, 0].figure
         for axes in list(grid.flat)[len(shown) :]:
             axes.axis("off")

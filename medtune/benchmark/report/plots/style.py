@@ -4,7 +4,7 @@ from typing import Any
 
 from medtune.benchmark.report.comparison import Comparison
 from medtune.benchmark.report.formatting import metric_title, pluralize, resampling_unit
-from medtune.tasks.classification.plots import COLOURS, MARKS
+from medtune.tasks.classification.plots import COLORS, MARKERS
 
 BLACK = "#000000"
 LIGHT_GRAY = "#BDBDBD"
@@ -14,7 +14,7 @@ BASELINE: dict[str, dict[str, Any]] = {
     "linear": {"marker": "^", "ls": ":"},
     "cdtm": {"marker": "D", "ls": "--"},
 }
-METHOD_COLORS = COLOURS[:6]
+METHOD_COLORS = COLORS[:6]
 
 
 def method_style(method: str, index: int) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def method_style(method: str, index: int) -> dict[str, Any]:
         return {"color": BLACK, **BASELINE[method]}
     return {
         "color": METHOD_COLORS[index % len(METHOD_COLORS)],
-        "marker": MARKS[index % len(MARKS)],
+        "marker": MARKERS[index % len(MARKERS)],
         "ls": ("-", "--", "-.")[index // len(METHOD_COLORS) % 3],
     }
 
