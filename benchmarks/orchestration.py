@@ -60,7 +60,7 @@ def measure(number: int = 64, rounds: int = 3, workers: int | None = None, warm_
         from medtune.flows import server
 
         begun = time.perf_counter()
-        with server.connected(Path(place) / "cache"):
+        with server.server_connection(Path(place) / "cache"):
             start = time.perf_counter() - begun
             with redirect_stdout(StringIO()):
                 return [*_steps(chained, start, rounds, warm_up), *_cells(crossed, rounds, warm_up)]
@@ -71,7 +71,7 @@ def _elsewhere(folder: Path) -> Iterator[None]:
     """Cache, Prefect's database and settings in `folder`, the environment restored afterwards."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     with mock.patch.dict(os.environ, {**ours, "MEDTUNE_CACHE": str(folder / "cache")}, clear=True):
-        environment.prepare(folder / "cache")
+        environment.configure_prefect(folder / "cache")
         yield
 
 
@@ -138,8 +138,8 @@ class _Grid:
                 raise RuntimeError(f"{work.cell.name}: {error}")
             return work.cell.name
 
-        flow.run(self.works[:number], self.paths, self.params.retries, told, flow.runner(self.params), name)
-        server.settle(name)
+        flow.run(self.works[:number], self.paths, self.params.retries, told, flow.task_runner(self.params), name)
+        server.wait_until_settled(name)
 
 
 def _steps(chained: _Chain, start: float, rounds: int, warm_up: int) -> list[Row]:
@@ -148,7 +148,7 @@ def _steps(chained: _Chain, start: float, rounds: int, warm_up: int) -> list[Row
     names = (f"steps {number}" for number in count())
     calls = {"direct": chained.direct, "flow": lambda: tasks.train(chained.steps(), next(names))}
     taken = in_turns(calls, rounds, warm_up)
-    settle = seconds(lambda: server.settle(f"steps {warm_up + rounds - 1}"))
+    settle = seconds(lambda: server.wait_until_settled(f"steps {warm_up + rounds - 1}"))
     steps = len(chained.direct())
     flow, direct = (1e3 * taken[name] / steps for name in ("flow", "direct"))
     whole = start + taken["flow"] + settle - taken["direct"]

@@ -70,25 +70,25 @@ def _compute(
     errors: dict[CellId, str] = {}
     with progress("benchmark", len(missing), "cells") as advance:
 
-        def told(work: jobs.CellJob, record: Artifact | None, error: str | None) -> str:
-            records[work.cell] = record
+        def on_result(job: jobs.CellJob, record: Artifact | None, error: str | None) -> str:
+            records[job.cell] = record
             if error is not None:
-                errors[work.cell] = error
-            line = f"{work.cell.name}: {error or _figure(record, chosen.metric)}"
+                errors[job.cell] = error
+            line = f"{job.cell.name}: {error or _metric_text(record, chosen.metric)}"
             log.info(line)
             advance(1, line)
             return line
 
         if prefect:
-            _with_prefect(chosen, missing, paths, told)
+            _with_prefect(chosen, missing, paths, on_result)
         for work in missing:  # all of them, or what a fault of Prefect's or Dask's own left undone
             if records[work.cell] is None and work.cell not in errors:
-                worker.run_locally(work, paths, chosen.retries, told)
+                worker.run_locally(work, paths, chosen.retries, on_result)
     return errors
 
 
 def _with_prefect(
-    chosen: BenchmarkParams, missing: Sequence[jobs.CellJob], paths: RunPaths, told: worker.OnResult
+    chosen: BenchmarkParams, missing: Sequence[jobs.CellJob], paths: RunPaths, on_result: worker.OnResult
 ) -> None:
     """Compute `missing` as one flow run; what Prefect or Dask leave undone stays missing."""
     name = f"benchmark {len(missing)} cells {time.strftime('%H:%M:%S')}"
@@ -96,11 +96,11 @@ def _with_prefect(
     def through() -> None:
         from medtune.flows import benchmark_cells as flow
 
-        flow.run(missing, paths, chosen.retries, told, flow.runner(chosen), name)
+        flow.run(missing, paths, chosen.retries, on_result, flow.task_runner(chosen), name)
 
     with_prefect(name, paths.cache, through, lambda: None)
 
 
-def _figure(record: Artifact | None, metric: str) -> str:
+def _metric_text(record: Artifact | None, metric: str) -> str:
     value = record.result()["metrics"][metric]["value"] if record else None
     return f"{metric} undefined" if value is None else f"{metric} {value:.3f}"

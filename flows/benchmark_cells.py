@@ -30,7 +30,7 @@ def run_cell(name: str, work: dict[str, Any], out: str, cache: str) -> dict[str,
     return run_job(work, out, cache)
 
 
-def runner(grid: BenchmarkParams) -> TaskRunner[Any]:
+def task_runner(grid: BenchmarkParams) -> TaskRunner[Any]:
     """Where cells are computed: processes of this machine, or the cluster that `benchmark.runner` names.
 
     Raises:
@@ -56,15 +56,15 @@ def runner(grid: BenchmarkParams) -> TaskRunner[Any]:
 
 
 def run(
-    works: Sequence[CellJob], paths: RunPaths, retries: int, told: OnResult, runner: TaskRunner[Any], name: str
+    jobs: Sequence[CellJob], paths: RunPaths, retries: int, on_result: OnResult, runner: TaskRunner[Any], name: str
 ) -> None:
-    """Computes every one of `works` as one flow run; `told` hears of each as it ends."""
+    """Computes every one of `jobs` as one flow run; `on_result` hears of each as it ends."""
 
     @flow(name="benchmark", flow_run_name=name, task_runner=runner, persist_result=False)
     def benchmark(cells: int) -> None:
         configured = run_cell.with_options(retries=retries)
         submitted = {}
-        for work in works:
+        for work in jobs:
             future: Any = configured.submit(
                 name=work.cell.name, work=work.as_dict(), out=str(paths.out), cache=str(paths.cache)
             )
@@ -75,9 +75,9 @@ def run(
             work = submitted[ended]
             try:
                 state = ended.result()
-                lines.append(told(work, Artifact(**state.result(raise_on_failure=True)), None))
+                lines.append(on_result(work, Artifact(**state.result(raise_on_failure=True)), None))
             except Exception as error:  # whatever a cell failed of is its figure, and no reason to stop the others
-                lines.append(told(work, None, f"{type(error).__name__}: {error}"))
+                lines.append(on_result(work, None, f"{type(error).__name__}: {error}"))
         create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="benchmark-cells")
 
-    benchmark(len(works))
+    benchmark(len(jobs))

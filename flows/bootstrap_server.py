@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 POOL = "medtune"
 
 
-def register() -> None:
+def bootstrap() -> None:
     """Makes the pool where there is none, the automations, and the deployments of prefect.yaml; marks dead runs.
 
     A schedule that somebody has paused stays so. To be called before a worker of the pool takes runs.
@@ -26,15 +26,15 @@ def register() -> None:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        make_pool(client)
-        stale_run_automation.ensure()
-        mark_dead(client)
+        ensure_pool(client)
+        stale_run_automation.ensure_automations()
+        mark_dead_runs(client)
         paused = _paused(client)
         subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=PROJECT, check=True)
         _pause(client, paused)
 
 
-def make_pool(client: "SyncPrefectClient") -> None:
+def ensure_pool(client: "SyncPrefectClient") -> None:
     """The pool, of one flow run at a time where it has no limit of its own: all of them write in the one checkout."""
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
@@ -50,9 +50,9 @@ def make_pool(client: "SyncPrefectClient") -> None:
         )
 
 
-def mark_dead(client: "SyncPrefectClient", tell: bool = True) -> None:
+def mark_dead_runs(client: "SyncPrefectClient", report: bool = True) -> None:
     """Marks the pool's unended runs as Crashed; to be called where no worker of the pool runs."""
-    for name in mark_crashed.sweep_of_worker(client, lambda run: run.work_pool_name == POOL, tell):
+    for name in mark_crashed.mark_crashed_of_worker(client, lambda run: run.work_pool_name == POOL, report):
         info(f"{name}: crashed, {mark_crashed.MESSAGE}")
 
 

@@ -19,24 +19,24 @@ def serve() -> None:
     as this runs. A run that is under way at Ctrl-C ends as crashed, and the next one resumes it.
     """
     cache = RunPaths.from_env().cache
-    _, worker = service_address.daemons(cache)
+    _, worker = service_address.service_daemons(cache)
     if worker.pid:
         raise InputError(
             f"a worker (process {worker.pid}) takes the runs of these deployments already: "
             "stop it with `medtune services down`, or leave it to it"
         )
-    with start_services.reporting(), _server(cache) as url:
+    with start_services.report_errors(), _server(cache) as url:
         os.environ["PREFECT_API_URL"] = url
         os.chdir(PROJECT)
-        os.environ.update(environment.for_children())
-        environment.prepare(cache, console="INFO")
+        os.environ.update(environment.child_environment())
+        environment.configure_prefect(cache, console="INFO")
         _serve(url)
 
 
 @contextmanager
 def _server(cache: Path) -> Iterator[str]:
     """API address of a server that answers."""
-    daemon, _ = service_address.daemons(cache)
+    daemon, _ = service_address.service_daemons(cache)
     was_running = daemon.pid is not None
     try:
         yield start_services.start_server(daemon)
@@ -51,17 +51,17 @@ def _serve(url: str) -> None:
 
     from medtune.flows import deployments, mark_crashed, stale_run_automation
 
-    made = deployments.served()
+    made = deployments.without_work_pool()
     names = {deployment.full_name for deployment in made}
 
     def mark_dead(tell: bool) -> None:
         with get_client(sync_client=True) as client:
             flows = {flow.id: flow.name for flow in client.read_flows()}
             ids = {known.id for known in client.read_deployments() if f"{flows[known.flow_id]}/{known.name}" in names}
-            for name in mark_crashed.sweep_of_worker(client, lambda run: run.deployment_id in ids, tell):
+            for name in mark_crashed.mark_crashed_of_worker(client, lambda run: run.deployment_id in ids, tell):
                 info(f"{name}: crashed, {mark_crashed.MESSAGE}")
 
-    stale_run_automation.ensure()
+    stale_run_automation.ensure_automations()
     mark_dead(tell=True)
     info(f"dashboard: {url.removesuffix('/api')}")
     for name in sorted(names):

@@ -35,25 +35,25 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
         load_prepared(paths.prepared)  # names the command to run first, before a folder is created
     with output_lock(paths), logfile(paths.cache / "logs", "train") as written:
         steps = Steps(params, paths)
-        if not pipeline.complete(steps):
+        if not pipeline.is_complete(steps):
             from medtune.models.backbones import check_backbone
 
             check_backbone(params)
         try:
             results = _with_prefect(steps) if prefect else pipeline.run_directly(steps)
-        except pipeline.StageFailed as failure:
+        except pipeline.StageError as failure:
             log.error("%s", "".join(traceback.format_exception(failure)))
-            raise pipeline.StageFailed(f"{failure} (traceback in {written}; run again to resume)") from failure
+            raise pipeline.StageError(f"{failure} (traceback in {written}; run again to resume)") from failure
         finish(steps, results)
         ran = sum(not result.cached for result in results)
-        pipeline.note(f"done: {ran} of {len(results)} steps ran; bundle in {paths.stage('export')}")
+        pipeline.log_line(f"done: {ran} of {len(results)} steps ran; bundle in {paths.stage('export')}")
     return results
 
 
 def finish(steps: Steps, results: list[pipeline.StepResult]) -> None:
     """Record the pipeline with W&B and remove what earlier runs left in artifacts/."""
-    records.to_wandb(steps.params, steps.paths, steps.group, results)
-    pipeline.tidy(steps.params, steps.paths)
+    records.log_to_wandb(steps.params, steps.paths, steps.group, results)
+    pipeline.prune_outputs(steps.params, steps.paths)
 
 
 def _with_prefect(steps: Steps) -> list[pipeline.StepResult]:

@@ -46,7 +46,7 @@ def run(params: Params, paths: RunPaths) -> Artifact:
     )
     own_key, listing = data_key(params), index_hash(records, root, inputs)
     done = find_artifact(paths.prepared, own_key)
-    if done is not None and done.result()["listing"] == listing and _keeps(params, paths, kept):
+    if done is not None and done.result()["listing"] == listing and _matches_assignments(params, paths, kept):
         shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)  # of a run with other params that was killed
         console.info(f"data: nothing changed, {done.result()['n_images']:,} images stand ready")
         return done
@@ -57,14 +57,14 @@ def run(params: Params, paths: RunPaths) -> Artifact:
         raise
 
 
-def _keeps(params: Params, paths: RunPaths, kept: FoldAssignments) -> bool:
+def _matches_assignments(params: Params, paths: RunPaths, assigned: FoldAssignments) -> bool:
     """True where the finished set has every patient in the fold that data/folds.csv names."""
     from medtune.data.manifest import load_prepared
 
-    if params.data.split.protocol != "patient" or not kept.fold_by_hash:
+    if params.data.split.protocol != "patient" or not assigned.fold_by_hash:
         return True
     prepared = load_prepared(paths.prepared)
-    return kept.is_consistent_with(prepared.patient_ids.tolist(), prepared.folds.tolist())
+    return assigned.is_consistent_with(prepared.patient_ids.tolist(), prepared.folds.tolist())
 
 
 def _prepare(
@@ -104,7 +104,7 @@ def _prepare(
     names, labels = [record.path for record in kept], [record.label for record in kept]
     twice = duplicates.duplicate_report(found, names, labels, made.splits, data.split.test_folds)
     if data.split.protocol == "patient" and twice["exact"]["across_splits"]:
-        _refuse_twins(twice["exact"])
+        _reject_duplicates(twice["exact"])
 
     manifest.write_manifest(folder, kept, packed, made, data.split.test_fold)
     info = _info(params, source, classes, kept, made.splits, made.leaked_patients, made.notes)
@@ -136,11 +136,11 @@ def _prepare(
         "provenance": provenance(),
     }
     done = commit(paths.prepared, own_key, result)
-    _tell(info, report)
+    _print_summary(info, report)
     return done
 
 
-def _refuse_twins(exact: dict[str, Any]) -> None:
+def _reject_duplicates(exact: dict[str, Any]) -> None:
     shown = "; ".join(" = ".join(entry["paths"][:4]) for entry in exact["first"][:3] if entry["across_splits"])
     raise InputError(
         f"{exact['across_splits']} images are there twice, pixel for pixel, under different patients and in different "
@@ -152,13 +152,13 @@ def _info(
     params: Params,
     source: ModuleType,
     classes: Sequence[str],
-    kept: Sequence[Sample],
-    roles: Any,
+    selected: Sequence[Sample],
+    splits: Any,
     leaked: Sequence[str],
     notes: Sequence[str],
 ) -> dict[str, Any]:
     data = params.data
-    known = kept[0].patient_id is not None
+    known = selected[0].patient_id is not None
 
     def count(which: Sequence[Sample]) -> dict[str, int]:
         found = Counter(record.label for record in which)
@@ -166,7 +166,7 @@ def _info(
 
     chains = {
         str(chain): {
-            part: count([record for record, role in zip(kept, roles[:, chain], strict=True) if role == part])
+            part: count([record for record, role in zip(selected, splits[:, chain], strict=True) if role == part])
             for part in ("train", "val", "test")
         }
         for chain in data.split.test_folds
@@ -181,12 +181,12 @@ def _info(
         "faults": list(source.KNOWN_ISSUES),
         "protocol": data.split.protocol,
         "split": data.split.model_dump(mode="json"),
-        "n_images": len(kept),
-        "n_groups": len({record.patient_id for record in kept}) if known else len(kept),
+        "n_images": len(selected),
+        "n_groups": len({record.patient_id for record in selected}) if known else len(selected),
         "groups_known": known,
         "leaked_groups": list(leaked),
         "notes": list(notes),
-        "counts": {"all": count(kept), "chains": chains},
+        "counts": {"all": count(selected), "chains": chains},
         "expected": expected,
         "image_size": data.image_size,
         "resize": data.resize,
@@ -194,7 +194,7 @@ def _info(
     }
 
 
-def _tell(info: dict[str, Any], report: dict[str, Any]) -> None:
+def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
     counts = ", ".join(f"{name} {count:,}" for name, count in info["counts"]["all"].items())
     groups = f"{info['n_groups']:,} groups" if info["groups_known"] else "no patient ids"
     console.info(f"data: {info['n_images']:,} images ({counts}), {groups}, split by {info['protocol']}")

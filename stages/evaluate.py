@@ -88,12 +88,12 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
 
 
 def _outputs(
-    wanted: "Sequence[OutputsRequest]", prepared: "PreparedDataset", batch_size: int, cache: Path
+    requests: "Sequence[OutputsRequest]", prepared: "PreparedDataset", batch_size: int, cache: Path
 ) -> "list[Outputs]":
     from medtune.evaluation import outputs as logits
 
-    found = {one.fold: logits.load_outputs(one, cache) for one in wanted}
-    missing = [one for one in wanted if found[one.fold] is None]
+    found = {one.fold: logits.load_outputs(one, cache) for one in requests}
+    missing = [one for one in requests if found[one.fold] is None]
     if missing:
         from medtune.training.checkpoint import load_trained
 
@@ -108,18 +108,18 @@ def _outputs(
 
 
 def _histories(
-    paths: RunPaths, params: Params, prepared: "PreparedDataset", wanted: "Sequence[OutputsRequest]"
+    paths: RunPaths, params: Params, prepared: "PreparedDataset", requests: "Sequence[OutputsRequest]"
 ) -> list[tuple[str, Any]]:
     """history.csv of every stage of every chain, in the order they ran."""
     from medtune.evaluation.tables import read_history
 
     stages = []
     if len(params.training_stages) > 1:
-        first = [find_artifact(paths.stage("frozen", one.fold)) for one in wanted]
+        first = [find_artifact(paths.stage("frozen", one.fold)) for one in requests]
         same = [a for a in first if a and a.result().get("data_digest") == prepared.digest]
         stages.append(("frozen", [read_history(artifact.folder / "history.csv") for artifact in same]))
-    last = [read_history(one.trained.folder / "history.csv") for one in wanted]
-    return [*stages, (wanted[0].trained.result()["stage"], last)]
+    last = [read_history(one.trained.folder / "history.csv") for one in requests]
+    return [*stages, (requests[0].trained.result()["stage"], last)]
 
 
 def _result(

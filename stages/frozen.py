@@ -53,9 +53,9 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     model = task.build(params, task.n_outputs(prepared)).to(device)
     model.backbone.requires_grad_(False)
     before = state_sha256(model.backbone)
-    feed, network = _feed(model, prepared, params, paths, fold, device)
+    feed, network = _build_source(model, prepared, params, paths, fold, device)
     stored = isinstance(feed, FeatureSource)
-    _prepare(model, feed, stored, prepared.indices(fold)["train"], params.seed)
+    _prepare_head(model, feed, stored, prepared.indices(fold)["train"], params.seed)
 
     def set_modes() -> None:
         model.eval()
@@ -75,7 +75,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     return run_training_stage(setup, params, prepared, folder, fold, step.key, steps.group)
 
 
-def _feed(
+def _build_source(
     model: "Classifier", prepared: "PreparedDataset", params: Params, paths: RunPaths, fold: int, device: str
 ) -> tuple["BatchSource", "nn.Module"]:
     """Stored features and the head, or images and the whole network where the store is off or over its budget."""
@@ -102,11 +102,11 @@ def _feed(
     return feed, feeds.FrozenBackboneModel(model)
 
 
-def _prepare(model: "Classifier", feed: "BatchSource", stored: bool, train: "np.ndarray", seed: int) -> None:
+def _prepare_head(model: "Classifier", source: "BatchSource", stored: bool, train: "np.ndarray", seed: int) -> None:
     """Shows the features of the training images to a head that wants to see them first."""
     import torch
 
     if prepare := getattr(model.head, "prepare", None):
         with torch.no_grad():
-            inputs = (feed.score(train[start : start + 32]) for start in range(0, len(train), 32))
+            inputs = (source.score(train[start : start + 32]) for start in range(0, len(train), 32))
             prepare((x if stored else model.features(x) for x in inputs), seed)

@@ -23,7 +23,7 @@ from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
 from medtune.tasks import base
 
-TRAINED_ON = ("train", "val")
+SEEN_SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,22 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
             if old.get(name) != document.get(name):
                 reason = f"{name} differ: {document.get(name)}, the champion's {old.get(name)}"
                 return rejection([reason], params.gate)
-        rows, notes, changed = _common(prepared, rows, champion.manifest, int(old["exported"]["fold"]))
+        rows, notes, changed = _common_images(prepared, rows, champion.manifest, int(old["exported"]["fold"]))
         if not len(rows):
             return rejection(["the champion was trained on every test patient"], params.gate, notes)
         if changed:
             return rejection([changed], params.gate, notes)
-    new = _ask(folder, "challenger", document, prepared, rows, prepared.images[rows], params)
+    new = _predict(folder, "challenger", document, prepared, rows, prepared.images[rows], params)
     held = None
     if champion and old is not None:
-        held = _ask(
-            champion.folder, champion.name, old, prepared, rows, _images(params, paths, prepared, rows, old), params
+        held = _predict(
+            champion.folder,
+            champion.name,
+            old,
+            prepared,
+            rows,
+            _images_for_champion(params, paths, prepared, rows, old),
+            params,
         )
     metric = base.metric(params.task.kind, params.gate.metric)
     assert metric is not None  # else the params were refused
@@ -79,10 +85,12 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
     return replace(decision, notes=tuple(notes))
 
 
-def _common(prepared: PreparedDataset, rows: np.ndarray, manifest: str, fold: int) -> tuple[np.ndarray, list[str], str]:
+def _common_images(
+    prepared: PreparedDataset, rows: np.ndarray, manifest: str, fold: int
+) -> tuple[np.ndarray, list[str], str]:
     """Test rows that the champion never saw, what was left out, and what is said where labels changed."""
     before = {row["path"]: row for row in csv.DictReader(io.StringIO(manifest))}
-    seen = {row["group"] for row in before.values() if row[f"role_{fold}"] in TRAINED_ON}
+    seen = {row["group"] for row in before.values() if row[f"role_{fold}"] in SEEN_SPLITS}
     kept = rows[[group not in seen for group in prepared.patient_ids[rows].tolist()]]
     notes = []
     if out := len(rows) - len(kept):
@@ -110,7 +118,7 @@ def _name(prepared: PreparedDataset, row: int) -> str:
     return prepared.classes[prepared.labels[row]]
 
 
-def _ask(
+def _predict(
     folder: Path,
     name: str,
     document: dict,
@@ -139,7 +147,9 @@ def _ask(
     return ModelStats(name, predictions.stats(params.evaluate), tuple(faults))
 
 
-def _images(params: Params, paths: RunPaths, prepared: PreparedDataset, rows: np.ndarray, document: dict) -> np.ndarray:
+def _images_for_champion(
+    params: Params, paths: RunPaths, prepared: PreparedDataset, rows: np.ndarray, document: dict
+) -> np.ndarray:
     """The test images as the champion takes them: packed anew where its size or fit is another."""
     wanted = document["preprocessing"]
     if (wanted["image_size"], wanted["resize"]) == (params.data.image_size, params.data.resize):

@@ -13,7 +13,7 @@ from medtune.runtime.paths import RunPaths
 
 
 @contextmanager
-def together(paths: RunPaths) -> Iterator[None]:
+def distributed_launch(paths: RunPaths) -> Iterator[None]:
     """Connects the processes of this launch and holds `artifacts/.lock` for all of them.
 
     Raises:
@@ -31,7 +31,7 @@ def together(paths: RunPaths) -> Iterator[None]:
             distributed.barrier()
 
 
-def check(params: Params, finetunes: bool) -> None:
+def check_launch(params: Params, finetunes: bool) -> None:
     """Refuses what several processes cannot do, and a launch that was meant to be several and is one.
 
     Args:

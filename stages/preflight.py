@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 
-def ready(params: Params, paths: RunPaths, several: bool = False) -> "PreparedDataset":
+def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "PreparedDataset":
     """The prepared data, after every check that needs no torch.
 
     Args:
@@ -35,7 +35,7 @@ def ready(params: Params, paths: RunPaths, several: bool = False) -> "PreparedDa
             "Start this command without the launcher"
         )
     check_device()
-    launch.check(params, "finetune" in params.training_stages)
+    launch.check_launch(params, "finetune" in params.training_stages)
     prepared = open_prepared(paths)
     if read_result(paths.prepared)["key"] != data_key(params):
         raise InputError(f"{paths.prepared} was made with other data params or code: run `medtune data` first")

@@ -11,7 +11,7 @@ from medtune.runtime.artifact import Artifact, digest, find_artifact
 from medtune.runtime.device import device_class
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.provenance import package_versions
-from medtune.stages.preflight import ready
+from medtune.stages.preflight import run_preflight
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
@@ -64,10 +64,10 @@ class Steps:
             several: True if the caller can run as several processes.
 
         Raises:
-            InputError: as `medtune.stages.preflight.ready` says.
+            InputError: as `medtune.stages.preflight.run_preflight` says.
         """
         self.params, self.paths = params, paths
-        self.prepared: PreparedDataset = ready(params, paths, several)
+        self.prepared: PreparedDataset = run_preflight(params, paths, several)
         self._resolved: dict[tuple[str, int | None], Step] = {}
 
     @property

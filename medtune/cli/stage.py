@@ -55,14 +55,14 @@ def _train(name: str, fold: int | None, params: Path | None, overrides: list[str
     from medtune.config.load import load
     from medtune.runtime import console, distributed
     from medtune.runtime.paths import RunPaths
-    from medtune.stages.launch import together
-    from medtune.stages.preflight import ready
+    from medtune.stages.launch import distributed_launch
+    from medtune.stages.preflight import run_preflight
 
     read, paths = load(params, overrides or ()), RunPaths.from_env(out)
     stage = importlib.import_module(f"medtune.stages.{name}")
-    with together(paths):
+    with distributed_launch(paths):
         with distributed.main_process_first():
-            ready(read, paths, several=True)
+            run_preflight(read, paths, several=True)
         from medtune.models.backbones import check_backbone
 
         check_backbone(read)

@@ -66,6 +66,6 @@ def _services(paths: Any) -> dict[str, int | None]:
 
     if importlib.util.find_spec("prefect") is None:
         return {}
-    from medtune.flows.service_address import daemons
+    from medtune.flows.service_address import service_daemons
 
-    return {daemon.name: daemon.pid for daemon in daemons(paths.cache)}
+    return {daemon.name: daemon.pid for daemon in service_daemons(paths.cache)}

@@ -18,9 +18,9 @@ def check_prefect(context: Context) -> CheckResult:
     if find_spec("prefect") is None:
         return failure("prefect is not installed", f"make setup; {HINT}")
     named = os.environ.get("PREFECT_API_URL", "").rstrip("/")
-    if url := named or service_address.running(context.paths.cache):
+    if url := named or service_address.running_address(context.paths.cache):
         which = "PREFECT_API_URL" if named else "this checkout's standing server"
-        if service_address.healthy(url):
+        if service_address.is_healthy(url):
             return ok(f"{which} {url} answers")
         fix = "start that server, or unset PREFECT_API_URL" if named else "medtune services down, then up"
         return failure(f"{which} {url} does not answer", f"{fix}; {HINT}")

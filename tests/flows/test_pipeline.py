@@ -106,11 +106,11 @@ def test_run__flipped_byte_runs_that_step_again(runner: Callable[..., list[tuple
 
 def test_complete__only_with_every_step(runner: Callable[..., list[tuple[str, bool]]], paths: RunPaths) -> None:
     params = load(sets=SMALL)
-    assert not pipeline.complete(Steps(params, paths))
+    assert not pipeline.is_complete(Steps(params, paths))
     runner()
-    assert pipeline.complete(Steps(params, paths))
+    assert pipeline.is_complete(Steps(params, paths))
     (paths.stage("export") / "says.txt").unlink()
-    assert not pipeline.complete(Steps(params, paths))
+    assert not pipeline.is_complete(Steps(params, paths))
 
 
 def test_group__knows_params_and_data_but_not_tracking(paths: RunPaths, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_group__knows_params_and_data_but_not_tracking(paths: RunPaths, tmp_path
 
 def test_run_stage__failure_is_named_and_user_mistake_passes(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load(sets=SMALL)
-    for raised, seen in ((ValueError("boom"), pipeline.StageFailed), (InputError("mistake"), InputError)):
+    for raised, seen in ((ValueError("boom"), pipeline.StageError), (InputError("mistake"), InputError)):
 
         def run(*_: Any, raised: Exception = raised) -> Artifact:
             raise raised
@@ -141,13 +141,13 @@ def test_tidy__removes_what_the_pipeline_did_not_make(tmp_path: Path) -> None:
             made(paths, Step(stage, fold, "key"))
     partial_dir(paths.stage("frozen", 0)).mkdir()
     partial_dir(paths.stage("evaluate")).mkdir()
-    pipeline.tidy(load(), paths)
+    pipeline.prune_outputs(load(), paths)
     left = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "artifacts").rglob("*")}
     assert {name for name in left if name.count("/") < 3} == {
         *("artifacts/frozen", "artifacts/frozen/fold-1"), *("artifacts/finetune", "artifacts/finetune/fold-1")
     }  # fmt: skip
-    pipeline.tidy(load(sets=["schedule=frozen"]), paths)
+    pipeline.prune_outputs(load(sets=["schedule=frozen"]), paths)
     assert [path.name for path in paths.stage("finetune").iterdir()] == ["README.txt"]
     assert "schedule: frozen" in (paths.stage("finetune") / "README.txt").read_text()
-    pipeline.tidy(load(), paths)
+    pipeline.prune_outputs(load(), paths)
     assert list(paths.stage("finetune").iterdir()) == []

@@ -38,12 +38,12 @@ def places(folder: Path) -> list[Place]:
 
 
 def _prepared(params: Params, paths: RunPaths) -> Place:
-    from medtune.stages.preflight import ready
+    from medtune.stages.preflight import run_preflight
 
     def use(file: Path, harm: str) -> str | None:
         if find_artifact(paths.prepared, data_key(params)):
             return REUSED
-        ready(params, paths)
+        run_preflight(params, paths)
         return "read"
 
     return Place("data/prepared", files_of(paths.prepared), use)
@@ -56,7 +56,7 @@ def _stage(params: Params, paths: RunPaths, stage: str) -> Place:
     fold = 1 if stage in ("frozen", "finetune") else None
 
     def use(file: Path, harm: str) -> str | None:
-        return seen(not pipeline.complete(Steps(params, paths)), REUSED)
+        return seen(not pipeline.is_complete(Steps(params, paths)), REUSED)
 
     return Place(f"artifacts/{stage}", files_of(paths.stage(stage, fold)), use)
 
