@@ -82,7 +82,7 @@ def measure(
         return module.project(formula(module.weights(x), module.mixing) @ x)
 
     shape = f"B {batch}, N {tokens}, C {channels}, K {centers}"
-    console.say(f"shape: {shape}; {threads} threads; torch {torch.__version__}")
+    console.info(f"shape: {shape}; {threads} threads; torch {torch.__version__}")
     formulas = dict(zip(NAMES, (expanded, one_product), strict=True))
     mixing = {n: lambda f=f: f(weights, module.mixing) for n, f in formulas.items()}
     rows = []
@@ -93,8 +93,8 @@ def measure(
         seconds, difference = race(calls, [weights, *module.parameters()], rounds)
         slow, fast = (seconds[name] * 1e3 for name in NAMES)
         wanted = f", target {target}x" if target else ""
-        console.say(f"{title}: {slow:.1f} ms expanded, {fast:.1f} ms as one product, forward + backward")
-        console.say(f"  {slow / fast:.1f}x{wanted}; relative difference {difference:.1e} (limit 1e-6)")
+        console.info(f"{title}: {slow:.1f} ms expanded, {fast:.1f} ms as one product, forward + backward")
+        console.info(f"  {slow / fast:.1f}x{wanted}; relative difference {difference:.1e} (limit 1e-6)")
         note = f"{shape}; forward + backward; relative difference {difference:.1e}, limit 1e-6"
         rows.append(Row(f"CDTM {title}", fast, "ms", "expanded formula", slow, slow / fast, target, note=note))
     if peaks := temporaries(mixing):
@@ -102,7 +102,7 @@ def measure(
         row = Row(
             "CDTM mixing's temporaries", fast, "MiB", "expanded formula", slow, slow / fast, LEANER, note="forward"
         )
-        console.say(line(row))
+        console.info(line(row))
         rows.append(row)
     return rows
 

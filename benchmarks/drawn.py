@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from medtune.config.load import DEFAULT, assign_all, merge, read, validate
+from medtune.config.load import DEFAULT_PARAMS, apply_overrides, merge, read, validate
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared, load_prepared
-from medtune.runtime.paths import Paths
+from medtune.data.manifest import PreparedDataset, load_prepared
+from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 
 # Small enough that both sides of a comparison take seconds.
@@ -30,15 +30,15 @@ def of(backbone: str | None) -> list[str]:
 
 def chosen(file: Path | None, sets: Sequence[str], own: dict[str, Any]) -> Params:
     """The checkout's params; over them a small drawn set, or `file` where there is one; then `sets`, then `own`."""
-    tree = read(DEFAULT)
+    tree = read(DEFAULT_PARAMS)
     merge(tree, read(file) if file else SMALL)
-    assign_all(tree, sets)
+    apply_overrides(tree, sets)
     merge(tree, {**own, "tracking": {"mode": "disabled"}})
     return validate(tree)
 
 
-def prepare(params: Params, folder: Path) -> tuple[Paths, Prepared]:
+def prepare(params: Params, folder: Path) -> tuple[RunPaths, PreparedDataset]:
     """The data of `params`, packed under `folder`, where the cache lies too."""
-    paths = Paths(folder / "out", folder / "cache")
+    paths = RunPaths(folder / "out", folder / "cache")
     data.run(params, paths)
     return paths, load_prepared(paths.prepared)

@@ -45,7 +45,7 @@ def measure(
     from benchmarks.ceiling import Ceiling, flops
     from benchmarks.drawn import chosen, of, prepare
     from medtune.models import classifier
-    from medtune.tasks.classification.export import Deployed
+    from medtune.tasks.classification.export import InferenceModel
 
     own = {"schedule": "full", "model": {"head": {"kind": "linear"}}, "finetune": {"batch_size": train_batch}}
     params = chosen(None, of(backbone), own)
@@ -58,7 +58,7 @@ def measure(
         ceiling = Ceiling(backbone, torch.cuda.get_device_name(device), operations, rate)
         ways = gpu_training.ways_for(backbone)
         rows = gpu_training.measure(params, prepared, ceiling, device, folder / "work", ways)
-    model = Deployed(classifier.build(params, classes), 1.0)
+    model = InferenceModel(classifier.build(params, classes), 1.0)
     return rows + gpu_inference.measure(model, backbone, size, ceiling, device, batches, rounds=rounds)
 
 

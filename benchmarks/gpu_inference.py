@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from benchmarks.ceiling import INFERENCE, Ceiling
 from benchmarks.record import Row
 from medtune.export.fp16 import to_half
-from medtune.export.latency import Ask, race
+from medtune.export.latency import Predict, benchmark_interleaved
 from medtune.export.onnx_graph import INPUT, to_onnx
 from medtune.models.backbones import family
 from medtune.serving.bundle import SAMPLE_TOLERANCE, Bundle
 from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
-from medtune.serving.session import PROVIDERS, open_session, operators
-from medtune.tasks.classification.export import Deployed
-from medtune.training.speed import CNN_FAMILIES, compiled
-from medtune.training.transfer import onto
+from medtune.serving.session import PROVIDERS, count_operators, open_session
+from medtune.tasks.classification.export import InferenceModel
+from medtune.training.speed import CNN_FAMILIES, use_compile
+from medtune.training.transfer import to_device
 
 EAGER, COMPILED = "torch eager bf16", "torch.compile bf16"
 FASTER, SHARE, FROM = 1.0, 50.0, 64  # than torch.compile, percent of the ceiling, for batches of so many or more
@@ -34,9 +34,9 @@ OPSET, COMPARED, WARM_UP = 20, 16, 3
 
 
 class InBf16(nn.Module):
-    """`Deployed` with weights and activations in bf16; pre-processing and softmax stay in fp32."""
+    """`InferenceModel` with weights and activations in bf16; pre-processing and softmax stay in fp32."""
 
-    def __init__(self, model: Deployed, innermost: bool) -> None:
+    def __init__(self, model: InferenceModel, innermost: bool) -> None:
         super().__init__()
         self.network, self.temperature = copy.deepcopy(model.network), float(model.temperature)
         for part in (self.network.backbone, self.network.head):
@@ -54,12 +54,12 @@ class InBf16(nn.Module):
 class Way:
     """One way of asking, and what to say of it; without `ask`, why it cannot be measured."""
 
-    ask: Ask | None
+    ask: Predict | None
     note: str = ""
 
 
 def measure(
-    model: Deployed,
+    model: InferenceModel,
     backbone: str,
     size: int,
     ceiling: Ceiling,
@@ -95,7 +95,7 @@ def measure(
         for name, make in makers.items()
         if name in through or name not in (EAGER, COMPILED)
     }
-    found = race({name: way.ask for name, way in ways.items() if way.ask}, images, batches, rounds)
+    found = benchmark_interleaved({name: way.ask for name, way in ways.items() if way.ask}, images, batches, rounds)
     what = f"{backbone} at {size}, inference, batch"
     return [
         row
@@ -105,20 +105,20 @@ def measure(
     ]
 
 
-def _asking(module: nn.Module, device: torch.device) -> Ask:
+def _asking(module: nn.Module, device: torch.device) -> Predict:
     def ask(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return module(onto(torch.from_numpy(images), device)).cpu().numpy()
+            return module(to_device(torch.from_numpy(images), device)).cpu().numpy()
 
     return ask
 
 
-def _bf16(model: Deployed, backbone: str, device: torch.device) -> InBf16:
+def _bf16(model: InferenceModel, backbone: str, device: torch.device) -> InBf16:
     return InBf16(model, family(backbone) in CNN_FAMILIES).eval().to(device)
 
 
-def _compiled(model: Deployed, backbone: str, device: torch.device) -> Way:
-    if device.type == "cuda" and not compiled("auto", device):
+def _compiled(model: InferenceModel, backbone: str, device: torch.device) -> Way:
+    if device.type == "cuda" and not use_compile("auto", device):
         return Way(None, "torch.compile needs Triton and a C compiler")
     torch.compiler.reset()  # another network's graphs count towards the number after which torch gives up, silently
     network: nn.Module = torch.compile(_bf16(model, backbone, device), dynamic=False)  # type: ignore[assignment]
@@ -127,10 +127,10 @@ def _compiled(model: Deployed, backbone: str, device: torch.device) -> Way:
 
 def _onnx(provider: str, graph: bytes, size: int) -> Way:
     try:
-        session = open_session(graph, "model.fp16.onnx", provider, "fp16", given=(INPUT, size))
+        session = open_session(graph, "model.fp16.onnx", provider, "fp16", input_name=(INPUT, size))
     except BundleError as error:
         return Way(None, str(error))
-    placed = operators(session)
+    placed = count_operators(session)
     said = "operators: " + ", ".join(f"{count} by {name}" for name, count in placed.items())
     if not placed.get(PROVIDERS[provider]):
         return Way(None, f"{provider} is active and computes no operator; {said}")

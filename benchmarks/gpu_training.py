@@ -14,14 +14,14 @@ from benchmarks.ceiling import TRAINING, Ceiling, synchronize
 from benchmarks.record import Row
 from benchmarks.steps import finetune
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.models import classifier
 from medtune.models.backbones import family
 from medtune.serving.one_line import first_line
-from medtune.training.inputs import ImageFeed
-from medtune.training.loop import LOG_STEPS
+from medtune.training.inputs import PackedImageSource
+from medtune.training.loop import LOG_EVERY
 from medtune.training.memory import PeakMemory
-from medtune.training.speed import CNN_FAMILIES, channels_last, compiled
+from medtune.training.speed import CNN_FAMILIES, use_channels_last, use_compile
 
 SHARE = 40.0
 OF_TARGET = "vit_base_patch16_224"
@@ -37,7 +37,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Clock:
-    """Notes when each stretch of `LOG_STEPS` steps had ended on the device; stands where W&B does."""
+    """Notes when each stretch of `LOG_EVERY` steps had ended on the device; stands where W&B does."""
 
     device: torch.device
     ends: list[float] = field(default_factory=list)
@@ -69,7 +69,7 @@ def ways_for(backbone: str) -> list[str]:
 
 def measure(
     params: Params,
-    prepared: Prepared,
+    prepared: PreparedDataset,
     ceiling: Ceiling,
     device: torch.device,
     work: Path,
@@ -94,26 +94,26 @@ def measure(
         for name, way in found.items():
             if not way.refused:
                 _run(way, name, params, prepared, device, work, stretches)
-    images = params.finetune.batch_size * LOG_STEPS
+    images = params.finetune.batch_size * LOG_EVERY
     rates = {name: None if way.refused else images / median(way.seconds) for name, way in found.items()}
     return [row for name, way in found.items() for row in _rows(name, way, rates, params, ceiling)]
 
 
 def _run(
-    way: Found, name: str, params: Params, prepared: Prepared, device: torch.device, work: Path, stretches: int
+    way: Found, name: str, params: Params, prepared: PreparedDataset, device: torch.device, work: Path, stretches: int
 ) -> None:
     options = params.finetune.model_copy(update=WAYS[name])
     own = params.model_copy(update={"finetune": options})
     torch.compiler.reset()  # another network's graphs count towards the number after which torch gives up, silently
     clock, peak = Clock(device), PeakMemory(str(device))
-    innermost = channels_last(options.channels_last, params.model.backbone, device)
+    innermost = use_channels_last(options.channels_last, params.model.backbone, device)
     model = classifier.build(own, len(prepared.classes)).to(device)
     if innermost:
         model.to(memory_format=torch.channels_last)
-    feed = ImageFeed(prepared, model, options.augment, device, innermost)
-    steps, through = LOG_STEPS * (1 + stretches), bool(options.compile)
+    feed = PackedImageSource(prepared, model, options.augment, device, innermost)
+    steps, through = LOG_EVERY * (1 + stretches), bool(options.compile)
     try:
-        if through and device.type == "cuda" and not compiled("auto", device):
+        if through and device.type == "cuda" and not use_compile("auto", device):
             raise RuntimeError("torch.compile needs Triton and a C compiler")
         finetune(model, feed, prepared, own, steps, work, clock, str(device), through)
     except RuntimeError as error:  # out of memory, or the compiler's

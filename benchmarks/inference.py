@@ -15,7 +15,7 @@ from medtune.cli import program
 from medtune.runtime import console
 
 if TYPE_CHECKING:
-    from medtune.tasks.classification.export import Deployed
+    from medtune.tasks.classification.export import InferenceModel
 
 # Images a second, as a multiple of torch's: no less, or nothing is gained by exporting.
 TARGETS = {"deit_tiny_patch16_224": 1.15, "mobilenetv2_100": 3.0}
@@ -45,7 +45,7 @@ def measure(
     Raises:
         RuntimeError: the exported graph does not say what the network says.
     """
-    from medtune.export.latency import race
+    from medtune.export.latency import benchmark_interleaved
 
     model = _network(backbone, size, weights, head, arguments or {})
     images = np.random.default_rng(0).integers(0, 256, (max(batches), size, size, 3), dtype=np.uint8)
@@ -53,7 +53,7 @@ def measure(
     torch.set_num_threads(threads)
     try:
         engines, differences, refused = _engines(model, images, size, threads)
-        found = race(engines, images, batches, rounds)
+        found = benchmark_interleaved(engines, images, batches, rounds)
     finally:
         torch.set_num_threads(before)
     rows: list[Row] = []
@@ -72,10 +72,10 @@ def measure(
     return rows
 
 
-def _network(backbone: str, size: int, weights: str, head: str, arguments: dict[str, Any]) -> "Deployed":
+def _network(backbone: str, size: int, weights: str, head: str, arguments: dict[str, Any]) -> "InferenceModel":
     from medtune.config.load import validate
     from medtune.models.classifier import build
-    from medtune.tasks.classification.export import Deployed
+    from medtune.tasks.classification.export import InferenceModel
 
     model = {"backbone": backbone, "weights": weights, "backbone_args": arguments}
     params = validate(
@@ -84,11 +84,11 @@ def _network(backbone: str, size: int, weights: str, head: str, arguments: dict[
             "model": {**model, "head": {"kind": head}, "peft": {"method": "none"}},
         }
     )
-    return Deployed(build(params, 2), 1.0)
+    return InferenceModel(build(params, 2), 1.0)
 
 
 def _engines(
-    model: "Deployed", images: np.ndarray, size: int, threads: int
+    model: "InferenceModel", images: np.ndarray, size: int, threads: int
 ) -> tuple[dict[str, Callable[[np.ndarray], np.ndarray]], dict[str, float], str | None]:
     """Engines by name, how far each is from torch, and why there is no int8, if so."""
     from medtune.export.int8 import to_int8
@@ -122,9 +122,9 @@ def report(rows: Sequence[Row]) -> None:
     for row in rows:
         name = f"{row['backbone']}, {row['size']} px, batch {row['batch']}, {row['threads']} threads: {row['engine']}"
         if row["refused"]:
-            console.say(f"{name}: refused: {row['refused']}")
+            console.info(f"{name}: refused: {row['refused']}")
             continue
-        console.say(f"{name}: {row['images_per_s']:.1f} images/s" + _said(row))
+        console.info(f"{name}: {row['images_per_s']:.1f} images/s" + _said(row))
 
 
 def _said(row: Row) -> str:
@@ -174,7 +174,7 @@ def run(
     """Compare the exported graph with the network itself: images a second, with all of the pre-processing."""
     import onnxruntime
 
-    console.say(f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, uint8 pixels to probabilities")
+    console.info(f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, uint8 pixels to probabilities")
     found = []
     for name in backbone.split(","):
         sizes = [int(text) for text in batches.split(",")]

@@ -24,33 +24,33 @@ from medtune.cli import options, program
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.config.training import AugmentParams
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.data.sources import synthetic
 from medtune.models import classifier
-from medtune.serving.decode import SUFFIXES, decode, fit
+from medtune.serving.decode import SUFFIXES, decode, resize_square
 from medtune.tasks.base import Move
 from medtune.training.augmentation import augment
-from medtune.training.inputs import ImageFeed
-from medtune.training.replicas import EVERY
+from medtune.training.inputs import PackedImageSource
+from medtune.training.replicas import ALL_ROWS
 
 WIDTH, HEIGHT = 700, 460  # BreakHis
 SIDE, BATCH = 224, 16
 FASTER, SHARE = 10.0, 5.0
 
 
-class TimedFeed(ImageFeed):
+class TimedFeed(PackedImageSource):
     """Counts the seconds that training inputs take: the whole of it, and reading from the pack alone."""
 
     seconds, reading = 0.0, 0.0
 
-    def _rows(self, rows: np.ndarray) -> Tensor:
+    def _load(self, rows: np.ndarray) -> Tensor:
         start = time.perf_counter()
-        images = super()._rows(rows)
+        images = super()._load(rows)
         self.reading += time.perf_counter() - start
         return images
 
-    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = EVERY) -> tuple[Tensor, Move]:
-        """As `ImageFeed.train`."""
+    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = ALL_ROWS) -> tuple[Tensor, Move]:
+        """As `PackedImageSource.train`."""
         start = time.perf_counter()
         images = super().train(rows, generator, take)
         self.seconds += time.perf_counter() - start
@@ -103,7 +103,7 @@ def _files(images: Path | None, folder: Path, count: int) -> list[Path]:
 def _pipelines(files: Sequence[Path], folder: Path, rounds: int) -> list[Row]:
     packed = np.lib.format.open_memmap(folder / "pack.npy", "w+", np.uint8, (len(files), SIDE, SIDE, 3))
     for row, file in enumerate(files):
-        packed[row] = fit(decode(file), SIDE, "squash")
+        packed[row] = resize_square(decode(file), SIDE, "squash")
     packed.flush()
     pack = np.load(folder / "pack.npy", mmap_mode="r")
     order = np.random.default_rng(0).permutation(len(files))
@@ -111,7 +111,7 @@ def _pipelines(files: Sequence[Path], folder: Path, rounds: int) -> list[Row]:
     generator, params = torch.Generator().manual_seed(0), AugmentParams()
 
     def decoded(rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.stack([fit(decode(files[row]), SIDE, "squash") for row in rows]))
+        return torch.from_numpy(np.stack([resize_square(decode(files[row]), SIDE, "squash") for row in rows]))
 
     def read(rows: np.ndarray) -> Tensor:
         return torch.from_numpy(pack[rows])
@@ -138,7 +138,7 @@ def _pipelines(files: Sequence[Path], folder: Path, rounds: int) -> list[Row]:
     ]  # fmt: skip
 
 
-def _shares(params: Params, prepared: Prepared, steps: int, work: Path) -> list[Row]:
+def _shares(params: Params, prepared: PreparedDataset, steps: int, work: Path) -> list[Row]:
     model = classifier.build(params, len(prepared.classes))
     feed = TimedFeed(prepared, model, params.finetune.augment, torch.device("cpu"))
     finetune(model, feed, prepared, params, 2, work)  # warms up

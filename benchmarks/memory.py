@@ -93,7 +93,7 @@ def network_of(backbone: str, image_size: int, method: str, classes: int) -> nn.
             f"data.image_size={image_size}",
         ]
     )
-    backbones.check(params)
+    backbones.check_backbone(params)
     with torch.device("meta"):
         return adapt.adapt(classifier.build(params, classes, load_weights=False), params)
 
@@ -116,15 +116,15 @@ def run(
     network = network_of(backbone, image_size, method, classes)
     total = sum(p.numel() for p in network.parameters())
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    console.say(f"{backbone}, method {method}: {total:,} parameters, {trained:,} trained")
-    console.say("reckoned from shapes in fp32, not measured; GiB a rank, without activations")
-    console.say(f"{'':24}{'weights':>10}{'gradients':>11}{'moments':>9}{'average':>9}{'gathered':>10}{'total':>8}")
+    console.info(f"{backbone}, method {method}: {total:,} parameters, {trained:,} trained")
+    console.info("reckoned from shapes in fp32, not measured; GiB a rank, without activations")
+    console.info(f"{'':24}{'weights':>10}{'gradients':>11}{'moments':>9}{'average':>9}{'gathered':>10}{'total':>8}")
     rows = [("DDP, any number", replicated(network, ema))]
     rows += [(f"FSDP, {count} of them", sharded(network, count, ema)) for count in counts]
     for name, held in rows:
         figures = (held.weights, held.gradients, held.moments, held.average, held.gathered, held.total)
         widths = (10, 11, 9, 9, 10, 8)
-        console.say(f"{name:24}" + "".join(f"{n / GIB:{w}.2f}" for n, w in zip(figures, widths, strict=True)))
+        console.info(f"{name:24}" + "".join(f"{n / GIB:{w}.2f}" for n, w in zip(figures, widths, strict=True)))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from benchmarks.record import Row, Save, finish
 from medtune.cli import options, program
 from medtune.config.load import load
 from medtune.config.project import PROJECT
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 
 TIMES, WITHIN = 8, 1.1
@@ -63,7 +63,7 @@ def measure(sets: Sequence[str] = (), images: int = 240, times: int = TIMES, rou
         for number in range(rounds):
             for factor, peak in peaks.items():
                 own = [*TINY, "data.patients=40", f"data.images_per_patient={images * factor // 40}", *sets]
-                paths = Paths(Path(folder) / f"{factor}", Path(folder) / f"cache-{factor}-{number}")
+                paths = RunPaths(Path(folder) / f"{factor}", Path(folder) / f"cache-{factor}-{number}")
                 data.run(load(None, own), paths)
                 _watch(own, paths, peak)
     small, large = peaks[1], peaks[times]
@@ -82,7 +82,7 @@ def measure(sets: Sequence[str] = (), images: int = 240, times: int = TIMES, rou
     ]
 
 
-def _watch(sets: Sequence[str], paths: Paths, peak: Peak) -> None:
+def _watch(sets: Sequence[str], paths: RunPaths, peak: Peak) -> None:
     words = [word for text in sets for word in ("--set", text)]
     command = [sys.executable, "-m", "medtune", "stage", "frozen", *words, "--out", str(paths.out)]
     environment = {**os.environ, "MEDTUNE_CACHE": str(paths.cache), "PYTHONPATH": str(PROJECT)}

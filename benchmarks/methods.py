@@ -4,7 +4,7 @@ from medtune.cli.program import run
 from medtune.config import registry
 from medtune.config.project import PROJECT
 from medtune.runtime.artifact import write_text
-from medtune.runtime.console import say
+from medtune.runtime.console import info
 
 FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 PAGE = PROJECT / "docs" / "methods.md"
@@ -23,14 +23,14 @@ def render() -> str:
         f"| method | {' | '.join(FAMILIES)} | merged | learning rates | |",
         f"|-|{'-|' * len(FAMILIES)}-|-|-|",
     ]
-    for name in registry.names("medtune.models.peft"):
+    for name in registry.plugin_names("medtune.models.peft"):
         if name == "none":
             continue
-        method = registry.load("medtune.models.peft", name, "model.peft.method")
+        method = registry.load_plugin("medtune.models.peft", name, "model.peft.method")
         what = (method.__doc__ or "").splitlines()[0].partition(": ")[2].rstrip(".")
-        fits = " | ".join("x" if family in method.FAMILIES else "" for family in FAMILIES)
+        fits = " | ".join("x" if family in method.SUPPORTED_FAMILIES else "" for family in FAMILIES)
         merged = "x" if hasattr(method, "merge") else ""
-        rates = ", ".join(f"{rate:g}" for rate in method.LRS)
+        rates = ", ".join(f"{rate:g}" for rate in method.LR_GRID)
         lines.append(f"| `{name}` | {fits} | {merged} | {rates} | {what} |")
     return "\n".join(lines) + "\n"
 
@@ -38,7 +38,7 @@ def render() -> str:
 def write() -> None:
     """Write docs/methods.md."""
     write_text(PAGE, render())
-    say(f"{PAGE.relative_to(PROJECT)} written")
+    info(f"{PAGE.relative_to(PROJECT)} written")
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ from medtune.benchmark.grid import BenchmarkParams, load_grid
 from medtune.cli import program
 from medtune.config.schema import Params
 from medtune.flows import environment, pipeline
-from medtune.runtime.artifact import Artifact, partial, publish, write_text
-from medtune.runtime.paths import Paths
+from medtune.runtime.artifact import Artifact, commit, partial_dir, write_text
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Step, Steps
 
 HOUR_S = 3600.0
@@ -60,7 +60,7 @@ def measure(number: int = 64, rounds: int = 3, workers: int | None = None, warm_
         from medtune.flows import server
 
         begun = time.perf_counter()
-        with server.connected(Path(place) / "cache"):
+        with server.server_connection(Path(place) / "cache"):
             start = time.perf_counter() - begun
             with redirect_stdout(StringIO()):
                 return [*_steps(chained, start, rounds, warm_up), *_cells(crossed, rounds, warm_up)]
@@ -71,21 +71,21 @@ def _elsewhere(folder: Path) -> Iterator[None]:
     """Cache, Prefect's database and settings in `folder`, the environment restored afterwards."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     with mock.patch.dict(os.environ, {**ours, "MEDTUNE_CACHE": str(folder / "cache")}, clear=True):
-        environment.prepare(folder / "cache")
+        environment.configure_prefect(folder / "cache")
         yield
 
 
 @dataclass(frozen=True)
 class _Chain:
     params: Params
-    paths: Paths
+    paths: RunPaths
 
     @classmethod
     def of(cls, folder: Path) -> "_Chain":
         """A small set prepared, and an empty record for every step."""
         params = chosen(None, TINY, {})
         prepare(params, folder)
-        paths = Paths.at(folder / "out")
+        paths = RunPaths.from_env(folder / "out")
 
         def finished(step: Step) -> Artifact:
             record = {"stage": step.stage, "fold": step.fold}
@@ -107,19 +107,19 @@ class _Chain:
 @dataclass(frozen=True)
 class _Grid:
     params: BenchmarkParams
-    paths: Paths
-    works: list[jobs.Work]
+    paths: RunPaths
+    works: list[jobs.CellJob]
 
     @classmethod
     def of(cls, folder: Path, number: int, workers: int | None) -> "_Grid":
         """`number` cells with an empty record each."""
-        paths = Paths.at(folder)
+        paths = RunPaths.from_env(folder)
         write_text(folder / "grid.yaml", GRID)
         runner = f"benchmark.runner={{kind: local, workers: {workers or 'null'}}}"
         params, tree = load_grid(folder / "grid.yaml", [f"benchmark.seeds={list(range(number))}", runner])
-        works = jobs.works(params, jobs.cells(params, tree), paths)
+        works = jobs.build_jobs(params, jobs.list_cells(params, tree), paths)
         for work in works:
-            _record(cells.place(paths, work.cell), work.key, {"stage": "benchmark"}, {})
+            _record(cells.record_dir(paths, work.cell), work.key, {"stage": "benchmark"}, {})
         return cls(params, paths, works)
 
     def direct(self) -> None:
@@ -133,13 +133,13 @@ class _Grid:
         from medtune.flows import benchmark_cells as flow
         from medtune.flows import server
 
-        def told(work: jobs.Work, record: Artifact | None, error: str | None) -> str:
+        def told(work: jobs.CellJob, record: Artifact | None, error: str | None) -> str:
             if error is not None:
                 raise RuntimeError(f"{work.cell.name}: {error}")
             return work.cell.name
 
-        flow.run(self.works[:number], self.paths, self.params.retries, told, flow.runner(self.params), name)
-        server.settle(name)
+        flow.run(self.works[:number], self.paths, self.params.retries, told, flow.task_runner(self.params), name)
+        server.wait_until_settled(name)
 
 
 def _steps(chained: _Chain, start: float, rounds: int, warm_up: int) -> list[Row]:
@@ -148,7 +148,7 @@ def _steps(chained: _Chain, start: float, rounds: int, warm_up: int) -> list[Row
     names = (f"steps {number}" for number in count())
     calls = {"direct": chained.direct, "flow": lambda: tasks.train(chained.steps(), next(names))}
     taken = in_turns(calls, rounds, warm_up)
-    settle = seconds(lambda: server.settle(f"steps {warm_up + rounds - 1}"))
+    settle = seconds(lambda: server.wait_until_settled(f"steps {warm_up + rounds - 1}"))
     steps = len(chained.direct())
     flow, direct = (1e3 * taken[name] / steps for name in ("flow", "direct"))
     whole = start + taken["flow"] + settle - taken["direct"]
@@ -180,9 +180,9 @@ def _cells(crossed: _Grid, rounds: int, warm_up: int) -> list[Row]:
 def _record(folder: Path, key: str, result: dict[str, Any], files: Mapping[str, str]) -> Artifact:
     """A finished record that nothing was computed for."""
     for name, text in files.items():
-        write_text(partial(folder) / name, text)
-    partial(folder).mkdir(parents=True, exist_ok=True)
-    return publish(folder, key, result)
+        write_text(partial_dir(folder) / name, text)
+    partial_dir(folder).mkdir(parents=True, exist_ok=True)
+    return commit(folder, key, result)
 
 
 def run(

@@ -16,11 +16,11 @@ from benchmarks.learning import CANVAS, INPUT, STD, Pretraining, accuracy, train
 from benchmarks.textures import TEXTURES, render
 from medtune.cli.program import run
 from medtune.config.project import PROJECT
-from medtune.runtime.artifact import file_sha256, replacing, write_text
-from medtune.runtime.console import say
+from medtune.runtime.artifact import atomic_write, file_sha256, write_text
+from medtune.runtime.console import info
 from medtune.runtime.progress import progress
-from medtune.runtime.provenance import installed
-from medtune.serving.checksum import seal
+from medtune.runtime.provenance import package_versions
+from medtune.serving.checksum import dump_with_checksum
 
 SOURCE = (
     "Trained from random weights on procedural textures of nature drawn by benchmarks/textures.py; "
@@ -65,12 +65,12 @@ def pretrain(
     train(model, pictures, labels, steps, batch, lr, seed)
     trained = time.monotonic()
     score = accuracy(model, *textures(30, seed, 1))
-    say(f"held-out textures: {score:.3f} accuracy over {len(TEXTURES)} classes")
+    info(f"held-out textures: {score:.3f} accuracy over {len(TEXTURES)} classes")
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     if half:
         state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     weights = out / f"{backbone}.safetensors"
-    with replacing(weights) as temporary:
+    with atomic_write(weights) as temporary:
         save_file(state, temporary)
     card = {
         "backbone": backbone,
@@ -92,12 +92,12 @@ def pretrain(
             "images_seen": steps * batch,
             "held_out_accuracy": round(score, 4),
             "seconds": {"draw": round(drawn - start), "train": round(trained - drawn)},
-            "versions": installed("torch", "timm", "numpy", "scipy", "pillow"),
+            "versions": package_versions("torch", "timm", "numpy", "scipy", "pillow"),
         },
         "sha256": file_sha256(weights),
     }
-    write_text(out / f"{backbone}.json", seal(card))
-    say(f"{weights.name}: {weights.stat().st_size / 1e6:.2f} MB, {time.monotonic() - start:.0f} s")
+    write_text(out / f"{backbone}.json", dump_with_checksum(card))
+    info(f"{weights.name}: {weights.stat().st_size / 1e6:.2f} MB, {time.monotonic() - start:.0f} s")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ import typer
 
 from medtune.config.project import PROJECT
 from medtune.runtime.artifact import write_text
-from medtune.runtime.console import say
-from medtune.runtime.provenance import installed, provenance
+from medtune.runtime.console import info
+from medtune.runtime.provenance import package_versions, provenance
 
 RESULTS = PROJECT / "benchmarks" / "results"
 PACKAGES = ("torch", "timm", "onnxruntime", "prefect", "dvc")
@@ -85,7 +85,7 @@ def line(row: Row) -> str:
 def finish(name: str, rows: Sequence[Row], save: bool, told: bool = True) -> None:
     """Ends a benchmark's command: says its rows, unless it did so itself, and saves them where asked."""
     for row in rows if told else ():
-        say(line(row))
+        info(line(row))
     if save:
         write_text(RESULTS / f"{name}.csv", table(rows))
 
@@ -115,7 +115,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def circumstances() -> dict[str, str | int]:
     """Machine, threads, versions, git revision and date."""
-    found = installed(*PACKAGES, "onnxruntime-gpu")
+    found = package_versions(*PACKAGES, "onnxruntime-gpu")
     found["onnxruntime"] = found.get("onnxruntime") or found.get("onnxruntime-gpu", "")
     return {
         "machine": _machine(),

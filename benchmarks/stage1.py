@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from unittest import mock
 
 import numpy as np
-import sklearn.cluster  # noqa: F401  imported here, as `fit` below, so that no run is charged for it
+import sklearn.cluster  # noqa: F401  imported here, as `run_training_stage` below, so that no run is charged for it
 import typer
 
 from benchmarks import operations
@@ -28,19 +28,19 @@ from benchmarks.drawn import Backbone, chosen, of, prepare
 from benchmarks.record import Row, Save, finish
 from medtune.cli import options, program
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.evaluation import outputs as logits
 from medtune.evaluation.bootstrap import Interval, intervals
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages import frozen
 from medtune.tasks.classification import statistics
 from medtune.tasks.classification.calibration import softmax
 from medtune.tasks.classification.metrics import METRICS
 from medtune.tracking.run import Run
 from medtune.training.checkpoint import load_trained
-from medtune.training.fit import fit  # noqa: F401
+from medtune.training.run_stage import run_training_stage  # noqa: F401
 
 EPOCHS, VIEWS = 100, 8
 TARGETS = {"linear": 10.0, "cdtm": 3.5}  # for this backbone; a smaller one leaves less to save
@@ -88,7 +88,7 @@ class Clock(Run):
 def timed() -> Iterator[Clock]:
     """A training stage's epochs, while it runs."""
     clock = Clock()
-    with mock.patch("medtune.training.fit.start", return_value=clock):
+    with mock.patch("medtune.training.run_stage.start_run", return_value=clock):
         yield clock
 
 
@@ -111,7 +111,7 @@ def measure(
                     tree = {"schedule": "frozen", "model": {"head": {"kind": head}}, "frozen": stage}
                     params = chosen(params_file, sets, tree)
                     paths, prepared = prepare(params, Path(folder))
-                    own = Paths(paths.out / f"{head}-{name}-{turn}", paths.cache, data=paths.prepared)
+                    own = RunPaths(paths.out / f"{head}-{name}-{turn}", paths.cache, data=paths.prepared)
                     first, *others = _chains(params)
                     side.score = _validation(params, _run(side, params, own, first), prepared)
                     if name == "stored" and turn == 0:
@@ -125,11 +125,11 @@ def measure(
 
 def _chains(params: Params) -> list[int]:
     """Every fold as the test fold, the chosen one first."""
-    first = params.data.split.chains[0]
+    first = params.data.split.test_folds[0]
     return [first, *(fold for fold in range(params.data.split.folds) if fold != first)]
 
 
-def _run(side: Side, params: Params, paths: Paths, fold: int) -> Artifact:
+def _run(side: Side, params: Params, paths: RunPaths, fold: int) -> Artifact:
     with timed() as clock:
         begun = time.perf_counter()
         done = frozen.run(params, paths, fold)
@@ -140,21 +140,21 @@ def _run(side: Side, params: Params, paths: Paths, fold: int) -> Artifact:
     return done
 
 
-def _validation(params: Params, done: Artifact, prepared: Prepared) -> Interval:
+def _validation(params: Params, done: Artifact, prepared: PreparedDataset) -> Interval:
     """Balanced accuracy on the validation images of the epoch that was kept, with its interval over patients."""
-    wanted = logits.Wanted.of(done, prepared)
-    found = logits.compute(wanted, load_trained(done), prepared.images, "cpu", 64, lambda images: None)["val"]
-    rows = wanted.rows["val"]
+    wanted = logits.OutputsRequest.for_artifact(done, prepared)
+    found = logits.compute_outputs(wanted, load_trained(done), prepared.images, "cpu", 64, lambda images: None)["val"]
+    rows = wanted.indices["val"]
     predictions = np.argmax(found, axis=1)
-    stats = statistics.accumulate(prepared.labels[rows], softmax(found), predictions, prepared.groups[rows])
+    stats = statistics.accumulate(prepared.labels[rows], softmax(found), predictions, prepared.patient_ids[rows])
     options = params.evaluate
     return intervals(METRICS, stats, options.bootstrap, options.confidence, params.seed)["balanced_accuracy"]
 
 
-def _rows(head: str, params: Params, prepared: Prepared, stored: Side, online: Side) -> list[Row]:
+def _rows(head: str, params: Params, prepared: PreparedDataset, stored: Side, online: Side) -> list[Row]:
     for name, side in (("stored features", stored), ("backbone every epoch", online)):
         once, epoch = max(side.once), median(side.epochs)
-        console.say(
+        console.info(
             f"{head}, {name}: once {once:.2f} s, an epoch {epoch:.3f} s, {EPOCHS} epochs {side.reckoned():.1f} s; "
             f"balanced accuracy on validation {_shown(side.score)}"
         )

@@ -22,9 +22,7 @@ TINY = ("data.labels=binary", "data.image_size=32", "data.patients=20", "data.im
         "frozen.views=1", "evaluate.bootstrap=100", "export.precisions=[fp32]", "export.parity_images=8",
         "export.batch_sizes=[1]", "tracking.mode=disabled")  # fmt: skip
 # medtune.stages.data without its look at the network, which imports torch.
-PREPARE = (
-    "from medtune.config.load import load; from medtune.runtime.paths import Paths; from medtune.stages import data; "
-)
+PREPARE = "from medtune.config.load import load; from medtune.runtime.paths import RunPaths; from medtune.stages import data; "
 PREPARE += "data.run(load(), Paths.at())"
 SHORT = {
     "medtune.flows.train --help": (0, ["-m", "medtune", "train", "--help"]),

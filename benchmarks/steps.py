@@ -6,25 +6,25 @@ from pathlib import Path
 import numpy as np
 
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import Classifier
 from medtune.tasks.classification.training import CrossEntropy
-from medtune.training.inputs import Feed
-from medtune.training.job import Job, Progress
+from medtune.training.inputs import BatchSource
 from medtune.training.loop import Trainer
+from medtune.training.trainer_config import TrainerConfig, TrainingState
 
 
 def finetune(
     model: Classifier,
-    feed: Feed,
-    prepared: Prepared,
+    feed: BatchSource,
+    prepared: PreparedDataset,
     params: Params,
     steps: int,
     work: Path,
     on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None,
     device: str = "cpu",
     compiled: bool = False,
-) -> Progress:
+) -> TrainingState:
     """Where `steps` steps ended, with their seconds: one epoch, no checkpoint, hardly any validation.
 
     Args:
@@ -39,17 +39,17 @@ def finetune(
         compiled: through torch.compile.
     """
     own = params.finetune.model_copy(update={"epochs": 1, "passes": 1, "checkpoint_seconds": 1e9})
-    parts = prepared.indices(params.data.split.chains[0])
+    parts = prepared.indices(params.data.split.test_folds[0])
 
     def set_modes() -> None:
         model.train()
 
-    job = Job(
+    job = TrainerConfig(
         name=f"{steps} steps",
         network=model,
         saved=model,
         set_modes=set_modes,
-        feed=feed,
+        source=feed,
         targets=prepared.labels,
         train=np.resize(parts["train"], steps * own.batch_size),
         val=parts["val"][:2],
@@ -57,7 +57,7 @@ def finetune(
         params=own,
         seed=params.seed,
         key="",
-        work=work,
+        checkpoint_dir=work,
         compile=compiled,
         on_step=on_step,
     )

@@ -42,14 +42,14 @@ def run(
             raise InputError(f"{name!r} is no benchmark{suggestion(name, known)}; choose from: {', '.join(known)}")
     begun, broken = time.monotonic(), []
     for name in names or COMMANDS:
-        console.say(f"== {name}")
+        console.info(f"== {name}")
         start = time.monotonic()
         done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *COMMANDS[name], "--save"], cwd=PROJECT)
-        console.say(f"== {name}: {time.monotonic() - start:.0f} s")
+        console.info(f"== {name}: {time.monotonic() - start:.0f} s")
         if done.returncode:
             broken.append(name)
     missed = [figure for name in names or COMMANDS if name not in broken for figure in _missed(name)]
-    console.say(
+    console.info(
         f"{time.monotonic() - begun:.0f} s; {len(missed)} targets missed{': ' if missed else ''}{'; '.join(missed)}"
     )
     if broken:

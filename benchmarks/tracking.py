@@ -22,9 +22,9 @@ from benchmarks.record import Row, Save, finish
 from benchmarks.steps import finetune
 from medtune.cli import options, program
 from medtune.models import classifier
-from medtune.tracking.run import Run, start
-from medtune.training.inputs import ImageFeed
-from medtune.training.loop import LOG_STEPS
+from medtune.tracking.run import Run, start_run
+from medtune.training.inputs import PackedImageSource
+from medtune.training.loop import LOG_EVERY
 
 AT_MOST = 1.01
 PERCENT = 1.0
@@ -69,21 +69,21 @@ def measure(params_file: Path | None = None, sets: Sequence[str] = (), pairs: in
         folder = Path(place)
         prepared = prepare(params, folder)[1]
         model = classifier.build(params, len(prepared.classes))
-        feed = ImageFeed(prepared, model, params.finetune.augment, torch.device("cpu"))
+        feed = PackedImageSource(prepared, model, params.finetune.augment, torch.device("cpu"))
         recorded = params.model_copy(update={"tracking": params.tracking.model_copy(update={"mode": "offline"})})
         with (
             mock.patch.dict(os.environ, {"MEDTUNE_CACHE": str(folder / "cache")}),
-            start("benchmark", "0" * 32, "benchmark", recorded, "benchmark") as run,
+            start_run("benchmark", "0" * 32, "benchmark", recorded, "benchmark") as run,
         ):
             if not run:
                 raise RuntimeError("W&B did not start: there is nothing to compare")
             told = Alternating(run)
-            finetune(model, feed, prepared, params, LOG_STEPS * (2 * pairs + 1), folder / "work", told)
-    logged, plain = (1e3 * median(stretches) / LOG_STEPS for stretches in (told.logged, told.plain))
+            finetune(model, feed, prepared, params, LOG_EVERY * (2 * pairs + 1), folder / "work", told)
+    logged, plain = (1e3 * median(stretches) / LOG_EVERY for stretches in (told.logged, told.plain))
     ratio = median(one / other for one, other in zip(told.logged, told.plain, strict=True))
     spread = sorted(one / other for one, other in zip(told.logged, told.plain, strict=True))
     note = f"{params.model.backbone} at {params.data.image_size}, batch {params.finetune.batch_size}; logged every "
-    note += f"{LOG_STEPS} steps; median of {pairs} neighbouring pairs, quartiles {spread[pairs // 4]:.3f} and "
+    note += f"{LOG_EVERY} steps; median of {pairs} neighbouring pairs, quartiles {spread[pairs // 4]:.3f} and "
     note += f"{spread[3 * pairs // 4]:.3f}"
     share = 100 * median(told.calling) / median(told.plain)
     return [

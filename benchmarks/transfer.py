@@ -21,7 +21,7 @@ from medtune.cli.program import run
 from medtune.config.errors import InputError
 from medtune.config.project import PACKAGE
 from medtune.data.sources import synthetic
-from medtune.runtime.console import say
+from medtune.runtime.console import info
 
 BUNDLED = PACKAGE / "models" / "bundled"
 
@@ -63,9 +63,9 @@ def scores(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: 
 
 def drawn(params: synthetic.Params) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images (n, H, W, 3) uint8, labels and patients of the synthetic set."""
-    records = synthetic.records(None, params)
-    images = np.stack([record.load() for record in records if record.load])
-    return images, np.array([r.label for r in records]), np.array([r.group for r in records])
+    records = synthetic.list_samples(None, params)
+    images = np.stack([record.read() for record in records if record.read])
+    return images, np.array([r.label for r in records]), np.array([r.patient_id for r in records])
 
 
 def compare(backbone: str, images: np.ndarray, labels: np.ndarray, groups: np.ndarray, seeds: Sequence[int]) -> dict:
@@ -85,16 +85,16 @@ def transfer(
         if name not in known:
             raise InputError(f"no bundled weights for {name!r}; choose from: {', '.join(known)}")
     images, labels, groups = drawn(synthetic.Params())
-    say(f"{len(images)} images, {len(set(groups))} patients, 4 tissues; balanced accuracy")
-    say(f"{'':34}by patient   by image")
+    info(f"{len(images)} images, {len(set(groups))} patients, 4 tissues; balanced accuracy")
+    info(f"{'':34}by patient   by image")
     pixels = images.reshape(len(images), -1, 3) / 255
     colour = scores(np.concatenate([pixels.mean(1), pixels.std(1)], axis=1), labels, groups)
-    say(f"{'colour alone (mean, deviation)':34}{colour[0]:10.3f}{colour[1]:11.3f}")
+    info(f"{'colour alone (mean, deviation)':34}{colour[0]:10.3f}{colour[1]:11.3f}")
     for name in backbones or known:
         found = compare(name, images, labels, groups, range(1, seeds + 1))
         for weights in ("random", "shipped"):
-            say(f"{name + ', ' + weights + ' weights':34}{found[weights][0]:10.3f}{found[weights][1]:11.3f}")
-        say(f"{name + ', margin':34}{found['shipped'][0] - found['random'][0]:+10.3f}")
+            info(f"{name + ', ' + weights + ' weights':34}{found[weights][0]:10.3f}{found[weights][1]:11.3f}")
+        info(f"{name + ', margin':34}{found['shipped'][0] - found['random'][0]:+10.3f}")
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from medtune.benchmark import cell as cells
 from medtune.benchmark import jobs, summary_files, worker
-from medtune.benchmark.grid import BenchmarkParams, Identity, load_grid, select
+from medtune.benchmark.grid import BenchmarkParams, CellId, filter_cells, load_grid
 from medtune.flows.prefect_run import with_prefect
 from medtune.runtime.artifact import Artifact
-from medtune.runtime.console import say
-from medtune.runtime.lock import holding
+from medtune.runtime.console import info
+from medtune.runtime.lock import output_lock
 from medtune.runtime.logfile import logfile
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 
 log = logging.getLogger("medtune.flow")
@@ -36,23 +36,23 @@ def benchmark(
     when tried again, 2 when the input was wrong.
     """
     chosen, tree = load_grid(grid_file, sets or ())
-    params = jobs.cells(chosen, tree)
-    wanted = set(select(list(params), only or ()))
+    params = jobs.list_cells(chosen, tree)
+    wanted = set(filter_cells(list(params), only or ()))
     jobs.check([params[cell] for cell in wanted])
-    paths = Paths.at(out)
-    with holding(paths), logfile(paths.cache / "logs", "benchmark"):
-        works = jobs.works(chosen, params, paths)
+    paths = RunPaths.from_env(out)
+    with output_lock(paths), logfile(paths.cache / "logs", "benchmark"):
+        works = jobs.build_jobs(chosen, params, paths)
         if not resume:
             for cell in wanted:
-                shutil.rmtree(cells.place(paths, cell), ignore_errors=True)
-        records = {work.cell: jobs.finished(work, paths) for work in works}
+                shutil.rmtree(cells.record_dir(paths, cell), ignore_errors=True)
+        records = {work.cell: jobs.find_record(work, paths) for work in works}
         missing = [work for work in works if work.cell in wanted and records[work.cell] is None][:max_cells]
         found = sum(record is not None for record in records.values())
-        say(f"benchmark: {len(records)} cells, {found} found, {len(missing)} to compute")
+        info(f"benchmark: {len(records)} cells, {found} found, {len(missing)} to compute")
         errors = _compute(chosen, missing, paths, records, prefect) if missing else {}
-        lines = summary_files.write(chosen, works, records, errors, paths)
+        lines = summary_files.write_summary(chosen, works, records, errors, paths)
         if missing:
-            summary_files.track(tree, records, lines, chosen.metric)
+            summary_files.log_summary(tree, records, lines, chosen.metric)
     for cell, error in errors.items():
         print(f"error: {cell.name} failed: {error}", file=sys.stderr)
     if errors:
@@ -61,44 +61,46 @@ def benchmark(
 
 def _compute(
     chosen: BenchmarkParams,
-    missing: Sequence[jobs.Work],
-    paths: Paths,
-    records: dict[Identity, Artifact | None],
+    missing: Sequence[jobs.CellJob],
+    paths: RunPaths,
+    records: dict[CellId, Artifact | None],
     prefect: bool,
-) -> dict[Identity, str]:
+) -> dict[CellId, str]:
     """Fills `records`; gives what went wrong with the cells that failed even when tried again."""
-    errors: dict[Identity, str] = {}
+    errors: dict[CellId, str] = {}
     with progress("benchmark", len(missing), "cells") as advance:
 
-        def told(work: jobs.Work, record: Artifact | None, error: str | None) -> str:
-            records[work.cell] = record
+        def on_result(job: jobs.CellJob, record: Artifact | None, error: str | None) -> str:
+            records[job.cell] = record
             if error is not None:
-                errors[work.cell] = error
-            line = f"{work.cell.name}: {error or _figure(record, chosen.metric)}"
+                errors[job.cell] = error
+            line = f"{job.cell.name}: {error or _metric_text(record, chosen.metric)}"
             log.info(line)
             advance(1, line)
             return line
 
         if prefect:
-            _with_prefect(chosen, missing, paths, told)
+            _with_prefect(chosen, missing, paths, on_result)
         for work in missing:  # all of them, or what a fault of Prefect's or Dask's own left undone
             if records[work.cell] is None and work.cell not in errors:
-                worker.compute_here(work, paths, chosen.retries, told)
+                worker.run_locally(work, paths, chosen.retries, on_result)
     return errors
 
 
-def _with_prefect(chosen: BenchmarkParams, missing: Sequence[jobs.Work], paths: Paths, told: worker.Told) -> None:
+def _with_prefect(
+    chosen: BenchmarkParams, missing: Sequence[jobs.CellJob], paths: RunPaths, on_result: worker.OnResult
+) -> None:
     """Compute `missing` as one flow run; what Prefect or Dask leave undone stays missing."""
     name = f"benchmark {len(missing)} cells {time.strftime('%H:%M:%S')}"
 
     def through() -> None:
         from medtune.flows import benchmark_cells as flow
 
-        flow.run(missing, paths, chosen.retries, told, flow.runner(chosen), name)
+        flow.run(missing, paths, chosen.retries, on_result, flow.task_runner(chosen), name)
 
     with_prefect(name, paths.cache, through, lambda: None)
 
 
-def _figure(record: Artifact | None, metric: str) -> str:
+def _metric_text(record: Artifact | None, metric: str) -> str:
     value = record.result()["metrics"][metric]["value"] if record else None
     return f"{metric} undefined" if value is None else f"{metric} {value:.3f}"

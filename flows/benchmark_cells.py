@@ -13,11 +13,11 @@ from prefect.task_runners import TaskRunner
 from prefect_dask import DaskTaskRunner
 
 from medtune.benchmark.grid import BenchmarkParams, DaskRunner
-from medtune.benchmark.jobs import Work
-from medtune.benchmark.worker import Told, compute
+from medtune.benchmark.jobs import CellJob
+from medtune.benchmark.worker import OnResult, run_job
 from medtune.config.errors import InputError
 from medtune.runtime.artifact import Artifact
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 RETRY_AFTER_S = 2
 # Of two benchmarks at once the second takes another port for a page that nobody asked for.
@@ -27,10 +27,10 @@ warnings.filterwarnings("ignore", "Port 8787 is already in use", UserWarning)
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=RETRY_AFTER_S)
 def run_cell(name: str, work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
     """The finished record of one cell, as `Artifact.as_dict()`. What is there already was found on disk before."""
-    return compute(work, out, cache)
+    return run_job(work, out, cache)
 
 
-def runner(grid: BenchmarkParams) -> TaskRunner[Any]:
+def task_runner(grid: BenchmarkParams) -> TaskRunner[Any]:
     """Where cells are computed: processes of this machine, or the cluster that `benchmark.runner` names.
 
     Raises:
@@ -55,14 +55,16 @@ def runner(grid: BenchmarkParams) -> TaskRunner[Any]:
     return DaskTaskRunner(cluster_kwargs=options)
 
 
-def run(works: Sequence[Work], paths: Paths, retries: int, told: Told, runner: TaskRunner[Any], name: str) -> None:
-    """Computes every one of `works` as one flow run; `told` hears of each as it ends."""
+def run(
+    jobs: Sequence[CellJob], paths: RunPaths, retries: int, on_result: OnResult, runner: TaskRunner[Any], name: str
+) -> None:
+    """Computes every one of `jobs` as one flow run; `on_result` hears of each as it ends."""
 
     @flow(name="benchmark", flow_run_name=name, task_runner=runner, persist_result=False)
     def benchmark(cells: int) -> None:
         configured = run_cell.with_options(retries=retries)
         submitted = {}
-        for work in works:
+        for work in jobs:
             future: Any = configured.submit(
                 name=work.cell.name, work=work.as_dict(), out=str(paths.out), cache=str(paths.cache)
             )
@@ -73,9 +75,9 @@ def run(works: Sequence[Work], paths: Paths, retries: int, told: Told, runner: T
             work = submitted[ended]
             try:
                 state = ended.result()
-                lines.append(told(work, Artifact(**state.result(raise_on_failure=True)), None))
+                lines.append(on_result(work, Artifact(**state.result(raise_on_failure=True)), None))
             except Exception as error:  # whatever a cell failed of is its figure, and no reason to stop the others
-                lines.append(told(work, None, f"{type(error).__name__}: {error}"))
+                lines.append(on_result(work, None, f"{type(error).__name__}: {error}"))
         create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="benchmark-cells")
 
-    benchmark(len(works))
+    benchmark(len(jobs))

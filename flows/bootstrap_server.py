@@ -7,7 +7,7 @@ from uuid import UUID
 
 from medtune.config.project import PROJECT
 from medtune.flows import mark_crashed, stale_run_automation
-from medtune.runtime.console import say
+from medtune.runtime.console import info
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 POOL = "medtune"
 
 
-def register() -> None:
+def bootstrap() -> None:
     """Makes the pool where there is none, the automations, and the deployments of prefect.yaml; marks dead runs.
 
     A schedule that somebody has paused stays so. To be called before a worker of the pool takes runs.
@@ -26,15 +26,15 @@ def register() -> None:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        make_pool(client)
-        stale_run_automation.ensure()
-        mark_dead(client)
+        ensure_pool(client)
+        stale_run_automation.ensure_automations()
+        mark_dead_runs(client)
         paused = _paused(client)
         subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=PROJECT, check=True)
         _pause(client, paused)
 
 
-def make_pool(client: "SyncPrefectClient") -> None:
+def ensure_pool(client: "SyncPrefectClient") -> None:
     """The pool, of one flow run at a time where it has no limit of its own: all of them write in the one checkout."""
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
@@ -50,10 +50,10 @@ def make_pool(client: "SyncPrefectClient") -> None:
         )
 
 
-def mark_dead(client: "SyncPrefectClient", tell: bool = True) -> None:
+def mark_dead_runs(client: "SyncPrefectClient", report: bool = True) -> None:
     """Marks the pool's unended runs as Crashed; to be called where no worker of the pool runs."""
-    for name in mark_crashed.sweep_of_worker(client, lambda run: run.work_pool_name == POOL, tell):
-        say(f"{name}: crashed, {mark_crashed.MESSAGE}")
+    for name in mark_crashed.mark_crashed_of_worker(client, lambda run: run.work_pool_name == POOL, report):
+        info(f"{name}: crashed, {mark_crashed.MESSAGE}")
 
 
 def _paused(client: "SyncPrefectClient") -> set[tuple[UUID, str | None]]:
@@ -71,4 +71,4 @@ def _pause(client: "SyncPrefectClient", paused: set[tuple[UUID, str | None]]) ->
         for schedule in deployment.schedules:
             if schedule.active and (deployment.id, schedule.slug) in paused:
                 client.update_deployment_schedule(deployment.id, schedule.id, active=False)
-                say(f"{deployment.name}: its schedule stays paused")
+                info(f"{deployment.name}: its schedule stays paused")

@@ -9,7 +9,7 @@ from prefect.context import TaskRunContext
 from medtune.runtime.artifact import digest
 
 
-class ByKey(CachePolicy):
+class CacheByKey(CachePolicy):
     """Hits exactly where the task's `cache_key` input was seen before.
 
     Prefect's own policies are of no use here: DEFAULT holds the run id and never hits across runs,

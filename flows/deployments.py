@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 FILE = PROJECT / "prefect.yaml"
 
 
-def read(file: Path = FILE) -> list[dict[str, Any]]:
+def read_deployments(file: Path = FILE) -> list[dict[str, Any]]:
     """Every entry under `deployments`, as it stands there."""
     return YAML(typ="safe", pure=True).load(file)["deployments"]
 
 
-def served(file: Path = FILE) -> list["RunnerDeployment"]:
+def without_work_pool(file: Path = FILE) -> list["RunnerDeployment"]:
     """The same without a work pool: whoever serves them runs them."""
     from prefect.deployments.runner import RunnerDeployment
     from prefect.schedules import Cron
 
     made = []
-    for entry in read(file):
+    for entry in read_deployments(file):
         schedules = [Cron(each["cron"], timezone=each["timezone"], slug=each["slug"]) for each in entry["schedules"]]
         deployment = RunnerDeployment.from_entrypoint(
             entry["entrypoint"],

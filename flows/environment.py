@@ -7,7 +7,7 @@ from pathlib import Path
 from medtune.config.project import PACKAGE
 
 
-def for_children() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """Return the environment in which a child process finds this MedTune and this Python's tools.
 
     The user's project is not on the path: it may have modules of its own with any name.
@@ -19,7 +19,7 @@ def for_children() -> dict[str, str]:
     return {**os.environ, **paths, "PYTHONUNBUFFERED": "1"}
 
 
-def prepare(cache: Path, console: str = "CRITICAL") -> None:
+def configure_prefect(cache: Path, console: str = "CRITICAL") -> None:
     """Sets Prefect's environment where the user has not: its files in the project's cache, no telemetry, quiet.
 
     Args:

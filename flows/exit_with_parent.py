@@ -9,10 +9,10 @@ import signal
 import threading
 import time
 
-EVERY_S = 0.2
+POLL_S = 0.2
 
 
-def end_with_worker() -> None:
+def exit_with_worker() -> None:
     """Ends this process, as SIGTERM does, once the worker that started it for a flow run is gone.
 
     Prefect's engine then marks the run as Crashed; what is trained so far is kept, and the next run goes on from
@@ -20,18 +20,18 @@ def end_with_worker() -> None:
     """
     if not os.environ.get("PREFECT__FLOW_RUN_ID"):
         return
-    _leave_console()
+    _remove_console_handlers()
     worker = os.getppid()
 
     def watch() -> None:
         while os.getppid() == worker:
-            time.sleep(EVERY_S)
+            time.sleep(POLL_S)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _leave_console() -> None:
+def _remove_console_handlers() -> None:
     """Prefect's log lines go to its record and our log file alone.
 
     Its console handler ends the process at the first line that a worker no longer reads, and the engine writes one

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
 TEMPLATE = Path(__file__).with_name("alert.txt")
-URL = "MEDTUNE_ALERT_URL"
+URL_VARIABLE = "MEDTUNE_ALERT_URL"
 TIMEOUT_S = 10.0
 
 
-def tell(flow: "Flow[..., Any]", flow_run: "FlowRun", state: "State[Any]") -> None:
+def notify(flow: "Flow[..., Any]", flow_run: "FlowRun", state: "State[Any]") -> None:
     """Writes the message into the run's log and, where there is a webhook, sends it; never raises."""
-    tell_of(flow.name, flow_run, state)
+    notify_by_name(flow.name, flow_run, state)
 
 
-def tell_of(flow: str, flow_run: "FlowRun", state: "State[Any]") -> None:
+def notify_by_name(flow: str, flow_run: "FlowRun", state: "State[Any]") -> None:
     """The same, of a flow that is known by name alone."""
     from prefect.logging.loggers import flow_run_logger
     from prefect.utilities.urls import url_for
@@ -41,7 +41,7 @@ def tell_of(flow: str, flow_run: "FlowRun", state: "State[Any]") -> None:
         log.warning("%s", trouble)
     said = message(text, fields)
     log.error("%s", said)
-    if (url := os.environ.get(URL)) and (refused := send(url, said)):
+    if (url := os.environ.get(URL_VARIABLE)) and (refused := send(url, said)):
         log.warning("the alert was not delivered: %s", refused)
 
 
@@ -67,5 +67,5 @@ def send(url: str, text: str) -> str | None:
     try:
         answer = httpx.post(url, json={"text": text}, timeout=TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        return f"{URL}: {type(error).__name__}"
-    return None if answer.is_success else f"{URL} answered {answer.status_code}"
+        return f"{URL_VARIABLE}: {type(error).__name__}"
+    return None if answer.is_success else f"{URL_VARIABLE} answered {answer.status_code}"

@@ -1,6 +1,6 @@
 """Runs that Prefect still calls Running, though the process that ran them is gone, are marked as Crashed.
 
-Two know that for certain. Whoever holds a folder's lock (medtune.runtime.lock.holding), which ends with its process,
+Two know that for certain. Whoever holds a folder's lock (medtune.runtime.lock.output_lock), which ends with its process,
 knows of every other run that once held it. A worker that starts knows of the runs that its predecessor took, since
 those end with it (flows/exit_with_parent.py). Subflow runs and task runs of such a run are marked with it; for a
 scheduled run somebody is notified (flows/hooks.py), since it could not do that itself.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from medtune.flows.hooks import tell_of
+from medtune.flows.hooks import notify_by_name
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -27,7 +27,7 @@ def tag(out: str) -> str:
     return f"out:{out}"
 
 
-def sweep(out: str, keep: set[UUID]) -> list[str]:
+def mark_crashed(out: str, keep: set[UUID]) -> list[str]:
     """Marks what others left unended in `out`; to be called with its lock held, not before.
 
     A run that waits for the lock is alive, and not tagged yet. A server that does not answer is a line in the log.
@@ -47,27 +47,29 @@ def sweep(out: str, keep: set[UUID]) -> list[str]:
         with get_client(sync_client=True) as client:
             for id in keep:
                 client.update_flow_run(id, tags={*client.read_flow_run(id).tags, mark})
-            return _Record(client, lambda run: mark in run.tags, keep).sweep(tell=True)
+            return _ServerRuns(client, lambda run: mark in run.tags, keep).mark_crashed(report=True)
     except Exception:  # what the record says of a dead run is no reason to fail the living one
         log.warning("runs that died could not be marked", exc_info=True)
         return []
 
 
-def sweep_of_worker(client: "SyncPrefectClient", took: Callable[["FlowRun"], bool], tell: bool = True) -> list[str]:
+def mark_crashed_of_worker(
+    client: "SyncPrefectClient", claimed: Callable[["FlowRun"], bool], report: bool = True
+) -> list[str]:
     """Marks the unended runs that a worker's predecessor took; to be called before the worker takes any.
 
     Args:
         client: of the server.
-        took: whether it took a run.
-        tell: whether it is news that the worker ended.
+        claimed: whether it took a run.
+        report: whether it is news that the worker ended.
 
     Returns:
         Names of the flow runs that were marked.
     """
-    return _Record(client, took, set()).sweep(tell)
+    return _ServerRuns(client, claimed, set()).mark_crashed(report)
 
 
-class _Record:
+class _ServerRuns:
     """The server's record; each run is asked for once."""
 
     def __init__(self, client: "SyncPrefectClient", gone: Callable[["FlowRun"], bool], keep: set[UUID]) -> None:
@@ -77,12 +79,12 @@ class _Record:
         self.keep = keep
         self.above = {run.id for id in keep for run in self._lineage(self._flow_run(id))}
 
-    def sweep(self, tell: bool) -> list[str]:
+    def mark_crashed(self, report: bool) -> list[str]:
         self._end_tasks()
         ended = self._end_flows()
-        for run in ended if tell else ():
+        for run in ended if report else ():
             if run.deployment_id and run.state:
-                tell_of(self.client.read_flow(run.flow_id).name, run, run.state)
+                notify_by_name(self.client.read_flow(run.flow_id).name, run, run.state)
         return [run.name for run in ended]
 
     def _end_flows(self) -> list["FlowRun"]:
@@ -92,7 +94,7 @@ class _Record:
 
         live = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
         asked = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=live)))
-        dead = [run for run in self.client.read_flow_runs(flow_run_filter=asked) if self._dead(run)]
+        dead = [run for run in self.client.read_flow_runs(flow_run_filter=asked) if self._is_dead(run)]
         for run in dead:
             run.state = Crashed(message=MESSAGE)
             self.client.set_flow_run_state(run.id, run.state, force=True)
@@ -107,10 +109,10 @@ class _Record:
         live = [StateType.RUNNING, StateType.PENDING]
         asked = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=live)))
         for task in self.client.read_task_runs(task_run_filter=asked):
-            if task.flow_run_id and self._dead(self._flow_run(task.flow_run_id)):
+            if task.flow_run_id and self._is_dead(self._flow_run(task.flow_run_id)):
                 self.client.set_task_run_state(task.id, Crashed(message=MESSAGE), force=True)
 
-    def _dead(self, run: "FlowRun") -> bool:
+    def _is_dead(self, run: "FlowRun") -> bool:
         line = list(self._lineage(run))
         ours = run.id in self.above or any(above.id in self.keep for above in line)
         return not ours and any(map(self.gone, line))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from medtune.config.errors import InputError, RunError
 from medtune.config.schema import Params
-from medtune.runtime.artifact import Artifact, partial, write_text
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.artifact import Artifact, partial_dir, write_text
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Step, Steps
 
 log = logging.getLogger("medtune.flow")
@@ -34,7 +34,7 @@ class StepResult:
     artifact: Artifact
 
 
-class StageFailed(RunError):
+class StageError(RunError):
     """A stage raised; `__cause__` is what it raised."""
 
 
@@ -53,12 +53,12 @@ def run(steps: Steps, execute: Execute) -> list[StepResult]:
     for stage, fold in steps.order():
         step = steps.resolve(stage, fold)
         cached = step.artifact is not None
-        note(f"{step.name}: {'cached' if cached else 'running'} (key {step.key[:6]})")
+        log_line(f"{step.name}: {'cached' if cached else 'running'} (key {step.key[:6]})")
         start_time = time.monotonic()
         artifact = execute(step)
         seconds = time.monotonic() - start_time
         if not cached:
-            note(f"{step.name}: done in {seconds:.1f} s")
+            log_line(f"{step.name}: done in {seconds:.1f} s")
         steps.record(step, artifact)
         results.append(StepResult(step, cached, seconds, artifact))
     return results
@@ -69,7 +69,7 @@ def run_directly(steps: Steps) -> list[StepResult]:
     return run(steps, lambda step: step.artifact or run_stage(step, steps.params, steps.paths))
 
 
-def run_stage(step: Step, params: Params, paths: Paths) -> Artifact:
+def run_stage(step: Step, params: Params, paths: RunPaths) -> Artifact:
     """Run the stage function of one step and return the finished artifact.
 
     Raises:
@@ -82,33 +82,33 @@ def run_stage(step: Step, params: Params, paths: Paths) -> Artifact:
     except InputError:
         raise
     except Exception as error:
-        raise StageFailed(f"{step.name} failed: {type(error).__name__}: {error}") from error
+        raise StageError(f"{step.name} failed: {type(error).__name__}: {error}") from error
 
 
-def complete(steps: Steps) -> bool:
+def is_complete(steps: Steps) -> bool:
     """Return True if every step has a verified artifact; then nothing needs torch. Imports nothing heavy."""
     return all(steps.resolve(stage, fold).artifact is not None for stage, fold in steps.order())
 
 
-def note(line: str) -> None:
+def log_line(line: str) -> None:
     """Says one line and puts it on record: the log file and, in a flow, Prefect's log."""
-    say(line)
+    info(line)
     log.info(line)
 
 
-def tidy(params: Params, paths: Paths) -> None:
+def prune_outputs(params: Params, paths: RunPaths) -> None:
     """Leaves in artifacts/ what this chain made and nothing older; called only once the whole chain is done.
 
     A stage the schedule leaves out keeps its folder, for DVC, with a file that says why it is empty.
     """
     for stage in ("evaluate", "export"):  # of a run with other params that was killed
-        shutil.rmtree(partial(paths.stage(stage)), ignore_errors=True)
-    chains = {f"fold-{fold}" for fold in params.data.split.chains}
+        shutil.rmtree(partial_dir(paths.stage(stage)), ignore_errors=True)
+    folds = {f"fold-{fold}" for fold in params.data.split.test_folds}
     for stage in ("frozen", "finetune"):
         left_out = stage not in params.training_stages
         folder = paths.stage(stage)
         folder.mkdir(parents=True, exist_ok=True)
-        keep = {"README.txt"} if left_out else chains
+        keep = {"README.txt"} if left_out else folds
         for entry in [entry for entry in folder.iterdir() if entry.name not in keep]:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         if left_out:

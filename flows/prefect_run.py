@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from medtune.config.errors import InputError, RunError
 from medtune.flows import environment
-from medtune.flows.pipeline import note
+from medtune.flows.pipeline import log_line
 from medtune.serving.one_line import first_line
 
 log = logging.getLogger("medtune.flow")
@@ -28,21 +28,21 @@ def with_prefect(name: str, cache: Path, through: Callable[[], T], without: Call
     Raises:
         InputError, RunError, CommandFailed, BundleError: the work itself failed.
     """
-    from medtune.registry.git_dvc import CommandFailed
+    from medtune.registry.git_dvc import CommandError
     from medtune.serving.manifest import BundleError
 
-    environment.prepare(cache)
+    environment.configure_prefect(cache)
     try:
         from medtune.flows import server
 
-        with server.connected(cache):
+        with server.server_connection(cache):
             try:
                 return through()
             finally:
-                server.settle(name)
-    except (InputError, RunError, CommandFailed, BundleError):
+                server.wait_until_settled(name)
+    except (InputError, RunError, CommandError, BundleError):
         raise
     except Exception as error:  # any Prefect failure falls back to running without it
         log.warning("Prefect failed", exc_info=True)
-        note(f"Prefect: {first_line(error, with_type=True)}; continuing without it")
+        log_line(f"Prefect: {first_line(error, with_type=True)}; continuing without it")
         return without()

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
-from medtune.registry.store import Target, open_target
-from medtune.runtime.artifact import file_sha256, find, write_text
-from medtune.runtime.paths import Paths
+from medtune.registry.store import ModelStore, open_store
+from medtune.runtime.artifact import file_sha256, find_artifact, write_text
+from medtune.runtime.paths import RunPaths
 from medtune.serving import manifest as bundle_document
 
 if TYPE_CHECKING:
-    from medtune.evaluation.gate import Decision
-    from medtune.registry.git_dvc import Checkout
+    from medtune.evaluation.gate import GateDecision
+    from medtune.registry.git_dvc import GitDvcRepo
 
-MANIFEST, RECORD = "data/prepared/manifest.csv", "data/prepared/result.json"
+MANIFEST, DATA_RECORD = "data/prepared/manifest.csv", "data/prepared/result.json"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PromotionRecord:
     """A decision about one challenger.
 
     Attributes:
@@ -37,7 +37,7 @@ class Outcome:
     name: str
     key: str
     champion: str | None
-    decision: "Decision"
+    decision: "GateDecision"
     time: str
 
     @property
@@ -47,7 +47,7 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """`promoted` or `refused`."""
+        """`promoted` or `rejection`."""
         return "promoted" if self.decision.promoted else "refused"
 
     def record(self) -> dict[str, Any]:
@@ -59,102 +59,106 @@ class Outcome:
         return {"time": self.time, "decision": self.verdict, **names, **found, "figures": figures}
 
 
-def target(params: Params) -> Target:
+def model_store(params: Params) -> ModelStore:
     """Where accepted bundles lie."""
-    return open_target(params.handoff.target, PROJECT)
+    return open_store(params.handoff.target, PROJECT)
 
 
-def tag(name: str) -> str:
+def git_tag(name: str) -> str:
     """The git tag of an accepted model."""
     return f"model-{name}"
 
 
-def judged(paths: Paths, target: Target) -> str | None:
+def already_judged(paths: RunPaths, store: ModelStore) -> str | None:
     """What was decided about the bundle in artifacts/export against the present champion; None: nothing yet."""
-    made, current = find(paths.stage("export")), target.current()
+    made, current = find_artifact(paths.stage("export")), store.current()
     if made is None or current is None:
         return None
-    if bundle_document.read(target.local(current, paths.cache))["key"] == made.key:
+    if bundle_document.read_manifest(store.fetch(current, paths.cache))["key"] == made.key:
         return f"{current} is the accepted model"
-    for line in reversed(target.history()):
+    for line in reversed(store.history()):
         if line.get("key") == made.key and current in (line.get("champion"), line.get("challenger")):
             return f"this model was {line['decision']} on {line['time'][:10]}"
     return None
 
 
-def decide(params: Params, paths: Paths, target: Target, checkout: "Checkout", accept: str | None) -> Outcome:
+def evaluate_challenger(
+    params: Params, paths: RunPaths, store: ModelStore, repo: "GitDvcRepo", accept: str | None
+) -> PromotionRecord:
     """Compares the bundle in artifacts/export with the champion's."""
-    from medtune.evaluation.gate import refused
-    from medtune.registry.git_dvc import CommandFailed
+    from medtune.evaluation.gate import rejection
+    from medtune.registry.git_dvc import CommandError
     from medtune.stages import gate
 
-    made = find(paths.stage("export"))
+    made = find_artifact(paths.stage("export"))
     assert made is not None
-    current, now = target.current(), time.localtime()
+    current, now = store.current(), time.localtime()
     name = f"{time.strftime('%Y%m%d-%H%M%S', now)}-{made.key[:8]}"
     try:
         champion = None
         if current:
-            manifest = _manifest(checkout, current)
-            champion = gate.Champion(current, target.local(current, paths.cache), manifest)
+            manifest = _manifest(repo, current)
+            champion = gate.Champion(current, store.fetch(current, paths.cache), manifest)
         decision = gate.run(params, paths, champion)
-    except CommandFailed as error:
-        decision = refused([f"what the champion was trained on is not to be had: {error}"], params.gate)
+    except CommandError as error:
+        decision = rejection([f"what the champion was trained on is not to be had: {error}"], params.gate)
     if accept and not decision.promoted:
         decision = replace(decision, promoted=True, reasons=(f"accepted by hand: {accept}", *decision.reasons))
-    return Outcome(name, made.key, current, decision, time.strftime("%Y-%m-%dT%H:%M:%S%z", now))
+    return PromotionRecord(name, made.key, current, decision, time.strftime("%Y-%m-%dT%H:%M:%S%z", now))
 
 
-def _manifest(checkout: "Checkout", name: str) -> str:
+def _manifest(repo: "GitDvcRepo", name: str) -> str:
     """manifest.csv that the accepted model was trained with; neither DVC nor git looks at its bytes again.
 
     Raises:
         CommandFailed: it, or the result.json that says its sha256, is not to be had, or it has changed.
     """
-    from medtune.registry.git_dvc import CommandFailed
+    from medtune.registry.git_dvc import CommandError
 
-    manifest, record = (checkout.read_at(tag(name), one) for one in (MANIFEST, RECORD))
+    manifest, record = (repo.read_revision(git_tag(name), one) for one in (MANIFEST, DATA_RECORD))
     try:
         known = json.loads(record)["files"][Path(MANIFEST).name]
     except (ValueError, KeyError, TypeError):
-        raise CommandFailed(f"{RECORD} of {tag(name)} is damaged") from None
+        raise CommandError(f"{DATA_RECORD} of {git_tag(name)} is damaged") from None
     if hashlib.sha256(manifest.encode()).hexdigest() != known:
-        raise CommandFailed(f"{MANIFEST} of {tag(name)} is damaged in DVC's cache or remote")
+        raise CommandError(f"{MANIFEST} of {git_tag(name)} is damaged in DVC's cache or remote")
     return manifest
 
 
-def publish(params: Params, paths: Paths, target: Target, outcome: Outcome) -> None:
+def publish_bundle(params: Params, paths: RunPaths, store: ModelStore, outcome: PromotionRecord) -> None:
     """Puts the bundle into the target with the decision in it, makes it current, and clears away old ones."""
     source, work = paths.stage("export"), paths.cache / "handoff" / f".{outcome.name}.outgoing"
-    document = bundle_document.read(source)
+    document = bundle_document.read_manifest(source)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     for name in document["files"]:
         shutil.copyfile(source / name, work / name)
         assert file_sha256(work / name) == document["files"][name]
-    write_text(work / bundle_document.FILE, bundle_document.serialise({**document, "gate": outcome.record()}))
-    target.put(work, outcome.name)
-    target.point(outcome.name)
+    write_text(
+        work / bundle_document.MANIFEST_FILE, bundle_document.dump_manifest({**document, "gate": outcome.record()})
+    )
+    store.upload(work, outcome.name)
+    store.set_current(outcome.name)
     shutil.rmtree(work)
     kept = {outcome.name, outcome.champion}
-    for name in target.bundles()[: -params.handoff.keep]:
+    for name in store.bundles()[: -params.handoff.keep]:
         if name not in kept:
-            target.remove(name)
+            store.remove(name)
 
 
-def note(target: Target, outcome: Outcome) -> None:
+def append_history(store: ModelStore, outcome: PromotionRecord) -> None:
     """Adds the decision to the target's history."""
-    target.note(outcome.record())
+    store.append_history(outcome.record())
 
 
-def track(params: Params, paths: Paths, outcome: Outcome) -> None:
+def log_decision(params: Params, paths: RunPaths, outcome: PromotionRecord) -> None:
     """The decision as a W&B run of its own: figures in its summary, and the table `gate`."""
     from medtune.runtime.artifact import digest
-    from medtune.tracking.run import start
+    from medtune.tracking.run import start_run
 
     decision = outcome.decision
     key = digest([outcome.key, outcome.champion, outcome.time])
-    with start("gate", key, digest(outcome.key), params, f"gate {outcome.name}") as run:
+    with start_run("gate", key, digest(outcome.key), params, f"gate {outcome.name}") as run:
         ends = decision.difference
         run.summary(
             {
@@ -174,7 +178,7 @@ def track(params: Params, paths: Paths, outcome: Outcome) -> None:
             run.table("gate", list(rows[0]), [list(row.values()) for row in rows])
 
 
-def markdown(outcome: Outcome) -> str:
+def markdown(outcome: PromotionRecord) -> str:
     """The decision as people read it, for Prefect's page of the run."""
     decision = outcome.decision
     lines = [f"## {outcome.verdict.capitalize()}", *(f"- {reason}" for reason in decision.reasons), ""]

@@ -14,13 +14,13 @@ from prefect.runtime import deployment, flow_run
 
 from medtune.flows import exit_with_parent, hooks, mark_crashed, pipeline, promotion, tasks
 from medtune.flows import retrain as retraining
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 
 DAY_S = 24 * 3600
 # Steps that ask a network are tried again; the others fail for reasons that stay.
-AGAIN: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [10, 60]}
-NETWORK = {"pull": AGAIN, "record": AGAIN, "publish": AGAIN}
+RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [10, 60]}
+NETWORK = {"pull": RETRIES, "record": RETRIES, "publish": RETRIES}
 
 
 @flow(
@@ -29,26 +29,26 @@ NETWORK = {"pull": AGAIN, "record": AGAIN, "publish": AGAIN}
     timeout_seconds=DAY_S,
     validate_parameters=False,
     persist_result=False,
-    on_failure=[hooks.tell],
-    on_crashed=[hooks.tell],
+    on_failure=[hooks.notify],
+    on_crashed=[hooks.notify],
 )
 def retrain(accept: str | None = None) -> str:
     """Fetch, train, gate, record, publish; see flows/retrain.py. Gives how it ended, in a sentence."""
-    exit_with_parent.end_with_worker()
-    ended = retraining.run(retraining.How(_step, _train, _show, _began), accept)
-    return _again() if ended == retraining.AGAIN else ended
+    exit_with_parent.exit_with_worker()
+    ended = retraining.run(retraining.Executor(_step, _train, _show, _on_start), accept)
+    return _schedule_rerun() if ended == retraining.RESTART_REQUIRED else ended
 
 
-def _began() -> None:
+def _on_start() -> None:
     """The lock is this run's: whatever else Prefect calls running here is dead."""
-    for name in mark_crashed.sweep(str(Paths.at().out), {UUID(flow_run.id)}):
-        pipeline.note(f"retrain: {name} crashed: {mark_crashed.MESSAGE}")
+    for name in mark_crashed.mark_crashed(str(RunPaths.from_env().out), {UUID(flow_run.id)}):
+        pipeline.log_line(f"retrain: {name} crashed: {mark_crashed.MESSAGE}")
 
 
-def _again() -> str:
+def _schedule_rerun() -> str:
     """A run a minute from now, with the new code: this process has read the old."""
     if deployment.id is None:
-        return retraining.AGAIN  # started by hand: the command line starts itself anew
+        return retraining.RESTART_REQUIRED  # started by hand: the command line starts itself anew
     run_deployment(UUID(deployment.id), scheduled_time=datetime.now(UTC) + timedelta(minutes=1), timeout=0)
     return "the code changed: another run with it starts in a minute"
 
@@ -65,7 +65,7 @@ def _train(steps: Steps) -> list[pipeline.StepResult]:
     return tasks.train(steps, f"{params.model.backbone} {params.model.head.kind} {params.schedule}")
 
 
-def _show(outcome: promotion.Outcome) -> None:
+def _show(outcome: promotion.PromotionRecord) -> None:
     create_markdown_artifact(promotion.markdown(outcome), key="gate", description="was the new model accepted, and why")
     if rows := outcome.decision.rows():
         create_table_artifact(rows, key="gate-figures", description="both models on the same patients")
@@ -76,14 +76,14 @@ def _show(outcome: promotion.Outcome) -> None:
     flow_run_name="benchmark",
     timeout_seconds=7 * DAY_S,
     persist_result=False,
-    on_failure=[hooks.tell],
-    on_crashed=[hooks.tell],
+    on_failure=[hooks.notify],
+    on_crashed=[hooks.notify],
 )
 def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
     """The method comparison of benchmark.yaml, or of another grid file; see flows/benchmark.py."""
     from medtune.flows.benchmark import benchmark as compare
 
-    exit_with_parent.end_with_worker()
+    exit_with_parent.exit_with_worker()
     try:
         compare(Path(grid) if grid else None, sets or [])
     except SystemExit as ended:

@@ -8,8 +8,8 @@ from pathlib import Path
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.flows import environment, service_address, start_services
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 
 
 def serve() -> None:
@@ -18,31 +18,31 @@ def serve() -> None:
     Uses the server that $PREFECT_API_URL names or `medtune services up` started; without one, it starts one for as long
     as this runs. A run that is under way at Ctrl-C ends as crashed, and the next one resumes it.
     """
-    cache = Paths.at().cache
-    _, worker = service_address.daemons(cache)
+    cache = RunPaths.from_env().cache
+    _, worker = service_address.service_daemons(cache)
     if worker.pid:
         raise InputError(
             f"a worker (process {worker.pid}) takes the runs of these deployments already: "
             "stop it with `medtune services down`, or leave it to it"
         )
-    with start_services.reporting(), _server(cache) as url:
+    with start_services.report_errors(), _server(cache) as url:
         os.environ["PREFECT_API_URL"] = url
         os.chdir(PROJECT)
-        os.environ.update(environment.for_children())
-        environment.prepare(cache, console="INFO")
+        os.environ.update(environment.child_environment())
+        environment.configure_prefect(cache, console="INFO")
         _serve(url)
 
 
 @contextmanager
 def _server(cache: Path) -> Iterator[str]:
     """API address of a server that answers."""
-    daemon, _ = service_address.daemons(cache)
+    daemon, _ = service_address.service_daemons(cache)
     was_running = daemon.pid is not None
     try:
         yield start_services.start_server(daemon)
     finally:
         if not was_running and daemon.stop(start_services.SERVER_STOP_S):
-            say("server: stopped")
+            info("server: stopped")
 
 
 def _serve(url: str) -> None:
@@ -51,21 +51,21 @@ def _serve(url: str) -> None:
 
     from medtune.flows import deployments, mark_crashed, stale_run_automation
 
-    made = deployments.served()
+    made = deployments.without_work_pool()
     names = {deployment.full_name for deployment in made}
 
     def mark_dead(tell: bool) -> None:
         with get_client(sync_client=True) as client:
             flows = {flow.id: flow.name for flow in client.read_flows()}
             ids = {known.id for known in client.read_deployments() if f"{flows[known.flow_id]}/{known.name}" in names}
-            for name in mark_crashed.sweep_of_worker(client, lambda run: run.deployment_id in ids, tell):
-                say(f"{name}: crashed, {mark_crashed.MESSAGE}")
+            for name in mark_crashed.mark_crashed_of_worker(client, lambda run: run.deployment_id in ids, tell):
+                info(f"{name}: crashed, {mark_crashed.MESSAGE}")
 
-    stale_run_automation.ensure()
+    stale_run_automation.ensure_automations()
     mark_dead(tell=True)
-    say(f"dashboard: {url.removesuffix('/api')}")
+    info(f"dashboard: {url.removesuffix('/api')}")
     for name in sorted(names):
-        say(f"serving:   {name}")
+        info(f"serving:   {name}")
     try:
         serve(*made, limit=1, pause_on_shutdown=False, print_starting_message=False)
     finally:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from medtune.config.project import PROJECT
 from medtune.flows import environment, service_address
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 
 log = logging.getLogger("medtune.flow")
 
@@ -29,12 +29,12 @@ SETTLE_TIMEOUT_S = 10.0
 _gone = False  # the server went before a run's record was complete
 
 
-class Unavailable(Exception):
+class ServerUnavailable(Exception):
     """No Prefect server answers; the message says why."""
 
 
 @contextmanager
-def connected(cache: Path) -> Iterator[None]:
+def server_connection(cache: Path) -> Iterator[None]:
     """Prefect's settings point at a server that answers while the block runs.
 
     It is the one that PREFECT_API_URL names, else the standing one of this checkout (flows/services.py), else one
@@ -49,7 +49,7 @@ def connected(cache: Path) -> Iterator[None]:
         _check(url)
         yield
         return
-    if url := service_address.running(cache):
+    if url := service_address.running_address(cache):
         _check(url)
         with _using(url):
             yield
@@ -84,18 +84,18 @@ def _using(url: str) -> Iterator[None]:
         refresh_global_settings_context()
 
 
-def answers() -> bool:
+def is_alive() -> bool:
     """Whether the server of this run still does; asked before several requests that would each wait for it."""
     import prefect.settings
 
     try:
         _check(prefect.settings.PREFECT_API_URL.value() or "")
-    except Unavailable:
+    except ServerUnavailable:
         return False
     return True
 
 
-def settle(flow_run_name: str) -> None:
+def wait_until_settled(flow_run_name: str) -> None:
     """Waits, 10 s at most, until the server has every task state and log line of a flow run that ended."""
     import prefect.settings
     from prefect.events.worker import EventsWorker
@@ -106,7 +106,7 @@ def settle(flow_run_name: str) -> None:
         EventsWorker.drain_all(timeout=SETTLE_TIMEOUT_S)
         APILogWorker.drain_all(timeout=SETTLE_TIMEOUT_S)
         end = time.monotonic() + SETTLE_TIMEOUT_S
-        while time.monotonic() < end and not _settled(flow_run_name):
+        while time.monotonic() < end and not _is_settled(flow_run_name):
             time.sleep(0.1)
     except Exception:  # the run is over; what its record lacks is no reason to fail it
         global _gone
@@ -114,7 +114,7 @@ def settle(flow_run_name: str) -> None:
         log.warning("the Prefect server went before the record was complete", exc_info=True)
 
 
-def end_without(code: int) -> None:
+def exit_without_server(code: int) -> None:
     """Ends this process at once where its server went: Prefect's threads would first wait for it, for minutes."""
     if _gone:
         sys.stdout.flush()
@@ -122,7 +122,7 @@ def end_without(code: int) -> None:
         os._exit(code)
 
 
-def _settled(flow_run_name: str) -> bool:
+def _is_settled(flow_run_name: str) -> bool:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
     from prefect.client.schemas.sorting import TaskRunSort
@@ -142,20 +142,20 @@ def _check(url: str) -> None:
     try:
         answer = httpx.get(f"{url.rstrip('/')}/health", timeout=10)
     except httpx.HTTPError as error:
-        raise Unavailable(f"PREFECT_API_URL {url}: {error}") from error
+        raise ServerUnavailable(f"PREFECT_API_URL {url}: {error}") from error
     if answer.status_code >= 500:
-        raise Unavailable(f"PREFECT_API_URL {url} answers {answer.status_code}")
+        raise ServerUnavailable(f"PREFECT_API_URL {url} answers {answer.status_code}")
 
 
 def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
     """The API address that our server prints once it is up."""
-    say("starting a Prefect server for this run (10-30 s)")
+    info("starting a Prefect server for this run (10-30 s)")
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_S)
     line = process.stdout.readline().decode().strip() if ready else ""
     if not line:
         reason = "ended" if ready else f"did not answer within {START_TIMEOUT_S:.0f} s"
-        raise Unavailable(f"the Prefect server {reason}; its log is {log}")
+        raise ServerUnavailable(f"the Prefect server {reason}; its log is {log}")
     return line
 
 
@@ -171,7 +171,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 def main() -> None:
     """Serves until stdin ends; prints the API address on stdout once requests are answered."""
-    environment.prepare(Paths.at().cache)
+    environment.configure_prefect(RunPaths.from_env().cache)
     import uvicorn
     from filelock import FileLock
     from prefect.server.api.server import create_app

@@ -9,21 +9,21 @@ from pathlib import Path
 from medtune.config.errors import InputError
 from medtune.flows.supervisor import Daemon
 
-LOCAL = ("", "0.0.0.0", "127.0.0.1", "localhost", "::")
+LOCAL_HOSTS = ("", "0.0.0.0", "127.0.0.1", "localhost", "::")
 
 
-def daemons(cache: Path) -> tuple[Daemon, Daemon]:
+def service_daemons(cache: Path) -> tuple[Daemon, Daemon]:
     """The server and the worker, running or not."""
     folder = cache / "services"
     return Daemon("server", folder), Daemon("worker", folder)
 
 
-def running(cache: Path) -> str | None:
+def running_address(cache: Path) -> str | None:
     """API address of this checkout's standing server while it runs."""
-    return daemons(cache)[0].note
+    return service_daemons(cache)[0].note
 
 
-def listening() -> tuple[str, int]:
+def bind_address() -> tuple[str, int]:
     """Host and port of a server started here: Prefect's own settings, or 127.0.0.1 and 4200.
 
     Raises:
@@ -35,24 +35,24 @@ def listening() -> tuple[str, int]:
     return os.environ.get("PREFECT_SERVER_API_HOST") or "127.0.0.1", int(port)
 
 
-def own() -> str:
+def local_address() -> str:
     """API address of a server started here."""
-    host, port = listening()
-    return f"http://{'127.0.0.1' if host in LOCAL else host}:{port}/api"
+    host, port = bind_address()
+    return f"http://{'127.0.0.1' if host in LOCAL_HOSTS else host}:{port}/api"
 
 
-def chosen() -> str:
+def configured_address() -> str:
     """API address that a service started here uses: `$PREFECT_API_URL`, or that of a server started here."""
-    return (os.environ.get("PREFECT_API_URL") or own()).rstrip("/").replace("//localhost", "//127.0.0.1")
+    return (os.environ.get("PREFECT_API_URL") or local_address()).rstrip("/").replace("//localhost", "//127.0.0.1")
 
 
-def check_free() -> None:
+def check_port_free() -> None:
     """Refuses a port that another program has.
 
     Raises:
         InputError: it has.
     """
-    host, port = listening()
+    host, port = bind_address()
     with socket.socket() as attempt:
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -65,7 +65,7 @@ def check_free() -> None:
             ) from None
 
 
-def healthy(url: str) -> bool:
+def is_healthy(url: str) -> bool:
     """Whether a Prefect server answers at `url`."""
     import httpx
 
@@ -75,11 +75,11 @@ def healthy(url: str) -> bool:
         return False
 
 
-def wait(done: Callable[[], bool], alive: Callable[[], bool], seconds: float) -> bool:
-    """Whether `done` came true while `alive` was, within that time."""
+def wait_until(condition: Callable[[], bool], is_alive: Callable[[], bool], seconds: float) -> bool:
+    """Whether `condition` came true while `is_alive` was, within that time."""
     end = time.monotonic() + seconds
-    while not done():
-        if not alive() or time.monotonic() > end:
+    while not condition():
+        if not is_alive() or time.monotonic() > end:
             return False
         time.sleep(0.5)
     return True

@@ -11,8 +11,8 @@ from filelock import FileLock
 
 from medtune.config.project import PROJECT
 from medtune.flows import environment, service_address, start_services
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 
 
 def up() -> None:
@@ -21,66 +21,66 @@ def up() -> None:
     $PREFECT_SERVER_API_PORT is the server's port (4200), $MEDTUNE_DATABASE its database (SQLite under .cache). Where
     $PREFECT_API_URL names a server elsewhere, only the worker is started.
     """
-    cache = Paths.at().cache
-    server, worker = service_address.daemons(cache)
+    cache = RunPaths.from_env().cache
+    server, worker = service_address.service_daemons(cache)
     server.folder.mkdir(parents=True, exist_ok=True)
-    with start_services.reporting(), FileLock(server.folder / ".lock"):
+    with start_services.report_errors(), FileLock(server.folder / ".lock"):
         url = start_services.start_server(server)
         start_services.start_worker(worker, url)
-    say(f"dashboard: {url.removesuffix('/api')}")
-    say("run now:   prefect deployment run retrain/retrain, after")
-    say(f"           export PREFECT_API_URL={url}")
-    say("stop:      medtune services down")
+    info(f"dashboard: {url.removesuffix('/api')}")
+    info("run now:   prefect deployment run retrain/retrain, after")
+    info(f"           export PREFECT_API_URL={url}")
+    info("stop:      medtune services down")
 
 
 def down() -> None:
     """Stop the worker, then the server; a run that is under way ends as crashed, and the next one resumes it."""
-    server, worker = service_address.daemons(Paths.at().cache)
+    server, worker = service_address.service_daemons(RunPaths.from_env().cache)
     url = worker.note
-    say(f"worker: {'stopped' if worker.stop(start_services.STOP_S) else 'was not running'}")
-    if url and service_address.healthy(url):
+    info(f"worker: {'stopped' if worker.stop(start_services.STOP_S) else 'was not running'}")
+    if url and service_address.is_healthy(url):
         _mark_dead(url)
-    say(f"server: {'stopped' if server.stop(start_services.SERVER_STOP_S) else 'was not running'}")
+    info(f"server: {'stopped' if server.stop(start_services.SERVER_STOP_S) else 'was not running'}")
 
 
 def status() -> None:
     """Say what runs, and where; exits 1 where something does not."""
-    cache = Paths.at().cache
-    url = service_address.running(cache)
+    cache = RunPaths.from_env().cache
+    url = service_address.running_address(cache)
     fine = True
-    for daemon in service_address.daemons(cache):
+    for daemon in service_address.service_daemons(cache):
         pid = daemon.pid
-        say(f"{daemon.name}: {f'runs (process {pid}), log {daemon.log}' if pid else 'does not run'}")
+        info(f"{daemon.name}: {f'runs (process {pid}), log {daemon.log}' if pid else 'does not run'}")
         fine = fine and pid is not None
     if url:
-        answers = service_address.healthy(url)
-        say(f"dashboard: {url.removesuffix('/api')}{'' if answers else ' does not answer'}")
+        answers = service_address.is_healthy(url)
+        info(f"dashboard: {url.removesuffix('/api')}{'' if answers else ' does not answer'}")
         fine = fine and answers
     raise SystemExit(0 if fine else 1)
 
 
 def server() -> None:
     """Be the server, in the foreground."""
-    service_address.check_free()
-    host, port = service_address.listening()
-    os.environ.setdefault("PREFECT_UI_URL", service_address.own().removesuffix("/api"))  # for links in alerts
+    service_address.check_port_free()
+    host, port = service_address.bind_address()
+    os.environ.setdefault("PREFECT_UI_URL", service_address.local_address().removesuffix("/api"))  # for links in alerts
     database = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": url} if (url := os.environ.get("MEDTUNE_DATABASE")) else {}
     _prepare()
-    _become("server", "start", "--host", host, "--port", str(port), **database)
+    _exec("server", "start", "--host", host, "--port", str(port), **database)
 
 
 def worker() -> None:
     """Be the worker, in the foreground: wait for the server, deploy prefect.yaml, take runs."""
-    url = service_address.chosen()
-    if not service_address.wait(lambda: service_address.healthy(url), lambda: True, start_services.START_S):
+    url = service_address.configured_address()
+    if not service_address.wait_until(lambda: service_address.is_healthy(url), lambda: True, start_services.START_S):
         print(f"error: no Prefect server answers at {url} ($PREFECT_API_URL)", file=sys.stderr)
         raise SystemExit(1)
     os.environ["PREFECT_API_URL"] = url
     _prepare()
-    from medtune.flows.bootstrap_server import POOL, register
+    from medtune.flows.bootstrap_server import POOL, bootstrap
 
-    register()
-    _become("worker", "start", "--pool", POOL, "--name", socket.gethostname(), PREFECT_API_URL=url)
+    bootstrap()
+    _exec("worker", "start", "--pool", POOL, "--name", socket.gethostname(), PREFECT_API_URL=url)
 
 
 def _mark_dead(url: str) -> None:
@@ -89,18 +89,18 @@ def _mark_dead(url: str) -> None:
     _prepare()
     from prefect.client.orchestration import get_client
 
-    from medtune.flows.bootstrap_server import mark_dead
+    from medtune.flows.bootstrap_server import mark_dead_runs
 
     with get_client(sync_client=True) as client:
-        mark_dead(client, tell=False)
+        mark_dead_runs(client, report=False)
 
 
 def _prepare() -> None:
     os.chdir(PROJECT)
-    os.environ.update(environment.for_children())
-    environment.prepare(Paths.at().cache, console="INFO")
+    os.environ.update(environment.child_environment())
+    environment.configure_prefect(RunPaths.from_env().cache, console="INFO")
 
 
-def _become(*words: str, **variables: str) -> None:
+def _exec(*words: str, **variables: str) -> None:
     """This process goes on as Prefect's own command line."""
     os.execve(sys.executable, [sys.executable, "-m", "prefect", *words], {**os.environ, **variables})

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 SCHEDULED = ["retrain", "benchmark-scheduled"]
 FLOWS = [*SCHEDULED, "train", "benchmark"]
-SILENT = timedelta(seconds=120)  # four heartbeats; see flows/environment.py
-BLOCK = "medtune-alert"
+HEARTBEAT_TIMEOUT = timedelta(seconds=120)  # four heartbeats; see flows/environment.py
+WEBHOOK_BLOCK = "medtune-alert"
 HEARTBEAT = "prefect.flow-run.heartbeat"
 STATES = ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled", "AwaitingRetry")
 ENDED = {f"prefect.flow-run.{state}" for state in STATES}
-MARK = "MedTune: mark runs without a heartbeat"
-TELL = "MedTune: tell of runs without a heartbeat"
+MARK_NAME = "MedTune: mark runs without a heartbeat"
+NOTIFY_NAME = "MedTune: tell of runs without a heartbeat"
 REASON = "no heartbeat for {} s: its process is gone"
 
 
-def ensure(silent: timedelta = SILENT) -> None:
+def ensure_automations(silent: timedelta = HEARTBEAT_TIMEOUT) -> None:
     """Makes the server that Prefect's settings name have these automations, as they are here; disabled ones stay so.
 
     Args:
@@ -34,39 +34,39 @@ def ensure(silent: timedelta = SILENT) -> None:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        _put(client, _crashed(silent))
-        if url := os.environ.get(hooks.URL):
-            _put(client, _told(url))
+        _upsert(client, _crash_automation(silent))
+        if url := os.environ.get(hooks.URL_VARIABLE):
+            _upsert(client, _notify_automation(url))
         else:
-            for found in client.read_automations_by_name(TELL):
+            for found in client.read_automations_by_name(NOTIFY_NAME):
                 client.delete_automation(found.id)
 
 
-def _put(client: "SyncPrefectClient", wanted: "Automation") -> None:
+def _upsert(client: "SyncPrefectClient", automation: "Automation") -> None:
     """Creates it, or updates it where it differs: a server that updates one forgets what it was waiting for."""
-    found = next(iter(client.read_automations_by_name(wanted.name)), None)
+    found = next(iter(client.read_automations_by_name(automation.name)), None)
     if found is None:
-        wanted.create()
+        automation.create()
         return
-    wanted.id, wanted.enabled = found.id, found.enabled
-    if any(getattr(found, name) != getattr(wanted, name) for name in ("description", "trigger", "actions")):
-        wanted.update()
+    automation.id, automation.enabled = found.id, found.enabled
+    if any(getattr(found, name) != getattr(automation, name) for name in ("description", "trigger", "actions")):
+        automation.update()
 
 
-def _crashed(silent: timedelta) -> "Automation":
+def _crash_automation(silent: timedelta) -> "Automation":
     """Marks a run as Crashed where a heartbeat is followed neither by another, within that time, nor by its end."""
     from prefect.automations import Automation, ChangeFlowRunState, EventTrigger, Posture
     from prefect.client.schemas.objects import StateType
 
     reason = REASON.format(round(silent.total_seconds()))
     return Automation(
-        name=MARK,
+        name=MARK_NAME,
         description="marks a run of MedTune whose process is gone as Crashed (flows/stale_run_automation.py)",
         trigger=EventTrigger(
             after={HEARTBEAT},
             expect={HEARTBEAT, *ENDED},
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related=_of(FLOWS),
+            match_related=_matching(FLOWS),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -76,12 +76,12 @@ def _crashed(silent: timedelta) -> "Automation":
     )
 
 
-def _told(url: str) -> "Automation":
+def _notify_automation(url: str) -> "Automation":
     """Sends alert.txt to the webhook when the other one has marked a scheduled run."""
     from prefect.automations import Automation, CallWebhook, EventTrigger, Posture
     from prefect.blocks.webhook import Webhook
 
-    block = Webhook(url=url, headers={"Content-Type": "application/json"}).save(BLOCK, overwrite=True)
+    block = Webhook(url=url, headers={"Content-Type": "application/json"}).save(WEBHOOK_BLOCK, overwrite=True)
     text, _ = hooks.template()
     fields = {
         "flow": "{{ flow.name }}",
@@ -92,7 +92,7 @@ def _told(url: str) -> "Automation":
     }
     payload = f'{{% set text %}}{hooks.message(text, fields)}{{% endset %}}{{"text": {{{{ text|tojson }}}}}}'
     return Automation(
-        name=TELL,
+        name=NOTIFY_NAME,
         description="sends flows/alert.txt to $MEDTUNE_ALERT_URL (flows/stale_run_automation.py)",
         trigger=EventTrigger(
             expect={"prefect.flow-run.Crashed"},
@@ -100,7 +100,7 @@ def _told(url: str) -> "Automation":
                 "prefect.resource.id": "prefect.flow-run.*",
                 "prefect.state-message": REASON.partition("{")[0] + "*",
             },
-            match_related=_of(SCHEDULED),
+            match_related=_matching(SCHEDULED),
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,
@@ -110,6 +110,6 @@ def _told(url: str) -> "Automation":
     )
 
 
-def _of(flows: list[str]) -> dict[str, Any]:
+def _matching(flows: list[str]) -> dict[str, Any]:
     """Runs of these flows alone: others on the same server may send heartbeats seldom, or never."""
     return {"prefect.resource.role": "flow", "prefect.resource.name": flows}

@@ -9,23 +9,23 @@ from datetime import datetime
 
 from medtune.flows import environment, service_address
 from medtune.flows.supervisor import Daemon
-from medtune.runtime.console import say
+from medtune.runtime.console import info
 
 START_S = float(os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS") or 180)
 STOP_S = 60.0
 SERVER_STOP_S = 10.0  # it may wait for ever for whoever still listens to its events; its database survives a kill
 
 
-class Failed(Exception):
+class ServiceError(Exception):
     """A service did not come up; the message says which and where its log is."""
 
 
 @contextmanager
-def reporting() -> Iterator[None]:
+def report_errors() -> Iterator[None]:
     """What failed inside is one line on stderr and exit code 1."""
     try:
         yield
-    except Failed as failure:
+    except ServiceError as failure:
         print(f"error: {failure}", file=sys.stderr)
         raise SystemExit(1) from None
 
@@ -38,20 +38,20 @@ def start_server(server: Daemon) -> str:
         Failed: it does not answer.
     """
     if running := server.note:
-        say(f"server: runs already (process {server.pid})")
+        info(f"server: runs already (process {server.pid})")
         return running
-    url = service_address.chosen()
-    if os.environ.get("PREFECT_API_URL") and service_address.healthy(url):
-        say(f"server: {url}, by PREFECT_API_URL")
+    url = service_address.configured_address()
+    if os.environ.get("PREFECT_API_URL") and service_address.is_healthy(url):
+        info(f"server: {url}, by PREFECT_API_URL")
         return url
-    if url != service_address.own():
-        raise Failed(f"PREFECT_API_URL is {url}: no Prefect server answers there")
-    service_address.check_free()
-    say("server: starting (10-60 s, longest the first time)")
-    server.start([sys.executable, "-m", "medtune", "services", "server"], environment.for_children(), url)
-    if not service_address.wait(lambda: service_address.healthy(url), lambda: server.pid is not None, START_S):
+    if url != service_address.local_address():
+        raise ServiceError(f"PREFECT_API_URL is {url}: no Prefect server answers there")
+    service_address.check_port_free()
+    info("server: starting (10-60 s, longest the first time)")
+    server.start([sys.executable, "-m", "medtune", "services", "server"], environment.child_environment(), url)
+    if not service_address.wait_until(lambda: service_address.is_healthy(url), lambda: server.pid is not None, START_S):
         _give_up(server)
-    say(f"server: runs (process {server.pid})")
+    info(f"server: runs (process {server.pid})")
     return url
 
 
@@ -62,18 +62,18 @@ def start_worker(worker: Daemon, url: str) -> None:
         Failed: it does not show itself to the server.
     """
     if worker.pid:
-        say(f"worker: runs already (process {worker.pid})")
+        info(f"worker: runs already (process {worker.pid})")
         return
-    say("worker: starting (10-30 s)")
+    info("worker: starting (10-30 s)")
     started = time.time()
     worker.start(
         [sys.executable, "-m", "medtune", "services", "worker"],
-        {**environment.for_children(), "PREFECT_API_URL": url},
+        {**environment.child_environment(), "PREFECT_API_URL": url},
         url,
     )
-    if not service_address.wait(lambda: _online(url, started), lambda: worker.pid is not None, START_S):
+    if not service_address.wait_until(lambda: _online(url, started), lambda: worker.pid is not None, START_S):
         _give_up(worker)
-    say(f"worker: runs (process {worker.pid})")
+    info(f"worker: runs (process {worker.pid})")
 
 
 def _online(url: str, since: float) -> bool:
@@ -91,4 +91,6 @@ def _online(url: str, since: float) -> bool:
 def _give_up(daemon: Daemon) -> None:
     ended = daemon.pid is None
     daemon.stop(STOP_S)
-    raise Failed(f"the {daemon.name} {'ended' if ended else f'was not ready after {START_S:.0f} s'}; log {daemon.log}")
+    raise ServiceError(
+        f"the {daemon.name} {'ended' if ended else f'was not ready after {START_S:.0f} s'}; log {daemon.log}"
+    )

@@ -44,7 +44,7 @@ class Daemon:
         """What was noted at its start, while it runs."""
         return read[1] if (read := self._read()) else None
 
-    def start(self, words: Sequence[str], environment: Mapping[str, str], note: str = "") -> None:
+    def start(self, command: Sequence[str], environment: Mapping[str, str], note: str = "") -> None:
         """Starts it in a session of its own, in the checkout; it must not be running."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.log.exists():
@@ -52,7 +52,7 @@ class Daemon:
         with self._file.open("a") as held, self.log.open("w") as log:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             process = subprocess.Popen(
-                words,
+                command,
                 cwd=PROJECT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -64,8 +64,8 @@ class Daemon:
             held.truncate(0)
             held.write(f"{process.pid} {note}")
 
-    def stop(self, patience: float) -> bool:
-        """Asks it to end, and ends it and all it started where they have not after `patience` seconds.
+    def stop(self, timeout_s: float) -> bool:
+        """Asks it to end, and ends it and all it started where they have not after `timeout_s` seconds.
 
         Returns:
             False where it did not run.
@@ -78,8 +78,8 @@ class Daemon:
         except psutil.NoSuchProcess:
             return False
         process.terminate()
-        end = time.monotonic() + patience
-        while alive := [each for each in family if _lives(each)]:
+        end = time.monotonic() + timeout_s
+        while alive := [each for each in family if _is_alive(each)]:
             if time.monotonic() > end:
                 for each in alive:
                     with suppress(psutil.NoSuchProcess):
@@ -104,7 +104,7 @@ class Daemon:
         return None
 
 
-def _lives(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     """False also for one that ended and was not collected, which in a container nobody may do."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

@@ -7,7 +7,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.cache_policies import NO_CACHE
 
 from medtune.flows import pipeline, records, server
-from medtune.flows.cache_policy import ByKey, prefect_key
+from medtune.flows.cache_policy import CacheByKey, prefect_key
 from medtune.runtime.artifact import Artifact
 from medtune.stages.steps import Step, Steps
 
@@ -31,7 +31,7 @@ def train(steps: Steps, name: str = "train") -> list[pipeline.StepResult]:
             run_step,
             name=step.stage,
             task_run_name="{name}",
-            cache_policy=ByKey(),
+            cache_policy=CacheByKey(),
             persist_result=True,
             result_serializer="json",
             result_storage=paths.cache / "prefect" / "results",
@@ -44,7 +44,7 @@ def train(steps: Steps, name: str = "train") -> list[pipeline.StepResult]:
     @flow(name="train", flow_run_name=name, validate_parameters=False, persist_result=False)
     def run_pipeline(params: dict[str, Any], out: str) -> list[pipeline.StepResult]:
         results = pipeline.run(steps, execute)
-        if server.answers():
+        if server.is_alive():
             _publish(steps, results)
         return results
 
@@ -58,10 +58,10 @@ def _publish(steps: Steps, results: list[pipeline.StepResult]) -> None:
     @task(name="publish_artifacts", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
     def publish_artifacts(rows: list[dict[str, Any]]) -> None:
         create_markdown_artifact(records.markdown(paths), key="test-metrics", description="test set, with intervals")
-        folds = records.chains(steps.params, paths)
+        folds = records.fold_rows(steps.params, paths)
         create_table_artifact(folds, key="chains", description="one row per fold")
         create_table_artifact(rows, key="steps", description="what ran, what was cached, and its W&B run")
-        for key, path in records.links(paths).items():
+        for key, path in records.artifact_links(paths).items():
             create_link_artifact(link=path.as_uri(), key=key)
 
-    publish_artifacts([dict(zip(records.COLUMNS, records.row(result), strict=True)) for result in results])
+    publish_artifacts([dict(zip(records.COLUMNS, records.step_row(result), strict=True)) for result in results])

@@ -8,15 +8,15 @@ from medtune.config.schema import Params
 from medtune.data.manifest import load_prepared
 from medtune.flows import pipeline, records
 from medtune.flows.prefect_run import with_prefect
-from medtune.runtime.lock import holding
+from medtune.runtime.lock import output_lock
 from medtune.runtime.logfile import logfile
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 
 log = logging.getLogger("medtune.flow")
 
 
-def train(params: Params, paths: Paths, prefect: bool = True) -> list[pipeline.StepResult]:
+def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipeline.StepResult]:
     """Train, evaluate and export; finished steps are reused.
 
     Args:
@@ -33,27 +33,27 @@ def train(params: Params, paths: Paths, prefect: bool = True) -> list[pipeline.S
     """
     if not paths.prepared.is_dir():
         load_prepared(paths.prepared)  # names the command to run first, before a folder is created
-    with holding(paths), logfile(paths.cache / "logs", "train") as written:
+    with output_lock(paths), logfile(paths.cache / "logs", "train") as written:
         steps = Steps(params, paths)
-        if not pipeline.complete(steps):
-            from medtune.models.backbones import check
+        if not pipeline.is_complete(steps):
+            from medtune.models.backbones import check_backbone
 
-            check(params)
+            check_backbone(params)
         try:
             results = _with_prefect(steps) if prefect else pipeline.run_directly(steps)
-        except pipeline.StageFailed as failure:
+        except pipeline.StageError as failure:
             log.error("%s", "".join(traceback.format_exception(failure)))
-            raise pipeline.StageFailed(f"{failure} (traceback in {written}; run again to resume)") from failure
+            raise pipeline.StageError(f"{failure} (traceback in {written}; run again to resume)") from failure
         finish(steps, results)
         ran = sum(not result.cached for result in results)
-        pipeline.note(f"done: {ran} of {len(results)} steps ran; bundle in {paths.stage('export')}")
+        pipeline.log_line(f"done: {ran} of {len(results)} steps ran; bundle in {paths.stage('export')}")
     return results
 
 
 def finish(steps: Steps, results: list[pipeline.StepResult]) -> None:
     """Record the pipeline with W&B and remove what earlier runs left in artifacts/."""
-    records.to_wandb(steps.params, steps.paths, steps.group, results)
-    pipeline.tidy(steps.params, steps.paths)
+    records.log_to_wandb(steps.params, steps.paths, steps.group, results)
+    pipeline.prune_outputs(steps.params, steps.paths)
 
 
 def _with_prefect(steps: Steps) -> list[pipeline.StepResult]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from medtune.config.load import load
 from medtune.config.schema import Params
-from medtune.runtime.lock import holding
-from medtune.runtime.paths import Paths
+from medtune.runtime.lock import output_lock
+from medtune.runtime.paths import RunPaths
 
 Folder = Path | str | None
 SHOWN = ("balanced_accuracy", "auroc")
@@ -154,8 +154,8 @@ def prepare(params: Params, out: Folder = None) -> PreparedData:
     from medtune.stages import data
     from medtune.stages.preflight import check_model
 
-    paths = Paths.at(out)
-    with holding(paths):
+    paths = RunPaths.from_env(out)
+    with output_lock(paths):
         check_model(params, paths)
         folder = data.run(params, paths).folder
     info = _read(folder / "dataset.json")
@@ -179,7 +179,7 @@ def train(params: Params, out: Folder = None, prefect: bool = False) -> TrainRes
     """
     from medtune.flows.train import train as run
 
-    results = run(params, paths := Paths.at(out), prefect)
+    results = run(params, paths := RunPaths.from_env(out), prefect)
     ran = tuple(result.step.name for result in results if not result.cached)
     cached = tuple(result.step.name for result in results if result.cached)
     return TrainResult(_evaluation(paths.stage("evaluate")), _exported(paths.stage("export")), ran, cached)
@@ -197,7 +197,7 @@ def evaluate(params: Params, out: Folder = None) -> Evaluation:
     """
     from medtune.stages import evaluate as stage
 
-    with holding(paths := Paths.at(out)):
+    with output_lock(paths := RunPaths.from_env(out)):
         return _evaluation(stage.run(params, paths).folder)
 
 
@@ -213,7 +213,7 @@ def export(params: Params, out: Folder = None) -> ExportResult:
     """
     from medtune.stages import export as stage
 
-    with holding(paths := Paths.at(out)):
+    with output_lock(paths := RunPaths.from_env(out)):
         return _exported(stage.run(params, paths).folder)
 
 

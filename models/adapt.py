@@ -12,12 +12,12 @@ from medtune.models.classifier import Classifier
 
 def load_method(params: Params) -> ModuleType:
     """The file in models/peft that params name."""
-    return registry.load("medtune.models.peft", params.model.peft.method, "model.peft.method")
+    return registry.load_plugin("medtune.models.peft", params.model.peft.method, "model.peft.method")
 
 
 def adapt(model: Classifier, params: Params) -> Classifier:
     """`model` as stage 2 trains it: the method's tensors and the head have requires_grad, nothing else."""
-    model.backbone = load_method(params).apply(model.backbone, params.model.peft)
+    model.backbone = load_method(params).inject(model.backbone, params.model.peft)
     model.head.requires_grad_(True)
     return model
 

@@ -10,8 +10,8 @@ from timm.data import resolve_data_config
 from torch import Tensor, nn
 
 from medtune.config import registry
-from medtune.config.errors import InputError, describe
-from medtune.models.backbones import FAMILIES, shape_of, to_tokens
+from medtune.config.errors import InputError, format_validation_error
+from medtune.models.backbones import FAMILIES, to_tokens, token_shape
 from medtune.models.cdtm import CDTM
 from medtune.models.classifier import Classifier
 from medtune.serving.one_line import first_line
@@ -68,7 +68,7 @@ def attach_cdtm(
     model.reset_classifier(0)  # type: ignore[operator]
     training = model.training
     try:
-        shape = shape_of(model.eval(), size)
+        shape = token_shape(model.eval(), size)
     except Exception as error:  # a backbone raises whatever its first wrong line raises
         raise InputError(
             f"image_size={size}: {type(model).__name__} does not run on it: {first_line(error)}. "
@@ -108,24 +108,24 @@ def inject_peft(model: nn.Module, method: str = "lora", **options: Any) -> nn.Mo
     check_timm(backbone)
     if hasattr(model, METHOD):
         raise InputError(f"method={method}: the model has {getattr(model, METHOD)} already. Call merge_peft first")
-    plugin = registry.load(PEFT, method, "method")
+    plugin = registry.load_plugin(PEFT, method, "method")
     if missing := [name for name in LOOP_HOOKS if hasattr(plugin, name)]:
         raise InputError(
             f"method={method}: it needs `{missing[0]}` calls from MedTune's training loop. Train it with `medtune "
             "train`, or use another method"
         )
     found = family_of(backbone)
-    if plugin.FAMILIES and found not in plugin.FAMILIES:
+    if plugin.SUPPORTED_FAMILIES and found not in plugin.SUPPORTED_FAMILIES:
         raise InputError(
             f"method={method}: it does not support {type(backbone).__name__} (family {found}). "
-            f"It supports {', '.join(plugin.FAMILIES)}"
+            f"It supports {', '.join(plugin.SUPPORTED_FAMILIES)}"
         )
     try:
         chosen = plugin.Params(method=method, **options)
     except ValidationError as error:
-        raise InputError(describe(error, plugin.Params)) from None
+        raise InputError(format_validation_error(error, plugin.Params)) from None
     with _without_classifier(backbone):
-        adapted = plugin.apply(backbone, chosen)
+        adapted = plugin.inject(backbone, chosen)
     if isinstance(model, Classifier):
         model.backbone = adapted
         model.head.requires_grad_(True)
@@ -150,7 +150,7 @@ def merge_peft(model: nn.Module) -> nn.Module:
     method = getattr(model, METHOD, None)
     if method is None:
         raise InputError(f"model={type(model).__name__}: it has no PEFT method. Call inject_peft first")
-    plugin = registry.load(PEFT, method, "method")
+    plugin = registry.load_plugin(PEFT, method, "method")
     if not hasattr(plugin, "merge"):
         raise InputError(f"method={method}: its layers cannot be merged. Use the model as it is")
     delattr(model, METHOD)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from medtune.config.errors import InputError, RunError, suggestion
 from medtune.config.schema import Params
 from medtune.models.hub import check_cached
-from medtune.models.weights import load_into, read_bundled_card, read_weights
+from medtune.models.weights import load_into, read_shipped_metadata, read_weights
 from medtune.serving.one_line import first_line
 
 FAMILIES = {"resnetv2": "resnet", "resnest": "resnet", "efficientnet": "mobilenet", "mobilenetv3": "mobilenet",
@@ -20,7 +20,7 @@ FAMILIES = {"resnetv2": "resnet", "resnest": "resnet", "efficientnet": "mobilene
 
 
 @dataclass(frozen=True)
-class Shape:
+class TokenShape:
     """What a backbone hands to the head: `tokens` N, `channels` C, after `prefix` class and register tokens."""
 
     tokens: int
@@ -38,7 +38,7 @@ def family(backbone: str) -> str:
     return FAMILIES.get(module, module)
 
 
-def create(params: Params, load_weights: bool = True) -> nn.Module:
+def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
     """The backbone without its classifier, in eval mode, with the weights that params name.
 
     Args:
@@ -84,7 +84,7 @@ def _hub_cfg(params: Params) -> dict[str, Any]:
     return {**(known.to_dict() if known else {}), **params.model.backbone_args.get("pretrained_cfg_overlay", {})}
 
 
-def check(params: Params) -> Shape:
+def check_backbone(params: Params) -> TokenShape:
     """Token shape of backbone and image size, without any weights; refuses what does not fit together.
 
     Raises:
@@ -99,7 +99,7 @@ def check(params: Params) -> Shape:
         read_weights(model.weights, model.backbone, check_only=True)
     try:
         with torch.device("meta"):
-            backbone = create(params, load_weights=False)
+            backbone = create_backbone(params, load_weights=False)
     except InputError:
         raise
     except Exception as error:  # timm's constructors raise whatever their first wrong line raises
@@ -111,7 +111,7 @@ def check(params: Params) -> Shape:
             f"or model.backbone_args={{img_size: {size}}} to resample its position embedding"
         )
     try:
-        shape = shape_of(backbone, size)
+        shape = token_shape(backbone, size)
     except Exception as error:  # likewise its forward passes
         raise InputError(_incompatible(params, error)) from None
     stated = getattr(model.head, "tokens", None)
@@ -131,12 +131,12 @@ def _incompatible(params: Params, error: Exception) -> str:
     )
 
 
-def shape_of(backbone: nn.Module, image_size: int) -> Shape:
+def token_shape(backbone: nn.Module, image_size: int) -> TokenShape:
     """Token shape that `backbone` gives for square images; run on the meta device, at no cost."""
     device = next(backbone.parameters()).device
     with torch.no_grad():
         tokens, prefix = to_tokens(backbone, torch.empty(2, 3, image_size, image_size, device=device))
-    return Shape(tokens.shape[1], tokens.shape[2], prefix.shape[1])
+    return TokenShape(tokens.shape[1], tokens.shape[2], prefix.shape[1])
 
 
 def to_tokens(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,7 +163,7 @@ def normalization(params: Params, backbone: nn.Module) -> tuple[list[float], lis
     if model.normalization is not None:
         return list(model.normalization.mean), list(model.normalization.std)
     if model.weights == "bundled":
-        card = read_bundled_card(model.backbone)
+        card = read_shipped_metadata(model.backbone)
         return list(card["mean"]), list(card["std"])
     cfg: dict[str, Any] = resolve_data_config(model=backbone)
     return list(cfg["mean"]), list(cfg["std"])
@@ -203,8 +203,8 @@ def _check_checkpointing(params: Params, backbone: nn.Module) -> None:
 def _check_method(params: Params) -> None:
     from medtune.config import registry
 
-    method = registry.load("medtune.models.peft", params.model.peft.method, "model.peft.method")
-    supported = getattr(method, "FAMILIES", None)
+    method = registry.load_plugin("medtune.models.peft", params.model.peft.method, "model.peft.method")
+    supported = getattr(method, "SUPPORTED_FAMILIES", None)
     found = family(params.model.backbone)
     if supported and found not in supported:
         raise InputError(f"model.peft.method: {params.model.peft.method!r} does not support {params.model.backbone} "

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from medtune.config import registry
 from medtune.config.schema import Params
-from medtune.models.backbones import Shape, create, normalization, shape_of, to_tokens
+from medtune.models.backbones import TokenShape, create_backbone, normalization, to_tokens, token_shape
 
 FeatureKind = Literal["tokens", "mean", "pooled"]
 
@@ -18,7 +18,7 @@ class Classifier(nn.Module):
     Attributes:
         backbone: a timm model without classifier.
         head: maps what it reads of the tokens to logits.
-        reads: `tokens` (B, N, C); `mean` (B, 1, C) of the patch tokens; `pooled` (B, 1, C), the class
+        feature_kind: `tokens` (B, N, C); `mean` (B, 1, C) of the patch tokens; `pooled` (B, 1, C), the class
             token where there is one, else the mean.
     """
 
@@ -33,7 +33,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.reads = feature_kind
+        self.feature_kind = feature_kind
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
         self.register_buffer("std", torch.tensor(std), persistent=False)
 
@@ -48,9 +48,9 @@ class Classifier(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """What the head reads: (B, N or 1, C) from normalised (B, 3, H, W)."""
         tokens, prefix = to_tokens(self.backbone, images)
-        if self.reads == "tokens":
+        if self.feature_kind == "tokens":
             return tokens
-        if self.reads == "pooled" and prefix.shape[1] and getattr(self.backbone, "has_class_token", True):
+        if self.feature_kind == "pooled" and prefix.shape[1] and getattr(self.backbone, "has_class_token", True):
             return prefix[:, :1]
         return tokens.mean(1, keepdim=True)
 
@@ -67,10 +67,10 @@ def mean_head(channels: int, classes: int, norm: bool) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(channels, classes))
 
 
-def build_head(params: Params, shape: Shape, classes: int) -> tuple[nn.Module, FeatureKind]:
+def build_head(params: Params, shape: TokenShape, classes: int) -> tuple[nn.Module, FeatureKind]:
     """The head that params name, for a backbone of `shape`, and what it reads."""
-    plugin = registry.load("medtune.models.heads", params.model.head.kind, "model.head.kind")
-    return plugin.build(params.model.head, shape.tokens, shape.channels, classes), plugin.READS
+    plugin = registry.load_plugin("medtune.models.heads", params.model.head.kind, "model.head.kind")
+    return plugin.build(params.model.head, shape.tokens, shape.channels, classes), plugin.INPUT
 
 
 def build(params: Params, classes: int, load_weights: bool = True) -> Classifier:
@@ -82,8 +82,8 @@ def build(params: Params, classes: int, load_weights: bool = True) -> Classifier
         load_weights: False leaves the backbone random, for a state dict that brings its own.
     """
     torch.manual_seed(params.seed)  # a backbone without weights is seeded too
-    backbone = create(params, load_weights)
-    shape = shape_of(backbone, params.data.image_size)
+    backbone = create_backbone(params, load_weights)
+    shape = token_shape(backbone, params.data.image_size)
     mean, std = normalization(params, backbone)
     torch.manual_seed(params.seed)
     head, feature_kind = build_head(params, shape, classes)

@@ -14,7 +14,7 @@ from medtune.config.errors import InputError
 from medtune.config.load import validate
 from medtune.config.schema import Params
 from medtune.models import hub
-from medtune.models.backbones import check, create
+from medtune.models.backbones import check_backbone, create_backbone
 from medtune.models.classifier import build_head
 from medtune.models.weights import load_into, read_weights
 
@@ -28,11 +28,11 @@ def check_model(params: Params) -> dict[str, Any]:
     without_weights = params.model_copy(update={"model": model.model_copy(update={"weights": "none"})})
     report: dict[str, Any] = {"shape_fault": None, "weights_fault": None}
     try:
-        shape = check(without_weights)
+        shape = check_backbone(without_weights)
     except InputError as error:
         return {**report, "shape_fault": str(error)}
     with torch.device("meta"):
-        backbone = create(without_weights, load_weights=False)
+        backbone = create_backbone(without_weights, load_weights=False)
         head, feature_kind = build_head(params, shape, classes=4)
     report["tokens"] = shape.tokens if feature_kind == "tokens" else 1
     report["channels"] = shape.channels
@@ -41,7 +41,7 @@ def check_model(params: Params) -> dict[str, Any]:
     report |= _hub_status(backbone.pretrained_cfg)  # type: ignore[arg-type]
     try:
         if model.weights == "hub":
-            check(params)  # whether the hub has any
+            check_backbone(params)  # whether the hub has any
         elif model.weights != "none":
             load_into(backbone, *read_weights(model.weights, model.backbone))
     except InputError as error:

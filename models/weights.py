@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from medtune.config.errors import InputError
 from medtune.config.project import PACKAGE, PROJECT
 from medtune.runtime.artifact import digest
-from medtune.serving.checksum import unseal
+from medtune.serving.checksum import load_with_checksum
 from medtune.serving.one_line import first_line
 
 SHIPPED = PACKAGE / "models" / "bundled"
 RESTORE_COMMAND = "git checkout models/bundled"
 
 
-def read_bundled_card(backbone: str) -> dict[str, Any]:
+def read_shipped_metadata(backbone: str) -> dict[str, Any]:
     """What is known of shipped weights: mean, std, licence, source, sha256.
 
     Raises:
@@ -28,7 +28,7 @@ def read_bundled_card(backbone: str) -> dict[str, Any]:
     """
     path = SHIPPED / f"{backbone}.json"
     try:
-        return unseal(path.read_bytes().decode())
+        return load_with_checksum(path.read_bytes().decode())
     except (OSError, ValueError) as error:
         raise InputError(f"model.weights: bundled: {path.name} is damaged ({error}): {RESTORE_COMMAND}") from None
 
@@ -62,7 +62,7 @@ def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple
 
 def _read_shipped(path: Path) -> dict[str, Tensor]:
     content = path.read_bytes()  # what is hashed is what is loaded
-    if hashlib.sha256(content).hexdigest() != read_bundled_card(path.stem)["sha256"]:
+    if hashlib.sha256(content).hexdigest() != read_shipped_metadata(path.stem)["sha256"]:
         raise InputError(f"model.weights: bundled: {path.name} is not what its card names by sha256: {RESTORE_COMMAND}")
     return load(content)
 

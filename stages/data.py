@@ -14,103 +14,105 @@ from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.data import fold_assignments
-from medtune.data.fold_assignments import KeptFolds
-from medtune.data.sample import Record
+from medtune.data.fold_assignments import FoldAssignments
+from medtune.data.sample import Sample
 from medtune.runtime import console
-from medtune.runtime.artifact import Artifact, find, partial, publish, write_text
+from medtune.runtime.artifact import Artifact, commit, find_artifact, partial_dir, write_text
 from medtune.runtime.cache_key import data_key
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.runtime.provenance import provenance
 from medtune.tasks import base
 
 
-def run(params: Params, paths: Paths) -> Artifact:
+def run(params: Params, paths: RunPaths) -> Artifact:
     """The finished data/prepared; made anew only where params, source code or the image files changed.
 
     Raises:
         InputError: the images, their labels or the split asked for are not as they must be.
     """
-    from medtune.data.listing import listing_digest
+    from medtune.data.listing import index_hash
 
     begin = time.perf_counter()
-    source = registry.load("medtune.data.sources", params.data.source, "data.source")
+    source = registry.load_plugin("medtune.data.sources", params.data.source, "data.source")
     root = (PROJECT / params.data.root).resolve() if params.data.root else None
     if getattr(params.data, "download", False):
         if root is None:
             raise InputError("data.root is null: name the folder to download into")
         source.fetch(root, params.data)
-    records = source.records(root, params.data)
+    records = source.list_samples(root, params.data)
     inputs = source.inputs(root, params.data) if hasattr(source, "inputs") else []
-    kept = fold_assignments.read(fold_assignments.place(paths), params.data.source, params.data.split.folds)
-    own_key, listing = data_key(params), listing_digest(records, root, inputs)
-    done = find(paths.prepared, own_key)
-    if done is not None and done.result()["listing"] == listing and _keeps(params, paths, kept):
-        shutil.rmtree(partial(paths.prepared), ignore_errors=True)  # of a run with other params that was killed
-        console.say(f"data: nothing changed, {done.result()['n_images']:,} images stand ready")
+    kept = fold_assignments.read_assignments(
+        fold_assignments.assignments_path(paths), params.data.source, params.data.split.folds
+    )
+    own_key, listing = data_key(params), index_hash(records, root, inputs)
+    done = find_artifact(paths.prepared, own_key)
+    if done is not None and done.result()["listing"] == listing and _matches_assignments(params, paths, kept):
+        shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)  # of a run with other params that was killed
+        console.info(f"data: nothing changed, {done.result()['n_images']:,} images stand ready")
         return done
     try:
         return _prepare(params, paths, source, root, records, kept, own_key, listing, begin)
     except (InputError, OSError):  # it cannot go on from there, and on a full disk it is in the way
-        shutil.rmtree(partial(paths.prepared), ignore_errors=True)
+        shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)
         raise
 
 
-def _keeps(params: Params, paths: Paths, kept: KeptFolds) -> bool:
+def _matches_assignments(params: Params, paths: RunPaths, assigned: FoldAssignments) -> bool:
     """True where the finished set has every patient in the fold that data/folds.csv names."""
     from medtune.data.manifest import load_prepared
 
-    if params.data.split.protocol != "patient" or not kept.rows:
+    if params.data.split.protocol != "patient" or not assigned.fold_by_hash:
         return True
     prepared = load_prepared(paths.prepared)
-    return kept.agree(prepared.groups.tolist(), prepared.folds.tolist())
+    return assigned.is_consistent_with(prepared.patient_ids.tolist(), prepared.folds.tolist())
 
 
 def _prepare(
     params: Params,
-    paths: Paths,
+    paths: RunPaths,
     source: ModuleType,
     root: Path | None,
-    records: list[Record],
-    known: KeptFolds,
+    records: list[Sample],
+    known: FoldAssignments,
     own_key: str,
     listing: str,
     begin: float,
 ) -> Artifact:
     import numpy as np
 
-    from medtune.data import duplicates, manifest, sample_images
-    from medtune.data.pack import IMAGES, pack
-    from medtune.data.splits import split
+    from medtune.data import contact_sheet, duplicates, manifest
+    from medtune.data.packing import IMAGES_FILE, pack
+    from medtune.data.splits import split_samples
 
     data = params.data
     classes = tuple(source.classes(data)) or tuple(sorted({record.label for record in records}))
     task = base.targets(params.task.kind)
     # Before an hour of decoding: are the targets usable, and can these records be split as asked?
     task.check(records)
-    split(records, classes, data.split, data.source, known, task.MIN_CLASSES)
-    folder = partial(paths.prepared)
+    split_samples(records, classes, data.split, data.source, known, task.MIN_CLASSES)
+    folder = partial_dir(paths.prepared)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     packed = pack(records, root, folder, data.image_size, data.resize, data.on_bad_image)
-    kept = [records[position] for position in packed.kept]
-    made = split(kept, classes, data.split, data.source, known, task.MIN_CLASSES)
+    kept = [records[position] for position in packed.selected]
+    made = split_samples(kept, classes, data.split, data.source, known, task.MIN_CLASSES)
     manifest.write_targets(folder, (task.encode(record, data) for record in kept), len(kept))
     decoded = time.perf_counter()
 
-    images = np.load(folder / IMAGES, mmap_mode="r")
+    images = np.load(folder / IMAGES_FILE, mmap_mode="r")
     found = duplicates.find_duplicates(images, packed.sha256)
     names, labels = [record.path for record in kept], [record.label for record in kept]
-    twice = duplicates.describe(found, names, labels, made.roles, data.split.chains)
+    twice = duplicates.duplicate_report(found, names, labels, made.splits, data.split.test_folds)
     if data.split.protocol == "patient" and twice["exact"]["across_splits"]:
-        _refuse_twins(twice["exact"])
+        _reject_duplicates(twice["exact"])
 
     manifest.write_manifest(folder, kept, packed, made, data.split.test_fold)
-    info = _info(params, source, classes, kept, made.roles, made.leaked, made.notes)
+    info = _info(params, source, classes, kept, made.splits, made.leaked_patients, made.notes)
     manifest.write_info(folder, info)
     indices = np.array([classes.index(label) for label in labels])
-    sample_images.write_samples(folder / "samples.png", images, indices, classes)
-    tested = np.flatnonzero(np.asarray(made.roles)[:, data.split.chains[0]] == "test")
-    sample_images.write_files(folder / "samples", images, indices, classes, tested)
+    contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, classes)
+    tested = np.flatnonzero(np.asarray(made.splits)[:, data.split.test_folds[0]] == "test")
+    contact_sheet.write_sample_files(folder / "samples", images, indices, classes, tested)
     seconds = time.perf_counter() - begin
     report = {
         "n_found": len(records),
@@ -133,12 +135,12 @@ def _prepare(
         "seconds": round(seconds, 3),
         "provenance": provenance(),
     }
-    done = publish(paths.prepared, own_key, result)
-    _tell(info, report)
+    done = commit(paths.prepared, own_key, result)
+    _print_summary(info, report)
     return done
 
 
-def _refuse_twins(exact: dict[str, Any]) -> None:
+def _reject_duplicates(exact: dict[str, Any]) -> None:
     shown = "; ".join(" = ".join(entry["paths"][:4]) for entry in exact["first"][:3] if entry["across_splits"])
     raise InputError(
         f"{exact['across_splits']} images are there twice, pixel for pixel, under different patients and in different "
@@ -150,60 +152,60 @@ def _info(
     params: Params,
     source: ModuleType,
     classes: Sequence[str],
-    kept: Sequence[Record],
-    roles: Any,
+    selected: Sequence[Sample],
+    splits: Any,
     leaked: Sequence[str],
     notes: Sequence[str],
 ) -> dict[str, Any]:
     data = params.data
-    known = kept[0].group is not None
+    known = selected[0].patient_id is not None
 
-    def count(which: Sequence[Record]) -> dict[str, int]:
+    def count(which: Sequence[Sample]) -> dict[str, int]:
         found = Counter(record.label for record in which)
         return {name: found[name] for name in classes}
 
     chains = {
         str(chain): {
-            part: count([record for record, role in zip(kept, roles[:, chain], strict=True) if role == part])
+            part: count([record for record, role in zip(selected, splits[:, chain], strict=True) if role == part])
             for part in ("train", "val", "test")
         }
-        for chain in data.split.chains
+        for chain in data.split.test_folds
     }
     expected = source.expected(data) if hasattr(source, "expected") else None
     return {
         "name": source.NAME,
         "source": data.source,
         "classes": list(classes),
-        "licence": source.LICENCE,
+        "licence": source.LICENSE,
         "citation": source.CITATION,
-        "faults": list(source.FAULTS),
+        "faults": list(source.KNOWN_ISSUES),
         "protocol": data.split.protocol,
         "split": data.split.model_dump(mode="json"),
-        "n_images": len(kept),
-        "n_groups": len({record.group for record in kept}) if known else len(kept),
+        "n_images": len(selected),
+        "n_groups": len({record.patient_id for record in selected}) if known else len(selected),
         "groups_known": known,
         "leaked_groups": list(leaked),
         "notes": list(notes),
-        "counts": {"all": count(kept), "chains": chains},
+        "counts": {"all": count(selected), "chains": chains},
         "expected": expected,
         "image_size": data.image_size,
         "resize": data.resize,
-        **(source.extra(data) if hasattr(source, "extra") else {}),
+        **(source.metadata(data) if hasattr(source, "metadata") else {}),
     }
 
 
-def _tell(info: dict[str, Any], report: dict[str, Any]) -> None:
+def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
     counts = ", ".join(f"{name} {count:,}" for name, count in info["counts"]["all"].items())
     groups = f"{info['n_groups']:,} groups" if info["groups_known"] else "no patient ids"
-    console.say(f"data: {info['n_images']:,} images ({counts}), {groups}, split by {info['protocol']}")
+    console.info(f"data: {info['n_images']:,} images ({counts}), {groups}, split by {info['protocol']}")
     if report["n_rejected"]:
-        console.say(f"data: {report['n_rejected']:,} images left out, named in report.json")
+        console.info(f"data: {report['n_rejected']:,} images left out, named in report.json")
     twice = report["duplicates"]
     if twice["exact"]["sets"] or twice["near"]["pairs"]:
         exact, near = twice["exact"], twice["near"]
-        console.say(
+        console.info(
             f"data: {exact['sets']:,} sets of equal images ({exact['across_splits']:,} across splits), "
             f"{near['pairs']:,} nearly equal pairs ({near['across_splits']:,} across splits)"
         )
     for note in info["notes"]:
-        console.say(f"data: {note}")
+        console.info(f"data: {note}")

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, cast
 
 from medtune.config.schema import Params
 from medtune.runtime import console
-from medtune.runtime.artifact import Artifact, find, partial, publish
+from medtune.runtime.artifact import Artifact, commit, find_artifact, partial_dir
 from medtune.runtime.device import device_name
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import provenance
 from medtune.stages.steps import Steps
 from medtune.tasks import base
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
-    from medtune.evaluation.outputs import Logits, Wanted
+    from medtune.data.manifest import PreparedDataset
+    from medtune.evaluation.outputs import Outputs, OutputsRequest
     from medtune.models.classifier import Classifier
 
 
-def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
+def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     """Evaluate the trained folds on their test images.
 
     Args:
@@ -42,24 +42,29 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
     if step.artifact is not None:
         return step.artifact
     from medtune.evaluation import bootstrap
-    from medtune.evaluation.outputs import Wanted, save
+    from medtune.evaluation.outputs import OutputsRequest, save_outputs
     from medtune.evaluation.result import EvaluationResult, common_facts, summary_line, write_metrics
     from medtune.evaluation.tables import join_history
     from medtune.tracking import lineage
     from medtune.tracking import metrics as figures
-    from medtune.tracking.run import start
+    from medtune.tracking.run import start_run
 
     began, options = time.monotonic(), params.evaluate
     task, metrics = base.evaluation(params.task.kind), base.metrics(params.task.kind)
     folder, key, trained, prepared = paths.stage("evaluate"), step.key, step.upstream, steps.prepared
-    work = partial(folder)
+    work = partial_dir(folder)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    with start("evaluate", key, steps.group, params, "evaluate") as tracked:
-        lineage.uses(tracked, prepared, trained)
-        wanted = sorted((Wanted.of(artifact, prepared) for artifact in trained), key=lambda one: one.fold)
+    with start_run("evaluate", key, steps.group, params, "evaluate") as tracked:
+        lineage.log_inputs(tracked, prepared, trained)
+        wanted = sorted(
+            (OutputsRequest.for_artifact(artifact, prepared) for artifact in trained), key=lambda one: one.fold
+        )
         outputs = _outputs(wanted, prepared, options.batch_size, paths.cache)
-        folds = [task.judge(w, found, prepared, options, params.seed) for w, found in zip(wanted, outputs, strict=True)]
+        folds = [
+            task.evaluate_fold(w, found, prepared, options, params.seed)
+            for w, found in zip(wanted, outputs, strict=True)
+        ]
         pooled = task.pool([fold.test for fold in folds])
         with progress("evaluate: bootstrap", options.bootstrap, "resamples") as advance:
             test = bootstrap.intervals(
@@ -72,43 +77,49 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
         history = join_history(_histories(paths, params, prepared, wanted))
         pictures = task.write(work, result, params, facts, history)
-        save(work / "logits.npz", wanted, outputs)
-        figures.record(tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS, params.seed), pictures)
+        save_outputs(work / "logits.npz", wanted, outputs)
+        figures.log_evaluation(
+            tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS, params.seed), pictures
+        )
         for line in [*facts["warnings"], summary_line(metrics, test, facts)]:
-            console.say(f"evaluate: {line}")
+            console.info(f"evaluate: {line}")
         records = {fold.fold: fold.record() for fold in folds}
-        return publish(folder, key, _result(params, facts, records, time.monotonic() - began))
+        return commit(folder, key, _result(params, facts, records, time.monotonic() - began))
 
 
-def _outputs(wanted: "Sequence[Wanted]", prepared: "Prepared", batch_size: int, cache: Path) -> "list[Logits]":
+def _outputs(
+    requests: "Sequence[OutputsRequest]", prepared: "PreparedDataset", batch_size: int, cache: Path
+) -> "list[Outputs]":
     from medtune.evaluation import outputs as logits
 
-    found = {one.fold: logits.load(one, cache) for one in wanted}
-    missing = [one for one in wanted if found[one.fold] is None]
+    found = {one.fold: logits.load_outputs(one, cache) for one in requests}
+    missing = [one for one in requests if found[one.fold] is None]
     if missing:
         from medtune.training.checkpoint import load_trained
 
         device = device_name()
-        total = sum(len(rows) for one in missing for rows in one.rows.values())
+        total = sum(len(rows) for one in missing for rows in one.indices.values())
         with progress(f"evaluate: outputs on {device}", total, "images") as advance:
             for one in missing:
                 model = cast("Classifier", load_trained(one.trained))
-                new = found[one.fold] = logits.compute(one, model, prepared.images, device, batch_size, advance)
-                logits.store(one, new, cache)
+                new = found[one.fold] = logits.compute_outputs(one, model, prepared.images, device, batch_size, advance)
+                logits.store_outputs(one, new, cache)
     return [have for have in found.values() if have is not None]
 
 
-def _histories(paths: Paths, params: Params, prepared: "Prepared", wanted: "Sequence[Wanted]") -> list[tuple[str, Any]]:
+def _histories(
+    paths: RunPaths, params: Params, prepared: "PreparedDataset", requests: "Sequence[OutputsRequest]"
+) -> list[tuple[str, Any]]:
     """history.csv of every stage of every chain, in the order they ran."""
     from medtune.evaluation.tables import read_history
 
     stages = []
     if len(params.training_stages) > 1:
-        first = [find(paths.stage("frozen", one.fold)) for one in wanted]
+        first = [find_artifact(paths.stage("frozen", one.fold)) for one in requests]
         same = [a for a in first if a and a.result().get("data_digest") == prepared.digest]
         stages.append(("frozen", [read_history(artifact.folder / "history.csv") for artifact in same]))
-    last = [read_history(one.trained.folder / "history.csv") for one in wanted]
-    return [*stages, (wanted[0].trained.result()["stage"], last)]
+    last = [read_history(one.trained.folder / "history.csv") for one in requests]
+    return [*stages, (requests[0].trained.result()["stage"], last)]
 
 
 def _result(

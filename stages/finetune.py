@@ -6,13 +6,13 @@ from medtune.config.schema import Params
 from medtune.runtime import console, distributed
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.device import device_name
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 from medtune.tasks import base
-from medtune.training.finished import finished
+from medtune.training.finished import find_finished
 
 
-def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
+def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     """Train the network of one fold from stage 1's best; resume if an earlier run was interrupted.
 
     With schedule `full` it starts from the pretrained weights and a new head.
@@ -29,25 +29,25 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
         InputError: the data are not prepared with these params, or stage 1 has not run.
         RuntimeError: the loss is not finite, or stage 1's artifact is damaged.
     """
-    with distributed.first():
+    with distributed.main_process_first():
         steps = Steps(params, paths, several=True)
         step = steps.resolve("finetune", fold)
     assert step.fold is not None
     folder, fold, frozen = paths.stage("finetune", step.fold), step.fold, next(iter(step.upstream), None)
-    if done := finished(folder, step.key):
+    if done := find_finished(folder, step.key):
         return done
     import torch
 
     from medtune.models import classifier
     from medtune.models.adapt import adapt, after_step, merge, penalty, prepare
     from medtune.training.checkpoint import load_trained
-    from medtune.training.fit import Setup, fit
-    from medtune.training.inputs import ImageFeed, labelled
-    from medtune.training.malloc import keep_freed_memory
+    from medtune.training.inputs import PackedImageSource, iterate_labeled
+    from medtune.training.malloc import retain_freed_memory
+    from medtune.training.run_stage import StageSpec, run_training_stage
     from medtune.training.schedule import stream_seed
-    from medtune.training.speed import channels_last, compiled
+    from medtune.training.speed import use_channels_last, use_compile
 
-    keep_freed_memory()
+    retain_freed_memory()
     prepared, options = steps.prepared, params.finetune
     device = torch.device(device_name())
     begun = load_trained(frozen) if frozen else None  # stage 1 as it is: some methods do not begin as it
@@ -55,7 +55,7 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
     model = load_trained(frozen) if frozen else task.build(params, task.n_outputs(prepared))
     torch.manual_seed(params.seed)  # what a method adds is drawn alike whether stage 1 was run or found
     model = adapt(model, params)
-    innermost = channels_last(options.channels_last, params.model.backbone, device)
+    innermost = use_channels_last(options.channels_last, params.model.backbone, device)
     for network in (model, begun):
         if network is not None:
             network.to(device)
@@ -84,10 +84,10 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
             "stored_features": False,
         }
 
-    feed = ImageFeed(prepared, model, options.augment, device, innermost)
+    feed = PackedImageSource(prepared, model, options.augment, device, innermost)
     rows, seed = prepared.indices(fold)["train"], stream_seed(params.seed, "prepare")
-    prepare(model, labelled(feed, rows, prepared.targets, seed), params)
-    setup = Setup(
+    prepare(model, iterate_labeled(feed, rows, prepared.targets, seed), params)
+    setup = StageSpec(
         "finetune",
         model,
         model,
@@ -96,15 +96,15 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
         set_modes,
         record,
         start=begun,
-        uses=(frozen,) if frozen else (),
+        upstream=(frozen,) if frozen else (),
         penalty=penalty(model, params),
         after_step=after_step(model, params),
-        compile=compiled(options.compile, device),
+        compile=use_compile(options.compile, device),
         finish=finish,
     )
-    artifact = fit(setup, params, prepared, folder, fold, step.key, steps.group)
+    artifact = run_training_stage(setup, params, prepared, folder, fold, step.key, steps.group)
     result = artifact.result()
-    console.say(
+    console.info(
         f"finetune fold {fold}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})"
     )
     return artifact

@@ -6,21 +6,21 @@ from medtune.config.schema import Params
 from medtune.runtime import console, distributed
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.device import device_name
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 from medtune.tasks import base
-from medtune.training.finished import finished
+from medtune.training.finished import find_finished
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
     from medtune.models.classifier import Classifier
-    from medtune.training.inputs import Feed
+    from medtune.training.inputs import BatchSource
 
 
-def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
+def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     """Train the head of one fold; resume if an earlier run was interrupted.
 
     Args:
@@ -35,27 +35,27 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
         InputError: the data are not prepared with these params.
         RuntimeError: the loss is not finite, or the frozen backbone changed (it must not).
     """
-    with distributed.first():
+    with distributed.main_process_first():
         steps = Steps(params, paths, several=True)
         step = steps.resolve("frozen", fold)
     assert step.fold is not None
     folder, fold, prepared = paths.stage("frozen", step.fold), step.fold, steps.prepared
-    if done := finished(folder, step.key):
+    if done := find_finished(folder, step.key):
         return done
     from medtune.models.weights import state_sha256
-    from medtune.training.fit import Setup, fit
-    from medtune.training.inputs import StoredFeed
-    from medtune.training.malloc import keep_freed_memory
+    from medtune.training.inputs import FeatureSource
+    from medtune.training.malloc import retain_freed_memory
+    from medtune.training.run_stage import StageSpec, run_training_stage
 
-    keep_freed_memory()
+    retain_freed_memory()
     device = device_name()
     task = base.training(params.task.kind)
     model = task.build(params, task.n_outputs(prepared)).to(device)
     model.backbone.requires_grad_(False)
     before = state_sha256(model.backbone)
-    feed, network = _feed(model, prepared, params, paths, fold, device)
-    stored = isinstance(feed, StoredFeed)
-    _prepare(model, feed, stored, prepared.indices(fold)["train"], params.seed)
+    feed, network = _build_source(model, prepared, params, paths, fold, device)
+    stored = isinstance(feed, FeatureSource)
+    _prepare_head(model, feed, stored, prepared.indices(fold)["train"], params.seed)
 
     def set_modes() -> None:
         model.eval()
@@ -71,42 +71,42 @@ def run(params: Params, paths: Paths, fold: int | None = None) -> Artifact:
             "stored_features": stored,
         }
 
-    setup = Setup("frozen", network, model.head, "head", feed, set_modes, record)
-    return fit(setup, params, prepared, folder, fold, step.key, steps.group)
+    setup = StageSpec("frozen", network, model.head, "head", feed, set_modes, record)
+    return run_training_stage(setup, params, prepared, folder, fold, step.key, steps.group)
 
 
-def _feed(
-    model: "Classifier", prepared: "Prepared", params: Params, paths: Paths, fold: int, device: str
-) -> tuple["Feed", "nn.Module"]:
+def _build_source(
+    model: "Classifier", prepared: "PreparedDataset", params: Params, paths: RunPaths, fold: int, device: str
+) -> tuple["BatchSource", "nn.Module"]:
     """Stored features and the head, or images and the whole network where the store is off or over its budget."""
     import torch
 
-    from medtune.models.backbones import shape_of
+    from medtune.models.backbones import token_shape
     from medtune.training import feature_cache
     from medtune.training import inputs as feeds
 
     views, budget = params.frozen.views, params.frozen.store_gb
     if views != "online":
-        shape = shape_of(model.backbone, params.data.image_size)
-        tokens = shape.tokens if model.reads == "tokens" else 1
-        rows = feature_cache.needed(prepared.indices(fold), views)
+        shape = token_shape(model.backbone, params.data.image_size)
+        tokens = shape.tokens if model.feature_kind == "tokens" else 1
+        rows = feature_cache.required_indices(prepared.indices(fold), views)
         wanted = feature_cache.store_bytes(rows, tokens, shape.channels) / 1e9
         if wanted <= budget:
-            with distributed.first():
-                store = feature_cache.compute(model, prepared, params, rows, paths.cache, device)
-            return feeds.StoredFeed(store, torch.device(device)), model.head
-        console.say(
+            with distributed.main_process_first():
+                store = feature_cache.compute_features(model, prepared, params, rows, paths.cache, device)
+            return feeds.FeatureSource(store, torch.device(device)), model.head
+        console.info(
             f"frozen: {views} views need {wanted:.1f} GB, frozen.store_gb is {budget:g}: running the backbone online"
         )
-    feed = feeds.ImageFeed(prepared, model, params.frozen.augment, torch.device(device))
-    return feed, feeds.FrozenOnline(model)
+    feed = feeds.PackedImageSource(prepared, model, params.frozen.augment, torch.device(device))
+    return feed, feeds.FrozenBackboneModel(model)
 
 
-def _prepare(model: "Classifier", feed: "Feed", stored: bool, train: "np.ndarray", seed: int) -> None:
+def _prepare_head(model: "Classifier", source: "BatchSource", stored: bool, train: "np.ndarray", seed: int) -> None:
     """Shows the features of the training images to a head that wants to see them first."""
     import torch
 
     if prepare := getattr(model.head, "prepare", None):
         with torch.no_grad():
-            inputs = (feed.score(train[start : start + 32]) for start in range(0, len(train), 32))
+            inputs = (source.score(train[start : start + 32]) for start in range(0, len(train), 32))
             prepare((x if stored else model.features(x) for x in inputs), seed)

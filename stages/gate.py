@@ -12,18 +12,18 @@ import numpy as np
 from medtune.config import registry
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
-from medtune.data.pack import IMAGES, pack
+from medtune.data.manifest import PreparedDataset
+from medtune.data.packing import IMAGES_FILE, pack
 from medtune.data.prepared import open_prepared
-from medtune.evaluation.gate import Decision, ModelStats, judge, refused
-from medtune.runtime.paths import Paths
+from medtune.evaluation.gate import GateDecision, ModelStats, decide, rejection
+from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 from medtune.serving import manifest as bundle_document
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
 from medtune.tasks import base
 
-TRAINED_ON = ("train", "val")
+SEEN_SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Champion:
     manifest: str
 
 
-def run(params: Params, paths: Paths, champion: Champion | None) -> Decision:
+def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecision:
     """Whether the bundle in artifacts/export replaces the champion's.
 
     Only test images are scored whose patient the champion never saw, in training or validation; without patient ids
@@ -51,42 +51,50 @@ def run(params: Params, paths: Paths, champion: Champion | None) -> Decision:
         BundleError: a bundle is damaged.
     """
     prepared, folder = open_prepared(paths), paths.stage("export")
-    document = bundle_document.read(folder)
+    document = bundle_document.read_manifest(folder)
     rows = prepared.indices(int(document["exported"]["fold"]))["test"]
     notes: list[str] = []
     old = None
     if champion:
-        old = bundle_document.read(champion.folder)
+        old = bundle_document.read_manifest(champion.folder)
         for name in ("task", "classes", "output"):
             if old.get(name) != document.get(name):
                 reason = f"{name} differ: {document.get(name)}, the champion's {old.get(name)}"
-                return refused([reason], params.gate)
-        rows, notes, changed = _common(prepared, rows, champion.manifest, int(old["exported"]["fold"]))
+                return rejection([reason], params.gate)
+        rows, notes, changed = _common_images(prepared, rows, champion.manifest, int(old["exported"]["fold"]))
         if not len(rows):
-            return refused(["the champion was trained on every test patient"], params.gate, notes)
+            return rejection(["the champion was trained on every test patient"], params.gate, notes)
         if changed:
-            return refused([changed], params.gate, notes)
-    new = _ask(folder, "challenger", document, prepared, rows, prepared.images[rows], params)
+            return rejection([changed], params.gate, notes)
+    new = _predict(folder, "challenger", document, prepared, rows, prepared.images[rows], params)
     held = None
     if champion and old is not None:
-        held = _ask(
-            champion.folder, champion.name, old, prepared, rows, _images(params, paths, prepared, rows, old), params
+        held = _predict(
+            champion.folder,
+            champion.name,
+            old,
+            prepared,
+            rows,
+            _images_for_champion(params, paths, prepared, rows, old),
+            params,
         )
     metric = base.metric(params.task.kind, params.gate.metric)
     assert metric is not None  # else the params were refused
     limits = base.evaluation(params.task.kind).limits(params.gate)
-    decision = judge(new, held, len(rows), metric, limits, params.gate, params.evaluate, params.seed)
+    decision = decide(new, held, len(rows), metric, limits, params.gate, params.evaluate, params.seed)
     return replace(decision, notes=tuple(notes))
 
 
-def _common(prepared: Prepared, rows: np.ndarray, manifest: str, fold: int) -> tuple[np.ndarray, list[str], str]:
+def _common_images(
+    prepared: PreparedDataset, rows: np.ndarray, manifest: str, fold: int
+) -> tuple[np.ndarray, list[str], str]:
     """Test rows that the champion never saw, what was left out, and what is said where labels changed."""
     before = {row["path"]: row for row in csv.DictReader(io.StringIO(manifest))}
-    seen = {row["group"] for row in before.values() if row[f"role_{fold}"] in TRAINED_ON}
-    kept = rows[[group not in seen for group in prepared.groups[rows].tolist()]]
+    seen = {row["group"] for row in before.values() if row[f"role_{fold}"] in SEEN_SPLITS}
+    kept = rows[[group not in seen for group in prepared.patient_ids[rows].tolist()]]
     notes = []
     if out := len(rows) - len(kept):
-        patients = len(set(prepared.groups[rows].tolist()) & seen)
+        patients = len(set(prepared.patient_ids[rows].tolist()) & seen)
         notes.append(f"{out} test images of {patients} patients left out: the champion was trained on them")
     changed = [row for row in kept.tolist() if _label(before, prepared.paths[row]) not in (None, _name(prepared, row))]
     if not changed:
@@ -106,15 +114,15 @@ def _label(manifest: Mapping[str, Mapping[str, str]], path: str) -> str | None:
     return manifest[path]["label"] if path in manifest else None
 
 
-def _name(prepared: Prepared, row: int) -> str:
+def _name(prepared: PreparedDataset, row: int) -> str:
     return prepared.classes[prepared.labels[row]]
 
 
-def _ask(
+def _predict(
     folder: Path,
     name: str,
     document: dict,
-    prepared: Prepared,
+    prepared: PreparedDataset,
     rows: np.ndarray,
     images: np.ndarray,
     params: Params,
@@ -139,17 +147,19 @@ def _ask(
     return ModelStats(name, predictions.stats(params.evaluate), tuple(faults))
 
 
-def _images(params: Params, paths: Paths, prepared: Prepared, rows: np.ndarray, document: dict) -> np.ndarray:
+def _images_for_champion(
+    params: Params, paths: RunPaths, prepared: PreparedDataset, rows: np.ndarray, document: dict
+) -> np.ndarray:
     """The test images as the champion takes them: packed anew where its size or fit is another."""
     wanted = document["preprocessing"]
     if (wanted["image_size"], wanted["resize"]) == (params.data.image_size, params.data.resize):
         return prepared.images[rows]
-    source = registry.load("medtune.data.sources", params.data.source, "data.source")
+    source = registry.load_plugin("medtune.data.sources", params.data.source, "data.source")
     root = (PROJECT / params.data.root).resolve() if params.data.root else None
-    named = {record.path: record for record in source.records(root, params.data)}
+    named = {record.path: record for record in source.list_samples(root, params.data)}
     folder = paths.cache / "gate"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     records = [named[prepared.paths[row]] for row in rows.tolist()]
     pack(records, root, folder, wanted["image_size"], wanted["resize"], "error")
-    return np.load(folder / IMAGES, allow_pickle=False)
+    return np.load(folder / IMAGES_FILE, allow_pickle=False)

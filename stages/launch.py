@@ -8,20 +8,20 @@ from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.runtime import distributed
 from medtune.runtime.device import device_class
-from medtune.runtime.lock import holding
-from medtune.runtime.paths import Paths
+from medtune.runtime.lock import output_lock
+from medtune.runtime.paths import RunPaths
 
 
 @contextmanager
-def together(paths: Paths) -> Iterator[None]:
+def distributed_launch(paths: RunPaths) -> Iterator[None]:
     """Connects the processes of this launch and holds `artifacts/.lock` for all of them.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    with distributed.joined():
+    with distributed.process_group():
         if distributed.rank() == 0:
-            with holding(paths):
+            with output_lock(paths):
                 distributed.barrier()
                 yield
                 distributed.barrier()  # what the others still read stays as it is
@@ -31,7 +31,7 @@ def together(paths: Paths) -> Iterator[None]:
             distributed.barrier()
 
 
-def check(params: Params, finetunes: bool) -> None:
+def check_launch(params: Params, finetunes: bool) -> None:
     """Refuses what several processes cannot do, and a launch that was meant to be several and is one.
 
     Args:
@@ -41,14 +41,14 @@ def check(params: Params, finetunes: bool) -> None:
     Raises:
         InputError: says what to set, or how to start it.
     """
-    if distributed.count() == 1:
+    if distributed.world_size() == 1:
         if os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true" and "MASTER_ADDR" in os.environ:
             raise InputError(
                 "accelerate launch --cpu starts one process whatever --num_processes says: write --multi_gpu for "
                 "--cpu, with MEDTUNE_DEVICE=cpu in the environment, or start it with torchrun --nproc-per-node"
             )
         return
-    started = f"WORLD_SIZE is {distributed.count()}"
+    started = f"WORLD_SIZE is {distributed.world_size()}"
     named = os.environ.get("MEDTUNE_DEVICE", "")
     if named.startswith("cuda:"):
         raise InputError(f"MEDTUNE_DEVICE is {named}, but {started}: each process takes a GPU of its own; unset it, "

@@ -8,13 +8,13 @@ from medtune.runtime import distributed
 from medtune.runtime.artifact import read_result
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.device import check_device, device_class
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 
-def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
+def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "PreparedDataset":
     """The prepared data, after every check that needs no torch.
 
     Args:
@@ -29,13 +29,13 @@ def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
     from medtune.data.prepared import open_prepared
     from medtune.stages import launch
 
-    if distributed.count() > 1 and not several:
+    if distributed.world_size() > 1 and not several:
         raise InputError(
-            f"WORLD_SIZE is {distributed.count()}: only `medtune stage` runs as several processes. "
+            f"WORLD_SIZE is {distributed.world_size()}: only `medtune stage` runs as several processes. "
             "Start this command without the launcher"
         )
     check_device()
-    launch.check(params, "finetune" in params.training_stages)
+    launch.check_launch(params, "finetune" in params.training_stages)
     prepared = open_prepared(paths)
     if read_result(paths.prepared)["key"] != data_key(params):
         raise InputError(f"{paths.prepared} was made with other data params or code: run `medtune data` first")
@@ -50,7 +50,7 @@ def ready(params: Params, paths: Paths, several: bool = False) -> "Prepared":
     return prepared
 
 
-def check_model(params: Params, paths: Paths) -> None:
+def check_model(params: Params, paths: RunPaths) -> None:
     """Refuses a backbone, weights or image size that do not fit together, before images are decoded for them.
 
     Imports torch, so it is passed over where the data stand ready for these params.
@@ -60,6 +60,6 @@ def check_model(params: Params, paths: Paths) -> None:
     except (OSError, ValueError, KeyError):
         known = False
     if not known:
-        from medtune.models.backbones import check
+        from medtune.models.backbones import check_backbone
 
-        check(params)
+        check_backbone(params)

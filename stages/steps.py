@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.runtime import cache_key
-from medtune.runtime.artifact import Artifact, digest, find
+from medtune.runtime.artifact import Artifact, digest, find_artifact
 from medtune.runtime.device import device_class
-from medtune.runtime.paths import Paths
-from medtune.runtime.provenance import installed
-from medtune.stages.preflight import ready
+from medtune.runtime.paths import RunPaths
+from medtune.runtime.provenance import package_versions
+from medtune.stages.preflight import run_preflight
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 PER_FOLD = ("frozen", "finetune")
 # The libraries that write and run an exported network.
@@ -55,7 +55,7 @@ class Steps:
         prepared: the verified data.
     """
 
-    def __init__(self, params: Params, paths: Paths, several: bool = False) -> None:
+    def __init__(self, params: Params, paths: RunPaths, several: bool = False) -> None:
         """Open the prepared data and check that the params fit it.
 
         Args:
@@ -64,10 +64,10 @@ class Steps:
             several: True if the caller can run as several processes.
 
         Raises:
-            InputError: as `medtune.stages.preflight.ready` says.
+            InputError: as `medtune.stages.preflight.run_preflight` says.
         """
         self.params, self.paths = params, paths
-        self.prepared: Prepared = ready(params, paths, several)
+        self.prepared: PreparedDataset = run_preflight(params, paths, several)
         self._resolved: dict[tuple[str, int | None], Step] = {}
 
     @property
@@ -78,7 +78,7 @@ class Steps:
 
     def order(self) -> Iterator[tuple[str, int | None]]:
         """Yield stage and test fold of every step, upstream steps first."""
-        for fold in self.params.data.split.chains:
+        for fold in self.params.data.split.test_folds:
             for stage in self.params.training_stages:
                 yield stage, fold
         yield "evaluate", None
@@ -101,7 +101,9 @@ class Steps:
         if (stage, fold) not in self._resolved:
             upstream = tuple(self._upstream(stage, fold))
             key = self._key(stage, fold, upstream)
-            self._resolved[stage, fold] = Step(stage, fold, key, upstream, find(self.paths.stage(stage, fold), key))
+            self._resolved[stage, fold] = Step(
+                stage, fold, key, upstream, find_artifact(self.paths.stage(stage, fold), key)
+            )
         return self._resolved[stage, fold]
 
     def record(self, step: Step, artifact: Artifact) -> None:
@@ -109,7 +111,7 @@ class Steps:
         self._resolved[step.stage, step.fold] = replace(step, artifact=artifact)
 
     def _only_fold(self, stage: str) -> int:
-        folds = self.params.data.split.chains
+        folds = self.params.data.split.test_folds
         if len(folds) > 1:
             raise InputError(f"data.split.test_fold=all: {stage} trains one fold. Name it, 0 to {len(folds) - 1}")
         return folds[0]
@@ -120,7 +122,7 @@ class Steps:
         if stage == "export":
             yield self._finished("evaluate", None)
         if stage in ("evaluate", "export"):
-            for test_fold in self.params.data.split.chains:
+            for test_fold in self.params.data.split.test_folds:
                 for trained in self.params.training_stages:  # the first missing one is named
                     artifact = self._finished(trained, test_fold)
                 yield artifact
@@ -148,25 +150,25 @@ class Steps:
         raise ValueError(f"no stage {stage!r}")
 
 
-def frozen_key(params: Params, prepared: "Prepared", fold: int) -> str:
+def frozen_key(params: Params, prepared: "PreparedDataset", fold: int) -> str:
     """Return the cache key of stage 1 for the test fold `fold`."""
-    inputs = {"data": prepared.digest, "roles": prepared.roles_digest(fold)}
+    inputs = {"data": prepared.digest, "roles": prepared.split_digest(fold)}
     return cache_key.stage_key("frozen", params, inputs, device_class())
 
 
-def finetune_key(params: Params, prepared: "Prepared", fold: int, frozen: Artifact | None) -> str:
+def finetune_key(params: Params, prepared: "PreparedDataset", fold: int, frozen: Artifact | None) -> str:
     """Return the cache key of stage 2; `frozen` is stage 1's artifact, None with schedule `full`."""
-    inputs = {"data": prepared.digest, "roles": prepared.roles_digest(fold), "frozen": frozen and frozen.sha256}
+    inputs = {"data": prepared.digest, "roles": prepared.split_digest(fold), "frozen": frozen and frozen.sha256}
     return cache_key.stage_key("finetune", params, inputs, device_class())
 
 
-def evaluate_key(params: Params, prepared: "Prepared", trained: Sequence[Artifact]) -> str:
+def evaluate_key(params: Params, prepared: "PreparedDataset", trained: Sequence[Artifact]) -> str:
     """Return the cache key of evaluating `trained`, one artifact per fold."""
     inputs = {
         "data": prepared.digest,
         "facts": prepared.info,  # protocol, leaks and notes are printed in the report
         "trained": [[artifact.key, artifact.sha256] for artifact in trained],
-        "roles": [prepared.roles_digest(int(artifact.result()["fold"])) for artifact in trained],
+        "roles": [prepared.split_digest(int(artifact.result()["fold"])) for artifact in trained],
     }
     return cache_key.stage_key("evaluate", params, inputs, device_class())
 
@@ -176,6 +178,6 @@ def export_key(params: Params, evaluated: Artifact, trained: Sequence[Artifact])
     inputs = {
         "evaluated": [evaluated.key, evaluated.sha256],
         "trained": [artifact.sha256 for artifact in trained],
-        "tools": installed(*EXPORT_TOOLS),
+        "tools": package_versions(*EXPORT_TOOLS),
     }
     return cache_key.stage_key("export", params, inputs, "cpu")

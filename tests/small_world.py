@@ -10,9 +10,9 @@ import pytest
 
 from medtune.config.load import validate
 from medtune.config.schema import Params
-from medtune.runtime.artifact import Artifact, partial, publish
+from medtune.runtime.artifact import Artifact, commit, partial_dir
 from medtune.runtime.cache_key import data_key
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 SIZE = 32
 HISTORY = "epoch,step,lr,train/loss,val/loss,val/balanced_accuracy,val/auroc,seconds\n"
@@ -21,7 +21,7 @@ HISTORY = "epoch,step,lr,train/loss,val/loss,val/balanced_accuracy,val/auroc,sec
 @dataclass(frozen=True)
 class World:
     params: Params
-    paths: Paths
+    paths: RunPaths
     trained: list[Artifact]
 
 
@@ -49,9 +49,9 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
                 "tracking": {"mode": "disabled"},
             }
         )
-        paths = Paths(tmp_path, tmp_path / "cache")
+        paths = RunPaths(tmp_path, tmp_path / "cache")
         images, labels = write_prepared(paths.prepared, params, classes)
-        trained = [write_trained(paths, params, fold, images, labels, ruin) for fold in params.data.split.chains]
+        trained = [write_trained(paths, params, fold, images, labels, ruin) for fold in params.data.split.test_folds]
         return World(params, paths, trained)
 
     return make
@@ -67,10 +67,10 @@ def write_prepared(folder: Path, params: Params, classes: int) -> tuple[np.ndarr
     noise = draw.normal(0, 20, (45, SIZE, SIZE, 3))
     images = np.clip(light[:, None, None, None] + noise, 0, 255).astype(np.uint8)
     folds = groups % 3 if split.protocol == "patient" else np.arange(45) % 3
-    work = partial(folder)
+    work = partial_dir(folder)
     work.mkdir(parents=True)
     np.save(work / "images.npy", images)
-    roles = [["test" if f == k else "val" if f == split.val_of(k) else "train" for k in range(3)] for f in folds]
+    roles = [["test" if f == k else "val" if f == split.val_fold_for(k) else "train" for k in range(3)] for f in folds]
     lines = ["path,label,group,fold,split,sha256,width,height,role_0,role_1,role_2"]
     for i in range(45):
         lines.append(f"img/{i}.png,{names[labels[i]]},P{groups[i]},{folds[i]},cv,{i:064x},32,32,{','.join(roles[i])}")
@@ -93,12 +93,12 @@ def write_prepared(folder: Path, params: Params, classes: int) -> tuple[np.ndarr
         "resize": "squash",
     }
     (work / "dataset.json").write_text(json.dumps(info))
-    publish(folder, data_key(params), {"stage": "data"})
+    commit(folder, data_key(params), {"stage": "data"})
     return images, labels
 
 
 def write_trained(
-    paths: Paths, params: Params, fold: int, images: np.ndarray, labels: np.ndarray, ruin: bool
+    paths: RunPaths, params: Params, fold: int, images: np.ndarray, labels: np.ndarray, ruin: bool
 ) -> Artifact:
     """A network with a random backbone and a head fitted by least squares."""
     import torch
@@ -122,7 +122,7 @@ def write_trained(
         if ruin:
             weights["head.1.bias"] = torch.full_like(fit[-1], torch.nan)
     folder, key = paths.stage("frozen", fold), frozen_key(params, prepared, fold)
-    work = partial(folder)
+    work = partial_dir(folder)
     work.mkdir(parents=True)
     checkpoint.save(work / "model.safetensors", weights, {"key": key, "holds": "all", "epoch": 2})
     (work / "history.csv").write_text(HISTORY + "1,3,0.1,0.7,0.6,0.5,0.6,1\n2,6,0.1,0.5,0.55,0.7,,1\n")
@@ -136,4 +136,4 @@ def write_trained(
         "params": params.model_dump(mode="json"),
         "data_digest": prepared.digest,
     }
-    return publish(folder, key, result)
+    return commit(folder, key, result)

@@ -44,20 +44,20 @@ def run(
     store, begun = Store(place), time.monotonic()
     jobs = [Job(scenario, part, not small) for scenario in chosen for part in scenario.parts(not small)]
     found = {} if fresh else {job.name: outcome for job in jobs if (outcome := store.find(job))}
-    console.say(
+    console.info(
         f"torture: {len(jobs)} parts of {len(chosen)} tests, {len(found)} found, {len(jobs) - len(found)} to do"
     )
     found |= _perform([job for job in jobs if job.name not in found], place, store, workers)
     rows = [_sum(scenario, [job for job in jobs if job.scenario == scenario], found, store) for scenario in chosen]
     for scenario, whole, _ in rows:
         for line in [*whole.lost, *(f"not run: {reason}" for reason in whole.not_run)][:SHOWN]:
-            console.say(f"{scenario.name}: {line}")
+            console.info(f"{scenario.name}: {line}")
     text = table(rows)
-    console.say(f"\n{text}\n\n{time.monotonic() - begun:.0f} s")
+    console.info(f"\n{text}\n\n{time.monotonic() - begun:.0f} s")
     if save:
         _save(text)
     if missed := [scenario.name for scenario, whole, _ in rows if verdict(whole) != "yes"]:
-        console.say(f"targets not met: {', '.join(missed)}")
+        console.info(f"targets not met: {', '.join(missed)}")
         raise SystemExit(1)
 
 
@@ -71,11 +71,11 @@ def _perform(todo: list[Job], place: Path, store: Store, workers: int | None) ->
             for count, future in enumerate(as_completed(running), 1):
                 name = running[future].name
                 found[name], seconds = future.result()
-                console.say(f"[{count}/{len(todo)}] {name}: {_words(found[name])}, {seconds:.0f} s")
+                console.info(f"[{count}/{len(todo)}] {name}: {_words(found[name])}, {seconds:.0f} s")
         except KeyboardInterrupt:
             stop.set()
             pool.shutdown(cancel_futures=True)
-            console.say(f"stopped; what is done is kept in {place}: call it again to go on")
+            console.info(f"stopped; what is done is kept in {place}: call it again to go on")
             raise SystemExit(130) from None
     return found
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from medtune.config.load import merge, validate
 from medtune.config.schema import Params
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 # Twelve patients of four images at 32 pixels, in three folds; a checkpoint at every step.
 TREE: dict[str, Any] = {
@@ -41,16 +41,16 @@ def params(*overlays: dict[str, Any]) -> Params:
     return validate(tree)
 
 
-def prepare(folder: Path, chosen: Params) -> Paths:
+def prepare(folder: Path, chosen: Params) -> RunPaths:
     """Runs the data stage of `chosen` into `folder`, with a cache of its own."""
     from medtune.stages import data
 
-    paths = Paths(folder, folder / "cache")
+    paths = RunPaths(folder, folder / "cache")
     data.run(chosen, paths)
     return paths
 
 
-def train(chosen: Params, paths: Paths) -> None:
+def train(chosen: Params, paths: RunPaths) -> None:
     """Runs every step that is not there yet, as `medtune train --no-prefect` does."""
     from medtune.flows import pipeline
     from medtune.stages.steps import Steps

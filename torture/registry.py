@@ -46,11 +46,11 @@ def load(name: str) -> Scenario:
     Raises:
         InputError: there is none.
     """
-    found = registry.load(PACKAGE, name, "torture")
+    found = registry.load_plugin(PACKAGE, name, "torture")
     limit_s = getattr(found, "LIMIT_S", LIMIT_S)
     return Scenario(name, found.NUMBER, found.TITLE, found.TARGET, found.parts, found.inject, limit_s)
 
 
 def every() -> list[Scenario]:
     """All of them. Importing a scenario's file imports nothing heavy."""
-    return sorted((load(name) for name in registry.names(PACKAGE)), key=lambda scenario: scenario.number)
+    return sorted((load(name) for name in registry.plugin_names(PACKAGE)), key=lambda scenario: scenario.number)

@@ -139,7 +139,7 @@ CHANGED = (
     Way("code of the head", code("models/heads/cdtm.py"), runs=ALL[1:]),
     Way("code of evaluation", code("medtune/tasks/classification/calibration.py"), runs=("evaluate", "export")),
     # DVC deletes what this stage made before it runs the command again; what comes out is the same.
-    Way("comments in what reads images", comment("medtune/data/pack.py", "stages/data.py"), runs=("data",)),
+    Way("comments in what reads images", comment("medtune/data/packing.py", "stages/data.py"), runs=("data",)),
     Way("a bit of stage 1's weights", flipped("artifacts/frozen/fold-1/model.safetensors"), FLOW, runs=("frozen",)),
     Way("a bit of the bundle", flipped("artifacts/export/model.onnx"), FLOW, runs=("export",)),
     Way("evaluation deleted", gone("artifacts/evaluate"), FLOW, runs=("evaluate",)),

@@ -9,30 +9,30 @@ from typing import TYPE_CHECKING, Any, cast
 from filelock import FileLock
 
 from medtune.benchmark import trials
-from medtune.benchmark.grid import Identity
+from medtune.benchmark.grid import CellId
 from medtune.config.schema import Params
 from medtune.runtime import cache_key as keys
-from medtune.runtime.artifact import Artifact, find, partial, publish
+from medtune.runtime.artifact import Artifact, commit, find_artifact, partial_dir
 from medtune.runtime.device import device_class, device_name
-from medtune.runtime.paths import Paths, TrainSubset
+from medtune.runtime.paths import RunPaths, TrainSubset
 from medtune.runtime.provenance import provenance
 from medtune.tasks import base
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
     from medtune.evaluation.result import FoldResult
     from medtune.models.classifier import Classifier
 
-PREDICTIONS = "predictions.csv"
-ROLES = ("train", "val", "test")
+PREDICTIONS_FILE = "predictions.csv"
+SPLITS = ("train", "val", "test")
 
 
-def place(paths: Paths, cell: Identity) -> Path:
+def record_dir(paths: RunPaths, cell: CellId) -> Path:
     """Where a cell's record lies."""
     return paths.stage("benchmark") / "cells" / cell.slug
 
 
-def cell_key(params: Params, prepared: "Prepared", cell: Identity, rates: Sequence[float], threads: int) -> str:
+def cell_key(params: Params, prepared: "PreparedDataset", cell: CellId, rates: Sequence[float], threads: int) -> str:
     """Cache key of one cell.
 
     Args:
@@ -44,16 +44,16 @@ def cell_key(params: Params, prepared: "Prepared", cell: Identity, rates: Sequen
     """
     inputs = {
         "data": prepared.digest,
-        "roles": [prepared.roles_digest(fold) for fold in params.data.split.chains],
+        "roles": [prepared.split_digest(fold) for fold in params.data.split.test_folds],
         "schedule": params.schedule,
         "share": [cell.percent, cell.seed],
         "rates": list(rates),
         "threads": threads,
     }
-    return keys.stage_key("cell", trials.that_counts(params, rates[0]), inputs, device_class())
+    return keys.stage_key("cell", trials.normalize_unused_sections(params, rates[0]), inputs, device_class())
 
 
-def run(params: Params, paths: Paths, cell: Identity, rates: Sequence[float], threads: int) -> Artifact:
+def run(params: Params, paths: RunPaths, cell: CellId, rates: Sequence[float], threads: int) -> Artifact:
     """Compute one cell; resume if an earlier run was interrupted.
 
     Args:
@@ -72,11 +72,11 @@ def run(params: Params, paths: Paths, cell: Identity, rates: Sequence[float], th
     from medtune.data.prepared import open_prepared
 
     prepared = open_prepared(paths)
-    folder, key = place(paths, cell), cell_key(params, prepared, cell, rates, threads)
+    folder, key = record_dir(paths, cell), cell_key(params, prepared, cell, rates, threads)
     work = paths.cache / "benchmark" / "work" / key
     work.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{work}.lock"):  # a worker that was given up for dead may still be at it
-        if done := find(folder, key):
+        if done := find_artifact(folder, key):
             return done
         import torch
 
@@ -86,12 +86,12 @@ def run(params: Params, paths: Paths, cell: Identity, rates: Sequence[float], th
         memory = PeakMemory(device_name())
         own = replace(paths, subset=TrainSubset(cell.percent, cell.seed))
         part = open_prepared(own)
-        tried = trials.run(params, own, rates, work)
-        best = max(tried, key=lambda trial: trial.merit)
-        chains = [_judge(params, part, best.trained[fold]) for fold in params.data.split.chains]
+        tried = trials.run_trials(params, own, rates, work)
+        best = max(tried, key=lambda trial: trial.score)
+        folds = [_evaluate_fold(params, part, best.trained[fold]) for fold in params.data.split.test_folds]
         peak = memory.megabytes()
 
-        unfinished = partial(folder)
+        unfinished = partial_dir(folder)
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         record = {
@@ -101,8 +101,8 @@ def run(params: Params, paths: Paths, cell: Identity, rates: Sequence[float], th
             "trials": [trial.as_dict() for trial in tried],
             "select_by": trials.section(params).select_by,
             "validation": best.validation,
-            "metrics": _test(params, prepared, chains, unfinished),
-            **_facts(params, part),
+            "metrics": _test(params, prepared, folds, unfinished),
+            **_provenance_facts(params, part),
             **_cost(params, best, part),
             "peak_memory_mb": peak,
             "device": device_class(),
@@ -110,43 +110,43 @@ def run(params: Params, paths: Paths, cell: Identity, rates: Sequence[float], th
             "params": params.model_dump(mode="json"),
             "provenance": provenance(),
         }
-        artifact = publish(folder, key, record)
+        artifact = commit(folder, key, record)
         shutil.rmtree(work, ignore_errors=True)
     Path(f"{work}.lock").unlink(missing_ok=True)
     return artifact
 
 
-def _judge(params: Params, part: "Prepared", trained: Artifact) -> "FoldResult":
+def _evaluate_fold(params: Params, part: "PreparedDataset", trained: Artifact) -> "FoldResult":
     from medtune.evaluation import outputs
     from medtune.training.checkpoint import load_trained
 
-    wanted = outputs.Wanted.of(trained, part)
+    wanted = outputs.OutputsRequest.for_artifact(trained, part)
     model, size = cast("Classifier", load_trained(trained)), params.evaluate.batch_size
-    found = outputs.compute(wanted, model, part.images, device_name(), size, lambda done: None)
-    return base.evaluation(params.task.kind).judge(wanted, found, part, params.evaluate, params.seed)
+    found = outputs.compute_outputs(wanted, model, part.images, device_name(), size, lambda done: None)
+    return base.evaluation(params.task.kind).evaluate_fold(wanted, found, part, params.evaluate, params.seed)
 
 
-def _test(params: Params, prepared: "Prepared", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:
+def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:
     """Every test metric with its interval; writes the predictions they come from."""
     from medtune.evaluation.bootstrap import intervals
 
     options, kind = params.evaluate, params.task.kind
     task = base.evaluation(kind)
     pooled = task.pool([fold.test for fold in folds])
-    task.write_predictions(folder / PREDICTIONS, prepared, pooled)
+    task.write_predictions(folder / PREDICTIONS_FILE, prepared, pooled)
     stats = pooled.stats(options)
     test = intervals(base.metrics(kind), stats, options.bootstrap, options.confidence, params.seed)
     return {name: one.as_dict() for name, one in test.items()}
 
 
-def _facts(params: Params, prepared: "Prepared") -> dict[str, Any]:
+def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, Any]:
     """What it was trained and tested on."""
-    folds = params.data.split.chains
-    rows = {role: [prepared.indices(fold)[role] for fold in folds] for role in ROLES}
-    patients = {role: {group for own in rows[role] for group in prepared.groups[own].tolist()} for role in ROLES}
+    folds = params.data.split.test_folds
+    rows = {role: [prepared.indices(fold)[role] for fold in folds] for role in SPLITS}
+    patients = {role: {group for own in rows[role] for group in prepared.patient_ids[own].tolist()} for role in SPLITS}
     return {
-        "images": {role: sum(len(own) for own in rows[role]) for role in ROLES},
-        "groups": {role: len(patients[role]) for role in ROLES},
+        "images": {role: sum(len(own) for own in rows[role]) for role in SPLITS},
+        "groups": {role: len(patients[role]) for role in SPLITS},
         "groups_known": bool(prepared.info["groups_known"]),
         "protocol": params.data.split.protocol,
         "folds": list(folds),
@@ -154,7 +154,7 @@ def _facts(params: Params, prepared: "Prepared") -> dict[str, Any]:
     }
 
 
-def _cost(params: Params, best: trials.Trial, prepared: "Prepared") -> dict[str, Any]:
+def _cost(params: Params, best: trials.LrTrial, prepared: "PreparedDataset") -> dict[str, Any]:
     """Trained parameters, and the time that training took at the chosen rate."""
     import torch
 
@@ -165,7 +165,7 @@ def _cost(params: Params, best: trials.Trial, prepared: "Prepared") -> dict[str,
     head, backbone = (sum(p.numel() for p in part.parameters()) for part in (plain.head, plain.backbone))
     trained = result["trainable"] - head
     used = [getattr(params, stage) for stage in params.training_stages]
-    images = sum(len(prepared.indices(fold)["train"]) for fold in params.data.split.chains)
+    images = sum(len(prepared.indices(fold)["train"]) for fold in params.data.split.test_folds)
     seen = images * sum(section.passes * section.epochs for section in used)
     return {
         "trainable": trained,

@@ -12,22 +12,22 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from medtune.config import registry
-from medtune.config.base import BaseParams, Section
-from medtune.config.errors import InputError, describe, suggestion
-from medtune.config.load import assign_all, merge, read, read_base
+from medtune.config.base import BaseParams, StrictParams
+from medtune.config.errors import InputError, format_validation_error, suggestion
+from medtune.config.load import apply_overrides, merge, read, read_base
 from medtune.config.project import PROJECT
 from medtune.config.schema import DEFAULT_TASK, Positive, check_metric
 from medtune.config.training import Schedule
 
-GRID = PROJECT / "benchmark.yaml"
+GRID_FILE = PROJECT / "benchmark.yaml"
 HEADS, METHODS = "medtune.models.heads", "medtune.models.peft"
 BASELINES = ("linear", "cdtm", "full")
-CROSSED = ("cdtm+full", "cdtm+lora")  # stage 1 trains the head, stage 2 goes on from there
+COMBINED = ("cdtm+full", "cdtm+lora")  # stage 1 trains the head, stage 2 goes on from there
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
 
 
 @dataclass(frozen=True, order=True)
-class Identity:
+class CellId:
     """One cell of the grid: which data, backbone, method, share of the training patients, and seed."""
 
     data: str
@@ -70,7 +70,7 @@ class DaskRunner(BaseParams):
         return address
 
 
-class BenchmarkParams(Section):
+class BenchmarkParams(StrictParams):
     """What is crossed with what, and how a cell is trained and judged."""
 
     data: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(description="label -> section data")
@@ -81,7 +81,7 @@ class BenchmarkParams(Section):
     )
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field([1])
     lr: dict[str, Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]] = Field(
-        default_factory=dict, description="method -> rates to choose from on validation; else the method's own LRS"
+        default_factory=dict, description="method -> rates to choose from on validation; else the method's own LR_GRID"
     )
     head: str = Field("linear", description="what PEFT methods and full fine-tuning are trained with")
     metric: str = Field("balanced_accuracy", description="metric of the task that methods are compared by")
@@ -111,7 +111,7 @@ class BenchmarkParams(Section):
 
 
 @dataclass(frozen=True)
-class Plan:
+class MethodSpec:
     """What a benchmark method means: which stages are run, with which head and what stage 2 trains."""
 
     schedule: Schedule
@@ -119,7 +119,7 @@ class Plan:
     peft: str
 
 
-def plan(method: str, head: str, key: str = "benchmark.methods") -> Plan:
+def parse_method(method: str, head: str, key: str = "benchmark.methods") -> MethodSpec:
     """`linear`: that head on the frozen backbone; `lora`, `full`: stage 2 with `head`; `cdtm+lora`: both stages.
 
     Args:
@@ -130,10 +130,10 @@ def plan(method: str, head: str, key: str = "benchmark.methods") -> Plan:
     Raises:
         InputError: no such head or method.
     """
-    heads, methods = registry.names(HEADS), [name for name in registry.names(METHODS) if name != "none"]
+    heads, methods = registry.plugin_names(HEADS), [name for name in registry.plugin_names(METHODS) if name != "none"]
     first, plus, second = method.partition("+")
     if not plus and first in heads:
-        return Plan("frozen", first, "none")
+        return MethodSpec("frozen", first, "none")
     chosen = second if plus else first
     if (plus and first not in heads) or (chosen != "full" and chosen not in methods):
         known = [*heads, "full", *methods]
@@ -142,12 +142,12 @@ def plan(method: str, head: str, key: str = "benchmark.methods") -> Plan:
             f"full, PEFT methods (docs/methods.md), or HEAD+METHOD for both stages"
         )
     peft = "none" if chosen == "full" else chosen
-    return Plan("staged", first, peft) if plus else Plan("full", head, peft)
+    return MethodSpec("staged", first, peft) if plus else MethodSpec("full", head, peft)
 
 
-def every_method() -> list[str]:
+def all_methods() -> list[str]:
     """What `methods: all` stands for, baselines first."""
-    return [*BASELINES, *(name for name in registry.names(METHODS) if name != "none"), *CROSSED]
+    return [*BASELINES, *(name for name in registry.plugin_names(METHODS) if name != "none"), *COMBINED]
 
 
 def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[BenchmarkParams, dict[str, Any]]:
@@ -161,24 +161,24 @@ def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[Bench
         InputError: names the key, its value and what is allowed.
     """
     tree = read_base(with_overlay=path is not None)
-    merge(tree, read(path or GRID))
-    assign_all(tree, sets)
+    merge(tree, read(path or GRID_FILE))
+    apply_overrides(tree, sets)
     if not isinstance(section := tree.pop("benchmark", None), dict):
-        raise InputError(f"{path or GRID}: no section benchmark in it")
+        raise InputError(f"{path or GRID_FILE}: no section benchmark in it")
     try:
         grid = BenchmarkParams.model_validate(section)
     except ValidationError as error:
-        raise InputError(describe(error, BenchmarkParams, "benchmark")) from None
+        raise InputError(format_validation_error(error, BenchmarkParams, "benchmark")) from None
     task = tree.get("task") or {}
     kind = task.get("kind", DEFAULT_TASK) if isinstance(task, dict) else task
     metrics = registry.load_part("medtune.tasks", kind, "metrics", "task.kind").METRICS
     check_metric("benchmark.metric", grid.metric, [metric.name for metric in metrics])
     for method in grid.lr:  # misspelt, its rates would be passed over without a word
-        plan(method, grid.head, "benchmark.lr")
+        parse_method(method, grid.head, "benchmark.lr")
     return grid, tree
 
 
-def select(cells: Sequence[Identity], only: Sequence[str]) -> list[Identity]:
+def filter_cells(cells: Sequence[CellId], only: Sequence[str]) -> list[CellId]:
     """The cells that `--only field=value[,value]` leaves; several fields must all hold.
 
     Raises:
@@ -187,8 +187,8 @@ def select(cells: Sequence[Identity], only: Sequence[str]) -> list[Identity]:
     left = list(cells)
     for wish in only:
         field, equals, values = wish.partition("=")
-        if not equals or field not in Identity.__dataclass_fields__:
-            fields = ", ".join(Identity.__dataclass_fields__)
+        if not equals or field not in CellId.__dataclass_fields__:
+            fields = ", ".join(CellId.__dataclass_fields__)
             raise InputError(f"--only {wish!r}: write FIELD=VALUE, FIELD one of {fields}")
         known = {str(getattr(cell, field)) for cell in cells}
         if unknown := [value for value in values.split(",") if value not in known]:

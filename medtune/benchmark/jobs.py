@@ -7,21 +7,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from medtune.benchmark.grid import HEADS, METHODS, BenchmarkParams, Identity, Plan, every_method, plan
+from medtune.benchmark.grid import HEADS, METHODS, BenchmarkParams, CellId, MethodSpec, all_methods, parse_method
 from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.load import merge, validate
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.data.prepared import open_prepared
-from medtune.runtime.artifact import Artifact, find
+from medtune.runtime.artifact import Artifact, find_artifact
 from medtune.runtime.cache_key import data_key
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 
 
 @dataclass(frozen=True)
-class Work:
+class CellJob:
     """One cell, ready to be computed anywhere that sees `prepared` and `out`.
 
     Attributes:
@@ -33,7 +33,7 @@ class Work:
         key: its cache key.
     """
 
-    cell: Identity
+    cell: CellId
     params: Params
     rates: tuple[float, ...]
     threads: int
@@ -52,7 +52,7 @@ class Work:
         }
 
 
-def cells(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[Identity, Params]:
+def list_cells(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[CellId, Params]:
     """Every cell of the grid with its params, in order; a method is left out where it does not fit the backbone.
 
     Raises:
@@ -60,21 +60,21 @@ def cells(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[Identity, Params]
     """
     from medtune.models.backbones import family
 
-    methods = every_method() if grid.methods == "all" else grid.methods
-    plans = {method: plan(method, grid.head) for method in methods}
-    found: dict[Identity, Params] = {}
+    methods = all_methods() if grid.methods == "all" else grid.methods
+    plans = {method: parse_method(method, grid.head) for method in methods}
+    found: dict[CellId, Params] = {}
     fits: dict[str, bool] = dict.fromkeys(methods, False)
     for data, own_data in grid.data.items():
         for backbone, own_model in grid.backbones.items():
-            base = _over(tree, {"data": own_data, "model": {"backbone": backbone, **own_model}})
+            base = _merged(tree, {"data": own_data, "model": {"backbone": backbone, **own_model}})
             kind = family(base["model"]["backbone"])
             for method, chosen in plans.items():
-                if not _fits(chosen, kind):
+                if not _is_compatible(chosen, kind):
                     continue
                 fits[method] = True
                 for percent in grid.percent:
                     for seed in grid.seeds:
-                        cell = Identity(data, backbone, method, percent, seed)
+                        cell = CellId(data, backbone, method, percent, seed)
                         found[cell] = _params(base, chosen, cell)
     if grid.methods != "all" and (unfit := [method for method, fit in fits.items() if not fit]):
         raise InputError(
@@ -84,34 +84,34 @@ def cells(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[Identity, Params]
     return found
 
 
-def works(grid: BenchmarkParams, params: dict[Identity, Params], paths: Paths) -> list[Work]:
+def build_jobs(grid: BenchmarkParams, params: dict[CellId, Params], paths: RunPaths) -> list[CellJob]:
     """Every cell with its data prepared and its key made; each data set is decoded once."""
-    ready: dict[str, tuple[Path, Prepared]] = {}
+    ready: dict[str, tuple[Path, PreparedDataset]] = {}
     made = []
     for cell, own in params.items():
         if cell.data not in ready:
             folder = _prepare(own, paths, cell.data)
             ready[cell.data] = folder, open_prepared(replace(paths, data=folder))
         folder, prepared = ready[cell.data]
-        made.append(work_of(grid, cell, own, folder, prepared))
+        made.append(build_job(grid, cell, own, folder, prepared))
     return made
 
 
-def work_of(grid: BenchmarkParams, cell: Identity, params: Params, folder: Path, prepared: Prepared) -> Work:
+def build_job(grid: BenchmarkParams, cell: CellId, params: Params, folder: Path, prepared: PreparedDataset) -> CellJob:
     """One cell's work on its prepared data."""
     from medtune.benchmark import cell as cells
 
-    params = _with_steps(params, prepared, cell, grid.min_steps)
-    rates = tuple(grid.lr.get(cell.method) or _rates(plan(cell.method, grid.head)))
+    params = _with_min_steps(params, prepared, cell, grid.min_steps)
+    rates = tuple(grid.lr.get(cell.method) or _rates(parse_method(cell.method, grid.head)))
     key = cells.cell_key(params, prepared, cell, rates, grid.threads)
-    return Work(cell, params, rates, grid.threads, folder, key)
+    return CellJob(cell, params, rates, grid.threads, folder, key)
 
 
-def finished(work: Work, paths: Paths) -> Artifact | None:
+def find_record(job: CellJob, paths: RunPaths) -> Artifact | None:
     """The cell's verified record, if it is there."""
     from medtune.benchmark import cell as cells
 
-    return find(cells.place(paths, work.cell), work.key)
+    return find_artifact(cells.record_dir(paths, job.cell), job.key)
 
 
 def check(params: Sequence[Params]) -> None:
@@ -120,68 +120,68 @@ def check(params: Sequence[Params]) -> None:
     Raises:
         InputError: says which.
     """
-    from medtune.models.backbones import check
+    from medtune.models.backbones import check_backbone
 
     seen = set()
     for one in params:
         model = one.model_dump_json(include={"model": {"backbone", "weights", "backbone_args", "head"}})
         if (combination := (model, one.data.image_size)) not in seen:
             seen.add(combination)
-            check(one)
+            check_backbone(one)
 
 
-def _fits(chosen: Plan, kind: str) -> bool:
+def _is_compatible(chosen: MethodSpec, kind: str) -> bool:
     return chosen.peft == "none" or kind in _families(chosen)
 
 
-def _families(chosen: Plan) -> tuple[str, ...]:
-    return tuple(registry.load(METHODS, chosen.peft, "benchmark.methods").FAMILIES)
+def _families(chosen: MethodSpec) -> tuple[str, ...]:
+    return tuple(registry.load_plugin(METHODS, chosen.peft, "benchmark.methods").SUPPORTED_FAMILIES)
 
 
-def _rates(chosen: Plan) -> tuple[float, ...]:
+def _rates(chosen: MethodSpec) -> tuple[float, ...]:
     if chosen.schedule == "frozen":
-        return tuple(registry.load(HEADS, chosen.head, "benchmark.methods").LRS)
-    return tuple(registry.load(METHODS, chosen.peft, "benchmark.methods").LRS)
+        return tuple(registry.load_plugin(HEADS, chosen.head, "benchmark.methods").LR_GRID)
+    return tuple(registry.load_plugin(METHODS, chosen.peft, "benchmark.methods").LR_GRID)
 
 
-def _over(tree: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+def _merged(tree: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     base = copy.deepcopy(tree)
     merge(base, overlay)
     return base
 
 
-def _params(base: dict[str, Any], chosen: Plan, cell: Identity) -> Params:
+def _params(base: dict[str, Any], chosen: MethodSpec, cell: CellId) -> Params:
     own = {
         "seed": cell.seed,
         "schedule": chosen.schedule,
         "model": {"head": {"kind": chosen.head}, "peft": {"method": chosen.peft}},
         "tracking": {"mode": "disabled"},  # the benchmark is one run, not a run a cell
     }
-    return validate(_over(base, own))
+    return validate(_merged(base, own))
 
 
-def _with_steps(params: Params, prepared: Prepared, cell: Identity, least: int) -> Params:
-    """`params` whose stages go over the cell's share so often that each has `least` optimizer steps."""
-    from medtune.data.subset import with_share
+def _with_min_steps(params: Params, prepared: PreparedDataset, cell: CellId, min_steps: int) -> Params:
+    """`params` whose stages go over the cell's share so often that each has `min_steps` optimizer steps."""
+    from medtune.data.subset import subset_patients
 
-    fold = params.data.split.chains[0]
-    images = len(with_share(prepared, fold, cell.percent, cell.seed).indices(fold)["train"])
+    fold = params.data.split.test_folds[0]
+    images = len(subset_patients(prepared, fold, cell.percent, cell.seed).indices(fold)["train"])
     changed = {}
     for name in ("frozen", "finetune"):
         section = getattr(params, name)
         steps = section.epochs * images / (section.batch_size * section.accumulate)
-        often = max(section.passes, math.ceil(least / steps))
+        often = max(section.passes, math.ceil(min_steps / steps))
         changed[name] = section.model_copy(update={"passes": often})
     return params.model_copy(update=changed)
 
 
-def _prepare(params: Params, paths: Paths, label: str) -> Path:
+def _prepare(params: Params, paths: RunPaths, label: str) -> Path:
     from medtune.stages import data
 
-    if find(paths.prepared, data_key(params)):  # what `dvc repro` prepared is the same set
+    if find_artifact(paths.prepared, data_key(params)):  # what `dvc repro` prepared is the same set
         own = paths
     else:
-        own = Paths(paths.cache / "benchmark" / "data" / label, paths.cache)
-    say(f"benchmark: data set {label}")
+        own = RunPaths(paths.cache / "benchmark" / "data" / label, paths.cache)
+    info(f"benchmark: data set {label}")
     data.run(params, own)
     return own.prepared

@@ -4,41 +4,43 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medtune.benchmark.grid import BenchmarkParams, Identity
-from medtune.benchmark.jobs import Work
+from medtune.benchmark.grid import BenchmarkParams, CellId
+from medtune.benchmark.jobs import CellJob
 from medtune.benchmark.report.page import write_report
-from medtune.benchmark.report.records import Cell
+from medtune.benchmark.report.records import CellRecord
 from medtune.benchmark.report.results import write_results
 from medtune.config.load import validate
 from medtune.runtime.artifact import Artifact, digest
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
-from medtune.tracking.run import start
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
+from medtune.tracking.run import start_run
 
 
-def write(
+def write_summary(
     grid: BenchmarkParams,
-    works: Sequence[Work],
-    records: dict[Identity, Artifact | None],
-    errors: dict[Identity, str],
-    paths: Paths,
+    jobs: Sequence[CellJob],
+    records: dict[CellId, Artifact | None],
+    errors: dict[CellId, str],
+    paths: RunPaths,
 ) -> list[str]:
     """Writes both files over every cell of the grid, pending and failed ones too; gives what follows from them."""
     folder = paths.stage("benchmark")
     folder.mkdir(parents=True, exist_ok=True)
-    cells = [_cell(work.cell, records[work.cell], errors.get(work.cell)) for work in works]
+    cells = [_cell(work.cell, records[work.cell], errors.get(work.cell)) for work in jobs]
     write_results(folder / "results.csv", cells)
-    params = works[0].params
+    params = jobs[0].params
     page = folder / "report.html"
     lines = write_report(page, cells, grid.metric, params.evaluate.confidence, grid.replicates, params.seed)
     for line in lines:
-        say(f"benchmark: {line}")
+        info(f"benchmark: {line}")
     pending = sum(cell.status == "pending" for cell in cells)
-    say(f"benchmark: {page}" + (f" ({pending} cells are still to be computed)" if pending else ""))
+    info(f"benchmark: {page}" + (f" ({pending} cells are still to be computed)" if pending else ""))
     return lines
 
 
-def track(tree: dict[str, Any], records: dict[Identity, Artifact | None], lines: Sequence[str], metric: str) -> None:
+def log_summary(
+    tree: dict[str, Any], records: dict[CellId, Artifact | None], lines: Sequence[str], metric: str
+) -> None:
     """One W&B run of the whole grid: a table of its cells, and the findings."""
     params = validate(tree)
     done = {cell: record.result() for cell, record in records.items() if record}
@@ -49,12 +51,12 @@ def track(tree: dict[str, Any], records: dict[Identity, Artifact | None], lines:
         figure = result["metrics"][metric]
         named = (cell.data, cell.backbone, cell.method, cell.percent, cell.seed, result["lr"])
         rows.append((*named, figure["value"], figure["lo"], figure["hi"], result["trainable"], result["seconds"]))
-    with start("benchmark", key, key, params, "benchmark") as run:
+    with start_run("benchmark", key, key, params, "benchmark") as run:
         run.table("cells", columns, rows)
         run.summary({"cells": len(done), "findings": list(lines)})
 
 
-def _cell(identity: Identity, record: Artifact | None, error: str | None) -> Cell:
+def _cell(identity: CellId, record: Artifact | None, error: str | None) -> CellRecord:
     if record is None:
-        return Cell(identity, None, None, error)
-    return Cell(identity, Path(record.path), record.result(), None)
+        return CellRecord(identity, None, None, error)
+    return CellRecord(identity, Path(record.path), record.result(), None)

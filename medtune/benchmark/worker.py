@@ -6,23 +6,23 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from medtune.benchmark.grid import Identity
-from medtune.benchmark.jobs import Work
+from medtune.benchmark.grid import CellId
+from medtune.benchmark.jobs import CellJob
 from medtune.config.load import validate
 from medtune.data.prepared import open_prepared
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.device import device_class
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 # Told of a cell that ended: its record, or what went wrong; gives the line that was said of it.
-Told = Callable[[Work, Artifact | None, str | None], str]
+OnResult = Callable[[CellJob, Artifact | None, str | None], str]
 
 
-def compute(work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
+def run_job(job: dict[str, Any], out: str, cache: str) -> dict[str, str]:
     """The finished record of one cell, as `Artifact.as_dict()`.
 
     Args:
-        work: from `Work.as_dict`.
+        job: from `CellJob.as_dict`.
         out: folder of artifacts/.
         cache: folder of unfinished work and stored features.
 
@@ -31,10 +31,10 @@ def compute(work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
     """
     from medtune.benchmark import cell as cells
 
-    cell, params = Identity(**work["cell"]), validate(work["params"])
-    paths = Paths(Path(out), Path(cache), data=Path(work["prepared"]))
-    rates, threads = work["rates"], work["threads"]
-    if cells.cell_key(params, open_prepared(paths), cell, rates, threads) != work["key"]:
+    cell, params = CellId(**job["cell"]), validate(job["params"])
+    paths = RunPaths(Path(out), Path(cache), data=Path(job["prepared"]))
+    rates, threads = job["rates"], job["threads"]
+    if cells.cell_key(params, open_prepared(paths), cell, rates, threads) != job["key"]:
         raise RuntimeError(
             f"this worker's code, library versions, data or device ({device_class()}) are not those that asked for the "
             "cell: restart the workers from the same checkout, or set MEDTUNE_DEVICE for both"
@@ -43,14 +43,14 @@ def compute(work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
         return cells.run(params, paths, cell, rates, threads).as_dict()
 
 
-def compute_here(work: Work, paths: Paths, retries: int, told: Told) -> None:
+def run_locally(job: CellJob, paths: RunPaths, retries: int, on_result: OnResult) -> None:
     """Computes one cell in this process, tried again where it fails."""
     for attempt in range(retries + 1):
         try:
-            record = Artifact(**compute(work.as_dict(), str(paths.out), str(paths.cache)))
+            record = Artifact(**run_job(job.as_dict(), str(paths.out), str(paths.cache)))
         except Exception as error:  # reported as this cell's figure; the others go on
             if attempt == retries:
-                told(work, None, f"{type(error).__name__}: {error}")
+                on_result(job, None, f"{type(error).__name__}: {error}")
         else:
-            told(work, record, None)
+            on_result(job, record, None)
             return

@@ -26,13 +26,13 @@ def data(
     import json
 
     from medtune.config.load import load
-    from medtune.runtime.lock import holding
-    from medtune.runtime.paths import Paths
+    from medtune.runtime.lock import output_lock
+    from medtune.runtime.paths import RunPaths
     from medtune.stages import data as stage
     from medtune.stages.preflight import check_model
 
-    read, paths = load(params, overrides or ()), Paths.at(out)
-    with progress_on_stderr(as_json), holding(paths):
+    read, paths = load(params, overrides or ()), RunPaths.from_env(out)
+    with progress_on_stderr(as_json), output_lock(paths):
         check_model(read, paths)
         done = stage.run(read, paths)
     if as_json:

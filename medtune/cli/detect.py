@@ -60,7 +60,7 @@ def _medmnist(files: list[Path]) -> Detected:
         detected.warnings.append(
             f"{file.name}: no MedMNIST set begins with this name. Set data.subset to the right one"
         )
-    published = {f"{part}_images" for part in medmnist.PARTS} <= array_names(file)
+    published = {f"{part}_images" for part in medmnist.SPLITS} <= array_names(file)
     size = re.search(r"_(64|128|224)$", file.stem)
     detected.settings = {
         "data.source": "medmnist",

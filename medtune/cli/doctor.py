@@ -25,22 +25,22 @@ def doctor(
     if a check fails.
     """
     from medtune.config.load import load
-    from medtune.doctor.result import Job
-    from medtune.doctor.run import examine
-    from medtune.runtime.console import say
-    from medtune.runtime.paths import Paths
+    from medtune.doctor.check_result import Context
+    from medtune.doctor.run import run_checks
+    from medtune.runtime.console import info
+    from medtune.runtime.paths import RunPaths
 
-    job = Job(load(params, overrides or ()), Paths.at(out), offline, quick)
+    job = Context(load(params, overrides or ()), RunPaths.from_env(out), offline, quick)
     counts, checks = {"ok": 0, "warning": 0, "wrong": 0}, []
     with progress_on_stderr(as_json):
-        for finding in examine(job):
+        for finding in run_checks(job):
             counts[finding.state] += 1
             checks.append(
-                {"check": finding.label, "state": finding.state, "found": finding.found, "todo": finding.todo}
+                {"check": finding.label, "state": finding.state, "found": finding.message, "todo": finding.fix}
             )
-            todo = f" -> {finding.todo}" if finding.todo else ""
-            say(f"{finding.state:<8} {finding.label:<21} {finding.found}{todo}".replace("\n", " "))
-        say(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['wrong']} wrong")
+            todo = f" -> {finding.fix}" if finding.fix else ""
+            info(f"{finding.state:<8} {finding.label:<21} {finding.message}{todo}".replace("\n", " "))
+        info(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['wrong']} wrong")
     if as_json:
         print_json({"checks": checks, **counts})
     if counts["wrong"]:

@@ -20,14 +20,14 @@ def evaluate(
     import json
 
     from medtune.config.load import load
-    from medtune.runtime.console import say
-    from medtune.runtime.lock import holding
-    from medtune.runtime.paths import Paths
+    from medtune.runtime.console import info
+    from medtune.runtime.lock import output_lock
+    from medtune.runtime.paths import RunPaths
     from medtune.stages import evaluate as stage
 
-    read, paths = load(params, overrides or ()), Paths.at(out)
-    with progress_on_stderr(as_json), holding(paths):
+    read, paths = load(params, overrides or ()), RunPaths.from_env(out)
+    with progress_on_stderr(as_json), output_lock(paths):
         done = stage.run(read, paths)
-        say(f"evaluate: {done.path}")
+        info(f"evaluate: {done.path}")
     if as_json:
         print_json(json.loads((done.folder / "metrics.json").read_text(encoding="utf-8")))

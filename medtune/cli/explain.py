@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from medtune.config import registry
 from medtune.config.errors import InputError, suggestion
-from medtune.config.load import DISCRIMINATORS
+from medtune.config.load import PLUGIN_KEYS
 from medtune.config.schema import Params
 
 BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
@@ -86,8 +86,8 @@ def _of(section: BaseModel, prefix: str, params: Params) -> Iterator[Field]:
             continue
         kinds, choices = _allowed(entry, schema.get("$defs", {}))
         package, _, plugin = model.__module__.rpartition(".")
-        if name in DISCRIMINATORS and value == plugin:
-            kinds, choices = [], list(registry.names(package))
+        if name in PLUGIN_KEYS and value == plugin:
+            kinds, choices = [], list(registry.plugin_names(package))
         elif _join(prefix, name) in params.metric_choices:
             kinds, choices = [], params.metric_choices[_join(prefix, name)]
         # `auto or a number` is a type with words in it; choices are complete or empty.

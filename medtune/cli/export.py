@@ -12,11 +12,11 @@ def export(params: options.ParamsFile = None, overrides: options.Overrides = Non
     Writes artifacts/export. A precision that differs too much from the network is left out, and bundle.json says why.
     """
     from medtune.config.load import load
-    from medtune.runtime.console import say
-    from medtune.runtime.lock import holding
-    from medtune.runtime.paths import Paths
+    from medtune.runtime.console import info
+    from medtune.runtime.lock import output_lock
+    from medtune.runtime.paths import RunPaths
     from medtune.stages import export as stage
 
-    read, paths = load(params, overrides or ()), Paths.at(out)
-    with holding(paths):
-        say(f"export: {stage.run(read, paths).path}")
+    read, paths = load(params, overrides or ()), RunPaths.from_env(out)
+    with output_lock(paths):
+        info(f"export: {stage.run(read, paths).path}")

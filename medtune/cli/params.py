@@ -44,7 +44,7 @@ def show(
     if as_json:
         print_json(value)
     elif isinstance(value, dict):
-        load.parser().dump(value, sys.stdout)
+        load.yaml_loader().dump(value, sys.stdout)
     else:
         print("null" if value is None else value)
 
@@ -136,12 +136,12 @@ def _write(recipes: list[str], overrides: list[str], target: Path | None) -> Non
     from medtune.cli.params_file import change
     from medtune.cli.recipe_files import find
     from medtune.config.errors import InputError
-    from medtune.config.load import DEFAULT, read_base
+    from medtune.config.load import DEFAULT_PARAMS, read_base
 
     if not recipes and not overrides:
         raise InputError("nothing to apply. Name a recipe (`medtune recipes`) or --set KEY=VALUE")
     if target is None:
         read_base(with_overlay=False)  # names `medtune init` if there is no project
     overlays = [find(name) for name in recipes]
-    change(target or DEFAULT, overlays, overrides)
-    print(f"{(target or DEFAULT).name} written: {', '.join([*(path.name for path in overlays), *overrides])}")
+    change(target or DEFAULT_PARAMS, overlays, overrides)
+    print(f"{(target or DEFAULT_PARAMS).name} written: {', '.join([*(path.name for path in overlays), *overrides])}")

@@ -25,10 +25,10 @@ def change(target: Path, overlays: Sequence[Path], sets: Sequence[str]) -> None:
     tree = load.read(target)
     for overlay in overlays:
         load.merge(tree, load.read(overlay))
-    load.assign_all(tree, sets)
+    load.apply_overrides(tree, sets)
     require_root(load.validate(tree))
     text = io.StringIO()
-    load.parser().dump(tree, text)
+    load.yaml_loader().dump(tree, text)
     write_text(target, text.getvalue())
 
 

@@ -34,7 +34,7 @@ def params_tree(settings: Mapping[str, Any]) -> dict[str, Any]:
         InputError: the result is not valid.
     """
     tree = load.read(load.SHIPPED)
-    first = {key: value for key, value in settings.items() if key.rpartition(".")[2] in load.DISCRIMINATORS}
+    first = {key: value for key, value in settings.items() if key.rpartition(".")[2] in load.PLUGIN_KEYS}
     for key, value in {**first, **settings}.items():
         overlay: Any = value
         for name in reversed(key.split(".")):
@@ -86,5 +86,5 @@ def _pipeline() -> str:
 
 def _dump(tree: dict[str, Any]) -> str:
     text = io.StringIO()
-    load.parser().dump(tree, text)
+    load.yaml_loader().dump(tree, text)
     return text.getvalue()

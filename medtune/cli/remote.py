@@ -32,6 +32,6 @@ def remote(
     Every file is verified when it is pulled. Nothing is changed unless a small file can be written there, read back
     and deleted.
     """
-    from medtune.registry.remote import remote as run
+    from medtune.registry.remote import configure_remote as run
 
     run(url, name, endpoint, local, show)

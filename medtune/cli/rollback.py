@@ -33,11 +33,11 @@ def rollback(
 
     from medtune.config.errors import InputError
     from medtune.registry import rollback as registry
-    from medtune.registry.store import open_target
+    from medtune.registry.store import open_store
     from medtune.serving.manifest import BundleError
 
     try:
-        store = open_target(target, Path.cwd()) if target else _store_of_params()
+        store = open_store(target, Path.cwd()) if target else _store_of_params()
         if list_only:
             for line in registry.describe(store):
                 print(line)
@@ -52,6 +52,6 @@ def rollback(
 def _store_of_params():  # type: ignore[no-untyped-def]
     from medtune.config.load import load
     from medtune.config.project import PROJECT
-    from medtune.registry.store import open_target
+    from medtune.registry.store import open_store
 
-    return open_target(load().handoff.target, PROJECT)
+    return open_store(load().handoff.target, PROJECT)

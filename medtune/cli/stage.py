@@ -54,17 +54,17 @@ def _train(name: str, fold: int | None, params: Path | None, overrides: list[str
 
     from medtune.config.load import load
     from medtune.runtime import console, distributed
-    from medtune.runtime.paths import Paths
-    from medtune.stages.launch import together
-    from medtune.stages.preflight import ready
+    from medtune.runtime.paths import RunPaths
+    from medtune.stages.launch import distributed_launch
+    from medtune.stages.preflight import run_preflight
 
-    read, paths = load(params, overrides or ()), Paths.at(out)
+    read, paths = load(params, overrides or ()), RunPaths.from_env(out)
     stage = importlib.import_module(f"medtune.stages.{name}")
-    with together(paths):
-        with distributed.first():
-            ready(read, paths, several=True)
-        from medtune.models.backbones import check
+    with distributed_launch(paths):
+        with distributed.main_process_first():
+            run_preflight(read, paths, several=True)
+        from medtune.models.backbones import check_backbone
 
-        check(read)
-        for each in read.data.split.chains if fold is None else [fold]:
-            console.say(f"{name} fold {each}: {stage.run(read, paths, each).path}")
+        check_backbone(read)
+        for each in read.data.split.test_folds if fold is None else [fold]:
+            console.info(f"{name} fold {each}: {stage.run(read, paths, each).path}")

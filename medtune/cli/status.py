@@ -25,9 +25,9 @@ def status(
     from medtune.cli import steps
     from medtune.config.load import load
     from medtune.config.project import PROJECT
-    from medtune.runtime.paths import Paths
+    from medtune.runtime.paths import RunPaths
 
-    read, paths = load(params, overrides or ()), Paths.at(out)
+    read, paths = load(params, overrides or ()), RunPaths.from_env(out)
     found = steps.report(read, paths)
     accepted, services = _accepted(read.handoff.target), _services(paths)
     if as_json:
@@ -48,13 +48,13 @@ def status(
 def _accepted(target: str) -> dict[str, Any]:
     """The current accepted bundle; a target elsewhere is not contacted."""
     from medtune.config.project import PROJECT
-    from medtune.registry.store import open_target
+    from medtune.registry.store import open_store
     from medtune.serving.manifest import BundleError
 
     if "://" in target:
         return {"target": target, "current": None, "note": f"at {target}: see `medtune rollback --list`"}
     try:
-        current = open_target(target, PROJECT).current()
+        current = open_store(target, PROJECT).current()
     except BundleError as error:
         return {"target": target, "current": None, "note": str(error)}
     return {"target": target, "current": current, "note": current or "none yet: `medtune retrain` accepts the first"}
@@ -66,6 +66,6 @@ def _services(paths: Any) -> dict[str, int | None]:
 
     if importlib.util.find_spec("prefect") is None:
         return {}
-    from medtune.flows.service_address import daemons
+    from medtune.flows.service_address import service_daemons
 
-    return {daemon.name: daemon.pid for daemon in daemons(paths.cache)}
+    return {daemon.name: daemon.pid for daemon in service_daemons(paths.cache)}

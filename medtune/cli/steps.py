@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
-from medtune.runtime.artifact import find, read_result
-from medtune.runtime.cache_key import READS, data_key
-from medtune.runtime.paths import Paths
+from medtune.runtime.artifact import find_artifact, read_result
+from medtune.runtime.cache_key import STAGE_SECTIONS, data_key
+from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Step, Steps
 
 
@@ -19,7 +19,7 @@ class StepStatus(NamedTuple):
     reason: str
 
 
-def report(params: Params, paths: Paths) -> list[StepStatus]:
+def report(params: Params, paths: RunPaths) -> list[StepStatus]:
     """Return the status of every step of the pipeline, in order."""
     data = _data(params, paths)
     if not data.done:
@@ -41,7 +41,7 @@ def report(params: Params, paths: Paths) -> list[StepStatus]:
 
 
 def _order(params: Params) -> Iterator[tuple[str, int | None]]:
-    for fold in params.data.split.chains:
+    for fold in params.data.split.test_folds:
         yield from ((stage, fold) for stage in params.training_stages)
     yield from (("evaluate", None), ("export", None))
 
@@ -50,7 +50,7 @@ def _name(stage: str, fold: int | None) -> str:
     return stage if fold is None else f"{stage} fold {fold}"
 
 
-def _data(params: Params, paths: Paths) -> StepStatus:
+def _data(params: Params, paths: RunPaths) -> StepStatus:
     try:
         result = read_result(paths.prepared)
     except (OSError, ValueError):
@@ -58,7 +58,7 @@ def _data(params: Params, paths: Paths) -> StepStatus:
     changed = _changed({"data": params.section("data")}, {"data": result.get("params", {})})
     if result.get("key") != data_key(params):
         return StepStatus("data", False, f"would run: {changed or 'the code or a library changed'}")
-    if find(paths.prepared) is None:
+    if find_artifact(paths.prepared) is None:
         return StepStatus("data", False, f"would run: {paths.prepared} is damaged")
     return StepStatus("data", True, f"prepared: {result['n_images']:,} images")
 
@@ -70,7 +70,7 @@ def _why(step: Step, steps: Steps) -> str:
     except (OSError, ValueError):
         return "no result yet"
     before, now = result.get("params", {}), steps.params.model_dump(mode="json")
-    sections = ("seed", *READS[step.stage])
+    sections = ("seed", *STAGE_SECTIONS[step.stage])
     changed = _changed(
         {name: now.get(name) for name in sections}, {name: before.get(name) for name in sections if name in before}
     )

@@ -29,9 +29,9 @@ def train(
 
     from medtune.config.load import load
     from medtune.flows.train import train as run
-    from medtune.runtime.paths import Paths
+    from medtune.runtime.paths import RunPaths
 
-    paths = Paths.at(out)
+    paths = RunPaths.from_env(out)
     with progress_on_stderr(as_json):
         results = run(load(params, overrides or ()), paths, prefect)
     if as_json:

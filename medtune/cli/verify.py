@@ -25,11 +25,11 @@ def verify(
         difference = loaded.self_test()
     except BundleError as error:
         raise InputError(str(error)) from error
-    files, first = len(loaded.document["files"]), loaded.providers[0]
+    files, first = len(loaded.manifest["files"]), loaded.providers[0]
     if as_json:
-        classes = loaded.document.get("classes")
+        classes = loaded.manifest.get("classes")
         print_json({"files": files, "classes": classes, "precision": precision, "provider": first,
                     "sample_difference": difference})  # fmt: skip
     else:
-        print(f"sound: {files} files verified, {loaded.task.summary(loaded.document)}; "
+        print(f"sound: {files} files verified, {loaded.task.summary(loaded.manifest)}; "
               f"{precision} on {first}, samples within {difference:.1g}")  # fmt: skip

@@ -11,7 +11,7 @@ class BaseParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Section(BaseParams):
+class StrictParams(BaseParams):
     """A part of params.yaml: unknown keys refused, values immutable once read."""
 
     @field_validator("*", mode="before")

@@ -27,7 +27,7 @@ def suggestion(name: object, known: list[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def describe(error: "ValidationError", model: "type[BaseModel]", prefix: str = "") -> str:
+def format_validation_error(error: "ValidationError", model: "type[BaseModel]", prefix: str = "") -> str:
     """Every problem pydantic found, each as `key is value: what would be right`.
 
     Args:

@@ -8,16 +8,16 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from medtune.config.errors import InputError, describe
+from medtune.config.errors import InputError, format_validation_error
 from medtune.config.project import PACKAGE, PARAMS_FILE, PROJECT
 from medtune.config.schema import Params
 from medtune.serving.one_line import first_line
 
-DEFAULT = PROJECT / PARAMS_FILE
+DEFAULT_PARAMS = PROJECT / PARAMS_FILE
 SHIPPED = PACKAGE / "template" / PARAMS_FILE
 
 
-def parser() -> YAML:
+def yaml_loader() -> YAML:
     """The one YAML parser (YAML 1.2, as DVC's), which keeps comments."""
     yaml = YAML()
     yaml.preserve_quotes = True
@@ -49,7 +49,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def _parse(text: str, name: str) -> Any:
     try:
-        tree = parser().load(text)
+        tree = yaml_loader().load(text)
         if _node_count(tree, {}) > MAX_NODES:
             raise InputError(f"{name}: more than {MAX_NODES:,} values: aliases (*name) that repeat one another?")
         return tree
@@ -77,13 +77,13 @@ def _node_count(value: Any, known: dict[int, int]) -> int:
 # Keys that belong to one backbone. They go when model.backbone changes, unless the same overlay sets them.
 BACKBONE_KEYS = ("backbone_args", "normalization", "weights")
 # Where one of these changes, the keys beside it are another plugin's and go, except those that every plugin shares.
-DISCRIMINATORS = {"source", "kind", "method"}
+PLUGIN_KEYS = {"source", "kind", "method"}
 SHARED_DATA_KEYS = {"root", "image_size", "resize", "on_bad_image", "split"}
 
 
 def merge(base: dict[str, Any], overlay: dict[str, Any]) -> None:
     """Puts `overlay` over `base`, in place, section by section."""
-    for key in [k for k in DISCRIMINATORS & overlay.keys() & base.keys() if overlay[k] != base[k]]:
+    for key in [k for k in PLUGIN_KEYS & overlay.keys() & base.keys() if overlay[k] != base[k]]:
         base[key] = overlay[key]
         for own in [k for k in base if k not in overlay and k not in SHARED_DATA_KEYS]:
             del base[own]
@@ -121,11 +121,11 @@ def apply_override(tree: dict[str, Any], assignment: str) -> None:
     merge(tree, overlay)
 
 
-def assign_all(tree: dict[str, Any], assignments: Sequence[str]) -> None:
+def apply_overrides(tree: dict[str, Any], assignments: Sequence[str]) -> None:
     """Applies every `section.key=value`; what chooses a plugin first, so that their order does not matter."""
 
     def chooses_later(assignment: str) -> bool:
-        return assignment.partition("=")[0].rpartition(".")[2] not in {*DISCRIMINATORS, "backbone"}
+        return assignment.partition("=")[0].rpartition(".")[2] not in {*PLUGIN_KEYS, "backbone"}
 
     for assignment in sorted(assignments, key=chooses_later):
         apply_override(tree, assignment)
@@ -137,11 +137,11 @@ def read_base(with_overlay: bool) -> dict[str, Any]:
     Raises:
         InputError: no params.yaml here, in a folder above, or in $MEDTUNE_PROJECT.
     """
-    if with_overlay and not DEFAULT.is_file():
+    if with_overlay and not DEFAULT_PARAMS.is_file():
         return read(SHIPPED)
-    if not DEFAULT.is_file():
+    if not DEFAULT_PARAMS.is_file():
         raise InputError(f"{PROJECT}: no {PARAMS_FILE} here or in a folder above. Create a project with `medtune init`")
-    return read(DEFAULT)
+    return read(DEFAULT_PARAMS)
 
 
 def read_tree(overlays: Sequence[Path] = (), sets: Sequence[str] = ()) -> dict[str, Any]:
@@ -153,9 +153,9 @@ def read_tree(overlays: Sequence[Path] = (), sets: Sequence[str] = ()) -> dict[s
     """
     tree = read_base(with_overlay=bool(overlays))
     for overlay in overlays:
-        if overlay.resolve() != DEFAULT or not DEFAULT.is_file():
+        if overlay.resolve() != DEFAULT_PARAMS or not DEFAULT_PARAMS.is_file():
             merge(tree, read(overlay))
-    assign_all(tree, sets)
+    apply_overrides(tree, sets)
     return tree
 
 
@@ -176,4 +176,4 @@ def validate(tree: dict[str, Any]) -> Params:
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        raise InputError(describe(error, Params)) from None
+        raise InputError(format_validation_error(error, Params)) from None

@@ -14,14 +14,14 @@ from medtune.config.project import PACKAGE
 NOT_A_PLUGIN = {"base"}  # the protocol that the plugins beside it implement
 
 
-def names(package: str) -> list[str]:
+def plugin_names(package: str) -> list[str]:
     """Registry keys of `package` ("medtune.data.sources", "medtune.models.heads", ...), sorted."""
     folder = PACKAGE.parent.joinpath(*package.split("."))
     found = (module.name for module in pkgutil.iter_modules([str(folder)]))
     return sorted(name for name in found if not name.startswith("_") and name not in NOT_A_PLUGIN)
 
 
-def load(package: str, name: object, key: str) -> ModuleType:
+def load_plugin(package: str, name: object, key: str) -> ModuleType:
     """The plugin file `name` of `package`.
 
     Args:
@@ -32,7 +32,7 @@ def load(package: str, name: object, key: str) -> ModuleType:
     Raises:
         InputError: there is no such plugin.
     """
-    known = names(package)
+    known = plugin_names(package)
     if name not in known:
         raise InputError(f"{key}: {name!r} is unknown{suggestion(name, known)}; choose one of: {', '.join(known)}")
     return importlib.import_module(f"{package}.{name}")
@@ -40,9 +40,9 @@ def load(package: str, name: object, key: str) -> ModuleType:
 
 def load_all(package: str) -> list[ModuleType]:
     """Import every plugin of `package`, sorted by name."""
-    return [importlib.import_module(f"{package}.{name}") for name in names(package)]
+    return [importlib.import_module(f"{package}.{name}") for name in plugin_names(package)]
 
 
 def load_part(package: str, name: object, part: str, key: str) -> ModuleType:
-    """Import one module of a plugin that is a folder: `<package>.<name>.<part>`. Arguments and errors as in `load`."""
-    return importlib.import_module(f"{load(package, name, key).__name__}.{part}")
+    """Import one module of a plugin that is a folder: `<package>.<name>.<part>`. Arguments and errors as in `load_plugin`."""
+    return importlib.import_module(f"{load_plugin(package, name, key).__name__}.{part}")

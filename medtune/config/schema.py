@@ -19,15 +19,15 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from medtune.config import registry
-from medtune.config.base import Section
-from medtune.config.errors import InputError, describe, suggestion
+from medtune.config.base import StrictParams
+from medtune.config.errors import InputError, format_validation_error, suggestion
 from medtune.config.training import STAGES, FinetuneParams, FrozenParams, Schedule
 
 Positive = Annotated[int, Field(gt=0)]
 DEFAULT_TASK = "classification"
 
 
-class SplitParams(Section):
+class SplitParams(StrictParams):
     """How images become train, validation and test. See docs/protocols.md."""
 
     protocol: Literal["patient", "image", "official", "hcrf-1-1-2"] = "patient"
@@ -39,7 +39,7 @@ class SplitParams(Section):
     )
 
     @model_validator(mode="after")
-    def _folds_exist(self) -> "SplitParams":
+    def _check_folds(self) -> "SplitParams":
         if self.protocol == "hcrf-1-1-2" and self.folds != 4:
             raise ValueError(f"folds is {self.folds}, but protocol hcrf-1-1-2 has 4")
         for name, fold in (("test_fold", self.test_fold), ("val_fold", self.val_fold)):
@@ -52,16 +52,16 @@ class SplitParams(Section):
         return self
 
     @property
-    def chains(self) -> list[int]:
+    def test_folds(self) -> list[int]:
         """Test folds to run, each a chain of its own."""
         return list(range(self.folds)) if self.test_fold == "all" else [self.test_fold]
 
-    def val_of(self, test_fold: int) -> int:
+    def val_fold_for(self, test_fold: int) -> int:
         """The validation fold of the chain whose test fold is `test_fold`."""
         return (test_fold - 1) % self.folds if self.val_fold is None else self.val_fold
 
 
-class DataParams(Section):
+class DataParams(StrictParams):
     """What every data source shares; a source's `Params` adds its own keys."""
 
     source: str
@@ -72,19 +72,19 @@ class DataParams(Section):
     split: SplitParams = SplitParams()
 
 
-class TaskParams(Section):
+class TaskParams(StrictParams):
     """What every task shares; a task's `Params` adds its own keys."""
 
     kind: str
 
 
-class HeadParams(Section):
+class HeadParams(StrictParams):
     """What every head shares; a head's `Params` adds its own keys."""
 
     kind: str
 
 
-class PeftParams(Section):
+class PeftParams(StrictParams):
     """What stage 2 trains: `none` is every weight; a method's `Params` adds its own keys."""
 
     method: str
@@ -94,27 +94,27 @@ class PeftParams(Section):
 RENAMED = {"data": {"task": "labels"}}
 
 
-def _by_plugin(package: str, discriminator: str, key: str) -> BeforeValidator:
+def _plugin_validator(package: str, discriminator: str, key: str) -> BeforeValidator:
     def choose(value: Any) -> Any:
         if isinstance(value, dict):
             if discriminator not in value:
                 raise InputError(
-                    f"{key}.{discriminator} is missing; choose one of: {', '.join(registry.names(package))}"
+                    f"{key}.{discriminator} is missing; choose one of: {', '.join(registry.plugin_names(package))}"
                 )
-            plugin = registry.load(package, value[discriminator], f"{key}.{discriminator}")
+            plugin = registry.load_plugin(package, value[discriminator], f"{key}.{discriminator}")
             for old, new in RENAMED.get(key, {}).items():
                 if old in value and old not in plugin.Params.model_fields:
                     raise InputError(f"{key}.{old}={value[old]}: renamed. Use {key}.{new}.")
             try:
                 return plugin.Params.model_validate(value)
             except ValidationError as error:
-                raise InputError(describe(error, plugin.Params, key)) from None
+                raise InputError(format_validation_error(error, plugin.Params, key)) from None
         return value
 
     return BeforeValidator(choose)
 
 
-class Normalization(Section):
+class Normalization(StrictParams):
     """Channel means and standard deviations for images scaled to 0..1."""
 
     mean: tuple[float, float, float]
@@ -125,7 +125,7 @@ class Normalization(Section):
 WEIGHT_ARGS = {"cache_dir", "checkpoint_path", "pretrained"}
 
 
-class ModelParams(Section):
+class ModelParams(StrictParams):
     """The network: a timm backbone, where its weights come from, the head, what stage 2 trains."""
 
     backbone: str = Field(description="timm name, arch.tag")
@@ -133,8 +133,8 @@ class ModelParams(Section):
     backbone_args: dict[str, Any] = Field(default_factory=dict, description="passed to timm.create_model")
     normalization: Normalization | None = Field(None, description="null: the backbone's pretrained_cfg")
     batchnorm: Literal["frozen", "train"] = Field("frozen", description="BatchNorm statistics in stage 2")
-    head: Annotated[SerializeAsAny[HeadParams], _by_plugin("medtune.models.heads", "kind", "model.head")]
-    peft: Annotated[SerializeAsAny[PeftParams], _by_plugin("medtune.models.peft", "method", "model.peft")]
+    head: Annotated[SerializeAsAny[HeadParams], _plugin_validator("medtune.models.heads", "kind", "model.head")]
+    peft: Annotated[SerializeAsAny[PeftParams], _plugin_validator("medtune.models.peft", "method", "model.peft")]
 
     @model_validator(mode="after")
     def _args_are_json(self) -> "ModelParams":
@@ -147,7 +147,7 @@ class ModelParams(Section):
         return self
 
 
-class EvaluateParams(Section):
+class EvaluateParams(StrictParams):
     """Metrics, their intervals, calibration and the decision rule."""
 
     bootstrap: Annotated[int, Field(ge=100)] = 2000
@@ -160,7 +160,7 @@ class EvaluateParams(Section):
     batch_size: Positive = 64
 
 
-class ExportParams(Section):
+class ExportParams(StrictParams):
     """The ONNX bundle and what it must pass."""
 
     precisions: list[Literal["fp32", "fp16", "int8"]] = Field(["fp32", "fp16"], description="int8: for CPUs")
@@ -181,7 +181,7 @@ class ExportParams(Section):
         return self
 
 
-class GateParams(Section):
+class GateParams(StrictParams):
     """What a newly trained model must show before it replaces the accepted one (flows/retrain.py)."""
 
     metric: str = Field("balanced_accuracy", description="metric of the task that the two models are compared by")
@@ -198,7 +198,7 @@ class GateParams(Section):
     )
 
 
-class HandoffParams(Section):
+class HandoffParams(StrictParams):
     """Where accepted bundles go."""
 
     target: str = Field("published", description="a folder, or a URL that fsspec knows (s3://..., sftp://...)")
@@ -206,7 +206,7 @@ class HandoffParams(Section):
 
     @field_validator("target")
     @classmethod
-    def _holds_no_password(cls, target: str) -> str:
+    def _reject_password(cls, target: str) -> str:
         if "://" in target and (urlsplit(target).password is not None or "?" in target):
             # Neither params.yaml nor W&B, which is sent the params, is a place for it; nor is this message.
             raise PydanticCustomError("secret", "a password or token in it would be committed and sent to W&B; use "
@@ -214,7 +214,7 @@ class HandoffParams(Section):
         return target
 
 
-class TrackingParams(Section):
+class TrackingParams(StrictParams):
     """Where W&B runs go. `auto`: online when WANDB_API_KEY is set, else offline."""
 
     project: str = "medtune"
@@ -237,16 +237,16 @@ def check_metric(key: str, name: str, known: list[str]) -> None:
         raise InputError(f"{key}={name}: unknown metric{suggestion(name, known)}. Choose one of: {', '.join(known)}.")
 
 
-class Params(Section):
+class Params(StrictParams):
     """The whole of params.yaml."""
 
     seed: Annotated[int, Field(ge=0)] = 1
     schedule: Schedule = "staged"
-    task: Annotated[SerializeAsAny[TaskParams], _by_plugin("medtune.tasks", "kind", "task")] = Field(
+    task: Annotated[SerializeAsAny[TaskParams], _plugin_validator("medtune.tasks", "kind", "task")] = Field(
         {"kind": DEFAULT_TASK},  # type: ignore[arg-type]
         validate_default=True,
     )
-    data: Annotated[SerializeAsAny[DataParams], _by_plugin("medtune.data.sources", "source", "data")]
+    data: Annotated[SerializeAsAny[DataParams], _plugin_validator("medtune.data.sources", "source", "data")]
     model: ModelParams
     frozen: FrozenParams = FrozenParams()
     finetune: FinetuneParams = FinetuneParams()

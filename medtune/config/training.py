@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from medtune.config.base import Section
+from medtune.config.base import StrictParams
 
 Schedule = Literal["frozen", "full", "staged"]
 # The training stages of each schedule, in the order they run.
@@ -18,7 +18,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Strength = Annotated[float, Field(ge=0, le=0.5)]
 
 
-class AugmentParams(Section):
+class AugmentParams(StrictParams):
     """Random changes to a training image, each drawn anew for each image. 0 or false turns one off."""
 
     dihedral: bool = Field(True, description="one of the eight flips and quarter turns")
@@ -30,7 +30,7 @@ class AugmentParams(Section):
     stain: Strength = Field(0.05, description="haematoxylin-eosin-DAB jitter; colour images only")
 
 
-class TrainingParams(Section):
+class TrainingParams(StrictParams):
     """Shared by the two stages."""
 
     epochs: Annotated[int, Field(ge=1)] = 12

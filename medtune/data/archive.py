@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from medtune.config.errors import InputError
 from medtune.runtime.artifact import digest
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
@@ -50,7 +50,7 @@ def first_member(archive: Path) -> str:
     raise InputError(f"{archive}: there is no file in it")
 
 
-def unpacked(archive: Path) -> Path:
+def unpack_cached(archive: Path) -> Path:
     """Folder with the contents of `archive`, in the project's cache; unpacked once, whole or not at all.
 
     Raises:
@@ -58,7 +58,7 @@ def unpacked(archive: Path) -> Path:
     """
     facts = archive.stat()
     name = digest([archive.name, facts.st_size, facts.st_mtime_ns])[:16]
-    folder = Paths.at().cache / "archives" / f"{archive.name.split('.')[0]}-{name}"
+    folder = RunPaths.from_env().cache / "archives" / f"{archive.name.split('.')[0]}-{name}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from medtune.config.errors import InputError
-from medtune.runtime.artifact import replacing
-from medtune.runtime.console import say
+from medtune.runtime.artifact import atomic_write
+from medtune.runtime.console import info
 from medtune.runtime.progress import progress
 
 ATTEMPTS = 5
@@ -43,7 +43,7 @@ def download(url: str, target: Path, md5: str | None = None, pause_s: float = 1.
             break
         if attempt == ATTEMPTS:
             raise InputError(f"{url}: {reason}; run again to resume, or put the file at {target} yourself")
-        say(f"download: {reason}; attempt {attempt + 1} of {ATTEMPTS}")
+        info(f"download: {reason}; attempt {attempt + 1} of {ATTEMPTS}")
         time.sleep(pause_s * 2 ** (attempt - 1))
     if md5 is not None and (found := _md5(part)) != md5.lower():
         part.unlink()
@@ -77,7 +77,7 @@ def _transfer(url: str, part: Path) -> str | None:
             if resumed and not answer.headers.get("content-range", "").startswith(f"bytes {have}-"):
                 part.unlink()
                 return "the server sent another part than asked for"
-            with replacing(_version_file(part)) as file:
+            with atomic_write(_version_file(part)) as file:
                 file.write_text(_strong_validator(answer.headers), encoding="utf-8")
             length = answer.headers.get("content-length")
             total = (int(length) if length else 0) + (have if resumed else 0)

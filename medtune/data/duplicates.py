@@ -55,7 +55,7 @@ def crosses_splits(rows: Sequence[int], splits: np.ndarray, test_folds: Sequence
     return any(len(set(splits[list(rows), fold].tolist()) - {"unused"}) > 1 for fold in test_folds)
 
 
-def describe(
+def duplicate_report(
     duplicates: Duplicates, paths: Sequence[str], labels: Sequence[str], splits: np.ndarray, test_folds: Sequence[int]
 ) -> dict[str, Any]:
     """What report.json says: counts, and the first few of each kind by name; those across splits come first."""

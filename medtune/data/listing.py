@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medtune.config.errors import InputError
-from medtune.data.sample import Record
+from medtune.data.sample import Sample
 from medtune.runtime.artifact import digest
 from medtune.serving.decode import SUFFIXES
 
 
-def require(root: Path | None) -> Path:
+def require_root(root: Path | None) -> Path:
     """The data root, which exists.
 
     Raises:
@@ -46,17 +46,19 @@ def _raise_unreadable(error: OSError) -> None:
     raise InputError(f"{error.filename} cannot be read: {error.strerror}")
 
 
-def file_of(sample: Record, root: Path) -> Path:
+def image_path(sample: Sample, root: Path) -> Path:
     """Where a record's image file lies."""
     return sample.file or root / sample.path
 
 
-def listing_digest(samples: Iterable[Record], root: Path | None, inputs: Iterable[Path] = ()) -> str:
+def index_hash(samples: Iterable[Sample], root: Path | None, inputs: Iterable[Path] = ()) -> str:
     """Digest of every record and of the size and time of every file behind them; changes when one of them does."""
     entries: list[object] = []
     for sample in samples:
-        signature = [] if sample.load is not None or root is None else _file_signature(file_of(sample, root))
-        entries.append([sample.path, sample.label, sample.group, sample.extra, sample.roles, signature])
+        signature = [] if sample.read is not None or root is None else _file_signature(image_path(sample, root))
+        entries.append(
+            [sample.path, sample.label, sample.patient_id, sample.metadata, sample.published_splits, signature]
+        )
     return digest([entries, [[path.name, *_file_signature(path)] for path in inputs]])
 
 

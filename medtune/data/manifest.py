@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from medtune.config.errors import InputError
-from medtune.data.pack import IMAGES, PackResult
-from medtune.data.sample import Record
+from medtune.data.packing import IMAGES_FILE, PackResult
+from medtune.data.sample import Sample
 from medtune.data.splits import SPLITS, SplitResult
-from medtune.runtime.artifact import digest, file_sha256, find, write_text
+from medtune.runtime.artifact import digest, file_sha256, find_artifact, write_text
 from medtune.serving.one_line import first_line
 
 COLUMNS = ("path", "label", "group", "fold", "split", "sha256", "width", "height")
@@ -22,7 +22,7 @@ MANIFEST_FILE, INFO_FILE, TARGETS = "manifest.csv", "dataset.json", "targets.npy
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedDataset:
     """A prepared set; rows are images, in the manifest's order.
 
     Attributes:
@@ -31,9 +31,9 @@ class Prepared:
         classes: class names in index order.
         paths: as in manifest.csv.
         labels: (n,) int64 indices into classes.
-        groups: (n,) group names; an image without one is a group of its own, named by its path.
+        patient_ids: (n,) group names; an image without one is a group of its own, named by its path.
         folds: (n,) int64; -1 where protocol official tests an image never or more than once.
-        roles: (n, folds) of train, val, test, unused.
+        splits: (n, folds) of train, val, test, unused.
         images: (n, H, W, 3) uint8, memory-mapped.
         sha256: of each image's pixels.
     """
@@ -43,9 +43,9 @@ class Prepared:
     classes: tuple[str, ...]
     paths: tuple[str, ...]
     labels: np.ndarray
-    groups: np.ndarray
+    patient_ids: np.ndarray
     folds: np.ndarray
-    roles: np.ndarray
+    splits: np.ndarray
     images: np.ndarray
     sha256: tuple[str, ...]
 
@@ -54,7 +54,7 @@ class Prepared:
         """Content of the set: pixels, paths, labels, groups, classes. The split is not part of it."""
         targets = self.folder / TARGETS
         return digest(
-            [self.images.shape, self.sha256, self.paths, self.labels.tolist(), self.groups.tolist(), self.classes]
+            [self.images.shape, self.sha256, self.paths, self.labels.tolist(), self.patient_ids.tolist(), self.classes]
             + ([file_sha256(targets)] if targets.is_file() else [])
         )
 
@@ -69,18 +69,18 @@ class Prepared:
         column = self._column(test_fold)
         return {split: np.flatnonzero(column == split) for split in SPLITS}
 
-    def roles_digest(self, test_fold: int) -> str:
+    def split_digest(self, test_fold: int) -> str:
         """What the chain's split does: which paths are train, validation and test."""
         return digest([self.paths, self._column(test_fold).tolist()])
 
     def _column(self, test_fold: int) -> np.ndarray:
-        if not 0 <= test_fold < self.roles.shape[1]:
-            raise InputError(f"fold {test_fold} does not exist: folds are 0 to {self.roles.shape[1] - 1}")
-        return self.roles[:, test_fold]
+        if not 0 <= test_fold < self.splits.shape[1]:
+            raise InputError(f"fold {test_fold} does not exist: folds are 0 to {self.splits.shape[1] - 1}")
+        return self.splits[:, test_fold]
 
 
 def write_manifest(
-    folder: Path, samples: Sequence[Record], packed: PackResult, split: SplitResult, test_fold: int | str
+    folder: Path, samples: Sequence[Sample], packed: PackResult, split: SplitResult, test_fold: int | str
 ) -> None:
     """Writes manifest.csv.
 
@@ -94,23 +94,23 @@ def write_manifest(
     Raises:
         InputError: a source column has the name of one of ours.
     """
-    n_folds = split.roles.shape[1]
+    n_folds = split.splits.shape[1]
     ours = [*COLUMNS, *(f"role_{column}" for column in range(n_folds))]
-    extra = list(samples[0].extra)
+    extra = list(samples[0].metadata)
     if taken := [name for name in extra if name in ours or name.startswith("role_") or not name]:
         raise InputError(f"column {taken[0]!r} of the source: this name is taken or empty; rename it")
     with (folder / MANIFEST_FILE).open("w", encoding="utf-8", newline="") as stream:
         out = csv.writer(stream, lineterminator="\n")
         out.writerow([*COLUMNS, *extra, *ours[len(COLUMNS) :]])
         rows = zip(
-            samples, packed.sha256, packed.original_sizes, split.folds.tolist(), split.roles.tolist(), strict=True
+            samples, packed.sha256, packed.original_sizes, split.folds.tolist(), split.splits.tolist(), strict=True
         )
         for sample, sha256, (width, height), fold, splits in rows:
             split_name = "cv" if test_fold == "all" else splits[int(test_fold)]
-            patient_id = sample.path if sample.group is None else sample.group
+            patient_id = sample.path if sample.patient_id is None else sample.patient_id
             out.writerow(
                 [sample.path, sample.label, patient_id, fold, split_name, sha256, width, height]
-                + [sample.extra[name] for name in extra]
+                + [sample.metadata[name] for name in extra]
                 + splits
             )
 
@@ -140,13 +140,13 @@ def write_info(folder: Path, info: dict[str, Any]) -> None:
     write_text(folder / INFO_FILE, json.dumps(info, indent=2, ensure_ascii=False) + "\n")
 
 
-def load_prepared(folder: Path) -> Prepared:
+def load_prepared(folder: Path) -> PreparedDataset:
     """The prepared set in `folder`, every file verified against its sha256.
 
     Raises:
         InputError: absent, unfinished or damaged.
     """
-    if find(folder) is None:
+    if find_artifact(folder) is None:
         state = "is damaged or unfinished" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {state}: run `medtune data` (with the same --params, --set and --out)")
     info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
@@ -155,16 +155,16 @@ def load_prepared(folder: Path) -> Prepared:
         rows = list(csv.DictReader(stream))
     n_folds = sum(name.startswith("role_") for name in rows[0])
     index = {name: number for number, name in enumerate(classes)}
-    return Prepared(
+    return PreparedDataset(
         folder=folder,
         info=info,
         classes=classes,
         paths=tuple(row["path"] for row in rows),
         labels=np.array([index[row["label"]] for row in rows], np.int64),
-        groups=np.array([row["group"] for row in rows]),
+        patient_ids=np.array([row["group"] for row in rows]),
         folds=np.array([row["fold"] for row in rows], np.int64),
-        roles=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], "<U6"),
-        images=_open_images(folder / IMAGES, len(rows)),
+        splits=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], "<U6"),
+        images=_open_images(folder / IMAGES_FILE, len(rows)),
         sha256=tuple(row["sha256"] for row in rows),
     )
 

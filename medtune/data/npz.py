@@ -30,7 +30,7 @@ def array_names(file: Path) -> set[str]:
         raise InputError(f"{file}: damaged or not an .npz file: {error}") from error
 
 
-class Rows:
+class RowReader:
     """One array of an .npz file, read row after row.
 
     Attributes:
@@ -45,7 +45,7 @@ class Rows:
         self._lock = threading.Lock()
         self._rewind()
 
-    def row(self, index: int) -> np.ndarray:
+    def read_row(self, index: int) -> np.ndarray:
         """Row `index`, shape[1:]; cheap where rows are asked for in order.
 
         Raises:
@@ -65,12 +65,16 @@ class Rows:
             raise InputError(f"{self.file}: array {self.name} is cut off at row {index} of {self.shape[0]}")
         return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
 
-    def all(self) -> np.ndarray:
+    def read_all(self) -> np.ndarray:
         """The whole array, for small ones."""
-        return np.stack([self.row(index) for index in range(self.shape[0])]) if self.shape[0] else np.empty(self.shape)
+        return (
+            np.stack([self.read_row(index) for index in range(self.shape[0])])
+            if self.shape[0]
+            else np.empty(self.shape)
+        )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rows) and (self.file, self.name) == (other.file, other.name)
+        return isinstance(other, RowReader) and (self.file, self.name) == (other.file, other.name)
 
     def __hash__(self) -> int:
         return hash((self.file, self.name))

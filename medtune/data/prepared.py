@@ -3,13 +3,13 @@
 from functools import lru_cache
 from pathlib import Path
 
-from medtune.data.manifest import Prepared, load_prepared
-from medtune.data.subset import with_share
+from medtune.data.manifest import PreparedDataset, load_prepared
+from medtune.data.subset import subset_patients
 from medtune.runtime.file_state import State, folder_state
-from medtune.runtime.paths import Paths, TrainSubset
+from medtune.runtime.paths import RunPaths, TrainSubset
 
 
-def open_prepared(paths: Paths) -> Prepared:
+def open_prepared(paths: RunPaths) -> PreparedDataset:
     """Return the verified set at `paths.prepared`, restricted to the training patients of `paths.subset`.
 
     Raises:
@@ -19,11 +19,11 @@ def open_prepared(paths: Paths) -> Prepared:
 
 
 @lru_cache(maxsize=8)
-def _open(folder: Path, state: tuple[State, ...], subset: TrainSubset | None) -> Prepared:
+def _open(folder: Path, state: tuple[State, ...], subset: TrainSubset | None) -> PreparedDataset:
     if subset is None:
         return load_prepared(folder)
     prepared = _open(folder, state, None)
-    for fold in range(prepared.roles.shape[1]):
+    for fold in range(prepared.splits.shape[1]):
         if len(prepared.indices(fold)["train"]):
-            prepared = with_share(prepared, fold, subset.percent, subset.seed)
+            prepared = subset_patients(prepared, fold, subset.percent, subset.seed)
     return prepared

@@ -3,15 +3,15 @@
 A source is one file `medtune/data/sources/<name>.py`; the registry key is the file's name. It defines, at module level:
 
     NAME: str                    name of the data set, for the model card
-    LICENCE: str                 licence of the images
+    LICENSE: str                 licence of the images
     CITATION: str                how to cite them
-    FAULTS: tuple[str, ...]      what is known to be wrong with labels or groups; printed in the model card
+    KNOWN_ISSUES: tuple[str, ...] what is known to be wrong with labels or groups; printed in the model card
     class Params(DataParams)     `source: Literal["<name>"] = "<name>"` and the source's own keys; `root` is shared
 
     def classes(params) -> tuple[str, ...]
-        Class names in index order. Empty where only the files can tell: then `records` decides, sorted by name.
+        Class names in index order. Empty where only the files can tell: then `list_samples` decides, sorted by name.
 
-    def records(root: Path | None, params) -> list[Record]
+    def list_samples(root: Path | None, params) -> list[Sample]
         Every image, in an order that depends on content only (sorted by path). `root` is `params.root` made absolute
         (None where the params name none); a source that needs it begins with `root = listing.require(root)`. Reads
         names and tables, never decodes a picture. Raises InputError where nothing usable lies under `root`, or a
@@ -23,7 +23,7 @@ and may define
         Downloads into `root`; called first, where `params.download` is true. Does nothing where all is there.
 
     def inputs(root: Path | None, params) -> list[Path]
-        Files other than the records' own whose change makes the source another one (the array file behind `load`).
+        Files other than the records' own whose change makes the source another one (the array file behind `read`).
 
     def expected(params) -> dict[str, int] | None
         Images per class in the complete published set, to say what share of it is here.
@@ -32,7 +32,7 @@ and may define
         Writes a tiny data set in the source's layout to `root` and returns the params that read it, for the contract
         tests. A source that draws its own images needs none.
 
-    def extra(params) -> dict[str, object]
+    def metadata(params) -> dict[str, object]
         What else belongs into dataset.json.
 
 Contract, held by tests/contracts/test_sources.py: paths are relative, posix, unique; labels are class names; groups
@@ -46,29 +46,29 @@ from pathlib import Path
 
 import numpy as np
 
-ROLES = ("train", "val", "test", "unused")
+SPLITS = ("train", "val", "test", "unused")
 
 
 @dataclass(frozen=True)
-class Record:
+class Sample:
     """One image before decoding.
 
     Attributes:
         path: relative to the source's root, posix; a made-up unique name where pixels are not files.
         label: class name; in a task without classes what splits balance, the same for all where there is nothing.
-        group: what must stay together in one split (patient, case); None where the source does not know.
-        extra: the source's own columns of manifest.csv.
-        roles: role in the chain of each published fold (one of `ROLES` each), for protocol `official`.
-        load: gives the pixels, uint8 (h, w, 3), where they are not a file; called in the order of the records.
+        patient_id: what must stay together in one split (patient, case); None where the source does not know.
+        metadata: the source's own columns of manifest.csv.
+        published_splits: role in the chain of each published fold (one of `SPLITS` each), for protocol `official`.
+        read: gives the pixels, uint8 (h, w, 3), where they are not a file; called in the order of the records.
         target: returns what a task other than classification predicts (a mask, a number), as its `targets` reads it.
         file: where the image file lies, where that is not `root / path` (unpacked archives).
     """
 
     path: str
     label: str
-    group: str | None = None
-    extra: dict[str, str] = field(default_factory=dict)
-    roles: tuple[str, ...] | None = None
-    load: Callable[[], np.ndarray] | None = field(default=None, compare=False)
+    patient_id: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    published_splits: tuple[str, ...] | None = None
+    read: Callable[[], np.ndarray] | None = field(default=None, compare=False)
     file: Path | None = field(default=None, compare=False)
     target: Callable[[], np.ndarray] | None = field(default=None, compare=False)

@@ -7,9 +7,9 @@ import numpy as np
 
 from medtune.config.errors import InputError
 from medtune.config.schema import SplitParams
-from medtune.data.fold_assignments import KeptFolds
+from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.folds import SEED, grouped_stratified_folds
-from medtune.data.sample import Record
+from medtune.data.sample import Sample
 
 SPLITS = ("train", "val", "test")
 _SHOWN = 5
@@ -21,23 +21,23 @@ class SplitResult:
 
     Attributes:
         folds: (n,) int64, the fold an image belongs to; under `official` the one fold that tests it, else -1.
-        roles: (n, chains) of train, val, test, unused; column k is the chain whose test fold is k.
-        leaked: groups with images in more than one part of a chain that is run, sorted.
+        splits: (n, chains) of train, val, test, unused; column k is the chain whose test fold is k.
+        leaked_patients: groups with images in more than one part of a chain that is run, sorted.
         notes: what a reader of the figures must know, sentences.
     """
 
     folds: np.ndarray
-    roles: np.ndarray
-    leaked: tuple[str, ...]
+    splits: np.ndarray
+    leaked_patients: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def split(
-    samples: Sequence[Record],
+def split_samples(
+    samples: Sequence[Sample],
     classes: Sequence[str],
     params: SplitParams,
     source: str,
-    assigned: KeptFolds | None = None,
+    assigned: FoldAssignments | None = None,
     min_classes: int = 2,
 ) -> SplitResult:
     """The split of `samples` by `params.protocol`, checked.
@@ -68,15 +68,15 @@ def split(
     else:
         protocol = {"image": _image, "official": _official, "hcrf-1-1-2": _hcrf}[params.protocol]
         folds, splits, notes = protocol(samples, labels, params, source)
-    patient_ids = np.array([sample.group or "" for sample in samples])
+    patient_ids = np.array([sample.patient_id or "" for sample in samples])
     notes += _check_splits(splits, labels, patient_ids, classes, params, min_classes)
-    leaked = _leaked_patients(splits, patient_ids, params.chains)
+    leaked = _leaked_patients(splits, patient_ids, params.test_folds)
     if leaked:
         notes.append(
             f"LEAK: {len(leaked)} of {len(set(patient_ids))} groups have images in more than one of train, "
             f"validation and test (protocol {params.protocol}): scores say little about new patients."
         )
-    if samples[0].group is None:
+    if samples[0].patient_id is None:
         notes.append("The source has no patient ids: that one patient is in both train and test cannot be excluded.")
     return SplitResult(folds, splits, leaked, tuple(notes))
 
@@ -85,7 +85,7 @@ def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
     """(n, folds) roles where chain k tests fold k, validates on one other, and trains on the rest."""
     splits = np.full((len(folds), params.folds), "train", "<U6")
     for fold in range(params.folds):
-        val = params.val_of(fold)
+        val = params.val_fold_for(fold)
         splits[folds == ((fold - 1) % params.folds if val == fold else val), fold] = "val"
         splits[folds == fold, fold] = "test"
     return splits
@@ -98,16 +98,16 @@ GROUP_COLUMN = {"folder": "give data.csv a column group with each image's patien
 
 
 def _patient(
-    samples: Sequence[Record], labels: np.ndarray, params: SplitParams, source: str, assigned: KeptFolds | None
+    samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str, assigned: FoldAssignments | None
 ) -> _ProtocolResult:
-    if any(sample.group is None for sample in samples):
-        others = "image or official" if samples[0].roles else "image"
+    if any(sample.patient_id is None for sample in samples):
+        others = "image or official" if samples[0].published_splits else "image"
         better = GROUP_COLUMN.get(source, "")
         raise InputError(
             f"data.split.protocol is patient, but no patients are named (source {source}): {better}"
             f"or set it to {others}, knowing that patients may then be in both train and test"
         )
-    patient_ids = np.array([sample.group for sample in samples])
+    patient_ids = np.array([sample.patient_id for sample in samples])
     if (n_patients := len(np.unique(patient_ids))) < params.folds:
         raise InputError(
             f"data.split.folds is {params.folds}, but source {source} has only {n_patients} patients (groups)"
@@ -118,12 +118,12 @@ def _patient(
     return folds, splits_by_fold(folds, params), []
 
 
-def _image(samples: Sequence[Record], labels: np.ndarray, params: SplitParams, source: str) -> _ProtocolResult:
+def _image(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> _ProtocolResult:
     folds = _stratified(labels, params.folds, source)
     return folds, splits_by_fold(folds, params), []
 
 
-def _hcrf(samples: Sequence[Record], labels: np.ndarray, params: SplitParams, source: str) -> _ProtocolResult:
+def _hcrf(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> _ProtocolResult:
     folds = _stratified(labels, params.folds, source)
     splits = splits_by_fold(folds, params)
     for test_fold in range(params.folds):
@@ -133,10 +133,10 @@ def _hcrf(samples: Sequence[Record], labels: np.ndarray, params: SplitParams, so
     return folds, splits, ["Trained on a quarter of the images, tested on half (protocol hcrf-1-1-2)."]
 
 
-def _official(samples: Sequence[Record], labels: np.ndarray, params: SplitParams, source: str) -> _ProtocolResult:
-    if any(sample.roles is None for sample in samples):
+def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> _ProtocolResult:
+    if any(sample.published_splits is None for sample in samples):
         raise InputError(f"data.split.protocol is official, but source {source} has no published split here")
-    splits = np.array([sample.roles for sample in samples], "<U6")
+    splits = np.array([sample.published_splits for sample in samples], "<U6")
     if splits.shape[1] == 1:
         if params.test_fold == "all":
             raise InputError("data.split.test_fold is all, but one split is published: set it to 0")
@@ -158,13 +158,13 @@ def _official(samples: Sequence[Record], labels: np.ndarray, params: SplitParams
     return folds, splits, notes
 
 
-def _hold_out_validation(labels: np.ndarray, samples: Sequence[Record], source: str) -> np.ndarray:
+def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: str) -> np.ndarray:
     """A fifth of the rows, whole groups: of five folds the first that shares every class with the other four."""
     _, labels = np.unique(labels, return_inverse=True)
-    if any(sample.group is None for sample in samples):
+    if any(sample.patient_id is None for sample in samples):
         folds = _stratified(labels, 5, source)
     else:
-        patient_ids = np.array([sample.group for sample in samples])
+        patient_ids = np.array([sample.patient_id for sample in samples])
         if (n_patients := len(np.unique(patient_ids))) < 5:
             raise InputError(f"a published train part of source {source} has {n_patients} groups; 5 are needed here")
         folds = grouped_stratified_folds(labels, patient_ids, 5)
@@ -196,14 +196,14 @@ def _check_splits(
     min_classes: int,
 ) -> list[str]:
     missing: dict[int, list[str]] = {}
-    for test_fold in params.chains:
-        for part in SPLITS:
-            present = np.unique(labels[splits[:, test_fold] == part])
-            if len(present) < (min_classes if part == "train" else 1):
+    for test_fold in params.test_folds:
+        for split in SPLITS:
+            present = np.unique(labels[splits[:, test_fold] == split])
+            if len(present) < (min_classes if split == "train" else 1):
                 only = f"only class {classes[present[0]]}" if len(present) else "no images"
-                raise InputError(f"protocol {params.protocol}, test fold {test_fold}: {part} has {only}")
+                raise InputError(f"protocol {params.protocol}, test fold {test_fold}: {split} has {only}")
             for label in sorted(set(range(len(classes))) - set(present)):
-                missing.setdefault(label, []).append(f"{part} of test fold {test_fold}")
+                missing.setdefault(label, []).append(f"{split} of test fold {test_fold}")
     notes = []
     for label, places in missing.items():
         known = patient_ids[labels == label]
@@ -221,7 +221,7 @@ def _check_splits(
 def _leaked_patients(splits: np.ndarray, patient_ids: np.ndarray, test_folds: Sequence[int]) -> tuple[str, ...]:
     leaked: set[str] = set()
     for fold in test_folds:
-        parts = [set(patient_ids[splits[:, fold] == part]) for part in SPLITS]
+        parts = [set(patient_ids[splits[:, fold] == split]) for split in SPLITS]
         leaked |= (parts[0] & parts[1]) | (parts[0] & parts[2]) | (parts[1] & parts[2])
     return tuple(sorted(leaked - {""}))
 

@@ -5,19 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 
 
-def with_share(prepared: Prepared, test_fold: int, percent: int, seed: int) -> Prepared:
+def subset_patients(prepared: PreparedDataset, test_fold: int, percent: int, seed: int) -> PreparedDataset:
     """`prepared` where the chain trains on `percent` of its training patients; the others are `unused`.
 
     Validation and test stay as they are.
     """
     rows = prepared.indices(test_fold)["train"]
-    selected = nested_subset(prepared.labels[rows], prepared.groups[rows], percent, seed)
-    splits = prepared.roles.copy()
+    selected = nested_subset(prepared.labels[rows], prepared.patient_ids[rows], percent, seed)
+    splits = prepared.splits.copy()
     splits[np.delete(rows, selected), test_fold] = "unused"
-    return replace(prepared, roles=splits)
+    return replace(prepared, splits=splits)
 
 
 def nested_subset(labels: np.ndarray, patient_ids: np.ndarray, percent: int, seed: int) -> np.ndarray:

@@ -7,13 +7,13 @@ import time
 from filelock import FileLock, Timeout
 
 from medtune.config.project import PROJECT
-from medtune.doctor.result import CheckResult, Job, failure, ok, warning
+from medtune.doctor.check_result import CheckResult, Context, failure, ok, warning
 from medtune.serving.one_line import first_line
 
 SKEW_S = 300.0
 
 
-def check_git(context: Job) -> CheckResult:
+def check_git(context: Context) -> CheckResult:
     """Whether every result can name the revision that made it."""
     try:
         revision = _git("log", "-1", "--format=%h %cs")
@@ -27,7 +27,7 @@ def check_git(context: Job) -> CheckResult:
     return ok(f"{revision}, nothing changed since")
 
 
-def check_lock(context: Job) -> CheckResult:
+def check_lock(context: Context) -> CheckResult:
     """Whether another run has the output folder now."""
     file = context.paths.out / "artifacts" / ".lock"
     if not file.exists():
@@ -41,7 +41,7 @@ def check_lock(context: Job) -> CheckResult:
     return ok(f"no run is writing to {file.parent}")
 
 
-def check_clock(context: Job) -> CheckResult:
+def check_clock(context: Context) -> CheckResult:
     """This machine's time against the last commit's, and against a server's where one answered."""
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M %z", time.localtime(now))

@@ -11,18 +11,18 @@ from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.data.archive import SUFFIXES, first_member, is_archive
-from medtune.data.sample import Record
-from medtune.doctor.result import CheckResult, Job, failure, format_duration, format_size, ok, warning
+from medtune.data.sample import Sample
+from medtune.doctor.check_result import CheckResult, Context, failure, format_duration, format_size, ok, warning
 from medtune.serving.one_line import first_line
 
 N_DECODED = 6
 HINT = "name the folder (or archive) with your images in data.root: README, `Your images`"
 
 
-def data(context: Job) -> CheckResult:
+def check_data(context: Context) -> CheckResult:
     """What lies at data.root; counts the images, and times the decoding of a few."""
     params = context.params.data
-    source = registry.load("medtune.data.sources", params.source, "data.source")
+    source = registry.load_plugin("medtune.data.sources", params.source, "data.source")
     root = (PROJECT / params.root).resolve() if params.root else None
     if params.source != "synthetic" and root is not None:
         if not root.exists() and getattr(params, "download", False):
@@ -31,23 +31,23 @@ def data(context: Job) -> CheckResult:
             return _check_archive(packed, root)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # what it says of the images belongs to stage data
-            records = source.records(root, params)
+            samples = source.list_samples(root, params)
     except InputError as error:
         return failure(first_line(error), HINT)
-    context.facts["images"] = len(records)
-    chosen = records[:: max(1, len(records) // N_DECODED)][:N_DECODED]
+    context.facts["images"] = len(samples)
+    chosen = samples[:: max(1, len(samples) // N_DECODED)][:N_DECODED]
     bad, seconds = _try_decoding(chosen, root, params.image_size, params.resize)
     context.facts["decode_s"] = seconds
-    found = f"{len(records):,} images of source {params.source}{f' in {root}' if root and _reads_files(chosen) else ''}"
+    found = f"{len(samples):,} images of source {params.source}{f' in {root}' if root and _reads_files(chosen) else ''}"
     if bad:
         fix = "mend or remove them, or data.on_bad_image=reject"
         state = warning if params.on_bad_image == "reject" else failure
         return state(f"{found}; {len(bad)} of {len(chosen)} tried cannot be used: {bad[0]}", fix)
-    return ok(f"{found}; {len(chosen)} tried, {format_duration(seconds * len(records))} to decode all with one core")
+    return ok(f"{found}; {len(chosen)} tried, {format_duration(seconds * len(samples))} to decode all with one core")
 
 
-def _reads_files(records: Sequence[Record]) -> bool:
-    return any(record.load is None for record in records)
+def _reads_files(samples: Sequence[Sample]) -> bool:
+    return any(record.read is None for record in samples)
 
 
 def _find_archive(root: Path) -> Path | None:
@@ -73,22 +73,22 @@ def _check_archive(archive: Path, root: Path) -> CheckResult:
     )
 
 
-def _try_decoding(records: Sequence[Record], root: Path | None, side: int, resize: str) -> tuple[list[str], float]:
-    """What cannot be used among `records`, and seconds an image."""
-    from medtune.data.listing import file_of
-    from medtune.serving.decode import DecodeError, decode, fit
+def _try_decoding(samples: Sequence[Sample], root: Path | None, side: int, resize: str) -> tuple[list[str], float]:
+    """What cannot be used among `samples`, and seconds an image."""
+    from medtune.data.listing import image_path
+    from medtune.serving.decode import DecodeError, decode, resize_square
 
     bad, seconds = [], []
-    for record in [*records[:1], *records]:  # the first one twice: the first time modules are imported
+    for sample in [*samples[:1], *samples]:  # the first one twice: the first time modules are imported
         begin = time.perf_counter()
         try:
-            if record.load is not None:
-                pixels = record.load()
+            if sample.read is not None:
+                pixels = sample.read()
             else:
                 assert root is not None
-                pixels = decode(file_of(record, root))
-            fit(pixels, side, resize)  # type: ignore[arg-type]
+                pixels = decode(image_path(sample, root))
+            resize_square(pixels, side, resize)  # type: ignore[arg-type]
         except DecodeError as error:
-            bad.append(f"{record.path}: {error}")
+            bad.append(f"{sample.path}: {error}")
         seconds.append(time.perf_counter() - begin)
     return list(dict.fromkeys(bad)), statistics.median(seconds)

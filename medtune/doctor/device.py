@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from medtune.doctor.result import CheckResult, Job, failure, ok
+from medtune.doctor.check_result import CheckResult, Context, failure, ok
 from medtune.runtime.device import device_class
 from medtune.serving.one_line import first_line
 
@@ -18,7 +18,7 @@ TORCH_QUERY = (
 )
 
 
-def check_device(context: Job) -> CheckResult:
+def check_device(context: Context) -> CheckResult:
     """CPU, or the GPU with its driver; torch is asked, in a process of its own, only where there should be a GPU."""
     named = os.environ.get("MEDTUNE_DEVICE")
     kind = device_class()

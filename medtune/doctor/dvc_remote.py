@@ -1,11 +1,11 @@
 """The DVC remote: a probe is written there, read and deleted, as `medtune remote` does."""
 
 from medtune.config.errors import InputError
-from medtune.doctor.result import CheckResult, Job, failure, ok
+from medtune.doctor.check_result import CheckResult, Context, failure, ok
 from medtune.serving.one_line import first_line
 
 
-def check_remote(context: Job) -> CheckResult:
+def check_remote(context: Context) -> CheckResult:
     """Whether the remote that is set, if one is, takes files and gives them back."""
     from medtune.registry.remote import default_remote, probe_remote
     from medtune.registry.remote_url import mask_secrets

@@ -5,8 +5,8 @@ from typing import Any
 
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
+from medtune.doctor.check_result import CheckResult, Context, format_duration, format_size, ok, warning
 from medtune.doctor.folders import output_dirs
-from medtune.doctor.result import CheckResult, Job, format_duration, format_size, ok, warning
 from medtune.doctor.subprocess_check import CheckError, run_in_subprocess
 from medtune.serving.one_line import first_line
 
@@ -16,7 +16,7 @@ OFFICIAL_TRAIN_FRACTION = 0.6
 FP32_BYTES, FP16_BYTES = 4, 2
 
 
-def check_estimate(context: Job) -> list[CheckResult]:
+def check_estimate(context: Context) -> list[CheckResult]:
     """A line on disk and one on time, each saying what it was reckoned from."""
     return [_disk_estimate(context), _time_estimate(context)]
 
@@ -48,7 +48,7 @@ def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> 
         images: in the set.
         facts: `tokens`, `channels`, `parameters` and `head`, counts, of the network.
     """
-    n_folds, store = len(params.data.split.chains), 0.0
+    n_folds, store = len(params.data.split.test_folds), 0.0
     pack, network = images * params.data.image_size**2 * 3, facts["parameters"] + facts["head"]
     if stored := stored_views(params, images, facts):
         rows = images * (split_fractions(params)["train"] * stored + split_fractions(params)["val"])
@@ -74,7 +74,7 @@ def time_requirements(
         decode_s: to decode an image.
         stored: views whose features stage 1 stores.
     """
-    fractions, n_folds = split_fractions(params), len(params.data.split.chains)
+    fractions, n_folds = split_fractions(params), len(params.data.split.test_folds)
     train, val = images * fractions["train"], images * fractions["val"]
     forward = measured["forward"]["seconds"]
     seconds = {"data": images * decode_s, "stage 1": 0.0, "stage 2": 0.0, "test": images * fractions["test"] * forward}
@@ -92,7 +92,7 @@ def time_requirements(
     return {name: value * (1 if name == "data" else n_folds) for name, value in seconds.items()}
 
 
-def _disk_estimate(context: Job) -> CheckResult:
+def _disk_estimate(context: Context) -> CheckResult:
     missing = [name for name in ("images", "tokens", "channels", "parameters", "head") if name not in context.facts]
     if missing:
         return warning(f"disk: not known without {', '.join(missing)}", "mend what is wrong above", "estimate disk")
@@ -110,7 +110,7 @@ def _disk_estimate(context: Job) -> CheckResult:
     return ok(f"{message} ({counted} and {context.facts['parameters']:,} parameters{above})", "estimate disk")
 
 
-def _time_estimate(context: Job) -> CheckResult:
+def _time_estimate(context: Context) -> CheckResult:
     label = "estimate time"
     if context.quick:
         return ok("not measured (--quick)", label)
@@ -129,7 +129,7 @@ def _time_estimate(context: Job) -> CheckResult:
     step_times = ", ".join(
         f"{steps[name]} {measured[name]['seconds'] * 1000:.3g} ms" for name in steps if name in measured
     )
-    n_folds = len(params.data.split.chains)
+    n_folds = len(params.data.split.test_folds)
     total = format_duration(sum(found.values()))
     return ok(
         f"{total} for {n_folds} chain{'s' if n_folds > 1 else ''}: {message} (estimate from "

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from medtune.config.project import PROJECT
-from medtune.doctor.result import CheckResult, Job, failure, format_size, ok, warning
+from medtune.doctor.check_result import CheckResult, Context, failure, format_size, ok, warning
 
 PROBE_BYTES = 64 * 1024
 # Beside what is estimated: reports, W&B's and Prefect's own files, logs.
@@ -21,7 +21,7 @@ HINTS = {
 }
 
 
-def output_dirs(context: Job) -> dict[str, Path]:
+def output_dirs(context: Context) -> dict[str, Path]:
     """The folders by name; a handoff target that is a URL is none."""
     folders = {
         "data/prepared": context.paths.prepared,
@@ -32,12 +32,12 @@ def output_dirs(context: Job) -> dict[str, Path]:
     return folders if "://" in target else {**folders, "handoff": PROJECT / Path(target).expanduser()}
 
 
-def check_write(context: Job) -> list[CheckResult]:
+def check_write(context: Context) -> list[CheckResult]:
     """A line a folder: a file was written there and deleted, or why not."""
     return [_check_write(name, folder) for name, folder in output_dirs(context).items()]
 
 
-def check_disk(context: Job) -> list[CheckResult]:
+def check_disk(context: Context) -> list[CheckResult]:
     """A line a disk: free space against what the run is estimated to put there."""
     disks: dict[int, list[str]] = {}
     folders = output_dirs(context)
@@ -90,7 +90,7 @@ def _check_write(name: str, folder: Path) -> CheckResult:
     return ok(f"{folder}", label)
 
 
-def _check_space(context: Job, names: list[str], folders: dict[str, Path]) -> CheckResult:
+def _check_space(context: Context, names: list[str], folders: dict[str, Path]) -> CheckResult:
     existing_dir = nearest_existing(folders[names[0]])
     existing_dir = existing_dir if existing_dir.is_dir() else existing_dir.parent
     label = f"disk of {names[0]}" if len(names) < len(folders) else "disk"

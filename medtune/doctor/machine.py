@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from medtune.doctor.result import CheckResult, Job, failure, format_size, ok, warning
+from medtune.doctor.check_result import CheckResult, Context, failure, format_size, ok, warning
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
@@ -13,7 +13,7 @@ OVERHEAD_BYTES = (
 )
 
 
-def check_threads(context: Job) -> CheckResult:
+def check_threads(context: Context) -> CheckResult:
     """Cores this process may use, and what OMP_NUM_THREADS makes of them."""
     cores, named = _cores(), os.environ.get("OMP_NUM_THREADS", "")
     if not named:
@@ -30,7 +30,7 @@ def check_threads(context: Job) -> CheckResult:
     return ok(found)
 
 
-def check_memory(context: Job) -> CheckResult:
+def check_memory(context: Context) -> CheckResult:
     """Free memory against what a measured training step took, where one was measured."""
     free = _free_memory()
     if free is None:

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from medtune.config.project import PROJECT
-from medtune.doctor.result import CheckResult, Job, failure, ok, warning
+from medtune.doctor.check_result import CheckResult, Context, failure, ok, warning
 
 LOCK_FILE = PROJECT / "requirements" / "train.lock"
 LOCK_LINE = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?:\s*;\s*([^\\]+?))?\s*\\?$")
@@ -17,13 +17,13 @@ SETUP = "make setup"
 _SHOWN = 4
 
 
-def check_python(context: Job) -> CheckResult:
+def check_python(context: Context) -> CheckResult:
     """Which Python runs this, and whether it is new enough."""
     found = f"{platform.python_version()}, {sys.executable}"
     return ok(found) if sys.version_info >= (3, 11) else failure(found, "MedTune needs 3.11 or newer: make PYTHON=...")
 
 
-def check_packages(context: Job) -> CheckResult:
+def check_packages(context: Context) -> CheckResult:
     """Installed versions against requirements/train.lock, and against what safety asks for at least."""
     from packaging.version import Version
 

@@ -15,18 +15,18 @@ from medtune.doctor import (
     tracking,
     weights,
 )
-from medtune.doctor.result import CheckResult, Job, failure
+from medtune.doctor.check_result import CheckResult, Context, failure
 from medtune.serving.one_line import first_line
 
 # The order matters: a check adds to `job.facts` (images, weights, time, disk) what later checks use.
-CHECKS: dict[str, Callable[[Job], CheckResult | list[CheckResult]]] = {
+CHECKS: dict[str, Callable[[Context], CheckResult | list[CheckResult]]] = {
     "python": packages.check_python,
     "packages": packages.check_packages,
     "device": device.check_device,
     "threads": machine.check_threads,
     "git": checkout.check_git,
     "lock": checkout.check_lock,
-    "data": data.data,
+    "data": data.check_data,
     "weights": weights.check_weights,
     "hub": weights.check_hub,
     "estimate": estimate.check_estimate,
@@ -40,7 +40,7 @@ CHECKS: dict[str, Callable[[Job], CheckResult | list[CheckResult]]] = {
 }
 
 
-def examine(context: Job) -> Iterator[CheckResult]:
+def run_checks(context: Context) -> Iterator[CheckResult]:
     """Every check's lines, as they come; a check that fails itself is a line that says so."""
     for label, check in CHECKS.items():
         try:
@@ -50,4 +50,4 @@ def examine(context: Job) -> Iterator[CheckResult]:
                 f"this check itself failed: {first_line(error, with_type=True)}", f"look at {check.__module__}"
             )
         for finding in found if isinstance(found, list) else [found]:
-            yield CheckResult(finding.state, finding.found, finding.todo, finding.label or label)
+            yield CheckResult(finding.state, finding.message, finding.fix, finding.label or label)

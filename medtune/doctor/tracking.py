@@ -3,13 +3,13 @@
 import os
 from importlib.util import find_spec
 
-from medtune.doctor.result import CheckResult, Job, failure, ok, warning
+from medtune.doctor.check_result import CheckResult, Context, failure, ok, warning
 from medtune.serving.one_line import first_line
 from medtune.tracking.run import resolve_mode
-from medtune.tracking.server import KeyRefused, ServerUnreachable, check_key, server
+from medtune.tracking.server import KeyRefused, ServerUnreachable, check_key, server_url
 
 
-def check_wandb(context: Job) -> CheckResult:
+def check_wandb(context: Context) -> CheckResult:
     """The mode that params and environment come to; online, the server is asked."""
     mode = resolve_mode(context.params)
     if mode == "disabled":
@@ -22,7 +22,7 @@ def check_wandb(context: Job) -> CheckResult:
     if not key:
         return failure("online, but $WANDB_API_KEY is not set", "set it, or tracking.mode=offline")
     if context.offline:
-        return ok(f"online, {server()} not asked (--offline)")
+        return ok(f"online, {server_url()} not asked (--offline)")
     try:
         check_key(key)
     except KeyRefused as error:
@@ -30,4 +30,4 @@ def check_wandb(context: Job) -> CheckResult:
     except ServerUnreachable as error:
         fix = "nothing: stages record offline, medtune sync uploads later; WANDB_MODE=offline saves waiting"
         return warning(first_line(error), fix)
-    return ok(f"online: {server()} answers and knows the key")
+    return ok(f"online: {server_url()} answers and knows the key")

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from medtune.config.project import PACKAGE, PROJECT
-from medtune.doctor.result import CheckResult, Job, failure, format_size, ok, warning
+from medtune.doctor.check_result import CheckResult, Context, failure, format_size, ok, warning
 from medtune.doctor.subprocess_check import CheckError, run_in_subprocess
 from medtune.runtime.artifact import file_sha256
 from medtune.serving.one_line import first_line
@@ -17,7 +17,7 @@ PUBLIC_HUB = "https://huggingface.co"
 FILE_HINT = "put the file of this very backbone there (.safetensors), or set model.weights to hub or bundled"
 
 
-def check_weights(context: Job) -> CheckResult:
+def check_weights(context: Context) -> CheckResult:
     """What model.weights names: unchanged, opened without running code from it, and of the backbone's shapes."""
     model = context.params.model
     try:
@@ -40,7 +40,7 @@ def check_weights(context: Job) -> CheckResult:
     return ok(f"{file.name}, {format_size(file.stat().st_size)}{unpickled}, fits; {message}")
 
 
-def check_hub(context: Job) -> CheckResult:
+def check_hub(context: Context) -> CheckResult:
     """Whether the model hub answers; wrong only where these params need it and nothing is in its cache."""
     endpoint = os.environ.get("HF_ENDPOINT", PUBLIC_HUB).rstrip("/")
     needed = context.params.model.weights == "hub"
@@ -66,7 +66,7 @@ def _offline_hint() -> str:
     return "a connection or proxy (HTTPS_PROXY), a mirror (HF_ENDPOINT), or a local file in model.weights"
 
 
-def _hub_error(context: Job, url: str) -> str | None:
+def _hub_error(context: Context, url: str) -> str | None:
     import httpx
 
     try:

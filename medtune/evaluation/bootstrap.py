@@ -12,7 +12,7 @@ import numpy as np
 from medtune.evaluation.metric import Floats, Metric, PatientStats, compute, nan_to_none
 
 CHUNK_CELLS = 2_000_000  # weights held at once: 16 MB as float64
-FEW = 0.1  # an interval from fewer than this share of the replicates is no interval
+MIN_DEFINED_FRACTION = 0.1  # an interval from fewer than this share of the replicates is no interval
 
 
 @dataclass(frozen=True)
@@ -102,19 +102,21 @@ def resamples(groups: int, replicates: int, seed: int, width: int = 0) -> Iterat
         yield np.bincount(picked.ravel(), minlength=rows * groups).reshape(rows, groups).astype(np.float64)
 
 
-def interval(whole: float, drawn: Floats, confidence: float) -> Interval:
+def interval(whole: float, bootstrap_values: Floats, confidence: float) -> Interval:
     """Percentile interval of a figure.
 
     Args:
         whole: the figure of the whole set, NaN where undefined.
-        drawn: (R,) the figure in each resample, NaN where undefined.
+        bootstrap_values: (R,) the figure in each resample, NaN where undefined.
         confidence: coverage aimed at, 0..1.
     """
-    kept = drawn[~np.isnan(drawn)]
-    dropped = len(drawn) - len(kept)
+    kept = bootstrap_values[~np.isnan(bootstrap_values)]
+    dropped = len(bootstrap_values) - len(kept)
     if np.isnan(whole):
         return Interval(None, None, None, dropped, "undefined: the labels lack a class it needs")
-    if len(kept) < FEW * len(drawn):
-        return Interval(whole, None, None, dropped, f"defined in {len(kept)} of {len(drawn)} resamples of the patients")
+    if len(kept) < MIN_DEFINED_FRACTION * len(bootstrap_values):
+        return Interval(
+            whole, None, None, dropped, f"defined in {len(kept)} of {len(bootstrap_values)} resamples of the patients"
+        )
     lo, hi = np.quantile(kept, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(whole, float(lo), float(hi), dropped)

@@ -38,7 +38,7 @@ class ModelStats:
 
 
 @dataclass(frozen=True)
-class Side:
+class ModelScores:
     """One model's metrics on the common patients.
 
     Attributes:
@@ -55,7 +55,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Decision:
+class GateDecision:
     """What the gate decided, with its figures.
 
     Attributes:
@@ -75,8 +75,8 @@ class Decision:
     metric: str
     tolerance: float
     difference: Interval | None = None
-    challenger: Side | None = None
-    champion: Side | None = None
+    challenger: ModelScores | None = None
+    champion: ModelScores | None = None
     n_images: int = 0
     n_patients: int = 0
     notes: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class Decision:
         return rows if self.difference is None else [*rows, _row(f"difference of {self.metric}", self.difference)]
 
 
-def judge(
+def decide(
     challenger: ModelStats,
     champion: ModelStats | None,
     n_images: int,
@@ -106,7 +106,7 @@ def judge(
     gate: GateParams,
     evaluate: EvaluateParams,
     seed: int,
-) -> Decision:
+) -> GateDecision:
     """Decide on images that neither model was trained on.
 
     Args:
@@ -122,15 +122,15 @@ def judge(
     """
     patients = challenger.stats.n_patients
     metrics = list(dict.fromkeys([metric, *(limit.metric for limit in limits)]))
-    sides, scores = [], []
+    model_scores, scores = [], []
     for model in (challenger, *([champion] if champion else [])):
         whole = {name: float(value[0]) for name, value in compute(metrics, model.stats).items()}
         drawn = resampled(metrics, model.stats, evaluate.bootstrap, seed)
         ends = {name: interval(whole[name], drawn[name], evaluate.confidence) for name in whole}
         limited = {limit.metric.name: ends[limit.metric.name] for limit in limits}
-        sides.append(Side(model.name, ends[metric.name], limited, model.faults))
+        model_scores.append(ModelScores(model.name, ends[metric.name], limited, model.faults))
         scores.append((whole[metric.name], drawn[metric.name]))
-    reasons = [reason for side in sides for reason in _against(side, limits)]
+    reasons = [reason for scored in model_scores for reason in _blocking_reasons(scored, limits)]
     difference = None
     if patients < gate.min_patients:
         reasons.append(
@@ -141,31 +141,38 @@ def judge(
             :: metric.sign
         ]  # lower is better: champion less challenger
         difference = interval(better - worse, better_drawn - worse_drawn, evaluate.confidence)
-        reasons += _too_small(difference, gate)
+        reasons += _insufficient_improvement(difference, gate)
     promoted = not reasons
     if promoted:
-        reasons.append(_for(difference, gate))
-    return Decision(
-        promoted, tuple(reasons), metric.name, gate.tolerance, difference, sides[0], sides[1] if champion else None,
-        n_images, patients,
-    )  # fmt: skip
+        reasons.append(_explain_promotion(difference, gate))
+    return GateDecision(
+        promoted,
+        tuple(reasons),
+        metric.name,
+        gate.tolerance,
+        difference,
+        model_scores[0],
+        model_scores[1] if champion else None,
+        n_images,
+        patients,
+    )
 
 
-def refused(reasons: Sequence[str], gate: GateParams, notes: Sequence[str] = ()) -> Decision:
+def rejection(reasons: Sequence[str], gate: GateParams, notes: Sequence[str] = ()) -> GateDecision:
     """The decision where the two models cannot be compared."""
-    return Decision(False, tuple(reasons), gate.metric, gate.tolerance, notes=tuple(notes))
+    return GateDecision(False, tuple(reasons), gate.metric, gate.tolerance, notes=tuple(notes))
 
 
-def _against(side: Side, limits: Sequence[Limit]) -> list[str]:
-    found = [f"{side.name}: {fault}" for fault in side.faults]
+def _blocking_reasons(model: ModelScores, limits: Sequence[Limit]) -> list[str]:
+    reasons = [f"{model.name}: {fault}" for fault in model.faults]
     for limit in limits:
-        value = side.limited[limit.metric.name].value
+        value = model.limited[limit.metric.name].value
         if value is not None and value > limit.bound:
-            found.append(f"{side.name}: {limit.metric.title} {value:.3f} is above {limit.key}={limit.bound:g}")
-    return found
+            reasons.append(f"{model.name}: {limit.metric.title} {value:.3f} is above {limit.key}={limit.bound:g}")
+    return reasons
 
 
-def _too_small(difference: Interval, gate: GateParams) -> list[str]:
+def _insufficient_improvement(difference: Interval, gate: GateParams) -> list[str]:
     if difference.value is None or difference.lo is None:
         return [f"the difference of {gate.metric} has no interval: {difference.reason}"]
     if difference.lo > gate.tolerance:
@@ -176,11 +183,11 @@ def _too_small(difference: Interval, gate: GateParams) -> list[str]:
     ]
 
 
-def _for(difference: Interval | None, gate: GateParams) -> str:
+def _explain_promotion(difference: Interval | None, gate: GateParams) -> str:
     if difference is None or difference.value is None or difference.lo is None:
         return "the first champion: it passed its own checks"
     return f"{gate.metric} {difference.value:+.3f} against the champion, lower end {difference.lo:+.3f}"
 
 
-def _row(what: str, figure: Interval) -> dict[str, Any]:
-    return {"figure": what, "value": figure.value, "lo": figure.lo, "hi": figure.hi}
+def _row(name: str, metric: Interval) -> dict[str, Any]:
+    return {"figure": name, "value": metric.value, "lo": metric.lo, "hi": metric.hi}

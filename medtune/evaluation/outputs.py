@@ -10,71 +10,73 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config.errors import RunError
-from medtune.runtime.artifact import Artifact, digest, replacing
-from medtune.runtime.source_hash import source_closure
-from medtune.serving.checksum import seal_bytes, unseal_bytes
+from medtune.runtime.artifact import Artifact, atomic_write, digest
+from medtune.runtime.source_hash import source_fingerprint
+from medtune.serving.checksum import add_bytes_checksum, strip_bytes_checksum
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
     from medtune.models.classifier import Classifier
 
-ROLES = ("val", "test")
-Logits = dict[str, npt.NDArray[np.float32]]
+SPLITS = ("val", "test")
+Outputs = dict[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OutputsRequest:
     """Which logits: of one chain's trained model on its validation and test images.
 
     Attributes:
         fold: the chain's test fold.
         trained: the model.
-        rows: rows of the manifest for each of `ROLES`.
+        indices: rows of the manifest for each of `SPLITS`.
         key: what their content follows from.
     """
 
     fold: int
     trained: Artifact
-    rows: dict[str, npt.NDArray[np.int64]]
+    indices: dict[str, npt.NDArray[np.int64]]
     key: str
 
     @classmethod
-    def of(cls, trained: Artifact, prepared: "Prepared") -> "Wanted":
+    def for_artifact(cls, trained: Artifact, prepared: "PreparedDataset") -> "OutputsRequest":
         """The logits that evaluating `trained` needs."""
         fold = int(trained.result()["fold"])
-        roles = prepared.roles_digest(fold)
+        split_digest = prepared.split_digest(fold)
         rows = prepared.indices(fold)
         # trained.key holds the source of the network's code, trained.sha256 its weights.
-        source = source_closure("medtune.evaluation.outputs")
-        key = digest(["logits", trained.key, trained.sha256, prepared.digest, roles, source])
-        return cls(fold, trained, {role: rows[role] for role in ROLES}, key)
+        source = source_fingerprint("medtune.evaluation.outputs")
+        key = digest(["logits", trained.key, trained.sha256, prepared.digest, split_digest, source])
+        return cls(fold, trained, {split: rows[split] for split in SPLITS}, key)
 
 
-def load(wanted: Wanted, cache: Path) -> Logits | None:
+def load_outputs(request: OutputsRequest, cache: Path) -> Outputs | None:
     """Stored logits (n, classes) by role, or None where there are none, or they are damaged."""
     try:
-        content = unseal_bytes(_place(wanted, cache).read_bytes())
+        content = strip_bytes_checksum(_path(request, cache).read_bytes())
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            found = {role: stored[role] for role in ROLES}
-            whole = str(stored["key"]) == wanted.key
+            outputs = {split: stored[split] for split in SPLITS}
+            whole = str(stored["key"]) == request.key
     except Exception:  # a zip that is none has errors of its own
         return None
-    shapes = whole and all(found[role].ndim > 1 and len(found[role]) == len(wanted.rows[role]) for role in ROLES)
-    return found if shapes and all(np.isfinite(found[role]).all() for role in ROLES) else None
+    shapes = whole and all(
+        outputs[split].ndim > 1 and len(outputs[split]) == len(request.indices[split]) for split in SPLITS
+    )
+    return outputs if shapes and all(np.isfinite(outputs[split]).all() for split in SPLITS) else None
 
 
-def compute(
-    wanted: Wanted,
+def compute_outputs(
+    request: OutputsRequest,
     model: "Classifier",
     images: npt.NDArray[np.uint8],
     device: str,
     batch_size: int,
     advance: Callable[..., None],
-) -> Logits:
+) -> Outputs:
     """Logits (n, classes) by role, float32.
 
     Args:
-        wanted: which.
+        request: which.
         model: in eval mode.
         images: all images of the data set (n, H, W, 3), uint8.
         device: torch device.
@@ -87,43 +89,43 @@ def compute(
     import torch
 
     model = model.to(device).eval()
-    found: Logits = {}
+    outputs: Outputs = {}
     # TF32 convolutions would put a GPU's logits further from the bundle's than its parity gate allows.
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        for role, rows in wanted.rows.items():
+        for split, rows in request.indices.items():
             parts = []
             for start in range(0, len(rows), batch_size):
                 batch = torch.from_numpy(np.ascontiguousarray(images[rows[start : start + batch_size]])).to(device)
                 parts.append(model(model.preprocess(batch)).float().cpu().numpy())
                 advance(len(batch))
-            found[role] = np.concatenate(parts)
-            if bad := int((~np.isfinite(found[role].reshape(len(rows), -1))).any(axis=1).sum()):
+            outputs[split] = np.concatenate(parts)
+            if bad := int((~np.isfinite(outputs[split].reshape(len(rows), -1))).any(axis=1).sum()):
                 raise RunError(
-                    f"fold {wanted.fold}: {bad} of {len(rows)} {role} images have logits that are not finite "
-                    f"({wanted.trained.path}): its training diverged; lower the learning rate"
+                    f"fold {request.fold}: {bad} of {len(rows)} {split} images have logits that are not finite "
+                    f"({request.trained.path}): its training diverged; lower the learning rate"
                 )
-    return found
+    return outputs
 
 
-def store(wanted: Wanted, found: Logits, cache: Path) -> None:
-    """Keeps `found` for `load`."""
-    arrays: dict[str, Any] = {"key": np.array(wanted.key), **found}
+def store_outputs(request: OutputsRequest, outputs: Outputs, cache: Path) -> None:
+    """Keeps `outputs` for `load_outputs`."""
+    arrays: dict[str, Any] = {"key": np.array(request.key), **outputs}
     stream = io.BytesIO()
     np.savez(stream, **arrays)
-    with replacing(_place(wanted, cache)) as temporary:
-        temporary.write_bytes(seal_bytes(stream.getvalue()))  # a zip leaves some of its own bits unchecked
+    with atomic_write(_path(request, cache)) as temporary:
+        temporary.write_bytes(add_bytes_checksum(stream.getvalue()))  # a zip leaves some of its own bits unchecked
 
 
-def _place(wanted: Wanted, cache: Path) -> Path:
-    return cache / "logits" / f"{wanted.key}.npz"
+def _path(request: OutputsRequest, cache: Path) -> Path:
+    return cache / "logits" / f"{request.key}.npz"
 
 
-def save(path: Path, wanted: Sequence[Wanted], outputs: Sequence[Logits]) -> None:
+def save_outputs(path: Path, requests: Sequence[OutputsRequest], outputs: Sequence[Outputs]) -> None:
     """Write the outputs of all folds with their rows, `fold<k>_<split>_logits` and `fold<k>_<split>_rows`."""
     arrays: dict[str, Any] = {}
-    for one, found in zip(wanted, outputs, strict=True):
-        for role, values in found.items():
-            arrays[f"fold{one.fold}_{role}_logits"] = values
-            arrays[f"fold{one.fold}_{role}_rows"] = one.rows[role]
+    for request, fold_outputs in zip(requests, outputs, strict=True):
+        for split, values in fold_outputs.items():
+            arrays[f"fold{request.fold}_{split}_logits"] = values
+            arrays[f"fold{request.fold}_{split}_rows"] = request.indices[split]
     with path.open("wb") as stream:
         np.savez(stream, **arrays)

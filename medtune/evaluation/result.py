@@ -15,11 +15,11 @@ from medtune.evaluation.metric import Metric, PatientStats, values
 from medtune.runtime.artifact import write_text
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
-    from medtune.evaluation.outputs import Wanted
+    from medtune.data.manifest import PreparedDataset
+    from medtune.evaluation.outputs import OutputsRequest
 
 # What metrics.json holds of the common facts.
-IN_METRICS = ("n_images", "n_groups", "protocol", "stage", "validation", "best_fold", "folds", "warnings")
+METRICS_KEYS = ("n_images", "n_groups", "protocol", "stage", "validation", "best_fold", "folds", "warnings")
 
 
 class Predictions(Protocol):
@@ -45,7 +45,7 @@ class FoldResult(Protocol):
         """Test fold."""
 
     @property
-    def kept(self) -> str:
+    def selected_stage(self) -> str:
         """Training stage whose weights these are, `frozen` or `finetune`."""
 
     @property
@@ -66,15 +66,15 @@ class EvaluationResult:
 
     Attributes:
         prepared: the data.
-        wanted: which network was run on which images, one per fold.
-        outputs: of each fold's network by split, in the order of `wanted`.
+        requests: which network was run on which images, one per fold.
+        outputs: of each fold's network by split, in the order of `requests`.
         folds: results, in the same order; the task's own `FoldResult`.
         pooled: predictions for the test images of all folds; the task's own `Predictions`.
         test: metrics of `pooled` by name.
     """
 
-    prepared: "Prepared"
-    wanted: "Sequence[Wanted]"
+    prepared: "PreparedDataset"
+    requests: "Sequence[OutputsRequest]"
     outputs: Sequence[Mapping[str, npt.NDArray[np.float32]]]
     folds: Sequence[Any]
     pooled: Any
@@ -84,7 +84,9 @@ class EvaluationResult:
     def title(self) -> str:
         """Subtitle of every plot of the test images: protocol and n."""
         info = self.prepared.info
-        patients = f" of {len(np.unique(self.pooled.groups))} patients" if info["groups_known"] else ", no patient ids"
+        patients = (
+            f" of {len(np.unique(self.pooled.patient_ids))} patients" if info["groups_known"] else ", no patient ids"
+        )
         return f"test, protocol {info['protocol']}: {len(self.pooled.rows)} images{patients}"
 
 
@@ -112,11 +114,11 @@ def common_facts(
         "protocol": info["protocol"],
         "stage": "+".join(sorted({fold.kept for fold in result.folds}, reverse=True)),
         "n_images": len(pooled.rows),
-        "n_groups": len(np.unique(pooled.groups)),
+        "n_groups": len(np.unique(pooled.patient_ids)),
         "groups_known": bool(info["groups_known"]),
         "backbone": params.model.backbone,
         "head": params.model.head.kind,
-        "warnings": leaks(result.prepared),
+        "warnings": leak_warnings(result.prepared),
         "best_fold": best.fold,
         "validation": values(metrics, validation.stats(options)),
         "folds": [
@@ -127,7 +129,7 @@ def common_facts(
                 "validation": values(metrics, fold.val.stats(options)),
                 "test": values(metrics, fold.test.stats(options)),
                 "n_images": len(fold.test.rows),
-                "n_groups": len(np.unique(fold.test.groups)),
+                "n_groups": len(np.unique(fold.test.patient_ids)),
             }
             for fold in result.folds
         ],
@@ -143,19 +145,19 @@ def common_facts(
 
 
 # Protocols that do not keep a patient's images on one side.
-SPLIT_IMAGES = ("image", "hcrf-1-1-2")
+IMAGE_LEVEL_PROTOCOLS = ("image", "hcrf-1-1-2")
 
 
-def leaks(prepared: "Prepared") -> list[str]:
+def leak_warnings(prepared: "PreparedDataset") -> list[str]:
     """Warn of patients on both sides of the split, and of splits that ignore patients."""
     leaked, protocol = prepared.info.get("leaked_groups") or [], prepared.info["protocol"]
     if leaked:
         return [
-            f"Leak: {len(leaked)} of {prepared.info.get('n_groups', len(np.unique(prepared.groups)))} patients have "
+            f"Leak: {len(leaked)} of {prepared.info.get('n_groups', len(np.unique(prepared.patient_ids)))} patients have "
             f"images in more than one of training, validation and test (protocol {protocol}): these figures are no "
             "estimate for new patients."
         ]
-    if protocol in SPLIT_IMAGES:
+    if protocol in IMAGE_LEVEL_PROTOCOLS:
         return [f"Protocol {protocol} splits images, not patients: a leak between them cannot be excluded."]
     return []
 
@@ -174,7 +176,7 @@ def write_metrics(
     """
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
-        **{name: facts[name] for name in (*IN_METRICS, *of_task)},
+        **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # One sentence: `dvc metrics show` makes a column of every value that is not in a list.
         "intervals": f"{facts['percent']} % percentiles of {facts['replicates']} resamples of the "

@@ -12,14 +12,14 @@ from medtune.serving.onnxruntime_version import minimum_for
 from medtune.tasks import base
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 
-def gather(
+def build_manifest(
     params: Params,
-    prepared: "Prepared",
+    prepared: "PreparedDataset",
     evaluated: Artifact,
-    chosen: Artifact,
+    chosen_fold: Artifact,
     metrics: dict[str, Any],
     normalization: tuple[list[float], list[float]],
     key: str,
@@ -30,12 +30,12 @@ def gather(
         params: all params.
         prepared: the data.
         evaluated: what evaluate published.
-        chosen: the trained artifact of evaluate's best fold.
+        chosen_fold: the trained artifact of evaluate's best fold.
         metrics: evaluate's metrics.json.
         normalization: mean and std of the network, for images scaled to 0..1.
         key: the export's cache key.
     """
-    record, trained = evaluated.result(), chosen.result()
+    record, trained = evaluated.result(), chosen_fold.result()
     fold, folds = int(trained["fold"]), record["folds"]
     size, mean, std = params.data.image_size, *([round(value, 6) for value in part] for part in normalization)
     return {
@@ -64,8 +64,8 @@ def gather(
             "of_folds": len(folds),
             "why": "the only fold" if len(folds) == 1 else "highest validation AUROC, then lowest validation loss",
             "stage": trained["kept"],
-            "source_key": chosen.key,
-            "source_sha256": chosen.sha256,
+            "source_key": chosen_fold.key,
+            "source_sha256": chosen_fold.sha256,
             "evaluate_key": evaluated.key,
             # The rows of evaluate's predictions.csv that this network made, and nobody else's.
             "predictions": {
@@ -81,7 +81,7 @@ def gather(
             "n_images": prepared.info["n_images"],
             "n_groups": prepared.info["n_groups"],
             "groups_known": prepared.info["groups_known"],
-            "counts": counts(prepared, fold),
+            "counts": class_counts(prepared, fold),
             # How many, not who: the bundle goes to others, and groups are patients.
             "n_leaked_groups": len(prepared.info["leaked_groups"]),
             # The split's own note of its leaks is left out: the warnings of the figures say it.
@@ -89,7 +89,7 @@ def gather(
         },
         "data_digest": prepared.digest,
         "protocol": prepared.info["protocol"],
-        "weights": weights(params),
+        "weights": weights_info(params),
         "metrics": metrics,
         "params": params.model_dump(mode="json", exclude={"gate", "handoff"}),  # where bundles go is nobody's business
         "versions": provenance(),
@@ -97,7 +97,7 @@ def gather(
     }
 
 
-def counts(prepared: "Prepared", fold: int) -> dict[str, dict[str, int]]:
+def class_counts(prepared: "PreparedDataset", fold: int) -> dict[str, dict[str, int]]:
     """Images of each class: all, and in each part of the exported network's chain."""
     parts = prepared.indices(fold)
     return {
@@ -109,16 +109,16 @@ def counts(prepared: "Prepared", fold: int) -> dict[str, dict[str, int]]:
     }
 
 
-def weights(params: Params) -> dict[str, str]:
+def weights_info(params: Params) -> dict[str, str]:
     """Where the pretrained weights came from, and their licence as far as it is stated."""
     import timm
 
-    from medtune.models.weights import read_bundled_card
+    from medtune.models.weights import read_shipped_metadata
 
     model = params.model
     facts = {"backbone": model.backbone, "digest": weights_sha256(params)}
     if model.weights == "bundled":
-        card = read_bundled_card(model.backbone)
+        card = read_shipped_metadata(model.backbone)
         return facts | {"source": card.get("source", "bundled"), "licence": card.get("licence") or "not stated"}
     if model.weights == "none":
         return facts | {"source": "none: trained from random weights", "licence": "none needed"}

@@ -9,16 +9,16 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-HEAVY = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Attention"})
+FP16_OPS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Attention"})
 # These run in fp16 where they are given fp16. All others stay in fp32: norms, softmax, sums, powers, divisions.
-LIGHT = frozenset(
+PASS_THROUGH_OPS = frozenset(
     """Add Sub Mul Neg Relu LeakyRelu PRelu Elu Gelu Erf Sigmoid Tanh HardSigmoid HardSwish Mish Swish Where MaxPool
     AveragePool GlobalMaxPool Transpose Reshape Flatten Squeeze Unsqueeze Slice Split Concat Gather Expand Tile Pad
     Identity DepthToSpace SpaceToDepth""".split()  # noqa: SIM905
 )
 # Of weights alone, these only change the shape: the weights are stored in fp16 before it.
-SHAPES = frozenset({"Reshape", "Transpose"})
-LARGEST = float(np.finfo(np.float16).max)
+SHAPE_OPS = frozenset({"Reshape", "Transpose"})
+FP16_MAX = float(np.finfo(np.float16).max)
 
 
 def to_half(model: onnx.ModelProto, emulate: bool = False) -> onnx.ModelProto:
@@ -40,7 +40,7 @@ def to_half(model: onnx.ModelProto, emulate: bool = False) -> onnx.ModelProto:
     if typed.functions or any(a.HasField("g") or a.graphs for node in graph.node for a in node.attribute):
         raise ValueError("the graph has subgraphs")
     conversion = _Conversion(graph, emulate)
-    kept = _at_the_ends(graph)
+    kept = _boundary_nodes(graph)
     for index, node in enumerate(graph.node):
         conversion.add(node, keep=index in kept)
     conversion.finish([output.name for output in graph.output])
@@ -72,11 +72,13 @@ class _Conversion:
     def add(self, node: NodeProto, keep: bool) -> None:
         """Appends `node`, in fp16 where it gains by it; `keep`: in fp32 in any case."""
         given_half = any(name in self._computed_half for name in node.input)
-        of_weights = node.op_type in SHAPES and node.input[0] in self._fp32
-        half = not keep and (node.op_type in HEAVY or of_weights or (node.op_type in LIGHT and given_half))
+        of_weights = node.op_type in SHAPE_OPS and node.input[0] in self._fp32
+        half = not keep and (
+            node.op_type in FP16_OPS or of_weights or (node.op_type in PASS_THROUGH_OPS and given_half)
+        )
         copy = NodeProto()
         copy.CopyFrom(node)
-        copy.input[:] = [self._form(name, half) for name in node.input]
+        copy.input[:] = [self._as_dtype(name, half) for name in node.input]
         self.nodes.append(copy)
         if half:
             self._half_outputs(copy)
@@ -105,14 +107,14 @@ class _Conversion:
     def finish(self, outputs: list[str]) -> None:
         """Makes sure that every graph output is there under its own name, in fp32."""
         for name in outputs:
-            self._form(name, half=False)
+            self._as_dtype(name, half=False)
 
     def _is_float(self, name: str) -> bool:
         if name and name not in self._types:
             raise ValueError(f"the type of tensor {name!r} cannot be inferred")
         return bool(name) and self._types[name] == TensorProto.FLOAT
 
-    def _form(self, name: str, half: bool) -> str:
+    def _as_dtype(self, name: str, half: bool) -> str:
         if not self._is_float(name):
             return name
         wanted, other = (f"{name}.half", name) if half else (name, f"{name}.half")
@@ -129,24 +131,24 @@ class _Conversion:
 
 def _half_weight(tensor: TensorProto, name: str, stored: type[np.floating]) -> TensorProto:
     values = numpy_helper.to_array(tensor)
-    if values.size and (largest := float(np.abs(values).max())) > LARGEST:
-        raise ValueError(f"{tensor.name} holds {largest:.3g}, beyond fp16's {LARGEST:.0f}")
+    if values.size and (largest := float(np.abs(values).max())) > FP16_MAX:
+        raise ValueError(f"{tensor.name} holds {largest:.3g}, beyond fp16's {FP16_MAX:.0f}")
     return numpy_helper.from_array(values.astype(np.float16).astype(stored), name)
 
 
-def _at_the_ends(graph: onnx.GraphProto) -> set[int]:
+def _boundary_nodes(graph: onnx.GraphProto) -> set[int]:
     """Indices of the nodes before the first heavy operator, and from the last one on."""
     before, seen = set(), {value.name for value in graph.input}
     weights = {tensor.name for tensor in graph.initializer}
     for index, node in enumerate(graph.node):
         dynamic = [name for name in node.input if name and name not in weights]
-        if dynamic and node.op_type not in HEAVY and all(name in seen for name in dynamic):
+        if dynamic and node.op_type not in FP16_OPS and all(name in seen for name in dynamic):
             before.add(index)
             seen.update(node.output)
     wanted, after = {value.name for value in graph.output}, set()
     for index, node in reversed(list(enumerate(graph.node))):
         if wanted.intersection(node.output):
             after.add(index)
-            if node.op_type not in HEAVY:
+            if node.op_type not in FP16_OPS:
                 wanted.update(node.input)
     return before | after

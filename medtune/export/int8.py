@@ -20,19 +20,19 @@ from medtune.serving.one_line import first_line
 if TYPE_CHECKING:
     from onnxruntime.quantization import CalibrationDataReader
 
-HEAVY = frozenset({"Conv", "MatMul", "Gemm"})
+QUANTIZED_OPS = frozenset({"Conv", "MatMul", "Gemm"})
 # Folded into the convolution before them: clipping is what 8 bits do anyway.
-CLIPS = frozenset({"Relu", "Clip"})
+FUSED_ACTIVATIONS = frozenset({"Relu", "Clip"})
 # Everything else keeps its fp32: norms and softmax lose their small differences in 8 bits, GELU its tail, and an
 # Add of a residual stream has outliers that would take all of the range. An Add between two 8-bit convolutions
 # is fused with them by onnxruntime, without being named here.
-BATCH = 8
+BATCH_SIZE = 8
 
 
 def to_int8(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
     """A copy of `model` whose convolutions and linear layers multiply 8-bit integers.
 
-    What stays in fp32: see `kept`, and all operators but `HEAVY` and `CLIPS`.
+    What stays in fp32: see `excluded_nodes`, and all operators but `QUANTIZED_OPS` and `FUSED_ACTIVATIONS`.
 
     Args:
         model: an fp32 graph of one input.
@@ -44,8 +44,8 @@ def to_int8(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     source = _prepared(model)
-    staying = kept(source.graph)
-    if not any(node.op_type in HEAVY and node.name not in staying for node in source.graph.node):
+    staying = excluded_nodes(source.graph)
+    if not any(node.op_type in QUANTIZED_OPS and node.name not in staying for node in source.graph.node):
         raise ValueError("the graph has no layer to quantise between its first and its last")
     with tempfile.TemporaryDirectory(prefix="medtune-int8-") as folder:
         path = Path(folder) / "model.onnx"
@@ -55,7 +55,7 @@ def to_int8(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
                 path,
                 _reader(model.graph.input[0].name, images),
                 quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=sorted(HEAVY | CLIPS),
+                op_types_to_quantize=sorted(QUANTIZED_OPS | FUSED_ACTIVATIONS),
                 nodes_to_exclude=sorted(staying),
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
@@ -73,7 +73,7 @@ def to_int8(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
     return quantised
 
 
-def kept(graph: onnx.GraphProto) -> set[str]:
+def excluded_nodes(graph: onnx.GraphProto) -> set[str]:
     """Names of the heavy nodes that stay in fp32.
 
     The first one (first convolution, patch embedding) reads pixels, whose range its few channels need; the last
@@ -81,15 +81,15 @@ def kept(graph: onnx.GraphProto) -> set[str]:
     scores, CDTM's mixed tokens) has no weights to store in 8 bits, and two ranges to get wrong.
     """
     weights = {tensor.name for tensor in graph.initializer}
-    heavy = [node for node in graph.node if node.op_type in HEAVY]
+    heavy = [node for node in graph.node if node.op_type in QUANTIZED_OPS]
     ends = {node.name for node in (*heavy[:1], *heavy[-1:])}
     return ends | {node.name for node in heavy if node.input[1] not in weights}
 
 
-def quantised_nodes(model: onnx.ModelProto) -> list[NodeProto]:
+def quantized_nodes(model: onnx.ModelProto) -> list[NodeProto]:
     """The heavy nodes of `model` that read 8-bit values."""
     narrow = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    return [n for n in model.graph.node if n.op_type in HEAVY and set(n.input[:2]) <= narrow]
+    return [n for n in model.graph.node if n.op_type in QUANTIZED_OPS and set(n.input[:2]) <= narrow]
 
 
 def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -114,7 +114,9 @@ def _reader(name: str, images: np.ndarray) -> "CalibrationDataReader":
         """The images, a few at a time."""
 
         def __init__(self) -> None:
-            self._batches: Iterator[np.ndarray] = (images[i : i + BATCH] for i in range(0, len(images), BATCH))
+            self._batches: Iterator[np.ndarray] = (
+                images[i : i + BATCH_SIZE] for i in range(0, len(images), BATCH_SIZE)
+            )
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             batch = next(self._batches, None)

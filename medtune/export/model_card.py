@@ -101,7 +101,7 @@ This bundle is the network of test fold {{ exported.fold }}, which made them.
 """
 
 
-def render(document: dict[str, Any]) -> str:
+def render_card(document: dict[str, Any]) -> str:
     """The card of a bundle whose bundle.json says `document`.
 
     Raises:

@@ -49,13 +49,13 @@ def to_onnx(
         except torch.onnx.OnnxExporterError as error:
             raise RuntimeError(f"the network cannot be written as ONNX: {first_line(error)}") from error
     graph = program.model_proto  # type: ignore[union-attr]
-    strip(graph)
+    strip_debug_info(graph)
     onnx.helper.set_model_props(graph, dict(metadata))
     onnx.checker.check_model(graph, full_check=True)
     return graph
 
 
-def strip(model: onnx.ModelProto) -> None:
+def strip_debug_info(model: onnx.ModelProto) -> None:
     """Removes what the exporter notes of the Python that made each node: file paths, stack traces."""
     for holder in (model.graph, *model.functions):
         holder.doc_string = ""

@@ -11,10 +11,10 @@ from medtune.config.schema import ExportParams
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 # Batch sizes below the largest see this many images; the largest sees all.
-FEW = 32
+SMALL_N = 32
 
 
-def spread(labels: Ints, candidates: Ints, n: int) -> Ints:
+def stratified_sample(labels: Ints, candidates: Ints, n: int) -> Ints:
     """At most `n` of `candidates` (row numbers), taken from each class in turn, sorted."""
     ranks = np.zeros(len(candidates), np.int64)
     for label in np.unique(labels[candidates]):
@@ -23,7 +23,7 @@ def spread(labels: Ints, candidates: Ints, n: int) -> Ints:
     return np.sort(candidates[np.argsort(ranks, kind="stable")[:n]])
 
 
-def measure(
+def compare_outputs(
     reference: Floats,
     predict: Callable[[npt.NDArray[np.uint8]], Floats],
     images: npt.NDArray[np.uint8],
@@ -41,7 +41,7 @@ def measure(
     """
     differences, lost, found = {}, 0, reference
     for size in sorted(set(batch_sizes)):
-        n = len(images) if size == max(batch_sizes) else min(len(images), max(FEW, size))
+        n = len(images) if size == max(batch_sizes) else min(len(images), max(SMALL_N, size))
         found = np.concatenate([predict(images[i : min(i + size, n)]) for i in range(0, n, size)])
         lost += int((~np.isfinite(found.reshape(n, -1))).any(1).sum())
         differences[str(size)] = float(np.abs(found - reference[:n]).max())
@@ -54,7 +54,7 @@ def measure(
     }
 
 
-def refusal(
+def rejection_reason(
     figures: dict[str, Any],
     precision: str,
     params: ExportParams,

@@ -17,42 +17,44 @@ from medtune.tasks import base
 if TYPE_CHECKING:
     from torch import nn
 
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
-BATCH = 32
+BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
-class Trial:
+class ParityCheck:
     """What an exported graph is compared on.
 
     Attributes:
         prepared: the data.
-        chosen: rows of the images that are compared.
+        indices: rows of the images that are compared.
         images: (n, H, W, 3) uint8.
         reference: (n, ...) outputs of the exported module, eager fp32 on the CPU.
         document: bundle.json so far.
     """
 
-    prepared: "Prepared"
-    chosen: np.ndarray
+    prepared: "PreparedDataset"
+    indices: np.ndarray
     images: np.ndarray
     reference: np.ndarray
     document: dict[str, Any]
 
     @classmethod
-    def of(cls, model: "nn.Module", prepared: "Prepared", fold: int, document: dict[str, Any], n: int) -> "Trial":
+    def build(
+        cls, model: "nn.Module", prepared: "PreparedDataset", fold: int, document: dict[str, Any], n: int
+    ) -> "ParityCheck":
         """`n` test images of the fold, or all where there are fewer, spread over the classes."""
         import torch
 
-        chosen = parity.spread(prepared.labels, prepared.indices(fold)["test"], n)
-        images = np.ascontiguousarray(prepared.images[chosen])
+        indices = parity.stratified_sample(prepared.labels, prepared.indices(fold)["test"], n)
+        images = np.ascontiguousarray(prepared.images[indices])
         parts = []
         with torch.inference_mode(), progress("export: reference", len(images), "images") as advance:
-            for start in range(0, len(images), BATCH):
-                parts.append(model(torch.from_numpy(images[start : start + BATCH])).numpy())
+            for start in range(0, len(images), BATCH_SIZE):
+                parts.append(model(torch.from_numpy(images[start : start + BATCH_SIZE])).numpy())
                 advance(len(parts[-1]))
-        return cls(prepared, chosen, images, np.concatenate(parts), document)
+        return cls(prepared, indices, images, np.concatenate(parts), document)
 
     @property
     def task(self) -> base.Export:
@@ -62,34 +64,36 @@ class Trial:
     @property
     def labels(self) -> np.ndarray:
         """(n,) class indices."""
-        return self.prepared.labels[self.chosen]
+        return self.prepared.labels[self.indices]
 
     def samples(self, n: int) -> np.ndarray:
         """`n` of the images, spread over the classes."""
-        return self.images[parity.spread(self.labels, np.arange(len(self.images)), n)]
+        return self.images[parity.stratified_sample(self.labels, np.arange(len(self.images)), n)]
 
-    def first(self, n: int) -> "Trial":
+    def subset(self, n: int) -> "ParityCheck":
         """The same on at most `n` of the images, spread over the classes."""
-        kept = parity.spread(self.labels, np.arange(len(self.images)), n)
-        return replace(self, chosen=self.chosen[kept], images=self.images[kept], reference=self.reference[kept])
+        selected = parity.stratified_sample(self.labels, np.arange(len(self.images)), n)
+        return replace(
+            self, indices=self.indices[selected], images=self.images[selected], reference=self.reference[selected]
+        )
 
-    def judge(
+    def evaluate(
         self, predict: Callable[[np.ndarray], np.ndarray], precision: str, params: ExportParams
     ) -> tuple[dict[str, Any], str | None]:
         """Parity figures of `predict` as this precision, and why it must not be shipped, if so."""
         task = self.task
-        targets = self.prepared.targets[self.chosen]
+        targets = self.prepared.targets[self.indices]
         tolerance = params.fp32_tolerance if precision == "fp32" else params.fp16_tolerance
-        figures = parity.measure(
+        metrics = parity.compare_outputs(
             self.reference,
             predict,
             self.images,
             lambda reference, found: task.agreement(reference, found, targets, self.document, tolerance),
             params.batch_sizes,
         )
-        return figures, parity.refusal(figures, precision, params, task.refusal)
+        return metrics, parity.rejection_reason(metrics, precision, params, task.rejection_reason)
 
-    def against_predictions(
+    def compare_with_predictions(
         self, predict: Callable[[np.ndarray], np.ndarray], path: Path, tolerance: float
     ) -> dict[str, Any]:
         """How far the consumer's `predict` is from what evaluate wrote into predictions.csv.
@@ -104,8 +108,10 @@ class Trial:
         with path.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
                 written.setdefault(row["path"], []).append(row)
-        found = np.concatenate([predict(self.images[i : i + BATCH]) for i in range(0, len(self.images), BATCH)])
-        names = [self.prepared.paths[row] for row in self.chosen]
+        found = np.concatenate(
+            [predict(self.images[i : i + BATCH_SIZE]) for i in range(0, len(self.images), BATCH_SIZE)]
+        )
+        names = [self.prepared.paths[row] for row in self.indices]
 
         def distance(values: list[Any], row: dict[str, str]) -> float:
             pairs = zip(columns, values, strict=True)

@@ -17,106 +17,109 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-    from medtune.export.parity_check import Trial
+    from medtune.export.parity_check import ParityCheck
 
 FILES = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
-SAMPLES = 4
+N_SAMPLES = 4
 # The fp16 file itself, beside its emulation, is tried on so many images.
-FEW = 32
-RACED = (1, 32)
+N_FILE_CHECKS = 32
+SPEED_BATCHES = (1, 32)
 # Another CPU rounds the fp32 parts otherwise, which may move a value by one step of 8 bits.
 INT8_MARGIN = 2e-2
-Found = tuple[bytes, dict[str, Any], str | None]
+ExportedPrecision = tuple[bytes, dict[str, Any], str | None]
 
 
 @dataclass(frozen=True)
-class Maker:
+class PrecisionExporter:
     """What precisions are made from.
 
     Attributes:
         fp32: the exported graph.
-        trial: what each is compared on.
+        check: what each is compared on.
         calibration: uint8 training images (n, H, W, 3).
         params: what each must pass.
     """
 
     fp32: "onnx.ModelProto"
-    trial: "Trial"
+    check: "ParityCheck"
     calibration: Callable[[], np.ndarray]
     params: ExportParams
 
-    def add(self, work: Path, document: dict[str, Any], precision: str) -> None:
-        """Writes one precision's file to `work` where it passes, and says in `document` what was found.
+    def export(self, tmp_dir: Path, manifest: dict[str, Any], precision: str) -> None:
+        """Writes one precision's file to `tmp_dir` where it passes, and says in `manifest` what was found.
 
         Raises:
             RuntimeError: fp32 does not pass.
         """
         entry: dict[str, Any] = {"file": FILES[precision], "shipped": False, "reason": None}
-        document["precisions"][precision], document["parity"][precision] = entry, None
+        manifest["precisions"][precision], manifest["parity"][precision] = entry, None
         try:
             make = {"fp32": self._fp32, "fp16": self._fp16, "int8": self._int8}[precision]
-            graph, document["parity"][precision], entry["reason"] = make(entry)
+            graph, manifest["parity"][precision], entry["reason"] = make(entry)
         except (ValueError, BundleError) as error:  # not convertible, or onnxruntime refuses the result
             entry["reason"] = str(error)
         if entry["reason"] is None:
-            (work / entry["file"]).write_bytes(graph)
+            (tmp_dir / entry["file"]).write_bytes(graph)
             entry["shipped"] = True
         elif precision == "fp32":
             raise RuntimeError(f"export: the ONNX graph does not match the trained network: {entry['reason']}")
         else:
-            console.say(f"export: {precision} is not shipped: {entry['reason']}")
+            console.info(f"export: {precision} is not shipped: {entry['reason']}")
 
-    def _fp32(self, entry: dict[str, Any]) -> Found:
+    def _fp32(self, entry: dict[str, Any]) -> ExportedPrecision:
         graph = self.fp32.SerializeToString()
-        return graph, *self.trial.judge(predictor(graph), "fp32", self.params)
+        return graph, *self.check.evaluate(predictor(graph), "fp32", self.params)
 
-    def _fp16(self, entry: dict[str, Any]) -> Found:
+    def _fp16(self, entry: dict[str, Any]) -> ExportedPrecision:
         from medtune.export.fp16 import to_half
 
         # onnxruntime's CPU computes fp16 graphs in fp32: what a GPU would give is measured on an emulation.
         emulated = predictor(to_half(self.fp32, emulate=True).SerializeToString())
         graph = to_half(self.fp32).SerializeToString()
-        figures, reason = self.trial.judge(emulated, "fp16", self.params)
-        on_cpu, refused = self.trial.first(FEW).judge(predictor(graph), "fp16", self.params)
+        figures, reason = self.check.evaluate(emulated, "fp16", self.params)
+        on_cpu, refused = self.check.subset(N_FILE_CHECKS).evaluate(predictor(graph), "fp16", self.params)
         entry["sample_tolerance"] = max(SAMPLE_TOLERANCE["fp16"], self.params.fp16_tolerance)
         figures |= {"measured_on": "fp16 arithmetic emulated, sums in fp32", "file_on_cpu": on_cpu}
         return graph, figures, reason or refused
 
-    def _int8(self, entry: dict[str, Any]) -> Found:
+    def _int8(self, entry: dict[str, Any]) -> ExportedPrecision:
         """The 8-bit graph; it must say the same, and pay: what is no faster is not worth any difference."""
         from medtune.export import latency
         from medtune.export.int8 import to_int8
 
         images = self.calibration()
-        console.say(f"export: int8, calibrated on {len(images)} training images")
+        console.info(f"export: int8, calibrated on {len(images)} training images")
         graph = to_int8(self.fp32, images).SerializeToString()
         # Threads that spin between two requests would take the other session's cores.
-        asked = {"fp32": predictor(self.fp32.SerializeToString(), spin=False), "int8": predictor(graph, spin=False)}
-        figures, reason = self.trial.judge(asked["int8"], "int8", self.params)
-        times = latency.speedups(latency.race(asked, self.trial.images, RACED), "fp32", "int8")
-        samples = self.trial.samples(SAMPLES)
+        asked = {
+            "fp32": predictor(self.fp32.SerializeToString(), busy_wait=False),
+            "int8": predictor(graph, busy_wait=False),
+        }
+        figures, reason = self.check.evaluate(asked["int8"], "int8", self.params)
+        times = latency.speedups(latency.benchmark_interleaved(asked, self.check.images, SPEED_BATCHES), "fp32", "int8")
+        samples = self.check.samples(N_SAMPLES)
         off = float(np.abs(asked["int8"](samples) - asked["fp32"](samples)).max())
         entry |= {
             "calibration_images": len(images),
-            **self.trial.task.losses(figures),
+            **self.check.task.losses(figures),
             "speedup": min(times.values()),
             "speedup_by_batch_size": times,
             "sample_tolerance": round(off + INT8_MARGIN, 4) if not figures["nan"] else None,
         }
-        return graph, figures, "; ".join(filter(None, (reason, self._slow(entry["speedup"])))) or None
+        return graph, figures, "; ".join(filter(None, (reason, self._too_slow(entry["speedup"])))) or None
 
-    def _slow(self, speedup: float) -> str | None:
+    def _too_slow(self, speedup: float) -> str | None:
         if speedup >= self.params.int8_speedup:
             return None
         return f"{speedup:.2f} times as fast as fp32 here; export.int8_speedup wants {self.params.int8_speedup:g}"
 
 
-def session(graph: bytes, spin: bool = True) -> "onnxruntime.InferenceSession":
+def session(graph: bytes, busy_wait: bool = True) -> "onnxruntime.InferenceSession":
     """An exported graph on the CPU."""
-    return open_session(graph, "the exported graph", "cpu", "fp32", spin=spin)
+    return open_session(graph, "the exported graph", "cpu", "fp32", busy_wait=busy_wait)
 
 
-def predictor(graph: bytes, spin: bool = True) -> Callable[[np.ndarray], np.ndarray]:
+def predictor(graph: bytes, busy_wait: bool = True) -> Callable[[np.ndarray], np.ndarray]:
     """uint8 (b, H, W, 3) -> (b, ...) outputs of an exported graph."""
-    opened = session(graph, spin)
+    opened = session(graph, busy_wait)
     return lambda images: opened.run(None, {"images": images})[0]

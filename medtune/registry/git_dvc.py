@@ -15,7 +15,7 @@ from pathlib import Path
 
 from medtune.config.errors import InputError
 from medtune.config.load import read
-from medtune.runtime.console import say
+from medtune.runtime.console import info
 from medtune.serving.one_line import last_line
 
 log = logging.getLogger("medtune.flow")
@@ -28,11 +28,11 @@ ROLES = ("AUTHOR", "COMMITTER")
 AUTHOR = {"NAME": "MedTune", "EMAIL": "medtune@localhost"}
 
 
-class CommandFailed(Exception):
+class CommandError(Exception):
     """git or dvc ended with an error: the command, and the last line that it said."""
 
 
-class Checkout:
+class GitDvcRepo:
     """A git checkout with DVC in it.
 
     Args:
@@ -42,7 +42,7 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def check(self) -> None:
+    def require_recordable(self) -> None:
         """Refuses what cannot be recorded.
 
         Raises:
@@ -52,7 +52,7 @@ class Checkout:
             raise InputError(f"DVC_STAGE is {stage}: retraining records with DVC, so DVC cannot run it")
         try:
             self.git("rev-parse", "HEAD")
-        except CommandFailed as error:
+        except CommandError as error:
             raise InputError(
                 f"{self.folder} is no git repository with a commit ({error}): a model is known by one"
             ) from None
@@ -120,17 +120,17 @@ class Checkout:
         """The branch that this one follows; None where there is none."""
         try:
             return self.git("rev-parse", "--abbrev-ref", "@{upstream}").strip()
-        except CommandFailed:
+        except CommandError:
             return None
 
     def remote(self) -> str | None:
         """The default DVC remote; None where there is none."""
         try:
             return self.dvc("config", "core.remote").strip() or None
-        except CommandFailed:
+        except CommandError:
             return None
 
-    def record(self, tag: str, message: str) -> None:
+    def commit_and_push(self, tag: str, message: str) -> None:
         """Commits what DVC made to git, tags it, and sends both to their remotes.
 
         The data and the artifacts go first: a commit that others can fetch names nothing that they cannot.
@@ -139,7 +139,7 @@ class Checkout:
         if self.remote():
             self.dvc("push", *TRACKED_STAGES, *self.tracked_data())
         else:
-            say("retrain: no DVC remote: the model is in this machine's cache only (docs/remotes.md)")
+            info("retrain: no DVC remote: the model is in this machine's cache only (docs/remotes.md)")
         paths = [name for name in (*GENERATED_FILES, *self.tracked_data()) if (self.folder / name).is_file()]
         self.git("add", "--", *paths)
         if self.git("diff", "--cached", "--name-only", "--", *paths):
@@ -153,15 +153,15 @@ class Checkout:
     def _push(self) -> None:
         try:
             self.git("push", "--quiet")
-        except CommandFailed:  # somebody was faster
+        except CommandError:  # somebody was faster
             try:
                 self.git("pull", "--rebase", "--quiet")
-            except CommandFailed:
+            except CommandError:
                 self.git("rebase", "--abort")
                 raise
             self.git("push", "--quiet")
 
-    def read_at(self, tag: str, path: str) -> str:
+    def read_revision(self, tag: str, path: str) -> str:
         """A file as it was at a tag, out of DVC's cache or its remote.
 
         Raises:
@@ -208,7 +208,7 @@ class Checkout:
             shown = " ".join(Path(words[0]).name if n == 0 else w for n, w in enumerate(words[:4])).replace(
                 "-m dvc", "dvc"
             )
-            raise CommandFailed(f"{shown}: {last_line(done.stderr or done.stdout, f'exit {done.returncode}')}")
+            raise CommandError(f"{shown}: {last_line(done.stderr or done.stdout, f'exit {done.returncode}')}")
         return done.stdout
 
     @cached_property

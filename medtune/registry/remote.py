@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60.0  # long enough to type a passphrase in
 
 
-def remote(
+def configure_remote(
     url: str | None = None,
     name: str = "storage",
     endpoint: str | None = None,
@@ -34,7 +34,7 @@ def remote(
     """
     config = _dvc_config()
     if show:
-        console.say(_describe_default(config))
+        console.info(_describe_default(config))
         return
     if not url:
         raise InputError("no URL: name a folder, ssh://host/path or s3://bucket/path; --show says what is set")
@@ -48,7 +48,7 @@ def remote(
         _set_default(edited, name, options)
     if local:
         os.chmod(config.files[level], 0o600)  # a password may stand in it
-    console.say(f"{_describe_default(config)}; wrote, read and deleted a probe there in {seconds:.1f} s")
+    console.info(f"{_describe_default(config)}; wrote, read and deleted a probe there in {seconds:.1f} s")
 
 
 def probe_remote(settings: dict[str, Any], name: str) -> float:

@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from medtune.registry.store import Target, previous_bundle
+from medtune.registry.store import ModelStore, previous_bundle
 from medtune.registry.store_layout import verify_bundle
 from medtune.serving.manifest import BundleError
 
 
-def rollback(store: Target, to: str | None, reason: str, cache: Path) -> tuple[str, str]:
+def rollback(store: ModelStore, to: str | None, reason: str, cache: Path) -> tuple[str, str]:
     """The bundle that was current, and the one that now is.
 
     Args:
@@ -39,19 +39,26 @@ def rollback(store: Target, to: str | None, reason: str, cache: Path) -> tuple[s
         raise BundleError(f"{store} has no bundle {requested}; it has: {', '.join(available)}")
     if requested == now:
         raise BundleError(f"{requested} is the current bundle already")
-    verify_bundle(store.local(requested, cache))
-    store.point(requested)
-    store.note({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "decision": "rolled back", "from": now, "to": requested,
-                "because": reason})  # fmt: skip
+    verify_bundle(store.fetch(requested, cache))
+    store.set_current(requested)
+    store.append_history(
+        {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "decision": "rolled back",
+            "from": now,
+            "to": requested,
+            "because": reason,
+        }
+    )
     return now, requested
 
 
-def describe(target: Target) -> Iterator[str]:
+def describe(store: ModelStore) -> Iterator[str]:
     """Yield one line per bundle, the current one marked with `*`, then one line per decision."""
-    now = target.current()
-    for name in target.bundles():
+    now = store.current()
+    for name in store.bundles():
         yield f"{'*' if name == now else ' '} {name}"
-    for line in target.history():
+    for line in store.history():
         reason = "; ".join(line.get("reasons", [])) or line.get("because", "")
         shown = f" ({reason})" if reason else ""
         yield f"{line['time']} {line['decision']}: {line.get('challenger') or line.get('to')}{shown}"

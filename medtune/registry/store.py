@@ -4,7 +4,7 @@
     TARGET/current           a link to the accepted bundle (a folder), or current.json (anywhere else)
     TARGET/history.jsonl     every decision, a line each
 
-`open_target` takes a folder, or a URL that fsspec knows; fsspec is imported for URLs only.
+`open_store` takes a folder, or a URL that fsspec knows; fsspec is imported for URLs only.
 """
 
 import re
@@ -16,7 +16,7 @@ from medtune.registry.store_layout import verify_bundle
 URL = re.compile(r"^[a-z][a-z0-9+.-]+://")
 
 
-class Target(Protocol):
+class ModelStore(Protocol):
     """A place for bundles. Every method raises BundleError, in one line, where the place cannot be used."""
 
     def current(self) -> str | None:
@@ -25,13 +25,13 @@ class Target(Protocol):
     def bundles(self) -> list[str]:
         """Ids of the bundles there, oldest first."""
 
-    def local(self, name: str, cache: Path) -> Path:
+    def fetch(self, name: str, cache: Path) -> Path:
         """A local folder with the bundle `name`, verified; fetched into `cache` where it lies elsewhere."""
 
-    def put(self, folder: Path, name: str) -> None:
+    def upload(self, folder: Path, name: str) -> None:
         """Copies a bundle there, whole or not at all; it is not current yet."""
 
-    def point(self, name: str) -> None:
+    def set_current(self, name: str) -> None:
         """Makes `name` the current bundle, in one step."""
 
     def remove(self, name: str) -> None:
@@ -40,11 +40,11 @@ class Target(Protocol):
     def history(self) -> list[dict[str, Any]]:
         """Every decision, oldest first."""
 
-    def note(self, entry: dict[str, Any]) -> None:
+    def append_history(self, entry: dict[str, Any]) -> None:
         """Adds a decision to the history."""
 
 
-def open_target(target: str, base: Path) -> Target:
+def open_store(target: str, base: Path) -> ModelStore:
     """The target that params name.
 
     Args:
@@ -63,9 +63,9 @@ def open_target(target: str, base: Path) -> Target:
     return FolderStore(base / Path(target).expanduser())
 
 
-def previous_bundle(store: Target, cache: Path) -> str | None:
+def previous_bundle(store: ModelStore, cache: Path) -> str | None:
     """Id of the bundle that the current one replaced, as the current one's own gate record says."""
     name = store.current()
     if name is None:
         return None
-    return verify_bundle(store.local(name, cache)).get("gate", {}).get("champion")
+    return verify_bundle(store.fetch(name, cache)).get("gate", {}).get("champion")

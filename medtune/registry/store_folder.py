@@ -51,13 +51,13 @@ class FolderStore:
             return []
         return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
 
-    def local(self, name: str, cache: Path) -> Path:
+    def fetch(self, name: str, cache: Path) -> Path:
         """The bundle's own folder, verified."""
         folder = self.folder / BUNDLES / check_name(name, self.folder)
         verify_bundle(folder)
         return folder
 
-    def put(self, folder: Path, name: str) -> None:
+    def upload(self, folder: Path, name: str) -> None:
         """Copies a bundle beside its place, then renames it into it."""
         destination = self.folder / BUNDLES / name
         partial = destination.with_name(f".{name}.partial")
@@ -74,7 +74,7 @@ class FolderStore:
         except OSError as error:
             raise BundleError(f"{self.folder}: the bundle cannot be put there: {error.strerror or error}") from error
 
-    def point(self, name: str) -> None:
+    def set_current(self, name: str) -> None:
         """Makes `name` the current bundle by one rename of a link."""
         new = self.folder / f".{CURRENT}.new"
         try:
@@ -96,7 +96,7 @@ class FolderStore:
         path = self.folder / HISTORY
         return parse_history(path.read_bytes().decode("utf-8", "replace"), str(path)) if path.is_file() else []
 
-    def note(self, entry: dict[str, Any]) -> None:
+    def append_history(self, entry: dict[str, Any]) -> None:
         """Adds a decision to the history, after repairing a line that a crash cut off."""
         path, lines = self.folder / HISTORY, [*self.history(), entry]
         try:

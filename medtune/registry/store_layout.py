@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.serving import manifest as bundle_document
-from medtune.serving.checksum import Damaged, seal_text, unseal_text
+from medtune.serving.checksum import ChecksumError, add_text_checksum, strip_text_checksum
 from medtune.serving.manifest import BundleError
 
 BUNDLES, CURRENT, HISTORY = "bundles", "current", "history.jsonl"
@@ -32,7 +32,7 @@ def verify_bundle(folder: Path) -> dict[str, Any]:
     Raises:
         BundleError: damaged or no bundle.
     """
-    document = bundle_document.read(folder)
+    document = bundle_document.read_manifest(folder)
     for name in document["files"]:
         bundle_document.read_file(folder, document, name)
     return document
@@ -40,7 +40,7 @@ def verify_bundle(folder: Path) -> dict[str, Any]:
 
 def format_history(lines: Sequence[dict[str, Any]]) -> str:
     """The text of history.jsonl: a line with the sha256 of all that follow, then a line a decision."""
-    return seal_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), CHECKSUM_KEY)
+    return add_text_checksum("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), CHECKSUM_KEY)
 
 
 def parse_history(text: str, where: str) -> list[dict[str, Any]]:
@@ -52,8 +52,8 @@ def parse_history(text: str, where: str) -> list[dict[str, Any]]:
     damaged = BundleError(f"{where} is damaged: mend it, or move it away: the bundles do not need it")
     if "sha256_of_the_rest" in text.partition("\n")[0]:
         try:
-            return [json.loads(line) for line in unseal_text(text, CHECKSUM_KEY).splitlines()]
-        except Damaged:
+            return [json.loads(line) for line in strip_text_checksum(text, CHECKSUM_KEY).splitlines()]
+        except ChecksumError:
             raise damaged from None
     lines, entries = text.splitlines(), []
     for number, line in enumerate(lines, 1):

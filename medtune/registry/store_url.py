@@ -16,7 +16,7 @@ from medtune.registry.store_layout import (
     require_pointer,
     verify_bundle,
 )
-from medtune.serving.manifest import FILE, BundleError
+from medtune.serving.manifest import MANIFEST_FILE, BundleError
 from medtune.serving.one_line import first_line
 
 POINTER = "current.json"
@@ -69,9 +69,9 @@ class UrlStore:
             names = [
                 str(path).rstrip("/").rpartition("/")[2] for path in self.files.ls(self._path(BUNDLES), detail=False)
             ]
-            return sorted(name for name in names if self.files.exists(self._path(BUNDLES, name, FILE)))
+            return sorted(name for name in names if self.files.exists(self._path(BUNDLES, name, MANIFEST_FILE)))
 
-    def local(self, name: str, cache: Path) -> Path:
+    def fetch(self, name: str, cache: Path) -> Path:
         """A verified copy of the bundle under `cache`; fetched once."""
         folder = cache / "handoff" / check_name(name, self.url)
         try:
@@ -89,15 +89,15 @@ class UrlStore:
         partial.rename(folder)
         return folder
 
-    def put(self, folder: Path, name: str) -> None:
+    def upload(self, folder: Path, name: str) -> None:
         """Uploads a bundle's files, bundle.json last."""
         paths = sorted(path for path in folder.iterdir() if path.is_file())
         with self._as_bundle_error("write the bundle to"):
             self.files.makedirs(self._path(BUNDLES, name), exist_ok=True)
-            for path in sorted(paths, key=lambda path: path.name == FILE):
+            for path in sorted(paths, key=lambda path: path.name == MANIFEST_FILE):
                 self.files.put_file(str(path), self._path(BUNDLES, name, path.name))
 
-    def point(self, name: str) -> None:
+    def set_current(self, name: str) -> None:
         """Makes `name` the current bundle by writing one object."""
         self._write(POINTER, json.dumps(_pointer(name)) + "\n")
 
@@ -113,7 +113,7 @@ class UrlStore:
         text = self._read(HISTORY)
         return [] if text is None else parse_history(text, f"{self.url}/{HISTORY}")
 
-    def note(self, entry: dict[str, Any]) -> None:
+    def append_history(self, entry: dict[str, Any]) -> None:
         """Adds a decision to the history."""
         self._write(HISTORY, format_history([*self.history(), entry]))
 

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from medtune.serving.checksum import Damaged, seal, unseal
+from medtune.serving.checksum import ChecksumError, dump_with_checksum, load_with_checksum
 
-RESULT = "result.json"
+RESULT_FILE = "result.json"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Artifact:
         try:
             return read_result(self.folder)
         except (OSError, ValueError) as error:
-            raise RuntimeError(f"{self.path}: {RESULT} is damaged: {error}") from None
+            raise RuntimeError(f"{self.path}: {RESULT_FILE} is damaged: {error}") from None
 
     def as_dict(self) -> dict[str, str]:
         """Plain strings, for JSON."""
@@ -71,7 +71,7 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def partial(folder: Path) -> Path:
+def partial_dir(folder: Path) -> Path:
     """Where the work of `folder` lies while it is unfinished; survives a crash so that it can resume."""
     return folder.with_name(f".{folder.name}.partial")
 
@@ -86,7 +86,7 @@ def _backup_path(folder: Path) -> Path:
 
 
 def recover_interrupted_publish(folder: Path) -> None:
-    """Puts back, or clears away, what a crash between the two renames of `publish` left."""
+    """Puts back, or clears away, what a crash between the two renames of `commit` left."""
     old = _backup_path(folder)
     if old.exists():
         if folder.exists():
@@ -95,20 +95,20 @@ def recover_interrupted_publish(folder: Path) -> None:
             old.rename(folder)
 
 
-def publish(folder: Path, key: str, result: dict[str, Any]) -> Artifact:
-    """Makes `partial(folder)` the finished `folder`, replacing an earlier one whole.
+def commit(folder: Path, key: str, result: dict[str, Any]) -> Artifact:
+    """Makes `partial_dir(folder)` the finished `folder`, replacing an earlier one whole.
 
     Args:
         folder: the finished folder's place.
         key: cache key, written into result.json.
         result: what else result.json says (params, versions, figures). JSON values.
     """
-    tmp_dir = partial(folder)
+    tmp_dir = partial_dir(folder)
     files = {}
-    for path in sorted(p for p in tmp_dir.rglob("*") if p.is_file() and p.name != RESULT):
+    for path in sorted(p for p in tmp_dir.rglob("*") if p.is_file() and p.name != RESULT_FILE):
         files[path.relative_to(tmp_dir).as_posix()] = file_sha256(path)
         fsync(path)
-    write_text(tmp_dir / RESULT, seal({"key": key, "files": files, **result}))
+    write_text(tmp_dir / RESULT_FILE, dump_with_checksum({"key": key, "files": files, **result}))
     recover_interrupted_publish(folder)
     if folder.exists():
         folder.rename(_backup_path(folder))
@@ -126,12 +126,12 @@ def read_result(folder: Path) -> dict[str, Any]:
         ValueError: it was changed since it was written.
     """
     try:
-        return unseal((folder / RESULT).read_bytes().decode())
+        return load_with_checksum((folder / RESULT_FILE).read_bytes().decode())
     except UnicodeDecodeError:
-        raise Damaged("it is not UTF-8") from None
+        raise ChecksumError("it is not UTF-8") from None
 
 
-def find(folder: Path, key: str | None = None) -> Artifact | None:
+def find_artifact(folder: Path, key: str | None = None) -> Artifact | None:
     """The finished artifact at `folder`, or None where it is absent, damaged, or of another key."""
     recover_interrupted_publish(folder)
     try:
@@ -160,12 +160,12 @@ def verify(artifact: Artifact) -> bool:
 
 def write_text(path: Path, text: str) -> None:
     """Writes `text` atomically: readers see the old file or the new one, never a part."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; on leaving without an error it is fsynced and renamed onto `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):

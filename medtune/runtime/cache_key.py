@@ -10,11 +10,11 @@ from medtune.config.project import PACKAGE, PROJECT
 from medtune.config.schema import Params
 from medtune.runtime.artifact import digest, file_sha256
 from medtune.runtime.file_state import State, file_state
-from medtune.runtime.provenance import installed
-from medtune.runtime.source_hash import source_closure
+from medtune.runtime.provenance import package_versions
+from medtune.runtime.source_hash import source_fingerprint
 
 # The params a stage reads, besides its own upstream artifacts and the data digest.
-READS: dict[str, tuple[str, ...]] = {
+STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "frozen": ("task", "model", "frozen"),
     "finetune": ("task", "model", "finetune"),
     "evaluate": ("task", "evaluate"),
@@ -22,7 +22,7 @@ READS: dict[str, tuple[str, ...]] = {
     "cell": ("task", "model", "frozen", "finetune", "evaluate"),
 }
 # Where each stage's code starts.
-MODULES = {stage: f"medtune.stages.{stage}" for stage in READS} | {"cell": "medtune.benchmark.cell"}
+MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"cell": "medtune.benchmark.cell"}
 STAGE_PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
 # Pillow decodes and resizes, scikit-learn deals the image-level folds.
 DATA_PACKAGES = ("pillow", "numpy", "scikit-learn", "imagehash")
@@ -47,12 +47,12 @@ def data_key(params: Params) -> str:
             "stage": "data",
             "params": params.section("data"),
             "task": params.section("task"),
-            "source": source_closure(
+            "source": source_fingerprint(
                 "medtune.stages.data",
                 f"medtune.data.sources.{params.data.source}",
                 f"medtune.tasks.{params.task.kind}.targets",
             ),
-            "versions": installed(*DATA_PACKAGES),
+            "versions": package_versions(*DATA_PACKAGES),
         }
     )
 
@@ -67,7 +67,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
         device: device class (cpu, cuda, mps).
     """
     excluded = EXCLUDED_KEYS | (FINETUNE_ONLY if stage == "frozen" else set())
-    sections = {name: _without(params.section(name), excluded) for name in READS[stage]}
+    sections = {name: _without(params.section(name), excluded) for name in STAGE_SECTIONS[stage]}
     parts = [f"medtune.tasks.{params.task.kind}.{part}" for part in TASK_PARTS[stage]]
     plugins = [f"medtune.models.heads.{params.model.head.kind}", *parts, *_metric_modules(params, stage in TRAINING)]
     if stage in ("finetune", "cell"):
@@ -77,10 +77,10 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
             "stage": stage,
             "params": sections,
             "inputs": inputs,
-            "source": source_closure(MODULES[stage], *plugins),
+            "source": source_fingerprint(MODULES[stage], *plugins),
             "weights": weights_sha256(params),
             "card": _weights_metadata_hash(params),
-            "versions": installed(*STAGE_PACKAGES),
+            "versions": package_versions(*STAGE_PACKAGES),
             "device": device,
             "seed": params.seed,
         }

@@ -3,7 +3,7 @@
 import os
 
 
-def say(message: str) -> None:
+def info(message: str) -> None:
     """One plain line of progress, flushed, on stdout; silent on all but the first of several processes."""
     if os.environ.get("RANK", "0") == "0":
         print(message, flush=True)

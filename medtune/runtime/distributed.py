@@ -14,20 +14,20 @@ from medtune.runtime.device import device_class
 TIMEOUT = timedelta(days=7)
 
 
-def count() -> int:
+def world_size() -> int:
     """Number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
     """Number of this process; the first, 0, is the one that writes."""
-    return int(os.environ.get("RANK", "0")) if count() > 1 else 0
+    return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
 
 
 @contextmanager
-def joined() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Connects the processes for as long as it is open: gloo on CPUs, nccl on GPUs."""
-    if count() == 1:
+    if world_size() == 1:
         yield
         return
     from accelerate import PartialState
@@ -39,14 +39,14 @@ def joined() -> Iterator[None]:
 
 def barrier() -> None:
     """Returns when every process is here."""
-    if count() > 1:
+    if world_size() > 1:
         from accelerate import PartialState
 
         PartialState().wait_for_everyone()
 
 
 @contextmanager
-def first() -> Iterator[None]:
+def main_process_first() -> Iterator[None]:
     """Lets the first process through alone, and the others when it is done."""
     if rank() > 0:
         barrier()

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 
 from medtune.config.errors import InputError
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 
 
 @contextmanager
-def holding(paths: Paths) -> Iterator[None]:
+def output_lock(paths: RunPaths) -> Iterator[None]:
     """Holds `artifacts/.lock`; waits, with a line that says so, while another run has it.
 
     The lock ends with the process that holds it, killed or not.
@@ -26,7 +26,7 @@ def holding(paths: Paths) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            say(f"another run is writing to {folder}: waiting for it to end")
+            info(f"another run is writing to {folder}: waiting for it to end")
             lock.acquire()
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error

@@ -21,7 +21,7 @@ class TrainSubset:
 
 
 @dataclass(frozen=True)
-class Paths:
+class RunPaths:
     """Where one run reads and writes.
 
     Attributes:
@@ -39,7 +39,7 @@ class Paths:
     subset: TrainSubset | None = None
 
     @classmethod
-    def at(cls, out: Path | str | None = None) -> "Paths":
+    def from_env(cls, out: Path | str | None = None) -> "RunPaths":
         """The checkout's own paths, or those under `out`; `$MEDTUNE_CACHE` moves the cache."""
         base = Path(out).resolve() if out else PROJECT
         return cls(base, Path(os.environ.get("MEDTUNE_CACHE") or PROJECT / ".cache").resolve())

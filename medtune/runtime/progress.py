@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from medtune.runtime import distributed
-from medtune.runtime.console import say
+from medtune.runtime.console import info
 
 INTERVAL_S = 15.0
 
@@ -44,7 +44,7 @@ def progress(label: str, total: float, unit: str = "") -> Iterator[Callable[...,
             shown = now
             rate = done / (now - start)
             pace = f"{rate:,.0f}/s" if rate >= 1 else f"{1 / max(rate, 1e-9):,.1f} s each"
-            say(f"{label}: {done:,.0f} of {total:,.0f} {unit} ({pace}) {last}".rstrip())
+            info(f"{label}: {done:,.0f} of {total:,.0f} {unit} ({pace}) {last}".rstrip())
 
     yield advance
-    say(f"{label}: {done:,.0f} {unit} in {time.monotonic() - start:.1f} s {last}".rstrip())
+    info(f"{label}: {done:,.0f} {unit} in {time.monotonic() - start:.1f} s {last}".rstrip())

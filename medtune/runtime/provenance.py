@@ -11,7 +11,7 @@ PACKAGES = ("torch", "torchvision", "timm", "peft", "accelerate", "numpy", "onnx
             "onnxruntime-gpu", "pillow", "scikit-learn", "prefect", "dvc", "wandb")  # fmt: skip
 
 
-def installed(*packages: str) -> dict[str, str]:
+def package_versions(*packages: str) -> dict[str, str]:
     """Versions of `packages` without importing them; those not installed are left out."""
     return {package: installed_version for package in packages if (installed_version := _version(package)) is not None}
 
@@ -39,7 +39,7 @@ def provenance() -> dict[str, object]:
 
     return {
         "python": platform.python_version(),
-        "packages": installed(*PACKAGES),
+        "packages": package_versions(*PACKAGES),
         "git": git("rev-parse", "HEAD"),
         "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
     }

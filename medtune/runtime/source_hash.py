@@ -33,7 +33,7 @@ EXCLUDED_MODULES = (
 )
 
 
-def source_closure(*modules: str) -> dict[str, str]:
+def source_fingerprint(*modules: str) -> dict[str, str]:
     """sha256 of every project file that `modules` import, directly or not, by relative path.
 
     Comments, docstrings and layout do not count. Plugins chosen by params are named by the caller.

@@ -5,23 +5,28 @@ from threading import Lock
 import numpy as np
 import onnxruntime
 
-from medtune.serving.session import BATCHES
+from medtune.serving.session import PROFILE_BATCHES
 
-KEPT = 4
+MAX_BUFFERS = 4
 
 
-class OnDevice:
+class BoundSession:
     """uint8 (N, H, W, 3) -> (N, classes) of a session, in batches that its engine takes; for several threads.
 
     Attributes:
-        buffers: by batch size, the bound input and output, the one asked last at the end; at most `KEPT`.
+        buffers: by batch size, the bound input and output, the one asked last at the end; at most `MAX_BUFFERS`.
     """
 
     def __init__(
-        self, session: onnxruntime.InferenceSession, given: str, wanted: str, device: str = "cuda", most: int = 0
+        self,
+        session: onnxruntime.InferenceSession,
+        input_name: str,
+        output_name: str,
+        device: str = "cuda",
+        max_batch: int = 0,
     ) -> None:
-        self._session, self._given, self._wanted, self._device = session, given, wanted, device
-        self._most = most or BATCHES[-1]
+        self._session, self._input_name, self._output_name, self._device = session, input_name, output_name, device
+        self._max_batch = max_batch or PROFILE_BATCHES[-1]
         self._classes = session.get_outputs()[0].shape[-1]
         self._lock = Lock()
         self.buffers: dict[int, tuple[onnxruntime.IOBinding, onnxruntime.OrtValue, onnxruntime.OrtValue]] = {}
@@ -29,24 +34,24 @@ class OnDevice:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Probabilities, float32, of at least one image."""
         with self._lock:
-            parts = [self._run(images[i : i + self._most]) for i in range(0, len(images), self._most)]
+            parts = [self._run(images[i : i + self._max_batch]) for i in range(0, len(images), self._max_batch)]
         return np.concatenate(parts)
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         images = np.ascontiguousarray(images)
         bound = self.buffers.pop(len(images)) if len(images) in self.buffers else self._bind(images)
-        self.buffers[len(images)] = binding, given, wanted = bound
-        if len(self.buffers) > KEPT:
+        self.buffers[len(images)] = binding, input_buffer, output_buffer = bound
+        if len(self.buffers) > MAX_BUFFERS:
             del self.buffers[next(iter(self.buffers))]
-        given.update_inplace(images)
+        input_buffer.update_inplace(images)
         self._session.run_with_iobinding(binding)
-        return np.array(wanted.numpy())  # a copy: the buffer holds the next batch's soon
+        return np.array(output_buffer.numpy())  # a copy: the buffer holds the next batch's soon
 
     def _bind(self, images: np.ndarray) -> tuple[onnxruntime.IOBinding, onnxruntime.OrtValue, onnxruntime.OrtValue]:
         make = onnxruntime.OrtValue.ortvalue_from_shape_and_type
-        given = make(images.shape, np.uint8, self._device, 0)
-        wanted = make((len(images), self._classes), np.float32, self._device, 0)
+        input_buffer = make(images.shape, np.uint8, self._device, 0)
+        output_buffer = make((len(images), self._classes), np.float32, self._device, 0)
         binding = self._session.io_binding()
-        binding.bind_ortvalue_input(self._given, given)
-        binding.bind_ortvalue_output(self._wanted, wanted)
-        return binding, given, wanted
+        binding.bind_ortvalue_input(self._input_name, input_buffer)
+        binding.bind_ortvalue_output(self._output_name, output_buffer)
+        return binding, input_buffer, output_buffer

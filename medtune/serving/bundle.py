@@ -14,13 +14,13 @@ import onnxruntime
 
 from medtune.serving import manifest as bundle_document
 from medtune.serving import tasks
-from medtune.serving.bound_session import OnDevice
-from medtune.serving.decode import DecodeError, fit
+from medtune.serving.bound_session import BoundSession
+from medtune.serving.decode import DecodeError, resize_square
 from medtune.serving.image_source import ImageSource, as_list, read_image
 from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
 from medtune.serving.onnxruntime_version import MINIMUM, check_version
-from medtune.serving.session import PROVIDERS, open_session, operators
+from medtune.serving.session import PROVIDERS, count_operators, open_session
 
 # Where bundle.json does not say what was measured.
 SAMPLE_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8": 5e-2}
@@ -33,19 +33,24 @@ class Bundle:
 
     Attributes:
         folder: where it lies.
-        document: what its bundle.json says.
+        manifest: what its bundle.json says.
         precision: the precision in use.
         session: the onnxruntime session; may be used from several threads.
     """
 
     folder: Path
-    document: dict[str, Any]
+    manifest: dict[str, Any]
     precision: str
     session: onnxruntime.InferenceSession
 
     @classmethod
     def load(
-        cls, folder: Path | str, precision: str = "fp32", provider: str = "cpu", threads: int = 0, spin: bool = True
+        cls,
+        folder: Path | str,
+        precision: str = "fp32",
+        provider: str = "cpu",
+        threads: int = 0,
+        busy_wait: bool = True,
     ) -> "Bundle":
         """The bundle at `folder`, every file checked against its sha256.
 
@@ -54,14 +59,14 @@ class Bundle:
             precision: fp32, or another that bundle.json says is shipped.
             provider: cpu, cuda or tensorrt. What is asked for is used, or it is an error.
             threads: CPU threads of one prediction; 0: as many as there are cores.
-            spin: idle threads wait busily while a prediction lasts; False where others want the cores then.
+            busy_wait: idle threads wait busily while a prediction lasts; False where others want the cores then.
 
         Raises:
             BundleError: damaged, of another schema, without that precision, onnxruntime is too old, the provider
                 is not active, or this CPU computes int8 otherwise than the one that exported it.
         """
         folder = Path(folder)
-        document = bundle_document.read(folder)
+        document = bundle_document.read_manifest(folder)
         offered = document["precisions"].get(precision)
         if not offered or not offered["shipped"]:
             shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
@@ -72,9 +77,9 @@ class Bundle:
         check_version(document.get("requires", {}).get("onnxruntime", MINIMUM))
         content = bundle_document.read_file(folder, document, offered["file"])
         given = document["input"]["name"], document["preprocessing"]["image_size"]
-        session = open_session(content, offered["file"], provider, precision, threads, spin, given)
+        session = open_session(content, offered["file"], provider, precision, threads, busy_wait, given)
         _check_graph(session, document, f"{folder / offered['file']}")
-        if counts := operators(session):
+        if counts := count_operators(session):
             placed = ", ".join(f"{count} operators on {name}" for name, count in counts.items())
             log.info("%s: %s", offered["file"], placed)
         bundle = cls(folder, document, precision, session)
@@ -85,24 +90,24 @@ class Bundle:
     @property
     def task(self) -> ModuleType:
         """What this kind of task does with the output; see `medtune.serving.tasks`."""
-        found = tasks.find(self.document["task"]["kind"])
+        found = tasks.find(self.manifest["task"]["kind"])
         assert found is not None  # else the document was refused
         return found
 
     @property
     def classes(self) -> list[str]:
         """Class names of a classification bundle, in the order of the probabilities' columns."""
-        return self.document["classes"]
+        return self.manifest["classes"]
 
     @property
     def columns(self) -> list[str]:
         """Columns of `rows`: for classification the prediction and the probability of each class."""
-        return self.task.columns(self.document)
+        return self.task.columns(self.manifest)
 
     @property
     def image_size(self) -> int:
         """Side of the images the network takes, pixels."""
-        return self.document["preprocessing"]["image_size"]
+        return self.manifest["preprocessing"]["image_size"]
 
     @property
     def providers(self) -> list[str]:
@@ -115,7 +120,7 @@ class Bundle:
         Raises:
             medtune.serving.decode.DecodeError: it cannot be used; the message is the reason.
         """
-        return fit(read_image(source), self.image_size, self.document["preprocessing"]["resize"])
+        return resize_square(read_image(source), self.image_size, self.manifest["preprocessing"]["resize"])
 
     def predict(self, images: ImageSource | Sequence[ImageSource], batch_size: int = 32) -> list[Any]:
         """Predict images of any size, each prepared as the training images were.
@@ -135,7 +140,7 @@ class Bundle:
         for start in range(0, len(sources), batch_size):
             batch = enumerate(sources[start : start + batch_size], start)
             output = self.run(np.stack([self._prepare_named(source, index) for index, source in batch]))
-            results += [self.task.prediction(row, self.document) for row in self.rows(output)]
+            results += [self.task.prediction(row, self.manifest) for row in self.rows(output)]
         return results
 
     def run(self, images: np.ndarray) -> np.ndarray:
@@ -152,9 +157,9 @@ class Bundle:
         if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise BundleError(f"images are {images.dtype} {images.shape}; expected uint8 (N, {size}, {size}, 3)")
         if not len(images):
-            return np.zeros((0, *self.task.shape(self.document)), np.float32)
-        output = self._ask(images)
-        expected = (len(images), *self.task.shape(self.document))
+            return np.zeros((0, *self.task.shape(self.manifest)), np.float32)
+        output = self._predict_function(images)
+        expected = (len(images), *self.task.shape(self.manifest))
         if output.shape != expected:
             raise BundleError(
                 f"{self.folder}: the {self.precision} model gave {output.shape} for {len(images)} images; "
@@ -172,11 +177,11 @@ class Bundle:
             raise DecodeError(f"{name}: {error}") from None
 
     @cached_property
-    def _ask(self) -> Callable[[np.ndarray], np.ndarray]:
-        given, wanted = self.document["input"]["name"], self.document["output"]["name"]
+    def _predict_function(self) -> Callable[[np.ndarray], np.ndarray]:
+        given, wanted = self.manifest["input"]["name"], self.manifest["output"]["name"]
         if self.providers[0] == PROVIDERS["cpu"]:
             return lambda images: self.session.run([wanted], {given: np.ascontiguousarray(images)})[0]
-        return OnDevice(self.session, given, wanted)
+        return BoundSession(self.session, given, wanted)
 
     def decide(self, probabilities: np.ndarray) -> list[str]:
         """Class names that the bundle's decision rule gives for (N, classes) probabilities."""
@@ -184,7 +189,7 @@ class Bundle:
 
     def rows(self, output: np.ndarray) -> list[list[Any]]:
         """One list per image with a value (str or float) per entry of `columns`."""
-        return self.task.rows(output, self.document)
+        return self.task.rows(output, self.manifest)
 
     def self_test(self) -> float:
         """Largest difference between the bundle's sample output and what is computed here.
@@ -194,7 +199,7 @@ class Bundle:
         """
         samples, expected = (self._array(name) for name in ("sample_input.npy", "sample_output.npy"))
         difference = float(np.abs(self.run(samples) - expected).max())
-        allowed = self.document["precisions"][self.precision].get("sample_tolerance")
+        allowed = self.manifest["precisions"][self.precision].get("sample_tolerance")
         if difference > (allowed or SAMPLE_TOLERANCE[self.precision]):
             raise BundleError(
                 f"{self.folder}: its {self.precision} samples come out {difference:.2g} off on {self.providers[0]}"
@@ -202,23 +207,23 @@ class Bundle:
         return difference
 
     def _array(self, name: str) -> np.ndarray:
-        content = bundle_document.read_file(self.folder, self.document, name)
+        content = bundle_document.read_file(self.folder, self.manifest, name)
         try:
             return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)  # np.load takes more than .npy
         except Exception as error:  # the header is read as Python's syntax, and raises what its tokenizer raises
             raise BundleError(f"{self.folder / name} holds no plain array: {first_line(error)}") from None
 
 
-def _check_graph(session: onnxruntime.InferenceSession, document: dict[str, Any], file: str) -> None:
+def _check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any], file: str) -> None:
     """Refuses a graph that is not the one bundle.json describes."""
-    size, task = document["preprocessing"]["image_size"], tasks.find(document["task"]["kind"])
+    size, task = manifest["preprocessing"]["image_size"], tasks.find(manifest["task"]["kind"])
     assert task is not None  # else the document was refused
-    output = task.shape(document)
+    output = task.shape(manifest)
     for part, nodes, kind, shape in (
         ("input", session.get_inputs(), "tensor(uint8)", (None, size, size, 3)),
         ("output", session.get_outputs(), "tensor(float)", (None, *output)),
     ):
-        name, named = document[part]["name"], {node.name: node for node in nodes}
+        name, named = manifest[part]["name"], {node.name: node for node in nodes}
         if name not in named:
             raise BundleError(f"{part}.name is {name!r}, but the {part}s of {file} are {', '.join(named)}")
         node = named[name]
@@ -230,5 +235,5 @@ def _check_graph(session: onnxruntime.InferenceSession, document: dict[str, Any]
         if node.type != kind or not fits:
             raise BundleError(
                 f"{part} {name!r} of {file} is {node.type} {node.shape}, which is not what bundle.json says: "
-                f"preprocessing.image_size {size}, output {list(output)} ({task.summary(document)})"
+                f"preprocessing.image_size {size}, output {list(output)} ({task.summary(manifest)})"
             )

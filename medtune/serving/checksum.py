@@ -8,18 +8,18 @@ import hashlib
 import json
 from typing import Any
 
-SEAL = "own_sha256"
-BYTES = 32
+CHECKSUM_KEY = "own_sha256"
+CHECKSUM_BYTES = 32
 
 
-class Damaged(ValueError):
+class ChecksumError(ValueError):
     """The content is not what was written."""
 
     def __init__(self, reason: str = "it is not what was written") -> None:
         super().__init__(reason)
 
 
-def seal(document: dict[str, Any], entry: str = SEAL, ascii_only: bool = True) -> str:
+def dump_with_checksum(document: dict[str, Any], entry: str = CHECKSUM_KEY, ascii_only: bool = True) -> str:
     """Write a document as JSON with its own sha256 as the last entry.
 
     Args:
@@ -38,23 +38,27 @@ def seal(document: dict[str, Any], entry: str = SEAL, ascii_only: bool = True) -
     return _dump({**body, entry: digest}, ascii_only) + "\n"
 
 
-def unseal(text: str, entry: str = SEAL) -> dict[str, Any]:
-    """Read what `seal` wrote, without its sha256.
+def load_with_checksum(text: str, entry: str = CHECKSUM_KEY) -> dict[str, Any]:
+    """Read what `dump_with_checksum` wrote, without its sha256.
 
     Raises:
         Damaged: the text was changed, cut, or never sealed.
     """
     try:
         document = json.loads(text)
-        intact = isinstance(document, dict) and entry in document and seal(document, entry, text.isascii()) == text
+        intact = (
+            isinstance(document, dict)
+            and entry in document
+            and dump_with_checksum(document, entry, text.isascii()) == text
+        )
     except (ValueError, RecursionError):
         intact = False
     if not intact:
-        raise Damaged
+        raise ChecksumError
     return {key: value for key, value in document.items() if key != entry}
 
 
-def seal_text(body: str, first: str) -> str:
+def add_text_checksum(body: str, first: str) -> str:
     """Write a text below a line with its sha256.
 
     Args:
@@ -64,32 +68,32 @@ def seal_text(body: str, first: str) -> str:
     return f"{first % hashlib.sha256(body.encode()).hexdigest()}\n{body}"
 
 
-def unseal_text(text: str, first: str) -> str:
-    """Read what `seal_text` wrote, without its first line.
+def strip_text_checksum(text: str, first: str) -> str:
+    """Read what `add_text_checksum` wrote, without its first line.
 
     Raises:
         Damaged: the text was changed, cut, or never sealed.
     """
     body = text.partition("\n")[2]
-    if seal_text(body, first) != text:
-        raise Damaged
+    if add_text_checksum(body, first) != text:
+        raise ChecksumError
     return body
 
 
-def seal_bytes(content: bytes) -> bytes:
+def add_bytes_checksum(content: bytes) -> bytes:
     """Put the sha256 of some bytes before them, 32 bytes."""
     return hashlib.sha256(content).digest() + content
 
 
-def unseal_bytes(sealed: bytes) -> bytes:
-    """Read what `seal_bytes` wrote, without its sha256.
+def strip_bytes_checksum(sealed: bytes) -> bytes:
+    """Read what `add_bytes_checksum` wrote, without its sha256.
 
     Raises:
         Damaged: a byte was changed, or some are missing.
     """
-    content = sealed[BYTES:]
-    if seal_bytes(content) != sealed:
-        raise Damaged
+    content = sealed[CHECKSUM_BYTES:]
+    if add_bytes_checksum(content) != sealed:
+        raise ChecksumError
     return content
 
 

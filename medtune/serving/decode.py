@@ -83,7 +83,7 @@ def to_pixels(image: Image.Image | np.ndarray) -> np.ndarray:
     return _to_rgb(Image.fromarray(image))
 
 
-def fit(image: np.ndarray, size: int, resize: Literal["squash", "pad", "crop"]) -> np.ndarray:
+def resize_square(image: np.ndarray, size: int, resize: Literal["squash", "pad", "crop"]) -> np.ndarray:
     """The image at `size` x `size`, uint8 (size, size, 3); the same array where it already has that size.
 
     Bicubic with antialiasing. `squash` changes the aspect ratio; `pad` keeps all of the image and repeats its edge

@@ -22,7 +22,7 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _MAX_DEPTH = 64
 
 
-def weights_inside(content: bytes) -> bool:
+def has_external_data(content: bytes) -> bool:
     """True where no tensor of the ONNX model `content` points at another file.
 
     Raises:

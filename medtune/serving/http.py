@@ -18,11 +18,25 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 INSTALL = 'FastAPI and uvicorn are not installed. Run pip install "medtune[serve]"'
-SHOWN = ("name", "schema_version", "task", "classes", "input", "output", "preprocessing", "decision", "temperature",
-         "exported", "data", "metrics", "notice", "sha256")  # fmt: skip
+MODEL_INFO_KEYS = (
+    "name",
+    "schema_version",
+    "task",
+    "classes",
+    "input",
+    "output",
+    "preprocessing",
+    "decision",
+    "temperature",
+    "exported",
+    "data",
+    "metrics",
+    "notice",
+    "sha256",
+)
 
 
-def answer(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[dict[str, Any]]:
+def predict_uploads(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[dict[str, Any]]:
     """One entry an image, in order: `name`, and `prediction` with `probabilities`, or `error`."""
     entries: list[dict[str, Any]] = [{"name": name} for name, _ in files]
     images = []
@@ -34,7 +48,7 @@ def answer(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[dict[str,
     if images:
         rows = bundle.rows(bundle.run(np.stack([image for _, image in images])))
         for (entry, _), row in zip(images, rows, strict=True):
-            entry |= bundle.task.entry(row, bundle.document)
+            entry |= bundle.task.entry(row, bundle.manifest)
     return entries
 
 
@@ -54,7 +68,7 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
         from fastapi.concurrency import run_in_threadpool
     except ImportError:
         raise BundleError(INSTALL) from None
-    app = FastAPI(title=bundle.document.get("name", "MedTune bundle"))
+    app = FastAPI(title=bundle.manifest.get("name", "MedTune bundle"))
 
     async def predict(request: Request) -> dict[str, Any]:
         body = bytearray()
@@ -69,7 +83,7 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
             raise HTTPException(400, str(error)) from None
         if len(files) > max_images:
             raise HTTPException(413, f"{len(files)} images in one request; at most {max_images}")
-        entries = await run_in_threadpool(answer, bundle, files)
+        entries = await run_in_threadpool(predict_uploads, bundle, files)
         if all("error" in entry for entry in entries):
             raise HTTPException(422, [{key: entry[key] for key in ("name", "error")} for entry in entries])
         return {"predictions": entries}
@@ -78,7 +92,7 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
         return {"status": "ok", "precision": bundle.precision, "providers": bundle.providers}
 
     def metadata() -> dict[str, Any]:
-        shown = {key: bundle.document[key] for key in SHOWN if key in bundle.document}
+        shown = {key: bundle.manifest[key] for key in MODEL_INFO_KEYS if key in bundle.manifest}
         if isinstance(shown.get("data"), dict):  # older bundles name patients there
             shown["data"] = {key: value for key, value in shown["data"].items() if key != "leaked_groups"}
         return shown

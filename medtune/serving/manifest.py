@@ -6,41 +6,41 @@ from pathlib import Path
 from typing import Any
 
 from medtune.serving import tasks
-from medtune.serving.checksum import Damaged, seal, unseal
-from medtune.serving.manifest_fields import fault
+from medtune.serving.checksum import ChecksumError, dump_with_checksum, load_with_checksum
+from medtune.serving.manifest_fields import validate_manifest
 
 SCHEMA_VERSION = 1
-FILE = "bundle.json"
-SEAL = "sha256"
-NEEDED = ("task", "input", "output", "preprocessing", "precisions", "files")
+MANIFEST_FILE = "bundle.json"
+CHECKSUM_KEY = "sha256"
+REQUIRED_KEYS = ("task", "input", "output", "preprocessing", "precisions", "files")
 
 
 class BundleError(Exception):
     """The bundle, or what was asked of it, cannot be used: one line that says why."""
 
 
-def serialise(document: dict[str, Any]) -> str:
+def dump_manifest(document: dict[str, Any]) -> str:
     """The one spelling of `document`, with its own sha256 in it: any changed byte shows when it is read.
 
     Args:
         document: JSON values; NaN is refused.
     """
-    return seal(document, SEAL, ascii_only=False)
+    return dump_with_checksum(document, CHECKSUM_KEY, ascii_only=False)
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
     """What `folder`/bundle.json says.
 
     Raises:
         BundleError: there is none, it was changed since it was written, a field of it is not as it must be, or this
             version cannot read it.
     """
-    path = folder / FILE
+    path = folder / MANIFEST_FILE
     try:
         text = path.read_bytes().decode("utf-8")
         document = json.loads(text)
     except FileNotFoundError:
-        raise BundleError(f"{folder} is no bundle: there is no {FILE} in it") from None
+        raise BundleError(f"{folder} is no bundle: there is no {MANIFEST_FILE} in it") from None
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
@@ -49,14 +49,14 @@ def read(folder: Path) -> dict[str, Any]:
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BundleError(f"{path} has schema version {version}; this handoff reads {SCHEMA_VERSION}: update it")
     try:
-        unseal(text, SEAL)
-    except Damaged:
+        load_with_checksum(text, CHECKSUM_KEY)
+    except ChecksumError:
         raise BundleError(f"{path} is damaged: it is not what was exported") from None
     if version != SCHEMA_VERSION:
         raise BundleError(f"{path} has schema version {version!r}; this handoff reads {SCHEMA_VERSION}")
-    if missing := [key for key in NEEDED if key not in document]:
+    if missing := [key for key in REQUIRED_KEYS if key not in document]:
         raise BundleError(f"{path} lacks {', '.join(missing)}")
-    if wrong := fault(document):
+    if wrong := validate_manifest(document):
         raise BundleError(f"{path}: {wrong}")
     task = tasks.find(document["task"]["kind"])
     if task is None:
@@ -73,13 +73,13 @@ def read_file(folder: Path, document: dict[str, Any], name: str) -> bytes:
         BundleError: it is absent, differs from its sha256, is not of the bundle or outside its folder.
     """
     if name not in document["files"]:
-        raise BundleError(f"{folder}: {FILE} names no file {name!r}")
+        raise BundleError(f"{folder}: {MANIFEST_FILE} names no file {name!r}")
     if Path(name).name != name:
-        raise BundleError(f"{folder}: {FILE} names {name!r}, outside the bundle's own folder")
+        raise BundleError(f"{folder}: {MANIFEST_FILE} names {name!r}, outside the bundle's own folder")
     try:
         content = (folder / name).read_bytes()
     except OSError as error:
         raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}") from None
     if hashlib.sha256(content).hexdigest() != document["files"][name]:
-        raise BundleError(f"{folder / name} is damaged: its sha256 is not the one in {FILE}")
+        raise BundleError(f"{folder / name} is damaged: its sha256 is not the one in {MANIFEST_FILE}")
     return content

@@ -3,35 +3,35 @@
 import re
 from typing import Any
 
-FITS = ("squash", "pad", "crop")
+RESIZE_MODES = ("squash", "pad", "crop")
 TEXTS = ("task.kind", "input.name", "output.name")
 
 
-def fault(document: dict[str, Any]) -> str | None:
+def validate_manifest(document: dict[str, Any]) -> str | None:
     """The first field that is not as it must be, with its value and what would be right; None where all are."""
     for path in TEXTS:
-        if not isinstance(value := _at(document, path), str):
+        if not isinstance(value := _lookup(document, path), str):
             return f"{path} is {value!r}: expected a text"
-    size = _at(document, "preprocessing.image_size")
+    size = _lookup(document, "preprocessing.image_size")
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         return f"preprocessing.image_size is {size!r}: expected a number of pixels"
-    if (fit := _at(document, "preprocessing.resize")) not in FITS:
-        return f"preprocessing.resize is {fit!r}: expected one of {', '.join(FITS)}"
+    if (fit := _lookup(document, "preprocessing.resize")) not in RESIZE_MODES:
+        return f"preprocessing.resize is {fit!r}: expected one of {', '.join(RESIZE_MODES)}"
     requires = document.get("requires", {})
     needed = requires.get("onnxruntime", "0.0") if isinstance(requires, dict) else None
     if not (isinstance(needed, str) and re.fullmatch(r"\d+\.\d+", needed)):
         return f"requires is {requires!r}: expected onnxruntime: MAJOR.MINOR"
-    return _files(document["files"], document["precisions"])
+    return _check_files(document["files"], document["precisions"])
 
 
-def _at(document: dict[str, Any], path: str) -> Any:
+def _lookup(document: dict[str, Any], path: str) -> Any:
     value: Any = document
     for key in path.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
-def _files(files: Any, precisions: Any) -> str | None:
+def _check_files(files: Any, precisions: Any) -> str | None:
     if not isinstance(files, dict) or not all(isinstance(one, str) for one in files.values()):
         return f"files is {files!r}: expected names with their sha256"
     if not isinstance(precisions, dict) or not precisions:

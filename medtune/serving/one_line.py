@@ -1,6 +1,6 @@
 """Errors and program output, shortened to one line."""
 
-MOST = 300
+MAX_CHARS = 300
 
 
 def first_line(error: BaseException, with_type: bool = False) -> str:
@@ -16,10 +16,10 @@ def first_line(error: BaseException, with_type: bool = False) -> str:
     lines, name = str(error).strip().splitlines(), type(error).__name__
     if not lines:
         return name
-    return f"{name}: {lines[0][:MOST]}" if with_type else lines[0][:MOST]
+    return f"{name}: {lines[0][:MAX_CHARS]}" if with_type else lines[0][:MAX_CHARS]
 
 
 def last_line(output: str, otherwise: str) -> str:
     """Last line of what a program printed, at most 300 characters; `otherwise` where it printed nothing."""
     lines = output.strip().splitlines()
-    return lines[-1][:MOST] if lines else otherwise
+    return lines[-1][:MAX_CHARS] if lines else otherwise

@@ -9,12 +9,12 @@ from medtune.serving.manifest import BundleError
 # Older ones refuse ONNX IR version 10, in which graphs are exported.
 MINIMUM = "1.18"
 # Measured with fp32, fp16 and int8 graphs of a ViT and an EfficientNet; 1.23 runs opset 23, but not in int8.
-BY_OPSET = {22: "1.21", 23: "1.24", 24: "1.24"}
+MINIMUM_BY_OPSET = {22: "1.21", 23: "1.24", 24: "1.24"}
 
 
 def minimum_for(opset: int) -> str:
     """The oldest onnxruntime, `major.minor`, that runs graphs of this ONNX operator set."""
-    return BY_OPSET.get(opset, MINIMUM)
+    return MINIMUM_BY_OPSET.get(opset, MINIMUM)
 
 
 def check_version(minimum: str = MINIMUM) -> None:

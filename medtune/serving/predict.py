@@ -15,7 +15,7 @@ import numpy as np
 
 from medtune.serving.bundle import Bundle, BundleError
 from medtune.serving.decode import SUFFIXES, DecodeError
-from medtune.serving.progress import Progress
+from medtune.serving.progress import ProgressLog
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -89,7 +89,7 @@ def predict_files(
 
 
 @contextmanager
-def output(path: Path | None) -> Iterator[TextIO]:
+def open_output(path: Path | None) -> Iterator[TextIO]:
     """stdout, or a file that appears whole at the end or not at all.
 
     Raises:
@@ -136,8 +136,8 @@ def write_predictions(
     Raises:
         BundleError: the file cannot be written.
     """
-    progress = Progress(len(images))
-    with output(out) as stream:
+    progress = ProgressLog(len(images))
+    with open_output(out) as stream:
         write_row, finish = _json_writer(stream, bundle) if as_json else _csv_writer(stream, bundle)
         for path, row in predict_files(bundle, images, batch_size, workers):
             write_row(path, row)
@@ -169,7 +169,7 @@ def _json_writer(stream: TextIO, bundle: Bundle) -> tuple[WriteRow, Callable[[],
     def write_row(path: Path, row: list[Any]) -> None:
         nonlocal before
         rounded = [round(value, 7) if isinstance(value, float) else value for value in row]
-        entry = {"path": path.as_posix(), **bundle.task.entry(rounded, bundle.document)}
+        entry = {"path": path.as_posix(), **bundle.task.entry(rounded, bundle.manifest)}
         stream.write(f"{before}\n  {json.dumps(entry, ensure_ascii=False)}")
         before = ","
 

@@ -4,17 +4,17 @@ import sys
 import time
 from collections.abc import Callable
 
-EVERY_S = 15.0
+INTERVAL_S = 15.0
 
 
-class Progress:
+class ProgressLog:
     """Counts images, and says every quarter of a minute how many are done, how fast, and what is left.
 
     Attributes:
         done: images so far.
     """
 
-    def __init__(self, total: int, every: float = EVERY_S, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, total: int, every: float = INTERVAL_S, clock: Callable[[], float] = time.perf_counter) -> None:
         self.done = 0
         self._total, self._every, self._clock = total, every, clock
         self._start = self._said = clock()

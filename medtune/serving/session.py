@@ -8,13 +8,13 @@ from typing import Any
 
 import onnxruntime
 
-from medtune.serving.external_data import weights_inside
+from medtune.serving.external_data import has_external_data
 from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 # A TensorRT engine is built for batches from 1 to the last of these, fastest at the second.
-BATCHES = (1, 32, 64)
+PROFILE_BATCHES = (1, 32, 64)
 
 
 def open_session(
@@ -23,8 +23,8 @@ def open_session(
     provider: str,
     precision: str,
     threads: int = 0,
-    spin: bool = True,
-    given: tuple[str, int] | None = None,
+    busy_wait: bool = True,
+    input_name: tuple[str, int] | None = None,
 ) -> onnxruntime.InferenceSession:
     """An onnxruntime session on ONNX bytes, on the provider that was asked for and no other.
 
@@ -34,14 +34,14 @@ def open_session(
         provider: cpu, cuda or tensorrt.
         precision: of the file.
         threads: CPU threads of one prediction; 0: as many as there are cores.
-        spin: idle threads wait busily for the prediction's next operator; False where others want the cores.
-        given: name of the graph's input and the side of its images, pixels; TensorRT's batches need it.
+        busy_wait: idle threads wait busily for the prediction's next operator; False where others want the cores.
+        input_name: name of the graph's input and the side of its images, pixels; TensorRT's batches need it.
 
     Raises:
         BundleError: weights outside the file, no ONNX model, or the provider is not active.
     """
     try:
-        inside = weights_inside(content)
+        inside = has_external_data(content)
     except ValueError as error:
         raise BundleError(f"{name} is no ONNX model: {error}") from None
     if not inside:
@@ -60,11 +60,11 @@ def open_session(
         onnxruntime.set_default_logger_severity(4)  # a provider that cannot start is reported below, in one line
     try:
         if provider == "tensorrt":
-            engine_folder().mkdir(parents=True, exist_ok=True)
+            engine_cache_dir().mkdir(parents=True, exist_ok=True)
         session = onnxruntime.InferenceSession(
             content,
-            session_options(threads, spin),
-            providers=provider_chain(provider, precision, given),
+            session_options(threads, busy_wait),
+            providers=provider_chain(provider, precision, input_name),
             enable_fallback=0,
         )
     except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
@@ -81,7 +81,7 @@ def open_session(
     return session
 
 
-def session_options(threads: int = 0, spin: bool = True) -> onnxruntime.SessionOptions:
+def session_options(threads: int = 0, busy_wait: bool = True) -> onnxruntime.SessionOptions:
     """How a graph is run: all fusions, one operator after the other, each on all threads."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -90,14 +90,14 @@ def session_options(threads: int = 0, spin: bool = True) -> onnxruntime.SessionO
     options.inter_op_num_threads = 1
     # Buffers are planned once a batch size, and kept from batch to batch.
     options.enable_mem_pattern = options.enable_cpu_mem_arena = True
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if busy_wait else "0")
     # Between two predictions they sleep: the cores are others' then.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
 
 
-def operators(session: onnxruntime.InferenceSession) -> dict[str, int]:
+def count_operators(session: onnxruntime.InferenceSession) -> dict[str, int]:
     """Count the graph's operators per provider.
 
     Args:
@@ -114,7 +114,7 @@ def operators(session: onnxruntime.InferenceSession) -> dict[str, int]:
     return found
 
 
-def provider_chain(provider: str, precision: str, given: tuple[str, int] | None = None) -> list[Any]:
+def provider_chain(provider: str, precision: str, input_name: tuple[str, int] | None = None) -> list[Any]:
     """Providers, first choice first, with their options; those after it only take operators that it has not."""
     if provider == "cpu":
         return [PROVIDERS["cpu"]]
@@ -129,7 +129,7 @@ def provider_chain(provider: str, precision: str, given: tuple[str, int] | None 
     chain: list[Any] = [(PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
     if provider == "cuda":
         return chain
-    folder = engine_folder()
+    folder = engine_cache_dir()
     tensorrt = {
         # Building an engine takes minutes: it is kept, with the timings that it was built from.
         "trt_engine_cache_enable": "1",
@@ -138,15 +138,15 @@ def provider_chain(provider: str, precision: str, given: tuple[str, int] | None 
         "trt_timing_cache_path": str(folder),
         "trt_fp16_enable": "1" if precision == "fp16" else "0",
     }
-    if given:
+    if input_name:
         # Without them the engine is built anew for every batch that is larger than all before it.
-        name, side = given
-        for end, batch in zip(("min", "opt", "max"), BATCHES, strict=True):
+        name, side = input_name
+        for end, batch in zip(("min", "opt", "max"), PROFILE_BATCHES, strict=True):
             tensorrt[f"trt_profile_{end}_shapes"] = f"{name}:{batch}x{side}x{side}x3"
     return [(PROVIDERS["tensorrt"], tensorrt), *chain]
 
 
-def engine_folder() -> Path:
+def engine_cache_dir() -> Path:
     """Where TensorRT engines are kept: under `$MEDTUNE_CACHE`, else in the user's cache folder."""
     if named := os.environ.get("MEDTUNE_CACHE"):
         return Path(named).resolve() / "tensorrt"

@@ -33,9 +33,9 @@ from medtune.evaluation.result import EvaluationResult, FoldResult, Predictions
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from medtune.data.manifest import Prepared
-    from medtune.data.sample import Record
-    from medtune.evaluation.outputs import Wanted
+    from medtune.data.manifest import PreparedDataset
+    from medtune.data.sample import Sample
+    from medtune.evaluation.outputs import OutputsRequest
     from medtune.models.classifier import Classifier
 
 PACKAGE = "medtune.tasks"
@@ -48,14 +48,14 @@ class Targets(Protocol):
     MIN_CLASSES: int
     """Fewest labels that a data set and each training split must contain."""
 
-    def check(self, records: "Sequence[Record]") -> None:
+    def check(self, samples: "Sequence[Sample]") -> None:
         """Refuse records whose targets are unusable, before images are decoded.
 
         Raises:
             InputError: names the record and what is wrong with its target.
         """
 
-    def encode(self, record: "Record", data: DataParams) -> np.ndarray | None:
+    def encode(self, sample: "Sample", data: DataParams) -> np.ndarray | None:
         """Target of one record at the packed image size, of one shape and dtype for all; None: its label's index."""
 
 
@@ -102,31 +102,33 @@ class Objective(Protocol):
 class Training(Protocol):
     """How the network is built and trained."""
 
-    def n_outputs(self, prepared: "Prepared") -> int:
+    def n_outputs(self, prepared: "PreparedDataset") -> int:
         """Output size of the head."""
 
     def build(self, params: Params, n_outputs: int, load_weights: bool = True) -> "Classifier":
         """Network from params; `load_weights=False` leaves the backbone random."""
 
-    def objective(self, params: Params, section: TrainingParams, prepared: "Prepared", train: np.ndarray) -> Objective:
+    def objective(
+        self, params: Params, section: TrainingParams, prepared: "PreparedDataset", train: np.ndarray
+    ) -> Objective:
         """Objective of one training run; `train`: rows that it trains on."""
 
 
 class Evaluation(Protocol):
     """From a trained network's outputs to predictions, statistics and reports."""
 
-    def judge(
+    def evaluate_fold(
         self,
-        wanted: "Wanted",
+        request: "OutputsRequest",
         outputs: Mapping[str, np.ndarray],
-        prepared: "Prepared",
+        prepared: "PreparedDataset",
         options: EvaluateParams,
         seed: int,
     ) -> FoldResult:
         """Fit post-processing and decision on the fold's validation images and apply them to its test images.
 
         Args:
-            wanted: the fold and its rows.
+            request: the fold and its rows.
             outputs: (n, ...) of the network, float32, by split (`val`, `test`).
         """
 
@@ -137,11 +139,11 @@ class Evaluation(Protocol):
         """Fold whose network is exported, chosen on validation alone."""
 
     def from_bundle(
-        self, prepared: "Prepared", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]
+        self, prepared: "PreparedDataset", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]
     ) -> Predictions:
         """Predictions of an exported model for `rows`, from its output (n, ...) and its bundle.json."""
 
-    def write_predictions(self, path: Path, prepared: "Prepared", predictions: Any) -> None:
+    def write_predictions(self, path: Path, prepared: "PreparedDataset", predictions: Any) -> None:
         """Write predictions.csv: path, group, label, and the columns that `medtune predict` prints."""
 
     def read_predictions(self, path: Path) -> "StoredPredictions":
@@ -203,7 +205,7 @@ class Export(Protocol):
             fold: result.json's entry of the fold: what `FoldResult.record` gave.
         """
 
-    def describe(self, prepared: "Prepared", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
+    def describe(self, prepared: "PreparedDataset", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
         """The task's part of bundle.json: `output` with name, dtype and shape, and what `serving` reads."""
 
     def agreement(
@@ -216,7 +218,7 @@ class Export(Protocol):
     ) -> dict[str, Any]:
         """Compare the outputs (n, ...) of an exported model with the network's, as JSON values."""
 
-    def refusal(self, figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
+    def rejection_reason(self, figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
         """Why a precision with these figures must not be shipped, beyond outputs that differ too much; None: it may."""
 
     def losses(self, figures: Mapping[str, Any]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.runtime.artifact import Artifact, digest
 from medtune.tracking.redact import redact_paths
 from medtune.tracking.run import Run
@@ -50,11 +50,11 @@ class ArtifactVersion:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-def dataset_version(prepared: Prepared) -> ArtifactVersion:
+def dataset_version(prepared: PreparedDataset) -> ArtifactVersion:
     """The prepared set: its pixels, labels, patients and split make the version."""
     facts = {name: prepared.info[name] for name in DATASET_KEYS if name in prepared.info}
     facts |= {"digest": prepared.digest, "n_leaked_groups": len(prepared.info.get("leaked_groups") or [])}
-    content = digest([prepared.digest, prepared.roles.tolist()])
+    content = digest([prepared.digest, prepared.splits.tolist()])
     return ArtifactVersion(f"data-{_slug(str(prepared.info['name']))}", DATASET, content, facts)
 
 
@@ -80,19 +80,19 @@ def bundle_version(exported: Artifact) -> ArtifactVersion:
     )
 
 
-def uses(run: Run, prepared: Prepared, models: Iterable[Artifact] = ()) -> None:
+def log_inputs(run: Run, prepared: PreparedDataset, models: Iterable[Artifact] = ()) -> None:
     """Records what a stage reads; models in any order."""
     run.safely(lambda wandb_run: _log(wandb_run, dataset_version(prepared), used=True))
     for trained in models:
         run.safely(lambda wandb_run, trained=trained: _log(wandb_run, model_version(trained), used=True))  # type: ignore[misc]
 
 
-def made_model(run: Run, trained: Artifact) -> None:
+def log_model(run: Run, trained: Artifact) -> None:
     """Records what a training stage published."""
     run.safely(lambda wandb_run: _log(wandb_run, model_version(trained), used=False))
 
 
-def made_bundle(run: Run, exported: Artifact) -> None:
+def log_bundle(run: Run, exported: Artifact) -> None:
     """Records what export published."""
     run.safely(lambda wandb_run: _log(wandb_run, bundle_version(exported), used=False))
 

@@ -11,7 +11,7 @@ PLOTS = ("confusion", "roc", "reliability", "history")
 CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "best_fold", "intervals", "warnings")
 
 
-def record(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
+def log_evaluation(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
     """Logs an evaluation.
 
     Args:

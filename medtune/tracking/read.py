@@ -32,7 +32,7 @@ class RecordedArtifact:
 
 
 @dataclass
-class Recorded:
+class RecordedRun:
     """One recorded run, or one process's part of it.
 
     Attributes:
@@ -68,28 +68,28 @@ class Recorded:
         return max((row["_step"] for row in self.history), default=-1)
 
 
-def read_run(path: Path) -> Recorded:
+def read_run(path: Path) -> RecordedRun:
     """The run in one `run-<id>.wandb` file; one that was cut off is read as far as it goes.
 
     Raises:
         ValueError: it is no .wandb file.
     """
-    recorded = Recorded()
+    recorded = RecordedRun()
     for record in _records(path):
         _take(record["type"], record.get(record["type"]) or {}, recorded)
     return recorded
 
 
-def read_runs(cache: Path) -> list[Recorded]:
+def read_runs(cache: Path) -> list[RecordedRun]:
     """Every part of every run recorded offline under the project's cache folder, oldest first."""
     return [read_run(part.file) for part in list_run_files(cache) if part.offline]
 
 
-def merged(recorded: Iterable[Recorded]) -> dict[str, Recorded]:
+def merge_parts(recorded: Iterable[RecordedRun]) -> dict[str, RecordedRun]:
     """Runs by id, the parts of one put together as they come: what W&B will show of it."""
-    runs: dict[str, Recorded] = {}
+    runs: dict[str, RecordedRun] = {}
     for part in recorded:
-        run = runs.setdefault(part.run_id, Recorded())
+        run = runs.setdefault(part.run_id, RecordedRun())
         run.run_id, run.name, run.group, run.job_type = part.run_id, part.name, part.group, part.job_type
         run.project, run.entity, run.exit_code = part.project, part.entity, part.exit_code
         run.config.update(part.config)
@@ -111,7 +111,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def _take(kind: str, body: dict[str, Any], into: Recorded) -> None:
+def _take(kind: str, body: dict[str, Any], into: RecordedRun) -> None:
     if kind == "run":
         into.run_id, into.name = body["run_id"], body.get("display_name", "")
         into.group, into.job_type = body.get("run_group", ""), body.get("job_type", "")

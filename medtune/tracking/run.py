@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any
 
 from medtune.config.schema import Params
-from medtune.runtime.console import say
+from medtune.runtime.console import info
 from medtune.runtime.device import device_class
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.runtime.provenance import provenance
 from medtune.serving.one_line import first_line
 from medtune.tracking import redact
@@ -92,7 +92,9 @@ class Run:
             log.warning("W&B call failed", exc_info=True)
             if not self._warned:
                 self._warned = True
-                say(f"W&B: {first_line(error, with_type=True)}; the stage goes on, this run's record may be incomplete")
+                info(
+                    f"W&B: {first_line(error, with_type=True)}; the stage goes on, this run's record may be incomplete"
+                )
             return False
         return True
 
@@ -114,7 +116,7 @@ class Run:
                 self._first_step = step  # the same step may still get more values, an earlier one not
 
 
-def start(stage: str, key: str, group: str, params: Params, name: str, fold: int | None = None) -> Run:
+def start_run(stage: str, key: str, group: str, params: Params, name: str, fold: int | None = None) -> Run:
     """The W&B run of one stage, as a context manager; does nothing where tracking is off or cannot start.
 
     Args:
@@ -128,13 +130,13 @@ def start(stage: str, key: str, group: str, params: Params, name: str, fold: int
     mode = resolve_mode(params)
     if mode == "disabled" or os.environ.get("RANK", "0") != "0":
         return Run()
-    cache, wandb_id = Paths.at().cache, run_id(key)
+    cache, wandb_id = RunPaths.from_env().cache, run_id(key)
     if mode == "online" and any(part.pending for part in list_run_files(cache, wandb_id)):
-        say("W&B: an earlier part of this run is not uploaded yet, so this one is recorded offline: "
+        info("W&B: an earlier part of this run is not uploaded yet, so this one is recorded offline: "
             "`medtune sync` uploads both in order")  # fmt: skip
         mode = "offline"
     if mode == "online" and time.monotonic() < _retry_time:
-        say("W&B: its server failed a short while ago, so this run is recorded offline: `medtune sync` "
+        info("W&B: its server failed a short while ago, so this run is recorded offline: `medtune sync` "
             "uploads it later")  # fmt: skip
         mode = "offline"
     config = {"key": key, "group": group, "fold": fold, "device": device_class(), "provenance": provenance()}
@@ -146,7 +148,7 @@ def start(stage: str, key: str, group: str, params: Params, name: str, fold: int
         except Exception as error:  # an outage must not stop training, whatever its type
             log.warning("W&B could not start (%s)", attempt, exc_info=True)
             consequence = "recording offline instead" if attempt == "online" else "this stage is not recorded"
-            say(f"W&B {attempt}: {first_line(error, with_type=True)}; {consequence}")
+            info(f"W&B {attempt}: {first_line(error, with_type=True)}; {consequence}")
             _back_off()
             with contextlib.suppress(Exception):
                 _wandb().teardown()  # its process still holds the run that did not start, and would refuse it
@@ -208,7 +210,7 @@ def _mark_pending(run: Any) -> None:
     """Leaves a mark for `medtune.tracking.sync` beside an online run that was not uploaded in time."""
     if not run.offline:
         Path(f"{run.settings.sync_file}.unsent").touch()
-        say("W&B: this run is not uploaded; `medtune sync` does it later")
+        info("W&B: this run is not uploaded; `medtune sync` does it later")
 
 
 def _wandb() -> Any:

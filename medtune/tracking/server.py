@@ -17,7 +17,7 @@ class KeyRefused(Exception):
     """W&B's server does not know the key."""
 
 
-def server() -> str:
+def server_url() -> str:
     """Address of W&B's server: `$WANDB_BASE_URL`, or the public one."""
     return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").rstrip("/")
 
@@ -33,14 +33,14 @@ def check_key(key: str) -> None:
     question = json.dumps({"query": "query Viewer { viewer { id } }"}).encode()
     headers = {"Authorization": f"Basic {told}", "Content-Type": "application/json"}
     try:
-        request = urllib.request.Request(f"{server()}/graphql", question, headers)
+        request = urllib.request.Request(f"{server_url()}/graphql", question, headers)
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
             viewer = json.load(answer)["data"]["viewer"]
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
-            raise KeyRefused(f"{server()} does not know the key in $WANDB_API_KEY") from None
-        raise ServerUnreachable(f"{server()} answers {error.code} {error.reason}") from None
+            raise KeyRefused(f"{server_url()} does not know the key in $WANDB_API_KEY") from None
+        raise ServerUnreachable(f"{server_url()} answers {error.code} {error.reason}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ServerUnreachable(f"{server()} does not answer: {getattr(error, 'reason', None) or error}") from None
+        raise ServerUnreachable(f"{server_url()} does not answer: {getattr(error, 'reason', None) or error}") from None
     if viewer is None:
-        raise KeyRefused(f"{server()} does not know the key in $WANDB_API_KEY")
+        raise KeyRefused(f"{server_url()} does not know the key in $WANDB_API_KEY")

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medtune.config.errors import InputError
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 from medtune.tracking import redact
 from medtune.tracking.local_log import LocalLog
-from medtune.tracking.read import Recorded, read_run
+from medtune.tracking.read import RecordedRun, read_run
 from medtune.tracking.run_files import RunFile, list_run_files
 from medtune.tracking.server import KeyRefused, ServerUnreachable, check_key
 from medtune.tracking.upload import upload_run
@@ -41,7 +41,7 @@ class SyncDecision:
 
 
 def decide(
-    run_files: Sequence[RunFile], live: Callable[[str], bool], read: Callable[[Path], Recorded]
+    run_files: Sequence[RunFile], live: Callable[[str], bool], read: Callable[[Path], RecordedRun]
 ) -> list[SyncDecision]:
     """A verdict for every part that W&B's server does not have yet, oldest first.
 
@@ -74,22 +74,22 @@ def sync(project: str | None = None, entity: str | None = None, dry_run: bool = 
 
     Exits 0 when all is uploaded, 1 when a run could not be, or the server does not answer, 2 without a valid key.
     """
-    cache = Paths.at().cache
+    cache = RunPaths.from_env().cache
     decisions = decide(list_run_files(cache), lambda run_id: LocalLog(cache, run_id).is_live(), read_run)
     for verdict, count in Counter(decision.verdict for decision in decisions if decision.verdict != UPLOAD).items():
-        say(f"sync: left alone, {verdict}: {count}")
+        info(f"sync: left alone, {verdict}: {count}")
     todo = [decision for decision in decisions if decision.verdict == UPLOAD]
     damaged = [decision for decision in decisions if decision.verdict == DAMAGED]
     for decision in damaged:
-        say(f"sync: {decision.run_file.file} is no .wandb file")
+        info(f"sync: {decision.run_file.file} is no .wandb file")
     if dry_run:
         for decision in todo:
-            say(f"sync: would upload {decision.label}")
+            info(f"sync: would upload {decision.label}")
     if todo and not dry_run:
         failed = _upload(todo, cache, project, entity)
     else:
         failed = []
-        say(f"sync: {len(todo)} to upload" if dry_run else "sync: nothing to upload")
+        info(f"sync: {len(todo)} to upload" if dry_run else "sync: nothing to upload")
     if prune and not dry_run:
         _prune(list_run_files(cache))
     if failed or damaged:
@@ -109,7 +109,7 @@ def _upload(
         where = f"sync: {number} of {len(pending)}: {decision.label}"
         if decision.run_file.run_id in blocked_runs:
             failed.append(decision)
-            say(f"{where} waits for the part before it")
+            info(f"{where} waits for the part before it")
             continue
         try:
             if number == 1 or failed:
@@ -117,15 +117,15 @@ def _upload(
         except KeyRefused as error:
             raise InputError(str(error)) from None
         except ServerUnreachable as error:
-            say(f"sync: {error}; {len(pending) - number + 1} recorded runs wait here")
+            info(f"sync: {error}; {len(pending) - number + 1} recorded runs wait here")
             return [*failed, *pending[number - 1 :]]
         start_time = time.monotonic()
         if fault := upload_run(decision.run_file, cache, project, entity):
             failed.append(decision)
             blocked_runs.add(decision.run_file.run_id)
-            say(f"{where} failed: {fault}")
+            info(f"{where} failed: {fault}")
         else:
-            say(f"{where} uploaded in {time.monotonic() - start_time:.1f} s")
+            info(f"{where} uploaded in {time.monotonic() - start_time:.1f} s")
     return failed
 
 
@@ -137,4 +137,4 @@ def _prune(run_files: Sequence[RunFile]) -> None:
             for folder in [entry for entry in run_file.file.parent.iterdir() if entry.is_dir()]:
                 shutil.rmtree(folder, ignore_errors=True)
                 count += 1
-    say(f"sync: {count} folders of uploaded pictures and logs removed")
+    info(f"sync: {count} folders of uploaded pictures and logs removed")

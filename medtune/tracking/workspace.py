@@ -13,8 +13,8 @@ from medtune.config.errors import InputError
 from medtune.config.load import load
 from medtune.evaluation.metric import Metric
 from medtune.runtime.artifact import write_text
-from medtune.runtime.console import say
-from medtune.runtime.paths import Paths
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
 from medtune.serving.one_line import first_line
 from medtune.tasks import base
 from medtune.tracking import redact
@@ -105,7 +105,7 @@ def save(
     Exits 1 when the server does not answer or does not take it, 2 when it does not know the key.
     """
     params = load()
-    tracking, key, cache = params.tracking, os.environ.get("WANDB_API_KEY"), Paths.at().cache
+    tracking, key, cache = params.tracking, os.environ.get("WANDB_API_KEY"), RunPaths.from_env().cache
     redact.set_environment(cache)
     project, owner = project or tracking.project, entity or tracking.entity
     if key:
@@ -114,9 +114,9 @@ def save(
     if out is not None or not key:
         place = out or cache / "wandb" / "workspace.json"
         write_text(place, json.dumps(definition(view), indent=2) + "\n")
-        say(f"workspace: {len(view.sections)} sections written to {place}")
+        info(f"workspace: {len(view.sections)} sections written to {place}")
     if not key:
-        say("workspace: to save it to W&B, set WANDB_API_KEY and run this again")
+        info("workspace: to save it to W&B, set WANDB_API_KEY and run this again")
         return
     try:
         if update:
@@ -124,9 +124,9 @@ def save(
             view._internal_name, view._internal_id = found._internal_name, found._internal_id
         view.save()
     except Exception as error:  # the key may not write there, the view may not exist, the line may drop
-        say(f"workspace: W&B: {first_line(error)}; nothing is saved")
+        info(f"workspace: W&B: {first_line(error)}; nothing is saved")
         raise SystemExit(1) from None
-    say(f"workspace: {len(view.sections)} sections saved at {view.url}")
+    info(f"workspace: {len(view.sections)} sections saved at {view.url}")
 
 
 def _curves(title: str, stage: str, names: Sequence[str]) -> "Section":
@@ -151,7 +151,7 @@ def _owner(key: str, named: str | None) -> str:
     except KeyRefused as error:
         raise InputError(str(error)) from None
     except ServerUnreachable as error:
-        say(f"workspace: {error}; nothing is saved")
+        info(f"workspace: {error}; nothing is saved")
         raise SystemExit(1) from None
     if named:
         return named

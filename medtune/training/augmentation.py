@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medtune.config.training import AugmentParams
-from medtune.training.replicas import EVERY
-from medtune.training.transfer import onto
+from medtune.training.replicas import ALL_ROWS
+from medtune.training.transfer import to_device
 
 # Ruifrok & Johnston 2001: optical density of haematoxylin, eosin and DAB in red, green and blue.
-BASIS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
-STAIN_INVERSE = torch.linalg.inv(BASIS)
+STAIN_BASIS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+STAIN_INVERSE = torch.linalg.inv(STAIN_BASIS)
 # Where each of the eight views finds (x, y) in the image, from -1 to 1 on both axes: quarter turns, then mirrored.
 DIHEDRAL_MAPS = torch.tensor(
     [
@@ -27,10 +27,10 @@ DIHEDRAL_MAPS = torch.tensor(
     ]
 )
 # Pixels this far apart tell most coloured images from grey ones.
-APART = 16
+STRIDE = 16
 
 
-class Draws:
+class PerSampleRng:
     """Random numbers for every row of a batch, of which some rows' are taken: who computes a row does not change it.
 
     Args:
@@ -57,7 +57,7 @@ def augment(
     params: AugmentParams,
     generator: torch.Generator,
     batch: int | None = None,
-    rows: slice = EVERY,
+    rows: slice = ALL_ROWS,
 ) -> Tensor:
     """Randomly changed images: uint8 (B, H, W, 3) -> float (B, 3, H, W) in 0..1. Arguments as in `vary`."""
     return vary(images, params, generator, batch, rows)[0]
@@ -87,7 +87,7 @@ def vary(
     params: AugmentParams,
     generator: torch.Generator,
     batch: int | None = None,
-    take: slice = EVERY,
+    rows: slice = ALL_ROWS,
 ) -> tuple[Tensor, Geometry]:
     """Randomly change images: uint8 (B, H, W, 3) -> float (B, 3, H, W) in 0..1, and how they were moved.
 
@@ -95,23 +95,23 @@ def vary(
         images: on any device.
         params: which changes and how strong.
         generator: of the draws.
-        batch, take: where `images` are the rows `take` of a larger batch, drawn for as in the whole of it.
+        batch, rows: where `images` are the rows `rows` of a larger batch, drawn for as in the whole of it.
     """
     if images.dtype != torch.uint8:
         raise TypeError(f"augment takes uint8 images, got {images.dtype}")
-    draws = Draws(generator, len(images) if batch is None else batch, take)
+    rng = PerSampleRng(generator, len(images) if batch is None else batch, rows)
     x = images.permute(0, 3, 1, 2).float().div_(255)
-    views = draws.integers(8) if params.dihedral else None
-    theta = _affine_maps(params, draws, views) if params.shift or params.scale or params.rotate else None
+    views = rng.integers(8) if params.dihedral else None
+    theta = _affine_maps(params, rng, views) if params.shift or params.scale or params.rotate else None
     if theta is not None:
         x = _resample(x, theta)
     elif views is not None:
         x = dihedral(x, views)
     if params.stain:
-        x = _jitter_stain(x, params.stain, draws, _is_grayscale(images))
+        x = _jitter_stain(x, params.stain, rng, _is_grayscale(images))
     if params.contrast or params.brightness:
-        contrast = 1 + _sample_scalar(x, params.contrast, draws) if params.contrast else 1
-        brightness = 1 + _sample_scalar(x, params.brightness, draws) if params.brightness else 1
+        contrast = 1 + _sample_scalar(x, params.contrast, rng) if params.contrast else 1
+        brightness = 1 + _sample_scalar(x, params.brightness, rng) if params.brightness else 1
         middle = x.mean((1, 2, 3), keepdim=True)  # contrast leaves it where it is
         x = x.mul_(contrast * brightness).add_(middle * (1 - contrast) * brightness)
     return x.clamp_(0, 1), Geometry(views, theta)
@@ -126,14 +126,15 @@ def dihedral(x: Tensor, views: Tensor) -> Tensor:
     """
     out = torch.empty_like(x)
     for view in views.unique().tolist():
-        chosen = onto((views == view).nonzero()[:, 0], x.device)  # places, not a mask: a GPU would be asked how many
+        # Positions, not a mask: a GPU would be asked how many.
+        chosen = to_device((views == view).nonzero()[:, 0], x.device)
         part = x[chosen]
         part = part.flip(3) if view >= 4 else part
         out[chosen] = part.rot90(view % 4, (2, 3))
     return out
 
 
-def _affine_maps(params: AugmentParams, rng: Draws, views: Tensor | None) -> Tensor:
+def _affine_maps(params: AugmentParams, rng: PerSampleRng, views: Tensor | None) -> Tensor:
     """(rows, 2, 3) where each pixel comes from: zoom, turn and shift, then the view, as one affine map of (x, y)."""
     angle = rng.uniform(1, math.radians(params.rotate))[:, 0]
     zoom = 1 / (1 + rng.uniform(1, params.scale)[:, 0])
@@ -145,7 +146,7 @@ def _affine_maps(params: AugmentParams, rng: Draws, views: Tensor | None) -> Ten
 
 def _resample(x: Tensor, theta: Tensor, mode: str = "bilinear") -> Tensor:
     """(B, C, H, W) at the places that (B, 2, 3) `theta` names for each pixel, reflected at the edges."""
-    theta = onto(theta, x.device)
+    theta = to_device(theta, x.device)
     grid = x.new_empty(len(x), *x.shape[2:], 2)
     down, across = ((2 * torch.arange(n, device=x.device) + 1) / n - 1 for n in x.shape[2:])
     for axis in range(2):  # one sum a place, where F.affine_grid takes a product of matrices
@@ -155,15 +156,15 @@ def _resample(x: Tensor, theta: Tensor, mode: str = "bilinear") -> Tensor:
     return F.grid_sample(x, grid, mode=mode, padding_mode="reflection", align_corners=False)
 
 
-def _jitter_stain(x: Tensor, strength: float, rng: Draws, grayscale: Tensor | None) -> Tensor:
+def _jitter_stain(x: Tensor, strength: float, rng: PerSampleRng, grayscale: Tensor | None) -> Tensor:
     """Scale and shift each stain's amount (Tellez et al. 2018, arXiv 1707.06183).
 
     Leaves `grayscale` images as they are. Writes into `x`, unless some are.
     """
     scale, shift = 1 + rng.uniform(3, strength), rng.uniform(3, strength / 2)
     # Density to amounts, amounts changed, and back: one matrix an image, so that no amounts are written out.
-    mixing = onto(BASIS.T @ (scale[:, :, None] * STAIN_INVERSE.T), x.device)
-    shifted = onto(-(shift @ BASIS)[:, :, None], x.device)
+    mixing = to_device(STAIN_BASIS.T @ (scale[:, :, None] * STAIN_INVERSE.T), x.device)
+    shifted = to_device(-(shift @ STAIN_BASIS)[:, :, None], x.device)
     light = (x if grayscale is None else x.clone()).clamp_(1 / 255, 1).log_().flatten(2)
     changed = torch.baddbmm(shifted, mixing, light).exp_().view_as(x)
     return changed if grayscale is None else torch.where(grayscale, x, changed)
@@ -171,7 +172,7 @@ def _jitter_stain(x: Tensor, strength: float, rng: Draws, grayscale: Tensor | No
 
 def _is_grayscale(images: Tensor) -> Tensor | None:
     """(B, 1, 1, 1) which of the uint8 (B, H, W, 3) images have no colour; None where none is."""
-    if not images.is_cuda and not _equal_channels(images[:, ::APART, ::APART]).any():  # a GPU would be asked
+    if not images.is_cuda and not _equal_channels(images[:, ::STRIDE, ::STRIDE]).any():  # a GPU would be asked
         return None
     return _equal_channels(images).view(-1, 1, 1, 1)
 
@@ -181,5 +182,5 @@ def _equal_channels(images: Tensor) -> Tensor:
     return ((red == green) & (green == blue)).flatten(1).all(1)
 
 
-def _sample_scalar(x: Tensor, limit: float, rng: Draws) -> Tensor:
-    return onto(rng.uniform(1, limit)[:, :, None, None], x.device)
+def _sample_scalar(x: Tensor, limit: float, rng: PerSampleRng) -> Tensor:
+    return to_device(rng.uniform(1, limit)[:, :, None, None], x.device)

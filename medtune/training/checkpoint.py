@@ -11,12 +11,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from medtune.config.errors import RunError
-from medtune.runtime.artifact import Artifact, canonical_json, replacing
+from medtune.runtime.artifact import Artifact, atomic_write, canonical_json
 
 if TYPE_CHECKING:
     from medtune.models.classifier import Classifier
 
-FILE = "checkpoint.safetensors"
+CHECKPOINT_FILE = "checkpoint.safetensors"
 
 
 def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
@@ -27,7 +27,7 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     text = canonical_json(meta)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         # One entry: several would be written in random order, and equal weights should be equal bytes.
         header = {"medtune": canonical_json({"meta": text, "digest": _digest(tensors, text)})}
         try:
@@ -84,12 +84,12 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor])
                 own[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def add_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """`tensors` under `prefix.`."""
     return {f"{prefix}.{name}": value for name, value in tensors.items()}
 
 
-def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def strip_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The entries of `tensors` under `prefix.`, without it."""
     return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(prefix + ".")}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from medtune.runtime.artifact import find
+from medtune.runtime.artifact import find_artifact
 
 INDICES_FILE, FEATURES_FILE = "rows.npy", "features.npy"
 
@@ -48,7 +48,7 @@ def load_shards(view: Path, key: str) -> tuple[list[FeatureShard], Path]:
     """
     shards = {}
     for path in view.iterdir():
-        if path.name.isdigit() and find(path, key):
+        if path.name.isdigit() and find_artifact(path, key):
             with suppress(ValueError):
                 shards[int(path.name)] = FeatureShard.open(path)
     return list(shards.values()), view / f"{next(number for number in count() if number not in shards):04}"
@@ -72,7 +72,7 @@ class FeatureStore:
         """Number of views."""
         return len(self.positions)
 
-    def gather(self, indices: np.ndarray, views: np.ndarray | None = None) -> torch.Tensor:
+    def fetch(self, indices: np.ndarray, views: np.ndarray | None = None) -> torch.Tensor:
         """float16 (B, N, C) features of images `indices`, each in its view (view 0 where not given).
 
         Raises:

@@ -4,21 +4,21 @@ import shutil
 from pathlib import Path
 
 from medtune.runtime import distributed
-from medtune.runtime.artifact import Artifact, checkpoint_dir, find
+from medtune.runtime.artifact import Artifact, checkpoint_dir, find_artifact
 
 
-def finished(folder: Path, key: str) -> Artifact | None:
+def find_finished(folder: Path, key: str) -> Artifact | None:
     """The finished artifact at `folder`, or None; its own run's checkpoints are cleared away.
 
     They are still there where that run was killed just after it published. Those of another key stay: that run may
     yet go on.
     """
-    with distributed.first():
-        done = find(folder, key)
+    with distributed.main_process_first():
+        done = find_artifact(folder, key)
         if done and distributed.rank() == 0 and (left := checkpoint_dir(folder)).exists():
             from medtune.training import checkpoint
 
-            file = left / checkpoint.FILE
+            file = left / checkpoint.CHECKPOINT_FILE
             if not file.exists() or checkpoint.read(file, key):
                 shutil.rmtree(left, ignore_errors=True)
     return done

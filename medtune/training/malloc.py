@@ -6,7 +6,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # see mallopt(3)
 THRESHOLD_BYTES = 1 << 30  # bytes
 
 
-def keep_freed_memory() -> None:
+def retain_freed_memory() -> None:
     """Lets this process keep what a training step frees for the next one, which wants as much.
 
     As it comes, the heap gives arrays of more than 32 MiB back at once (CDTM's gradient has 46 MB), and Dask starts

@@ -8,7 +8,7 @@ from torch import nn
 from medtune.config.training import TrainingParams
 
 
-def accelerator_for(params: TrainingParams, device: str, unused: bool = False) -> Accelerator:
+def build_accelerator(params: TrainingParams, device: str, unused: bool = False) -> Accelerator:
     """An Accelerator on `device` with the precision that params ask for and the device has.
 
     Args:
@@ -32,7 +32,7 @@ def accelerator_for(params: TrainingParams, device: str, unused: bool = False) -
     )
 
 
-def optimizer_for(network: nn.Module, params: TrainingParams) -> torch.optim.Optimizer:
+def build_optimizer(network: nn.Module, params: TrainingParams) -> torch.optim.Optimizer:
     """AdamW without decay on 1-D tensors, or the paper's Adam with coupled decay on all."""
     trained = [p for p in network.parameters() if p.requires_grad]
     if params.optimizer == "adam":

@@ -18,14 +18,14 @@ from medtune.config.schema import Params
 from medtune.models import classifier
 from medtune.models.adapt import adapt
 from medtune.runtime.device import device_name
-from medtune.training.malloc import keep_freed_memory
-from medtune.training.optimizer import accelerator_for, optimizer_for
+from medtune.training.malloc import retain_freed_memory
+from medtune.training.optimizer import build_accelerator, build_optimizer
 
 CLASSES = 4
 SECONDS = 5.0  # each kind of step
 
 
-def measure(step: Callable[[int], None], wanted: int, device: torch.device) -> dict[str, float]:
+def measure(step: Callable[[int], None], batch_size: int, device: torch.device) -> dict[str, float]:
     """`seconds` an image of `step`, which is told a batch size, and the `batch` it was measured with.
 
     A batch of two tells whether the one wanted can be had in the time there is.
@@ -38,10 +38,10 @@ def measure(step: Callable[[int], None], wanted: int, device: torch.device) -> d
             torch.cuda.synchronize(device)
         return time.perf_counter() - begin
 
-    small = min(2, wanted)
+    small = min(2, batch_size)
     timed(small)
     once = timed(small)
-    batch = wanted if once / small * wanted < SECONDS / 2 else small
+    batch = batch_size if once / small * batch_size < SECONDS / 2 else small
     begin, runs = time.perf_counter(), list[float]()
     if batch != small:
         timed(batch)
@@ -50,9 +50,9 @@ def measure(step: Callable[[int], None], wanted: int, device: torch.device) -> d
     return {"seconds": statistics.median(runs) / batch, "batch": batch}
 
 
-def rehearse(params: Params) -> dict[str, Any]:
+def profile_steps(params: Params) -> dict[str, Any]:
     """What a forward pass, a step of the head and a step of stage 2 take, where the schedule has them."""
-    keep_freed_memory()
+    retain_freed_memory()
     bare = params.model_copy(update={"model": params.model.model_copy(update={"weights": "none"})})
     device = torch.device(device_name())
     model = classifier.build(bare, CLASSES).to(device)
@@ -66,7 +66,7 @@ def rehearse(params: Params) -> dict[str, Any]:
         model.features(images(batch))
 
     found: dict[str, Any] = {"device": str(device), "forward": measure(forward, 32, device)}
-    base = _memory(device)
+    base = _peak_memory(device)
     if "frozen" in params.training_stages:
         with torch.no_grad():
             shape = model.features(images(2)).shape[1:]
@@ -79,7 +79,7 @@ def rehearse(params: Params) -> dict[str, Any]:
         found["train"] = measure(_trainer(params, "finetune", model, images), params.finetune.batch_size, device)
     last = found.get("train") or found["forward"]
     wanted = params.finetune.batch_size if "train" in found else last["batch"]
-    found["memory"] = base + max(_memory(device) - base, 0) * wanted / last["batch"]
+    found["memory"] = base + max(_peak_memory(device) - base, 0) * wanted / last["batch"]
     return found
 
 
@@ -88,8 +88,8 @@ def _trainer(
 ) -> Callable[[int], None]:
     section = getattr(params, stage)
     network.train()
-    accelerator = accelerator_for(section, device_name(), False)
-    prepared, optimizer = accelerator.prepare(network, optimizer_for(network, section))
+    accelerator = build_accelerator(section, device_name(), False)
+    prepared, optimizer = accelerator.prepare(network, build_optimizer(network, section))
 
     def step(batch: int) -> None:
         x = inputs(batch)
@@ -102,7 +102,7 @@ def _trainer(
     return step
 
 
-def _memory(device: torch.device) -> float:
+def _peak_memory(device: torch.device) -> float:
     """Most that this process had so far of the machine's memory, bytes."""
     import resource
 
@@ -111,7 +111,7 @@ def _memory(device: torch.device) -> float:
 
 def main() -> None:
     """Answers once."""
-    print(json.dumps(rehearse(validate(json.load(sys.stdin)))))
+    print(json.dumps(profile_steps(validate(json.load(sys.stdin)))))
 
 
 if __name__ == "__main__":

@@ -11,31 +11,31 @@ from torch import Tensor, nn
 
 from medtune.runtime import distributed
 
-EVERY = slice(None)
+ALL_ROWS = slice(None)
 
 
-def own_rows(batch: int) -> tuple[slice, float]:
+def local_slice(batch: int) -> tuple[slice, float]:
     """Rows of a batch of `batch` that this process computes, and what their loss counts.
 
     A process without a row computes the first, at no weight: the others wait for its gradients.
     """
-    count, rank = distributed.count(), distributed.rank()
+    count, rank = distributed.world_size(), distributed.rank()
     if count == 1:
-        return EVERY, 1.0
+        return ALL_ROWS, 1.0
     return (slice(rank, None, count), 1.0) if rank < batch else (slice(0, 1), 0.0)
 
 
-def summed(values: Tensor) -> Tensor:
+def sum_over_processes(values: Tensor) -> Tensor:
     """`values` summed over the processes, in place."""
-    if distributed.count() > 1:
+    if distributed.world_size() > 1:
         dist.all_reduce(values)
     return values
 
 
 @torch.no_grad()
-def agree(module: nn.Module) -> None:
+def broadcast_state(module: nn.Module) -> None:
     """Gives `module` the first process's state: what was computed before training may differ in its last digits."""
-    if distributed.count() == 1:
+    if distributed.world_size() == 1:
         return
     state = module.state_dict()
     for value in state.values():
@@ -45,9 +45,9 @@ def agree(module: nn.Module) -> None:
     module.load_state_dict(state)  # modules that derive something from their state are told
 
 
-def check_same(step: int, device: torch.device) -> None:
+def check_same_step(step: int, device: torch.device) -> None:
     """Raises a RuntimeError where a process stands at another step: it did not find the first one's checkpoint."""
-    if distributed.count() == 1:
+    if distributed.world_size() == 1:
         return
     extremes = torch.tensor([step, -step], device=device)
     dist.all_reduce(extremes, dist.ReduceOp.MAX)
@@ -55,7 +55,7 @@ def check_same(step: int, device: torch.device) -> None:
         raise RuntimeError(f"processes stand at steps {least} to {most}: the output folder must be one for all of them")
 
 
-def leaves_unused(network: nn.Module, inputs: Tensor, penalty: Callable[[], Tensor] | None) -> bool:
+def has_unused_parameters(network: nn.Module, inputs: Tensor, penalty: Callable[[], Tensor] | None) -> bool:
     """Whether a trained parameter has no part in the loss, so that its gradient must not be waited for.
 
     Args:

@@ -12,7 +12,7 @@ from medtune.models.backbones import family
 CNN_FAMILIES = {"convnext", "resnet", "mobilenet"}
 
 
-def channels_last(setting: bool | Literal["auto"], backbone: str, device: torch.device) -> bool:
+def use_channels_last(setting: bool | Literal["auto"], backbone: str, device: torch.device) -> bool:
     """Whether weights and images lie with channels innermost: as set; `auto`: CNN families on a GPU.
 
     Args:
@@ -23,7 +23,7 @@ def channels_last(setting: bool | Literal["auto"], backbone: str, device: torch.
     return device.type == "cuda" and family(backbone) in CNN_FAMILIES if setting == "auto" else setting
 
 
-def compiled(setting: bool | Literal["auto"], device: torch.device) -> bool:
+def use_compile(setting: bool | Literal["auto"], device: torch.device) -> bool:
     """Whether training steps run through torch.compile: as set; `auto`: on a GPU, where Triton finds a C compiler."""
     if setting != "auto":
         return setting

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def onto(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """`tensor` on `device`; to a GPU from page-locked memory, so that the host goes on while it is copied."""
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)

@@ -11,7 +11,7 @@ CLASSIFIER_PREFIXES = ("head.", "fc_norm.")
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
-def train_only(backbone: nn.Module, is_selected: Callable[[str, nn.Parameter], bool]) -> nn.Module:
+def set_trainable(backbone: nn.Module, is_selected: Callable[[str, nn.Parameter], bool]) -> nn.Module:
     """`backbone`, with requires_grad exactly where `chosen(name, parameter)`.
 
     Raises:

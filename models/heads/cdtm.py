@@ -9,8 +9,8 @@ from medtune.config.schema import HeadParams
 if TYPE_CHECKING:
     from torch import nn
 
-READS = "tokens"
-LRS = (3e-4, 1e-3, 3e-3)
+INPUT = "tokens"
+LR_GRID = (3e-4, 1e-3, 3e-3)
 
 
 class Params(HeadParams):

@@ -7,8 +7,8 @@ from medtune.config.schema import HeadParams
 if TYPE_CHECKING:
     from torch import nn
 
-READS = "mean"
-LRS = (1e-3, 1e-2, 1e-1)
+INPUT = "mean"
+LR_GRID = (1e-3, 1e-2, 1e-1)
 
 
 class Params(HeadParams):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from medtune.models.blocks.rank_allocation import SVDTriplets
 
-FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-LRS = (3e-4, 2e-3, 1e-2)
+SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
@@ -42,7 +42,7 @@ class Params(PeftParams):
         return self
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the triplets of its target layers trained, everything else frozen."""
     from medtune.models.blocks.parametrizations import AdditiveUpdate, parametrize_tensor
     from medtune.models.blocks.peft_library import resolve_targets

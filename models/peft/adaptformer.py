@@ -9,8 +9,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit",)
-LRS = (3e-4, 2e-3, 1e-2)
+SUPPORTED_FAMILIES = ("vit",)
+LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
@@ -21,7 +21,7 @@ class Params(PeftParams):
     scale: Annotated[float, Field(gt=0)] = 0.1
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with one bottleneck a block trained, everything else frozen."""
     from torch import nn
 

@@ -7,8 +7,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit",)
-LRS = (1e-4, 5e-4, 3e-3)
+SUPPORTED_FAMILIES = ("vit",)
+LR_GRID = (1e-4, 5e-4, 3e-3)
 
 
 class Params(PeftParams):
@@ -17,11 +17,11 @@ class Params(PeftParams):
     method: Literal["attention"] = "attention"
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with `blocks.*.attn.*` trained, everything else frozen."""
-    from medtune.models.blocks.selection import is_attention, train_only
+    from medtune.models.blocks.selection import is_attention, set_trainable
 
-    return train_only(backbone, lambda name, _: is_attention(name))
+    return set_trainable(backbone, lambda name, _: is_attention(name))
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":

@@ -10,8 +10,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-LRS = (1e-3, 5e-3, 3e-2)
+SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):
@@ -20,11 +20,11 @@ class Params(PeftParams):
     method: Literal["bitfit"] = "bitfit"
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with its biases trained, everything else frozen."""
-    from medtune.models.blocks.selection import train_only
+    from medtune.models.blocks.selection import set_trainable
 
-    return train_only(backbone, lambda name, _: name.endswith("bias"))
+    return set_trainable(backbone, lambda name, _: name.endswith("bias"))
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":

@@ -11,8 +11,8 @@ from pydantic import Field
 from medtune.config.schema import PeftParams
 from medtune.models.blocks import library
 
-FAMILIES = ("vit",)
-LRS = (3e-4, 2e-3, 1e-2)
+SUPPORTED_FAMILIES = ("vit",)
+LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
@@ -23,6 +23,6 @@ class Params(PeftParams):
     factors: Annotated[int, Field(ge=1)] = 1
 
 
-apply, merge = library.method(
+inject, merge = library.method(
     "BOFTConfig", lambda params: {"boft_block_size": params.block, "boft_n_butterfly_factor": params.factors}
 )

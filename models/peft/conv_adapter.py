@@ -14,8 +14,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("convnext", "resnet", "mobilenet")
-LRS = (3e-4, 2e-3, 1e-2)
+SUPPORTED_FAMILIES = ("convnext", "resnet", "mobilenet")
+LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
@@ -25,11 +25,11 @@ class Params(PeftParams):
     reduction: Annotated[int, Field(ge=1)] = Field(4, description="gamma, channels for one of the bottleneck")
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the bottlenecks trained, everything else frozen."""
     from medtune.models.blocks.adapters import ParallelAdapter
+    from medtune.models.blocks.cnn_stages import spatial_convs
     from medtune.models.blocks.conv_branches import ConvBottleneck
-    from medtune.models.blocks.stages import spatial_convs
 
     backbone.requires_grad_(False)
     for name in spatial_convs(backbone):

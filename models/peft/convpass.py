@@ -13,8 +13,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit",)
-LRS = (3e-4, 2e-3, 1e-2)
+SUPPORTED_FAMILIES = ("vit",)
+LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
@@ -25,7 +25,7 @@ class Params(PeftParams):
     scale: Annotated[float, Field(gt=0)] = 1.0
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with two convolutional bottlenecks a block trained, everything else frozen."""
     from medtune.models.blocks.adapters import ParallelAdapter
     from medtune.models.blocks.selection import vit_blocks

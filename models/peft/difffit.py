@@ -11,8 +11,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-LRS = (1e-3, 5e-3, 3e-2)
+SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):
@@ -21,17 +21,17 @@ class Params(PeftParams):
     method: Literal["difffit"] = "difffit"
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with biases, norms and one scalar a residual branch trained, everything else frozen."""
     import torch
     from torch import nn
 
     from medtune.models.blocks import parametrizations
-    from medtune.models.blocks.selection import branch_ends, norm_names, train_only
+    from medtune.models.blocks.selection import branch_ends, norm_names, set_trainable
 
     norms = norm_names(backbone)
     ends = branch_ends(backbone)
-    train_only(backbone, lambda name, _: name in norms or name.endswith("bias"))
+    set_trainable(backbone, lambda name, _: name in norms or name.endswith("bias"))
     for layer, tensors in ends:
         scalar = nn.Parameter(torch.ones(1))
         for tensor in tensors:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from medtune.models.classifier import Classifier
 
-FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-LRS = (3e-4, 2e-3, 1e-2)
+SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
@@ -29,7 +29,7 @@ class Params(PeftParams):
     images: Annotated[int, Field(ge=1)] = Field(256, description="training images that the information is computed on")
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with a share of its weights trained, everything else frozen; `prepare` says which."""
     from torch import nn
 
@@ -72,7 +72,7 @@ def merge(backbone: "nn.Module") -> "nn.Module":
 
 
 def _frozen_tensors(backbone: "nn.Module") -> "list[Tensor]":
-    """The tensors that are changed, in the order in which `apply` numbered them."""
+    """The tensors that are changed, in the order in which `inject` numbered them."""
     from torch.nn.utils.parametrize import is_parametrized
 
     from medtune.models.blocks.sparse_delta import SparseEntry

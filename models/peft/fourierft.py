@@ -12,8 +12,8 @@ from pydantic import Field
 from medtune.config.schema import PeftParams
 from medtune.models.blocks import library
 
-FAMILIES = ("vit",)
-LRS = (1e-3, 5e-3, 3e-2)
+SUPPORTED_FAMILIES = ("vit",)
+LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):
@@ -24,6 +24,6 @@ class Params(PeftParams):
     scale: Annotated[float, Field(gt=0)] = Field(150.0, description="alpha")
 
 
-apply, merge = library.method(
+inject, merge = library.method(
     "FourierFTConfig", lambda params: {"n_frequency": params.frequencies, "scaling": params.scale, "init_weights": True}
 )

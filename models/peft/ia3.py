@@ -12,8 +12,8 @@ from medtune.models.blocks import library
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-LRS = (1e-3, 5e-3, 3e-2)
+SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):
@@ -22,7 +22,7 @@ class Params(PeftParams):
     method: Literal["ia3"] = "ia3"
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the scalings trained, everything else frozen."""
     from peft import IA3Config
 

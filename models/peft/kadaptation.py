@@ -12,8 +12,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit",)
-LRS = (3e-4, 2e-3, 1e-2)
+SUPPORTED_FAMILIES = ("vit",)
+LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
@@ -24,7 +24,7 @@ class Params(PeftParams):
     rank: Annotated[int, Field(ge=1)] = 1
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the updates of every qkv projection trained, everything else frozen.
 
     Raises:

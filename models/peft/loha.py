@@ -11,8 +11,8 @@ from pydantic import Field
 from medtune.config.schema import PeftParams
 from medtune.models.blocks import library
 
-FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-LRS = (3e-4, 2e-3, 1e-2)
+SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
@@ -23,4 +23,4 @@ class Params(PeftParams):
     alpha: Annotated[float, Field(gt=0)] = Field(8.0, description="the update is scaled by alpha / r")
 
 
-apply, merge = library.method("LoHaConfig", lambda params: {"r": params.rank, "alpha": params.alpha})
+inject, merge = library.method("LoHaConfig", lambda params: {"r": params.rank, "alpha": params.alpha})

@@ -11,8 +11,8 @@ from pydantic import Field
 from medtune.config.schema import PeftParams
 from medtune.models.blocks import library
 
-FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-LRS = (3e-4, 2e-3, 1e-2)
+SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
@@ -24,6 +24,6 @@ class Params(PeftParams):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-apply, merge = library.method(
+inject, merge = library.method(
     "LoraConfig", lambda params: {"r": params.rank, "lora_alpha": params.alpha, "lora_dropout": params.dropout}
 )

@@ -7,8 +7,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ()  # every backbone
-LRS = (3e-5, 2e-4, 1e-3)
+SUPPORTED_FAMILIES = ()  # every backbone
+LR_GRID = (3e-5, 2e-4, 1e-3)
 
 
 class Params(PeftParams):
@@ -17,7 +17,7 @@ class Params(PeftParams):
     method: Literal["none"] = "none"
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone`, all of it trained."""
     return backbone.requires_grad_(True)
 

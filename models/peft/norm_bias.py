@@ -7,8 +7,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-LRS = (1e-3, 5e-3, 3e-2)
+SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):
@@ -17,12 +17,12 @@ class Params(PeftParams):
     method: Literal["norm_bias"] = "norm_bias"
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with its norms and biases trained, everything else frozen."""
-    from medtune.models.blocks.selection import norm_names, train_only
+    from medtune.models.blocks.selection import norm_names, set_trainable
 
     norms = norm_names(backbone)
-    return train_only(backbone, lambda name, _: name in norms or name.endswith("bias"))
+    return set_trainable(backbone, lambda name, _: name in norms or name.endswith("bias"))
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":

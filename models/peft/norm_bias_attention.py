@@ -7,8 +7,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit",)
-LRS = (1e-4, 5e-4, 3e-3)
+SUPPORTED_FAMILIES = ("vit",)
+LR_GRID = (1e-4, 5e-4, 3e-3)
 
 
 class Params(PeftParams):
@@ -17,12 +17,12 @@ class Params(PeftParams):
     method: Literal["norm_bias_attention"] = "norm_bias_attention"
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with its norms, biases and attention trained, everything else frozen."""
-    from medtune.models.blocks.selection import is_attention, norm_names, train_only
+    from medtune.models.blocks.selection import is_attention, norm_names, set_trainable
 
     norms = norm_names(backbone)
-    return train_only(backbone, lambda name, _: name in norms or name.endswith("bias") or is_attention(name))
+    return set_trainable(backbone, lambda name, _: name in norms or name.endswith("bias") or is_attention(name))
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":

@@ -16,8 +16,8 @@ from medtune.models.blocks import library
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit", "resnet", "mobilenet")
-LRS = (3e-4, 2e-3, 1e-2)
+SUPPORTED_FAMILIES = ("vit", "resnet", "mobilenet")
+LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
@@ -27,7 +27,7 @@ class Params(PeftParams):
     block: Annotated[int, Field(ge=2)] = Field(8, description="rows of a block; divides the layer's inputs")
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the change of its target layers trained, everything else frozen."""
     from peft import OFTConfig
 

@@ -13,8 +13,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit",)
-LRS = (1e-3, 5e-3, 3e-2)
+SUPPORTED_FAMILIES = ("vit",)
+LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):
@@ -24,7 +24,7 @@ class Params(PeftParams):
     tokens: Annotated[int, Field(ge=1)] = Field(10, description="p")
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the keys and values trained, everything else frozen.
 
     Raises:

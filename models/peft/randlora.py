@@ -11,8 +11,8 @@ from pydantic import Field
 from medtune.config.schema import PeftParams
 from medtune.models.blocks import library
 
-FAMILIES = ("vit",)
-LRS = (3e-4, 2e-3, 1e-2)
+SUPPORTED_FAMILIES = ("vit",)
+LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
@@ -22,4 +22,4 @@ class Params(PeftParams):
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")
 
 
-apply, merge = library.method("RandLoraConfig", lambda params: {"r": params.rank})
+inject, merge = library.method("RandLoraConfig", lambda params: {"r": params.rank})

@@ -11,8 +11,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-LRS = (1e-3, 5e-3, 3e-2)
+SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):
@@ -21,7 +21,7 @@ class Params(PeftParams):
     method: Literal["ssf"] = "ssf"
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with a scale and a shift (out,) trained for every layer, everything else frozen."""
     import torch
     from torch import nn

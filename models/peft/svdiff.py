@@ -10,8 +10,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-LRS = (1e-3, 5e-3, 3e-2)
+SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):
@@ -20,7 +20,7 @@ class Params(PeftParams):
     method: Literal["svdiff"] = "svdiff"
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the spectral shift of every linear and convolution weight trained, everything else frozen."""
     from torch import nn
 

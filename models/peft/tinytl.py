@@ -14,8 +14,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("convnext", "resnet", "mobilenet")
-LRS = (3e-4, 2e-3, 1e-2)
+SUPPORTED_FAMILIES = ("convnext", "resnet", "mobilenet")
+LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
@@ -27,13 +27,13 @@ class Params(PeftParams):
     groups: Annotated[int, Field(ge=1)] = Field(2, description="as far as they divide the channels")
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with its biases and one branch a block trained, everything else frozen."""
+    from medtune.models.blocks.cnn_stages import channel_counts, cnn_blocks
     from medtune.models.blocks.conv_branches import LiteResidual
-    from medtune.models.blocks.selection import train_only
-    from medtune.models.blocks.stages import channel_counts, cnn_blocks
+    from medtune.models.blocks.selection import set_trainable
 
-    train_only(backbone, lambda name, _: name.endswith("bias"))
+    set_trainable(backbone, lambda name, _: name.endswith("bias"))
     for name, (inner, out) in channel_counts(backbone, cnn_blocks(backbone)).items():
         hidden = min(inner, params.hidden)
         block = backbone.get_submodule(name)

@@ -13,8 +13,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("resnet", "mobilenet")
-LRS = (1e-4, 5e-4, 3e-3)
+SUPPORTED_FAMILIES = ("resnet", "mobilenet")
+LR_GRID = (1e-4, 5e-4, 3e-3)
 
 
 class Params(PeftParams):
@@ -24,7 +24,7 @@ class Params(PeftParams):
     form: Literal["matrix", "channelwise"] = Field("matrix", description="channelwise: where in and out channels agree")
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with a residual adapter trained beside every convolution larger than 1x1, everything else frozen."""
     from torch import nn
 

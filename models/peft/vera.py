@@ -11,8 +11,8 @@ from pydantic import Field
 from medtune.config.schema import PeftParams
 from medtune.models.blocks import library
 
-FAMILIES = ("vit",)
-LRS = (1e-3, 5e-3, 3e-2)
+SUPPORTED_FAMILIES = ("vit",)
+LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):
@@ -22,4 +22,4 @@ class Params(PeftParams):
     rank: Annotated[int, Field(ge=1)] = Field(64, description="r")
 
 
-apply, merge = library.method("VeraConfig", lambda params: {"r": params.rank})
+inject, merge = library.method("VeraConfig", lambda params: {"r": params.rank})

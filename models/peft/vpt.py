@@ -13,8 +13,8 @@ from medtune.config.schema import PeftParams
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = ("vit",)
-LRS = (1e-3, 5e-3, 3e-2)
+SUPPORTED_FAMILIES = ("vit",)
+LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):
@@ -25,7 +25,7 @@ class Params(PeftParams):
     depth: Literal["shallow", "deep"] = "shallow"
 
 
-def apply(backbone: "nn.Module", params: Params) -> "nn.Module":
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the prompt tokens trained, everything else frozen."""
     from medtune.models.blocks.prompts import PromptedBlocks
 

@@ -8,10 +8,10 @@ import pytest
 
 from medtune.benchmark import cell as cells
 from medtune.benchmark import trials
-from medtune.benchmark.grid import Identity
+from medtune.benchmark.grid import CellId
 from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
-from medtune.runtime.artifact import find
+from medtune.runtime.artifact import find_artifact
 from medtune.stages import finetune
 
 RATES = (1e-4, 1e-2)
@@ -31,7 +31,7 @@ def asked(world, method="lora", percent=50, schedule="full", **changes):
     tree["model"]["peft"] = {"method": method}
     common = {"epochs": 2, "batch_size": 8, "checkpoint_seconds": 0, **changes}
     tree["frozen"], tree["finetune"] = {**common, "views": 1}, dict(common)
-    return validate(tree), Identity("drawn", "test_vit", method, percent, 1)
+    return validate(tree), CellId("drawn", "test_vit", method, percent, 1)
 
 
 def run(world, params, cell, rates=RATES):
@@ -87,9 +87,9 @@ def test_run__second_time_is_found_and_cut_one_goes_on(world, monkeypatch):
     monkeypatch.setattr(finetune, "run", cut)
     with pytest.raises(KeyboardInterrupt):
         run(world, params, cell)
-    assert find(cells.place(world.paths, cell)) is None
+    assert find_artifact(cells.record_dir(world.paths, cell)) is None
     work = next((world.paths.cache / "benchmark" / "work").glob("*/lr-0.0001"))
-    kept = find(work / "artifacts" / "finetune" / "fold-1")
+    kept = find_artifact(work / "artifacts" / "finetune" / "fold-1")
     assert kept is not None  # the first rate need not be trained again
     artifact = run(world, params, cell)
     before = (artifact.folder / "result.json").stat().st_mtime_ns
@@ -124,4 +124,4 @@ def test_key__follows_what_counts_and_nothing_else(world):
 def test_with_rate__sets_the_stage_that_is_searched(world):
     for schedule, section in (("frozen", "frozen"), ("full", "finetune"), ("staged", "finetune")):
         params, _ = asked(world, schedule=schedule)
-        assert getattr(trials.with_rate(params, 0.25), section).lr == 0.25
+        assert getattr(trials.with_lr(params, 0.25), section).lr == 0.25

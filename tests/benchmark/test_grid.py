@@ -2,7 +2,7 @@
 
 import pytest
 
-from medtune.benchmark.grid import METHODS, Identity, Plan, every_method, load_grid, plan, select
+from medtune.benchmark.grid import METHODS, CellId, MethodSpec, all_methods, filter_cells, load_grid, parse_method
 from medtune.config import registry
 from medtune.config.errors import InputError
 
@@ -10,31 +10,31 @@ from medtune.config.errors import InputError
 @pytest.mark.parametrize(
     ("method", "means"),
     [
-        ("linear", Plan("frozen", "linear", "none")),
-        ("cdtm", Plan("frozen", "cdtm", "none")),
-        ("full", Plan("full", "mean_linear", "none")),
-        ("lora", Plan("full", "mean_linear", "lora")),
-        ("cdtm+full", Plan("staged", "cdtm", "none")),
-        ("cdtm+lora", Plan("staged", "cdtm", "lora")),
+        ("linear", MethodSpec("frozen", "linear", "none")),
+        ("cdtm", MethodSpec("frozen", "cdtm", "none")),
+        ("full", MethodSpec("full", "mean_linear", "none")),
+        ("lora", MethodSpec("full", "mean_linear", "lora")),
+        ("cdtm+full", MethodSpec("staged", "cdtm", "none")),
+        ("cdtm+lora", MethodSpec("staged", "cdtm", "lora")),
     ],
 )
 def test_plan__stages_head_and_method(method, means):
-    assert plan(method, "mean_linear") == means
+    assert parse_method(method, "mean_linear") == means
 
 
 @pytest.mark.parametrize("method", ["lorra", "none", "full+lora", "cdtm+none", "cdtm+", "+lora", ""])
 def test_plan__says_what_is_known(method):
     with pytest.raises(InputError, match=r"benchmark\.methods: .* is unknown"):
-        plan(method, "linear")
+        parse_method(method, "linear")
 
 
 def test_every_method__is_the_registry_and_the_baselines():
-    named = every_method()
+    named = all_methods()
     assert len(named) == len(set(named))
-    assert set(registry.names(METHODS)) - {"none"} < set(named)
+    assert set(registry.plugin_names(METHODS)) - {"none"} < set(named)
     assert {"linear", "full", "cdtm", "cdtm+full"} < set(named)
     for method in named:
-        plan(method, "linear")
+        parse_method(method, "linear")
 
 
 def test_load_grid__default_file_and_an_override():
@@ -67,12 +67,12 @@ def test_load_grid__says_what_is_wrong(wrong, said):
         load_grid(sets=[wrong])
 
 
-CELLS = [Identity("a", "vit", method, percent, 1) for method in ("lora", "full") for percent in (10, 100)]
+CELLS = [CellId("a", "vit", method, percent, 1) for method in ("lora", "full") for percent in (10, 100)]
 
 
 def test_select__values_are_either_fields_are_both():
-    assert select(CELLS, []) == CELLS
-    assert [cell.method for cell in select(CELLS, ["method=lora,full", "percent=10"])] == ["lora", "full"]
+    assert filter_cells(CELLS, []) == CELLS
+    assert [cell.method for cell in filter_cells(CELLS, ["method=lora,full", "percent=10"])] == ["lora", "full"]
 
 
 @pytest.mark.parametrize(
@@ -85,4 +85,4 @@ def test_select__values_are_either_fields_are_both():
 )
 def test_select__says_what_is_wrong(only, said):
     with pytest.raises(InputError, match=said):
-        select(CELLS, [only])
+        filter_cells(CELLS, [only])

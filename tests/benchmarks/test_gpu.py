@@ -13,7 +13,7 @@ from benchmarks.drawn import chosen, prepare
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.models import classifier
-from medtune.tasks.classification.export import Deployed
+from medtune.tasks.classification.export import InferenceModel
 
 SIZE = 32
 DEVICES = [
@@ -110,7 +110,7 @@ def test_ways_for__channels_last_is_for_cnns():
 @pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_inference__a_provider_that_is_not_active_has_no_figure(params, ceiling, eager, device):
-    model = Deployed(classifier.build(params, 2), 1.0)
+    model = InferenceModel(classifier.build(params, 2), 1.0)
     rows = gpu_inference.measure(
         model, "test_vit", SIZE, ceiling, torch.device(device), [1, 64], ["cpu", "tensorrt"], rounds=1
     )

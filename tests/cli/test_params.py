@@ -14,7 +14,7 @@ from medtune.config import load, registry
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     path = tmp_path / "params.yaml"
-    path.write_text(load.DEFAULT.read_text())
+    path.write_text(load.DEFAULT_PARAMS.read_text())
     return path
 
 
@@ -79,7 +79,7 @@ def test_show__a_section_a_value_and_json(capsys):
 
 def test_explain__says_type_choices_default_and_meaning(capsys):
     text = out(capsys, "params", "explain", "model.head")
-    assert f"one of {', '.join(registry.names('medtune.models.heads'))}" in text
+    assert f"one of {', '.join(registry.plugin_names('medtune.models.heads'))}" in text
     (field,) = json.loads(out(capsys, "params", "explain", "frozen.select_by", "--json"))
     assert "balanced_accuracy" in field["choices"]
     assert field["default"] == "auroc"
@@ -94,7 +94,7 @@ def test_explain__covers_every_key_of_every_plugin():
         ("model.head", "kind", "medtune.models.heads"),
         ("model.peft", "method", "medtune.models.peft"),
     ):
-        for name in registry.names(package):
+        for name in registry.plugin_names(package):
             chosen = load.load(
                 sets=[f"{section}.{key}={name}", *(["model.peft.method=none"] if section != "model.peft" else [])]
             )

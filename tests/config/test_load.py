@@ -79,7 +79,7 @@ def test_load__missing_file_and_broken_yaml(tmp_path):
 
 
 def test_load__a_file_without_task_means_classification(tmp_path):
-    tree = load.read(load.DEFAULT)
+    tree = load.read(load.DEFAULT_PARAMS)
     del tree["task"]
     assert load.validate(tree).task.kind == "classification"
 
@@ -99,7 +99,7 @@ def test_load__refuses_what_is_not_text(tmp_path):
 
 
 def test_merge__another_source_drops_the_old_ones_keys():
-    tree = load.read(load.DEFAULT)
+    tree = load.read(load.DEFAULT_PARAMS)
     load.merge(tree, {"data": {"source": "folder"}})
     assert "labels" not in tree["data"]
     assert tree["data"]["split"]["protocol"] == "patient"
@@ -142,7 +142,7 @@ def test_set__value_is_yaml_and_scientific_notation_is_a_number():
 
 def test_apply__writes_the_recipe_and_keeps_comments(tmp_path):
     target = tmp_path / "params.yaml"
-    target.write_text(load.DEFAULT.read_text())
+    target.write_text(load.DEFAULT_PARAMS.read_text())
     assert call(["params", "set", "frozen.epochs=3", "--to", str(target)]) == 0
     text = target.read_text()
     assert "# One section per stage" in text
@@ -152,20 +152,20 @@ def test_apply__writes_the_recipe_and_keeps_comments(tmp_path):
 
 def test_apply__refuses_a_wrong_value_and_leaves_the_file(tmp_path, capsys):
     target = tmp_path / "params.yaml"
-    target.write_text(load.DEFAULT.read_text())
+    target.write_text(load.DEFAULT_PARAMS.read_text())
     assert call(["params", "set", "frozen.epochs=none", "--to", str(target)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: frozen.epochs")
     assert error.count("\n") == 1
-    assert target.read_text() == load.DEFAULT.read_text()
+    assert target.read_text() == load.DEFAULT_PARAMS.read_text()
 
 
 def test_apply__refuses_a_root_that_is_not_there(tmp_path, capsys):
     target = tmp_path / "params.yaml"
-    target.write_text(load.DEFAULT.read_text())
+    target.write_text(load.DEFAULT_PARAMS.read_text())
     assert call(["params", "set", "data.source=hcrf", "data.root=/nowhere", "--to", str(target)]) == 2
     assert "data.root=/nowhere" in capsys.readouterr().err
-    assert target.read_text() == load.DEFAULT.read_text()
+    assert target.read_text() == load.DEFAULT_PARAMS.read_text()
 
 
 @pytest.mark.parametrize(

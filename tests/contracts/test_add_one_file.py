@@ -48,7 +48,7 @@ from typing import Literal
 import numpy as np
 
 from medtune.config.schema import DataParams
-from medtune.data.sample import Record
+from medtune.data.sample import Sample
 
 NAME, LICENCE, CITATION = "flat images", "Apache-2.0", "drawn by a test"
 FAULTS: tuple[str, ...] = ()
@@ -65,10 +65,10 @@ def classes(params: Params) -> tuple[str, ...]:
     return ("bright", "dark")
 
 
-def records(root: Path | None, params: Params) -> list[Record]:
+def records(root: Path | None, params: Params) -> list[Sample]:
     """Two images of each of twelve patients."""
     return [
-        Record(f"ROOTp{n:02}/{image}", classes(params)[n % 2], f"p{n:02}", load=partial(draw, n % 2))
+        Sample(f"ROOTp{n:02}/{image}", classes(params)[n % 2], f"p{n:02}", read=partial(draw, n % 2))
         for n in range(12)
         for image in range(2)
     ]

@@ -12,12 +12,12 @@ from medtune.config.project import PROJECT
 from medtune.config.schema import HeadParams
 from medtune.models.classifier import build
 
-HEADS = registry.names("medtune.models.heads")
+HEADS = registry.plugin_names("medtune.models.heads")
 SHAPES = {"tokens": (9, 16), "mean": (1, 16), "pooled": (1, 16)}
 
 
 def head(name: str):
-    return registry.load("medtune.models.heads", name, "model.head.kind")
+    return registry.load_plugin("medtune.models.heads", name, "model.head.kind")
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -25,7 +25,7 @@ def test_head__defines_what_a_head_must(name):
     plugin = head(name)
     assert issubclass(plugin.Params, HeadParams)
     assert plugin.Params().kind == name
-    assert plugin.READS in SHAPES
+    assert plugin.INPUT in SHAPES
     assert plugin.__doc__.startswith(f"Head `{name}`: ")
 
 
@@ -33,7 +33,7 @@ def test_head__defines_what_a_head_must(name):
 @pytest.mark.parametrize("name", HEADS)
 def test_head__gives_logits_and_gradients(name, classes):
     plugin = head(name)
-    tokens, channels = SHAPES[plugin.READS]
+    tokens, channels = SHAPES[plugin.INPUT]
     torch.manual_seed(0)
     network = plugin.build(plugin.Params(), 9, channels, classes).train()
     features = torch.randn(3, tokens, channels, requires_grad=True)
@@ -47,7 +47,7 @@ def test_head__gives_logits_and_gradients(name, classes):
 @pytest.mark.parametrize("name", HEADS)
 def test_head__an_image_does_not_depend_on_its_batch(name):
     plugin = head(name)
-    tokens, channels = SHAPES[plugin.READS]
+    tokens, channels = SHAPES[plugin.INPUT]
     torch.manual_seed(0)
     network = plugin.build(plugin.Params(), 9, channels, 3).eval()
     features = torch.randn(4, tokens, channels)
@@ -68,7 +68,7 @@ def test_head__fits_vit_and_cnn(name, backbone):
 def test_heads__import_no_torch():
     code = (
         "import sys\nfrom medtune.config import registry\n"
-        "for name in registry.names('medtune.models.heads'): registry.load('medtune.models.heads', name, 'x')\n"
+        "for name in registry.plugin_names('medtune.models.heads'): registry.load_plugin('medtune.models.heads', name, 'x')\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, timeout=120)

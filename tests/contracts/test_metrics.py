@@ -7,7 +7,7 @@ from medtune.config import registry
 from medtune.evaluation.metric import Metric, PatientStats, compute
 from medtune.tasks import base
 
-TASKS = registry.names("medtune.tasks")
+TASKS = registry.plugin_names("medtune.tasks")
 NAMES = [f"p{number}" for number in range(12)]
 
 

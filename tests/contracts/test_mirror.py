@@ -1,4 +1,4 @@
-"""Tests mirror the source tree: tests/data/test_pack.py is about medtune/data/pack.py."""
+"""Tests mirror the source tree: tests/data/test_pack.py is about medtune/data/packing.py."""
 
 from pathlib import Path
 

@@ -16,15 +16,15 @@ from medtune.models import backbones
 from medtune.models.adapt import adapt, after_step, merge, penalty, prepare
 from medtune.models.blocks.selection import NORMS
 from medtune.models.classifier import build
-from medtune.tasks.classification.export import Deployed
+from medtune.tasks.classification.export import InferenceModel
 
-METHODS = [name for name in registry.names("medtune.models.peft") if name != "none"]
+METHODS = [name for name in registry.plugin_names("medtune.models.peft") if name != "none"]
 BACKBONES = {"vit": "test_vit", "convnext": "test_convnext", "resnet": "test_resnet", "mobilenet": "test_efficientnet"}
 SIZE = 64
 
 
 def plugin(method):
-    return registry.load("medtune.models.peft", method, "model.peft.method")
+    return registry.load_plugin("medtune.models.peft", method, "model.peft.method")
 
 
 def params_for(method, family):
@@ -34,7 +34,7 @@ def params_for(method, family):
     return validate({"data": {"source": "synthetic", "image_size": SIZE}, "model": model})
 
 
-CASES = [(method, family) for method in METHODS for family in plugin(method).FAMILIES]
+CASES = [(method, family) for method in METHODS for family in plugin(method).SUPPORTED_FAMILIES]
 MERGED = [(method, family) for method, family in CASES if hasattr(plugin(method), "merge")]
 # A merged method leaves the plain network's graph: one of them stands for all, and one family for the rest.
 UNMERGED = {method: (method, family) for method, family in CASES if (method, family) not in MERGED}
@@ -142,7 +142,7 @@ def test_method__merged_is_the_plain_network_and_gives_the_same(case):
 def test_method__exported_gives_the_same_probabilities(method, family):
     params, _, model, *_ = trained(method, family)
     merge(model, params)
-    deployed = Deployed(model, 1.5)
+    deployed = InferenceModel(model, 1.5)
     graph = to_onnx(deployed, SIZE, params.export.opset, {}).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -174,16 +174,16 @@ GOLDEN = {
 def test_method__trains_as_many_as_the_closed_form_says(method, count):
     found = plugin(method)
     with torch.device("meta"):  # shapes are all that counts
-        backbone = found.apply(timm.create_model("vit_base_patch16_224", num_classes=0), found.Params())
+        backbone = found.inject(timm.create_model("vit_base_patch16_224", num_classes=0), found.Params())
     assert sum(p.numel() for p in backbone.parameters() if p.requires_grad) == count
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_method__is_refused_where_it_does_not_fit(method):
-    unfit = [family for family in BACKBONES if family not in plugin(method).FAMILIES]
+    unfit = [family for family in BACKBONES if family not in plugin(method).SUPPORTED_FAMILIES]
     for family in unfit:
         with pytest.raises(InputError, match=rf"'{method}' does not support {BACKBONES[family]} .* it supports"):
-            backbones.check(params_for(method, family))
+            backbones.check_backbone(params_for(method, family))
 
 
 def test_registry__has_the_seventeen():

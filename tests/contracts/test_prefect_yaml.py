@@ -11,7 +11,7 @@ import pytest
 
 from medtune.flows import bootstrap_server, deployments, stale_run_automation
 
-ENTRIES = deployments.read()
+ENTRIES = deployments.read_deployments()
 SCHEDULES = [schedule for entry in ENTRIES for schedule in entry["schedules"]]
 
 
@@ -29,8 +29,8 @@ def test_entrypoint__is_a_flow_that_tells_when_it_fails_and_is_watched(entry: di
 
     flow = load_flow_from_entrypoint(entry["entrypoint"])
     assert flow.name in stale_run_automation.SCHEDULED
-    assert hooks.tell in flow.on_failure_hooks
-    assert hooks.tell in flow.on_crashed_hooks
+    assert hooks.notify in flow.on_failure_hooks
+    assert hooks.notify in flow.on_crashed_hooks
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule["slug"])
@@ -46,7 +46,7 @@ def test_schedule__is_daily_in_a_zone_that_is_said(schedule: dict[str, Any]) -> 
 
 
 def test_served__are_the_same_deployments_without_a_pool() -> None:
-    made = deployments.served()
+    made = deployments.without_work_pool()
     assert [deployment.name for deployment in made] == [entry["name"] for entry in ENTRIES]
     assert all(deployment.work_pool_name is None for deployment in made)
     (nightly,) = made[0].schedules or []

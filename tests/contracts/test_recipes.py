@@ -3,8 +3,8 @@
 import pytest
 
 from medtune.benchmark.grid import load_grid
-from medtune.benchmark.jobs import cells
-from medtune.config.load import DEFAULT, load, merge, read, validate
+from medtune.benchmark.jobs import list_cells
+from medtune.config.load import DEFAULT_PARAMS, load, merge, read, validate
 from medtune.config.project import PROJECT
 
 GRIDS = sorted((PROJECT / "recipes").glob("benchmark-*.yaml"))
@@ -21,7 +21,7 @@ def test_recipe__reads(recipe):
 @pytest.mark.parametrize("recipe", GRIDS, ids=lambda path: path.stem)
 def test_grid__reads_and_its_cells_are_valid(recipe):
     chosen, tree = load_grid(recipe)
-    assert len(cells(chosen, tree)) == len(chosen.methods) * len(chosen.percent) * len(chosen.seeds)
+    assert len(list_cells(chosen, tree)) == len(chosen.methods) * len(chosen.percent) * len(chosen.seeds)
 
 
 def test_default__is_what_a_fresh_checkout_does():
@@ -38,7 +38,7 @@ def test_recipes__cover_the_papers_settings():
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda path: path.stem)
 def test_mode__keeps_the_papers_module_where_the_head_stays_cdtm(mode):
-    tree = read(DEFAULT)
+    tree = read(DEFAULT_PARAMS)
     for recipe in (PAPER[0], mode):
         merge(tree, read(recipe))
     params = validate(tree)

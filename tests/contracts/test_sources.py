@@ -9,52 +9,52 @@ import pytest
 from medtune.config import registry
 from medtune.config.project import PROJECT
 from medtune.config.schema import DataParams
-from medtune.data.listing import file_of
-from medtune.data.splits import split
+from medtune.data.listing import image_path
+from medtune.data.splits import split_samples
 from medtune.runtime.artifact import digest
 from medtune.serving.decode import decode
 
-SOURCES = registry.names("medtune.data.sources")
+SOURCES = registry.plugin_names("medtune.data.sources")
 
 
 @pytest.fixture(params=SOURCES)
 def case(request, tmp_path):
-    source = registry.load("medtune.data.sources", request.param, "data.source")
+    source = registry.load_plugin("medtune.data.sources", request.param, "data.source")
     own = source.example(tmp_path) if hasattr(source, "example") else {}  # else it draws its own images
     return source, tmp_path, source.Params(root=str(tmp_path), **own)
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_source__defines_what_a_source_must(name):
-    source = registry.load("medtune.data.sources", name, "data.source")
+    source = registry.load_plugin("medtune.data.sources", name, "data.source")
     assert issubclass(source.Params, DataParams)
     assert source.Params().source == name
-    assert all(isinstance(text, str) and text for text in (source.NAME, source.LICENCE, source.CITATION))
-    assert isinstance(source.FAULTS, tuple)
+    assert all(isinstance(text, str) and text for text in (source.NAME, source.LICENSE, source.CITATION))
+    assert isinstance(source.KNOWN_ISSUES, tuple)
     assert isinstance(source.classes(source.Params()), tuple)
     assert source.__doc__.startswith(f"Source `{name}`: ")
 
 
 def test_records__keep_the_contract(case):
     source, root, params = case
-    records = source.records(root, params)
+    records = source.list_samples(root, params)
     classes = source.classes(params) or tuple(sorted({record.label for record in records}))
     paths = [record.path for record in records]
     assert len(paths) == len(set(paths)) > 0
     assert all(not path.startswith("/") and ".." not in path.split("/") and "\\" not in path for path in paths)
     assert {record.label for record in records} <= set(classes)
-    assert len({record.group is None for record in records}) == 1
-    assert all(record.group != "" for record in records)
-    assert len({tuple(record.extra) for record in records}) == 1
-    assert all(isinstance(value, str) for record in records for value in record.extra.values())
-    assert source.records(root, params) == records
-    split(records, classes, params.split, params.source)
+    assert len({record.patient_id is None for record in records}) == 1
+    assert all(record.patient_id != "" for record in records)
+    assert len({tuple(record.metadata) for record in records}) == 1
+    assert all(isinstance(value, str) for record in records for value in record.metadata.values())
+    assert source.list_samples(root, params) == records
+    split_samples(records, classes, params.split, params.source)
 
 
 def test_records__pixels_are_eight_bit_rgb(case):
     source, root, params = case
-    for record in source.records(root, params)[:3]:
-        pixels = record.load() if record.load else decode(file_of(record, root))
+    for record in source.list_samples(root, params)[:3]:
+        pixels = record.read() if record.read else decode(image_path(record, root))
         assert pixels.dtype == np.uint8
         assert pixels.ndim == 3
         assert pixels.shape[2] == 3
@@ -68,7 +68,7 @@ def test_params__hash_to_one_key(case):
 def test_sources__import_nothing_heavy():
     code = (
         "import sys\nfrom medtune.config import registry\n"
-        "for name in registry.names('medtune.data.sources'): registry.load('medtune.data.sources', name, 'x')\n"
+        "for name in registry.plugin_names('medtune.data.sources'): registry.load_plugin('medtune.data.sources', name, 'x')\n"
         "import medtune.stages.data\n"
         "heavy = {'torch', 'prefect', 'sklearn', 'scipy', 'imagehash', 'httpx'} & set(sys.modules)\n"
         "assert not heavy, heavy"

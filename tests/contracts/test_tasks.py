@@ -11,7 +11,7 @@ from medtune.config.schema import TaskParams
 from medtune.serving import tasks as serving
 from medtune.tasks import base
 
-TASKS = registry.names("medtune.tasks")
+TASKS = registry.plugin_names("medtune.tasks")
 PARTS = {"targets": base.Targets, "training": base.Training, "evaluation": base.Evaluation, "export": base.Export}
 SERVING = ("fault", "shape", "columns", "rows", "entry", "prediction", "summary")
 
@@ -24,7 +24,7 @@ def members(protocol: type) -> set[str]:
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_task__defines_its_params(kind):
-    plugin = registry.load("medtune.tasks", kind, "task.kind")
+    plugin = registry.load_plugin("medtune.tasks", kind, "task.kind")
     assert issubclass(plugin.Params, TaskParams)
     assert plugin.Params().kind == kind
     assert plugin.__doc__

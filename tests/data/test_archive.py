@@ -8,7 +8,7 @@ import pytest
 
 from medtune.config.errors import InputError
 from medtune.data import archive
-from medtune.data.archive import first_member, unpack, unpacked
+from medtune.data.archive import first_member, unpack, unpack_cached
 
 
 def tar_of(path, *members):
@@ -57,7 +57,7 @@ def test_unpack__tar_refused_and_nothing_outside(tmp_path, monkeypatch, member):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     path = tar_of(tmp_path / "bad.tar.gz", ("good.png", tarfile.REGTYPE, b"fine"), member)
     with pytest.raises(InputError, match="refused"):
-        unpacked(path)
+        unpack_cached(path)
     assert everything(tmp_path) == ["bad.tar.gz"]
     assert not os.path.exists("/tmp/medtune-out")
 
@@ -68,7 +68,7 @@ def test_unpack__zip_refused(tmp_path, monkeypatch, name):
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as bundle:
         bundle.writestr(name, "bad")
     with pytest.raises(InputError, match="refused"):
-        unpacked(tmp_path / "bad.zip")
+        unpack_cached(tmp_path / "bad.zip")
     assert everything(tmp_path) == ["bad.zip"]
 
 
@@ -122,16 +122,16 @@ def test_unpack__truncated_or_flipped(tmp_path, monkeypatch):
         path = tmp_path / f"bad{number}.tar.gz"
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"damaged or not an archive"):
-            unpacked(path)
+            unpack_cached(path)
     assert not list((tmp_path / "cache").rglob("*.partial"))
 
 
 def test_unpacked__second_time_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     path = tar_of(tmp_path / "good.tar.gz", ("a.png", tarfile.REGTYPE, b"1"))
-    first = unpacked(path)
+    first = unpack_cached(path)
     (first / "mark").touch()
-    assert unpacked(path) == first
+    assert unpack_cached(path) == first
     assert (first / "mark").exists()
 
 

@@ -4,7 +4,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from medtune.data.duplicates import NEAR_BITS, crosses_splits, describe, find_duplicates
+from medtune.data.duplicates import NEAR_BITS, crosses_splits, duplicate_report, find_duplicates
 
 
 def textured(count=12):
@@ -44,7 +44,7 @@ def test_describe__across_splits_come_first():
     images[1], images[5] = images[0], images[4]
     roles = np.array([["train"]] * 5 + [["test"]] * 6 + [["unused"]])
     labels = ["a"] * 5 + ["b"] * 7
-    told = describe(find_duplicates(images, digests(images)), [str(n) for n in range(12)], labels, roles, [0])
+    told = duplicate_report(find_duplicates(images, digests(images)), [str(n) for n in range(12)], labels, roles, [0])
     assert told["exact"]["sets"] == 2
     assert told["exact"]["images"] == 4
     assert told["exact"]["across_splits"] == 1

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medtune.config.errors import InputError
-from medtune.data.fold_assignments import KeptFolds, read
+from medtune.data.fold_assignments import FoldAssignments, read_assignments
 from medtune.data.folds import grouped_stratified_folds
 
 
@@ -16,15 +16,18 @@ def test_new_groups__leave_the_old_ones_where_they_were(tmp_path_factory, before
     groups = np.array([f"g{n}" for n in range(len(labels))])
     old = len(labels) - more
     first = grouped_stratified_folds(labels[:old], groups[:old], folds)
-    assert read(path, "folder", folds).write(path, groups[:old].tolist(), first.tolist())
-    kept = read(path, "folder", folds)
+    assert read_assignments(path, "folder", folds).write(path, groups[:old].tolist(), first.tolist())
+    kept = read_assignments(path, "folder", folds)
     again = grouped_stratified_folds(labels, groups, folds, kept.lookup(groups.tolist()))
     assert np.array_equal(again[:old], first)
-    assert kept.agree(groups.tolist(), again.tolist())
-    assert not kept.agree(groups.tolist(), ((again + 1) % folds).tolist())
+    assert kept.is_consistent_with(groups.tolist(), again.tolist())
+    assert not kept.is_consistent_with(groups.tolist(), ((again + 1) % folds).tolist())
     assert kept.write(path, groups.tolist(), again.tolist()) == (more > 0)
     assert np.array_equal(
-        grouped_stratified_folds(labels, groups, folds, read(path, "folder", folds).lookup(groups.tolist())), again
+        grouped_stratified_folds(
+            labels, groups, folds, read_assignments(path, "folder", folds).lookup(groups.tolist())
+        ),
+        again,
     )
 
 
@@ -37,20 +40,20 @@ def test_new_groups__go_where_they_even_things_out():
 
 def test_file__hides_names_and_keeps_sets_apart(tmp_path):
     path = tmp_path / "folds.csv"
-    assert KeptFolds("folder", 5).write(path, ["patient-07", "patient-08"], [3, 4])
+    assert FoldAssignments("folder", 5).write(path, ["patient-07", "patient-08"], [3, 4])
     assert "patient" not in path.read_text()
-    assert read(path, "folder", 5).lookup(["patient-07", "patient-99"]) == {"patient-07": 3}
-    assert read(path, "folder", 4).lookup(["patient-07"]) == {}
-    assert read(path, "breakhis", 5).lookup(["patient-07"]) == {}
-    assert read(path, "breakhis", 5).write(path, ["patient-07"], [0])
-    assert read(path, "folder", 5).lookup(["patient-07"]) == {"patient-07": 3}
+    assert read_assignments(path, "folder", 5).lookup(["patient-07", "patient-99"]) == {"patient-07": 3}
+    assert read_assignments(path, "folder", 4).lookup(["patient-07"]) == {}
+    assert read_assignments(path, "breakhis", 5).lookup(["patient-07"]) == {}
+    assert read_assignments(path, "breakhis", 5).write(path, ["patient-07"], [0])
+    assert read_assignments(path, "folder", 5).lookup(["patient-07"]) == {"patient-07": 3}
 
 
 def test_file__what_was_dealt_once_stays(tmp_path):
     path = tmp_path / "folds.csv"
-    KeptFolds("folder", 5).write(path, ["a"], [3])
-    assert not read(path, "folder", 5).write(path, ["a"], [1])
-    assert read(path, "folder", 5).lookup(["a"]) == {"a": 3}
+    FoldAssignments("folder", 5).write(path, ["a"], [3])
+    assert not read_assignments(path, "folder", 5).write(path, ["a"], [1])
+    assert read_assignments(path, "folder", 5).lookup(["a"]) == {"a": 3}
 
 
 @pytest.mark.parametrize(("text", "said"), [("name,fold\na,1\n", "its columns are"), ("group,fold\na,x\n", "line 2")])
@@ -58,20 +61,20 @@ def test_file__not_what_it_should_be(tmp_path, text, said):
     path = tmp_path / "folds.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=said):
-        read(path, "folder", 5)
+        read_assignments(path, "folder", 5)
 
 
 def test_file__none_keeps_nothing(tmp_path):
-    assert read(tmp_path / "none.csv", "folder", 5).lookup(["a"]) == {}
+    assert read_assignments(tmp_path / "none.csv", "folder", 5).lookup(["a"]) == {}
 
 
 def test_read__a_changed_file_is_refused(tmp_path):
     path = tmp_path / "folds.csv"
-    KeptFolds("folder", 5).write(path, ["p1", "p2"], [0, 1])
+    FoldAssignments("folder", 5).write(path, ["p1", "p2"], [0, 1])
     content = path.read_bytes()
     for broken in (content.replace(b",1\n", b",3\n"), content[:-30], b"", b"#" + content[2:]):
         path.write_bytes(broken)
         with pytest.raises(InputError):
-            read(path, "folder", 5)
+            read_assignments(path, "folder", 5)
     path.write_bytes(content.split(b"\n", 1)[1])  # as earlier versions wrote it
-    assert set(read(path, "folder", 5).rows.values()) == {0, 1}
+    assert set(read_assignments(path, "folder", 5).fold_by_hash.values()) == {0, 1}

@@ -3,8 +3,8 @@ import os
 import pytest
 
 from medtune.config.errors import InputError
-from medtune.data.listing import find_files, listing_digest, require
-from medtune.data.sample import Record
+from medtune.data.listing import find_files, index_hash, require_root
+from medtune.data.sample import Sample
 
 
 def test_find_files__sorted_without_hidden(tmp_path):
@@ -23,16 +23,16 @@ def test_find_files__linked_folder_is_refused(tmp_path):
 
 def test_require__missing(tmp_path):
     with pytest.raises(InputError, match="nowhere does not exist"):
-        require(tmp_path / "nowhere")
+        require_root(tmp_path / "nowhere")
     with pytest.raises(InputError, match="null"):
-        require(None)
+        require_root(None)
 
 
 def test_listing_digest__changes_with_a_file_or_a_label(tmp_path):
     file = tmp_path / "1.png"
     file.write_bytes(b"one")
-    before = listing_digest([Record("1.png", "a")], tmp_path)
-    assert listing_digest([Record("1.png", "a")], tmp_path) == before
-    assert listing_digest([Record("1.png", "b")], tmp_path) != before
+    before = index_hash([Sample("1.png", "a")], tmp_path)
+    assert index_hash([Sample("1.png", "a")], tmp_path) == before
+    assert index_hash([Sample("1.png", "b")], tmp_path) != before
     file.write_bytes(b"three")
-    assert listing_digest([Record("1.png", "a")], tmp_path) != before
+    assert index_hash([Sample("1.png", "a")], tmp_path) != before

@@ -7,10 +7,10 @@ from medtune.config.errors import InputError
 from medtune.config.schema import SplitParams
 from medtune.data import manifest
 from medtune.data.manifest import load_prepared, write_info, write_manifest
-from medtune.data.pack import pack
-from medtune.data.sample import Record
-from medtune.data.splits import split
-from medtune.runtime.artifact import publish
+from medtune.data.packing import pack
+from medtune.data.sample import Sample
+from medtune.data.splits import split_samples
+from medtune.runtime.artifact import commit
 
 
 def prepare(folder, test_fold=1, groups=True, extra=None):
@@ -20,13 +20,15 @@ def prepare(folder, test_fold=1, groups=True, extra=None):
     records = []
     for number in range(20):
         image = rng.integers(0, 256, (8, 8, 3), np.uint8)
-        record = Record(f"{number:02d}", "ab"[number % 2], f"P{number}" if groups else None, extra or {"slide": "1"})
-        records.append(Record(record.path, record.label, record.group, record.extra, load=lambda image=image: image))
+        record = Sample(f"{number:02d}", "ab"[number % 2], f"P{number}" if groups else None, extra or {"slide": "1"})
+        records.append(
+            Sample(record.path, record.label, record.patient_id, record.metadata, read=lambda image=image: image)
+        )
     params = SplitParams(protocol="patient" if groups else "image", test_fold=test_fold)
     packed = pack(records, None, work, 8, "squash", "error")
-    write_manifest(work, records, packed, split(records, ("a", "b"), params, "test"), test_fold)
+    write_manifest(work, records, packed, split_samples(records, ("a", "b"), params, "test"), test_fold)
     write_info(work, {"classes": ["a", "b"]})
-    publish(folder, "key", {})
+    commit(folder, "key", {})
     return folder
 
 
@@ -34,7 +36,7 @@ def test_load_prepared__what_was_written(tmp_path):
     prepared = load_prepared(prepare(tmp_path / "prepared"))
     assert prepared.classes == ("a", "b")
     assert prepared.labels.tolist() == [0, 1] * 10
-    assert prepared.groups[3] == "P3"
+    assert prepared.patient_ids[3] == "P3"
     assert prepared.images.shape == (20, 8, 8, 3)
     for chain in range(5):
         parts = prepared.indices(chain)
@@ -55,7 +57,7 @@ def test_manifest__columns_and_split(tmp_path):
 
 def test_manifest__image_without_patient_is_its_own_group(tmp_path):
     prepared = load_prepared(prepare(tmp_path / "prepared", groups=False))
-    assert prepared.groups.tolist() == list(prepared.paths)
+    assert prepared.patient_ids.tolist() == list(prepared.paths)
 
 
 def test_manifest__source_column_with_our_name(tmp_path):
@@ -66,8 +68,8 @@ def test_manifest__source_column_with_our_name(tmp_path):
 def test_digest__follows_content_not_split(tmp_path):
     one, all_folds = load_prepared(prepare(tmp_path / "a")), load_prepared(prepare(tmp_path / "b", test_fold="all"))
     assert one.digest == all_folds.digest
-    assert one.roles_digest(1) == all_folds.roles_digest(1)
-    assert one.roles_digest(1) != one.roles_digest(2)
+    assert one.split_digest(1) == all_folds.split_digest(1)
+    assert one.split_digest(1) != one.split_digest(2)
     other = load_prepared(prepare(tmp_path / "c", groups=False))
     assert other.digest != one.digest
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medtune.config.errors import InputError
-from medtune.data.npz import Rows, array_names
+from medtune.data.npz import RowReader, array_names
 
 ARRAY = np.random.default_rng(1).integers(0, 256, (20, 6, 5, 3), np.uint8)
 
@@ -16,17 +16,17 @@ def file(tmp_path, request):
 
 
 def test_rows__in_and_out_of_order(file):
-    rows = Rows(file, "images")
+    rows = RowReader(file, "images")
     for index in (0, 1, 2, 7, 3, 19, 0):
-        assert np.array_equal(rows.row(index), ARRAY[index])
-    assert np.array_equal(Rows(file, "labels").all(), np.arange(20))
+        assert np.array_equal(rows.read_row(index), ARRAY[index])
+    assert np.array_equal(RowReader(file, "labels").read_all(), np.arange(20))
     assert array_names(file) == {"images", "labels"}
 
 
 def test_rows__pickled_objects_are_never_loaded(tmp_path):
     np.savez(tmp_path / "evil.npz", images=np.array([print, 1], dtype=object))
     with pytest.raises(InputError, match="object"):
-        Rows(tmp_path / "evil.npz", "images")
+        RowReader(tmp_path / "evil.npz", "images")
 
 
 def test_rows__damage_is_an_input_error(tmp_path):
@@ -36,14 +36,14 @@ def test_rows__damage_is_an_input_error(tmp_path):
         bad = tmp_path / f"bad{number}.npz"
         bad.write_bytes(content)
         with pytest.raises(InputError):
-            Rows(bad, "images").all()
+            RowReader(bad, "images").read_all()
     flipped = bytearray(good)
     flipped[700] ^= 1
     (tmp_path / "flipped.npz").write_bytes(flipped)
     with pytest.raises(InputError, match="damaged"):
-        Rows(tmp_path / "flipped.npz", "images").all()
+        RowReader(tmp_path / "flipped.npz", "images").read_all()
     with pytest.raises(InputError, match="no array labels"):
-        Rows(tmp_path / "a.npz", "labels")
+        RowReader(tmp_path / "a.npz", "labels")
 
 
 @pytest.mark.parametrize("head", [b"(" * 79 + b"\n", b"__import__('os').abort()" + b" " * 56])
@@ -51,7 +51,7 @@ def test_rows__header_that_is_no_header_is_named_in_one_line(tmp_path, head):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as bundle:
         bundle.writestr("images.npy", b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little") + head)
     with pytest.raises(InputError, match=r"array images is damaged: [^\n]+$"):
-        Rows(tmp_path / "a.npz", "images")
+        RowReader(tmp_path / "a.npz", "images")
 
 
 def test_rows__more_than_can_be_listed(tmp_path):
@@ -59,4 +59,4 @@ def test_rows__more_than_can_be_listed(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as bundle:
         bundle.writestr("labels.npy", b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little") + head)
     with pytest.raises(InputError, match="says it has 1,000,000,000,000 rows; at most 5,000,000"):
-        Rows(tmp_path / "a.npz", "labels")
+        RowReader(tmp_path / "a.npz", "labels")

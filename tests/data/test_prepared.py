@@ -7,7 +7,7 @@ import pytest
 from medtune.config.errors import InputError
 from medtune.config.load import load
 from medtune.data.prepared import open_prepared
-from medtune.runtime.paths import Paths, TrainSubset
+from medtune.runtime.paths import RunPaths, TrainSubset
 from medtune.stages import data
 
 TINY = ["data.image_size=16", "data.patients=20", "data.images_per_patient=1"]
@@ -15,7 +15,7 @@ TINY = ["data.image_size=16", "data.patients=20", "data.images_per_patient=1"]
 
 @pytest.fixture
 def paths(tmp_path):
-    data.run(load(None, TINY), made := Paths(tmp_path, tmp_path / "cache"))
+    data.run(load(None, TINY), made := RunPaths(tmp_path, tmp_path / "cache"))
     return made
 
 

@@ -6,15 +6,15 @@ from sklearn.model_selection import StratifiedKFold
 
 from medtune.config.errors import InputError
 from medtune.config.schema import SplitParams
-from medtune.data.sample import Record
-from medtune.data.splits import split
+from medtune.data.sample import Sample
+from medtune.data.splits import split_samples
 
 CLASSES = ("a", "b")
 
 
-def make(groups: int = 20, each: int = 5, named: bool = True, **more) -> list[Record]:
+def make(groups: int = 20, each: int = 5, named: bool = True, **more) -> list[Sample]:
     return [
-        Record(f"{group:02d}/{image}", CLASSES[group % 2], f"P{group}" if named else None, **more)
+        Sample(f"{group:02d}/{image}", CLASSES[group % 2], f"P{group}" if named else None, **more)
         for group in range(groups)
         for image in range(each)
     ]
@@ -25,84 +25,89 @@ def make(groups: int = 20, each: int = 5, named: bool = True, **more) -> list[Re
 def test_split__each_image_is_tested_once_and_no_patient_leaks(protocol, folds, groups, each, every):
     params = SplitParams(protocol=protocol, folds=folds, test_fold="all" if every else 1, absent_classes="allow")
     records = make(groups, each)
-    made = split(records, CLASSES, params, "test")
-    assert ((made.roles == "test").sum(1) == 1).all()
-    assert ((made.roles == "val").sum(1) == 1).all()
-    assert np.array_equal((made.roles == "test").argmax(1), made.folds)
-    again = split(records, CLASSES, params, "test")
-    assert np.array_equal(made.roles, again.roles)
+    made = split_samples(records, CLASSES, params, "test")
+    assert ((made.splits == "test").sum(1) == 1).all()
+    assert ((made.splits == "val").sum(1) == 1).all()
+    assert np.array_equal((made.splits == "test").argmax(1), made.folds)
+    again = split_samples(records, CLASSES, params, "test")
+    assert np.array_equal(made.splits, again.splits)
     if protocol == "patient":
-        assert made.leaked == ()
-        names = np.array([record.group for record in records])
+        assert made.leaked_patients == ()
+        names = np.array([record.patient_id for record in records])
         for chain in range(folds):
             for group in set(names):
-                assert len(set(made.roles[names == group, chain])) == 1
+                assert len(set(made.splits[names == group, chain])) == 1
 
 
 def test_split__image_is_the_papers_and_names_the_leak():
     records = make()
-    made = split(records, CLASSES, SplitParams(protocol="image"), "test")
+    made = split_samples(records, CLASSES, SplitParams(protocol="image"), "test")
     labels = [record.label for record in records]
     for fold, (_, test) in enumerate(StratifiedKFold(5, shuffle=True, random_state=1).split(labels, labels)):
         assert np.array_equal(np.flatnonzero(made.folds == fold), test)
-    assert made.leaked
-    assert set(made.leaked) <= {record.group for record in records}
+    assert made.leaked_patients
+    assert set(made.leaked_patients) <= {record.patient_id for record in records}
     assert made.notes[0].startswith("LEAK: ")
 
 
 def test_split__chosen_val_fold():
-    made = split(make(), CLASSES, SplitParams(test_fold=2, val_fold=4), "test")
-    assert np.array_equal(made.roles[:, 2] == "val", made.folds == 4)
+    made = split_samples(make(), CLASSES, SplitParams(test_fold=2, val_fold=4), "test")
+    assert np.array_equal(made.splits[:, 2] == "val", made.folds == 4)
 
 
 def test_split__hcrf_trains_on_one_fold_of_four():
-    made = split(make(named=False), CLASSES, SplitParams(protocol="hcrf-1-1-2", folds=4), "test")
+    made = split_samples(make(named=False), CLASSES, SplitParams(protocol="hcrf-1-1-2", folds=4), "test")
     for chain in range(4):
-        parts = {part: set(made.folds[made.roles[:, chain] == part]) for part in ("train", "val", "test")}
+        parts = {part: set(made.folds[made.splits[:, chain] == part]) for part in ("train", "val", "test")}
         assert [len(parts[part]) for part in ("train", "val", "test")] == [1, 1, 2]
         assert chain in parts["test"]
-        assert (made.roles[:, chain] == "train").mean() == 0.25
+        assert (made.splits[:, chain] == "train").mean() == 0.25
 
 
 def test_split__patient_without_patient_ids_says_what_else():
     with pytest.raises(InputError, match=r"no patients are named.*set it to image"):
-        split(make(named=False), CLASSES, SplitParams(), "hcrf")
+        split_samples(make(named=False), CLASSES, SplitParams(), "hcrf")
     with pytest.raises(InputError, match="set it to image or official"):
-        split(make(named=False, roles=("train",)), CLASSES, SplitParams(), "medmnist")
+        split_samples(make(named=False, published_splits=("train",)), CLASSES, SplitParams(), "medmnist")
 
 
 def test_split__too_few_groups():
     with pytest.raises(InputError, match=r"folds is 5, but source .* has only 4 patients"):
-        split(make(groups=4), CLASSES, SplitParams(), "test")
+        split_samples(make(groups=4), CLASSES, SplitParams(), "test")
 
 
 def test_split__empty_class_and_single_class():
     with pytest.raises(InputError, match="no images of class c in source test; found a 50, b 50, c 0"):
-        split(make(), ("a", "b", "c"), SplitParams(), "test")
+        split_samples(make(), ("a", "b", "c"), SplitParams(), "test")
     with pytest.raises(InputError, match="one class"):
-        split([Record("1", "a", "P")], ("a",), SplitParams(), "test")
+        split_samples([Sample("1", "a", "P")], ("a",), SplitParams(), "test")
 
 
 def test_split__class_of_one_patient_is_refused_by_name_or_allowed_with_a_note():
-    records = [*make(), *(Record(f"z/{image}", "rare", "Z") for image in range(4))]
+    records = [*make(), *(Sample(f"z/{image}", "rare", "Z") for image in range(4))]
     with pytest.raises(
         InputError, match=r"Class rare \(1 groups, 4 images\) is absent from val .*absent_classes=allow"
     ):
-        split(records, ("a", "b", "rare"), SplitParams(), "test")
-    made = split(records, ("a", "b", "rare"), SplitParams(absent_classes="allow"), "test")
+        split_samples(records, ("a", "b", "rare"), SplitParams(), "test")
+    made = split_samples(records, ("a", "b", "rare"), SplitParams(absent_classes="allow"), "test")
     assert "rare" in made.notes[0]
-    assert set(made.roles[-4:, 1]) == {"train"}
+    assert set(made.splits[-4:, 1]) == {"train"}
 
 
 def test_split__class_with_fewer_images_than_folds_under_image():
-    records = [*make(named=False), Record("z/0", "rare"), Record("z/1", "rare")]
+    records = [*make(named=False), Sample("z/0", "rare"), Sample("z/1", "rare")]
     with pytest.raises(InputError, match="Class rare"):
-        split(records, ("a", "b", "rare"), SplitParams(protocol="image", test_fold="all"), "test")
+        split_samples(records, ("a", "b", "rare"), SplitParams(protocol="image", test_fold="all"), "test")
 
 
 def official(records, columns):
     return [
-        Record(record.path, record.label, record.group, roles=tuple(column[record.group] for column in columns))
+        Sample(
+            record.path,
+            record.label,
+            record.patient_id,
+            published_splits=tuple(column[record.patient_id] for column in columns),
+        )
         for record in records
     ]
 
@@ -116,34 +121,34 @@ def test_split__official_carves_validation_by_patient():
         )
         columns.append({f"P{g}": "test" if f"P{g}" in test else "train" for g in range(20)} | {"P0": "unused"})
     records = official(make(), columns)
-    made = split(records, CLASSES, SplitParams(protocol="official", test_fold="all"), "test")
-    assert made.leaked == ()
-    names = np.array([record.group for record in records])
-    assert set(made.roles[names == "P0"].ravel()) == {"unused"}
+    made = split_samples(records, CLASSES, SplitParams(protocol="official", test_fold="all"), "test")
+    assert made.leaked_patients == ()
+    names = np.array([record.patient_id for record in records])
+    assert set(made.splits[names == "P0"].ravel()) == {"unused"}
     for chain, column in enumerate(columns):
         published = np.array([column[name] for name in names])
-        assert np.array_equal(made.roles[:, chain] == "test", published == "test")
-        val = made.roles[:, chain] == "val"
+        assert np.array_equal(made.splits[:, chain] == "test", published == "test")
+        val = made.splits[:, chain] == "val"
         assert 0.1 < val.sum() / (published == "train").sum() < 0.35
         assert len({records[row].label for row in np.flatnonzero(val)}) == 2
     assert (made.folds == -1).any()
 
 
 def test_split__official_with_one_published_split():
-    records = [Record(f"{i}", CLASSES[i % 2], roles=(("train", "val", "test")[i // 10],)) for i in range(30)]
-    made = split(records, CLASSES, SplitParams(protocol="official"), "test")
-    assert (made.roles[:, 0] == made.roles[:, 4]).all()
+    records = [Sample(f"{i}", CLASSES[i % 2], published_splits=(("train", "val", "test")[i // 10],)) for i in range(30)]
+    made = split_samples(records, CLASSES, SplitParams(protocol="official"), "test")
+    assert (made.splits[:, 0] == made.splits[:, 4]).all()
     assert set(made.folds[20:]) == {-1} or set(made.folds[20:]) == {0}
     with pytest.raises(InputError, match="set it to 0"):
-        split(records, CLASSES, SplitParams(protocol="official", test_fold="all"), "test")
+        split_samples(records, CLASSES, SplitParams(protocol="official", test_fold="all"), "test")
 
 
 def test_split__official_without_published_split():
     with pytest.raises(InputError, match="no published split"):
-        split(make(), CLASSES, SplitParams(protocol="official"), "folder")
+        split_samples(make(), CLASSES, SplitParams(protocol="official"), "folder")
 
 
 def test_split__official_with_another_number_of_folds():
     records = official(make(), [{f"P{g}": "train" for g in range(20)}] * 2)
     with pytest.raises(InputError, match="2 folds are published"):
-        split(records, CLASSES, SplitParams(protocol="official"), "test")
+        split_samples(records, CLASSES, SplitParams(protocol="official"), "test")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medtune.data.manifest import Prepared
-from medtune.data.subset import nested_subset, with_share
+from medtune.data.manifest import PreparedDataset
+from medtune.data.subset import nested_subset, subset_patients
 
 SETS = st.integers(0, 2**32 - 1).flatmap(
     lambda seed: st.tuples(st.just(seed), st.integers(4, 60), st.integers(2, 5), st.booleans())
@@ -63,22 +63,22 @@ def test_nested_rows__another_seed_takes_others():
 
 
 @pytest.fixture
-def prepared() -> Prepared:
+def prepared() -> PreparedDataset:
     groups = np.repeat([f"P{i:02d}" for i in range(30)], 4)
     folds = np.repeat(np.arange(30) % 3, 4)
     roles = np.array([["test" if f == k else "val" if f == (k - 1) % 3 else "train" for k in range(3)] for f in folds])
     names = tuple(f"{group}-{i}" for i, group in enumerate(groups))
     images = np.zeros((120, 2, 2, 3), np.uint8)
     labels = np.repeat(np.arange(30) // 3 % 2, 4)
-    return Prepared(Path(), {}, ("a", "b"), names, labels, groups, folds, roles, images, names)
+    return PreparedDataset(Path(), {}, ("a", "b"), names, labels, groups, folds, roles, images, names)
 
 
 def test_with_share__changes_training_alone(prepared):
-    less = with_share(prepared, 1, 30, 1)
+    less = subset_patients(prepared, 1, 30, 1)
     before, after = prepared.indices(1), less.indices(1)
     assert set(after["train"]) < set(before["train"])
     for part in ("val", "test"):
         assert np.array_equal(before[part], after[part])
-    assert np.array_equal(prepared.roles[:, 0], less.roles[:, 0])
+    assert np.array_equal(prepared.roles[:, 0], less.splits[:, 0])
     assert less.digest == prepared.digest
-    assert less.roles_digest(1) != prepared.roles_digest(1)
+    assert less.split_digest(1) != prepared.split_digest(1)

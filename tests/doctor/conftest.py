@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from medtune.config.load import load
-from medtune.doctor.result import Job
-from medtune.runtime.paths import Paths
+from medtune.doctor.check_result import Context
+from medtune.runtime.paths import RunPaths
 
 
 @pytest.fixture
-def make_job() -> Callable[..., Job]:
+def make_job() -> Callable[..., Context]:
     """The checkout's params, with `sets` over them, to be run under `out`."""
 
-    def make(out: Path, *sets: str) -> Job:
-        return Job(load(sets=sets), Paths(out, out / "cache"))
+    def make(out: Path, *sets: str) -> Context:
+        return Context(load(sets=sets), RunPaths(out, out / "cache"))
 
     return make

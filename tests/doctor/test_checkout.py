@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from medtune.doctor import checkout, dvc_remote
-from medtune.runtime.lock import holding
+from medtune.runtime.lock import output_lock
 
 
 def test_lock__held_by_another_run(make_job, tmp_path: Path) -> None:
     asked = make_job(tmp_path)
     assert checkout.check_lock(asked).state == "ok"
-    with holding(asked.paths):
-        assert "another run is writing" in checkout.check_lock(asked).found
+    with output_lock(asked.paths):
+        assert "another run is writing" in checkout.check_lock(asked).message
     assert checkout.check_lock(asked).state == "ok"
 
 
@@ -27,7 +27,7 @@ def test_clock__hours_from_a_server_s(make_job, tmp_path: Path) -> None:
     asked.facts["date"] = "Wed, 21 Oct 2015 07:28:00 GMT"
     found = checkout.check_clock(asked)
     assert found.state == "warning"
-    assert "ahead of the hub's" in found.found
+    assert "ahead of the hub's" in found.message
 
 
 def test_remote__probed_or_named(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,11 +36,11 @@ def test_remote__probed_or_named(make_job, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(remote, "PROJECT", tmp_path)
     for level in ("GLOBAL", "SYSTEM"):
         monkeypatch.setenv(f"DVC_{level}_CONFIG_DIR", str(tmp_path / level))
-    assert "no .dvc folder" in dvc_remote.check_remote(make_job(tmp_path)).found
+    assert "no .dvc folder" in dvc_remote.check_remote(make_job(tmp_path)).message
     settings = tmp_path / ".dvc" / "config"
     settings.parent.mkdir()
     settings.write_text("[core]\n    remote = there\n['remote \"there\"']\n    url = ../store\n")
-    assert dvc_remote.check_remote(make_job(tmp_path)).found.startswith(
+    assert dvc_remote.check_remote(make_job(tmp_path)).message.startswith(
         f"there: {tmp_path / 'store'}, wrote, read and deleted"
     )
     assert list((tmp_path / "store").iterdir()) == []
@@ -48,6 +48,6 @@ def test_remote__probed_or_named(make_job, tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "store").write_text("a file")
     found = dvc_remote.check_remote(make_job(tmp_path))
     assert found.state == "wrong"
-    assert "cannot write" in found.found
+    assert "cannot write" in found.message
     settings.write_text("[core]\n")
-    assert "none is set" in dvc_remote.check_remote(make_job(tmp_path)).found
+    assert "none is set" in dvc_remote.check_remote(make_job(tmp_path)).message

@@ -6,15 +6,15 @@ from pathlib import Path
 from PIL import Image
 
 from medtune.config.load import load
-from medtune.doctor.data import data
-from medtune.doctor.result import Job
-from medtune.runtime.paths import Paths
+from medtune.doctor.check_result import Context
+from medtune.doctor.data import check_data
+from medtune.runtime.paths import RunPaths
 
 FOLDER = ("data.source=folder", "data.split.protocol=image")
 
 
-def job(root: Path, *sets: str) -> Job:
-    return Job(load(sets=[*FOLDER, f"data.root={root}", *sets]), Paths(root, root / "cache"))
+def job(root: Path, *sets: str) -> Context:
+    return Context(load(sets=[*FOLDER, f"data.root={root}", *sets]), RunPaths(root, root / "cache"))
 
 
 def pictures(root: Path, count: int = 3) -> Path:
@@ -27,27 +27,27 @@ def pictures(root: Path, count: int = 3) -> Path:
 
 def test_data__counts_and_times_the_images(tmp_path: Path) -> None:
     asked = job(pictures(tmp_path / "set"))
-    found = data(asked)
+    found = check_data(asked)
     assert found.state == "ok", found
-    assert found.found.startswith("6 images of source folder")
+    assert found.message.startswith("6 images of source folder")
     assert asked.facts["images"] == 6
     assert 0 < asked.facts["decode_s"] < 1
 
 
 def test_data__root_that_is_not_there(tmp_path: Path) -> None:
-    found = data(job(tmp_path / "none"))
+    found = check_data(job(tmp_path / "none"))
     assert found.state == "wrong"
-    assert "does not exist" in found.found
-    assert "data.root" in found.todo
+    assert "does not exist" in found.message
+    assert "data.root" in found.fix
 
 
 def test_data__an_image_that_cannot_be_used(tmp_path: Path) -> None:
     root = pictures(tmp_path / "set")
     (root / "a" / "0.png").write_bytes(b"not a picture")
-    found = data(job(root))
+    found = check_data(job(root))
     assert found.state == "wrong"
-    assert "1 of 6 tried cannot be used: a/0.png: " in found.found
-    assert data(job(root, "data.on_bad_image=reject")).state == "warning"
+    assert "1 of 6 tried cannot be used: a/0.png: " in found.message
+    assert check_data(job(root, "data.on_bad_image=reject")).state == "warning"
 
 
 def test_data__an_archive_is_opened_and_not_unpacked(tmp_path: Path, monkeypatch) -> None:
@@ -57,8 +57,8 @@ def test_data__an_archive_is_opened_and_not_unpacked(tmp_path: Path, monkeypatch
     with zipfile.ZipFile(root / "images.zip", "w") as bundle:
         bundle.writestr("a/0.png", b"x")
     asked = job(root)
-    assert "opens with a/0.png" in data(asked).found
+    assert "opens with a/0.png" in check_data(asked).message
     assert "images" not in asked.facts
     assert not (tmp_path / "cache").exists()
     (root / "images.zip").write_bytes(b"PK damaged")
-    assert data(job(root)).state == "wrong"
+    assert check_data(job(root)).state == "wrong"

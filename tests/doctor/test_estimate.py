@@ -4,7 +4,7 @@ import pytest
 
 from medtune.config.load import load
 from medtune.doctor.estimate import disk_requirements, stored_views, time_requirements
-from medtune.training.profile import rehearse
+from medtune.training.profile import profile_steps
 
 FACTS = {"tokens": 10, "channels": 100, "parameters": 1000, "head": 100}
 MEASURED = {"forward": {"seconds": 1.0}, "head": {"seconds": 0.1}, "train": {"seconds": 3.0}}
@@ -49,7 +49,7 @@ def test_time__by_hand() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("sets", [["schedule=frozen"], ["schedule=full"], ["model.peft.method=lora"]])
 def test_rehearse__measures_what_the_schedule_has(sets: list[str]) -> None:
-    found = rehearse(load(sets=[*sets, "data.image_size=32", "model.backbone_args={img_size: 32}"]))
+    found = profile_steps(load(sets=[*sets, "data.image_size=32", "model.backbone_args={img_size: 32}"]))
     steps = {"frozen": {"head"}, "full": {"train"}, "staged": {"head", "train"}}[load(sets=sets).schedule]
     assert found.keys() & {"head", "train"} == steps
     assert all(0 < found[step]["seconds"] < 5 for step in {*steps, "forward"})

@@ -16,8 +16,8 @@ def test_write__a_file_in_the_way(make_job, tmp_path: Path) -> None:
     (tmp_path / "artifacts").write_text("a file where the folder should be")
     found = {one.label: one for one in folders.check_write(make_job(tmp_path))}
     assert found["write artifacts"].state == "wrong"
-    assert "artifacts" in found["write artifacts"].found
-    assert "--out DIR" in found["write artifacts"].todo
+    assert "artifacts" in found["write artifacts"].message
+    assert "--out DIR" in found["write artifacts"].fix
     assert found["write cache"].state == "ok"
 
 
@@ -25,7 +25,7 @@ def test_write__a_file_in_the_way(make_job, tmp_path: Path) -> None:
 def test_write__no_right_to(make_job, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir(mode=0o500)
     found = {one.label: one for one in folders.check_write(make_job(tmp_path))}
-    assert "give this user the right" in found["write cache"].todo
+    assert "give this user the right" in found["write cache"].fix
 
 
 def test_write__a_folder_that_is_not_there_is_not_made(make_job, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_disk__less_than_the_run_needs(make_job, tmp_path: Path) -> None:
     asked = make_job(tmp_path)
     assert {one.state for one in folders.check_disk(asked)} <= {"ok", "warning"}
     asked.require_space(asked.paths.cache, 1e18)
-    (found,) = [one for one in folders.check_disk(asked) if "cache" in one.found]
+    (found,) = [one for one in folders.check_disk(asked) if "cache" in one.message]
     assert found.state == "wrong"
-    assert "1e+06 TB needed (estimate)" in found.found
-    assert "free space" in found.todo
+    assert "1e+06 TB needed (estimate)" in found.message
+    assert "free space" in found.fix

@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 
 from medtune.doctor import device, machine
-from medtune.doctor.result import CheckResult
+from medtune.doctor.check_result import CheckResult
 
 
 def test_device__as_the_environment_says(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert device.check_device(make_job(tmp_path)) == CheckResult("ok", "cpu (MEDTUNE_DEVICE=cpu)")
     monkeypatch.setenv("MEDTUNE_DEVICE", "tpu")
-    assert "set cpu, cuda" in device.check_device(make_job(tmp_path)).todo
+    assert "set cpu, cuda" in device.check_device(make_job(tmp_path)).fix
     monkeypatch.setenv("MEDTUNE_DEVICE", "cuda")
     monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi
     if not device.DRIVER.exists():
-        assert "no NVIDIA driver answers" in device.check_device(make_job(tmp_path)).found
+        assert "no NVIDIA driver answers" in device.check_device(make_job(tmp_path)).message
 
 
 @pytest.mark.parametrize(("named", "state"), [("100000", "warning"), ("many", "warning"), ("", "ok")])
@@ -31,7 +31,7 @@ def test_memory__less_than_a_step_takes(make_job, tmp_path: Path) -> None:
     asked.facts["memory"] = 1e15
     found = machine.check_memory(asked)
     assert found.state == "wrong"
-    assert "batch_size" in found.todo
+    assert "batch_size" in found.fix
 
 
 @pytest.mark.parametrize(("free", "state"), [(2.9e9, "wrong"), (3.9e9, "warning"), (4.1e9, "ok")])
@@ -43,4 +43,4 @@ def test_memory__export_takes_more_than_a_step(
     asked.facts["memory"] = 3e9
     found = machine.check_memory(asked)
     assert found.state == state
-    assert "needs about 3 GB, with export up to 1 GB more" in found.found
+    assert "needs about 3 GB, with export up to 1 GB more" in found.message

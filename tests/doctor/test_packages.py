@@ -20,7 +20,7 @@ def test_locked__reads_versions_and_markers(tmp_path: Path) -> None:
 def test_packages__this_environment_is_the_lock(make_job, tmp_path: Path) -> None:
     found = packages.check_packages(make_job(tmp_path))
     assert found.state == "ok", found
-    assert int(found.found.split()[0]) > 100
+    assert int(found.message.split()[0]) > 100
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def test_packages__other_or_missing(
     (tmp_path / "a.lock").write_text(text)
     monkeypatch.setattr(packages, "LOCK_FILE", tmp_path / "a.lock")
     found = packages.check_packages(make_job(tmp_path))
-    assert (found.state, found.todo) == (state, "make setup")
-    assert said in found.found
+    assert (found.state, found.fix) == (state, "make setup")
+    assert said in found.message
 
 
 def test_packages__below_what_is_safe(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 from medtune.config.load import load
 from medtune.doctor import checkout
 from medtune.doctor import run as command
-from medtune.doctor.result import CheckResult, Job
-from medtune.runtime.paths import Paths
+from medtune.doctor.check_result import CheckResult, Context
+from medtune.runtime.paths import RunPaths
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 NOBODY = "http://127.0.0.1:9"  # where no one listens
@@ -149,12 +149,12 @@ except SystemExit as end:
 def test_examine__a_check_that_fails_is_wrong_and_the_others_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(job: Job) -> CheckResult:
+    def broken(job: Context) -> CheckResult:
         raise TypeError("no such thing")
 
     monkeypatch.setattr(command, "CHECKS", {"broken": broken, "clock": checkout.check_clock})
-    failed, clock = command.examine(Job(load(), Paths(tmp_path, tmp_path / "cache")))
+    failed, clock = command.run_checks(Context(load(), RunPaths(tmp_path, tmp_path / "cache")))
     assert (failed.state, failed.label) == ("wrong", "broken")
-    assert failed.found == "this check itself failed: TypeError: no such thing"
-    assert failed.todo == f"look at {broken.__module__}"
+    assert failed.message == "this check itself failed: TypeError: no such thing"
+    assert failed.fix == f"look at {broken.__module__}"
     assert clock.state == "ok"

@@ -5,28 +5,28 @@ from pathlib import Path
 import pytest
 
 from medtune.config.load import load
-from medtune.doctor.result import Job
+from medtune.doctor.check_result import Context
 from medtune.doctor.tracking import check_wandb
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 NOBODY = "http://127.0.0.1:9"
 
 
-def job(tmp_path: Path, mode: str, offline: bool = False) -> Job:
-    return Job(load(sets=[f"tracking.mode={mode}"]), Paths(tmp_path, tmp_path / "cache"), offline)
+def job(tmp_path: Path, mode: str, offline: bool = False) -> Context:
+    return Context(load(sets=[f"tracking.mode={mode}"]), RunPaths(tmp_path, tmp_path / "cache"), offline)
 
 
 def test_wandb__offline_and_disabled_ask_nobody(tmp_path: Path) -> None:
-    assert check_wandb(job(tmp_path, "disabled")).found == "disabled"
-    assert "medtune sync" in check_wandb(job(tmp_path, "offline")).found
+    assert check_wandb(job(tmp_path, "disabled")).message == "disabled"
+    assert "medtune sync" in check_wandb(job(tmp_path, "offline")).message
 
 
 def test_wandb__online_without_a_key_or_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    assert "$WANDB_API_KEY is not set" in check_wandb(job(tmp_path, "online")).found
+    assert "$WANDB_API_KEY is not set" in check_wandb(job(tmp_path, "online")).message
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", NOBODY)
     found = check_wandb(job(tmp_path, "online"))
     assert found.state == "warning"
-    assert f"{NOBODY} does not answer" in found.found
+    assert f"{NOBODY} does not answer" in found.message
     assert check_wandb(job(tmp_path, "online", offline=True)).state == "ok"

@@ -9,13 +9,13 @@ import pytest
 
 from medtune.config.load import load
 from medtune.doctor import weights
-from medtune.doctor.result import Job
+from medtune.doctor.check_result import Context
 from medtune.models.compatibility import check_model
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 
-def job(tmp_path: Path, *sets: str, offline: bool = False) -> Job:
-    return Job(load(sets=sets), Paths(tmp_path, tmp_path / "cache"), offline)
+def job(tmp_path: Path, *sets: str, offline: bool = False) -> Context:
+    return Context(load(sets=sets), RunPaths(tmp_path, tmp_path / "cache"), offline)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_hub__answers_and_tells_the_time(server: HTTPServer, tmp_path: Path, mon
     server.status = 503  # type: ignore[attr-defined]
     found = weights.check_hub(job(tmp_path, "model.weights=hub"))
     assert found.state == "wrong"
-    assert "status 503" in found.found
+    assert "status 503" in found.message
 
 
 def test_hub__offline_is_ok_where_it_is_not_needed_or_fetched_before(
@@ -59,7 +59,7 @@ def test_hub__offline_is_ok_where_it_is_not_needed_or_fetched_before(
     needed.facts["cached"] = True
     assert weights.check_hub(needed).state == "ok"
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "HF_HUB_OFFLINE is set" in weights.check_hub(job(tmp_path)).found
+    assert "HF_HUB_OFFLINE is set" in weights.check_hub(job(tmp_path)).message
 
 
 def test_answer__knows_the_network_without_its_weights() -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from medtune.config.schema import EvaluateParams, GateParams
-from medtune.evaluation.gate import Limit, ModelStats, judge, refused
+from medtune.evaluation.gate import Limit, ModelStats, decide, rejection
 from medtune.tasks.classification.metrics import METRICS
 from medtune.tasks.classification.statistics import accumulate
 
@@ -27,7 +27,7 @@ def model(name: str, wrong: np.ndarray, sure: float = 0.95, faults: tuple[str, .
 def judged(challenger: ModelStats, champion: ModelStats | None, gate: GateParams, metric: str = "balanced_accuracy"):
     limits = [Limit(METRIC["ece"], gate.max_ece, "gate.max_ece")]
     images = int(challenger.stats.confusion.sum())
-    return judge(challenger, champion, images, METRIC[metric], limits, gate, EVALUATE, seed=1)
+    return decide(challenger, champion, images, METRIC[metric], limits, gate, EVALUATE, seed=1)
 
 
 def decided(new_wrong: range, old_wrong: range | None, gate: GateParams | None = None, **new: object):
@@ -112,7 +112,7 @@ def test_judge__lower_is_better_for_an_error():
 
 
 def test_refused__says_why():
-    decision = refused(["classes differ"], GateParams(), ["left out"])
+    decision = rejection(["classes differ"], GateParams(), ["left out"])
     assert not decision.promoted
     assert decision.as_dict()["notes"] == ("left out",)
     assert decision.rows() == []

@@ -8,13 +8,13 @@ from medtune.runtime.artifact import Artifact
 
 
 @pytest.fixture
-def wanted() -> outputs.Wanted:
+def wanted() -> outputs.OutputsRequest:
     rows = {"val": np.arange(4), "test": np.arange(4, 11)}
-    return outputs.Wanted(1, Artifact("nowhere", "key", "sha"), rows, "a" * 64)
+    return outputs.OutputsRequest(1, Artifact("nowhere", "key", "sha"), rows, "a" * 64)
 
 
 @pytest.fixture
-def found() -> outputs.Logits:
+def found() -> outputs.Outputs:
     draw = np.random.default_rng(0)
     return {"val": draw.normal(size=(4, 3)).astype("f4"), "test": draw.normal(size=(7, 3)).astype("f4")}
 
@@ -24,31 +24,31 @@ def place(cache: Path) -> Path:
 
 
 def test_store__is_read_back(tmp_path, wanted, found):
-    outputs.store(wanted, found, tmp_path)
-    again = outputs.load(wanted, tmp_path)
+    outputs.store_outputs(wanted, found, tmp_path)
+    again = outputs.load_outputs(wanted, tmp_path)
     assert all((again[role] == found[role]).all() for role in found)
     assert [p.name for p in (tmp_path / "logits").iterdir()] == [place(tmp_path).name]
 
 
 def test_load__nothing_there(tmp_path, wanted):
-    assert outputs.load(wanted, tmp_path) is None
+    assert outputs.load_outputs(wanted, tmp_path) is None
 
 
 def test_load__any_flipped_bit_is_found(tmp_path, wanted, found):
-    outputs.store(wanted, found, tmp_path)
+    outputs.store_outputs(wanted, found, tmp_path)
     whole = place(tmp_path).read_bytes()
     for position in range(0, len(whole), 7):
         flipped = whole[position] ^ 1 << position % 8
         place(tmp_path).write_bytes(whole[:position] + bytes([flipped]) + whole[position + 1 :])
-        assert outputs.load(wanted, tmp_path) is None
+        assert outputs.load_outputs(wanted, tmp_path) is None
 
 
 def test_load__any_truncation_is_found(tmp_path, wanted, found):
-    outputs.store(wanted, found, tmp_path)
+    outputs.store_outputs(wanted, found, tmp_path)
     whole = place(tmp_path).read_bytes()
     for size in range(0, len(whole), 13):
         place(tmp_path).write_bytes(whole[:size])
-        assert outputs.load(wanted, tmp_path) is None
+        assert outputs.load_outputs(wanted, tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -61,5 +61,5 @@ def test_load__any_truncation_is_found(tmp_path, wanted, found):
     ids=["rows", "nan", "pickle"],
 )
 def test_load__other_content_is_refused(tmp_path, wanted, found, change):
-    outputs.store(wanted, change(found), tmp_path)
-    assert outputs.load(wanted, tmp_path) is None
+    outputs.store_outputs(wanted, change(found), tmp_path)
+    assert outputs.load_outputs(wanted, tmp_path) is None

@@ -5,16 +5,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from medtune.evaluation.result import leaks
+from medtune.evaluation.result import leak_warnings
 
 
 def make_prepared(protocol="patient", leaked=(), n=12):
     info = {"protocol": protocol, "leaked_groups": list(leaked), "n_groups": n, "groups_known": True}
-    return SimpleNamespace(info=info, groups=np.arange(n))
+    return SimpleNamespace(info=info, patient_ids=np.arange(n))
 
 
 def test_leaks__nothing_to_warn_of():
-    assert leaks(make_prepared()) == []
+    assert leak_warnings(make_prepared()) == []
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ def test_leaks__nothing_to_warn_of():
     ],
 )
 def test_leaks__are_said(prepared, words):
-    (found,) = leaks(prepared)
+    (found,) = leak_warnings(prepared)
     assert words in found

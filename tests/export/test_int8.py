@@ -6,9 +6,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from medtune.export.int8 import BATCH, HEAVY, quantised_nodes, to_int8
+from medtune.export.int8 import BATCH_SIZE, QUANTIZED_OPS, quantized_nodes, to_int8
 from medtune.export.onnx_graph import to_onnx
-from medtune.tasks.classification.export import Deployed
+from medtune.tasks.classification.export import InferenceModel
 
 SIZE = 32
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, SIZE, SIZE, 3), dtype=np.uint8)
@@ -29,7 +29,7 @@ def exported(backbone: str, head: str, arguments: dict) -> onnx.ModelProto:
     params = validate(
         {"data": {"source": "synthetic", "image_size": SIZE}, "model": model | {"peft": {"method": "none"}}}
     )
-    return to_onnx(Deployed(build(params, 3), 1.7), SIZE, 20, {"key": "k"})
+    return to_onnx(InferenceModel(build(params, 3), 1.7), SIZE, 20, {"key": "k"})
 
 
 @pytest.mark.slow
@@ -50,8 +50,8 @@ def test_to_int8__comes_close_and_keeps_both_ends(backbone, head, arguments):
     assert [entry.value for entry in small.metadata_props] == ["k"]
     assert len(small.SerializeToString()) < 0.6 * len(graph.SerializeToString())
 
-    heavy = [node.name for node in small.graph.node if node.op_type in HEAVY]
-    narrow = {node.name for node in quantised_nodes(small)}
+    heavy = [node.name for node in small.graph.node if node.op_type in QUANTIZED_OPS]
+    narrow = {node.name for node in quantized_nodes(small)}
     assert len(narrow) > 3
     assert not narrow & {heavy[0], heavy[-1]}
     widths = [t for t in small.graph.initializer if t.data_type == TensorProto.INT8 and len(t.dims) > 1]
@@ -85,9 +85,9 @@ def test_to_int8__products_of_two_activations_and_both_ends_stay_in_fp32():
     nodes += [helper.make_node("Transpose", ["b"], ["t"], perm=[1, 0]), helper.make_node("MatMul", ["t", "b"], ["s"])]
     nodes += [helper.make_node("MatMul", ["b", "s"], ["c"]), helper.make_node("MatMul", ["c", "w"], ["y"])]
     graph = hand_made(nodes, {"w": np.eye(4) / 64})
-    images = np.random.default_rng(0).integers(0, 256, (2 * BATCH + 1, 4), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2 * BATCH_SIZE + 1, 4), dtype=np.uint8)
     small = to_int8(graph, images)
-    assert [node.output[0] for node in quantised_nodes(small)] == ["b"]
+    assert [node.output[0] for node in quantized_nodes(small)] == ["b"]
 
 
 def test_to_int8__refuses_a_graph_of_two_layers():

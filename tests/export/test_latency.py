@@ -38,7 +38,9 @@ def test_race__asks_in_turn_and_takes_medians_without_the_first_round(clock):
     def noted(name, ask):
         return lambda images: (order.append(name), ask(images))
 
-    found = latency.race({"slow": noted("slow", slow), "fast": noted("fast", fast)}, IMAGES, [7], rounds=3)
+    found = latency.benchmark_interleaved(
+        {"slow": noted("slow", slow), "fast": noted("fast", fast)}, IMAGES, [7], rounds=3
+    )
     assert order == ["slow", "fast"] * 4
     assert found == {7: {"slow": 4, "fast": 2}}
     assert asked[0] == (7, [0, 1, 2, 3, 4, 0, 1])
@@ -49,11 +51,11 @@ def test_race__a_turn_asks_fast_networks_several_times_each_as_often(clock):
     order: list[str] = []
     models = {"slow": model(clock, [0.03], slow := []), "fast": model(clock, [0.001], fast := [])}
     asked = {name: (lambda images, n=name, ask=ask: (order.append(n), ask(images))) for name, ask in models.items()}
-    latency.race(asked, IMAGES, [1], rounds=2)
+    latency.benchmark_interleaved(asked, IMAGES, [1], rounds=2)
     assert order == ["slow", "fast", *(["slow"] * 3 + ["fast"] * 3) * 2]
     assert len(slow) == len(fast) == 7
 
 
 def test_race__ends_early_where_networks_are_slow_but_not_before_three_rounds(clock):
-    latency.race({"a": model(clock, [100], asked := [])}, IMAGES, [1])
-    assert len(asked) == 1 + latency.FEWEST
+    latency.benchmark_interleaved({"a": model(clock, [100], asked := [])}, IMAGES, [1])
+    assert len(asked) == 1 + latency.MIN_ROUNDS

@@ -10,13 +10,13 @@ from medtune.config.load import validate
 from medtune.export.fp16 import to_half
 from medtune.export.onnx_graph import to_onnx
 from medtune.models.classifier import build
-from medtune.tasks.classification.export import Deployed
+from medtune.tasks.classification.export import InferenceModel
 
 pytestmark = pytest.mark.slow
 SIZE = 64
 
 
-def deployed(backbone: str, head: str, arguments: dict) -> Deployed:
+def deployed(backbone: str, head: str, arguments: dict) -> InferenceModel:
     params = validate(
         {
             "data": {"source": "synthetic", "image_size": SIZE},
@@ -34,7 +34,7 @@ def deployed(backbone: str, head: str, arguments: dict) -> Deployed:
     with torch.no_grad():
         for parameter in network.parameters():  # a zero-initialised branch would hide what it does
             parameter += 0.05 * torch.randn_like(parameter)
-    return Deployed(network, 1.7)
+    return InferenceModel(network, 1.7)
 
 
 def run(graph: onnx.ModelProto, images: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from medtune.config.schema import ExportParams
-from medtune.export.parity import measure, refusal, spread
+from medtune.export.parity import compare_outputs, rejection_reason, stratified_sample
 from medtune.tasks.classification import export as task
 
 RNG = np.random.default_rng(0)
@@ -21,7 +21,7 @@ def agreement(labels: np.ndarray, tolerance: float):
 
 def compare(candidate: np.ndarray, tolerance: float = 2e-2, sizes: tuple[int, ...] = (1, 7, 32)) -> dict:
     """Figures of a model that says `candidate[i]` of image i."""
-    return measure(
+    return compare_outputs(
         REFERENCE,
         lambda images: candidate[images[:, 0, 0, 0]],
         IMAGES,
@@ -31,7 +31,7 @@ def compare(candidate: np.ndarray, tolerance: float = 2e-2, sizes: tuple[int, ..
 
 
 def refuse(candidate: np.ndarray, precision: str, **changes: float) -> str | None:
-    return refusal(compare(candidate), precision, ExportParams(**changes), task.refusal)
+    return rejection_reason(compare(candidate), precision, ExportParams(**changes), task.rejection_reason)
 
 
 def test_measure__finds_the_one_image_that_differs():
@@ -77,22 +77,22 @@ def toss_up(gap: float) -> tuple[np.ndarray, np.ndarray]:
 ])  # fmt: skip
 def test_refusal__a_toss_up_may_change_under_fp16_only(gap, precision, said):
     reference, candidate = toss_up(gap)
-    figures = measure(
+    figures = compare_outputs(
         reference, lambda images: candidate[images[:, 0, 0, 0]], IMAGES,
         agreement(np.where(np.arange(50) == 5, 2, LABELS), 2e-2), [32],
     )  # fmt: skip
-    found = refusal(figures, precision, ExportParams(fp32_tolerance=1e-2), task.refusal)
+    found = rejection_reason(figures, precision, ExportParams(fp32_tolerance=1e-2), task.rejection_reason)
     assert (found is None) if said is None else (said in found)
 
 
 def test_refusal__balanced_accuracy_falls():
     reference, candidate = toss_up(1e-4)
-    figures = measure(
+    figures = compare_outputs(
         reference, lambda images: candidate[images[:, 0, 0, 0]], IMAGES,
         agreement(np.where(np.arange(50) == 5, 0, LABELS), 2e-2), [32],
     )  # fmt: skip
-    assert "balanced accuracy falls" in refusal(figures, "fp16", ExportParams(), task.refusal)
-    assert refusal(figures, "fp16", ExportParams(metric_drop=0.2), task.refusal) is None
+    assert "balanced accuracy falls" in rejection_reason(figures, "fp16", ExportParams(), task.rejection_reason)
+    assert rejection_reason(figures, "fp16", ExportParams(metric_drop=0.2), task.rejection_reason) is None
 
 
 def test_refusal__int8_is_held_to_the_balanced_accuracy_alone():
@@ -114,6 +114,6 @@ def test_losses__are_of_the_balanced_accuracy():
 def test_spread__takes_from_each_class_in_turn():
     labels = np.array([0] * 20 + [1] * 3 + [2])
     candidates = np.arange(24)
-    assert np.bincount(labels[spread(labels, candidates, 6)]).tolist() == [3, 2, 1]
-    assert spread(labels, candidates, 100).tolist() == candidates.tolist()
-    assert spread(labels, np.array([4, 21, 22]), 2).tolist() == [4, 21]
+    assert np.bincount(labels[stratified_sample(labels, candidates, 6)]).tolist() == [3, 2, 1]
+    assert stratified_sample(labels, candidates, 100).tolist() == candidates.tolist()
+    assert stratified_sample(labels, np.array([4, 21, 22]), 2).tolist() == [4, 21]

@@ -10,7 +10,7 @@ from medtune.benchmark import jobs
 from medtune.benchmark.grid import load_grid
 from medtune.config.errors import InputError
 from medtune.flows.benchmark import benchmark
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 GRID = """
 benchmark:
@@ -93,7 +93,7 @@ def test_benchmark__a_cell_that_fails_is_tried_again_and_reported(compare):
 
 def test_cells__all_is_what_the_backbone_supports():
     chosen, tree = load_grid(sets=["benchmark.percent=[100]"])
-    methods = [cell.method for cell in jobs.cells(chosen, tree)]
+    methods = [cell.method for cell in jobs.list_cells(chosen, tree)]
     assert {"linear", "cdtm", "full", "lora", "vpt", "cdtm+lora"} <= set(methods)
     assert "tsa" not in methods
 
@@ -103,12 +103,12 @@ def test_cells__a_method_that_fits_no_backbone_is_refused():
     with pytest.raises(
         InputError, match=r"'tsa' does not support test_vit; it supports the families resnet, mobilenet"
     ):
-        jobs.cells(chosen, tree)
+        jobs.list_cells(chosen, tree)
 
 
 def test_cells__params_are_those_of_the_method():
     chosen, tree = load_grid(sets=["benchmark.methods=[linear, cdtm+lora]", "benchmark.percent=[25]"])
-    linear, crossed = jobs.cells(chosen, tree).values()
+    linear, crossed = jobs.list_cells(chosen, tree).values()
     assert (linear.schedule, linear.model.head.kind) == ("frozen", "linear")
     assert (crossed.schedule, crossed.model.head.kind, crossed.model.peft.method) == ("staged", "cdtm", "lora")
     assert json.dumps(linear.model_dump(mode="json"))
@@ -119,10 +119,10 @@ def test_works__small_shares_are_gone_over_to_as_many_steps(tmp_path, monkeypatc
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "grid.yaml").write_text(GRID)
     chosen, tree = load_grid(tmp_path / "grid.yaml", ["finetune.batch_size=4", "finetune.epochs=2"])
-    works = jobs.works(chosen, jobs.cells(chosen, tree), Paths.at(tmp_path))
+    works = jobs.build_jobs(chosen, jobs.list_cells(chosen, tree), RunPaths.from_env(tmp_path))
     passes = {(work.cell.method, work.cell.percent): work.params.finetune.passes for work in works}
     # 12 training patients of two images: 24 are 6 steps an epoch, half of them 3; four are asked for.
     assert passes == {("linear", 50): 1, ("linear", 100): 1, ("bitfit", 50): 1, ("bitfit", 100): 1}
     more = chosen.model_copy(update={"min_steps": 30})
-    works = jobs.works(more, jobs.cells(chosen, tree), Paths.at(tmp_path))
+    works = jobs.build_jobs(more, jobs.list_cells(chosen, tree), RunPaths.from_env(tmp_path))
     assert {work.cell.percent: work.params.finetune.passes for work in works} == {50: 5, 100: 3}

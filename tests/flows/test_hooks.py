@@ -61,7 +61,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def retrain() -> None: ...
 
     def enter(state: Any) -> None:
-        hooks.tell(retrain, FlowRun(id=UUID(int=7), flow_id=UUID(int=8), name="brown-guan"), state)
+        hooks.notify(retrain, FlowRun(id=UUID(int=7), flow_id=UUID(int=8), name="brown-guan"), state)
 
     for name in ("MEDTUNE_ALERT_URL", "MEDTUNE_ALERT_TEMPLATE"):
         monkeypatch.delenv(name, raising=False)

@@ -20,9 +20,9 @@ from pathlib import Path
 from uuid import UUID
 from prefect import flow, task
 from prefect.runtime import flow_run
-from medtune.runtime.lock import holding
-from medtune.runtime.paths import Paths
-from medtune.flows.mark_crashed import sweep
+from medtune.runtime.lock import output_lock
+from medtune.runtime.paths import RunPaths
+from medtune.flows.mark_crashed import mark_crashed
 
 out = Path(sys.argv[1])
 
@@ -37,8 +37,8 @@ def train():
 
 @flow(flow_run_name="dies")
 def retrain():
-    with holding(Paths(out, out)):
-        sweep(str(out), {UUID(flow_run.get_id())})
+    with output_lock(RunPaths(out, out)):
+        mark_crashed(str(out), {UUID(flow_run.get_id())})
         train()
 
 retrain()
@@ -53,7 +53,7 @@ from medtune.flows import environment, server
 from medtune.flows import mark_crashed as sweep, service_address as standing, stale_run_automation as watch
 
 out = Path(sys.argv[1])
-environment.prepare(out / "cache")
+environment.configure_prefect(out / "cache")
 told = {"alerts": []}
 
 class Webhook(http.server.BaseHTTPRequestHandler):
@@ -75,23 +75,23 @@ def record(client):
 def is_dead(client, name):
     return record(client).get(name, [None])[0] == "CRASHED"
 
-with server.connected(out / "cache"):
+with server.server_connection(out / "cache"):
     from prefect import flow
     from prefect.client.orchestration import get_client
     from prefect.states import Running
 
-    watch.ensure(silent=timedelta(seconds=10))
-    watch.ensure(silent=timedelta(seconds=10))
+    watch.ensure_automations(silent=timedelta(seconds=10))
+    watch.ensure_automations(silent=timedelta(seconds=10))
     process = subprocess.Popen([sys.executable, str(out / "dies.py"), str(out)], stdout=subprocess.DEVNULL)
-    standing.wait((out / "training").exists, lambda: process.poll() is None, 120)
+    standing.wait_until((out / "training").exists, lambda: process.poll() is None, 120)
     time.sleep(1)  # its last task state is on its way
     process.kill()
     process.wait()
     with get_client(sync_client=True) as client:
         told["killed"] = record(client)
-        standing.wait(lambda: is_dead(client, "dies") and is_dead(client, "dies below"), lambda: True, 60)
+        standing.wait_until(lambda: is_dead(client, "dies") and is_dead(client, "dies below"), lambda: True, 60)
         told["watched"] = record(client)
-        standing.wait(lambda: told["alerts"], lambda: True, 30)
+        standing.wait_until(lambda: told["alerts"], lambda: True, 30)
         told["automations"] = len(client.read_automations())
 
         @flow
@@ -106,11 +106,11 @@ with server.connected(out / "cache"):
         live("elsewhere", [sweep.tag("/elsewhere")])
         live("dead too", [sweep.tag(str(out))])
         own = live("own")
-        told["names"] = sweep.sweep(str(out), {own})
+        told["names"] = sweep.mark_crashed(str(out), {own})
         told["swept"] = record(client)
         told["tags"] = client.read_flow_run(own).tags
-        told["again"] = sweep.sweep(str(out), {own})
-        told["worker"] = sweep.sweep_of_worker(client, lambda run: run.name == "waits for the lock")
+        told["again"] = sweep.mark_crashed(str(out), {own})
+        told["worker"] = sweep.mark_crashed_of_worker(client, lambda run: run.name == "waits for the lock")
 print(json.dumps(told))
 """
 
@@ -173,7 +173,7 @@ def test_sweep_of_worker__marks_what_it_took(told: dict[str, Any]) -> None:
 def test_sweep__server_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-    from medtune.flows.mark_crashed import sweep
+    from medtune.flows.mark_crashed import mark_crashed
 
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}):
-        assert sweep(str(tmp_path), set()) == []
+        assert mark_crashed(str(tmp_path), set()) == []

@@ -7,8 +7,8 @@ import pytest
 from medtune.config.errors import InputError
 from medtune.config.load import load
 from medtune.flows import pipeline
-from medtune.runtime.artifact import Artifact, partial, publish, write_text
-from medtune.runtime.paths import Paths
+from medtune.runtime.artifact import Artifact, commit, partial_dir, write_text
+from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 from medtune.stages.steps import Step, Steps
 
@@ -18,23 +18,23 @@ SMALL = ["model.weights=none", "data.image_size=16", "data.patients=20", "data.i
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared set that every pipeline here reads."""
-    paths = Paths.at(tmp_path_factory.mktemp("prepared"))
+    paths = RunPaths.from_env(tmp_path_factory.mktemp("prepared"))
     data.run(load(sets=SMALL), paths)
     return paths.prepared
 
 
 @pytest.fixture
-def paths(tmp_path: Path, prepared: Path) -> Paths:
-    return Paths(tmp_path, tmp_path / "cache", data=prepared)
+def paths(tmp_path: Path, prepared: Path) -> RunPaths:
+    return RunPaths(tmp_path, tmp_path / "cache", data=prepared)
 
 
-def made(paths: Paths, step: Step, says: str = "") -> Artifact:
+def made(paths: RunPaths, step: Step, says: str = "") -> Artifact:
     folder = paths.stage(step.stage, step.fold)
-    write_text(partial(folder) / "says.txt", f"{step.name} {says}")
-    return publish(folder, step.key, {"fold": step.fold, "classes": ["a", "b"]})
+    write_text(partial_dir(folder) / "says.txt", f"{step.name} {says}")
+    return commit(folder, step.key, {"fold": step.fold, "classes": ["a", "b"]})
 
 
-def names_of(paths: Paths, *sets: str) -> list[str]:
+def names_of(paths: RunPaths, *sets: str) -> list[str]:
     steps = Steps(load(sets=[*SMALL, *sets]), paths)
     return [result.step.name for result in pipeline.run(steps, lambda step: made(paths, step))]
 
@@ -47,19 +47,19 @@ def names_of(paths: Paths, *sets: str) -> list[str]:
         ("staged", ["frozen fold 1", "finetune fold 1", "evaluate", "export"]),
     ],
 )
-def test_run__steps_of_each_schedule(schedule: str, names: list[str], paths: Paths) -> None:
+def test_run__steps_of_each_schedule(schedule: str, names: list[str], paths: RunPaths) -> None:
     assert names_of(paths, f"schedule={schedule}") == names
 
 
 def test_run__all_folds_before_one_evaluation(tmp_path: Path) -> None:
     sets = ("schedule=frozen", "data.split.folds=3", "data.split.test_fold=all")
-    data.run(load(sets=[*SMALL, *sets]), Paths.at(tmp_path))
+    data.run(load(sets=[*SMALL, *sets]), RunPaths.from_env(tmp_path))
     expected = ["frozen fold 0", "frozen fold 1", "frozen fold 2", "evaluate", "export"]
-    assert names_of(Paths.at(tmp_path), *sets) == expected
+    assert names_of(RunPaths.from_env(tmp_path), *sets) == expected
 
 
 @pytest.fixture
-def runner(paths: Paths) -> Callable[..., list[tuple[str, bool]]]:
+def runner(paths: RunPaths) -> Callable[..., list[tuple[str, bool]]]:
     def run(*sets: str) -> list[tuple[str, bool]]:
         steps = Steps(load(sets=[*SMALL, *sets]), paths)
         results = pipeline.run(steps, lambda step: step.artifact or made(paths, step, str(sets)))
@@ -104,27 +104,27 @@ def test_run__flipped_byte_runs_that_step_again(runner: Callable[..., list[tuple
     assert ran(runner()) == ["frozen fold 1"]  # it came out as before, so what follows still stands
 
 
-def test_complete__only_with_every_step(runner: Callable[..., list[tuple[str, bool]]], paths: Paths) -> None:
+def test_complete__only_with_every_step(runner: Callable[..., list[tuple[str, bool]]], paths: RunPaths) -> None:
     params = load(sets=SMALL)
-    assert not pipeline.complete(Steps(params, paths))
+    assert not pipeline.is_complete(Steps(params, paths))
     runner()
-    assert pipeline.complete(Steps(params, paths))
+    assert pipeline.is_complete(Steps(params, paths))
     (paths.stage("export") / "says.txt").unlink()
-    assert not pipeline.complete(Steps(params, paths))
+    assert not pipeline.is_complete(Steps(params, paths))
 
 
-def test_group__knows_params_and_data_but_not_tracking(paths: Paths, tmp_path: Path) -> None:
+def test_group__knows_params_and_data_but_not_tracking(paths: RunPaths, tmp_path: Path) -> None:
     group = Steps(load(sets=SMALL), paths).group
     assert Steps(load(sets=[*SMALL, "tracking.project=other"]), paths).group == group
     assert Steps(load(sets=[*SMALL, "seed=2"]), paths).group != group
     others = [*SMALL, "data.images_per_patient=2"]
-    data.run(load(sets=others), Paths.at(tmp_path / "other"))
-    assert Steps(load(sets=others), Paths.at(tmp_path / "other")).group != group
+    data.run(load(sets=others), RunPaths.from_env(tmp_path / "other"))
+    assert Steps(load(sets=others), RunPaths.from_env(tmp_path / "other")).group != group
 
 
-def test_run_stage__failure_is_named_and_user_mistake_passes(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_stage__failure_is_named_and_user_mistake_passes(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load(sets=SMALL)
-    for raised, seen in ((ValueError("boom"), pipeline.StageFailed), (InputError("mistake"), InputError)):
+    for raised, seen in ((ValueError("boom"), pipeline.StageError), (InputError("mistake"), InputError)):
 
         def run(*_: Any, raised: Exception = raised) -> Artifact:
             raise raised
@@ -135,19 +135,19 @@ def test_run_stage__failure_is_named_and_user_mistake_passes(paths: Paths, monke
 
 
 def test_tidy__removes_what_the_pipeline_did_not_make(tmp_path: Path) -> None:
-    paths = Paths.at(tmp_path)
+    paths = RunPaths.from_env(tmp_path)
     for fold in (0, 1):
         for stage in ("frozen", "finetune"):
             made(paths, Step(stage, fold, "key"))
-    partial(paths.stage("frozen", 0)).mkdir()
-    partial(paths.stage("evaluate")).mkdir()
-    pipeline.tidy(load(), paths)
+    partial_dir(paths.stage("frozen", 0)).mkdir()
+    partial_dir(paths.stage("evaluate")).mkdir()
+    pipeline.prune_outputs(load(), paths)
     left = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "artifacts").rglob("*")}
     assert {name for name in left if name.count("/") < 3} == {
         *("artifacts/frozen", "artifacts/frozen/fold-1"), *("artifacts/finetune", "artifacts/finetune/fold-1")
     }  # fmt: skip
-    pipeline.tidy(load(sets=["schedule=frozen"]), paths)
+    pipeline.prune_outputs(load(sets=["schedule=frozen"]), paths)
     assert [path.name for path in paths.stage("finetune").iterdir()] == ["README.txt"]
     assert "schedule: frozen" in (paths.stage("finetune") / "README.txt").read_text()
-    pipeline.tidy(load(), paths)
+    pipeline.prune_outputs(load(), paths)
     assert list(paths.stage("finetune").iterdir()) == []

@@ -82,10 +82,10 @@ def taken() -> Iterator[int]:
 def test_port__that_another_has_is_named_with_its_setting(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(taken))
     with pytest.raises(InputError, match=f"PREFECT_SERVER_API_PORT is {taken}, on 127.0.0.1: Address already in use"):
-        service_address.check_free()
+        service_address.check_port_free()
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", "http")
     with pytest.raises(InputError, match="PREFECT_SERVER_API_PORT is 'http': a number from 1 to 65535"):
-        service_address.own()
+        service_address.local_address()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_own__is_an_address_that_clients_can_use(host: str, url: str, monkeypatc
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", "4300")
     monkeypatch.setenv("PREFECT_SERVER_API_HOST", host)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    assert service_address.own() == service_address.chosen() == url
+    assert service_address.local_address() == service_address.configured_address() == url
 
 
 def services(tmp_path: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":

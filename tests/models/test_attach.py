@@ -91,13 +91,13 @@ def test_inject_peft__on_a_model_with_cdtm():
 
 
 NEED_THE_LOOP = {"adalora", "fishmask"}
-METHODS = [name for name in registry.names("medtune.models.peft") if name != "none"]
+METHODS = [name for name in registry.plugin_names("medtune.models.peft") if name != "none"]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_inject_peft__every_method_gives_gradients_to_a_plain_model(method):
-    plugin = registry.load("medtune.models.peft", method, "method")
-    model = timm_model(plugin.FAMILIES[0])
+    plugin = registry.load_plugin("medtune.models.peft", method, "method")
+    model = timm_model(plugin.SUPPORTED_FAMILIES[0])
     if method in NEED_THE_LOOP:
         with pytest.raises(medtune.InputError, match=rf"method={method}: .* Train it with `medtune train`"):
             medtune.inject_peft(model, method)

@@ -30,7 +30,7 @@ def params_for(backbone, *sets):
     ],
 )
 def test_check__gives_the_token_shape_without_weights(backbone, size, shape):
-    assert backbones.check(params_for(backbone, f"data.image_size={size}")) == backbones.Shape(*shape)
+    assert backbones.check_backbone(params_for(backbone, f"data.image_size={size}")) == backbones.TokenShape(*shape)
 
 
 PAPER_COUNTS = {"vit_base_patch16_clip_224": 17_077_444, "convnext_base": 10_483_120}
@@ -39,7 +39,7 @@ PAPER_COUNTS = {"vit_base_patch16_clip_224": 17_077_444, "convnext_base": 10_483
 @pytest.mark.parametrize(("backbone", "count"), PAPER_COUNTS.items())
 def test_stage1_trainable_count__is_the_papers(backbone, count):
     params = params_for(backbone, "model.head.skip=false", "model.head.temperature=fixed", "model.head.init=normal")
-    head, reads = build_head(params, backbones.check(params), classes=4)
+    head, reads = build_head(params, backbones.check_backbone(params), classes=4)
     assert reads == "tokens"
     assert sum(p.numel() for p in head.parameters()) == count
 
@@ -47,7 +47,7 @@ def test_stage1_trainable_count__is_the_papers(backbone, count):
 @pytest.mark.parametrize("backbone", ["vit_base_patch16_clip_224", "convnext_base"])
 def test_transformer_control__has_the_modules_size(backbone):
     params = params_for(backbone, "model.head.kind=transformer")
-    head, _ = build_head(params, backbones.check(params), classes=4)
+    head, _ = build_head(params, backbones.check_backbone(params), classes=4)
     assert sum(p.numel() for p in head.parameters()) == pytest.approx(PAPER_COUNTS[backbone], rel=1e-3)
 
 
@@ -70,7 +70,7 @@ def test_transformer_control__has_the_modules_size(backbone):
 )
 def test_check__refuses_what_does_not_fit(sets, words):
     with pytest.raises(InputError) as caught:
-        backbones.check(load(sets=[*BASE, *sets]))
+        backbones.check_backbone(load(sets=[*BASE, *sets]))
     assert all(word in str(caught.value) for word in words), caught.value
 
 
@@ -86,20 +86,20 @@ def saved(tmp_path, backbone="resnet18", **kwargs):
 
 def test_create__loads_a_file_strictly_and_leaves_its_classifier_out(tmp_path):
     model, path = saved(tmp_path)
-    made = backbones.create(params_for("resnet18", f"model.weights={path}"))
+    made = backbones.create_backbone(params_for("resnet18", f"model.weights={path}"))
     torch.testing.assert_close(made.conv1.weight, model.conv1.weight)
 
 
 def test_create__resamples_the_position_embedding(tmp_path):
     _, path = saved(tmp_path, "deit_tiny_patch16_224")
     sets = [f"model.weights={path}", "model.backbone_args={img_size: 64}", "data.image_size=64"]
-    assert backbones.create(params_for("deit_tiny_patch16_224", *sets)).pos_embed.shape[1] == 17
+    assert backbones.create_backbone(params_for("deit_tiny_patch16_224", *sets)).pos_embed.shape[1] == 17
 
 
 def test_create__names_the_keys_that_do_not_fit(tmp_path):
     _, path = saved(tmp_path)
     with pytest.raises(InputError, match=r"does not fit.*keys differ"):
-        backbones.create(params_for("resnet34", f"model.weights={path}"))
+        backbones.create_backbone(params_for("resnet34", f"model.weights={path}"))
 
 
 class Bomb:
@@ -111,14 +111,14 @@ def test_create__a_pickle_with_code_is_refused_unexecuted(tmp_path):
     path = tmp_path / "evil.pth"
     torch.save({"state_dict": Bomb()}, path, pickle_module=pickle)
     with pytest.raises(InputError, match=r"evil.pth cannot be read as plain tensors"):
-        backbones.create(params_for("resnet18", f"model.weights={path}"))
+        backbones.create_backbone(params_for("resnet18", f"model.weights={path}"))
 
 
 def test_create__a_truncated_file_is_refused(tmp_path):
     _, path = saved(tmp_path)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError, match="cannot be read"):
-        backbones.create(params_for("resnet18", f"model.weights={path}"))
+        backbones.create_backbone(params_for("resnet18", f"model.weights={path}"))
 
 
 def test_build__linear_reads_the_class_token_of_a_vit_and_the_mean_of_a_cnn():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from medtune.benchmark.report.results import MEASURED
+from medtune.benchmark.report.results import COST_COLUMNS
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Checkout
@@ -45,7 +45,9 @@ def counted(printed: str) -> tuple[int, ...]:
 def rows(folder: Path) -> list[dict[str, str]]:
     """results.csv without what is measured anew each time."""
     with (folder / "artifacts" / "benchmark" / "results.csv").open(newline="") as stream:
-        return [{name: text for name, text in row.items() if name not in MEASURED} for row in csv.DictReader(stream)]
+        return [
+            {name: text for name, text in row.items() if name not in COST_COLUMNS} for row in csv.DictReader(stream)
+        ]
 
 
 def records(folder: Path) -> dict[str, int]:

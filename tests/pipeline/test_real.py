@@ -16,7 +16,7 @@ from medtune.config import load
 from medtune.config.schema import Params
 from medtune.data.manifest import load_prepared
 from medtune.flows import pipeline
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 from medtune.stages.steps import Steps
 
@@ -31,12 +31,12 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-def run(recipe: str, out: Path, cache: Path, *sets: str) -> Paths:
+def run(recipe: str, out: Path, cache: Path, *sets: str) -> RunPaths:
     """The whole chain of `recipe`, small, with one view."""
     small = ["frozen.views=1", "frozen.lr=1.0e-3", "evaluate.bootstrap=200", "tracking.mode=disabled",
              "export.precisions=[fp32]", "export.parity_images=32"]  # fmt: skip
     params: Params = load.load(PROJECT / "recipes" / recipe, [*small, *sets])
-    paths = Paths(out, cache)
+    paths = RunPaths(out, cache)
     data.run(params, paths)
     pipeline.run_directly(Steps(params, paths))
     return paths
@@ -47,7 +47,7 @@ def vit(shared: Path, *sets: str) -> list[str]:
     return [f"data.root={shared / 'breakhis200x'}", f"model.weights={weights}", *sets]
 
 
-def figures(paths: Paths) -> dict[str, float]:
+def figures(paths: RunPaths) -> dict[str, float]:
     metrics = json.loads((paths.stage("evaluate") / "metrics.json").read_text())["test"]
     return {name: interval["value"] for name, interval in metrics.items()}
 

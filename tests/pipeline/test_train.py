@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from medtune.tracking.read import merged, read_runs
+from medtune.tracking.read import merge_parts, read_runs
 
 if TYPE_CHECKING:
-    from medtune.tracking.read import Recorded
+    from medtune.tracking.read import RecordedRun
     from tests.pipeline.conftest import Checkout
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("pipeline")]
@@ -34,7 +34,7 @@ def written(checkout: "Checkout") -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in files}
 
 
-def recorded(checkout: "Checkout", stage: str) -> "Recorded":
+def recorded(checkout: "Checkout", stage: str) -> "RecordedRun":
     """The one run of a stage, read back from its file."""
     (run,) = [run for run in read_runs(checkout.folder / ".cache") if run.job_type == stage]
     return run
@@ -213,7 +213,7 @@ def test_flipped_byte__runs_that_stage_again_and_a_kill_is_made_good(checkout: "
     assert states(printed) == dict(zip(STEPS, ("cached", "running", "cached", "cached"), strict=True))
     stray = [path for path in artifacts.rglob(".*") if path.name != ".lock"]
     assert stray == []
-    for run in merged(read_runs(checkout.folder / ".cache")).values():
+    for run in merge_parts(read_runs(checkout.folder / ".cache")).values():
         if run.job_type in ("frozen", "finetune"):  # trained twice, once killed: one run each, every step once
             steps = [point["_step"] for point in run.history]
             assert steps == sorted(set(steps))

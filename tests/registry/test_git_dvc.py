@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medtune.config.errors import InputError
-from medtune.registry.git_dvc import Checkout, CommandFailed
+from medtune.registry.git_dvc import CommandError, GitDvcRepo
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("versioning")]
 
@@ -66,21 +66,21 @@ def another(own: Path, tmp_path: Path) -> Path:
 
 
 def test_check__what_cannot_be_recorded_is_refused(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Checkout(own).check()
+    GitDvcRepo(own).require_recordable()
     (own / "params.yaml").write_text("seed: 2\n")
     with pytest.raises(InputError, match=r"params\.yaml changed since the last commit"):
-        Checkout(own).check()
+        GitDvcRepo(own).require_recordable()
     git(own, "checkout", "params.yaml")
     monkeypatch.setenv("DVC_STAGE", "train")
     with pytest.raises(InputError, match="DVC_STAGE is train"):
-        Checkout(own).check()
+        GitDvcRepo(own).require_recordable()
     monkeypatch.delenv("DVC_STAGE")
     with pytest.raises(InputError, match="no git repository with a commit"):
-        Checkout(tmp_path).check()
+        GitDvcRepo(tmp_path).require_recordable()
 
 
 def test_pull__local_and_upstream_changes_and_an_import(own: Path, tmp_path: Path) -> None:
-    checkout, origin = Checkout(own), tmp_path / "origin"
+    checkout, origin = GitDvcRepo(own), tmp_path / "origin"
     origin.mkdir()
     (origin / "x").write_text("1\n")
     dvc(own, "import-url", "--quiet", str(origin), "imported")
@@ -95,7 +95,7 @@ def test_pull__local_and_upstream_changes_and_an_import(own: Path, tmp_path: Pat
     (origin / "y").write_text("2\n")
     assert checkout.pull() == ["imported.dvc: its origin changed"]
     assert (own / "imported" / "y").read_text() == "2\n"
-    checkout.record("model-1", "Accept")
+    checkout.commit_and_push("model-1", "Accept")
 
     colleague = another(own, tmp_path)
     before = git(own, "rev-parse", "--short=7", "HEAD").strip()
@@ -118,38 +118,38 @@ def test_record__commits_tags_and_sends_even_where_somebody_was_faster(own: Path
     commit(colleague, "Note")
     git(colleague, "push", "--quiet")
     (own / "raw" / "a").write_text("other\n")
-    checkout = Checkout(own)
+    checkout = GitDvcRepo(own)
     dvc(own, "commit", "--force", "--quiet", "raw.dvc")
     for made in ("made", "model"):
         (own / made).unlink()
         (own / made).write_text("other\n")
-    checkout.record("model-2", "Accept the second")
+    checkout.commit_and_push("model-2", "Accept the second")
     assert git(own, "status", "--porcelain") == ""
     assert git(own, "log", "--format=%s %an", "-2").splitlines() == ["Accept the second MedTune", "Note a"]
     assert git(colleague, "ls-remote", "--tags", "origin", "model-2")
     assert json.loads(dvc(own, "status", "--json")) == {}
-    assert checkout.read_at("model-2", "model") == "other\n"
+    assert checkout.read_revision("model-2", "model") == "other\n"
     assert "in sync" in dvc(own, "status", "--cloud")
 
 
 def test_record__without_upstream_and_remote_stays_here(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     git(own, "branch", "--unset-upstream")
     dvc(own, "config", "--unset", "core.remote")
-    Checkout(own).record("model-3", "Accept")
+    GitDvcRepo(own).commit_and_push("model-3", "Accept")
     assert "no DVC remote" in capsys.readouterr().out
     assert git(own, "tag").split() == ["model-3"]
 
 
 def test_failed_command__is_said_in_a_line(own: Path) -> None:
-    with pytest.raises(CommandFailed, match=r"^git rev-parse nowhere: "):
-        Checkout(own).git("rev-parse", "nowhere")
-    with pytest.raises(CommandFailed, match="nowhere"):
-        Checkout(own).read_at("nowhere", "model")
+    with pytest.raises(CommandError, match=r"^git rev-parse nowhere: "):
+        GitDvcRepo(own).git("rev-parse", "nowhere")
+    with pytest.raises(CommandError, match="nowhere"):
+        GitDvcRepo(own).read_revision("nowhere", "model")
 
 
 def test_read_at__content_that_is_gone_is_a_failure(own: Path, tmp_path: Path) -> None:
     git(own, "-c", "user.name=a", "-c", "user.email=a@b", "tag", "-a", "old", "-m", "old")
     for folder in (own / ".dvc" / "cache", tmp_path / "storage"):
         subprocess.run(["rm", "-rf", str(folder)], check=True)
-    with pytest.raises(CommandFailed):
-        Checkout(own).read_at("old", "model")
+    with pytest.raises(CommandError):
+        GitDvcRepo(own).read_revision("old", "model")

@@ -51,7 +51,7 @@ def refused(call: Callable[[], None]) -> str:
     ],
 )
 def test_url__no_remote_can_be_there(checkout: Path, url: str, said: str) -> None:
-    assert said in refused(lambda: command.remote(url))
+    assert said in refused(lambda: command.configure_remote(url))
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
 
 
@@ -59,7 +59,7 @@ def test_url__no_remote_can_be_there(checkout: Path, url: str, said: str) -> Non
     "url", ["ssh://me:hunter2@host/x", "https://host/x?token=hunter2", "s3://KEY:hunter2@bucket/x"]
 )
 def test_url__a_secret_is_neither_committed_nor_repeated(checkout: Path, url: str) -> None:
-    said = refused(lambda: command.remote(url))
+    said = refused(lambda: command.configure_remote(url))
     assert "hunter2" not in said
     assert "--local" in said or "AWS_SECRET_ACCESS_KEY" in said
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
@@ -76,7 +76,7 @@ def test_url__a_secret_may_stay_in_this_clone(checkout: Path) -> None:
     [("/srv/x", "http://host:9000"), ("s3://bucket/x", "host:9000"), ("s3://bucket/x", "http://me:hunter2@host:9000")],
 )
 def test_endpoint__goes_with_s3_alone_and_holds_no_secret(checkout: Path, url: str, endpoint: str) -> None:
-    said = refused(lambda: command.remote(url, endpoint=endpoint))
+    said = refused(lambda: command.configure_remote(url, endpoint=endpoint))
     assert said.startswith("--endpoint is ")
     assert "hunter2" not in said
 
@@ -86,10 +86,10 @@ def test_path__is_tried_and_written_by_dvc(
 ) -> None:
     from dvc.config import Config
 
-    command.remote(show=True)
+    command.configure_remote(show=True)
     assert "no remote is set" in capsys.readouterr().out
     monkeypatch.chdir(checkout)
-    command.remote("../store", name="Storage")
+    command.configure_remote("../store", name="Storage")
     store = tmp_path / "store"
     said = capsys.readouterr().out
     assert said.startswith(f"storage: {store}, verify true, by default (.dvc/config); wrote, read and deleted a probe ")
@@ -100,17 +100,17 @@ def test_path__is_tried_and_written_by_dvc(
     assert settings["remote"]["storage"]["verify"] is True
     written = (checkout / ".dvc" / "config").read_text()
     assert "url = ../../store" in written  # as DVC writes it: a clone beside this one finds it too
-    command.remote(show=True)
+    command.configure_remote(show=True)
     assert said.startswith(capsys.readouterr().out.strip())
 
 
 def test_path__in_the_checkout_would_be_lost_with_it(checkout: Path) -> None:
-    assert "outside" in refused(lambda: command.remote(str(checkout / "store")))
+    assert "outside" in refused(lambda: command.configure_remote(str(checkout / "store")))
 
 
 def test_probe__that_fails_changes_nothing(checkout: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    said = refused(lambda: command.remote(str(tmp_path / "file" / "store")))
+    said = refused(lambda: command.configure_remote(str(tmp_path / "file" / "store")))
     assert "cannot write: " in said
     assert said.endswith("; nothing was changed")
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
@@ -119,7 +119,7 @@ def test_probe__that_fails_changes_nothing(checkout: Path, tmp_path: Path) -> No
 def test_probe__gives_up_on_a_host_that_never_answers(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "TIMEOUT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        said = refused(lambda: command.remote(f"ssh://127.0.0.1:{silent.getsockname()[1]}/x"))
+        said = refused(lambda: command.configure_remote(f"ssh://127.0.0.1:{silent.getsockname()[1]}/x"))
     assert "no answer within" in said
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
 
@@ -127,9 +127,9 @@ def test_probe__gives_up_on_a_host_that_never_answers(checkout: Path, monkeypatc
 def test_local__leaves_the_committed_file_and_comes_first(
     checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command.remote(str(tmp_path / "team"))
+    command.configure_remote(str(tmp_path / "team"))
     committed = (checkout / ".dvc" / "config").read_text()
-    command.remote(str(tmp_path / "mine"), name="mine", local=True)
+    command.configure_remote(str(tmp_path / "mine"), name="mine", local=True)
     assert (checkout / ".dvc" / "config").read_text() == committed
     assert "mine: " in capsys.readouterr().out.splitlines()[-1]
     own = checkout / ".dvc" / "config.local"
@@ -138,8 +138,8 @@ def test_local__leaves_the_committed_file_and_comes_first(
 
 
 def test_local__that_would_hide_the_new_one_is_an_error(checkout: Path, tmp_path: Path) -> None:
-    command.remote(str(tmp_path / "mine"), name="mine", local=True)
-    said = refused(lambda: command.remote(str(tmp_path / "team")))
+    command.configure_remote(str(tmp_path / "mine"), name="mine", local=True)
+    said = refused(lambda: command.configure_remote(str(tmp_path / "team")))
     assert "dvc remote remove --local mine" in said
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
 
@@ -148,19 +148,19 @@ def test_local__of_another_kind_needs_another_name(checkout: Path, tmp_path: Pat
     (checkout / ".dvc" / "config").write_text(
         "[core]\n    remote = storage\n['remote \"storage\"']\n    url = s3://bucket/x\n    region = eu-north-1\n"
     )
-    assert "choose another --name" in refused(lambda: command.remote(str(tmp_path / "mine"), local=True))
+    assert "choose another --name" in refused(lambda: command.configure_remote(str(tmp_path / "mine"), local=True))
     assert not (checkout / ".dvc" / "config.local").exists()
-    command.remote(str(tmp_path / "mine"), name="mine", local=True)
+    command.configure_remote(str(tmp_path / "mine"), name="mine", local=True)
 
 
 def test_again__keeps_what_else_was_set_for_a_remote_of_that_kind(checkout: Path, tmp_path: Path) -> None:
     from dvc.config import Config
 
-    command.remote(str(tmp_path / "old"))
+    command.configure_remote(str(tmp_path / "old"))
     settings = Config(str(checkout / ".dvc"))
     with settings.edit("repo") as edited:
         edited["remote"]["storage"]["jobs"] = "3"
-    command.remote(str(tmp_path / "new"))
+    command.configure_remote(str(tmp_path / "new"))
     settings.load()
     assert settings["remote"]["storage"]["jobs"] == 3
     assert settings["remote"]["storage"]["url"] == str(tmp_path / "new")

@@ -7,8 +7,8 @@ import pytest
 
 from medtune.cli.main import call
 from medtune.registry import rollback
-from medtune.registry.store import Target, open_target, previous_bundle
-from medtune.serving.manifest import BundleError, serialise
+from medtune.registry.store import ModelStore, open_store, previous_bundle
+from medtune.serving.manifest import BundleError, dump_manifest
 
 
 def bundle(folder: Path, champion: str | None = None) -> Path:
@@ -27,32 +27,32 @@ def bundle(folder: Path, champion: str | None = None) -> Path:
         "precisions": {"fp32": {"file": "model.onnx", "shipped": True}},
     }
     document |= {"files": files, "gate": {"champion": champion}}
-    (folder / "bundle.json").write_text(serialise(document))
+    (folder / "bundle.json").write_text(dump_manifest(document))
     return folder
 
 
 @pytest.fixture(params=["folder", "memory"])
-def target(request, tmp_path) -> Target:
+def target(request, tmp_path) -> ModelStore:
     name = request.node.name.replace("[", "-").replace("]", "")
-    return open_target("there" if request.param == "folder" else f"memory://{name}", tmp_path)
+    return open_store("there" if request.param == "folder" else f"memory://{name}", tmp_path)
 
 
-def accepted(target: Target, tmp_path: Path, *names: str) -> None:
+def accepted(target: ModelStore, tmp_path: Path, *names: str) -> None:
     before = None
     for name in names:
-        target.put(bundle(tmp_path / "made" / name, before), name)
-        target.point(name)
-        target.note({"time": "2026-01-01T00:00:00", "decision": "promoted", "challenger": name})
+        target.upload(bundle(tmp_path / "made" / name, before), name)
+        target.set_current(name)
+        target.append_history({"time": "2026-01-01T00:00:00", "decision": "promoted", "challenger": name})
         before = name
 
 
 def test_target__what_was_put_and_pointed_at_is_current(target, tmp_path):
     assert (target.current(), target.bundles(), target.history()) == (None, [], [])
-    target.put(bundle(tmp_path / "one"), "one")
+    target.upload(bundle(tmp_path / "one"), "one")
     assert target.current() is None
-    target.point("one")
+    target.set_current("one")
     assert (target.current(), target.bundles()) == ("one", ["one"])
-    there = target.local("one", tmp_path / "cache")
+    there = target.fetch("one", tmp_path / "cache")
     assert (there / "model.onnx").read_bytes() == (tmp_path / "one" / "model.onnx").read_bytes()
 
 
@@ -95,7 +95,7 @@ def test_rollback__what_cannot_be_changes_nothing(target, tmp_path, to, said):
 
 
 def test_rollback__a_damaged_bundle_is_not_gone_back_to(tmp_path, capsys):
-    target = open_target("there", tmp_path)
+    target = open_store("there", tmp_path)
     accepted(target, tmp_path, "one", "two")
     path = tmp_path / "there" / "bundles" / "one" / "model.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
@@ -105,7 +105,7 @@ def test_rollback__a_damaged_bundle_is_not_gone_back_to(tmp_path, capsys):
 
 
 def test_rollback__list_changes_nothing(tmp_path, capsys):
-    target = open_target("there", tmp_path)
+    target = open_store("there", tmp_path)
     accepted(target, tmp_path, "one", "two")
     assert call(["rollback", str(tmp_path / "there"), "--list"]) == 0
     assert "* two" in capsys.readouterr().out
@@ -113,18 +113,18 @@ def test_rollback__list_changes_nothing(tmp_path, capsys):
 
 
 def test_folder__a_part_of_a_bundle_is_none(tmp_path):
-    target = open_target("there", tmp_path)
+    target = open_store("there", tmp_path)
     accepted(target, tmp_path, "one")
     partial = tmp_path / "there" / "bundles" / ".two.partial"
     partial.mkdir()
     (partial / "model.onnx").write_bytes(b"half")
     assert target.bundles() == ["one"]
-    target.put(bundle(tmp_path / "three"), "three")
+    target.upload(bundle(tmp_path / "three"), "three")
     assert not partial.exists()
 
 
 def test_folder__a_copied_link_and_one_that_leads_nowhere_are_said(tmp_path):
-    target = open_target("there", tmp_path)
+    target = open_store("there", tmp_path)
     accepted(target, tmp_path, "one")
     link = tmp_path / "there" / "current"
     link.unlink()
@@ -138,12 +138,12 @@ def test_folder__a_copied_link_and_one_that_leads_nowhere_are_said(tmp_path):
 
 
 def test_folder__a_history_line_cut_off_is_left_out_and_repaired(tmp_path):
-    target = open_target("there", tmp_path)
+    target = open_store("there", tmp_path)
     accepted(target, tmp_path, "one")
     path = tmp_path / "there" / "history.jsonl"
     path.write_text(path.read_text().split("\n", 1)[1] + '{"time": "20')  # as earlier versions wrote it
     assert len(target.history()) == 1
-    target.note({"decision": "refused"})
+    target.append_history({"decision": "refused"})
     assert [json.loads(line)["decision"] for line in path.read_text().splitlines()[1:]] == ["promoted", "refused"]
 
 
@@ -160,7 +160,7 @@ def test_target__a_lost_pointer_is_no_new_target(target, tmp_path):
 
 
 def test_folder__a_link_to_elsewhere_is_not_followed_by_its_last_name(tmp_path):
-    target = open_target("there", tmp_path)
+    target = open_store("there", tmp_path)
     accepted(target, tmp_path, "one")
     link = tmp_path / "there" / "current"
     link.unlink()
@@ -170,7 +170,7 @@ def test_folder__a_link_to_elsewhere_is_not_followed_by_its_last_name(tmp_path):
 
 
 def test_folder__a_changed_history_is_refused(tmp_path):
-    target = open_target("there", tmp_path)
+    target = open_store("there", tmp_path)
     accepted(target, tmp_path, "one", "two")
     path = tmp_path / "there" / "history.jsonl"
     text = path.read_text()
@@ -181,24 +181,24 @@ def test_folder__a_changed_history_is_refused(tmp_path):
 
 
 def test_memory__an_upload_without_its_bundle_json_is_no_bundle(tmp_path):
-    target = open_target("memory://half", tmp_path)
+    target = open_store("memory://half", tmp_path)
     target.files.pipe_file("/half/bundles/one/model.onnx", b"half")
     assert target.bundles() == []
 
 
 @pytest.mark.parametrize("name", ["../../precious", "/precious", "..", "", "a/b"])
 def test_memory__a_pointer_that_leads_elsewhere_deletes_nothing(tmp_path, name):
-    target = open_target("memory://elsewhere", tmp_path)
+    target = open_store("memory://elsewhere", tmp_path)
     target.files.pipe_file("/elsewhere/current.json", json.dumps({"bundle": name}).encode())
     (tmp_path / "precious").mkdir()
     (tmp_path / "cache").mkdir()
     with pytest.raises(BundleError, match="letters, digits"):
         target.current()
     with pytest.raises(BundleError, match="letters, digits"):
-        target.local(name, tmp_path / "cache")
+        target.fetch(name, tmp_path / "cache")
     assert (tmp_path / "precious").is_dir()
 
 
 def test_open__a_url_of_no_known_kind(tmp_path):
     with pytest.raises(BundleError, match="fsspec knows no nowhere://"):
-        open_target("nowhere://bucket", tmp_path)
+        open_store("nowhere://bucket", tmp_path)

@@ -8,32 +8,32 @@ from medtune.runtime import artifact
 
 
 def write(folder, key="k", text="hello"):
-    work = artifact.partial(folder)
+    work = artifact.partial_dir(folder)
     work.mkdir(parents=True)
     (work / "a.txt").write_text(text)
     (work / "sub").mkdir()
     (work / "sub" / "b.bin").write_bytes(bytes(range(256)))
-    return artifact.publish(folder, key, {"figure": 1})
+    return artifact.commit(folder, key, {"figure": 1})
 
 
 def test_publish__is_found_with_its_key_and_result(tmp_path):
     made = write(tmp_path / "out")
-    assert artifact.find(tmp_path / "out", "k") == made
+    assert artifact.find_artifact(tmp_path / "out", "k") == made
     assert made.result()["figure"] == 1
-    assert artifact.find(tmp_path / "out", "other") is None
+    assert artifact.find_artifact(tmp_path / "out", "other") is None
 
 
 def test_publish__replaces_whole(tmp_path):
     write(tmp_path / "out")
     second = write(tmp_path / "out", "k2", "bye")
-    assert artifact.find(tmp_path / "out", "k2") == second
+    assert artifact.find_artifact(tmp_path / "out", "k2") == second
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
 
 
 def test_recover__after_a_crash_between_the_renames(tmp_path):
     made = write(tmp_path / "out")
     (tmp_path / "out").rename(tmp_path / ".out.old")
-    assert artifact.find(tmp_path / "out", "k") == made
+    assert artifact.find_artifact(tmp_path / "out", "k") == made
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -51,14 +51,14 @@ def test_find__sees_every_mutation(tmp_path, seed):
             at = rng.randrange(len(data))
             data[at] ^= 1 << rng.randrange(8)
             path.write_bytes(data)
-    assert artifact.find(tmp_path / "out", "k") is None
+    assert artifact.find_artifact(tmp_path / "out", "k") is None
 
 
 def test_result__is_never_what_was_not_written(tmp_path):
     made = write(tmp_path / "out")
-    path = tmp_path / "out" / artifact.RESULT
+    path = tmp_path / "out" / artifact.RESULT_FILE
     path.write_text(path.read_text().replace('"figure": 1', '"figure": 2'))
-    assert artifact.find(tmp_path / "out") is None
+    assert artifact.find_artifact(tmp_path / "out") is None
     with pytest.raises(RuntimeError, match=r"result\.json is damaged"):
         made.result()
 

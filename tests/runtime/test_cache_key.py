@@ -1,16 +1,16 @@
 import pytest
 
 from medtune.runtime.cache_key import MODULES
-from medtune.runtime.source_hash import source_closure
+from medtune.runtime.source_hash import source_fingerprint
 
 
 @pytest.mark.parametrize(("stage", "module"), MODULES.items())
 def test_modules__each_stage_s_own_code_is_in_its_key(stage: str, module: str) -> None:
-    closure = source_closure(module)
+    closure = source_fingerprint(module)
     assert f"{module.replace('.', '/')}.py" in closure
     assert len(closure) > 10, stage
 
 
 def test_source_closure__absent_module_is_an_error() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"no source file for medtune\.stages\.nothing"):
-        source_closure("medtune.stages.data", "medtune.stages.nothing")
+        source_fingerprint("medtune.stages.data", "medtune.stages.nothing")

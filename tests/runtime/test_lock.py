@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from medtune.config.errors import InputError
-from medtune.runtime.lock import holding
-from medtune.runtime.paths import Paths
+from medtune.runtime.lock import output_lock
+from medtune.runtime.paths import RunPaths
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-HOLD = "import sys; from medtune.runtime.lock import holding; from medtune.runtime.paths import Paths\nwith holding(Paths.at(sys.argv[1])): print('held', flush=True); sys.stdin.read()"  # noqa: E501
+HOLD = "import sys; from medtune.runtime.lock import output_lock; from medtune.runtime.paths import RunPaths\nwith output_lock(RunPaths.from_env(sys.argv[1])): print('held', flush=True); sys.stdin.read()"  # noqa: E501
 
 
 def other_run(out: Path) -> "subprocess.Popen[str]":
@@ -24,7 +24,7 @@ def line(process: "subprocess.Popen[str]") -> str:
 
 
 def test_lock__second_run_waits_and_says_so(tmp_path: Path) -> None:
-    with holding(Paths.at(tmp_path)):
+    with output_lock(RunPaths.from_env(tmp_path)):
         second = other_run(tmp_path)
         assert line(second) == f"another run is writing to {tmp_path / 'artifacts'}: waiting for it to end"
         time.sleep(0.2)
@@ -38,11 +38,11 @@ def test_lock__ends_with_a_killed_process(tmp_path: Path) -> None:
     assert line(first) == "held"
     first.kill()
     first.wait()
-    with holding(Paths.at(tmp_path)):
+    with output_lock(RunPaths.from_env(tmp_path)):
         pass
 
 
 def test_lock__place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "artifacts").write_text("a file where the folder should be")
-    with pytest.raises(InputError, match="artifacts cannot be written"), holding(Paths.at(tmp_path)):
+    with pytest.raises(InputError, match="artifacts cannot be written"), output_lock(RunPaths.from_env(tmp_path)):
         pass

@@ -5,14 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from medtune.serving.bound_session import KEPT, OnDevice
+from medtune.serving.bound_session import MAX_BUFFERS, BoundSession
 from medtune.serving.session import open_session
 
 
 @pytest.fixture
-def asked(by_hand) -> OnDevice:
+def asked(by_hand) -> BoundSession:
     session = open_session(by_hand.model(), "model.onnx", "cpu", "fp32", threads=1)
-    return OnDevice(session, "images", "probabilities", device="cpu", most=8)
+    return BoundSession(session, "images", "probabilities", device="cpu", max_batch=8)
 
 
 def images(n: int, seed: int = 0) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_call__reuses_its_buffers_and_hands_out_copies(asked, by_hand):
 def test_call__keeps_buffers_of_few_batch_sizes(asked):
     for n in (1, 2, 3, 4, 1, 5, 6):
         asked(images(n))
-    assert len(asked.buffers) == KEPT
+    assert len(asked.buffers) == MAX_BUFFERS
     assert list(asked.buffers) == [4, 1, 5, 6]
 
 

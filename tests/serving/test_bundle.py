@@ -10,7 +10,7 @@ from PIL import Image
 from medtune.cli.main import call
 from medtune.serving.bundle import Bundle
 from medtune.serving.decode import DecodeError
-from medtune.serving.manifest import BundleError, read, serialise
+from medtune.serving.manifest import BundleError, dump_manifest, read_manifest
 from medtune.serving.tasks import classification
 from medtune.tasks.classification import evaluation, folds
 
@@ -158,9 +158,9 @@ def test_load__fails_where_the_provider_is_not_active(bundle_folder, provider, c
 def test_self_test__fails_where_the_samples_differ(bundle_folder):
     path = bundle_folder / "sample_output.npy"
     np.save(path, np.full((4, 2), 0.5, np.float32))
-    content = read(bundle_folder)
+    content = read_manifest(bundle_folder)
     content["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (bundle_folder / "bundle.json").write_text(serialise(content))
+    (bundle_folder / "bundle.json").write_text(dump_manifest(content))
     with pytest.raises(BundleError, match="samples come out"):
         Bundle.load(bundle_folder).self_test()
 
@@ -173,9 +173,9 @@ class Bomb:
 def test_self_test__pickled_samples_are_refused_unexecuted(bundle_folder):
     path = bundle_folder / "sample_input.npy"
     np.save(path, np.array([Bomb()], dtype=object), allow_pickle=True)
-    content = read(bundle_folder)
+    content = read_manifest(bundle_folder)
     content["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (bundle_folder / "bundle.json").write_text(serialise(content))
+    (bundle_folder / "bundle.json").write_text(dump_manifest(content))
     with pytest.raises(BundleError, match="holds no plain array"):
         Bundle.load(bundle_folder).self_test()
 

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medtune.serving.checksum import (
-    Damaged,
-    seal,
-    seal_bytes,
-    seal_text,
-    unseal,
-    unseal_bytes,
-    unseal_text,
+    ChecksumError,
+    add_bytes_checksum,
+    add_text_checksum,
+    dump_with_checksum,
+    load_with_checksum,
+    strip_bytes_checksum,
+    strip_text_checksum,
 )
 
 DOCUMENT = {"classes": ["gesund", "Adenom ä"], "path": "k\udcf6rper.png", "value": 0.5}
@@ -22,57 +22,59 @@ JSON = st.dictionaries(st.text(), st.none() | st.integers() | st.floats(allow_na
 @given(JSON, st.sampled_from(["own_sha256", "sha256"]), st.booleans())
 def test_unseal__gives_back_what_was_sealed(document, entry, ascii_only):
     document.pop(entry, None)
-    assert unseal(seal(document, entry, ascii_only), entry) == document
+    assert load_with_checksum(dump_with_checksum(document, entry, ascii_only), entry) == document
 
 
 def test_seal__names_of_files_that_are_not_utf8_can_be_written():
-    text = seal(DOCUMENT)
-    assert unseal(text) == DOCUMENT
+    text = dump_with_checksum(DOCUMENT)
+    assert load_with_checksum(text) == DOCUMENT
     assert list(json.loads(text))[-1] == "own_sha256"
     assert text.encode()
 
 
 def test_seal__refuses_what_is_not_a_number():
     with pytest.raises(ValueError, match="JSON compliant"):
-        seal({"value": float("nan")})
+        dump_with_checksum({"value": float("nan")})
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])
 def test_unseal__sees_every_changed_or_missing_character(ascii_only):
-    text = seal({"classes": ["ä", "b"], "value": 0.5}, "sha256", ascii_only)
+    text = dump_with_checksum({"classes": ["ä", "b"], "value": 0.5}, "sha256", ascii_only)
     for index in range(len(text)):
         for changed in (text[:index] + text[index + 1 :], text[:index] + "~" + text[index + 1 :], text[:index]):
-            with pytest.raises(Damaged):
-                unseal(changed, "sha256")
-    with pytest.raises(Damaged):
-        unseal(text, "own_sha256")
+            with pytest.raises(ChecksumError):
+                load_with_checksum(changed, "sha256")
+    with pytest.raises(ChecksumError):
+        load_with_checksum(text, "own_sha256")
 
 
 def test_unseal__reads_what_earlier_versions_wrote():
     result = '{\n  "key": "k\\u00e4",\n  "own_sha256": "%s"\n}\n'
     bundle = '{\n  "name": "kä",\n  "sha256": "%s"\n}\n'
-    assert unseal(result % "aeed6843af7be1ae6d48d887f9208cf937484ad0d0de6a475833eb7e6634d15b") == {"key": "kä"}
-    assert unseal(bundle % "a4fbae6a98d7e4bdca7456f43cc07dd2cd34b6a8933b40c052fbc04477aa480b", "sha256") == {
-        "name": "kä"
+    assert load_with_checksum(result % "aeed6843af7be1ae6d48d887f9208cf937484ad0d0de6a475833eb7e6634d15b") == {
+        "key": "kä"
     }
+    assert load_with_checksum(
+        bundle % "a4fbae6a98d7e4bdca7456f43cc07dd2cd34b6a8933b40c052fbc04477aa480b", "sha256"
+    ) == {"name": "kä"}
 
 
 def test_unseal_text__sees_every_changed_or_missing_character():
-    text = seal_text("group,fold\nä,1\n", FIRST)
-    assert unseal_text(text, FIRST) == "group,fold\nä,1\n"
+    text = add_text_checksum("group,fold\nä,1\n", FIRST)
+    assert strip_text_checksum(text, FIRST) == "group,fold\nä,1\n"
     for index in range(len(text)):
         for changed in (text[:index] + text[index + 1 :], text[:index] + "~" + text[index + 1 :], text[:index]):
-            with pytest.raises(Damaged):
-                unseal_text(changed, FIRST)
+            with pytest.raises(ChecksumError):
+                strip_text_checksum(changed, FIRST)
 
 
 @given(st.binary(max_size=40), st.data())
 def test_unseal_bytes__sees_every_changed_or_missing_byte(content, data):
-    sealed = seal_bytes(content)
-    assert unseal_bytes(sealed) == content
+    sealed = add_bytes_checksum(content)
+    assert strip_bytes_checksum(sealed) == content
     index = data.draw(st.integers(0, len(sealed) - 1))
     flipped = bytearray(sealed)
     flipped[index] ^= 1 << data.draw(st.integers(0, 7))
     for changed in (bytes(flipped), sealed[:index]):
-        with pytest.raises(Damaged):
-            unseal_bytes(changed)
+        with pytest.raises(ChecksumError):
+            strip_bytes_checksum(changed)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medtune.serving.decode import DecodeError, decode, fit
+from medtune.serving.decode import DecodeError, decode, resize_square
 
 RNG = np.random.default_rng(5)
 PIXELS = RNG.integers(0, 256, (30, 40, 3), np.uint8)
@@ -137,7 +137,7 @@ def test_decode__pipe_and_missing_file_and_folder(tmp_path):
 @pytest.mark.parametrize("resize", ["squash", "pad", "crop"])
 @pytest.mark.parametrize("shape", [(460, 700), (700, 460), (1, 300), (16, 16), (3, 3)])
 def test_fit__gives_the_square(resize, shape):
-    found = fit(RNG.integers(0, 256, (*shape, 3), np.uint8), 16, resize)
+    found = resize_square(RNG.integers(0, 256, (*shape, 3), np.uint8), 16, resize)
     assert found.shape == (16, 16, 3)
     assert found.dtype == np.uint8
 
@@ -145,13 +145,13 @@ def test_fit__gives_the_square(resize, shape):
 def test_fit__same_size_is_untouched():
     image = PIXELS[:30, :30].copy()
     for resize in ("squash", "pad", "crop"):
-        assert fit(image, 30, resize) is image
+        assert resize_square(image, 30, resize) is image
 
 
 def test_fit__crop_keeps_the_middle_and_pad_keeps_all():
     image = np.zeros((10, 30, 3), np.uint8)
     image[:, 10:20] = 255
-    assert (fit(image, 10, "crop") > 200).all()
-    padded = fit(image, 30, "pad")
+    assert (resize_square(image, 10, "crop") > 200).all()
+    padded = resize_square(image, 30, "pad")
     assert np.array_equal(padded[10:20], image)
     assert np.array_equal(padded[0], image[0])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from medtune.serving.external_data import weights_inside
+from medtune.serving.external_data import has_external_data
 
 
 def external() -> TensorProto:
@@ -48,15 +48,15 @@ PLACES = [as_initializer, as_constant, in_subgraph, in_function, as_sparse]
 
 @pytest.mark.parametrize("place", PLACES)
 def test_weights_inside__finds_external_data_wherever_it_lies(place):
-    assert weights_inside(place(inline()).SerializeToString())
-    assert not weights_inside(place(external()).SerializeToString())
+    assert has_external_data(place(inline()).SerializeToString())
+    assert not has_external_data(place(external()).SerializeToString())
 
 
 def test_weights_inside__refuses_bytes_that_are_no_model():
     content = as_initializer(inline()).SerializeToString()
     for broken in (content[:-3], b"\xff" * 40, b"\x0f\x0f"):
         with pytest.raises(ValueError):
-            weights_inside(broken)
+            has_external_data(broken)
 
 
 def test_weights_inside__stops_at_deep_nesting():
@@ -68,4 +68,4 @@ def test_weights_inside__stops_at_deep_nesting():
     for _ in range(100):  # a graph in an attribute of a node of a graph, and so on
         graph = field(1, field(5, field(6, graph)))
     with pytest.raises(ValueError, match="deep"):
-        weights_inside(field(7, graph))
+        has_external_data(field(7, graph))

@@ -1,6 +1,6 @@
 import pytest
 
-from medtune.serving.one_line import MOST, first_line, last_line
+from medtune.serving.one_line import MAX_CHARS, first_line, last_line
 
 
 @pytest.mark.parametrize(
@@ -9,7 +9,7 @@ from medtune.serving.one_line import MOST, first_line, last_line
         (ValueError("first\nsecond"), "first", "ValueError: first"),
         (ValueError("\n  first  \n"), "first", "ValueError: first"),
         (KeyError(), "KeyError", "KeyError"),
-        (OSError("x" * 2 * MOST), "x" * MOST, "OSError: " + "x" * MOST),
+        (OSError("x" * 2 * MAX_CHARS), "x" * MAX_CHARS, "OSError: " + "x" * MAX_CHARS),
     ],
 )
 def test_first_line__is_the_message_or_the_type(error, bare, typed):

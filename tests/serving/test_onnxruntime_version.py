@@ -14,7 +14,7 @@ from medtune.cli.main import call
 from medtune.config.schema import ExportParams
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
-from medtune.serving.onnxruntime_version import BY_OPSET, MINIMUM, check_version, minimum_for
+from medtune.serving.onnxruntime_version import MINIMUM, MINIMUM_BY_OPSET, check_version, minimum_for
 
 PROJECT = Path(__file__).resolve().parents[2]
 UNREACHABLE = re.compile("Failed to fetch|Request failed|error sending request|dns error", re.IGNORECASE)
@@ -25,7 +25,7 @@ NEWEST_PYTHON = (3, 12)
 def test_minimum_for__every_opset_that_can_be_exported_has_one():
     limits = {type(limit).__name__: limit for limit in ExportParams.model_fields["opset"].metadata}
     opsets = range(limits["Ge"].ge, limits["Le"].le + 1)
-    assert max(BY_OPSET) == opsets[-1]
+    assert max(MINIMUM_BY_OPSET) == opsets[-1]
     assert [minimum_for(opset) for opset in opsets] == ["1.18"] * 4 + ["1.21", "1.24", "1.24"]
 
 
@@ -93,12 +93,12 @@ def test_oldest__runs_an_exported_network_as_the_newest_does(oldest_python, tmp_
     from medtune.export.precisions import predictor
     from medtune.models.classifier import build
     from medtune.serving.bundle import SAMPLE_TOLERANCE
-    from medtune.tasks.classification.export import Deployed
+    from medtune.tasks.classification.export import InferenceModel
 
     params = load()
     size = params.data.image_size
     images = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), dtype=np.uint8)
-    graph = to_onnx(Deployed(build(params, 3), 1.0), size, params.export.opset, {})
+    graph = to_onnx(InferenceModel(build(params, 3), 1.0), size, params.export.opset, {})
     convert = {"fp32": lambda: graph, "fp16": lambda: to_half(graph), "int8": lambda: to_int8(graph, images)}
     content = convert[precision]().SerializeToString()
     (tmp_path / "model.onnx").write_bytes(content)

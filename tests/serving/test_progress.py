@@ -1,9 +1,9 @@
-from medtune.serving.progress import Progress
+from medtune.serving.progress import ProgressLog
 
 
 def test_advance__says_now_and_then_how_far_it_is(capsys):
     now = [100.0]
-    progress = Progress(1000, every=15, clock=lambda: now[0])
+    progress = ProgressLog(1000, every=15, clock=lambda: now[0])
     for _ in range(40):
         now[0] += 1
         progress.advance()
@@ -16,7 +16,7 @@ def test_advance__says_now_and_then_how_far_it_is(capsys):
 
 def test_advance__hours_are_hours_and_short_work_says_nothing(capsys):
     now = [0.0]
-    progress = Progress(7200, every=15, clock=lambda: now[0])
+    progress = ProgressLog(7200, every=15, clock=lambda: now[0])
     now[0] += 14
     progress.advance()
     assert capsys.readouterr().err == ""

@@ -2,7 +2,14 @@ import onnxruntime
 import pytest
 
 from medtune.serving.manifest import BundleError
-from medtune.serving.session import PROVIDERS, engine_folder, open_session, operators, provider_chain, session_options
+from medtune.serving.session import (
+    PROVIDERS,
+    count_operators,
+    engine_cache_dir,
+    open_session,
+    provider_chain,
+    session_options,
+)
 
 
 def options_of(chain: list, provider: str) -> dict[str, str]:
@@ -10,7 +17,7 @@ def options_of(chain: list, provider: str) -> dict[str, str]:
 
 
 def test_session_options__all_fusions_and_one_operator_at_a_time():
-    options = session_options(threads=3, spin=False)
+    options = session_options(threads=3, busy_wait=False)
     assert options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     assert options.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
@@ -59,15 +66,15 @@ def test_provider_chain__tensorrt_computes_in_fp16_only_where_asked():
 def test_engine_folder__is_the_user_s_where_none_is_named(tmp_path, monkeypatch):
     monkeypatch.delenv("MEDTUNE_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert engine_folder() == tmp_path / "medtune" / "tensorrt"
+    assert engine_cache_dir() == tmp_path / "medtune" / "tensorrt"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert engine_folder() == tmp_path / ".cache" / "medtune" / "tensorrt"
+    assert engine_cache_dir() == tmp_path / ".cache" / "medtune" / "tensorrt"
 
 
 def test_operators__are_counted_by_provider(by_hand):
     session = open_session(by_hand.model(), "model.onnx", "cpu", "fp32", threads=1)
-    assert operators(session) == {"CPUExecutionProvider": 4}
+    assert count_operators(session) == {"CPUExecutionProvider": 4}
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])

@@ -11,8 +11,8 @@ from medtune.config.errors import InputError
 from medtune.config.load import load
 from medtune.config.project import PROJECT
 from medtune.data.manifest import load_prepared
-from medtune.runtime.artifact import partial
-from medtune.runtime.paths import Paths
+from medtune.runtime.artifact import partial_dir
+from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 
 COMMAND = [sys.executable, "-m", "medtune", "data"]
@@ -38,7 +38,7 @@ def root(tmp_path):
 def prepare(root, *sets, source="folder", pattern=r"(P\d+)_"):
     own = ["data.group_pattern=" + json.dumps(pattern)] if source == "folder" and pattern else []
     params = load(None, [f"data.source={source}", f"data.root={root}", "data.image_size=16", *own, *sets])
-    return data.run(params, Paths.at(root.parent / "out"))
+    return data.run(params, RunPaths.from_env(root.parent / "out"))
 
 
 def told(artifact, name="report.json"):
@@ -63,14 +63,14 @@ def test_run__writes_all_that_others_read(root):
     assert report["images_per_second"] > 0
     prepared = load_prepared(done.folder)
     assert prepared.images.shape == (48, 16, 16, 3)
-    assert not partial(done.folder).exists()
+    assert not partial_dir(done.folder).exists()
 
 
 def test_run__patient_protocol_leaks_no_group_no_pixels(root):
     prepared = load_prepared(prepare(root, "data.split.test_fold=all").folder)
     for chain in range(5):
         parts = prepared.indices(chain)
-        for kind in (prepared.groups, np.array(prepared.sha256)):
+        for kind in (prepared.patient_ids, np.array(prepared.sha256)):
             held = [set(kind[parts[part]]) for part in ("train", "val", "test")]
             assert sum(map(len, held)) == len(set.union(*held))
 
@@ -109,7 +109,7 @@ def test_run__same_input_gives_the_same_set(root):
     other = load_prepared(prepare(root, "data.split.test_fold=2").folder)
     assert first.digest == other.digest
     assert np.array_equal(first.folds, other.folds)
-    assert first.roles_digest(3) == other.roles_digest(3)
+    assert first.split_digest(3) == other.split_digest(3)
 
 
 def test_run__image_protocol_counts_and_names_the_leak(root):
@@ -143,7 +143,7 @@ def test_run__bad_images(root):
     with pytest.raises(InputError, match=r"3 of 48 images cannot be used: no/P0_0\.png: the file is empty"):
         prepare(root)
     assert not (root.parent / "out" / "data" / "prepared").exists()
-    assert not partial(root.parent / "out" / "data" / "prepared").exists()
+    assert not partial_dir(root.parent / "out" / "data" / "prepared").exists()
     report = told(prepare(root, "data.on_bad_image=reject"))
     assert [entry["path"] for entry in report["rejected"]] == names
     assert report["n_kept"] + report["n_rejected"] == report["n_found"] == 48
@@ -179,7 +179,7 @@ def test_run__near_copies_are_told(root):
 
 
 def test_run__killed_while_packing_starts_clean(root):
-    leftover = partial(root.parent / "out" / "data" / "prepared")
+    leftover = partial_dir(root.parent / "out" / "data" / "prepared")
     leftover.mkdir(parents=True)
     (leftover / "images.npy").write_bytes(b"half")
     (leftover / "stray").touch()
@@ -198,7 +198,7 @@ def test_run__root_is_relative_to_the_project(root):
     params = load(
         None, ["data.source=folder", f"data.root={relative}", "data.split.protocol=image", "data.image_size=8"]
     )
-    assert told(data.run(params, Paths.at(root.parent / "out")))["n_kept"] == 48
+    assert told(data.run(params, RunPaths.from_env(root.parent / "out")))["n_kept"] == 48
 
 
 def test_run__faulted_breakhis_patient_stays_in_one_split(tmp_path):

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from medtune.config.load import load
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 
 pytestmark = pytest.mark.real
@@ -22,7 +22,7 @@ def test_run__real_breakhis(shared, tmp_path, task):
     begin = time.monotonic()
     params = load(None, ["data.source=breakhis", f"data.root={shared / 'breakhis200x'}", f"data.labels={task}",
                          "data.image_size=224", "data.split.absent_classes=allow"])  # fmt: skip
-    done = data.run(params, Paths.at(tmp_path))
+    done = data.run(params, RunPaths.from_env(tmp_path))
     assert time.monotonic() - begin < 30
     info, report = told(done, "dataset.json"), told(done)
     assert (info["n_images"], info["n_groups"]) == ((305, 31) if task == "binary" else (260, 24))
@@ -37,5 +37,5 @@ def test_run__real_breakhis(shared, tmp_path, task):
 def test_run__real_pneumonia(shared, tmp_path):
     params = load(None, ["data.source=medmnist", f"data.root={shared / 'pneumoniamnist28'}", "data.image_size=28",
                          "data.split.protocol=image"])  # fmt: skip
-    info = told(data.run(params, Paths.at(tmp_path)), "dataset.json")
+    info = told(data.run(params, RunPaths.from_env(tmp_path)), "dataset.json")
     assert info["counts"]["all"] == {"normal": 1348, "pneumonia": 3873}

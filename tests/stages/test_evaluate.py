@@ -10,7 +10,7 @@ import pytest
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.data.manifest import load_prepared
-from medtune.runtime.artifact import Artifact, find
+from medtune.runtime.artifact import Artifact, find_artifact
 from medtune.serving.tasks.classification import decide
 from medtune.stages import evaluate
 from medtune.stages.steps import evaluate_key
@@ -122,7 +122,7 @@ def test_run__damaged_result_is_made_again_byte_for_byte(make_world):
     first = evaluate_world(world)
     (first.folder / "predictions.csv").write_text("spoilt")
     assert evaluate_world(world).sha256 == first.sha256
-    assert find(first.folder, first.key) == first
+    assert find_artifact(first.folder, first.key) == first
 
 
 def test_run__image_protocol_warns_of_the_leak(make_world):
@@ -137,7 +137,7 @@ def test_run__logits_that_are_not_finite_name_the_fold(make_world):
     world = make_world(test_fold=2, ruin=True)
     with pytest.raises(RuntimeError, match="fold 2: 15 of 15 val images have logits that are not finite"):
         evaluate_world(world)
-    assert find(world.paths.stage("evaluate")) is None
+    assert find_artifact(world.paths.stage("evaluate")) is None
 
 
 def test_key__follows_what_the_result_depends_on(make_world):

@@ -11,8 +11,8 @@ from PIL import Image
 
 from medtune.cli.main import call
 from medtune.data.manifest import load_prepared
-from medtune.runtime.artifact import partial, publish, verify
-from medtune.runtime.paths import Paths
+from medtune.runtime.artifact import commit, partial_dir, verify
+from medtune.runtime.paths import RunPaths
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
 from medtune.stages import evaluate, export
@@ -43,7 +43,7 @@ def exported(make_world) -> SimpleNamespace:
 
 
 def test_run__bundle_has_all_files_and_they_are_whole(exported):
-    folder, document = exported.artifact.folder, exported.document
+    folder, document = exported.artifact.folder, exported.manifest
     names = {"model.onnx", "model.fp16.onnx", "MODEL_CARD.md", "sample_input.npy", "sample_output.npy"}
     assert set(document["files"]) == names
     assert {path.name for path in folder.iterdir()} == names | {"bundle.json", "result.json"}
@@ -57,7 +57,7 @@ def test_run__bundle_has_all_files_and_they_are_whole(exported):
 
 
 def test_run__document_says_what_evaluate_found(exported):
-    document, record = exported.document, exported.evaluated.result()
+    document, record = exported.manifest, exported.evaluated.result()
     fold = record["best_fold"]
     assert document["exported"]["fold"] == fold
     assert document["exported"]["of_folds"] == 3
@@ -76,7 +76,7 @@ def test_run__document_says_what_evaluate_found(exported):
 
 
 def test_run__parity_is_measured_for_every_precision_and_batch_size(exported):
-    parity = exported.document["parity"]
+    parity = exported.manifest["parity"]
     for precision, tolerance in (("fp32", 1e-4), ("fp16", 2e-2)):
         figures = parity[precision]
         assert figures["max_abs_diff"] <= tolerance
@@ -104,11 +104,11 @@ def test_run__graph_is_self_contained_and_names_no_path(exported):
     assert properties["data_digest"] == exported.prepared.digest
     assert b".py" not in content
     assert graph.opset_import[0].version == 20
-    assert exported.document["requires"] == {"onnxruntime": "1.18"}
+    assert exported.manifest["requires"] == {"onnxruntime": "1.18"}
 
 
 def test_run__command_line_reproduces_predictions_from_image_files(exported, tmp_path, capsys):
-    prepared, fold = exported.prepared, exported.document["exported"]["fold"]
+    prepared, fold = exported.prepared, exported.manifest["exported"]["fold"]
     rows = prepared.indices(fold)["test"]
     for row in rows:
         place = tmp_path / "images" / prepared.paths[row]
@@ -146,8 +146,8 @@ def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
     """Evaluate's figures of another network, under the right names: nothing may be published."""
     made = exported
     world = made.world.paths
-    paths = Paths(tmp_path / "other", world.cache, frozen_out=world.out, data=world.prepared)
-    forged = partial(paths.stage("evaluate"))
+    paths = RunPaths(tmp_path / "other", world.cache, frozen_out=world.out, data=world.prepared)
+    forged = partial_dir(paths.stage("evaluate"))
     shutil.copytree(made.evaluated.folder, forged)
     path = forged / "predictions.csv"
     rows = list(csv.DictReader(path.open()))
@@ -158,7 +158,7 @@ def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
         writer.writeheader()
         writer.writerows(rows)
     record = made.evaluated.result()
-    publish(paths.stage("evaluate"), record["key"], {name: record[name] for name in record.keys() - {"key", "files"}})
+    commit(paths.stage("evaluate"), record["key"], {name: record[name] for name in record.keys() - {"key", "files"}})
     with pytest.raises(RuntimeError, match=r"probabilities .* off those in predictions\.csv"):
         export.run(made.params, paths)
     assert not paths.stage("export").exists()

@@ -8,7 +8,7 @@ import torch
 from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
 from medtune.models.peft import fishmask
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages import finetune, frozen
 from medtune.training import checkpoint
 from medtune.training.loop import Trainer
@@ -83,7 +83,7 @@ CUT = [("adalora", "test_vit"), ("fishmask", "test_efficientnet")]
 def test_finetune__cut_and_resumed_ends_bit_identical(world, tmp_path, monkeypatch, method, backbone):
     params = params_of(world, method, backbone)
     whole = run_both(params, world.paths)
-    cut = Paths(tmp_path / "cut", world.paths.cache)
+    cut = RunPaths(tmp_path / "cut", world.paths.cache)
     shutil.copytree(world.paths.prepared, cut.prepared)
     real, calls = Trainer._finish_epoch, iter(range(100))
 
@@ -107,7 +107,7 @@ def test_finetune__shows_a_method_that_asks_the_training_images_as_they_are(worl
     def spy(model, batches, options):
         shown.append(list(batches))
         real(model, shown[-1], options)
-        chosen.append(model.backbone.chosen.places.tolist())
+        chosen.append(model.backbone.indices.places.tolist())
 
     monkeypatch.setattr(fishmask, "prepare", spy)
     first, second = run_both(params, world.paths)

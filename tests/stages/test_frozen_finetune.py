@@ -11,12 +11,12 @@ from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from medtune.stages import finetune, frozen
 from medtune.stages.steps import finetune_key, frozen_key
 from medtune.training import checkpoint
 
-HEADS = registry.names("medtune.models.heads")
+HEADS = registry.plugin_names("medtune.models.heads")
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_frozen__chains_share_features_and_each_trains_as_if_alone(world, tmp_pa
     params = params_of(world)
     alone, computed = {}, {}
     for fold in (1, 0, 2):
-        own = Paths(tmp_path / f"alone-{fold}", tmp_path / f"cache-{fold}", data=world.paths.prepared)
+        own = RunPaths(tmp_path / f"alone-{fold}", tmp_path / f"cache-{fold}", data=world.paths.prepared)
         alone[fold] = frozen.run(params, own, fold)
     capsys.readouterr()
     for fold in (1, 0, 2):
@@ -144,14 +144,14 @@ def test_finetune__channels_last_trains_alike(world, method):
 
 
 def test_check__refuses_gradient_checkpointing_where_it_cannot_be(world):
-    from medtune.models.backbones import check
+    from medtune.models.backbones import check_backbone
 
     wrong = {"model__backbone": "dla34", "model__backbone_args": {}, "finetune__gradient_checkpointing": True}
     with pytest.raises(InputError, match=r"finetune.gradient_checkpointing is true, which dla34 does not support"):
-        check(params_of(world, **wrong))
+        check_backbone(params_of(world, **wrong))
     params = params_of(world, **wrong | {"model__backbone": "test_efficientnet", "model__batchnorm": "train"})
     with pytest.raises(InputError, match="would count twice in the statistics"):
-        check(params)
+        check_backbone(params)
 
 
 def test_key__changes_with_what_matters_and_with_nothing_else(world):

@@ -15,7 +15,7 @@ def plain(monkeypatch):
 
 
 def test_check__one_process_is_never_refused():
-    launch.check(load(sets=["model.batchnorm=train"]), True)
+    launch.check_launch(load(sets=["model.batchnorm=train"]), True)
 
 
 @pytest.mark.parametrize(
@@ -31,10 +31,10 @@ def test_check__names_what_is_wrong(monkeypatch, environment, sets, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=expected) as raised:
-        launch.check(load(sets=sets), True)
+        launch.check_launch(load(sets=sets), True)
     assert "\n" not in str(raised.value)
 
 
 def test_check__frozen_alone_leaves_batchnorm_as_it_is(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    launch.check(load(sets=["model.batchnorm=train"]), False)
+    launch.check_launch(load(sets=["model.batchnorm=train"]), False)

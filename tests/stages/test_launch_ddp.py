@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from medtune.config.load import validate
-from medtune.runtime.artifact import RESULT, find, read_result
+from medtune.runtime.artifact import RESULT_FILE, find_artifact, read_result
 from medtune.runtime.cache_key import data_key
-from medtune.runtime.paths import Paths
-from medtune.serving.checksum import seal
+from medtune.runtime.paths import RunPaths
+from medtune.serving.checksum import dump_with_checksum
 from medtune.stages import finetune, frozen
 from medtune.training import checkpoint
 
@@ -42,9 +42,9 @@ def world(make_world, tmp_path):
             tree[section][key] = value
         params = validate(tree)
         (tmp_path / "params.yaml").write_text(params.model_dump_json())
-        sealed = seal({**read_result(made.paths.prepared), "key": data_key(params)})
-        (made.paths.prepared / RESULT).write_text(sealed)
-        alone = Paths(tmp_path / "alone", tmp_path / "alone" / "cache")
+        sealed = dump_with_checksum({**read_result(made.paths.prepared), "key": data_key(params)})
+        (made.paths.prepared / RESULT_FILE).write_text(sealed)
+        alone = RunPaths(tmp_path / "alone", tmp_path / "alone" / "cache")
         shutil.copytree(made.paths.prepared, alone.prepared, dirs_exist_ok=True)
         return params, made.paths, alone
 
@@ -106,7 +106,7 @@ def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world, metho
     assert_same_curve(history(paths.stage("frozen", 1)), history(expected[0].folder))
 
     process = begin("stage finetune", paths)
-    saved = paths.stage("finetune", 1).with_name(".fold-1.training") / checkpoint.FILE
+    saved = paths.stage("finetune", 1).with_name(".fold-1.training") / checkpoint.CHECKPOINT_FILE
     while not saved.exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
@@ -119,7 +119,7 @@ def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world, metho
     out = launched("stage finetune", paths)
     assert out.count("resumed at epoch") == 1
     assert_same_curve(history(paths.stage("finetune", 1)), history(expected[1].folder))
-    model = checkpoint.load_trained(find(paths.stage("finetune", 1)))
+    model = checkpoint.load_trained(find_artifact(paths.stage("finetune", 1)))
     assert not model.training
     assert not [p for p in paths.out.rglob("*") if p.name.endswith((".tmp", ".training", ".partial"))]
     assert "frozen fold 1: " in launched("stage frozen", paths)  # found again by both

@@ -36,7 +36,7 @@ class Fold:
     """One fold."""
 
     fold: int
-    kept: str
+    selected_stage: str
     val: Predictions
     test: Predictions
     record: Any = field(default=dict)
@@ -50,16 +50,18 @@ def truth(prepared: Any, rows: np.ndarray, side: int) -> np.ndarray:
 
 def from_bundle(prepared: Any, rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]) -> Predictions:
     errors = np.abs(output - truth(prepared, rows, output.shape[1])).mean(axis=(1, 2))
-    return Predictions(rows, prepared.groups[rows], output, errors)
+    return Predictions(rows, prepared.patient_ids[rows], output, errors)
 
 
-def judge(wanted: Any, outputs: Mapping[str, np.ndarray], prepared: Any, options: EvaluateParams, seed: int) -> Fold:
+def evaluate_fold(
+    request: Any, outputs: Mapping[str, np.ndarray], prepared: Any, options: EvaluateParams, seed: int
+) -> Fold:
     side = round(outputs["val"].shape[1] ** 0.5)
     val, test = (
-        from_bundle(prepared, wanted.rows[split], 1 / (1 + np.exp(-outputs[split].reshape(-1, side, side))), {})
+        from_bundle(prepared, request.indices[split], 1 / (1 + np.exp(-outputs[split].reshape(-1, side, side))), {})
         for split in ("val", "test")
     )
-    return Fold(wanted.fold, wanted.trained.result()["kept"], val, test)
+    return Fold(request.fold, request.trained.result()["kept"], val, test)
 
 
 def pool(parts: Sequence[Predictions]) -> Predictions:
@@ -88,7 +90,7 @@ def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
     """Error of a constant: the mean share of the training images."""
     prepared, side = result.prepared, result.pooled.shares.shape[1]
     train = truth(prepared, prepared.indices(result.folds[0].fold)["train"], side)
-    return {"baseline": float(np.abs(truth(prepared, result.pooled.rows, side) - train.mean()).mean())}
+    return {"baseline": float(np.abs(truth(prepared, result.pooled.indices, side) - train.mean()).mean())}
 
 
 def write(

@@ -36,7 +36,7 @@ def agreement(
     return {"within": float((np.abs(found - reference).max(axis=(1, 2)) <= tolerance).mean())}
 
 
-def refusal(figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
+def rejection_reason(figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
     return None
 
 

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from medtune.config.schema import DataParams
-from medtune.data.sample import Record
-from medtune.serving.decode import fit
+from medtune.data.sample import Sample
+from medtune.serving.decode import resize_square
 
 MIN_CLASSES = 1
 
 
-def check(records: Sequence[Record]) -> None:
+def check(records: Sequence[Sample]) -> None:
     """Accept every record."""
 
 
-def encode(record: Record, data: DataParams) -> np.ndarray:
+def encode(record: Sample, data: DataParams) -> np.ndarray:
     """1 where a pixel is darker than 160."""
-    assert record.load is not None
-    return (fit(record.load(), data.image_size, data.resize).mean(axis=2) < 160).astype(np.uint8)
+    assert record.read is not None
+    return (resize_square(record.read(), data.image_size, data.resize).mean(axis=2) < 160).astype(np.uint8)

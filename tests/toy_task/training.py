@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from medtune.config.schema import Params
 from medtune.config.training import TrainingParams
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.models import classifier
 from medtune.tasks.base import Move
 
 
-def n_outputs(prepared: Prepared) -> int:
+def n_outputs(prepared: PreparedDataset) -> int:
     """Patches."""
     return (prepared.images.shape[1] // 16) ** 2
 
@@ -24,7 +24,7 @@ def build(params: Params, n_outputs: int, load_weights: bool = True) -> classifi
     model = classifier.build(params, n_outputs, load_weights)
     torch.manual_seed(params.seed)
     channels = model.backbone.num_features
-    model.head, model.reads = (
+    model.head, model.feature_kind = (
         nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, 1), nn.Flatten()),
         "tokens",
     )
@@ -60,6 +60,6 @@ class Objective:
         return {"loss": float(summary[:, 0].mean()), "mae": float(summary[:, 1].mean())}
 
 
-def objective(params: Params, section: TrainingParams, prepared: Prepared, train: np.ndarray) -> Objective:
+def objective(params: Params, section: TrainingParams, prepared: PreparedDataset, train: np.ndarray) -> Objective:
     """The same for every run."""
     return Objective()

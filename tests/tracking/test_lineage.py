@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from medtune.config.schema import Params
-from medtune.data.manifest import Prepared
-from medtune.runtime.artifact import Artifact, partial, publish
+from medtune.data.manifest import PreparedDataset
+from medtune.runtime.artifact import Artifact, commit, partial_dir
 from medtune.tracking import lineage
-from medtune.tracking.read import Recorded, read_runs
-from medtune.tracking.run import Run, run_id, start
+from medtune.tracking.read import RecordedRun, read_runs
+from medtune.tracking.run import Run, run_id, start_run
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server
@@ -21,32 +21,32 @@ PATIENTS = ("Patient-Mueller", "Patient-Ito")
 
 
 @pytest.fixture
-def prepared(tmp_path: Path) -> Prepared:
+def prepared(tmp_path: Path) -> PreparedDataset:
     info = {"name": "Breast (200X)", "licence": "CC0", "classes": ["benign", "malignant"], "protocol": "image",
             "n_images": 4, "n_groups": 2, "groups_known": True, "counts": {"all": {"benign": 2, "malignant": 2}},
             "image_size": 8, "resize": "squash", "leaked_groups": list(PATIENTS), "notes": [],
             "folder": "/mnt/hospital"}  # fmt: skip
-    return Prepared(
+    return PreparedDataset(
         folder=tmp_path,
         info=info,
         classes=("benign", "malignant"),
         paths=tuple(f"{name}/{n}.png" for name in PATIENTS for n in range(2)),
         labels=np.array([0, 0, 1, 1]),
-        groups=np.array([name for name in PATIENTS for _ in range(2)]),
+        patient_ids=np.array([name for name in PATIENTS for _ in range(2)]),
         folds=np.array([0, 1, 0, 1]),
-        roles=np.array([["test", "train"], ["train", "test"], ["test", "train"], ["train", "test"]]),
+        splits=np.array([["test", "train"], ["train", "test"], ["test", "train"], ["train", "test"]]),
         images=np.zeros((4, 8, 8, 3), np.uint8),
         sha256=("1", "2", "3", "4"),
     )
 
 
 def published(folder: Path, key: str, content: str, **result: Any) -> Artifact:
-    work = partial(folder)
+    work = partial_dir(folder)
     work.mkdir(parents=True)
     (work / "model.bin").write_text(content)
     params = {"model": {"backbone": "test_vit", "head": {"kind": "cdtm"}, "peft": {"method": "none"}},
               "data": {"root": "/mnt/hospital"}}  # fmt: skip
-    return publish(folder, key, {"params": params, "data_digest": "d", **result})
+    return commit(folder, key, {"params": params, "data_digest": "d", **result})
 
 
 @pytest.fixture
@@ -67,20 +67,20 @@ def bundle(tmp_path: Path) -> Artifact:
     return published(tmp_path / "export", EXPORT, "onnx", stage="export", fold=1, parity={"fp32": {"max": 1e-7}})
 
 
-def chain(params: Params, prepared: Prepared, frozen: Artifact, finetuned: Artifact, bundle: Artifact) -> None:
+def chain(params: Params, prepared: PreparedDataset, frozen: Artifact, finetuned: Artifact, bundle: Artifact) -> None:
     """Three stages, as they record what they read and make."""
-    with start("frozen", FROZEN, "group", params, "frozen fold 1", 1) as run:
-        lineage.uses(run, prepared)
-        lineage.made_model(run, frozen)
-    with start("finetune", FINETUNE, "group", params, "finetune fold 1", 1) as run:
-        lineage.uses(run, prepared, [frozen])
-        lineage.made_model(run, finetuned)
-    with start("export", EXPORT, "group", params, "export fold 1", 1) as run:
-        lineage.uses(run, prepared, [finetuned])
-        lineage.made_bundle(run, bundle)
+    with start_run("frozen", FROZEN, "group", params, "frozen fold 1", 1) as run:
+        lineage.log_inputs(run, prepared)
+        lineage.log_model(run, frozen)
+    with start_run("finetune", FINETUNE, "group", params, "finetune fold 1", 1) as run:
+        lineage.log_inputs(run, prepared, [frozen])
+        lineage.log_model(run, finetuned)
+    with start_run("export", EXPORT, "group", params, "export fold 1", 1) as run:
+        lineage.log_inputs(run, prepared, [finetuned])
+        lineage.log_bundle(run, bundle)
 
 
-def names(run: Recorded) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def names(run: RecordedRun) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     return [(one.type, one.name) for one in run.used], [(one.type, one.name) for one in run.made]
 
 
@@ -89,7 +89,7 @@ STAGE_1, STAGE_2 = ("model", "frozen-fold-1"), ("model", "finetune-fold-1")
 
 
 def test_lineage__offline_runs_have_it_on_record(
-    cache: Path, params: Params, prepared: Prepared, frozen: Artifact, finetuned: Artifact, bundle: Artifact
+    cache: Path, params: Params, prepared: PreparedDataset, frozen: Artifact, finetuned: Artifact, bundle: Artifact
 ) -> None:
     chain(params, prepared, frozen, finetuned, bundle)
     first, second, third = read_runs(cache)
@@ -111,7 +111,7 @@ def test_lineage__offline_runs_have_it_on_record(
     assert not list(folder.rglob("model.bin"))
 
 
-def test_version__is_the_content(prepared: Prepared, frozen: Artifact, tmp_path: Path) -> None:
+def test_version__is_the_content(prepared: PreparedDataset, frozen: Artifact, tmp_path: Path) -> None:
     same = published(tmp_path / "again", FROZEN, "the weights themselves", stage="frozen", fold=1)
     other = published(tmp_path / "other", FROZEN, "other weights", stage="frozen", fold=1)
     assert (
@@ -119,14 +119,14 @@ def test_version__is_the_content(prepared: Prepared, frozen: Artifact, tmp_path:
         == lineage.model_version(frozen).digest
         != lineage.model_version(other).digest
     )
-    moved = prepared.roles.copy()
+    moved = prepared.splits.copy()
     moved[0, 0] = "unused"
-    split_otherwise = Prepared(**{**vars(prepared), "roles": moved})
+    split_otherwise = PreparedDataset(**{**vars(prepared), "splits": moved})
     assert lineage.dataset_version(prepared).digest != lineage.dataset_version(split_otherwise).digest
 
 
 def test_lineage__on_a_server_once_however_often_it_is_logged(
-    cache: Path, params: Params, online: "Server", prepared: Prepared, frozen: Artifact, finetuned: Artifact,
+    cache: Path, params: Params, online: "Server", prepared: PreparedDataset, frozen: Artifact, finetuned: Artifact,
     bundle: Artifact,
 ) -> None:  # fmt: skip
     for _ in range(2):
@@ -146,11 +146,11 @@ def test_lineage__on_a_server_once_however_often_it_is_logged(
 
 
 def test_fault__in_what_is_recorded_stops_nothing(
-    cache: Path, params: Params, prepared: Prepared, frozen: Artifact, capsys: pytest.CaptureFixture[str]
+    cache: Path, params: Params, prepared: PreparedDataset, frozen: Artifact, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (frozen.folder / "result.json").unlink()
-    with start("finetune", FINETUNE, "group", params, "finetune fold 1", 1) as run:
-        lineage.uses(run, prepared, [frozen])
+    with start_run("finetune", FINETUNE, "group", params, "finetune fold 1", 1) as run:
+        lineage.log_inputs(run, prepared, [frozen])
         run.log({"train/loss": 1.0}, 20)
     (found,) = read_runs(cache)
     assert names(found) == ([DATA], [])
@@ -158,5 +158,5 @@ def test_fault__in_what_is_recorded_stops_nothing(
     assert capsys.readouterr().out.count("W&B") == 1
 
 
-def test_lineage__of_no_run_reads_nothing(prepared: Prepared, tmp_path: Path) -> None:
-    lineage.uses(Run(), prepared, [Artifact(str(tmp_path / "nowhere"), "key", "sha")])
+def test_lineage__of_no_run_reads_nothing(prepared: PreparedDataset, tmp_path: Path) -> None:
+    lineage.log_inputs(Run(), prepared, [Artifact(str(tmp_path / "nowhere"), "key", "sha")])

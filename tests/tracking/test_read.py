@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 
 from medtune.config.schema import Params
-from medtune.tracking.read import Recorded, RecordedArtifact, merged, read_run, read_runs
-from medtune.tracking.run import start
+from medtune.tracking.read import RecordedArtifact, RecordedRun, merge_parts, read_run, read_runs
+from medtune.tracking.run import start_run
 
 KEY = "d" * 64
 
 
 def test_read_run__values_as_they_were_logged(cache: Path, params: Params) -> None:
-    with start("evaluate", KEY, "group", params, "evaluate") as run:
+    with start_run("evaluate", KEY, "group", params, "evaluate") as run:
         run.log({"val/auroc": math.nan, "val/loss": 0.1234567890123456}, 3)
         run.table("test/classes", ("class", "recall"), [("a & b", None)])
         run.summary({"protocol": "patient", "lists": ["one", "two"], "none": None, "class/a.b/recall": 1.0})
@@ -39,10 +39,10 @@ def test_read_run__another_file_is_refused(tmp_path: Path) -> None:
 
 def test_merged__puts_the_parts_of_a_run_together() -> None:
     data, model = RecordedArtifact("data", "dataset", "1", {}), RecordedArtifact("frozen-fold-1", "model", "2", {})
-    first = Recorded("a", summary={"x": 1, "y": 1}, history=[{"_step": 20}], used=[data])
-    other = Recorded("b", history=[{"_step": 20}], exit_code=0)
-    second = Recorded("a", summary={"x": 2}, history=[{"_step": 40}], used=[data], made=[model], exit_code=0)
-    runs = merged([first, other, second])
+    first = RecordedRun("a", summary={"x": 1, "y": 1}, history=[{"_step": 20}], used=[data])
+    other = RecordedRun("b", history=[{"_step": 20}], exit_code=0)
+    second = RecordedRun("a", summary={"x": 2}, history=[{"_step": 40}], used=[data], made=[model], exit_code=0)
+    runs = merge_parts([first, other, second])
     assert list(runs) == ["a", "b"]
     assert runs["a"].summary == {"x": 2, "y": 1}
     assert [row["_step"] for row in runs["a"].history] == [20, 40]

@@ -11,9 +11,9 @@ from PIL import Image
 from medtune.config.load import load
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
-from medtune.tracking.read import Recorded, read_run, read_runs
+from medtune.tracking.read import RecordedRun, read_run, read_runs
 from medtune.tracking.redact import PLACEHOLDER
-from medtune.tracking.run import resolve_mode, run_id, start
+from medtune.tracking.run import resolve_mode, run_id, start_run
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KEY = "0123456789abcdef" * 4
 
 
-def recorded(cache: Path) -> Recorded:
+def recorded(cache: Path) -> RecordedRun:
     """The one run; W&B's own process may still be writing its last record when `finish` returns."""
     end = time.monotonic() + 10
     while True:
@@ -34,7 +34,7 @@ def recorded(cache: Path) -> Recorded:
 def test_run__everything_logged_is_read_back(cache: Path, params: Params) -> None:
     picture = cache / "picture.png"
     Image.new("RGB", (4, 4), "red").save(picture)
-    with start("frozen", KEY, "group-1", params, "frozen fold 1") as run:
+    with start_run("frozen", KEY, "group-1", params, "frozen fold 1") as run:
         for step in range(3):
             run.log({"train/loss": 1.0 / (step + 1)}, step)
         run.image("confusion", picture)
@@ -57,14 +57,14 @@ def test_run__everything_logged_is_read_back(cache: Path, params: Params) -> Non
 
 
 def test_run__stage_that_raises_is_recorded_as_failed(cache: Path, params: Params) -> None:
-    with pytest.raises(RuntimeError, match="loss"), start("frozen", KEY, "group", params, "frozen"):
+    with pytest.raises(RuntimeError, match="loss"), start_run("frozen", KEY, "group", params, "frozen"):
         raise RuntimeError("the loss is not finite")
     assert recorded(cache).exit_code == 1
 
 
 def test_run__key_that_is_resumed_has_the_same_id(cache: Path, params: Params) -> None:
     for _ in range(2):
-        with start("frozen", KEY, "group", params, "frozen") as run:
+        with start_run("frozen", KEY, "group", params, "frozen") as run:
             run.log({"train/loss": 1.0}, 1)
         time.sleep(1.1)  # W&B names a run's folder by the second: two within one would write to one file
     assert [found.run_id for found in read_runs(cache)] == [run_id(KEY)] * 2
@@ -76,7 +76,7 @@ def test_run__turned_off_does_nothing(
 ) -> None:
     for name, value in switch.items():
         monkeypatch.setenv(name, value)
-    with start("frozen", KEY, "group", params, "frozen") as run:
+    with start_run("frozen", KEY, "group", params, "frozen") as run:
         run.log({"train/loss": 1.0}, 1)
         run.summary({"a": 1})
     assert not run
@@ -107,7 +107,7 @@ def test_outage__refused_key_is_recorded_offline(
     monkeypatch.setenv("WANDB_API_KEY", "not-a-key")
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("medtune.tracking.run.INIT_TIMEOUT_S", 2.0)
-    with start("frozen", KEY, "group", params, "frozen") as run:
+    with start_run("frozen", KEY, "group", params, "frozen") as run:
         run.log({"train/loss": 1.0}, 1)
     assert recorded(cache).exit_code == 0
     assert "recording offline instead" in capsys.readouterr().out
@@ -118,14 +118,14 @@ def test_outage__at_the_start_is_recorded_offline(
 ) -> None:
     online.close()
     monkeypatch.setattr("medtune.tracking.run.INIT_TIMEOUT_S", 1.0)
-    with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
+    with start_run("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         run.log({"train/loss": 1.0}, 20)
     assert recorded(cache).curve("train/loss") == {20: 1.0}
     assert capsys.readouterr().out.count("recording offline instead") == 1
 
 
 def test_fault__is_said_once_and_never_raised(cache: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
-    with start("frozen", KEY, "group", params, "frozen") as run:
+    with start_run("frozen", KEY, "group", params, "frozen") as run:
         run.image("no such picture", cache / "missing.png")
         run.image("no such picture", cache / "missing.png")
         run.log({"train/loss": 1.0}, 1)
@@ -134,7 +134,7 @@ def test_fault__is_said_once_and_never_raised(cache: Path, params: Params, capsy
 
 
 def test_read_run__file_that_was_cut_off(cache: Path, params: Params) -> None:
-    with start("frozen", KEY, "group", params, "frozen") as run:
+    with start_run("frozen", KEY, "group", params, "frozen") as run:
         for step in range(500):
             run.log({"train/loss": float(step), "val/loss": 0.0}, step)
     whole = recorded(cache)
@@ -154,7 +154,9 @@ def test_private__no_path_no_host_no_command_line_is_sent(
     data = params.data.model_copy(update={"root": "/mnt/hospital/patients"})
     model = params.model.model_copy(update={"weights": "~/weights/vit.safetensors"})
     monkeypatch.setattr(sys, "argv", ["/mnt/hospital-command-line.py"])
-    with start("frozen", KEY, "group", params.model_copy(update={"data": data, "model": model}), "frozen", 1) as run:
+    with start_run(
+        "frozen", KEY, "group", params.model_copy(update={"data": data, "model": model}), "frozen", 1
+    ) as run:
         run.log({"train/loss": 1.0}, 20)
         run.table("stages", ("stage", "state"), [("frozen", "ran")])
         picture = cache / "picture.png"

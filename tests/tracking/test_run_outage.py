@@ -12,8 +12,8 @@ import pytest
 
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
-from medtune.tracking.read import merged, read_runs
-from medtune.tracking.run import run_id, start
+from medtune.tracking.read import merge_parts, read_runs
+from medtune.tracking.run import run_id, start_run
 from medtune.tracking.run_files import list_run_files
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ KEY = "0123456789abcdef" * 4
 KILLED = """
 import os, signal, sys
 from medtune.config.load import load
-from medtune.tracking.run import start
-run = start("frozen", sys.argv[1], "group", load(), "frozen fold 1", 1)
+from medtune.tracking.run import start_run
+run = start_run("frozen", sys.argv[1], "group", load(), "frozen fold 1", 1)
 for step in range(20, 101, 20):
     run.log({"train/loss": step / 10}, step)
     if step % 60 == 0:
@@ -43,7 +43,7 @@ def killed(key: str = KEY) -> None:
 
 
 def train_on(params: Params, first: int) -> None:
-    with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
+    with start_run("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         for step in range(first, 201, 20):
             run.log({"train/loss": step / 10}, step)
             if step % 60 == 0:
@@ -56,7 +56,7 @@ def test_resume__after_a_kill_lacks_no_step_and_repeats_none(first: int, cache: 
     train_on(params, first)
     parts = read_runs(cache)
     assert len(parts) == 2
-    run = merged(parts)[run_id(KEY)]
+    run = merge_parts(parts)[run_id(KEY)]
     assert [row["_step"] for row in run.history] == list(range(20, 201, 20))
     assert run.curve("train/loss") == {step: step / 10 for step in range(20, 201, 20)}
     assert run.curve("val/loss") == {60: 3.0, 120: 6.0, 180: 9.0}
@@ -65,16 +65,16 @@ def test_resume__after_a_kill_lacks_no_step_and_repeats_none(first: int, cache: 
 
 
 def test_resume__what_an_earlier_process_logged_is_not_repeated(cache: Path, params: Params) -> None:
-    with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
+    with start_run("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         for step in (20, 40, 60):
             run.log({"train/loss": step / 10}, step)
     time.sleep(1.1)
     train_on(params, 40)
-    assert [row["_step"] for row in merged(read_runs(cache))[run_id(KEY)].history] == list(range(20, 201, 20))
+    assert [row["_step"] for row in merge_parts(read_runs(cache))[run_id(KEY)].history] == list(range(20, 201, 20))
 
 
 def test_resume__online_goes_on_behind_the_servers_last_step(cache: Path, params: Params, online: "Server") -> None:
-    with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
+    with start_run("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         for step in (20, 40, 60):
             run.log({"train/loss": step / 10}, step)
     assert online.steps(run_id(KEY)) == [20, 40, 60]
@@ -91,7 +91,7 @@ def test_outage__the_next_stage_does_not_wait_for_the_server_again(
     monkeypatch.setattr("medtune.tracking.run.INIT_TIMEOUT_S", 1.0)
     for number in range(2):
         begun = time.monotonic()
-        with start("frozen", str(number) + KEY, "group", params, "frozen fold 1", 1) as run:
+        with start_run("frozen", str(number) + KEY, "group", params, "frozen fold 1", 1) as run:
             run.log({"train/loss": 1.0}, 20)
         time.sleep(1.1)
     said = capsys.readouterr().out
@@ -105,7 +105,7 @@ def test_outage__in_a_run_leaves_it_marked_and_the_next_part_waits_behind_it(
     cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("medtune.tracking.run.FINISH_TIMEOUT_S", 1.0)
-    with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
+    with start_run("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         run.log({"train/loss": 1.0}, 20)
         online.close()
         run.log({"train/loss": 1.0}, 40)
@@ -113,7 +113,7 @@ def test_outage__in_a_run_leaves_it_marked_and_the_next_part_waits_behind_it(
     assert (part.offline, part.pending) == (False, True)
     assert "medtune sync" in capsys.readouterr().out
     time.sleep(1.1)
-    with start("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
+    with start_run("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         run.log({"train/loss": 1.0}, 60)
     assert [part.offline for part in list_run_files(cache)] == [False, True]
     assert "recorded offline" in capsys.readouterr().out

@@ -16,7 +16,7 @@ from medtune.config.schema import Params
 from medtune.tracking import lineage
 from medtune.tracking.local_log import LocalLog
 from medtune.tracking.read import read_run
-from medtune.tracking.run import run_id, start
+from medtune.tracking.run import run_id, start_run
 from medtune.tracking.run_files import list_run_files
 from medtune.tracking.sync import DAMAGED, EMPTY, LIVE, UNSAFE, UPLOAD, SyncDecision, decide, sync
 
@@ -27,8 +27,8 @@ A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 RECORDS = """
 import sys, time
 from medtune.config.load import load
-from medtune.tracking.run import start
-run = start("frozen", sys.argv[1], "group", load(), "frozen fold 2", 2)
+from medtune.tracking.run import start_run
+run = start_run("frozen", sys.argv[1], "group", load(), "frozen fold 2", 2)
 for step in range(20, 201, 20):
     run.log({"train/loss": float(step)}, step)
 print("there", flush=True)
@@ -37,7 +37,7 @@ time.sleep(120)
 
 
 def record(key: str, params: Params, steps: range) -> None:
-    with start("frozen", key, "group", params, f"frozen {key[:1]}", 1) as run:
+    with start_run("frozen", key, "group", params, f"frozen {key[:1]}", 1) as run:
         for step in steps:
             run.log({"train/loss": float(step)}, step)
     time.sleep(1.1)  # W&B names a run's folder by the second
@@ -169,7 +169,7 @@ def test_sync__refused_artifact_is_not_taken_for_uploaded(
     cache: Path, params: Params, online: "Server", ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     offline = params.model_copy(update={"tracking": params.tracking.model_copy(update={"mode": "offline"})})
-    with start("export", A, "group", offline, "export fold 1", 1) as run:
+    with start_run("export", A, "group", offline, "export fold 1", 1) as run:
         made = lineage.ArtifactVersion("medtune-bundle", lineage.BUNDLE, "0" * 64)
         run.safely(lambda wandb_run: lineage._log(wandb_run, made, used=False))
     online.refuse = {"CreateArtifact"}

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 
 from medtune.config.training import AugmentParams
-from medtune.training.augmentation import APART, BASIS, Draws, Geometry, augment, dihedral, vary
-from medtune.training.replicas import EVERY
+from medtune.training.augmentation import STAIN_BASIS, STRIDE, Geometry, PerSampleRng, augment, dihedral, vary
+from medtune.training.replicas import ALL_ROWS
 
 ALL = AugmentParams(rotate=30.0, brightness=0.3, contrast=0.3, stain=0.1)
 
@@ -20,7 +20,7 @@ def images(n, size=32, seed=0):
 
 def step_by_step(pixels, params, generator):
     """What `augment` computes, each change by itself and in its own terms."""
-    draws = Draws(generator, len(pixels), EVERY)
+    draws = PerSampleRng(generator, len(pixels), ALL_ROWS)
     x = dihedral(pixels.permute(0, 3, 1, 2).float() / 255, draws.integers(8))
     grey = (x == x[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
     angle = draws.uniform(1, math.radians(params.rotate))[:, 0]
@@ -31,10 +31,10 @@ def step_by_step(pixels, params, generator):
     theta[:, :, 2] = draws.uniform(2, 2 * params.shift)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
-    amounts = torch.einsum("bchw,cs->bshw", -x.clamp(1 / 255).log(), torch.linalg.inv(BASIS))
+    amounts = torch.einsum("bchw,cs->bshw", -x.clamp(1 / 255).log(), torch.linalg.inv(STAIN_BASIS))
     scale, shift = 1 + draws.uniform(3, params.stain), draws.uniform(3, params.stain / 2)
     amounts = amounts * scale[:, :, None, None] + shift[:, :, None, None]
-    x = torch.where(grey, x, (-torch.einsum("bshw,sc->bchw", amounts, BASIS)).exp())
+    x = torch.where(grey, x, (-torch.einsum("bshw,sc->bchw", amounts, STAIN_BASIS)).exp())
     mean = x.mean((1, 2, 3), keepdim=True)
     x = mean + (x - mean) * (1 + draws.uniform(1, params.contrast))[:, :, None, None]
     return (x * (1 + draws.uniform(1, params.brightness))[:, :, None, None]).clamp(0, 1)
@@ -47,7 +47,7 @@ def test_augment__is_what_it_says_step_by_step(size, params):
     pixels[3] = pixels[3][..., :1]  # grey
     pixels[5] = pixels[5][..., :1]
     pixels[5, 1, 1] = torch.tensor([10, 20, 30])  # but for a pixel that is looked at last
-    assert APART > 1
+    assert STRIDE > 1
     found = augment(pixels, params, torch.Generator().manual_seed(7))
     torch.testing.assert_close(found, step_by_step(pixels, params, torch.Generator().manual_seed(7)), rtol=0, atol=1e-4)
     assert torch.equal(found[3, 0], found[3, 1])

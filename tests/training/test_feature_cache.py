@@ -17,9 +17,9 @@ from torch import nn
 
 from medtune.config.load import validate
 from medtune.config.project import PROJECT
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import Classifier
-from medtune.runtime.artifact import RESULT
+from medtune.runtime.artifact import RESULT_FILE
 from medtune.training import feature_cache
 from medtune.training.feature_store import FEATURES_FILE, INDICES_FILE
 
@@ -51,15 +51,25 @@ def prepared_set(n=N):
     images = np.random.default_rng(0).integers(0, 256, (n, SIZE, SIZE, 3), np.uint8)
     names = tuple(f"{row}.png" for row in range(n))
     roles = np.full((n, 1), "train")
-    return Prepared(Path(), {}, ("a", "b"), names, np.zeros(n, int), np.array(names), np.zeros(n, int), roles, images,
-                    tuple(f"{row:064x}" for row in range(n)))  # fmt: skip
+    return PreparedDataset(
+        Path(),
+        {},
+        ("a", "b"),
+        names,
+        np.zeros(n, int),
+        np.array(names),
+        np.zeros(n, int),
+        roles,
+        images,
+        tuple(f"{row:064x}" for row in range(n)),
+    )
 
 
 def ask(wanted, cache, backbone=None):
     """The store and how many images the backbone saw for it."""
     backbone = backbone or Counting()
     rows = [np.array(sorted(each), int) for each in wanted]
-    return feature_cache.compute(model_of(backbone), prepared_set(), PARAMS, rows, cache, "cpu"), backbone.seen
+    return feature_cache.compute_features(model_of(backbone), prepared_set(), PARAMS, rows, cache, "cpu"), backbone.seen
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +77,7 @@ def whole(tmp_path_factory):
     """(VIEWS, N, tokens, channels), computed in one go."""
     store, seen = ask([range(N)] * VIEWS, tmp_path_factory.mktemp("whole"))
     assert seen == N * VIEWS
-    return np.stack([store.gather(np.arange(N), np.full(N, view)) for view in range(VIEWS)])
+    return np.stack([store.fetch(np.arange(N), np.full(N, view)) for view in range(VIEWS)])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -80,7 +90,7 @@ def small_batches(whole):
 def assert_holds(store, wanted, whole):
     for view, rows in enumerate(wanted):
         rows = np.array(sorted(rows), int)
-        assert np.array_equal(store.gather(rows, np.full(len(rows), view)), whole[view, rows])
+        assert np.array_equal(store.fetch(rows, np.full(len(rows), view)), whole[view, rows])
 
 
 SOME = st.sets(st.integers(0, N - 1), min_size=1)
@@ -108,7 +118,7 @@ def damaged(cache, seed):
     place = places[seed % len(places)]
     with (place / FEATURES_FILE).open("r+b") as stream:
         stream.truncate(stream.seek(0, os.SEEK_END) - 1)
-    view = json.loads((place / RESULT).read_text())["view"]
+    view = json.loads((place / RESULT_FILE).read_text())["view"]
     return {(row, view) for row in np.load(place / INDICES_FILE).tolist()}
 
 
@@ -124,7 +134,7 @@ def test_compute__says_so_where_nothing_was_missing(tmp_path, capsys):
 def test_compute__a_row_nobody_asked_for_is_no_zero(tmp_path):
     store, _ = ask([{1, 2}, {1}], tmp_path)
     with pytest.raises(LookupError, match="image 2 is not stored in view 1"):
-        store.gather(np.array([1, 2]), np.array([1, 1]))
+        store.fetch(np.array([1, 2]), np.array([1, 1]))
 
 
 def test_compute__features_beyond_half_precision_are_refused(tmp_path):
@@ -136,9 +146,9 @@ def test_compute__features_beyond_half_precision_are_refused(tmp_path):
 
 def test_needed__training_images_in_all_views_validation_images_as_they_are():
     chain = {"train": np.array([5, 1, 3]), "val": np.array([0, 4]), "test": np.array([2])}
-    rows = [each.tolist() for each in feature_cache.needed(chain, 3)]
+    rows = [each.tolist() for each in feature_cache.required_indices(chain, 3)]
     assert [sorted(each) for each in rows] == [[0, 1, 3, 4, 5], [1, 3, 5], [1, 3, 5]]
-    assert feature_cache.store_bytes(feature_cache.needed(chain, 3), tokens=7, channels=2) == 11 * 7 * 2 * 2
+    assert feature_cache.store_bytes(feature_cache.required_indices(chain, 3), tokens=7, channels=2) == 11 * 7 * 2 * 2
 
 
 KILLED = """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medtune.runtime.artifact import partial, publish
+from medtune.runtime.artifact import commit, partial_dir
 from medtune.training.feature_store import FEATURES_FILE, INDICES_FILE, FeatureShard, FeatureStore, load_shards
 
 N = 40
@@ -19,11 +19,11 @@ def part(view, *rows):
 
 
 def write(place, key, *rows):
-    work = partial(place)
+    work = partial_dir(place)
     work.mkdir(parents=True)
     np.save(work / INDICES_FILE, np.array(rows))
     np.save(work / FEATURES_FILE, np.stack([value(row, 0) for row in rows]))
-    publish(place, key, {})
+    commit(place, key, {})
 
 
 @pytest.fixture
@@ -34,10 +34,10 @@ def store():
 
 def test_gather__each_row_in_its_view(store):
     rows, views = np.array([39, 1, 5, 1, 3, 39]), np.array([0, 1, 0, 0, 1, 1])
-    found = store.gather(rows, views)
+    found = store.fetch(rows, views)
     assert found.dtype == torch.float16
     assert np.array_equal(found, np.stack([value(*pair) for pair in zip(rows, views, strict=True)]))
-    assert np.array_equal(store.gather(rows)[:, 0, 0], rows)
+    assert np.array_equal(store.fetch(rows)[:, 0, 0], rows)
 
 
 @pytest.mark.parametrize(("rows", "views", "named"), [
@@ -46,7 +46,7 @@ def test_gather__each_row_in_its_view(store):
 ])  # fmt: skip
 def test_gather__a_row_that_is_not_there_is_named(store, rows, views, named):
     with pytest.raises(LookupError, match=named):
-        store.gather(np.array(rows), None if views is None else np.array(views))
+        store.fetch(np.array(rows), None if views is None else np.array(views))
 
 
 def test_parts__damage_loses_one_part_whose_place_is_the_next(tmp_path):

@@ -3,21 +3,21 @@
 import pytest
 import torch
 
-from medtune.runtime.artifact import checkpoint_dir, partial, publish
+from medtune.runtime.artifact import checkpoint_dir, commit, partial_dir
 from medtune.training import checkpoint
-from medtune.training.finished import finished
+from medtune.training.finished import find_finished
 
 
 @pytest.mark.parametrize(("key", "stays"), [("key", False), ("of another run", True), (None, False)])
 def test_finished__clears_its_own_checkpoints_alone(tmp_path, key, stays):
     folder = tmp_path / "fold-1"
-    assert finished(folder, "key") is None
-    partial(folder).mkdir()
-    made = publish(folder, "key", {})
+    assert find_finished(folder, "key") is None
+    partial_dir(folder).mkdir()
+    made = commit(folder, "key", {})
     checkpoint_dir(folder).mkdir()
     if key:
-        checkpoint.save(checkpoint_dir(folder) / checkpoint.FILE, {"a": torch.zeros(2)}, {"key": key})
-    assert finished(folder, "another") is None
+        checkpoint.save(checkpoint_dir(folder) / checkpoint.CHECKPOINT_FILE, {"a": torch.zeros(2)}, {"key": key})
+    assert find_finished(folder, "another") is None
     assert checkpoint_dir(folder).exists()
-    assert finished(folder, "key") == made
+    assert find_finished(folder, "key") == made
     assert checkpoint_dir(folder).exists() == stays

@@ -13,8 +13,8 @@ from medtune.models.classifier import freeze_batchnorm
 from medtune.tasks.classification.training import CrossEntropy
 from medtune.training import checkpoint
 from medtune.training.augmentation import Geometry
-from medtune.training.job import Job
 from medtune.training.loop import Trainer
+from medtune.training.trainer_config import TrainerConfig
 
 N, FEATURES = 60, 12
 
@@ -62,12 +62,12 @@ def job(tmp_path, network="mlp", cut_at=None, **settings):
             return plain(rows, generator, take)
 
         feed.train = train
-    return Job(
+    return TrainerConfig(
         name="test",
         network=model,
         saved=model,
         set_modes=lambda: (model.train(), freeze_batchnorm(model))[0] and None,
-        feed=feed,
+        source=feed,
         targets=labels,
         train=np.arange(0, 44),
         val=np.arange(44, N),
@@ -75,7 +75,7 @@ def job(tmp_path, network="mlp", cut_at=None, **settings):
         params=params,
         seed=11,
         key="key",
-        work=tmp_path,
+        checkpoint_dir=tmp_path,
         on_epoch=on_epoch,
     )
 
@@ -126,8 +126,8 @@ def test_run__frozen_batchnorm_statistics_do_not_move(tmp_path):
 def test_run__an_epoch_of_three_passes_shows_every_image_three_times(tmp_path):
     made = job(tmp_path, passes=3, epochs=1, batch_size=4)
     seen = []
-    plain = made.feed.train
-    made.feed.train = lambda rows, generator, take: (seen.extend(rows), plain(rows, generator, take))[1]
+    plain = made.source.train
+    made.source.train = lambda rows, generator, take: (seen.extend(rows), plain(rows, generator, take))[1]
     done, _ = Trainer(made, "cpu").run()
     assert done.step == 33
     assert np.array_equal(np.bincount(seen)[:44], np.full(44, 3))
@@ -138,7 +138,7 @@ def test_run__accumulation_equals_the_large_batch(tmp_path):
     made = [job(tmp_path / str(n), batch_size=n, accumulate=16 // n, epochs=1) for n in (16, 4)]
     for each in made:
         each.network[2].p = 0.0
-        each.feed.train = lambda rows, generator, take, feed=each.feed: (feed.data[rows][take], Geometry())
+        each.source.train = lambda rows, generator, take, feed=each.source: (feed.data[rows][take], Geometry())
     large, small = (ended(each)[2] for each in made)
     for name, value in large.items():
         torch.testing.assert_close(value, small[name], rtol=1e-4, atol=1e-6)
@@ -146,14 +146,14 @@ def test_run__accumulation_equals_the_large_batch(tmp_path):
 
 def test_run__loss_not_finite_is_named(tmp_path):
     made = job(tmp_path)
-    made.feed.data[3] = math.nan
+    made.source.data[3] = math.nan
     with pytest.raises(RuntimeError, match=r"test: the loss is nan at epoch 1, step \d+: lower the learning rate"):
         ended(made)
 
 
 def test_run__loss_not_finite_is_neither_saved_nor_scored(tmp_path):
     made = job(tmp_path, batch_size=1, epochs=2, checkpoint_seconds=1e9, select_by="loss")
-    made.feed.data[made.train] = math.inf
+    made.source.data[made.train] = math.inf
     scored = []
 
     class Recorded(CrossEntropy):
@@ -165,19 +165,19 @@ def test_run__loss_not_finite_is_neither_saved_nor_scored(tmp_path):
     with pytest.raises(RuntimeError, match=r"the loss is nan at epoch 1, step 1: "):
         ended(made)
     assert not scored
-    assert not (tmp_path / checkpoint.FILE).exists()
+    assert not (tmp_path / checkpoint.CHECKPOINT_FILE).exists()
 
 
 def test_run__looks_at_the_loss_every_log_steps_and_at_the_epochs_end(tmp_path, monkeypatch):
     made = job(tmp_path, batch_size=1, epochs=2, checkpoint_seconds=1e9)
     seen, logged = [], []
-    real = Trainer._look
+    real = Trainer._flush_losses
 
     def look(self):
-        seen.append(self.at.step)
+        seen.append(self.from_env.step)
         real(self)
 
-    monkeypatch.setattr(Trainer, "_look", look)
+    monkeypatch.setattr(Trainer, "_flush_losses", look)
     made.on_step = lambda step, values: logged.append(step)
     ended(made)
     assert seen == [20, 40, 44, 60, 80, 88]
@@ -227,7 +227,7 @@ def test_compile__through_inductor_trains_alike(tmp_path, precision):
 def test_resume__ignores_another_runs_or_a_damaged_checkpoint(tmp_path):
     with pytest.raises(Cut):
         ended(job(tmp_path, cut_at=("epoch", 2)))
-    path = tmp_path / checkpoint.FILE
+    path = tmp_path / checkpoint.CHECKPOINT_FILE
     whole = ended(job(tmp_path / "whole"))
     data = bytearray(path.read_bytes())
     data[-5] ^= 1

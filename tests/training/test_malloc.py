@@ -12,9 +12,9 @@ from medtune.config.project import PROJECT
 SCRIPT = """
 import resource, sys
 import numpy as np
-from medtune.training.malloc import keep_freed_memory
+from medtune.training.malloc import retain_freed_memory
 if sys.argv[1] == "keep":
-    keep_freed_memory()
+    retain_freed_memory()
 np.ones(2_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):

@@ -13,7 +13,7 @@ import torch
 
 from medtune.config.training import AugmentParams
 from medtune.training.augmentation import augment
-from medtune.training.replicas import own_rows
+from medtune.training.replicas import local_slice
 
 LOOP = Path(__file__).with_name("test_loop.py")
 
@@ -43,14 +43,14 @@ def ended(folder, drop=0.0, compiled=False, unused=False, **settings):
     at, best, last = loop.ended(made)
     return {"history": at.history, "best": digest(best), "last": digest(last)}
 
-with ranks.joined():
+with ranks.process_group():
     found = {
         "uneven": ended("uneven", batch_size=43, ema=0.9),
         "accumulated": ended("accumulated", batch_size=5, accumulate=3, ema=0.9),
         "adam": ended("adam", optimizer="adam", clip_norm=None),
         "unused": ended("unused", unused=True),
     }
-    if ranks.count() > 1:
+    if ranks.world_size() > 1:
         found["whole"] = ended("whole", drop=0.3, batch_size=2)
         try:
             ended("cut", drop=0.3, batch_size=2, cut_at=("step", 43))
@@ -76,7 +76,7 @@ from medtune.tasks.classification.training import CrossEntropy
 from medtune.models.adapt import adapt, after_step, penalty, prepare
 from medtune.models.classifier import build
 from medtune.training.augmentation import Geometry
-from medtune.training.job import Job
+from medtune.training.trainer_config import TrainerConfig
 from medtune.training.loop import Trainer
 
 BACKBONES = {"vit": "test_vit", "convnext": "test_convnext", "resnet": "test_resnet", "mobilenet": "test_efficientnet"}
@@ -93,8 +93,8 @@ class Plain:
         return images[rows]
 
 def curve(method):
-    plugin = registry.load("medtune.models.peft", method, "model.peft.method")
-    family = (plugin.FAMILIES or ("vit",))[0]
+    plugin = registry.load_plugin("medtune.models.peft", method, "model.peft.method")
+    family = (plugin.SUPPORTED_FAMILIES or ("vit",))[0]
     args = f"{{img_size: {SIZE}}}" if family == "vit" else "{}"
     params = load(sets=[
         f"model.backbone={BACKBONES[family]}", "model.weights=none", f"model.backbone_args={args}",
@@ -102,17 +102,17 @@ def curve(method):
     ])
     model = adapt(build(params, 3), params)
     prepare(model, [(images[:4], torch.from_numpy(labels[:4]))], params)
-    job = Job(
-        name=method, network=model, saved=model, set_modes=model.eval, feed=Plain(), targets=labels,
+    job = TrainerConfig(
+        name=method, network=model, saved=model, set_modes=model.eval, source=Plain(), targets=labels,
         train=np.arange(7), val=np.arange(7, 11), objective=CrossEntropy(),
         params=TrainingParams(epochs=2, batch_size=3, lr=1e-3, warmup_epochs=0, select_by="loss", ema=None),
-        seed=1, key="key", work=Path(sys.argv[2]) / method,
+        seed=1, key="key", checkpoint_dir=Path(sys.argv[2]) / method,
         penalty=penalty(model, params), after_step=after_step(model, params),
     )
     return {"history": Trainer(job, "cpu").run()[0].history}
 
-with ranks.joined():
-    methods = registry.names("medtune.models.peft")
+with ranks.process_group():
+    methods = registry.plugin_names("medtune.models.peft")
     print("FOUND " + json.dumps({method: curve(method) for method in methods}), flush=True)
 """
 
@@ -176,7 +176,7 @@ def test_own_rows__are_every_row_once(monkeypatch, batch, count):
     weights = np.zeros(batch)
     for rank in range(count):
         monkeypatch.setenv("RANK", str(rank))
-        take, weight = own_rows(batch)
+        take, weight = local_slice(batch)
         assert len(np.arange(batch)[take])
         weights[take] += weight
     assert weights.tolist() == [1.0] * batch

@@ -12,20 +12,20 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
     ("backbone", "expected"), [("test_efficientnet", True), ("resnet50", True), ("test_vit", False)]
 )
 def test_channels_last__auto_is_cnns_on_a_gpu(backbone, expected):
-    assert speed.channels_last("auto", backbone, GPU) is expected
-    assert speed.channels_last("auto", backbone, CPU) is False
+    assert speed.use_channels_last("auto", backbone, GPU) is expected
+    assert speed.use_channels_last("auto", backbone, CPU) is False
 
 
 @pytest.mark.parametrize("setting", [True, False])
 def test_channels_last__as_set(setting):
-    assert speed.channels_last(setting, "test_vit", CPU) is setting
-    assert speed.compiled(setting, CPU) is setting
+    assert speed.use_channels_last(setting, "test_vit", CPU) is setting
+    assert speed.use_compile(setting, CPU) is setting
 
 
 def test_compiled__auto_needs_a_gpu_and_a_compiler(monkeypatch):
-    assert not speed.compiled("auto", CPU)
+    assert not speed.use_compile("auto", CPU)
     monkeypatch.setattr(speed, "find_spec", lambda name: object())
     monkeypatch.setattr(speed.shutil, "which", lambda name: "/usr/bin/cc")
-    assert speed.compiled("auto", GPU)
+    assert speed.use_compile("auto", GPU)
     monkeypatch.setattr(speed.shutil, "which", lambda name: None)
-    assert not speed.compiled("auto", GPU)
+    assert not speed.use_compile("auto", GPU)

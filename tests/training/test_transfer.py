@@ -8,16 +8,16 @@ from torch import nn
 from medtune.config.training import AugmentParams, TrainingParams
 from medtune.tasks.classification.training import CrossEntropy
 from medtune.training.augmentation import vary
-from medtune.training.job import Job
 from medtune.training.loop import Trainer
-from medtune.training.transfer import onto
+from medtune.training.trainer_config import TrainerConfig
+from medtune.training.transfer import to_device
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 def test_onto__a_cpu_is_the_tensor_itself():
     tensor = torch.arange(4)
-    assert onto(tensor, torch.device("cpu")) is tensor
+    assert to_device(tensor, torch.device("cpu")) is tensor
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def strict():
 @needs_gpu
 def test_onto__a_gpu_has_the_values():
     tensor = torch.arange(1000)
-    assert torch.equal(onto(tensor, torch.device("cuda")).cpu(), tensor)
+    assert torch.equal(to_device(tensor, torch.device("cuda")).cpu(), tensor)
 
 
 class Images:
@@ -45,11 +45,11 @@ class Images:
         self.images = images
 
     def train(self, rows, generator, take):
-        pixels = onto(torch.from_numpy(self.images[rows[take]]), torch.device("cuda"))
+        pixels = to_device(torch.from_numpy(self.images[rows[take]]), torch.device("cuda"))
         return vary(pixels, AugmentParams(rotate=10), generator)
 
     def score(self, rows):
-        return onto(torch.from_numpy(self.images[rows]), torch.device("cuda")).permute(0, 3, 1, 2) / 255
+        return to_device(torch.from_numpy(self.images[rows]), torch.device("cuda")).permute(0, 3, 1, 2) / 255
 
 
 @pytest.mark.gpu
@@ -57,12 +57,12 @@ class Images:
 def test_step__waits_for_nothing_on_the_gpu(tmp_path, strict):
     rng = np.random.default_rng(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GELU(), nn.Flatten(), nn.Linear(8 * 30 * 30, 2))
-    job = Job(
+    job = TrainerConfig(
         name="test",
         network=network.cuda(),
         saved=network,
         set_modes=network.train,
-        feed=Images(rng.integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)),
+        source=Images(rng.integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)),
         targets=rng.integers(0, 2, 32),
         train=np.arange(32),
         val=np.arange(8),
@@ -70,7 +70,7 @@ def test_step__waits_for_nothing_on_the_gpu(tmp_path, strict):
         params=TrainingParams(batch_size=8, ema=0.9),
         seed=1,
         key="key",
-        work=tmp_path,
+        checkpoint_dir=tmp_path,
     )
     trainer = Trainer(job, "cuda")
     trainer._step(job.train[:8])  # allocations of the first step may wait

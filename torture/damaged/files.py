@@ -36,7 +36,7 @@ def _bundled(folder: Path) -> Place:
         real, weights.SHIPPED = weights.SHIPPED, folder
         try:
             weights.read_weights("bundled", file.stem)
-            weights.read_bundled_card(file.stem)
+            weights.read_shipped_metadata(file.stem)
         finally:
             weights.SHIPPED = real
         return "loaded"
@@ -105,27 +105,29 @@ def _hub(folder: Path) -> Place:
 
 def _published(folder: Path) -> Path:
     """A target with two accepted bundles."""
-    from medtune.registry.store import open_target
+    from medtune.registry.store import open_store
     from torture.hostile.tiny_bundle import write_bundle
 
     url = folder.name == "far"
-    target, before = open_target(f"file://{folder}" if url else str(folder), folder), None
+    target, before = open_store(f"file://{folder}" if url else str(folder), folder), None
     for name in ("one", "two"):
         made = write_bundle(folder.with_name(f"{folder.name}-{name}"), gate={"champion": before})
-        target.put(made, name)
-        target.point(name)
-        target.note({"time": "2026-01-01T00:00:00", "decision": "promoted", "challenger": name, "champion": before})
+        target.upload(made, name)
+        target.set_current(name)
+        target.append_history(
+            {"time": "2026-01-01T00:00:00", "decision": "promoted", "challenger": name, "champion": before}
+        )
         before = name
     return folder
 
 
 def _target(base: Path, address: str, name: str) -> Place:
     from medtune.registry.rollback import rollback
-    from medtune.registry.store import open_target
+    from medtune.registry.store import open_store
     from medtune.registry.store_layout import HISTORY
     from medtune.serving.bundle import Bundle
 
-    target = open_target(address, base)
+    target = open_store(address, base)
     folder = Path(address.removeprefix("file://"))
 
     def use(file: Path, harm: str) -> str | None:
@@ -138,7 +140,7 @@ def _target(base: Path, address: str, name: str) -> Place:
             return "gone back to"
         current = target.current()
         assert current is not None
-        Bundle.load(target.local(current, cache), threads=1)
+        Bundle.load(target.fetch(current, cache), threads=1)
         return "loaded"
 
     return Place(name, files_of(folder), use)
@@ -148,10 +150,10 @@ def _folds(path: Path) -> Place:
     from medtune.data import fold_assignments
 
     names = [f"p{number}" for number in range(40)]
-    fold_assignments.read(path, "folder", 5).write(path, names, [number % 5 for number in range(40)])
+    fold_assignments.read_assignments(path, "folder", 5).write(path, names, [number % 5 for number in range(40)])
 
     def use(file: Path, harm: str) -> str | None:
-        found = fold_assignments.read(path, "folder", 5).rows
+        found = fold_assignments.read_assignments(path, "folder", 5).fold_by_hash
         return seen(harm == "delete" and not found, "read")  # gone: the deal begins anew, and git tells of it
 
     return Place("data/folds.csv", [path], use)
@@ -160,7 +162,7 @@ def _folds(path: Path) -> Place:
 def _champion(folder: Path) -> Place:
     """manifest.csv and result.json of the accepted model's data, as DVC hands them out."""
     from medtune.flows import promotion
-    from medtune.registry.git_dvc import CommandFailed
+    from medtune.registry.git_dvc import CommandError
 
     paths = job.prepare(folder, job.params())
     files = [paths.prepared / name for name in ("manifest.csv", "result.json")]
@@ -169,13 +171,13 @@ def _champion(folder: Path) -> Place:
         try:
             return (folder / path).read_bytes().decode("utf-8", "replace")
         except OSError as error:
-            raise CommandFailed(str(error)) from None
+            raise CommandError(str(error)) from None
 
     def use(file: Path, harm: str) -> str | None:
         known = (paths.prepared / "manifest.csv").read_bytes() if file.name == "result.json" else b""
         try:
             found = promotion._manifest(SimpleNamespace(read_at=read_at), "one")  # type: ignore[arg-type]
-        except CommandFailed:
+        except CommandError:
             return None
         return seen(found.encode() == known, "read")  # of the record only the manifest's sha256 is used
 

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medtune.benchmark.grid import Identity
+from medtune.benchmark.grid import CellId
 from medtune.config.schema import Params
-from medtune.runtime.artifact import find
+from medtune.runtime.artifact import find_artifact
 from medtune.runtime.cache_key import data_key
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from torture import job
 from torture.damaged.place import Place, files_of, seen
 
@@ -37,35 +37,35 @@ def places(folder: Path) -> list[Place]:
     ]
 
 
-def _prepared(params: Params, paths: Paths) -> Place:
-    from medtune.stages.preflight import ready
+def _prepared(params: Params, paths: RunPaths) -> Place:
+    from medtune.stages.preflight import run_preflight
 
     def use(file: Path, harm: str) -> str | None:
-        if find(paths.prepared, data_key(params)):
+        if find_artifact(paths.prepared, data_key(params)):
             return REUSED
-        ready(params, paths)
+        run_preflight(params, paths)
         return "read"
 
     return Place("data/prepared", files_of(paths.prepared), use)
 
 
-def _stage(params: Params, paths: Paths, stage: str) -> Place:
+def _stage(params: Params, paths: RunPaths, stage: str) -> Place:
     from medtune.flows import pipeline
     from medtune.stages.steps import Steps
 
     fold = 1 if stage in ("frozen", "finetune") else None
 
     def use(file: Path, harm: str) -> str | None:
-        return seen(not pipeline.complete(Steps(params, paths)), REUSED)
+        return seen(not pipeline.is_complete(Steps(params, paths)), REUSED)
 
     return Place(f"artifacts/{stage}", files_of(paths.stage(stage, fold)), use)
 
 
-def _trained(paths: Paths) -> Place:
+def _trained(paths: RunPaths) -> Place:
     """Read by who was handed the artifact before it was damaged."""
     from medtune.training.checkpoint import load_trained
 
-    known = {stage: find(paths.stage(stage, 1)) for stage in ("frozen", "finetune")}
+    known = {stage: find_artifact(paths.stage(stage, 1)) for stage in ("frozen", "finetune")}
     files = [paths.stage(stage, 1) / name for stage in known for name in ("model.safetensors", "result.json")]
 
     def use(file: Path, harm: str) -> str | None:
@@ -77,7 +77,7 @@ def _trained(paths: Paths) -> Place:
     return Place("trained network", files, use)
 
 
-def _bundle(paths: Paths) -> Place:
+def _bundle(paths: RunPaths) -> Place:
     from medtune.serving.bundle import Bundle
 
     folder = paths.stage("export")
@@ -89,11 +89,11 @@ def _bundle(paths: Paths) -> Place:
     return Place("bundle", [file for file in files_of(folder) if file.name != "result.json"], use)
 
 
-def _features(paths: Paths) -> Place:
+def _features(paths: RunPaths) -> Place:
     from medtune.training import feature_store
 
     views = {path: path.resolve() for path in (paths.cache / "features").iterdir() if path.is_dir()}
-    keys = {view: found.key for view in views if (found := find(view / "0000"))}
+    keys = {view: found.key for view in views if (found := find_artifact(view / "0000"))}
     files = [file for view in keys for file in files_of(view / "0000")]
 
     def use(file: Path, harm: str) -> str | None:
@@ -103,32 +103,32 @@ def _features(paths: Paths) -> Place:
     return Place("feature store", files, use)
 
 
-def _logits(paths: Paths) -> Place:
+def _logits(paths: RunPaths) -> Place:
     from medtune.data.manifest import load_prepared
     from medtune.evaluation import outputs as logits
 
-    trained = find(paths.stage("finetune", 1))
+    trained = find_artifact(paths.stage("finetune", 1))
     assert trained is not None
-    wanted = logits.Wanted.of(trained, load_prepared(paths.prepared))
-    assert logits.load(wanted, paths.cache) is not None
+    wanted = logits.OutputsRequest.for_artifact(trained, load_prepared(paths.prepared))
+    assert logits.load_outputs(wanted, paths.cache) is not None
 
     def use(file: Path, harm: str) -> str | None:
-        return seen(logits.load(wanted, paths.cache) is None, "taken from the cache")
+        return seen(logits.load_outputs(wanted, paths.cache) is None, "taken from the cache")
 
     return Place("logits", files_of(paths.cache / "logits"), use)
 
 
-def _checkpoint(params: Params, paths: Paths) -> Place:
+def _checkpoint(params: Params, paths: RunPaths) -> Place:
     from medtune.stages import frozen
     from medtune.stages.steps import Steps
     from medtune.training import checkpoint
-    from medtune.training.artifacts import scratch
+    from medtune.training.artifacts import prepare_checkpoint_dir
 
-    other = Paths(paths.out / "cut", paths.cache, data=paths.prepared)
+    other = RunPaths(paths.out / "cut", paths.cache, data=paths.prepared)
     key = Steps(params, other).resolve("frozen", 1).key
     with _cut_after(3):
         frozen.run(params, other, 1)
-    file = scratch(other.stage("frozen", 1)) / checkpoint.FILE
+    file = prepare_checkpoint_dir(other.stage("frozen", 1)) / checkpoint.CHECKPOINT_FILE
     assert checkpoint.read(file, key) is not None
 
     def use(file: Path, harm: str) -> str | None:
@@ -141,7 +141,7 @@ def _checkpoint(params: Params, paths: Paths) -> Place:
 def _cut_after(saves: int) -> Iterator[None]:
     from medtune.training import loop
 
-    real, left = loop.restart.save, [saves]
+    real, left = loop.trainer_state.save_trainer, [saves]
 
     def save(trainer: Any) -> None:
         real(trainer)
@@ -149,26 +149,26 @@ def _cut_after(saves: int) -> Iterator[None]:
         if not left[0]:
             raise _Cut
 
-    loop.restart.save = save
+    loop.trainer_state.save_trainer = save
     try:
         yield
     except _Cut:
         pass
     finally:
-        loop.restart.save = real
+        loop.trainer_state.save_trainer = real
 
 
-def _cell(params: Params, paths: Paths) -> Place:
+def _cell(params: Params, paths: RunPaths) -> Place:
     from medtune.benchmark import cell as cells
     from medtune.data.manifest import load_prepared
 
-    one = Identity("drawn", "test_vit", "linear", 100, 1)
+    one = CellId("drawn", "test_vit", "linear", 100, 1)
     chosen = params.model_copy(update={"schedule": "frozen"})
     prepared = load_prepared(paths.prepared)
     key = cells.cell_key(chosen, prepared, one, [1e-3], 1)
     made = cells.run(chosen, paths, one, [1e-3], 1)
 
     def use(file: Path, harm: str) -> str | None:
-        return seen(find(cells.place(paths, one), key) is None, REUSED)
+        return seen(find_artifact(cells.record_dir(paths, one), key) is None, REUSED)
 
     return Place("benchmark's cell", files_of(made.folder), use)

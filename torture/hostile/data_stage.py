@@ -59,11 +59,11 @@ def run(folder: Path, on_bad_image: str, apart: bool) -> tuple[int | None, int, 
 def _within(settings: Path, out: Path) -> tuple[int, int, str]:
     from medtune.config.errors import InputError
     from medtune.config.load import load
-    from medtune.runtime.paths import Paths
+    from medtune.runtime.paths import RunPaths
     from medtune.stages import data
 
     try:
-        data.run(load(settings), Paths.at(out))
+        data.run(load(settings), RunPaths.from_env(out))
     except InputError as error:
         return 2, 0, f"error: {error}"
     return 0, 0, ""

@@ -112,8 +112,8 @@ def try_one(path: Path, number: int) -> tuple[str, str | None]:
     params = medmnist.Params(root=str(path))
     begun = time.monotonic()
     try:
-        records = medmnist.records(path, params)
-        images = np.stack([record.load() for record in records if record.load])
+        records = medmnist.list_samples(path, params)
+        images = np.stack([record.read() for record in records if record.read])
         labels = np.array([medmnist.classes(params).index(record.label) for record in records])
     except InputError as error:
         fault = f"refused: {error}" if usable else None

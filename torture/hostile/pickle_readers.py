@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtune.runtime.artifact import RESULT, Artifact, file_sha256, find, partial, publish, read_result
-from medtune.serving.checksum import seal
+from medtune.runtime.artifact import RESULT_FILE, Artifact, commit, file_sha256, find_artifact, partial_dir, read_result
+from medtune.serving.checksum import dump_with_checksum
 from torture import job
 from torture.hostile.payloads import FORMS, npy, npz, plain, torch_legacy, torch_zip
 
@@ -134,8 +134,8 @@ def _medmnist(folder: Path) -> Callable[[bytes], str | None]:
 
     def read(content: bytes) -> str | None:
         path.write_bytes(content)
-        records = medmnist.records(path, medmnist.Params(root=str(path)))
-        return f"{[record.load() for record in records if record.load]}"
+        records = medmnist.list_samples(path, medmnist.Params(root=str(path)))
+        return f"{[record.read() for record in records if record.read]}"
 
     return read
 
@@ -164,15 +164,17 @@ def _logits(folder: Path) -> Callable[[bytes], str | None]:
     import numpy as np
 
     from medtune.evaluation import outputs as logits
-    from medtune.serving.checksum import seal_bytes
+    from medtune.serving.checksum import add_bytes_checksum
 
-    wanted = logits.Wanted(1, Artifact(str(folder), "k", "s"), {role: np.arange(2) for role in logits.ROLES}, "key")
+    wanted = logits.OutputsRequest(
+        1, Artifact(str(folder), "k", "s"), {role: np.arange(2) for role in logits.SPLITS}, "key"
+    )
 
     def read(content: bytes) -> str | None:
         place = folder / "logits" / "key.npz"
         place.parent.mkdir(exist_ok=True)
-        place.write_bytes(seal_bytes(content))
-        return None if logits.load(wanted, folder) is None else "loaded"
+        place.write_bytes(add_bytes_checksum(content))
+        return None if logits.load_outputs(wanted, folder) is None else "loaded"
 
     return read
 
@@ -194,19 +196,19 @@ def _bundle(folder: Path, name: str) -> Callable[[bytes], str | None]:
 
 def resign(bundle: Path) -> None:
     """Writes bundle.json anew, so that every digest in it is right."""
-    from medtune.serving.manifest import FILE, read, serialise
+    from medtune.serving.manifest import MANIFEST_FILE, dump_manifest, read_manifest
 
-    document = read(bundle)
+    document = read_manifest(bundle)
     files = {one: file_sha256(bundle / one) for one in document["files"]}
-    (bundle / FILE).write_text(serialise({**document, "files": files}), encoding="utf-8")
+    (bundle / MANIFEST_FILE).write_text(dump_manifest({**document, "files": files}), encoding="utf-8")
 
 
 def _made(folder: Path, files: Mapping[str, bytes], **result: Any) -> Artifact:
-    shutil.rmtree(partial(folder), ignore_errors=True)
-    partial(folder).mkdir(parents=True)
+    shutil.rmtree(partial_dir(folder), ignore_errors=True)
+    partial_dir(folder).mkdir(parents=True)
     for name, content in files.items():
-        (partial(folder) / name).write_bytes(content)
-    return publish(folder, "key", result)
+        (partial_dir(folder) / name).write_bytes(content)
+    return commit(folder, "key", result)
 
 
 def _replace(folder: Path, name: str, content: bytes) -> None:
@@ -214,5 +216,5 @@ def _replace(folder: Path, name: str, content: bytes) -> None:
     (folder / name).write_bytes(content)
     result = read_result(folder)
     result["files"][name] = file_sha256(folder / name)
-    (folder / RESULT).write_text(seal(result), encoding="utf-8")
-    assert find(folder) is not None
+    (folder / RESULT_FILE).write_text(dump_with_checksum(result), encoding="utf-8")
+    assert find_artifact(folder) is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medtune.serving.manifest import FILE, SCHEMA_VERSION, serialise
+from medtune.serving.manifest import MANIFEST_FILE, SCHEMA_VERSION, dump_manifest
 
 SIZE = 8
 
@@ -67,5 +67,5 @@ def write_bundle(folder: Path, content: bytes | None = None, **changes: object) 
         "files": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.glob("*[yx]"))},
         **changes,
     }
-    (folder / FILE).write_text(serialise(json.loads(json.dumps(document))), encoding="utf-8")
+    (folder / MANIFEST_FILE).write_text(dump_manifest(json.loads(json.dumps(document))), encoding="utf-8")
     return folder

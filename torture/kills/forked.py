@@ -162,4 +162,4 @@ def import_all() -> None:
         precisions,  # noqa: F401
     )
     from medtune.tasks.classification import evaluation, export, outputs, report, training  # noqa: F401
-    from medtune.training import feature_cache, fit, restart  # noqa: F401
+    from medtune.training import feature_cache, run_stage, trainer_state  # noqa: F401

@@ -14,7 +14,7 @@ import psutil
 
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from torture.kills import left
 from torture.kills.forked import Tell, fork, import_all
 from torture.kills.siege import STAGES, by_flow, by_hand
@@ -86,7 +86,7 @@ def _run(place: Path, params: Path, step: str | None, delay: float) -> tuple[int
 
 def _unreadable(folder: Path, place: Path) -> str | None:
     def look(tell: Tell) -> None:
-        for name, fault in left.read_all(Paths(place / "out", place / "cache")):
+        for name, fault in left.read_all(RunPaths(place / "out", place / "cache")):
             tell("found", name=name, fault=fault)
 
     looked = fork(look, folder / "look.log")

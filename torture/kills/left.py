@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from medtune.runtime.artifact import RESULT, file_sha256, find
-from medtune.runtime.paths import Paths
+from medtune.runtime.artifact import RESULT_FILE, file_sha256, find_artifact
+from medtune.runtime.paths import RunPaths
 
 LEFT_OUT = re.compile(r"(^|/)(logs/|wandb/|prefect/|\.prefect|[^/]*\.lock$)")
 # They say how long it took.
-OF_THE_RUN = {RESULT, "report.json"}
+OF_THE_RUN = {RESULT_FILE, "report.json"}
 
 
 def contents(root: Path) -> dict[str, str]:
@@ -56,7 +56,7 @@ def cut_into(root: Path, expected: dict[str, str], since: float) -> str | None:
         if path.name.endswith(".partial"):
             final = path.with_name(path.name.removeprefix(".").removesuffix(".partial")).relative_to(root).as_posix()
             for file in sorted(file for file in path.rglob("*") if file.is_file() and _changed(file, since)):
-                if file.name == RESULT:
+                if file.name == RESULT_FILE:
                     return "publishing"
                 name = f"{final}/{file.relative_to(path).as_posix()}"
                 if expected.get(name, "") not in ("", file_sha256(file)):
@@ -69,10 +69,10 @@ def _changed(path: Path, since: float) -> bool:
     return path.stat().st_ctime >= since
 
 
-def read_all(paths: Paths) -> Iterator[tuple[str, str | None]]:
+def read_all(paths: RunPaths) -> Iterator[tuple[str, str | None]]:
     """Every finished artifact and every checkpoint, with why it cannot be read, or None where it can.
 
-    Read by the loaders that the stages use; `find` first puts right what a kill between two renames left.
+    Read by the loaders that the stages use; `find_artifact` first puts right what a kill between two renames left.
     """
     from medtune.data.manifest import load_prepared
     from medtune.evaluation import outputs as logits
@@ -82,26 +82,28 @@ def read_all(paths: Paths) -> Iterator[tuple[str, str | None]]:
     prepared, kept = paths.prepared, {name: paths.stage(name, 1) for name in ("frozen", "finetune")}
     parts = sorted(paths.cache.glob("features/*/[0-9]*"))
     for folder in (prepared, *kept.values(), paths.stage("evaluate"), paths.stage("export"), *parts):
-        find(folder)
+        find_artifact(folder)
         if not folder.exists():
             continue
         name = folder.relative_to(paths.out).as_posix() if folder not in parts else f"features {folder.name}"
         try:
-            artifact = find(folder)
+            artifact = find_artifact(folder)
             if artifact is None:
                 raise ValueError("is there, but is not what was written")
             if folder == prepared:
                 load_prepared(folder)
             elif folder in kept.values():
                 checkpoint.load_trained(artifact)
-                wanted = logits.Wanted.of(artifact, load_prepared(prepared)) if prepared.exists() else None
+                wanted = (
+                    logits.OutputsRequest.for_artifact(artifact, load_prepared(prepared)) if prepared.exists() else None
+                )
                 if wanted and (paths.cache / "logits" / f"{wanted.key}.npz").exists():
-                    yield "logits", None if logits.load(wanted, paths.cache) else "cannot be read"
+                    yield "logits", None if logits.load_outputs(wanted, paths.cache) else "cannot be read"
             elif folder == paths.stage("export"):
                 Bundle.load(folder).self_test()
         except Exception as error:  # of whatever kind: it cannot be read
             yield name, f"{type(error).__name__}: {error}"
         else:
             yield name, None
-    for file in sorted(paths.out.glob(f"artifacts/*/.*.training/{checkpoint.FILE}")):
+    for file in sorted(paths.out.glob(f"artifacts/*/.*.training/{checkpoint.CHECKPOINT_FILE}")):
         yield file.name, None if checkpoint.read(file) else "cannot be read"

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from medtune.runtime.artifact import RESULT, read_result, write_text
-from medtune.runtime.paths import Paths
-from medtune.serving.checksum import seal
+from medtune.runtime.artifact import RESULT_FILE, read_result, write_text
+from medtune.runtime.paths import RunPaths
+from medtune.serving.checksum import dump_with_checksum
 from torture.kills import left
 from torture.kills.forked import Ended, Tell, fork
 from torture.kills.lost_steps import Progress
@@ -76,12 +76,12 @@ class Siege:
         shutil.copytree(self.folder / "whole", cut)
         if older is None:
             return
-        paths = Paths(cut / "out", cut / "cache")
+        paths = RunPaths(cut / "out", cut / "cache")
         place = paths.prepared if self.stage == "data" else paths.stage(self.stage, _fold(self.stage))
         if self.stage in CACHES:
             shutil.rmtree(cut / "cache" / CACHES[self.stage], ignore_errors=True)  # none without stored features
         if older:
-            write_text(place / RESULT, seal({**read_result(place), "key": "of an earlier run"}))
+            write_text(place / RESULT_FILE, dump_with_checksum({**read_result(place), "key": "of an earlier run"}))
         else:
             shutil.rmtree(place)
 
@@ -151,7 +151,7 @@ def _one(siege: Siege, place: Path, tell: Tell, command: str, plan: Moment | Non
     _settle(place)
     tell_writes(tell, place, plan)
     tell_training(tell)
-    for name, fault in left.read_all(Paths(place / "out", place / "cache")):
+    for name, fault in left.read_all(RunPaths(place / "out", place / "cache")):
         tell("found", name=name, fault=fault)
     tell("begin")
     if command == "back":  # from here: the next run is of the whole job as it was

@@ -14,8 +14,8 @@ from torture.kills.forked import Tell
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from medtune.training.job import Progress
     from medtune.training.loop import Trainer
+    from medtune.training.trainer_config import TrainingState
 
 # Stage, steps done, moment: the `begin` or the `end` of a run, or `before` or `after` a step.
 Cut = tuple[str, int, str]
@@ -32,41 +32,41 @@ def tell_training(tell: Tell, cut: Cut | None = None, state: bool = False) -> No
         cut: where this process kills itself, with SIGKILL.
         state: whether `trained` has the digests of everything that a run ends with.
     """
-    from medtune.training import restart
+    from medtune.training import trainer_state
     from medtune.training.loop import Trainer
 
-    resume, save, step, run = restart.resume, restart.save, Trainer._step, Trainer.run
+    resume, save, step, run = trainer_state.load_trainer, trainer_state.save_trainer, Trainer._step, Trainer.run
 
     def fall(trainer: "Trainer", moment: str) -> None:
-        if cut == (trainer.job.name.split()[0], trainer.at.step, moment):
+        if cut == (trainer.config.name.split()[0], trainer.state.step, moment):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def resume_told(trainer: "Trainer") -> bool:
         found = resume(trainer)
-        interval = trainer.job.params.checkpoint_seconds
-        tell("trains", name=trainer.job.name, step=trainer.at.step, interval=interval)
+        interval = trainer.config.params.checkpoint_seconds
+        tell("trains", name=trainer.config.name, step=trainer.state.step, interval=interval)
         fall(trainer, "begin")
         return found
 
     def save_told(trainer: "Trainer") -> None:
         save(trainer)
-        tell("saved", name=trainer.job.name, step=trainer.at.step)
+        tell("saved", name=trainer.config.name, step=trainer.state.step)
 
     def step_told(trainer: "Trainer", rows: Any) -> "Tensor":
         fall(trainer, "before")
         loss = step(trainer, rows)
         shown = {"rows": rows.tolist(), "loss": float(loss).hex()}
-        tell("step", name=trainer.job.name, step=trainer.at.step + 1, **shown)
+        tell("step", name=trainer.config.name, step=trainer.state.step + 1, **shown)
         fall(trainer, "after")
         return loss
 
-    def run_told(trainer: "Trainer") -> "tuple[Progress, dict[str, Tensor]]":
+    def run_told(trainer: "Trainer") -> "tuple[TrainingState, dict[str, Tensor]]":
         ended = run(trainer)
         fall(trainer, "end")
-        tell("trained", name=trainer.job.name, state=digests(trainer) if state else {})
+        tell("trained", name=trainer.config.name, state=digests(trainer) if state else {})
         return ended
 
-    restart.resume, restart.save = resume_told, save_told
+    trainer_state.load_trainer, trainer_state.save_trainer = resume_told, save_told
     Trainer._step, Trainer.run = step_told, run_told  # type: ignore[method-assign,assignment]
 
 
@@ -76,14 +76,14 @@ def digests(trainer: "Trainer") -> dict[str, str]:
 
     from medtune.training.checkpoint import optimizer_tensors
 
-    at = {name: value for name, value in vars(trainer.at).items() if name != "seconds"}
+    at = {name: value for name, value in vars(trainer.state).items() if name != "seconds"}
     return {
-        "weights": _digest(trainer.job.network.state_dict()),
+        "weights": _digest(trainer.config.network.state_dict()),
         "averaged weights": _digest(trainer.ema or {}),
         "best weights": _digest(trainer.best),
         "optimizer": _digest(optimizer_tensors(trainer.optimizer.optimizer)),
         "torch's random state": _digest({"state": torch.get_rng_state()}),
-        "augmentation's random state": _digest({"state": trainer.noise.get_state()}),
+        "augmentation's random state": _digest({"state": trainer.augment_rng.get_state()}),
         "curve": hashlib.sha256(repr(at).encode()).hexdigest(),
     }
 

@@ -14,7 +14,7 @@ def random_listing(protocol: str, seed: int) -> tuple[list[Any], tuple[str, ...]
     import numpy as np
 
     from medtune.config.schema import SplitParams
-    from medtune.data.sample import Record
+    from medtune.data.sample import Sample
 
     draw = np.random.default_rng(seed)
     folds = 4 if protocol == "hcrf-1-1-2" else int(draw.integers(3, 8))
@@ -31,7 +31,7 @@ def random_listing(protocol: str, seed: int) -> tuple[list[Any], tuple[str, ...]
     if protocol == "official":
         published = _published(draw, [group or str(row) for row, (_, group) in enumerate(rows)], folds)
     records = [
-        Record(f"{row:05}", label, group, roles=published[row] if published else None)
+        Sample(f"{row:05}", label, group, published_splits=published[row] if published else None)
         for row, (label, group) in enumerate(rows)
     ]
     chain: int | str = "all" if draw.random() < 0.5 else int(draw.integers(folds))
@@ -56,20 +56,20 @@ def keep_some(folder: Path, records: list[Any], classes: tuple[str, ...], split:
     import numpy as np
 
     from medtune.data import fold_assignments
-    from medtune.data.splits import split as deal
+    from medtune.data.splits import split_samples as deal
 
     draw = np.random.default_rng([seed, 1])
     if draw.random() < 0.5:
         return None
-    groups = sorted({record.group for record in records})
+    groups = sorted({record.patient_id for record in records})
     early = set(draw.choice(groups, max(split.folds, len(groups) // 2), replace=False).tolist())
-    before = [record for record in records if record.group in early]
+    before = [record for record in records if record.patient_id in early]
     classes = tuple(name for name in classes if any(record.label == name for record in before))
     folds = deal(before, classes, split, "torture").folds
-    empty = fold_assignments.KeptFolds("torture", split.folds)
+    empty = fold_assignments.FoldAssignments("torture", split.folds)
     file = folder / f"folds-{seed}.csv"
-    empty.write(file, [record.group for record in before], folds.tolist())
-    return fold_assignments.read(file, "torture", split.folds)
+    empty.write(file, [record.patient_id for record in before], folds.tolist())
+    return fold_assignments.read_assignments(file, "torture", split.folds)
 
 
 def leaking(groups: Sequence[str | None], roles: Any, chains: Sequence[int]) -> set[str]:

@@ -59,10 +59,12 @@ def _flagged(folder: Path, task: str, protocol: str, pairs: int) -> str | None:
     """What is wrong with how the set says that 13412 is in it; None where nothing is."""
     rows, roles, info, report = manifest(folder / "out")
     groups = [row["group"] for row in rows]
-    mine = [place for place, group in enumerate(groups) if group == breakhis.FAULTED]
+    mine = [place for place, group in enumerate(groups) if group == breakhis.MISLABELED_PATIENT]
     exact = report["duplicates"]["exact"]
     truth = leaking(groups, roles, list(range(len(roles[0]))))
-    twins = [pair["paths"] for pair in exact["first"] if all(breakhis.FAULTED in path for path in pair["paths"])]
+    twins = [
+        pair["paths"] for pair in exact["first"] if all(breakhis.MISLABELED_PATIENT in path for path in pair["paths"])
+    ]
     parted = sum(
         apart(roles[a], roles[b])
         for a in mine
@@ -71,7 +73,7 @@ def _flagged(folder: Path, task: str, protocol: str, pairs: int) -> str | None:
     )  # fmt: skip
     checks = {
         f"it has {len(mine)} images": len(mine) == 2 * pairs,
-        "dataset.json does not name it": any(breakhis.FAULTED in fault for fault in info["faults"]),
+        "dataset.json does not name it": any(breakhis.MISLABELED_PATIENT in fault for fault in info["faults"]),
         f"{len(twins)} pairs are named": len(twins) == exact["sets"] == pairs,
         f"{exact['with_different_labels']} have two labels": exact["with_different_labels"]
         == (0 if task == "binary" else pairs),

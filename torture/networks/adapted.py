@@ -21,8 +21,8 @@ TEMPERATURE = 1.3
 def methods(family: str) -> list[str]:
     """Names of the registry's methods that fit a family, `none` (everything is trained) among them."""
     fits = {
-        name: registry.load("medtune.models.peft", name, "method").FAMILIES
-        for name in registry.names("medtune.models.peft")
+        name: registry.load_plugin("medtune.models.peft", name, "method").SUPPORTED_FAMILIES
+        for name in registry.plugin_names("medtune.models.peft")
     }
     return [name for name, families in fits.items() if not families or family in families]
 
@@ -99,7 +99,7 @@ def adapted(plain: Any, params: Any, images: Any, labels: Any) -> tuple[Any, flo
     few, known = pixels[:24], truth[:24]
     prepare(model, [(few, known)], params)
     extra, done = penalty(model, params), after_step(model, params)
-    rates = registry.load("medtune.models.peft", params.model.peft.method, "method").LRS
+    rates = registry.load_plugin("medtune.models.peft", params.model.peft.method, "method").LR_GRID
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=max(rates))
     for step in range(1, STEPS + 1):
         optimizer.zero_grad()

@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medtune.config.load import parser
+from medtune.config.load import yaml_loader
 from medtune.config.project import PROJECT
-from medtune.runtime.artifact import RESULT, file_sha256
+from medtune.runtime.artifact import RESULT_FILE, file_sha256
 from torture.job import TREE
 from torture.wrong.asked import Case, Ended, ask
 
@@ -32,7 +32,7 @@ class SmallJob:
         self.out, self.cache, self.file = self.folder / "out", self.folder / "cache", self.folder / "small.yaml"
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.file.open("w", encoding="utf-8") as stream:
-            parser().dump(TREE, stream)
+            yaml_loader().dump(TREE, stream)
 
     def words(self, *more: str) -> tuple[str, ...]:
         """What every command is told."""
@@ -78,10 +78,10 @@ class SmallJob:
 
     def broken(self) -> list[str]:
         """Finished folders of which a file is not what was written."""
-        from medtune.runtime.artifact import find
+        from medtune.runtime.artifact import find_artifact
 
-        folders = [path.parent for path in self.out.rglob(RESULT) if ".partial" not in str(path)]
-        return [folder.relative_to(self.out).as_posix() for folder in folders if find(folder) is None]
+        folders = [path.parent for path in self.out.rglob(RESULT_FILE) if ".partial" not in str(path)]
+        return [folder.relative_to(self.out).as_posix() for folder in folders if find_artifact(folder) is None]
 
 
 def wait(process: "subprocess.Popen[str]", limit_s: float) -> Ended:

@@ -70,7 +70,7 @@ def _unpack(sandbox: Path, one: "Archive") -> str | None:
     refused: list[str] = []
     place = None
     with _cache(sandbox / "work" / "cache"), _fewer_entries(), _watched(one) as held:
-        for function in (archive.first_member, archive.unpacked):
+        for function in (archive.first_member, archive.unpack_cached):
             try:
                 found = function(path)
                 place = found if isinstance(found, Path) else place

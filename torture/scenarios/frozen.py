@@ -31,7 +31,7 @@ def parts(full: bool) -> dict[str, dict[str, Any]]:
         }
     found: dict[str, dict[str, Any]] = {}
     for family in BACKBONES:
-        found[f"{family}-frozen"] = {"family": family, "heads": registry.names("medtune.models.heads")}
+        found[f"{family}-frozen"] = {"family": family, "heads": registry.plugin_names("medtune.models.heads")}
         # Where everything is trained, only statistics are held.
         names = [name for name in methods(family) if name != "none" or family in WITH_BATCHNORM]
         found[f"{family}-finetuned"] = {"family": family, "names": names}

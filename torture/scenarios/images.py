@@ -137,9 +137,11 @@ def _judge(name: str, one: "Picture | None", kept: dict[str, str], rejected: dic
 def _packed_sha256(content: bytes) -> str:
     import numpy as np
 
-    from medtune.serving.decode import decode, fit
+    from medtune.serving.decode import decode, resize_square
 
-    return hashlib.sha256(np.ascontiguousarray(fit(decode(content), data_stage.SIZE, "squash")).data).hexdigest()
+    return hashlib.sha256(
+        np.ascontiguousarray(resize_square(decode(content), data_stage.SIZE, "squash")).data
+    ).hexdigest()
 
 
 def _refusing(folder: Path, made: dict[str, "Picture | None"], apart: bool) -> dict[str, str | None]:
@@ -158,7 +160,7 @@ def _refusing(folder: Path, made: dict[str, "Picture | None"], apart: bool) -> d
 def _asking(folder: Path, made: dict[str, "Picture"]) -> dict[str, str | None]:
     """The same files as a consumer of the bundle gives them, by path and as a request's bytes."""
     from medtune.serving.bundle import Bundle
-    from medtune.serving.http import answer
+    from medtune.serving.http import predict_uploads
     from medtune.serving.predict import predict_files
     from torture.hostile.tiny_bundle import write_bundle
 
@@ -178,7 +180,7 @@ def _asking(folder: Path, made: dict[str, "Picture"]) -> dict[str, str | None]:
             found[f"predict {name}"] = "predicted"
     readable = [(name, one.content) for name, one in made.items() if one.content is not None and not one.link]
     for block in _blocks(readable, 64):
-        for (name, _), entry in zip(block, answer(bundle, block), strict=True):
+        for (name, _), entry in zip(block, predict_uploads(bundle, block), strict=True):
             if ("prediction" in entry) == bool(entry.get("error")):
                 found[f"serve {name}"] = f"answered {entry}"
     return found

@@ -47,7 +47,7 @@ def inject(folder: Path, kind: str, count: int, protocol: str = "patient") -> Ou
 
 def _listings(folder: Path, protocol: str, count: int, outcome: Outcome) -> None:
     from medtune.config.errors import InputError
-    from medtune.data.splits import split
+    from medtune.data.splits import split_samples
 
     refused = 0
     for seed in range(2 * count):
@@ -57,7 +57,7 @@ def _listings(folder: Path, protocol: str, count: int, outcome: Outcome) -> None
         what = f"{protocol}, listing {seed}"
         try:
             kept = listings.keep_some(folder, records, classes, params, seed) if protocol == "patient" else None
-            made = split(records, classes, params, "torture", kept)
+            made = split_samples(records, classes, params, "torture", kept)
         except InputError as error:  # a part without images, or of one class: nothing was split, the next one is tried
             refused += 1
             if refused > REFUSED * count:
@@ -68,10 +68,10 @@ def _listings(folder: Path, protocol: str, count: int, outcome: Outcome) -> None
 
 
 def _wrong(records: list[Any], params: Any, made: Any, kept: Any) -> str | None:
-    groups = [record.group for record in records]
-    truth = listings.leaking(groups, made.roles, params.chains)
-    if set(made.leaked) != truth:
-        return f"{len(made.leaked)} patients are named as leaked, {len(truth)} are"
+    groups = [record.patient_id for record in records]
+    truth = listings.leaking(groups, made.splits, params.test_folds)
+    if set(made.leaked_patients) != truth:
+        return f"{len(made.leaked_patients)} patients are named as leaked, {len(truth)} are"
     if bool(truth) != any(note.startswith("LEAK: ") for note in made.notes):
         return f"{len(truth)} patients leak; the notes say {made.notes}"
     if groups[0] is None and not any("no patient ids" in note for note in made.notes):
@@ -79,18 +79,18 @@ def _wrong(records: list[Any], params: Any, made: Any, kept: Any) -> str | None:
     if params.protocol == "official":
         moved = sum(
             (role == "test") != (old == "test")
-            for record, row in zip(records, made.roles.tolist(), strict=True)
-            for role, old in zip(row, record.roles, strict=True)
+            for record, row in zip(records, made.splits.tolist(), strict=True)
+            for role, old in zip(row, record.published_splits, strict=True)
         )
         return f"{moved} published test images moved" if moved else None
     tests = 2 if params.protocol == "hcrf-1-1-2" else 1
-    if params.val_fold is None and {row.count("test") for row in made.roles.tolist()} != {tests}:
+    if params.val_fold is None and {row.count("test") for row in made.splits.tolist()} != {tests}:
         return "some images are tested more or less often than others"
     if params.protocol != "patient":
         return None
-    everywhere = listings.leaking(groups, made.roles, list(range(params.folds)))
+    everywhere = listings.leaking(groups, made.splits, list(range(params.folds)))
     if everywhere:
         return f"{len(everywhere)} patients are in two parts: {sorted(everywhere)[:3]}"
-    if kept is not None and not kept.agree(groups, made.folds.tolist()):
+    if kept is not None and not kept.is_consistent_with(groups, made.folds.tolist()):
         return "a patient left the fold that it was dealt to before"
     return None

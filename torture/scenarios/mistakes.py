@@ -105,21 +105,21 @@ def _ask_bundles(outcome: Outcome, folder: Path, right: Path) -> None:
 
 
 def _write_small(path: Path) -> None:
-    from medtune.config.load import parser
+    from medtune.config.load import yaml_loader
     from torture.job import TREE
 
     with path.open("w", encoding="utf-8") as stream:
-        parser().dump(TREE, stream)
+        yaml_loader().dump(TREE, stream)
 
 
 def _make_world(out: Path, small: Path) -> None:
     """A finished job in `out`: nothing of it may be lost to any mistake."""
     from medtune.config.load import load
-    from medtune.runtime.paths import Paths
+    from medtune.runtime.paths import RunPaths
     from medtune.stages import data
     from torture.job import train
 
-    chosen, paths = load(small), Paths(out, out.parent / "cache")
+    chosen, paths = load(small), RunPaths(out, out.parent / "cache")
     data.run(chosen, paths)
     train(chosen, paths)
 

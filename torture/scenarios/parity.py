@@ -91,22 +91,22 @@ def export(folder: Path, plain: Any, params: Any, learnt_on: Any, images: Any, l
     from medtune.export.onnx_graph import to_onnx
     from medtune.export.precisions import FILES, predictor
     from medtune.models.adapt import merge
-    from medtune.tasks.classification.export import Deployed
+    from medtune.tasks.classification.export import InferenceModel
 
     network, moved = adapted(plain, params, *learnt_on)
-    reference = ask(eager(Deployed(copy.deepcopy(network), TEMPERATURE)), images, 32)
+    reference = ask(eager(InferenceModel(copy.deepcopy(network), TEMPERATURE)), images, 32)
     right = np.mean([(reference.argmax(1) == labels)[labels == k].mean() for k in np.unique(labels)])
     if not moved > 1e-3:
         return Exported({}, reference, f"the method moved the features by {moved:.1g} only")
     if right < 0.8:
         return Exported({}, reference, f"the network is right in {right:.0%} only: too little to compare decisions on")
     merge(network, params)
-    fp32 = to_onnx(Deployed(network, TEMPERATURE), SIZE, params.export.opset, {})
+    fp32 = to_onnx(InferenceModel(network, TEMPERATURE), SIZE, params.export.opset, {})
     folder.mkdir(exist_ok=True)
     document: dict[str, Any] = {"precisions": {}, "parity": {}}
     try:
         for precision in CHANGED:
-            _maker(fp32, params, images, labels, reference).add(folder, document, precision)
+            _maker(fp32, params, images, labels, reference).export(folder, document, precision)
             if reason := document["precisions"][precision]["reason"]:
                 return Exported({}, reference, f"{precision} is not shipped: {reason}")
     except RuntimeError as error:
@@ -120,19 +120,19 @@ def _maker(fp32: Any, params: Any, images: Any, labels: Any, reference: Any) -> 
     """The export stage's, on as many of the images as it compares by default."""
     import numpy as np
 
-    from medtune.data.manifest import Prepared
-    from medtune.export.parity_check import Trial
-    from medtune.export.precisions import Maker
+    from medtune.data.manifest import PreparedDataset
+    from medtune.export.parity_check import ParityCheck
+    from medtune.export.precisions import PrecisionExporter
 
     rows = np.arange(min(len(images), params.export.parity_images))
     names = tuple(str(row) for row in range(len(images)))
-    prepared = Prepared(
+    prepared = PreparedDataset(
         Path(), {}, CLASSES, names, labels, np.array(names), np.zeros(len(images), int),
         np.full((len(images), 1), "test"), images, names,
     )  # fmt: skip
     document = {"task": {"kind": "classification"}, "classes": list(CLASSES), "decision": {"kind": "argmax"}}
-    trial = Trial(prepared, rows, images[rows], reference[rows], document)
-    return Maker(fp32, trial, lambda: images, params.export)
+    trial = ParityCheck(prepared, rows, images[rows], reference[rows], document)
+    return PrecisionExporter(fp32, trial, lambda: images, params.export)
 
 
 def eager(deployed: Any) -> Any:

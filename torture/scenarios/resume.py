@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.config.schema import Params
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 from torture.kills.forked import Ended, Tell, fork, import_all
 from torture.kills.trained import Cut, steps_of, tell_training
 from torture.outcome import Outcome
@@ -95,7 +95,7 @@ def _try_all(
     cache = folder / "cache"
 
     def run(out: str, where: Cut | None = None) -> Ended:
-        paths = Paths(folder / out, cache)
+        paths = RunPaths(folder / out, cache)
         if not paths.prepared.exists():
             shutil.copytree(prepared, paths.prepared)
         log = folder / f"{out}.log"
@@ -113,7 +113,7 @@ def _try_all(
         shutil.rmtree(folder / f"cut-{number}")
 
 
-def _train(tell: Tell, params: Params, paths: Paths, last: str, cut: Cut | None) -> None:
+def _train(tell: Tell, params: Params, paths: RunPaths, last: str, cut: Cut | None) -> None:
     """Stage 1 and, where `last` says so, stage 2; what is finished is found."""
     from medtune.stages import finetune, frozen
 

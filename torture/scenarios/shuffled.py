@@ -105,22 +105,22 @@ def train(params: Any, folder: Path, check: bool) -> float:
 
     from medtune.data.manifest import load_prepared
     from medtune.evaluation import outputs as logits
-    from medtune.runtime.paths import Paths
+    from medtune.runtime.paths import RunPaths
     from medtune.stages import data, evaluate, frozen
     from medtune.tasks.classification import folds as chain
     from medtune.training.checkpoint import load_trained
 
     for name in ("out", "cache"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    paths = Paths(folder / "out", folder / "cache")
+    paths = RunPaths(folder / "out", folder / "cache")
     data.run(params, paths)
     prepared = load_prepared(paths.prepared)
     judged = []
-    for fold in params.data.split.chains:
+    for fold in params.data.split.test_folds:
         artifact = frozen.run(params, paths, fold)
-        wanted = logits.Wanted.of(artifact, prepared)
-        given = logits.compute(wanted, load_trained(artifact), prepared.images, "cpu", 64, lambda by: None)
-        judged.append(chain.judge(wanted, given, prepared, params.evaluate, params.seed).test)
+        wanted = logits.OutputsRequest.for_artifact(artifact, prepared)
+        given = logits.compute_outputs(wanted, load_trained(artifact), prepared.images, "cpu", 64, lambda by: None)
+        judged.append(chain.evaluate_fold(wanted, given, prepared, params.evaluate, params.seed).test)
     found = chain.pool(judged)
     hits = found.predictions == found.labels
     score = float(np.mean([hits[found.labels == label].mean() for label in (0, 1)]))

@@ -18,9 +18,9 @@ def bundles(folder: Path, right: Path, picture: Path) -> Iterator[Case]:
     """Every key of bundle.json left out or of another kind, every file missing, damaged or another one's."""
     document = json.loads((right / FILE).read_text(encoding="utf-8"))
     changes: dict[str, tuple[Change, tuple[str, ...]]] = {}
-    from medtune.serving.manifest import NEEDED
+    from medtune.serving.manifest import REQUIRED_KEYS
 
-    for key in (*NEEDED, "classes", "decision"):
+    for key in (*REQUIRED_KEYS, "classes", "decision"):
         changes[f"no {key}"] = (partial(_drop, [key]), (key,))
         for wrong in WRONG:
             changes[f"{key} {wrong!r}"] = (partial(_put, [key], wrong), (key,))
@@ -87,9 +87,9 @@ def _copy(right: Path, place: Path) -> Path:
 
 
 def _write(place: Path, document: dict[str, Any]) -> None:
-    from medtune.serving.manifest import serialise
+    from medtune.serving.manifest import dump_manifest
 
-    (place / FILE).write_text(serialise(document), encoding="utf-8")
+    (place / FILE).write_text(dump_manifest(document), encoding="utf-8")
 
 
 def _files(right: Path) -> Iterator[tuple[str, str, str | None, tuple[str, ...]]]:

@@ -36,8 +36,13 @@ def shapes(small: Path) -> Iterator[Case]:
     yield asked("tokens of another", ("model.head.tokens is 7", "test_vit"), "model.head.tokens=7")
     yield asked("checkpointing and batchnorm", ("gradient_checkpointing", "batchnorm"), *CNN,
                 "finetune.gradient_checkpointing=true", "model.batchnorm=train")  # fmt: skip
-    for method in registry.names("medtune.models.peft"):
-        families = getattr(registry.load("medtune.models.peft", method, "model.peft.method"), "FAMILIES", None) or ()
+    for method in registry.plugin_names("medtune.models.peft"):
+        families = (
+            getattr(
+                registry.load_plugin("medtune.models.peft", method, "model.peft.method"), "SUPPORTED_FAMILIES", None
+            )
+            or ()
+        )
         for fits, backbone in (("mobilenet", CNN), ("vit", ()), ("resnet", RESNET)):
             if families and fits not in families:
                 yield asked(f"{method} on a {fits}", (f"'{method}'", "does not support", "it supports"), *backbone,

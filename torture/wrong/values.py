@@ -27,8 +27,8 @@ def cases() -> Iterator[Case]:
     """Every key with wrong types, outside its range, null and misspelt; every section as no section."""
     yield from _section("", Params.model_json_schema(), ())
     for key, (package, discriminator) in PLUGINS.items():
-        for name in registry.names(package):
-            plugin = registry.load(package, name, key)
+        for name in registry.plugin_names(package):
+            plugin = registry.load_plugin(package, name, key)
             chosen = (f"{key}.{discriminator}={name}",)
             yield from _section(key, plugin.Params.model_json_schema(), chosen)
         for wrong in ("nonesuch", "7", "null", "[1]", "Cdtm"):
@@ -37,7 +37,7 @@ def cases() -> Iterator[Case]:
                 wrong.strip("[]") if wrong != "null" else "",
             )
             yield _case(f"{key}.{discriminator}", wrong, (), says)
-        first = registry.names(package)[-1]
+        first = registry.plugin_names(package)[-1]
         yield _case(f"{key}.{discriminator}", first[:-1] + "q", (), (f"{key}.{discriminator}", "choose one of"))
 
 

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medtune.benchmark.report.metric_cube import Block
-from medtune.benchmark.report.paired import Paired, compare
+from medtune.benchmark.report.metric_cube import MetricCube
+from medtune.benchmark.report.paired import PairedDifference, paired_differences
 from medtune.benchmark.report.records import FULL
-from medtune.benchmark.report.summary import Summary, summarise
+from medtune.benchmark.report.summary import Summary, summarize
 from medtune.evaluation.metric import Floats
 
 
 @dataclass(frozen=True)
-class Judged:
+class Comparison:
     """One data set and backbone, judged.
 
     Attributes:
-        block: the figures.
+        cube: the figures.
         summary: means, intervals and ranks.
         trainable: (M,) trainable parameters of the backbone, head not counted; NaN where no cell is done.
         best: (P,) index of the method with the best mean at each percent; None where none has figures.
@@ -25,12 +25,12 @@ class Judged:
         confidence: coverage of the intervals, 0..1.
     """
 
-    block: Block
+    cube: MetricCube
     summary: Summary
     trainable: Floats
     best: tuple[int | None, ...]
-    against_best: tuple[dict[int, Paired], ...]
-    against_full: tuple[dict[int, Paired], ...]
+    against_best: tuple[dict[int, PairedDifference], ...]
+    against_full: tuple[dict[int, PairedDifference], ...]
     confidence: float
 
     @property
@@ -39,35 +39,35 @@ class Judged:
         return 1 - self.confidence
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """True where no cell has figures."""
         return all(best is None for best in self.best)
 
     @property
     def full(self) -> int | None:
         """Index of full fine-tuning; None where it is not in the grid."""
-        return self.block.methods.index(FULL) if FULL in self.block.methods else None
+        return self.cube.methods.index(FULL) if FULL in self.cube.methods else None
 
-    def level(self, percent: int) -> list[int]:
+    def statistically_tied(self, percent: int) -> list[int]:
         """Methods that do not separate from the best at the percent of that index, better means first."""
-        tied = [m for m, paired in self.against_best[percent].items() if not paired.separates(self.alpha)]
-        return sorted(tied, key=lambda m: -self.block.sign * self.summary.mean[m, percent])
+        tied = [m for m, paired in self.against_best[percent].items() if not paired.is_significant(self.alpha)]
+        return sorted(tied, key=lambda m: -self.cube.sign * self.summary.mean[m, percent])
 
 
-def judge(block: Block, confidence: float) -> Judged:
+def compare_methods(cube: MetricCube, confidence: float) -> Comparison:
     """Everything that follows from a block, at that coverage (0..1) of intervals and tests."""
-    summary = summarise(block, confidence)
-    told = [block.told(method, "trainable") for method in range(len(block.methods))]
+    summary = summarize(cube, confidence)
+    told = [cube.first_value(method, "trainable") for method in range(len(cube.methods))]
     trainable = np.array([np.nan if n is None else n for n in told], np.float64)
-    percents = range(len(block.percents))
-    best = tuple(_best(block.sign * summary.mean[:, p], trainable) for p in percents)
-    full = block.methods.index(FULL) if FULL in block.methods else None
+    percents = range(len(cube.percents))
+    best = tuple(_best_method(cube.sign * summary.mean[:, p], trainable) for p in percents)
+    full = cube.methods.index(FULL) if FULL in cube.methods else None
 
-    def against(reference: int | None, percent: int) -> dict[int, Paired]:
-        return {} if reference is None else compare(block, reference, percent, confidence)
+    def against(reference: int | None, percent: int) -> dict[int, PairedDifference]:
+        return {} if reference is None else paired_differences(cube, reference, percent, confidence)
 
-    return Judged(
-        block,
+    return Comparison(
+        cube,
         summary,
         trainable,
         best,
@@ -77,7 +77,7 @@ def judge(block: Block, confidence: float) -> Judged:
     )
 
 
-def _best(scores: Floats, trainable: Floats) -> int | None:
+def _best_method(scores: Floats, trainable: Floats) -> int | None:
     if np.isnan(scores).all():
         return None
     # Level means: the one that trains less.

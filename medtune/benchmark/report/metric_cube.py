@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medtune.benchmark.report.predictions import read
-from medtune.benchmark.report.records import Cell, kind_of
+from medtune.benchmark.report.predictions import read_predictions
+from medtune.benchmark.report.records import CellRecord, kind_of
 from medtune.config.errors import InputError, suggestion
 from medtune.evaluation.bootstrap import resampled
 from medtune.evaluation.metric import Floats, Metric, PatientStats, compute
@@ -20,7 +20,7 @@ from medtune.tasks.base import StoredPredictions
 
 
 @dataclass(frozen=True)
-class Block:
+class MetricCube:
     """All that is compared with each other: M methods, P percents, S seeds, R resamples.
 
     Attributes:
@@ -31,7 +31,7 @@ class Block:
         seeds: (S,) rising.
         cells: by method, percent and seed.
         value: (M, P, S) metric of the whole test set; NaN where a cell is not done or the metric undefined.
-        drawn: (M, P, S, R) the same in each resample of the patients; R is 0 where there is nothing to resample.
+        bootstrap: (M, P, S, R) the same in each resample of the patients; R is 0 where there is nothing to resample.
         support: test patients with images of each class; empty where no cell has predictions.
         n_groups: test patients; 0 where no cell has predictions.
     """
@@ -42,9 +42,9 @@ class Block:
     methods: tuple[str, ...]
     percents: tuple[int, ...]
     seeds: tuple[int, ...]
-    cells: dict[tuple[str, int, int], Cell]
+    cells: dict[tuple[str, int, int], CellRecord]
     value: Floats
-    drawn: Floats
+    bootstrap: Floats
     support: dict[str, int]
     n_groups: int
 
@@ -59,7 +59,7 @@ class Block:
         return kind_of(self.results)
 
     @property
-    def have(self) -> npt.NDArray[np.bool_]:
+    def is_available(self) -> npt.NDArray[np.bool_]:
         """(M, P, S): the cell has a figure."""
         return ~np.isnan(self.value)
 
@@ -68,16 +68,16 @@ class Block:
         """result.json of every finished cell, in the order of the grid."""
         return [cell.result for cell in self.cells.values() if cell.result is not None]
 
-    def of(self, method: int, percent: int) -> list[dict[str, Any]]:
+    def results_of(self, method: int, percent: int) -> list[dict[str, Any]]:
         """result.json of a method's finished cells at the percent of that index, one a seed."""
         wanted = [(self.methods[method], self.percents[percent], seed) for seed in self.seeds]
         found = [self.cells[key].result for key in wanted if key in self.cells]
         return [result for result in found if result is not None]
 
-    def told(self, method: int, name: str) -> Any:
+    def first_value(self, method: int, name: str) -> Any:
         """What the method's first finished cell says of `name`; None where none is done."""
         for percent in range(len(self.percents)):
-            for result in self.of(method, percent):
+            for result in self.results_of(method, percent):
                 return result.get(name)
         return None
 
@@ -88,7 +88,7 @@ def sign_of(name: str, kind: str) -> int:
     return metric.sign if metric else 1
 
 
-def blocks(cells: Sequence[Cell], metric: str, replicates: int, seed: int) -> list[Block]:
+def build_cubes(cells: Sequence[CellRecord], metric: str, replicates: int, seed: int) -> list[MetricCube]:
     """One block a data set and backbone, in the order of the grid.
 
     Args:
@@ -102,19 +102,23 @@ def blocks(cells: Sequence[Cell], metric: str, replicates: int, seed: int) -> li
             were tested on different images.
     """
     found = []
-    seen: dict[str, tuple[Cell, StoredPredictions]] = {}
+    seen: dict[str, tuple[CellRecord, StoredPredictions]] = {}
     for data, backbone in dict.fromkeys((c.identity.data, c.identity.backbone) for c in cells):
         mine = [c for c in cells if (c.identity.data, c.identity.backbone) == (data, backbone)]
-        found.append(_block(mine, metric, replicates, seed, seen))
+        found.append(_build_cube(mine, metric, replicates, seed, seen))
     return found
 
 
-def _block(
-    cells: Sequence[Cell], metric: str, replicates: int, seed: int, seen: dict[str, tuple[Cell, StoredPredictions]]
-) -> Block:
+def _build_cube(
+    cells: Sequence[CellRecord],
+    metric: str,
+    replicates: int,
+    seed: int,
+    seen: dict[str, tuple[CellRecord, StoredPredictions]],
+) -> MetricCube:
     first = cells[0].identity
     methods = tuple(dict.fromkeys(c.identity.method for c in cells))
-    percents, seeds = _rising(c.identity.percent for c in cells), _rising(c.identity.seed for c in cells)
+    percents, seeds = _sorted_unique(c.identity.percent for c in cells), _sorted_unique(c.identity.seed for c in cells)
     shape = len(methods), len(percents), len(seeds)
     value, drawn = np.full(shape, np.nan), None
     chosen = base.metric(kind_of(cell.result or {} for cell in cells), metric)
@@ -136,7 +140,7 @@ def _block(
     if drawn is not None:
         predicted = seen[first.data][1]
         n_groups, support = predicted.stats.n_patients, predicted.support
-    return Block(
+    return MetricCube(
         first.data,
         first.backbone,
         metric,
@@ -151,11 +155,11 @@ def _block(
     )
 
 
-def _rising(values: Iterable[int]) -> tuple[int, ...]:
+def _sorted_unique(values: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(set(values)))
 
 
-def _defined(cell: Cell, metric: str) -> bool:
+def _defined(cell: CellRecord, metric: str) -> bool:
     if cell.status != "done" or cell.result is None:
         return False
     metrics = cell.result["metrics"]
@@ -168,8 +172,8 @@ def _defined(cell: Cell, metric: str) -> bool:
     return metrics[metric]["value"] is not None
 
 
-def _paired(cell: Cell, seen: dict[str, tuple[Cell, StoredPredictions]]) -> StoredPredictions:
-    predicted = read(cell)
+def _paired(cell: CellRecord, seen: dict[str, tuple[CellRecord, StoredPredictions]]) -> StoredPredictions:
+    predicted = read_predictions(cell)
     other, before = seen.setdefault(cell.identity.data, (cell, predicted))
     if predicted.images != before.images:
         raise InputError(

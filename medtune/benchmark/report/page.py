@@ -6,19 +6,19 @@ from typing import Any
 
 import jinja2
 
-from medtune.benchmark.report.comparison import judge
-from medtune.benchmark.report.context import view
-from medtune.benchmark.report.formatting import counted, metric_title, unit
-from medtune.benchmark.report.metric_cube import blocks, sign_of
-from medtune.benchmark.report.recommendation import recommend
-from medtune.benchmark.report.records import Cell, kind_of
+from medtune.benchmark.report.comparison import compare_methods
+from medtune.benchmark.report.context import report_context
+from medtune.benchmark.report.formatting import metric_title, pluralize, resampling_unit
+from medtune.benchmark.report.metric_cube import build_cubes, sign_of
+from medtune.benchmark.report.recommendation import recommendations
+from medtune.benchmark.report.records import CellRecord, kind_of
 from medtune.benchmark.report.template import PAGE
-from medtune.benchmark.report.warnings import limits
+from medtune.benchmark.report.warnings import comparison_warnings
 from medtune.runtime.artifact import write_text
 
 
 def write_report(
-    path: Path, cells: Sequence[Cell], metric: str, confidence: float, replicates: int, seed: int
+    path: Path, cells: Sequence[CellRecord], metric: str, confidence: float, replicates: int, seed: int
 ) -> list[str]:
     """Writes the page.
 
@@ -37,9 +37,11 @@ def write_report(
         InputError: no cell knows the metric, or cells cannot be paired.
     """
     kind = kind_of(cell.result or {} for cell in cells)
-    judged = [judge(block, confidence) for block in blocks(cells, metric, replicates, seed)]
-    units = sorted({unit(one.block) for one in judged if not one.empty}, reverse=True)
-    lines = [line for one in judged for line in recommend(one)] or [
+    comparisons = [compare_methods(block, confidence) for block in build_cubes(cells, metric, replicates, seed)]
+    units = sorted(
+        {resampling_unit(comparison.cube) for comparison in comparisons if not comparison.is_empty}, reverse=True
+    )
+    lines = [line for comparison in comparisons for line in recommendations(comparison)] or [
         f"Nothing to recommend: no cell has a figure of {metric_title(metric, kind)}."
     ]
     said = " or ".join(f"{of}s" for of in units)
@@ -47,7 +49,7 @@ def write_report(
         "grid": _grid(cells, said),
         "status": _status(cells),
         "chosen": _chosen(cells),
-        "judged": any(not one.empty for one in judged),
+        "judged": any(not comparison.is_empty for comparison in comparisons),
         "metric": metric_title(metric, kind),
         "lower": sign_of(metric, kind) < 0,
         "percent": f"{100 * confidence:g}",
@@ -55,21 +57,28 @@ def write_report(
         "replicates": replicates,
         "units": said,
         "lines": lines,
-        "blocks": [view(one) for one in judged],
+        "blocks": [report_context(comparison) for comparison in comparisons],
         "failed": [cell for cell in cells if cell.status == "failed"],
         "versions": _versions(cells),
     }
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     write_text(path, environment.from_string(PAGE).render(**facts))
-    return [*lines, *(f"{one.block.data}, {one.block.backbone}: {said}" for one in judged for said in limits(one))]
+    return [
+        *lines,
+        *(
+            f"{comparison.cube.data}, {comparison.cube.backbone}: {said}"
+            for comparison in comparisons
+            for said in comparison_warnings(comparison)
+        ),
+    ]
 
 
-def _grid(cells: Sequence[Cell], units: str) -> str:
+def _grid(cells: Sequence[CellRecord], units: str) -> str:
     said = []
     for axis, noun in (("data", "data set"), ("backbone", "backbone"), ("method", "method"), ("seed", "seed")):
         found = list(dict.fromkeys(str(getattr(cell.identity, axis)) for cell in cells))
         named = f" ({', '.join(found)})" if found and axis != "method" else ""
-        said.append(counted(len(found), noun) + named)
+        said.append(pluralize(len(found), noun) + named)
     percents = sorted({cell.identity.percent for cell in cells})
     if percents:
         nested = ", smaller shares within larger ones" if len(percents) > 1 else ""
@@ -77,12 +86,12 @@ def _grid(cells: Sequence[Cell], units: str) -> str:
     return "; ".join(said) + "."
 
 
-def _status(cells: Sequence[Cell]) -> str:
+def _status(cells: Sequence[CellRecord]) -> str:
     counts = {status: sum(cell.status == status for cell in cells) for status in ("done", "failed", "pending")}
-    return f"{counted(len(cells), 'cell')}: {', '.join(f'{n} {status}' for status, n in counts.items())}."
+    return f"{pluralize(len(cells), 'cell')}: {', '.join(f'{n} {status}' for status, n in counts.items())}."
 
 
-def _chosen(cells: Sequence[Cell]) -> str:
+def _chosen(cells: Sequence[CellRecord]) -> str:
     results = [cell.result for cell in cells if cell.result is not None]
     tried = sorted({trial["lr"] for result in results for trial in result.get("trials", [])})
     if not tried:
@@ -94,7 +103,7 @@ def _chosen(cells: Sequence[Cell]) -> str:
     return f"Each cell's learning rate (tried: {rates}) and epoch are the ones with the best validation {by}."
 
 
-def _versions(cells: Sequence[Cell]) -> str:
+def _versions(cells: Sequence[CellRecord]) -> str:
     found = dict.fromkeys(
         ", ".join(f"{name} {version}" for name, version in told.get("packages", {}).items())
         + f"; git {told.get('git') or 'unknown'}{' with uncommitted changes' if told.get('dirty') else ''}"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from medtune.benchmark.report.metric_cube import Block
+from medtune.benchmark.report.metric_cube import MetricCube
 from medtune.benchmark.report.summary import mean_interval
 from medtune.evaluation.metric import Floats
 
@@ -24,7 +24,7 @@ ROUNDING = 1e-12  # differences this small are none: sums in another order give 
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedDifference:
     """A method against a reference.
 
     Attributes:
@@ -34,7 +34,7 @@ class Paired:
         p: two-sided; NaN where nothing could be resampled.
         adjusted: p after Holm's correction over the methods compared with the reference; NaN where p is.
         seeds: how many seeds both have.
-        agree: in how many of them the difference has the sign of the mean.
+        n_agreeing_seeds: in how many of them the difference has the sign of the mean.
     """
 
     method: int
@@ -45,44 +45,46 @@ class Paired:
     p: float
     adjusted: float
     seeds: int
-    agree: int
+    n_agreeing_seeds: int
 
-    def separates(self, alpha: float) -> bool:
+    def is_significant(self, alpha: float) -> bool:
         """True where the corrected p-value is below `alpha`."""
         return bool(self.adjusted < alpha)
 
 
-def compare(block: Block, reference: int, percent: int, confidence: float) -> dict[int, Paired]:
+def paired_differences(
+    cube: MetricCube, reference: int, percent: int, confidence: float
+) -> dict[int, PairedDifference]:
     """Every other method against one, at one percent, by method; those without a common seed are left out.
 
     Args:
-        block: the figures.
+        cube: the figures.
         reference: index of the method compared with.
         percent: index of the percent.
         confidence: coverage of the intervals, 0..1.
     """
-    have = block.have[:, percent]
+    have = cube.is_available[:, percent]
     found = []
-    for method in range(len(block.methods)):
+    for method in range(len(cube.methods)):
         both = have[method] & have[reference]
         if method == reference or not both.any():
             continue
-        by_seed = (block.value[method, percent] - block.value[reference, percent])[both]
-        drawn = (block.drawn[method, percent, both] - block.drawn[reference, percent, both]).mean(axis=0)
+        by_seed = (cube.value[method, percent] - cube.value[reference, percent])[both]
+        drawn = (cube.bootstrap[method, percent, both] - cube.bootstrap[reference, percent, both]).mean(axis=0)
         difference = float(by_seed.mean())
         agree = int((np.sign(by_seed) == np.sign(difference)).sum())
-        plain = Paired(method, reference, difference, np.nan, np.nan, np.nan, np.nan, len(by_seed), agree)
+        plain = PairedDifference(method, reference, difference, np.nan, np.nan, np.nan, np.nan, len(by_seed), agree)
         between = mean_interval(difference, drawn, confidence)
         if between.lo is not None and between.hi is not None:
-            plain = replace(plain, lo=between.lo, hi=between.hi, p=p_value(drawn, block.n_groups))
+            plain = replace(plain, lo=between.lo, hi=between.hi, p=p_value(drawn, cube.n_groups))
         found.append(plain)
     adjusted = holm([paired.p for paired in found])
     return {paired.method: replace(paired, adjusted=float(p)) for paired, p in zip(found, adjusted, strict=True)}
 
 
-def reachable(block: Block, tests: int) -> float:
+def smallest_corrected_p(cube: MetricCube, tests: int) -> float:
     """The smallest corrected p-value there can be for that many comparisons; 1 where nothing can be resampled."""
-    return min(1.0, tests * smallest(block.n_groups, block.drawn.shape[-1])) if block.drawn.size else 1.0
+    return min(1.0, tests * smallest_p(cube.n_groups, cube.bootstrap.shape[-1])) if cube.bootstrap.size else 1.0
 
 
 def p_value(drawn: Floats, groups: int) -> float:
@@ -92,10 +94,10 @@ def p_value(drawn: Floats, groups: int) -> float:
     """
     kept = drawn[~np.isnan(drawn)]
     rarer = min((kept <= ROUNDING).sum(), (kept >= -ROUNDING).sum())
-    return min(1.0, max(smallest(groups, len(kept)), 2 * (float(rarer) + 1) / (len(kept) + 1)))
+    return min(1.0, max(smallest_p(groups, len(kept)), 2 * (float(rarer) + 1) / (len(kept) + 1)))
 
 
-def smallest(groups: int, replicates: int) -> float:
+def smallest_p(groups: int, replicates: int) -> float:
     """The smallest p-value there can be with that many patients and resamples."""
     return max(2.0 ** (1 - groups), 2 / (replicates + 1))
 

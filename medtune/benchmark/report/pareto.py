@@ -6,7 +6,7 @@ import numpy.typing as npt
 from medtune.evaluation.metric import Floats
 
 
-def front(cost: Floats, score: Floats) -> npt.NDArray[np.bool_]:
+def pareto_front(cost: Floats, score: Floats) -> npt.NDArray[np.bool_]:
     """(n,) True where no other point costs no more and scores no less, and is better in one of the two.
 
     Args:

@@ -1,13 +1,13 @@
 """A cell's predictions.csv as the statistics behind its metrics."""
 
-from medtune.benchmark.report.records import Cell
+from medtune.benchmark.report.records import CellRecord
 from medtune.config.errors import InputError
 from medtune.tasks import base
 
-PREDICTIONS = "predictions.csv"
+PREDICTIONS_FILE = "predictions.csv"
 
 
-def read(cell: Cell) -> base.StoredPredictions:
+def read_predictions(cell: CellRecord) -> base.StoredPredictions:
     """Read the predictions of a finished cell for the test images.
 
     Raises:
@@ -15,7 +15,7 @@ def read(cell: Cell) -> base.StoredPredictions:
     """
     if cell.folder is None:
         raise ValueError(f"{cell.identity.name} is not done")
-    path = cell.folder / PREDICTIONS
+    path = cell.folder / PREDICTIONS_FILE
     try:
         return base.evaluation(cell.kind).read_predictions(path)
     except (OSError, KeyError, TypeError, ValueError) as error:

@@ -2,115 +2,115 @@
 
 import numpy as np
 
-from medtune.benchmark.report.comparison import Judged
+from medtune.benchmark.report.comparison import Comparison
 from medtune.benchmark.report.formatting import (
-    counted,
-    listed,
+    format_count,
+    format_number,
+    format_p,
+    format_signed,
+    join_names,
     metric_title,
-    number,
-    p_text,
-    parameters,
-    signed,
-    unit,
+    pluralize,
+    resampling_unit,
 )
-from medtune.benchmark.report.paired import Paired, reachable
+from medtune.benchmark.report.paired import PairedDifference, smallest_corrected_p
 from medtune.benchmark.report.records import BASELINES
 
 
-def recommend(judged: Judged) -> list[str]:
+def recommendations(comparison: Comparison) -> list[str]:
     """One line a percent of a data set and backbone; a percent without figures has none."""
-    return [_line(judged, p) for p, best in enumerate(judged.best) if best is not None]
+    return [_line(comparison, p) for p, best in enumerate(comparison.best) if best is not None]
 
 
-def _line(judged: Judged, percent: int) -> str:
-    block, best = judged.block, judged.best[percent]
+def _line(comparison: Comparison, percent: int) -> str:
+    cube, best = comparison.cube, comparison.best[percent]
     assert best is not None
-    trained = {result["groups"]["train"] for result in block.of(best, percent)}
-    of = unit(block)
+    trained = {result["groups"]["train"] for result in cube.results_of(best, percent)}
+    of = resampling_unit(cube)
     n = [
-        *([counted(trained.pop(), f"training {of}")] if len(trained) == 1 else []),
-        counted(block.n_groups, f"test {of}"),
-        counted(int(judged.summary.seeds[best, percent]), "seed"),
+        *([pluralize(trained.pop(), f"training {of}")] if len(trained) == 1 else []),
+        pluralize(cube.n_groups, f"test {of}"),
+        pluralize(int(comparison.summary.seeds[best, percent]), "seed"),
     ]
-    metric = metric_title(block.metric, block.kind)
+    metric = metric_title(cube.metric, cube.kind)
     said = [
-        f"{block.data}, {block.backbone}, {block.percents[percent]} % ({', '.join(n)}): "
-        f"{block.methods[best]} has the best mean {metric}, {_mean(judged, best, percent)}.",
-        *_others(judged, best, percent),
-        *_full(judged, percent),
+        f"{cube.data}, {cube.backbone}, {cube.percents[percent]} % ({', '.join(n)}): "
+        f"{cube.methods[best]} has the best mean {metric}, {_mean(comparison, best, percent)}.",
+        *_others(comparison, best, percent),
+        *_full(comparison, percent),
     ]
     return " ".join(said)
 
 
-def _others(judged: Judged, best: int, percent: int) -> list[str]:
-    names, n = judged.block.methods, len(judged.against_best[percent])
-    level = judged.level(percent)
+def _others(comparison: Comparison, best: int, percent: int) -> list[str]:
+    names, n = comparison.cube.methods, len(comparison.against_best[percent])
+    level = comparison.statistically_tied(percent)
     if not n:
         return ["No other method has figures: nothing to compare it with."]
     if not level:
-        return [f"{'All' if n > 1 else 'The'} {counted(n, 'other')} {'separate' if n > 1 else 'separates'} from it."]
-    if reachable(judged.block, n) >= judged.alpha:
+        return [f"{'All' if n > 1 else 'The'} {pluralize(n, 'other')} {'separate' if n > 1 else 'separates'} from it."]
+    if smallest_corrected_p(comparison.cube, n) >= comparison.alpha:
         return [
-            f"Nothing can separate from it ({_test(judged, n)}: no p-value below "
-            f"{p_text(reachable(judged.block, n))}): these figures name no winner and rule no method out."
+            f"Nothing can separate from it ({_test(comparison, n)}: no p-value below "
+            f"{format_p(smallest_corrected_p(comparison.cube, n))}): these figures name no winner and rule no method out."
         ]
     if len(level) == n:
-        said = [f"Nothing separates from it ({_test(judged, n)}): these figures name no winner."]
+        said = [f"Nothing separates from it ({_test(comparison, n)}): these figures name no winner."]
     else:
         verb = "does" if len(level) == 1 else "do"
-        tied = listed([names[m] for m in level])
-        said = [f"{len(level)} of {n} others {verb} not separate from it ({_test(judged, n)}): {tied}."]
-    cheapest = min([best, *level], key=lambda m: (np.nan_to_num(judged.trainable[m], nan=np.inf), m != best))
-    trained = f"{parameters(judged.trainable[cheapest])} trainable parameters"
+        tied = join_names([names[m] for m in level])
+        said = [f"{len(level)} of {n} others {verb} not separate from it ({_test(comparison, n)}): {tied}."]
+    cheapest = min([best, *level], key=lambda m: (np.nan_to_num(comparison.trainable[m], nan=np.inf), m != best))
+    trained = f"{format_count(comparison.trainable[cheapest])} trainable parameters"
     if cheapest == best:
         said.append(f"None of these trains fewer parameters than it ({trained}).")
     else:
-        said.append(f"The fewest of these trains {names[cheapest]}: {trained}, {_mean(judged, cheapest, percent)}.")
-    if judged.trainable[cheapest] == 0:
+        said.append(f"The fewest of these trains {names[cheapest]}: {trained}, {_mean(comparison, cheapest, percent)}.")
+    if comparison.trainable[cheapest] == 0:
         said.append("With it the backbone stays frozen: no adaptation is shown to help.")
     return said
 
 
-def _full(judged: Judged, percent: int) -> list[str]:
-    methods, sign = judged.block.methods, judged.block.sign
-    against = [paired for m, paired in judged.against_full[percent].items() if methods[m] not in BASELINES]
-    if not against or judged.full is None:
+def _full(comparison: Comparison, percent: int) -> list[str]:
+    methods, sign = comparison.cube.methods, comparison.cube.sign
+    against = [paired for m, paired in comparison.against_full[percent].items() if methods[m] not in BASELINES]
+    if not against or comparison.full is None:
         return []
     against.sort(key=lambda paired: -sign * paired.difference)
-    over = [paired for paired in against if paired.separates(judged.alpha) and sign * paired.difference > 0]
-    under = [paired for paired in against if paired.separates(judged.alpha) and sign * paired.difference < 0]
-    full = f"full ({number(judged.summary.mean[judged.full, percent])})"
-    n = counted(len(against), "PEFT method")
+    over = [paired for paired in against if paired.is_significant(comparison.alpha) and sign * paired.difference > 0]
+    under = [paired for paired in against if paired.is_significant(comparison.alpha) and sign * paired.difference < 0]
+    full = f"full ({format_number(comparison.summary.mean[comparison.full, percent])})"
+    n = pluralize(len(against), "PEFT method")
     if not over and not under:
         none = f"None of {n} separates" if len(against) > 1 else "The one PEFT method does not separate"
-        return [f"{none} from {full}; the best against it: {_difference(judged, against[0])}."]
+        return [f"{none} from {full}; the best against it: {_difference(comparison, against[0])}."]
     said = [
-        f"Better than {full}: {len(over)} of {n}, by most {_difference(judged, over[0])}."
+        f"Better than {full}: {len(over)} of {n}, by most {_difference(comparison, over[0])}."
         if over
         else f"Better than {full}: 0 of {n}."
     ]
     if under:
-        said.append(f"Worse than it: {listed([methods[paired.method] for paired in under])}.")
+        said.append(f"Worse than it: {join_names([methods[paired.method] for paired in under])}.")
     return said
 
 
-def _mean(judged: Judged, method: int, percent: int) -> str:
-    summary = judged.summary
+def _mean(comparison: Comparison, method: int, percent: int) -> str:
+    summary = comparison.summary
     lo, hi = summary.lo[method, percent], summary.hi[method, percent]
-    between = "" if np.isnan(lo) else f" ({number(lo)} to {number(hi)})"
-    return number(summary.mean[method, percent]) + between
+    between = "" if np.isnan(lo) else f" ({format_number(lo)} to {format_number(hi)})"
+    return format_number(summary.mean[method, percent]) + between
 
 
-def _difference(judged: Judged, paired: Paired) -> str:
-    name = judged.block.methods[paired.method]
+def _difference(comparison: Comparison, paired: PairedDifference) -> str:
+    name = comparison.cube.methods[paired.method]
     if np.isnan(paired.lo):
-        return f"{name} {signed(paired.difference)}"
-    agree = f", same sign in {paired.agree} of {paired.seeds} seeds" if paired.seeds > 1 else ""
+        return f"{name} {format_signed(paired.difference)}"
+    agree = f", same sign in {paired.n_agreeing_seeds} of {paired.seeds} seeds" if paired.seeds > 1 else ""
     return (
-        f"{name} {signed(paired.difference)} ({signed(paired.lo)} to {signed(paired.hi)}, "
-        f"p {p_text(paired.adjusted)}{agree})"
+        f"{name} {format_signed(paired.difference)} ({format_signed(paired.lo)} to {format_signed(paired.hi)}, "
+        f"p {format_p(paired.adjusted)}{agree})"
     )
 
 
-def _test(judged: Judged, n: int) -> str:
-    return f"paired over {counted(judged.block.n_groups, unit(judged.block))}, Holm over {n}"
+def _test(comparison: Comparison, n: int) -> str:
+    return f"paired over {pluralize(comparison.cube.n_groups, resampling_unit(comparison.cube))}, Holm over {n}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from medtune.benchmark.grid import Identity
+from medtune.benchmark.grid import CellId
 from medtune.config.schema import DEFAULT_TASK
 
 # What the PEFT methods are held against; the table and the pictures mark them.
@@ -20,7 +20,7 @@ def kind_of(results: Iterable[dict[str, Any]]) -> str:
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellRecord:
     """What became of one cell.
 
     Attributes:
@@ -30,7 +30,7 @@ class Cell:
         error: why it failed; None where it did not.
     """
 
-    identity: Identity
+    identity: CellId
     folder: Path | None
     result: dict[str, Any] | None
     error: str | None

@@ -4,18 +4,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medtune.benchmark.report.records import Cell, kind_of
+from medtune.benchmark.report.records import CellRecord, kind_of
 from medtune.evaluation.tables import write_csv
 from medtune.tasks import base
 
 # Columns that differ from run to run of the same cell.
-MEASURED = ("seconds", "images_per_s", "peak_memory_mb")
-FIRST = ("data", "backbone", "method", "percent", "seed", "status", "lr")
-LAST = ("trainable", "head", "share", "train_images", "train_groups", "test_images", "test_groups", "protocol",
-        *MEASURED, "device", "torch", "timm", "peft", "error")  # fmt: skip
+COST_COLUMNS = ("seconds", "images_per_s", "peak_memory_mb")
+LEADING_COLUMNS = ("data", "backbone", "method", "percent", "seed", "status", "lr")
+TRAILING_COLUMNS = (
+    "trainable",
+    "head",
+    "share",
+    "train_images",
+    "train_groups",
+    "test_images",
+    "test_groups",
+    "protocol",
+    *COST_COLUMNS,
+    "device",
+    "torch",
+    "timm",
+    "peft",
+    "error",
+)
 
 
-def write_results(path: Path, cells: Sequence[Cell]) -> None:
+def write_results(path: Path, cells: Sequence[CellRecord]) -> None:
     """Writes a row a cell in the order given; what a cell does not have stays empty.
 
     Args:
@@ -26,12 +40,16 @@ def write_results(path: Path, cells: Sequence[Cell]) -> None:
     kind = kind_of(cell.result or {} for cell in cells)
     known = [metric.name for metric in base.metrics(kind) if metric.name in found]
     metrics = [*known, *sorted(found - set(known))]
-    columns = [*FIRST, *(f"{name}{part}" for name in metrics for part in ("", "_lo", "_hi")), *LAST]
+    columns = [
+        *LEADING_COLUMNS,
+        *(f"{name}{part}" for name in metrics for part in ("", "_lo", "_hi")),
+        *TRAILING_COLUMNS,
+    ]
     rows = [_row(cell, metrics) for cell in cells]
     write_csv(path, columns, ([_plain(row.get(name)) for name in columns] for row in rows))
 
 
-def _row(cell: Cell, metrics: Sequence[str]) -> dict[str, Any]:
+def _row(cell: CellRecord, metrics: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {**vars(cell.identity), "status": cell.status}
     if cell.error is not None:
         row["error"] = " ".join(cell.error.split())
@@ -41,7 +59,7 @@ def _row(cell: Cell, metrics: Sequence[str]) -> dict[str, Any]:
     for name in metrics:
         told = result["metrics"].get(name) or {}
         row |= {name: told.get("value"), f"{name}_lo": told.get("lo"), f"{name}_hi": told.get("hi")}
-    for name in ("lr", "trainable", "head", "share", "protocol", "device", *MEASURED):
+    for name in ("lr", "trainable", "head", "share", "protocol", "device", *COST_COLUMNS):
         row[name] = result.get(name)
     for role in ("train", "test"):
         row |= {f"{role}_{what}": result.get(what, {}).get(role) for what in ("images", "groups")}

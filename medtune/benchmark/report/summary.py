@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from medtune.benchmark.report.metric_cube import Block
+from medtune.benchmark.report.metric_cube import MetricCube
 from medtune.evaluation.bootstrap import Interval, interval
 from medtune.evaluation.metric import Floats
 
@@ -38,9 +38,9 @@ class Summary:
     order: npt.NDArray[np.int64]
 
 
-def summarise(block: Block, confidence: float) -> Summary:
+def summarize(cube: MetricCube, confidence: float) -> Summary:
     """Means, intervals of coverage `confidence` (0..1) and ranks of a block."""
-    have = block.have
+    have = cube.is_available
     seeds = have.sum(axis=2)
     shape = seeds.shape
     mean, lo, hi, spread = (np.full(shape, np.nan) for _ in range(4))
@@ -48,13 +48,13 @@ def summarise(block: Block, confidence: float) -> Summary:
         mine = have[place]
         if not mine.any():
             continue
-        mean[place] = block.value[place][mine].mean()
-        found = mean_interval(float(mean[place]), block.drawn[place][mine].mean(axis=0), confidence)
+        mean[place] = cube.value[place][mine].mean()
+        found = mean_interval(float(mean[place]), cube.bootstrap[place][mine].mean(axis=0), confidence)
         if found.lo is not None and found.hi is not None:
             lo[place], hi[place] = found.lo, found.hi
         if seeds[place] > 1:
-            spread[place] = np.ptp(block.value[place][mine])
-    rank = np.stack([ranks(block.sign * column) for column in mean.T], axis=1)
+            spread[place] = np.ptp(cube.value[place][mine])
+    rank = np.stack([ranks(cube.sign * column) for column in mean.T], axis=1)
     ranked = ~np.isnan(rank)
     total = np.where(ranked, rank, 0).sum(axis=1)
     mean_rank = np.divide(total, ranked.sum(axis=1), out=np.full(shape[0], np.nan), where=ranked.any(axis=1))

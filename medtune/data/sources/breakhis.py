@@ -14,20 +14,20 @@ from pydantic import Field
 from medtune.config.errors import InputError
 from medtune.config.schema import DataParams
 from medtune.data import listing
-from medtune.data.archive import is_archive, unpacked
+from medtune.data.archive import is_archive, unpack_cached
 from medtune.data.download import download as fetch_file
 from medtune.data.example import write_image
-from medtune.data.sample import Record
+from medtune.data.sample import Sample
 
 NAME = "BreakHis"
-LICENCE = "CC BY 4.0"
+LICENSE = "CC BY 4.0"
 CITATION = (
     "F. A. Spanhol, L. S. Oliveira, C. Petitjean, L. Heutte: A Dataset for Breast Cancer Histopathological Image "
     "Classification. IEEE Transactions on Biomedical Engineering 63(7):1455-1462, 2016."
 )
-FAULTED = "13412"
-FAULTS = (
-    f"Patient {FAULTED} is filed under both ductal and lobular carcinoma with the same pictures, in the published "
+MISLABELED_PATIENT = "13412"
+KNOWN_ISSUES = (
+    f"Patient {MISLABELED_PATIENT} is filed under both ductal and lobular carcinoma with the same pictures, in the published "
     "folds too; protocol official leaves it out.",
 )
 ARCHIVE = "BreaKHis_v1.tar.gz"
@@ -85,11 +85,11 @@ def fetch(root: Path, params: Params) -> None:
     fetch_file(params.url, root / ARCHIVE, params.md5)
 
 
-def records(root: Path | None, params: Params) -> list[Record]:
+def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """Every image of the task and magnification, sorted by path."""
-    given = listing.require(root)
-    root = _images_at(given)
-    by_name: dict[str, Record] = {}
+    given = listing.require_root(root)
+    root = _image_files(given)
+    by_name: dict[str, Sample] = {}
     for path in listing.find_files(root):
         match = image_name(path)
         label = match and _label(match["code"], params)
@@ -99,19 +99,19 @@ def records(root: Path | None, params: Params) -> list[Record]:
         if name in by_name:
             raise InputError(f"{root}: {name} is there twice, {by_name[name].path} and {path}; keep one copy")
         extra = {key: match[key] for key in ("code", "slide", "year", "magnification")}
-        by_name[name] = Record(path, label, match["case"], extra, file=root / path)
+        by_name[name] = Sample(path, label, match["case"], extra, file=root / path)
     if not by_name:
         raise InputError(
             f"data.root {root}: no BreakHis image with data.labels={params.labels} at magnification "
             f"{params.magnification or 'any'} (SOB_M_DC-14-2523-200-001.png and the like)"
         )
     found = sorted(by_name.values(), key=lambda record: record.path)
-    return _with_roles(found, given) if params.split.protocol == "official" else found
+    return _with_published_splits(found, given) if params.split.protocol == "official" else found
 
 
 def inputs(root: Path | None, params: Params) -> list[Path]:
     """The published fold lists, where the protocol reads them."""
-    return list(_fold_lists(listing.require(root)).values()) if params.split.protocol == "official" else []
+    return list(_fold_lists(listing.require_root(root)).values()) if params.split.protocol == "official" else []
 
 
 def image_name(path: str) -> re.Match[str] | None:
@@ -126,19 +126,19 @@ def _label(code: str, params: Params) -> str | None:
     return SUBTYPES[code] if params.labels == "subtypes8" or code in MALIGNANT else None
 
 
-def _images_at(root: Path) -> Path:
+def _image_files(root: Path) -> Path:
     if is_archive(root):
-        return unpacked(root)
+        return unpack_cached(root)
     archive = root / ARCHIVE
     if is_archive(archive) and not any(map(image_name, listing.find_files(root))):
-        return unpacked(archive)
+        return unpack_cached(archive)
     return root
 
 
 def _fold_lists(root: Path) -> dict[int, Path]:
     """The five lists by fold number, from under `root` or out of the archive in it."""
     found: dict[int, Path] = {}
-    for folder in dict.fromkeys([root, _images_at(root)]):
+    for folder in dict.fromkeys([root, _image_files(root)]):
         for path in listing.find_files(folder, (".txt",)) if folder.is_dir() else []:
             if match := re.fullmatch(r"dsfold([1-5])\.txt", path.rpartition("/")[2]):
                 found.setdefault(int(match[1]), folder / path)
@@ -147,16 +147,16 @@ def _fold_lists(root: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def _with_roles(found: list[Record], root: Path) -> list[Record]:
+def _with_published_splits(samples: list[Sample], root: Path) -> list[Sample]:
     """Roles from the published lists: five random divisions, so an image may be tested by several or by none."""
     columns = [_read_list(file) for file in _fold_lists(root).values()]
 
-    def roles(record: Record) -> tuple[str, ...]:
+    def roles(record: Sample) -> tuple[str, ...]:
         # A patient under two labels can be neither learnt from nor scored.
-        name = "" if record.group == FAULTED else _stem(record.path)
+        name = "" if record.patient_id == MISLABELED_PATIENT else _stem(record.path)
         return tuple(column.get(name, "unused") for column in columns)
 
-    return [replace(record, roles=roles(record)) for record in found]
+    return [replace(record, published_splits=roles(record)) for record in samples]
 
 
 def _read_list(file: Path) -> dict[str, str]:

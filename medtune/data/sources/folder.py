@@ -12,13 +12,13 @@ from medtune.config.errors import InputError
 from medtune.config.schema import DataParams
 from medtune.data import listing
 from medtune.data.example import write_image
-from medtune.data.sample import Record
-from medtune.runtime.console import say
+from medtune.data.sample import Sample
+from medtune.runtime.console import info
 
 NAME = "local images"
-LICENCE = "as given by the owner of the images"
+LICENSE = "as given by the owner of the images"
 CITATION = "none given"
-FAULTS: tuple[str, ...] = ()
+KNOWN_ISSUES: tuple[str, ...] = ()
 MISSING = ("", "nan")
 
 
@@ -57,19 +57,19 @@ def classes(params: Params) -> tuple[str, ...]:
     return tuple(params.class_names or ())
 
 
-def records(root: Path | None, params: Params) -> list[Record]:
+def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """Every image, sorted by path.
 
     Raises:
         InputError: nothing found, or a label, path or group missing, unknown, or out of the root.
     """
-    root = listing.require(root)
+    root = listing.require_root(root)
     if not root.is_dir():
         raise InputError(f"data.root {root}: source folder needs a folder")
     rows = list(_by_table(root, params.csv) if params.csv else _by_folder(root))
     if not rows:
         raise InputError(f"data.root {root}: no images; expected one folder a class, or data.csv")
-    found: dict[str, Record] = {}
+    found: dict[str, Sample] = {}
     for path, label, group, extra in rows:
         if params.class_names and label not in params.class_names:
             raise InputError(f"{path}: label {label!r} is not in data.class_names ({', '.join(params.class_names)})")
@@ -80,13 +80,13 @@ def records(root: Path | None, params: Params) -> list[Record]:
             if match is None or not match[1]:
                 raise InputError(f"{path}: data.group_pattern {params.group_pattern!r} finds no patient in it")
             group = match[1]
-        found[path] = Record(path, label, group, extra)
+        found[path] = Sample(path, label, group, extra)
     return [found[path] for path in sorted(found)]
 
 
 def inputs(root: Path | None, params: Params) -> list[Path]:
     """The table, where there is one."""
-    return [listing.require(root) / params.csv] if params.csv else []
+    return [listing.require_root(root) / params.csv] if params.csv else []
 
 
 _Row = tuple[str, str, str | None, dict[str, str]]
@@ -122,7 +122,7 @@ def _rows(stream: TextIO, table: Path) -> Iterator[_Row]:
     if missing := [column for column in ("path", "label") if column not in columns]:
         raise InputError(f"{table}: no column {' and no '.join(missing)}; found {', '.join(columns)}")
     if "group" not in columns:
-        say(f"{table.name}: no column group, so no patients are known; found {', '.join(columns)}")
+        info(f"{table.name}: no column group, so no patients are known; found {', '.join(columns)}")
     for row in reader:
         where = f"{table} line {reader.line_num}"
         if None in row or None in row.values():

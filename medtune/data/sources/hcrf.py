@@ -7,15 +7,15 @@ from medtune.config.errors import InputError
 from medtune.config.schema import DataParams
 from medtune.data import listing
 from medtune.data.example import write_image
-from medtune.data.sample import Record
+from medtune.data.sample import Sample
 
 NAME = "HCRF gastric histopathology"
-LICENCE = "as given by its authors; ask them before passing images on"
+LICENSE = "as given by its authors; ask them before passing images on"
 CITATION = (
     "C. Sun, C. Li, J. Zhang et al.: Gastric histopathology image segmentation using a hierarchical conditional "
     "random field. Biocybernetics and Biomedical Engineering 40(4):1535-1555, 2020."
 )
-FAULTS = ("There are no patient ids: that one patient's images are in both train and test cannot be excluded.",)
+KNOWN_ISSUES = ("There are no patient ids: that one patient's images are in both train and test cannot be excluded.",)
 CLASSES = ("normal", "abnormal")
 
 
@@ -35,14 +35,14 @@ def expected(params: Params) -> dict[str, int]:
     return {"normal": 140, "abnormal": 560}
 
 
-def records(root: Path | None, params: Params) -> list[Record]:
+def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """Every image under a folder called normal or abnormal (any case, any depth), sorted by path."""
-    root = listing.require(root)
+    root = listing.require_root(root)
     found = []
     for path in listing.find_files(root):
         labels = [part.lower() for part in PurePosixPath(path).parts[:-1] if part.lower() in CLASSES]
         if labels:
-            found.append(Record(path, labels[-1]))
+            found.append(Sample(path, labels[-1]))
     if not found:
         raise InputError(f"data.root {root}: no image in a folder called normal or abnormal")
     return found

@@ -10,18 +10,18 @@ from pydantic import Field
 from medtune.config.errors import InputError
 from medtune.config.schema import DataParams
 from medtune.data.download import download as fetch_file
-from medtune.data.listing import require
-from medtune.data.npz import Rows, array_names
-from medtune.data.sample import Record
+from medtune.data.listing import require_root
+from medtune.data.npz import RowReader, array_names
+from medtune.data.sample import Sample
 
 NAME = "MedMNIST v2"
-LICENCE = "CC BY 4.0 (dermamnist: CC BY-NC 4.0)"
+LICENSE = "CC BY 4.0 (dermamnist: CC BY-NC 4.0)"
 CITATION = (
     "J. Yang, R. Shi, D. Wei, Z. Liu, L. Zhao, B. Ke, H. Pfister, B. Ni: MedMNIST v2, a large-scale lightweight "
     "benchmark for 2D and 3D biomedical image classification. Scientific Data 10:41, 2023."
 )
-FAULTS = ("The files carry no patient ids: only the published split may keep patients apart.",)
-PARTS = ("train", "val", "test")
+KNOWN_ISSUES = ("The files carry no patient ids: only the published split may keep patients apart.",)
+SPLITS = ("train", "val", "test")
 
 _ORGANS = (
     "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver", "lung-left",
@@ -102,21 +102,21 @@ def fetch(root: Path, params: Params) -> None:
 
 def inputs(root: Path | None, params: Params) -> list[Path]:
     """The .npz file."""
-    return [_file_at(require(root), params)]
+    return [_find_file(require_root(root), params)]
 
 
-def records(root: Path | None, params: Params) -> list[Record]:
+def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """Every image of the file, `<part>/<row>`, in the file's order."""
-    file = _file_at(require(root), params)
-    parts = [part for part in PARTS if f"{part}_images" in array_names(file)]
+    file = _find_file(require_root(root), params)
+    parts = [part for part in SPLITS if f"{part}_images" in array_names(file)]
     if not parts:
         raise InputError(f"{file}: no train_images, val_images or test_images in it")
-    if params.split.protocol == "official" and len(parts) < len(PARTS):
-        lacking = ", ".join(part for part in PARTS if part not in parts)
+    if params.split.protocol == "official" and len(parts) < len(SPLITS):
+        lacking = ", ".join(part for part in SPLITS if part not in parts)
         raise InputError(f"data.split.protocol is official, but {file.name} has no {lacking} images; set it to image")
     found = []
     for part in parts:
-        rows, labels = Rows(file, f"{part}_images"), Rows(file, f"{part}_labels").all()
+        rows, labels = RowReader(file, f"{part}_images"), RowReader(file, f"{part}_labels").read_all()
         if rows.dtype != np.uint8 or not (len(rows.shape) == 3 or (len(rows.shape) == 4 and rows.shape[3] == 3)):
             raise InputError(
                 f"{file}: {part}_images is {rows.dtype} {rows.shape}; expected uint8 (n, h, w) or (n, h, w, 3)"
@@ -128,14 +128,14 @@ def records(root: Path | None, params: Params) -> list[Record]:
         for row, label in enumerate(labels.reshape(-1).tolist()):
             if not 0 <= label < len(CLASSES[params.subset]):
                 raise InputError(f"{file}: {part}_labels row {row} is {label}; {params.subset} has no such class")
-            roles = (part,) if len(parts) == len(PARTS) else None
+            roles = (part,) if len(parts) == len(SPLITS) else None
             load = partial(_image, rows, row)
-            found.append(Record(f"{part}/{row:06d}", CLASSES[params.subset][label], None, {"part": part}, roles, load))
+            found.append(Sample(f"{part}/{row:06d}", CLASSES[params.subset][label], None, {"part": part}, roles, load))
     return found
 
 
-def _image(rows: Rows, row: int) -> np.ndarray:
-    pixels = rows.row(row)
+def _image(rows: RowReader, row: int) -> np.ndarray:
+    pixels = rows.read_row(row)
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
@@ -151,7 +151,7 @@ def _candidates(root: Path, params: Params) -> list[Path]:
     return sorted(path for path in root.glob(f"{params.subset}*.npz") if path.name not in other_sizes)
 
 
-def _file_at(root: Path, params: Params) -> Path:
+def _find_file(root: Path, params: Params) -> Path:
     if root.is_file():
         return root
     found = _candidates(root, params)

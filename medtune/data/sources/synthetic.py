@@ -12,12 +12,12 @@ import numpy as np
 from pydantic import Field
 
 from medtune.config.schema import DataParams
-from medtune.data.sample import Record
+from medtune.data.sample import Sample
 
 NAME = "MedTune synthetic H&E"
-LICENCE = "Apache-2.0"
+LICENSE = "Apache-2.0"
 CITATION = "Drawn by medtune/data/sources/synthetic.py; no patient stands behind any image."
-FAULTS: tuple[str, ...] = ()
+KNOWN_ISSUES: tuple[str, ...] = ()
 
 TISSUES = ("glands", "nests", "cords", "pools")
 # With open spaces between or around the cells, or without.
@@ -41,19 +41,19 @@ def classes(params: Params) -> tuple[str, ...]:
     return ("open", "solid") if params.labels == "binary" else TISSUES
 
 
-def records(root: Path | None, params: Params) -> list[Record]:
-    """One record for each image; its pixels are drawn when `load` is called."""
+def list_samples(root: Path | None, params: Params) -> list[Sample]:
+    """One record for each image; its pixels are drawn when `read` is called."""
     found = []
     for patient in range(params.patients):
         tissue = TISSUES[patient % len(TISSUES)]
         for image in range(params.images_per_patient):
             found.append(
-                Record(
+                Sample(
                     path=f"{tissue}/P{patient:03d}-{image:03d}",
                     label=BINARY[tissue] if params.labels == "binary" else tissue,
-                    group=f"P{patient:03d}",
-                    extra={"tissue": tissue},
-                    load=partial(draw, tissue, patient, image, params.image_size, params.stain_spread, params.seed),
+                    patient_id=f"P{patient:03d}",
+                    metadata={"tissue": tissue},
+                    read=partial(draw, tissue, patient, image, params.image_size, params.stain_spread, params.seed),
                 )
             )
     return sorted(found, key=lambda record: record.path)

@@ -10,7 +10,7 @@ from medtune.tasks.classification.reliability import ece
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 # Wider buys nothing: a separable validation set would otherwise ask for T = 0, that is for certainty.
-BOUNDS = (0.1, 10.0)
+TEMPERATURE_BOUNDS = (0.1, 10.0)
 # How far from 1 the temperature is thought to lie before anything is seen: within a factor e^(2 x 0.5) = 2.7. Against
 # it stands the likelihood of as many observations as there are patients. With hundreds of them it does not matter;
 # with the six of one validation fold the bare likelihood ran into its bounds and made new patients' likelihood worse.
@@ -25,7 +25,7 @@ class Calibration:
         temperature: logits are divided by it; 1 changes nothing.
         nll_before, nll_after: mean negative log-likelihood, nats.
         ece_before, ece_after: expected calibration error.
-        at_bound: the optimum lies outside `BOUNDS`.
+        at_bound: the optimum lies outside `TEMPERATURE_BOUNDS`.
         images: how many images it was fitted on.
     """
 
@@ -52,15 +52,15 @@ def nll(logits: npt.NDArray, labels: Ints, temperature: float = 1.0) -> float:
     return float(-_log_softmax(logits, temperature)[np.arange(len(labels)), labels].mean())
 
 
-def fit(
-    logits: npt.NDArray, labels: Ints, groups: npt.NDArray, kind: str = "temperature", ece_bins: int = 15
+def fit_temperature(
+    logits: npt.NDArray, labels: Ints, patient_ids: npt.NDArray, kind: str = "temperature", ece_bins: int = 15
 ) -> Calibration:
     """The temperature that makes validation `labels` likeliest (Guo et al. 2017), held near 1 when patients are few.
 
     Args:
         logits: (n, classes) of validation images.
         labels: (n,) class indices.
-        groups: (n,) patients: images of one are no independent evidence.
+        patient_ids: (n,) patients: images of one are no independent evidence.
         kind: `temperature`, or `none` for T = 1.
         ece_bins: bins of the calibration error that is reported.
     """
@@ -68,8 +68,8 @@ def fit(
 
     temperature, at_bound = 1.0, False
     if kind == "temperature":
-        low, high = np.log(BOUNDS)
-        patients = len(np.unique(groups))
+        low, high = np.log(TEMPERATURE_BOUNDS)
+        patients = len(np.unique(patient_ids))
         best = minimize_scalar(
             lambda t: nll(logits, labels, float(np.exp(t))) + (t / PRIOR_SD) ** 2 / (2 * patients),
             bounds=(low, high),

@@ -9,16 +9,16 @@ from medtune.evaluation.bootstrap import resamples
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-REPLICATES = 500
+N_BOOTSTRAP = 500
 # Validation sets hold tens of patients, so five points below the best may as well be the best. On simulated
 # validation sets of 8 to 40 patients new patients were served best by 0.04 to 0.08; the bare optimum lost 0.4 points.
-PLATEAU = 0.05
+TOLERANCE = 0.05
 
 
-def choose(
+def fit_decision(
     probabilities: Floats,
     labels: Ints,
-    groups: npt.NDArray,
+    patient_ids: npt.NDArray,
     classes: tuple[str, ...],
     criterion: str = "balanced_accuracy",
     seed: int = 0,
@@ -32,7 +32,7 @@ def choose(
     Args:
         probabilities: calibrated.
         labels: (n,) class indices.
-        groups: (n,) patients.
+        patient_ids: (n,) patients.
         classes: names, in index order.
         criterion: `balanced_accuracy`, or `argmax` for the most probable class.
         seed: of the resampling.
@@ -48,17 +48,19 @@ def choose(
     rule["criterion"] = criterion
     if len(np.unique(labels)) < 2:
         return rule | {"reason": "validation has one class only: threshold 0.5"}
-    edges, heights = mean_curve(probabilities[:, 1], labels, groups, seed)
+    edges, heights = bootstrapped_curve(probabilities[:, 1], labels, patient_ids, seed)
     return rule | {"threshold": best_plateau(edges, heights)}
 
 
-def mean_curve(positive: Floats, labels: Ints, groups: npt.NDArray, seed: int = 0) -> tuple[Floats, Floats]:
+def bootstrapped_curve(
+    positive: Floats, labels: Ints, patient_ids: npt.NDArray, seed: int = 0
+) -> tuple[Floats, Floats]:
     """Balanced accuracy over thresholds, averaged over resamples of the patients.
 
     Args:
         positive: (n,) probability of class 1.
         labels: (n,) 0 or 1, both present.
-        groups: (n,) patients.
+        patient_ids: (n,) patients.
         seed: of the resampling.
 
     Returns:
@@ -66,25 +68,25 @@ def mean_curve(positive: Floats, labels: Ints, groups: npt.NDArray, seed: int = 
         (edges[i], edges[i + 1]] decides alike.
     """
     levels, level = np.unique(positive, return_inverse=True)
-    patients, member = np.unique(groups, return_inverse=True)
+    patients, member = np.unique(patient_ids, return_inverse=True)
     place = member * len(levels) + level
     counts = [
         np.bincount(place, weights=labels == k, minlength=len(patients) * len(levels)).reshape(len(patients), -1)
         for k in (0, 1)
     ]
     total, defined = np.zeros(len(levels) + 1), 0
-    for weights in resamples(len(patients), REPLICATES, seed, len(levels)):
+    for weights in resamples(len(patients), N_BOOTSTRAP, seed, len(levels)):
         negatives, positives = weights @ counts[0], weights @ counts[1]
         both = (negatives.sum(axis=1) > 0) & (positives.sum(axis=1) > 0)
-        below = _share_below(negatives[both])  # specificity: negatives under the threshold
-        missed = _share_below(positives[both])
+        below = _fraction_below(negatives[both])  # specificity: negatives under the threshold
+        missed = _fraction_below(positives[both])
         total += ((below + 1 - missed) / 2).sum(axis=0)
         defined += int(both.sum())
     edges = np.concatenate([[0.0], levels, [1.0]])
     return edges, total / defined
 
 
-def best_plateau(edges: Floats, heights: Floats, tolerance: float = PLATEAU) -> float:
+def best_plateau(edges: Floats, heights: Floats, tolerance: float = TOLERANCE) -> float:
     """Centre of the stretch of thresholds, around the highest, whose height is within `tolerance` of it."""
     good = heights >= heights.max() - tolerance
     found = []
@@ -98,7 +100,7 @@ def best_plateau(edges: Floats, heights: Floats, tolerance: float = PLATEAU) -> 
     return min(found, key=lambda centre: abs(centre - 0.5))
 
 
-def _share_below(counts: Floats) -> Floats:
+def _fraction_below(counts: Floats) -> Floats:
     sums = np.zeros((counts.shape[0], counts.shape[1] + 1))
     np.cumsum(counts, axis=1, out=sums[:, 1:])
     return sums / sums[:, -1:]

@@ -10,32 +10,46 @@ from medtune.config.schema import EvaluateParams, GateParams, Params
 from medtune.evaluation.gate import Limit
 from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.serving.tasks.classification import decide
-from medtune.tasks.classification.folds import Chain, Scored, judge, pool
+from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions, evaluate_fold, pool
 from medtune.tasks.classification.folds import best as best_fold
 from medtune.tasks.classification.metrics.ece import METRIC as ECE
 from medtune.tasks.classification.predictions import read_predictions, write_predictions
 from medtune.tasks.classification.reliability import reliability
 from medtune.tasks.classification.statistics import per_class
-from medtune.tasks.classification.warnings import caveats
+from medtune.tasks.classification.warnings import evaluation_warnings
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
-__all__ = ["FACTS", "best", "facts", "from_bundle", "judge", "limits", "pool", "read_predictions", "write",
-           "write_predictions"]  # fmt: skip
+__all__ = [
+    "FACTS",
+    "best",
+    "evaluate_fold",
+    "facts",
+    "from_bundle",
+    "limits",
+    "pool",
+    "read_predictions",
+    "write",
+    "write_predictions",
+]  # fmt: skip
 FACTS = ("classes", "per_class")
 
 
-def best(folds: Sequence[Chain], options: EvaluateParams) -> Chain:
+def best(folds: Sequence[ClassifierFold], options: EvaluateParams) -> ClassifierFold:
     """Fold with the highest validation AUROC, then the lowest validation NLL; never chosen on test."""
     return best_fold(folds, options.ece_bins)
 
 
-def from_bundle(prepared: "Prepared", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]) -> Scored:
+def from_bundle(
+    prepared: "PreparedDataset", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]
+) -> ClassifierPredictions:
     """Predictions for `rows` by a bundle's own decision rule; `output`: (n, classes) calibrated probabilities."""
     probabilities = output.astype(np.float64)
     predictions = decide(output, document["decision"], document["classes"])
-    return Scored(rows, prepared.labels[rows], prepared.groups[rows], probabilities, probabilities, predictions)
+    return ClassifierPredictions(
+        rows, prepared.labels[rows], prepared.patient_ids[rows], probabilities, probabilities, predictions
+    )
 
 
 def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
@@ -44,7 +58,7 @@ def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
     return {
         "classes": list(classes),
         "per_class": per_class(pooled.labels, pooled.predictions, classes),
-        "warnings": caveats(result.prepared, result.folds, pooled),
+        "warnings": evaluation_warnings(result.prepared, result.folds, pooled),
         "ece_bins": params.evaluate.ece_bins,
     }
 
@@ -62,14 +76,14 @@ def write(
 
     bins, pooled = params.evaluate.ece_bins, result.pooled
     tested = {
-        "before": reliability(pooled.labels, pooled.raw, bins),
+        "before": reliability(pooled.labels, pooled.uncalibrated, bins),
         "after": reliability(pooled.labels, pooled.probabilities, bins),
     }
     fitted = {str(fold.fold): fold.calibration.as_dict() for fold in result.folds}
     write_json(folder / "calibration.json", {"folds": fitted, "test": tested})
     write_predictions(folder / "predictions.csv", result.prepared, pooled)
     outputs.write_plots(folder / "plots", result, history, bins)
-    images = outputs.draw_pictures(folder / "images", result, history, bins)
+    images = outputs.draw_plots(folder / "images", result, history, bins)
     write_report(folder / "report.html", dict(facts), result.test, images)
     return images
 

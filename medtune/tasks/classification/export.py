@@ -15,13 +15,13 @@ from medtune.tasks.classification.metrics.balanced_accuracy import METRIC
 from medtune.tasks.classification.statistics import accumulate
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 # Share of the images that may change their class although they were no toss-up.
-CHANGED = {"fp32": 0.0, "fp16": 0.001}
+MAX_CHANGED_FRACTION = {"fp32": 0.0, "fp16": 0.001}
 
 
-class Deployed(nn.Module):
+class InferenceModel(nn.Module):
     """uint8 (B, H, W, 3) -> (B, classes) probabilities: normalisation and temperature are part of the network.
 
     Attributes:
@@ -43,12 +43,12 @@ class Deployed(nn.Module):
         return torch.softmax(logits / self.temperature, dim=-1)
 
 
-def module(network: Classifier, fold: Mapping[str, Any]) -> Deployed:
+def module(network: Classifier, fold: Mapping[str, Any]) -> InferenceModel:
     """Network with the fold's temperature and a softmax."""
-    return Deployed(network, fold["temperature"])
+    return InferenceModel(network, fold["temperature"])
 
 
-def describe(prepared: "Prepared", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
+def describe(prepared: "PreparedDataset", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
     """Classes, output, temperature and decision."""
     classes = list(prepared.classes)
     return {
@@ -90,7 +90,7 @@ def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray, n_classes: in
     return float(compute([METRIC], stats)[METRIC.name][0])
 
 
-def refusal(figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
+def rejection_reason(figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
     """Why a precision must not be shipped; None where it may.
 
     fp32 must agree on every image. Under fp16 at most one image in a thousand may change its class, not
@@ -98,11 +98,11 @@ def refusal(figures: Mapping[str, Any], precision: str, params: ExportParams) ->
     hundredths; how far is stated, and only what it does to the balanced accuracy refuses it.
     """
     if precision == "int8":
-        return _falls(figures, "int8_metric_drop", params.int8_metric_drop)
+        return _drop_reason(figures, "int8_metric_drop", params.int8_metric_drop)
     changed = figures["argmax_changed" if precision == "fp32" else "argmax_changed_not_toss_up"]
-    if changed > CHANGED[precision] * figures["images"]:
+    if changed > MAX_CHANGED_FRACTION[precision] * figures["images"]:
         return f"{changed} of {figures['images']} images change their most probable class"
-    return _falls(figures, "metric_drop", params.metric_drop)
+    return _drop_reason(figures, "metric_drop", params.metric_drop)
 
 
 def losses(figures: Mapping[str, Any]) -> dict[str, float]:
@@ -110,7 +110,7 @@ def losses(figures: Mapping[str, Any]) -> dict[str, float]:
     return {"balanced_accuracy_drop": figures["balanced_accuracy_reference"] - figures["balanced_accuracy"]}
 
 
-def _falls(figures: Mapping[str, Any], name: str, allowed: float) -> str | None:
+def _drop_reason(figures: Mapping[str, Any], name: str, allowed: float) -> str | None:
     lost = losses(figures)["balanced_accuracy_drop"]
     return None if lost <= allowed else f"balanced accuracy falls by {lost:.2g}; export.{name} allows {allowed:g}"
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation.outputs import ROLES, Logits, Wanted
+from medtune.evaluation.outputs import SPLITS, Outputs, OutputsRequest
 from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification import calibration, decision
 from medtune.tasks.classification.calibration import Calibration
@@ -16,14 +16,14 @@ from medtune.tasks.classification.metrics import compute_all
 from medtune.tasks.classification.statistics import ClassificationStats, accumulate
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Scored:
+class ClassifierPredictions:
     """Images with what the model says of them, in the order of `rows`.
 
     Attributes:
@@ -31,7 +31,7 @@ class Scored:
         labels: (n,) class indices.
         groups: (n,) patients.
         probabilities: (n, classes), calibrated.
-        raw: (n, classes), before calibration.
+        uncalibrated: (n, classes), before calibration.
         predictions: (n,) class indices, by the decision rule.
     """
 
@@ -39,10 +39,10 @@ class Scored:
     labels: Ints
     groups: npt.NDArray
     probabilities: Floats
-    raw: Floats
+    uncalibrated: Floats
     predictions: Ints
 
-    def measure(self, ece_bins: int) -> dict[str, float | None]:
+    def compute_metrics(self, ece_bins: int) -> dict[str, float | None]:
         """Every metric; None where undefined."""
         return compute_all(self.labels, self.probabilities, self.predictions, self.groups, ece_bins)
 
@@ -51,29 +51,29 @@ class Scored:
         return accumulate(self.labels, self.probabilities, self.predictions, self.groups, options.ece_bins)
 
     @property
-    def right(self) -> npt.NDArray[np.bool_]:
+    def correct(self) -> npt.NDArray[np.bool_]:
         """(n,) the prediction is the label."""
         return self.predictions == self.labels
 
 
 @dataclass(frozen=True)
-class Chain:
+class ClassifierFold:
     """One chain, judged.
 
     Attributes:
         fold: its test fold.
-        kept: the training stage whose weights these are, `frozen` or `finetune`.
+        selected_stage: the training stage whose weights these are, `frozen` or `finetune`.
         calibration: fitted on its validation images.
         decision: chosen on its validation images.
         val, test: its images.
     """
 
     fold: int
-    kept: str
+    selected_stage: str
     calibration: Calibration
     decision: dict[str, Any]
-    val: Scored
-    test: Scored
+    val: ClassifierPredictions
+    test: ClassifierPredictions
 
     def record(self) -> dict[str, Any]:
         """What export and the report need of the fold, as JSON values."""
@@ -84,38 +84,43 @@ class Chain:
         }
 
 
-def judge(wanted: Wanted, logits: Logits, prepared: "Prepared", params: EvaluateParams, seed: int) -> Chain:
+def evaluate_fold(
+    request: OutputsRequest, logits: Outputs, prepared: "PreparedDataset", params: EvaluateParams, seed: int
+) -> ClassifierFold:
     """Temperature and decision from the chain's validation images, applied to both its sets."""
-    rows = wanted.rows["val"]
-    labels, groups = prepared.labels[rows], prepared.groups[rows]
-    fitted = calibration.fit(logits["val"], labels, groups, params.calibration, params.ece_bins)
-    calibrated = {role: calibration.softmax(logits[role], fitted.temperature) for role in ROLES}
-    rule = decision.choose(calibrated["val"], labels, groups, prepared.classes, params.threshold, seed)
+    rows = request.indices["val"]
+    labels, groups = prepared.labels[rows], prepared.patient_ids[rows]
+    fitted = calibration.fit_temperature(logits["val"], labels, groups, params.calibration, params.ece_bins)
+    calibrated = {split: calibration.softmax(logits[split], fitted.temperature) for split in SPLITS}
+    rule = decision.fit_decision(calibrated["val"], labels, groups, prepared.classes, params.threshold, seed)
     scored = {
-        role: Scored(
-            wanted.rows[role],
-            prepared.labels[wanted.rows[role]],
-            prepared.groups[wanted.rows[role]],
-            calibrated[role],
-            calibration.softmax(logits[role]),
-            decide(calibrated[role], rule, prepared.classes),
+        split: ClassifierPredictions(
+            request.indices[split],
+            prepared.labels[request.indices[split]],
+            prepared.patient_ids[request.indices[split]],
+            calibrated[split],
+            calibration.softmax(logits[split]),
+            decide(calibrated[split], rule, prepared.classes),
         )
-        for role in ROLES
+        for split in SPLITS
     }
-    return Chain(wanted.fold, wanted.trained.result()["kept"], fitted, rule, scored["val"], scored["test"])
+    return ClassifierFold(request.fold, request.trained.result()["kept"], fitted, rule, scored["val"], scored["test"])
 
 
-def pool(parts: Sequence[Scored]) -> Scored:
+def pool(parts: Sequence[ClassifierPredictions]) -> ClassifierPredictions:
     """All images of several chains, one after the other; an image tested by two chains is there twice."""
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Scored.__dataclass_fields__}
-    return Scored(**joined)
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ClassifierPredictions.__dataclass_fields__
+    }
+    return ClassifierPredictions(**joined)
 
 
-def best(chains: Sequence[Chain], ece_bins: int) -> Chain:
+def best(folds: Sequence[ClassifierFold], ece_bins: int) -> ClassifierFold:
     """The chain whose model is handed over: highest validation AUROC, then lowest validation NLL; never by test."""
 
-    def merit(chain: Chain) -> tuple[float, float, int]:
-        auroc = chain.val.measure(ece_bins)["auroc"]
-        return (-1.0 if auroc is None else auroc, -chain.calibration.nll_after, -chain.fold)
+    def merit(fold: ClassifierFold) -> tuple[float, float, int]:
+        auroc = fold.val.compute_metrics(ece_bins)["auroc"]
+        return (-1.0 if auroc is None else auroc, -fold.calibration.nll_after, -fold.fold)
 
-    return max(chains, key=merit)
+    return max(folds, key=merit)

@@ -9,29 +9,29 @@ from medtune.evaluation.tables import write_history
 from medtune.tasks.classification import plots, tables
 from medtune.tasks.classification.statistics import confusion_matrix
 
-SAMPLES = 12
+MAX_SAMPLES = 12
 
 
-def write_plots(folder: Path, found: EvaluationResult, joined: Sequence[dict[str, Any]], bins: int) -> None:
+def write_plots(folder: Path, result: EvaluationResult, joined: Sequence[dict[str, Any]], bins: int) -> None:
     """The tables that DVC draws: confusion.csv, roc.csv, reliability.csv, history.csv.
 
     Args:
         folder: where to.
-        found: the evaluation.
+        result: the evaluation.
         joined: learning curves, from `medtune.evaluation.tables.join_history`.
         bins: confidence bins.
     """
-    classes = found.prepared.classes
-    tables.write_confusion(folder / "confusion.csv", classes, found.pooled)
-    tables.write_roc(folder / "roc.csv", tables.roc_curves(classes, found.pooled))
-    tables.write_reliability(folder / "reliability.csv", found.pooled, bins)
+    classes = result.prepared.classes
+    tables.write_confusion(folder / "confusion.csv", classes, result.pooled)
+    tables.write_roc(folder / "roc.csv", tables.roc_curves(classes, result.pooled))
+    tables.write_reliability(folder / "reliability.csv", result.pooled, bins)
     write_history(folder / "history.csv", joined)
 
 
-def draw_pictures(folder: Path, found: EvaluationResult, joined: Sequence[dict[str, Any]], bins: int) -> list[Path]:
+def draw_plots(folder: Path, result: EvaluationResult, joined: Sequence[dict[str, Any]], bins: int) -> list[Path]:
     """The pictures of the report, in its order. Arguments as in `write_plots`."""
     folder.mkdir(parents=True)
-    pooled, classes, title = found.pooled, found.prepared.classes, found.title
+    pooled, classes, title = result.pooled, result.prepared.classes, result.title
     place = {
         name: folder / f"{name}.png"
         for name in ("confusion", "roc", "patients", "reliability", "history", "mistakes", "hits")
@@ -39,19 +39,19 @@ def draw_pictures(folder: Path, found: EvaluationResult, joined: Sequence[dict[s
     counts = confusion_matrix(pooled.labels, pooled.predictions, len(classes))
     plots.draw_confusion(place["confusion"], counts, classes, title)
     plots.draw_roc(place["roc"], tables.roc_curves(classes, pooled), title)
-    plots.draw_reliability(place["reliability"], pooled.labels, pooled.raw, pooled.probabilities, bins, title)
+    plots.draw_reliability(place["reliability"], pooled.labels, pooled.uncalibrated, pooled.probabilities, bins, title)
     plots.draw_patients(place["patients"], tables.patient_rows(pooled), classes, title)
-    plots.draw_history(place["history"], joined, f"{len(found.folds)} chain{'s' * (len(found.folds) > 1)}")
+    plots.draw_history(place["history"], joined, f"{len(result.folds)} chain{'s' * (len(result.folds) > 1)}")
     for name, right in (("mistakes", False), ("hits", True)):
-        shown = tables.order_by_confidence(pooled, right)[:SAMPLES]
-        captions = [_caption(found, position) for position in shown]
-        images = [found.prepared.images[pooled.rows[position]] for position in shown]
+        shown = tables.sort_by_confidence(pooled, right)[:MAX_SAMPLES]
+        captions = [_caption(result, position) for position in shown]
+        images = [result.prepared.images[pooled.rows[position]] for position in shown]
         plots.draw_samples(place[name], images, captions, f"Most confident {name} ({title})")
     return list(place.values())
 
 
-def _caption(found: EvaluationResult, position: int) -> str:
-    pooled, classes = found.pooled, found.prepared.classes
+def _caption(result: EvaluationResult, position: int) -> str:
+    pooled, classes = result.pooled, result.prepared.classes
     label, prediction = pooled.labels[position], pooled.predictions[position]
     said = "" if label == prediction else f"said: {classes[prediction]}\n"
     return f"{classes[label]}\n{said}p {pooled.probabilities[position, prediction]:.2f}"

@@ -19,9 +19,9 @@ from medtune.tasks.classification.reliability import reliability
 from medtune.tasks.classification.tables import Curves
 
 # Okabe and Ito (2008), without the yellow that vanishes on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
-MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
-GREY = "#7F7F7F"
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+GRAY = "#7F7F7F"
 DPI = 120
 STYLE: Any = {
     "font.size": 9,
@@ -29,7 +29,7 @@ STYLE: Any = {
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLORS),
     "figure.constrained_layout.use": True,
     "savefig.dpi": DPI,
     "savefig.bbox": "tight",
@@ -37,7 +37,7 @@ STYLE: Any = {
 
 
 @contextmanager
-def picture(path: Path | BinaryIO, size: tuple[float, float], **grid: Any) -> Iterator[Any]:
+def plot_file(path: Path | BinaryIO, size: tuple[float, float], **grid: Any) -> Iterator[Any]:
     """The axes of a new figure of `size` inches; on leaving it is written as a PNG to `path`."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=size, **grid)
@@ -52,7 +52,7 @@ def draw_confusion(path: Path, counts: npt.NDArray[np.int64], classes: Sequence[
     """Confusion matrix: colour is the share of the label's images, numbers are images."""
     side = 2.2 + 0.55 * len(classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with picture(path, (side + 1.3, side)) as axes:
+    with plot_file(path, (side + 1.3, side)) as axes:
         shown = axes.imshow(share, cmap="cividis", vmin=0, vmax=1)
         for (row, column), n in np.ndenumerate(counts):
             light = share[row, column] < 0.5
@@ -66,8 +66,8 @@ def draw_confusion(path: Path, counts: npt.NDArray[np.int64], classes: Sequence[
 
 def draw_roc(path: Path, curves: Curves, title: str) -> None:
     """ROC curves, one a class, each with its area."""
-    with picture(path, (4.6, 4.4)) as axes:
-        axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
+    with plot_file(path, (4.6, 4.4)) as axes:
+        axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
         for index, (name, (fpr, tpr)) in enumerate(curves.items()):
             area = float(np.trapezoid(tpr, fpr))
             axes.plot(fpr, tpr, lw=1.6, ls=("-", "--", "-.")[index % 3], label=f"{name}, area {area:.3f}")
@@ -89,11 +89,11 @@ def draw_reliability(
     title: str,
 ) -> None:
     """Reliability diagram before and after calibration; marker size grows with the images in a bin."""
-    with picture(path, (4.6, 4.4)) as axes:
-        axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
+    with plot_file(path, (4.6, 4.4)) as axes:
+        axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
         for name, probabilities, mark, colour in (
-            ("before", before, "o", COLOURS[1]),
-            ("after temperature scaling", after, "s", COLOURS[0]),
+            ("before", before, "o", COLORS[1]),
+            ("after temperature scaling", after, "s", COLORS[0]),
         ):
             rows = reliability(labels, probabilities, bins)
             x, y = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
@@ -108,7 +108,7 @@ def draw_reliability(
 
 def draw_history(path: Path, joined: Sequence[dict[str, Any]], title: str) -> None:
     """Learning curves of all stages in a row: losses, and the validation metrics."""
-    with picture(path, (8.2, 3.4), ncols=2) as (left, right):
+    with plot_file(path, (8.2, 3.4), ncols=2) as (left, right):
         for axes, names in (
             (left, ("train/loss", "val/loss")),
             (right, [f"val/{metric.name}" for metric in EACH_EPOCH]),
@@ -120,7 +120,7 @@ def draw_history(path: Path, joined: Sequence[dict[str, Any]], title: str) -> No
                     axes.plot(*zip(*points, strict=True), ls=style, lw=1.4, marker=mark, label=name)
             for first, then in itertools.pairwise(joined):
                 if first["stage"] != then["stage"]:
-                    axes.axvline(first["epoch"] + 0.5, color=GREY, lw=0.8)
+                    axes.axvline(first["epoch"] + 0.5, color=GRAY, lw=0.8)
                     axes.text(first["epoch"] + 0.6, 1.0, then["stage"], transform=axes.get_xaxis_transform(), va="top")
             axes.set_xlabel("epoch")
             if axes.lines:
@@ -132,9 +132,9 @@ def draw_history(path: Path, joined: Sequence[dict[str, Any]], title: str) -> No
 def draw_patients(path: Path, patients: Sequence[dict[str, Any]], classes: Sequence[str], title: str) -> None:
     """Share of each patient's images that are right, lowest first; the line is the patient recognition rate."""
     named = len(patients) <= 40
-    with picture(path, (max(4.6, min(0.24 * len(patients) + 1.6, 11)), 3.6)) as axes:
+    with plot_file(path, (max(4.6, min(0.24 * len(patients) + 1.6, 11)), 3.6)) as axes:
         rate = float(np.mean([row["right"] for row in patients]))
-        axes.axhline(rate, color=GREY, lw=1)
+        axes.axhline(rate, color=GRAY, lw=1)
         axes.text(0.99, rate, f"mean {rate:.3f}", transform=axes.get_yaxis_transform(), ha="right", va="bottom")
         for k, name in enumerate(classes):
             mine = [(x, row) for x, row in enumerate(patients) if row["label"] == k]
@@ -142,8 +142,8 @@ def draw_patients(path: Path, patients: Sequence[dict[str, Any]], classes: Seque
                 [x for x, _ in mine],
                 [row["right"] for _, row in mine],
                 s=[14 + 2.0 * min(row["images"], 60) for _, row in mine],
-                marker=MARKS[k % len(MARKS)],
-                color=COLOURS[k % len(COLOURS)],
+                marker=MARKERS[k % len(MARKERS)],
+                color=COLORS[k % len(COLORS)],
                 alpha=0.85,
                 label=name,
                 clip_on=False,
@@ -160,7 +160,7 @@ def draw_samples(path: Path, images: Sequence[npt.NDArray[np.uint8]], captions: 
     """Pictures (h, w, 3) uint8 in rows of six, a caption under each."""
     columns = 6
     rows = max(1, -(-len(images) // columns))
-    with picture(path, (1.75 * columns, 2.1 * rows + 0.5), nrows=rows, ncols=columns, squeeze=False) as grid:
+    with plot_file(path, (1.75 * columns, 2.1 * rows + 0.5), nrows=rows, ncols=columns, squeeze=False) as grid:
         for axes in grid.flat:
             axes.axis("off")
         for axes, image, caption in zip(grid.flat, images, captions, strict=False):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medtune.evaluation.tables import write_csv
-from medtune.tasks.classification.folds import Scored
+from medtune.tasks.classification.folds import ClassifierPredictions
 from medtune.tasks.classification.statistics import ClassificationStats, accumulate
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 PROBABILITY = "prob_"
 
@@ -33,7 +33,7 @@ class ReadPredictions:
     support: dict[str, int]
 
 
-def write_predictions(path: Path, prepared: "Prepared", scored: Scored) -> None:
+def write_predictions(path: Path, prepared: "PreparedDataset", scored: ClassifierPredictions) -> None:
     """Write `path,group,label,prediction,prob_<class>...`, one line per test image and fold."""
     classes = prepared.classes
     rows = (

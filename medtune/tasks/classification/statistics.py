@@ -19,16 +19,16 @@ class ClassificationStats:
     Attributes:
         confusion: (patients, classes * classes), images of each patient by label, then prediction.
         bins: (patients, 3 * bins), each patient's images, confidence and hits by confidence bin.
-        recognised: (patients,) share of each patient's images that are correct.
-        member: (images,) each image's patient.
+        recognized: (patients,) share of each patient's images that are correct.
+        patient_index: (images,) each image's patient.
         present: (classes,) the labels contain this class.
         rankings: one per class whose AUROC is averaged.
     """
 
     confusion: Floats
     bins: Floats
-    recognised: Floats
-    member: Ints
+    recognized: Floats
+    patient_index: Ints
     present: npt.NDArray[np.bool_]
     rankings: tuple[Ranking, ...]
 
@@ -40,12 +40,12 @@ class ClassificationStats:
     @property
     def n_patients(self) -> int:
         """Number of patients."""
-        return len(self.recognised)
+        return len(self.recognized)
 
     @property
     def width(self) -> int:
         """Number of images: a ranking weighs each of them."""
-        return len(self.member)
+        return len(self.patient_index)
 
     def weighted(self, weights: Floats) -> "WeightedStats":
         """Statistics with each patient counted `weights` (R, patients) times."""
@@ -117,7 +117,7 @@ class WeightedStats:
     @cached_property
     def image_weights(self) -> Floats:
         """(R, images) weight of each image: its patient's."""
-        return self.weights[:, self.stats.member]
+        return self.weights[:, self.stats.patient_index]
 
     @cached_property
     def undefined(self) -> Floats:

@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.evaluation.tables import write_csv
-from medtune.tasks.classification.folds import Scored
+from medtune.tasks.classification.folds import ClassifierPredictions
 from medtune.tasks.classification.ranking import Floats, roc_curve
 from medtune.tasks.classification.reliability import reliability
 
 Curves = dict[str, tuple[Floats, Floats]]
 
 
-def write_confusion(path: Path, classes: tuple[str, ...], scored: Scored) -> None:
+def write_confusion(path: Path, classes: tuple[str, ...], scored: ClassifierPredictions) -> None:
     """`actual,predicted`, one line an image: DVC's confusion template counts them."""
     write_csv(
         path,
@@ -22,7 +22,7 @@ def write_confusion(path: Path, classes: tuple[str, ...], scored: Scored) -> Non
     )
 
 
-def roc_curves(classes: tuple[str, ...], scored: Scored) -> Curves:
+def roc_curves(classes: tuple[str, ...], scored: ClassifierPredictions) -> Curves:
     """False and true positive rates by class: of class 1 where there are two, else one-vs-rest.
 
     Classes without both positives and negatives are left out, and so are points on a straight line.
@@ -46,31 +46,31 @@ def write_roc(path: Path, curves: Curves) -> None:
     write_csv(path, ["fpr", "tpr", "class"], rows)
 
 
-def write_reliability(path: Path, scored: Scored, bins: int) -> None:
+def write_reliability(path: Path, scored: ClassifierPredictions, bins: int) -> None:
     """`confidence,accuracy,images,lower,upper,calibration`, before and after temperature scaling."""
     columns = ["confidence", "accuracy", "images", "lower", "upper"]
     rows = [
         [*(row[name] for name in columns), said]
-        for said, probabilities in (("before", scored.raw), ("after", scored.probabilities))
+        for said, probabilities in (("before", scored.uncalibrated), ("after", scored.probabilities))
         for row in reliability(scored.labels, probabilities, bins)
     ]
     write_csv(path, [*columns, "calibration"], rows)
 
 
-def patient_rows(scored: Scored) -> list[dict[str, object]]:
+def patient_rows(scored: ClassifierPredictions) -> list[dict[str, object]]:
     """`{group, images, right, label}` for each patient, lowest share right first; `label`: the commonest index."""
     found = []
     for group in np.unique(scored.groups):
         mine = scored.groups == group
         label = int(np.bincount(scored.labels[mine]).argmax())
         found.append(
-            {"group": str(group), "images": int(mine.sum()), "right": scored.right[mine].mean(), "label": label}
+            {"group": str(group), "images": int(mine.sum()), "right": scored.correct[mine].mean(), "label": label}
         )
     return sorted(found, key=lambda row: (row["right"], row["group"]))
 
 
-def order_by_confidence(scored: Scored, right: bool) -> npt.NDArray[np.int64]:
+def sort_by_confidence(scored: ClassifierPredictions, correct: bool) -> npt.NDArray[np.int64]:
     """Positions in `scored` of the right (or wrong) predictions, the most confident first."""
-    chosen = np.flatnonzero(scored.right == right)
+    chosen = np.flatnonzero(scored.correct == correct)
     confidence = scored.probabilities[chosen, scored.predictions[chosen]]
     return chosen[np.argsort(-confidence, kind="stable")]

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from medtune.config.schema import DataParams
-from medtune.data.sample import Record
+from medtune.data.sample import Sample
 
 MIN_CLASSES = 2
 
 
-def check(records: Sequence[Record]) -> None:
+def check(samples: Sequence[Sample]) -> None:
     """Accept every record: the source checked its label."""
 
 
-def encode(record: Record, data: DataParams) -> None:
+def encode(sample: Sample, data: DataParams) -> None:
     """None: the label's index is the target."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medtune.config.schema import Params
 from medtune.config.training import TrainingParams
-from medtune.data.manifest import Prepared
+from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import build
 from medtune.tasks.base import Move
 from medtune.tasks.classification.metrics import score
@@ -58,12 +58,12 @@ class CrossEntropy:
         return {"loss": loss, **score(target.cpu().numpy(), summary.softmax(1).cpu().numpy())}
 
 
-def n_outputs(prepared: Prepared) -> int:
+def n_outputs(prepared: PreparedDataset) -> int:
     """Number of classes."""
     return len(prepared.classes)
 
 
-def objective(params: Params, section: TrainingParams, prepared: Prepared, train: np.ndarray) -> CrossEntropy:
+def objective(params: Params, section: TrainingParams, prepared: PreparedDataset, train: np.ndarray) -> CrossEntropy:
     """Cross-entropy weighted as `class_weights` asks; `train`: rows of the training images."""
     weights = class_weights(section.class_weights, prepared.classes, prepared.labels[train])
     return CrossEntropy(weights, section.label_smoothing)

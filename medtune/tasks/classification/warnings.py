@@ -5,28 +5,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medtune.tasks.classification.folds import Chain, Scored
+from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions
 
 if TYPE_CHECKING:
-    from medtune.data.manifest import Prepared
+    from medtune.data.manifest import PreparedDataset
 
 # Resampling fewer patients than this gives intervals that are too narrow.
-FEW_GROUPS = 5
+MIN_PATIENTS = 5
 
 
-def caveats(prepared: "Prepared", chains: Sequence[Chain], pooled: Scored) -> list[str]:
+def evaluation_warnings(
+    prepared: "PreparedDataset", folds: Sequence[ClassifierFold], pooled: ClassifierPredictions
+) -> list[str]:
     """One sentence each, the gravest first; empty where there is nothing to warn of."""
-    return [*_few(prepared, pooled), *_chances(prepared, chains, pooled)]
+    return [*_few_patients(prepared, pooled), *_undefined_choices(prepared, folds, pooled)]
 
 
-def _few(prepared: "Prepared", pooled: Scored) -> list[str]:
+def _few_patients(prepared: "PreparedDataset", pooled: ClassifierPredictions) -> list[str]:
     found = []
     unit = "patient" if prepared.info["groups_known"] else "image"
     for k, name in enumerate(prepared.classes):
         groups = len(np.unique(pooled.groups[pooled.labels == k]))
         if not groups:
             found.append(f"No test image is {name}: averages over classes leave it out.")
-        elif groups < FEW_GROUPS:
+        elif groups < MIN_PATIENTS:
             found.append(
                 f"Only {groups} test {unit}{'s' * (groups > 1)} with {name}: "
                 "intervals of averages over classes are too narrow."
@@ -34,18 +36,20 @@ def _few(prepared: "Prepared", pooled: Scored) -> list[str]:
     return found
 
 
-def _chances(prepared: "Prepared", chains: Sequence[Chain], pooled: Scored) -> list[str]:
+def _undefined_choices(
+    prepared: "PreparedDataset", folds: Sequence[ClassifierFold], pooled: ClassifierPredictions
+) -> list[str]:
     found = []
     if repeated := len(pooled.rows) - len(np.unique(pooled.rows)):
         found.append(f"{repeated} images are in the test set of two chains and count twice.")
-    for chain in chains:
-        if reason := chain.decision.get("reason"):
-            found.append(f"Fold {chain.fold}: {reason}.")
-        if chain.calibration.at_bound:
+    for fold in folds:
+        if reason := fold.decision.get("reason"):
+            found.append(f"Fold {fold.fold}: {reason}.")
+        if fold.calibration.at_bound:
             found.append(
-                f"Fold {chain.fold}: the temperature stands at its bound, {chain.calibration.temperature:.2g}: "
-                f"{chain.calibration.images} validation images do not fix it."
+                f"Fold {fold.fold}: the temperature stands at its bound, {fold.calibration.temperature:.2g}: "
+                f"{fold.calibration.images} validation images do not fix it."
             )
-        for k in np.setdiff1d(np.arange(len(prepared.classes)), chain.val.labels):
-            found.append(f"Fold {chain.fold}: no validation image is {prepared.classes[k]}.")
+        for k in np.setdiff1d(np.arange(len(prepared.classes)), fold.val.labels):
+            found.append(f"Fold {fold.fold}: no validation image is {prepared.classes[k]}.")
     return found

@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from medtune.benchmark.report.records import Cell, Identity
+from medtune.benchmark.report.records import CellId, CellRecord
 from medtune.tasks.classification.metrics import compute_all
 
 CLASSES = ("benign", "malignant")
@@ -24,7 +24,7 @@ def make_cells(tmp_path):
                 for seed in seeds:
                     own = np.random.default_rng([seed, percent, sum(method.encode())]).normal(0, noise, len(labels))
                     score = strength * (2 * labels - 1) + shared + own
-                    identity = Identity("toy", backbone, method, percent, seed)
+                    identity = CellId("toy", backbone, method, percent, seed)
                     found.append(write(tmp_path, identity, labels, score, member, known))
         return found
 
@@ -71,4 +71,4 @@ def write(root, identity, labels, score, member, known):
         "classes": list(CLASSES),
         "provenance": {"packages": {"torch": "2.10", "timm": "1.0", "peft": "0.18"}, "git": "abc", "dirty": False},
     }
-    return Cell(identity, folder, result, None)
+    return CellRecord(identity, folder, result, None)

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medtune.benchmark.report.metric_cube import blocks
-from medtune.benchmark.report.predictions import read
-from medtune.benchmark.report.records import Cell, Identity
-from medtune.benchmark.report.summary import ranks, summarise
+from medtune.benchmark.report.metric_cube import build_cubes
+from medtune.benchmark.report.predictions import read_predictions
+from medtune.benchmark.report.records import CellId, CellRecord
+from medtune.benchmark.report.summary import ranks, summarize
 from medtune.config.errors import InputError
 from medtune.evaluation.bootstrap import intervals
 from medtune.tasks.classification.metrics import METRICS
@@ -14,9 +14,9 @@ from medtune.tasks.classification.metrics import METRICS
 
 def test_blocks__value_is_what_the_cell_says(make_cells):
     cells = make_cells({"linear": 0.3, "lora": 1.0}, percents=(100, 10), seeds=(2, 1))
-    (block,) = blocks(cells, "auroc", 20, 0)
+    (block,) = build_cubes(cells, "auroc", 20, 0)
     assert (block.methods, block.percents, block.seeds) == (("linear", "lora"), (10, 100), (1, 2))
-    assert block.drawn.shape == (2, 2, 2, 20)
+    assert block.bootstrap.shape == (2, 2, 2, 20)
     assert block.support == {"benign": 12, "malignant": 12}
     for cell in cells:
         where = cell.identity
@@ -26,17 +26,17 @@ def test_blocks__value_is_what_the_cell_says(make_cells):
 
 def test_summary__interval_of_one_seed_is_the_bootstrap_of_its_cell(make_cells):
     cells = make_cells({"lora": 0.5})
-    summary = summarise(blocks(cells, "balanced_accuracy", 200, 7)[0], 0.9)
-    right = intervals(METRICS, read(cells[0]).stats, 200, 0.9, 7)["balanced_accuracy"]
+    summary = summarize(build_cubes(cells, "balanced_accuracy", 200, 7)[0], 0.9)
+    right = intervals(METRICS, read_predictions(cells[0]).stats, 200, 0.9, 7)["balanced_accuracy"]
     assert [summary.mean[0, 0], summary.lo[0, 0], summary.hi[0, 0]] == [right.value, right.lo, right.hi]
     assert np.isnan(summary.spread[0, 0])
 
 
 def test_summary__gaps_leave_the_mean_over_what_is_there(make_cells):
     cells = make_cells({"lora": 0.5, "bitfit": 0.2}, seeds=(1, 2))
-    cells[1] = Cell(cells[1].identity, None, None, "no")
-    cells += [Cell(Identity("toy", "vit", "vera", 10, seed), None, None, None) for seed in (1, 2)]
-    summary = summarise(blocks(cells, "auroc", 20, 0)[0], 0.9)
+    cells[1] = CellRecord(cells[1].identity, None, None, "no")
+    cells += [CellRecord(CellId("toy", "vit", "vera", 10, seed), None, None, None) for seed in (1, 2)]
+    summary = summarize(build_cubes(cells, "auroc", 20, 0)[0], 0.9)
     assert summary.seeds[:, 0].tolist() == [1, 2, 0]
     assert summary.mean[0, 0] == pytest.approx(cells[0].result["metrics"]["auroc"]["value"])
     assert np.isnan([summary.mean[2, 0], summary.rank[2, 0], summary.mean_rank[2]]).all()
@@ -51,7 +51,7 @@ def test_ranks__ties_share_their_mean(scores, expected):
 
 
 def test_summary__lower_calibration_error_ranks_first(make_cells):
-    summary = summarise(blocks(make_cells({"a": 0.1, "b": 3.0}), "ece", 20, 0)[0], 0.9)
+    summary = summarize(build_cubes(make_cells({"a": 0.1, "b": 3.0}), "ece", 20, 0)[0], 0.9)
     assert summary.order[0] == np.argmin(summary.mean[:, 0])
 
 
@@ -59,7 +59,7 @@ def test_blocks__cell_without_a_figure_is_not_scored(make_cells):
     cells = make_cells({"lora": 0.5, "bitfit": 0.2})
     cells[0].result["metrics"]["auroc"] = {"value": None, "lo": None, "hi": None, "reason": "diverged"}
     (cells[0].folder / "predictions.csv").write_text("path\n")
-    assert blocks(cells, "auroc", 20, 0)[0].have.ravel().tolist() == [False, True]
+    assert build_cubes(cells, "auroc", 20, 0)[0].is_available.ravel().tolist() == [False, True]
 
 
 def test_blocks__other_test_images_are_refused(make_cells):
@@ -67,18 +67,18 @@ def test_blocks__other_test_images_are_refused(make_cells):
     place = cells[1].folder / "predictions.csv"
     place.write_text(place.read_text().replace("p003", "p002"))
     with pytest.raises(InputError, match=r"bitfit.*lora.*different images"):
-        blocks(cells, "auroc", 20, 0)
+        build_cubes(cells, "auroc", 20, 0)
 
 
 def test_blocks__unknown_metric(make_cells):
     with pytest.raises(InputError, match="did you mean 'auroc'"):
-        blocks(make_cells({"lora": 0.5}), "auroq", 20, 0)
+        build_cubes(make_cells({"lora": 0.5}), "auroq", 20, 0)
 
 
 def test_read__damaged_predictions(make_cells):
     (cell,) = make_cells({"lora": 0.5})
     (cell.folder / "predictions.csv").write_text("path,label,group,prediction,prob_benign\na,malignant,p,benign,1\n")
     with pytest.raises(InputError, match="toy vit lora 10 % seed 1"):
-        read(cell)
+        read_predictions(cell)
     with pytest.raises(InputError, match=r"predictions\.csv"):
-        read(replace(cell, folder=cell.folder / "none"))
+        read_predictions(replace(cell, folder=cell.folder / "none"))

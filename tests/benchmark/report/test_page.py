@@ -3,10 +3,10 @@ import re
 import pytest
 
 from medtune.benchmark.report.page import write_report
-from medtune.benchmark.report.records import Cell, Identity
+from medtune.benchmark.report.records import CellId, CellRecord
 
-FAILED = Cell(Identity("toy", "vit", "vera", 10, 1), None, None, "RuntimeError: <b>no memory</b>")
-PENDING = Cell(Identity("toy", "vit", "vera", 10, 2), None, None, None)
+FAILED = CellRecord(CellId("toy", "vit", "vera", 10, 1), None, None, "RuntimeError: <b>no memory</b>")
+PENDING = CellRecord(CellId("toy", "vit", "vera", 10, 2), None, None, None)
 
 
 def report(tmp_path, cells, **changes):
@@ -50,7 +50,7 @@ def test_report__one_cell(tmp_path, make_cells):
 
 def test_report__two_backbones_one_unfinished(tmp_path, make_cells):
     cells = make_cells({"full": 1.0, "lora": 1.0})
-    _, page = report(tmp_path, [*cells, Cell(Identity("toy", "resnet", "lora", 10, 1), None, None, None)])
+    _, page = report(tmp_path, [*cells, CellRecord(CellId("toy", "resnet", "lora", 10, 1), None, None, None)])
     assert "2 backbones (vit, resnet)" in page
     assert "No cell has a figure of AUROC." in page
 

@@ -3,8 +3,8 @@ import csv
 import numpy as np
 import pytest
 
-from medtune.benchmark.report.metric_cube import blocks
-from medtune.benchmark.report.paired import compare, holm, p_value, reachable, smallest
+from medtune.benchmark.report.metric_cube import build_cubes
+from medtune.benchmark.report.paired import holm, p_value, paired_differences, smallest_corrected_p, smallest_p
 from medtune.evaluation.bootstrap import resamples
 from medtune.tasks.classification.metrics import compute_all
 
@@ -38,7 +38,7 @@ def test_compare__equals_drawing_patients_by_hand(make_cells, metric):
         by_seed = [score(cases["lora", s], rows, metric) - score(cases["full", s], rows, metric) for s in (1, 2)]
         drawn.append(np.mean(by_seed))
     kept = np.array(drawn)[~np.isnan(drawn)]
-    (found,) = compare(blocks(cells, metric, 150, 4)[0], 1, 0, 0.9).values()
+    (found,) = paired_differences(build_cubes(cells, metric, 150, 4)[0], 1, 0, 0.9).values()
     whole = np.arange(21)
     expected = np.mean(
         [score(cases["lora", s], whole, metric) - score(cases["full", s], whole, metric) for s in (1, 2)]
@@ -51,9 +51,9 @@ def test_compare__equals_drawing_patients_by_hand(make_cells, metric):
 
 def test_compare__seeds_that_both_have(make_cells):
     cells = make_cells({"lora": 0.6, "full": 0.4}, seeds=(1, 2, 3))
-    (block,) = blocks(cells[1:4] + cells[5:], "auroc", 20, 0)  # lora 2, 3 and full 1, 3
-    (found,) = compare(block, block.methods.index("full"), 0, 0.9).values()
-    assert found.seeds == found.agree == 1
+    (block,) = build_cubes(cells[1:4] + cells[5:], "auroc", 20, 0)  # lora 2, 3 and full 1, 3
+    (found,) = paired_differences(block, block.methods.index("full"), 0, 0.9).values()
+    assert found.seeds == found.n_agreeing_seeds == 1
     assert found.difference == pytest.approx(block.value[0, 0, 2] - block.value[1, 0, 2])
 
 
@@ -96,8 +96,8 @@ def test_holm__known_values(p, expected):
 
 
 def test_reachable__grows_with_the_comparisons(make_cells):
-    (block,) = blocks(make_cells({"lora": 0.5}, groups=8), "auroc", 999, 0)
-    assert smallest(8, 999) == 2 / 2**8
-    assert smallest(20, 999) == 0.002
-    assert reachable(block, 10) == 20 / 2**8
-    assert reachable(block, 1000) == 1
+    (block,) = build_cubes(make_cells({"lora": 0.5}, groups=8), "auroc", 999, 0)
+    assert smallest_p(8, 999) == 2 / 2**8
+    assert smallest_p(20, 999) == 0.002
+    assert smallest_corrected_p(block, 10) == 20 / 2**8
+    assert smallest_corrected_p(block, 1000) == 1

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medtune.benchmark.report.pareto import front
+from medtune.benchmark.report.pareto import pareto_front
 
 FEW = st.sampled_from([0.0, 1.0, 2.0, 5.0, float("nan")])  # few values: many ties
 
@@ -11,7 +11,7 @@ FEW = st.sampled_from([0.0, 1.0, 2.0, 5.0, float("nan")])  # few values: many ti
 @given(st.lists(st.tuples(FEW, FEW), min_size=1, max_size=12))
 def test_front__holds_what_nothing_beats_and_beats_the_rest(points):
     cost, score = np.array(points).T
-    on = front(cost, score)
+    on = pareto_front(cost, score)
 
     def beats(i, j):
         return cost[i] <= cost[j] and score[i] >= score[j] and (cost[i] < cost[j] or score[i] > score[j])
@@ -26,4 +26,4 @@ def test_front__holds_what_nothing_beats_and_beats_the_rest(points):
 
 
 def test_front__level_points_are_all_on_it():
-    assert front(np.array([1.0, 1.0, 2.0]), np.array([0.5, 0.5, 0.5])).tolist() == [True, True, False]
+    assert pareto_front(np.array([1.0, 1.0, 2.0]), np.array([0.5, 0.5, 0.5])).tolist() == [True, True, False]

@@ -1,19 +1,19 @@
 import pytest
 
-from medtune.benchmark.report.comparison import judge
-from medtune.benchmark.report.metric_cube import blocks
-from medtune.benchmark.report.recommendation import recommend
-from medtune.benchmark.report.records import Cell
-from medtune.benchmark.report.warnings import limits
+from medtune.benchmark.report.comparison import compare_methods
+from medtune.benchmark.report.metric_cube import build_cubes
+from medtune.benchmark.report.recommendation import recommendations
+from medtune.benchmark.report.records import CellRecord
+from medtune.benchmark.report.warnings import comparison_warnings
 
 
 def judged(cells, metric="auroc", replicates=1000, confidence=0.95):
-    return judge(blocks(cells, metric, replicates, 0)[0], confidence)
+    return compare_methods(build_cubes(cells, metric, replicates, 0)[0], confidence)
 
 
 def test_recommend__clear_winner(make_cells):
     cells = make_cells({"linear": 0.0, "full": 0.2, "lora": 3.0, "bitfit": 0.1}, seeds=(1, 2), groups=40)
-    (line,) = recommend(judged(cells))
+    (line,) = recommendations(judged(cells))
     assert line.startswith(
         "toy, vit, 10 % (10 training patients, 40 test patients, 2 seeds): lora has the best mean AUROC"
     )
@@ -26,17 +26,17 @@ def test_recommend__clear_winner(make_cells):
 
 def test_recommend__nothing_separates(make_cells):
     found = judged(make_cells({"full": 0.5, "lora": 0.5, "bitfit": 0.5, "linear": 0.5}, noise=0))
-    (line,) = recommend(found)
+    (line,) = recommendations(found)
     assert "Nothing separates from it (paired over 24 patients, Holm over 3): these figures name no winner." in line
     assert "None of 2 PEFT methods separates from full" in line
     assert "linear" in line
     assert "no adaptation is shown to help" in line
-    assert not any(paired.separates(found.alpha) for paired in found.against_best[0].values())
+    assert not any(paired.is_significant(found.alpha) for paired in found.against_best[0].values())
 
 
 def test_recommend__cheapest_of_those_level_with_the_best(make_cells):
     cells = make_cells({"linear": 0.0, "full": 2.0, "lora": 2.01, "bitfit": 2.0}, groups=40, noise=0.05)
-    (line,) = recommend(judged(cells))
+    (line,) = recommendations(judged(cells))
     assert "2 of 3 others do not separate from it" in line
     assert "bitfit" in line.partition("trains fewer")[0]
     assert "1 k trainable parameters" in line
@@ -44,33 +44,33 @@ def test_recommend__cheapest_of_those_level_with_the_best(make_cells):
 
 def test_recommend__few_patients_rule_nothing_out(make_cells):
     found = judged(make_cells({"linear": 0.0, "full": 0.1, "lora": 3.0}, groups=6))
-    (line,) = recommend(found)
+    (line,) = recommendations(found)
     assert "Nothing can separate from it (paired over 6 patients, Holm over 2: no p-value below 0.062)" in line
-    said = " ".join(limits(found))
+    said = " ".join(comparison_warnings(found))
     for words in ("6 test patients: no p-value can be below 0.0312", "Only 3 test patients with benign", "One seed"):
         assert words in said
 
 
 def test_recommend__one_method(make_cells):
-    (line,) = recommend(judged(make_cells({"lora": 1.0})))
+    (line,) = recommendations(judged(make_cells({"lora": 1.0})))
     assert "nothing to compare it with" in line
 
 
 def test_recommend__lower_is_better(make_cells):
     found = judged(make_cells({"linear": 0.1, "lora": 3.0, "full": 0.2}), "ece")
-    assert found.block.value[found.best[0], 0, 0] == found.block.value.min()
+    assert found.cube.value[found.best[0], 0, 0] == found.cube.value.min()
     assert all(paired.difference >= 0 for paired in found.against_best[0].values())
 
 
 def test_recommend__one_patient_has_no_test(make_cells):
     found = judged(make_cells({"lora": 1.0, "full": 0.5}, groups=1, images=9), "accuracy")
-    (line,) = recommend(found)
+    (line,) = recommendations(found)
     assert "Nothing can separate" in line
-    assert any("nothing to resample" in said for said in limits(found))
+    assert any("nothing to resample" in said for said in comparison_warnings(found))
 
 
 def test_limits__nothing_to_warn_of(make_cells):
-    assert limits(judged(make_cells({"lora": 1.0, "full": 0.5}, seeds=(1, 2)))) == []
+    assert comparison_warnings(judged(make_cells({"lora": 1.0, "full": 0.5}, seeds=(1, 2)))) == []
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,13 @@ def test_limits__are_said(make_cells, change, words):
     cells = make_cells({"lora": 1.0, "full": 0.5}, seeds=(1, 2))
     for cell in cells[: None if "lr" in change or "groups_known" in change else 1]:
         cell.result.update(change)
-    (said,) = limits(judged(cells))
+    (said,) = comparison_warnings(judged(cells))
     assert words in said
 
 
 def test_limits__gaps_and_too_few_resamples(make_cells):
     cells = make_cells({"lora": 1.0, "full": 0.5, "bitfit": 0.2}, seeds=(1, 2))
-    cells[0] = Cell(cells[0].identity, None, None, "no")
-    few, gaps = limits(judged(cells, replicates=50))
+    cells[0] = CellRecord(cells[0].identity, None, None, "no")
+    few, gaps = comparison_warnings(judged(cells, replicates=50))
     assert few.startswith("50 resamples: no p-value can be below 0.0392")
     assert gaps.startswith("1 of 6 cells")

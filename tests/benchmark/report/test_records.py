@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from medtune.benchmark.report.records import Cell, Identity
+from medtune.benchmark.report.records import CellId, CellRecord
 
-WHERE = Identity("synthetic", "test_vit", "lora", 10, 1)
+WHERE = CellId("synthetic", "test_vit", "lora", 10, 1)
 
 
 def test_identity__name():
@@ -10,6 +10,6 @@ def test_identity__name():
 
 
 def test_cell__status():
-    assert Cell(WHERE, Path("folder"), {}, None).status == "done"
-    assert Cell(WHERE, None, None, "").status == "failed"
-    assert Cell(WHERE, None, None, None).status == "pending"
+    assert CellRecord(WHERE, Path("folder"), {}, None).status == "done"
+    assert CellRecord(WHERE, None, None, "").status == "failed"
+    assert CellRecord(WHERE, None, None, None).status == "pending"

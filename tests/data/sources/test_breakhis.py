@@ -7,7 +7,7 @@ from PIL import Image
 
 from medtune.config.errors import InputError
 from medtune.data.sources import breakhis
-from medtune.data.splits import split
+from medtune.data.splits import split_samples
 
 SLIDES = {
     "ductal_carcinoma": [f"SOB_M_DC-14-{n}" for n in (2523, 2773, 2980, 5287, 5694, 13412)],
@@ -52,12 +52,16 @@ def params(**more):
 
 def test_records__strict_groups_and_columns(tmp_path):
     draw_tree(tmp_path)
-    found = {record.path.rpartition("/")[2]: record for record in breakhis.records(tmp_path, params())}
-    assert found["SOB_B_A-14-22549AB-200-001.png"].group == found["SOB_B_A-14-22549CD-200-001.png"].group == "22549"
-    assert found["SOB_M_DC-14-13412-200-001.png"].group == found["SOB_M_LC-14-13412-200-001.png"].group
+    found = {record.path.rpartition("/")[2]: record for record in breakhis.list_samples(tmp_path, params())}
+    assert (
+        found["SOB_B_A-14-22549AB-200-001.png"].patient_id
+        == found["SOB_B_A-14-22549CD-200-001.png"].patient_id
+        == "22549"
+    )
+    assert found["SOB_M_DC-14-13412-200-001.png"].patient_id == found["SOB_M_LC-14-13412-200-001.png"].patient_id
     record = found["SOB_M_MC-14-13418DE-200-002.png"]
     assert record.label == "malignant"
-    assert record.extra == {"code": "MC", "slide": "13418DE", "year": "14", "magnification": "200"}
+    assert record.metadata == {"code": "MC", "slide": "13418DE", "year": "14", "magnification": "200"}
 
 
 @pytest.mark.parametrize(("task", "count"), [("malignant4", 4), ("binary", 2), ("subtypes8", 8)])
@@ -65,24 +69,24 @@ def test_records__tasks(tmp_path, task, count):
     draw_tree(tmp_path)
     chosen = params(labels=task)
     assert len(breakhis.classes(chosen)) == count
-    labels = {record.label for record in breakhis.records(tmp_path, chosen)}
+    labels = {record.label for record in breakhis.list_samples(tmp_path, chosen)}
     assert labels <= set(breakhis.classes(chosen))
     assert ("adenosis" in labels) == (task == "subtypes8")
 
 
 def test_records__magnifications(tmp_path):
     names = draw_tree(tmp_path, (40, 400), each=1)
-    assert len(breakhis.records(tmp_path, params(magnification=None))) == len(names)
-    assert len(breakhis.records(tmp_path, params(magnification=40))) == len(names) / 2
+    assert len(breakhis.list_samples(tmp_path, params(magnification=None))) == len(names)
+    assert len(breakhis.list_samples(tmp_path, params(magnification=40))) == len(names) / 2
     with pytest.raises(InputError, match=r"no BreakHis image with data\.labels=binary at magnification 200"):
-        breakhis.records(tmp_path, params())
+        breakhis.list_samples(tmp_path, params())
 
 
 def test_records__any_layout_and_foreign_files(tmp_path):
     for name in ("x/SOB_M_DC-14-1-200-001.png", "SOB_B_F-14-2-200-001.png", "SOB_B_DC-14-3-200-001.png", "cat.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert [record.group for record in breakhis.records(tmp_path, params())] == ["2", "1"]
+    assert [record.patient_id for record in breakhis.list_samples(tmp_path, params())] == ["2", "1"]
 
 
 def test_records__same_image_in_two_places(tmp_path):
@@ -90,7 +94,7 @@ def test_records__same_image_in_two_places(tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "SOB_M_DC-14-1-200-001.png").touch()
     with pytest.raises(InputError, match="is there twice"):
-        breakhis.records(tmp_path, params())
+        breakhis.list_samples(tmp_path, params())
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -101,27 +105,27 @@ def test_records__from_the_archive(tmp_path, monkeypatch, inside):
     archive = tmp_path / "raw" / breakhis.ARCHIVE
     with tarfile.open(archive, "w:gz") as bundle:
         bundle.add(tmp_path / "tree" / "BreaKHis_v1", "BreaKHis_v1")
-    found = breakhis.records(archive.parent if inside else archive, params())
+    found = breakhis.list_samples(archive.parent if inside else archive, params())
     assert len(found) == len(names)
     assert all(record.file.is_file() for record in found)
     write_folds(archive.parent, names)
     if inside:
         chosen = params(split={"protocol": "official"})
-        assert len(breakhis.records(archive.parent, chosen)[0].roles) == 5
+        assert len(breakhis.list_samples(archive.parent, chosen)[0].published_splits) == 5
         breakhis.fetch(archive, chosen)
 
 
 def test_records__official_folds_without_13412(tmp_path):
     write_folds(tmp_path, draw_tree(tmp_path))
     chosen = params(split={"protocol": "official", "test_fold": "all", "absent_classes": "allow"})
-    found = breakhis.records(tmp_path, chosen)
-    faulted = [record for record in found if record.group == "13412"]
+    found = breakhis.list_samples(tmp_path, chosen)
+    faulted = [record for record in found if record.patient_id == "13412"]
     assert len(faulted) == 4
-    assert {role for record in faulted for role in record.roles} == {"unused"}
-    assert found[0].roles[int(found[0].group) % 5] == "test"
+    assert {role for record in faulted for role in record.published_splits} == {"unused"}
+    assert found[0].published_splits[int(found[0].patient_id) % 5] == "test"
     assert len(breakhis.inputs(tmp_path, chosen)) == 5
-    made = split(found, breakhis.classes(chosen), chosen.split, "breakhis")
-    assert made.leaked == ()
+    made = split_samples(found, breakhis.classes(chosen), chosen.split, "breakhis")
+    assert made.leaked_patients == ()
     assert any("no validation part" in note for note in made.notes)
     assert any(note.startswith("4 images take no part") for note in made.notes)
 
@@ -130,11 +134,11 @@ def test_records__official_without_lists_or_with_bad_ones(tmp_path):
     names = draw_tree(tmp_path)
     chosen = params(split={"protocol": "official"})
     with pytest.raises(InputError, match=r"dsfold1\.txt, .*dsfold5\.txt not found"):
-        breakhis.records(tmp_path, chosen)
+        breakhis.list_samples(tmp_path, chosen)
     write_folds(tmp_path, names)
     (tmp_path / "dsfold3.txt").write_text("one|two\n")
     with pytest.raises(InputError, match=r"dsfold3\.txt line 1"):
-        breakhis.records(tmp_path, chosen)
+        breakhis.list_samples(tmp_path, chosen)
 
 
 def test_fetch__broken_off_resumed_and_unpacked(tmp_path, monkeypatch, server):
@@ -148,7 +152,7 @@ def test_fetch__broken_off_resumed_and_unpacked(tmp_path, monkeypatch, server):
     root = tmp_path / "raw"
     breakhis.fetch(root, chosen)
     assert server.asked == [None, "bytes=900-", "bytes=1800-"]
-    assert len(breakhis.records(root, chosen)) == len(names)
+    assert len(breakhis.list_samples(root, chosen)) == len(names)
     breakhis.fetch(root, chosen)
     breakhis.fetch(tmp_path / "tree", chosen)
     assert len(server.asked) == 3
@@ -163,6 +167,6 @@ def test_expected__published_counts():
 
 @pytest.mark.real
 def test_records__real_subset(shared):
-    found = breakhis.records(shared / "breakhis200x", params())
+    found = breakhis.list_samples(shared / "breakhis200x", params())
     assert len(found) == 305
-    assert len({record.group for record in found}) == 31
+    assert len({record.patient_id for record in found}) == 31

@@ -23,16 +23,20 @@ def table(root, text):
 
 
 def test_records__class_folders(root):
-    found = folder.records(root, params())
-    assert [(record.path, record.label, record.group) for record in found] == [
+    found = folder.list_samples(root, params())
+    assert [(record.path, record.label, record.patient_id) for record in found] == [
         ("cat/P1_1.png", "cat", None), ("cat/deep/P2_1.png", "cat", None), ("dog/P3_1.png", "dog", None),
     ]  # fmt: skip
 
 
 def test_records__patient_from_the_path(root):
-    assert [record.group for record in folder.records(root, params(group_pattern=r"(P\d+)_"))] == ["P1", "P2", "P3"]
+    assert [record.patient_id for record in folder.list_samples(root, params(group_pattern=r"(P\d+)_"))] == [
+        "P1",
+        "P2",
+        "P3",
+    ]
     with pytest.raises(InputError, match="finds no patient"):
-        folder.records(root, params(group_pattern=r"(Q\d+)_"))
+        folder.list_samples(root, params(group_pattern=r"(Q\d+)_"))
 
 
 @pytest.mark.parametrize("pattern", ["(", "P[0-9]+"])
@@ -44,7 +48,7 @@ def test_params__pattern_must_name_a_group(pattern):
 def test_records__class_names(root):
     assert folder.classes(params(class_names=["dog", "cat"])) == ("dog", "cat")
     with pytest.raises(InputError, match=r"'dog' is not in data\.class_names"):
-        folder.records(root, params(class_names=["cat", "cow"]))
+        folder.list_samples(root, params(class_names=["cat", "cow"]))
     with pytest.raises(ValidationError):
         params(class_names=["cat", "cat"])
 
@@ -52,14 +56,14 @@ def test_records__class_names(root):
 def test_records__image_beside_the_class_folders(root):
     (root / "stray.png").touch()
     with pytest.raises(InputError, match=r"stray\.png lies in no class folder"):
-        folder.records(root, params())
+        folder.list_samples(root, params())
 
 
 def test_records__table_with_own_columns(root):
     chosen = table(root, "\ufeffpath,label,group,age\ndog/P3_1.png,dog,P3,7\ncat/P1_1.png, cat ,P1,\n")
-    first, second = folder.records(root, chosen)
-    assert (first.path, first.label, first.group, first.extra) == ("cat/P1_1.png", "cat", "P1", {"age": ""})
-    assert second.extra == {"age": "7"}
+    first, second = folder.list_samples(root, chosen)
+    assert (first.path, first.label, first.patient_id, first.metadata) == ("cat/P1_1.png", "cat", "P1", {"age": ""})
+    assert second.metadata == {"age": "7"}
     assert folder.inputs(root, chosen) == [root / "labels.csv"]
 
 
@@ -84,28 +88,28 @@ def test_records__table_with_own_columns(root):
 )
 def test_records__table_refused(root, text, reason):
     with pytest.raises(InputError, match=reason):
-        folder.records(root, table(root, text))
+        folder.list_samples(root, table(root, text))
 
 
 def test_records__table_in_another_encoding_or_missing(root):
     (root / "labels.csv").write_bytes("path,label\nä.png,cat\n".encode("latin-1"))
     with pytest.raises(InputError, match="UTF-8"):
-        folder.records(root, params(csv="labels.csv"))
+        folder.list_samples(root, params(csv="labels.csv"))
     with pytest.raises(InputError, match=r"other\.csv does not exist"):
-        folder.records(root, params(csv="other.csv"))
+        folder.list_samples(root, params(csv="other.csv"))
 
 
 def test_records__nothing_there(tmp_path):
     with pytest.raises(InputError, match="no images"):
-        folder.records(tmp_path, params())
+        folder.list_samples(tmp_path, params())
 
 
 def test_records__an_empty_class_folder_is_named(root):
     (root / "fish").mkdir()
     with pytest.raises(InputError, match=r"class folder .*fish holds no images"):
-        folder.records(root, params())
+        folder.list_samples(root, params())
 
 
 def test_records__a_table_without_patients_says_so(root, capsys):
-    folder.records(root, table(root, "path,label,patient\ncat/P1_1.png,cat,P1\n"))
+    folder.list_samples(root, table(root, "path,label,patient\ncat/P1_1.png,cat,P1\n"))
     assert "no column group, so no patients are known; found path, label, patient" in capsys.readouterr().out

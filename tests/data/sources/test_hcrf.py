@@ -8,7 +8,9 @@ def test_records__class_folders_in_any_case_and_depth(tmp_path):
     for name in ("Normal/1.tif", "Abnormal/train/1.tif", "abnormal/normal/2.tif", "other/3.tif"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = {record.path: (record.label, record.group) for record in hcrf.records(tmp_path, hcrf.Params(root="x"))}
+    found = {
+        record.path: (record.label, record.patient_id) for record in hcrf.list_samples(tmp_path, hcrf.Params(root="x"))
+    }
     assert found == {
         "Normal/1.tif": ("normal", None),
         "Abnormal/train/1.tif": ("abnormal", None),
@@ -18,9 +20,9 @@ def test_records__class_folders_in_any_case_and_depth(tmp_path):
 
 def test_records__nothing_there(tmp_path):
     with pytest.raises(InputError, match="normal or abnormal"):
-        hcrf.records(tmp_path, hcrf.Params(root="x"))
+        hcrf.list_samples(tmp_path, hcrf.Params(root="x"))
 
 
 def test_card__says_that_leakage_cannot_be_excluded():
-    assert "cannot be excluded" in hcrf.FAULTS[0]
+    assert "cannot be excluded" in hcrf.KNOWN_ISSUES[0]
     assert sum(hcrf.expected(hcrf.Params(root="x")).values()) == 700

@@ -22,11 +22,11 @@ def write(file, parts=("train", "val", "test"), colour=False, labels=(0, 1)):
 @pytest.mark.parametrize("colour", [False, True])
 def test_records__pixels_labels_and_published_roles(tmp_path, colour):
     arrays = write(tmp_path / "pneumoniamnist.npz", colour=colour)
-    found = medmnist.records(tmp_path, params(split={"protocol": "official"}))
+    found = medmnist.list_samples(tmp_path, params(split={"protocol": "official"}))
     assert len(found) == 18
-    assert [record.roles for record in found[::6]] == [("train",), ("val",), ("test",)]
+    assert [record.published_splits for record in found[::6]] == [("train",), ("val",), ("test",)]
     assert found[1].label == "pneumonia"
-    pixels = found[8].load()
+    pixels = found[8].read()
     expected = arrays["val_images"][2]
     assert np.array_equal(pixels, expected if colour else np.repeat(expected[..., None], 3, 2))
 
@@ -34,30 +34,30 @@ def test_records__pixels_labels_and_published_roles(tmp_path, colour):
 def test_records__other_file_name_and_file_as_root(tmp_path):
     write(tmp_path / "pneumoniamnist_trainval.npz", ("train", "val"))
     write(tmp_path / "pneumoniamnist_64.npz")
-    assert len(medmnist.records(tmp_path, params())) == 12
-    assert len(medmnist.records(tmp_path, params(size=64))) == 18
-    assert len(medmnist.records(tmp_path / "pneumoniamnist_64.npz", params())) == 18
+    assert len(medmnist.list_samples(tmp_path, params())) == 12
+    assert len(medmnist.list_samples(tmp_path, params(size=64))) == 18
+    assert len(medmnist.list_samples(tmp_path / "pneumoniamnist_64.npz", params())) == 18
 
 
 def test_records__official_needs_three_parts(tmp_path):
     write(tmp_path / "pneumoniamnist.npz", ("train", "val"))
     with pytest.raises(InputError, match="has no test images; set it to image"):
-        medmnist.records(tmp_path, params(split={"protocol": "official"}))
+        medmnist.list_samples(tmp_path, params(split={"protocol": "official"}))
 
 
 def test_records__missing_ambiguous_or_wrong(tmp_path):
     with pytest.raises(InputError, match=r"found none; data\.download=true"):
-        medmnist.records(tmp_path, params())
+        medmnist.list_samples(tmp_path, params())
     write(tmp_path / "pneumoniamnist_a.npz")
     write(tmp_path / "pneumoniamnist_b.npz")
     with pytest.raises(InputError, match=r"found pneumoniamnist_a\.npz, pneumoniamnist_b\.npz"):
-        medmnist.records(tmp_path, params())
+        medmnist.list_samples(tmp_path, params())
     write(tmp_path / "pneumoniamnist.npz", labels=(0, 5))
     with pytest.raises(InputError, match="row 1 is 5; pneumoniamnist has no such class"):
-        medmnist.records(tmp_path, params())
+        medmnist.list_samples(tmp_path, params())
     np.savez(tmp_path / "pneumoniamnist.npz", train_images=np.zeros((2, 8, 8)), train_labels=np.zeros((2, 1), int))
     with pytest.raises(InputError, match="float64"):
-        medmnist.records(tmp_path, params())
+        medmnist.list_samples(tmp_path, params())
 
 
 def test_fetch__checked_against_the_published_md5(tmp_path, monkeypatch, server):
@@ -69,7 +69,7 @@ def test_fetch__checked_against_the_published_md5(tmp_path, monkeypatch, server)
         medmnist.fetch(root, params(download=True))
     assert list(root.iterdir()) == []
     medmnist.fetch(root, params(download=True, url=server.url))
-    assert len(medmnist.records(root, params())) == 18
+    assert len(medmnist.list_samples(root, params())) == 18
     asked = len(server.asked)
     medmnist.fetch(root, params(download=True))
     assert len(server.asked) == asked
@@ -84,6 +84,6 @@ def test_tables__one_md5_a_size():
 
 @pytest.mark.real
 def test_records__real_arrays(shared):
-    found = medmnist.records(shared / "pneumoniamnist28", params())
+    found = medmnist.list_samples(shared / "pneumoniamnist28", params())
     assert len(found) == 5221
     assert sum(record.label == "normal" for record in found) == 1348

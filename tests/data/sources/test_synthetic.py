@@ -15,8 +15,8 @@ SOME = synthetic.Params(patients=8, images_per_patient=2)
 DIGEST = """
 import hashlib, sys
 from medtune.data.sources import synthetic
-records = synthetic.records(None, synthetic.Params(patients=8, images_per_patient=2))
-print(hashlib.sha256(b"".join(r.load().tobytes() for r in records)).hexdigest())
+records = synthetic.list_samples(None, synthetic.Params(patients=8, images_per_patient=2))
+print(hashlib.sha256(b"".join(r.read().tobytes() for r in records)).hexdigest())
 assert not {"torch", "prefect", "timm"} & set(sys.modules)
 """
 
@@ -28,10 +28,10 @@ def colours(image):
 
 
 def test_records__default_is_40_patients_of_one_tissue_each():
-    found = synthetic.records(None, synthetic.Params())
+    found = synthetic.list_samples(None, synthetic.Params())
     assert len(found) == 480
     assert [r.path for r in found] == sorted({r.path for r in found})
-    tissues = {group: {r.label for r in found if r.group == group} for group in {r.group for r in found}}
+    tissues = {group: {r.label for r in found if r.patient_id == group} for group in {r.patient_id for r in found}}
     assert len(tissues) == 40
     assert all(len(labels) == 1 for labels in tissues.values())
     per_tissue = [sum(labels == {tissue} for labels in tissues.values()) for tissue in synthetic.TISSUES]
@@ -39,15 +39,15 @@ def test_records__default_is_40_patients_of_one_tissue_each():
 
 
 def test_records__binary_task_keeps_the_pictures():
-    four = synthetic.records(None, SOME)
-    two = synthetic.records(None, SOME.model_copy(update={"labels": "binary"}))
+    four = synthetic.list_samples(None, SOME)
+    two = synthetic.list_samples(None, SOME.model_copy(update={"labels": "binary"}))
     assert {r.label for r in two} == set(synthetic.classes(SOME.model_copy(update={"labels": "binary"})))
     assert [r.path for r in four] == [r.path for r in two]
-    np.testing.assert_array_equal(four[3].load(), two[3].load())
+    np.testing.assert_array_equal(four[3].read(), two[3].read())
 
 
 def test_images__same_bytes_in_every_process():
-    here = hashlib.sha256(b"".join(r.load().tobytes() for r in synthetic.records(None, SOME))).hexdigest()
+    here = hashlib.sha256(b"".join(r.read().tobytes() for r in synthetic.list_samples(None, SOME))).hexdigest()
     for threads, hash_seed in (("1", "0"), ("2", "7")):
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONHASHSEED": hash_seed}
         there = subprocess.run(
@@ -57,35 +57,35 @@ def test_images__same_bytes_in_every_process():
 
 
 def test_images__do_not_depend_on_how_many_are_asked_for():
-    more = {r.path: r for r in synthetic.records(None, synthetic.Params(patients=12, images_per_patient=3))}
-    for record in synthetic.records(None, SOME)[::5]:
-        np.testing.assert_array_equal(record.load(), more[record.path].load())
+    more = {r.path: r for r in synthetic.list_samples(None, synthetic.Params(patients=12, images_per_patient=3))}
+    for record in synthetic.list_samples(None, SOME)[::5]:
+        np.testing.assert_array_equal(record.read(), more[record.path].read())
 
 
 def test_images__differ_from_each_other_and_with_the_seed():
-    pictures = [r.load().tobytes() for r in synthetic.records(None, SOME)]
-    others = [r.load().tobytes() for r in synthetic.records(None, SOME.model_copy(update={"seed": 2}))]
+    pictures = [r.read().tobytes() for r in synthetic.list_samples(None, SOME)]
+    others = [r.read().tobytes() for r in synthetic.list_samples(None, SOME.model_copy(update={"seed": 2}))]
     assert len({*pictures, *others}) == 32
 
 
 @pytest.mark.parametrize("size", [8, 32, 100, 224])
 def test_images__have_the_size_asked_for(size):
-    for record in synthetic.records(None, synthetic.Params(patients=4, images_per_patient=1, image_size=size)):
-        image = record.load()
+    for record in synthetic.list_samples(None, synthetic.Params(patients=4, images_per_patient=1, image_size=size)):
+        image = record.read()
         assert image.shape == (size, size, 3)
         assert image.dtype == np.uint8
         assert image.std() > 5
 
 
 def test_load__survives_pickling():
-    record = synthetic.records(None, SOME)[0]
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(record.load))(), record.load())
+    record = synthetic.list_samples(None, SOME)[0]
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(record.read))(), record.read())
 
 
 def test_stain__tells_the_patient_and_so_the_class_to_an_image_split_only():
-    found = synthetic.records(None, synthetic.Params(patients=24, images_per_patient=4, image_size=64))
-    features = np.array([colours(r.load()) for r in found])
-    labels, groups = np.array([r.label for r in found]), np.array([r.group for r in found])
+    found = synthetic.list_samples(None, synthetic.Params(patients=24, images_per_patient=4, image_size=64))
+    features = np.array([colours(r.read()) for r in found])
+    labels, groups = np.array([r.label for r in found]), np.array([r.patient_id for r in found])
     distance = np.linalg.norm((features[:, None] - features[None]) / features.std(0), axis=2)
     np.fill_diagonal(distance, np.inf)
     by_image = (labels[distance.argmin(1)] == labels).mean()

@@ -30,7 +30,7 @@ def test_allocate__keeps_the_most_important_triplets_of_all_layers():
 def test_after_step__reaches_the_budget_and_holds_it():
     backbone = timm.create_model("test_vit", num_classes=0, img_size=64)
     params = adalora.Params(rank=2, start=4, interval=2)
-    layers = triplets(adalora.apply(backbone, params))
+    layers = triplets(adalora.inject(backbone, params))
     images, steps, ranks = torch.randn(2, 3, 64, 64), 10, []
     optimizer = torch.optim.Adam([p for p in backbone.parameters() if p.requires_grad], lr=1e-2)
     for step in range(1, steps + 1):

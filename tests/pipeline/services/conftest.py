@@ -25,8 +25,8 @@ from uuid import UUID
 from prefect import flow, task
 from prefect.runtime import flow_run
 
-from medtune.runtime.lock import holding
-from medtune.runtime.paths import Paths
+from medtune.runtime.lock import output_lock
+from medtune.runtime.paths import RunPaths
 from medtune.flows import hooks as alert, exit_with_parent as orphan, mark_crashed as sweep
 
 
@@ -42,19 +42,19 @@ def train() -> None:
     finetune()
 
 
-@flow(on_failure=[alert.tell], on_crashed=[alert.tell])
+@flow(on_failure=[alert.notify], on_crashed=[alert.notify])
 def retrain() -> str:
-    orphan.end_with_worker()
-    paths = Paths.at()
-    with holding(paths):
-        sweep.sweep(str(paths.out), {UUID(flow_run.get_id())})
+    orphan.exit_with_worker()
+    paths = RunPaths.from_env()
+    with output_lock(paths):
+        sweep.mark_crashed(str(paths.out), {UUID(flow_run.get_id())})
         if Path("fail").exists():
             raise ValueError('"no" data')
         train()
     return "done"
 
 
-@flow(name="benchmark-scheduled", on_failure=[alert.tell], on_crashed=[alert.tell])
+@flow(name="benchmark-scheduled", on_failure=[alert.notify], on_crashed=[alert.notify])
 def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
     return "done"
 """

@@ -40,9 +40,9 @@ def test_scheduler__creates_runs_of_the_nightly_deployment(standing: "Standing")
 
 def test_connected__uses_the_server_that_stands(standing: "Standing") -> None:
     script = (
-        "from medtune.runtime.paths import Paths; from medtune.flows import environment, server\n"
-        "environment.prepare(Paths.at().cache)\n"
-        "with server.connected(Paths.at().cache):\n"
+        "from medtune.runtime.paths import RunPaths; from medtune.flows import environment, server\n"
+        "environment.configure_prefect(RunPaths.from_env().cache)\n"
+        "with server.server_connection(RunPaths.from_env().cache):\n"
         "    import prefect.settings\n"
         "    print(prefect.settings.PREFECT_API_URL.value())"
     )

@@ -14,7 +14,7 @@ def make_logits(temperature, n=4000, classes=3, seed=0):
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_fit__finds_the_temperature(temperature):
-    found = calibration.fit(*make_logits(temperature))
+    found = calibration.fit_temperature(*make_logits(temperature))
     assert found.temperature == pytest.approx(temperature, rel=0.1)
     assert not found.at_bound
     assert found.nll_after <= found.nll_before + 1e-12
@@ -24,31 +24,31 @@ def test_fit__finds_the_temperature(temperature):
 
 def test_fit__separable_validation_stops_at_the_bound():
     labels = np.array([0, 1] * 5000)
-    found = calibration.fit(np.eye(2)[labels], labels, np.arange(10_000))
-    assert found.temperature == pytest.approx(calibration.BOUNDS[0], rel=0.1)
+    found = calibration.fit_temperature(np.eye(2)[labels], labels, np.arange(10_000))
+    assert found.temperature == pytest.approx(calibration.TEMPERATURE_BOUNDS[0], rel=0.1)
 
 
 def test_fit__few_patients_are_little_evidence():
     logits, labels, alone = make_logits(3.0, n=200)
-    few = calibration.fit(logits, labels, alone % 4).temperature
-    many = calibration.fit(logits, labels, alone).temperature
+    few = calibration.fit_temperature(logits, labels, alone % 4).temperature
+    many = calibration.fit_temperature(logits, labels, alone).temperature
     assert 1 < few < many
 
 
 def test_fit__separable_validation_of_few_patients_stays_moderate():
     labels = np.array([0, 1] * 30)
-    assert calibration.fit(5 * np.eye(2)[labels], labels, labels).temperature > 0.5
+    assert calibration.fit_temperature(5 * np.eye(2)[labels], labels, labels).temperature > 0.5
 
 
 def test_fit__none_leaves_probabilities_alone():
-    found = calibration.fit(*make_logits(3.0), kind="none")
+    found = calibration.fit_temperature(*make_logits(3.0), kind="none")
     assert found.temperature == 1
     assert found.nll_before == found.nll_after
 
 
 def test_fit__keeps_the_ranking():
     logits, labels, groups = make_logits(2.0, n=50)
-    found = calibration.fit(logits, labels, groups)
+    found = calibration.fit_temperature(logits, labels, groups)
     assert (calibration.softmax(logits, found.temperature).argmax(axis=1) == logits.argmax(axis=1)).all()
 
 

@@ -5,26 +5,26 @@ import numpy as np
 from medtune.config.schema import EvaluateParams
 from medtune.tasks.classification import folds
 from medtune.tasks.classification import warnings as caveats
-from medtune.tasks.classification.folds import Chain, Scored
+from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions
 
 
-def make_scored(labels, positive, groups=None, rows=None) -> Scored:
+def make_scored(labels, positive, groups=None, rows=None) -> ClassifierPredictions:
     labels, positive = np.asarray(labels), np.asarray(positive, dtype=float)
     both = np.stack([1 - positive, positive], axis=1)
     groups = np.arange(len(labels)).astype(str) if groups is None else np.asarray(groups)
     rows = np.arange(len(labels)) if rows is None else np.asarray(rows)
-    return Scored(rows, labels, groups, both, both, (positive >= 0.5).astype(np.int64))
+    return ClassifierPredictions(rows, labels, groups, both, both, (positive >= 0.5).astype(np.int64))
 
 
 def make_chain(fold=0, val=((0, 1), (0.2, 0.8)), test=((0, 1), (0.2, 0.8)), nll=0.5, at_bound=False, reason=None):
     calibration = SimpleNamespace(nll_after=nll, at_bound=at_bound, temperature=0.1, images=2)
     decision = {"kind": "threshold", **({"reason": reason} if reason else {})}
-    return Chain(fold, "frozen", calibration, decision, make_scored(*val), make_scored(*test))
+    return ClassifierFold(fold, "frozen", calibration, decision, make_scored(*val), make_scored(*test))
 
 
 def make_prepared(protocol="patient", leaked=(), n=12):
     info = {"protocol": protocol, "leaked_groups": list(leaked), "n_groups": n, "groups_known": True}
-    return SimpleNamespace(info=info, classes=("benign", "malignant"), groups=np.arange(n))
+    return SimpleNamespace(info=info, classes=("benign", "malignant"), patient_ids=np.arange(n))
 
 
 def test_best__follows_validation_never_test():
@@ -50,13 +50,13 @@ def test_judge__test_labels_change_neither_temperature_nor_decision():
     labels, found = draw.integers(0, 2, 60), []
     for flip in (0, 1):
         mine = np.where(np.arange(60) < 30, labels, labels ^ flip)
-        prepared = SimpleNamespace(labels=mine, groups=np.arange(60) // 3, classes=("a", "b"))
-        wanted = SimpleNamespace(fold=1, rows=rows, trained=trained)
-        found.append(folds.judge(wanted, logits, prepared, EvaluateParams(), seed=1))
+        prepared = SimpleNamespace(labels=mine, patient_ids=np.arange(60) // 3, classes=("a", "b"))
+        wanted = SimpleNamespace(fold=1, indices=rows, trained=trained)
+        found.append(folds.evaluate_fold(wanted, logits, prepared, EvaluateParams(), seed=1))
     assert found[0].calibration == found[1].calibration
     assert found[0].decision == found[1].decision
     assert (found[0].test.predictions == found[1].test.predictions).all()
-    assert found[0].kept == "finetune"
+    assert found[0].selected_stage == "finetune"
 
 
 def test_pool__keeps_every_image():
@@ -69,13 +69,13 @@ def test_pool__keeps_every_image():
 def test_caveats__nothing_to_warn_of():
     labels = [0, 1] * 6
     scored = make_scored(labels, [0.1, 0.9] * 6)
-    assert caveats.caveats(make_prepared(), [make_chain()], scored) == []
+    assert caveats.evaluation_warnings(make_prepared(), [make_chain()], scored) == []
 
 
 def test_caveats__say_what_is_thin():
     pooled = make_scored([0] * 6 + [0, 0], [0.1] * 8, rows=[0, 1, 2, 3, 4, 5, 5, 5])
     chains = [make_chain(3, val=((0, 0), (0.1, 0.1)), at_bound=True, reason="one class")]
-    found = " | ".join(caveats.caveats(make_prepared(), chains, pooled))
+    found = " | ".join(caveats.evaluation_warnings(make_prepared(), chains, pooled))
     for words in (
         "No test image is malignant",
         "2 images are in the test set of two",
@@ -84,5 +84,5 @@ def test_caveats__say_what_is_thin():
     ):
         assert words in found
     assert "Fold 3: no validation image is malignant" in found
-    few = caveats.caveats(make_prepared(), [make_chain()], make_scored([0, 1], [0.1, 0.9]))
+    few = caveats.evaluation_warnings(make_prepared(), [make_chain()], make_scored([0, 1], [0.1, 0.9]))
     assert few[0].startswith("Only 1 test patient with benign")

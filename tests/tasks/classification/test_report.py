@@ -1,13 +1,13 @@
 import pytest
 
-from medtune.tasks.classification.report import figure, rule
+from medtune.tasks.classification.report import describe_rule, format_value
 
 
 @pytest.mark.parametrize(("value", "shown"), [(None, "–"), (0.12345, "0.123"), (1, "1.000")])
 def test_figure__three_decimals(value, shown):
-    assert figure(value) == shown
+    assert format_value(value) == shown
 
 
 def test_rule__in_words():
-    assert rule({"kind": "argmax"}) == "most probable"
-    assert rule({"kind": "threshold", "positive": "malignant", "threshold": 0.4}) == "malignant from 0.400"
+    assert describe_rule({"kind": "argmax"}) == "most probable"
+    assert describe_rule({"kind": "threshold", "positive": "malignant", "threshold": 0.4}) == "malignant from 0.400"

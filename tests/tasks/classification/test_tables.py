@@ -5,15 +5,17 @@ import pytest
 from sklearn import metrics as reference
 
 from medtune.tasks.classification import tables
-from medtune.tasks.classification.folds import Scored
+from medtune.tasks.classification.folds import ClassifierPredictions
 
 
-def make_scored(n=80, classes=3, seed=0) -> Scored:
+def make_scored(n=80, classes=3, seed=0) -> ClassifierPredictions:
     draw = np.random.default_rng(seed)
     probabilities = np.round(draw.dirichlet(np.ones(classes), n), 2)
     labels = draw.integers(0, classes, n)
     groups = draw.integers(0, 10, n).astype(str)
-    return Scored(np.arange(n), labels, groups, probabilities, probabilities, probabilities.argmax(axis=1))
+    return ClassifierPredictions(
+        np.arange(n), labels, groups, probabilities, probabilities, probabilities.argmax(axis=1)
+    )
 
 
 def read(path):
@@ -59,7 +61,7 @@ def test_write_reliability__before_and_after(tmp_path):
 
 def test_order_by_confidence__most_confident_first():
     scored = make_scored()
-    order = tables.order_by_confidence(scored, right=False)
+    order = tables.sort_by_confidence(scored, correct=False)
     confidence = scored.probabilities[order, scored.predictions[order]]
     assert (np.diff(confidence) <= 0).all()
-    assert not scored.right[order].any()
+    assert not scored.correct[order].any()

@@ -3,7 +3,7 @@
 import pytest
 
 from medtune.models import classifier, weights
-from medtune.training.inputs import FrozenOnline
+from medtune.training.inputs import FrozenBackboneModel
 
 pytestmark = pytest.mark.xdist_group("frozen")
 
@@ -16,13 +16,13 @@ def test_frozen__nothing_frozen_moves(small):
 
 
 def test_frozen__moving_statistics_are_seen(small, monkeypatch):
-    real = FrozenOnline.forward
+    real = FrozenBackboneModel.forward
 
     def forward(self, images):
         self.model.backbone.train()
         return real(self, images)
 
-    monkeypatch.setattr(FrozenOnline, "forward", forward)
+    monkeypatch.setattr(FrozenBackboneModel, "forward", forward)
     stopped = small("frozen", "one").lost
     assert len(stopped) == 2  # stored views never run the backbone while they train
     assert "the backbone changed while frozen" in stopped[0]

@@ -43,7 +43,7 @@ def killed(folder, moment, idle):
 @pytest.mark.parametrize(
     ("idle", "moment", "words"),
     [
-        (("medtune.training.restart", "resume"), SAVED, "went on at step 0, though step"),
+        (("medtune.training.trainer_state", "load_trainer"), SAVED, "went on at step 0, though step"),
         (("medtune.runtime.artifact", "recover_interrupted_publish"), PUBLISHED, "left behind"),
     ],
 )

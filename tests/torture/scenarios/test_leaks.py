@@ -42,9 +42,9 @@ def test_leaks__leak_that_is_not_reported_is_seen(small, monkeypatch, protocol):
 
 
 @pytest.mark.parametrize(("module", "name", "wrong", "part", "said"), [
-    (data, "_refuse_twins", lambda exact: None, "twins", "nothing was said"),
+    (data, "_reject_duplicates", lambda exact: None, "twins", "nothing was said"),
     (duplicates, "NEAR_BITS", -1, "near", "is not in report.json"),
-    (breakhis, "FAULTS", (), "slide", "dataset.json does not name it"),
+    (breakhis, "KNOWN_ISSUES", (), "slide", "dataset.json does not name it"),
 ])  # fmt: skip
 def test_leaks__copy_that_is_let_pass_is_seen(small, monkeypatch, module, name, wrong, part, said):
     monkeypatch.setattr(module, name, wrong)

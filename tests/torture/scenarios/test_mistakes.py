@@ -3,7 +3,7 @@
 import pytest
 
 from medtune.config import load
-from medtune.config.base import Section
+from medtune.config.base import StrictParams
 from torture.wrong import asked
 
 
@@ -16,12 +16,12 @@ def test_mistakes__are_named_in_one_line(small):
 
 def test_mistakes__true_for_a_number_is_seen(small, monkeypatch):
     monkeypatch.setattr("medtune.config.base._accepts_bool", lambda annotation: True)
-    assert Section.__pydantic_decorators__.field_validators  # what is switched off is what params are read with
+    assert StrictParams.__pydantic_decorators__.field_validators  # what is switched off is what params are read with
     assert any("=true" in line for line in small("mistakes", "values").lost)
 
 
 def test_mistakes__message_that_names_nothing_is_seen(small, monkeypatch):
-    monkeypatch.setattr(load, "describe", lambda *problem: "something is wrong")
+    monkeypatch.setattr(load, "format_validation_error", lambda *problem: "something is wrong")
     assert len(small("mistakes", "values").lost) > 10
     assert all("is not in" in line for line in small("mistakes", "values").lost)
 

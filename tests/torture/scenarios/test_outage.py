@@ -29,8 +29,8 @@ def test_outage__a_fault_that_is_not_said_is_seen(small, monkeypatch):
 
 def test_outage__a_finished_folder_that_is_written_in_place_is_seen(small, monkeypatch):
     # Without a folder beside it, what was there is gone before the new one is whole.
-    monkeypatch.setattr(artifact, "partial", lambda folder: folder)
-    monkeypatch.setattr("medtune.stages.data.partial", lambda folder: folder)
+    monkeypatch.setattr(artifact, "partial_dir", lambda folder: folder)
+    monkeypatch.setattr("medtune.stages.data.partial_dir", lambda folder: folder)
     lost = small("outage", "data").lost
     assert lost
 

@@ -41,7 +41,7 @@ def test_parity__wrong_files_are_seen_where_the_export_lets_them_pass(small, mon
     stopped = small("parity", "vit").lost
     assert len(stopped) == 8
     assert all("does not match the trained network" in line for line in stopped)
-    monkeypatch.setattr(gate, "refusal", lambda *figures: None)
+    monkeypatch.setattr(gate, "rejection_reason", lambda *figures: None)
     passed = small("parity", "vit").lost
     assert len(passed) == 8
     assert "fp32, batches of 1: probabilities differ by up to" in passed[0]

@@ -27,7 +27,7 @@ def test_resume__full_form_tries_every_cut():
     [
         (("torch", "set_rng_state"), "lora", "step 7, after the cut, has another loss"),
         (("medtune.training.checkpoint", "load_optimizer"), "whole", "step 6, after the cut, has another loss"),
-        (("medtune.training.restart", "resume"), "frozen", "went on from step [0]"),
+        (("medtune.training.trainer_state", "load_trainer"), "frozen", "went on from step [0]"),
     ],
 )
 def test_resume__what_was_not_put_back_is_seen(small_alone, idle, part, words):

@@ -5,25 +5,25 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from medtune.benchmark.report.comparison import Judged
-from medtune.benchmark.report.plots.style import INK, sample_title, share_title
+from medtune.benchmark.report.comparison import Comparison
+from medtune.benchmark.report.plots.style import BLACK, fraction_title, sample_title
 from medtune.benchmark.report.records import BASELINES
 from medtune.evaluation.metric import Floats
-from medtune.tasks.classification.plots import COLOURS, picture
+from medtune.tasks.classification.plots import COLORS, plot_file
 
 
-def draw_costs(path: Path | BinaryIO, judged: Judged) -> None:
+def cost_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
     """Bars, quickest first, means over seeds; baselines in black. Memory is left out where it was not measured."""
-    methods = judged.block.methods
-    percent = max(p for p, best in enumerate(judged.best) if best is not None)
-    seconds, memory = (_mean(judged, percent, name) for name in ("seconds", "peak_memory_mb"))
+    methods = comparison.cube.methods
+    percent = max(p for p, best in enumerate(comparison.best) if best is not None)
+    seconds, memory = (_mean(comparison, percent, name) for name in ("seconds", "peak_memory_mb"))
     order = [int(m) for m in np.argsort(seconds, kind="stable") if not np.isnan(seconds[m])]
     names = [methods[m] for m in order]
     bars = [("seconds of training at the chosen learning rate", seconds)]
     if not np.isnan(memory[order]).all():
         bars.append(("peak memory, MB", memory))
     size = 4.6 * len(bars) + 0.8, 0.17 * len(order) + 1.4
-    with picture(path, size, ncols=len(bars), sharey=True, squeeze=False) as grid:
+    with plot_file(path, size, ncols=len(bars), sharey=True, squeeze=False) as grid:
         for axes, (label, lengths) in zip(grid.flat, bars, strict=True):
             _panel(axes, names, lengths[order], label)
         grid[0, 0].set_yticks(range(len(names)), names, fontsize=7)
@@ -31,21 +31,24 @@ def draw_costs(path: Path | BinaryIO, judged: Judged) -> None:
             if name in BASELINES:
                 tick.set_fontweight("bold")
         grid[0, 0].figure.suptitle(
-            f"Time and memory, {share_title(judged, percent)}\n{sample_title(judged)}", x=0.01, ha="left", fontsize=9
+            f"Time and memory, {fraction_title(comparison, percent)}\n{sample_title(comparison)}",
+            x=0.01,
+            ha="left",
+            fontsize=9,
         )
 
 
-def _mean(judged: Judged, percent: int, name: str) -> Floats:
-    found = np.full(len(judged.block.methods), np.nan)
+def _mean(comparison: Comparison, percent: int, name: str) -> Floats:
+    found = np.full(len(comparison.cube.methods), np.nan)
     for m in range(len(found)):
-        told = [result[name] for result in judged.block.of(m, percent) if result.get(name) is not None]
+        told = [result[name] for result in comparison.cube.results_of(m, percent) if result.get(name) is not None]
         if told:
             found[m] = np.mean(told)
     return found
 
 
 def _panel(axes: Any, names: list[str], lengths: Floats, label: str) -> None:
-    colours = [INK if name in BASELINES else COLOURS[0] for name in names]
+    colours = [BLACK if name in BASELINES else COLORS[0] for name in names]
     axes.barh(range(len(names)), np.nan_to_num(lengths), color=colours, height=0.72)
     for y, length in enumerate(lengths):
         if not np.isnan(length):

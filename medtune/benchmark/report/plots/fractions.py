@@ -6,69 +6,75 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from medtune.benchmark.report.comparison import Judged
-from medtune.benchmark.report.formatting import unit
-from medtune.benchmark.report.plots.style import INK, LIGHT, metric_label, sample_title, style
+from medtune.benchmark.report.comparison import Comparison
+from medtune.benchmark.report.formatting import resampling_unit
+from medtune.benchmark.report.plots.style import BLACK, LIGHT_GRAY, method_style, metric_label, sample_title
 from medtune.benchmark.report.records import BASELINES, FULL
 from medtune.evaluation.metric import Floats
-from medtune.tasks.classification.plots import picture
+from medtune.tasks.classification.plots import plot_file
 
-COLOURED = 8
+MAX_COLORED = 8
 
 
-def draw_fractions(path: Path | BinaryIO, judged: Judged) -> None:
+def fraction_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
     """The methods with the best mean ranks and the baselines in colour, the rest in grey."""
-    methods, order = judged.block.methods, [int(m) for m in judged.summary.order]
-    gains = _gains(judged)
+    methods, order = comparison.cube.methods, [int(m) for m in comparison.summary.order]
+    gains = _gains(comparison)
     peft = [m for m in order if methods[m] not in BASELINES]
-    shown = [m for m in order if m in peft[:COLOURED] or methods[m] in BASELINES]
-    looks = {m: style(methods[m], peft.index(m) if m in peft else 0) for m in shown}
+    shown = [m for m in order if m in peft[:MAX_COLORED] or methods[m] in BASELINES]
+    looks = {m: method_style(methods[m], peft.index(m) if m in peft else 0) for m in shown}
     panels = 1 if gains is None else 2
-    with picture(path, (4.4 * panels + 1.6, 4.2), ncols=panels, squeeze=False) as grid:
+    with plot_file(path, (4.4 * panels + 1.6, 4.2), ncols=panels, squeeze=False) as grid:
         figure = grid[0, 0].figure
-        _panel(grid[0, 0], judged, judged.summary.mean, shown, looks)
-        grid[0, 0].set(ylabel=metric_label(judged))
+        _panel(grid[0, 0], comparison, comparison.summary.mean, shown, looks)
+        grid[0, 0].set(ylabel=metric_label(comparison))
         grid[0, 0].set_title("mean over seeds")
         if gains is not None:
-            _panel(grid[0, 1], judged, gains, [m for m in shown if methods[m] != FULL], looks)
-            grid[0, 1].axhline(0, color=INK, lw=1.2)
-            grid[0, 1].set(ylabel=f"{metric_label(judged)}, method − full")
+            _panel(grid[0, 1], comparison, gains, [m for m in shown if methods[m] != FULL], looks)
+            grid[0, 1].axhline(0, color=BLACK, lw=1.2)
+            grid[0, 1].set(ylabel=f"{metric_label(comparison)}, method − full")
             grid[0, 1].set_title("difference from full fine-tuning (line at 0)")
         handles, names = grid[0, 0].get_legend_handles_labels()
         if len(shown) < len(methods):
-            handles.append(grid[0, 0].plot([], [], color=LIGHT, lw=1)[0])
+            handles.append(grid[0, 0].plot([], [], color=LIGHT_GRAY, lw=1)[0])
             names.append("other methods")
         figure.legend(handles, names, loc="outside right upper", frameon=False, fontsize=8, handlelength=3)
-        figure.suptitle(f"{metric_label(judged)} against training data\n{sample_title(judged)}", x=0.01, ha="left",
-                        fontsize=9)  # fmt: skip
+        figure.suptitle(
+            f"{metric_label(comparison)} against training data\n{sample_title(comparison)}",
+            x=0.01,
+            ha="left",
+            fontsize=9,
+        )
 
 
-def _gains(judged: Judged) -> Floats | None:
+def _gains(comparison: Comparison) -> Floats | None:
     """(M, P) differences from full, over the seeds both have; None without full."""
-    if not any(judged.against_full):
+    if not any(comparison.against_full):
         return None
-    gains = np.full(judged.summary.mean.shape, np.nan)
-    for p, against in enumerate(judged.against_full):
+    gains = np.full(comparison.summary.mean.shape, np.nan)
+    for p, against in enumerate(comparison.against_full):
         for m, paired in against.items():
             gains[m, p] = paired.difference
     return gains
 
 
-def _panel(axes: Any, judged: Judged, heights: Floats, shown: Sequence[int], looks: dict[int, dict[str, Any]]) -> None:
-    percents = np.array(judged.block.percents, np.float64)
+def _panel(
+    axes: Any, comparison: Comparison, heights: Floats, shown: Sequence[int], looks: dict[int, dict[str, Any]]
+) -> None:
+    percents = np.array(comparison.cube.percents, np.float64)
     for m in range(len(heights)):
         if m not in looks:
             have = ~np.isnan(heights[m])
-            axes.plot(percents[have], heights[m][have], color=LIGHT, lw=0.7, marker=".", ms=3, zorder=1)
+            axes.plot(percents[have], heights[m][have], color=LIGHT_GRAY, lw=0.7, marker=".", ms=3, zorder=1)
     for m in reversed(shown):  # the best on top
         have = ~np.isnan(heights[m])
         axes.plot(percents[have], heights[m][have], lw=1.5, ms=5, mec="white", mew=0.5, zorder=3, **looks[m])
     for m in shown:
-        axes.plot([], [], lw=1.5, ms=5, label=judged.block.methods[m], **looks[m])
+        axes.plot([], [], lw=1.5, ms=5, label=comparison.cube.methods[m], **looks[m])
     axes.set_xscale("log")
     axes.set_xticks(percents, [f"{p:g}" for p in percents])
     axes.set_xticks([], minor=True)
     axes.set_xlim(percents[0] / 1.3, percents[-1] * 1.3)
-    axes.set_xlabel(f"% of the training {unit(judged.block)}s")
+    axes.set_xlabel(f"% of the training {resampling_unit(comparison.cube)}s")
     axes.grid(axis="y", color="#E6E6E6", lw=0.6)
     axes.set_axisbelow(True)

@@ -21,11 +21,11 @@ class Label:
     x: float
     y: float
     size: float
-    colour: str
+    color: str
     bold: bool = False
 
 
-def place(
+def place_labels(
     axes: Any, labels: Sequence[Label], points: Sequence[tuple[float, float]], line: Sequence[tuple[float, float]]
 ) -> None:
     """Writes labels, earlier ones first served, off each other, off the points and inside the axes.
@@ -52,12 +52,12 @@ def place(
             xytext=(0, 0),
             textcoords="offset points",
             fontsize=label.size,
-            color=label.colour,
+            color=label.color,
             fontweight="bold" if label.bold else "normal",
             ha="center",
             va="center",
             zorder=5,
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": label.colour, "alpha": 0.6, "shrinkA": 0, "shrinkB": 2},
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": label.color, "alpha": 0.6, "shrinkA": 0, "shrinkB": 2},
         )
         written.set_in_layout(False)
         extent = written.get_window_extent()

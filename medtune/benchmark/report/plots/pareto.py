@@ -7,44 +7,46 @@ from typing import Any, BinaryIO
 import numpy as np
 from matplotlib.lines import Line2D
 
-from medtune.benchmark.report.comparison import Judged
-from medtune.benchmark.report.pareto import front
-from medtune.benchmark.report.plots.labels import Label, place
-from medtune.benchmark.report.plots.style import BASELINE, INK, metric_label, sample_title, share_title
+from medtune.benchmark.report.comparison import Comparison
+from medtune.benchmark.report.pareto import pareto_front
+from medtune.benchmark.report.plots.labels import Label, place_labels
+from medtune.benchmark.report.plots.style import BASELINE, BLACK, fraction_title, metric_label, sample_title
 from medtune.benchmark.report.records import BASELINES
-from medtune.tasks.classification.plots import COLOURS, picture
+from medtune.tasks.classification.plots import COLORS, plot_file
 
-FRONT, OTHER = COLOURS[1], COLOURS[0]
+FRONT, OTHER = COLORS[1], COLORS[0]
 
 
-def draw_trade(path: Path | BinaryIO, judged: Judged) -> None:
+def pareto_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
     """Every method a point: the front and the baselines named, the others by their number in the table."""
-    shown = [p for p, best in enumerate(judged.best) if best is not None]
+    shown = [p for p, best in enumerate(comparison.best) if best is not None]
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
-    numbers = {int(m): n for n, m in enumerate(judged.summary.order, start=1)}
-    on_front = {p: front(judged.trainable, judged.block.sign * judged.summary.mean[:, p]) for p in shown}
-    with picture(path, (5.4 * columns + 1.3, 4.4 * rows + 0.5), nrows=rows, ncols=columns, squeeze=False) as grid:
+    numbers = {int(m): n for n, m in enumerate(comparison.summary.order, start=1)}
+    on_front = {
+        p: pareto_front(comparison.trainable, comparison.cube.sign * comparison.summary.mean[:, p]) for p in shown
+    }
+    with plot_file(path, (5.4 * columns + 1.3, 4.4 * rows + 0.5), nrows=rows, ncols=columns, squeeze=False) as grid:
         figure = grid[0, 0].figure
         for axes in list(grid.flat)[len(shown) :]:
             axes.axis("off")
         for axes, p in zip(grid.flat, shown, strict=False):
-            _panel(axes, judged, p, on_front[p])
-        _legend(figure, judged, numbers, np.all(list(on_front.values()), axis=0))
-        figure.suptitle(f"{metric_label(judged)} against trainable parameters\n{sample_title(judged)}", x=0.01,
+            _panel(axes, comparison, p, on_front[p])
+        _legend(figure, comparison, numbers, np.all(list(on_front.values()), axis=0))
+        figure.suptitle(f"{metric_label(comparison)} against trainable parameters\n{sample_title(comparison)}", x=0.01,
                         ha="left", fontsize=9)  # fmt: skip
         for axes, p in zip(grid.flat, shown, strict=False):
-            _name(axes, judged, p, on_front[p], numbers)
+            _name(axes, comparison, p, on_front[p], numbers)
 
 
-def _panel(axes: Any, judged: Judged, percent: int, on_front: Any) -> None:
-    cost, mean = judged.trainable, judged.summary.mean[:, percent]
+def _panel(axes: Any, comparison: Comparison, percent: int, on_front: Any) -> None:
+    cost, mean = comparison.trainable, comparison.summary.mean[:, percent]
     _axis(axes, cost[~np.isnan(mean)])
     line = steps([(cost[m], mean[m]) for m in np.flatnonzero(on_front)], axes.get_xlim()[1])
     axes.plot(*zip(*line, strict=True), color=FRONT, lw=1, alpha=0.7, zorder=1)
-    for m, method in enumerate(judged.block.methods):
+    for m, method in enumerate(comparison.cube.methods):
         if method in BASELINE:
-            colour, marker = INK, BASELINE[method]["marker"]
+            colour, marker = BLACK, BASELINE[method]["marker"]
         else:
             colour, marker = (FRONT if on_front[m] else OTHER), "o"
         axes.plot(cost[m], mean[m], marker, color=colour, ms=5, mec="white", mew=0.5, zorder=3)
@@ -52,8 +54,8 @@ def _panel(axes: Any, judged: Judged, percent: int, on_front: Any) -> None:
     axes.set_ylim(axes.get_ylim())
     axes.grid(axis="y", color="#E6E6E6", lw=0.6)
     axes.set_axisbelow(True)
-    axes.set(xlabel="trainable parameters of the backbone", ylabel=metric_label(judged))
-    axes.set_title(share_title(judged, percent))
+    axes.set(xlabel="trainable parameters of the backbone", ylabel=metric_label(comparison))
+    axes.set_title(fraction_title(comparison, percent))
 
 
 def steps(corners: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
@@ -77,26 +79,26 @@ def _axis(axes: Any, cost: Any) -> None:
     axes.set_xlim(-0.35 * low if (cost == 0).any() else low / 2, positive.max() * 3)
 
 
-def _name(axes: Any, judged: Judged, percent: int, on_front: Any, numbers: dict[int, int]) -> None:
-    cost, mean, methods = judged.trainable, judged.summary.mean[:, percent], judged.block.methods
+def _name(axes: Any, comparison: Comparison, percent: int, on_front: Any, numbers: dict[int, int]) -> None:
+    cost, mean, methods = comparison.trainable, comparison.summary.mean[:, percent], comparison.cube.methods
     have = [m for m in range(len(methods)) if not np.isnan(mean[m]) and not np.isnan(cost[m])]
     named = [m for m in have if on_front[m] or methods[m] in BASELINES]
     labels = [
-        Label(methods[m], cost[m], mean[m], 8, INK if methods[m] in BASELINES else FRONT, methods[m] in BASELINES)
+        Label(methods[m], cost[m], mean[m], 8, BLACK if methods[m] in BASELINES else FRONT, methods[m] in BASELINES)
         for m in named
     ]
     labels += [Label(str(numbers[m]), cost[m], mean[m], 6.5, "#404040") for m in have if m not in named]
     line = steps([(cost[m], mean[m]) for m in np.flatnonzero(on_front)], axes.get_xlim()[1])
-    place(axes, labels, [(cost[m], mean[m]) for m in have], line)
+    place_labels(axes, labels, [(cost[m], mean[m]) for m in have], line)
 
 
-def _legend(figure: Any, judged: Judged, numbers: dict[int, int], always: Any) -> None:
-    methods = judged.block.methods
+def _legend(figure: Any, comparison: Comparison, numbers: dict[int, int], always: Any) -> None:
+    methods = comparison.cube.methods
     told = [(n, m) for m, n in numbers.items() if not always[m] and methods[m] not in BASELINES]
     handles = [
         Line2D([], [], color=FRONT, lw=1, marker="o", ms=5, label="Pareto front"),
         *(
-            Line2D([], [], ls="", marker=BASELINE[m]["marker"], ms=5, color=INK, label=m)
+            Line2D([], [], ls="", marker=BASELINE[m]["marker"], ms=5, color=BLACK, label=m)
             for m in BASELINE
             if m in methods
         ),

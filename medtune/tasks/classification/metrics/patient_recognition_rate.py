@@ -6,7 +6,7 @@ from medtune.tasks.classification.statistics import WeightedStats
 
 def patient_recognition_rate(stats: WeightedStats) -> Floats:
     """(R,) mean over patients."""
-    return stats.weights @ stats.stats.recognised / stats.weights.sum(axis=1)
+    return stats.weights @ stats.stats.recognized / stats.weights.sum(axis=1)
 
 
 METRIC = Metric("patient_recognition_rate", "patient recognition rate", "max", patient_recognition_rate, order=80)

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 from matplotlib import pyplot as plt
 
-from medtune.benchmark.report.plots.labels import Label, place
+from medtune.benchmark.report.plots.labels import Label, place_labels
 from medtune.benchmark.report.plots.pareto import steps
 
 
@@ -12,7 +12,7 @@ def test_place__crowded_labels_keep_apart():
     points = [(float(x), float(y)) for x, y in draw.uniform(0.3, 0.7, (25, 2))]
     figure, axes = plt.subplots(figsize=(6, 5))
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    place(axes, [Label(str(n), x, y, 7, "black") for n, (x, y) in enumerate(points)], points, [(0, 0), (1, 0)])
+    place_labels(axes, [Label(str(n), x, y, 7, "black") for n, (x, y) in enumerate(points)], points, [(0, 0), (1, 0)])
     boxes = [text.get_window_extent() for text in axes.texts]
     apart = [
         not one.shrunk(0.8, 0.8).overlaps(other.shrunk(0.8, 0.8)) for one, other in itertools.combinations(boxes, 2)

@@ -16,13 +16,13 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from medtune.config.errors import InputError
-from medtune.data.listing import file_of
-from medtune.data.sample import Record
-from medtune.runtime.paths import Paths
+from medtune.data.listing import image_path
+from medtune.data.sample import Sample
+from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
-from medtune.serving.decode import DecodeError, decode, fit
+from medtune.serving.decode import DecodeError, decode, resize_square
 
-IMAGES = "images.npy"
+IMAGES_FILE = "images.npy"
 # Worker processes take a second or two to start: less work than this many seconds is done without them.
 MIN_SECONDS_FOR_POOL = 15.0
 _CHUNK = 16
@@ -34,13 +34,13 @@ class PackResult:
     """What `pack` wrote and learnt.
 
     Attributes:
-        kept: positions of the packed records in the list given, ascending; row i of the pack is record kept[i].
+        selected: positions of the packed records in the list given, ascending; row i of the pack is record kept[i].
         sha256: of each packed image's pixels, hexadecimal.
         original_sizes: (width, height) of each original.
         rejected: (path, reason) of each record left out.
     """
 
-    kept: tuple[int, ...]
+    selected: tuple[int, ...]
     sha256: tuple[str, ...]
     original_sizes: tuple[tuple[int, int], ...]
     rejected: tuple[tuple[str, str], ...]
@@ -54,7 +54,7 @@ class _Image:
 
 
 def pack(
-    samples: Sequence[Record],
+    samples: Sequence[Sample],
     root: Path | None,
     folder: Path,
     size: int,
@@ -69,7 +69,7 @@ def pack(
         root: the source's root; a file that a link leads out of it is a bad image.
         folder: existing folder.
         size: side in pixels.
-        resize: see medtune.serving.decode.fit.
+        resize: see medtune.serving.decode.resize_square.
         on_bad_image: error: refuse the set; reject: leave the image out and say so.
         workers: processes; None: as many as CPUs where the first images say that it takes long, else none.
 
@@ -78,14 +78,14 @@ def pack(
     """
     real_root = root.resolve() if root is not None else None
     jobs = [
-        _Job(sample, None if sample.load or real_root is None else file_of(sample, real_root), real_root)
+        _Job(sample, None if sample.read or real_root is None else image_path(sample, real_root), real_root)
         for sample in samples
     ]
     selected: list[int] = []
     digests: list[str] = []
     sizes: list[tuple[int, int]] = []
     rejected: list[tuple[str, str]] = []
-    with (folder / IMAGES).open("wb") as out, progress("decode", len(jobs), "images") as advance:
+    with (folder / IMAGES_FILE).open("wb") as out, progress("decode", len(jobs), "images") as advance:
         _write_header(out, len(jobs), size)
         start = out.tell()
         for position, result in enumerate(_decode_all(jobs, size, resize, workers)):
@@ -116,20 +116,20 @@ def pack(
 
 @dataclass(frozen=True)
 class _Job:
-    sample: Record
+    sample: Sample
     file: Path | None
     root: Path | None
 
     def pixels(self) -> np.ndarray:
-        if self.sample.load is not None:
-            return self.sample.load()
+        if self.sample.read is not None:
+            return self.sample.read()
         assert self.file is not None
         if self.root is not None:
             try:
                 real = self.file.resolve()
             except (OSError, RuntimeError):  # Python before 3.13 raises the latter
                 raise DecodeError("a link that leads in a circle") from None
-            if not (real.is_relative_to(self.root) or real.is_relative_to(Paths.at().cache / "archives")):
+            if not (real.is_relative_to(self.root) or real.is_relative_to(RunPaths.from_env().cache / "archives")):
                 raise DecodeError("a link that leads out of the data root")
         return decode(self.file)
 
@@ -138,7 +138,7 @@ def _decode_one(job: _Job, size: int, resize: Literal["squash", "pad", "crop"]) 
     """The fitted image, or why there is none."""
     try:
         original = job.pixels()
-        pixels = np.ascontiguousarray(fit(original, size, resize))
+        pixels = np.ascontiguousarray(resize_square(original, size, resize))
     except DecodeError as error:
         return str(error)
     height, width = original.shape[:2]
@@ -180,7 +180,7 @@ def _decode_all(
                 future.cancel()
 
 
-def _is_picklable(sample: Record) -> bool:
+def _is_picklable(sample: Sample) -> bool:
     """Whether another process can load it; a reader of an open file cannot be sent."""
     try:
         pickle.dumps(sample)

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from medtune.config.errors import InputError
-from medtune.data.pack import pack
-from medtune.data.sample import Record
+from medtune.data.packing import pack
+from medtune.data.sample import Sample
 
 
 def write(folder, count=5, size=(12, 9)):
@@ -15,7 +15,7 @@ def write(folder, count=5, size=(12, 9)):
     images = rng.integers(0, 256, (count, size[1], size[0], 3), np.uint8)
     for number, image in enumerate(images):
         Image.fromarray(image).save(folder / f"{number}.png")
-    return images, [Record(f"{number}.png", "a") for number in range(count)]
+    return images, [Sample(f"{number}.png", "a") for number in range(count)]
 
 
 def read(folder):
@@ -34,7 +34,7 @@ def test_pack__pixels_digests_and_sizes(tmp_path, out):
     assert np.array_equal(read(out), images)
     assert packed.sha256 == tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in images)
     assert packed.original_sizes == ((9, 9),) * 5
-    assert packed.kept == (0, 1, 2, 3, 4)
+    assert packed.selected == (0, 1, 2, 3, 4)
 
 
 def test_pack__processes_give_the_same_file(tmp_path, out):
@@ -59,16 +59,16 @@ def test_pack__rejected_and_kept_are_all(tmp_path, out):
     for number in range(3, 300, 2):
         (tmp_path / f"{number}.png").write_bytes(b"no image")
     packed = pack(records, tmp_path, out, 8, "squash", "reject")
-    assert len(packed.kept) + len(packed.rejected) == 300
+    assert len(packed.selected) + len(packed.rejected) == 300
     assert {path for path, _ in packed.rejected} == {f"{number}.png" for number in range(3, 300, 2)}
-    assert np.array_equal(read(out), images[list(packed.kept)])
-    assert (out / "images.npy").stat().st_size == 128 + len(packed.kept) * 8 * 8 * 3
+    assert np.array_equal(read(out), images[list(packed.selected)])
+    assert (out / "images.npy").stat().st_size == 128 + len(packed.selected) * 8 * 8 * 3
 
 
 def test_pack__nothing_left(tmp_path, out):
     (tmp_path / "0.png").write_bytes(b"")
     with pytest.raises(InputError, match="none of 1 images can be used"):
-        pack([Record("0.png", "a")], tmp_path, out, 8, "squash", "reject")
+        pack([Sample("0.png", "a")], tmp_path, out, 8, "squash", "reject")
 
 
 def test_pack__links_out_of_the_root_are_bad_images(tmp_path, out):
@@ -79,22 +79,22 @@ def test_pack__links_out_of_the_root_are_bad_images(tmp_path, out):
     os.symlink(tmp_path / "0.png", root / "out.png")
     os.symlink("1.png", root / "in.png")
     os.symlink("nowhere.png", root / "dangling.png")
-    records = [Record(name, "a") for name in ("0.png", "out.png", "in.png", "dangling.png")]
+    records = [Sample(name, "a") for name in ("0.png", "out.png", "in.png", "dangling.png")]
     packed = pack(records, root, out, 8, "squash", "reject")
-    assert packed.kept == (0, 2)
+    assert packed.selected == (0, 2)
     assert [path for path, _ in packed.rejected] == ["out.png", "dangling.png"]
     assert "leads out" in packed.rejected[0][1]
 
 
 def test_pack__loaded_pixels(out):
     image = np.full((4, 4, 3), 7, np.uint8)
-    packed = pack([Record("x", "a", load=lambda: image)], None, out, 4, "squash", "error", workers=2)
-    assert packed.kept == (0,)
+    packed = pack([Sample("x", "a", read=lambda: image)], None, out, 4, "squash", "error", workers=2)
+    assert packed.selected == (0,)
     assert (read(out) == 7).all()
 
 
 def test_pack__link_in_a_circle_is_a_bad_image(tmp_path):
     (tmp_path / "loop.png").symlink_to("loop.png")
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "a.png")
-    packed = pack([Record("a.png", "x"), Record("loop.png", "x")], tmp_path, tmp_path, 8, "squash", "reject")
+    packed = pack([Sample("a.png", "x"), Sample("loop.png", "x")], tmp_path, tmp_path, 8, "squash", "reject")
     assert packed.rejected == (("loop.png", "a link that leads in a circle"),)

@@ -9,26 +9,26 @@ from torch import Tensor, nn
 
 from medtune.config.training import TrainingParams
 from medtune.tasks.base import Objective
-from medtune.training.inputs import Feed
+from medtune.training.inputs import BatchSource
 
 
 @dataclass
-class Job:
+class TrainerConfig:
     """One training run.
 
     Attributes:
         name: for progress lines.
-        network: maps what `feed` gives to the task's output; its parameters with requires_grad are trained.
+        network: maps what `source` gives to the task's output; its parameters with requires_grad are trained.
         saved: the part of `network` whose state is kept (the head, or everything).
         set_modes: puts every module of `network` in the mode it trains in.
-        feed: inputs of rows.
+        source: inputs of rows.
         targets: (n, ...) of the whole prepared set.
         objective: the task's loss and validation scores.
         train, val: rows.
         params: epochs, learning rate, ...
         seed: of every stream of random numbers.
         key: a checkpoint of another key is ignored.
-        work: folder for the checkpoint.
+        checkpoint_dir: folder for the checkpoint.
         signs: 1 or -1 by metric that `select_by` may name, -1 where lower is better.
         start: network that training starts from, scored first as epoch 0, a candidate for the best.
         penalty: gives a term () that is added to the loss of every step.
@@ -41,7 +41,7 @@ class Job:
     network: nn.Module
     saved: nn.Module
     set_modes: Callable[[], None]
-    feed: Feed
+    source: BatchSource
     targets: np.ndarray
     objective: Objective
     train: np.ndarray
@@ -49,7 +49,7 @@ class Job:
     params: TrainingParams
     seed: int
     key: str
-    work: Path
+    checkpoint_dir: Path
     signs: Mapping[str, int] = field(default_factory=lambda: {"loss": -1})
     start: nn.Module | None = None
     penalty: Callable[[], Tensor] | None = None
@@ -60,7 +60,7 @@ class Job:
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """Where a run stands; everything but tensors that a checkpoint holds."""
 
     epoch: int = 0

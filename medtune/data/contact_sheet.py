@@ -12,7 +12,7 @@ _LINE = 16
 _FILES = 4
 
 
-def write_samples(file: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
+def write_contact_sheet(file: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
     """Writes a PNG with up to eight images of each class, evenly spaced through the set.
 
     Args:
@@ -35,7 +35,9 @@ def write_samples(file: Path, images: np.ndarray, labels: np.ndarray, classes: S
     sheet.save(file, format="PNG")
 
 
-def write_files(folder: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str], rows: np.ndarray) -> None:
+def write_sample_files(
+    folder: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str], rows: np.ndarray
+) -> None:
     """Writes up to four images of each class, as they were packed, as `<folder>/<class>-<row>.png`.
 
     Args:

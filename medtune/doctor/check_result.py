@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medtune.config.schema import Params
-from medtune.runtime.paths import Paths
+from medtune.runtime.paths import RunPaths
 
 
 @dataclass(frozen=True)
@@ -14,14 +14,14 @@ class CheckResult:
 
     Attributes:
         state: `failure` would stop or spoil the run; `warning` should be known before it begins.
-        found: what is there.
-        todo: what to do about it; empty where it is ok.
+        message: what is there.
+        fix: what to do about it; empty where it is ok.
         label: what was checked, where a check gives several lines.
     """
 
     state: Literal["ok", "warning", "wrong"]
-    found: str
-    todo: str = ""
+    message: str
+    fix: str = ""
     label: str = ""
 
 
@@ -41,7 +41,7 @@ def failure(message: str, fix: str, label: str = "") -> CheckResult:
 
 
 @dataclass
-class Job:
+class Context:
     """The run that is asked about, and what earlier checks learnt of it for later ones.
 
     Attributes:
@@ -53,7 +53,7 @@ class Job:
     """
 
     params: Params
-    paths: Paths
+    paths: RunPaths
     offline: bool = False
     quick: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
