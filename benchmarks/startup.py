@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.checkout import Checkout, copied, empty
-from benchmarks.record import Row, Save, finish
+from benchmarks.results import Row, Save, finish
 from benchmarks.timing import in_turns
 from medtune.cli import program
 

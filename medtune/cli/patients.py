@@ -5,7 +5,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medtune.cli.detect import Detected
+    from medtune.cli.detect import DetectedData
 
 PATTERNS = (
     r"(?i)((?:patient|subject|case|pat|sub|slide)[-_ ]?\d+)",  # a word for it, then a number
@@ -15,7 +15,7 @@ PATTERNS = (
 )
 
 
-def suggest(paths: list[str], detected: "Detected") -> None:
+def suggest(paths: list[str], detected: "DetectedData") -> None:
     """Add the first pattern that finds a plausible patient id in every path, or what to do without one.
 
     Args:
