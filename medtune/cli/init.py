@@ -93,9 +93,8 @@ def _detect(folder: Path, data: Path | None) -> "DetectedData":
     if root == folder or root in folder.parents:
         raise InputError(f"--data={root}: the project's results would lie among the images. Use another project folder")
     detected = detect(root)
-    if not any(name in ("BreakHis", "MedMNIST") for name, _ in detected.findings) and detected.findings[0][
-        1
-    ].startswith("0 "):
+    known = any(name in ("BreakHis", "MedMNIST") for name, _ in detected.findings)
+    if not known and detected.findings[0][1].startswith("0 "):
         raise InputError(f"{root}: no images. Name the folder with your images in --data")
     detected.settings["data.root"] = root.relative_to(folder).as_posix() if root.is_relative_to(folder) else str(root)
     return detected

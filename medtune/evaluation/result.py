@@ -152,10 +152,10 @@ def leak_warnings(prepared: "PreparedDataset") -> list[str]:
     """Warn of patients on both sides of the split, and of splits that ignore patients."""
     leaked, protocol = prepared.info.get("leaked_groups") or [], prepared.info["protocol"]
     if leaked:
+        n_patients = prepared.info.get("n_groups", len(np.unique(prepared.patient_ids)))
         return [
-            f"Leak: {len(leaked)} of {prepared.info.get('n_groups', len(np.unique(prepared.patient_ids)))} patients have "
-            f"images in more than one of training, validation and test (protocol {protocol}): these figures are no "
-            "estimate for new patients."
+            f"Leak: {len(leaked)} of {n_patients} patients have images in more than one of training, validation "
+            f"and test (protocol {protocol}): these figures are no estimate for new patients."
         ]
     if protocol in IMAGE_LEVEL_PROTOCOLS:
         return [f"Protocol {protocol} splits images, not patients: a leak between them cannot be excluded."]
