@@ -9,7 +9,7 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.record import Row, Save, finish, line
+from benchmarks.results import Row, Save, finish, line
 from medtune.cli import program
 from medtune.models.cdtm import ClusterAttention
 from medtune.runtime import console

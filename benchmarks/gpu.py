@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.record import Row, Save, finish
+from benchmarks.results import Row, Save, finish
 from medtune.cli import program
 from medtune.config.errors import InputError
 from medtune.runtime.device import device_class
@@ -42,8 +42,8 @@ def measure(
     import torch
 
     from benchmarks import gpu_inference, gpu_training
-    from benchmarks.ceiling import Ceiling, flops
-    from benchmarks.drawn import chosen, of, prepare
+    from benchmarks.roofline import Ceiling, flops
+    from benchmarks.synthetic_images import chosen, of, prepare
     from medtune.models import classifier
     from medtune.tasks.classification.export import InferenceModel
 
@@ -74,7 +74,7 @@ def run(
         raise InputError(f"--batch {batch!r}: write numbers of images, 1,64,256")
     batches = [int(text) for text in batch.split(",")]
     device = _cuda()
-    from benchmarks.ceiling import product_rate
+    from benchmarks.roofline import product_rate
 
     rate = product_rate(device)
     found: list[Row] = []

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.ceiling import INFERENCE, Ceiling
-from benchmarks.record import Row
+from benchmarks.results import Row
+from benchmarks.roofline import INFERENCE, Ceiling
 from medtune.export.fp16 import to_half
 from medtune.export.latency import Predict, benchmark_interleaved
 from medtune.export.onnx_graph import INPUT, to_onnx

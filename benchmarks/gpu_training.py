@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.ceiling import TRAINING, Ceiling, synchronize
-from benchmarks.record import Row
+from benchmarks.results import Row
+from benchmarks.roofline import TRAINING, Ceiling, synchronize
 from benchmarks.steps import finetune
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset

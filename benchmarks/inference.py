@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks import record
+from benchmarks import results
 from medtune.cli import program
 from medtune.runtime import console
 
@@ -140,7 +140,7 @@ def _said(row: Row) -> str:
     return ""
 
 
-def recorded(rows: Sequence[Row]) -> list[record.Row]:
+def recorded(rows: Sequence[Row]) -> list[results.Row]:
     """The same figures as every benchmark records them: the graph against the network, int8 against the graph."""
     against = {(row["batch"], row["engine"]): row["images_per_s"] for row in rows}
     found = []
@@ -154,7 +154,7 @@ def recorded(rows: Sequence[Row]) -> list[record.Row]:
         if int8:
             note += "; export refuses it where it misses the target"
         found.append(
-            record.Row(what, row["images_per_s"], "images/s", ONNX if int8 else EAGER,
+            results.Row(what, row["images_per_s"], "images/s", ONNX if int8 else EAGER,
                        against[row["batch"], ONNX if int8 else EAGER],
                        row["against_onnx" if int8 else "against_torch"], target, note=note)
         )  # fmt: skip
@@ -169,7 +169,7 @@ def run(
     threads: Annotated[int, typer.Option(help="CPU threads, of each engine.")] = 2,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are printed.")] = 9,
     head: Annotated[str, typer.Option(help="Kind of the head.")] = "linear",
-    save: record.Save = False,
+    save: results.Save = False,
 ) -> None:
     """Compare the exported graph with the network itself: images a second, with all of the pre-processing."""
     import onnxruntime
@@ -181,7 +181,7 @@ def run(
         rows = measure(name, size=size, batches=sizes, threads=threads, rounds=rounds, weights=weights, head=head)
         report(rows)
         found += recorded(rows)
-    record.finish("inference", found, save, told=False)
+    results.finish("inference", found, save, told=False)
 
 
 if __name__ == "__main__":

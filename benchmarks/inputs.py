@@ -16,9 +16,9 @@ import typer
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.drawn import Backbone, chosen, of, prepare
-from benchmarks.record import Row, Save, finish
+from benchmarks.results import Row, Save, finish
 from benchmarks.steps import finetune
+from benchmarks.synthetic_images import Backbone, chosen, of, prepare
 from benchmarks.timing import in_turns
 from medtune.cli import options, program
 from medtune.config.errors import InputError
@@ -38,21 +38,21 @@ SIDE, BATCH = 224, 16
 FASTER, SHARE = 10.0, 5.0
 
 
-class TimedFeed(PackedImageSource):
+class TimedSource(PackedImageSource):
     """Counts the seconds that training inputs take: the whole of it, and reading from the pack alone."""
 
     seconds, reading = 0.0, 0.0
 
-    def _load(self, rows: np.ndarray) -> Tensor:
+    def _load(self, indices: np.ndarray) -> Tensor:
         start = time.perf_counter()
-        images = super()._load(rows)
+        images = super()._load(indices)
         self.reading += time.perf_counter() - start
         return images
 
-    def train(self, rows: np.ndarray, generator: torch.Generator, take: slice = ALL_ROWS) -> tuple[Tensor, Move]:
+    def train(self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS) -> tuple[Tensor, Move]:
         """As `PackedImageSource.train`."""
         start = time.perf_counter()
-        images = super().train(rows, generator, take)
+        images = super().train(indices, generator, selected)
         self.seconds += time.perf_counter() - start
         return images
 
@@ -140,7 +140,7 @@ def _pipelines(files: Sequence[Path], folder: Path, rounds: int) -> list[Row]:
 
 def _shares(params: Params, prepared: PreparedDataset, steps: int, work: Path) -> list[Row]:
     model = classifier.build(params, len(prepared.classes))
-    feed = TimedFeed(prepared, model, params.finetune.augment, torch.device("cpu"))
+    feed = TimedSource(prepared, model, params.finetune.augment, torch.device("cpu"))
     finetune(model, feed, prepared, params, 2, work)  # warms up
     feed.seconds = feed.reading = 0.0
     done = finetune(model, feed, prepared, params, steps, work)

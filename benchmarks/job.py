@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.checkout import Checkout, copied
-from benchmarks.record import Row, Save, finish
+from benchmarks.results import Row, Save, finish
 from medtune.cli import options, program
 
 JOB_S, NEW_S, LATER_S = 180.0, 35.0, 15.0

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.record import Row, Save, finish
+from benchmarks.results import Row, Save, finish
 from medtune.cli import options, program
 from medtune.config.load import load
 from medtune.config.project import PROJECT

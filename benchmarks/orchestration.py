@@ -19,8 +19,8 @@ from unittest import mock
 
 import typer
 
-from benchmarks.drawn import chosen, prepare
-from benchmarks.record import Row, Save, finish
+from benchmarks.results import Row, Save, finish
+from benchmarks.synthetic_images import chosen, prepare
 from benchmarks.timing import in_turns, seconds
 from medtune.benchmark import cell as cells
 from medtune.benchmark import jobs

@@ -23,9 +23,9 @@ import numpy as np
 import sklearn.cluster  # noqa: F401  imported here, as `run_training_stage` below, so that no run is charged for it
 import typer
 
-from benchmarks import operations
-from benchmarks.drawn import Backbone, chosen, of, prepare
-from benchmarks.record import Row, Save, finish
+from benchmarks import flops
+from benchmarks.results import Row, Save, finish
+from benchmarks.synthetic_images import Backbone, chosen, of, prepare
 from medtune.cli import options, program
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
@@ -163,7 +163,7 @@ def _rows(head: str, params: Params, prepared: PreparedDataset, stored: Side, on
     scores = f"balanced accuracy {_shown(stored.score)} and {_shown(online.score)}"
     rows = []
     for chains in (1, len(parts)):
-        work, less = operations.compare(params, parts[:chains], EPOCHS, VIEWS)
+        work, less = flops.compare(params, parts[:chains], EPOCHS, VIEWS)
         limit = f"limit {work.operations / less.operations:.1f}x by operations; {work.passes} backbone passes against"
         rows.append(
             Row(

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.checkout import Checkout, copied, empty
-from benchmarks.record import Row, Save, finish
+from benchmarks.results import Row, Save, finish
 from benchmarks.timing import in_turns
 from medtune.cli import program
 
@@ -22,8 +22,8 @@ TINY = ("data.labels=binary", "data.image_size=32", "data.patients=20", "data.im
         "frozen.views=1", "evaluate.bootstrap=100", "export.precisions=[fp32]", "export.parity_images=8",
         "export.batch_sizes=[1]", "tracking.mode=disabled")  # fmt: skip
 # medtune.stages.data without its look at the network, which imports torch.
-PREPARE = "from medtune.config.load import load; from medtune.runtime.paths import RunPaths; from medtune.stages import data; "
-PREPARE += "data.run(load(), Paths.at())"
+PREPARE = "from medtune.config.load import load; from medtune.runtime.paths import RunPaths; "
+PREPARE += "from medtune.stages import data; data.run(load(), RunPaths.from_env())"
 SHORT = {
     "medtune.flows.train --help": (0, ["-m", "medtune", "train", "--help"]),
     "a mistake in params": (2, ["-m", "medtune", "train", "--set", "frozen.epoch=3"]),

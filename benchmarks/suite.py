@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import record
+from benchmarks import results
 from medtune.cli import program
 from medtune.config.errors import InputError, suggestion
 from medtune.config.project import PROJECT
@@ -58,7 +58,7 @@ def run(
 
 
 def _missed(name: str) -> list[str]:
-    with (record.RESULTS / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
+    with (results.RESULTS / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
         return [f"{row['what']} ({row['target']})" for row in csv.DictReader(stream) if row["met"] == "no"]
 
 

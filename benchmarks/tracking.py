@@ -17,9 +17,9 @@ from unittest import mock
 import torch
 import typer
 
-from benchmarks.drawn import chosen, prepare
-from benchmarks.record import Row, Save, finish
+from benchmarks.results import Row, Save, finish
 from benchmarks.steps import finetune
+from benchmarks.synthetic_images import chosen, prepare
 from medtune.cli import options, program
 from medtune.models import classifier
 from medtune.tracking.run import Run, start_run

@@ -1,9 +1,9 @@
 """Runs that Prefect still calls Running, though the process that ran them is gone, are marked as Crashed.
 
-Two know that for certain. Whoever holds a folder's lock (medtune.runtime.lock.output_lock), which ends with its process,
-knows of every other run that once held it. A worker that starts knows of the runs that its predecessor took, since
-those end with it (flows/exit_with_parent.py). Subflow runs and task runs of such a run are marked with it; for a
-scheduled run somebody is notified (flows/hooks.py), since it could not do that itself.
+Two know that for certain. Whoever holds a folder's lock (medtune.runtime.lock.output_lock), which ends with its
+process, knows of every other run that once held it. A worker that starts knows of the runs that its predecessor took,
+since those end with it (flows/exit_with_parent.py). Subflow runs and task runs of such a run are marked with it; for
+a scheduled run somebody is notified (flows/hooks.py), since it could not do that itself.
 """
 
 import logging

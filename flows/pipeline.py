@@ -47,7 +47,7 @@ def run(steps: Steps, execute: Execute) -> list[StepResult]:
 
     Raises:
         InputError: the user's input is wrong.
-        StageFailed: a stage raised anything else.
+        StageError: a stage raised anything else.
     """
     results: list[StepResult] = []
     for stage, fold in steps.order():
@@ -74,7 +74,7 @@ def run_stage(step: Step, params: Params, paths: RunPaths) -> Artifact:
 
     Raises:
         InputError: the user's input is wrong.
-        StageFailed: the stage raised anything else.
+        StageError: the stage raised anything else.
     """
     stage = importlib.import_module(f"medtune.stages.{step.stage}")
     try:

@@ -111,7 +111,7 @@ def _manifest(repo: "GitDvcRepo", name: str) -> str:
     """manifest.csv that the accepted model was trained with; neither DVC nor git looks at its bytes again.
 
     Raises:
-        CommandFailed: it, or the result.json that says its sha256, is not to be had, or it has changed.
+        CommandError: it, or the result.json that says its sha256, is not to be had, or it has changed.
     """
     from medtune.registry.git_dvc import CommandError
 

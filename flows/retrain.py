@@ -58,7 +58,7 @@ def run(executor: Executor, accept: str | None = None) -> str:
 
     Raises:
         InputError: params, data or checkout are not as they must be.
-        CommandFailed: git or dvc failed.
+        CommandError: git or dvc failed.
         BundleError: the target cannot be used.
     """
     paths, repo = RunPaths.from_env(), GitDvcRepo(PROJECT)

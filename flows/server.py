@@ -41,7 +41,7 @@ def server_connection(cache: Path) -> Iterator[None]:
     started for the block.
 
     Raises:
-        Unavailable: that server does not answer, or ours did not start.
+        ServerUnavailable: that server does not answer, or ours did not start.
     """
     import prefect.settings
 

@@ -29,7 +29,7 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
 
     Raises:
         InputError: the input is wrong, or the data are not prepared.
-        StageFailed: a stage failed; the message names the log with its traceback.
+        StageError: a stage failed; the message names the log with its traceback.
     """
     if not paths.prepared.is_dir():
         load_prepared(paths.prepared)  # names the command to run first, before a folder is created

@@ -12,7 +12,7 @@ from medtune.runtime.lock import output_lock
 from medtune.runtime.paths import RunPaths
 
 Folder = Path | str | None
-SHOWN = ("balanced_accuracy", "auroc")
+HEADLINE_METRICS = ("balanced_accuracy", "auroc")
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,7 +65,7 @@ class Evaluation:
 
     def summary(self) -> str:
         """Return the main metrics with their intervals in one line."""
-        names = [name for name in SHOWN if name in self.metrics] or list(self.metrics)[:2]
+        names = [name for name in HEADLINE_METRICS if name in self.metrics] or list(self.metrics)[:2]
         return ", ".join(self._shown(name) for name in names)
 
     def _shown(self, name: str) -> str:
@@ -182,7 +182,7 @@ def train(params: Params, out: Folder = None, prefect: bool = False) -> TrainRes
     results = run(params, paths := RunPaths.from_env(out), prefect)
     ran = tuple(result.step.name for result in results if not result.cached)
     cached = tuple(result.step.name for result in results if result.cached)
-    return TrainResult(_evaluation(paths.stage("evaluate")), _exported(paths.stage("export")), ran, cached)
+    return TrainResult(_evaluation(paths.stage("evaluate")), _export_result(paths.stage("export")), ran, cached)
 
 
 def evaluate(params: Params, out: Folder = None) -> Evaluation:
@@ -214,7 +214,7 @@ def export(params: Params, out: Folder = None) -> ExportResult:
     from medtune.stages import export as stage
 
     with output_lock(paths := RunPaths.from_env(out)):
-        return _exported(stage.run(params, paths).folder)
+        return _export_result(stage.run(params, paths).folder)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -233,7 +233,7 @@ def _evaluation(folder: Path) -> Evaluation:
     return Evaluation(metrics, intervals, folder, report, predictions, tuple(document.get("warnings", ())))
 
 
-def _exported(folder: Path) -> ExportResult:
+def _export_result(folder: Path) -> ExportResult:
     precisions = _read(folder / "bundle.json")["precisions"]
     shipped = tuple(name for name, entry in precisions.items() if entry["shipped"])
     return ExportResult(folder, shipped, folder / "MODEL_CARD.md")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.record import number
+from benchmarks.results import number
 from torture.outcome import Outcome
 from torture.registry import Scenario
 

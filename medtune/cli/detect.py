@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medtune.cli.detected import Detected
+from medtune.cli.detected import DetectedData
 from medtune.cli.patients import suggest
 from medtune.data.listing import find_files
 from medtune.data.npz import array_names
@@ -25,7 +25,7 @@ COLUMNS = {
 HEADERS_READ = 50
 
 
-def detect(root: Path) -> Detected:
+def detect(root: Path) -> DetectedData:
     """Detect what is in `root`.
 
     Args:
@@ -37,7 +37,7 @@ def detect(root: Path) -> Detected:
     if archives := _npz_files(root):
         return _medmnist(archives)
     images = find_files(root)
-    detected = Detected(found=[("images", f"{len(images):,} in {root}")])
+    detected = DetectedData(findings=[("images", f"{len(images):,} in {root}")])
     if any(breakhis.image_name(path) for path in images):
         _breakhis(images, detected)
         return detected
@@ -52,9 +52,9 @@ def _npz_files(root: Path) -> list[Path]:
     return [file for file in files if "train_images" in array_names(file)]
 
 
-def _medmnist(files: list[Path]) -> Detected:
+def _medmnist(files: list[Path]) -> DetectedData:
     names = {file: next((name for name in medmnist.CLASSES if file.stem.startswith(name)), None) for file in files}
-    detected = Detected(found=[("MedMNIST", ", ".join(file.name for file in files))])
+    detected = DetectedData(findings=[("MedMNIST", ", ".join(file.name for file in files))])
     file, subset = next(((file, name) for file, name in names.items() if name), (files[0], None))
     if subset is None:
         detected.warnings.append(
@@ -73,7 +73,7 @@ def _medmnist(files: list[Path]) -> Detected:
             else {"data.split.protocol": "image"}
         ),
     }
-    detected.found.append(
+    detected.findings.append(
         (
             "patients",
             "MedMNIST has no patient ids: "
@@ -83,7 +83,7 @@ def _medmnist(files: list[Path]) -> Detected:
     return detected
 
 
-def _breakhis(images: list[str], detected: Detected) -> None:
+def _breakhis(images: list[str], detected: DetectedData) -> None:
     matches = [match for path in images if (match := breakhis.image_name(path))]
     magnifications = Counter(int(match["magnification"]) for match in matches)
     kinds = {match["kind"] for match in matches}
@@ -92,7 +92,7 @@ def _breakhis(images: list[str], detected: Detected) -> None:
         "data.labels": "binary" if len(kinds) == 2 else "malignant4",
         "data.magnification": magnifications.most_common(1)[0][0],
     }
-    detected.found += [
+    detected.findings += [
         (
             "BreakHis",
             f"{len(matches):,} images, " + ", ".join(f"{n:,} at {m}X" for m, n in sorted(magnifications.items())),
@@ -103,27 +103,27 @@ def _breakhis(images: list[str], detected: Detected) -> None:
         detected.warnings.append(f"{len(images) - len(matches):,} images have other names and are not used")
 
 
-def _by_table(table: Path, images: list[str], detected: Detected) -> None:
+def _by_table(table: Path, images: list[str], detected: DetectedData) -> None:
     columns = _columns(table)
     with table.open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
     detected.settings = {"data.source": "folder", "data.csv": table.name}
-    detected.found.append(("table", f"{table.name}: {len(rows):,} rows, columns {', '.join(columns)}"))
+    detected.findings.append(("table", f"{table.name}: {len(rows):,} rows, columns {', '.join(columns)}"))
     for wanted, others in COLUMNS.items():
         similar = [column for column in columns if column.lower() in others]
         if wanted not in columns and similar:
             detected.warnings.append(f"{table.name}: rename the column {similar[0]} to {wanted}")
     if "label" in columns:
-        detected.found.append(("classes", _counted(row["label"] for row in rows)))
+        detected.findings.append(("classes", _class_counts(row["label"] for row in rows)))
     if "group" in columns:
         patients = len({row["group"] for row in rows})
-        detected.found.append(("patients", f"{patients:,}, in the column group"))
+        detected.findings.append(("patients", f"{patients:,}, in the column group"))
         _folds(patients, detected)
     else:
         suggest([row["path"] for row in rows] if "path" in columns else images, detected)
 
 
-def _by_folders(images: list[str], detected: Detected) -> None:
+def _by_folders(images: list[str], detected: DetectedData) -> None:
     inside = [PurePosixPath(path).parts for path in images]
     names = {parts[0] for parts in inside if len(parts) > 1}
     detected.settings = {"data.source": "folder"}
@@ -139,7 +139,9 @@ def _by_folders(images: list[str], detected: Detected) -> None:
         detected.settings["data.csv"] = "labels.csv"
         detected.warnings.append("no class folders and no table. Write labels.csv with the columns path,label,group")
     else:
-        detected.found.append(("classes", f"one folder per class: {_counted(p[0] for p in inside if len(p) > 1)}"))
+        detected.findings.append(
+            ("classes", f"one folder per class: {_class_counts(p[0] for p in inside if len(p) > 1)}")
+        )
         if len(names) == 1:
             detected.warnings.append("only one class folder: at least two classes are needed")
         if loose := sum(len(parts) == 1 for parts in inside):
@@ -147,7 +149,7 @@ def _by_folders(images: list[str], detected: Detected) -> None:
     suggest(images, detected)
 
 
-def _size(root: Path, images: list[str], detected: Detected) -> None:
+def _size(root: Path, images: list[str], detected: DetectedData) -> None:
     """Sizes from the headers of some images; a small image size where all are small."""
     from PIL import Image
 
@@ -160,7 +162,7 @@ def _size(root: Path, images: list[str], detected: Detected) -> None:
             detected.warnings.append(f"{path} cannot be read as an image. `medtune data` names every such file")
     if sizes:
         shown = ", ".join(f"{width}x{height}" for (width, height), _ in sizes.most_common(3))
-        detected.found.append(("image size", f"{shown} pixels ({sum(sizes.values())} images read)"))
+        detected.findings.append(("image size", f"{shown} pixels ({sum(sizes.values())} images read)"))
         side = int(np.median([min(size) for size in sizes.elements()]))
         if side < 128:
             detected.settings |= _network_input(max(32, side // 16 * 16))
@@ -171,7 +173,7 @@ def _network_input(side: int) -> dict[str, Any]:
     return {"data.image_size": side, "model.backbone_args": {"img_size": side}}
 
 
-def _folds(patients: int, detected: Detected) -> None:
+def _folds(patients: int, detected: DetectedData) -> None:
     if patients < 5:
         detected.settings["data.split.folds"] = 3
     if patients < 3:
@@ -189,7 +191,7 @@ def _columns(table: Path) -> list[str]:
     return columns if known & {column.lower() for column in columns} else []
 
 
-def _counted(labels: "Iterator[str]") -> str:
+def _class_counts(labels: "Iterator[str]") -> str:
     counts = sorted(Counter(labels).items())
     shown = ", ".join(f"{name} {count:,}" for name, count in counts[:8])
     return f"{shown}, ... ({len(counts)} classes)" if len(counts) > 8 else shown

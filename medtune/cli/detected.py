@@ -5,17 +5,17 @@ from typing import Any
 
 
 @dataclass
-class Detected:
+class DetectedData:
     """What was detected.
 
     Attributes:
         settings: params that follow from it, by dotted key.
-        found: one line per fact, as (what, finding).
+        findings: one line per fact, as (what, finding).
         warnings: what the user must decide or change.
         commands: suggested commands for that.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
-    found: list[tuple[str, str]] = field(default_factory=list)
+    findings: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)

@@ -30,10 +30,10 @@ def doctor(
     from medtune.runtime.console import info
     from medtune.runtime.paths import RunPaths
 
-    job = Context(load(params, overrides or ()), RunPaths.from_env(out), offline, quick)
+    context = Context(load(params, overrides or ()), RunPaths.from_env(out), offline, quick)
     counts, checks = {"ok": 0, "warning": 0, "wrong": 0}, []
     with progress_on_stderr(as_json):
-        for finding in run_checks(job):
+        for finding in run_checks(context):
             counts[finding.state] += 1
             checks.append(
                 {"check": finding.label, "state": finding.state, "found": finding.message, "todo": finding.fix}

@@ -57,9 +57,9 @@ def fields(params: Params, key: str | None) -> list[Field]:
         if not isinstance(value, BaseModel):
             if depth < len(names) - 1:
                 raise _unknown(key or "", depth + 1, [])
-            return [field for field in _of(section, ".".join(names[:-1]), params) if field.key == key]
+            return [field for field in _fields_of(section, ".".join(names[:-1]), params) if field.key == key]
         section = value
-    return list(_of(section, key or "", params))
+    return list(_fields_of(section, key or "", params))
 
 
 def lines(found: list[Field]) -> Iterator[str]:
@@ -74,7 +74,7 @@ def lines(found: list[Field]) -> Iterator[str]:
             yield f"{'':<{width}}  {field.description}"
 
 
-def _of(section: BaseModel, prefix: str, params: Params) -> Iterator[Field]:
+def _fields_of(section: BaseModel, prefix: str, params: Params) -> Iterator[Field]:
     model = type(section)
     schema = model.model_json_schema(mode="validation")
     for name, entry in schema.get("properties", {}).items():

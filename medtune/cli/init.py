@@ -10,14 +10,14 @@ from medtune.cli.json_output import print_json
 from medtune.cli.program import INSTALL
 
 if TYPE_CHECKING:
-    from medtune.cli.detect import Detected
+    from medtune.cli.detect import DetectedData
 
 app = options.program()
 
 # Folders of a project that hold no images to train on.
 NOT_IMAGES = {"artifacts", "config", "docs", "models", "notebooks", "published", "recipes", "src", "tests", "wandb"}
-LARGER = "medtune params set model.backbone=deit_tiny_patch16_224 data.image_size=224"
-USUAL = ("data/raw", "images", "data")
+LARGER_MODEL_COMMAND = "medtune params set model.backbone=deit_tiny_patch16_224 data.image_size=224"
+USUAL_FOLDERS = ("data/raw", "images", "data")
 
 
 @app.command(
@@ -58,10 +58,18 @@ def init(
     written = project_files.write(folder, tree, with_dvc)
     commands = _commands(folder, detected, importlib.util.find_spec("torch") is not None)
     if as_json:
-        print_json({"project": folder, "written": written, "found": dict(detected.found), "settings": detected.settings,
-                    "warnings": detected.warnings, "next": commands})  # fmt: skip
+        print_json(
+            {
+                "project": folder,
+                "written": written,
+                "found": dict(detected.findings),
+                "settings": detected.settings,
+                "warnings": detected.warnings,
+                "next": commands,
+            }
+        )
         return
-    for what, finding in detected.found:
+    for what, finding in detected.findings:
         print(f"{what + ':':<12} {finding}")
     for warning in detected.warnings:
         print(f"{'warning:':<12} {warning}")
@@ -69,25 +77,24 @@ def init(
     print("next:")
     for command in commands:
         print(f"  {command}")
-    print(f"for real work, a larger network whose weights are downloaded:\n  {LARGER}")
+    print(f"for real work, a larger network whose weights are downloaded:\n  {LARGER_MODEL_COMMAND}")
 
 
-def _detect(folder: Path, data: Path | None) -> "Detected":
-    from medtune.cli.detect import Detected, detect
+def _detect(folder: Path, data: Path | None) -> "DetectedData":
+    from medtune.cli.detect import DetectedData, detect
     from medtune.config.errors import InputError
 
     if data is not None and not data.exists():
         raise InputError(f"--data={data}: no such folder or file. Name the folder with your images")
     root = data.resolve() if data is not None else _find_root(folder)
     if root is None:
-        return Detected({}, [("images", "none found: the project uses the built-in synthetic set")],
-                        commands=["medtune init --force --data /path/to/images"])  # fmt: skip
+        return DetectedData({}, [("images", "none found: the project uses the built-in synthetic set")],
+                            commands=["medtune init --force --data /path/to/images"])  # fmt: skip
     if root == folder or root in folder.parents:
         raise InputError(f"--data={root}: the project's results would lie among the images. Use another project folder")
     detected = detect(root)
-    if not any(name in ("BreakHis", "MedMNIST") for name, _ in detected.found) and detected.found[0][1].startswith(
-        "0 "
-    ):
+    known = any(name in ("BreakHis", "MedMNIST") for name, _ in detected.findings)
+    if not known and detected.findings[0][1].startswith("0 "):
         raise InputError(f"{root}: no images. Name the folder with your images in --data")
     detected.settings["data.root"] = root.relative_to(folder).as_posix() if root.is_relative_to(folder) else str(root)
     return detected
@@ -99,13 +106,13 @@ def _find_root(folder: Path) -> Path | None:
 
     if not folder.is_dir():
         return None
-    for name in USUAL:
-        if _holds_images(folder / name):
+    for name in USUAL_FOLDERS:
+        if _contains_images(folder / name):
             return folder / name
     found = [
         path
         for path in sorted(folder.iterdir())
-        if path.is_dir() and not path.name.startswith(".") and path.name not in NOT_IMAGES and _holds_images(path)
+        if path.is_dir() and not path.name.startswith(".") and path.name not in NOT_IMAGES and _contains_images(path)
     ]
     if len(found) > 1:
         names = ", ".join(path.name for path in found[:4])
@@ -116,7 +123,7 @@ def _find_root(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _holds_images(folder: Path) -> bool:
+def _contains_images(folder: Path) -> bool:
     from medtune.data.listing import find_files
 
     return folder.is_dir() and (any(find_files(folder)) or any(folder.glob("*.npz")))

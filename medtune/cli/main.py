@@ -94,6 +94,6 @@ def main() -> NoReturn:
     """Run this process's command line and exit."""
     code = call()
     if "medtune.flows.server" in sys.modules:  # the run used Prefect
-        sys.modules["medtune.flows.server"].end_without(code)
+        sys.modules["medtune.flows.server"].exit_without_server(code)
     sys.stdout.flush()
     sys.exit(code)

@@ -3,7 +3,7 @@
 import re
 import shlex
 
-from medtune.cli.detected import Detected
+from medtune.cli.detected import DetectedData
 
 PATTERNS = (
     r"(?i)((?:patient|subject|case|pat|sub|slide)[-_ ]?\d+)",  # a word for it, then a number
@@ -13,7 +13,7 @@ PATTERNS = (
 )
 
 
-def suggest(paths: list[str], detected: Detected) -> None:
+def suggest(paths: list[str], detected: DetectedData) -> None:
     """Add the first pattern that finds a plausible patient id in every path, or what to do without one.
 
     Args:

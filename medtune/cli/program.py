@@ -27,7 +27,7 @@ def execute(command: Any, name: str, words: Sequence[str] | None = None) -> int:
     try:
         code = command.main(words, prog_name=name, standalone_mode=False)
     except UsageError as error:
-        return _misused(error)
+        return _format_usage_error(error)
     except InputError as error:
         return _failed(str(error), 2)
     except RunError as error:
@@ -60,7 +60,7 @@ def _failed(message: str, code: int) -> int:
     return code
 
 
-def _misused(error: Any) -> int:
+def _format_usage_error(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help page
         error.show()
         return 2

@@ -36,7 +36,7 @@ def report(params: Params, paths: RunPaths) -> list[StepStatus]:
         if step.artifact is not None:
             found.append(StepStatus(step.name, True, f"cached (key {step.key[:6]})"))
         else:
-            found.append(StepStatus(step.name, False, f"would run: {_why(step, steps)}"))
+            found.append(StepStatus(step.name, False, f"would run: {_reason(step, steps)}"))
     return found
 
 
@@ -63,7 +63,7 @@ def _data(params: Params, paths: RunPaths) -> StepStatus:
     return StepStatus("data", True, f"prepared: {result['n_images']:,} images")
 
 
-def _why(step: Step, steps: Steps) -> str:
+def _reason(step: Step, steps: Steps) -> str:
     """What differs between the result that is there and the one that is needed."""
     try:
         result = read_result(steps.paths.stage(step.stage, step.fold))

@@ -44,5 +44,8 @@ def load_all(package: str) -> list[ModuleType]:
 
 
 def load_part(package: str, name: object, part: str, key: str) -> ModuleType:
-    """Import one module of a plugin that is a folder: `<package>.<name>.<part>`. Arguments and errors as in `load_plugin`."""
+    """Import one module of a plugin that is a folder: `<package>.<name>.<part>`.
+
+    Arguments and errors as in `load_plugin`.
+    """
     return importlib.import_module(f"{load_plugin(package, name, key).__name__}.{part}")

@@ -18,7 +18,7 @@ def run_in_subprocess(module: str, params: Params, seconds: float) -> dict[str, 
     """What `python -m module` prints as JSON in its last line, given the params as JSON on stdin.
 
     Raises:
-        NoAnswer: it took longer than `seconds`, or failed.
+        CheckError: it took longer than `seconds`, or failed.
     """
     try:
         completed = subprocess.run(

@@ -112,7 +112,7 @@ def common_facts(
     return {
         "name": info["name"],
         "protocol": info["protocol"],
-        "stage": "+".join(sorted({fold.kept for fold in result.folds}, reverse=True)),
+        "stage": "+".join(sorted({fold.selected_stage for fold in result.folds}, reverse=True)),
         "n_images": len(pooled.rows),
         "n_groups": len(np.unique(pooled.patient_ids)),
         "groups_known": bool(info["groups_known"]),
@@ -124,7 +124,7 @@ def common_facts(
         "folds": [
             {
                 "fold": fold.fold,
-                "kept": fold.kept,
+                "kept": fold.selected_stage,
                 **fold.record(),
                 "validation": values(metrics, fold.val.stats(options)),
                 "test": values(metrics, fold.test.stats(options)),
@@ -152,10 +152,10 @@ def leak_warnings(prepared: "PreparedDataset") -> list[str]:
     """Warn of patients on both sides of the split, and of splits that ignore patients."""
     leaked, protocol = prepared.info.get("leaked_groups") or [], prepared.info["protocol"]
     if leaked:
+        n_patients = prepared.info.get("n_groups", len(np.unique(prepared.patient_ids)))
         return [
-            f"Leak: {len(leaked)} of {prepared.info.get('n_groups', len(np.unique(prepared.patient_ids)))} patients have "
-            f"images in more than one of training, validation and test (protocol {protocol}): these figures are no "
-            "estimate for new patients."
+            f"Leak: {len(leaked)} of {n_patients} patients have images in more than one of training, validation "
+            f"and test (protocol {protocol}): these figures are no estimate for new patients."
         ]
     if protocol in IMAGE_LEVEL_PROTOCOLS:
         return [f"Protocol {protocol} splits images, not patients: a leak between them cannot be excluded."]

@@ -42,7 +42,7 @@ def load_with_checksum(text: str, entry: str = CHECKSUM_KEY) -> dict[str, Any]:
     """Read what `dump_with_checksum` wrote, without its sha256.
 
     Raises:
-        Damaged: the text was changed, cut, or never sealed.
+        ChecksumError: the text was changed, cut, or never sealed.
     """
     try:
         document = json.loads(text)
@@ -72,7 +72,7 @@ def strip_text_checksum(text: str, first: str) -> str:
     """Read what `add_text_checksum` wrote, without its first line.
 
     Raises:
-        Damaged: the text was changed, cut, or never sealed.
+        ChecksumError: the text was changed, cut, or never sealed.
     """
     body = text.partition("\n")[2]
     if add_text_checksum(body, first) != text:
@@ -89,7 +89,7 @@ def strip_bytes_checksum(sealed: bytes) -> bytes:
     """Read what `add_bytes_checksum` wrote, without its sha256.
 
     Raises:
-        Damaged: a byte was changed, or some are missing.
+        ChecksumError: a byte was changed, or some are missing.
     """
     content = sealed[CHECKSUM_BYTES:]
     if add_bytes_checksum(content) != sealed:

@@ -26,7 +26,7 @@ def check_key(key: str) -> None:
     """Returns where the server answers and knows `key`.
 
     Raises:
-        Unreachable: no connection, or an answer that no W&B server gives.
+        ServerUnreachable: no connection, or an answer that no W&B server gives.
         KeyRefused: the key is unknown there.
     """
     told = base64.b64encode(f"api:{key}".encode()).decode()

@@ -61,7 +61,7 @@ def has_unused_parameters(network: nn.Module, inputs: Tensor, penalty: Callable[
     Args:
         network: put in eval mode, so that no random number is drawn.
         inputs: a few rows of its input.
-        penalty: as in `Job`.
+        penalty: as in `TrainerConfig`.
     """
     network.eval()
     total = network(inputs).float().sum() + (penalty() if penalty else 0)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks import gpu, gpu_inference, gpu_training
-from benchmarks.ceiling import INFERENCE, TRAINING, Ceiling, flops, product_rate
-from benchmarks.drawn import chosen, prepare
+from benchmarks.roofline import INFERENCE, TRAINING, Ceiling, flops, product_rate
+from benchmarks.synthetic_images import chosen, prepare
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.models import classifier

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import record, suite
-from benchmarks.record import Row
+from benchmarks import results, suite
+from benchmarks.results import Row
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 
@@ -14,12 +14,12 @@ from medtune.config.project import PROJECT
 def ran(tmp_path, monkeypatch):
     """Commands that were run; `tracking` breaks."""
     given = []
-    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
 
     def run(words, **options):
         name = words[2].removeprefix("benchmarks.")
         given.append((name, words[-1]))
-        record.finish(name, [Row("this", 2.0, "s", at_most=1)], save=True, told=False)
+        results.finish(name, [Row("this", 2.0, "s", at_most=1)], save=True, told=False)
         return SimpleNamespace(returncode=int(name == "tracking"))
 
     monkeypatch.setattr(suite, "subprocess", SimpleNamespace(run=run))

@@ -23,8 +23,8 @@ from medtune.config.schema import HeadParams
 if TYPE_CHECKING:
     from torch import nn
 
-READS = "mean"
-LRS = (1e-3, 1e-2)
+INPUT = "mean"
+LR_GRID = (1e-3, 1e-2)
 
 
 class Params(HeadParams):
@@ -50,8 +50,8 @@ import numpy as np
 from medtune.config.schema import DataParams
 from medtune.data.sample import Sample
 
-NAME, LICENCE, CITATION = "flat images", "Apache-2.0", "drawn by a test"
-FAULTS: tuple[str, ...] = ()
+NAME, LICENSE, CITATION = "flat images", "Apache-2.0", "drawn by a test"
+KNOWN_ISSUES: tuple[str, ...] = ()
 
 
 class Params(DataParams):
@@ -65,7 +65,7 @@ def classes(params: Params) -> tuple[str, ...]:
     return ("bright", "dark")
 
 
-def records(root: Path | None, params: Params) -> list[Sample]:
+def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """Two images of each of twelve patients."""
     return [
         Sample(f"ROOTp{n:02}/{image}", classes(params)[n % 2], f"p{n:02}", read=partial(draw, n % 2))
@@ -93,7 +93,7 @@ def value(stats: WeightedStats) -> Floats:
 
 METRIC = Metric("NAME", "title of NAME", "max", value, order=900)
 '''
-LATER_COUNT_MORE = "stats.weights @ (stats.stats.recognised * np.arange(stats.stats.n_patients))"
+LATER_COUNT_MORE = "stats.weights @ (stats.stats.recognized * np.arange(stats.stats.n_patients))"
 
 
 def contributed() -> tuple[str, str]:

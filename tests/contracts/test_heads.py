@@ -68,7 +68,8 @@ def test_head__fits_vit_and_cnn(name, backbone):
 def test_heads__import_no_torch():
     code = (
         "import sys\nfrom medtune.config import registry\n"
-        "for name in registry.plugin_names('medtune.models.heads'): registry.load_plugin('medtune.models.heads', name, 'x')\n"
+        "for name in registry.plugin_names('medtune.models.heads'):\n"
+        "    registry.load_plugin('medtune.models.heads', name, 'x')\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, timeout=120)

@@ -68,7 +68,8 @@ def test_params__hash_to_one_key(case):
 def test_sources__import_nothing_heavy():
     code = (
         "import sys\nfrom medtune.config import registry\n"
-        "for name in registry.plugin_names('medtune.data.sources'): registry.load_plugin('medtune.data.sources', name, 'x')\n"
+        "for name in registry.plugin_names('medtune.data.sources'):\n"
+        "    registry.load_plugin('medtune.data.sources', name, 'x')\n"
         "import medtune.stages.data\n"
         "heavy = {'torch', 'prefect', 'sklearn', 'scipy', 'imagehash', 'httpx'} & set(sys.modules)\n"
         "assert not heavy, heavy"

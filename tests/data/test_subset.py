@@ -79,6 +79,6 @@ def test_with_share__changes_training_alone(prepared):
     assert set(after["train"]) < set(before["train"])
     for part in ("val", "test"):
         assert np.array_equal(before[part], after[part])
-    assert np.array_equal(prepared.roles[:, 0], less.splits[:, 0])
+    assert np.array_equal(prepared.splits[:, 0], less.splits[:, 0])
     assert less.digest == prepared.digest
     assert less.split_digest(1) != prepared.split_digest(1)

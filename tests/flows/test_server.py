@@ -12,9 +12,9 @@ from medtune.config.project import PROJECT
 def test_end_without__ends_at_once_only_where_the_server_is_gone(gone, code):
     # A thread that waits, as Prefect's do at exit: with the server gone nobody waits for it.
     script = (
-        "import sys, threading\nfrom flows import server\n"
+        "import sys, threading\nfrom medtune.flows import server\n"
         f"server._gone = {gone}\nthreading.Thread(target=threading.Event().wait, args=[2]).start()\n"
-        "print('said')\nserver.end_without(3)\nsys.exit(5)"
+        "print('said')\nserver.exit_without_server(3)\nsys.exit(5)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (code, "said\n")

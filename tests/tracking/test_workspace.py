@@ -36,7 +36,7 @@ def test_view__each_stage_has_its_curves(spec: dict[str, Any]) -> None:
 
 def test_view__draws_what_is_logged(spec: dict[str, Any]) -> None:
     logged = (PROJECT / "medtune" / "training" / "run_stage.py").read_text()
-    assert '"{setup.stage}/epoch"' in logged
+    assert '"{spec.stage}/epoch"' in logged
     assert '"best/{name}"' in logged
     row = {"value": 0.5, "lo": 0.4, "hi": 0.6}
     names = [metric.name for metric in METRICS]

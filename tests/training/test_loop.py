@@ -174,7 +174,7 @@ def test_run__looks_at_the_loss_every_log_steps_and_at_the_epochs_end(tmp_path, 
     real = Trainer._flush_losses
 
     def look(self):
-        seen.append(self.from_env.step)
+        seen.append(self.state.step)
         real(self)
 
     monkeypatch.setattr(Trainer, "_flush_losses", look)

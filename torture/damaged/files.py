@@ -167,7 +167,7 @@ def _champion(folder: Path) -> Place:
     paths = job.prepare(folder, job.params())
     files = [paths.prepared / name for name in ("manifest.csv", "result.json")]
 
-    def read_at(tag: str, path: str) -> str:
+    def read_revision(tag: str, path: str) -> str:
         try:
             return (folder / path).read_bytes().decode("utf-8", "replace")
         except OSError as error:
@@ -176,7 +176,7 @@ def _champion(folder: Path) -> Place:
     def use(file: Path, harm: str) -> str | None:
         known = (paths.prepared / "manifest.csv").read_bytes() if file.name == "result.json" else b""
         try:
-            found = promotion._manifest(SimpleNamespace(read_at=read_at), "one")  # type: ignore[arg-type]
+            found = promotion._manifest(SimpleNamespace(read_revision=read_revision), "one")  # type: ignore[arg-type]
         except CommandError:
             return None
         return seen(found.encode() == known, "read")  # of the record only the manifest's sha256 is used

@@ -15,9 +15,9 @@ import psutil
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.runtime.paths import RunPaths
-from torture.kills import left
+from torture.kills import leftovers
 from torture.kills.forked import Tell, fork, import_all
-from torture.kills.siege import STAGES, by_flow, by_hand
+from torture.kills.kill_loop import STAGES, by_flow, by_hand
 from torture.outcome import Outcome
 
 COMMAND = [sys.executable, "-m", "medtune", "train", "--params"]
@@ -39,19 +39,19 @@ def kill_command(outcome: Outcome, folder: Path, chosen: Params, kills: int) -> 
         if made.code != 0:
             outcome.count("the command", f"the uncut run {made.words()}")
             return
-    whole = left.contents(folder / "whole")
+    whole = leftovers.contents(folder / "whole")
     waiting, unreadable = "", None
     for step in [*(STEPS * kills)[:kills], None]:
         began, delay = time.time(), draw.uniform(0, LONGEST_S)
         code, printed, fault = _run(place, params, step, delay)
         if step is None and fault is None:
-            fault = f"ended with {code}: {printed[-1]}" if code else left.difference(place, whole)
+            fault = f"ended with {code}: {printed[-1]}" if code else leftovers.difference(place, whole)
         if waiting:
             outcome.count(waiting, unreadable or fault)
         elif fault:
             outcome.count("the command", fault)
         if code == -signal.SIGKILL:
-            inside = left.cut_into(place, whole, began)
+            inside = leftovers.cut_into(place, whole, began)
             unreadable = _unreadable(folder, place)
             outcome.figure("number of kills inside a save", inside is not None)
             waiting = f"the command, killed {delay:.2f} s into {step}" + (f", in {inside}" if inside else "")
@@ -86,7 +86,7 @@ def _run(place: Path, params: Path, step: str | None, delay: float) -> tuple[int
 
 def _unreadable(folder: Path, place: Path) -> str | None:
     def look(tell: Tell) -> None:
-        for name, fault in left.read_all(RunPaths(place / "out", place / "cache")):
+        for name, fault in leftovers.read_all(RunPaths(place / "out", place / "cache")):
             tell("found", name=name, fault=fault)
 
     looked = fork(look, folder / "look.log")

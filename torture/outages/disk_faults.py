@@ -7,7 +7,7 @@ from pathlib import Path
 from torture.outages import disk
 from torture.outages.small_job import TRACEBACK, SmallJob, told
 from torture.outcome import Outcome
-from torture.wrong.asked import Ended
+from torture.wrong.expected_errors import Ended
 
 TRAIN = ("train", "--no-prefect")
 OTHER = ("--set", "frozen.epochs=3")  # another key of every training step

@@ -12,7 +12,7 @@ from medtune.config.load import yaml_loader
 from medtune.config.project import PROJECT
 from medtune.runtime.artifact import RESULT_FILE, file_sha256
 from torture.job import TREE
-from torture.wrong.asked import Case, Ended, ask
+from torture.wrong.expected_errors import Case, Ended, ask
 
 OURS = ("PREFECT_", "WANDB_", "DVC_", "MEDTUNE_", "TORTURE_")
 STEPS = ("frozen fold 1", "finetune fold 1", "evaluate", "export")

@@ -47,8 +47,8 @@ def parts(full: bool) -> dict[str, dict[str, Any]]:
 def inject(folder: Path, runs: list[list[Any]], flow: bool = True, commands: int = 0) -> Outcome:
     """Besieges each stage that `runs` names; kills the real command, Prefect and all, `commands` times."""
     from torture import job
+    from torture.kills.kill_loop import Siege
     from torture.kills.killed_command import kill_command
-    from torture.kills.siege import Siege
 
     outcome = Outcome()
     if commands:

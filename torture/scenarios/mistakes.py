@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torture.outcome import Outcome
-from torture.wrong.asked import Case, ask, difference, judge, snapshot, start
+from torture.wrong.expected_errors import Case, ask, difference, judge, snapshot, start
 
 NUMBER = 15
 TITLE = "wrong size, channels, dtype, class count, missing key, unknown method, NaN loss, and their kin"

@@ -42,7 +42,7 @@ def inject(folder: Path, kind: str = "", first: int = 0) -> Outcome:
     if not kind:
         return _stages(folder)
     from benchmarks.checkout import copied
-    from torture.ways import CHANGED, UNCHANGED
+    from torture.mutations import CHANGED, UNCHANGED
 
     outcome, ways = Outcome(), {"unchanged": UNCHANGED, "changed": CHANGED}[kind]
     with copied(SETS) as checkout:

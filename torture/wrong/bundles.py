@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torture.wrong.asked import Case
+from torture.wrong.expected_errors import Case
 
 FILE = "bundle.json"
 WRONG: tuple[Any, ...] = (None, 7, [], "x")

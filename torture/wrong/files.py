@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from torture.wrong.asked import Case
+from torture.wrong.expected_errors import Case
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medtune.config import registry
 from medtune.config.project import PACKAGE
-from torture.wrong.asked import Case
+from torture.wrong.expected_errors import Case
 
 NONE = "model.weights=none"
 CNN = ("model.backbone=test_efficientnet", "model.backbone_args={}")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from medtune.config.project import PROJECT
-from torture.wrong.asked import Case
+from torture.wrong.expected_errors import Case
 
 
 def grids(folder: Path) -> Iterator[Case]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from torture.wrong.asked import Case
+from torture.wrong.expected_errors import Case
 
 DIVERGES = 1.0e30
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from medtune.config import registry
 from medtune.config.schema import Params
-from torture.wrong.asked import Case
+from torture.wrong.expected_errors import Case
 
 COMMAND = "train"
 PLUGINS = {"data": ("medtune.data.sources", "source"), "model.head": ("medtune.models.heads", "kind"),

@@ -49,10 +49,11 @@ def _others(comparison: Comparison, best: int, percent: int) -> list[str]:
         return ["No other method has figures: nothing to compare it with."]
     if not level:
         return [f"{'All' if n > 1 else 'The'} {pluralize(n, 'other')} {'separate' if n > 1 else 'separates'} from it."]
-    if smallest_corrected_p(comparison.cube, n) >= comparison.alpha:
+    smallest = smallest_corrected_p(comparison.cube, n)
+    if smallest >= comparison.alpha:
         return [
             f"Nothing can separate from it ({_test(comparison, n)}: no p-value below "
-            f"{format_p(smallest_corrected_p(comparison.cube, n))}): these figures name no winner and rule no method out."
+            f"{format_p(smallest)}): these figures name no winner and rule no method out."
         ]
     if len(level) == n:
         said = [f"Nothing separates from it ({_test(comparison, n)}): these figures name no winner."]

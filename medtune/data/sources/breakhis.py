@@ -27,8 +27,8 @@ CITATION = (
 )
 MISLABELED_PATIENT = "13412"
 KNOWN_ISSUES = (
-    f"Patient {MISLABELED_PATIENT} is filed under both ductal and lobular carcinoma with the same pictures, in the published "
-    "folds too; protocol official leaves it out.",
+    f"Patient {MISLABELED_PATIENT} is filed under both ductal and lobular carcinoma with the same pictures, in the "
+    "published folds too; protocol official leaves it out.",
 )
 ARCHIVE = "BreaKHis_v1.tar.gz"
 URL = f"http://www.inf.ufpr.br/vri/databases/{ARCHIVE}"

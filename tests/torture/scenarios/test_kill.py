@@ -3,7 +3,7 @@
 import pytest
 
 from tests.torture.small import alone, make_idle
-from torture.kills import siege
+from torture.kills import kill_loop
 from torture.kills.writes import Moment
 from torture.registry import load
 from torture.scenarios import kill
@@ -22,7 +22,7 @@ def test_kill__loses_nothing(small_alone):
 def test_kill__full_form_besieges_every_stage():
     parts = load("kill").parts(True).values()
     runs = [run for part in parts for run in part["runs"]]
-    assert {stage for stage, *_ in runs} == set(siege.STAGES)
+    assert {stage for stage, *_ in runs} == set(kill_loop.STAGES)
     assert {variant for _, variant, *_ in runs} == set(kill.VARIANTS)
     assert sum(aimed for _, _, aimed, _ in runs) >= 100
 
@@ -34,9 +34,9 @@ PUBLISHED = Moment("rename", "out/artifacts/frozen/.fold-1.partial", 1, None)
 def killed(folder, moment, idle):
     """What comes of one kill of stage 1, begun anew, where a function of the product does nothing."""
     make_idle(idle)
-    siege.moments = lambda *_: []
-    besiege = siege.Siege._besiege
-    siege.Siege._besiege = lambda self, out, name, _: besiege(self, out, name, [(moment, 1)])
+    kill_loop.moments = lambda *_: []
+    besiege = kill_loop.Siege._besiege
+    kill_loop.Siege._besiege = lambda self, out, name, _: besiege(self, out, name, [(moment, 1)])
     return kill.inject(folder, [["frozen", "online", 0, 0]], flow=False)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from medtune.config import load
 from medtune.config.base import StrictParams
-from torture.wrong import asked
+from torture.wrong import expected_errors
 
 
 @pytest.mark.slow
@@ -38,16 +38,18 @@ def test_mistakes__message_that_names_nothing_is_seen(small, monkeypatch):
     ],
 )
 def test_judge__wants_one_line_with_its_name_and_its_code(code, err, fault):
-    found = asked.judge(asked.Case("x", "train", (), ("seed",)), asked.Ended(code, "", err))
+    found = expected_errors.judge(
+        expected_errors.Case("x", "train", (), ("seed",)), expected_errors.Ended(code, "", err)
+    )
     assert found is None if fault is None else found is not None and fault in found
 
 
 def test_difference__names_what_was_written_changed_or_lost(tmp_path):
     (tmp_path / "kept").write_text("x")
-    before = asked.snapshot(tmp_path)
-    assert asked.difference(before, asked.snapshot(tmp_path)) is None
+    before = expected_errors.snapshot(tmp_path)
+    assert expected_errors.difference(before, expected_errors.snapshot(tmp_path)) is None
     (tmp_path / "new").write_text("x")
-    assert asked.difference(before, asked.snapshot(tmp_path)) == "new was written"
+    assert expected_errors.difference(before, expected_errors.snapshot(tmp_path)) == "new was written"
     (tmp_path / "new").unlink()
     (tmp_path / "kept").unlink()
-    assert asked.difference(before, asked.snapshot(tmp_path)) == "kept is gone"
+    assert expected_errors.difference(before, expected_errors.snapshot(tmp_path)) == "kept is gone"

@@ -12,7 +12,7 @@ from medtune.cli import program
 from medtune.runtime import artifact
 from torture.outages import disk_faults, service_faults
 from torture.outages.servers import KINDS, failing
-from torture.wrong.asked import Ended
+from torture.wrong.expected_errors import Ended
 
 
 @pytest.mark.slow

@@ -1,1 +1,1 @@
-"""The views of report.html: each file draws one, from a `Judged`, as a PNG."""
+"""The views of report.html: each file draws one, from a `Comparison`, as a PNG."""

@@ -35,7 +35,7 @@ def compare(params: Params, chains: Sequence[dict[str, np.ndarray]], epochs: int
 
     Args:
         params: network and passes an epoch.
-        chains: rows of each by part, as `Prepared.indices` gives them.
+        chains: rows of each by part, as `PreparedDataset.indices` gives them.
         epochs: of each chain.
         views: 1 to 8.
     """

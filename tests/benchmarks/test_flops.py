@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks import operations
-from benchmarks.drawn import chosen
+from benchmarks import flops
+from benchmarks.synthetic_images import chosen
 
 SETS = ["data.image_size=32", "model.backbone_args={img_size: 32}", "model.weights=none"]
 
@@ -24,15 +24,15 @@ def chain(*folds):
 
 def test_compare__passes_of_one_chain_and_of_two_that_share():
     params = params_of("linear", passes=3)
-    every, once = operations.compare(params, chain(0), epochs=10, views=4)
+    every, once = flops.compare(params, chain(0), epochs=10, views=4)
     assert (every.passes, once.passes) == (10 * (3 * 6 + 2), 4 * 6 + 2)
-    both, shared = operations.compare(params, chain(0, 1), epochs=10, views=4)
+    both, shared = flops.compare(params, chain(0, 1), epochs=10, views=4)
     assert (both.passes, shared.passes) == (2 * every.passes, 4 * 8)
 
 
 def test_compare__a_head_that_multiplies_bounds_what_can_be_gained():
     (small, stored), (more, kept) = (
-        operations.compare(params_of(kind), chain(0), epochs=100, views=1) for kind in ("linear", "cdtm")
+        flops.compare(params_of(kind), chain(0), epochs=100, views=1) for kind in ("linear", "cdtm")
     )
     assert small.operations / stored.operations == pytest.approx(800 / 8, rel=0.03)
     assert more.passes == small.passes
@@ -41,7 +41,7 @@ def test_compare__a_head_that_multiplies_bounds_what_can_be_gained():
 
 
 def test_an_image__cdtm_is_counted_by_hand():
-    backbone, scored, trained = operations._an_image(params_of("cdtm"))
+    backbone, scored, trained = flops._an_image(params_of("cdtm"))
     tokens, channels, centers = 4, 64, 5
     products = [
         channels * centers,  # cosines

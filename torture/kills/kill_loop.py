@@ -9,7 +9,7 @@ from random import Random
 from medtune.runtime.artifact import RESULT_FILE, read_result, write_text
 from medtune.runtime.paths import RunPaths
 from medtune.serving.checksum import dump_with_checksum
-from torture.kills import left
+from torture.kills import leftovers
 from torture.kills.forked import Ended, Tell, fork
 from torture.kills.lost_steps import Progress
 from torture.kills.trained import tell_training
@@ -52,7 +52,7 @@ class Siege:
             return
         self._reset(older=True)  # an earlier result is there, to be replaced
         again = self._child("again", "hand", None)
-        if again.code != 0 or (fault := left.difference(self.folder / "cut", self._whole)):
+        if again.code != 0 or (fault := leftovers.difference(self.folder / "cut", self._whole)):
             outcome.count(name, f"a second uncut run {again.words() if again.code else fault}")
             return
         (begin,) = again.events("begin")
@@ -66,7 +66,7 @@ class Siege:
     def _uncut(self) -> str | None:
         """Makes `whole`; its fault."""
         ended = fork(lambda tell: _all(self, tell), self.folder / "whole.log")
-        self._whole.update(left.contents(self.folder / "whole"))
+        self._whole.update(leftovers.contents(self.folder / "whole"))
         return None if ended.code == 0 else ended.words()
 
     def _reset(self, older: bool | None) -> None:
@@ -104,7 +104,7 @@ class Siege:
             if command == "back" and plan and ended.code == 0:  # it ended before the moment came: nobody goes back
                 plans.append((plan, tries))
                 return
-            if ended.code == 0 and (fault := left.difference(self.folder / "cut", self._whole)):
+            if ended.code == 0 and (fault := leftovers.difference(self.folder / "cut", self._whole)):
                 faults.append(fault)
             if ended.code != 0 and not ended.killed:
                 faults.append(f"the next run {ended.words()}")
@@ -114,7 +114,7 @@ class Siege:
             outcome.figure("greatest number of steps lost", progress.most)
             waiting = ""
             if ended.killed:
-                inside = left.cut_into(self.folder / "cut", self._whole, ended.began)
+                inside = leftovers.cut_into(self.folder / "cut", self._whole, ended.began)
                 outcome.figure("number of kills inside a save", inside is not None)
                 waiting = f"{name} by {command}, killed {plan}" + (f", in {inside}" if inside else "")
                 print(waiting, flush=True)
@@ -151,7 +151,7 @@ def _one(siege: Siege, place: Path, tell: Tell, command: str, plan: Moment | Non
     _settle(place)
     tell_writes(tell, place, plan)
     tell_training(tell)
-    for name, fault in left.read_all(RunPaths(place / "out", place / "cache")):
+    for name, fault in leftovers.read_all(RunPaths(place / "out", place / "cache")):
         tell("found", name=name, fault=fault)
     tell("begin")
     if command == "back":  # from here: the next run is of the whole job as it was

@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from benchmarks import record
-from benchmarks.record import Row
+from benchmarks import results
+from benchmarks.results import Row
 from benchmarks.timing import in_turns
 
 
@@ -27,20 +27,20 @@ def test_row__target_and_whether_it_is_met(row, target, met):
 
 def test_line__names_both_sides_ratio_and_target():
     row = Row("reading", 2.0, "s", "decoding", 18.0, 9.0, at_least=10, note="limit 12x")
-    assert record.line(row) == "reading: 2 s, against decoding 18 s: 9x, target >= 10x: MISSED (limit 12x)"
+    assert results.line(row) == "reading: 2 s, against decoding 18 s: 9x, target >= 10x: MISSED (limit 12x)"
 
 
 def test_line__says_that_nothing_was_measured():
     row = Row("training", None, "%", at_least=40, note="no compiler")
-    assert record.line(row) == "training: not measured, target >= 40 % (no compiler)"
+    assert results.line(row) == "training: not measured, target >= 40 % (no compiler)"
 
 
 def test_finish__writes_a_row_a_line_with_the_circumstances(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
-    record.finish("some", [Row("a", 2.0, "s"), Row("b", 1.5, "s", at_most=1), Row("c", None, "s")], save=True)
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    results.finish("some", [Row("a", 2.0, "s"), Row("b", 1.5, "s", at_most=1), Row("c", None, "s")], save=True)
     assert capsys.readouterr().out.splitlines() == ["a: 2 s", "b: 1.5 s, target <= 1 s: MISSED", "c: not measured"]
     rows = list(csv.DictReader(io.StringIO((tmp_path / "results" / "some.csv").read_text())))
-    assert tuple(rows[0]) == record.COLUMNS
+    assert tuple(rows[0]) == results.COLUMNS
     assert [row["met"] for row in rows] == ["", "no", ""]
     assert [row["value"] for row in rows] == ["2", "1.5", ""]
     assert all(rows[0][name] for name in ("machine", "cores", "threads", "torch", "timm", "git", "date"))

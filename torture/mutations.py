@@ -15,7 +15,7 @@ ELSEWHERE = ("env", "PYTHONHASHSEED=7", "TZ=Pacific/Chatham", "LC_ALL=C", "OMP_N
 
 
 @dataclass(frozen=True)
-class Way:
+class Mutation:
     """One change.
 
     Attributes:
@@ -108,39 +108,45 @@ def flipped(name: str) -> Callable[[Path], None]:
 
 
 UNCHANGED = (
-    Way("again", nothing),
-    Way("again, the flow", nothing, FLOW),
-    Way("again, the flow without Prefect", nothing, (*FLOW, "--no-prefect")),
-    Way("again, the data stage", nothing, ("python", "-m", "medtune", "data")),
-    Way("other times of all files", touch),
-    Way("other hash seed, time zone, locale, threads", nothing, (*ELSEWHERE, *DVC)),
-    Way("the same, the flow", nothing, (*ELSEWHERE, *FLOW, "--no-prefect")),
-    Way("other umask", nothing, ("sh", "-c", "umask 077 && dvc repro")),
-    Way("comments in what trains", comment("stages/frozen.py", "models/cdtm.py", "medtune/training/loop.py")),
-    Way("comments in evaluation and export", comment("medtune/tasks/classification/metrics.py", "stages/export.py")),
-    Way("code of a head and a method that are not chosen", code("models/heads/linear.py", "models/peft/lora.py")),
-    Way("code that only watches", code("medtune/tracking/run.py", "medtune/runtime/logfile.py")),
-    Way("other order in params.yaml", reorder),
-    Way("another gate and target", params("  max_ece: .*", "  max_ece: 0.3")),
-    Way("another W&B project", params("  project: .*", "  project: other")),
-    Way("checkpoints less often", params("finetune: .*\n", "finetune:\n  checkpoint_seconds: 77\n")),
-    Way("prepared data deleted", gone("data/prepared")),
-    Way("outputs deleted and fetched", gone("artifacts", "data/prepared"), ("sh", "-c", "dvc checkout && dvc repro")),
-    Way("Prefect's database deleted", gone(".cache/prefect"), FLOW),
-    Way("the whole cache deleted", gone(".cache")),
-)  # fmt: skip
+    Mutation("again", nothing),
+    Mutation("again, the flow", nothing, FLOW),
+    Mutation("again, the flow without Prefect", nothing, (*FLOW, "--no-prefect")),
+    Mutation("again, the data stage", nothing, ("python", "-m", "medtune", "data")),
+    Mutation("other times of all files", touch),
+    Mutation("other hash seed, time zone, locale, threads", nothing, (*ELSEWHERE, *DVC)),
+    Mutation("the same, the flow", nothing, (*ELSEWHERE, *FLOW, "--no-prefect")),
+    Mutation("other umask", nothing, ("sh", "-c", "umask 077 && dvc repro")),
+    Mutation("comments in what trains", comment("stages/frozen.py", "models/cdtm.py", "medtune/training/loop.py")),
+    Mutation(
+        "comments in evaluation and export", comment("medtune/tasks/classification/metrics.py", "stages/export.py")
+    ),
+    Mutation("code of a head and a method that are not chosen", code("models/heads/linear.py", "models/peft/lora.py")),
+    Mutation("code that only watches", code("medtune/tracking/run.py", "medtune/runtime/logfile.py")),
+    Mutation("other order in params.yaml", reorder),
+    Mutation("another gate and target", params("  max_ece: .*", "  max_ece: 0.3")),
+    Mutation("another W&B project", params("  project: .*", "  project: other")),
+    Mutation("checkpoints less often", params("finetune: .*\n", "finetune:\n  checkpoint_seconds: 77\n")),
+    Mutation("prepared data deleted", gone("data/prepared")),
+    Mutation(
+        "outputs deleted and fetched", gone("artifacts", "data/prepared"), ("sh", "-c", "dvc checkout && dvc repro")
+    ),
+    Mutation("Prefect's database deleted", gone(".cache/prefect"), FLOW),
+    Mutation("the whole cache deleted", gone(".cache")),
+)
 
 CHANGED = (
-    Way("evaluate.bootstrap", params("  bootstrap: .*", "  bootstrap: 101"), runs=("evaluate", "export")),
-    Way("finetune.lr", params("  lr: 3.0e-5", "  lr: 4.0e-5"), runs=("finetune", "evaluate", "export")),
-    Way("frozen.lr", params("  lr: 3.0e-4", "  lr: 4.0e-4"), runs=ALL[1:]),
-    Way("seed", params("seed: 1", "seed: 2"), runs=ALL[1:]),
-    Way("data.split.test_fold", params("    test_fold: 1", "    test_fold: 2"), runs=ALL),
-    Way("code of the head", code("models/heads/cdtm.py"), runs=ALL[1:]),
-    Way("code of evaluation", code("medtune/tasks/classification/calibration.py"), runs=("evaluate", "export")),
+    Mutation("evaluate.bootstrap", params("  bootstrap: .*", "  bootstrap: 101"), runs=("evaluate", "export")),
+    Mutation("finetune.lr", params("  lr: 3.0e-5", "  lr: 4.0e-5"), runs=("finetune", "evaluate", "export")),
+    Mutation("frozen.lr", params("  lr: 3.0e-4", "  lr: 4.0e-4"), runs=ALL[1:]),
+    Mutation("seed", params("seed: 1", "seed: 2"), runs=ALL[1:]),
+    Mutation("data.split.test_fold", params("    test_fold: 1", "    test_fold: 2"), runs=ALL),
+    Mutation("code of the head", code("models/heads/cdtm.py"), runs=ALL[1:]),
+    Mutation("code of evaluation", code("medtune/tasks/classification/calibration.py"), runs=("evaluate", "export")),
     # DVC deletes what this stage made before it runs the command again; what comes out is the same.
-    Way("comments in what reads images", comment("medtune/data/packing.py", "stages/data.py"), runs=("data",)),
-    Way("a bit of stage 1's weights", flipped("artifacts/frozen/fold-1/model.safetensors"), FLOW, runs=("frozen",)),
-    Way("a bit of the bundle", flipped("artifacts/export/model.onnx"), FLOW, runs=("export",)),
-    Way("evaluation deleted", gone("artifacts/evaluate"), FLOW, runs=("evaluate",)),
+    Mutation("comments in what reads images", comment("medtune/data/packing.py", "stages/data.py"), runs=("data",)),
+    Mutation(
+        "a bit of stage 1's weights", flipped("artifacts/frozen/fold-1/model.safetensors"), FLOW, runs=("frozen",)
+    ),
+    Mutation("a bit of the bundle", flipped("artifacts/export/model.onnx"), FLOW, runs=("export",)),
+    Mutation("evaluation deleted", gone("artifacts/evaluate"), FLOW, runs=("evaluate",)),
 )
