@@ -116,14 +116,14 @@ def run(params: Params, paths: RunPaths, cell: CellId, rates: Sequence[float], t
     return artifact
 
 
-def _evaluate_fold(params: Params, part: "PreparedDataset", trained: Artifact) -> "FoldResult":
+def _evaluate_fold(params: Params, prepared: "PreparedDataset", trained: Artifact) -> "FoldResult":
     from medtune.evaluation import outputs
     from medtune.training.checkpoint import load_trained
 
-    wanted = outputs.OutputsRequest.for_artifact(trained, part)
+    wanted = outputs.OutputsRequest.for_artifact(trained, prepared)
     model, size = cast("Classifier", load_trained(trained)), params.evaluate.batch_size
-    found = outputs.compute_outputs(wanted, model, part.images, device_name(), size, lambda done: None)
-    return base.evaluation(params.task.kind).evaluate_fold(wanted, found, part, params.evaluate, params.seed)
+    found = outputs.compute_outputs(wanted, model, prepared.images, device_name(), size, lambda done: None)
+    return base.evaluation(params.task.kind).evaluate_fold(wanted, found, prepared, params.evaluate, params.seed)
 
 
 def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class PackResult:
     """What `pack` wrote and learnt.
 
     Attributes:
-        selected: positions of the packed records in the list given, ascending; row i of the pack is record kept[i].
+        selected: positions of the packed records in the list given, ascending; row i of the pack is record selected[i].
         sha256: of each packed image's pixels, hexadecimal.
         original_sizes: (width, height) of each original.
         rejected: (path, reason) of each record left out.
