@@ -30,7 +30,7 @@ class Predictions(Protocol):
         """(n,) rows of the manifest."""
 
     @property
-    def groups(self) -> npt.NDArray:
+    def patient_ids(self) -> npt.NDArray:
         """(n,) patient ids."""
 
     def stats(self, options: EvaluateParams) -> PatientStats:

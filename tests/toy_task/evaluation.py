@@ -23,12 +23,12 @@ class Predictions:
     """Shares (n, h, w) and the mean absolute error (n,) of each image."""
 
     rows: np.ndarray
-    groups: np.ndarray
+    patient_ids: np.ndarray
     shares: np.ndarray
     errors: np.ndarray
 
     def stats(self, options: EvaluateParams) -> Stats:
-        return accumulate(self.errors, self.groups)
+        return accumulate(self.errors, self.patient_ids)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def best(folds: Sequence[Fold], options: EvaluateParams) -> Fold:
 
 
 def write_predictions(path: Path, prepared: Any, predictions: Predictions) -> None:
-    columns = (predictions.rows, predictions.groups, predictions.shares.mean(axis=(1, 2)), predictions.errors)
+    columns = (predictions.rows, predictions.patient_ids, predictions.shares.mean(axis=(1, 2)), predictions.errors)
     rows = ([prepared.paths[row], *rest] for row, *rest in zip(*columns, strict=True))
     write_csv(path, ["path", "group", "density", "error"], rows)
 

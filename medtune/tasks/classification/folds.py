@@ -29,7 +29,7 @@ class ClassifierPredictions:
     Attributes:
         rows: (n,) rows of the manifest.
         labels: (n,) class indices.
-        groups: (n,) patients.
+        patient_ids: (n,) the patient of each image.
         probabilities: (n, classes), calibrated.
         uncalibrated: (n, classes), before calibration.
         predictions: (n,) class indices, by the decision rule.
@@ -37,18 +37,18 @@ class ClassifierPredictions:
 
     rows: Ints
     labels: Ints
-    groups: npt.NDArray
+    patient_ids: npt.NDArray
     probabilities: Floats
     uncalibrated: Floats
     predictions: Ints
 
     def compute_metrics(self, ece_bins: int) -> dict[str, float | None]:
         """Every metric; None where undefined."""
-        return compute_all(self.labels, self.probabilities, self.predictions, self.groups, ece_bins)
+        return compute_all(self.labels, self.probabilities, self.predictions, self.patient_ids, ece_bins)
 
     def stats(self, options: EvaluateParams) -> ClassificationStats:
         """Statistics per patient that every metric follows from."""
-        return accumulate(self.labels, self.probabilities, self.predictions, self.groups, options.ece_bins)
+        return accumulate(self.labels, self.probabilities, self.predictions, self.patient_ids, options.ece_bins)
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:

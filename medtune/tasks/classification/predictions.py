@@ -39,7 +39,7 @@ def write_predictions(path: Path, prepared: "PreparedDataset", scored: Classifie
     rows = (
         [prepared.paths[row], group, classes[label], classes[prediction], *(f"{p:.9g}" for p in probabilities)]
         for row, group, label, prediction, probabilities in zip(
-            scored.rows, scored.groups, scored.labels, scored.predictions, scored.probabilities, strict=True
+            scored.rows, scored.patient_ids, scored.labels, scored.predictions, scored.probabilities, strict=True
         )
     )
     write_csv(path, ["path", "group", "label", "prediction", *(f"{PROBABILITY}{name}" for name in classes)], rows)

@@ -60,8 +60,8 @@ def write_reliability(path: Path, scored: ClassifierPredictions, bins: int) -> N
 def patient_rows(scored: ClassifierPredictions) -> list[dict[str, object]]:
     """`{group, images, right, label}` for each patient, lowest share right first; `label`: the commonest index."""
     found = []
-    for group in np.unique(scored.groups):
-        mine = scored.groups == group
+    for group in np.unique(scored.patient_ids):
+        mine = scored.patient_ids == group
         label = int(np.bincount(scored.labels[mine]).argmax())
         found.append(
             {"group": str(group), "images": int(mine.sum()), "right": scored.correct[mine].mean(), "label": label}

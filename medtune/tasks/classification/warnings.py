@@ -25,7 +25,7 @@ def _few_patients(prepared: "PreparedDataset", pooled: ClassifierPredictions) ->
     found = []
     unit = "patient" if prepared.info["groups_known"] else "image"
     for k, name in enumerate(prepared.classes):
-        groups = len(np.unique(pooled.groups[pooled.labels == k]))
+        groups = len(np.unique(pooled.patient_ids[pooled.labels == k]))
         if not groups:
             found.append(f"No test image is {name}: averages over classes leave it out.")
         elif groups < MIN_PATIENTS:
