@@ -29,7 +29,7 @@ class ClassifierPredictions:
     Attributes:
         rows: (n,) rows of the manifest.
         labels: (n,) class indices.
-        patient_ids: (n,) patients.
+        patient_ids: (n,) the patient of each image.
         probabilities: (n, classes), calibrated.
         uncalibrated: (n, classes), before calibration.
         predictions: (n,) class indices, by the decision rule.
