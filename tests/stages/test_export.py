@@ -43,7 +43,7 @@ def exported(make_world) -> SimpleNamespace:
 
 
 def test_run__bundle_has_all_files_and_they_are_whole(exported):
-    folder, document = exported.artifact.folder, exported.manifest
+    folder, document = exported.artifact.folder, exported.document
     names = {"model.onnx", "model.fp16.onnx", "MODEL_CARD.md", "sample_input.npy", "sample_output.npy"}
     assert set(document["files"]) == names
     assert {path.name for path in folder.iterdir()} == names | {"bundle.json", "result.json"}
@@ -57,7 +57,7 @@ def test_run__bundle_has_all_files_and_they_are_whole(exported):
 
 
 def test_run__document_says_what_evaluate_found(exported):
-    document, record = exported.manifest, exported.evaluated.result()
+    document, record = exported.document, exported.evaluated.result()
     fold = record["best_fold"]
     assert document["exported"]["fold"] == fold
     assert document["exported"]["of_folds"] == 3
@@ -76,7 +76,7 @@ def test_run__document_says_what_evaluate_found(exported):
 
 
 def test_run__parity_is_measured_for_every_precision_and_batch_size(exported):
-    parity = exported.manifest["parity"]
+    parity = exported.document["parity"]
     for precision, tolerance in (("fp32", 1e-4), ("fp16", 2e-2)):
         figures = parity[precision]
         assert figures["max_abs_diff"] <= tolerance
@@ -104,11 +104,11 @@ def test_run__graph_is_self_contained_and_names_no_path(exported):
     assert properties["data_digest"] == exported.prepared.digest
     assert b".py" not in content
     assert graph.opset_import[0].version == 20
-    assert exported.manifest["requires"] == {"onnxruntime": "1.18"}
+    assert exported.document["requires"] == {"onnxruntime": "1.18"}
 
 
 def test_run__command_line_reproduces_predictions_from_image_files(exported, tmp_path, capsys):
-    prepared, fold = exported.prepared, exported.manifest["exported"]["fold"]
+    prepared, fold = exported.prepared, exported.document["exported"]["fold"]
     rows = prepared.indices(fold)["test"]
     for row in rows:
         place = tmp_path / "images" / prepared.paths[row]
@@ -159,7 +159,7 @@ def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
         writer.writerows(rows)
     record = made.evaluated.result()
     commit(paths.stage("evaluate"), record["key"], {name: record[name] for name in record.keys() - {"key", "files"}})
-    with pytest.raises(RuntimeError, match=r"probabilities .* off those in predictions\.csv"):
+    with pytest.raises(RuntimeError, match=r"values .* off those in predictions\.csv"):
         export.run(made.params, paths)
     assert not paths.stage("export").exists()
 
@@ -176,7 +176,7 @@ def test_run__single_fold_leaks_are_in_the_card_and_a_refused_precision_is_not_s
     assert document["precisions"]["fp32"]["shipped"]
     card = (artifact.folder / "MODEL_CARD.md").read_text()
     assert "Leak: 9 of 9 patients" in card
-    assert "no: probabilities differ" in card
+    assert "no: outputs differ" in card
 
 
 def test_run__int8_is_shipped_only_where_it_pays_and_says_its_figures_either_way(make_world):
