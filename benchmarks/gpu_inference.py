@@ -135,6 +135,7 @@ def _onnx(provider: str, graph: bytes, size: int) -> Way:
     if not placed.get(PROVIDERS[provider]):
         return Way(None, f"{provider} is active and computes no operator; {said}")
     document = {
+        "task": {"kind": "classification"},
         "classes": [str(k) for k in range(session.get_outputs()[0].shape[1])],
         "input": {"name": INPUT},
         "output": {"name": "probabilities"},
