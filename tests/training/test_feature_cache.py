@@ -157,7 +157,7 @@ from pathlib import Path
 spec = importlib.util.spec_from_file_location("test_features", sys.argv[1])
 own = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(own)
-own.features.BATCH = 2
+own.feature_cache.BATCH = 2
 own.ask([range(10), range(9)], Path(sys.argv[2]))
 own.ask([range(14), range(12)], Path(sys.argv[2]), own.Counting(dies_at=int(sys.argv[3])))
 """
