@@ -1,129 +1,19 @@
-"""Retraining: fetch new data and code, train, compare with the accepted model, publish the better one.
-
-Works on the checkout alone: params.yaml, what DVC tracks, and git. One run at a time; a run that dies leaves the
-accepted model as it is, and the next one goes on where it was cut.
-"""
+"""Retraining as a command: with Prefect or without, with the exit codes of the command line."""
 
 import logging
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 from medtune.config.errors import InputError
-from medtune.config.load import load
-from medtune.config.project import PROJECT
-from medtune.data import fold_assignments
-from medtune.flows import pipeline, promotion
+from medtune.flows import pipeline, retrain_steps
 from medtune.flows.prefect_run import with_prefect
-from medtune.registry.git_dvc import CommandError, GitDvcRepo
+from medtune.registry.git_dvc import CommandError
 from medtune.runtime import console
-from medtune.runtime.lock import output_lock
-from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import RunPaths
-from medtune.stages.steps import Steps
 
 log = logging.getLogger("medtune.flow")
-
-CODE = (".py", ".lock")  # what a running process has read already
-RESTART_REQUIRED = "code changed"
-
-
-@dataclass(frozen=True)
-class Executor:
-    """What carries the steps out: plain calls, or Prefect.
-
-    Attributes:
-        step: calls a function under a name.
-        train: trains, evaluates and exports; gives one result per step.
-        show: publishes a decision where people look.
-        on_start: called once the checkout is this run's own.
-    """
-
-    step: Callable[..., Any]
-    train: Callable[[Steps], list[pipeline.StepResult]]
-    show: Callable[[promotion.PromotionRecord], None]
-    on_start: Callable[[], None] = lambda: None
-
-
-def run(executor: Executor, accept: str | None = None) -> str:
-    """One retraining; gives how it ended, in a sentence, or `RESTART_REQUIRED` where new code must be loaded first.
-
-    Args:
-        executor: what carries the steps out.
-        accept: a person's reason to hand over what the gate would refuse.
-
-    Raises:
-        InputError: params, data or checkout are not as they must be.
-        CommandError: git or dvc failed.
-        BundleError: the target cannot be used.
-    """
-    paths, repo = RunPaths.from_env(), GitDvcRepo(PROJECT)
-    load()
-    with output_lock(paths), logfile(paths.cache / "logs", "retrain"):
-        executor.on_start()
-        repo.require_recordable()
-        before = repo.head()
-        for line in executor.step("pull", repo.pull):
-            pipeline.log_line(f"retrain: {line}")
-        changed = [name for name in repo.changed_files(before) if name.endswith(CODE)]
-        if any(name.endswith(".lock") and name.startswith("requirements/") for name in changed):
-            raise InputError(f"{changed[0]} changed: run `make setup`, then start the services anew")
-        if changed:
-            return RESTART_REQUIRED
-        return _with_data(executor, repo, paths, accept)
-
-
-def _with_data(executor: Executor, repo: GitDvcRepo, paths: RunPaths, accept: str | None) -> str:
-    from medtune.flows import train
-    from medtune.stages import data
-
-    params = load()
-    if params.data.split.test_fold == "all":
-        raise InputError("data.split.test_fold is all: retraining compares models on one test fold; name it, 1 say")
-    store = promotion.model_store(params)
-    executor.step("data", data.run, params, paths)
-    steps = Steps(params, paths)
-    complete = pipeline.is_complete(steps)
-    if complete and not accept and (judged := promotion.already_judged(paths, store)):
-        line = f"nothing changed in data, params and code: {judged}"
-        pipeline.log_line(f"retrain: {line}")
-        return line
-    if not complete:
-        from medtune.models.backbones import check_backbone
-
-        check_backbone(params)
-    train.finish(steps, executor.train(steps))
-    outcome = executor.step("gate", promotion.evaluate_challenger, params, paths, store, repo, accept)
-    if outcome.decision.promoted:
-        folds = fold_assignments.read_assignments(
-            fold_assignments.assignments_path(paths), params.data.source, params.data.split.folds
-        )
-        if params.data.split.protocol == "patient":
-            prepared = steps.prepared
-            folds.write(
-                fold_assignments.assignments_path(paths), prepared.patient_ids.tolist(), prepared.folds.tolist()
-            )
-        executor.step("record", repo.commit_and_push, promotion.git_tag(outcome.name), f"Retrain: {outcome.line}")
-        executor.step("publish", promotion.publish_bundle, params, paths, store, outcome)
-    promotion.append_history(store, outcome)
-    executor.show(outcome)
-    promotion.log_decision(params, paths, outcome)
-    pipeline.log_line(f"retrain: {outcome.line}")
-    return outcome.line
-
-
-def direct() -> Executor:
-    """Plain calls, without Prefect."""
-
-    def step(name: str, function: Callable[..., Any], *args: Any) -> Any:
-        pipeline.log_line(f"retrain: {name}")
-        return function(*args)
-
-    return Executor(step, pipeline.run_directly, lambda outcome: None)
 
 
 def retrain(prefect: bool = True, accept: str | None = None) -> None:
@@ -135,14 +25,14 @@ def retrain(prefect: bool = True, accept: str | None = None) -> None:
     from medtune.serving.manifest import BundleError
 
     try:
-        ended = _with_prefect(accept) if prefect else run(direct(), accept)
+        ended = _with_prefect(accept) if prefect else retrain_steps.run(retrain_steps.direct(), accept)
     except BundleError as error:
         raise InputError(str(error)) from error
     except (pipeline.StageError, CommandError) as failure:
         log.error("%s", "".join(traceback.format_exception(failure)))
         print(f"error: {failure} (run again to resume; logs in {RunPaths.from_env().cache / 'logs'})", file=sys.stderr)
         raise SystemExit(1) from None
-    if ended == RESTART_REQUIRED:
+    if ended == retrain_steps.RESTART_REQUIRED:
         console.info("retrain: the code changed: starting again with it")
         os.execv(sys.executable, [sys.executable, "-m", "medtune", *sys.argv[1:]])
 
@@ -155,4 +45,6 @@ def _with_prefect(accept: str | None) -> str:
 
         return scheduled.retrain.with_options(flow_run_name=name)(accept)
 
-    return with_prefect(name, RunPaths.from_env().cache, through, lambda: run(direct(), accept))
+    return with_prefect(
+        name, RunPaths.from_env().cache, through, lambda: retrain_steps.run(retrain_steps.direct(), accept)
+    )

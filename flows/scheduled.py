@@ -12,8 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.deployments import run_deployment
 from prefect.runtime import deployment, flow_run
 
-from medtune.flows import exit_with_parent, hooks, mark_crashed, pipeline, promotion, tasks
-from medtune.flows import retrain as retraining
+from medtune.flows import exit_with_parent, hooks, mark_crashed, pipeline, promotion, retrain_steps, tasks
 from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 
@@ -33,10 +32,10 @@ NETWORK = {"pull": RETRIES, "record": RETRIES, "publish": RETRIES}
     on_crashed=[hooks.notify],
 )
 def retrain(accept: str | None = None) -> str:
-    """Fetch, train, gate, record, publish; see flows/retrain.py. Gives how it ended, in a sentence."""
+    """Fetch, train, gate, record, publish; see flows/retrain_steps.py. Gives how it ended, in a sentence."""
     exit_with_parent.exit_with_worker()
-    ended = retraining.run(retraining.Executor(_step, _train, _show, _on_start), accept)
-    return _schedule_rerun() if ended == retraining.RESTART_REQUIRED else ended
+    ended = retrain_steps.run(retrain_steps.Executor(_step, _train, _show, _on_start), accept)
+    return _schedule_rerun() if ended == retrain_steps.RESTART_REQUIRED else ended
 
 
 def _on_start() -> None:
@@ -48,7 +47,7 @@ def _on_start() -> None:
 def _schedule_rerun() -> str:
     """A run a minute from now, with the new code: this process has read the old."""
     if deployment.id is None:
-        return retraining.RESTART_REQUIRED  # started by hand: the command line starts itself anew
+        return retrain_steps.RESTART_REQUIRED  # started by hand: the command line starts again
     run_deployment(UUID(deployment.id), scheduled_time=datetime.now(UTC) + timedelta(minutes=1), timeout=0)
     return "the code changed: another run with it starts in a minute"
 

@@ -2,19 +2,33 @@
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
+from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
+from torch import Tensor
 
 from medtune.runtime.console import info
 from medtune.training import checkpoint
-from medtune.training.trainer_config import TrainingState
-
-if TYPE_CHECKING:
-    from medtune.training.loop import Trainer
+from medtune.training.trainer_config import TrainerConfig, TrainingState
 
 
-def save_trainer(trainer: "Trainer") -> None:
+class ResumableTrainer(Protocol):
+    """The part of a trainer that its checkpoint holds; `Trainer` of loop.py is one."""
+
+    config: TrainerConfig
+    accelerator: Accelerator
+    device: torch.device
+    optimizer: AcceleratedOptimizer
+    augment_rng: torch.Generator
+    ema: dict[str, Tensor] | None
+    best: dict[str, Tensor]
+    state: TrainingState
+    saved_at: float
+
+
+def save_trainer(trainer: ResumableTrainer) -> None:
     """Writes the checkpoint; of several processes the first does, for their states are one."""
     if not trainer.accelerator.is_main_process:
         return
@@ -35,7 +49,7 @@ def save_trainer(trainer: "Trainer") -> None:
     trainer.saved_at = time.monotonic()
 
 
-def load_trainer(trainer: "Trainer") -> bool:
+def load_trainer(trainer: ResumableTrainer) -> bool:
     """Whether there was a checkpoint of this run; `trainer` then stands where it was written."""
     found = checkpoint.read(trainer.config.checkpoint_dir / checkpoint.CHECKPOINT_FILE, trainer.config.key)
     if found is None:

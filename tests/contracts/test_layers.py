@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,39 @@ def test_imports__breach_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     monkeypatch.setitem(globals(), "PROJECT", tmp_path)
     assert breaches(module) == ["models imports wandb", "models is below flows: imports medtune.flows.train.train"]
+
+
+def module_name(path: Path) -> str:
+    """`medtune.runtime.lock` for medtune/runtime/lock.py; the package's name for its __init__.py."""
+    return ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def import_cycle(files: list[Path]) -> list[str]:
+    """Modules that import each other in a circle, late and type-checking imports included; empty if none do."""
+    modules = {module_name(path): path for path in files}
+    graph = {}
+    for name, path in modules.items():
+        # `from a.b import c` names a.b.c: the module is a.b.c, or a.b where c is one of its names.
+        targets = {each if each in modules else each.rpartition(".")[0] for each in imported(path)}
+        graph[name] = targets & modules.keys() - {name}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_imports__have_no_cycle() -> None:
+    assert import_cycle(FILES) == []
+
+
+def test_imports__a_cycle_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "medtune" / "models"
+    package.mkdir(parents=True)
+    (package / "one.py").write_text("from medtune.models.two import b\n\na = b\n")
+    (package / "two.py").write_text("def b():\n    from medtune.models import one\n\n    return one\n")
+    monkeypatch.setitem(globals(), "PROJECT", tmp_path)
+    assert set(import_cycle(sorted(package.iterdir()))) == {"medtune.models.one", "medtune.models.two"}
 
 
 HEAVY = ("torch", "timm", "prefect", "wandb", "onnx", "onnxruntime", "sklearn", "matplotlib")

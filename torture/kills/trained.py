@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from medtune.training.loop import Trainer
     from medtune.training.trainer_config import TrainingState
+    from medtune.training.trainer_state import ResumableTrainer
 
 # Stage, steps done, moment: the `begin` or the `end` of a run, or `before` or `after` a step.
 Cut = tuple[str, int, str]
@@ -37,18 +38,18 @@ def tell_training(tell: Tell, cut: Cut | None = None, state: bool = False) -> No
 
     resume, save, step, run = trainer_state.load_trainer, trainer_state.save_trainer, Trainer._step, Trainer.run
 
-    def fall(trainer: "Trainer", moment: str) -> None:
+    def fall(trainer: "ResumableTrainer", moment: str) -> None:
         if cut == (trainer.config.name.split()[0], trainer.state.step, moment):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def resume_told(trainer: "Trainer") -> bool:
+    def resume_told(trainer: "ResumableTrainer") -> bool:
         found = resume(trainer)
         interval = trainer.config.params.checkpoint_seconds
         tell("trains", name=trainer.config.name, step=trainer.state.step, interval=interval)
         fall(trainer, "begin")
         return found
 
-    def save_told(trainer: "Trainer") -> None:
+    def save_told(trainer: "ResumableTrainer") -> None:
         save(trainer)
         tell("saved", name=trainer.config.name, step=trainer.state.step)
 
