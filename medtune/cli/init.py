@@ -56,7 +56,7 @@ def init(
     folder.mkdir(parents=True, exist_ok=True)
     with_dvc = importlib.util.find_spec("dvc") is not None if dvc is None else dvc
     written = project_files.write(folder, tree, with_dvc)
-    commands = _commands(folder, detected, importlib.util.find_spec("torch") is not None)
+    commands = _commands(folder, detected, importlib.util.find_spec("torch") is not None, with_dvc)
     if as_json:
         print_json(
             {
@@ -129,13 +129,15 @@ def _contains_images(folder: Path) -> bool:
     return folder.is_dir() and (any(find_files(folder)) or any(folder.glob("*.npz")))
 
 
-def _commands(folder: Path, detected: Any, can_train: bool) -> list[str]:
+def _commands(folder: Path, detected: Any, can_train: bool, with_dvc: bool) -> list[str]:
     """Command lines to go on with."""
     go = [] if folder == Path.cwd() else [f"cd {folder}"]
     install = [] if can_train else [INSTALL]
+    repository = ["git init && dvc init"] if with_dvc and not (folder / ".dvc").is_dir() else []
     return [
         *go,
         *install,
+        *repository,
         *detected.commands,
         "medtune params check",
         "medtune doctor",

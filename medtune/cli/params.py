@@ -143,5 +143,7 @@ def _write(recipes: list[str], overrides: list[str], target: Path | None) -> Non
     if target is None:
         read_base(with_overlay=False)  # names `medtune init` if there is no project
     overlays = [find(name) for name in recipes]
-    change(target or DEFAULT_PARAMS, overlays, overrides)
+    removed = change(target or DEFAULT_PARAMS, overlays, overrides)
     print(f"{(target or DEFAULT_PARAMS).name} written: {', '.join([*(path.name for path in overlays), *overrides])}")
+    if removed:
+        print(f"removed: {', '.join(removed)} (they belong to the previous setting)")

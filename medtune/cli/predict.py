@@ -41,7 +41,11 @@ def predict(
         images = serving.find_images(paths)
         # Threads that wait busily between two batches would take the cores that decode the next one.
         loaded = Bundle.load(bundle, precision, provider, threads or 0, busy_wait=False)
-        print(f"{precision} on {', '.join(loaded.providers)}", file=sys.stderr, flush=True)
+        print(
+            f"{precision} on {', '.join(loaded.providers)}; {loaded.task.summary(loaded.manifest)}",
+            file=sys.stderr,
+            flush=True,
+        )
         skipped = serving.write_predictions(loaded, images, out, batch_size, threads or 4, as_json)
     except BundleError as error:
         raise InputError(str(error)) from error

@@ -22,7 +22,7 @@ def check_git(context: Context) -> CheckResult:
         fix = "install git and work in a clone: results name their revision, and retraining needs it"
         return warning(f"no revision is to be had here ({first_line(error)})", fix)
     if changed:
-        fix = "commit them: results say `dirty`, and medtune.flows.retrain refuses"
+        fix = "commit them: results are marked `dirty`, and `medtune retrain` refuses"
         return warning(f"{revision}, {len(changed)} files changed since", fix)
     return ok(f"{revision}, nothing changed since")
 

@@ -1,7 +1,8 @@
 """The DVC remote: a probe is written there, read and deleted, as `medtune remote` does."""
 
 from medtune.config.errors import InputError
-from medtune.doctor.check_result import CheckResult, Context, failure, ok
+from medtune.config.project import PROJECT
+from medtune.doctor.check_result import CheckResult, Context, failure, ok, warning
 from medtune.serving.one_line import first_line
 
 
@@ -10,10 +11,12 @@ def check_remote(context: Context) -> CheckResult:
     from medtune.registry.remote import default_remote, probe_remote
     from medtune.registry.remote_url import mask_secrets
 
+    if not (PROJECT / ".dvc").is_dir():
+        return warning("this project is not a DVC repository", "git init && dvc init: `dvc repro` needs them")
     try:
         settings, name = default_remote()
     except InputError as error:
-        return failure(first_line(error), "mend .dvc/config, or clone again")
+        return failure(first_line(error), "correct .dvc/config, or clone again")
     if name is None:
         return ok("none is set; medtune remote URL keeps data and results elsewhere too")
     url = mask_secrets(settings["remote"][name]["url"])

@@ -27,10 +27,6 @@ def check_packages(context: Context) -> CheckResult:
     """Installed versions against requirements/train.lock, and against what safety asks for at least."""
     from packaging.version import Version
 
-    if not LOCK_FILE.is_file():
-        return warning(f"{LOCK_FILE.name} is not there", "restore requirements/ from git, then make setup")
-    wanted = read_lock(LOCK_FILE)
-    found = {name: _installed(name) for name in wanted}
     low = [
         f"{name} {at}"
         for name, floor in MIN_VERSIONS.items()
@@ -39,6 +35,12 @@ def check_packages(context: Context) -> CheckResult:
     if low:
         floors = ", ".join(f"{name} >= {floor}" for name, floor in MIN_VERSIONS.items())
         return failure(f"{', '.join(low)}: known to be unsafe with files of strangers", f"{SETUP} ({floors})")
+    if not LOCK_FILE.is_file():
+        if not (PROJECT / "Makefile").is_file():
+            return ok("MedTune is installed as a package, which sets the versions: there is no lock to compare with")
+        return warning(f"{LOCK_FILE.name} is missing", "restore requirements/ from git, then make setup")
+    wanted = read_lock(LOCK_FILE)
+    found = {name: _installed(name) for name in wanted}
     if missing := [name for name, at in found.items() if at is None]:
         return failure(f"{len(missing)} of {len(wanted)} are missing: {_summarize(missing)}", SETUP)
     if other := [f"{name} {at} (lock: {wanted[name]})" for name, at in found.items() if at != wanted[name]]:

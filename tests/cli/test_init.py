@@ -59,7 +59,8 @@ def test_init__class_folders_and_a_pattern_of_patients(tmp_path, capsys):
     assert "benign 12, malignant 12" in found["found"]["classes"]
     assert found["found"]["image size"].startswith("40x48")
     assert "6 ids look like patients" in found["warnings"][0]
-    assert found["next"][1].startswith("medtune params set 'data.group_pattern=")
+    assert found["next"][1] == "git init && dvc init"  # `dvc repro` needs both
+    assert found["next"][2].startswith("medtune params set 'data.group_pattern=")
     params = load.validate(load.read(tmp_path / "project" / "params.yaml"))
     assert (params.data.source, params.data.root, params.data.image_size) == ("folder", str(tmp_path / "scans"), 32)
     assert params.data.group_pattern is None  # only suggested

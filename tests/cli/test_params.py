@@ -59,12 +59,14 @@ def test_apply__takes_a_recipe_by_name(name, target, tmp_path, monkeypatch):
     assert "# any timm model" in target.read_text()
 
 
-def test_set__another_backbone_in_the_file_goes_without_the_arguments_of_the_first(target):
+def test_set__another_backbone_in_the_file_goes_without_the_arguments_of_the_first(target, capsys):
     assert call(["params", "set", "model.backbone=mobilenetv2_100", "--to", str(target)]) == 0
     model = load.read(target)["model"]
     assert model["backbone"] == "mobilenetv2_100"
     assert not {"backbone_args", "weights"} & model.keys()
     assert "# null: the backbone's own mean and std" in target.read_text()
+    removed = capsys.readouterr().out.splitlines()[1]
+    assert removed.startswith("removed: model.weights, model.backbone_args.img_size"), removed
 
 
 def test_show__a_section_a_value_and_json(capsys):

@@ -43,3 +43,12 @@ def test_packages__other_or_missing(
 def test_packages__below_what_is_safe(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "MIN_VERSIONS", {"numpy": "999"})
     assert packages.check_packages(make_job(tmp_path)).state == "wrong"
+
+
+def test_packages__no_lock_is_an_error_in_a_checkout_alone(
+    make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "LOCK_FILE", tmp_path / "missing.lock")
+    assert packages.check_packages(make_job(tmp_path)).message == "missing.lock is missing"
+    monkeypatch.setattr(packages, "PROJECT", tmp_path)
+    assert packages.check_packages(make_job(tmp_path)).state == "ok"

@@ -182,7 +182,10 @@ def test_self_test__pickled_samples_are_refused_unexecuted(bundle_folder):
 
 def test_command__says_that_a_bundle_is_sound(bundle_folder, capsys):
     assert call(["verify", str(bundle_folder)]) == 0
-    assert "sound: 3 files verified, blue, red; fp32 on CPUExecutionProvider" in capsys.readouterr().out
+    assert (
+        "sound: 3 files verified, blue, red; red if prob_red >= 0.7; fp32 on CPUExecutionProvider"
+        in capsys.readouterr().out
+    )
 
 
 def _gpu() -> bool:

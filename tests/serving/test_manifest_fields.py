@@ -9,7 +9,7 @@ from medtune.serving.manifest import BundleError
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"classes": ["blue", "red", "green"], "decision": {"kind": "argmax"}}, "output [3] (blue, red, green)"),
+        ({"classes": ["blue", "red", "green"], "decision": {"kind": "argmax"}}, "output [3] (blue, red, green"),
         ({"classes": ["red", "red"]}, "classes"),
         ({"preprocessing": {"image_size": 9, "resize": "squash"}}, "image_size 9"),
         ({"preprocessing": {"image_size": 8, "resize": "stretch"}}, "resize is 'stretch'"),

@@ -34,7 +34,7 @@ def test_main__predicts_files_and_folders_in_order(bundle_folder, pictures, by_h
         expected = by_hand.probability(image[None])[0]
         np.testing.assert_allclose([float(row["prob_blue"]), float(row["prob_red"])], expected, atol=1e-5)
         assert row["prediction"] == ("red" if expected[1] >= 0.7 else "blue")
-    assert "fp32 on CPUExecutionProvider" in said.err
+    assert "fp32 on CPUExecutionProvider; blue, red; red if prob_red >= 0.7" in said.err
     assert "5 images in" in said.err
     assert "images/s" in said.err
 

@@ -84,5 +84,9 @@ def prediction(row: Sequence[Any], document: Mapping[str, Any]) -> Prediction:
 
 
 def summary(document: Mapping[str, Any]) -> str:
-    """Names of the classes."""
-    return ", ".join(document["classes"])
+    """The classes and the decision rule, for example `benign, malignant; malignant if prob_malignant >= 0.73`."""
+    classes, decision = ", ".join(document["classes"]), document["decision"]
+    if decision["kind"] == "argmax":
+        return f"{classes}; the most probable class is predicted"
+    positive = decision["positive"]
+    return f"{classes}; {positive} if prob_{positive} >= {decision['threshold']:.3g}"
