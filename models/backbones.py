@@ -12,6 +12,7 @@ from medtune.config.errors import InputError, RunError, suggestion
 from medtune.config.schema import Params
 from medtune.models.hub import check_cached
 from medtune.models.normalization import check_normalization
+from medtune.models.peft_support import supported, supports
 from medtune.models.weights import load_into, read_weights
 from medtune.serving.one_line import first_line
 
@@ -193,8 +194,7 @@ def _check_method(params: Params) -> None:
     from medtune.config import registry
 
     method = registry.load_plugin("medtune.models.peft", params.model.peft.method, "model.peft.method")
-    supported = getattr(method, "SUPPORTED_FAMILIES", None)
     found = family(params.model.backbone)
-    if supported and found not in supported:
+    if not supports(method, found):
         raise InputError(f"model.peft.method: {params.model.peft.method!r} does not support {params.model.backbone} "
-                         f"(family {found}); it supports: {', '.join(sorted(supported))}")  # fmt: skip
+                         f"(family {found}); it supports: {supported(method)}")  # fmt: skip
