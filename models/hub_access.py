@@ -11,8 +11,8 @@ from medtune.serving.one_line import first_line
 
 PUBLIC_HUB = "https://huggingface.co"
 # Of each network operation, and of all of them together, seconds.
-OPERATION_TIMEOUT_S = 4.0
-TIMEOUT_S = 6.0
+OPERATION_TIMEOUT_S = 3.0
+TIMEOUT_S = 4.0
 
 
 def check_access(backbone: str, cfg: Mapping[str, Any], hint: str = "") -> None:

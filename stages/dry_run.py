@@ -18,9 +18,8 @@ from medtune.runtime.source_hash import source_fingerprint
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import torch
-
     from medtune.data.manifest import PreparedDataset
+    from medtune.models.classifier import Classifier
 
 PACKAGES = ("torch", "timm", "peft", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "safetensors")
 # Of a training stage, what a trial depends on.
@@ -83,17 +82,29 @@ def _try(params: Params, folder: Path, key: str) -> Artifact:
     from medtune.training.trial_step import run_trial_steps
 
     result = run_trial_steps(params, N_OUTPUTS)
-    _export(params, result.network)
+    try_export(params, result.network)
     work = partial_dir(folder)
     work.mkdir(parents=True, exist_ok=True)
     return commit(folder, key, {"stage": "dry_run", "batch_of_one": result.batch_of_one})
 
 
-def _export(params: Params, network: "torch.nn.Module") -> None:
-    """Export the network as the export stage does, and open the graph."""
+def try_export(params: Params, network: "Classifier") -> bytes:
+    """Export a network as the export stage does, open the graph and run it on several batch sizes.
+
+    Args:
+        params: all params.
+        network: in eval mode, on the CPU.
+
+    Returns:
+        The graph; empty if it is too large to be opened here.
+
+    Raises:
+        InputError: names the backbone and the operator that has no ONNX counterpart.
+    """
     import numpy as np
 
     from medtune.export.onnx_graph import ExportError, to_onnx
+    from medtune.export.precisions import predictor
     from medtune.serving.manifest import BundleError
     from medtune.tasks import base
 
@@ -101,14 +112,15 @@ def _export(params: Params, network: "torch.nn.Module") -> None:
     task = base.export(params.task.kind)
     fold: Mapping[str, float] = getattr(task, "EXAMPLE_FOLD", {})
     try:
-        graph = to_onnx(task.module(network, fold), side, params.export.opset, {}, "output")  # type: ignore[arg-type]
-        if graph.ByteSize() < MAX_OPENED_BYTES:
-            from medtune.export.precisions import predictor
-
-            predict = predictor(graph.SerializeToString(), busy_wait=False)
-            for count in (1, 3):
-                if len(predict(np.zeros((count, side, side, 3), np.uint8))) != count:
-                    raise ExportError("the exported graph does not take any number of images")
+        graph = to_onnx(task.module(network, fold), side, params.export.opset, {}, "output")
+        if graph.ByteSize() > MAX_OPENED_BYTES:
+            return b""
+        content = graph.SerializeToString()
+        predict = predictor(content, busy_wait=False)
+        for count in (1, 3):
+            if len(predict(np.zeros((count, side, side, 3), np.uint8))) != count:
+                raise ExportError("the exported graph does not take any number of images")
+        return content
     except ExportError as error:
         raise InputError(f"model.backbone={name}: {error}. Choose another backbone") from error
     except BundleError as error:

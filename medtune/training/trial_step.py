@@ -1,4 +1,4 @@
-"""One or two steps of each training stage on a few random images: what cannot be trained shows here in seconds."""
+"""A step of each training stage on a few random images: what cannot be trained shows here in seconds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from medtune.training.optimizer import build_accelerator, build_optimizer
 from medtune.training.speed import use_channels_last
 
 BATCH_SIZE = 2
-STEPS = 2
+STEPS = 1
 
 
 @dataclass
@@ -34,7 +34,7 @@ class TrialResult:
 
 
 def run_trial_steps(params: Params, n_outputs: int) -> TrialResult:
-    """Train a network with random weights for two steps per stage, with the optimizer and precision of the params.
+    """Train a network with random weights for a step per stage, with the optimizer and precision of the params.
 
     Args:
         params: all params; no weights are read.
@@ -128,7 +128,7 @@ def _steps(
     for step in range(STEPS + 1):
         loss = loss_of(inputs)
         if not torch.isfinite(loss):
-            after = f"after {step} steps on random images" if step else "at the first step"
+            after = f"after {step} step on random images" if step else "at the first step"
             raise InputError(
                 f"{stage}.lr={section.lr:g}: the loss is {loss.item()} {after}. Lower {stage}.lr, or set "
                 f"{stage}.precision=fp32"
