@@ -57,6 +57,7 @@ def read_text(content: bytes, name: str, known: Collection[str]) -> RawTable:
     if match := _SEP_LINE.match(text):
         separator, text, first = match[1], text[match.end() :], 2
     if separator is None:
+        _check_exported(text, name, known)
         separator = _choose({candidate: _try(text, candidate) for candidate in SEPARATORS}, name, known)
     try:
         rows = _parse(text, separator, first)
@@ -64,7 +65,6 @@ def read_text(content: bytes, name: str, known: Collection[str]) -> RawTable:
         raise InputError(
             f"{name}: not a CSV: {error}. Put quotes around whole fields only, and double those inside"
         ) from None
-    _check_exported(text, rows, name, known)
     return RawTable([(number, [_unwrap(cell) for cell in row]) for number, row in rows], "line", notes)
 
 
@@ -140,17 +140,15 @@ def _known(header: list[str], known: Collection[str]) -> set[str]:
     return {column.strip().strip("\ufeff").casefold() for column in header} & set(known)
 
 
-def _check_exported(text: str, rows: list[tuple[int, list[str]]], name: str, known: Collection[str]) -> None:
-    lines = [line for line in text.splitlines()[:3] if line.strip()]
-    if any(_RULE.fullmatch(line) for line in lines[:2]):
+def _check_exported(text: str, name: str, known: Collection[str]) -> None:
+    """Refuse what programs print rather than export."""
+    lines = [line for line in text.splitlines() if line.strip()][:2]
+    if any(_RULE.fullmatch(line) for line in lines):
         raise InputError(f"{name}: a line of dashes, as SQL clients print. Export the table as CSV instead")
-    if rows and len(rows[0][1]) == 1:
-        try:
-            spaced = next(csv.reader(lines[:1], delimiter=" ", skipinitialspace=True), [])
-        except csv.Error:
-            return
-        if len(_known(spaced, known)) > 1:
-            raise InputError(f'{name}: columns are separated by spaces. Write it with sep="," (R), or as CSV')
+    separated = not lines or any(separator in lines[0] for separator in SEPARATORS)
+    spaced = [] if separated else re.findall(r'"[^"]*"|\S+', lines[0])
+    if len(_known([cell.strip('"') for cell in spaced], known)) > 1:
+        raise InputError(f'{name}: columns are separated by spaces. Write it with sep="," (R), or as CSV')
 
 
 def _unwrap(cell: str) -> str:

@@ -14,7 +14,8 @@ NUMBERS = st.integers(0, 10**9)
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("P1", "p1"), ("M\u00fcller", "Mu\u0308ller"), ("P 1", "P1"), ("P1", "P1\u200b"), ("\ufeffP1", "P1"), ("007", "7"),
+        ("P1", "p1"), ("M\u00fcller", "Mu\u0308ller"), ("P 1", "P1"), ("P1", "P1\u200b"), ("\ufeffP1", "P1"),
+        ("007", "7"),
         ("P007", "P7"), ("7", "7.0"), ("7", "7,0"), ("\uff30\uff11", "P1"), ("P-1", "P\u20111"), ("P-1", "P\u20131"),
         ("case-03-a", "Case-3-A"), ("STRASSE 1", "Stra\u00dfe 1"), ("P1", "P\u00a01"), ("0", "00"), ("1.00", "1"),
     ],
@@ -72,8 +73,9 @@ def test_label_key__different_labels(one, other):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "\u200b", "\ufeff\u00a0", "NA", "n/a", "N.A.", "#N/A", "<NA>", "NaN", "null", "NULL", "(null)", "None", "\\N",
-     "nil", "unknown", "Unknown ", "UNBEKANNT", "unk", "-", "--", "---", "\u2014", ".", "..", "?", "???", "missing", "_",
+    ["", " ", "\u200b", "\ufeff\u00a0", "NA", "n/a", "N.A.", "#N/A", "<NA>", "NaN", "null", "NULL", "(null)", "None",
+     "\\N", "nil", "unknown", "Unknown ", "UNBEKANNT", "unk", "-", "--", "---", "\u2014", ".", "..", "?", "???", "_",
+     "missing",
      "Not Available", "not applicable", "k.A.", "#REF!", "#DIV/0!", "NaT", "undefined"],
 )  # fmt: skip
 def test_is_missing__usual_markers(text):
