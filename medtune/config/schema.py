@@ -135,6 +135,15 @@ class Normalization(StrictParams):
     mean: tuple[float, float, float]
     std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
+    @model_validator(mode="after")
+    def _check_scale(self) -> "Normalization":
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if not all(0 <= value <= 1 for value in values):
+                raise ValueError(
+                    f"{name} is {list(values)}, but images are scaled to 0..1. Divide values for 0..255 by 255"
+                )
+        return self
+
 
 # Arguments of timm.create_model that would bring weights past model.weights, its checks and the cache keys.
 WEIGHT_ARGS = {"cache_dir", "checkpoint_path", "pretrained"}
@@ -144,9 +153,11 @@ class ModelParams(StrictParams):
     """The network: a timm backbone, where its weights come from, the head, what stage 2 trains."""
 
     backbone: str = Field(description="timm name, arch.tag")
-    weights: str = Field("hub", description="hub, bundled, none, or a .safetensors / .pth file")
+    weights: str = Field("hub", description="hub, bundled, none, or a file: .safetensors, .pth, .pt, .bin or .ckpt")
     backbone_args: dict[str, Any] = Field(default_factory=dict, description="passed to timm.create_model")
-    normalization: Normalization | None = Field(None, description="null: the backbone's pretrained_cfg")
+    normalization: Normalization | None = Field(
+        None, description="null: that of the published weights; a weights file may need it"
+    )
     batchnorm: Literal["frozen", "train"] = Field("frozen", description="BatchNorm statistics in stage 2")
     head: Annotated[SerializeAsAny[HeadParams], _plugin_validator("medtune.models.heads", "kind", "model.head")]
     peft: Annotated[SerializeAsAny[PeftParams], _plugin_validator("medtune.models.peft", "method", "model.peft")]
