@@ -30,7 +30,7 @@ DEFAULT_TASK = "classification"
 class SplitParams(StrictParams):
     """How images become train, validation and test. See docs/protocols.md."""
 
-    protocol: Literal["patient", "image", "official", "hcrf-1-1-2"] = "patient"
+    protocol: Literal["patient", "image", "official", "folders", "hcrf-1-1-2"] = "patient"
     folds: Annotated[int, Field(ge=3, le=20)] = 5
     test_fold: Annotated[int, Field(ge=0)] | Literal["all"] = 1
     val_fold: Annotated[int, Field(ge=0)] | None = Field(None, description="null: the fold before the test fold")
@@ -69,7 +69,22 @@ class DataParams(StrictParams):
     image_size: Annotated[int, Field(ge=8, le=2048)] = 224
     resize: Literal["squash", "pad", "crop"] = "squash"
     on_bad_image: Literal["error", "reject"] = "error"
+    similar_patients: Literal["error", "equal", "different"] = Field(
+        "error",
+        description="patients whose names differ only in case, blanks, Unicode form, leading zeros or a trailing .0: "
+        "refused, one patient, or different patients",
+    )
+    allow_values: list[str] = Field(
+        [],
+        description="names of patients or classes that would be taken for a missing value otherwise: [unknown, none]",
+    )
     split: SplitParams = SplitParams()
+
+    @field_validator("allow_values", mode="before")
+    @classmethod
+    def _null_is_a_name(cls, values: Any) -> Any:
+        # YAML reads an unquoted null as no value.
+        return ["null" if value is None else value for value in values] if isinstance(values, list) else values
 
 
 class TaskParams(StrictParams):
