@@ -103,6 +103,7 @@ def try_export(params: Params, network: "Classifier") -> bytes:
     """
     import numpy as np
 
+    from medtune.export.onnx_file import weight_bytes
     from medtune.export.onnx_graph import ExportError, to_onnx
     from medtune.export.precisions import predictor
     from medtune.serving.manifest import BundleError
@@ -113,7 +114,7 @@ def try_export(params: Params, network: "Classifier") -> bytes:
     fold: Mapping[str, float] = getattr(task, "EXAMPLE_FOLD", {})
     try:
         graph = to_onnx(task.module(network, fold), side, params.export.opset, {}, "output")
-        if graph.ByteSize() > MAX_OPENED_BYTES:
+        if weight_bytes(graph) > MAX_OPENED_BYTES:
             return b""
         content = graph.SerializeToString()
         predict = predictor(content, busy_wait=False)
