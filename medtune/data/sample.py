@@ -62,6 +62,7 @@ class Sample:
         read: gives the pixels, uint8 (h, w, 3), where they are not a file; called in the order of the records.
         target: returns what a task other than classification predicts (a mask, a number), as its `targets` reads it.
         file: where the image file lies, where that is not `root / path` (unpacked archives).
+        frame: frame of a DICOM file of several frames, from 0.
     """
 
     path: str
@@ -72,3 +73,4 @@ class Sample:
     read: Callable[[], np.ndarray] | None = field(default=None, compare=False)
     file: Path | None = field(default=None, compare=False)
     target: Callable[[], np.ndarray] | None = field(default=None, compare=False)
+    frame: int | None = None

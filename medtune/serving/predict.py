@@ -14,7 +14,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from medtune.serving.bundle import Bundle, BundleError
-from medtune.serving.decode import SUFFIXES, DecodeError
+from medtune.serving.decode import SUFFIXES
+from medtune.serving.pixels import DecodeError
 from medtune.serving.progress import ProgressLog
 
 
