@@ -117,6 +117,11 @@ def _usual_high(deep: Sequence[PixelRange]) -> float:
         shown = ", ".join(f"{count} images {low:g} to {high:g}" for (low, high), count in declared.most_common())
         raise InputError(f"data.intensity: the files declare different ranges ({shown}). {_FIX}")
     largest = max(each.high for each in deep)
+    if largest < LEAST_HIGH:
+        raise InputError(
+            f"data.intensity: no value above {largest:g} in {len(deep)} images of more than 8 bits: they are black, or "
+            f"masks. {_FIX} if they are images"
+        )
     if declared:
         high = next(iter(declared))[1]
         if largest > high:
@@ -124,11 +129,6 @@ def _usual_high(deep: Sequence[PixelRange]) -> float:
                 f"data.intensity: files declare values up to {high:g}, but others go up to {largest:g}. {_FIX}"
             )
         return high
-    if largest < LEAST_HIGH:
-        raise InputError(
-            f"data.intensity: no value above {largest:g} in {len(deep)} images of more than 8 bits: they are black, or "
-            f"masks. {_FIX} if they are images"
-        )
     return next(float(2**bits - 1) for bits in USUAL_BITS if largest <= 2**bits - 1)
 
 

@@ -1,6 +1,8 @@
 """DICOM files, read with pydicom (extra `dicom`), as a viewer shows them."""
 
 import io
+import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 INSTALL = 'a DICOM file; pydicom is not installed. Run pip install "medtune[dicom]"'
+# What makes a file unusable is raised as well; other remarks on its metadata do not belong on the user's screen.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"pydicom\..*")
 _PREAMBLE = 128
 # Files without a preamble begin with the first element of group 2 or 8.
 _BARE = (b"\x02\x00\x00\x00", b"\x02\x00\x01\x00", b"\x02\x00\x02\x00", b"\x02\x00\x10\x00",
@@ -93,6 +98,7 @@ def read_dicom(content: bytes, max_pixels: int, apply_voi: bool = True, frame: i
     if frame is not None and not 0 <= frame < frames:
         raise DecodeError(f"frame {frame} of a DICOM file with {frames} frames")
     pixels = _pixels(dataset, frame or 0)
+    _apply_functional_groups(dataset, frame or 0)
     kind = str(dataset.get("PhotometricInterpretation") or "")
     if kind == "PALETTE COLOR":
         return DecodedImage(_palette(pixels, dataset))
@@ -120,6 +126,9 @@ def _pixels(dataset: "Dataset", frame: int) -> np.ndarray:
     """(rows, columns) or RGB (rows, columns, 3); YBR is converted to RGB."""
     from pydicom.pixels import pixel_array
 
+    from medtune.serving import dicom_codecs
+
+    dicom_codecs.register()
     if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise DecodeError("a DICOM file without pixels")
     try:
@@ -128,6 +137,18 @@ def _pixels(dataset: "Dataset", frame: int) -> np.ndarray:
         syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
         name = getattr(syntax, "name", None) or "an unknown transfer syntax"
         raise DecodeError(f"DICOM pixels ({name}) cannot be decoded: {' '.join(str(error).split())[:160]}") from None
+
+
+def _apply_functional_groups(dataset: "Dataset", frame: int) -> None:
+    """Copy the rescaling and the window of a frame of an enhanced DICOM file to where ordinary files have them."""
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    groups = [*per_frame[frame : frame + 1], *(dataset.get("SharedFunctionalGroupsSequence") or [])]
+    for group in groups:
+        for sequence in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in group.get(sequence) or []:
+                for element in item:
+                    if element.tag not in dataset:
+                        dataset.add(element)
 
 
 def _palette(pixels: np.ndarray, dataset: "Dataset") -> np.ndarray:

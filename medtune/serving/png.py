@@ -24,7 +24,8 @@ def read_png(content: bytes) -> DecodedImage:
     """
     pixels = imagecodecs.png_decode(content)
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
-        if pixels[..., -1].min() != pixels[..., -1].max():
+        alpha = pixels[..., -1]
+        if alpha.min() != alpha.max() or alpha.flat[0] not in (0, 65535):
             raise DecodeError(
                 "the image is partly transparent: the meaning of its pixels is not known. Save gray or RGB"
             )

@@ -88,11 +88,12 @@ def _to_image(page: tifffile.TiffPage) -> DecodedImage:
 
 
 def _without_alpha(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
-    """Gray or RGB; a constant fourth (or second) channel shows nothing and is dropped."""
+    """Gray or RGB; a fourth (or second) channel is dropped if it is opaque or 0 everywhere, which shows nothing."""
     if pixels.ndim == 2 or pixels.shape[2] == 3:
         return pixels
     colors, extra = pixels[..., :-1], pixels[..., -1]
-    if extra.min() != extra.max():
+    full = 1 if extra.dtype.kind == "f" else np.iinfo(extra.dtype).max
+    if extra.min() != extra.max() or extra.flat[0] not in (0, full):
         kind = "transparency" if page.extrasamples and int(page.extrasamples[0]) else "an extra channel of unknown use"
         raise DecodeError(f"the image has {kind}: the meaning of its pixels is not known. Save gray or RGB")
     return colors[..., 0] if colors.shape[2] == 1 else colors
