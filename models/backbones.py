@@ -6,13 +6,13 @@ from typing import Any
 
 import timm
 import torch
-from timm.data import resolve_data_config
 from torch import Tensor, nn
 
 from medtune.config.errors import InputError, RunError, suggestion
 from medtune.config.schema import Params
 from medtune.models.hub import check_cached
-from medtune.models.weights import load_into, read_shipped_metadata, read_weights
+from medtune.models.normalization import check_normalization
+from medtune.models.weights import load_into, read_weights
 from medtune.serving.one_line import first_line
 
 FAMILIES = {"resnetv2": "resnet", "resnest": "resnet", "efficientnet": "mobilenet", "mobilenetv3": "mobilenet",
@@ -76,6 +76,7 @@ def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
         check_cached(cfg)
     if load_weights and model.weights not in ("hub", "none"):
         load_into(backbone, *read_weights(model.weights, model.backbone))
+        check_normalization(params)
     return backbone.eval()
 
 
@@ -155,18 +156,6 @@ def to_tokens(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     else:
         tokens = features.flatten(2).transpose(1, 2)
     return tokens, tokens[:, :0]
-
-
-def normalization(params: Params, backbone: nn.Module) -> tuple[list[float], list[float]]:
-    """Mean and std, for images scaled to 0..1: params' own, the bundled card's, or the backbone's pretrained_cfg."""
-    model = params.model
-    if model.normalization is not None:
-        return list(model.normalization.mean), list(model.normalization.std)
-    if model.weights == "bundled":
-        card = read_shipped_metadata(model.backbone)
-        return list(card["mean"]), list(card["std"])
-    cfg: dict[str, Any] = resolve_data_config(model=backbone)
-    return list(cfg["mean"]), list(cfg["std"])
 
 
 def _arch(backbone: str) -> str:

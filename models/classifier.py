@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from medtune.config import registry
 from medtune.config.schema import Params
-from medtune.models.backbones import TokenShape, create_backbone, normalization, to_tokens, token_shape
+from medtune.models.backbones import TokenShape, create_backbone, to_tokens, token_shape
+from medtune.models.normalization import normalization
 
 FeatureKind = Literal["tokens", "mean", "pooled"]
 

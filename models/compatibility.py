@@ -16,6 +16,7 @@ from medtune.config.schema import Params
 from medtune.models import hub
 from medtune.models.backbones import check_backbone, create_backbone
 from medtune.models.classifier import build_head
+from medtune.models.normalization import check_normalization
 from medtune.models.weights import load_into, read_weights
 
 
@@ -44,6 +45,7 @@ def check_model(params: Params) -> dict[str, Any]:
             check_backbone(params)  # whether the hub has any
         elif model.weights != "none":
             load_into(backbone, *read_weights(model.weights, model.backbone))
+            check_normalization(params)
     except InputError as error:
         report["weights_fault"] = str(error)
     return report

@@ -1,20 +1,23 @@
 """Pretrained weights from a file: safetensors, or .pth read without unpickling code."""
 
 import hashlib
-import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load
 from torch import Tensor, nn
 
 from medtune.config.errors import InputError
 from medtune.config.project import PACKAGE, PROJECT
+from medtune.models.checkpoint_file import SUFFIXES, read_state_dicts
+from medtune.models.checkpoint_keys import Fit, find_fits, prefix_rank, same_tensors
+from medtune.runtime import console
 from medtune.runtime.artifact import digest
 from medtune.serving.checksum import load_with_checksum
-from medtune.serving.one_line import first_line
+
+StateDicts = list[tuple[str, dict[str, Tensor]]]
 
 SHIPPED = PACKAGE / "models" / "bundled"
 RESTORE_COMMAND = "git checkout models/bundled"
@@ -33,13 +36,16 @@ def read_shipped_metadata(backbone: str) -> dict[str, Any]:
         raise InputError(f"model.weights: bundled: {path.name} is damaged ({error}): {RESTORE_COMMAND}") from None
 
 
-def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple[dict[str, Tensor], str]:
-    """State dict and the file it came from, for `model.weights` = bundled or a file.
+def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple[StateDicts, str]:
+    """Read the state dicts that `model.weights` names (bundled or a file).
 
     Args:
         weights: `bundled`, or a path, absolute or from the project's folder.
         backbone: timm name.
-        check_only: only that the file is there and of a known kind; the state dict is empty.
+        check_only: check only that the file exists and is of a known kind; there are no state dicts then.
+
+    Returns:
+        Container and state dict of each, the preferred one first; and the file.
 
     Raises:
         InputError: no such file, not weights, a pickle that carries code, or shipped ones that have changed.
@@ -53,11 +59,11 @@ def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple
         path = PROJECT / weights
         if not path.is_file():
             raise InputError(f"model.weights: {weights!r} is neither hub, bundled, none nor a file")
-        if path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
-            raise InputError(f"model.weights: {weights!r} is no weights file; expected .safetensors or .pth")
+        if not path.name.endswith(SUFFIXES):
+            raise InputError(f"model.weights: {weights!r} is no weights file; expected {', '.join(SUFFIXES)}")
     if check_only:
-        return {}, str(path)
-    return (_read_shipped(path) if weights == "bundled" else _read(path)), str(path)
+        return [], str(path)
+    return ([("", _read_shipped(path))] if weights == "bundled" else read_state_dicts(path)), str(path)
 
 
 def _read_shipped(path: Path) -> dict[str, Tensor]:
@@ -67,51 +73,74 @@ def _read_shipped(path: Path) -> dict[str, Tensor]:
     return load(content)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as stream:
-                return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle raises whatever its first wrong opcode raises
-        raise InputError(f"model.weights: {path.name} cannot be read as plain tensors: {first_line(error)}") from None
-    for nested in ("state_dict_ema", "model_ema", "state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(nested), dict):
-            state = state[nested]
-            break
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"model.weights: {path.name} holds no state dict of tensors")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+def load_into(backbone: nn.Module, states: StateDicts, path: str) -> None:
+    """Load the preferred state dict that fits the backbone completely.
 
+    A wrapper's prefix is removed and timm's own conversion of keys and position embeddings is applied. A classifier
+    and parts that only pretraining uses are left out. What was done is printed.
 
-def load_into(backbone: nn.Module, state: dict[str, Tensor], path: str) -> None:
-    """Loads `state` strictly, after timm's own key and position-embedding conversion; its classifier is left out.
+    Args:
+        backbone: a timm model; may lie on the meta device.
+        states: from `read_weights`.
+        path: the file, for messages.
 
     Raises:
-        InputError: names the first keys that are missing, unexpected or of another shape; or one that is not finite.
+        InputError: nothing fits (names the first keys that are missing, unexpected or of another shape), two
+            different networks fit equally well, or a value is not finite.
     """
-    convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
-    if convert is not None:
-        state = convert(state, backbone)
-    cfg = getattr(backbone, "pretrained_cfg", None) or {}
-    classifiers = cfg.get("classifier") or ()
-    classifiers = (classifiers,) if isinstance(classifiers, str) else classifiers
+    name = Path(path).name
+    container, fit = _choose(backbone, states, name)
+    if broken := next((key for key in sorted(fit.state) if not fit.state[key].isfinite().all()), None):
+        raise InputError(f"model.weights: {name}: {broken} is not finite (NaN or infinite)")
     own = backbone.state_dict()
-    state = {k: v for k, v in state.items() if k in own or not any(k.startswith(f"{c}.") for c in classifiers)}
-    faults = [f"{key} missing" for key in own.keys() - state.keys() if not key.endswith("num_batches_tracked")]
-    faults += [f"{key} unexpected" for key in state.keys() - own.keys()]
-    faults += [
-        f"{key} is {tuple(state[key].shape)}, not {tuple(own[key].shape)}"
-        for key in own.keys() & state.keys()
-        if own[key].shape != state[key].shape
-    ]
-    if faults:
-        shown = ", ".join(sorted(faults)[:4])
-        raise InputError(f"model.weights: {Path(path).name} does not fit {type(backbone).__name__} "
-                         f"({len(faults)} keys differ: {shown})")  # fmt: skip
-    if broken := next((key for key in sorted(state) if not state[key].isfinite().all()), None):
-        raise InputError(f"model.weights: {Path(path).name}: {broken} is not finite (NaN or infinite)")
-    backbone.load_state_dict(own | {key: value.to(own[key].dtype) for key, value in state.items()}, strict=True)
+    backbone.load_state_dict(own | {key: value.to(own[key].dtype) for key, value in fit.state.items()}, strict=True)
+    if note := _note(container, fit):
+        _print_once(f"model.weights: {name}: {note}")
+
+
+def _choose(backbone: nn.Module, states: StateDicts, name: str) -> tuple[str, Fit]:
+    closest: Fit | None = None
+    for container, state in states:
+        fits = find_fits(state, backbone)
+        whole = [fit for fit in fits if not fit.faults]
+        if whole:
+            first = whole[0]
+            for other in whole[1:]:
+                if prefix_rank(other.prefix) == prefix_rank(first.prefix) and not same_tensors(
+                    first.state, other.state
+                ):
+                    raise InputError(
+                        f"model.weights: {name} holds two networks that fit, under {first.prefix or 'no prefix'} and "
+                        f"{other.prefix or 'no prefix'}. Save the one to use in a file of its own"
+                    )
+            return container, first
+        closest = min([*([closest] if closest else []), *fits], key=lambda fit: fit.faults)
+    assert closest is not None
+    removed = f" with the prefix {closest.prefix} removed" if closest.prefix else ""
+    raise InputError(
+        f"model.weights: {name}{removed} does not fit {type(backbone).__name__} ({closest.description}). Name the "
+        "backbone of this file in model.backbone, or another file"
+    )
+
+
+def _note(container: str, fit: Fit) -> str:
+    """What was done to read the file; empty if it is the plain state dict of the backbone."""
+    parts = [f"read from {container}"] if container else []
+    if fit.prefix:
+        parts.append(f"read with the prefix {fit.prefix} removed")
+    if fit.left_out:
+        groups: dict[str, int] = {}
+        for key in fit.left_out:
+            group = key if "." not in key else key.removeprefix(fit.prefix).partition(".")[0] + "."
+            groups[group] = groups.get(group, 0) + 1
+        names = [f"{group} ({count} keys)" if count > 1 else group for group, count in groups.items()]
+        parts.append(f"left out {', '.join(names[:8])}" + (f" and {len(names) - 8} more" if len(names) > 8 else ""))
+    return "; ".join(parts)
+
+
+@cache
+def _print_once(message: str) -> None:
+    console.info(message)
 
 
 def state_sha256(module: nn.Module) -> str:

@@ -1,5 +1,7 @@
 """What must hold before a stage begins: the data made with these params, and settings that fit it."""
 
+import contextlib
+import io
 from typing import TYPE_CHECKING
 
 from medtune.config.errors import InputError
@@ -38,6 +40,7 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
     launch.check_launch(params, "finetune" in params.training_stages)
     prepared = open_prepared(paths)
     if read_result(paths.prepared)["key"] != data_key(params):
+        check_table(params)
         raise InputError(f"{paths.prepared} was made with other data params or code: run `medtune data` first")
     for section in params.training_stages:
         chosen = getattr(params, section)
@@ -48,6 +51,19 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
         if chosen.precision == "fp16" and device_class() == "cpu":
             raise InputError(f"{section}.precision is fp16, which needs a GPU; on a CPU choose auto, fp32 or bf16")
     return prepared
+
+
+def check_table(params: Params) -> None:
+    """Refuse a wrong table where the images must be prepared from it anyway: that says more than "run medtune data".
+
+    Raises:
+        InputError: as `medtune.data.source_listing.list_source` says.
+    """
+    if getattr(params.data, "csv", None) is not None:
+        from medtune.data.source_listing import list_source
+
+        with contextlib.redirect_stdout(io.StringIO()):  # notes belong to the command that prepares
+            list_source(params.data)
 
 
 def check_model(params: Params, paths: RunPaths) -> None:

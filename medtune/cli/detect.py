@@ -1,6 +1,5 @@
 """What a folder of images is: its layout, classes, patients and image sizes. Reads names, tables and image headers."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,17 +10,13 @@ import numpy as np
 
 from medtune.cli.detected import DetectedData
 from medtune.cli.patients import suggest
+from medtune.config.errors import InputError
+from medtune.data import class_folders, columns
 from medtune.data.listing import find_files
 from medtune.data.npz import array_names
 from medtune.data.sources import breakhis, medmnist
+from medtune.data.table import SUFFIXES, Table, read_table
 
-SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
-# Columns that the source `folder` reads, and other common names for them.
-COLUMNS = {
-    "path": {"image", "image_path", "file", "filename", "file_name", "filepath", "img"},
-    "label": {"class", "diagnosis", "target", "dx", "y"},
-    "group": {"patient", "patient_id", "patientid", "case", "case_id", "subject", "subject_id", "slide"},
-}
 HEADERS_READ = 50
 
 
@@ -41,8 +36,8 @@ def detect(root: Path) -> DetectedData:
     if any(breakhis.image_name(path) for path in images):
         _breakhis(images, detected)
         return detected
-    tables = [path for path in sorted(root.glob("*.csv")) if _columns(path)]
-    _by_table(tables[0], images, detected) if tables else _by_folders(images, detected)
+    table = _find_table(root, detected)
+    _by_table(table, images, detected) if table else _by_folders(root, images, detected)
     _size(root, images, detected)
     return detected
 
@@ -103,37 +98,70 @@ def _breakhis(images: list[str], detected: DetectedData) -> None:
         detected.warnings.append(f"{len(images) - len(matches):,} images have other names and are not used")
 
 
-def _by_table(table: Path, images: list[str], detected: DetectedData) -> None:
-    columns = _columns(table)
-    with table.open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+def _find_table(root: Path, detected: DetectedData) -> Table | None:
+    """The first table with a path and a label under some name, else with one of them."""
+    partial = None
+    for file in sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()):
+        try:
+            table = read_table(file, columns.KNOWN)
+            found = [what for what in ("path", "label") if _column(table, what) is not None]
+        except InputError as error:
+            if file.suffix.lower() != ".txt":  # a text is rarely meant as a table
+                detected.warnings.append(str(error))
+            continue
+        if len(found) == 2:
+            return table
+        partial = partial or (table if found else None)
+    return partial
+
+
+def _column(table: Table, what: str) -> int | None:
+    """Position of the column path, label or group, under its own or another common name."""
+    position = columns.find_column(table, what)
+    other = columns.similar_column(table, what)
+    return table.columns.index(other) if position is None and other is not None else position
+
+
+def _by_table(table: Table, images: list[str], detected: DetectedData) -> None:
     detected.settings = {"data.source": "folder", "data.csv": table.name}
-    detected.findings.append(("table", f"{table.name}: {len(rows):,} rows, columns {', '.join(columns)}"))
-    for wanted, others in COLUMNS.items():
-        similar = [column for column in columns if column.lower() in others]
-        if wanted not in columns and similar:
-            detected.warnings.append(f"{table.name}: rename the column {similar[0]} to {wanted}")
-    if "label" in columns:
-        detected.findings.append(("classes", _class_counts(row["label"] for row in rows)))
-    if "group" in columns:
-        patients = len({row["group"] for row in rows})
-        detected.findings.append(("patients", f"{patients:,}, in the column group"))
+    shown = ", ".join(table.columns)
+    detected.findings.append(("table", f"{table.name}: {len(table.rows):,} rows, columns {shown}"))
+    detected.findings += [("note", note) for note in table.notes]
+    cells: dict[str, list[str]] = {}
+    for what in columns.ALIASES:
+        position = _column(table, what)
+        if position is None:
+            if what != "group":
+                detected.warnings.append(
+                    f"{table.name}: no column {what}. Name it with medtune params set data.columns.{what}=NAME"
+                )
+            continue
+        name = table.columns[position]
+        if columns.fold(name) != what:
+            detected.settings[f"data.columns.{what}"] = name
+            detected.findings.append((what, f"column {name}"))
+        cells[what] = [row[position].strip() for _, row in table.rows]
+    if "label" in cells:
+        detected.findings.append(("classes", _class_counts(iter(cells["label"]))))
+    if "group" in cells:
+        patients = len(set(cells["group"]))
+        detected.findings.append(
+            ("patients", f"{patients:,}, in the column {detected.settings.get('data.columns.group', 'group')}")
+        )
         _folds(patients, detected)
     else:
-        suggest([row["path"] for row in rows] if "path" in columns else images, detected)
+        suggest(cells.get("path", images), detected)
 
 
-def _by_folders(images: list[str], detected: DetectedData) -> None:
+def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
     inside = [PurePosixPath(path).parts for path in images]
     names = {parts[0] for parts in inside if len(parts) > 1}
     detected.settings = {"data.source": "folder"}
-    if splits := sorted(name for name in names if name.lower() in SPLIT_FOLDERS):
-        deeper = sorted({parts[1] for parts in inside if len(parts) > 2})
-        detected.settings["data.csv"] = "labels.csv"
+    if class_folders.split_folders(images):
+        _by_splits(root, detected)
+    elif inner := class_folders.inner_folder(images):
         detected.warnings.append(
-            f"{', '.join(f'{name}/' for name in splits)} are splits, not classes"
-            + (f"; inside them: {', '.join(deeper[:6])}" if deeper else "")
-            + ". Write labels.csv with the columns path,label,group; the folders' own split is not used"
+            f"the images lie in {inner}/, in folders that are splits. Run with --data {root / inner}"
         )
     elif not names:
         detected.settings["data.csv"] = "labels.csv"
@@ -147,6 +175,21 @@ def _by_folders(images: list[str], detected: DetectedData) -> None:
         if loose := sum(len(parts) == 1 for parts in inside):
             detected.warnings.append(f"{loose:,} images are in no class folder. Move them into one")
     suggest(images, detected)
+
+
+def _by_splits(root: Path, detected: DetectedData) -> None:
+    """Folders train, val and test with class folders in each."""
+    detected.settings["data.split.protocol"] = "folders"
+    try:
+        found = class_folders.by_split(root)
+    except InputError as error:
+        detected.warnings.append(str(error))
+        return
+    splits = Counter(image.split or "" for image in found)
+    detected.findings += [
+        ("splits", ", ".join(f"{name} {splits[name]:,}" for name in ("train", "val", "test")) + ", from the folders"),
+        ("classes", f"one folder per class in each: {_class_counts(image.label for image in found)}"),
+    ]
 
 
 def _size(root: Path, images: list[str], detected: DetectedData) -> None:
@@ -178,17 +221,6 @@ def _folds(patients: int, detected: DetectedData) -> None:
         detected.settings["data.split.folds"] = 3
     if patients < 3:
         detected.warnings.append(f"{patients} patients cannot be split into 3 folds")
-
-
-def _columns(table: Path) -> list[str]:
-    """Column names of a table that has a path or a label under some name; empty for any other file."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            columns = next(csv.reader(stream), [])
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
-    known = {"path", "label", *COLUMNS["path"], *COLUMNS["label"]}
-    return columns if known & {column.lower() for column in columns} else []
 
 
 def _class_counts(labels: "Iterator[str]") -> str:

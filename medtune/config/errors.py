@@ -1,6 +1,9 @@
 """What a user's mistake becomes: one line."""
 
 import difflib
+import json
+import re
+import shlex
 from typing import TYPE_CHECKING, Any, get_args
 
 if TYPE_CHECKING:
@@ -63,3 +66,18 @@ def _nested_fields(field: Any) -> dict[str, Any]:
     annotation = getattr(field, "annotation", None)
     sections = [one for one in (annotation, *get_args(annotation)) if hasattr(one, "model_fields")]
     return {name: one for section in sections for name, one in section.model_fields.items()}
+
+
+def set_option(key: str, value: object) -> str:
+    """The option `--set key=value` as one types it in a shell, for messages that name a fix.
+
+    Args:
+        key: dotted params key.
+        value: a string, or lists and mappings of strings.
+    """
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_./][\w./-]*", value) and value.lower() not in _YAML_WORDS
+    return f"--set {shlex.quote(f'{key}={value if plain else json.dumps(value, ensure_ascii=False)}')}"
+
+
+# Words that YAML does not read as text.
+_YAML_WORDS = ("null", "true", "false", "~", ".nan", ".inf")

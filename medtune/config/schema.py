@@ -30,7 +30,7 @@ DEFAULT_TASK = "classification"
 class SplitParams(StrictParams):
     """How images become train, validation and test. See docs/protocols.md."""
 
-    protocol: Literal["patient", "image", "official", "hcrf-1-1-2"] = "patient"
+    protocol: Literal["patient", "image", "official", "folders", "hcrf-1-1-2"] = "patient"
     folds: Annotated[int, Field(ge=3, le=20)] = 5
     test_fold: Annotated[int, Field(ge=0)] | Literal["all"] = 1
     val_fold: Annotated[int, Field(ge=0)] | None = Field(None, description="null: the fold before the test fold")
@@ -95,7 +95,22 @@ class DataParams(StrictParams):
     resize: Literal["squash", "pad", "crop"] = "squash"
     on_bad_image: Literal["error", "reject"] = "error"
     intensity: IntensityParams = IntensityParams()
+    similar_patients: Literal["error", "equal", "different"] = Field(
+        "error",
+        description="patients whose names differ only in case, blanks, Unicode form, leading zeros or a trailing .0: "
+        "refused, one patient, or different patients",
+    )
+    allow_values: list[str] = Field(
+        [],
+        description="names of patients or classes that would be taken for a missing value otherwise: [unknown, none]",
+    )
     split: SplitParams = SplitParams()
+
+    @field_validator("allow_values", mode="before")
+    @classmethod
+    def _null_is_a_name(cls, values: Any) -> Any:
+        # YAML reads an unquoted null as no value.
+        return ["null" if value is None else value for value in values] if isinstance(values, list) else values
 
 
 class TaskParams(StrictParams):
@@ -146,6 +161,15 @@ class Normalization(StrictParams):
     mean: tuple[float, float, float]
     std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
+    @model_validator(mode="after")
+    def _check_scale(self) -> "Normalization":
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if not all(0 <= value <= 1 for value in values):
+                raise ValueError(
+                    f"{name} is {list(values)}, but images are scaled to 0..1. Divide values for 0..255 by 255"
+                )
+        return self
+
 
 # Arguments of timm.create_model that would bring weights past model.weights, its checks and the cache keys.
 WEIGHT_ARGS = {"cache_dir", "checkpoint_path", "pretrained"}
@@ -155,9 +179,11 @@ class ModelParams(StrictParams):
     """The network: a timm backbone, where its weights come from, the head, what stage 2 trains."""
 
     backbone: str = Field(description="timm name, arch.tag")
-    weights: str = Field("hub", description="hub, bundled, none, or a .safetensors / .pth file")
+    weights: str = Field("hub", description="hub, bundled, none, or a file: .safetensors, .pth, .pt, .bin or .ckpt")
     backbone_args: dict[str, Any] = Field(default_factory=dict, description="passed to timm.create_model")
-    normalization: Normalization | None = Field(None, description="null: the backbone's pretrained_cfg")
+    normalization: Normalization | None = Field(
+        None, description="null: that of the published weights; a weights file may need it"
+    )
     batchnorm: Literal["frozen", "train"] = Field("frozen", description="BatchNorm statistics in stage 2")
     head: Annotated[SerializeAsAny[HeadParams], _plugin_validator("medtune.models.heads", "kind", "model.head")]
     peft: Annotated[SerializeAsAny[PeftParams], _plugin_validator("medtune.models.peft", "method", "model.peft")]

@@ -66,7 +66,7 @@ def split_samples(
     if params.protocol == "patient":
         folds, splits, notes = _patient(samples, labels, params, source, assigned)
     else:
-        protocol = {"image": _image, "official": _official, "hcrf-1-1-2": _hcrf}[params.protocol]
+        protocol = {"image": _image, "official": _official, "folders": _official, "hcrf-1-1-2": _hcrf}[params.protocol]
         folds, splits, notes = protocol(samples, labels, params, source)
     patient_ids = np.array([sample.patient_id or "" for sample in samples])
     notes += _check_splits(splits, labels, patient_ids, classes, params, min_classes)
@@ -134,18 +134,27 @@ def _hcrf(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, so
 
 
 def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> _ProtocolResult:
+    by_folder = params.protocol == "folders"
+    if by_folder and source != "folder":
+        raise InputError(f"data.split.protocol is folders, but source {source} reads no folders train, val and test")
     if any(sample.published_splits is None for sample in samples):
-        raise InputError(f"data.split.protocol is official, but source {source} has no published split here")
+        raise InputError(f"data.split.protocol is {params.protocol}, but source {source} has no published split here")
     splits = np.array([sample.published_splits for sample in samples], "<U6")
     if splits.shape[1] == 1:
         if params.test_fold == "all":
-            raise InputError("data.split.test_fold is all, but one split is published: set it to 0")
+            found = "the folders name one split" if by_folder else "one split is published"
+            raise InputError(f"data.split.test_fold is all, but {found}: set it to 0")
         splits = np.repeat(splits, params.folds, axis=1)
     if splits.shape[1] != params.folds:
         raise InputError(f"data.split.folds is {params.folds}, but {splits.shape[1]} folds are published")
     notes = []
+    if by_folder:
+        notes.append("Split by the folders as given (protocol folders): scores are those of their test images.")
     if not (splits == "val").any():
-        notes.append("The published folds have no validation part: a fifth of each train part was set aside for it.")
+        where = "There is no validation folder" if by_folder else "The published folds have no validation part"
+        unit = "image" if samples[0].patient_id is None else "patient"
+        how = f", by {unit}" if by_folder else ""
+        notes.append(f"{where}: a fifth of each train part was set aside for it{how}.")
         for test_fold in range(params.folds):
             rows = np.flatnonzero(splits[:, test_fold] == "train")
             splits[

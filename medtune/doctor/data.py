@@ -12,6 +12,7 @@ from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.data.archive import SUFFIXES, first_member, is_archive
 from medtune.data.sample import Sample
+from medtune.data.sample_checks import check_samples
 from medtune.doctor.check_result import CheckResult, Context, failure, format_duration, format_size, ok, warning
 from medtune.serving.one_line import first_line
 
@@ -31,7 +32,7 @@ def check_data(context: Context) -> CheckResult:
             return _check_archive(packed, root)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # what it says of the images belongs to stage data
-            samples = source.list_samples(root, params)
+            samples = check_samples(source.list_samples(root, params), params, source.classes(params)).samples
     except InputError as error:
         return failure(first_line(error), HINT)
     context.facts["images"] = len(samples)

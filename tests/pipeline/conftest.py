@@ -15,9 +15,10 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv", ".cache", "artifacts", "prepared", "__pycache__", ".*_cache", "docs"
 )
+HALF = "{mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}"
 SMALL = """
 data: {labels: binary, image_size: 32, patients: 20, images_per_patient: 2}
-model: {weights: WEIGHTS, backbone_args: {img_size: 32}}
+model: {weights: WEIGHTS, backbone_args: {img_size: 32}, normalization: HALF}
 frozen: {epochs: 2, views: 1, batch_size: 8}
 finetune: {epochs: 2, batch_size: 8}
 evaluate: {bootstrap: 100}
@@ -73,7 +74,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     torch.manual_seed(0)
     weights = timm.create_model("test_vit", num_classes=0, img_size=32).state_dict()
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, place / "weights.safetensors")
-    (place / "small.yaml").write_text(SMALL.replace("WEIGHTS", str(place / "weights.safetensors")))
+    (place / "small.yaml").write_text(
+        SMALL.replace("WEIGHTS", str(place / "weights.safetensors")).replace("HALF", HALF)
+    )
     copy.run("git", "init", "--quiet")
     copy.run("python", "-m", "medtune", "params", "apply", str(place / "small.yaml"))
     return copy

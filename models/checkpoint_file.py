@@ -1,0 +1,80 @@
+"""State dicts in a weights file, with the containers that training programs put around them."""
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from medtune.config.errors import InputError
+from medtune.serving.one_line import first_line
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pth.tar")
+# Names of containers, the first that is there is preferred: averaged weights, a teacher, then the trained weights.
+CONTAINERS = (
+    "state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "teacher", "target_encoder",
+    "state_dict", "model_state_dict", "model_state", "model", "net", "network", "backbone", "encoder", "module",
+    "student",
+)  # fmt: skip
+# Containers that hold no network.
+IGNORED = ("optim", "sched", "scaler", "loss", "criterion", "callbacks", "loops", "hparams", "hyper_parameters")
+MAX_DEPTH = 4
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+
+
+def read_state_dicts(path: Path) -> list[tuple[str, dict[str, Tensor]]]:
+    """Read every state dict of a weights file, without running code from it.
+
+    `argparse.Namespace`, which timm's train.py stores, is the only class besides tensors and plain values.
+
+    Args:
+        path: a safetensors file, or one that torch.save wrote.
+
+    Returns:
+        Name of the container (empty for the file itself) and state dict, the preferred container first.
+
+    Raises:
+        InputError: the file is damaged, contains other objects, or contains no state dict.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as stream:
+                return [("", {name: stream.get_tensor(name) for name in stream.keys()})]  # noqa: SIM118
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle raises whatever its first wrong opcode raises
+        raise InputError(f"model.weights: {path.name} cannot be read as plain tensors: {_reason(error)}") from None
+    found = sorted(_state_dicts(content, "", 0), key=lambda item: _rank(item[0]))
+    if not found:
+        raise InputError(f"model.weights: {path.name} holds no state dict of tensors. Save model.state_dict() in it")
+    return found
+
+
+def _state_dicts(content: Any, name: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    if not isinstance(content, dict) or not content or depth > MAX_DEPTH:
+        return
+    if all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
+        yield name, content
+        return
+    for key, value in content.items():
+        if isinstance(key, str) and not any(word in key.lower() for word in IGNORED):
+            yield from _state_dicts(value, f"{name}.{key}" if name else key, depth + 1)
+
+
+def _rank(name: str) -> list[int]:
+    parts = name.split(".")
+    return [CONTAINERS.index(part) if part in CONTAINERS else len(CONTAINERS) for part in parts]
+
+
+def _reason(error: Exception) -> str:
+    """First line of what torch says, without its advice to trust the file."""
+    if found := _GLOBAL.search(str(error)):
+        return (
+            f"it contains an object of type {found[1]}. In the program that wrote it, save the state dict alone: "
+            "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+        )
+    return first_line(error).partition(" In PyTorch 2.6")[0].partition(". Please")[0]
