@@ -95,6 +95,9 @@ class DataParams(StrictParams):
     resize: Literal["squash", "pad", "crop"] = "squash"
     on_bad_image: Literal["error", "reject"] = "error"
     intensity: IntensityParams = IntensityParams()
+    frames: Literal["error", "expand"] = Field(
+        "error", description="DICOM files of several frames: refused, or each frame is an image of its patient"
+    )
     similar_patients: Literal["error", "equal", "different"] = Field(
         "error",
         description="patients whose names differ only in case, blanks, Unicode form, leading zeros or a trailing .0: "

@@ -15,7 +15,8 @@ from medtune.serving import dicom, png, tiff
 from medtune.serving.pixels import DecodedImage, DecodeError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".ima")
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 1 << 29
 # The format is read from the content; Pillow's own guard (89 million pixels) must not be a mere warning either.

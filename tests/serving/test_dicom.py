@@ -110,7 +110,7 @@ PAIRS = [
     ("MR_small.dcm", "MR_small_jp2klossless.dcm", 0),
     ("MR_small.dcm", "MR_small_bigendian.dcm", 0),
     ("MR_small.dcm", "MR_small_jpeg_ls_lossless.dcm", 0),
-    ("SC_rgb_rle.dcm", "SC_rgb_dcmtk_+eb+cr.dcm", 0),
+    ("SC_rgb_rle.dcm", "SC_rgb_dcmtk_+eb+cr.dcm", 6),
     ("SC_rgb_rle.dcm", "SC_rgb_jls_lossy_line.dcm", 3),
     ("SC_rgb_small_odd.dcm", "SC_rgb_small_odd_jpeg.dcm", 6),
 ]
