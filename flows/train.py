@@ -38,9 +38,9 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
     with output_lock(paths), logfile(paths.cache / "logs", "train") as written:
         steps = Steps(params, paths)
         if not pipeline.is_complete(steps):
-            from medtune.models.backbones import check_backbone
+            from medtune.stages.dry_run import check_network
 
-            check_backbone(params)
+            check_network(params, paths, steps.prepared)
         try:
             results = _with_prefect(steps) if prefect else pipeline.run_directly(steps)
         except pipeline.StageError as failure:

@@ -12,6 +12,7 @@ from medtune.config.errors import InputError, RunError, suggestion
 from medtune.config.schema import Params
 from medtune.models.hub import check_cached
 from medtune.models.normalization import check_normalization
+from medtune.models.peft_support import supported, supports
 from medtune.models.weights import load_into, read_weights
 from medtune.serving.one_line import first_line
 
@@ -49,10 +50,10 @@ def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
         InputError: unknown backbone, weights that do not fit, or arguments timm refuses.
     """
     model = params.model
-    _check_name(model.backbone, model.weights)
+    check_name(model.backbone, model.weights)
     hub = load_weights and model.weights == "hub"
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what fails is said below
-    cfg = _hub_cfg(params) if hub else {}
+    cfg = hub_cfg(params) if hub else {}
     fetched_before = check_cached(cfg)
     try:
         backbone = timm.create_model(model.backbone, pretrained=hub, num_classes=0, **model.backbone_args)
@@ -80,7 +81,8 @@ def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
     return backbone.eval()
 
 
-def _hub_cfg(params: Params) -> dict[str, Any]:
+def hub_cfg(params: Params) -> dict[str, Any]:
+    """timm's pretrained_cfg of the backbone, with the overlay of the params."""
     known = timm.get_pretrained_cfg(params.model.backbone)
     return {**(known.to_dict() if known else {}), **params.model.backbone_args.get("pretrained_cfg_overlay", {})}
 
@@ -93,7 +95,7 @@ def check_backbone(params: Params) -> TokenShape:
             whose `tokens` is not what they give.
     """
     model, size = params.model, params.data.image_size
-    _check_name(model.backbone, model.weights)
+    check_name(model.backbone, model.weights)
     if model.peft.method != "none":
         _check_method(params)
     if model.weights not in ("hub", "none"):
@@ -167,7 +169,12 @@ def _arch(backbone: str) -> str:
     return arch
 
 
-def _check_name(backbone: str, weights: str) -> None:
+def check_name(backbone: str, weights: str) -> None:
+    """Refuse a backbone or tag that timm does not have, and weights that the hub does not have.
+
+    Raises:
+        InputError: names what is similar.
+    """
     arch, tag = _arch(backbone), backbone.partition(".")[2]
     tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
     if tag and tag not in tags:
@@ -193,8 +200,7 @@ def _check_method(params: Params) -> None:
     from medtune.config import registry
 
     method = registry.load_plugin("medtune.models.peft", params.model.peft.method, "model.peft.method")
-    supported = getattr(method, "SUPPORTED_FAMILIES", None)
     found = family(params.model.backbone)
-    if supported and found not in supported:
+    if not supports(method, found):
         raise InputError(f"model.peft.method: {params.model.peft.method!r} does not support {params.model.backbone} "
-                         f"(family {found}); it supports: {', '.join(sorted(supported))}")  # fmt: skip
+                         f"(family {found}); it supports: {supported(method)}")  # fmt: skip

@@ -67,15 +67,15 @@ def check_table(params: Params) -> None:
 
 
 def check_model(params: Params, paths: RunPaths) -> None:
-    """Refuses a backbone, weights or image size that do not fit together, before images are decoded for them.
+    """Refuse weights, a backbone or settings that would fail later, before images are decoded for them.
 
-    Imports torch, so it is passed over where the data stand ready for these params.
+    Imports torch, so it is passed over where the data stand ready for these params: training checks then.
     """
     try:
         known = read_result(paths.prepared)["key"] == data_key(params)
     except (OSError, ValueError, KeyError):
         known = False
     if not known:
-        from medtune.models.backbones import check_backbone
+        from medtune.stages.dry_run import check_network
 
-        check_backbone(params)
+        check_network(params, paths)

@@ -16,6 +16,7 @@ from medtune.data.listing import find_files
 from medtune.data.npz import array_names
 from medtune.data.sources import breakhis, medmnist
 from medtune.data.table import SUFFIXES, Table, read_table
+from medtune.serving.folder_scan import printable
 
 HEADERS_READ = 50
 
@@ -31,8 +32,11 @@ def detect(root: Path) -> DetectedData:
     """
     if archives := _npz_files(root):
         return _medmnist(archives)
-    images = find_files(root)
+    found = find_files(root)
+    images = [path for path in found if printable(path) == path]
     detected = DetectedData(findings=[("images", f"{len(images):,} in {root}")])
+    if bad := [printable(path) for path in found if printable(path) != path]:
+        detected.warnings.append(f"{len(bad):,} images have names that are not valid UTF-8: {bad[0]}. Rename them")
     if any(breakhis.image_name(path) for path in images):
         _breakhis(images, detected)
         return detected
@@ -100,7 +104,7 @@ def _breakhis(images: list[str], detected: DetectedData) -> None:
 
 def _find_table(root: Path, detected: DetectedData) -> Table | None:
     """The first table with a path and a label under some name, else with one of them."""
-    partial = None
+    partial = broken = None
     for file in sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()):
         try:
             table = read_table(file, columns.KNOWN)
@@ -108,10 +112,13 @@ def _find_table(root: Path, detected: DetectedData) -> Table | None:
         except InputError as error:
             if file.suffix.lower() != ".txt":  # a text is rarely meant as a table
                 detected.warnings.append(str(error))
+                broken = broken or file.name
             continue
         if len(found) == 2:
             return table
         partial = partial or (table if found else None)
+    if broken and partial is None:
+        detected.settings["data.csv"] = broken
     return partial
 
 
@@ -156,6 +163,7 @@ def _by_table(table: Table, images: list[str], detected: DetectedData) -> None:
 def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
     inside = [PurePosixPath(path).parts for path in images]
     names = {parts[0] for parts in inside if len(parts) > 1}
+    broken = detected.settings.pop("data.csv", None)  # a table that cannot be read, and that the warnings name
     detected.settings = {"data.source": "folder"}
     if class_folders.split_folders(images):
         _by_splits(root, detected)
@@ -163,6 +171,8 @@ def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
         detected.warnings.append(
             f"the images lie in {inner}/, in folders that are splits. Run with --data {root / inner}"
         )
+    elif not names and broken:
+        detected.settings["data.csv"] = broken
     elif not names:
         detected.settings["data.csv"] = "labels.csv"
         detected.warnings.append("no class folders and no table. Write labels.csv with the columns path,label,group")

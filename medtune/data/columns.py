@@ -68,7 +68,8 @@ def find_columns(table: Table, chosen: Mapping[str, str | None]) -> dict[str, in
     found, missing = {}, []
     for what in ALIASES:
         name = chosen.get(what) or what
-        position = find_column(table, name)
+        exact = chosen.get(what) in table.columns
+        position = table.columns.index(name) if exact else find_column(table, name)
         if position is not None:
             found[what] = position
         elif what != "group" or chosen.get("group"):

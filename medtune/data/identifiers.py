@@ -16,10 +16,13 @@ MISSING_MARKERS = frozenset(marker for line in _MARKERS for marker in line.split
 _PLACEHOLDER = re.compile(r"[-._?*/\\]*")
 # A patient number that Excel rounded to 15 digits and wrote in scientific notation.
 _ROUNDED = re.compile(r"\d[.,]\d+[eE]\+\d+")
+_ASCII_BLANKS = dict.fromkeys((*range(33), 127))
 
 
 def squeeze(text: str) -> str:
     """The text without its case, Unicode form, blanks, invisible characters and kinds of dashes."""
+    if text.isascii():
+        return text.casefold().translate(_ASCII_BLANKS)
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     kept = (character for character in folded if not _is_invisible(character))
     text = "".join("-" if unicodedata.category(c) == "Pd" or c == "\N{MINUS SIGN}" else c for c in kept)

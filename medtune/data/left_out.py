@@ -56,24 +56,28 @@ class LeftOut:
         }
 
 
-def count_left_out(samples: Sequence[Sample], root: Path | None, inputs: Iterable[Path], by_split: bool) -> LeftOut:
+def count_left_out(
+    samples: Sequence[Sample], root: Path | None, inputs: Iterable[Path], table: str = "", by_split: bool = False
+) -> LeftOut:
     """Count the files under `root` that no sample uses.
 
     Args:
         samples: what is used.
         root: the data root; nothing is counted where it is no folder, or where samples are not files.
         inputs: files that the samples come from.
+        table: name of the table that names the images; empty where folders do.
         by_split: whether classes are folders in split folders.
     """
     if root is None or not root.is_dir() or any(sample.read is not None for sample in samples):
         return LeftOut()
     content = scan_root(root)
     used = {image_path(sample, root) for sample in samples}
-    tables = list(inputs)
+    if used and not any(path.is_relative_to(root) for path in used):  # unpacked from an archive
+        return LeftOut()
+    used.update(inputs)
     images = [path for path in content.images if root / path not in used]
-    others = [path for path in content.others if root / path not in used and root / path not in tables]
+    others = [path for path in content.others if root / path not in used]
     by_folder: defaultdict[str, list[str]] = defaultdict(list)
-    table = next((path.name for path in tables if path.is_relative_to(root)), "")
     for path in [*others, *([] if table else images)]:
         parts = PurePosixPath(path).parts[:-1]
         by_folder[printable("/".join(parts[: 2 if by_split else 1]))].append(path)

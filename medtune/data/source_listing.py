@@ -58,7 +58,8 @@ def list_source(params: DataParams) -> SourceListing:
     with_headers = add_dicom_headers(source.list_samples(root, params), root, params.frames)
     listed = with_headers.samples
     inputs = source.inputs(root, params) if hasattr(source, "inputs") else []
-    left_out = count_left_out(listed, root, inputs, params.split.protocol == "folders")
+    table = getattr(params, "csv", None) or ""
+    left_out = count_left_out(listed, root, inputs, table, by_split=params.split.protocol == "folders")
     named = tuple(source.classes(params))
     checked = check_samples(listed, params, named)
     classes = named or tuple(sorted({sample.label for sample in checked.samples}))

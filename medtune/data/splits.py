@@ -62,7 +62,7 @@ def split_samples(
             f"no images of class {', '.join(empty)} in source {source}; found {_class_counts(classes, counts)}"
         )
     if len(classes) < min_classes:
-        raise InputError(f"source {source} has one class, {classes[0]}; at least two are needed")
+        raise InputError(f"source {source} has one class, {classes[0]}; at least two are needed{_inside(samples)}")
     if params.protocol == "patient":
         folds, splits, notes = _patient(samples, labels, params, source, assigned)
     else:
@@ -79,6 +79,15 @@ def split_samples(
     if samples[0].patient_id is None:
         notes.append("The source has no patient ids: that one patient is in both train and test cannot be excluded.")
     return SplitResult(folds, splits, leaked, tuple(notes))
+
+
+def _inside(samples: Sequence[Sample]) -> str:
+    """Hint for classes that lie one folder deeper than expected; an empty string for other layouts."""
+    folders = {tuple(sample.path.split("/")[:2]) for sample in samples if sample.path.count("/") > 1}
+    if len({top for top, _ in folders}) != 1 or len(folders) < 2:
+        return ""
+    names = ", ".join(sorted(name for _, name in folders)[:_SHOWN])
+    return f". If its folders ({names}) are the classes, set data.root to the folder {min(folders)[0]}"
 
 
 def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:

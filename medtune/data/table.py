@@ -87,7 +87,7 @@ def _clean(raw: RawTable, name: str) -> Table:
             found = max(filled_to, len(row)) if len(row) < named else filled_to
             raise InputError(f"{name} {raw.unit} {number}: expected {named} fields, as in the header; found {found}")
         cells.append((number, [*row[:width], *[""] * (width - len(row))]))
-    names = [column.strip(_EDGES + " \t\r\n\xa0") for column in header]
+    names = [" ".join(column.strip(_EDGES + " \t\r\n\xa0").split()) for column in header]
     filled = [any(row[i].strip() for _, row in cells) for i in range(width)]
     keep = [i for i in range(width) if not _NAMELESS.fullmatch(names[i])]
     ignored = [i for i in range(width) if i not in keep and filled[i]]
@@ -104,8 +104,10 @@ def _clean(raw: RawTable, name: str) -> Table:
 
 
 def _has_row_names(header: list[str], body: list[list[str]]) -> bool:
-    """Whether R wrote row numbers: each row has one field more than the header, and the first fields are numbers."""
+    """Whether R wrote row names: each row has one field more than the header, and the first fields name no files."""
     if not body or not header or not header[-1].strip() or any(len(row) != len(header) + 1 for row in body):
         return False
     names = [row[0].strip() for row in body]
-    return all(name.isdecimal() for name in names) and len(set(names)) == len(names)
+    numbers = all(name.isdecimal() for name in names)
+    words = len(names) > 1 and not any("." in name or "/" in name for name in names)
+    return (numbers or words) and len(set(names)) == len(names)

@@ -26,6 +26,9 @@ def read_workbook(path: Path, sheet: str | None) -> RawTable:
         InputError: openpyxl is missing, no such sheet or several, or a formula without a stored value.
     """
     openpyxl = _library("openpyxl", path)
+    with path.open("rb") as stream:
+        if stream.read(4) == b"\xd0\xcf\x11\xe0":
+            raise InputError(f"{path}: protected by a password, or an old .xls. Save it as .xlsx without a password")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on styles and validations that it does not keep

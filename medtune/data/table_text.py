@@ -20,6 +20,8 @@ _OTHER_FILES = {
     b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls): save it as .xlsx or CSV",
     b"PAR1": "a Parquet file: give it the extension .parquet",
 }
+# A character beyond ASCII. In Windows-1252 it would be a capital with an accent and then symbols: no word.
+_UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _SEP_LINE = re.compile(r'"?sep=(.)"?[;,\t|]*\r?\n?', re.IGNORECASE)
 # +------+-----+ or ------,----- under the header: what SQL clients print on a screen.
 _RULE = re.compile(r"[\s,;|+=:-]*-{2,}[\s,;|+=:-]*")
@@ -84,6 +86,9 @@ def _decode(content: bytes, name: str) -> tuple[str, tuple[str, ...]]:
         return content.decode("utf-8"), ()
     except UnicodeDecodeError as error:
         position = error.start
+    if match := _UTF8.search(content):
+        lines = " and ".join(str(content.count(b"\n", 0, at) + 1) for at in (match.start(), position))
+        raise InputError(f"{name}: two encodings in one file, UTF-8 and another, in lines {lines}. Save it as UTF-8")
     try:
         text = content.decode("cp1252")
     except UnicodeDecodeError:

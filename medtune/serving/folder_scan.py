@@ -83,7 +83,7 @@ def _raise(error: OSError) -> None:
 
 def file_type(path: str) -> str:
     """The lower-case extension of a file, or what to call it without one; system files by their usual names."""
-    name = PurePosixPath(path).name
+    name = PurePosixPath(printable(path)).name
     if path.endswith("/"):
         return name + "/"
     if name.startswith("._"):

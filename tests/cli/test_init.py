@@ -128,6 +128,21 @@ def test_init__a_table_that_cannot_be_read_is_named(tmp_path, capsys):
     assert "a 3, b 3" in found["found"]["classes"]
 
 
+def test_init__a_broken_table_beside_loose_images_is_kept(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(6)))
+    (root / "labels.csv").write_text("path,label,label\n0.png,a,b\n")
+    found = init(tmp_path / "project", root, capsys)
+    assert found["settings"]["data.csv"] == "labels.csv"
+    assert not any("no table" in warning for warning in found["warnings"])
+
+
+def test_init__names_that_are_not_utf8(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{label}/{n}.png" for label in "ab" for n in range(6)))
+    os.rename(root / "a" / "0.png", os.fsencode(root) + b"/a/k\xf6.png")
+    found = init(tmp_path / "project", root, capsys)
+    assert found["warnings"][0] == r"1 images have names that are not valid UTF-8: a/k\xf6.png. Rename them"
+
+
 def test_init__splits_one_folder_deeper(tmp_path, capsys):
     paths = [f"chest/{split}/{label}/{n}.png" for split in ("train", "test") for label in "ab" for n in range(2)]
     root = images(tmp_path / "scans", *paths)

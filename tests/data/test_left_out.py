@@ -16,7 +16,7 @@ def root(tmp_path):
 
 
 def test_count_left_out__by_folder_and_type(root):
-    found = count_left_out([Sample(name, "x") for name in ("a/1.png", "a/2.png", "b/1.png")], root, [], False)
+    found = count_left_out([Sample(name, "x") for name in ("a/1.png", "a/2.png", "b/1.png")], root, [])
     assert found.files == {"": {".md": 1}, "b": {".gif": 6, ".pdf": 6, ".svg": 6}}
     assert found.lines() == [
         "left out: 6 .gif, 6 .pdf, 6 .svg in b; 1 .md in data.root itself",
@@ -27,7 +27,7 @@ def test_count_left_out__by_folder_and_type(root):
 
 def test_count_left_out__images_that_no_row_names(root):
     (root / "labels.csv").touch()
-    found = count_left_out([Sample("a/1.png", "x")], root, [root / "labels.csv"], False)
+    found = count_left_out([Sample("a/1.png", "x")], root, [root / "labels.csv"], "labels.csv")
     assert found.images == ("a/2.png", "b/1.png")
     assert "2 images are in no row of labels.csv and are not used, for example a/2.png" in found.lines()
     assert ".csv" not in found.files.get("", {})
@@ -38,16 +38,16 @@ def test_count_left_out__masks_are_told_from_images(tmp_path):
     for name in ("a/1.png", "a/1_mask.png", "a/2_mask.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert count_left_out([Sample("a/1.png", "x")], tmp_path, [], False).files == {"a": {".png": 1, ".png masks": 1}}
+    assert count_left_out([Sample("a/1.png", "x")], tmp_path, []).files == {"a": {".png": 1, ".png masks": 1}}
 
 
 def test_count_left_out__class_folders_inside_of_splits(root):
     (root / "train" / "n").mkdir(parents=True)
     (root / "train" / "n" / "x.gif").touch()
-    assert count_left_out([], root, [], True).files["train/n"] == {".gif": 1}
+    assert count_left_out([], root, [], by_split=True).files["train/n"] == {".gif": 1}
 
 
 def test_count_left_out__nothing_where_samples_are_no_files(root):
     drawn = Sample("x", "a", read=lambda: np.zeros((1, 1, 3), np.uint8))
-    assert count_left_out([drawn], root, [], False) == LeftOut()
-    assert count_left_out([], None, [], False) == LeftOut()
+    assert count_left_out([drawn], root, []) == LeftOut()
+    assert count_left_out([], None, []) == LeftOut()

@@ -130,7 +130,7 @@ def _by_table(root: Path, params: Params) -> Iterator[Sample]:
         other = columns.similar_column(table, "group")
         fix = f". If {other} is the patient, add {set_option('data.columns.group', other)}" if other else ""
         info(f"{table.name}: no column group, so no patients are known; found {', '.join(table.columns)}{fix}")
-    rows = _rows(table, positions)
+    rows = _rows(table, positions, root)
     files = ImageFiles(root, listing.scan_root(root))
     places: dict[str, str] = {}
     missing = []
@@ -149,7 +149,7 @@ def _by_table(root: Path, params: Params) -> Iterator[Sample]:
         yield sample if path == sample.path else replace(sample, file=root / path)
 
 
-def _rows(table: Table, positions: dict[str, int]) -> list[Sample]:
+def _rows(table: Table, positions: dict[str, int], root: Path) -> list[Sample]:
     samples = []
     others = [i for i in range(len(table.columns)) if i not in positions.values()]
     for number, row in table.rows:
@@ -163,6 +163,8 @@ def _rows(table: Table, positions: dict[str, int]) -> list[Sample]:
         path = PurePosixPath(cells["path"].replace("\\", "/"))
         if path.as_posix() == "." or cells["path"].lower() in ("nan", "na", "null", "none"):
             raise InputError(f"{where}: path is {cells['path']!r}; every image needs one")
+        if path.is_relative_to(root.as_posix()):
+            path = path.relative_to(root.as_posix())
         if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:/", path.as_posix()):
             raise InputError(f"{where}: path {cells['path']!r} leads out of data.root; write it relative to that")
         extra = {table.columns[i]: row[i] for i in others}

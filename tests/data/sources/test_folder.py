@@ -251,3 +251,8 @@ def test_folders__splits_become_published_splits(tmp_path):
     assert [(sample.label, sample.published_splits) for sample in found] == [
         ("a", ("test",)), ("a", ("train",)), ("b", ("train",)), ("b", ("val",)),
     ]  # fmt: skip
+
+
+def test_table__absolute_paths_inside_of_the_root(images):
+    (sample,) = read(images, table(images, f"path,label\n{images}/deep/4.png,a\n"))
+    assert sample.path == "deep/4.png"
