@@ -48,7 +48,9 @@ SIZES = (
     "b0",
     "s0",
 )
-CANDIDATES = 6
+CANDIDATES = 4
+# Larger networks would take this command's memory and time; millions of parameters.
+MAX_PARAMETERS = 120.0
 MODES = ("frozen", "fine-tuning", "export", "lora")
 DATA = ("data.labels=binary", "data.patients=12", "data.images_per_patient=1", "data.split.folds=3")
 SHORT = (
@@ -57,6 +59,10 @@ SHORT = (
     "data.split.test_fold=1", "frozen.warmup_epochs=0", "finetune.warmup_epochs=0",
 )  # fmt: skip
 TOLERANCE = 1e-3
+
+
+class TooLarge(Exception):
+    """The smallest network of a family is not tried; the message says how large it is."""
 
 
 @dataclass
@@ -68,7 +74,7 @@ class Row:
         backbone: the network that was tried.
         side: of the images, pixels.
         parameters: of the network, millions.
-        outcome: by mode: `works`, `refused: ...` before training, or `FAILED: ...` after it.
+        outcome: by mode: `works`, `refused: ...` before training, `FAILED: ...` after it, or `not tried: ...`.
         seconds: CPU time.
     """
 
@@ -100,6 +106,7 @@ def smallest(names: list[str]) -> tuple[str, int, dict[str, int], float]:
     """Name, image side, arguments and parameters in millions of the smallest network that can be built.
 
     Raises:
+        TooLarge: it has more than MAX_PARAMETERS.
         InputError: none of the candidates takes any of the sides; says what the last one said.
     """
     built: list[tuple[float, str]] = []
@@ -111,6 +118,8 @@ def smallest(names: list[str]) -> tuple[str, int, dict[str, int], float]:
         except Exception:  # a constructor of timm raises whatever its first wrong line raises
             continue
     fault = InputError(f"{', '.join(names[:CANDIDATES])} cannot be built")
+    if built and min(built)[0] > MAX_PARAMETERS:
+        raise TooLarge(f"{min(built)[0]:.0f} million parameters")
     for parameters, name in sorted(built)[:2]:
         for side in SIDES:
             for args in ({"img_size": side}, {}):
@@ -135,6 +144,8 @@ def try_family(family: str, names: list[str], cache: Path) -> Row:
         name, side, args, parameters = smallest(names)
     except InputError as error:
         return Row(family, names[0], 0, 0.0, dict.fromkeys(MODES, f"refused: {error}"), time.process_time() - begin)
+    except TooLarge as error:
+        return Row(family, names[0], 0, 0.0, dict.fromkeys(MODES, f"not tried: {error}"), time.process_time() - begin)
     outcome = _plain(name, side, args, cache) | _lora(name, side, args, cache)
     return Row(family, name, side, round(parameters, 1), outcome, round(time.process_time() - begin, 1))
 

@@ -1,6 +1,7 @@
 """Any timm backbone: checked before work begins, with its weights, its own normalisation and its token shape."""
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,13 +152,22 @@ def to_tokens(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     if not isinstance(features, Tensor) or features.dim() not in (3, 4):
         raise TypeError("its features are neither one map nor one row of tokens")
     if features.dim() == 3:
-        prefix = getattr(backbone, "num_prefix_tokens", 0)
+        prefix = _prefix_tokens(backbone, features.shape[1])
         return features[:, prefix:], features[:, :prefix]
     if str(getattr(backbone, "output_fmt", "NCHW")).endswith("NHWC"):
         tokens = features.flatten(1, 2)
     else:
         tokens = features.flatten(2).transpose(1, 2)
     return tokens, tokens[:, :0]
+
+
+def _prefix_tokens(backbone: nn.Module, count: int) -> int:
+    """Class and register tokens at the front of `count` tokens; VOLO and CoaT do not name their class token."""
+    if (known := getattr(backbone, "num_prefix_tokens", None)) is not None:
+        return int(known)
+    if math.isqrt(count) ** 2 == count or math.isqrt(count - 1) ** 2 != count - 1:
+        return 0
+    return int(any("cls_token" in name for name, _ in backbone.named_parameters()))
 
 
 def _arch(backbone: str) -> str:

@@ -3,10 +3,13 @@
 The outcome is kept in the cache, so that it costs nothing until the network, the packages or the code change.
 """
 
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtune.config.errors import InputError
+from medtune.config.load import validate
 from medtune.config.schema import Params
 from medtune.runtime import cache_key, console, distributed
 from medtune.runtime.artifact import Artifact, commit, digest, find_artifact, partial_dir
@@ -29,18 +32,22 @@ N_OUTPUTS = 3
 MAX_OPENED_BYTES = 500_000_000
 
 
-def check_network(params: Params, paths: RunPaths, prepared: "PreparedDataset | None" = None) -> None:
+def check_network(
+    params: Params, paths: RunPaths, prepared: "PreparedDataset | None" = None, ask_hub: bool = True
+) -> None:
     """Refuse weights that cannot be had or do not fit, and a network that cannot be trained or exported.
 
     Args:
         params: all params.
         paths: where the outcome is kept.
         prepared: the data, if they are prepared: their sizes say whether a batch of one image occurs.
+        ask_hub: False leaves out whether weights from the hub can be fetched.
 
     Raises:
         InputError: names the key, what failed, and what to change.
     """
-    _check_hub(params)
+    if ask_hub:
+        _check_hub(params)
     if distributed.world_size() > 1:  # a trial in one of several processes would wait for the others
         from medtune.models.backbones import check_backbone
 
@@ -103,6 +110,7 @@ def try_export(params: Params, network: "Classifier") -> bytes:
     """
     import numpy as np
 
+    from medtune.export.onnx_file import weight_bytes
     from medtune.export.onnx_graph import ExportError, to_onnx
     from medtune.export.precisions import predictor
     from medtune.serving.manifest import BundleError
@@ -113,7 +121,7 @@ def try_export(params: Params, network: "Classifier") -> bytes:
     fold: Mapping[str, float] = getattr(task, "EXAMPLE_FOLD", {})
     try:
         graph = to_onnx(task.module(network, fold), side, params.export.opset, {}, "output")
-        if graph.ByteSize() > MAX_OPENED_BYTES:
+        if weight_bytes(graph) > MAX_OPENED_BYTES:
             return b""
         content = graph.SerializeToString()
         predict = predictor(content, busy_wait=False)
@@ -171,3 +179,18 @@ def _place(params: Params, paths: RunPaths) -> tuple[Path, str]:
         }
     )
     return paths.cache / "dry_run" / key[:32], key
+
+
+def main() -> None:
+    """Answer medtune.doctor: params come as JSON on stdin, the error (or null) goes as JSON to stdout."""
+    params = validate(json.load(sys.stdin))
+    try:
+        check_network(params, RunPaths.from_env(), ask_hub=False)
+    except InputError as error:
+        print(json.dumps({"fault": str(error)}))
+    else:
+        print(json.dumps({"fault": None}))
+
+
+if __name__ == "__main__":
+    main()

@@ -104,22 +104,30 @@ def _breakhis(images: list[str], detected: DetectedData) -> None:
 
 def _find_table(root: Path, detected: DetectedData) -> Table | None:
     """The first table with a path and a label under some name, else with one of them."""
-    partial = broken = None
+    complete: list[Table] = []
+    partial: list[Table] = []
+    broken: list[str] = []
     for file in sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()):
+        if file.name.startswith((".", "~$")):  # not the user's
+            continue
         try:
             table = read_table(file, columns.KNOWN)
             found = [what for what in ("path", "label") if _column(table, what) is not None]
         except InputError as error:
             if file.suffix.lower() != ".txt":  # a text is rarely meant as a table
                 detected.warnings.append(str(error))
-                broken = broken or file.name
+                broken.append(file.name)
             continue
-        if len(found) == 2:
-            return table
-        partial = partial or (table if found else None)
-    if broken and partial is None:
-        detected.settings["data.csv"] = broken
-    return partial
+        if found:
+            (complete if len(found) == 2 else partial).append(table)
+    if len(complete) > 1:
+        names = ", ".join(table.name for table in complete[1:])
+        detected.warnings.append(
+            f"{complete[0].name} is used; {names} could be meant too. Set data.csv to the right one"
+        )
+    if broken and not complete and not partial:
+        detected.settings["data.csv"] = broken[0]
+    return next(iter([*complete, *partial]), None)
 
 
 def _column(table: Table, what: str) -> int | None:

@@ -11,10 +11,12 @@ from medtune.data.listing import scan_root
 from medtune.serving.folder_scan import count_types, format_counts, printable
 
 SPLIT_NAMES = {
-    "train": "train", "training": "train", "trn": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test", "tst": "test", "holdout": "test",
+    "train": "train", "training": "train", "trn": "train", "trainset": "train", "trainingset": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val", "valset": "val", "validationset": "val",
+    "test": "test", "testing": "test", "tst": "test", "testset": "test", "holdout": "test", "eval": "test",
+    "evaluation": "test",
 }  # fmt: skip
+_FOLD = re.compile(r"(fold|split|cv)[-_ ]?\d+", re.IGNORECASE)
 # Words beside a split's name that do not make it a class: test_set, train_images, seg_train.
 _NEUTRAL = {"set", "data", "dataset", "images", "image", "imgs", "img", "split", "folder", "fold", "part", "seg", "all"}
 _SHOWN = 6
@@ -37,17 +39,32 @@ class LabeledPath:
 
 def split_name(folder: str) -> str | None:
     """The split (train, val or test) that a folder's name means; None for any other name."""
-    words = [word for word in re.split(r"[^a-z]+", folder.lower().replace("hold-out", "holdout")) if word]
-    words = ["holdout" if words[i : i + 2] == ["hold", "out"] else word for i, word in enumerate(words)]
-    splits = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
-    others = {word for word in words if word not in SPLIT_NAMES} - _NEUTRAL - ({"out"} if "holdout" in words else set())
-    return splits.pop() if len(splits) == 1 and not others else None
+    split, others = _parse(folder)
+    return split if not others - _NEUTRAL else None
+
+
+def _parse(folder: str) -> tuple[str | None, frozenset[str]]:
+    """The split that a word of the name means, if it is one split, and the other words."""
+    words = re.sub(r"hold[-_ ]?out", "holdout", folder.lower())
+    found = [word for word in re.split(r"[^a-z]+", words) if word]
+    splits = {SPLIT_NAMES[word] for word in found if word in SPLIT_NAMES}
+    return splits.pop() if len(splits) == 1 else None, frozenset(word for word in found if word not in SPLIT_NAMES)
 
 
 def split_folders(images: Sequence[str]) -> dict[str, str]:
-    """Split by name of each top-level folder that is named like one."""
-    tops = {parts[0] for path in images if len(parts := PurePosixPath(path).parts) > 1}
-    return {name: split for name in sorted(tops) if (split := split_name(name)) is not None}
+    """Split by name of each top-level folder that is named like one: train, or lung_train beside lung_test."""
+    tops = sorted({parts[0] for path in images if len(parts := PurePosixPath(path).parts) > 1})
+    by_words: defaultdict[frozenset[str], set[str]] = defaultdict(set)
+    for name in tops:
+        split, others = _parse(name)
+        if split is not None:
+            by_words[others].add(split)
+    found = {}
+    for name in tops:
+        split, others = _parse(name)
+        if split is not None and (not others - _NEUTRAL or len(by_words[others]) > 1):
+            found[name] = split
+    return found
 
 
 def inner_folder(images: Sequence[str]) -> str | None:
@@ -77,16 +94,21 @@ def by_class(root: Path, classes: Collection[str]) -> list[LabeledPath]:
     images = content.images
     if splits := [name for name in split_folders(images) if name not in classes]:
         raise InputError(_describe_splits(root, splits, images))
+    tops = sorted({PurePosixPath(path).parts[0] for path in images})
+    if tops and not classes and all(_FOLD.fullmatch(name) for name in tops):
+        raise InputError(
+            f"data.root {root}: {', '.join(tops[:_SHOWN])} are named like folds, not classes. Name labels and patients "
+            "in a table (data.csv). If they are classes, name every class in data.class_names"
+        )
     if (inner := inner_folder(images)) and not classes:
         option = set_option("data.root", str(root / inner))
         raise InputError(f"data.root {root}: the images lie in {inner}/, in folders that are splits. Use {option}")
-    filled = {PurePosixPath(path).parts[0] for path in images}
     for entry in sorted(root.iterdir()):
         system = any(path.rstrip("/") == entry.name for path in content.system)
-        if entry.is_dir() and not system and entry.name not in filled:
+        if entry.is_dir() and not system and entry.name not in tops:
             others = count_types(path for path in content.others if path.startswith(f"{entry.name}/"))
             found = f" (it holds {format_counts(others)})" if others else ""
-            raise InputError(f"class folder {entry} holds no images{found}; fill it or take it away")
+            raise InputError(f"class folder {printable(str(entry))} holds no images{found}; fill it or take it away")
     for path in images:
         if "/" not in path:
             place = printable(str(root / path))
@@ -97,7 +119,7 @@ def by_class(root: Path, classes: Collection[str]) -> list[LabeledPath]:
 def _describe_splits(root: Path, splits: Sequence[str], images: Sequence[str]) -> str:
     deeper = sorted({parts[1] for path in images if len(parts := PurePosixPath(path).parts) > 2 and parts[0] in splits})
     inside = f", with the folders {', '.join(deeper[:_SHOWN])}" if deeper else ""
-    train = next((name for name in splits if split_name(name) == "train"), splits[0])
+    train = next((name for name in splits if _parse(name)[0] == "train"), splits[0])
     return (
         f"data.root {root}: {', '.join(splits)} are named like splits, not classes{inside}. Use them as splits with "
         f"{set_option('data.split.protocol', 'folders')}, or take one of them with "
@@ -132,11 +154,16 @@ def by_split(root: Path) -> list[LabeledPath]:
         parts = PurePosixPath(path).parts
         if parts[0] not in names:
             raise InputError(
-                f"data.split.protocol is folders: {printable(path)} lies in none of {', '.join(names)}. Remove it"
+                f"data.split.protocol is folders: {printable(path)} lies in none of {', '.join(names)}. Move it away"
             )
         if len(parts) < 3:
             raise InputError(
                 f"data.split.protocol is folders: {printable(path)} lies in no class folder. Move it into one"
+            )
+        if split_name(parts[1]) is not None:
+            raise InputError(
+                f"data.split.protocol is folders: {printable('/'.join(parts[:2]))} is named like a split, not a class. "
+                "Move the class folders one folder up"
             )
         result.append(LabeledPath(path, parts[1], names[parts[0]]))
     return result

@@ -1,10 +1,12 @@
 """Which columns of a table hold the image, its label and its patient."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 
 from medtune.config.errors import InputError, set_option
 from medtune.data.table import Table
+from medtune.serving.decode import SUFFIXES as IMAGE_SUFFIXES
 
 # Other common names of each column, the most specific first, in lower case.
 ALIASES = {
@@ -19,7 +21,6 @@ ALIASES = {
     ),
 }  # fmt: skip
 KNOWN = frozenset(name for wanted, others in ALIASES.items() for name in (wanted, *others))
-_HEADER_ROWS = 10
 
 
 def known_names(chosen: Mapping[str, str | None]) -> frozenset[str]:
@@ -88,13 +89,12 @@ def _describe_missing(table: Table, missing: list[tuple[str, str]]) -> str:
         for key, _ in missing
         if (alias := similar_column(table, key)) is not None
     ]
-    lower = next(
-        (number for number, row in table.rows[:_HEADER_ROWS] if len({fold(cell) for cell in row} & KNOWN) > 1), None
-    )
-    if lower is not None and not options:
-        fix = f". {table.unit.capitalize()} {lower} looks like the header: remove the lines above it"
-    elif options:
+    if options:
         fix = f". Add {' '.join(options)}"
+    elif len(table.columns) == 1 and re.search(r"[,;\t|^:]", table.columns[0]):
+        fix = ", which is one field. Separate columns by commas, semicolons, tabs or |, and put no quotes around lines"
+    elif any(column.lower().endswith(IMAGE_SUFFIXES) for column in table.columns):
+        fix = ". The first line must name the columns"
     else:
         fix = f". Name it with {' '.join(set_option(f'data.columns.{key}', 'NAME') for key, _ in missing)}"
     return f"{table.name}: {what}; found {', '.join(table.columns) or 'no columns'}{fix}"

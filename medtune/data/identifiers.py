@@ -7,13 +7,19 @@ from collections.abc import Callable, Iterable
 
 # What R, SQL, pandas, Excel and people write where a value is missing; compared without case and blanks.
 _MARKERS = (
-    "na n/a n.a. n.a #n/a #na <na> nan -nan nat null (null) [null] <null> nil none \\n 1.#ind -1.#ind 1.#qnan -1.#qnan",
-    "unknown unk unspecified undefined missing notavailable notapplicable notknown notspecified notrecorded",
-    "unbekannt k.a. k.a keineangabe inconnu desconocido sconosciuto",
-    "#n/an/a #null! #ref! #value! #name? #div/0! #num!",
+    "na n/a n.a. n.a #n/a #na <na> nan -nan nat null nil none \\n n\\a 1.#ind -1.#ind 1.#qnan -1.#qnan",
+    "#n/an/a #null! #ref! #value! #name? #div/0! #num! (blank) (empty) (leer) (vide)",
+    "unknown unknownpatient unk unspecified undefined missing nodata tbd tba n/k n.k. n.k",
+    "notavailable notapplicable notknown notspecified notrecorded notgiven",
+    "unbekannt k.a. k.a keineangabe inconnu desconocido desconhecido sconosciuto onbekend",
+    "anon anonym anonymous anonymized anonymised",
 )
 MISSING_MARKERS = frozenset(marker for line in _MARKERS for marker in line.split())
-_PLACEHOLDER = re.compile(r"[-._?*/\\]*")
+_BRACKETS = "()[]{}<>\"'"
+# No letter or digit; `+` may be a class.
+_PLACEHOLDER = re.compile(r"[-._?*/\\#~|!,;:=&()\[\]{}<>'\"]*")
+# Cyrillic letters that look like Latin ones.
+_LOOKALIKES = str.maketrans("авекмнорстухіјѕАВЕКМНОРСТУХІЈЅ", "abekmhopctyxijsABEKMHOPCTYXIJS")
 # A patient number that Excel rounded to 15 digits and wrote in scientific notation.
 _ROUNDED = re.compile(r"\d[.,]\d+[eE]\+\d+")
 _ASCII_BLANKS = dict.fromkeys((*range(33), 127))
@@ -39,8 +45,11 @@ def _is_invisible(character: str) -> bool:
 
 
 def patient_key(text: str) -> str:
-    """What two spellings of one patient have in common: `squeeze`, without leading zeros and a trailing `.0`."""
-    key = re.sub(r"(?<=[0-9])[.,]0+$", "", squeeze(text))
+    """What two spellings of one patient have in common: `squeeze`, without leading zeros and a trailing `.0`.
+
+    Cyrillic letters that look like Latin ones are taken for them: keyboards differ, the patient does not.
+    """
+    key = re.sub(r"(?<=[0-9])[.,]0+$", "", squeeze(text).translate(_LOOKALIKES))
     return re.sub(r"(?<![0-9])(?<![0-9][.,])0+(?=[0-9])", "", key)
 
 
@@ -53,7 +62,11 @@ def label_key(text: str) -> str:
 def is_missing(text: str) -> bool:
     """Whether the text is empty, invisible, or a usual marker of a missing value (NA, NULL, unknown, -, ?)."""
     key = squeeze(text)
-    return key in MISSING_MARKERS or _PLACEHOLDER.fullmatch(key) is not None
+    return (
+        key in MISSING_MARKERS
+        or key.strip(_BRACKETS).rstrip(".") in MISSING_MARKERS
+        or _PLACEHOLDER.fullmatch(key) is not None
+    )
 
 
 def is_rounded_number(text: str) -> bool:
@@ -78,6 +91,7 @@ def similar(values: Iterable[str], key: Callable[[str], str]) -> list[list[str]]
 
 def spell(*values: str) -> list[str]:
     """Values in quotes; with code points where they would look the same on a screen."""
-    seen = {unicodedata.normalize("NFKC", "".join(c for c in value if not _is_invisible(c))) for value in values}
+    shown = ("".join(c for c in value if not _is_invisible(c)) for value in values)
+    seen = {unicodedata.normalize("NFKC", value).translate(_LOOKALIKES) for value in shown}
     hidden = len(seen) < len(values) or any(unicodedata.category(c) in ("Cf", "Cc") for value in values for c in value)
     return [ascii(value) if hidden else repr(value) for value in values]

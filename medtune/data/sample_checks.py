@@ -1,7 +1,7 @@
 """Checks of patients, labels and file names that hold for every data source."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from medtune.config.errors import InputError, set_option
@@ -116,15 +116,21 @@ def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
             )
             for labels in sets
         )
-        merge = set_option("data.label_map", {label: labels[0] for labels in sets for label in labels[1:]})
+        common = {
+            label: next((name for name in labels if name in classes), labels[0]) for labels in sets for label in labels
+        }
+        merge = set_option("data.label_map", {label: name for label, name in common.items() if label != name})
         raise InputError(
             f"labels {shown} differ in case, blanks, Unicode form or a final dot only. Make them one class with "
             f"{merge}, or if they are different classes, name every class in data.class_names"
         )
-    known = set(classes)
-    unknown: Iterator[Sample] = (sample for sample in samples if known and sample.label not in known)
-    if sample := next(unknown, None):
-        raise InputError(f"{_where(sample)}: label {sample.label!r} is not in data.class_names ({', '.join(classes)})")
+    for sample in samples:
+        if classes and sample.label not in classes:
+            meant = next((name for name in classes if label_key(name) == label_key(sample.label)), None)
+            fix = f". Rename it with {set_option('data.label_map', {sample.label: meant})}" if meant else ""
+            raise InputError(
+                f"{_where(sample)}: label {sample.label!r} is not in data.class_names ({', '.join(classes)}){fix}"
+            )
 
 
 def _check_patients(samples: list[Sample], params: DataParams) -> tuple[list[Sample], tuple[str, ...]]:

@@ -82,7 +82,7 @@ def split_samples(
 
 
 def _inside(samples: Sequence[Sample]) -> str:
-    """Hint for classes that lie one folder deeper than expected; an empty string for other layouts."""
+    """Hint for classes that lie one folder deeper; an empty string for other layouts."""
     folders = {tuple(sample.path.split("/")[:2]) for sample in samples if sample.path.count("/") > 1}
     if len({top for top, _ in folders}) != 1 or len(folders) < 2:
         return ""
@@ -103,7 +103,7 @@ def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
 _ProtocolResult = tuple[np.ndarray, np.ndarray, list[str]]
 
 
-GROUP_COLUMN = {"folder": "give data.csv a column group with each image's patient, or set data.group_pattern, "}
+GROUP_COLUMN = {"folder": "name the patients in a column of data.csv (data.columns.group) or by data.group_pattern, "}
 
 
 def _patient(
@@ -161,8 +161,7 @@ def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams
         notes.append("Split by the folders as given (protocol folders): scores are those of their test images.")
     if not (splits == "val").any():
         where = "There is no validation folder" if by_folder else "The published folds have no validation part"
-        unit = "image" if samples[0].patient_id is None else "patient"
-        how = f", by {unit}" if by_folder else ""
+        how = f", by {'image' if samples[0].patient_id is None else 'patient'}" if by_folder else ""
         notes.append(f"{where}: a fifth of each train part was set aside for it{how}.")
         for test_fold in range(params.folds):
             rows = np.flatnonzero(splits[:, test_fold] == "train")
@@ -180,6 +179,8 @@ def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: 
     """A fifth of the rows, whole groups: of five folds the first that shares every class with the other four."""
     _, labels = np.unique(labels, return_inverse=True)
     if any(sample.patient_id is None for sample in samples):
+        if (most := int(np.bincount(labels).max())) < 5:
+            raise InputError(f"a train part of source {source} has {most} images per class; 5 are needed to validate")
         folds = _stratified(labels, 5, source)
     else:
         patient_ids = np.array([sample.patient_id for sample in samples])

@@ -14,6 +14,7 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab")
 SUFFIXES = (*TEXT_SUFFIXES, ".xlsx", ".xlsm", ".parquet")
 # Names that pandas gives to columns without one.
 _NAMELESS = re.compile(r"|Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
+_HEADER_ROWS = 10
 _EDGES = "\ufeff\u200b\u200c\u200d\u2060\u200e\u200f"
 
 
@@ -66,16 +67,20 @@ def read_table(path: Path, known: Collection[str], sheet: str | None = None) -> 
             raw = table_text.read_text(path.read_bytes(), path.name, known)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    return _clean(raw, path.name)
+    return _clean(raw, path.name, known)
 
 
-def _clean(raw: RawTable, name: str) -> Table:
+def _clean(raw: RawTable, name: str, known: Collection[str]) -> Table:
     """One cell per column, without empty rows and nameless columns."""
     rows = [(number, row) for number, row in raw.rows if any(cell.strip() for cell in row)]
     notes = list(raw.notes)
     if not rows:
         return Table(name, raw.unit, (), (), raw.notes)
     (_, header), *body = rows
+    if not _is_header(header, known):
+        for number, row in body[:_HEADER_ROWS]:
+            if _is_header(row, known):
+                raise InputError(f"{name} {raw.unit} {number} looks like the header: remove the lines above it")
     if _has_row_names(header, [row for _, row in body]):
         header = ["", *header]
     width = len(header)
@@ -101,6 +106,10 @@ def _clean(raw: RawTable, name: str) -> Table:
     return Table(
         name, raw.unit, columns, tuple((number, tuple(row[i] for i in keep)) for number, row in cells), tuple(notes)
     )
+
+
+def _is_header(row: list[str], known: Collection[str]) -> bool:
+    return len({cell.strip().casefold() for cell in row} & set(known)) > 1
 
 
 def _has_row_names(header: list[str], body: list[list[str]]) -> bool:

@@ -87,8 +87,11 @@ def _decode(content: bytes, name: str) -> tuple[str, tuple[str, ...]]:
     except UnicodeDecodeError as error:
         position = error.start
     if match := _UTF8.search(content):
-        lines = " and ".join(str(content.count(b"\n", 0, at) + 1) for at in (match.start(), position))
-        raise InputError(f"{name}: two encodings in one file, UTF-8 and another, in lines {lines}. Save it as UTF-8")
+        good, bad = (content.count(b"\n", 0, at) + 1 for at in (match.start(), position))
+        raise InputError(
+            f"{name}: line {good} has UTF-8 characters, and line {bad} others: two encodings, or an unknown one. "
+            "Save it as UTF-8"
+        )
     try:
         text = content.decode("cp1252")
     except UnicodeDecodeError:

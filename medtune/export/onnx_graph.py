@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from medtune.export.fused_attention import plain_attention, uses_fused_attention
+from medtune.export.onnx_file import check_graph
 from medtune.serving.one_line import first_line
 
 INPUT = "images"
@@ -55,7 +56,7 @@ def to_onnx(
     graph = program.model_proto
     strip_debug_info(graph)
     onnx.helper.set_model_props(graph, dict(metadata))
-    onnx.checker.check_model(graph, full_check=True)
+    check_graph(graph)
     return graph
 
 

@@ -74,11 +74,14 @@ class Bundle:
             reason = f" ({offered['reason']})" if offered else ""
             raise BundleError(f"{folder} has no {precision} model{reason}; it has: {', '.join(shipped)}")
         for name in document["files"]:
-            bundle_document.read_file(folder, document, name)
+            bundle_document.check_file(folder, document, name)
         check_version(document.get("requires", {}).get("onnxruntime", MINIMUM))
         content = bundle_document.read_file(folder, document, offered["file"])
         given = document["input"]["name"], document["preprocessing"]["image_size"]
-        session = open_session(content, offered["file"], provider, precision, threads, busy_wait, given)
+        external = offered.get("external_data", [])
+        session = open_session(
+            content, offered["file"], provider, precision, threads, busy_wait, given, folder, external
+        )
         _check_graph(session, document, f"{folder / offered['file']}")
         if counts := count_operators(session):
             placed = ", ".join(f"{count} operators on {name}" for name, count in counts.items())

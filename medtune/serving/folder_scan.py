@@ -11,6 +11,8 @@ from medtune.serving.dicom import is_dicom
 
 SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 SYSTEM_FOLDERS = ("__macosx", "$recycle.bin", "system volume information")
+# Hidden files, and Office's marks of files that are open.
+_HIDDEN = (".", "~$")
 NO_EXTENSION = "without extension"
 # Extensions that only compress what the extension before them names: x.nii.gz.
 _COMPRESSION = (".gz", ".bz2", ".xz", ".zst")
@@ -55,7 +57,7 @@ def scan_folder(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> FolderCon
         system += [(here / name).as_posix() + "/" for name in skipped]
         links += [(here / name).as_posix() for name in linked]
         for name in files:
-            if name.startswith(".") or name.lower() in SYSTEM_FILES:
+            if name.startswith(_HIDDEN) or name.lower() in SYSTEM_FILES:
                 kind = system
             else:
                 kind = images if _is_image(Path(place, name), suffixes) else others
@@ -86,8 +88,8 @@ def file_type(path: str) -> str:
     name = PurePosixPath(printable(path)).name
     if path.endswith("/"):
         return name + "/"
-    if name.startswith("._"):
-        return "._*"
+    if name.startswith(("._", "~$")):
+        return name[:2] + "*"
     if name.startswith(".") or name.lower() in SYSTEM_FILES:
         return name
     pure = PurePosixPath(name.lower())

@@ -45,4 +45,7 @@ def _check_files(files: Any, precisions: Any) -> str | None:
             return f"precisions.{name} is {entry!r}: expected shipped: true or false"
         if entry["shipped"] and not (isinstance(entry.get("file"), str) and entry["file"] in files):
             return f"precisions.{name}.file is {entry.get('file')!r}: expected one of files"
+        external = entry.get("external_data", [])
+        if not isinstance(external, list) or not all(isinstance(one, str) and one in files for one in external):
+            return f"precisions.{name}.external_data is {external!r}: expected names of files"
     return None

@@ -17,13 +17,28 @@ def files(root, *paths):
         ("train", "train"), ("Training", "train"), ("TRN", "train"), ("train_set", "train"), ("seg_train", "train"),
         ("val", "val"), ("Valid", "val"), ("validation", "val"), ("dev", "val"), ("01_val", "val"),
         ("test", "test"), ("Testing", "test"), ("holdout", "test"), ("hold-out", "test"), ("hold_out_set", "test"),
-        ("test-images", "test"), ("test1", "test"),
+        ("test-images", "test"), ("test1", "test"), ("testset", "test"), ("eval", "test"),
         ("benign", None), ("stress test", None), ("trainer", None), ("contest", None), ("valve", None), ("", None),
         ("train_test", None),
     ],
 )  # fmt: skip
 def test_split_name__usual_names_in_any_case(name, split):
     assert split_name(name) == split
+
+
+def test_by_class__splits_with_a_common_name_are_refused(tmp_path):
+    with pytest.raises(InputError, match="lung_test, lung_train are named like splits"):
+        by_class(files(tmp_path, "lung_train/n/1.png", "lung_test/n/1.png", "lung_train/p/1.png"), ())
+
+
+def test_by_class__a_class_with_such_a_word_is_a_class(tmp_path):
+    found = by_class(files(tmp_path, "stress test/1.png", "rest/1.png"), ())
+    assert {image.label for image in found} == {"stress test", "rest"}
+
+
+def test_by_class__folds_are_refused(tmp_path):
+    with pytest.raises(InputError, match="fold1, fold2 are named like folds"):
+        by_class(files(tmp_path, "fold1/n/1.png", "fold2/n/1.png"), ())
 
 
 def test_by_class__labels_are_top_level_folders(tmp_path):
@@ -78,6 +93,7 @@ def test_by_split__labels_are_inner_folders(tmp_path):
         (["train/n/1.png", "test/n/1.png", "val/n/1.png", "valid/n/2.png"], "val and valid in .* are the same split"),
         (["train/n/1.png", "test/n/1.png", "other/n/1.png"], "other/n/1.png lies in none of"),
         (["train/n/1.png", "test/n/1.png", "train/2.png"], "train/2.png lies in no class folder"),
+        (["train/train/n/1.png", "test/test/n/1.png"], "test/test is named like a split, not a class"),
         (["x/train/n/1.png", "x/test/n/1.png"], "--set data.root=.*/x"),
     ],
 )

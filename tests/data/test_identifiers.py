@@ -18,6 +18,7 @@ NUMBERS = st.integers(0, 10**9)
         ("007", "7"),
         ("P007", "P7"), ("7", "7.0"), ("7", "7,0"), ("\uff30\uff11", "P1"), ("P-1", "P\u20111"), ("P-1", "P\u20131"),
         ("case-03-a", "Case-3-A"), ("STRASSE 1", "Stra\u00dfe 1"), ("P1", "P\u00a01"), ("0", "00"), ("1.00", "1"),
+        ("P1", "\u04201"), ("\u0410\u0421-7", "AC-7"),
     ],
 )  # fmt: skip
 def test_patient_key__spellings_of_one_patient(one, other):
@@ -76,7 +77,9 @@ def test_label_key__different_labels(one, other):
     ["", " ", "\u200b", "\ufeff\u00a0", "NA", "n/a", "N.A.", "#N/A", "<NA>", "NaN", "null", "NULL", "(null)", "None",
      "\\N", "nil", "unknown", "Unknown ", "UNBEKANNT", "unk", "-", "--", "---", "\u2014", ".", "..", "?", "???", "_",
      "missing",
-     "Not Available", "not applicable", "k.A.", "#REF!", "#DIV/0!", "NaT", "undefined"],
+     "Not Available", "not applicable", "k.A.",
+     "TBD", "(blank)", "[unknown]", "unk.", "#", "[]", "N\\A", "ANONYMOUS", "no data", "#REF!",
+     "#DIV/0!", "NaT", "undefined"],
 )  # fmt: skip
 def test_is_missing__usual_markers(text):
     assert is_missing(text)
@@ -104,5 +107,6 @@ def test_similar__most_frequent_spelling_first():
 def test_spell__shows_code_points_only_where_letters_look_the_same():
     assert spell("P1", "p1") == ["'P1'", "'p1'"]
     assert spell("M\u00fcller", "Mu\u0308ller") == ["'M\\xfcller'", "'Mu\\u0308ller'"]
+    assert spell("P1", "\u04201") == ["'P1'", "'\\u04201'"]
     assert spell("P1", "P1\u200b") == ["'P1'", "'P1\\u200b'"]
     assert spell("\u60a3\u80051", "\u60a3\u80052") == ["'\u60a3\u80051'", "'\u60a3\u80052'"]

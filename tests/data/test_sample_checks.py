@@ -96,6 +96,14 @@ def test_labels__variants_that_are_declared_classes():
     assert len(check_samples(labeled("T", "t"), params(), ("T", "t")).samples) == 2
 
 
+def test_labels__a_declared_class_is_the_spelling_to_keep():
+    given = labeled("Benign", "Benign", "benign", "malignant")
+    with pytest.raises(InputError, match=r"""data\.label_map=\{"Benign": "benign"\}"""):
+        check_samples(given, params(), ("benign", "malignant"))
+    with pytest.raises(InputError, match=r"""not in data\.class_names .*data\.label_map=\{"Benign": "benign"\}"""):
+        check_samples(given[:2], params(), ("benign", "malignant"))
+
+
 def test_labels__unknown_class():
     with pytest.raises(InputError, match=r"'b' is not in data\.class_names \(a, c\)"):
         check_samples(labeled("a", "b"), params(), ("a", "c"))

@@ -154,6 +154,12 @@ def test_split__official_with_another_number_of_folds():
         split_samples(records, CLASSES, SplitParams(protocol="official"), "test")
 
 
+def test_folders__too_few_images_to_validate():
+    train = make(4, 1, named=False, published_splits=("train",))
+    with pytest.raises(InputError, match="has 2 images per class; 5 are needed to validate"):
+        split_samples(train, CLASSES, SplitParams(protocol="folders"), "folder")
+
+
 def test_split__classes_one_folder_deeper_are_named():
     records = [Sample(f"set/{label}/{n}.png", "set", f"P{n}") for n, label in enumerate("abab")]
     with pytest.raises(InputError, match=r"folders \(a, b\) are the classes, set data\.root to the folder set"):

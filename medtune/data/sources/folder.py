@@ -15,7 +15,7 @@ from medtune.data import class_folders, columns, listing
 from medtune.data.example import write_image
 from medtune.data.sample import Sample
 from medtune.data.table import Table, read_table
-from medtune.data.table_paths import ImageFiles
+from medtune.data.table_paths import SHOWN, ImageFiles
 from medtune.runtime.console import info
 from medtune.serving.folder_scan import printable
 from medtune.serving.masks import find_masks
@@ -150,25 +150,37 @@ def _by_table(root: Path, params: Params) -> Iterator[Sample]:
 
 
 def _rows(table: Table, positions: dict[str, int], root: Path) -> list[Sample]:
-    samples = []
+    samples: list[Sample] = []
+    empty: dict[str, list[str]] = {}
     others = [i for i in range(len(table.columns)) if i not in positions.values()]
     for number, row in table.rows:
         cells = {what: row[i].strip() for what, i in positions.items()}
         where = table.where(number)
         for what, cell in cells.items():
             if not cell:
-                raise InputError(f"{where}: {what} is {row[positions[what]]!r}; every image needs one")
+                empty.setdefault(f"{what} is {row[positions[what]]!r}", []).append(where)
             if "\n" in cell or "\r" in cell or "\t" in cell:
                 raise InputError(f"{where}: {what} is {cell!r}: expected one line of text")
+        if not cells["path"]:
+            continue
         path = PurePosixPath(cells["path"].replace("\\", "/"))
-        if path.as_posix() == "." or cells["path"].lower() in ("nan", "na", "null", "none"):
-            raise InputError(f"{where}: path is {cells['path']!r}; every image needs one")
         if path.is_relative_to(root.as_posix()):
             path = path.relative_to(root.as_posix())
-        if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:/", path.as_posix()):
+        if (
+            path.is_absolute()
+            or path.as_posix() == "."
+            or ".." in path.parts
+            or re.match(r"[A-Za-z]:/", path.as_posix())
+        ):
             raise InputError(f"{where}: path {cells['path']!r} leads out of data.root; write it relative to that")
         extra = {table.columns[i]: row[i] for i in others}
         samples.append(Sample(path.as_posix(), cells["label"], cells.get("group"), extra, where=where))
+    if empty:
+        parts = [
+            f"{', '.join(places[:SHOWN])}{f' and {len(places) - SHOWN:,} more' * (len(places) > SHOWN)}: {what}"
+            for what, places in empty.items()
+        ]
+        raise InputError(f"{'; '.join(parts)}; every image needs one. Fill it in, or remove these rows")
     return samples
 
 

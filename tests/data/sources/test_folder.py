@@ -144,6 +144,8 @@ def test_table__columns_of_other_names(images):
         ("Image Index,label", "Add --set 'data.columns.path=\"Image Index\"'"),
         ("path,y", "Add --set data.columns.label=y"),
         ("a,b", "no column path and no label; found a, b. Name it with --set data.columns.path=NAME"),
+        ('"path;label"', "found path;label, which is one field. Separate columns by commas"),
+        ("1.png,a", "The first line must name the columns"),
         ("path,label,Label", "columns 'label' and 'Label' differ in case only"),
     ],
 )  # fmt: skip
@@ -161,7 +163,7 @@ def test_table__a_named_group_must_be_there(images):
 
 
 def test_table__lines_above_the_header(images):
-    with pytest.raises(InputError, match="Line 3 looks like the header: remove the lines above it"):
+    with pytest.raises(InputError, match=r"labels\.csv line 3 looks like the header: remove the lines above it"):
         read(images, table(images, "Study,X\n2026,03\npath,label\n1.png,a\n"))
 
 
@@ -191,6 +193,14 @@ def test_table__a_missing_file_is_told_before_decoding(images, path, said):
 def test_table__missing_files_are_counted(images):
     with pytest.raises(InputError, match=r"5 of 6 rows name files that do not exist: .*; and 2 more"):
         read(images, table(images, "path,label\n1.png,a\n" + "".join(f"x{n}.png,a\n" for n in range(5))))
+
+
+def test_table__empty_cells_are_named_by_line(images):
+    with pytest.raises(InputError) as caught:
+        read(images, table(images, "path,label,group\n1.png,a,\n2.png,,P1\n,a,P1\n3.png,a,\n"))
+    message = str(caught.value)
+    assert "labels.csv line 2, labels.csv line 5: group is ''; labels.csv line 3: label is ''" in message
+    assert "labels.csv line 4: path is ''" in message
 
 
 def test_table__the_same_name_in_another_unicode_form(images):
