@@ -105,9 +105,11 @@ def describe(intensity: Intensity, found: Sequence[PixelRange | None]) -> str | 
     if not deep:
         return None
     largest = max(each.high for each in deep)
+    dark = sum(each.high - intensity.low < (intensity.high - intensity.low) / 8 for each in deep)
+    warning = f"; {dark:,} of them use less than an eighth of this range and are dark" if dark else ""
     return (
         f"{len(deep):,} of {len(found):,} images have more than 8 bits (values up to {largest:g}): "
-        f"{intensity.low:g} to {intensity.high:g} became 0 to 255"
+        f"{intensity.low:g} to {intensity.high:g} became 0 to 255{warning}"
     )
 
 

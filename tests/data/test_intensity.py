@@ -11,7 +11,7 @@ from PIL import Image
 
 from medtune.config.errors import InputError
 from medtune.config.schema import IntensityParams
-from medtune.data.intensity import measure, resolve
+from medtune.data.intensity import describe, measure, resolve
 from medtune.data.packing import IMAGES_FILE, PackResult, pack
 from medtune.data.sample import Sample
 from medtune.serving.decode import decode
@@ -82,6 +82,13 @@ def test_measure__a_range_that_is_not_known_is_a_bad_image(pixels: np.ndarray) -
     with pytest.raises(DecodeError, match=r"data\.intensity\.window"):
         measure(DecodedImage(pixels), AUTO)
     assert measure(DecodedImage(pixels), IntensityParams(window=(0, 10))) is not None
+
+
+def test_describe__dark_images_are_counted() -> None:
+    ranges = [measure(image(largest), AUTO) for largest in (4000, 300)]
+    note = describe(resolve(AUTO, ranges), ranges)
+    assert note is not None
+    assert note.endswith("0 to 4095 became 0 to 255; 1 of them use less than an eighth of this range and are dark")
 
 
 def test_params__one_range_only() -> None:
