@@ -40,7 +40,7 @@ def read_workbook(path: Path, sheet: str | None) -> RawTable:
                 _check_formulas(rows, _sheet_rows(formulas[name]), path)
                 formulas.close()
             values.close()
-    except (InputError, OSError):
+    except InputError:
         raise
     except Exception as error:  # a damaged workbook: errors of zip, XML and openpyxl itself
         raise InputError(f"{path}: not an Excel workbook that can be read: {first_line(error)}") from None
@@ -103,9 +103,9 @@ def read_parquet(path: Path) -> RawTable:
     try:
         table = parquet.ParquetFile(path).read()
         columns = [column.to_pylist() for column in table.columns]
-    except OSError:
-        raise
-    except Exception as error:  # pyarrow's own errors of damaged files
+    except Exception as error:  # pyarrow's own errors of damaged files, some of them OSErrors
+        if isinstance(error, OSError) and error.strerror:
+            raise
         raise InputError(f"{path}: not a Parquet file that can be read: {first_line(error)}") from None
     rows: list[tuple[int, list[str]]] = [(0, list(table.column_names))]
     for number, row in enumerate(zip(*columns, strict=True), 1):

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from medtune.serving.decode import SUFFIXES
+from medtune.serving.dicom import is_dicom
 
 SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 SYSTEM_FOLDERS = ("__macosx", "$recycle.bin", "system volume information")
+# Hidden files, and Office's marks of files that are open.
+_HIDDEN = (".", "~$")
 NO_EXTENSION = "without extension"
 # Extensions that only compress what the extension before them names: x.nii.gz.
 _COMPRESSION = (".gz", ".bz2", ".xz", ".zst")
@@ -54,12 +57,26 @@ def scan_folder(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> FolderCon
         system += [(here / name).as_posix() + "/" for name in skipped]
         links += [(here / name).as_posix() for name in linked]
         for name in files:
-            if name.startswith(".") or name.lower() in SYSTEM_FILES:
+            if name.startswith(_HIDDEN) or name.lower() in SYSTEM_FILES:
                 kind = system
             else:
-                kind = images if name.lower().endswith(suffixes) else others
+                kind = images if _is_image(Path(place, name), suffixes) else others
             kind.append((here / name).as_posix())
     return FolderContent(tuple(sorted(images)), tuple(sorted(others)), tuple(sorted(system)), tuple(sorted(links)))
+
+
+def _is_image(file: Path, suffixes: tuple[str, ...]) -> bool:
+    """By its ending; DICOM files without one, as archives of hospitals export them, by their first bytes."""
+    if file.name.lower().endswith(suffixes):
+        return True
+    named_by_number = file.suffix == "" or file.suffix[1:].isdigit()  # IM0001, or 1.2.840.113619.2.55
+    if not named_by_number or ".dcm" not in suffixes or not file.is_file():
+        return False
+    try:
+        with file.open("rb") as stream:
+            return is_dicom(stream.read(132))
+    except OSError:
+        return False
 
 
 def _raise(error: OSError) -> None:
@@ -71,8 +88,8 @@ def file_type(path: str) -> str:
     name = PurePosixPath(printable(path)).name
     if path.endswith("/"):
         return name + "/"
-    if name.startswith("._"):
-        return "._*"
+    if name.startswith(("._", "~$")):
+        return name[:2] + "*"
     if name.startswith(".") or name.lower() in SYSTEM_FILES:
         return name
     pure = PurePosixPath(name.lower())

@@ -128,6 +128,26 @@ def test_init__a_table_that_cannot_be_read_is_named(tmp_path, capsys):
     assert "a 3, b 3" in found["found"]["classes"]
 
 
+def test_init__a_table_without_folder_and_extension(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"jpg/{n}.jpg" for n in range(20)))
+    rows = "".join(f"{n},{'ab'[n % 2]},P{n // 2}\n" for n in range(20))
+    (root / "labels.csv").write_text("image_id,dx,patient_id\n" + rows)
+    found = init(tmp_path / "project", root, capsys)
+    assert found["settings"]["data.path_format"] == "jpg/{path}.jpg"
+    params = load.validate(load.read(tmp_path / "project" / "params.yaml")).data
+    assert len(folder.list_samples(root, params)) == 20
+
+
+def test_init__several_tables_are_named(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
+    table(root, "path", "label", "group", rows=20)
+    (root / "all.csv").write_text("path,label\n1.png,a\n")
+    (root / "~$labels.xlsx").write_bytes(b"open in Excel")
+    found = init(tmp_path / "project", root, capsys)
+    assert found["warnings"][0] == "all.csv is used; labels.csv could be meant too. Set data.csv to the right one"
+    assert not any("~$" in warning for warning in found["warnings"])
+
+
 def test_init__a_broken_table_beside_loose_images_is_kept(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{n}.png" for n in range(6)))
     (root / "labels.csv").write_text("path,label,label\n0.png,a,b\n")

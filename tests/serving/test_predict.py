@@ -13,7 +13,8 @@ import pytest
 from medtune.cli.main import call
 from medtune.serving import predict
 from medtune.serving.bundle import Bundle
-from medtune.serving.decode import decode, resize_square
+from medtune.serving.decode import decode
+from medtune.serving.resize import resize_square
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +32,7 @@ def test_main__predicts_files_and_folders_in_order(bundle_folder, pictures, by_h
     assert [row["path"] for row in found] == [(pictures / name).as_posix() for name in names]
     assert list(found[0]) == ["path", "prediction", "prob_blue", "prob_red"]
     for name, row in zip(names, found, strict=True):
-        image = resize_square(decode(pictures / name), 8, "squash")
+        image = resize_square(decode(pictures / name).pixels, 8, "squash")
         expected = by_hand.probability(image[None])[0]
         np.testing.assert_allclose([float(row["prob_blue"]), float(row["prob_red"])], expected, atol=1e-5)
         assert row["prediction"] == ("red" if expected[1] >= 0.7 else "blue")
