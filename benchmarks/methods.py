@@ -3,10 +3,10 @@
 from medtune.cli.program import run
 from medtune.config import registry
 from medtune.config.project import PROJECT
+from medtune.models.peft_support import KNOWN_FAMILIES as FAMILIES
 from medtune.runtime.artifact import write_text
 from medtune.runtime.console import info
 
-FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 PAGE = PROJECT / "docs" / "methods.md"
 
 
@@ -16,12 +16,14 @@ def render() -> str:
         "# PEFT methods",
         "",
         "What stage 2 trains when `model.peft.method` names one; the head is always trained. A method and a backbone",
-        "that do not fit are refused when params are read. Merged: the bundle is the plain network's, at its cost.",
+        "that do not fit are refused before training. Other: swin, hiera, cait and the other transformers of timm,",
+        "adapted by the layers found in them ([backbones](backbones.md)). Merged: the bundle is the plain network's,",
+        "at its cost.",
         "Learning rates: those that a comparison picks from on validation.",
         "Written by `python -m benchmarks.methods` from the files in models/peft.",
         "",
-        f"| method | {' | '.join(FAMILIES)} | merged | learning rates | |",
-        f"|-|{'-|' * len(FAMILIES)}-|-|-|",
+        f"| method | {' | '.join(FAMILIES)} | other | merged | learning rates | |",
+        f"|-|{'-|' * len(FAMILIES)}-|-|-|-|",
     ]
     for name in registry.plugin_names("medtune.models.peft"):
         if name == "none":
@@ -29,9 +31,10 @@ def render() -> str:
         method = registry.load_plugin("medtune.models.peft", name, "model.peft.method")
         what = (method.__doc__ or "").splitlines()[0].partition(": ")[2].rstrip(".")
         fits = " | ".join("x" if family in method.SUPPORTED_FAMILIES else "" for family in FAMILIES)
+        other = "x" if getattr(method, "OTHER_FAMILIES", False) else ""
         merged = "x" if hasattr(method, "merge") else ""
         rates = ", ".join(f"{rate:g}" for rate in method.LR_GRID)
-        lines.append(f"| `{name}` | {fits} | {merged} | {rates} | {what} |")
+        lines.append(f"| `{name}` | {fits} | {other} | {merged} | {rates} | {what} |")
     return "\n".join(lines) + "\n"
 
 

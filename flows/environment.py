@@ -6,6 +6,22 @@ from pathlib import Path
 
 from medtune.config.project import PACKAGE
 
+LOOPBACK = ("127.0.0.1", "localhost")
+
+
+def bypass_proxy_for_loopback() -> None:
+    """Add this machine's own addresses to NO_PROXY: no proxy reaches a server that runs here.
+
+    Nothing is changed where no proxy is set. Both spellings are written, since the lower-case one wins where it is set.
+    """
+    proxies = ("http_proxy", "https_proxy", "all_proxy")
+    if not any(os.environ.get(name) or os.environ.get(name.upper()) for name in proxies):
+        return
+    given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = [host.strip() for host in given.split(",") if host.strip()]
+    value = ",".join([*hosts, *(host for host in LOOPBACK if host not in hosts)])
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = value
+
 
 def child_environment() -> dict[str, str]:
     """Return the environment in which a child process finds this MedTune and this Python's tools.
@@ -16,6 +32,7 @@ def child_environment() -> dict[str, str]:
     modules = [*([] if installed else [str(PACKAGE.parent)]), *filter(None, [os.environ.get("PYTHONPATH")])]
     tools = [str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH")])]
     paths = {**({"PYTHONPATH": os.pathsep.join(modules)} if modules else {}), "PATH": os.pathsep.join(tools)}
+    bypass_proxy_for_loopback()
     return {**os.environ, **paths, "PYTHONUNBUFFERED": "1"}
 
 
@@ -26,6 +43,7 @@ def configure_prefect(cache: Path, console: str = "CRITICAL") -> None:
         cache: the project's.
         console: level from which Prefect's own lines are printed.
     """
+    bypass_proxy_for_loopback()
     home = cache / "prefect"
     (home / "results").mkdir(parents=True, exist_ok=True)
     for name, value in {

@@ -84,9 +84,9 @@ def _with_data(executor: Executor, repo: GitDvcRepo, paths: RunPaths, accept: st
         pipeline.log_line(f"retrain: {line}")
         return line
     if not complete:
-        from medtune.models.backbones import check_backbone
+        from medtune.stages.dry_run import check_network
 
-        check_backbone(params)
+        check_network(params, paths, steps.prepared)
     train.finish(steps, executor.train(steps))
     outcome = executor.step("gate", promotion.evaluate_challenger, params, paths, store, repo, accept)
     if outcome.decision.promoted:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from medtune.config.errors import InputError
+from medtune.flows import environment
 from medtune.flows.supervisor import Daemon
 
 LOCAL_HOSTS = ("", "0.0.0.0", "127.0.0.1", "localhost", "::")
@@ -69,6 +70,7 @@ def is_healthy(url: str) -> bool:
     """Whether a Prefect server answers at `url`."""
     import httpx
 
+    environment.bypass_proxy_for_loopback()
     try:
         return httpx.get(f"{url}/health", timeout=5).is_success
     except httpx.HTTPError:

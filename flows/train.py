@@ -11,6 +11,7 @@ from medtune.flows.prefect_run import with_prefect
 from medtune.runtime.lock import output_lock
 from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import RunPaths
+from medtune.stages.preflight import check_table
 from medtune.stages.steps import Steps
 
 log = logging.getLogger("medtune.flow")
@@ -32,13 +33,14 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
         StageError: a stage failed; the message names the log with its traceback.
     """
     if not paths.prepared.is_dir():
+        check_table(params)
         load_prepared(paths.prepared)  # names the command to run first, before a folder is created
     with output_lock(paths), logfile(paths.cache / "logs", "train") as written:
         steps = Steps(params, paths)
         if not pipeline.is_complete(steps):
-            from medtune.models.backbones import check_backbone
+            from medtune.stages.dry_run import check_network
 
-            check_backbone(params)
+            check_network(params, paths, steps.prepared)
         try:
             results = _with_prefect(steps) if prefect else pipeline.run_directly(steps)
         except pipeline.StageError as failure:

@@ -156,8 +156,7 @@ def prepare(params: Params, out: Folder = None) -> PreparedData:
 
     paths = RunPaths.from_env(out)
     with output_lock(paths):
-        check_model(params, paths)
-        folder = data.run(params, paths).folder
+        folder = data.run(params, paths, lambda: check_model(params, paths)).folder
     info = _read(folder / "dataset.json")
     counts = info["counts"]["all"]
     return PreparedData(

@@ -14,6 +14,7 @@ from medtune.config.errors import InputError, format_validation_error
 from medtune.models.backbones import FAMILIES, to_tokens, token_shape
 from medtune.models.cdtm import CDTM
 from medtune.models.classifier import Classifier
+from medtune.models.peft_support import supported, supports
 from medtune.serving.one_line import first_line
 
 PEFT = "medtune.models.peft"
@@ -115,10 +116,10 @@ def inject_peft(model: nn.Module, method: str = "lora", **options: Any) -> nn.Mo
             "train`, or use another method"
         )
     found = family_of(backbone)
-    if plugin.SUPPORTED_FAMILIES and found not in plugin.SUPPORTED_FAMILIES:
+    if not supports(plugin, found):
         raise InputError(
             f"method={method}: it does not support {type(backbone).__name__} (family {found}). "
-            f"It supports {', '.join(plugin.SUPPORTED_FAMILIES)}"
+            f"It supports {supported(plugin)}"
         )
     try:
         chosen = plugin.Params(method=method, **options)

@@ -1,6 +1,7 @@
 """Any timm backbone: checked before work begins, with its weights, its own normalisation and its token shape."""
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from medtune.config.errors import InputError, RunError, suggestion
 from medtune.config.schema import Params
 from medtune.models.hub import check_cached
 from medtune.models.normalization import check_normalization
+from medtune.models.peft_support import supported, supports
 from medtune.models.weights import load_into, read_weights
 from medtune.serving.one_line import first_line
 
@@ -49,10 +51,10 @@ def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
         InputError: unknown backbone, weights that do not fit, or arguments timm refuses.
     """
     model = params.model
-    _check_name(model.backbone, model.weights)
+    check_name(model.backbone, model.weights)
     hub = load_weights and model.weights == "hub"
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what fails is said below
-    cfg = _hub_cfg(params) if hub else {}
+    cfg = hub_cfg(params) if hub else {}
     fetched_before = check_cached(cfg)
     try:
         backbone = timm.create_model(model.backbone, pretrained=hub, num_classes=0, **model.backbone_args)
@@ -80,7 +82,8 @@ def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
     return backbone.eval()
 
 
-def _hub_cfg(params: Params) -> dict[str, Any]:
+def hub_cfg(params: Params) -> dict[str, Any]:
+    """timm's pretrained_cfg of the backbone, with the overlay of the params."""
     known = timm.get_pretrained_cfg(params.model.backbone)
     return {**(known.to_dict() if known else {}), **params.model.backbone_args.get("pretrained_cfg_overlay", {})}
 
@@ -93,7 +96,7 @@ def check_backbone(params: Params) -> TokenShape:
             whose `tokens` is not what they give.
     """
     model, size = params.model, params.data.image_size
-    _check_name(model.backbone, model.weights)
+    check_name(model.backbone, model.weights)
     if model.peft.method != "none":
         _check_method(params)
     if model.weights not in ("hub", "none"):
@@ -149,13 +152,22 @@ def to_tokens(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     if not isinstance(features, Tensor) or features.dim() not in (3, 4):
         raise TypeError("its features are neither one map nor one row of tokens")
     if features.dim() == 3:
-        prefix = getattr(backbone, "num_prefix_tokens", 0)
+        prefix = _prefix_tokens(backbone, features.shape[1])
         return features[:, prefix:], features[:, :prefix]
     if str(getattr(backbone, "output_fmt", "NCHW")).endswith("NHWC"):
         tokens = features.flatten(1, 2)
     else:
         tokens = features.flatten(2).transpose(1, 2)
     return tokens, tokens[:, :0]
+
+
+def _prefix_tokens(backbone: nn.Module, count: int) -> int:
+    """Class and register tokens at the front of `count` tokens; VOLO and CoaT do not name their class token."""
+    if (known := getattr(backbone, "num_prefix_tokens", None)) is not None:
+        return int(known)
+    if math.isqrt(count) ** 2 == count or math.isqrt(count - 1) ** 2 != count - 1:
+        return 0
+    return int(any("cls_token" in name for name, _ in backbone.named_parameters()))
 
 
 def _arch(backbone: str) -> str:
@@ -167,7 +179,12 @@ def _arch(backbone: str) -> str:
     return arch
 
 
-def _check_name(backbone: str, weights: str) -> None:
+def check_name(backbone: str, weights: str) -> None:
+    """Refuse a backbone or tag that timm does not have, and weights that the hub does not have.
+
+    Raises:
+        InputError: names what is similar.
+    """
     arch, tag = _arch(backbone), backbone.partition(".")[2]
     tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
     if tag and tag not in tags:
@@ -193,8 +210,7 @@ def _check_method(params: Params) -> None:
     from medtune.config import registry
 
     method = registry.load_plugin("medtune.models.peft", params.model.peft.method, "model.peft.method")
-    supported = getattr(method, "SUPPORTED_FAMILIES", None)
     found = family(params.model.backbone)
-    if supported and found not in supported:
+    if not supports(method, found):
         raise InputError(f"model.peft.method: {params.model.peft.method!r} does not support {params.model.backbone} "
-                         f"(family {found}); it supports: {', '.join(sorted(supported))}")  # fmt: skip
+                         f"(family {found}); it supports: {supported(method)}")  # fmt: skip

@@ -57,6 +57,17 @@ def check_normalization(params: Params) -> None:
     )
 
 
+def file_hint(params: Params) -> str:
+    """Return the `--set` that a file of the hub's weights needs beside model.weights; empty if it needs none."""
+    if params.model.normalization is not None:
+        return ""
+    cfg = timm.get_pretrained_cfg(params.model.backbone)
+    values = None if cfg is None else (tuple(cfg.mean), tuple(cfg.std))
+    if values is None or list(dict.fromkeys(_published(params.model.backbone))) == [IMAGENET]:
+        return ""
+    return f"--set 'model.normalization={_spelled(values)}'"
+
+
 def _published(backbone: str) -> list[Values]:
     arch, tag = backbone.partition(".")[::2]
     names = [backbone] if tag else timm.list_pretrained(f"{arch}.*")

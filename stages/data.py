@@ -4,18 +4,16 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from medtune.config import registry
 from medtune.config.errors import InputError
-from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.data import fold_assignments
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.sample import Sample
+from medtune.data.source_listing import SourceListing, list_source
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, commit, find_artifact, partial_dir, write_text
 from medtune.runtime.cache_key import data_key
@@ -24,37 +22,43 @@ from medtune.runtime.provenance import provenance
 from medtune.tasks import base
 
 
-def run(params: Params, paths: RunPaths) -> Artifact:
+def run(params: Params, paths: RunPaths, before_decoding: Callable[[], None] = lambda: None) -> Artifact:
     """The finished data/prepared; made anew only where params, source code or the image files changed.
+
+    Args:
+        params: all params.
+        paths: where to write.
+        before_decoding: called once everything but the pixels is checked; may refuse the params.
 
     Raises:
         InputError: the images, their labels or the split asked for are not as they must be.
     """
-    from medtune.data.listing import index_hash
-
     begin = time.perf_counter()
-    source = registry.load_plugin("medtune.data.sources", params.data.source, "data.source")
-    root = (PROJECT / params.data.root).resolve() if params.data.root else None
-    if getattr(params.data, "download", False):
-        if root is None:
-            raise InputError("data.root is null: name the folder to download into")
-        source.fetch(root, params.data)
-    records = source.list_samples(root, params.data)
-    inputs = source.inputs(root, params.data) if hasattr(source, "inputs") else []
+    listed = list_source(params.data)
+    _check_columns(listed.samples, params)
+    for line in listed.left_out.lines():
+        console.info(f"data: {line}")
     kept = fold_assignments.read_assignments(
         fold_assignments.assignments_path(paths), params.data.source, params.data.split.folds
     )
-    own_key, listing = data_key(params), index_hash(records, root, inputs)
+    own_key = data_key(params)
     done = find_artifact(paths.prepared, own_key)
-    if done is not None and done.result()["listing"] == listing and _matches_assignments(params, paths, kept):
+    if done is not None and done.result()["listing"] == listed.hash and _matches_assignments(params, paths, kept):
         shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)  # of a run with other params that was killed
         console.info(f"data: nothing changed, {done.result()['n_images']:,} images stand ready")
         return done
     try:
-        return _prepare(params, paths, source, root, records, kept, own_key, listing, begin)
+        return _prepare(params, paths, listed, kept, own_key, begin, before_decoding)
     except (InputError, OSError):  # it cannot go on from there, and on a full disk it is in the way
         shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)
         raise
+
+
+def _check_columns(samples: Sequence[Sample], params: Params) -> None:
+    from medtune.data.manifest import check_metadata
+
+    if samples:
+        check_metadata(samples[0].metadata, params.data.split.folds)
 
 
 def _matches_assignments(params: Params, paths: RunPaths, assigned: FoldAssignments) -> bool:
@@ -70,13 +74,11 @@ def _matches_assignments(params: Params, paths: RunPaths, assigned: FoldAssignme
 def _prepare(
     params: Params,
     paths: RunPaths,
-    source: ModuleType,
-    root: Path | None,
-    records: list[Sample],
+    listed: SourceListing,
     known: FoldAssignments,
     own_key: str,
-    listing: str,
     begin: float,
+    before_decoding: Callable[[], None],
 ) -> Artifact:
     import numpy as np
 
@@ -84,16 +86,16 @@ def _prepare(
     from medtune.data.packing import IMAGES_FILE, pack
     from medtune.data.splits import split_samples
 
-    data = params.data
-    classes = tuple(source.classes(data)) or tuple(sorted({record.label for record in records}))
+    data, records, classes = params.data, listed.samples, listed.classes
     task = base.targets(params.task.kind)
     # Before an hour of decoding: are the targets usable, and can these records be split as asked?
     task.check(records)
     split_samples(records, classes, data.split, data.source, known, task.MIN_CLASSES)
+    before_decoding()
     folder = partial_dir(paths.prepared)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    packed = pack(records, root, folder, data.image_size, data.resize, data.on_bad_image)
+    packed = pack(records, listed.root, folder, data.image_size, data.resize, data.on_bad_image, data.intensity)
     kept = [records[position] for position in packed.selected]
     made = split_samples(kept, classes, data.split, data.source, known, task.MIN_CLASSES)
     manifest.write_targets(folder, (task.encode(record, data) for record in kept), len(kept))
@@ -107,18 +109,22 @@ def _prepare(
         _reject_duplicates(twice["exact"])
 
     manifest.write_manifest(folder, kept, packed, made, data.split.test_fold)
-    info = _info(params, source, classes, kept, made.splits, made.leaked_patients, made.notes)
+    notes = [*listed.notes, *made.notes, *packed.notes]
+    info = _info(params, listed.source, classes, kept, made.splits, made.leaked_patients, notes)
+    info["intensity"] = packed.intensity.document()
     manifest.write_info(folder, info)
     indices = np.array([classes.index(label) for label in labels])
     contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, classes)
     tested = np.flatnonzero(np.asarray(made.splits)[:, data.split.test_folds[0]] == "test")
     contact_sheet.write_sample_files(folder / "samples", images, indices, classes, tested)
     seconds = time.perf_counter() - begin
+    rejected = [*listed.rejected, *packed.rejected]
     report = {
-        "n_found": len(records),
+        "n_found": len(records) + len(listed.rejected),
         "n_kept": len(kept),
-        "n_rejected": len(packed.rejected),
-        "rejected": [{"path": path, "reason": reason} for path, reason in packed.rejected],
+        "n_rejected": len(rejected),
+        "rejected": [{"path": path, "reason": reason} for path, reason in rejected],
+        "left_out": listed.left_out.report(),
         "counts": info["counts"],
         "notes": info["notes"],
         "leaked_groups": info["leaked_groups"],
@@ -129,7 +135,7 @@ def _prepare(
     write_text(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     result = {
         "stage": "data",
-        "listing": listing,
+        "listing": listed.hash,
         "n_images": len(kept),
         "params": params.section("data"),
         "seconds": round(seconds, 3),

@@ -75,7 +75,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         for precision in params.export.precisions:
             maker.export(work, document, precision)
 
-        bundle = Bundle(work, document, "fp32", session((work / FILES["fp32"]).read_bytes()))
+        external = document["precisions"]["fp32"].get("external_data", [])
+        bundle = Bundle(work, document, "fp32", session((work / FILES["fp32"]).read_bytes(), work, external))
         document["parity"]["fp32"]["consumer"] = trial.compare_with_predictions(
             bundle.run, evaluated.folder / "predictions.csv", CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE)
         )

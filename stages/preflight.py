@@ -1,5 +1,7 @@
 """What must hold before a stage begins: the data made with these params, and settings that fit it."""
 
+import contextlib
+import io
 from typing import TYPE_CHECKING
 
 from medtune.config.errors import InputError
@@ -38,6 +40,7 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
     launch.check_launch(params, "finetune" in params.training_stages)
     prepared = open_prepared(paths)
     if read_result(paths.prepared)["key"] != data_key(params):
+        check_table(params)
         raise InputError(f"{paths.prepared} was made with other data params or code: run `medtune data` first")
     for section in params.training_stages:
         chosen = getattr(params, section)
@@ -50,16 +53,29 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
     return prepared
 
 
-def check_model(params: Params, paths: RunPaths) -> None:
-    """Refuses a backbone, weights or image size that do not fit together, before images are decoded for them.
+def check_table(params: Params) -> None:
+    """Refuse a wrong table where the images must be prepared from it anyway: that says more than "run medtune data".
 
-    Imports torch, so it is passed over where the data stand ready for these params.
+    Raises:
+        InputError: as `medtune.data.source_listing.list_source` says.
+    """
+    if getattr(params.data, "csv", None) is not None:
+        from medtune.data.source_listing import list_source
+
+        with contextlib.redirect_stdout(io.StringIO()):  # notes belong to the command that prepares
+            list_source(params.data)
+
+
+def check_model(params: Params, paths: RunPaths) -> None:
+    """Refuse weights, a backbone or settings that would fail later, before images are decoded for them.
+
+    Imports torch, so it is passed over where the data stand ready for these params: training checks then.
     """
     try:
         known = read_result(paths.prepared)["key"] == data_key(params)
     except (OSError, ValueError, KeyError):
         known = False
     if not known:
-        from medtune.models.backbones import check_backbone
+        from medtune.stages.dry_run import check_network
 
-        check_backbone(params)
+        check_network(params, paths)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from medtune.benchmark.grid import HEADS, METHODS, BenchmarkParams, CellId, MethodSpec, all_methods, parse_method
@@ -14,6 +15,7 @@ from medtune.config.load import merge, validate
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.data.prepared import open_prepared
+from medtune.models.peft_support import supported, supports
 from medtune.runtime.artifact import Artifact, find_artifact
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.console import info
@@ -79,7 +81,7 @@ def list_cells(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[CellId, Para
     if grid.methods != "all" and (unfit := [method for method, fit in fits.items() if not fit]):
         raise InputError(
             f"benchmark.methods: {unfit[0]!r} does not support {', '.join(grid.backbones)}; it supports the families "
-            f"{', '.join(_families(plans[unfit[0]]))} (docs/methods.md)"
+            f"{supported(_plugin(plans[unfit[0]]))} (docs/methods.md)"
         )
     return found
 
@@ -131,11 +133,11 @@ def check(params: Sequence[Params]) -> None:
 
 
 def _is_compatible(chosen: MethodSpec, kind: str) -> bool:
-    return chosen.peft == "none" or kind in _families(chosen)
+    return chosen.peft == "none" or supports(_plugin(chosen), kind)
 
 
-def _families(chosen: MethodSpec) -> tuple[str, ...]:
-    return tuple(registry.load_plugin(METHODS, chosen.peft, "benchmark.methods").SUPPORTED_FAMILIES)
+def _plugin(chosen: MethodSpec) -> ModuleType:
+    return registry.load_plugin(METHODS, chosen.peft, "benchmark.methods")
 
 
 def _rates(chosen: MethodSpec) -> tuple[float, ...]:

@@ -33,7 +33,6 @@ def data(
 
     read, paths = load(params, overrides or ()), RunPaths.from_env(out)
     with progress_on_stderr(as_json), output_lock(paths):
-        check_model(read, paths)
-        done = stage.run(read, paths)
+        done = stage.run(read, paths, lambda: check_model(read, paths))
     if as_json:
         print_json({"path": done.path, **json.loads((done.folder / "report.json").read_text(encoding="utf-8"))})

@@ -1,27 +1,23 @@
 """What a folder of images is: its layout, classes, patients and image sizes. Reads names, tables and image headers."""
 
-import csv
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from medtune.cli import detect_table
+from medtune.cli.detect_table import class_counts
 from medtune.cli.detected import DetectedData
 from medtune.cli.patients import suggest
+from medtune.config.errors import InputError
+from medtune.data import class_folders
 from medtune.data.listing import find_files
 from medtune.data.npz import array_names
 from medtune.data.sources import breakhis, medmnist
+from medtune.serving.folder_scan import printable
 
-SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
-# Columns that the source `folder` reads, and other common names for them.
-COLUMNS = {
-    "path": {"image", "image_path", "file", "filename", "file_name", "filepath", "img"},
-    "label": {"class", "diagnosis", "target", "dx", "y"},
-    "group": {"patient", "patient_id", "patientid", "case", "case_id", "subject", "subject_id", "slide"},
-}
 HEADERS_READ = 50
 
 
@@ -36,13 +32,16 @@ def detect(root: Path) -> DetectedData:
     """
     if archives := _npz_files(root):
         return _medmnist(archives)
-    images = find_files(root)
+    found = find_files(root)
+    images = [path for path in found if printable(path) == path]
     detected = DetectedData(findings=[("images", f"{len(images):,} in {root}")])
+    if bad := [printable(path) for path in found if printable(path) != path]:
+        detected.warnings.append(f"{len(bad):,} images have names that are not valid UTF-8: {bad[0]}. Rename them")
     if any(breakhis.image_name(path) for path in images):
         _breakhis(images, detected)
         return detected
-    tables = [path for path in sorted(root.glob("*.csv")) if _columns(path)]
-    _by_table(tables[0], images, detected) if tables else _by_folders(images, detected)
+    table = detect_table.find_table(root, detected)
+    detect_table.by_table(table, root, images, detected) if table else _by_folders(root, images, detected)
     _size(root, images, detected)
     return detected
 
@@ -103,50 +102,46 @@ def _breakhis(images: list[str], detected: DetectedData) -> None:
         detected.warnings.append(f"{len(images) - len(matches):,} images have other names and are not used")
 
 
-def _by_table(table: Path, images: list[str], detected: DetectedData) -> None:
-    columns = _columns(table)
-    with table.open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    detected.settings = {"data.source": "folder", "data.csv": table.name}
-    detected.findings.append(("table", f"{table.name}: {len(rows):,} rows, columns {', '.join(columns)}"))
-    for wanted, others in COLUMNS.items():
-        similar = [column for column in columns if column.lower() in others]
-        if wanted not in columns and similar:
-            detected.warnings.append(f"{table.name}: rename the column {similar[0]} to {wanted}")
-    if "label" in columns:
-        detected.findings.append(("classes", _class_counts(row["label"] for row in rows)))
-    if "group" in columns:
-        patients = len({row["group"] for row in rows})
-        detected.findings.append(("patients", f"{patients:,}, in the column group"))
-        _folds(patients, detected)
-    else:
-        suggest([row["path"] for row in rows] if "path" in columns else images, detected)
-
-
-def _by_folders(images: list[str], detected: DetectedData) -> None:
+def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
     inside = [PurePosixPath(path).parts for path in images]
     names = {parts[0] for parts in inside if len(parts) > 1}
+    broken = detected.settings.pop("data.csv", None)  # a table that cannot be read, and that the warnings name
     detected.settings = {"data.source": "folder"}
-    if splits := sorted(name for name in names if name.lower() in SPLIT_FOLDERS):
-        deeper = sorted({parts[1] for parts in inside if len(parts) > 2})
-        detected.settings["data.csv"] = "labels.csv"
+    if class_folders.split_folders(images):
+        _by_splits(root, detected)
+    elif inner := class_folders.inner_folder(images):
         detected.warnings.append(
-            f"{', '.join(f'{name}/' for name in splits)} are splits, not classes"
-            + (f"; inside them: {', '.join(deeper[:6])}" if deeper else "")
-            + ". Write labels.csv with the columns path,label,group; the folders' own split is not used"
+            f"the images lie in {inner}/, in folders that are splits. Run with --data {root / inner}"
         )
+    elif not names and broken:
+        detected.settings["data.csv"] = broken
     elif not names:
         detected.settings["data.csv"] = "labels.csv"
         detected.warnings.append("no class folders and no table. Write labels.csv with the columns path,label,group")
     else:
         detected.findings.append(
-            ("classes", f"one folder per class: {_class_counts(p[0] for p in inside if len(p) > 1)}")
+            ("classes", f"one folder per class: {class_counts(p[0] for p in inside if len(p) > 1)}")
         )
         if len(names) == 1:
             detected.warnings.append("only one class folder: at least two classes are needed")
         if loose := sum(len(parts) == 1 for parts in inside):
             detected.warnings.append(f"{loose:,} images are in no class folder. Move them into one")
     suggest(images, detected)
+
+
+def _by_splits(root: Path, detected: DetectedData) -> None:
+    """Folders train, val and test with class folders in each."""
+    detected.settings["data.split.protocol"] = "folders"
+    try:
+        found = class_folders.by_split(root)
+    except InputError as error:
+        detected.warnings.append(str(error))
+        return
+    splits = Counter(image.split or "" for image in found)
+    detected.findings += [
+        ("splits", ", ".join(f"{name} {splits[name]:,}" for name in ("train", "val", "test")) + ", from the folders"),
+        ("classes", f"one folder per class in each: {class_counts(image.label for image in found)}"),
+    ]
 
 
 def _size(root: Path, images: list[str], detected: DetectedData) -> None:
@@ -171,27 +166,3 @@ def _size(root: Path, images: list[str], detected: DetectedData) -> None:
 def _network_input(side: int) -> dict[str, Any]:
     """Settings for images of `side` pixels with the shipped network."""
     return {"data.image_size": side, "model.backbone_args": {"img_size": side}}
-
-
-def _folds(patients: int, detected: DetectedData) -> None:
-    if patients < 5:
-        detected.settings["data.split.folds"] = 3
-    if patients < 3:
-        detected.warnings.append(f"{patients} patients cannot be split into 3 folds")
-
-
-def _columns(table: Path) -> list[str]:
-    """Column names of a table that has a path or a label under some name; empty for any other file."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            columns = next(csv.reader(stream), [])
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
-    known = {"path", "label", *COLUMNS["path"], *COLUMNS["label"]}
-    return columns if known & {column.lower() for column in columns} else []
-
-
-def _class_counts(labels: "Iterator[str]") -> str:
-    counts = sorted(Counter(labels).items())
-    shown = ", ".join(f"{name} {count:,}" for name, count in counts[:8])
-    return f"{shown}, ... ({len(counts)} classes)" if len(counts) > 8 else shown

@@ -38,7 +38,7 @@ def predict(
     from medtune.serving.bundle import Bundle, BundleError
 
     try:
-        images = serving.find_images(paths)
+        images, left_out = serving.find_images(paths), serving.left_out(paths)
         # Threads that wait busily between two batches would take the cores that decode the next one.
         loaded = Bundle.load(bundle, precision, provider, threads or 0, busy_wait=False)
         print(
@@ -47,6 +47,8 @@ def predict(
             flush=True,
         )
         skipped = serving.write_predictions(loaded, images, out, batch_size, threads or 4, as_json)
+        for line in left_out:
+            print(line, file=sys.stderr)
     except BundleError as error:
         raise InputError(str(error)) from error
     if skipped:

@@ -62,9 +62,10 @@ def _train(name: str, fold: int | None, params: Path | None, overrides: list[str
     stage = importlib.import_module(f"medtune.stages.{name}")
     with distributed_launch(paths):
         with distributed.main_process_first():
-            run_preflight(read, paths, several=True)
-        from medtune.models.backbones import check_backbone
+            prepared = run_preflight(read, paths, several=True)
+        from medtune.stages.dry_run import check_network
 
-        check_backbone(read)
+        with distributed.main_process_first():
+            check_network(read, paths, prepared)
         for each in read.data.split.test_folds if fold is None else [fold]:
             console.info(f"{name} fold {each}: {stage.run(read, paths, each).path}")

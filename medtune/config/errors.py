@@ -1,6 +1,10 @@
 """What a user's mistake becomes: one line."""
 
 import difflib
+import json
+import re
+import shlex
+import unicodedata
 from typing import TYPE_CHECKING, Any, get_args
 
 if TYPE_CHECKING:
@@ -63,3 +67,26 @@ def _nested_fields(field: Any) -> dict[str, Any]:
     annotation = getattr(field, "annotation", None)
     sections = [one for one in (annotation, *get_args(annotation)) if hasattr(one, "model_fields")]
     return {name: one for section in sections for name, one in section.model_fields.items()}
+
+
+def set_option(key: str, value: object) -> str:
+    """The option `--set key=value` as one types it in a shell, for messages that name a fix.
+
+    Args:
+        key: dotted params key.
+        value: a string, or lists and mappings of strings.
+    """
+    shown = json.dumps(value, ensure_ascii=False)
+    if unicodedata.normalize("NFC", shown) != shown or not shown.isprintable():
+        shown = "".join(c if c.isascii() else _escape(c) for c in shown)  # two texts may look the same
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_./][\w./-]*", value) and value.lower() not in _YAML_WORDS
+    return f"--set {shlex.quote(f'{key}={value if plain else shown}')}"
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+# Words that YAML does not read as text.
+_YAML_WORDS = ("null", "true", "false", "~", ".nan", ".inf")

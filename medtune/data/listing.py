@@ -1,6 +1,5 @@
 """Which files lie under a data root, and whether they are still the same."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from medtune.config.errors import InputError
 from medtune.data.sample import Sample
 from medtune.runtime.artifact import digest
 from medtune.serving.decode import SUFFIXES
+from medtune.serving.folder_scan import FolderContent, scan_folder
 
 
 def require_root(root: Path | None) -> Path:
@@ -27,23 +27,24 @@ def find_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
     """Files under `root` with one of `suffixes` (any case), relative and posix, sorted; hidden ones left out.
 
     Raises:
-        InputError: a folder under `root` is a link (what it holds could be left out or counted twice unnoticed).
+        InputError: as `scan_root`.
     """
-    paths = []
-    for folder, folders, files in os.walk(root, onerror=_raise_unreadable):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
-        for name in folders:
-            if os.path.islink(os.path.join(folder, name)):
-                raise InputError(f"{os.path.join(folder, name)} is a link to a folder; point data.root at the real one")
-        here = Path(folder).relative_to(root)
-        paths += [
-            (here / name).as_posix() for name in files if name.lower().endswith(suffixes) and not name.startswith(".")
-        ]
-    return sorted(paths)
+    return list(scan_root(root, suffixes).images)
 
 
-def _raise_unreadable(error: OSError) -> None:
-    raise InputError(f"{error.filename} cannot be read: {error.strerror}")
+def scan_root(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> FolderContent:
+    """Everything under `root`.
+
+    Raises:
+        InputError: a folder cannot be read, or is a link (what it holds could be left out or counted twice unnoticed).
+    """
+    try:
+        content = scan_folder(root, suffixes)
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
+    if content.links:
+        raise InputError(f"{root / content.links[0]} is a link to a folder; point data.root at the real one")
+    return content
 
 
 def image_path(sample: Sample, root: Path) -> Path:
@@ -51,15 +52,24 @@ def image_path(sample: Sample, root: Path) -> Path:
     return sample.file or root / sample.path
 
 
-def index_hash(samples: Iterable[Sample], root: Path | None, inputs: Iterable[Path] = ()) -> str:
-    """Digest of every record and of the size and time of every file behind them; changes when one of them does."""
+def index_hash(
+    samples: Iterable[Sample], root: Path | None, inputs: Iterable[Path] = (), unused: Iterable[object] = ()
+) -> str:
+    """Digest of every record and of the size and time of every file behind them; changes when one of them does.
+
+    Args:
+        samples: the records.
+        root: where their files lie; None where there are none.
+        inputs: further files that the records come from.
+        unused: what the report says of files that are not used.
+    """
     entries: list[object] = []
     for sample in samples:
         signature = [] if sample.read is not None or root is None else _file_signature(image_path(sample, root))
         entries.append(
             [sample.path, sample.label, sample.patient_id, sample.metadata, sample.published_splits, signature]
         )
-    return digest([entries, [[path.name, *_file_signature(path)] for path in inputs]])
+    return digest([entries, [[path.name, *_file_signature(path)] for path in inputs], *unused])
 
 
 def _file_signature(path: Path) -> list[int]:

@@ -79,6 +79,25 @@ class PreparedDataset:
         return self.splits[:, test_fold]
 
 
+def _own_columns(n_folds: int) -> list[str]:
+    return [*COLUMNS, *(f"role_{column}" for column in range(n_folds))]
+
+
+def check_metadata(names: Iterable[str], n_folds: int) -> None:
+    """Refuse a source's column that the manifest has already.
+
+    Args:
+        names: the source's own columns.
+        n_folds: number of folds.
+
+    Raises:
+        InputError: a name is taken or empty.
+    """
+    ours = _own_columns(n_folds)
+    if taken := [name for name in names if name in ours or name.startswith("role_") or not name]:
+        raise InputError(f"column {taken[0]!r} of the source: this name is taken or empty; rename it")
+
+
 def write_manifest(
     folder: Path, samples: Sequence[Sample], packed: PackResult, split: SplitResult, test_fold: int | str
 ) -> None:
@@ -95,10 +114,9 @@ def write_manifest(
         InputError: a source column has the name of one of ours.
     """
     n_folds = split.splits.shape[1]
-    ours = [*COLUMNS, *(f"role_{column}" for column in range(n_folds))]
+    ours = _own_columns(n_folds)
     extra = list(samples[0].metadata)
-    if taken := [name for name in extra if name in ours or name.startswith("role_") or not name]:
-        raise InputError(f"column {taken[0]!r} of the source: this name is taken or empty; rename it")
+    check_metadata(extra, n_folds)
     with (folder / MANIFEST_FILE).open("w", encoding="utf-8", newline="") as stream:
         out = csv.writer(stream, lineterminator="\n")
         out.writerow([*COLUMNS, *extra, *ours[len(COLUMNS) :]])

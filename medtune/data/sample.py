@@ -58,10 +58,13 @@ class Sample:
         label: class name; in a task without classes what splits balance, the same for all where there is nothing.
         patient_id: what must stay together in one split (patient, case); None where the source does not know.
         metadata: the source's own columns of manifest.csv.
-        published_splits: role in the chain of each published fold (one of `SPLITS` each), for protocol `official`.
+        published_splits: role in the chain of each published fold (one of `SPLITS` each), for protocols
+            `official` and `folders`.
         read: gives the pixels, uint8 (h, w, 3), where they are not a file; called in the order of the records.
+        where: the place that names it ("labels.csv line 7"), for error messages; empty where that is the path.
         target: returns what a task other than classification predicts (a mask, a number), as its `targets` reads it.
         file: where the image file lies, where that is not `root / path` (unpacked archives).
+        frame: frame of a DICOM file of several frames, from 0.
     """
 
     path: str
@@ -72,3 +75,5 @@ class Sample:
     read: Callable[[], np.ndarray] | None = field(default=None, compare=False)
     file: Path | None = field(default=None, compare=False)
     target: Callable[[], np.ndarray] | None = field(default=None, compare=False)
+    frame: int | None = None
+    where: str = field(default="", compare=False)

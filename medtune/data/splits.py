@@ -62,11 +62,11 @@ def split_samples(
             f"no images of class {', '.join(empty)} in source {source}; found {_class_counts(classes, counts)}"
         )
     if len(classes) < min_classes:
-        raise InputError(f"source {source} has one class, {classes[0]}; at least two are needed")
+        raise InputError(f"source {source} has one class, {classes[0]}; at least two are needed{_inside(samples)}")
     if params.protocol == "patient":
         folds, splits, notes = _patient(samples, labels, params, source, assigned)
     else:
-        protocol = {"image": _image, "official": _official, "hcrf-1-1-2": _hcrf}[params.protocol]
+        protocol = {"image": _image, "official": _official, "folders": _official, "hcrf-1-1-2": _hcrf}[params.protocol]
         folds, splits, notes = protocol(samples, labels, params, source)
     patient_ids = np.array([sample.patient_id or "" for sample in samples])
     notes += _check_splits(splits, labels, patient_ids, classes, params, min_classes)
@@ -79,6 +79,15 @@ def split_samples(
     if samples[0].patient_id is None:
         notes.append("The source has no patient ids: that one patient is in both train and test cannot be excluded.")
     return SplitResult(folds, splits, leaked, tuple(notes))
+
+
+def _inside(samples: Sequence[Sample]) -> str:
+    """Hint for classes that lie one folder deeper; an empty string for other layouts."""
+    folders = {tuple(sample.path.split("/")[:2]) for sample in samples if sample.path.count("/") > 1}
+    if len({top for top, _ in folders}) != 1 or len(folders) < 2:
+        return ""
+    names = ", ".join(sorted(name for _, name in folders)[:_SHOWN])
+    return f". If its folders ({names}) are the classes, set data.root to the folder {min(folders)[0]}"
 
 
 def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
@@ -94,7 +103,7 @@ def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
 _ProtocolResult = tuple[np.ndarray, np.ndarray, list[str]]
 
 
-GROUP_COLUMN = {"folder": "give data.csv a column group with each image's patient, or set data.group_pattern, "}
+GROUP_COLUMN = {"folder": "name the patients in a column of data.csv (data.columns.group) or by data.group_pattern, "}
 
 
 def _patient(
@@ -134,18 +143,26 @@ def _hcrf(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, so
 
 
 def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> _ProtocolResult:
+    by_folder = params.protocol == "folders"
+    if by_folder and source != "folder":
+        raise InputError(f"data.split.protocol is folders, but source {source} reads no folders train, val and test")
     if any(sample.published_splits is None for sample in samples):
-        raise InputError(f"data.split.protocol is official, but source {source} has no published split here")
+        raise InputError(f"data.split.protocol is {params.protocol}, but source {source} has no published split here")
     splits = np.array([sample.published_splits for sample in samples], "<U6")
     if splits.shape[1] == 1:
         if params.test_fold == "all":
-            raise InputError("data.split.test_fold is all, but one split is published: set it to 0")
+            found = "the folders name one split" if by_folder else "one split is published"
+            raise InputError(f"data.split.test_fold is all, but {found}: set it to 0")
         splits = np.repeat(splits, params.folds, axis=1)
     if splits.shape[1] != params.folds:
         raise InputError(f"data.split.folds is {params.folds}, but {splits.shape[1]} folds are published")
     notes = []
+    if by_folder:
+        notes.append("Split by the folders as given (protocol folders): scores are those of their test images.")
     if not (splits == "val").any():
-        notes.append("The published folds have no validation part: a fifth of each train part was set aside for it.")
+        where = "There is no validation folder" if by_folder else "The published folds have no validation part"
+        how = f", by {'image' if samples[0].patient_id is None else 'patient'}" if by_folder else ""
+        notes.append(f"{where}: a fifth of each train part was set aside for it{how}.")
         for test_fold in range(params.folds):
             rows = np.flatnonzero(splits[:, test_fold] == "train")
             splits[
@@ -162,6 +179,8 @@ def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: 
     """A fifth of the rows, whole groups: of five folds the first that shares every class with the other four."""
     _, labels = np.unique(labels, return_inverse=True)
     if any(sample.patient_id is None for sample in samples):
+        if (most := int(np.bincount(labels).max())) < 5:
+            raise InputError(f"a train part of source {source} has {most} images per class; 5 are needed to validate")
         folds = _stratified(labels, 5, source)
     else:
         patient_ids = np.array([sample.patient_id for sample in samples])

@@ -12,6 +12,7 @@ from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.data.archive import SUFFIXES, first_member, is_archive
 from medtune.data.sample import Sample
+from medtune.data.sample_checks import check_samples
 from medtune.doctor.check_result import CheckResult, Context, failure, format_duration, format_size, ok, warning
 from medtune.serving.one_line import first_line
 
@@ -31,7 +32,7 @@ def check_data(context: Context) -> CheckResult:
             return _check_archive(packed, root)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # what it says of the images belongs to stage data
-            samples = source.list_samples(root, params)
+            samples = check_samples(source.list_samples(root, params), params, source.classes(params)).samples
     except InputError as error:
         return failure(first_line(error), HINT)
     context.facts["images"] = len(samples)
@@ -76,18 +77,20 @@ def _check_archive(archive: Path, root: Path) -> CheckResult:
 def _try_decoding(samples: Sequence[Sample], root: Path | None, side: int, resize: str) -> tuple[list[str], float]:
     """What cannot be used among `samples`, and seconds an image."""
     from medtune.data.listing import image_path
-    from medtune.serving.decode import DecodeError, decode, resize_square
+    from medtune.serving.decode import decode
+    from medtune.serving.intensity import shrink
+    from medtune.serving.pixels import DecodedImage, DecodeError
 
     bad, seconds = [], []
     for sample in [*samples[:1], *samples]:  # the first one twice: the first time modules are imported
         begin = time.perf_counter()
         try:
             if sample.read is not None:
-                pixels = sample.read()
+                image = DecodedImage(sample.read())
             else:
                 assert root is not None
-                pixels = decode(image_path(sample, root))
-            resize_square(pixels, side, resize)  # type: ignore[arg-type]
+                image = decode(image_path(sample, root), frame=sample.frame)
+            shrink(image, side, resize)  # type: ignore[arg-type]
         except DecodeError as error:
             bad.append(f"{sample.path}: {error}")
         seconds.append(time.perf_counter() - begin)

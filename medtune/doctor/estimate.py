@@ -24,7 +24,7 @@ def check_estimate(context: Context) -> list[CheckResult]:
 def split_fractions(params: Params) -> dict[str, float]:
     """What part of the images one chain trains, validates and tests on, about."""
     split = params.data.split
-    if split.protocol == "official":
+    if split.protocol in ("official", "folders"):
         return {"train": OFFICIAL_TRAIN_FRACTION, "val": 0.15, "test": 0.25}
     if split.protocol == "hcrf-1-1-2":
         return {"train": 0.25, "val": 0.25, "test": 0.5}

@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from medtune.export.onnx_file import MAX_INLINE_BYTES, MIN_EXTERNAL_BYTES, check_graph, weight_bytes
+
 FP16_OPS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Attention"})
 # These run in fp16 where they are given fp16. All others stay in fp32: norms, softmax, sums, powers, divisions.
 PASS_THROUGH_OPS = frozenset(
@@ -21,7 +23,7 @@ SHAPE_OPS = frozenset({"Reshape", "Transpose"})
 FP16_MAX = float(np.finfo(np.float16).max)
 
 
-def to_half(model: onnx.ModelProto, emulate: bool = False) -> onnx.ModelProto:
+def to_half(model: onnx.ModelProto, emulate: bool = False, max_inline_bytes: int = MAX_INLINE_BYTES) -> onnx.ModelProto:
     """A copy of `model` that computes in fp16 from its first to before its last heavy operator.
 
     Pre-processing, the last linear layer, temperature, softmax, inputs and outputs stay in fp32.
@@ -31,11 +33,12 @@ def to_half(model: onnx.ModelProto, emulate: bool = False) -> onnx.ModelProto:
         emulate: a graph for measuring instead: all in fp32, with every value that the other one holds in
             fp16 rounded to it. That is what a GPU gives (sums in fp32, results in fp16, beyond 65504
             infinite); onnxruntime's CPU runs fp16 graphs in fp32 throughout, and so shows neither.
+        max_inline_bytes: of weights; protobuf cannot serialize more at once.
 
     Raises:
         ValueError: the graph holds what has no safe fp16 form; the message says what.
     """
-    typed = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    typed = _with_types(model, max_inline_bytes)
     graph = typed.graph
     if typed.functions or any(a.HasField("g") or a.graphs for node in graph.node for a in node.attribute):
         raise ValueError("the graph has subgraphs")
@@ -51,8 +54,23 @@ def to_half(model: onnx.ModelProto, emulate: bool = False) -> onnx.ModelProto:
     half = onnx.ModelProto()
     half.CopyFrom(model)
     half.graph.CopyFrom(converted)
-    onnx.checker.check_model(half, full_check=True)
+    check_graph(half, max_inline_bytes)
     return half
+
+
+def _with_types(model: onnx.ModelProto, limit: int) -> onnx.ModelProto:
+    """A copy of `model` with the type of every value; the weights of a large one are left out meanwhile."""
+    if weight_bytes(model) <= limit:
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    light = onnx.ModelProto()
+    light.CopyFrom(model)
+    for tensor in light.graph.initializer:
+        if len(tensor.raw_data) > MIN_EXTERNAL_BYTES:  # smaller ones are shapes, which decide other shapes
+            tensor.ClearField("raw_data")
+    typed = onnx.shape_inference.infer_shapes(light, strict_mode=True)
+    for tensor, original in zip(typed.graph.initializer, model.graph.initializer, strict=True):
+        tensor.raw_data = original.raw_data
+    return typed
 
 
 class _Conversion:

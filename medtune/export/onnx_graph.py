@@ -1,16 +1,26 @@
 """The network as a consumer gets it: one ONNX graph from uint8 pixels to the task's output."""
 
 import logging
+import re
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import onnx
 import torch
 from torch import nn
 
+from medtune.export.fused_attention import plain_attention, uses_fused_attention
+from medtune.export.onnx_file import check_graph
 from medtune.serving.one_line import first_line
 
 INPUT = "images"
+_OPERATOR = re.compile(r"torch\.ops\.([\w.]+)|op='([\w.]+)'|\b((?:aten|prims|torchvision)(?:::|\.)\w+)")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class ExportError(RuntimeError):
+    """A part of the network has no ONNX counterpart: one line of plain text that names the operator if it is known."""
 
 
 def to_onnx(
@@ -26,7 +36,7 @@ def to_onnx(
         output: name of the output.
 
     Raises:
-        RuntimeError: a part of the network has no ONNX counterpart.
+        ExportError: a part of the network has no ONNX counterpart.
     """
     # A batch of one would be taken for a constant, and the graph would then hold for one image only.
     example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
@@ -34,25 +44,47 @@ def to_onnx(
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            program = torch.onnx.export(
-                model,
-                (example,),
-                dynamo=True,
-                dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-                input_names=[INPUT],
-                output_names=[output],
-                opset_version=opset,
-                external_data=False,
-                optimize=True,
-                verbose=False,
-            )
+            program = _export(model, example, opset, output)
         except torch.onnx.OnnxExporterError as error:
-            raise RuntimeError(f"the network cannot be written as ONNX: {first_line(error)}") from error
-    graph = program.model_proto  # type: ignore[union-attr]
+            if not uses_fused_attention(model):
+                raise ExportError(describe(error)) from error
+            try:
+                with plain_attention(model):
+                    program = _export(model, example, opset, output)
+            except torch.onnx.OnnxExporterError as again:
+                raise ExportError(describe(again)) from again
+    graph = program.model_proto
     strip_debug_info(graph)
     onnx.helper.set_model_props(graph, dict(metadata))
-    onnx.checker.check_model(graph, full_check=True)
+    check_graph(graph)
     return graph
+
+
+def _export(model: nn.Module, example: torch.Tensor, opset: int, output: str) -> Any:
+    return torch.onnx.export(
+        model,
+        (example,),
+        dynamo=True,
+        dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+        input_names=[INPUT],
+        output_names=[output],
+        opset_version=opset,
+        external_data=False,
+        optimize=True,
+        verbose=False,
+    )
+
+
+def describe(error: BaseException) -> str:
+    """Return what the exporter could not write: the operator, and the first line of the innermost error."""
+    chain: list[BaseException] = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) and len(chain) < 20:
+        chain.append(inner)
+    found = next((match for each in chain for match in _OPERATOR.finditer(str(each))), None)
+    operator = next(filter(None, found.groups()), "") if found else ""
+    reason = _ANSI.sub("", first_line(chain[-1]))
+    name = f"operator {operator.removesuffix('.default')}: " if operator else ""
+    return f"the network cannot be exported to ONNX ({name}{reason})"
 
 
 def strip_debug_info(model: onnx.ModelProto) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medtune.config.schema import ExportParams
+from medtune.export.onnx_file import MAX_INLINE_BYTES, predictor_of, weight_bytes, write_graph
 from medtune.runtime import console
 from medtune.serving.bundle import SAMPLE_TOLERANCE
 from medtune.serving.manifest import BundleError
@@ -26,7 +27,7 @@ N_FILE_CHECKS = 32
 SPEED_BATCHES = (1, 32)
 # Another CPU rounds the fp32 parts otherwise, which may move a value by one step of 8 bits.
 INT8_MARGIN = 2e-2
-ExportedPrecision = tuple[bytes, dict[str, Any], str | None]
+ExportedPrecision = tuple["onnx.ModelProto", dict[str, Any], str | None]
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class PrecisionExporter:
         check: what each is compared on.
         calibration: uint8 training images (n, H, W, 3).
         params: what each must pass.
+        max_inline_bytes: of weights; above it they lie in a file beside the graph, which `external_data` names.
     """
 
     fp32: "onnx.ModelProto"
     check: "ParityCheck"
     calibration: Callable[[], np.ndarray]
     params: ExportParams
+    max_inline_bytes: int = MAX_INLINE_BYTES
 
     def export(self, tmp_dir: Path, manifest: dict[str, Any], precision: str) -> None:
         """Writes one precision's file to `tmp_dir` where it passes, and says in `manifest` what was found.
@@ -59,25 +62,28 @@ class PrecisionExporter:
         except (ValueError, BundleError) as error:  # not convertible, or onnxruntime refuses the result
             entry["reason"] = str(error)
         if entry["reason"] is None:
-            (tmp_dir / entry["file"]).write_bytes(graph)
+            if external := write_graph(graph, tmp_dir / entry["file"], self.max_inline_bytes):
+                entry["external_data"] = external
             entry["shipped"] = True
         elif precision == "fp32":
             raise RuntimeError(f"export: the ONNX graph does not match the trained network: {entry['reason']}")
         else:
             console.info(f"export: {precision} is not shipped: {entry['reason']}")
 
+    def _open(self, graph: "onnx.ModelProto", busy_wait: bool = True) -> Callable[[np.ndarray], np.ndarray]:
+        return predictor_of(graph, self.max_inline_bytes, busy_wait)
+
     def _fp32(self, entry: dict[str, Any]) -> ExportedPrecision:
-        graph = self.fp32.SerializeToString()
-        return graph, *self.check.evaluate(predictor(graph), "fp32", self.params)
+        return self.fp32, *self.check.evaluate(self._open(self.fp32), "fp32", self.params)
 
     def _fp16(self, entry: dict[str, Any]) -> ExportedPrecision:
         from medtune.export.fp16 import to_half
 
         # onnxruntime's CPU computes fp16 graphs in fp32: what a GPU would give is measured on an emulation.
-        emulated = predictor(to_half(self.fp32, emulate=True).SerializeToString())
-        graph = to_half(self.fp32).SerializeToString()
+        emulated = self._open(to_half(self.fp32, True, self.max_inline_bytes))
+        graph = to_half(self.fp32, False, self.max_inline_bytes)
         figures, reason = self.check.evaluate(emulated, "fp16", self.params)
-        on_cpu, refused = self.check.subset(N_FILE_CHECKS).evaluate(predictor(graph), "fp16", self.params)
+        on_cpu, refused = self.check.subset(N_FILE_CHECKS).evaluate(self._open(graph), "fp16", self.params)
         entry["sample_tolerance"] = max(SAMPLE_TOLERANCE["fp16"], self.params.fp16_tolerance)
         figures |= {"measured_on": "fp16 arithmetic emulated, sums in fp32", "file_on_cpu": on_cpu}
         return graph, figures, reason or refused
@@ -87,13 +93,15 @@ class PrecisionExporter:
         from medtune.export import latency
         from medtune.export.int8 import to_int8
 
+        if weight_bytes(self.fp32) > self.max_inline_bytes:
+            raise ValueError("onnxruntime quantizes no graph with weights in another file")
         images = self.calibration()
         console.info(f"export: int8, calibrated on {len(images)} training images")
-        graph = to_int8(self.fp32, images).SerializeToString()
+        graph = to_int8(self.fp32, images)
         # Threads that spin between two requests would take the other session's cores.
         asked = {
-            "fp32": predictor(self.fp32.SerializeToString(), busy_wait=False),
-            "int8": predictor(graph, busy_wait=False),
+            "fp32": self._open(self.fp32, busy_wait=False),
+            "int8": self._open(graph, busy_wait=False),
         }
         figures, reason = self.check.evaluate(asked["int8"], "int8", self.params)
         times = latency.speedups(latency.benchmark_interleaved(asked, self.check.images, SPEED_BATCHES), "fp32", "int8")
@@ -114,12 +122,16 @@ class PrecisionExporter:
         return f"{speedup:.2f} times as fast as fp32 here; export.int8_speedup wants {self.params.int8_speedup:g}"
 
 
-def session(graph: bytes, busy_wait: bool = True) -> "onnxruntime.InferenceSession":
-    """An exported graph on the CPU."""
-    return open_session(graph, "the exported graph", "cpu", "fp32", busy_wait=busy_wait)
+def session(
+    graph: bytes, folder: Path | None = None, external: list[str] | None = None, busy_wait: bool = True
+) -> "onnxruntime.InferenceSession":
+    """An exported graph on the CPU; `folder` and `external` as in `open_session`."""
+    return open_session(
+        graph, FILES["fp32"], "cpu", "fp32", busy_wait=busy_wait, folder=folder, external=external or ()
+    )
 
 
 def predictor(graph: bytes, busy_wait: bool = True) -> Callable[[np.ndarray], np.ndarray]:
     """uint8 (b, H, W, 3) -> (b, ...) outputs of an exported graph."""
-    opened = session(graph, busy_wait)
+    opened = session(graph, busy_wait=busy_wait)
     return lambda images: opened.run(None, {"images": images})[0]

@@ -34,7 +34,7 @@ def verify_bundle(folder: Path) -> dict[str, Any]:
     """
     document = bundle_document.read_manifest(folder)
     for name in document["files"]:
-        bundle_document.read_file(folder, document, name)
+        bundle_document.check_file(folder, document, name)
     return document
 
 

@@ -26,6 +26,7 @@ EXCLUDED_MODULES = (
     "medtune.runtime.paths",
     "medtune.config.training",
     "medtune.stages.preflight",
+    "medtune.models.hub_access",
     "medtune.stages.launch",
     # Protocols, and loaders of parts that keys name themselves.
     "medtune.tasks.base",

@@ -1,7 +1,7 @@
-"""Whether an ONNX file carries all its weights itself, read from its bytes without the onnx package.
+"""Which other files an ONNX file takes weights from, read from its bytes without the onnx package.
 
-A tensor may point at another file (`external_data`), at any path the machine can read. The bundle's
-sha256s do not cover such a file, so a model that has one is refused before onnxruntime sees it.
+A tensor may point at another file (`external_data`), at any path the machine can read. Only files that the bundle
+lists with their sha256 may be read, so the names are compared with its list before onnxruntime sees the model.
 Field numbers are those of onnx.proto3 and never change.
 """
 
@@ -19,28 +19,44 @@ _NESTED: dict[str, dict[int, str]] = {
     "tensor": {},
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_KEY, _VALUE = 1, 2
 _MAX_DEPTH = 64
 
 
-def has_external_data(content: bytes) -> bool:
-    """True where no tensor of the ONNX model `content` points at another file.
+def external_files(content: bytes) -> set[str]:
+    """Return the files that tensors of an ONNX model point at, as the model spells them.
+
+    A tensor that is marked as external without a file counts as the empty name.
 
     Raises:
         ValueError: the bytes are no ONNX model.
     """
-    return _inside(memoryview(content), "model", 0)
+    found: set[str] = set()
+    _collect(memoryview(content), "model", 0, found)
+    return found
 
 
-def _inside(message: memoryview, kind: str, depth: int) -> bool:
+def _collect(message: memoryview, kind: str, depth: int, found: set[str]) -> None:
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deeply")
     nested = _NESTED[kind]
+    marked, locations = False, set[str]()
     for field, value in _fields(message):
-        if kind == "tensor" and (field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value != 0)):
-            return False
-        if field in nested and isinstance(value, memoryview) and not _inside(value, nested[field], depth + 1):
-            return False
-    return True
+        if kind == "tensor" and field == _EXTERNAL_DATA and isinstance(value, memoryview):
+            marked = True
+            locations |= _location(value)
+        elif kind == "tensor" and field in (_EXTERNAL_DATA, _DATA_LOCATION):
+            marked = marked or value != 0
+        if field in nested and isinstance(value, memoryview):
+            _collect(value, nested[field], depth + 1, found)
+    if marked:
+        found |= locations or {""}
+
+
+def _location(entry: memoryview) -> set[str]:
+    """The value of a `location` entry; nothing for other entries (offset, length, checksum)."""
+    texts = {field: bytes(value) for field, value in _fields(entry) if isinstance(value, memoryview)}
+    return {texts.get(_VALUE, b"").decode("utf-8", "replace")} if texts.get(_KEY) == b"location" else set()
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

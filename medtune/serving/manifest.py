@@ -72,14 +72,36 @@ def read_file(folder: Path, document: dict[str, Any], name: str) -> bytes:
     Raises:
         BundleError: it is absent, differs from its sha256, is not of the bundle or outside its folder.
     """
+    try:
+        content = _path(folder, document, name).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}") from None
+    _compare(folder, document, name, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def check_file(folder: Path, document: dict[str, Any], name: str) -> None:
+    """Check a file of the bundle that may be larger than memory.
+
+    Raises:
+        BundleError: as for `read_file`.
+    """
+    try:
+        with _path(folder, document, name).open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}") from None
+    _compare(folder, document, name, found)
+
+
+def _path(folder: Path, document: dict[str, Any], name: str) -> Path:
     if name not in document["files"]:
         raise BundleError(f"{folder}: {MANIFEST_FILE} names no file {name!r}")
     if Path(name).name != name:
         raise BundleError(f"{folder}: {MANIFEST_FILE} names {name!r}, outside the bundle's own folder")
-    try:
-        content = (folder / name).read_bytes()
-    except OSError as error:
-        raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}") from None
-    if hashlib.sha256(content).hexdigest() != document["files"][name]:
+    return folder / name
+
+
+def _compare(folder: Path, document: dict[str, Any], name: str, sha256: str) -> None:
+    if sha256 != document["files"][name]:
         raise BundleError(f"{folder / name} is damaged: its sha256 is not the one in {MANIFEST_FILE}")
-    return content

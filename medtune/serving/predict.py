@@ -1,10 +1,11 @@
 """Class probabilities of image files, as CSV or JSON: `medtune predict`."""
 
 import csv
+import io
 import json
 import os
 import sys
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,29 +15,68 @@ from typing import Any, TextIO
 import numpy as np
 
 from medtune.serving.bundle import Bundle, BundleError
-from medtune.serving.decode import SUFFIXES, DecodeError
+from medtune.serving.decode import SUFFIXES
+from medtune.serving.folder_scan import FolderContent, count_types, format_counts, printable, scan_folder
+from medtune.serving.masks import find_masks
+from medtune.serving.pixels import DecodeError
 from medtune.serving.progress import ProgressLog
+
+_SHOWN = 6
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """Files as given, and the image files under folders, each folder's sorted; none twice.
 
+    Hidden and system files, files of other types and linked folders are left out: see `left_out`.
+
     Raises:
-        BundleError: a path does not exist, or a folder has no image.
+        BundleError: a path does not exist, or a folder has no image or cannot be read.
     """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [Path(root, name) for root, _, names in os.walk(path) for name in names]
-            images = sorted(p for p in inside if p.suffix.lower() in SUFFIXES)
+            images = _scan(path).images
             if not images:
-                raise BundleError(f"no images under {path}: looked for {' '.join(SUFFIXES)}")
-            found += images
+                lines = "; ".join(["", *left_out([path])])
+                raise BundleError(f"no images under {path}: looked for {' '.join(SUFFIXES)}{lines}")
+            found += [path / name for name in images]
         elif path.exists():
             found.append(path)
         else:
             raise BundleError(f"{path} does not exist")
     return list(dict.fromkeys(found))
+
+
+def left_out(paths: Sequence[Path]) -> list[str]:
+    """What `find_images` leaves out of each folder, by type, and images that look like masks; one line each.
+
+    Raises:
+        BundleError: a folder cannot be read.
+    """
+    lines = []
+    for folder in dict.fromkeys(path for path in paths if path.is_dir()):
+        content, name = _scan(folder), printable(str(folder))
+        by_place: defaultdict[str, list[str]] = defaultdict(list)
+        for other in content.others:
+            by_place[Path(other).parent.as_posix()].append(other)
+        parts = [f"{format_counts(count_types(by_place[place]))} in {printable(place)}" for place in sorted(by_place)]
+        if content.system:
+            parts.append(f"system files: {format_counts(count_types(content.system))}")
+        if content.links:
+            parts.append(f"linked folders: {', '.join(map(printable, content.links[:_SHOWN]))}")
+        if parts:
+            more = f"; and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
+            lines.append(f"{name}: left out: {'; '.join(parts[:_SHOWN])}{more}")
+        if masks := find_masks(content.images):
+            lines.append(f"{name}: {len(masks):,} images look like masks of others, for example {printable(masks[0])}")
+    return lines
+
+
+def _scan(folder: Path) -> FolderContent:
+    try:
+        return scan_folder(folder)
+    except OSError as error:
+        raise BundleError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
 def read_images(bundle: Bundle, paths: Sequence[Path], workers: int, ahead: int) -> Iterator[tuple[Path, np.ndarray]]:
@@ -49,7 +89,7 @@ def read_images(bundle: Bundle, paths: Sequence[Path], workers: int, ahead: int)
         try:
             return bundle.prepare(path)
         except DecodeError as error:
-            print(f"skipped {path}: {error}", file=sys.stderr, flush=True)
+            print(f"skipped {printable(str(path))}: {error}", file=sys.stderr, flush=True)
             return np.empty(0, np.uint8)
 
     waiting: deque[tuple[Path, Future[np.ndarray]]] = deque()
@@ -90,19 +130,23 @@ def predict_files(
 
 @contextmanager
 def open_output(path: Path | None) -> Iterator[TextIO]:
-    """stdout, or a file that appears whole at the end or not at all.
+    """stdout, or a file that appears whole at the end; if an error ends it, FILE.partial keeps what was written.
+
+    Characters that stdout cannot encode are written as escapes.
 
     Raises:
         BundleError: the file cannot be written there.
     """
     if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         yield sys.stdout
         return
     if path.is_dir():
         raise BundleError(f"--out {path} is a folder; name a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        stream = temporary.open("w", newline="", encoding="utf-8")
+        stream = temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise BundleError(f"--out {path} cannot be written: {error.strerror}") from None
     try:
@@ -111,6 +155,12 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except BaseException:
+        if temporary.stat().st_size:
+            partial = path.with_name(f"{path.name}.partial")
+            temporary.replace(partial)
+            print(f"not finished: what was predicted is in {partial}", file=sys.stderr, flush=True)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -128,7 +178,7 @@ def write_predictions(
     Args:
         bundle: the loaded bundle.
         images: image files.
-        out: file to write, complete or not at all; None: stdout.
+        out: file to write, see `open_output`; None: stdout.
         batch_size: images per prediction.
         workers: threads that decode.
         as_json: a list of objects instead of CSV with the columns path, prediction, prob_CLASS.
@@ -139,10 +189,12 @@ def write_predictions(
     progress = ProgressLog(len(images))
     with open_output(out) as stream:
         write_row, finish = _json_writer(stream, bundle) if as_json else _csv_writer(stream, bundle)
-        for path, row in predict_files(bundle, images, batch_size, workers):
-            write_row(path, row)
-            progress.advance()
-        finish()
+        try:
+            for path, row in predict_files(bundle, images, batch_size, workers):
+                write_row(path, row)
+                progress.advance()
+        finally:
+            finish()
     seconds, skipped = progress.seconds, len(images) - progress.done
     print(f"{progress.done} images in {seconds:.1f} s ({progress.done / seconds:,.0f} images/s)"
           + (f", {skipped} skipped" if skipped else ""), file=sys.stderr)  # fmt: skip
@@ -157,7 +209,9 @@ def _csv_writer(stream: TextIO, bundle: Bundle) -> tuple[WriteRow, Callable[[], 
     rows.writerow(["path", *bundle.columns])
 
     def write_row(path: Path, row: list[Any]) -> None:
-        rows.writerow([path.as_posix(), *(f"{value:.7f}" if isinstance(value, float) else value for value in row)])
+        rows.writerow(
+            [printable(path.as_posix()), *(f"{value:.7f}" if isinstance(value, float) else value for value in row)]
+        )
 
     return write_row, lambda: None
 
@@ -169,7 +223,7 @@ def _json_writer(stream: TextIO, bundle: Bundle) -> tuple[WriteRow, Callable[[],
     def write_row(path: Path, row: list[Any]) -> None:
         nonlocal before
         rounded = [round(value, 7) if isinstance(value, float) else value for value in row]
-        entry = {"path": path.as_posix(), **bundle.task.entry(rounded, bundle.manifest)}
+        entry = {"path": printable(path.as_posix()), **bundle.task.entry(rounded, bundle.manifest)}
         stream.write(f"{before}\n  {json.dumps(entry, ensure_ascii=False)}")
         before = ","
 

@@ -2,13 +2,14 @@
 
 import io
 import os
+from collections.abc import Collection
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
 
-from medtune.serving.external_data import has_external_data
+from medtune.serving.external_data import external_files
 from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
 
@@ -25,6 +26,8 @@ def open_session(
     threads: int = 0,
     busy_wait: bool = True,
     input_name: tuple[str, int] | None = None,
+    folder: Path | None = None,
+    external: Collection[str] = (),
 ) -> onnxruntime.InferenceSession:
     """An onnxruntime session on ONNX bytes, on the provider that was asked for and no other.
 
@@ -36,16 +39,19 @@ def open_session(
         threads: CPU threads of one prediction; 0: as many as there are cores.
         busy_wait: idle threads wait busily for the prediction's next operator; False where others want the cores.
         input_name: name of the graph's input and the side of its images, pixels; TensorRT's batches need it.
+        folder: where the file `name` lies; only needed if it has weights in other files.
+        external: names of the files in `folder` that it may take weights from.
 
     Raises:
-        BundleError: weights outside the file, no ONNX model, or the provider is not active.
+        BundleError: weights in files that are not named, no ONNX model, or the provider is not active.
     """
     try:
-        inside = has_external_data(content)
+        files = external_files(content)
     except ValueError as error:
         raise BundleError(f"{name} is no ONNX model: {error}") from None
-    if not inside:
-        raise BundleError(f"{name} keeps weights in another file (ONNX external data): refused")
+    if files and (folder is None or not files <= set(external)):
+        raise BundleError(f"{name} keeps weights in another file (ONNX external data) that bundle.json does not list: "
+                          "refused")  # fmt: skip
     if provider not in PROVIDERS:
         raise BundleError(f"provider {provider!r} is unknown; choose one of: {', '.join(PROVIDERS)}")
     wanted = PROVIDERS[provider]
@@ -62,7 +68,7 @@ def open_session(
         if provider == "tensorrt":
             engine_cache_dir().mkdir(parents=True, exist_ok=True)
         session = onnxruntime.InferenceSession(
-            content,
+            str(folder / name) if files and folder else content,
             session_options(threads, busy_wait),
             providers=provider_chain(provider, precision, input_name),
             enable_fallback=0,

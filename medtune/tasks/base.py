@@ -195,7 +195,11 @@ class StoredPredictions(Protocol):
 
 
 class Export(Protocol):
-    """The network as consumers get it."""
+    """The network as consumers get it.
+
+    May define `EXAMPLE_FOLD`: a fold's record with which a network is exported before training, to see whether it can
+    be; empty where `module` reads none.
+    """
 
     def module(self, network: "Classifier", fold: Mapping[str, Any]) -> "nn.Module":
         """Network from uint8 (B, H, W, 3) to its final output, as float32, post-processing inside.

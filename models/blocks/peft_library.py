@@ -7,24 +7,10 @@ from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from torch import nn
 
 from medtune.config.errors import InputError
-from medtune.models.blocks.selection import CLASSIFIER_PREFIXES
+from medtune.models.blocks.target_layers import default_targets
+from medtune.serving.one_line import first_line
 
 TUNER_ATTRIBUTE = "_tuner"
-
-
-def default_targets(backbone: nn.Module) -> list[str]:
-    """Names of the layers that are adapted: the fused qkv of a ViT, else the stages' pointwise and dense convolutions.
-
-    Whole names, not suffixes: `proj` would also match `patch_embed.proj`. Depthwise convolutions are left out.
-    """
-    if hasattr(backbone, "blocks") and hasattr(backbone, "patch_embed"):
-        return [name for name, _ in backbone.named_modules() if name.startswith("blocks.") and name.endswith(".qkv")]
-    layers = [
-        name
-        for name, module in backbone.named_modules()
-        if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
-    ]
-    return [name for name in layers if "." in name and not name.startswith(("stem", "conv_stem", *CLASSIFIER_PREFIXES))]
 
 
 def resolve_targets(backbone: nn.Module, names: list[str] | None = None) -> list[str]:
@@ -43,10 +29,15 @@ def inject_adapter(backbone: nn.Module, config: PeftConfig, names: list[str] | N
     """`backbone` with `config`'s adapter in its target layers; only the adapter is trained.
 
     Raises:
-        InputError: the method finds no layer it knows.
+        InputError: the method finds no layer it knows, or cannot change one of them.
     """
     config.target_modules = resolve_targets(backbone, names)
-    tuner: Any = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](backbone, {"default": config}, "default")
+    try:
+        tuner: Any = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](backbone, {"default": config}, "default")
+    except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
+        raise InputError(
+            f"model.peft.method cannot change the layers of {type(backbone).__name__}: {first_line(error)}"
+        ) from None
     backbone.__dict__[TUNER_ATTRIBUTE] = tuner  # past nn.Module's bookkeeping: the tuner holds the backbone in turn
     return backbone
 

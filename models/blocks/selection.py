@@ -7,7 +7,7 @@ from torch import nn
 from medtune.config.errors import InputError
 
 # Layers that only timm's own classifier passes through: MedTune reads the features before them.
-CLASSIFIER_PREFIXES = ("head.", "fc_norm.")
+CLASSIFIER_PREFIXES = ("head.", "fc_norm.", "attn_pool.")
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from medtune.models.blocks.rank_allocation import SVDTriplets
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+OTHER_FAMILIES = True
 LR_GRID = (3e-4, 2e-3, 1e-2)
 
 

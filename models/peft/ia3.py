@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+OTHER_FAMILIES = True
 LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
@@ -26,10 +27,12 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the scalings trained, everything else frozen."""
     from peft import IA3Config
 
-    from medtune.models.blocks.peft_library import default_targets, inject_adapter
+    from medtune.models.blocks.peft_library import inject_adapter
+    from medtune.models.blocks.target_layers import default_targets, feedforward_targets
 
-    hidden = [name for name, _ in backbone.named_modules() if name.startswith("blocks.") and name.endswith(".mlp.fc2")]
-    return inject_adapter(backbone, IA3Config(feedforward_modules=hidden), default_targets(backbone) + hidden)
+    hidden = feedforward_targets(backbone)
+    names = list(dict.fromkeys(default_targets(backbone) + hidden))
+    return inject_adapter(backbone, IA3Config(feedforward_modules=hidden), names)
 
 
 merge = library.merge

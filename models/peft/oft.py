@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SUPPORTED_FAMILIES = ("vit", "resnet", "mobilenet")
+OTHER_FAMILIES = True
 LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
@@ -31,7 +32,8 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """`backbone` with the change of its target layers trained, everything else frozen."""
     from peft import OFTConfig
 
-    from medtune.models.blocks.peft_library import default_targets, inject_adapter
+    from medtune.models.blocks.peft_library import inject_adapter
+    from medtune.models.blocks.target_layers import default_targets
 
     def fits(layer: "nn.Module") -> bool:
         return getattr(layer, "kernel_size", (1, 1)) == (1, 1) and not layer.weight.shape[1] % params.block

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pytest
 from PIL import Image
 
 from medtune.cli.main import call
 from medtune.config import load
 from medtune.config.project import PROJECT
+from medtune.data.sources import folder
 
 WITHOUT = ("torch", "timm", "peft", "prefect", "wandb", "dvc", "onnx", "sklearn", "scipy", "matplotlib", "imagehash",
            "safetensors", "accelerate", "jinja2", "psutil", "httpx", "fsspec")  # fmt: skip
@@ -71,9 +73,10 @@ def test_init__class_folders_and_a_pattern_of_patients(tmp_path, capsys):
 def test_init__split_folders_are_not_taken_for_classes(tmp_path, capsys):
     paths = [f"{split}/{label}/{n}.png" for split in ("train", "test") for label in ("a", "b") for n in range(3)]
     found = init(tmp_path / "project", images(tmp_path / "scans", *paths), capsys)
-    assert "classes" not in found["found"]
-    assert "test/, train/ are splits, not classes; inside them: a, b" in found["warnings"][0]
-    assert found["settings"]["data.csv"] == "labels.csv"  # which `medtune data` asks for
+    assert found["found"]["classes"] == "one folder per class in each: a 6, b 6"
+    assert found["found"]["splits"] == "train 6, val 0, test 6, from the folders"
+    assert found["settings"]["data.split.protocol"] == "folders"
+    assert load.validate(load.read(tmp_path / "project" / "params.yaml")).data.split.protocol == "folders"
 
 
 def test_init__table_with_patients(tmp_path, capsys):
@@ -89,11 +92,82 @@ def test_init__table_with_other_column_names(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
     table(root, "filename", "diagnosis", "patient_id", rows=20)
     found = init(tmp_path / "project", root, capsys)
-    assert [warning for warning in found["warnings"] if "rename" in warning] == [
-        "labels.csv: rename the column filename to path",
-        "labels.csv: rename the column diagnosis to label",
-        "labels.csv: rename the column patient_id to group",
-    ]
+    assert found["warnings"] == []
+    assert found["found"]["patients"] == "10, in the column patient_id"
+    params = load.validate(load.read(tmp_path / "project" / "params.yaml")).data
+    assert params.columns.model_dump() == {"path": "filename", "label": "diagnosis", "group": "patient_id"}
+    assert len(folder.list_samples(root, params)) == 20
+
+
+def test_init__table_of_excel_in_europe(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
+    lines = ["File;Class;Patient", *(f"{n}.png;{'ab'[n % 2]};M\u00fcller {n // 2}" for n in range(20))]
+    (root / "labels.csv").write_text("\n".join(lines), "cp1252")
+    found = init(tmp_path / "project", root, capsys)
+    assert found["found"]["patients"] == "10, in the column Patient"
+    assert "Windows-1252" in found["found"]["note"]
+    assert found["settings"]["data.columns.path"] == "File"
+
+
+def test_init__workbook(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
+    book = openpyxl.Workbook()
+    for row in [("image", "label", "group"), *((f"{n}.png", "ab"[n % 2], n // 2) for n in range(20))]:
+        book.active.append(row)
+    book.save(root / "labels.xlsx")
+    found = init(tmp_path / "project", root, capsys)
+    assert found["settings"]["data.csv"] == "labels.xlsx"
+    assert found["found"]["patients"] == "10, in the column group"
+
+
+def test_init__a_table_that_cannot_be_read_is_named(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{label}/{n}.png" for label in "ab" for n in range(3)))
+    (root / "labels.csv").write_text("path,label,label\na/0.png,a,b\n")
+    found = init(tmp_path / "project", root, capsys)
+    assert "labels.csv: column label is there twice" in found["warnings"][0]
+    assert "a 3, b 3" in found["found"]["classes"]
+
+
+def test_init__a_table_without_folder_and_extension(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"jpg/{n}.jpg" for n in range(20)))
+    rows = "".join(f"{n},{'ab'[n % 2]},P{n // 2}\n" for n in range(20))
+    (root / "labels.csv").write_text("image_id,dx,patient_id\n" + rows)
+    found = init(tmp_path / "project", root, capsys)
+    assert found["settings"]["data.path_format"] == "jpg/{path}.jpg"
+    params = load.validate(load.read(tmp_path / "project" / "params.yaml")).data
+    assert len(folder.list_samples(root, params)) == 20
+
+
+def test_init__several_tables_are_named(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
+    table(root, "path", "label", "group", rows=20)
+    (root / "all.csv").write_text("path,label\n1.png,a\n")
+    (root / "~$labels.xlsx").write_bytes(b"open in Excel")
+    found = init(tmp_path / "project", root, capsys)
+    assert found["warnings"][0] == "all.csv is used; labels.csv could be meant too. Set data.csv to the right one"
+    assert not any("~$" in warning for warning in found["warnings"])
+
+
+def test_init__a_broken_table_beside_loose_images_is_kept(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(6)))
+    (root / "labels.csv").write_text("path,label,label\n0.png,a,b\n")
+    found = init(tmp_path / "project", root, capsys)
+    assert found["settings"]["data.csv"] == "labels.csv"
+    assert not any("no table" in warning for warning in found["warnings"])
+
+
+def test_init__names_that_are_not_utf8(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{label}/{n}.png" for label in "ab" for n in range(6)))
+    os.rename(root / "a" / "0.png", os.fsencode(root) + b"/a/k\xf6.png")
+    found = init(tmp_path / "project", root, capsys)
+    assert found["warnings"][0] == r"1 images have names that are not valid UTF-8: a/k\xf6.png. Rename them"
+
+
+def test_init__splits_one_folder_deeper(tmp_path, capsys):
+    paths = [f"chest/{split}/{label}/{n}.png" for split in ("train", "test") for label in "ab" for n in range(2)]
+    root = images(tmp_path / "scans", *paths)
+    found = init(tmp_path / "project", root, capsys)
+    assert f"--data {root / 'chest'}" in found["warnings"][0]
 
 
 def test_init__breakhis_names(tmp_path, capsys):

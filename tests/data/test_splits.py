@@ -152,3 +152,29 @@ def test_split__official_with_another_number_of_folds():
     records = official(make(), [{f"P{g}": "train" for g in range(20)}] * 2)
     with pytest.raises(InputError, match="2 folds are published"):
         split_samples(records, CLASSES, SplitParams(protocol="official"), "test")
+
+
+def test_folders__too_few_images_to_validate():
+    train = make(4, 1, named=False, published_splits=("train",))
+    with pytest.raises(InputError, match="has 2 images per class; 5 are needed to validate"):
+        split_samples(train, CLASSES, SplitParams(protocol="folders"), "folder")
+
+
+def test_split__classes_one_folder_deeper_are_named():
+    records = [Sample(f"set/{label}/{n}.png", "set", f"P{n}") for n, label in enumerate("abab")]
+    with pytest.raises(InputError, match=r"folders \(a, b\) are the classes, set data\.root to the folder set"):
+        split_samples(records, ("set",), SplitParams(), "folder")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_folders__a_missing_validation_part_is_taken_from_train(known):
+    train = make(12, 4, named=known, published_splits=("train",))
+    test = [
+        Sample(f"test/{n}", CLASSES[n % 2], f"T{n}" if known else None, published_splits=("test",)) for n in range(8)
+    ]
+    made = split_samples([*train, *test], CLASSES, SplitParams(protocol="folders"), "folder")
+    column = made.splits[:, 1]
+    assert set(column[len(train) :]) == {"test"}
+    assert 0.1 < (column[: len(train)] == "val").mean() < 0.3
+    assert made.leaked_patients == ()
+    assert any(f"by {'patient' if known else 'image'}" in note for note in made.notes)

@@ -62,3 +62,11 @@ def test_data__an_archive_is_opened_and_not_unpacked(tmp_path: Path, monkeypatch
     assert not (tmp_path / "cache").exists()
     (root / "images.zip").write_bytes(b"PK damaged")
     assert check_data(job(root)).state == "wrong"
+
+
+def test_data__labels_that_stage_data_would_refuse(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "set")
+    (root / "a").rename(root / "unknown")
+    found = check_data(job(root))
+    assert found.state == "wrong"
+    assert "label is 'unknown'" in found.message

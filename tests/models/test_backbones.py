@@ -27,6 +27,9 @@ def params_for(backbone, *sets):
         ("resnet18", 64, (4, 512, 0)),
         ("swin_tiny_patch4_window7_224", 224, (49, 768, 0)),
         ("vit_small_patch14_reg4_dinov2", 518, (1369, 384, 5)),
+        ("volo_d1_224", 224, (196, 384, 1)),
+        ("coat_lite_tiny", 224, (49, 320, 1)),
+        ("cait_xxs24_224", 224, (196, 192, 1)),
     ],
 )
 def test_check__gives_the_token_shape_without_weights(backbone, size, shape):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from medtune.serving.external_data import has_external_data
+from medtune.serving.external_data import external_files
 
 
 def external() -> TensorProto:
@@ -48,15 +48,23 @@ PLACES = [as_initializer, as_constant, in_subgraph, in_function, as_sparse]
 
 @pytest.mark.parametrize("place", PLACES)
 def test_weights_inside__finds_external_data_wherever_it_lies(place):
-    assert has_external_data(place(inline()).SerializeToString())
-    assert not has_external_data(place(external()).SerializeToString())
+    assert external_files(place(inline()).SerializeToString()) == set()
+    assert external_files(place(external()).SerializeToString()) == {"../secret"}
+
+
+def test_external_files__a_mark_without_a_file_counts():
+    tensor = inline()
+    tensor.data_location = TensorProto.EXTERNAL
+    assert external_files(as_initializer(tensor).SerializeToString()) == {""}
+    tensor.external_data.add(key="offset", value="4")
+    assert external_files(as_initializer(tensor).SerializeToString()) == {""}
 
 
 def test_weights_inside__refuses_bytes_that_are_no_model():
     content = as_initializer(inline()).SerializeToString()
     for broken in (content[:-3], b"\xff" * 40, b"\x0f\x0f"):
         with pytest.raises(ValueError):
-            has_external_data(broken)
+            external_files(broken)
 
 
 def test_weights_inside__stops_at_deep_nesting():
@@ -68,4 +76,4 @@ def test_weights_inside__stops_at_deep_nesting():
     for _ in range(100):  # a graph in an attribute of a node of a graph, and so on
         graph = field(1, field(5, field(6, graph)))
     with pytest.raises(ValueError, match="deep"):
-        has_external_data(field(7, graph))
+        external_files(field(7, graph))

@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 from medtune.cli.main import call
 from medtune.serving import predict
 from medtune.serving.bundle import Bundle
-from medtune.serving.decode import decode, resize_square
+from medtune.serving.decode import decode
+from medtune.serving.resize import resize_square
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +32,7 @@ def test_main__predicts_files_and_folders_in_order(bundle_folder, pictures, by_h
     assert [row["path"] for row in found] == [(pictures / name).as_posix() for name in names]
     assert list(found[0]) == ["path", "prediction", "prob_blue", "prob_red"]
     for name, row in zip(names, found, strict=True):
-        image = resize_square(decode(pictures / name), 8, "squash")
+        image = resize_square(decode(pictures / name).pixels, 8, "squash")
         expected = by_hand.probability(image[None])[0]
         np.testing.assert_allclose([float(row["prob_blue"]), float(row["prob_red"])], expected, atol=1e-5)
         assert row["prediction"] == ("red" if expected[1] >= 0.7 else "blue")
@@ -141,3 +143,82 @@ def test_predict_files__decodes_the_next_batch_while_the_network_works(bundle_fo
     monkeypatch.setattr(Bundle, "run", held)
     assert len(list(predict.predict_files(bundle, paths, batch_size=2, workers=1))) == 5
     assert waited == [True, True, True]
+
+
+def test_main__counts_what_it_leaves_out_of_a_folder(bundle_folder, pictures, capsys):
+    for name in (
+        "._b.png",
+        "deep/.DS_Store",
+        "Thumbs.db",
+        "deep/x.pdf",
+        "deep/y.PDF",
+        "__MACOSX/._b.png",
+        "b_mask.png",
+    ):
+        (pictures / name).parent.mkdir(exist_ok=True)
+        (pictures / name).write_bytes((pictures / "b.png").read_bytes() if name == "b_mask.png" else b"no image")
+    assert call(["predict", str(bundle_folder), str(pictures)]) == 0
+    said = capsys.readouterr()
+    assert len(rows(said.out)) == 6
+    assert (
+        "left out: 1 .txt in .; 2 .pdf in deep; system files: 1 .DS_Store, 1 ._*, 1 Thumbs.db, 1 __MACOSX/" in said.err
+    )
+    assert "1 images look like masks of others, for example b_mask.png" in said.err
+
+
+def test_main__a_folder_without_images_says_what_it_holds(bundle_folder, pictures, tmp_path, capsys):
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "x.gif").touch()
+    assert call(["predict", str(bundle_folder), str(tmp_path / "scans")]) == 2
+    assert "left out: 1 .gif in ." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+@pytest.mark.parametrize("to_file", [True, False])
+def test_main__names_that_are_not_utf8_are_predicted(bundle_folder, pictures, tmp_path, capsys, words, to_file):
+    with open(os.fsencode(pictures) + b"/k\xf6rper.png", "wb") as stream:
+        stream.write((pictures / "b.png").read_bytes())
+    out = tmp_path / "found.csv"
+    options = [*words, "--out", str(out)] if to_file else words
+    assert call(["predict", str(bundle_folder), str(pictures), *options]) == 0
+    text = out.read_text("utf-8") if to_file else capsys.readouterr().out
+    paths = [entry["path"] for entry in (json.loads(text) if words else rows(text))]
+    assert len(paths) == 6
+    assert f"{pictures.as_posix()}/k\\xf6rper.png" in paths
+
+
+def test_main__a_terminal_without_unicode(bundle_folder, pictures):
+    (pictures / "b.png").rename(pictures / "Bild \u00fc.png")
+    command = [sys.executable, "-m", "medtune", "predict", str(bundle_folder), str(pictures)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "Bild \\xfc.png" in done.stdout
+    assert len(rows(done.stdout)) == 5
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_write_predictions__a_failure_in_the_middle_keeps_what_was_predicted(
+    bundle_folder, pictures, tmp_path, monkeypatch, capsys, as_json
+):
+    bundle, out = Bundle.load(bundle_folder), tmp_path / "found.csv"
+    out.write_text("of an earlier run")
+    ask, batches = Bundle.run, []
+
+    def fail_third(self: Bundle, images: np.ndarray) -> np.ndarray:
+        batches.append(len(images))
+        if len(batches) == 3:
+            raise RuntimeError("the device is gone")
+        return ask(self, images)
+
+    monkeypatch.setattr(Bundle, "run", fail_third)
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        predict.write_predictions(bundle, predict.find_images([pictures]), out, batch_size=2, as_json=as_json)
+    partial = (tmp_path / "found.csv.partial").read_text()
+    assert len(json.loads(partial) if as_json else rows(partial)) == 4
+    assert out.read_text() == "of an earlier run"
+    assert f"not finished: what was predicted is in {out}.partial" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir() if "found" in path.name) == [
+        "found.csv",
+        "found.csv.partial",
+    ]

@@ -218,6 +218,132 @@ def test_run__faulted_breakhis_patient_stays_in_one_split(tmp_path):
     assert "13412" in told(done, "dataset.json")["faults"][0]
 
 
+def test_run__what_is_left_out_is_printed_and_reported(root, capsys):
+    for name in ("no/x.pdf", "no/y.gif", "no/z.gif", "no/.DS_Store", "yes/._P1_0.png", "yes/Thumbs.db"):
+        (root / name).write_bytes(b"x")
+    report = told(prepare(root))
+    assert report["left_out"]["files"] == {"no": {".pdf": 1, ".gif": 2}}
+    assert report["left_out"]["system_files"] == {"._*": 1, ".DS_Store": 1, "Thumbs.db": 1}
+    assert "data: left out: 2 .gif, 1 .pdf in no\n" in capsys.readouterr().out
+    (root / "yes" / "new.pdf").touch()
+    assert told(prepare(root))["left_out"]["files"]["yes"] == {".pdf": 1}
+    (root / "yes" / ".DS_Store").touch()
+    capsys.readouterr()
+    prepare(root)
+    assert "nothing changed" in capsys.readouterr().out  # the system writes such files at any time
+
+
+def test_run__a_file_name_that_is_not_utf8(root):
+    bad = os.fsencode(root / "no") + b"/P0_k\xf6rper.png"
+    with open(bad, "wb") as stream:
+        stream.write((root / "no" / "P0_0.png").read_bytes())
+    for path in root.rglob("*.png"):
+        path.write_bytes(path.read_bytes() + b" ")  # only the name is wrong
+    with pytest.raises(InputError, match=r"1 of 49 images cannot be used: no/P0_k\\xf6rper\.png"):
+        prepare(root)
+    report = told(prepare(root, "data.on_bad_image=reject"))
+    assert report["rejected"] == [{"path": "no/P0_k\\xf6rper.png", "reason": "the file name is not valid UTF-8"}]
+    assert (report["n_found"], report["n_kept"], report["n_rejected"]) == (49, 48, 1)
+
+
+def test_run__patients_declared_equal_are_one(root):
+    for number in range(4):
+        (root / "no" / f"P0_{number}.png").rename(root / "no" / f"P00_{number}.png")
+    draw(root.parent / "more", patients=1)
+    for number in range(4):
+        (root.parent / "more" / "no" / f"P0_{number}.png").rename(root / "no" / f"P0_{number}x.png")
+    Image.new("RGB", (9, 9), "red").save(root / "no" / "P0_0x.png")
+    for number in range(1, 4):
+        (root / "no" / f"P0_{number}x.png").unlink()
+    with pytest.raises(InputError, match=r"'P00' \(no/P00_0\.png\) and 'P0' \(no/P0_0x\.png\)"):
+        prepare(root)
+    info = told(prepare(root, "data.similar_patients=equal"), "dataset.json")
+    assert info["n_groups"] == 12
+    assert "1 patients were written in several ways" in info["notes"][0]
+    assert told(prepare(root, "data.similar_patients=different"), "dataset.json")["n_groups"] == 13
+
+
+def test_run__a_column_with_a_taken_name_is_refused_before_decoding(root):
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"never read")
+    rows = "".join(f"{path.relative_to(root)},{path.parent.name},{n},1\n" for n, path in enumerate(root.rglob("*.png")))
+    (root / "labels.csv").write_text("path,label,group,fold\n" + rows)
+    with pytest.raises(InputError, match="column 'fold' of the source"):
+        prepare(root, "data.csv=labels.csv", pattern=None)
+
+
+def by_split(root, val):
+    rng = np.random.default_rng(4)
+    for split, each in (("Train", 10), ("Test", 4), *((("valid", 4),) if val else ())):
+        for label in ("n", "p"):
+            (root / split / label).mkdir(parents=True)
+            for number in range(each):
+                pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+                Image.fromarray(pixels).save(root / split / label / f"{split}{number // 2}_{number}.png")
+    return root
+
+
+@pytest.mark.parametrize("pattern", [None, r"/([A-Za-z]+\d+)_"])
+@pytest.mark.parametrize("val", [True, False])
+def test_run__split_folders_are_the_split(tmp_path, val, pattern):
+    done = prepare(by_split(tmp_path / "raw", val), "data.split.protocol=folders", pattern=pattern)
+    prepared = load_prepared(done.folder)
+    assert prepared.classes == ("n", "p")
+    rows = prepared.indices(1)
+    assert {prepared.paths[row].split("/")[0] for row in rows["test"]} == {"Test"}
+    assert {prepared.paths[row].split("/")[0] for row in rows["val"]} == {"valid" if val else "Train"}
+    assert {prepared.paths[row].split("/")[0] for row in rows["train"]} == {"Train"}
+    assert [len(rows[split]) for split in ("train", "val", "test")] == ([20, 8, 8] if val else [16, 4, 8])
+    assert not set(prepared.patient_ids[rows["train"]]) & set(prepared.patient_ids[rows["val"]])
+    notes = told(done, "dataset.json")["notes"]
+    assert "Split by the folders as given" in notes[0]
+    assert any("no validation folder" in note for note in notes) is not val
+
+
+def test_run__split_folders_give_one_split(tmp_path):
+    root = by_split(tmp_path / "raw", True)
+    with pytest.raises(InputError, match=r"test_fold is all, but the folders name one split"):
+        prepare(root, "data.split.protocol=folders", "data.split.test_fold=all", pattern=None)
+    with pytest.raises(InputError, match="source synthetic reads no folders"):
+        prepare(root, "data.split.protocol=folders", source="synthetic")
+
+
+WRONG_TABLES = {
+    "header": "path,label,label\nno/P0_0.png,a,b\n",
+    "patients": "path,label,group\nno/P0_0.png,no,P1\nyes/P1_0.png,yes,p1\n",
+    "labels": "path,label\nno/P0_0.png,no\nyes/P1_0.png,No\n",
+    "missing": "path,label\nabsent.png,no\n",
+    "unknown": "path,label,group\nno/P0_0.png,no,NA\n",
+    "few": "path,label,group\nno/P0_0.png,no,1\nyes/P1_0.png,yes,2\n",
+}
+WITHOUT_TORCH = """
+import sys
+from medtune.cli.main import call
+code = call(sys.argv[1:])
+heavy = {"torch", "timm", "prefect", "wandb", "peft"} & set(sys.modules)
+assert not heavy, heavy
+sys.exit(code)
+"""
+
+
+# Training leaves the split to stage data.
+CASES = [("data", name) for name in WRONG_TABLES] + [("train", name) for name in WRONG_TABLES if name != "few"]
+
+
+@pytest.mark.parametrize(("command", "name"), CASES)
+def test_command__a_wrong_table_is_told_without_torch(root, command, name):
+    words = [command, *(["--no-prefect"] if command == "train" else [])]
+    (root / "labels.csv").write_text(WRONG_TABLES[name])
+    options = ["--set", "data.source=folder", "--set", f"data.root={root}", "--set", "data.csv=labels.csv",
+               "--out", str(root.parent)]  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *words, *options], cwd=PROJECT, capture_output=True,
+                          text=True, timeout=60)  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert "labels.csv" in done.stderr or "data." in done.stderr
+
+
 @pytest.mark.slow
 def test_command__ends_with_two_and_one_line_on_wrong_input(tmp_path):
     done = subprocess.run([*COMMAND, "--set", "data.source=folder", "--set", f"data.root={tmp_path}/none", "--out",

@@ -6,7 +6,7 @@ import numpy as np
 
 from medtune.config.schema import DataParams
 from medtune.data.sample import Sample
-from medtune.serving.decode import resize_square
+from medtune.serving.resize import resize_square
 
 MIN_CLASSES = 1
 

@@ -171,7 +171,7 @@ def _tables(root: Path, asked: "object") -> Iterator[Case]:
         yield asked(f"table {name}", root, (f"{name}.csv" if name != "header-only" else "right", *says),
                     f"data.csv={name}.csv")  # type: ignore[operator]  # fmt: skip
     (root / "latin.csv").write_bytes(b"path,label\n\xe9.png,a\n")
-    yield asked("table not in UTF-8", root, ("latin.csv", "UTF-8"), "data.csv=latin.csv")  # type: ignore[operator]
+    yield asked("table not in UTF-8", root, ("latin.csv", "do not exist"), "data.csv=latin.csv")  # type: ignore[operator]
     yield asked("no such table", root, ("data.csv", "absent.csv"), "data.csv=absent.csv")  # type: ignore[operator]
     rows = "".join(f"{label}/P{p}_{i}.png,{label},{label}{p},1\n" for label in "ab" for p in range(3) for i in range(2))
     (root / "taken.csv").write_text("path,label,group,fold\n" + rows)

@@ -1,36 +1,67 @@
-"""Source `folder`: your own images, one folder a class, or a CSV with columns path, label and (for patients) group."""
+"""Source `folder`: your own images, one folder per class, or a table with columns path, label and group (patient)."""
 
-import csv
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Literal, TextIO
+from typing import Literal
 
 from pydantic import Field, field_validator
 
-from medtune.config.errors import InputError
+from medtune.config.base import StrictParams
+from medtune.config.errors import InputError, set_option
 from medtune.config.schema import DataParams
-from medtune.data import listing
+from medtune.data import class_folders, columns, listing
 from medtune.data.example import write_image
 from medtune.data.sample import Sample
+from medtune.data.table import Table, read_table
+from medtune.data.table_paths import PATH, SHOWN, ImageFiles
 from medtune.runtime.console import info
+from medtune.serving.folder_scan import printable
+from medtune.serving.masks import find_masks
 
 NAME = "local images"
 LICENSE = "as given by the owner of the images"
 CITATION = "none given"
 KNOWN_ISSUES: tuple[str, ...] = ()
-MISSING = ("", "nan")
+
+
+class ColumnParams(StrictParams):
+    """Names of the table's columns; null: path, label and, where there is one, group."""
+
+    path: str | None = Field(None, description="image file, relative to data.root")
+    label: str | None = Field(None, description="class")
+    group: str | None = Field(None, description="patient")
 
 
 class Params(DataParams):
     """Where labels and groups come from."""
 
     source: Literal["folder"] = "folder"
-    csv: str | None = Field(None, description="table in root with columns path, label[, group]; null: class folders")
+    csv: str | None = Field(
+        None, description="table in root with columns path, label[, group]: .csv, .tsv, .txt, .xlsx or .parquet; "
+        "null: class folders"
+    )  # fmt: skip
+    sheet: str | None = Field(None, description="sheet of an .xlsx table; null: the only one with values")
+    columns: ColumnParams = ColumnParams()
+    path_format: str = Field(
+        PATH, description="image file of a row, where {path} is the cell: 'images/{path}.jpg'; relative to data.root"
+    )
     group_pattern: str | None = Field(
         None, description="regex on the path whose first (...) is the patient: '/(P[0-9]+)_'; null: none, or the CSV's"
     )
     class_names: list[str] | None = Field(None, description="order of the classes; null: sorted by name")
+    label_map: dict[str, str] = Field({}, description="labels to rename or merge: {Benign: benign}")
+    masks: Literal["error", "leave_out", "use"] = Field(
+        "error", description="masks beside their images (x_mask.png): refused, left out, or images like the others"
+    )
+
+    @field_validator("path_format")
+    @classmethod
+    def _one_path(cls, text: str) -> str:
+        if text.count(PATH) != 1:
+            raise ValueError(f"write {PATH} once, where the cell belongs")
+        return text
 
     @field_validator("group_pattern")
     @classmethod
@@ -61,27 +92,19 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """Every image, sorted by path.
 
     Raises:
-        InputError: nothing found, or a label, path or group missing, unknown, or out of the root.
+        InputError: nothing found, a table, folders or masks that cannot be used as they are, or paths in which
+            `group_pattern` finds no patient.
     """
     root = listing.require_root(root)
     if not root.is_dir():
         raise InputError(f"data.root {root}: source folder needs a folder")
-    rows = list(_by_table(root, params.csv) if params.csv else _by_folder(root))
-    if not rows:
+    found = list(_by_table(root, params) if params.csv else _by_folder(root, params))
+    if not found:
         raise InputError(f"data.root {root}: no images; expected one folder a class, or data.csv")
-    found: dict[str, Sample] = {}
-    for path, label, group, extra in rows:
-        if params.class_names and label not in params.class_names:
-            raise InputError(f"{path}: label {label!r} is not in data.class_names ({', '.join(params.class_names)})")
-        if path in found:
-            raise InputError(f"{path} is listed twice in {params.csv}")
-        if params.group_pattern is not None:
-            match = re.search(params.group_pattern, path)
-            if match is None or not match[1]:
-                raise InputError(f"{path}: data.group_pattern {params.group_pattern!r} finds no patient in it")
-            group = match[1]
-        found[path] = Sample(path, label, group, extra)
-    return [found[path] for path in sorted(found)]
+    found = _rename_labels(_without_masks(found, params), params)
+    if params.group_pattern is not None:
+        found = [_with_patient(sample, params.group_pattern) for sample in found]
+    return sorted(found, key=lambda sample: sample.path)
 
 
 def inputs(root: Path | None, params: Params) -> list[Path]:
@@ -89,53 +112,113 @@ def inputs(root: Path | None, params: Params) -> list[Path]:
     return [listing.require_root(root) / params.csv] if params.csv else []
 
 
-_Row = tuple[str, str, str | None, dict[str, str]]
+def _by_folder(root: Path, params: Params) -> Iterator[Sample]:
+    if params.split.protocol == "folders":
+        found = class_folders.by_split(root)
+    else:
+        found = class_folders.by_class(root, params.class_names or ())
+    for image in found:
+        yield Sample(image.path, image.label, published_splits=(image.split,) if image.split else None)
 
 
-def _by_folder(root: Path) -> Iterator[_Row]:
-    found = listing.find_files(root)
-    filled = {PurePosixPath(path).parts[0] for path in found}
-    for entry in sorted(root.iterdir()):
-        if entry.is_dir() and not entry.name.startswith((".", "__MACOSX")) and entry.name not in filled:
-            raise InputError(f"class folder {entry} holds no images; fill it or take it away")
-    for path in found:
-        parts = PurePosixPath(path).parts
-        if len(parts) == 1:
-            raise InputError(f"{root / path} lies in no class folder; move it into one, or name a table in data.csv")
-        yield path, parts[0], None, {}
+def _by_table(root: Path, params: Params) -> Iterator[Sample]:
+    assert params.csv is not None
+    if params.split.protocol == "folders":
+        raise InputError(
+            f"data.split.protocol is folders, but data.csv={params.csv} names the images: set data.csv=null, or "
+            "another protocol"
+        )
+    file = root / params.csv
+    if not file.is_file():
+        raise InputError(f"data.csv is {params.csv!r}: {file} does not exist")
+    chosen = params.columns.model_dump()
+    table = read_table(file, columns.known_names(chosen), params.sheet)
+    for note in table.notes:
+        info(note)
+    positions = columns.find_columns(table, chosen)
+    if "group" not in positions and params.group_pattern is None:
+        other = columns.similar_column(table, "group")
+        fix = f". If {other} is the patient, add {set_option('data.columns.group', other)}" if other else ""
+        info(f"{table.name}: no column group, so no patients are known; found {', '.join(table.columns)}{fix}")
+    rows = _rows(table, positions, root, params.path_format)
+    files = ImageFiles(root, listing.scan_root(root))
+    places: dict[str, str] = {}
+    missing = []
+    for sample in rows:
+        actual = files.find(sample.path)
+        if actual is None:
+            missing.append((sample.where, sample.path))
+        path = actual or sample.path
+        if path in places:
+            raise InputError(f"{path} is listed twice in {params.csv}: {places[path]} and {sample.where}")
+        places[path] = sample.where
+    if missing and params.on_bad_image == "error":
+        raise InputError(files.describe(missing, len(rows)))
+    for sample, path in zip(rows, places, strict=True):
+        yield sample if path == sample.path else replace(sample, file=root / path)
 
 
-def _by_table(root: Path, name: str) -> Iterator[_Row]:
-    table = root / name
-    if not table.is_file():
-        raise InputError(f"data.csv is {name!r}: {table} does not exist")
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            yield from _rows(stream, table)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{table}: not a CSV in UTF-8: {error}") from None
+def _rows(table: Table, positions: dict[str, int], root: Path, path_format: str) -> list[Sample]:
+    samples: list[Sample] = []
+    empty: dict[str, list[str]] = {}
+    others = [i for i in range(len(table.columns)) if i not in positions.values()]
+    for number, row in table.rows:
+        cells = {what: row[i].strip() for what, i in positions.items()}
+        where = table.where(number)
+        for what, cell in cells.items():
+            if not cell:
+                empty.setdefault(f"{what} is {row[positions[what]]!r}", []).append(where)
+            if "\n" in cell or "\r" in cell or "\t" in cell:
+                raise InputError(f"{where}: {what} is {cell!r}: expected one line of text")
+        if not cells["path"]:
+            continue
+        path = PurePosixPath(path_format.replace(PATH, cells["path"]).replace("\\", "/"))
+        if path.is_relative_to(root.as_posix()):
+            path = path.relative_to(root.as_posix())
+        if (
+            path.is_absolute()
+            or path.as_posix() == "."
+            or ".." in path.parts
+            or re.match(r"[A-Za-z]:/", path.as_posix())
+        ):
+            raise InputError(f"{where}: path {cells['path']!r} leads out of data.root; write it relative to that")
+        extra = {table.columns[i]: row[i] for i in others}
+        samples.append(Sample(path.as_posix(), cells["label"], cells.get("group"), extra, where=where))
+    if empty:
+        parts = [
+            f"{', '.join(places[:SHOWN])}{f' and {len(places) - SHOWN:,} more' * (len(places) > SHOWN)}: {what}"
+            for what, places in empty.items()
+        ]
+        raise InputError(f"{'; '.join(parts)}; every image needs one. Fill it in, or remove these rows")
+    return samples
 
 
-def _rows(stream: TextIO, table: Path) -> Iterator[_Row]:
-    reader = csv.DictReader(stream, strict=True)
-    columns = [column or "" for column in reader.fieldnames or []]
-    if missing := [column for column in ("path", "label") if column not in columns]:
-        raise InputError(f"{table}: no column {' and no '.join(missing)}; found {', '.join(columns)}")
-    if "group" not in columns:
-        info(f"{table.name}: no column group, so no patients are known; found {', '.join(columns)}")
-    for row in reader:
-        where = f"{table} line {reader.line_num}"
-        if None in row or None in row.values():
-            raise InputError(f"{where}: expected {len(columns)} fields, as in the header")
-        for column in ("path", "label", "group"):
-            if column in row and row[column].strip().lower() in MISSING:
-                raise InputError(f"{where}: {column} is {row[column]!r}; every image needs one")
-        path = PurePosixPath(row["path"].strip().replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts:
-            raise InputError(f"{where}: path {row['path']!r} leads out of data.root; write it relative to that")
-        extra = {key: value for key, value in row.items() if key not in ("path", "label", "group")}
-        group = row["group"].strip() if "group" in row else None
-        yield path.as_posix(), row["label"].strip(), group, extra
+def _without_masks(samples: list[Sample], params: Params) -> list[Sample]:
+    if params.masks == "use" or not (masks := set(find_masks([sample.path for sample in samples]))):
+        return samples
+    if params.masks == "error":
+        first, use = printable(min(masks)), set_option("data.masks", "use")
+        raise InputError(
+            f"{len(masks):,} of {len(samples):,} images look like masks of others, for example {first}. Leave them "
+            f"out with {set_option('data.masks', 'leave_out')}, or use them as images with {use}"
+        )
+    return [sample for sample in samples if sample.path not in masks]
+
+
+def _rename_labels(samples: list[Sample], params: Params) -> list[Sample]:
+    if not params.label_map:
+        return samples
+    labels = {sample.label for sample in samples}
+    if unused := sorted(params.label_map.keys() - labels):
+        raise InputError(f"data.label_map: no image has label {unused[0]!r}; labels: {', '.join(sorted(labels))}")
+    return [replace(sample, label=params.label_map.get(sample.label, sample.label)) for sample in samples]
+
+
+def _with_patient(sample: Sample, pattern: str) -> Sample:
+    match = re.search(pattern, sample.path)
+    if match is None or not match[1]:
+        raise InputError(f"{printable(sample.path)}: data.group_pattern {pattern!r} finds no patient in it")
+    return replace(sample, patient_id=match[1])
 
 
 def example(root: Path) -> dict[str, object]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Share of the images that may change their class although they were no toss-up.
 MAX_CHANGED_FRACTION = {"fp32": 0.0, "fp16": 0.001}
+# A fold's record, for an export before anything is trained.
+EXAMPLE_FOLD = {"temperature": 1.0}
 
 
 class InferenceModel(nn.Module):

@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from medtune.config.errors import InputError
+from medtune.data.sample_checks import check_samples
 from medtune.data.sources import folder
 
 
@@ -15,6 +16,11 @@ def root(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
+
+
+def read(root, chosen):
+    """Samples as stage data reads them."""
+    return check_samples(folder.list_samples(root, chosen), chosen, folder.classes(chosen)).samples
 
 
 def table(root, text):
@@ -48,7 +54,7 @@ def test_params__pattern_must_name_a_group(pattern):
 def test_records__class_names(root):
     assert folder.classes(params(class_names=["dog", "cat"])) == ("dog", "cat")
     with pytest.raises(InputError, match=r"'dog' is not in data\.class_names"):
-        folder.list_samples(root, params(class_names=["cat", "cow"]))
+        read(root, params(class_names=["cat", "cow"]))
     with pytest.raises(ValidationError):
         params(class_names=["cat", "cat"])
 
@@ -71,7 +77,7 @@ def test_records__table_with_own_columns(root):
     ("text", "reason"),
     [
         ("path,label\na.png,\n", "line 2: label is ''"),
-        ("path,label\na.png,NaN\n", "line 2: label is 'NaN'"),
+        ("path,label\ncat/P1_1.png,NaN\n", "line 2: label is 'NaN'"),
         ("path,label\na.png,  \n", "line 2: label is '  '"),
         ("path,label\n,cat\n", "line 2: path is ''"),
         ("path,label,group\na.png,cat,\n", "line 2: group is ''"),
@@ -88,13 +94,10 @@ def test_records__table_with_own_columns(root):
 )
 def test_records__table_refused(root, text, reason):
     with pytest.raises(InputError, match=reason):
-        folder.list_samples(root, table(root, text))
+        read(root, table(root, text))
 
 
-def test_records__table_in_another_encoding_or_missing(root):
-    (root / "labels.csv").write_bytes("path,label\nä.png,cat\n".encode("latin-1"))
-    with pytest.raises(InputError, match="UTF-8"):
-        folder.list_samples(root, params(csv="labels.csv"))
+def test_records__missing_table(root):
     with pytest.raises(InputError, match=r"other\.csv does not exist"):
         folder.list_samples(root, params(csv="other.csv"))
 
@@ -113,3 +116,178 @@ def test_records__an_empty_class_folder_is_named(root):
 def test_records__a_table_without_patients_says_so(root, capsys):
     folder.list_samples(root, table(root, "path,label,patient\ncat/P1_1.png,cat,P1\n"))
     assert "no column group, so no patients are known; found path, label, patient" in capsys.readouterr().out
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Six images of three patients, and no table yet."""
+    for name in ("1.png", "2.png", "3.png", "deep/4.png", "deep/5.png", "6.PNG"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_table__columns_of_other_names(images):
+    chosen = table(images, "File,Diagnosis,PatientID,age\n1.png,a,P1,7\n2.png,b,P2,8\n")
+    named = folder.ColumnParams(path="file", label="Diagnosis", group="PatientID")
+    chosen = chosen.model_copy(update={"columns": named})
+    first, _ = folder.list_samples(images, chosen)
+    assert (first.path, first.label, first.patient_id, first.metadata) == ("1.png", "a", "P1", {"age": "7"})
+    assert first.where == "labels.csv line 2"
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("filename,diagnosis,x", "no column path and no label; found filename, diagnosis, x. Add --set "
+         "data.columns.path=filename --set data.columns.label=diagnosis"),
+        ("Image Index,label", "Add --set 'data.columns.path=\"Image Index\"'"),
+        ("path,y", "Add --set data.columns.label=y"),
+        ("a,b", "no column path and no label; found a, b. Name it with --set data.columns.path=NAME"),
+        ('"path;label"', "found path;label, which is one field. Separate columns by commas"),
+        ("1.png,a", "The first line must name the columns"),
+        ("path,label,Label", "columns 'label' and 'Label' differ in case only"),
+    ],
+)  # fmt: skip
+def test_table__a_missing_column_names_the_option(images, header, said):
+    with pytest.raises(InputError) as caught:
+        read(images, table(images, f"{header}\n{','.join('x' for _ in header.split(','))}\n"))
+    assert said in str(caught.value)
+
+
+def test_table__a_named_group_must_be_there(images):
+    chosen = table(images, "path,label\n1.png,a\n")
+    chosen = chosen.model_copy(update={"columns": folder.ColumnParams(group="patient")})
+    with pytest.raises(InputError, match="no column patient"):
+        read(images, chosen)
+
+
+def test_table__lines_above_the_header(images):
+    with pytest.raises(InputError, match=r"labels\.csv line 3 looks like the header: remove the lines above it"):
+        read(images, table(images, "Study,X\n2026,03\npath,label\n1.png,a\n"))
+
+
+def test_table__a_patient_column_is_suggested(images, capsys):
+    read(images, table(images, "path,label,patient_id\n1.png,a,P1\n"))
+    assert "If patient_id is the patient, add --set data.columns.group=patient_id" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("1.PNG", "labels.csv line 2: '1.PNG' (there is '1.png')"),
+        ("1", "'1' (there is '1.png')"),
+        ("6.png", "'6.png' (there is '6.PNG')"),
+        ("4.png", "'4.png' (there is 'deep/4.png')"),
+        ("scans/5", "(there is 'deep/5.png')"),
+        ("absent.png", "1 of 1 rows name files that do not exist: labels.csv line 2: 'absent.png'. Correct the rows"),
+    ],
+)
+def test_table__a_missing_file_is_told_before_decoding(images, path, said):
+    with pytest.raises(InputError) as caught:
+        read(images, table(images, f"path,label\n{path},a\n"))
+    assert said in str(caught.value)
+    assert "--set data.on_bad_image=reject" in str(caught.value) or "data.path_format=" in str(caught.value)
+
+
+def test_table__missing_files_are_counted(images):
+    with pytest.raises(InputError, match=r"5 of 6 rows name files that do not exist: .*; and 2 more"):
+        read(images, table(images, "path,label\n1.png,a\n" + "".join(f"x{n}.png,a\n" for n in range(5))))
+
+
+def test_table__empty_cells_are_named_by_line(images):
+    with pytest.raises(InputError) as caught:
+        read(images, table(images, "path,label,group\n1.png,a,\n2.png,,P1\n,a,P1\n3.png,a,\n"))
+    message = str(caught.value)
+    assert "labels.csv line 2, labels.csv line 5: group is ''; labels.csv line 3: label is ''" in message
+    assert "labels.csv line 4: path is ''" in message
+
+
+def test_table__the_same_name_in_another_unicode_form(images):
+    (images / "Mu\u0308ller.png").touch()
+    (sample,) = read(images, table(images, "path,label\nM\u00fcller.png,a\n"))
+    assert sample.path == "M\u00fcller.png"
+    assert sample.file == images / "Mu\u0308ller.png"
+    with pytest.raises(InputError, match=r"listed twice in labels\.csv: labels\.csv line 2 and labels\.csv line 3"):
+        read(images, table(images, "path,label\nM\u00fcller.png,a\nMu\u0308ller.png,a\n"))
+
+
+def test_table__labels_are_mapped(images):
+    chosen = table(images, "path,label\n1.png,Benign\n2.png,benign\n3.png,malignant\n")
+    with pytest.raises(InputError, match=r"data\.label_map"):
+        read(images, chosen)
+    mapped = chosen.model_copy(update={"label_map": {"Benign": "benign"}})
+    assert [sample.label for sample in read(images, mapped)] == ["benign", "benign", "malignant"]
+    with pytest.raises(InputError, match="no image has label 'Bengin'; labels: Benign, benign, malignant"):
+        read(images, chosen.model_copy(update={"label_map": {"Bengin": "benign"}}))
+
+
+def test_table__patients_from_a_pattern_are_checked_too(images):
+    for name in ("P1_1.png", "p1_2.png"):
+        (images / name).touch()
+    chosen = table(images, "path,label\nP1_1.png,a\np1_2.png,b\n")
+    with pytest.raises(InputError, match=r"'P1' .* and 'p1'"):
+        read(images, chosen.model_copy(update={"group_pattern": "([Pp][0-9]+)_"}))
+
+
+def test_table__a_cell_with_several_lines(images):
+    with pytest.raises(InputError, match=r"line 2: label is 'a\\nb': expected one line"):
+        read(images, table(images, 'path,label\n1.png,"a\nb"\n'))
+
+
+def test_table__and_split_folders_exclude_each_other(images):
+    chosen = params(csv="labels.csv", split={"protocol": "folders"})
+    with pytest.raises(InputError, match=r"data\.split\.protocol is folders, but data\.csv"):
+        folder.list_samples(images, chosen)
+
+
+def test_masks__are_refused_left_out_or_used(tmp_path):
+    for name in ("a/x (1).png", "a/x (1)_mask.png", "b/y.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, params())
+    assert "1 of 3 images look like masks of others, for example a/x (1)_mask.png" in str(caught.value)
+    assert "--set data.masks=leave_out" in str(caught.value)
+    assert len(read(tmp_path, params(masks="leave_out"))) == 2
+    assert len(read(tmp_path, params(masks="use"))) == 3
+
+
+def test_folders__splits_become_published_splits(tmp_path):
+    for name in ("train/a/1.png", "train/b/1.png", "test/a/2.png", "val/b/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    found = read(tmp_path, params(split={"protocol": "folders"}))
+    assert [(sample.label, sample.published_splits) for sample in found] == [
+        ("a", ("test",)), ("a", ("train",)), ("b", ("train",)), ("b", ("val",)),
+    ]  # fmt: skip
+
+
+def test_table__absolute_paths_inside_of_the_root(images):
+    (sample,) = read(images, table(images, f"path,label\n{images}/deep/4.png,a\n"))
+    assert sample.path == "deep/4.png"
+
+
+@pytest.mark.parametrize(
+    ("paths", "pattern"),
+    [(("1", "2", "3"), "'data.path_format=\"{path}.png\"'"), (("4.png", "5.png"), "'data.path_format=\"deep/{path}\"'"),
+     (("4", "5"), "'data.path_format=\"deep/{path}.png\"'")],
+)  # fmt: skip
+def test_table__paths_that_need_a_folder_or_an_extension(images, paths, pattern):
+    chosen = table(images, "path,label\n" + "".join(f"{path},a\n" for path in paths))
+    with pytest.raises(InputError) as caught:
+        read(images, chosen)
+    assert f"Complete the paths with --set {pattern}" in str(caught.value)
+    value = pattern.split('"')[1]
+    assert len(read(images, chosen.model_copy(update={"path_format": value}))) == len(paths)
+
+
+def test_table__no_common_format(images):
+    with pytest.raises(InputError, match="Correct the rows"):
+        read(images, table(images, "path,label\n1,a\n4,a\n"))
+
+
+@pytest.mark.parametrize("text", ["x.png", "{path}{path}", ""])
+def test_params__path_format_has_the_path_once(text):
+    with pytest.raises(ValidationError, match=r"write \{path\} once"):
+        params(path_format=text)

@@ -1,0 +1,89 @@
+"""Files under a data root that are not used, counted by folder and type."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from medtune.data.listing import image_path, scan_root
+from medtune.data.sample import Sample
+from medtune.serving.folder_scan import count_types, file_type, format_counts, printable
+from medtune.serving.masks import find_masks
+
+_FIRST = 20
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What is not used.
+
+    Attributes:
+        files: number of files by type, by folder; the empty name is the data root itself.
+        system: number of files of the operating system by type.
+        images: image files that are no sample.
+        table: name of the table that names the images; empty where folders do.
+    """
+
+    files: dict[str, dict[str, int]] = field(default_factory=dict)
+    system: dict[str, int] = field(default_factory=dict)
+    images: tuple[str, ...] = ()
+    table: str = ""
+
+    def lines(self) -> list[str]:
+        """What to tell the user, one line per kind."""
+        lines = []
+        if self.files:
+            folders = sorted(self.files, key=lambda folder: (not folder, folder))  # the data root itself last
+            parts = [f"{format_counts(self.files[folder])} in {folder or 'data.root itself'}" for folder in folders]
+            more = f"; and {len(parts) - _SHOWN} more folders" if len(parts) > _SHOWN else ""
+            lines.append(f"left out: {'; '.join(parts[:_SHOWN])}{more}")
+        if self.images and self.table:
+            count, example = len(self.images), self.images[0]
+            lines.append(f"{count:,} images are in no row of {self.table} and are not used, for example {example}")
+        if self.system:
+            lines.append(f"system files left out: {format_counts(self.system)}")
+        return lines
+
+    def report(self) -> dict[str, Any]:
+        """The entry `left_out` of report.json."""
+        return {
+            "summary": self.lines(),
+            "files": self.files,
+            "system_files": self.system,
+            "unused_images": {"count": len(self.images), "first": list(self.images[:_FIRST])},
+        }
+
+
+def count_left_out(
+    samples: Sequence[Sample], root: Path | None, inputs: Iterable[Path], table: str = "", by_split: bool = False
+) -> LeftOut:
+    """Count the files under `root` that no sample uses.
+
+    Args:
+        samples: what is used.
+        root: the data root; nothing is counted where it is no folder, or where samples are not files.
+        inputs: files that the samples come from.
+        table: name of the table that names the images; empty where folders do.
+        by_split: whether classes are folders in split folders.
+    """
+    if root is None or not root.is_dir() or any(sample.read is not None for sample in samples):
+        return LeftOut()
+    content = scan_root(root)
+    used = {image_path(sample, root) for sample in samples}
+    if used and not any(path.is_relative_to(root) for path in used):  # unpacked from an archive
+        return LeftOut()
+    used.update(inputs)
+    images = [path for path in content.images if root / path not in used]
+    others = [path for path in content.others if root / path not in used]
+    by_folder: defaultdict[str, list[str]] = defaultdict(list)
+    for path in [*others, *([] if table else images)]:
+        parts = PurePosixPath(path).parts[:-1]
+        by_folder[printable("/".join(parts[: 2 if by_split else 1]))].append(path)
+    masks = set(find_masks(content.images)) & set(images)
+    files = {
+        folder: dict(sorted(Counter(file_type(path) + " masks" * (path in masks) for path in paths).items()))
+        for folder, paths in sorted(by_folder.items())
+    }
+    return LeftOut(files, count_types(content.system), tuple(map(printable, images)), table)

@@ -1,0 +1,160 @@
+"""Checks of patients, labels and file names that hold for every data source."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from medtune.config.errors import InputError, set_option
+from medtune.config.schema import DataParams
+from medtune.data.identifiers import is_missing, is_rounded_number, label_key, patient_key, similar, spell, squeeze
+from medtune.data.sample import Sample
+from medtune.serving.folder_scan import printable
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class CheckedSamples:
+    """Samples whose patients, labels and names can be relied on.
+
+    Attributes:
+        samples: what is left, in the same order.
+        rejected: (path, reason) of each sample that was left out.
+        notes: what was changed, sentences.
+    """
+
+    samples: list[Sample]
+    rejected: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def check_samples(samples: Sequence[Sample], params: DataParams, classes: Sequence[str] = ()) -> CheckedSamples:
+    """Check what decides classes and splits.
+
+    Args:
+        samples: every image of a source.
+        params: section data.
+        classes: the classes that the source or the user names; empty where the files decide.
+
+    Raises:
+        InputError: a file name that is not UTF-8 (unless `on_bad_image` is reject), a marker of a missing value as
+            patient or label, labels or patients that differ in spelling only, or a label that is no class.
+    """
+    named, rejected = _check_names(samples, params)
+    allowed = {squeeze(value) for value in params.allow_values}
+    _check_missing(named, "label", lambda sample: sample.label, allowed | set(map(squeeze, classes)))
+    _check_missing(named, "group", lambda sample: sample.patient_id, allowed)
+    _check_labels(named, classes)
+    checked, notes = _check_patients(named, params)
+    return CheckedSamples(checked, rejected, notes)
+
+
+def _where(sample: Sample) -> str:
+    return sample.where or printable(sample.path)
+
+
+def _first(places: Sequence[str]) -> str:
+    return ", ".join(places[:_SHOWN]) + (f" and {len(places) - _SHOWN:,} more" if len(places) > _SHOWN else "")
+
+
+def _check_names(samples: Sequence[Sample], params: DataParams) -> tuple[list[Sample], tuple[tuple[str, str], ...]]:
+    bad = [sample for sample in samples if printable(sample.path) != sample.path]
+    if not bad:
+        return list(samples), ()
+    reason = "the file name is not valid UTF-8"
+    if params.on_bad_image == "error" or len(bad) == len(samples):
+        raise InputError(
+            f"{len(bad):,} of {len(samples):,} images cannot be used: {_first([printable(s.path) for s in bad])}: "
+            f"{reason}. Rename them, or leave them out with {set_option('data.on_bad_image', 'reject')}"
+        )
+    left_out = {sample.path for sample in bad}
+    kept = [sample for sample in samples if sample.path not in left_out]
+    return kept, tuple((printable(sample.path), reason) for sample in bad)
+
+
+def _check_missing(
+    samples: Sequence[Sample], what: str, value_of: Callable[[Sample], str | None], allowed: set[str]
+) -> None:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    missing: dict[str, bool] = {}
+    for sample in samples:
+        value = value_of(sample)
+        if value is None:
+            continue
+        if value not in missing:
+            missing[value] = is_missing(value) and (not squeeze(value) or squeeze(value) not in allowed)
+            if what == "group" and is_rounded_number(value):
+                raise InputError(
+                    f"{_where(sample)}: group is {value!r}, a number that a spreadsheet rounded, so that different "
+                    "patients may have become one. Format the column as text and export the table again"
+                )
+        if missing[value]:
+            found[value].append(_where(sample))
+    if not found:
+        return
+    parts = [
+        f"{_first(places)}: {what} is {spell(value)[0]}" + (f" ({len(places):,} images)" if len(places) > 1 else "")
+        for value, places in sorted(found.items())
+    ]
+    names = [value for value in sorted(found) if squeeze(value)]
+    noun = "patient" if what == "group" else "class"
+    allow = set_option("data.allow_values", names)
+    way_out = f", or if {' and '.join(map(repr, names))} is a real {noun}, allow it with {allow}" if names else ""
+    raise InputError(
+        f"{'; '.join(parts)}; every image needs one, and this means that it is unknown. "
+        f"Fill it in, or remove these {'rows' if samples[0].where else 'images'}{way_out}"
+    )
+
+
+def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    counts = Counter(sample.label for sample in samples)
+    sets = [labels for labels in similar(counts.elements(), label_key) if not set(labels) <= set(classes)]
+    if sets:
+        shown = "; ".join(
+            " and ".join(
+                f"{text} ({counts[label]:,} images)" for text, label in zip(spell(*labels), labels, strict=True)
+            )
+            for labels in sets
+        )
+        common = {
+            label: next((name for name in labels if name in classes), labels[0]) for labels in sets for label in labels
+        }
+        merge = set_option("data.label_map", {label: name for label, name in common.items() if label != name})
+        raise InputError(
+            f"labels {shown} differ in case, blanks, Unicode form or a final dot only. Make them one class with "
+            f"{merge}, or if they are different classes, name every class in data.class_names"
+        )
+    for sample in samples:
+        if classes and sample.label not in classes:
+            meant = next((name for name in classes if label_key(name) == label_key(sample.label)), None)
+            fix = f". Rename it with {set_option('data.label_map', {sample.label: meant})}" if meant else ""
+            raise InputError(
+                f"{_where(sample)}: label {sample.label!r} is not in data.class_names ({', '.join(classes)}){fix}"
+            )
+
+
+def _check_patients(samples: list[Sample], params: DataParams) -> tuple[list[Sample], tuple[str, ...]]:
+    sets = similar((sample.patient_id for sample in samples if sample.patient_id is not None), patient_key)
+    if not sets or params.similar_patients == "different":
+        return samples, ()
+    if params.similar_patients == "error":
+        first: dict[str, str] = {}
+        for sample in samples:
+            first.setdefault(sample.patient_id or "", _where(sample))
+        shown = "; ".join(
+            " and ".join(f"{text} ({first[name]})" for text, name in zip(spell(*names), names, strict=True))
+            for names in sets[:_SHOWN]
+        )
+        more = f"; and {len(sets) - _SHOWN:,} more" if len(sets) > _SHOWN else ""
+        raise InputError(
+            f"{len(sets):,} patients are written in several ways, which differ in case, blanks, Unicode form, leading "
+            f"zeros or a trailing .0 only: {shown}{more}. Make them one patient each with "
+            f"{set_option('data.similar_patients', 'equal')}, or keep them apart with "
+            f"{set_option('data.similar_patients', 'different')}"
+        )
+    common = {name: names[0] for names in sets for name in names}
+    merged = [replace(sample, patient_id=common.get(sample.patient_id or "", sample.patient_id)) for sample in samples]
+    note = (
+        f"{len(sets):,} patients were written in several ways and are one patient each (data.similar_patients: equal)."
+    )
+    return merged, (note,)

@@ -1,0 +1,70 @@
+"""What a source lists, checked: everything that can be refused before an image is decoded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from medtune.config import registry
+from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
+from medtune.config.schema import DataParams
+from medtune.data.dicom_samples import add_dicom_headers
+from medtune.data.left_out import LeftOut, count_left_out
+from medtune.data.listing import index_hash
+from medtune.data.sample import Sample
+from medtune.data.sample_checks import check_samples
+
+
+@dataclass(frozen=True)
+class SourceListing:
+    """The images of a source.
+
+    Attributes:
+        source: the source's module.
+        root: absolute data root; None where there is none.
+        samples: images to decode.
+        classes: class names in index order.
+        rejected: (path, reason) of each image that was left out.
+        left_out: files that are not used.
+        notes: what was changed in the samples, sentences.
+        hash: changes when a sample, its file or what is left out does.
+    """
+
+    source: ModuleType
+    root: Path | None
+    samples: list[Sample]
+    classes: tuple[str, ...]
+    rejected: tuple[tuple[str, str], ...]
+    left_out: LeftOut
+    notes: tuple[str, ...]
+    hash: str
+
+
+def list_source(params: DataParams) -> SourceListing:
+    """List and check the images of the source that `params` name; imports neither torch nor an image decoder's work.
+
+    Args:
+        params: section data.
+
+    Raises:
+        InputError: the files, the table, the labels or the patients are not as they must be.
+    """
+    source = registry.load_plugin("medtune.data.sources", params.source, "data.source")
+    root = (PROJECT / params.root).resolve() if params.root else None
+    if getattr(params, "download", False):
+        if root is None:
+            raise InputError("data.root is null: name the folder to download into")
+        source.fetch(root, params)
+    with_headers = add_dicom_headers(source.list_samples(root, params), root, params.frames)
+    listed = with_headers.samples
+    inputs = source.inputs(root, params) if hasattr(source, "inputs") else []
+    table = getattr(params, "csv", None) or ""
+    left_out = count_left_out(listed, root, inputs, table, by_split=params.split.protocol == "folders")
+    named = tuple(source.classes(params))
+    checked = check_samples(listed, params, named)
+    classes = named or tuple(sorted({sample.label for sample in checked.samples}))
+    notes = (*with_headers.notes, *checked.notes)
+    unused = [left_out.files] if left_out.files else []
+    rejected = [list(checked.rejected)] if checked.rejected else []
+    listing = index_hash(checked.samples, root, inputs, [*unused, *rejected])
+    return SourceListing(source, root, checked.samples, classes, checked.rejected, left_out, notes, listing)

@@ -1,0 +1,122 @@
+"""A table file as rows of text: CSV in the separators and encodings in use, an Excel workbook, or Parquet."""
+
+import re
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from medtune.config.errors import InputError
+from medtune.data import table_files, table_text
+from medtune.data.table_text import RawTable
+
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab")
+SUFFIXES = (*TEXT_SUFFIXES, ".xlsx", ".xlsm", ".parquet")
+# Names that pandas gives to columns without one.
+_NAMELESS = re.compile(r"|Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
+_HEADER_ROWS = 10
+_EDGES = "\ufeff\u200b\u200c\u200d\u2060\u200e\u200f"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose rows all have one cell per column.
+
+    Attributes:
+        name: file name, for messages.
+        unit: what `rows` are numbered in: line or row.
+        columns: names, without blanks around them; no two are the same.
+        rows: number in the file and cells of each row, as text; an empty cell is an empty string.
+        notes: what was assumed or ignored, one sentence each.
+    """
+
+    name: str
+    unit: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
+    notes: tuple[str, ...] = ()
+
+    def where(self, number: int) -> str:
+        """The place of a row, for messages: `labels.csv line 7`."""
+        return f"{self.name} {self.unit} {number}"
+
+
+def read_table(path: Path, known: Collection[str], sheet: str | None = None) -> Table:
+    """Read a table.
+
+    Args:
+        path: an existing file.
+        known: column names that a header is recognized by, in lower case.
+        sheet: sheet of a workbook; None: the only one that is not empty.
+
+    Raises:
+        InputError: another kind of file, or one that cannot be read without doubt; names the line and the fix.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        hint = "Save it as .xlsx or .csv" if suffix in (".xls", ".xlsb", ".ods", ".numbers") else "Rename or export it"
+        raise InputError(f"data.csv={path.name}: no table that can be read ({', '.join(SUFFIXES)}). {hint}")
+    if sheet is not None and suffix not in (".xlsx", ".xlsm"):
+        raise InputError(f"data.sheet={sheet}: {path.name} has no sheets. Remove data.sheet")
+    try:
+        if suffix in (".xlsx", ".xlsm"):
+            raw = table_files.read_workbook(path, sheet)
+        elif suffix == ".parquet":
+            raw = table_files.read_parquet(path)
+        else:
+            raw = table_text.read_text(path.read_bytes(), path.name, known)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return _clean(raw, path.name, known)
+
+
+def _clean(raw: RawTable, name: str, known: Collection[str]) -> Table:
+    """One cell per column, without empty rows and nameless columns."""
+    rows = [(number, row) for number, row in raw.rows if any(cell.strip() for cell in row)]
+    notes = list(raw.notes)
+    if not rows:
+        return Table(name, raw.unit, (), (), raw.notes)
+    (_, header), *body = rows
+    if not _is_header(header, known):
+        for number, row in body[:_HEADER_ROWS]:
+            if _is_header(row, known):
+                raise InputError(f"{name} {raw.unit} {number} looks like the header: remove the lines above it")
+    if _has_row_names(header, [row for _, row in body]):
+        header = ["", *header]
+    width = len(header)
+    named = max((i for i, column in enumerate(header, 1) if column.strip()), default=width)
+    cells: list[tuple[int, list[str]]] = []
+    for number, row in body:
+        filled_to = max((i for i, cell in enumerate(row, 1) if cell.strip()), default=0)
+        if len(row) < named or filled_to > width:
+            found = max(filled_to, len(row)) if len(row) < named else filled_to
+            raise InputError(f"{name} {raw.unit} {number}: expected {named} fields, as in the header; found {found}")
+        cells.append((number, [*row[:width], *[""] * (width - len(row))]))
+    names = [" ".join(column.strip(_EDGES + " \t\r\n\xa0").split()) for column in header]
+    filled = [any(row[i].strip() for _, row in cells) for i in range(width)]
+    keep = [i for i in range(width) if not _NAMELESS.fullmatch(names[i])]
+    ignored = [i for i in range(width) if i not in keep and filled[i]]
+    if ignored:
+        which = ", ".join(str(i + 1) for i in ignored)
+        index = " (row numbers or names)" if ignored == [0] else ""
+        notes.append(f"{name}: column {which} has no name and is ignored{index}")
+    columns = tuple(names[i] for i in keep)
+    if repeated := [column for column, count in Counter(columns).items() if count > 1]:
+        raise InputError(f"{name}: column {repeated[0]} is there twice. Rename or remove one of them")
+    return Table(
+        name, raw.unit, columns, tuple((number, tuple(row[i] for i in keep)) for number, row in cells), tuple(notes)
+    )
+
+
+def _is_header(row: list[str], known: Collection[str]) -> bool:
+    return len({cell.strip().casefold() for cell in row} & set(known)) > 1
+
+
+def _has_row_names(header: list[str], body: list[list[str]]) -> bool:
+    """Whether R wrote row names: each row has one field more than the header, and the first fields name no files."""
+    if not body or not header or not header[-1].strip() or any(len(row) != len(header) + 1 for row in body):
+        return False
+    names = [row[0].strip() for row in body]
+    numbers = all(name.isdecimal() for name in names)
+    words = len(names) > 1 and not any("." in name or "/" in name for name in names)
+    return (numbers or words) and len(set(names)) == len(names)

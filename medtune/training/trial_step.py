@@ -1,0 +1,168 @@
+"""A step of each training stage on a few random images: what cannot be trained shows here in seconds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from medtune.config.errors import InputError
+from medtune.config.schema import DEFAULT_TASK, Params
+from medtune.models.adapt import adapt, after_step, merge, penalty, prepare
+from medtune.models.classifier import Classifier, freeze_batchnorm
+from medtune.runtime.device import device_name
+from medtune.serving.one_line import first_line
+from medtune.tasks import base
+from medtune.training.optimizer import build_accelerator, build_optimizer
+from medtune.training.speed import use_channels_last
+
+BATCH_SIZE = 2
+STEPS = 1
+
+
+@dataclass
+class TrialResult:
+    """What the steps showed.
+
+    Attributes:
+        network: on the CPU in eval mode, as it would be exported; its weights are random.
+        batch_of_one: why a stage cannot train on a batch of one image, by stage; absent if it can.
+    """
+
+    network: Classifier
+    batch_of_one: dict[str, str] = field(default_factory=dict)
+
+
+def run_trial_steps(params: Params, n_outputs: int) -> TrialResult:
+    """Train a network with random weights for a step per stage, with the optimizer and precision of the params.
+
+    Args:
+        params: all params; no weights are read.
+        n_outputs: of the head.
+
+    Raises:
+        InputError: names the stage and what failed: an operation, a loss that is not finite, or a PEFT method whose
+            tensors get no gradient.
+    """
+    bare = params.model_copy(update={"model": params.model.model_copy(update={"weights": "none"})})
+    device = torch.device(device_name())
+    with torch.random.fork_rng():  # the run that follows draws as if there had been no trial
+        model = base.training(params.task.kind).build(bare, n_outputs, load_weights=False).to(device)
+        result = TrialResult(model)
+        if "frozen" in params.training_stages:
+            _guard(params, "frozen", lambda: _train_head(bare, model, device, result))
+        if "finetune" in params.training_stages:
+            _guard(params, "finetune", lambda: _finetune(bare, model, device, result))
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    result.network = model.to("cpu").float().eval().requires_grad_(False)
+    return result
+
+
+def _guard(params: Params, stage: str, run: Callable[[], None]) -> None:
+    try:
+        run()
+    except InputError:
+        raise
+    except Exception as error:  # a network raises whatever its first wrong line raises
+        args = f" with backbone_args {dict(params.model.backbone_args)!r}" if params.model.backbone_args else ""
+        raise InputError(
+            f"model.backbone={params.model.backbone}: a training step of stage {stage} fails{args} "
+            f"({first_line(error, with_type=True)}). Change model.backbone, model.backbone_args, model.head or "
+            "model.peft.method"
+        ) from error
+
+
+def _train_head(params: Params, model: Classifier, device: torch.device, result: TrialResult) -> None:
+    model.requires_grad_(False)
+    model.head.requires_grad_(True)
+    model.eval()
+    model.head.train()
+    with torch.no_grad():
+        features = model.features(model.preprocess(_images(params, device)))
+    _steps(params, "frozen", model.head, features, result)
+    model.requires_grad_(True)
+
+
+def _finetune(params: Params, model: Classifier, device: torch.device, result: TrialResult) -> None:
+    innermost = use_channels_last(params.finetune.channels_last, params.model.backbone, device)
+    adapt(model, params).to(device)
+    if innermost:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if params.finetune.gradient_checkpointing:
+        model.backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+    model.train()
+    if params.model.batchnorm == "frozen":
+        freeze_batchnorm(model.backbone)
+    images = model.preprocess(_images(params, device))
+    if innermost:
+        images = images.contiguous(memory_format=torch.channels_last)
+    if params.task.kind == DEFAULT_TASK:  # other tasks have other targets
+        prepare(model, [(images, torch.zeros(len(images), dtype=torch.int64, device=device))], params)
+    _steps(params, "finetune", model, images, result, penalty(model, params), after_step(model, params))
+    if params.finetune.gradient_checkpointing:
+        model.backbone.set_grad_checkpointing(False)  # type: ignore[operator]
+    model.eval()
+    merge(model, params)
+
+
+def _steps(
+    params: Params,
+    stage: str,
+    network: nn.Module,
+    inputs: Tensor,
+    result: TrialResult,
+    extra: Callable[[], Tensor] | None = None,
+    done: Callable[[int, int], None] | None = None,
+) -> None:
+    section = getattr(params, stage)
+    accelerator = build_accelerator(section, str(inputs.device), False)
+    trained, optimizer = accelerator.prepare(network, build_optimizer(network, section))
+
+    def loss_of(batch: Tensor) -> Tensor:
+        """Cross-entropy against the first output: any task's loss has such a gradient."""
+        with accelerator.autocast():
+            output = trained(batch).float()
+        loss = output.logsumexp(-1).mean() - output[..., 0].mean()
+        return loss + extra() if extra else loss
+
+    for step in range(STEPS + 1):
+        loss = loss_of(inputs)
+        if not torch.isfinite(loss):
+            after = f"after {step} step on random images" if step else "at the first step"
+            raise InputError(
+                f"{stage}.lr={section.lr:g}: the loss is {loss.item()} {after}. Lower {stage}.lr, or set "
+                f"{stage}.precision=fp32"
+            )
+        if step == STEPS:
+            break
+        accelerator.backward(loss)
+        _check_gradients(params, stage, network)
+        if section.clip_norm:
+            accelerator.clip_grad_norm_(network.parameters(), section.clip_norm)
+        optimizer.step()
+        if done:
+            done(step + 1, STEPS)
+        optimizer.zero_grad(set_to_none=True)
+    try:
+        loss_of(inputs[:1]).backward()
+    except Exception as error:  # BatchNorm raises ValueError; what other layers raise is theirs
+        result.batch_of_one[stage] = first_line(error)
+    network.zero_grad(set_to_none=True)
+
+
+def _check_gradients(params: Params, stage: str, network: nn.Module) -> None:
+    """Refuse a method that changes layers which the backbone does not use."""
+    if stage != "finetune" or params.model.peft.method == "none":
+        return
+    assert isinstance(network, Classifier)
+    trained = [parameter for parameter in network.backbone.parameters() if parameter.requires_grad]
+    if trained and all(parameter.grad is None for parameter in trained):
+        raise InputError(
+            f"model.peft.method={params.model.peft.method}: it has no effect on {params.model.backbone}, whose forward "
+            f"pass does not use the {len(trained)} tensors that it trains. Choose another method"
+        )
+
+
+def _images(params: Params, device: torch.device) -> Tensor:
+    side = params.data.image_size
+    return torch.randint(0, 256, (BATCH_SIZE, side, side, 3), dtype=torch.uint8, device=device)

@@ -1,0 +1,35 @@
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medtune.config.errors import set_option
+from medtune.config.load import apply_override
+
+TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=8)
+
+
+@given(TEXT | st.lists(TEXT, max_size=2) | st.dictionaries(TEXT, TEXT, max_size=2))
+def test_set_option__is_read_back_as_it_was(value):
+    option, assignment = shlex.split(set_option("data.key", value))
+    tree = {}
+    apply_override(tree, assignment)
+    assert option == "--set"
+    assert tree["data"]["key"] == value
+
+
+@pytest.mark.parametrize(
+    "value", ["null", "true", "7", "2026-03-01", "1e5", "y", "", "a: b", "=x", "Mu\u0308ller", "\u200b"]
+)
+def test_set_option__text_stays_text(value):
+    _, assignment = shlex.split(set_option("data.key", value))
+    tree = {}
+    apply_override(tree, assignment)
+    assert tree["data"]["key"] == value
+
+
+def test_set_option__shows_plain_words_plainly():
+    assert set_option("data.columns.path", "file_name") == "--set data.columns.path=file_name"
+    assert set_option("data.label_map", {"M\u00fc": "b"}) == '--set \'data.label_map={"M\u00fc": "b"}\''
+    assert set_option("data.x", "Mu\u0308") == "--set 'data.x=\"Mu\\u0308\"'"

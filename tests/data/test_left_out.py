@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from medtune.data.left_out import LeftOut, count_left_out
+from medtune.data.sample import Sample
+
+
+@pytest.fixture
+def root(tmp_path):
+    names = ["a/1.png", "a/2.png", "b/1.png", "b/._1.png", "a/Thumbs.db", "README.md"]
+    names += [f"b/{n}{suffix}" for n in range(6) for suffix in (".pdf", ".svg", ".gif")]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_count_left_out__by_folder_and_type(root):
+    found = count_left_out([Sample(name, "x") for name in ("a/1.png", "a/2.png", "b/1.png")], root, [])
+    assert found.files == {"": {".md": 1}, "b": {".gif": 6, ".pdf": 6, ".svg": 6}}
+    assert found.lines() == [
+        "left out: 6 .gif, 6 .pdf, 6 .svg in b; 1 .md in data.root itself",
+        "system files left out: 1 ._*, 1 Thumbs.db",
+    ]
+    assert found.report()["system_files"] == {"._*": 1, "Thumbs.db": 1}
+
+
+def test_count_left_out__images_that_no_row_names(root):
+    (root / "labels.csv").touch()
+    found = count_left_out([Sample("a/1.png", "x")], root, [root / "labels.csv"], "labels.csv")
+    assert found.images == ("a/2.png", "b/1.png")
+    assert "2 images are in no row of labels.csv and are not used, for example a/2.png" in found.lines()
+    assert ".csv" not in found.files.get("", {})
+    assert found.report()["unused_images"] == {"count": 2, "first": ["a/2.png", "b/1.png"]}
+
+
+def test_count_left_out__masks_are_told_from_images(tmp_path):
+    for name in ("a/1.png", "a/1_mask.png", "a/2_mask.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert count_left_out([Sample("a/1.png", "x")], tmp_path, []).files == {"a": {".png": 1, ".png masks": 1}}
+
+
+def test_count_left_out__class_folders_inside_of_splits(root):
+    (root / "train" / "n").mkdir(parents=True)
+    (root / "train" / "n" / "x.gif").touch()
+    assert count_left_out([], root, [], by_split=True).files["train/n"] == {".gif": 1}
+
+
+def test_count_left_out__nothing_where_samples_are_no_files(root):
+    drawn = Sample("x", "a", read=lambda: np.zeros((1, 1, 3), np.uint8))
+    assert count_left_out([drawn], root, []) == LeftOut()
+    assert count_left_out([], None, []) == LeftOut()

@@ -1,0 +1,51 @@
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.data.source_listing import list_source
+from medtune.data.sources import breakhis, folder, synthetic
+
+
+@pytest.fixture
+def root(tmp_path):
+    own = folder.example(tmp_path)
+    return folder.Params(root=str(tmp_path), **own)
+
+
+def test_list_source__classes_and_samples(root):
+    listed = list_source(root)
+    assert listed.classes == ("no", "yes")
+    assert len(listed.samples) == 12
+    assert listed.left_out.lines() == []
+    assert list_source(root).hash == listed.hash
+
+
+def test_list_source__hash_follows_what_is_left_out(root, tmp_path):
+    before = list_source(root).hash
+    (tmp_path / "no" / ".DS_Store").touch()
+    assert list_source(root).hash == before
+    (tmp_path / "no" / "x.gif").touch()
+    assert list_source(root).hash != before
+
+
+def test_list_source__checks_every_source(tmp_path):
+    breakhis.example(tmp_path)
+    for name in ("SOB_B_F-14-007AB-200-001.png", "SOB_B_F-14-7AB-200-001.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"'7' .* and '007'"):
+        list_source(breakhis.Params(root=str(tmp_path)))
+
+
+def test_list_source__an_image_of_another_kind_is_counted(tmp_path):
+    breakhis.example(tmp_path)
+    (tmp_path / "other.png").touch()
+    assert list_source(breakhis.Params(root=str(tmp_path))).left_out.files == {"": {".png": 1}}
+
+
+def test_list_source__drawn_images():
+    listed = list_source(synthetic.Params(patients=4, images_per_patient=2))
+    assert (len(listed.samples), listed.rejected, listed.left_out.lines()) == (8, (), [])
+
+
+def test_list_source__nowhere_to_download_to():
+    with pytest.raises(InputError, match="name the folder to download into"):
+        list_source(breakhis.Params(download=True))

@@ -1,0 +1,56 @@
+"""The small inputs of ../shared/cases; other tests generate the like."""
+
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.config.schema import SplitParams
+from medtune.data.source_listing import list_source
+from medtune.data.sources import folder
+
+REFUSED = {
+    "table-header-twice": "column label is there twice",
+    "table-label-variants": "'Benign' .* 'benign' .*data.label_map",
+    "table-patient-case": "'P0' .* 'p0' .*data.similar_patients=equal",
+    "table-patient-unicode": "ller0' .*data.similar_patients=equal",
+    "table-patient-unknown-marker": "line 2.*group is 'NA'",
+    "folder-name-not-utf8": "the file name is not valid UTF-8",
+    "folder-train-test-val": "data.split.protocol=folders",
+}
+READ = {
+    "table-excel-semicolon-bom": 24,
+    "table-pandas-index-column": 24,
+    "folder-controls-mac-windows-litter": 12,
+}
+
+
+def params(shared, case):
+    root = shared.parent / "cases" / case
+    if not root.is_dir():
+        pytest.skip(f"no {root}")
+    table = "labels.csv" if (root / "labels.csv").exists() else None
+    return folder.Params(root=str(root), csv=table)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_cases__refused(shared, case):
+    with pytest.raises(InputError, match=REFUSED[case]):
+        list_source(params(shared, case))
+
+
+@pytest.mark.parametrize("case", READ)
+def test_cases__read(shared, case):
+    assert len(list_source(params(shared, case)).samples) == READ[case]
+
+
+def test_cases__other_formats_are_counted(shared):
+    listed = list_source(params(shared, "folder-other-formats-dropped"))
+    assert {".gif": 6, ".jfif": 6}.items() <= listed.left_out.files["b"].items()
+    unused = sum(listed.left_out.files["b"].values())
+    assert unused + sum(sample.label == "b" for sample in listed.samples) == 24
+
+
+def test_cases__split_folders_are_the_split(shared):
+    chosen = params(shared, "folder-train-test-val")
+    listed = list_source(chosen.model_copy(update={"split": SplitParams(protocol="folders")}))
+    assert listed.classes == ("NORMAL", "PNEUMONIA")
+    assert {sample.published_splits for sample in listed.samples} == {("train",), ("val",), ("test",)}

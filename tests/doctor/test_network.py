@@ -1,0 +1,29 @@
+"""The trial of the network in `medtune doctor`."""
+
+import pytest
+
+from medtune.config.load import load
+from medtune.doctor.check_result import Context
+from medtune.doctor.network import check_network
+from medtune.runtime.paths import RunPaths
+
+SMALL = ("model.weights=none", "data.image_size=32", "model.head.kind=linear", "schedule=full")
+
+
+def context(tmp_path, *sets, quick=False):
+    return Context(load(sets=[*SMALL, *sets]), RunPaths(tmp_path, tmp_path / "cache"), quick=quick)
+
+
+@pytest.mark.slow
+def test_network__is_tried_and_its_fault_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path))
+    assert check_network(context(tmp_path, "model.backbone_args={img_size: 32}")).state == "ok"
+    found = check_network(context(tmp_path, "model.backbone_args={img_size: 32}", "finetune.lr=1e30"))
+    assert found.state == "wrong"
+    assert "finetune.lr=1e+30" in found.message
+
+
+def test_network__is_not_tried_when_quick(tmp_path):
+    found = check_network(context(tmp_path, quick=True))
+    assert found.state == "ok"
+    assert "--quick" in found.message

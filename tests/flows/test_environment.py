@@ -1,0 +1,44 @@
+"""The environment of Prefect and its children."""
+
+import os
+
+import httpx
+import pytest
+
+from medtune.flows import environment
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        for spelling in (name, name.upper()):
+            monkeypatch.setenv(spelling, "")  # remembered, so that what a test sets is undone
+            monkeypatch.delenv(spelling)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "127.0.0.1,localhost"),
+        ({"NO_PROXY": "hospital.example"}, "hospital.example,127.0.0.1,localhost"),
+        ({"no_proxy": "localhost, .local", "NO_PROXY": "other"}, "localhost,.local,127.0.0.1"),
+    ],
+)
+def test_bypass__adds_this_machine_and_keeps_what_is_given(monkeypatch, given, expected):
+    for name, value in {"HTTP_PROXY": "http://127.0.0.1:9", **given}.items():
+        monkeypatch.setenv(name, value)
+    environment.bypass_proxy_for_loopback()
+    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == expected
+    with httpx.Client() as client:
+        assert client._transport_for_url(httpx.URL("http://127.0.0.1:4200/api")) is client._transport
+        assert client._transport_for_url(httpx.URL("http://elsewhere.example/")) is not client._transport
+
+
+def test_bypass__changes_nothing_without_a_proxy():
+    environment.bypass_proxy_for_loopback()
+    assert "NO_PROXY" not in os.environ
+
+
+def test_child_environment__bypasses_the_proxy_too(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    assert "127.0.0.1" in environment.child_environment()["NO_PROXY"]

@@ -1,0 +1,89 @@
+"""Weights that only the hub has: the error comes within seconds and says which file goes where."""
+
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.models import hub_access
+
+CFG = {"hf_hub_id": "timm/vit_small_patch16_224.augreg_in21k"}
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """Asks a hub at an address, with nothing in the cache."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    def ask(address: str, hint: str = "") -> None:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        hub_access.check_access("vit_small_patch16_224", CFG, hint)
+
+    return ask
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Has the paths in `files`, and gives others its `status`."""
+
+    files: tuple[str, ...] = ()
+    status = 404
+
+    def do_HEAD(self) -> None:
+        self.send_response(302 if self.path.endswith(self.files or ("/nothing",)) else self.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub():
+    server = HTTPServer(("127.0.0.1", 0), type("OwnHub", (Hub,), {}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+def test_check__names_file_place_and_the_line_to_use(asked):
+    with pytest.raises(InputError) as caught:
+        asked("http://127.0.0.1:9", "--set model.normalization=x")
+    text = str(caught.value)
+    assert "http://127.0.0.1:9 does not answer" in text
+    assert "https://huggingface.co/timm/vit_small_patch16_224.augreg_in21k/resolve/main/model.safetensors" in text
+    place = "weights/vit_small_patch16_224.augreg_in21k.safetensors"
+    assert f"--set model.weights={place} --set model.normalization=x" in text
+    assert len(text.splitlines()) == 1
+
+
+def test_check__a_server_that_accepts_and_says_nothing_costs_seconds(asked, monkeypatch):
+    monkeypatch.setattr(hub_access, "TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.monotonic()
+        with pytest.raises(InputError, match="does not answer within"):
+            asked(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize(("status", "says"), [(404, "status 404"), (401, "HF_TOKEN"), (503, "status 503")])
+def test_check__names_what_the_hub_answers(asked, hub, status, says):
+    hub.RequestHandlerClass.status = status
+    with pytest.raises(InputError, match=says):
+        asked(f"http://127.0.0.1:{hub.server_port}")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_check__accepts_a_file_that_is_there(asked, hub, name):
+    hub.RequestHandlerClass.files = (name,)
+    asked(f"http://127.0.0.1:{hub.server_port}")
+    assert hub_access._fault([f"http://127.0.0.1:{hub.server_port}/{name}"]) is None
+
+
+def test_check__offline_is_said_and_nothing_is_asked(asked, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
+        asked("http://127.0.0.1:9")

@@ -1,0 +1,91 @@
+"""The trial before training: what would fail later is refused, and a trial is made once."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.config.load import load
+from medtune.runtime.paths import RunPaths
+from medtune.stages.dry_run import check_network
+
+SMALL = ("model.weights=none", "data.image_size=32", "model.backbone_args={img_size: 32}", "model.head.kind=linear")
+CNN = ("model.weights=none", "data.image_size=32", "model.backbone=test_resnet", "model.backbone_args={}",
+       "model.head.kind=linear")  # fmt: skip
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Checks params with a cache of the test's own."""
+
+    def run(*sets, prepared=None):
+        check_network(load(sets=sets), RunPaths(tmp_path, tmp_path / "cache"), prepared)
+
+    return run
+
+
+def test_check__is_made_once_per_configuration(check, capsys):
+    check(*SMALL)
+    assert "checking that test_vit can be trained and exported" in capsys.readouterr().out
+    check(*SMALL, "finetune.epochs=7", "evaluate.bootstrap=300")
+    assert capsys.readouterr().out == ""
+    check(*SMALL, "finetune.lr=0.001")
+    assert "checking" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("sets", "says"),
+    [
+        (
+            ["model.head.kind=cdtm", "model.backbone_args={img_size: 32, patch_drop_rate: 0.5}"],
+            ["model.backbone=test_vit", "stage finetune fails", "patch_drop_rate", "Change"],
+        ),
+        (["frozen.lr=1e38"], ["frozen.lr=1e+38", "the loss is nan", "Lower frozen.lr"]),
+        (["finetune.lr=1e30", "schedule=full"], ["finetune.lr=1e+30", "the loss is"]),
+    ],
+)
+def test_check__refuses_what_fails_in_a_training_step(check, sets, says):
+    with pytest.raises(InputError) as caught:
+        check(*SMALL, *sets)
+    assert all(part in str(caught.value) for part in says), caught.value
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_check__refuses_a_batch_of_one_with_batchnorm_only_where_it_occurs(check):
+    def prepared(images):
+        return SimpleNamespace(indices=lambda fold: {"train": np.arange(images)})
+
+    sets = [*CNN, "model.batchnorm=train", "data.split.test_fold=1"]
+    check(*sets)
+    check(*sets, prepared=prepared(32))
+    with pytest.raises(InputError, match=r"finetune\.batch_size=16: the last batch of fold 1 has 1 of 33 images"):
+        check(*sets, prepared=prepared(33))
+    with pytest.raises(InputError, match=r"finetune\.batch_size=1: .*Use 2 or more"):
+        check(*sets, "finetune.batch_size=1")
+
+
+def test_check__leaves_the_random_state_as_it_was(check):
+    import torch
+
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    check(*SMALL)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backbone", "args"),
+    [
+        ("hiera_tiny_224", "{img_size: 64}"),
+        ("samvit_base_patch16", "{img_size: 64, depth: 2, embed_dim: 48, num_heads: 2}"),
+        ("swin_tiny_patch4_window7_224", "{img_size: 64, window_size: 2}"),
+        ("xcit_nano_12_p16_224", "{img_size: 64, depth: 2}"),
+    ],
+)
+def test_check__accepts_lora_and_export_on_other_families(check, backbone, args):
+    sets = [f"model.backbone={backbone}", f"model.backbone_args={args}", "model.weights=none", "data.image_size=64"]
+    check(*sets, "model.head.kind=linear", "model.peft.method=lora", "schedule=full")
+    with pytest.raises(InputError, match="does not support"):
+        check(*sets, "model.head.kind=linear", "model.peft.method=prefix", "schedule=full")
