@@ -15,8 +15,8 @@ from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
+from medtune.config.data import IntensityParams
 from medtune.config.errors import InputError
-from medtune.config.schema import IntensityParams
 from medtune.data.intensity import PixelRange, applies_voi, describe, measure, resolve
 from medtune.data.listing import image_path
 from medtune.data.sample import Sample

@@ -5,9 +5,9 @@ from pathlib import Path
 from types import ModuleType
 
 from medtune.config import registry
+from medtune.config.data import DataParams
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
-from medtune.config.schema import DataParams
 from medtune.data.dicom_samples import add_dicom_headers
 from medtune.data.left_out import LeftOut, count_left_out
 from medtune.data.listing import index_hash

@@ -2,8 +2,8 @@
 
 import pytest
 
+from medtune.config.data import SplitParams
 from medtune.config.errors import InputError
-from medtune.config.schema import SplitParams
 from medtune.data.source_listing import list_source
 from medtune.data.sources import folder
 
