@@ -214,8 +214,7 @@ def _prepared(side: int, cache: Path, name: str) -> RunPaths:
     from medtune.stages import data
 
     shared = RunPaths(cache / "data" / str(side), cache)
-    if not shared.prepared.is_dir():
-        data.run(_params("test_vit", side, {"img_size": side}), shared)
+    data.run(_params("test_vit", side, {"img_size": side}), shared)  # does nothing if it is there
     return RunPaths(cache / "runs" / name, cache, data=shared.prepared)
 
 

@@ -27,7 +27,8 @@ from medtune.config.training import AugmentParams
 from medtune.data.manifest import PreparedDataset
 from medtune.data.sources import synthetic
 from medtune.models import classifier
-from medtune.serving.decode import SUFFIXES, decode, resize_square
+from medtune.serving.decode import SUFFIXES, decode
+from medtune.serving.resize import resize_square
 from medtune.tasks.base import Move
 from medtune.training.augmentation import augment
 from medtune.training.inputs import PackedImageSource
@@ -103,7 +104,7 @@ def _files(images: Path | None, folder: Path, count: int) -> list[Path]:
 def _pipelines(files: Sequence[Path], folder: Path, rounds: int) -> list[Row]:
     packed = np.lib.format.open_memmap(folder / "pack.npy", "w+", np.uint8, (len(files), SIDE, SIDE, 3))
     for row, file in enumerate(files):
-        packed[row] = resize_square(decode(file), SIDE, "squash")
+        packed[row] = resize_square(decode(file).pixels, SIDE, "squash")
     packed.flush()
     pack = np.load(folder / "pack.npy", mmap_mode="r")
     order = np.random.default_rng(0).permutation(len(files))
@@ -111,7 +112,7 @@ def _pipelines(files: Sequence[Path], folder: Path, rounds: int) -> list[Row]:
     generator, params = torch.Generator().manual_seed(0), AugmentParams()
 
     def decoded(rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.stack([resize_square(decode(files[row]), SIDE, "squash") for row in rows]))
+        return torch.from_numpy(np.stack([resize_square(decode(files[row]).pixels, SIDE, "squash") for row in rows]))
 
     def read(rows: np.ndarray) -> Tensor:
         return torch.from_numpy(pack[rows])

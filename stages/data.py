@@ -96,7 +96,7 @@ def _prepare(
     folder = partial_dir(paths.prepared)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    packed = pack(records, listed.root, folder, data.image_size, data.resize, data.on_bad_image)
+    packed = pack(records, listed.root, folder, data.image_size, data.resize, data.on_bad_image, data.intensity)
     kept = [records[position] for position in packed.selected]
     made = split_samples(kept, classes, data.split, data.source, known, task.MIN_CLASSES)
     manifest.write_targets(folder, (task.encode(record, data) for record in kept), len(kept))
@@ -110,7 +110,9 @@ def _prepare(
         _reject_duplicates(twice["exact"])
 
     manifest.write_manifest(folder, kept, packed, made, data.split.test_fold)
-    info = _info(params, listed.source, classes, kept, made.splits, made.leaked_patients, [*listed.notes, *made.notes])
+    notes = [*listed.notes, *made.notes, *packed.notes]
+    info = _info(params, listed.source, classes, kept, made.splits, made.leaked_patients, notes)
+    info["intensity"] = packed.intensity.document()
     manifest.write_info(folder, info)
     indices = np.array([classes.index(label) for label in labels])
     contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, classes)

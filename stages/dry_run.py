@@ -12,7 +12,7 @@ from medtune.config.errors import InputError
 from medtune.config.load import validate
 from medtune.config.schema import Params
 from medtune.runtime import cache_key, console, distributed
-from medtune.runtime.artifact import Artifact, commit, digest, find_artifact, partial_dir
+from medtune.runtime.artifact import commit, digest, find_artifact, partial_dir
 from medtune.runtime.device import device_class
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.provenance import package_versions
@@ -32,22 +32,18 @@ N_OUTPUTS = 3
 MAX_OPENED_BYTES = 500_000_000
 
 
-def check_network(
-    params: Params, paths: RunPaths, prepared: "PreparedDataset | None" = None, ask_hub: bool = True
-) -> None:
+def check_network(params: Params, paths: RunPaths, prepared: "PreparedDataset | None" = None) -> None:
     """Refuse weights that cannot be had or do not fit, and a network that cannot be trained or exported.
 
     Args:
         params: all params.
         paths: where the outcome is kept.
         prepared: the data, if they are prepared: their sizes say whether a batch of one image occurs.
-        ask_hub: False leaves out whether weights from the hub can be fetched.
 
     Raises:
         InputError: names the key, what failed, and what to change.
     """
-    if ask_hub:
-        _check_hub(params)
+    check_hub(params)
     if distributed.world_size() > 1:  # a trial in one of several processes would wait for the others
         from medtune.models.backbones import check_backbone
 
@@ -56,11 +52,19 @@ def check_network(
     folder, key = _place(params, paths)
     done = find_artifact(folder, key)
     if done is None:
-        done = _try(params, folder, key)
+        console.info(f"checking that {params.model.backbone} can be trained and exported (once per configuration)")
+        batch_of_one = _try(params)
+        partial_dir(folder).mkdir(parents=True, exist_ok=True)
+        done = commit(folder, key, {"stage": "dry_run", "batch_of_one": batch_of_one})
     _check_batches_of_one(params, done.result()["batch_of_one"], prepared)
 
 
-def _check_hub(params: Params) -> None:
+def check_hub(params: Params) -> None:
+    """Refuse weights from the hub that are neither in its cache nor to be had.
+
+    Raises:
+        InputError: names the file, where to get it, and how to use it.
+    """
     if params.model.weights != "hub":
         return
     from medtune.models.backbones import check_name, hub_cfg
@@ -71,7 +75,8 @@ def _check_hub(params: Params) -> None:
     check_access(params.model.backbone, hub_cfg(params), file_hint(params))
 
 
-def _try(params: Params, folder: Path, key: str) -> Artifact:
+def _try(params: Params) -> dict[str, str]:
+    """Try weights files, training steps and export; return why stages cannot train on one image."""
     import torch
 
     from medtune.models.backbones import check_backbone, create_backbone
@@ -85,14 +90,11 @@ def _try(params: Params, folder: Path, key: str) -> Artifact:
             backbone = create_backbone(params, load_weights=False)
         load_into(backbone, *read_weights(model.weights, model.backbone))
         check_normalization(params)
-    console.info(f"checking that {model.backbone} can be trained and exported (once per configuration)")
     from medtune.training.trial_step import run_trial_steps
 
     result = run_trial_steps(params, N_OUTPUTS)
     try_export(params, result.network)
-    work = partial_dir(folder)
-    work.mkdir(parents=True, exist_ok=True)
-    return commit(folder, key, {"stage": "dry_run", "batch_of_one": result.batch_of_one})
+    return result.batch_of_one
 
 
 def try_export(params: Params, network: "Classifier") -> bytes:
@@ -182,14 +184,17 @@ def _place(params: Params, paths: RunPaths) -> tuple[Path, str]:
 
 
 def main() -> None:
-    """Answer medtune.doctor: params come as JSON on stdin, the error (or null) goes as JSON to stdout."""
-    params = validate(json.load(sys.stdin))
+    """Answer medtune.doctor, which leaves nothing behind.
+
+    Params come as JSON on stdin, the error (or null) goes as JSON to stdout.
+    """
+    params, fault = validate(json.load(sys.stdin)), None
     try:
-        check_network(params, RunPaths.from_env(), ask_hub=False)
+        if find_artifact(*_place(params, RunPaths.from_env())) is None:
+            _check_batches_of_one(params, _try(params), None)
     except InputError as error:
-        print(json.dumps({"fault": str(error)}))
-    else:
-        print(json.dumps({"fault": None}))
+        fault = str(error)
+    print(json.dumps({"fault": fault}))
 
 
 if __name__ == "__main__":

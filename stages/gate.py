@@ -20,6 +20,7 @@ from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 from medtune.serving import manifest as bundle_document
 from medtune.serving.bundle import Bundle
+from medtune.serving.intensity import Intensity
 from medtune.serving.manifest import BundleError
 from medtune.tasks import base
 
@@ -150,9 +151,11 @@ def _predict(
 def _images_for_champion(
     params: Params, paths: RunPaths, prepared: PreparedDataset, rows: np.ndarray, document: dict
 ) -> np.ndarray:
-    """The test images as the champion takes them: packed anew where its size or fit is another."""
+    """The test images as the champion takes them: packed again if its size, resizing or range of values differs."""
     wanted = document["preprocessing"]
-    if (wanted["image_size"], wanted["resize"]) == (params.data.image_size, params.data.resize):
+    own, other = (Intensity.from_document(part.get("intensity")) for part in (prepared.info, wanted))
+    same_fit = (wanted["image_size"], wanted["resize"]) == (params.data.image_size, params.data.resize)
+    if same_fit and (not own.from_deep or own == other):
         return prepared.images[rows]
     source = registry.load_plugin("medtune.data.sources", params.data.source, "data.source")
     root = (PROJECT / params.data.root).resolve() if params.data.root else None
@@ -161,5 +164,5 @@ def _images_for_champion(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     records = [named[prepared.paths[row]] for row in rows.tolist()]
-    pack(records, root, folder, wanted["image_size"], wanted["resize"], "error")
+    pack(records, root, folder, wanted["image_size"], wanted["resize"], "error", other)
     return np.load(folder / IMAGES_FILE, allow_pickle=False)

@@ -117,18 +117,22 @@ def find_record(job: CellJob, paths: RunPaths) -> Artifact | None:
 
 
 def check(params: Sequence[Params]) -> None:
-    """Refuses a backbone, weights or image size that do not fit together, each combination once.
+    """Refuse a backbone, weights or image size that do not fit together, and weights that cannot be fetched.
+
+    Each combination is checked once.
 
     Raises:
         InputError: says which.
     """
     from medtune.models.backbones import check_backbone
+    from medtune.stages.dry_run import check_hub
 
     seen = set()
     for one in params:
         model = one.model_dump_json(include={"model": {"backbone", "weights", "backbone_args", "head"}})
         if (combination := (model, one.data.image_size)) not in seen:
             seen.add(combination)
+            check_hub(one)
             check_backbone(one)
 
 

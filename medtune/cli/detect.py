@@ -2,20 +2,20 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from medtune.cli import detect_table
+from medtune.cli.detect_table import class_counts
 from medtune.cli.detected import DetectedData
 from medtune.cli.patients import suggest
 from medtune.config.errors import InputError
-from medtune.data import class_folders, columns
+from medtune.data import class_folders
 from medtune.data.listing import find_files
 from medtune.data.npz import array_names
 from medtune.data.sources import breakhis, medmnist
-from medtune.data.table import SUFFIXES, Table, read_table
 from medtune.serving.folder_scan import printable
 
 HEADERS_READ = 50
@@ -40,8 +40,8 @@ def detect(root: Path) -> DetectedData:
     if any(breakhis.image_name(path) for path in images):
         _breakhis(images, detected)
         return detected
-    table = _find_table(root, detected)
-    _by_table(table, images, detected) if table else _by_folders(root, images, detected)
+    table = detect_table.find_table(root, detected)
+    detect_table.by_table(table, root, images, detected) if table else _by_folders(root, images, detected)
     _size(root, images, detected)
     return detected
 
@@ -102,72 +102,6 @@ def _breakhis(images: list[str], detected: DetectedData) -> None:
         detected.warnings.append(f"{len(images) - len(matches):,} images have other names and are not used")
 
 
-def _find_table(root: Path, detected: DetectedData) -> Table | None:
-    """The first table with a path and a label under some name, else with one of them."""
-    complete: list[Table] = []
-    partial: list[Table] = []
-    broken: list[str] = []
-    for file in sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()):
-        if file.name.startswith((".", "~$")):  # not the user's
-            continue
-        try:
-            table = read_table(file, columns.KNOWN)
-            found = [what for what in ("path", "label") if _column(table, what) is not None]
-        except InputError as error:
-            if file.suffix.lower() != ".txt":  # a text is rarely meant as a table
-                detected.warnings.append(str(error))
-                broken.append(file.name)
-            continue
-        if found:
-            (complete if len(found) == 2 else partial).append(table)
-    if len(complete) > 1:
-        names = ", ".join(table.name for table in complete[1:])
-        detected.warnings.append(
-            f"{complete[0].name} is used; {names} could be meant too. Set data.csv to the right one"
-        )
-    if broken and not complete and not partial:
-        detected.settings["data.csv"] = broken[0]
-    return next(iter([*complete, *partial]), None)
-
-
-def _column(table: Table, what: str) -> int | None:
-    """Position of the column path, label or group, under its own or another common name."""
-    position = columns.find_column(table, what)
-    other = columns.similar_column(table, what)
-    return table.columns.index(other) if position is None and other is not None else position
-
-
-def _by_table(table: Table, images: list[str], detected: DetectedData) -> None:
-    detected.settings = {"data.source": "folder", "data.csv": table.name}
-    shown = ", ".join(table.columns)
-    detected.findings.append(("table", f"{table.name}: {len(table.rows):,} rows, columns {shown}"))
-    detected.findings += [("note", note) for note in table.notes]
-    cells: dict[str, list[str]] = {}
-    for what in columns.ALIASES:
-        position = _column(table, what)
-        if position is None:
-            if what != "group":
-                detected.warnings.append(
-                    f"{table.name}: no column {what}. Name it with medtune params set data.columns.{what}=NAME"
-                )
-            continue
-        name = table.columns[position]
-        if columns.fold(name) != what:
-            detected.settings[f"data.columns.{what}"] = name
-            detected.findings.append((what, f"column {name}"))
-        cells[what] = [row[position].strip() for _, row in table.rows]
-    if "label" in cells:
-        detected.findings.append(("classes", _class_counts(iter(cells["label"]))))
-    if "group" in cells:
-        patients = len(set(cells["group"]))
-        detected.findings.append(
-            ("patients", f"{patients:,}, in the column {detected.settings.get('data.columns.group', 'group')}")
-        )
-        _folds(patients, detected)
-    else:
-        suggest(cells.get("path", images), detected)
-
-
 def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
     inside = [PurePosixPath(path).parts for path in images]
     names = {parts[0] for parts in inside if len(parts) > 1}
@@ -186,7 +120,7 @@ def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
         detected.warnings.append("no class folders and no table. Write labels.csv with the columns path,label,group")
     else:
         detected.findings.append(
-            ("classes", f"one folder per class: {_class_counts(p[0] for p in inside if len(p) > 1)}")
+            ("classes", f"one folder per class: {class_counts(p[0] for p in inside if len(p) > 1)}")
         )
         if len(names) == 1:
             detected.warnings.append("only one class folder: at least two classes are needed")
@@ -206,7 +140,7 @@ def _by_splits(root: Path, detected: DetectedData) -> None:
     splits = Counter(image.split or "" for image in found)
     detected.findings += [
         ("splits", ", ".join(f"{name} {splits[name]:,}" for name in ("train", "val", "test")) + ", from the folders"),
-        ("classes", f"one folder per class in each: {_class_counts(image.label for image in found)}"),
+        ("classes", f"one folder per class in each: {class_counts(image.label for image in found)}"),
     ]
 
 
@@ -232,16 +166,3 @@ def _size(root: Path, images: list[str], detected: DetectedData) -> None:
 def _network_input(side: int) -> dict[str, Any]:
     """Settings for images of `side` pixels with the shipped network."""
     return {"data.image_size": side, "model.backbone_args": {"img_size": side}}
-
-
-def _folds(patients: int, detected: DetectedData) -> None:
-    if patients < 5:
-        detected.settings["data.split.folds"] = 3
-    if patients < 3:
-        detected.warnings.append(f"{patients} patients cannot be split into 3 folds")
-
-
-def _class_counts(labels: "Iterator[str]") -> str:
-    counts = sorted(Counter(labels).items())
-    shown = ", ".join(f"{name} {count:,}" for name, count in counts[:8])
-    return f"{shown}, ... ({len(counts)} classes)" if len(counts) > 8 else shown

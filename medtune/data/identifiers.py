@@ -32,7 +32,7 @@ def squeeze(text: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     kept = (character for character in folded if not _is_invisible(character))
     text = "".join("-" if unicodedata.category(c) == "Pd" or c == "\N{MINUS SIGN}" else c for c in kept)
-    return unicodedata.normalize("NFKC", text)
+    return unicodedata.normalize("NFKC", text).replace("i\u0307", "i")  # what a Turkish capital I becomes
 
 
 def _is_invisible(character: str) -> bool:

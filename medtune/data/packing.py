@@ -1,5 +1,6 @@
 """Every image decoded and checked once, and packed into one array file that training maps into memory."""
 
+import errno
 import hashlib
 import os
 import pickle
@@ -8,19 +9,24 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
+from medtune.config.data import IntensityParams
 from medtune.config.errors import InputError
+from medtune.data.intensity import PixelRange, applies_voi, describe, measure, resolve
 from medtune.data.listing import image_path
 from medtune.data.sample import Sample
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
-from medtune.serving.decode import DecodeError, decode, resize_square
+from medtune.serving.decode import decode
+from medtune.serving.intensity import Intensity, shrink, to_uint8
+from medtune.serving.pixels import DecodedImage, DecodeError
+from medtune.serving.resize import Resize
 
 IMAGES_FILE = "images.npy"
 # Worker processes take a second or two to start: less work than this many seconds is done without them.
@@ -38,19 +44,35 @@ class PackResult:
         sha256: of each packed image's pixels, hexadecimal.
         original_sizes: (width, height) of each original.
         rejected: (path, reason) of each record left out.
+        intensity: how images of more than 8 bits were scaled, and whether there were any.
+        notes: what a reader must know about the scaling, sentences.
     """
 
     selected: tuple[int, ...]
     sha256: tuple[str, ...]
     original_sizes: tuple[tuple[int, int], ...]
     rejected: tuple[tuple[str, str], ...]
+    intensity: Intensity
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Image:
-    pixels: np.ndarray
+    pixels: np.ndarray  # uint8 (S, S, 3); float32 (S, S) or (S, S, 3) if more than 8 bits
     size: tuple[int, int]
     sha256: str
+    values: PixelRange | None
+    inverted: bool
+    value_range: tuple[float, float] | None  # of this image, where an earlier data set decides
+
+
+class _Fit(NamedTuple):
+    """How every image is decoded, checked and resized."""
+
+    size: int
+    resize: Resize
+    apply_voi: bool
+    intensity: IntensityParams | Intensity
 
 
 def pack(
@@ -58,60 +80,107 @@ def pack(
     root: Path | None,
     folder: Path,
     size: int,
-    resize: Literal["squash", "pad", "crop"],
+    resize: Resize,
     on_bad_image: Literal["error", "reject"],
+    intensity: IntensityParams | Intensity | None = None,
     workers: int | None = None,
 ) -> PackResult:
     """Writes `folder`/images.npy, uint8 (kept, size, size, 3), in the order of `samples`; memory use is flat.
+
+    Each image is decoded once. Images of more than 8 bits wait in a file until all are decoded and the range of their
+    values is known.
 
     Args:
         samples: what to pack.
         root: the source's root; a file that a link leads out of it is a bad image.
         folder: existing folder.
         size: side in pixels.
-        resize: see medtune.serving.decode.resize_square.
+        resize: see medtune.serving.resize.resize_square.
         on_bad_image: error: refuse the set; reject: leave the image out and say so.
+        intensity: section data.intensity; or the range of an earlier data set, which every image must fit.
         workers: processes; None: as many as CPUs where the first images say that it takes long, else none.
 
     Raises:
-        InputError: bad images, under `error`, with the number of them and the first few named; or none is left.
+        InputError: bad images, under `error`, with the number of them and the first few named; or none is left; or
+            the range of the values is not known.
     """
     real_root = root.resolve() if root is not None else None
     jobs = [
         _Job(sample, None if sample.read or real_root is None else image_path(sample, real_root), real_root)
         for sample in samples
     ]
+    wanted = intensity or IntensityParams()
+    fit = _Fit(size, resize, wanted.apply_voi if isinstance(wanted, Intensity) else applies_voi(wanted), wanted)
     selected: list[int] = []
-    digests: list[str] = []
-    sizes: list[tuple[int, int]] = []
+    kept: list[_Image] = []
     rejected: list[tuple[str, str]] = []
-    with (folder / IMAGES_FILE).open("wb") as out, progress("decode", len(jobs), "images") as advance:
+    waiting = folder / f".{IMAGES_FILE}.deep"
+    with (
+        (folder / IMAGES_FILE).open("wb") as out,
+        waiting.open("wb") as deep,
+        progress("decode", len(jobs), "images") as advance,
+    ):
         _write_header(out, len(jobs), size)
         start = out.tell()
-        for position, result in enumerate(_decode_all(jobs, size, resize, workers)):
+        for position, result in enumerate(_decode_all(jobs, fit, workers)):
             if isinstance(result, str):
                 rejected.append((samples[position].path, result))
             else:
-                out.write(result.pixels.tobytes())
+                is_deep = result.pixels.dtype != np.uint8
+                out.write(bytes(size * size * 3) if is_deep else result.pixels.tobytes())
+                if is_deep:
+                    np.save(deep, result.pixels)
                 selected.append(position)
-                digests.append(result.sha256)
-                sizes.append(result.size)
+                kept.append(replace(result, pixels=np.empty(0)))
             advance(1, f"{len(rejected)} bad" if rejected else "")
         out.seek(0)
         _write_header(out, len(selected), size)
         if out.tell() != start:
             raise RuntimeError("the header of images.npy changed its length")
+    _check_rejected(rejected, len(samples), on_bad_image, bool(selected))
+    ranges = [image.values for image in kept]
+    found = wanted if isinstance(wanted, Intensity) else resolve(wanted, ranges)
+    digests = list(_scale_deep(folder / IMAGES_FILE, waiting, kept, found))
+    waiting.unlink()
+    note = describe(found, ranges)
+    return PackResult(
+        tuple(selected),
+        tuple(digests),
+        tuple(image.size for image in kept),
+        tuple(rejected),
+        found,
+        (note,) if note else (),
+    )
+
+
+def _check_rejected(rejected: list[tuple[str, str]], total: int, on_bad_image: str, some_left: bool) -> None:
     if rejected and on_bad_image == "error":
         shown = "; ".join(f"{path}: {reason}" for path, reason in rejected[:_SHOWN])
         more = f"; and {len(rejected) - _SHOWN} more" if len(rejected) > _SHOWN else ""
         raise InputError(
-            f"{len(rejected)} of {len(samples)} images cannot be used: {shown}{more}. Mend or remove them, or leave "
+            f"{len(rejected)} of {total} images cannot be used: {shown}{more}. Mend or remove them, or leave "
             "them out with data.on_bad_image=reject"
         )
-    if not selected:
+    if not some_left:
         path, reason = rejected[0]
-        raise InputError(f"none of {len(samples)} images can be used; the first, {path}: {reason}")
-    return PackResult(tuple(selected), tuple(digests), tuple(sizes), tuple(rejected))
+        raise InputError(f"none of {total} images can be used; the first, {path}: {reason}")
+
+
+def _scale_deep(images: Path, waiting: Path, kept: Sequence[_Image], intensity: Intensity) -> Iterator[str]:
+    """The sha256 of each image, after those of more than 8 bits are scaled and written to their rows."""
+    if all(image.values is None for image in kept):
+        yield from (image.sha256 for image in kept)
+        return
+    packed = np.lib.format.open_memmap(images, mode="r+")
+    with waiting.open("rb") as stream:
+        for row, image in enumerate(kept):
+            if image.values is None:
+                yield image.sha256
+                continue
+            pixels = np.load(stream, allow_pickle=False)
+            packed[row] = to_uint8(pixels, image.value_range or (intensity.low, intensity.high), image.inverted)
+            yield hashlib.sha256(packed[row].data).hexdigest()
+    packed.flush()
 
 
 @dataclass(frozen=True)
@@ -120,55 +189,61 @@ class _Job:
     file: Path | None
     root: Path | None
 
-    def pixels(self) -> np.ndarray:
+    def decode(self, apply_voi: bool) -> DecodedImage:
         if self.sample.read is not None:
-            return self.sample.read()
+            return DecodedImage(self.sample.read())
         assert self.file is not None
         if self.root is not None:
             try:
-                real = self.file.resolve()
-            except (OSError, RuntimeError):  # Python before 3.13 raises the latter
+                real = self.file.resolve(strict=True)
+            except FileNotFoundError:
+                raise DecodeError("the file does not exist") from None
+            except RuntimeError:  # what Python before 3.13 raises for ELOOP
                 raise DecodeError("a link that leads in a circle") from None
+            except OSError as error:
+                circle = error.errno == errno.ELOOP
+                reason = "a link that leads in a circle" if circle else f"cannot be read: {error.strerror}"
+                raise DecodeError(reason) from None
             if not (real.is_relative_to(self.root) or real.is_relative_to(RunPaths.from_env().cache / "archives")):
                 raise DecodeError("a link that leads out of the data root")
-        return decode(self.file)
+        return decode(self.file, apply_voi, self.sample.frame)
 
 
-def _decode_one(job: _Job, size: int, resize: Literal["squash", "pad", "crop"]) -> _Image | str:
+def _decode_one(job: _Job, fit: _Fit) -> _Image | str:
     """The fitted image, or why there is none."""
     try:
-        original = job.pixels()
-        pixels = np.ascontiguousarray(resize_square(original, size, resize))
+        image = job.decode(fit.apply_voi)
+        earlier = fit.intensity if isinstance(fit.intensity, Intensity) else None
+        values = measure(image, fit.intensity)
+        value_range = earlier.range_for(image) if earlier is not None else None
+        pixels = np.ascontiguousarray(shrink(image, fit.size, fit.resize))
     except DecodeError as error:
         return str(error)
-    height, width = original.shape[:2]
-    return _Image(pixels, (width, height), hashlib.sha256(pixels.data).hexdigest())
+    return _Image(pixels, image.size, hashlib.sha256(pixels.data).hexdigest(), values, image.inverted, value_range)
 
 
-def _decode_chunk(jobs: Sequence[_Job], size: int, resize: Literal["squash", "pad", "crop"]) -> list[_Image | str]:
-    return [_decode_one(job, size, resize) for job in jobs]
+def _decode_chunk(jobs: Sequence[_Job], fit: _Fit) -> list[_Image | str]:
+    return [_decode_one(job, fit) for job in jobs]
 
 
-def _decode_all(
-    jobs: Sequence[_Job], size: int, resize: Literal["squash", "pad", "crop"], workers: int | None
-) -> Iterator[_Image | str]:
+def _decode_all(jobs: Sequence[_Job], fit: _Fit, workers: int | None) -> Iterator[_Image | str]:
     """Results in the order of `jobs`; at most a few chunks are decoded ahead of the consumer."""
     first = jobs[: _CHUNK if workers is None else 0]
     begin = time.monotonic()
-    yield from [_decode_one(job, size, resize) for job in first]
+    yield from [_decode_one(job, fit) for job in first]
     jobs = jobs[len(first) :]
     if workers is None:
         expected_s = (time.monotonic() - begin) / max(len(first), 1) * len(jobs)
         workers = os.cpu_count() or 1 if expected_s > MIN_SECONDS_FOR_POOL else 0
     if workers < 2 or not jobs or not _is_picklable(jobs[0].sample):
-        yield from (_decode_one(job, size, resize) for job in jobs)
+        yield from (_decode_one(job, fit) for job in jobs)
         return
     # Not fork: the progress bar runs a thread, and a forked child may inherit a lock that nobody will release.
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         ahead: deque[Future[list[_Image | str]]] = deque()
         try:
             for start in range(0, len(jobs), _CHUNK):
-                ahead.append(pool.submit(_decode_chunk, jobs[start : start + _CHUNK], size, resize))
+                ahead.append(pool.submit(_decode_chunk, jobs[start : start + _CHUNK], fit))
                 if len(ahead) > 3 * workers:
                     yield from ahead.popleft().result()
             while ahead:

@@ -64,6 +64,7 @@ class Sample:
         where: the place that names it ("labels.csv line 7"), for error messages; empty where that is the path.
         target: returns what a task other than classification predicts (a mask, a number), as its `targets` reads it.
         file: where the image file lies, where that is not `root / path` (unpacked archives).
+        frame: frame of a DICOM file of several frames, from 0.
     """
 
     path: str
@@ -74,4 +75,5 @@ class Sample:
     read: Callable[[], np.ndarray] | None = field(default=None, compare=False)
     file: Path | None = field(default=None, compare=False)
     target: Callable[[], np.ndarray] | None = field(default=None, compare=False)
+    frame: int | None = None
     where: str = field(default="", compare=False)

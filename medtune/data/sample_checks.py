@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from medtune.config.data import DataParams
 from medtune.config.errors import InputError, set_option
-from medtune.config.schema import DataParams
 from medtune.data.class_selection import list_names
 from medtune.data.identifiers import is_missing, is_rounded_number, label_key, patient_key, similar, spell, squeeze
 from medtune.data.sample import Sample

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medtune.config.data import SplitParams
 from medtune.config.errors import InputError
-from medtune.config.schema import SplitParams
 from medtune.data.class_selection import MAX_CLASSES, list_names
 
 SPLITS = ("train", "val", "test")

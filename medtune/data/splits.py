@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medtune.config.data import SplitParams
 from medtune.config.errors import InputError
-from medtune.config.schema import SplitParams
 from medtune.data.class_selection import list_names
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.folds import SEED, grouped_stratified_folds

@@ -5,9 +5,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from medtune.config.errors import set_option
 from medtune.serving.folder_scan import FolderContent, printable
 
 SHOWN = 3
+PATH = "{path}"  # what stands for the cell in data.path_format
 
 
 class ImageFiles:
@@ -47,8 +49,23 @@ class ImageFiles:
                     return found[0]
         return None
 
+    def common_format(self, paths: Sequence[str]) -> str | None:
+        """What turns every path into a file, `images/{path}.jpg`; None where there is no such text.
+
+        Args:
+            paths: paths that name no file.
+        """
+        found = set()
+        for path in paths:
+            guess = self.guess(path)
+            before, middle, after = (guess or "").rpartition(path)
+            found.add(f"{before}{PATH}{after}" if middle and "{" not in before + after else None)
+            if len(found) > 1:
+                return None
+        return found.pop() if found else None
+
     def describe(self, missing: Sequence[tuple[str, str]], total: int) -> str:
-        """What to say of rows that name no file.
+        """What to say of rows that name no file, and the fix.
 
         Args:
             missing: (place in the table, path) of each.
@@ -59,7 +76,11 @@ class ImageFiles:
             guess = self.guess(path)
             shown.append(f"{where}: {path!r}" + (f" (there is {printable(guess)!r})" if guess else ""))
         more = f"; and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
-        return f"{len(missing):,} of {total:,} rows name files that do not exist: {'; '.join(shown)}{more}"
+        text = f"{len(missing):,} of {total:,} rows name files that do not exist: {'; '.join(shown)}{more}"
+        leave_out = set_option("data.on_bad_image", "reject")
+        if len(missing) == total and (pattern := self.common_format([path for _, path in missing])):
+            return f"{text}. Complete the paths with {set_option('data.path_format', pattern)}"
+        return f"{text}. Correct the rows, or leave them out with {leave_out}"
 
 
 def _form(path: str) -> str:

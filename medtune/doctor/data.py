@@ -77,18 +77,20 @@ def _check_archive(archive: Path, root: Path) -> CheckResult:
 def _try_decoding(samples: Sequence[Sample], root: Path | None, side: int, resize: str) -> tuple[list[str], float]:
     """What cannot be used among `samples`, and seconds an image."""
     from medtune.data.listing import image_path
-    from medtune.serving.decode import DecodeError, decode, resize_square
+    from medtune.serving.decode import decode
+    from medtune.serving.intensity import shrink
+    from medtune.serving.pixels import DecodedImage, DecodeError
 
     bad, seconds = [], []
     for sample in [*samples[:1], *samples]:  # the first one twice: the first time modules are imported
         begin = time.perf_counter()
         try:
             if sample.read is not None:
-                pixels = sample.read()
+                image = DecodedImage(sample.read())
             else:
                 assert root is not None
-                pixels = decode(image_path(sample, root))
-            resize_square(pixels, side, resize)  # type: ignore[arg-type]
+                image = decode(image_path(sample, root), frame=sample.frame)
+            shrink(image, side, resize)  # type: ignore[arg-type]
         except DecodeError as error:
             bad.append(f"{sample.path}: {error}")
         seconds.append(time.perf_counter() - begin)

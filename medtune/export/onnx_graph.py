@@ -1,9 +1,11 @@
 """The network as a consumer gets it: one ONNX graph from uint8 pixels to the task's output."""
 
+import io
 import logging
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 import onnx
@@ -15,6 +17,8 @@ from medtune.export.onnx_file import check_graph
 from medtune.serving.one_line import first_line
 
 INPUT = "images"
+# They print pages about what the error says in a line.
+QUIET = ("torch.onnx", "torch.export", "torch._dynamo", "torch._export", "torch.fx", "torch._functorch")
 _OPERATOR = re.compile(r"torch\.ops\.([\w.]+)|op='([\w.]+)'|\b((?:aten|prims|torchvision)(?:::|\.)\w+)")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -40,7 +44,8 @@ def to_onnx(
     """
     # A batch of one would be taken for a constant, and the graph would then hold for one image only.
     example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -61,18 +66,20 @@ def to_onnx(
 
 
 def _export(model: nn.Module, example: torch.Tensor, opset: int, output: str) -> Any:
-    return torch.onnx.export(
-        model,
-        (example,),
-        dynamo=True,
-        dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-        input_names=[INPUT],
-        output_names=[output],
-        opset_version=opset,
-        external_data=False,
-        optimize=True,
-        verbose=False,
-    )
+    # Before some errors it prints the graph.
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        return torch.onnx.export(
+            model,
+            (example,),
+            dynamo=True,
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            input_names=[INPUT],
+            output_names=[output],
+            opset_version=opset,
+            external_data=False,
+            optimize=True,
+            verbose=False,
+        )
 
 
 def describe(error: BaseException) -> str:

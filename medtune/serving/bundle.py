@@ -15,11 +15,12 @@ import onnxruntime
 from medtune.serving import manifest as bundle_document
 from medtune.serving import tasks
 from medtune.serving.bound_session import BoundSession
-from medtune.serving.decode import DecodeError, resize_square
 from medtune.serving.image_source import ImageSource, as_list, read_image
+from medtune.serving.intensity import Intensity
 from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
 from medtune.serving.onnxruntime_version import MINIMUM, check_version
+from medtune.serving.pixels import DecodeError
 from medtune.serving.session import PROVIDERS, count_operators, open_session
 
 # Where bundle.json does not say what was measured.
@@ -112,6 +113,11 @@ class Bundle:
         """Side of the images the network takes, pixels."""
         return self.manifest["preprocessing"]["image_size"]
 
+    @cached_property
+    def intensity(self) -> Intensity:
+        """How images of more than 8 bits are scaled."""
+        return Intensity.from_document(self.manifest["preprocessing"].get("intensity"))
+
     @property
     def providers(self) -> list[str]:
         """Active onnxruntime providers, first choice first."""
@@ -121,23 +127,24 @@ class Bundle:
         """An image as the uint8 (H, W, 3) that the network takes; what `source` can be: see `predict`.
 
         Raises:
-            medtune.serving.decode.DecodeError: it cannot be used; the message is the reason.
+            medtune.serving.pixels.DecodeError: it cannot be used; the message is the reason.
         """
-        return resize_square(read_image(source), self.image_size, self.manifest["preprocessing"]["resize"])
+        image = read_image(source, self.intensity.apply_voi)
+        return self.intensity.fit(image, self.image_size, self.manifest["preprocessing"]["resize"])
 
     def predict(self, images: ImageSource | Sequence[ImageSource], batch_size: int = 32) -> list[Any]:
         """Predict images of any size, each prepared as the training images were.
 
         Args:
             images: one image or several: a path, the bytes of an image file, a Pillow image, or an array uint8
-                (h, w), (h, w, 3) or (h, w, 4). An array (n, h, w, 3) is n images.
+                or uint16 (h, w) or (h, w, 3), or uint8 (h, w, 4). An array (n, h, w, 3) is n images.
             batch_size: images that the network takes at once.
 
         Returns:
             One prediction per image, in order; a `medtune.serving.prediction.Prediction` for classification.
 
         Raises:
-            medtune.serving.decode.DecodeError: an image cannot be used; the message names it.
+            medtune.serving.pixels.DecodeError: an image cannot be used; the message names it.
         """
         sources, results = as_list(images), []
         for start in range(0, len(sources), batch_size):

@@ -1,19 +1,22 @@
-"""Any image file as 8-bit RGB, or the reason why not. Pillow and numpy only: shared with handoff.
+"""Any image file as pixels, or the reason why not. Training, prediction and the HTTP service all read images here.
 
-What a consumer of the bundle feeds the network is made here, exactly as the training images were.
+Pillow reads ordinary 8-bit files; tifffile, imagecodecs and pydicom read the others.
 """
 
 import io
 import logging
 import warnings
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
+from medtune.serving import dicom, png, tiff
+from medtune.serving.pixels import DecodedImage, DecodeError
+
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 1 << 29
 # The format is read from the content; Pillow's own guard (89 million pixels) must not be a mere warning either.
@@ -24,91 +27,70 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 _ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
-class DecodeError(Exception):
-    """An image that cannot be used; the message is the reason, without the file's name."""
+def decode(
+    source: Path | bytes | bytearray | memoryview, apply_voi: bool = True, frame: int | None = None
+) -> DecodedImage:
+    """The pixels of an image file.
 
-
-def decode(source: Path | bytes | bytearray | memoryview) -> np.ndarray:
-    """The image as uint8 (h, w, 3).
-
-    Grey becomes three equal channels, CMYK and palettes become RGB, transparency is laid on white, of 16 bits the
-    high byte is kept, and EXIF orientation is applied. Colour profiles are ignored.
+    Gray images of 8 bits become three equal channels, CMYK and palettes become RGB, transparency is laid on white,
+    and EXIF orientation is applied. Color profiles are ignored. Images of more than 8 bits keep their values: see
+    `medtune.serving.intensity`.
 
     Args:
         source: a regular file, or a file's bytes.
+        apply_voi: apply the display window of a DICOM file.
+        frame: frame of a DICOM file of several frames, from 0.
 
     Raises:
-        DecodeError: empty, not one of `FORMATS`, damaged or truncated, over `MAX_PIXELS` or `MAX_BYTES`, several
-            pages, or pixels without a defined range.
+        DecodeError: empty, not DICOM or one of `FORMATS`, damaged or truncated, over `MAX_PIXELS` or `MAX_BYTES`,
+            several pages, or pixels without a known meaning.
     """
     content = _read(source) if isinstance(source, Path) else bytes(source)
     if not content:
         raise DecodeError("the file is empty")
     try:
-        return _to_rgb(_open(content))
+        return _decode(content, apply_voi, frame)
     except DecodeError:
         raise
     except MemoryError:
         raise DecodeError("decoding needs more memory than there is") from None
-    except Exception as error:  # Pillow's parsers raise every kind of error on damaged files
+    except Exception as error:  # parsers raise every kind of error on damaged files
         reason = " ".join(str(error).split()).replace(repr(io.BytesIO)[1:-1], "file")[:160]
         raise DecodeError(f"damaged or not an image: {reason or type(error).__name__}") from error
 
 
-def to_pixels(image: Image.Image | np.ndarray) -> np.ndarray:
-    """Return an opened image or an array of pixels as uint8 (h, w, 3), converted as `decode` does.
+def to_pixels(image: Image.Image | np.ndarray) -> DecodedImage:
+    """An opened image or an array, converted as `decode` does.
 
     Args:
-        image: a Pillow image, or uint8 (h, w), (h, w, 3) or (h, w, 4), or uint16 (h, w).
+        image: a Pillow image, or uint8 or uint16 (h, w) or (h, w, 3), or uint8 (h, w, 4).
 
     Raises:
-        DecodeError: an array of another type or shape, or pixels without a defined range.
+        DecodeError: an array of another type or shape.
     """
     if isinstance(image, Image.Image):
-        return _to_rgb(image)
-    grey, color = image.ndim == 2, image.ndim == 3 and image.shape[2] in (3, 4)
-    if not image.size or not ((image.dtype == np.uint8 and (grey or color)) or (image.dtype == np.uint16 and grey)):
-        raise DecodeError(f"an array of {image.dtype} {image.shape}: expected uint8 (h, w), (h, w, 3) or (h, w, 4)")
-    return _to_rgb(Image.fromarray(image))
+        return _from_pillow(image)
+    gray, color = image.ndim == 2, image.ndim == 3 and image.shape[2] == 3
+    if image.size and image.dtype == np.uint16 and (gray or color):
+        return DecodedImage(image)
+    if image.size and image.dtype == np.uint8 and (gray or color or (image.ndim == 3 and image.shape[2] == 4)):
+        return _from_pillow(Image.fromarray(image))
+    raise DecodeError(
+        f"an array of {image.dtype} {image.shape}: expected uint8 (h, w), (h, w, 3) or (h, w, 4), or uint16 (h, w) "
+        "or (h, w, 3)"
+    )
 
 
-def resize_square(image: np.ndarray, size: int, resize: Literal["squash", "pad", "crop"]) -> np.ndarray:
-    """The image at `size` x `size`, uint8 (size, size, 3); the same array where it already has that size.
-
-    Bicubic with antialiasing. `squash` changes the aspect ratio; `pad` keeps all of the image and repeats its edge
-    pixels; `crop` keeps the middle square.
-
-    Args:
-        image: uint8 (h, w, 3).
-        size: side in pixels.
-        resize: how a picture that is not square is made so.
-    """
-    height, width = image.shape[:2]
-    if (height, width) == (size, size):
-        return image
-    picture = Image.fromarray(image)
-    if resize == "squash":
-        return np.array(picture.resize((size, size), Image.Resampling.BICUBIC))
-    if resize == "crop":
-        side = min(height, width)
-        left, top = (width - side) / 2, (height - side) / 2
-        return np.array(picture.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + side, top + side)))
-    scale = size / max(height, width)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.array(picture.resize(inner, Image.Resampling.BICUBIC))
-    down, right = size - small.shape[0], size - small.shape[1]
-    return np.pad(small, ((down // 2, down - down // 2), (right // 2, right - right // 2), (0, 0)), mode="edge")
+def _decode(content: bytes, apply_voi: bool, frame: int | None) -> DecodedImage:
+    if dicom.is_dicom(content):
+        return dicom.read_dicom(content, MAX_PIXELS, apply_voi, frame)
+    if content[:4] in tiff.SIGNATURES and (found := tiff.read_tiff(content, MAX_PIXELS)) is not None:
+        return found
+    image = _open(content)
+    return png.read_png(content) if png.is_16_bit(content) else _from_pillow(image)
 
 
 def _read(path: Path) -> bytes:
@@ -126,7 +108,7 @@ def _open(content: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.UnidentifiedImageError:
-        raise DecodeError(f"damaged, or not one of {', '.join(FORMATS)}") from None
+        raise DecodeError(f"damaged, or not one of {', '.join((*FORMATS, 'DICOM'))}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DecodeError(f"more than {MAX_PIXELS:,} pixels") from None
     width, height = image.size
@@ -141,19 +123,25 @@ def _open(content: bytes) -> Image.Image:
     return image
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-    if turn is not None:
-        image = image.transpose(turn)
-    if image.mode == "F":
-        raise DecodeError("floating-point pixels have no defined range: store 8 or 16 bits")
-    if image.mode.startswith("I"):
-        grey = np.asarray(image)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise DecodeError("32-bit pixels outside 0 to 65535: store 8 or 16 bits")
-        return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
+def _from_pillow(image: Image.Image) -> DecodedImage:
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    if image.mode in _DEEP_MODES:
+        return DecodedImage(tiff.orient(np.asarray(image), orientation))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         # Without names for the parts: each would hold 200 MB of the largest picture until the end.
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    image = image.convert("RGB")
-    return np.array(image)
+        image = _on_white(image.convert("RGBA"))
+    return DecodedImage(np.ascontiguousarray(tiff.orient(np.array(image.convert("RGB")), orientation)))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Transparency laid on white; an alpha channel of zeros is unused if there is a picture below it.
+
+    Raises:
+        DecodeError: nothing can be seen.
+    """
+    if image.getchannel("A").getextrema() == (0, 0):
+        colors = image.convert("RGB")
+        if (pixels := np.asarray(colors)).min(axis=(0, 1)).tolist() == pixels.max(axis=(0, 1)).tolist():
+            raise DecodeError("the image is fully transparent: alpha is 0 everywhere, and there are no colors below it")
+        return colors
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from medtune.serving.decode import SUFFIXES
+from medtune.serving.dicom import is_dicom
 
 SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 SYSTEM_FOLDERS = ("__macosx", "$recycle.bin", "system volume information")
@@ -59,9 +60,23 @@ def scan_folder(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> FolderCon
             if name.startswith(_HIDDEN) or name.lower() in SYSTEM_FILES:
                 kind = system
             else:
-                kind = images if name.lower().endswith(suffixes) else others
+                kind = images if _is_image(Path(place, name), suffixes) else others
             kind.append((here / name).as_posix())
     return FolderContent(tuple(sorted(images)), tuple(sorted(others)), tuple(sorted(system)), tuple(sorted(links)))
+
+
+def _is_image(file: Path, suffixes: tuple[str, ...]) -> bool:
+    """By its ending; DICOM files without one, as archives of hospitals export them, by their first bytes."""
+    if file.name.lower().endswith(suffixes):
+        return True
+    named_by_number = file.suffix == "" or file.suffix[1:].isdigit()  # IM0001, or 1.2.840.113619.2.55
+    if not named_by_number or ".dcm" not in suffixes or not file.is_file():
+        return False
+    try:
+        with file.open("rb") as stream:
+            return is_dicom(stream.read(132))
+    except OSError:
+        return False
 
 
 def _raise(error: OSError) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medtune.serving.bundle import Bundle, BundleError
-from medtune.serving.decode import DecodeError
 from medtune.serving.multipart import read_parts
+from medtune.serving.pixels import DecodeError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from medtune.serving.decode import decode, to_pixels
+from medtune.serving.pixels import DecodedImage
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
@@ -18,12 +19,12 @@ def as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:
     return [images] if isinstance(images, ImageSource) else list(images)
 
 
-def read_image(image: ImageSource) -> np.ndarray:
-    """Return the pixels of an image, uint8 (h, w, 3).
+def read_image(image: ImageSource, apply_voi: bool = True) -> DecodedImage:
+    """Return the pixels of an image; `apply_voi` as in `medtune.serving.decode.decode`.
 
     Raises:
         DecodeError: it cannot be used; the message is the reason.
     """
     if isinstance(image, Image.Image | np.ndarray):
         return to_pixels(image)
-    return decode(Path(image) if isinstance(image, str) else image)
+    return decode(Path(image) if isinstance(image, str) else image, apply_voi)

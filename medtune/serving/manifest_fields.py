@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from medtune.serving import intensity
+
 RESIZE_MODES = ("squash", "pad", "crop")
 TEXTS = ("task.kind", "input.name", "output.name")
 
@@ -17,6 +19,8 @@ def validate_manifest(document: dict[str, Any]) -> str | None:
         return f"preprocessing.image_size is {size!r}: expected a number of pixels"
     if (fit := _lookup(document, "preprocessing.resize")) not in RESIZE_MODES:
         return f"preprocessing.resize is {fit!r}: expected one of {', '.join(RESIZE_MODES)}"
+    if wrong := intensity.fault(_lookup(document, "preprocessing.intensity")):
+        return wrong
     requires = document.get("requires", {})
     needed = requires.get("onnxruntime", "0.0") if isinstance(requires, dict) else None
     if not (isinstance(needed, str) and re.fullmatch(r"\d+\.\d+", needed)):

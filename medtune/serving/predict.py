@@ -15,9 +15,10 @@ from typing import Any, TextIO
 import numpy as np
 
 from medtune.serving.bundle import Bundle, BundleError
-from medtune.serving.decode import SUFFIXES, DecodeError
+from medtune.serving.decode import SUFFIXES
 from medtune.serving.folder_scan import FolderContent, count_types, format_counts, printable, scan_folder
 from medtune.serving.masks import find_masks
+from medtune.serving.pixels import DecodeError
 from medtune.serving.progress import ProgressLog
 
 _SHOWN = 6

@@ -128,6 +128,16 @@ def test_init__a_table_that_cannot_be_read_is_named(tmp_path, capsys):
     assert "a 3, b 3" in found["found"]["classes"]
 
 
+def test_init__a_table_without_folder_and_extension(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"jpg/{n}.jpg" for n in range(20)))
+    rows = "".join(f"{n},{'ab'[n % 2]},P{n // 2}\n" for n in range(20))
+    (root / "labels.csv").write_text("image_id,dx,patient_id\n" + rows)
+    found = init(tmp_path / "project", root, capsys)
+    assert found["settings"]["data.path_format"] == "jpg/{path}.jpg"
+    params = load.validate(load.read(tmp_path / "project" / "params.yaml")).data
+    assert len(folder.list_samples(root, params)) == 20
+
+
 def test_init__several_tables_are_named(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
     table(root, "path", "label", "group", rows=20)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from medtune.config import registry
+from medtune.config.data import DataParams
 from medtune.config.project import PROJECT
-from medtune.config.schema import DataParams
 from medtune.data.listing import image_path
 from medtune.data.splits import split_samples
 from medtune.runtime.artifact import digest
@@ -54,7 +54,7 @@ def test_records__keep_the_contract(case):
 def test_records__pixels_are_eight_bit_rgb(case):
     source, root, params = case
     for record in source.list_samples(root, params)[:3]:
-        pixels = record.read() if record.read else decode(image_path(record, root))
+        pixels = record.read() if record.read else decode(image_path(record, root)).pixels
         assert pixels.dtype == np.uint8
         assert pixels.ndim == 3
         assert pixels.shape[2] == 3

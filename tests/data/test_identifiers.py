@@ -18,7 +18,7 @@ NUMBERS = st.integers(0, 10**9)
         ("007", "7"),
         ("P007", "P7"), ("7", "7.0"), ("7", "7,0"), ("\uff30\uff11", "P1"), ("P-1", "P\u20111"), ("P-1", "P\u20131"),
         ("case-03-a", "Case-3-A"), ("STRASSE 1", "Stra\u00dfe 1"), ("P1", "P\u00a01"), ("0", "00"), ("1.00", "1"),
-        ("P1", "\u04201"), ("\u0410\u0421-7", "AC-7"),
+        ("P1", "\u04201"), ("\u0130zmir", "izmir"), ("\u0410\u0421-7", "AC-7"),
     ],
 )  # fmt: skip
 def test_patient_key__spellings_of_one_patient(one, other):

@@ -8,7 +8,7 @@ from medtune.data.sample import Sample
 @pytest.fixture
 def root(tmp_path):
     names = ["a/1.png", "a/2.png", "b/1.png", "b/._1.png", "a/Thumbs.db", "README.md"]
-    names += [f"b/{n}{suffix}" for n in range(6) for suffix in (".pdf", ".jfif", ".gif")]
+    names += [f"b/{n}{suffix}" for n in range(6) for suffix in (".pdf", ".svg", ".gif")]
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -17,9 +17,9 @@ def root(tmp_path):
 
 def test_count_left_out__by_folder_and_type(root):
     found = count_left_out([Sample(name, "x") for name in ("a/1.png", "a/2.png", "b/1.png")], root, [])
-    assert found.files == {"": {".md": 1}, "b": {".gif": 6, ".jfif": 6, ".pdf": 6}}
+    assert found.files == {"": {".md": 1}, "b": {".gif": 6, ".pdf": 6, ".svg": 6}}
     assert found.lines() == [
-        "left out: 6 .gif, 6 .jfif, 6 .pdf in b; 1 .md in data.root itself",
+        "left out: 6 .gif, 6 .pdf, 6 .svg in b; 1 .md in data.root itself",
         "system files left out: 1 ._*, 1 Thumbs.db",
     ]
     assert found.report()["system_files"] == {"._*": 1, "Thumbs.db": 1}

@@ -1,7 +1,7 @@
 import pytest
 
+from medtune.config.data import SplitParams
 from medtune.config.errors import InputError
-from medtune.config.schema import SplitParams
 from medtune.data.sample import Sample
 from medtune.data.splits import split_samples
 

@@ -13,7 +13,8 @@ import pytest
 from medtune.cli.main import call
 from medtune.serving import predict
 from medtune.serving.bundle import Bundle
-from medtune.serving.decode import decode, resize_square
+from medtune.serving.decode import decode
+from medtune.serving.resize import resize_square
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +32,7 @@ def test_main__predicts_files_and_folders_in_order(bundle_folder, pictures, by_h
     assert [row["path"] for row in found] == [(pictures / name).as_posix() for name in names]
     assert list(found[0]) == ["path", "prediction", "prob_blue", "prob_red"]
     for name, row in zip(names, found, strict=True):
-        image = resize_square(decode(pictures / name), 8, "squash")
+        image = resize_square(decode(pictures / name).pixels, 8, "squash")
         expected = by_hand.probability(image[None])[0]
         np.testing.assert_allclose([float(row["prob_blue"]), float(row["prob_red"])], expected, atol=1e-5)
         assert row["prediction"] == ("red" if expected[1] >= 0.7 else "blue")
@@ -118,6 +119,8 @@ def test_command__stops_quietly_when_its_reader_does(bundle_folder, pictures):
     done = subprocess.run(command, cwd=PROJECT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(write)
     assert "Traceback" not in done.stderr
+    assert "Broken pipe" not in done.stderr
+    assert done.returncode == 1
 
 
 def test_predict_files__decodes_the_next_batch_while_the_network_works(bundle_folder, pictures, monkeypatch):

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medtune.config.schema import DataParams
+from medtune.config.data import DataParams
 from medtune.data.sample import Sample
-from medtune.serving.decode import resize_square
+from medtune.serving.resize import resize_square
 
 MIN_CLASSES = 1
 

@@ -137,11 +137,11 @@ def _judge(name: str, one: "Picture | None", kept: dict[str, str], rejected: dic
 def _packed_sha256(content: bytes) -> str:
     import numpy as np
 
-    from medtune.serving.decode import decode, resize_square
+    from medtune.serving.decode import decode
+    from medtune.serving.intensity import shrink, to_uint8
 
-    return hashlib.sha256(
-        np.ascontiguousarray(resize_square(decode(content), data_stage.SIZE, "squash")).data
-    ).hexdigest()
+    pixels = to_uint8(shrink(decode(content), data_stage.SIZE, "squash"), (0.0, 65535.0))
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
 def _refusing(folder: Path, made: dict[str, "Picture | None"], apart: bool) -> dict[str, str | None]:

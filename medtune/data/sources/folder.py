@@ -9,13 +9,13 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from medtune.config.base import StrictParams
+from medtune.config.data import DataParams
 from medtune.config.errors import InputError, set_option
-from medtune.config.schema import DataParams
 from medtune.data import class_folders, columns, listing
 from medtune.data.example import write_image
 from medtune.data.sample import Sample
 from medtune.data.table import Table, read_table
-from medtune.data.table_paths import SHOWN, ImageFiles
+from medtune.data.table_paths import PATH, SHOWN, ImageFiles
 from medtune.runtime.console import info
 from medtune.serving.folder_scan import printable
 from medtune.serving.masks import find_masks
@@ -44,6 +44,9 @@ class Params(DataParams):
     )  # fmt: skip
     sheet: str | None = Field(None, description="sheet of an .xlsx table; null: the only one with values")
     columns: ColumnParams = ColumnParams()
+    path_format: str = Field(
+        PATH, description="image file of a row, where {path} is the cell: 'images/{path}.jpg'; relative to data.root"
+    )
     group_pattern: str | None = Field(
         None, description="regex on the path whose first (...) is the patient: '/(P[0-9]+)_'; null: none, or the CSV's"
     )
@@ -52,6 +55,13 @@ class Params(DataParams):
     masks: Literal["error", "leave_out", "use"] = Field(
         "error", description="masks beside their images (x_mask.png): refused, left out, or images like the others"
     )
+
+    @field_validator("path_format")
+    @classmethod
+    def _one_path(cls, text: str) -> str:
+        if text.count(PATH) != 1:
+            raise ValueError(f"write {PATH} once, where the cell belongs")
+        return text
 
     @field_validator("group_pattern")
     @classmethod
@@ -130,7 +140,7 @@ def _by_table(root: Path, params: Params) -> Iterator[Sample]:
         other = columns.similar_column(table, "group")
         fix = f". If {other} is the patient, add {set_option('data.columns.group', other)}" if other else ""
         info(f"{table.name}: no column group, so no patients are known; found {', '.join(table.columns)}{fix}")
-    rows = _rows(table, positions, root)
+    rows = _rows(table, positions, root, params.path_format)
     files = ImageFiles(root, listing.scan_root(root))
     places: dict[str, str] = {}
     missing = []
@@ -143,13 +153,12 @@ def _by_table(root: Path, params: Params) -> Iterator[Sample]:
             raise InputError(f"{path} is listed twice in {params.csv}: {places[path]} and {sample.where}")
         places[path] = sample.where
     if missing and params.on_bad_image == "error":
-        leave_out = set_option("data.on_bad_image", "reject")
-        raise InputError(f"{files.describe(missing, len(rows))}. Correct the rows, or leave them out with {leave_out}")
+        raise InputError(files.describe(missing, len(rows)))
     for sample, path in zip(rows, places, strict=True):
         yield sample if path == sample.path else replace(sample, file=root / path)
 
 
-def _rows(table: Table, positions: dict[str, int], root: Path) -> list[Sample]:
+def _rows(table: Table, positions: dict[str, int], root: Path, path_format: str) -> list[Sample]:
     samples: list[Sample] = []
     empty: dict[str, list[str]] = {}
     others = [i for i in range(len(table.columns)) if i not in positions.values()]
@@ -163,7 +172,7 @@ def _rows(table: Table, positions: dict[str, int], root: Path) -> list[Sample]:
                 raise InputError(f"{where}: {what} is {cell!r}: expected one line of text")
         if not cells["path"]:
             continue
-        path = PurePosixPath(cells["path"].replace("\\", "/"))
+        path = PurePosixPath(path_format.replace(PATH, cells["path"]).replace("\\", "/"))
         if path.is_relative_to(root.as_posix()):
             path = path.relative_to(root.as_posix())
         if (

@@ -3,8 +3,8 @@
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from medtune.config.data import DataParams
 from medtune.config.errors import InputError
-from medtune.config.schema import DataParams
 from medtune.data import listing
 from medtune.data.example import write_image
 from medtune.data.sample import Sample

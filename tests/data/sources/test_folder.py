@@ -187,7 +187,7 @@ def test_table__a_missing_file_is_told_before_decoding(images, path, said):
     with pytest.raises(InputError) as caught:
         read(images, table(images, f"path,label\n{path},a\n"))
     assert said in str(caught.value)
-    assert "--set data.on_bad_image=reject" in str(caught.value)
+    assert "--set data.on_bad_image=reject" in str(caught.value) or "data.path_format=" in str(caught.value)
 
 
 def test_table__missing_files_are_counted(images):
@@ -266,3 +266,28 @@ def test_folders__splits_become_published_splits(tmp_path):
 def test_table__absolute_paths_inside_of_the_root(images):
     (sample,) = read(images, table(images, f"path,label\n{images}/deep/4.png,a\n"))
     assert sample.path == "deep/4.png"
+
+
+@pytest.mark.parametrize(
+    ("paths", "pattern"),
+    [(("1", "2", "3"), "'data.path_format=\"{path}.png\"'"), (("4.png", "5.png"), "'data.path_format=\"deep/{path}\"'"),
+     (("4", "5"), "'data.path_format=\"deep/{path}.png\"'")],
+)  # fmt: skip
+def test_table__paths_that_need_a_folder_or_an_extension(images, paths, pattern):
+    chosen = table(images, "path,label\n" + "".join(f"{path},a\n" for path in paths))
+    with pytest.raises(InputError) as caught:
+        read(images, chosen)
+    assert f"Complete the paths with --set {pattern}" in str(caught.value)
+    value = pattern.split('"')[1]
+    assert len(read(images, chosen.model_copy(update={"path_format": value}))) == len(paths)
+
+
+def test_table__no_common_format(images):
+    with pytest.raises(InputError, match="Correct the rows"):
+        read(images, table(images, "path,label\n1,a\n4,a\n"))
+
+
+@pytest.mark.parametrize("text", ["x.png", "{path}{path}", ""])
+def test_params__path_format_has_the_path_once(text):
+    with pytest.raises(ValidationError, match=r"write \{path\} once"):
+        params(path_format=text)

@@ -20,7 +20,7 @@ def test_images__part_of_a_picture_is_seen(small, monkeypatch):
 
 
 def test_images__link_that_is_followed_is_seen(small, monkeypatch):
-    monkeypatch.setattr(packing._Job, "pixels", lambda job: decode(job.file))
+    monkeypatch.setattr(packing._Job, "decode", lambda job, apply_voi: decode(job.file))
     lost = small("images").lost
     assert lost
     assert all("link-outside" in line and line.endswith(": kept") for line in lost)

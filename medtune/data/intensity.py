@@ -1,0 +1,148 @@
+"""The range of values of a data set's images of more than 8 bits, determined once from all of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medtune.config.data import IntensityParams
+from medtune.config.errors import InputError
+from medtune.serving.intensity import Intensity
+from medtune.serving.pixels import DecodedImage, DecodeError
+
+USUAL_BITS = (8, 10, 12, 14, 16)
+# With fewer different values an image is black, or a mask.
+LEAST_HIGH = 16
+_FIX = "Set data.intensity.bits, data.intensity.window or data.intensity.percentiles"
+
+
+@dataclass(frozen=True)
+class PixelRange:
+    """The values of one image of more than 8 bits.
+
+    Attributes:
+        low: lowest value.
+        high: highest value.
+        declared: what the file says its values lie in; None if it says nothing.
+        counts: how often each rounded value occurs; None if percentiles are not needed.
+    """
+
+    low: float
+    high: float
+    declared: tuple[float, float] | None
+    counts: dict[int, int] | None = None
+
+
+def measure(image: DecodedImage, params: IntensityParams | Intensity) -> PixelRange | None:
+    """The values of an image; None for an image of 8 bits.
+
+    Args:
+        image: the image.
+        params: section data.intensity; or the range of an earlier data set, which decides instead.
+
+    Raises:
+        DecodeError: a value is NaN or infinite; or the params give no window, and values are negative, fractional
+            or above 65535, so that their range is not known.
+    """
+    if not image.is_deep:
+        return None
+    low, high = image.observed()
+    if isinstance(params, Intensity):
+        return PixelRange(low, high, image.declared)
+    if params.window is None and params.percentiles is None:
+        if image.pixels.dtype.kind == "f" or low < 0 or high > 65535:
+            raise DecodeError(
+                f"values {low:g} to {high:g}: the range of negative, floating-point or more than 16-bit pixels "
+                "(Hounsfield units, for example) is not known. Set data.intensity.window=[LOW,HIGH]"
+            )
+        if image.declared is not None and high > image.declared[1]:
+            raise DecodeError(f"values up to {high:g}, although the file declares {image.declared[1]:g} as the largest")
+    counts = None
+    if params.percentiles is not None:
+        values, times = np.unique(np.rint(image.pixels).astype(np.int64), return_counts=True)
+        counts = dict(zip(values.tolist(), times.tolist(), strict=True))
+    return PixelRange(low, high, image.declared, counts)
+
+
+def applies_voi(params: IntensityParams) -> bool:
+    """True if the display window of DICOM files is applied: the params ask for no range of their own."""
+    return params.bits is None and params.window is None and params.percentiles is None
+
+
+def resolve(params: IntensityParams, found: Sequence[PixelRange | None]) -> Intensity:
+    """The range for a data set.
+
+    Args:
+        params: section data.intensity.
+        found: one entry per image; None for images of 8 bits.
+
+    Raises:
+        InputError: the values of the images leave the range open, or do not fit the one in the params.
+    """
+    deep = [each for each in found if each is not None]
+    voi, eight = applies_voi(params), len(deep) < len(found)
+    if not deep:
+        return Intensity(apply_voi=voi)
+    if params.window is not None:
+        low, high = params.window
+        return Intensity(low, high, clip=True, from_8_bit=eight, from_deep=True, apply_voi=voi)
+    if params.percentiles is not None:
+        low, high = _percentiles(deep, params.percentiles)
+        return Intensity(low, high, clip=True, from_8_bit=eight, from_deep=True, apply_voi=voi)
+    low, high = 0.0, float(2**params.bits - 1) if params.bits is not None else _usual_high(deep)
+    largest = max(each.high for each in deep)
+    if largest > high:
+        raise InputError(
+            f"data.intensity.bits={params.bits}: values go up to {largest:g}, above {high:g}. Set more bits"
+        )
+    return Intensity(low, high, from_8_bit=eight, from_deep=True, apply_voi=voi)
+
+
+def describe(intensity: Intensity, found: Sequence[PixelRange | None]) -> str | None:
+    """A sentence about the range that was used; None if all images have 8 bits."""
+    deep = [each for each in found if each is not None]
+    if not deep:
+        return None
+    largest = max(each.high for each in deep)
+    dark = sum(each.high - intensity.low < (intensity.high - intensity.low) / 8 for each in deep)
+    warning = f"; {dark:,} of them use less than an eighth of this range and are dark" if dark else ""
+    return (
+        f"{len(deep):,} of {len(found):,} images have more than 8 bits (values up to {largest:g}): "
+        f"{intensity.low:g} to {intensity.high:g} became 0 to 255{warning}"
+    )
+
+
+def _usual_high(deep: Sequence[PixelRange]) -> float:
+    declared = Counter(each.declared for each in deep if each.declared is not None)
+    if len(declared) > 1:
+        shown = ", ".join(f"{count} images {low:g} to {high:g}" for (low, high), count in declared.most_common())
+        raise InputError(f"data.intensity: the files declare different ranges ({shown}). {_FIX}")
+    largest = max(each.high for each in deep)
+    if largest < LEAST_HIGH:
+        raise InputError(
+            f"data.intensity: no value above {largest:g} in {len(deep)} images of more than 8 bits: they are black, or "
+            f"masks. {_FIX} if they are images"
+        )
+    if declared:
+        high = next(iter(declared))[1]
+        if largest > high:
+            raise InputError(
+                f"data.intensity: files declare values up to {high:g}, but others go up to {largest:g}. {_FIX}"
+            )
+        return high
+    return next(float(2**bits - 1) for bits in USUAL_BITS if largest <= 2**bits - 1)
+
+
+def _percentiles(deep: Sequence[PixelRange], wanted: tuple[float, float]) -> tuple[float, float]:
+    total: Counter[int] = Counter()
+    for each in deep:
+        total.update(each.counts or {})
+    values = np.array(sorted(total))
+    share = np.cumsum([total[value] for value in values.tolist()]) / total.total() * 100
+    low, high = (float(values[min(int(np.searchsorted(share, each)), len(values) - 1)]) for each in wanted)
+    if low >= high:
+        raise InputError(
+            f"data.intensity.percentiles={list(wanted)}: both are the value {low:g}. Set percentiles further apart"
+        )
+    return low, high

@@ -1,0 +1,215 @@
+"""DICOM files, read with pydicom (extra `dicom`), as a viewer shows them."""
+
+import io
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medtune.serving.pixels import DecodedImage, DecodeError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+INSTALL = 'a DICOM file; pydicom is not installed. Run pip install "medtune[dicom]"'
+# What makes a file unusable is raised as well; other remarks on its metadata do not belong on the user's screen.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"pydicom\..*")
+_PREAMBLE = 128
+# Files without a preamble begin with the first element of group 2 or 8.
+_BARE = (b"\x02\x00\x00\x00", b"\x02\x00\x01\x00", b"\x02\x00\x02\x00", b"\x02\x00\x10\x00",
+         b"\x08\x00\x00\x00", b"\x08\x00\x01\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00",
+         b"\x08\x00\x12\x00", b"\x08\x00\x16\x00", b"\x08\x00\x18\x00")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DicomHeader:
+    """What the header of a DICOM file says about its image.
+
+    Attributes:
+        patient_id: PatientID; None if it is missing or empty.
+        frames: number of images in the file.
+        spacing_mm: distance of rows and of columns; None if unknown.
+        burned_in: text or marks may be burned into the pixels.
+        overlays: number of overlays, which are not part of the pixels.
+    """
+
+    patient_id: str | None
+    frames: int
+    spacing_mm: tuple[float, float] | None
+    burned_in: bool
+    overlays: int
+
+
+def is_dicom(content: bytes) -> bool:
+    """True if the first bytes of a file (at least 132) are those of a DICOM file."""
+    return content[_PREAMBLE : _PREAMBLE + 4] == b"DICM" or content[:4] in _BARE
+
+
+def read_header(file: Path) -> DicomHeader:
+    """The header of a DICOM file.
+
+    Raises:
+        DecodeError: pydicom is not installed, or the file is damaged.
+    """
+    try:
+        with file.open("rb") as stream:
+            dataset = _parse(stream, stop_before_pixels=True)
+    except OSError as error:
+        raise DecodeError(f"cannot be read: {error.strerror}") from None
+    patient = str(dataset.get("PatientID") or "").strip()
+    spacing = dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing")
+    overlays = sum(1 for group in range(0x6000, 0x6020, 2) if (group, 0x0010) in dataset)
+    return DicomHeader(
+        patient or None,
+        int(dataset.get("NumberOfFrames") or 1),
+        (float(spacing[0]), float(spacing[1])) if spacing is not None and len(spacing) == 2 else None,
+        str(dataset.get("BurnedInAnnotation") or "").upper() == "YES",
+        overlays,
+    )
+
+
+def read_dicom(content: bytes, max_pixels: int, apply_voi: bool = True, frame: int | None = None) -> DecodedImage:
+    """The image of a DICOM file: modality LUT, display window (VOI LUT), photometric interpretation.
+
+    Args:
+        content: the file.
+        max_pixels: a larger image is refused before it is decoded.
+        apply_voi: apply the file's own display window, which gives 8 bits; False: keep the values of the modality
+            (Hounsfield units for CT).
+        frame: number of the frame, from 0; None: the file must have one.
+
+    Raises:
+        DecodeError: pydicom is not installed, no pixels, several frames, a transfer syntax without a decoder, or
+            values without a known range.
+    """
+    dataset = _parse(io.BytesIO(content))
+    if "Rows" not in dataset or "Columns" not in dataset:
+        raise DecodeError(f"a DICOM file without an image ({dataset.get('Modality') or 'no modality'})")
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    if rows * columns > max_pixels:
+        raise DecodeError(f"{columns} x {rows} pixels; at most {max_pixels:,} are decoded")
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if frames > 1 and frame is None:
+        raise DecodeError(f"{frames} frames in one DICOM file; expected one image. Set data.frames=expand for training")
+    if frame is not None and not 0 <= frame < frames:
+        raise DecodeError(f"frame {frame} of a DICOM file with {frames} frames")
+    pixels = _pixels(dataset, frame or 0)
+    _apply_functional_groups(dataset, frame or 0)
+    kind = str(dataset.get("PhotometricInterpretation") or "")
+    if kind == "PALETTE COLOR":
+        return DecodedImage(_palette(pixels, dataset))
+    if pixels.ndim == 3:
+        return _color(pixels, kind, dataset)
+    if kind not in ("MONOCHROME1", "MONOCHROME2"):
+        raise DecodeError(f"DICOM pixels of kind {kind or 'unknown'} are not supported")
+    return _gray(pixels, kind == "MONOCHROME1", dataset, apply_voi)
+
+
+def _parse(stream: Any, stop_before_pixels: bool = False) -> "Dataset":
+    try:
+        import pydicom
+    except ImportError:
+        raise DecodeError(INSTALL) from None
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        return pydicom.dcmread(stream, stop_before_pixels=stop_before_pixels, force=True)
+    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError, OSError, TypeError) as error:
+        raise DecodeError(f"damaged DICOM file: {' '.join(str(error).split())[:160]}") from None
+
+
+def _pixels(dataset: "Dataset", frame: int) -> np.ndarray:
+    """(rows, columns) or RGB (rows, columns, 3); YBR is converted to RGB."""
+    from pydicom.pixels import pixel_array
+
+    from medtune.serving import dicom_codecs
+
+    dicom_codecs.register()
+    if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise DecodeError("a DICOM file without pixels")
+    try:
+        return pixel_array(dataset, index=frame)
+    except Exception as error:  # decoders raise every kind of error on damaged or unsupported files
+        syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
+        name = getattr(syntax, "name", None) or "an unknown transfer syntax"
+        raise DecodeError(f"DICOM pixels ({name}) cannot be decoded: {' '.join(str(error).split())[:160]}") from None
+
+
+def _apply_functional_groups(dataset: "Dataset", frame: int) -> None:
+    """Copy the rescaling and the window of a frame of an enhanced DICOM file to where ordinary files have them."""
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    groups = [*per_frame[frame : frame + 1], *(dataset.get("SharedFunctionalGroupsSequence") or [])]
+    for group in groups:
+        for sequence in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in group.get(sequence) or []:
+                for element in item:
+                    if element.tag not in dataset:
+                        dataset.add(element)
+
+
+def _palette(pixels: np.ndarray, dataset: "Dataset") -> np.ndarray:
+    from pydicom.pixels import apply_color_lut
+
+    colors = apply_color_lut(pixels, dataset)[..., :3]
+    bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
+    return colors if bits == 8 and colors.dtype == np.uint8 else (colors.astype(np.uint32) >> 8).astype(np.uint8)
+
+
+def _color(pixels: np.ndarray, kind: str, dataset: "Dataset") -> DecodedImage:
+    if pixels.shape[2] != 3 or not (kind == "RGB" or kind.startswith("YBR_")):
+        raise DecodeError(f"DICOM pixels of kind {kind or 'unknown'} with {pixels.shape[2]} channels are not supported")
+    if pixels.dtype == np.uint8:
+        return DecodedImage(pixels)
+    if kind != "RGB" or pixels.dtype != np.uint16:
+        raise DecodeError(f"DICOM color of {pixels.dtype} in {kind} is not supported")
+    return DecodedImage(pixels, (0.0, float(2 ** int(dataset.BitsStored) - 1)))
+
+
+def _gray(pixels: np.ndarray, inverted: bool, dataset: "Dataset", apply_voi: bool) -> DecodedImage:
+    from pydicom.pixels import apply_modality_lut
+
+    try:
+        values = apply_modality_lut(pixels, dataset)
+        shown = _displayed(values, dataset) if apply_voi else None
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError) as error:
+        raise DecodeError(f"the DICOM lookup table or window is wrong: {' '.join(str(error).split())[:160]}") from None
+    if shown is not None:
+        return _gray_8_bit(shown, inverted)
+    bits = int(dataset.BitsStored)
+    rescaled = values.dtype != pixels.dtype or not np.array_equal(values, pixels)
+    if rescaled or pixels.dtype.kind != "u":
+        # Hounsfield units, say: the possible values are far more than those that are used.
+        return DecodedImage(values.astype(np.float32), None, inverted)
+    if bits == 8:
+        return _gray_8_bit(pixels.astype(np.uint8), inverted)
+    return DecodedImage(pixels.astype(np.uint16) if bits < 8 else pixels, (0.0, float(2**bits - 1)), inverted)
+
+
+def _gray_8_bit(pixels: np.ndarray, inverted: bool) -> DecodedImage:
+    return DecodedImage(np.repeat((255 - pixels if inverted else pixels)[..., None], 3, axis=2))
+
+
+def _displayed(values: np.ndarray, dataset: "Dataset") -> np.ndarray | None:
+    """uint8 through the file's lookup table or its first window; None if it has neither (DICOM PS3.3, C.11.2)."""
+    from pydicom import Dataset
+    from pydicom.pixels.processing import apply_voi, apply_windowing
+
+    if dataset.get("VOILUTSequence"):
+        entries, _, depth = dataset.VOILUTSequence[0].LUTDescriptor
+        if depth == 8 and entries > 256:
+            raise ValueError(f"a lookup table of {entries} entries of 8 bits is not supported")
+        found = apply_voi(np.rint(values).astype(np.int64), dataset)
+        return np.rint(found * (255 / (2**depth - 1))).astype(np.uint8)
+    if dataset.get("WindowCenter") in (None, "") or dataset.get("WindowWidth") in (None, ""):
+        return None
+    # The values are the modality's already, so that the window alone remains, with 8 bits as its output.
+    window = Dataset()
+    window.PhotometricInterpretation, window.BitsStored, window.PixelRepresentation = "MONOCHROME2", 8, 0
+    window.WindowCenter, window.WindowWidth = dataset.WindowCenter, dataset.WindowWidth
+    if dataset.get("VOILUTFunction"):
+        window.VOILUTFunction = dataset.VOILUTFunction
+    return np.rint(np.clip(apply_windowing(values, window), 0, 255)).astype(np.uint8)

@@ -1,0 +1,64 @@
+"""Compressed DICOM pixels decoded with imagecodecs, as a plugin of pydicom. Pillow, its own plugin, does most color.
+
+pydicom knows further plugins, but gdcm ends the process on some damaged files, and libjpeg has a copyleft license.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import imagecodecs
+import numpy as np
+from pydicom import uid
+from pydicom.pixels.decoders import base
+
+if TYPE_CHECKING:
+    from pydicom.pixels.decoders.base import DecodeRunner
+
+_DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
+    uid.JPEGBaseline8Bit: imagecodecs.jpeg_decode,
+    uid.JPEGExtended12Bit: imagecodecs.jpeg_decode,
+    uid.JPEGLossless: imagecodecs.jpeg_decode,
+    uid.JPEGLosslessSV1: imagecodecs.jpeg_decode,
+    uid.JPEGLSLossless: imagecodecs.jpegls_decode,
+    uid.JPEGLSNearLossless: imagecodecs.jpegls_decode,
+    uid.JPEG2000Lossless: imagecodecs.jpeg2k_decode,
+    uid.JPEG2000: imagecodecs.jpeg2k_decode,
+    uid.HTJ2KLossless: imagecodecs.jpeg2k_decode,
+    uid.HTJ2K: imagecodecs.jpeg2k_decode,
+}
+# The name and the signatures below are pydicom's interface for plugins.
+DECODER_DEPENDENCIES = dict.fromkeys(_DECODERS, ("imagecodecs",))
+
+
+def is_available(syntax: str) -> bool:
+    """True if the transfer syntax is decoded here."""
+    return syntax in _DECODERS
+
+
+def decode_frame(content: bytes, runner: "DecodeRunner") -> bytes:
+    """The pixels of a compressed frame of gray pixels, or of RGB in JPEG-LS, which transforms no colors.
+
+    Raises:
+        NotImplementedError: the frame has other color.
+        ValueError: its size is not the one in the header.
+    """
+    shape: tuple[int, ...] = (runner.rows, runner.columns)
+    if runner.samples_per_pixel != 1:
+        jpeg_ls = runner.transfer_syntax in (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
+        if not jpeg_ls or runner.photometric_interpretation != "RGB":
+            raise NotImplementedError("color is decoded by Pillow")
+        runner.set_option("planar_configuration", 0)
+        shape += (runner.samples_per_pixel,)
+    pixels = _DECODERS[runner.transfer_syntax](content)
+    if pixels.shape != shape:
+        raise ValueError(f"the frame has shape {pixels.shape}; the header says {shape}")
+    runner.set_option("bits_allocated", 8 * pixels.dtype.itemsize)
+    return pixels.tobytes()
+
+
+def register() -> None:
+    """Make the plugin known to pydicom; does nothing the second time."""
+    for decoder in (getattr(base, name) for name in dir(base) if name.endswith("Decoder")):
+        known = isinstance(decoder, base.Decoder) and is_available(decoder.UID)
+        if known and "imagecodecs" not in decoder.available_plugins:
+            decoder.add_plugin("imagecodecs", (__name__, decode_frame.__name__))

@@ -1,0 +1,43 @@
+"""Images made square, the same way for training and prediction."""
+
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+Resize = Literal["squash", "pad", "crop"]
+
+
+def resize_square(image: np.ndarray, size: int, resize: Resize) -> np.ndarray:
+    """The image at `size` x `size` with its other axes and its dtype; the same array if it already has that size.
+
+    Bicubic with antialiasing. `squash` changes the aspect ratio; `pad` keeps all of the image and repeats its edge
+    pixels; `crop` keeps the middle square.
+
+    Args:
+        image: uint8 (h, w, 3), or float32 (h, w) or (h, w, c).
+        size: side in pixels.
+        resize: how an image that is not square is made square.
+    """
+    height, width = image.shape[:2]
+    if (height, width) == (size, size):
+        return image
+    if resize == "squash":
+        return _resample(image, (size, size))
+    if resize == "crop":
+        side = min(height, width)
+        left, top = (width - side) / 2, (height - side) / 2
+        return _resample(image, (size, size), (left, top, left + side, top + side))
+    scale = size / max(height, width)
+    small = _resample(image, (max(1, round(width * scale)), max(1, round(height * scale))))
+    down, right = size - small.shape[0], size - small.shape[1]
+    edges = [(down // 2, down - down // 2), (right // 2, right - right // 2)]
+    return np.pad(small, edges + [(0, 0)] * (image.ndim - 2), mode="edge")
+
+
+def _resample(
+    image: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> np.ndarray:
+    if image.dtype != np.uint8 and image.ndim == 3:  # Pillow resizes floats one channel at a time
+        return np.stack([_resample(image[..., channel], size, box) for channel in range(image.shape[2])], axis=2)
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, box))

@@ -1,0 +1,130 @@
+"""TIFF files that Pillow reads wrongly or not at all: more than 8 bits, planar color, extra channels, floats."""
+
+import io
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medtune.serving.pixels import DecodedImage, DecodeError
+
+if TYPE_CHECKING:
+    import tifffile  # imported where it is used: it takes longer than all else here
+
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what makes a file unusable is raised as well
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
+_TOP_LEFT = 1
+_CONTIGUOUS = 1
+_UINT = 1
+
+
+def read_tiff(content: bytes, max_pixels: int) -> DecodedImage | None:
+    """The pixels of a TIFF file, or None for an ordinary 8-bit file, which Pillow reads.
+
+    Args:
+        content: the file.
+        max_pixels: a larger image is refused before it is decoded.
+
+    Raises:
+        DecodeError: several pages, channels without a meaning, transparency or a kind of pixel that is not supported.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        if (pages := len(file.pages)) != 1:
+            raise DecodeError(f"{pages} pages in one file; expected one image")
+        page = file.pages.first
+        if page.imagewidth * page.imagelength > max_pixels:
+            raise DecodeError(f"{page.imagewidth} x {page.imagelength} pixels; at most {max_pixels:,} are decoded")
+        if page.imagedepth != 1:
+            raise DecodeError(f"{page.imagedepth} slices in one file; expected one image")
+        _check_kind(page)
+        if _is_ordinary(page):
+            return None
+        _check_segments(page, len(content))
+        return _to_image(page)
+
+
+def _check_kind(page: "tifffile.TiffPage") -> None:
+    kinds = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR)
+    if page.photometric not in kinds:
+        name = getattr(page.photometric, "name", page.photometric)
+        raise DecodeError(f"TIFF pixels of kind {name} are not supported. Convert the file to RGB")
+    bits = page.bitspersample
+    if page.photometric in (_PALETTE, _CMYK, _YCBCR) and bits > 8:
+        raise DecodeError(f"TIFF palette, CMYK or YCbCr pixels of {bits} bits are not supported. Convert them to RGB")
+    colors = {_RGB: 3, _CMYK: 4, _YCBCR: 3}.get(int(page.photometric), 1)
+    extra = page.samplesperpixel - colors
+    if extra < 0 or extra > 1:
+        raise DecodeError(f"{page.samplesperpixel} channels; expected gray or RGB, with transparency at most")
+
+
+def _is_ordinary(page: "tifffile.TiffPage") -> bool:
+    gray = page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    unsigned = page.sampleformat == _UINT
+    contiguous = page.planarconfig == _CONTIGUOUS or page.samplesperpixel == 1
+    bits = page.bitspersample in ((1, 2, 4, 8) if gray or page.photometric == _PALETTE else (8,))
+    # Pillow takes an unspecified fourth channel of RGB, and any second one of gray, for something else.
+    plain = page.samplesperpixel == 1 if gray else page.samplesperpixel <= 4
+    return unsigned and contiguous and bits and plain
+
+
+def _check_segments(page: "tifffile.TiffPage", size: int) -> None:
+    """tifffile fills absent strips and tiles with zeros."""
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        if count <= 0 or offset <= 0 or offset + count > size:
+            raise DecodeError("damaged: parts of the pixels are missing")
+
+
+def _to_image(page: "tifffile.TiffPage") -> DecodedImage:
+    if page.photometric in (_PALETTE, _CMYK, _YCBCR):
+        raise DecodeError("TIFF palette, CMYK or YCbCr pixels with separate planes are not supported. Convert to RGB")
+    pixels = page.asarray()
+    if pixels.dtype.kind not in "uif" or pixels.dtype.itemsize > 8:
+        raise DecodeError(f"pixels of type {pixels.dtype} are not supported")
+    if page.samplesperpixel > 1 and page.planarconfig != _CONTIGUOUS:
+        pixels = np.moveaxis(pixels, 0, -1)
+    pixels = _without_alpha(pixels, page)
+    pixels = orient(pixels, int(page.tags.valueof("Orientation", _TOP_LEFT)))
+    inverted = page.photometric == _WHITE_IS_ZERO
+    if pixels.dtype == np.uint8:
+        pixels = 255 - pixels if inverted else pixels
+        return DecodedImage(np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels)
+    return DecodedImage(pixels, _declared(page, pixels), inverted)
+
+
+def _without_alpha(pixels: np.ndarray, page: "tifffile.TiffPage") -> np.ndarray:
+    """Gray or RGB; a fourth (or second) channel is dropped if it is opaque or 0 everywhere, which shows nothing."""
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return pixels
+    colors, extra = pixels[..., :-1], pixels[..., -1]
+    full = 1 if extra.dtype.kind == "f" else np.iinfo(extra.dtype).max
+    if extra.min() != extra.max() or extra.flat[0] not in (0, full):
+        kind = "transparency" if page.extrasamples and int(page.extrasamples[0]) else "an extra channel of unknown use"
+        raise DecodeError(f"the image has {kind}: the meaning of its pixels is not known. Save gray or RGB")
+    return colors[..., 0] if colors.shape[2] == 1 else colors
+
+
+def _declared(page: "tifffile.TiffPage", pixels: np.ndarray) -> tuple[float, float] | None:
+    """From 10, 12 or 14 bits in the file itself, or from the tag MaxSampleValue if that is a number of bits."""
+    if pixels.dtype.kind != "u":
+        return None
+    if page.bitspersample < 8 * pixels.dtype.itemsize:
+        return 0.0, float(2**page.bitspersample - 1)
+    values = np.atleast_1d(np.asarray(page.tags.valueof("MaxSampleValue", 0), np.float64))
+    largest = int(values.max())
+    # Some programs write the largest value of this one image there instead.
+    is_depth = largest >= 255 and (largest + 1) & largest == 0
+    return (0.0, float(largest)) if is_depth and pixels.max() <= largest else None
+
+
+def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The upright image (h, w, ...) of an EXIF or TIFF orientation, 1 to 8; others count as upright."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels

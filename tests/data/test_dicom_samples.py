@@ -1,0 +1,66 @@
+"""Patients, frames and spacing of DICOM files come from their headers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.data.dicom_samples import SPACING, add_dicom_headers, hide_patients
+from medtune.data.sample import Sample
+from tests.serving.test_dicom import write
+
+PIXELS = np.zeros((3, 8, 8), np.uint8)
+
+
+def samples(folder: Path, *patients: str, frames: int = 1, **values: object) -> list[Sample]:
+    """One sample per patient; an empty name is a file without PatientID."""
+    pixels = PIXELS[:frames] if frames > 1 else PIXELS[0]
+    files = [write(folder, pixels, PatientID=patient, **values) for patient in patients]
+    return [Sample(file.name, "a") for file in files]
+
+
+def test_patients__are_a_digest_of_the_identifier(tmp_path: Path) -> None:
+    listed = add_dicom_headers(samples(tmp_path, "Doe^Jane", "Doe^Jane", "Roe"), tmp_path, "error")
+    assert listed.from_headers
+    found = hide_patients(listed.samples)
+    first, second, third = (sample.patient_id or "" for sample in found)
+    assert first == second != third
+    assert first.startswith("dicom-")
+    assert "Doe" not in first
+
+
+def test_patients__of_the_source_come_first(tmp_path: Path) -> None:
+    given = [Sample(sample.path, "a", "own") for sample in samples(tmp_path, "x", "y")]
+    assert {sample.patient_id for sample in add_dicom_headers(given, tmp_path, "error").samples} == {"own"}
+
+
+def test_patients__missing_in_some_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="1 of 3 images name no patient"):
+        add_dicom_headers(samples(tmp_path, "x", "y", ""), tmp_path, "error")
+    assert add_dicom_headers(samples(tmp_path, "", ""), tmp_path, "error").samples[0].patient_id is None
+
+
+def test_frames__are_refused_or_expanded_within_their_patient(tmp_path: Path) -> None:
+    given = samples(tmp_path, "x", frames=3)
+    with pytest.raises(InputError, match=r"data\.frames=error: 1 DICOM files have several frames"):
+        add_dicom_headers(given, tmp_path, "error")
+    found = add_dicom_headers(given, tmp_path, "expand").samples
+    assert [sample.path for sample in found] == [f"{given[0].path}#{n}" for n in range(3)]
+    assert [sample.frame for sample in found] == [0, 1, 2]
+    assert len({sample.patient_id for sample in found}) == 1
+
+
+def test_notes__spacings_and_marks(tmp_path: Path) -> None:
+    given = samples(tmp_path, "x", PixelSpacing=[0.5, 0.5], BurnedInAnnotation="YES")
+    given += samples(tmp_path, "y", PixelSpacing=[1, 1])
+    found = add_dicom_headers(given, tmp_path, "error")
+    assert [sample.metadata[SPACING] for sample in found.samples] == ["0.5x0.5", "1x1"]
+    assert "2 different pixel spacings" in found.notes[0]
+    assert found.notes[1].startswith("1 DICOM files say that text is burned")
+
+
+def test_other_files__are_left_as_they_are(tmp_path: Path) -> None:
+    given = [Sample("a.png", "a"), Sample("missing", "a")]
+    assert add_dicom_headers(given, tmp_path, "error").samples == given
+    assert add_dicom_headers(given, None, "error").samples == given

@@ -1,0 +1,88 @@
+"""Values of more than 8 bits become 8 bits by one range, or the image is refused."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medtune.serving import intensity
+from medtune.serving.intensity import Intensity, to_uint8
+from medtune.serving.pixels import DecodedImage, DecodeError
+
+TRAINED_DEEP = Intensity(0, 4095, from_8_bit=False, from_deep=True)
+TRAINED_8 = Intensity()
+
+
+def deep(largest: int, declared: tuple[float, float] | None = None, inverted: bool = False) -> DecodedImage:
+    values = np.linspace(0, largest, 64).astype(np.uint16).reshape(8, 8)
+    return DecodedImage(values, declared, inverted)
+
+
+@settings(max_examples=50)
+@given(st.integers(8, 16), st.integers(0, 2**16 - 1))
+def test_to_uint8__eight_bits_stored_deeper_come_back_within_one_level(bits: int, seed: int) -> None:
+    small = np.random.default_rng(seed).integers(0, 256, (8, 8))
+    stored = np.rint(small / 255 * (2**bits - 1)).astype(np.float32)
+    found = to_uint8(stored, (0, 2**bits - 1))
+    assert found.shape == (8, 8, 3)
+    assert np.abs(found[..., 0].astype(int) - small).max() <= 1
+    assert np.array_equal(to_uint8(stored, (0, 2**bits - 1), inverted=True), 255 - found)
+
+
+def test_fit__keeps_8_bits_as_they_are() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    assert np.array_equal(TRAINED_8.fit(DecodedImage(pixels), 8, "squash"), pixels)
+
+
+def test_fit__the_range_of_the_training_images() -> None:
+    found = TRAINED_DEEP.fit(deep(3000), 8, "squash")
+    assert found.max() == round(3000 / 4095 * 255)
+    assert TRAINED_DEEP.fit(deep(4095, inverted=True), 8, "squash")[0, 0, 0] == 255
+
+
+@pytest.mark.parametrize(
+    ("trained", "image", "reason"),
+    [
+        (TRAINED_8, deep(4095), "does not say which range"),
+        (TRAINED_DEEP, DecodedImage(np.zeros((8, 8, 3), np.uint8)), "an image of 8 bits"),
+        (TRAINED_DEEP, deep(5000), "values 0 to 5000, but the model was trained on the range 0 to 4095"),
+        (TRAINED_DEEP, deep(1000, (0, 1023)), "declares the range 0 to 1023"),
+        (TRAINED_DEEP, DecodedImage(np.full((8, 8), np.nan, np.float32)), "NaN"),
+    ],
+)
+def test_fit__refuses_another_depth_or_range(trained: Intensity, image: DecodedImage, reason: str) -> None:
+    with pytest.raises(DecodeError, match=reason):
+        trained.fit(image, 8, "squash")
+
+
+def test_fit__a_declared_range_is_enough_for_a_model_of_8_bit_images() -> None:
+    small = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
+    as_12_bits = DecodedImage(np.rint(small / 255 * 4095).astype(np.uint16), (0, 4095))
+    assert np.array_equal(TRAINED_8.fit(as_12_bits, 8, "squash")[..., 0], small)
+
+
+def test_fit__a_window_clips() -> None:
+    window = Intensity(-160, 240, clip=True, from_8_bit=False, from_deep=True, apply_voi=False)
+    values = np.array([[-1000.0, -160.0], [240.0, 3000.0]], np.float32)
+    assert window.fit(DecodedImage(values), 2, "squash")[..., 0].tolist() == [[0, 0], [255, 255]]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"low": "0"}, "expected a low and a higher number"),
+        ({"high": 0}, "expected a low and a higher number"),
+        ({"clip": 1}, r"intensity\.clip is 1: expected true or false"),
+    ],
+)
+def test_document__comes_back_and_faults_are_named(change: dict[str, object], named: str) -> None:
+    document = TRAINED_DEEP.document()
+    assert intensity.fault(document) is None
+    assert Intensity.from_document(document) == TRAINED_DEEP
+    found = intensity.fault({**document, **change})
+    assert found is not None
+    assert re.search(named, found)
+    assert intensity.fault({"low": 0}) is not None
+    assert intensity.fault(None) is None

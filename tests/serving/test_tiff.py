@@ -1,0 +1,140 @@
+"""TIFF files of every kind give the pixels that were written, or a reason."""
+
+import io
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from medtune.serving.decode import decode
+from medtune.serving.pixels import DecodedImage, DecodeError
+
+RNG = np.random.default_rng(0)
+DTYPES = ["bool", "uint8", "int8", "uint16", "int16", "uint32", "float16", "float32", "float64"]
+EXTRA = {1: [None], 3: [None], 2: ["unassalpha", "unspecified"], 4: ["unassalpha", "unspecified"], 5: ["unspecified"]}
+
+
+def pixels(dtype: str, channels: int) -> np.ndarray:
+    shape = (40, 48) if channels == 1 else (40, 48, channels)
+    if dtype == "bool":
+        return RNG.random(shape) > 0.5
+    if dtype.startswith("float"):
+        return (RNG.random(shape) * 1000).astype(dtype)
+    limits = np.iinfo(dtype)
+    return RNG.integers(max(limits.min, -3000), min(limits.max, 60_000), shape, endpoint=True).astype(dtype)
+
+
+def variants(dtype: str) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """Pixels (h, w) or (h, w, c) and how they are written: gray or color, layout, compression, container."""
+    kinds = itertools.product(
+        ["miniswhite", "minisblack", "rgb"],
+        ["contig", "separate"],
+        [(None, False), ("lzw", False), ("zlib", True), ("packbits", False), ("zstd", False)],
+        ["<", ">", "big"],
+        [1, 2, 3, 4, 5],
+        [None, (16, 16)],
+    )
+    for photometric, planar, (compression, predictor), container, channels, tile in kinds:
+        if (photometric == "rgb") != (channels >= 3) or (planar == "separate" and channels == 1):
+            continue
+        for extra, opaque in itertools.product(EXTRA[channels], [True, False] if channels in (2, 4) else [True]):
+            given = pixels(dtype, channels)
+            colors = 3 if photometric == "rgb" else 1
+            if channels in (2, 4) and opaque:
+                given[..., -1] = 1 if given.dtype.kind in "fb" else np.iinfo(dtype).max
+            yield (
+                given,
+                {
+                    "photometric": photometric,
+                    "planarconfig": planar if channels > 1 else None,
+                    "compression": compression,
+                    "predictor": predictor and dtype != "bool",
+                    "byteorder": ">" if container == ">" else "<",
+                    "bigtiff": container == "big",
+                    "tile": tile,
+                    "extrasamples": [extra] * (channels - colors) if extra else None,
+                },
+            )
+
+
+def write(given: np.ndarray, options: dict[str, Any]) -> bytes | None:
+    """The file; None for a combination that tifffile does not write."""
+    stream = io.BytesIO()
+    layout = np.moveaxis(given, -1, 0) if options["planarconfig"] == "separate" else given
+    try:
+        tifffile.imwrite(stream, layout, metadata=None, **options)
+    except (ValueError, NotImplementedError, TypeError, KeyError):
+        return None
+    return stream.getvalue()
+
+
+def is_right(found: DecodedImage, given: np.ndarray, options: dict[str, Any]) -> bool:
+    """Compare with the array that was written, not with what a second reader makes of the file."""
+    inverted = options["photometric"] == "miniswhite"
+    alpha = None
+    if options["extrasamples"]:
+        alpha = given[..., -1] if options["extrasamples"] == ["unassalpha"] else None
+        given = given[..., :-1]
+    given = given[..., 0] if given.ndim == 3 and given.shape[2] == 1 else given
+    if given.dtype not in (np.uint8, np.bool_):
+        return found.inverted == inverted and found.pixels.dtype == given.dtype and np.array_equal(found.pixels, given)
+    wanted = given.astype(np.uint8) * (255 if given.dtype == np.bool_ else 1)
+    wanted = 255 - wanted if inverted else wanted
+    wanted = np.repeat(wanted[..., None], 3, 2) if wanted.ndim == 2 else wanted
+    if alpha is not None and alpha.dtype == np.uint8:
+        share = alpha[..., None] / 255
+        wanted = np.rint(wanted * share + 255 * (1 - share))
+    return found.pixels.shape == wanted.shape and np.abs(found.pixels.astype(int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tiff__matrix_is_right_or_refused(dtype: str) -> None:
+    outcome: Counter[str] = Counter()
+    wrong = []
+    for given, options in variants(dtype):
+        content = write(given, options)
+        if content is None:
+            continue
+        try:
+            right = is_right(decode(content), given, options)
+        except DecodeError:
+            outcome["refused"] += 1
+            continue
+        outcome["right" if right else "wrong"] += 1
+        if not right:
+            wrong.append(options)
+    assert wrong == []
+    assert outcome["right"] > (50 if dtype == "bool" else 150), outcome
+
+
+@pytest.mark.parametrize(("value", "declared"), [(4095, (0.0, 4095.0)), (3999, None), (1023, None)])
+def test_tiff__largest_sample_value_counts_if_it_is_a_number_of_bits(value: int, declared: Any) -> None:
+    stream = io.BytesIO()
+    given = np.full((8, 8), 2000, np.uint16)
+    tifffile.imwrite(stream, given, metadata=None, extratags=[(281, 3, 1, value, True)])
+    assert decode(stream.getvalue()).declared == declared
+
+
+def test_tiff__several_pages_and_missing_strips_are_refused() -> None:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, pixels("uint16", 1)[None].repeat(3, 0), metadata=None, photometric="minisblack")
+    with pytest.raises(DecodeError, match="3 pages in one file"):
+        decode(stream.getvalue())
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, pixels("uint16", 1), metadata=None)
+    with pytest.raises(DecodeError, match="damaged"):
+        decode(stream.getvalue()[:-100])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiff__orientation_as_in_8_bits(orientation: int) -> None:
+    given = pixels("uint8", 1)
+    tag = [(274, 3, 1, orientation, True)]
+    small, deep = io.BytesIO(), io.BytesIO()
+    tifffile.imwrite(small, given, metadata=None, extratags=tag)
+    tifffile.imwrite(deep, given.astype(np.uint16), metadata=None, extratags=tag)
+    assert np.array_equal(decode(small.getvalue()).pixels[..., 0], decode(deep.getvalue()).pixels)
