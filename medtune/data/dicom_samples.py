@@ -10,7 +10,7 @@ from medtune.config.errors import InputError
 from medtune.data.listing import image_path
 from medtune.data.sample import Sample
 from medtune.serving.decode import DICOM_SUFFIXES, SUFFIXES
-from medtune.serving.dicom import DicomHeader, is_dicom, read_header
+from medtune.serving.dicom import DicomHeader, is_dicom_file, read_header
 from medtune.serving.folder_scan import printable
 from medtune.serving.pixels import DecodeError
 
@@ -85,14 +85,11 @@ def _headers(samples: Sequence[Sample], root: Path) -> Iterator[tuple[int, Dicom
     """Header by position, of the files that are DICOM; a damaged one is left to decoding, which names it."""
     for number, sample in enumerate(samples):
         file = image_path(sample, root)
-        if sample.read is not None or file.suffix.lower() in _OTHER_SUFFIXES or not file.is_file():
+        if sample.read is not None or file.suffix.lower() in _OTHER_SUFFIXES or not is_dicom_file(file):
             continue
         try:
-            with file.open("rb") as stream:
-                if not is_dicom(stream.read(132)):
-                    continue
             yield number, read_header(file)
-        except (OSError, DecodeError):
+        except DecodeError:
             continue
 
 
