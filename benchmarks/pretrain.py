@@ -47,6 +47,7 @@ def pretrain(
     batch: int = 64,
     lr: float = 2.0e-3,
     seed: int = 1,
+    held_out: Annotated[int, typer.Option(help="Pictures of each texture that accuracy is measured on.")] = 30,
     half: Annotated[bool, typer.Option(help="Store as 16-bit floats.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for NAME.safetensors and NAME.json.")] = PROJECT / "models/bundled",
 ) -> None:
@@ -64,7 +65,7 @@ def pretrain(
     drawn = time.monotonic()
     train(model, pictures, labels, steps, batch, lr, seed)
     trained = time.monotonic()
-    score = accuracy(model, *textures(30, seed, 1))
+    score = accuracy(model, *textures(held_out, seed, 1))
     info(f"held-out textures: {score:.3f} accuracy over {len(TEXTURES)} classes")
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     if half:
@@ -83,7 +84,7 @@ def pretrain(
         "licence": "Apache-2.0",
         "source": SOURCE,
         "command": f"python -m benchmarks.pretrain --backbone {backbone} --per-class {per_class} --steps {steps} "
-        f"--batch {batch} --lr {lr} --seed {seed}{' --half' if half else ''}",
+        f"--batch {batch} --lr {lr} --seed {seed} --held-out {held_out}{' --half' if half else ''}",
         "parameters": sum(p.numel() for p in network.parameters()),
         "training": {
             "textures": list(TEXTURES),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from medtune.benchmark import cell as cells
 from medtune.benchmark import jobs, summary_files, worker
-from medtune.benchmark.grid import BenchmarkParams, CellId, filter_cells, load_grid
+from medtune.benchmark.grid import BenchmarkParams, CellId, DaskRunner, filter_cells, load_grid
+from medtune.config.errors import InputError
 from medtune.flows.prefect_run import with_prefect
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.console import info
@@ -68,6 +69,8 @@ def _compute(
 ) -> dict[CellId, str]:
     """Fills `records`; gives what went wrong with the cells that failed even when tried again."""
     errors: dict[CellId, str] = {}
+    if prefect and isinstance(chosen.runner, DaskRunner):
+        _require_scheduler(chosen.runner.address)
     with progress("benchmark", len(missing), "cells") as advance:
 
         def on_result(job: jobs.CellJob, record: Artifact | None, error: str | None) -> str:
@@ -85,6 +88,22 @@ def _compute(
             if records[work.cell] is None and work.cell not in errors:
                 worker.run_locally(work, paths, chosen.retries, on_result)
     return errors
+
+
+def _require_scheduler(address: str) -> None:
+    """Check that a Dask scheduler answers, before a Prefect server starts.
+
+    Raises:
+        InputError: no Dask scheduler answers at `address`.
+    """
+    import distributed
+
+    try:
+        distributed.Client(address, timeout=10, set_as_default=False).close()
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(
+            f"benchmark.runner.address is {address!r}: no Dask scheduler answers there ({error})"
+        ) from None
 
 
 def _with_prefect(

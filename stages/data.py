@@ -11,6 +11,7 @@ from typing import Any
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.data import fold_assignments
+from medtune.data.class_selection import list_names
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.sample import Sample
 from medtune.data.source_listing import SourceListing, list_source
@@ -201,7 +202,7 @@ def _info(
 
 
 def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
-    counts = ", ".join(f"{name} {count:,}" for name, count in info["counts"]["all"].items())
+    counts = list_names([f"{name} {count:,}" for name, count in info["counts"]["all"].items()])
     groups = f"{info['n_groups']:,} groups" if info["groups_known"] else "no patient ids"
     console.info(f"data: {info['n_images']:,} images ({counts}), {groups}, split by {info['protocol']}")
     if report["n_rejected"]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
+from medtune.data.class_selection import list_names
 from medtune.runtime import distributed
 from medtune.runtime.artifact import read_result
 from medtune.runtime.cache_key import data_key
@@ -46,7 +47,7 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
         chosen = getattr(params, section)
         named = chosen.class_weights if isinstance(chosen.class_weights, dict) else {}
         if unknown := sorted(named.keys() - set(prepared.classes)):
-            classes = ", ".join(prepared.classes)
+            classes = list_names(prepared.classes)
             raise InputError(f"{section}.class_weights: no class {unknown[0]!r}; classes: {classes}")
         if chosen.precision == "fp16" and device_class() == "cpu":
             raise InputError(f"{section}.precision is fp16, which needs a GPU; on a CPU choose auto, fp32 or bf16")

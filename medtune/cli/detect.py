@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medtune.cli import detect_table
+from medtune.cli import detect_table, image_headers
 from medtune.cli.detect_table import class_counts
 from medtune.cli.detected import DetectedData
 from medtune.cli.patients import suggest
@@ -126,7 +126,10 @@ def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
             detected.warnings.append("only one class folder: at least two classes are needed")
         if loose := sum(len(parts) == 1 for parts in inside):
             detected.warnings.append(f"{loose:,} images are in no class folder. Move them into one")
-    suggest(images, detected)
+    if patients := image_headers.dicom_patients(root / path for path in images):
+        detected.findings.append(("patients", f"{patients:,}, from PatientID in the DICOM files"))
+    else:
+        suggest(images, detected)
 
 
 def _by_splits(root: Path, detected: DetectedData) -> None:
@@ -146,15 +149,14 @@ def _by_splits(root: Path, detected: DetectedData) -> None:
 
 def _size(root: Path, images: list[str], detected: DetectedData) -> None:
     """Sizes from the headers of some images; a small image size where all are small."""
-    from PIL import Image
-
-    sizes: Counter[tuple[int, int]] = Counter()
-    for path in images[:: max(1, len(images) // HEADERS_READ)]:
-        try:
-            with Image.open(root / path) as image:
-                sizes[image.size] += 1
-        except (OSError, Image.DecompressionBombError):
-            detected.warnings.append(f"{path} cannot be read as an image. `medtune data` names every such file")
+    tried = images[:: max(1, len(images) // HEADERS_READ)]
+    found = {path: size for path in tried if (size := image_headers.image_size(root / path)) is not None}
+    sizes = Counter(found.values())
+    if bad := [path for path in tried if path not in found]:
+        shown = (
+            f"{len(bad)} of {len(tried)} images that were tried cannot be read" if len(bad) > 1 else "cannot be read"
+        )
+        detected.warnings.append(f"{bad[0]}: {shown} as an image. `medtune data` names every such file")
     if sizes:
         shown = ", ".join(f"{width}x{height}" for (width, height), _ in sizes.most_common(3))
         detected.findings.append(("image size", f"{shown} pixels ({sum(sizes.values())} images read)"))

@@ -1,6 +1,7 @@
 """The command `medtune`: its table of commands, each imported when it is called."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -95,5 +96,9 @@ def main() -> NoReturn:
     code = call()
     if "medtune.flows.server" in sys.modules:  # the run used Prefect
         sys.modules["medtune.flows.server"].exit_without_server(code)
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader ended first, as `medtune predict ... | head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would say so at exit
+        sys.exit(code or 1)
     sys.exit(code)

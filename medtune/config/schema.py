@@ -8,112 +8,17 @@ import json
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SerializeAsAny,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from medtune.config import registry
 from medtune.config.base import StrictParams
+from medtune.config.data import DataParams
 from medtune.config.errors import InputError, format_validation_error, suggestion
 from medtune.config.training import STAGES, FinetuneParams, FrozenParams, Schedule
 
 Positive = Annotated[int, Field(gt=0)]
 DEFAULT_TASK = "classification"
-
-
-class SplitParams(StrictParams):
-    """How images become train, validation and test. See docs/protocols.md."""
-
-    protocol: Literal["patient", "image", "official", "folders", "hcrf-1-1-2"] = "patient"
-    folds: Annotated[int, Field(ge=3, le=20)] = 5
-    test_fold: Annotated[int, Field(ge=0)] | Literal["all"] = 1
-    val_fold: Annotated[int, Field(ge=0)] | None = Field(None, description="null: the fold before the test fold")
-    absent_classes: Literal["error", "allow"] = Field(
-        "error", description="a class that train, val or test of a chain lacks: refused, or noted in dataset.json"
-    )
-
-    @model_validator(mode="after")
-    def _check_folds(self) -> "SplitParams":
-        if self.protocol == "hcrf-1-1-2" and self.folds != 4:
-            raise ValueError(f"folds is {self.folds}, but protocol hcrf-1-1-2 has 4")
-        for name, fold in (("test_fold", self.test_fold), ("val_fold", self.val_fold)):
-            if isinstance(fold, int) and fold >= self.folds:
-                raise ValueError(f"{name} is {fold}, but folds are numbered 0 to {self.folds - 1}")
-        if self.val_fold is not None and self.test_fold == "all":
-            raise ValueError("val_fold must be null when test_fold is all: it is the fold before each test fold")
-        if self.val_fold is not None and self.val_fold == self.test_fold:
-            raise ValueError(f"val_fold and test_fold are both {self.val_fold}: they must differ")
-        return self
-
-    @property
-    def test_folds(self) -> list[int]:
-        """Test folds to run, each a chain of its own."""
-        return list(range(self.folds)) if self.test_fold == "all" else [self.test_fold]
-
-    def val_fold_for(self, test_fold: int) -> int:
-        """The validation fold of the chain whose test fold is `test_fold`."""
-        return (test_fold - 1) % self.folds if self.val_fold is None else self.val_fold
-
-
-class IntensityParams(StrictParams):
-    """The range of values that becomes 0 to 255 in images of more than 8 bits; at most one of the three."""
-
-    bits: Annotated[int, Field(ge=2, le=16)] | None = Field(
-        None, description="values 0 to 2^bits - 1; null: from the files, or the smallest usual depth that fits them all"
-    )
-    window: tuple[float, float] | None = Field(
-        None, description="[low, high], clipped; in Hounsfield units for CT; replaces the window of DICOM files"
-    )
-    percentiles: tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]] | None = Field(
-        None, description="[low, high] of all pixels of all images, clipped: [0.5, 99.5], for example"
-    )
-
-    @model_validator(mode="after")
-    def _check_range(self) -> "IntensityParams":
-        given = [name for name in ("bits", "window", "percentiles") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} are both set: choose one")
-        for name in ("window", "percentiles"):
-            value = getattr(self, name)
-            if value is not None and value[0] >= value[1]:
-                raise ValueError(f"{name} is {list(value)}: the first number must be below the second")
-        return self
-
-
-class DataParams(StrictParams):
-    """What every data source shares; a source's `Params` adds its own keys."""
-
-    source: str
-    root: str | None = Field(None, description="local folder or archive; null: the source's own place")
-    image_size: Annotated[int, Field(ge=8, le=2048)] = 224
-    resize: Literal["squash", "pad", "crop"] = "squash"
-    on_bad_image: Literal["error", "reject"] = "error"
-    intensity: IntensityParams = IntensityParams()
-    frames: Literal["error", "expand"] = Field(
-        "error", description="DICOM files of several frames: refused, or each frame is an image of its patient"
-    )
-    similar_patients: Literal["error", "equal", "different"] = Field(
-        "error",
-        description="patients whose names differ only in case, blanks, Unicode form, leading zeros or a trailing .0: "
-        "refused, one patient, or different patients",
-    )
-    allow_values: list[str] = Field(
-        [],
-        description="names of patients or classes that would be taken for a missing value otherwise: [unknown, none]",
-    )
-    split: SplitParams = SplitParams()
-
-    @field_validator("allow_values", mode="before")
-    @classmethod
-    def _null_is_a_name(cls, values: Any) -> Any:
-        # YAML reads an unquoted null as no value.
-        return ["null" if value is None else value for value in values] if isinstance(values, list) else values
 
 
 class TaskParams(StrictParams):

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from medtune.data.class_selection import most_frequent
+
 _COLUMNS = 8
 _TILE = 128
 _LINE = 16
@@ -13,7 +15,9 @@ _FILES = 4
 
 
 def write_contact_sheet(file: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
-    """Writes a PNG with up to eight images of each class, evenly spaced through the set.
+    """Write a PNG with up to eight images of each class, evenly spaced through the set.
+
+    Of more than `MAX_CLASSES` classes the most frequent are shown, and a last line counts the others.
 
     Args:
         file: where to.
@@ -21,13 +25,19 @@ def write_contact_sheet(file: Path, images: np.ndarray, labels: np.ndarray, clas
         labels: (n,) class indices.
         classes: class names.
     """
-    sheet = Image.new("RGB", (_COLUMNS * _TILE, len(classes) * (_TILE + _LINE)), "white")
+    shown = most_frequent(np.bincount(labels, minlength=len(classes)))
+    left_out = len(classes) - len(shown)
+    height = len(shown) * (_TILE + _LINE) + _LINE * (left_out > 0)
+    sheet = Image.new("RGB", (_COLUMNS * _TILE, height), "white")
     pen = ImageDraw.Draw(sheet)
-    for number, name in enumerate(classes):
+    if left_out:
+        text = f"{left_out:,} other classes, with fewer images, are not shown"
+        pen.text((2, height - _LINE + 2), text, fill="black")
+    for place, number in enumerate(shown.tolist()):
         rows = np.flatnonzero(labels == number)
-        top = number * (_TILE + _LINE)
+        top = place * (_TILE + _LINE)
         # Pillow's built-in font knows Latin letters only.
-        title = f"{name}: {len(rows)} images".encode("ascii", "replace").decode()
+        title = f"{classes[number]}: {len(rows)} images".encode("ascii", "replace").decode()
         pen.text((2, top + 2), title, fill="black")
         for column, row in enumerate(rows[np.unique(np.linspace(0, len(rows) - 1, _COLUMNS).astype(int))]):
             tile = Image.fromarray(images[row]).resize((_TILE, _TILE), Image.Resampling.BICUBIC)
@@ -38,7 +48,9 @@ def write_contact_sheet(file: Path, images: np.ndarray, labels: np.ndarray, clas
 def write_sample_files(
     folder: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str], rows: np.ndarray
 ) -> None:
-    """Writes up to four images of each class, as they were packed, as `<folder>/<class>-<row>.png`.
+    """Write up to four images of each class, as they were packed, as `<folder>/<class>-<row>.png`.
+
+    Of more than `MAX_CLASSES` classes those with the most images in `rows` are taken.
 
     Args:
         folder: made here.
@@ -48,7 +60,7 @@ def write_sample_files(
         rows: which images to choose from, the test images say.
     """
     folder.mkdir()
-    for number, name in enumerate(classes):
-        safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+    for number in most_frequent(np.bincount(labels[rows], minlength=len(classes))).tolist():
+        safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in classes[number])
         for row in rows[labels[rows] == number][:_FILES]:
             Image.fromarray(images[row]).save(folder / f"{safe}-{row}.png")

@@ -10,7 +10,7 @@ from medtune.config.errors import InputError
 from medtune.data.listing import image_path
 from medtune.data.sample import Sample
 from medtune.serving.decode import DICOM_SUFFIXES, SUFFIXES
-from medtune.serving.dicom import DicomHeader, is_dicom, read_header
+from medtune.serving.dicom import DicomHeader, is_dicom_file, read_header
 from medtune.serving.folder_scan import printable
 from medtune.serving.pixels import DecodeError
 
@@ -25,17 +25,19 @@ class DicomSamples:
     Attributes:
         samples: as before, with one per frame, patients and the column `pixel_spacing_mm`.
         notes: what a reader of the results must know, sentences.
+        from_headers: whether `patient_id` is PatientID as it is; `hide_patients` makes digests of them.
     """
 
     samples: list[Sample]
     notes: tuple[str, ...]
+    from_headers: bool = False
 
 
 def add_dicom_headers(samples: Sequence[Sample], root: Path | None, frames: Literal["error", "expand"]) -> DicomSamples:
     """Read the headers of the DICOM files among `samples`; without any, the samples are returned as they are.
 
-    A patient that the source does not know is taken from PatientID, as a digest: the identifier itself is written
-    nowhere.
+    A patient that the source does not know is taken from PatientID. Identifiers are compared as they are, and then
+    `hide_patients` replaces them: the identifier itself is written nowhere.
 
     Args:
         samples: what a source lists.
@@ -68,21 +70,26 @@ def add_dicom_headers(samples: Sequence[Sample], root: Path | None, frames: Lite
         assert root is not None
         file = image_path(sample, root)
         found += [replace(one, path=f"{sample.path}#{n}", file=file, frame=n) for n in range(header.frames)]
-    return DicomSamples(found, tuple(_notes(list(headers.values()))))
+    return DicomSamples(found, tuple(_notes(list(headers.values()))), bool(patients))
+
+
+def hide_patients(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples with a digest for each patient."""
+    return [
+        replace(sample, patient_id=f"dicom-{hashlib.sha256((sample.patient_id or '').encode()).hexdigest()[:16]}")
+        for sample in samples
+    ]
 
 
 def _headers(samples: Sequence[Sample], root: Path) -> Iterator[tuple[int, DicomHeader]]:
     """Header by position, of the files that are DICOM; a damaged one is left to decoding, which names it."""
     for number, sample in enumerate(samples):
         file = image_path(sample, root)
-        if sample.read is not None or file.suffix.lower() in _OTHER_SUFFIXES or not file.is_file():
+        if sample.read is not None or file.suffix.lower() in _OTHER_SUFFIXES or not is_dicom_file(file):
             continue
         try:
-            with file.open("rb") as stream:
-                if not is_dicom(stream.read(132)):
-                    continue
             yield number, read_header(file)
-        except (OSError, DecodeError):
+        except DecodeError:
             continue
 
 
@@ -99,7 +106,7 @@ def _patients(samples: Sequence[Sample], headers: dict[int, DicomHeader]) -> dic
             f"{printable(samples[example].path)}, while the others have a PatientID. Name the patients in a table "
             "or in data.group_pattern"
         )
-    return {n: f"dicom-{hashlib.sha256(patient.encode()).hexdigest()[:16]}" for n, patient in known.items()}
+    return known
 
 
 def _notes(headers: list[DicomHeader]) -> Iterator[str]:

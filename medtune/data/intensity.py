@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medtune.config.data import IntensityParams
 from medtune.config.errors import InputError
-from medtune.config.schema import IntensityParams
 from medtune.serving.intensity import Intensity
 from medtune.serving.pixels import DecodedImage, DecodeError
 

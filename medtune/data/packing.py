@@ -1,5 +1,6 @@
 """Every image decoded and checked once, and packed into one array file that training maps into memory."""
 
+import errno
 import hashlib
 import os
 import pickle
@@ -15,8 +16,8 @@ from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
+from medtune.config.data import IntensityParams
 from medtune.config.errors import InputError
-from medtune.config.schema import IntensityParams
 from medtune.data.intensity import PixelRange, applies_voi, describe, measure, resolve
 from medtune.data.listing import image_path
 from medtune.data.sample import Sample
@@ -194,9 +195,15 @@ class _Job:
         assert self.file is not None
         if self.root is not None:
             try:
-                real = self.file.resolve()
-            except (OSError, RuntimeError):  # Python before 3.13 raises the latter
+                real = self.file.resolve(strict=True)
+            except FileNotFoundError:
+                raise DecodeError("the file does not exist") from None
+            except RuntimeError:  # what Python before 3.13 raises for ELOOP
                 raise DecodeError("a link that leads in a circle") from None
+            except OSError as error:
+                circle = error.errno == errno.ELOOP
+                reason = "a link that leads in a circle" if circle else f"cannot be read: {error.strerror}"
+                raise DecodeError(reason) from None
             if not (real.is_relative_to(self.root) or real.is_relative_to(RunPaths.from_env().cache / "archives")):
                 raise DecodeError("a link that leads out of the data root")
         return decode(self.file, apply_voi, self.sample.frame)

@@ -4,8 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from medtune.config.data import DataParams
 from medtune.config.errors import InputError, set_option
-from medtune.config.schema import DataParams
+from medtune.data.class_selection import list_names
 from medtune.data.identifiers import is_missing, is_rounded_number, label_key, patient_key, similar, spell, squeeze
 from medtune.data.sample import Sample
 from medtune.serving.folder_scan import printable
@@ -129,7 +130,7 @@ def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
             meant = next((name for name in classes if label_key(name) == label_key(sample.label)), None)
             fix = f". Rename it with {set_option('data.label_map', {sample.label: meant})}" if meant else ""
             raise InputError(
-                f"{_where(sample)}: label {sample.label!r} is not in data.class_names ({', '.join(classes)}){fix}"
+                f"{_where(sample)}: label {sample.label!r} is not in data.class_names ({list_names(classes)}){fix}"
             )
 
 

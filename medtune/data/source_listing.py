@@ -5,10 +5,10 @@ from pathlib import Path
 from types import ModuleType
 
 from medtune.config import registry
+from medtune.config.data import DataParams
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
-from medtune.config.schema import DataParams
-from medtune.data.dicom_samples import add_dicom_headers
+from medtune.data.dicom_samples import add_dicom_headers, hide_patients
 from medtune.data.left_out import LeftOut, count_left_out
 from medtune.data.listing import index_hash
 from medtune.data.sample import Sample
@@ -62,9 +62,10 @@ def list_source(params: DataParams) -> SourceListing:
     left_out = count_left_out(listed, root, inputs, table, by_split=params.split.protocol == "folders")
     named = tuple(source.classes(params))
     checked = check_samples(listed, params, named)
+    samples = hide_patients(checked.samples) if with_headers.from_headers else checked.samples
     classes = named or tuple(sorted({sample.label for sample in checked.samples}))
     notes = (*with_headers.notes, *checked.notes)
     unused = [left_out.files] if left_out.files else []
     rejected = [list(checked.rejected)] if checked.rejected else []
-    listing = index_hash(checked.samples, root, inputs, [*unused, *rejected])
-    return SourceListing(source, root, checked.samples, classes, checked.rejected, left_out, notes, listing)
+    listing = index_hash(samples, root, inputs, [*unused, *rejected])
+    return SourceListing(source, root, samples, classes, checked.rejected, left_out, notes, listing)

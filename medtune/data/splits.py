@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medtune.config.data import SplitParams
 from medtune.config.errors import InputError
-from medtune.config.schema import SplitParams
+from medtune.data.class_selection import list_names
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.folds import SEED, grouped_stratified_folds
 from medtune.data.sample import Sample
+from medtune.data.split_checks import SPLITS, check_classes
 
-SPLITS = ("train", "val", "test")
 _SHOWN = 5
 
 
@@ -59,7 +60,7 @@ def split_samples(
     counts = np.bincount(labels, minlength=len(classes))
     if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
         raise InputError(
-            f"no images of class {', '.join(empty)} in source {source}; found {_class_counts(classes, counts)}"
+            f"no images of class {list_names(empty)} in source {source}; found {_class_counts(classes, counts)}"
         )
     if len(classes) < min_classes:
         raise InputError(f"source {source} has one class, {classes[0]}; at least two are needed{_inside(samples)}")
@@ -69,7 +70,7 @@ def split_samples(
         protocol = {"image": _image, "official": _official, "folders": _official, "hcrf-1-1-2": _hcrf}[params.protocol]
         folds, splits, notes = protocol(samples, labels, params, source)
     patient_ids = np.array([sample.patient_id or "" for sample in samples])
-    notes += _check_splits(splits, labels, patient_ids, classes, params, min_classes)
+    notes += check_classes(splits, labels, patient_ids, classes, params, source, min_classes)
     leaked = _leaked_patients(splits, patient_ids, params.test_folds)
     if leaked:
         notes.append(
@@ -206,37 +207,6 @@ def _stratified(labels: np.ndarray, folds: int, source: str) -> np.ndarray:
     return assigned
 
 
-def _check_splits(
-    splits: np.ndarray,
-    labels: np.ndarray,
-    patient_ids: np.ndarray,
-    classes: Sequence[str],
-    params: SplitParams,
-    min_classes: int,
-) -> list[str]:
-    missing: dict[int, list[str]] = {}
-    for test_fold in params.test_folds:
-        for split in SPLITS:
-            present = np.unique(labels[splits[:, test_fold] == split])
-            if len(present) < (min_classes if split == "train" else 1):
-                only = f"only class {classes[present[0]]}" if len(present) else "no images"
-                raise InputError(f"protocol {params.protocol}, test fold {test_fold}: {split} has {only}")
-            for label in sorted(set(range(len(classes))) - set(present)):
-                missing.setdefault(label, []).append(f"{split} of test fold {test_fold}")
-    notes = []
-    for label, places in missing.items():
-        known = patient_ids[labels == label]
-        how_many = f" ({len(set(known))} groups, {len(known)} images)" if known[0] else f" ({len(known)} images)"
-        shown = ", ".join(places[:_SHOWN]) + (f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else "")
-        notes.append(f"Class {classes[label]}{how_many} is absent from {shown}.")
-    if notes and params.absent_classes == "error":
-        raise InputError(
-            " ".join(notes) + f" Protocol {params.protocol} cannot share it among {params.folds} folds: use fewer "
-            "folds, another data.labels or test_fold, or accept it with data.split.absent_classes=allow"
-        )
-    return notes
-
-
 def _leaked_patients(splits: np.ndarray, patient_ids: np.ndarray, test_folds: Sequence[int]) -> tuple[str, ...]:
     leaked: set[str] = set()
     for fold in test_folds:
@@ -246,4 +216,4 @@ def _leaked_patients(splits: np.ndarray, patient_ids: np.ndarray, test_folds: Se
 
 
 def _class_counts(classes: Sequence[str], counts: np.ndarray) -> str:
-    return ", ".join(f"{name} {count}" for name, count in zip(classes, counts, strict=True))
+    return list_names([f"{name} {count}" for name, count in zip(classes, counts, strict=True)])

@@ -3,7 +3,9 @@
 from typing import Any
 
 import jinja2
+import numpy as np
 
+from medtune.data.class_selection import most_frequent
 from medtune.tasks import base
 
 NOTICE = "Research use only: not a medical device, not for diagnosis or treatment."
@@ -48,9 +50,12 @@ Split protocol `{{ protocol }}`. Data digest `{{ data_digest }}`.
 
 | class | images | train | validation | test |
 |-|-|-|-|-|
-{% for class, count in data.counts.items() -%}
+{% for class, count in shown_counts.items() -%}
 | {{ class }} | {{ count.all }} | {{ count.train }} | {{ count.val }} | {{ count.test }} |
 {% endfor %}
+{%- if shown_counts | length < data.counts | length %}
+The table has the {{ shown_counts | length }} most frequent of {{ data.counts | length }} classes; bundle.json has all.
+{% endif %}
 - Licence of the data: {{ data.licence or "not stated" }}. `sample_input.npy` holds \
 some of its images, under the same licence.
 - Citation: {{ data.citation or "not stated" }}
@@ -110,7 +115,12 @@ def render_card(document: dict[str, Any]) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
     task = base.export(document["task"]["kind"])
     environment.globals.update(percent=_percent, number=_number, agrees=task.agrees, text=task.card(document))
-    return environment.from_string(TEMPLATE).render(**document)
+    return environment.from_string(TEMPLATE).render(**document, shown_counts=_most_frequent(document["data"]["counts"]))
+
+
+def _most_frequent(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    names = list(counts)
+    return {names[k]: counts[names[k]] for k in most_frequent(np.array([counts[name]["all"] for name in names]))}
 
 
 def _percent(share: float) -> str:

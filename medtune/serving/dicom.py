@@ -30,6 +30,7 @@ class DicomHeader:
     """What the header of a DICOM file says about its image.
 
     Attributes:
+        size: (width, height) in pixels; None for a file without an image.
         patient_id: PatientID; None if it is missing or empty.
         frames: number of images in the file.
         spacing_mm: distance of rows and of columns; None if unknown.
@@ -37,6 +38,7 @@ class DicomHeader:
         overlays: number of overlays, which are not part of the pixels.
     """
 
+    size: tuple[int, int] | None
     patient_id: str | None
     frames: int
     spacing_mm: tuple[float, float] | None
@@ -47,6 +49,17 @@ class DicomHeader:
 def is_dicom(content: bytes) -> bool:
     """True if the first bytes of a file (at least 132) are those of a DICOM file."""
     return content[_PREAMBLE : _PREAMBLE + 4] == b"DICM" or content[:4] in _BARE
+
+
+def is_dicom_file(file: Path) -> bool:
+    """True for a regular file that begins as a DICOM file does."""
+    try:
+        if not file.is_file():  # a pipe would block
+            return False
+        with file.open("rb") as stream:
+            return is_dicom(stream.read(_PREAMBLE + 4))
+    except OSError:
+        return False
 
 
 def read_header(file: Path) -> DicomHeader:
@@ -63,7 +76,9 @@ def read_header(file: Path) -> DicomHeader:
     patient = str(dataset.get("PatientID") or "").strip()
     spacing = dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing")
     overlays = sum(1 for group in range(0x6000, 0x6020, 2) if (group, 0x0010) in dataset)
+    rows, columns = dataset.get("Rows"), dataset.get("Columns")
     return DicomHeader(
+        (int(columns), int(rows)) if rows and columns else None,
         patient or None,
         int(dataset.get("NumberOfFrames") or 1),
         (float(spacing[0]), float(spacing[1])) if spacing is not None and len(spacing) == 2 else None,

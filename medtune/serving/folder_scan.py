@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from medtune.serving.decode import SUFFIXES
-from medtune.serving.dicom import is_dicom
+from medtune.serving.dicom import is_dicom_file
 
 SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 SYSTEM_FOLDERS = ("__macosx", "$recycle.bin", "system volume information")
@@ -70,13 +70,9 @@ def _is_image(file: Path, suffixes: tuple[str, ...]) -> bool:
     if file.name.lower().endswith(suffixes):
         return True
     named_by_number = file.suffix == "" or file.suffix[1:].isdigit()  # IM0001, or 1.2.840.113619.2.55
-    if not named_by_number or ".dcm" not in suffixes or not file.is_file():
+    if not named_by_number or ".dcm" not in suffixes:
         return False
-    try:
-        with file.open("rb") as stream:
-            return is_dicom(stream.read(132))
-    except OSError:
-        return False
+    return is_dicom_file(file)
 
 
 def _raise(error: OSError) -> None:

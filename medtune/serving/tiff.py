@@ -2,16 +2,21 @@
 
 import io
 import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tifffile
 
 from medtune.serving.pixels import DecodedImage, DecodeError
+
+if TYPE_CHECKING:
+    import tifffile  # imported where it is used: it takes longer than all else here
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what makes a file unusable is raised as well
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _TOP_LEFT = 1
+_CONTIGUOUS = 1
+_UINT = 1
 
 
 def read_tiff(content: bytes, max_pixels: int) -> DecodedImage | None:
@@ -24,6 +29,8 @@ def read_tiff(content: bytes, max_pixels: int) -> DecodedImage | None:
     Raises:
         DecodeError: several pages, channels without a meaning, transparency or a kind of pixel that is not supported.
     """
+    import tifffile
+
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         if (pages := len(file.pages)) != 1:
             raise DecodeError(f"{pages} pages in one file; expected one image")
@@ -39,7 +46,7 @@ def read_tiff(content: bytes, max_pixels: int) -> DecodedImage | None:
         return _to_image(page)
 
 
-def _check_kind(page: tifffile.TiffPage) -> None:
+def _check_kind(page: "tifffile.TiffPage") -> None:
     kinds = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR)
     if page.photometric not in kinds:
         name = getattr(page.photometric, "name", page.photometric)
@@ -53,30 +60,30 @@ def _check_kind(page: tifffile.TiffPage) -> None:
         raise DecodeError(f"{page.samplesperpixel} channels; expected gray or RGB, with transparency at most")
 
 
-def _is_ordinary(page: tifffile.TiffPage) -> bool:
+def _is_ordinary(page: "tifffile.TiffPage") -> bool:
     gray = page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
-    unsigned = page.sampleformat == tifffile.SAMPLEFORMAT.UINT
-    contiguous = page.planarconfig == tifffile.PLANARCONFIG.CONTIG or page.samplesperpixel == 1
+    unsigned = page.sampleformat == _UINT
+    contiguous = page.planarconfig == _CONTIGUOUS or page.samplesperpixel == 1
     bits = page.bitspersample in ((1, 2, 4, 8) if gray or page.photometric == _PALETTE else (8,))
     # Pillow takes an unspecified fourth channel of RGB, and any second one of gray, for something else.
     plain = page.samplesperpixel == 1 if gray else page.samplesperpixel <= 4
     return unsigned and contiguous and bits and plain
 
 
-def _check_segments(page: tifffile.TiffPage, size: int) -> None:
+def _check_segments(page: "tifffile.TiffPage", size: int) -> None:
     """tifffile fills absent strips and tiles with zeros."""
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         if count <= 0 or offset <= 0 or offset + count > size:
             raise DecodeError("damaged: parts of the pixels are missing")
 
 
-def _to_image(page: tifffile.TiffPage) -> DecodedImage:
+def _to_image(page: "tifffile.TiffPage") -> DecodedImage:
     if page.photometric in (_PALETTE, _CMYK, _YCBCR):
         raise DecodeError("TIFF palette, CMYK or YCbCr pixels with separate planes are not supported. Convert to RGB")
     pixels = page.asarray()
     if pixels.dtype.kind not in "uif" or pixels.dtype.itemsize > 8:
         raise DecodeError(f"pixels of type {pixels.dtype} are not supported")
-    if page.samplesperpixel > 1 and page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
+    if page.samplesperpixel > 1 and page.planarconfig != _CONTIGUOUS:
         pixels = np.moveaxis(pixels, 0, -1)
     pixels = _without_alpha(pixels, page)
     pixels = orient(pixels, int(page.tags.valueof("Orientation", _TOP_LEFT)))
@@ -87,7 +94,7 @@ def _to_image(page: tifffile.TiffPage) -> DecodedImage:
     return DecodedImage(pixels, _declared(page, pixels), inverted)
 
 
-def _without_alpha(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
+def _without_alpha(pixels: np.ndarray, page: "tifffile.TiffPage") -> np.ndarray:
     """Gray or RGB; a fourth (or second) channel is dropped if it is opaque or 0 everywhere, which shows nothing."""
     if pixels.ndim == 2 or pixels.shape[2] == 3:
         return pixels
@@ -99,7 +106,7 @@ def _without_alpha(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
     return colors[..., 0] if colors.shape[2] == 1 else colors
 
 
-def _declared(page: tifffile.TiffPage, pixels: np.ndarray) -> tuple[float, float] | None:
+def _declared(page: "tifffile.TiffPage", pixels: np.ndarray) -> tuple[float, float] | None:
     """From 10, 12 or 14 bits in the file itself, or from the tag MaxSampleValue if that is a number of bits."""
     if pixels.dtype.kind != "u":
         return None

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from medtune.config import registry
-from medtune.config.schema import DataParams, EvaluateParams, ExportParams, GateParams, Params
+from medtune.config.data import DataParams
+from medtune.config.schema import EvaluateParams, ExportParams, GateParams, Params
 from medtune.config.training import TrainingParams
 from medtune.evaluation.gate import Limit
 from medtune.evaluation.metric import Metric, PatientStats

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medtune.data.class_selection import MAX_CLASSES
 from medtune.tracking.run import Run
 
 # Of evaluate's pictures. `mistakes` and `hits` are images of patients, `patients` names them.
@@ -23,7 +24,10 @@ def log_evaluation(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> 
 
 
 def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Every figure of metrics.json by its name in W&B: `test/auroc`, `test/auroc_lo`, `fold_1/val/auroc`, ..."""
+    """Every figure of metrics.json by its name in W&B: `test/auroc`, `test/auroc_lo`, `fold_1/val/auroc`, ...
+
+    Figures of each class are left out where there are more than `MAX_CLASSES`.
+    """
     values: dict[str, Any] = {name: metrics[name] for name in CONTEXT_KEYS if name in metrics}
     for name, interval in metrics["test"].items():
         values |= {
@@ -32,7 +36,9 @@ def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
             f"test/{name}_hi": interval.get("hi"),
         }
     values |= {f"val/{name}": value for name, value in metrics["validation"].items()}
-    for row in metrics.get("per_class", []):
+    per_class = metrics.get("per_class", [])
+    # With more classes the table test/classes has them: W&B draws a panel for every key of the summary.
+    for row in per_class if len(per_class) <= MAX_CLASSES else ():
         values |= {f"class/{row['class']}/{name}": value for name, value in row.items() if name != "class"}
     for fold in metrics["folds"]:
         prefix = f"fold_{fold['fold']}"

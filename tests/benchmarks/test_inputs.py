@@ -4,17 +4,30 @@ import pytest
 
 from benchmarks import inputs
 from medtune.config.errors import InputError
+from medtune.serving.decode import decode
 
 TINY = ["data.image_size=32", "data.images_per_patient=1", "model.backbone_args={img_size: 32}", "model.weights=none",
         "finetune.batch_size=4"]  # fmt: skip
 
 
 def test_measure__both_pipelines_and_the_share_of_a_step(monkeypatch):
+    decoded = []
+
+    def counted(file):
+        decoded.append(file)
+        return decode(file)
+
     monkeypatch.setattr(inputs, "SIDE", 32)
+    monkeypatch.setattr(inputs, "decode", counted)
     read, augmented, waiting, whole = inputs.measure(networks=[TINY], count=4, rounds=1, steps=3)
     assert (read.target, read.unit) == (">= 10x", "images/s")
     assert read.note == "700 x 460 PNG to 32 x 32, one process"
-    assert read.ratio > augmented.ratio > 0
+    # Each of the 4 files once for the pack, then in the warm-up and in the round by both pipelines that decode.
+    assert len(decoded) == 4 + 2 * 2 * 4
+    assert len(set(decoded)) == 4
+    for row in (read, augmented):
+        assert row.value > 0
+        assert row.ratio == pytest.approx(row.value / row.reference_value)
     assert 0 < waiting.value < whole.value < 100
     assert waiting.at_most == whole.at_most == 5
 

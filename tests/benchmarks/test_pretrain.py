@@ -17,7 +17,7 @@ def one_thread():
 @pytest.mark.slow
 def test_pretrain__twice_gives_the_same_bytes(tmp_path, one_thread):
     for name in ("a", "b"):
-        pretrain("test_vit", per_class=1, steps=3, batch=8, seed=3, out=tmp_path / name)
+        pretrain("test_vit", per_class=1, steps=3, batch=8, seed=3, held_out=1, out=tmp_path / name)
     first, second = (json.loads((tmp_path / name / "test_vit.json").read_text()) for name in ("a", "b"))
     assert first["sha256"] == second["sha256"]
     assert first["training"]["pictures_sha256"] == second["training"]["pictures_sha256"]

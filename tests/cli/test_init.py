@@ -19,6 +19,7 @@ from medtune.cli.main import call
 from medtune.config import load
 from medtune.config.project import PROJECT
 from medtune.data.sources import folder
+from tests.serving.test_dicom import write
 
 WITHOUT = ("torch", "timm", "peft", "prefect", "wandb", "dvc", "onnx", "sklearn", "scipy", "matplotlib", "imagehash",
            "safetensors", "accelerate", "jinja2", "psutil", "httpx", "fsspec")  # fmt: skip
@@ -258,3 +259,22 @@ def test_init__with_dvc_the_pipeline_depends_on_no_source_file(tmp_path, capsys)
     root = load.read(project / "params.yaml")["data"]["root"]
     assert (project / root).is_dir()
     assert "built-in synthetic set" in capsys.readouterr().out
+
+
+def test_init__dicom_folder_has_its_patients_and_sizes(tmp_path, capsys):
+    for number in range(12):
+        folder = tmp_path / "scans" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        file = write(folder, np.zeros((40, 48), np.uint8), PatientID=f"p{number // 2}")
+        file.rename(file.with_suffix("") if number % 3 == 0 else file)
+    (tmp_path / "scans" / "a" / "damaged.dcm").write_bytes(b"x" * 200)
+    found = init(tmp_path / "project", tmp_path / "scans", capsys)
+    assert found["found"]["images"].startswith("13 ")
+    assert found["found"]["image size"].startswith("48x40")
+    assert [w for w in found["warnings"] if "cannot be read as an image" in w] == [
+        "a/damaged.dcm: cannot be read as an image. `medtune data` names every such file"
+    ]
+    (tmp_path / "scans" / "a" / "damaged.dcm").unlink()
+    again = init(tmp_path / "other", tmp_path / "scans", capsys)
+    assert again["found"]["patients"] == "6, from PatientID in the DICOM files"
+    assert again["warnings"] == []

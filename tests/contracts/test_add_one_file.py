@@ -47,7 +47,7 @@ from typing import Literal
 
 import numpy as np
 
-from medtune.config.schema import DataParams
+from medtune.config.data import DataParams
 from medtune.data.sample import Sample
 
 NAME, LICENSE, CITATION = "flat images", "Apache-2.0", "drawn by a test"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from medtune.config import registry
+from medtune.config.data import DataParams
 from medtune.config.project import PROJECT
-from medtune.config.schema import DataParams
 from medtune.data.listing import image_path
 from medtune.data.splits import split_samples
 from medtune.runtime.artifact import digest

@@ -19,3 +19,16 @@ def test_write_files__gives_back_the_packed_pixels(tmp_path):
     assert names == ["a_b-2.png", "a_b-3.png", "c-14.png"]
     with Image.open(tmp_path / "out" / "c-14.png") as found:
         assert np.array_equal(np.asarray(found), images[14])
+
+
+def test_samples__thousand_classes(tmp_path):
+    images = np.zeros((2100, 8, 8, 3), np.uint8)
+    labels = np.concatenate([np.arange(1000), np.arange(1000), np.full(100, 7)])
+    names = [f"class {k}" for k in range(1000)]
+    write_contact_sheet(tmp_path / "samples.png", images, labels, names)
+    with Image.open(tmp_path / "samples.png") as sheet:
+        assert sheet.size == (1024, 30 * 144 + 16)
+    write_sample_files(tmp_path / "out", images, labels, names, np.arange(2100))
+    files = [path.name for path in (tmp_path / "out").iterdir()]
+    assert len(files) <= 120
+    assert "class_7-7.png" in files

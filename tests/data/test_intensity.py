@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from medtune.config.data import IntensityParams
 from medtune.config.errors import InputError
-from medtune.config.schema import IntensityParams
 from medtune.data.intensity import describe, measure, resolve
 from medtune.data.packing import IMAGES_FILE, PackResult, pack
 from medtune.data.sample import Sample

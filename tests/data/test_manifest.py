@@ -3,8 +3,8 @@ import csv
 import numpy as np
 import pytest
 
+from medtune.config.data import SplitParams
 from medtune.config.errors import InputError
-from medtune.config.schema import SplitParams
 from medtune.data import manifest
 from medtune.data.manifest import load_prepared, write_info, write_manifest
 from medtune.data.packing import pack

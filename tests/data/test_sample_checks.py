@@ -1,7 +1,7 @@
 import pytest
 
+from medtune.config.data import DataParams
 from medtune.config.errors import InputError
-from medtune.config.schema import DataParams
 from medtune.data.sample import Sample
 from medtune.data.sample_checks import check_samples
 

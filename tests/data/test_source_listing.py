@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 
 from medtune.config.errors import InputError
 from medtune.data.source_listing import list_source
 from medtune.data.sources import breakhis, folder, synthetic
+from tests.serving.test_dicom import write
 
 
 @pytest.fixture
@@ -49,3 +51,18 @@ def test_list_source__drawn_images():
 def test_list_source__nowhere_to_download_to():
     with pytest.raises(InputError, match="name the folder to download into"):
         list_source(breakhis.Params(download=True))
+
+
+@pytest.mark.parametrize(
+    ("patients", "said"), [(("P1", "p1"), "'P1' .* and 'p1'"), (("ANONYMOUS", "x"), "'ANONYMOUS'")]
+)
+def test_list_source__patients_of_dicom_headers_are_checked_before_they_are_hidden(tmp_path, patients, said):
+    for label, patient in zip("ab", patients, strict=True):
+        (tmp_path / label).mkdir()
+        write(tmp_path / label, np.zeros((8, 8), np.uint8), PatientID=patient)
+    with pytest.raises(InputError, match=said):
+        list_source(folder.Params(root=str(tmp_path)))
+    chosen = folder.Params(root=str(tmp_path), similar_patients="equal", allow_values=["anonymous"])
+    found = [sample.patient_id for sample in list_source(chosen).samples]
+    assert len(set(found)) == (1 if patients[0] == "P1" else 2)
+    assert all(patient.startswith("dicom-") for patient in found)

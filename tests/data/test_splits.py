@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold
 
+from medtune.config.data import SplitParams
 from medtune.config.errors import InputError
-from medtune.config.schema import SplitParams
 from medtune.data.sample import Sample
 from medtune.data.splits import split_samples
 

@@ -36,6 +36,7 @@ class Checkout:
         ours = {
             name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "WANDB_", "DVC_"))
         }
+        ours.pop("PYTHONDONTWRITEBYTECODE", None)  # the copy is compiled once, not by every command
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         return {**ours, "PATH": path, "MEDTUNE_DEVICE": "cpu", "MEDTUNE_CACHE": "", "PYTHONUNBUFFERED": "1"}
 

@@ -77,29 +77,42 @@ def run(python: Path, *words: object) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("onnxruntime")
 def test_oldest__verifies_a_bundle_and_predicts(oldest_python, bundle_folder, pictures):
     assert run(oldest_python, "-c", "import onnxruntime; print(onnxruntime.__version__)").startswith(f"{MINIMUM}.")
     assert run(oldest_python, "-m", "medtune", "verify", bundle_folder).startswith("sound: 3 files verified")
     assert len(run(oldest_python, "-m", "medtune", "predict", bundle_folder, pictures).splitlines()) == 6
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_oldest__runs_an_exported_network_as_the_newest_does(oldest_python, tmp_path, precision):
+@pytest.fixture(scope="module")
+def graph():
+    """The default network as an ONNX graph."""
     from medtune.config.load import load
-    from medtune.export.fp16 import to_half
-    from medtune.export.int8 import to_int8
     from medtune.export.onnx_graph import to_onnx
-    from medtune.export.precisions import predictor
     from medtune.models.classifier import build
-    from medtune.serving.bundle import SAMPLE_TOLERANCE
     from medtune.tasks.classification.export import InferenceModel
 
     params = load()
-    size = params.data.image_size
+    return to_onnx(InferenceModel(build(params, 3), 1.0), params.data.image_size, params.export.opset, {})
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("onnxruntime")
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_oldest__runs_an_exported_network_as_the_newest_does(oldest_python, graph, tmp_path, precision):
+    from onnx import ModelProto
+
+    from medtune.config.load import load
+    from medtune.export.fp16 import to_half
+    from medtune.export.int8 import to_int8
+    from medtune.export.precisions import predictor
+    from medtune.serving.bundle import SAMPLE_TOLERANCE
+
+    size = load().data.image_size
     images = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), dtype=np.uint8)
-    graph = to_onnx(InferenceModel(build(params, 3), 1.0), size, params.export.opset, {})
-    convert = {"fp32": lambda: graph, "fp16": lambda: to_half(graph), "int8": lambda: to_int8(graph, images)}
+    own = ModelProto()
+    own.CopyFrom(graph)
+    convert = {"fp32": lambda: own, "fp16": lambda: to_half(own), "int8": lambda: to_int8(own, images)}
     content = convert[precision]().SerializeToString()
     (tmp_path / "model.onnx").write_bytes(content)
     np.save(tmp_path / "images.npy", images)

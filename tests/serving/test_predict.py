@@ -119,6 +119,8 @@ def test_command__stops_quietly_when_its_reader_does(bundle_folder, pictures):
     done = subprocess.run(command, cwd=PROJECT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(write)
     assert "Traceback" not in done.stderr
+    assert "Broken pipe" not in done.stderr
+    assert done.returncode == 1
 
 
 def test_predict_files__decodes_the_next_batch_while_the_network_works(bundle_folder, pictures, monkeypatch):

@@ -1,9 +1,9 @@
 """The small form of a scenario, in this process or in one of its own."""
 
+import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,12 @@ def small_alone(name: str, folder: Path, part: str | None = None, idle: Idle | N
 
 
 def alone(work: Callable[..., Outcome], *args: Any) -> Outcome:
-    """Gives `work(*args)`, done in a process of its own, which imports everything anew."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
+    """Return `work(*args)`, run in a new process.
+
+    The process is a fork of one that has imported the large libraries and nothing of the product.
+    """
+    multiprocessing.set_forkserver_preload(["tests.torture.libraries"])
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver")) as processes:
         return processes.submit(work, *args).result()
 
 

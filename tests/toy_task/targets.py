@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medtune.config.schema import DataParams
+from medtune.config.data import DataParams
 from medtune.data.sample import Sample
 from medtune.serving.resize import resize_square
 

@@ -1,6 +1,7 @@
 """What is uploaded, in which order, and what is said when it cannot be."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,21 +41,35 @@ def record(key: str, params: Params, steps: range) -> None:
     with start_run("frozen", key, "group", params, f"frozen {key[:1]}", 1) as run:
         for step in steps:
             run.log({"train/loss": float(step)}, step)
-    time.sleep(1.1)  # W&B names a run's folder by the second
+
+
+def wait_for_next_second() -> None:
+    """W&B names the folder of a run by the second at which it starts."""
+    time.sleep(1.01 - time.time() % 1)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache for `recorded` to copy, empty before its first use."""
+    return tmp_path_factory.mktemp("recorded")
 
 
 @pytest.fixture
-def recorded(cache: Path, params: Params) -> Path:
+def recorded(template: Path, cache: Path, params: Params) -> Path:
     """A, then B, then A again, as after a resume; C: killed before anything was written."""
-    record(A, params, range(20, 101, 20))
-    record(B, params, range(20, 61, 20))
-    record(A, params, range(120, 201, 20))
+    if any(template.iterdir()):
+        shutil.copytree(template, cache, dirs_exist_ok=True)
+        return cache
+    for key, steps in ((A, range(20, 101, 20)), (B, range(20, 61, 20)), (A, range(120, 201, 20))):
+        record(key, params, steps)
+        wait_for_next_second()
     own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     done = subprocess.Popen([sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=own, stdout=subprocess.PIPE, text=True)
     assert done.stdout is not None
     assert done.stdout.readline() == "there\n"
     done.kill()
     assert done.wait() == -signal.SIGKILL
+    shutil.copytree(cache, template, dirs_exist_ok=True)
     return cache
 
 
@@ -73,6 +88,7 @@ def verdicts(cache: Path) -> list[SyncDecision]:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("sync")
 def test_choose__what_waits_oldest_first(recorded: Path) -> None:
     assert decided(recorded) == [("a", UPLOAD), ("b", UPLOAD), ("a", UPLOAD), ("c", EMPTY)]
     first, second, third, last = list_run_files(recorded)
@@ -90,6 +106,7 @@ def test_choose__what_waits_oldest_first(recorded: Path) -> None:
 @pytest.mark.slow
 def test_choose__leaves_alone_what_a_process_writes(cache: Path, params: Params) -> None:
     record(C, params, range(20, 61, 20))
+    wait_for_next_second()
     own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     process = subprocess.Popen(
         [sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=own, stdout=subprocess.PIPE, text=True
@@ -116,6 +133,7 @@ def test_choose__leaves_alone_what_holds_local_paths(cache: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("sync")
 def test_sync__uploads_parts_in_order_and_not_twice(
     online_later: "Server", recorded: Path, ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,7 +150,7 @@ def test_sync__uploads_parts_in_order_and_not_twice(
     assert online_later.steps(run_id(A)) == list(range(20, 201, 20))
     assert online_later.steps(run_id(B)) == [20, 40, 60]
     assert online_later.runs[run_id(A)]["about"]["jobType"] == "frozen"
-    for secret in (str(recorded).encode(), str(PROJECT).encode(), sys.prefix.encode()):
+    for secret in (str(recorded.parent).encode(), str(PROJECT).encode(), sys.prefix.encode()):
         assert secret not in online_later.everything, secret
 
     before = len(online_later.sent)
@@ -145,6 +163,7 @@ def test_sync__uploads_parts_in_order_and_not_twice(
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("sync")
 def test_sync__what_fails_is_named_and_the_others_go_on(
     online_later: "Server", recorded: Path, ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:

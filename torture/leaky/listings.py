@@ -13,7 +13,7 @@ def random_listing(protocol: str, seed: int) -> tuple[list[Any], tuple[str, ...]
     """Records, classes and split params of a small set: few or many patients, of one image or a hundred."""
     import numpy as np
 
-    from medtune.config.schema import SplitParams
+    from medtune.config.data import SplitParams
     from medtune.data.sample import Sample
 
     draw = np.random.default_rng(seed)

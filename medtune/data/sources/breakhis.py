@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from medtune.config.data import DataParams
 from medtune.config.errors import InputError
-from medtune.config.schema import DataParams
 from medtune.data import listing
 from medtune.data.archive import is_archive, unpack_cached
 from medtune.data.download import download as fetch_file

@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from medtune.config.base import StrictParams
+from medtune.config.data import DataParams
 from medtune.config.errors import InputError, set_option
-from medtune.config.schema import DataParams
 from medtune.data import class_folders, columns, listing
 from medtune.data.example import write_image
 from medtune.data.sample import Sample

@@ -3,11 +3,12 @@
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from medtune.config.data import DataParams
 from medtune.config.errors import InputError
-from medtune.config.schema import DataParams
 from medtune.data import listing
 from medtune.data.example import write_image
 from medtune.data.sample import Sample
+from medtune.data.sources import gashissdb
 
 NAME = "HCRF gastric histopathology"
 LICENSE = "as given by its authors; ask them before passing images on"
@@ -36,7 +37,11 @@ def expected(params: Params) -> dict[str, int]:
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """Every image under a folder called normal or abnormal (any case, any depth), sorted by path."""
+    """Every image under a folder called normal or abnormal (any case, any depth), sorted by path.
+
+    Raises:
+        InputError: there is none, or the folder holds GasHisSDB.
+    """
     root = listing.require_root(root)
     found = []
     for path in listing.find_files(root):
@@ -45,6 +50,11 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
             found.append(Sample(path, labels[-1]))
     if not found:
         raise InputError(f"data.root {root}: no image in a folder called normal or abnormal")
+    if gashissdb.is_layout(root, [sample.path for sample in found]):
+        raise InputError(
+            f"data.source=hcrf: {root} looks like GasHisSDB, whose crops of 80, 120 and 160 pixels show the same 600 "
+            "images and must not be pooled. Use data.source=gashissdb and data.size."
+        )
     return found
 
 

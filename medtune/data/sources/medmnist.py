@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from medtune.config.data import DataParams
 from medtune.config.errors import InputError
-from medtune.config.schema import DataParams
 from medtune.data.download import download as fetch_file
 from medtune.data.listing import require_root
 from medtune.data.npz import RowReader, array_names

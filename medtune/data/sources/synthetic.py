@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from medtune.config.schema import DataParams
+from medtune.config.data import DataParams
 from medtune.data.sample import Sample
 
 NAME = "MedTune synthetic H&E"

@@ -8,6 +8,7 @@ import numpy as np
 from medtune.serving.prediction import Prediction
 
 DECISIONS = ("argmax", "threshold")
+_SHOWN_CLASSES = 30
 
 
 def decide(probabilities: np.ndarray, decision: Mapping[str, Any], classes: Sequence[str]) -> np.ndarray:
@@ -84,8 +85,13 @@ def prediction(row: Sequence[Any], document: Mapping[str, Any]) -> Prediction:
 
 
 def summary(document: Mapping[str, Any]) -> str:
-    """The classes and the decision rule, for example `benign, malignant; malignant if prob_malignant >= 0.73`."""
-    classes, decision = ", ".join(document["classes"]), document["decision"]
+    """The classes and the decision rule, for example `benign, malignant; malignant if prob_malignant >= 0.73`.
+
+    Of more than 30 classes the first are named.
+    """
+    names, decision = document["classes"], document["decision"]
+    more = f", and {len(names) - _SHOWN_CLASSES:,} more" if len(names) > _SHOWN_CLASSES else ""
+    classes = ", ".join(names[:_SHOWN_CLASSES]) + more
     if decision["kind"] == "argmax":
         return f"{classes}; the most probable class is predicted"
     positive = decision["positive"]

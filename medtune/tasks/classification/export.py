@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from medtune.config.schema import ExportParams
+from medtune.data.class_selection import list_names
 from medtune.evaluation.metric import compute
 from medtune.models.classifier import Classifier
 from medtune.serving.tasks.classification import decide
@@ -129,7 +130,7 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
     uncalibrated = document["params"]["evaluate"]["calibration"] == "none"
     fitted = f"temperature {document['temperature']:.3f}, fitted on the validation images"
     return {
-        "purpose": f"Tells {', '.join(document['classes'])} apart on {side} x {side} RGB images.",
+        "purpose": f"Tells {list_names(document['classes'])} apart on {side} x {side} RGB images.",
         "inside": "Normalisation, temperature and softmax",
         "output": "probabilities in the order of the classes above",
         "decision": f"Decision: {rule}",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medtune.data.class_selection import shorten
 from medtune.evaluation.result import EvaluationResult
 from medtune.evaluation.tables import write_history
 from medtune.tasks.classification import plots, tables
@@ -53,5 +54,5 @@ def draw_plots(folder: Path, result: EvaluationResult, joined: Sequence[dict[str
 def _caption(result: EvaluationResult, position: int) -> str:
     pooled, classes = result.pooled, result.prepared.classes
     label, prediction = pooled.labels[position], pooled.predictions[position]
-    said = "" if label == prediction else f"said: {classes[prediction]}\n"
-    return f"{classes[label]}\n{said}p {pooled.probabilities[position, prediction]:.2f}"
+    said = "" if label == prediction else f"said: {shorten(classes[prediction])}\n"
+    return f"{shorten(classes[label])}\n{said}p {pooled.probabilities[position, prediction]:.2f}"

@@ -14,6 +14,7 @@ from cycler import cycler
 matplotlib.use("Agg")  # no display needed, nor looked for
 from matplotlib import pyplot as plt
 
+from medtune.data.class_selection import MAX_CLASSES, most_frequent, shorten
 from medtune.tasks.classification.metrics import EACH_EPOCH
 from medtune.tasks.classification.reliability import reliability
 from medtune.tasks.classification.tables import Curves
@@ -23,6 +24,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GRAY = "#7F7F7F"
 DPI = 120
+# Curves and colors that a legend can tell apart, where there are too many classes for all of them.
+MAX_LEGEND = 12
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -49,31 +52,67 @@ def plot_file(path: Path | BinaryIO, size: tuple[float, float], **grid: Any) -> 
 
 
 def draw_confusion(path: Path, counts: npt.NDArray[np.int64], classes: Sequence[str], title: str) -> None:
-    """Confusion matrix: colour is the share of the label's images, numbers are images."""
+    """Draw the confusion matrix: colour is the share of the label's images, numbers are images.
+
+    Args:
+        path: PNG file to write.
+        counts: (classes, classes) images by label, then prediction.
+        classes: class names. Of more than `MAX_CLASSES` those with the most errors are drawn, the rest as one row.
+        title: second line of the title.
+    """
+    counts, classes, note = _most_confused(counts, classes)
     side = 2.2 + 0.55 * len(classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with plot_file(path, (side + 1.3, side)) as axes:
         shown = axes.imshow(share, cmap="cividis", vmin=0, vmax=1)
         for (row, column), n in np.ndenumerate(counts):
+            if note and not n:
+                continue
             light = share[row, column] < 0.5
             axes.text(column, row, f"{n}", ha="center", va="center", color="white" if light else "black")
         axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right")
         axes.set_yticks(range(len(classes)), classes)
         axes.set(xlabel="prediction", ylabel="label")
-        axes.set_title(f"Confusion\n{title}")
+        axes.set_title(f"Confusion{note}\n{title}")
         axes.figure.colorbar(shown, ax=axes, shrink=0.8, label="share of the label's images")
 
 
+def _most_confused(
+    counts: npt.NDArray[np.int64], classes: Sequence[str]
+) -> tuple[npt.NDArray[np.int64], list[str], str]:
+    """Counts and names of the classes with the most errors, the other classes summed up, and a note for the title."""
+    names = [shorten(name) for name in classes]
+    if len(classes) <= MAX_CLASSES:
+        return counts, names, ""
+    errors = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diagonal(counts)
+    shown = most_frequent(errors)
+    place = np.full(len(classes), MAX_CLASSES)
+    place[shown] = np.arange(MAX_CLASSES)
+    summed = np.zeros((MAX_CLASSES + 1, MAX_CLASSES + 1), np.int64)
+    rows, columns = np.nonzero(counts)
+    np.add.at(summed, (place[rows], place[columns]), counts[rows, columns])
+    others = f"{len(classes) - MAX_CLASSES:,} other classes"
+    note = f": the {MAX_CLASSES} of {len(classes):,} classes with the most errors"
+    return summed, [*(names[k] for k in shown), others], note
+
+
 def draw_roc(path: Path, curves: Curves, title: str) -> None:
-    """ROC curves, one a class, each with its area."""
+    """Draw ROC curves, one per class, each with its area; of more than `MAX_CLASSES` those with the lowest areas."""
+    note = "" if len(curves) == 1 else ", each class against the rest"
+    if len(curves) > MAX_CLASSES:
+        areas = {name: float(np.trapezoid(tpr, fpr)) for name, (fpr, tpr) in curves.items()}
+        lowest = sorted(areas, key=lambda name: areas[name])[:MAX_LEGEND]
+        mean = np.mean(list(areas.values()))
+        note += f": the {MAX_LEGEND} of {len(curves):,} classes\nwith the lowest areas; mean of all {mean:.3f}"
+        curves = {name: curves[name] for name in lowest}
     with plot_file(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
         for index, (name, (fpr, tpr)) in enumerate(curves.items()):
             area = float(np.trapezoid(tpr, fpr))
-            axes.plot(fpr, tpr, lw=1.6, ls=("-", "--", "-.")[index % 3], label=f"{name}, area {area:.3f}")
+            axes.plot(fpr, tpr, lw=1.6, ls=("-", "--", "-.")[index % 3], label=f"{shorten(name)}, area {area:.3f}")
         axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axes.set_aspect("equal")
-        axes.set_title(f"ROC{'' if len(curves) == 1 else ', each class against the rest'}\n{title}")
+        axes.set_title(f"ROC{note}\n{title}")
         if curves:
             axes.legend(loc="lower right", frameon=False)
         else:
@@ -130,20 +169,29 @@ def draw_history(path: Path, joined: Sequence[dict[str, Any]], title: str) -> No
 
 
 def draw_patients(path: Path, patients: Sequence[dict[str, Any]], classes: Sequence[str], title: str) -> None:
-    """Share of each patient's images that are right, lowest first; the line is the patient recognition rate."""
+    """Draw the share of each patient's images that are right, lowest first; the line is the patient recognition rate.
+
+    Of more than `MAX_CLASSES` classes those with the most patients have a color, the others are gray.
+    """
+    labels = np.array([row["label"] for row in patients], np.int64)
+    shown = range(len(classes)) if len(classes) <= MAX_CLASSES else most_frequent(np.bincount(labels), MAX_LEGEND)
+    series = [(shorten(classes[k]), MARKERS[k % len(MARKERS)], COLORS[k % len(COLORS)], labels == k) for k in shown]
+    if len(classes) > MAX_CLASSES:
+        others = f"{len(classes) - len(shown):,} other classes"
+        series.append((others, ".", GRAY, ~np.isin(labels, shown)))
     named = len(patients) <= 40
     with plot_file(path, (max(4.6, min(0.24 * len(patients) + 1.6, 11)), 3.6)) as axes:
         rate = float(np.mean([row["right"] for row in patients]))
         axes.axhline(rate, color=GRAY, lw=1)
         axes.text(0.99, rate, f"mean {rate:.3f}", transform=axes.get_yaxis_transform(), ha="right", va="bottom")
-        for k, name in enumerate(classes):
-            mine = [(x, row) for x, row in enumerate(patients) if row["label"] == k]
+        for name, marker, color, chosen in series:
+            mine = [(x, patients[x]) for x in np.flatnonzero(chosen).tolist()]
             axes.scatter(
                 [x for x, _ in mine],
                 [row["right"] for _, row in mine],
                 s=[14 + 2.0 * min(row["images"], 60) for _, row in mine],
-                marker=MARKERS[k % len(MARKERS)],
-                color=COLORS[k % len(COLORS)],
+                marker=marker,
+                color=color,
                 alpha=0.85,
                 label=name,
                 clip_on=False,

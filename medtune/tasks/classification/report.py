@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
+from medtune.data.class_selection import MAX_CLASSES, list_names, most_frequent
 from medtune.evaluation.bootstrap import Interval
 from medtune.runtime.artifact import write_text
 from medtune.tasks.classification.metrics import EACH_EPOCH, METRICS
@@ -23,12 +25,23 @@ def write_report(path: Path, facts: dict[str, Any], test: dict[str, Interval], p
         plots: PNG files, put into the page.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"figure": format_value, "rule": describe_rule}
+    environment.filters |= {"figure": format_value, "rule": describe_rule, "names": list_names}
     embedded = [{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in plots]
     rows = [_row(metric.title, test[metric.name]) for metric in METRICS if metric.name in test]
-    write_text(
-        path, environment.from_string(PAGE).render(**facts, metrics=rows, pictures=embedded, each_epoch=EACH_EPOCH)
-    )
+    shown = {"metrics": rows, "pictures": embedded, "each_epoch": EACH_EPOCH}
+    page = facts | {"per_class": most_errors(facts["per_class"])} | shown
+    write_text(path, environment.from_string(PAGE).render(**page))
+
+
+def most_errors(per_class: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the `MAX_CLASSES` classes with the most errors, in class order; errors are images missed or wrongly said.
+
+    Args:
+        per_class: rows of `medtune.tasks.classification.statistics.per_class`.
+    """
+    correct = [round((row["recall"] or 0) * row["support"]) for row in per_class]
+    errors = [row["support"] + row["predicted"] - 2 * n for row, n in zip(per_class, correct, strict=True)]
+    return [per_class[k] for k in most_frequent(np.array(errors, np.int64), MAX_CLASSES)]
 
 
 def format_value(value: float | None) -> str:

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from medtune.tasks.classification.ranking import Floats, Ranking, auroc, rank
 from medtune.tasks.classification.reliability import bin_sums
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Ints = npt.NDArray[np.int64]
 
@@ -16,8 +20,13 @@ Ints = npt.NDArray[np.int64]
 class ClassificationStats:
     """Everything that the metrics need of a set of images, summed once per patient.
 
+    Counts by class are sparse: a patient has images of few classes, and there may be a thousand.
+
     Attributes:
         confusion: (patients, classes * classes), images of each patient by label, then prediction.
+        correct: (patients, classes), correct images of each patient by label.
+        actual: (patients, classes), images of each patient by label.
+        predicted: (patients, classes), images of each patient by prediction.
         bins: (patients, 3 * bins), each patient's images, confidence and hits by confidence bin.
         recognized: (patients,) share of each patient's images that are correct.
         patient_index: (images,) each image's patient.
@@ -25,7 +34,10 @@ class ClassificationStats:
         rankings: one per class whose AUROC is averaged.
     """
 
-    confusion: Floats
+    confusion: "csr_array"
+    correct: "csr_array"
+    actual: "csr_array"
+    predicted: "csr_array"
     bins: Floats
     recognized: Floats
     patient_index: Ints
@@ -53,8 +65,7 @@ class ClassificationStats:
 
     def patients_per_class(self) -> Ints:
         """(classes,) patients with at least one image of each class."""
-        labelled = self.confusion.reshape(self.n_patients, self.n_classes, self.n_classes).sum(axis=2) > 0
-        return labelled.sum(axis=0)
+        return np.bincount(self.actual.indices, minlength=self.n_classes)
 
 
 @dataclass(frozen=True)
@@ -74,24 +85,24 @@ class WeightedStats:
 
     @cached_property
     def confusion(self) -> Floats:
-        """(R, classes, classes) images by label, then prediction."""
+        """(R, classes, classes) images by label, then prediction. Large if there are many classes."""
         classes = self.stats.n_classes
-        return (self.weights @ self.stats.confusion).reshape(-1, classes, classes)
+        return self._weigh(self.stats.confusion).reshape(-1, classes, classes)
 
     @cached_property
     def correct(self) -> Floats:
         """(R, classes) correct images by label."""
-        return np.einsum("rkk->rk", self.confusion)
+        return self._weigh(self.stats.correct)
 
     @cached_property
     def actual(self) -> Floats:
         """(R, classes) images by label."""
-        return self.confusion.sum(axis=2)
+        return self._weigh(self.stats.actual)
 
     @cached_property
     def predicted(self) -> Floats:
         """(R, classes) images by prediction."""
-        return self.confusion.sum(axis=1)
+        return self._weigh(self.stats.predicted)
 
     @cached_property
     def recall(self) -> Floats:
@@ -134,6 +145,9 @@ class WeightedStats:
         """Average (R, classes) over the classes that the labels contain."""
         return by_class[:, self.stats.present].mean(axis=1)
 
+    def _weigh(self, counts: "csr_array") -> Floats:
+        return np.ascontiguousarray(self.weights @ counts)
+
 
 def accumulate(
     labels: Ints, probabilities: Floats, predictions: Ints, patients: npt.NDArray, ece_bins: int = 15
@@ -150,6 +164,8 @@ def accumulate(
     Raises:
         ValueError: no images, a probability that is not finite, or a label that is not a class.
     """
+    from scipy.sparse import csr_array
+
     labels, predictions = np.asarray(labels, np.int64), np.asarray(predictions, np.int64)
     probabilities = np.asarray(probabilities, np.float64)
     n, classes = probabilities.shape
@@ -160,13 +176,21 @@ def accumulate(
     if min(labels.min(), predictions.min()) < 0 or max(labels.max(), predictions.max()) >= classes:
         raise ValueError(f"a label or prediction is outside 0 to {classes - 1}")
     names, member = np.unique(patients, return_inverse=True)
-    flat = member * classes**2 + labels * classes + predictions
-    confusion = np.bincount(flat, minlength=len(names) * classes**2).reshape(len(names), classes**2)
+
+    def count(columns: Ints, width: int, weights: Floats) -> csr_array:
+        counts = csr_array((weights, (member, columns)), shape=(len(names), width))
+        counts.eliminate_zeros()
+        return counts
+
+    ones = np.ones(n)
     present = np.bincount(labels, minlength=classes) > 0
     # One class alone has no negatives to be ranked against.
     ranked = [k for k in ([1] if classes == 2 else range(classes)) if present[k] and present.sum() > 1]
     return ClassificationStats(
-        confusion.astype(np.float64),
+        count(labels * classes + predictions, classes**2, ones),
+        count(labels, classes, (labels == predictions).astype(np.float64)),
+        count(labels, classes, ones),
+        count(predictions, classes, ones),
         bin_sums(labels, probabilities, member, len(names), ece_bins),
         np.bincount(member, weights=labels == predictions) / np.bincount(member),
         member,

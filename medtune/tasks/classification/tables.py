@@ -59,13 +59,17 @@ def write_reliability(path: Path, scored: ClassifierPredictions, bins: int) -> N
 
 def patient_rows(scored: ClassifierPredictions) -> list[dict[str, object]]:
     """`{group, images, right, label}` for each patient, lowest share right first; `label`: the commonest index."""
-    found = []
-    for group in np.unique(scored.patient_ids):
-        mine = scored.patient_ids == group
-        label = int(np.bincount(scored.labels[mine]).argmax())
-        found.append(
-            {"group": str(group), "images": int(mine.sum()), "right": scored.correct[mine].mean(), "label": label}
-        )
+    groups, member, images = np.unique(scored.patient_ids, return_inverse=True, return_counts=True)
+    right = np.bincount(member, weights=scored.correct) / images
+    pairs, times = np.unique(np.stack([member, scored.labels], axis=1), axis=0, return_counts=True)
+    # By patient, then the commonest label, then the first one.
+    order = np.lexsort((pairs[:, 1], -times, pairs[:, 0]))
+    _, first = np.unique(pairs[order, 0], return_index=True)
+    labels = pairs[order][first, 1]
+    found = [
+        {"group": str(group), "images": n, "right": share, "label": label}
+        for group, n, share, label in zip(groups, images.tolist(), right.tolist(), labels.tolist(), strict=True)
+    ]
     return sorted(found, key=lambda row: (row["right"], row["group"]))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from medtune.config.schema import DataParams
+from medtune.config.data import DataParams
 from medtune.data.sample import Sample
 
 MIN_CLASSES = 2

@@ -31,7 +31,7 @@ PAGE = (
 <p class="facts">{{ n_images }} images of {{ n_groups }} patients{{ '' if groups_known
 else ' (no patient ids: each image counts as one)' }}, protocol <b>{{ protocol }}</b>,
 {{ folds|length }} chain{{ "s" if folds|length > 1 }}; model <b>{{ backbone }}</b>, head {{ head }}, weights kept:
-{{ stage }}; classes: {{ classes|join(", ") }}.</p>
+{{ stage }}; classes: {{ classes|names }}.</p>
 {% for warning in warnings %}<p class="warning">{{ warning }}</p>
 {% endfor %}
 <h2>Metrics</h2>
@@ -53,7 +53,9 @@ else "one-vs-rest, averaged" }}. Expected calibration error: {{ ece_bins }} bins
 <td class="n">{{ row.recall|figure }}</td><td class="n">{{ row.precision|figure }}</td>
 <td class="n">{{ row.f1|figure }}</td></tr>
 {% endfor %}</table>
-
+{% if per_class|length < classes|length %}<p class="facts">The {{ per_class|length }} of {{ classes|length }} classes
+with the most errors; metrics.json has all of them.</p>
+{% endif %}
 <h2>Folds</h2>
 <table>
 <tr><th>test fold</th><th>weights</th><th class="n">T</th><th>decision</th><th class="n">validation AUROC</th>

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medtune.data.class_selection import list_names
 from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 # Resampling fewer patients than this gives intervals that are too narrow.
 MIN_PATIENTS = 5
+# More classes than this share one sentence.
+MAX_SENTENCES = 5
 
 
 def evaluation_warnings(
@@ -22,17 +25,30 @@ def evaluation_warnings(
 
 
 def _few_patients(prepared: "PreparedDataset", pooled: ClassifierPredictions) -> list[str]:
-    found = []
+    found, absent, few = [], [], []
     unit = "patient" if prepared.info["groups_known"] else "image"
     for k, name in enumerate(prepared.classes):
         groups = len(np.unique(pooled.patient_ids[pooled.labels == k]))
         if not groups:
+            absent.append(name)
             found.append(f"No test image is {name}: averages over classes leave it out.")
         elif groups < MIN_PATIENTS:
+            few.append(name)
             found.append(
                 f"Only {groups} test {unit}{'s' * (groups > 1)} with {name}: "
                 "intervals of averages over classes are too narrow."
             )
+    if len(found) <= MAX_SENTENCES:
+        return found
+    found = []
+    if absent:
+        named = list_names(absent, MAX_SENTENCES)
+        found.append(f"No test image is of {len(absent):,} classes ({named}): averages over classes leave them out.")
+    if few:
+        found.append(
+            f"Fewer than {MIN_PATIENTS} test {unit}s for each of {len(few):,} classes "
+            f"({list_names(few, MAX_SENTENCES)}): intervals of averages over classes are too narrow."
+        )
     return found
 
 
@@ -50,6 +66,10 @@ def _undefined_choices(
                 f"Fold {fold.fold}: the temperature stands at its bound, {fold.calibration.temperature:.2g}: "
                 f"{fold.calibration.images} validation images do not fix it."
             )
-        for k in np.setdiff1d(np.arange(len(prepared.classes)), fold.val.labels):
-            found.append(f"Fold {fold.fold}: no validation image is {prepared.classes[k]}.")
+        absent = [prepared.classes[k] for k in np.setdiff1d(np.arange(len(prepared.classes)), fold.val.labels)]
+        if len(absent) > MAX_SENTENCES:
+            named = list_names(absent, MAX_SENTENCES)
+            found.append(f"Fold {fold.fold}: no validation image is of {len(absent):,} classes ({named}).")
+        else:
+            found += [f"Fold {fold.fold}: no validation image is {name}." for name in absent]
     return found

@@ -6,7 +6,7 @@ from medtune.tasks.classification.statistics import WeightedStats
 
 def accuracy(stats: WeightedStats) -> Floats:
     """(R,) correct images over all images."""
-    return stats.correct.sum(axis=1) / stats.confusion.sum(axis=(1, 2))
+    return stats.correct.sum(axis=1) / stats.actual.sum(axis=1)
 
 
 METRIC = Metric("accuracy", "accuracy", "max", accuracy, order=10, each_epoch=True)

@@ -1,0 +1,34 @@
+"""What the headers of image files say, without decoding the images."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+from medtune.serving.dicom import is_dicom_file, read_header
+from medtune.serving.pixels import DecodeError
+
+
+def image_size(file: Path) -> tuple[int, int] | None:
+    """(width, height) in pixels; None if the file cannot be read as an image."""
+    try:
+        if is_dicom_file(file):
+            return read_header(file).size
+        with Image.open(file) as image:
+            return image.size
+    except (OSError, DecodeError, Image.DecompressionBombError):
+        return None
+
+
+def dicom_patients(files: Iterable[Path]) -> int:
+    """Number of patients if every file is DICOM and has a PatientID, otherwise 0."""
+    patients = set()
+    for file in files:
+        try:
+            patient = read_header(file).patient_id if is_dicom_file(file) else None
+        except DecodeError:
+            patient = None
+        if patient is None:
+            return 0
+        patients.add(patient)
+    return len(patients)

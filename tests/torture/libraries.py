@@ -1,0 +1,11 @@
+"""The large libraries that a stage imports, imported once for all processes that scenarios run in."""
+
+import accelerate  # noqa: F401
+import matplotlib.pyplot  # noqa: F401
+import onnxruntime  # noqa: F401
+import onnxscript  # noqa: F401
+import peft  # noqa: F401
+import sklearn.metrics  # noqa: F401
+import timm  # noqa: F401
+import torch._dynamo
+import torch.onnx  # noqa: F401

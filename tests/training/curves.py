@@ -1,0 +1,128 @@
+"""Curves of many settings and of every PEFT method: computed by one process, or by each of several that train as one.
+
+`python -m tests.training.curves FOLDER` prints them as JSON.
+"""
+
+import hashlib
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from medtune.config import registry
+from medtune.config.load import load
+from medtune.config.training import TrainingParams
+from medtune.models.adapt import adapt, after_step, penalty, prepare
+from medtune.models.classifier import build
+from medtune.runtime import distributed as ranks
+from medtune.tasks.classification.training import CrossEntropy
+from medtune.training.augmentation import Geometry
+from medtune.training.loop import Trainer
+from medtune.training.trainer_config import TrainerConfig
+from tests.training import test_loop as loop
+
+Curves = dict[str, dict[str, Any]]
+
+BACKBONES = {"vit": "test_vit", "convnext": "test_convnext", "resnet": "test_resnet", "mobilenet": "test_efficientnet"}
+SIZE = 32
+
+
+def settings(folder: Path) -> Curves:
+    """Settings by name, each with its history and the digests of the best and the last state."""
+
+    def ended(name: str, drop: float = 0.0, compiled: bool = False, unused: bool = False, **changes: Any) -> Any:
+        made = loop.job(folder / name, **changes)
+        made.network[2].p = drop
+        if unused:
+            made.network.register_module("spare", torch.nn.Linear(3, 3))
+            made.network.forward = lambda x: made.network[3](made.network[2](made.network[1](made.network[0](x))))
+        compile_network = torch.compile
+        if compiled:
+            torch.compile = lambda network, **options: compile_network(network, backend="eager", **options)
+            made.compile = True
+        try:
+            at, best, last = loop.ended(made)
+        finally:
+            torch.compile = compile_network
+        return {"history": at.history, "best": _digest(best), "last": _digest(last)}
+
+    found = {
+        "uneven": ended("uneven", batch_size=43, ema=0.9),
+        "accumulated": ended("accumulated", batch_size=5, accumulate=3, ema=0.9),
+        "adam": ended("adam", optimizer="adam", clip_norm=None),
+        "unused": ended("unused", unused=True),
+    }
+    if ranks.world_size() > 1:
+        found["whole"] = ended("whole", drop=0.3, batch_size=2)
+        with suppress(loop.Cut):
+            ended("cut", drop=0.3, batch_size=2, cut_at=("step", 43))
+        ranks.barrier()
+        assert (folder / "cut" / "checkpoint.safetensors").exists()
+        found["resumed"] = ended("cut", drop=0.3, batch_size=2)
+    found["compiled"] = ended("compiled", batch_size=16, compiled=True)
+    return found
+
+
+def methods(folder: Path) -> Curves:
+    """Every PEFT method by name, with its history."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 3, 11)
+    images = torch.from_numpy(draw.normal(size=(11, 3, SIZE, SIZE)).astype(np.float32))
+
+    class Plain:
+        def train(self, rows: Any, generator: Any, take: Any) -> Any:
+            return images[rows[take]], Geometry()
+
+        def score(self, rows: Any) -> Any:
+            return images[rows]
+
+    def curve(method: str) -> Any:
+        plugin = registry.load_plugin("medtune.models.peft", method, "model.peft.method")
+        family = (plugin.SUPPORTED_FAMILIES or ("vit",))[0]
+        args = f"{{img_size: {SIZE}}}" if family == "vit" else "{}"
+        sets = [
+            f"model.backbone={BACKBONES[family]}", "model.weights=none", f"model.backbone_args={args}",
+            f"data.image_size={SIZE}", "model.head.kind=linear", f"model.peft.method={method}",
+        ]  # fmt: skip
+        params = load(sets=sets)
+        torch.manual_seed(0)
+        model = adapt(build(params, 3), params)
+        prepare(model, [(images[:4], torch.from_numpy(labels[:4]))], params)
+        job = TrainerConfig(
+            name=method,
+            network=model,
+            saved=model,
+            set_modes=model.eval,
+            source=Plain(),
+            targets=labels,
+            train=np.arange(7),
+            val=np.arange(7, 11),
+            objective=CrossEntropy(),
+            params=TrainingParams(epochs=2, batch_size=3, lr=1e-3, warmup_epochs=0, select_by="loss", ema=None),
+            seed=1,
+            key="key",
+            checkpoint_dir=folder / method,
+            penalty=penalty(model, params),
+            after_step=after_step(model, params),
+        )
+        return {"history": Trainer(job, "cpu").run()[0].history}
+
+    return {method: curve(method) for method in registry.plugin_names("medtune.models.peft")}
+
+
+def all_curves(folder: Path) -> dict[str, Curves]:
+    """Both."""
+    return {"settings": settings(folder / "settings"), "methods": methods(folder / "methods")}
+
+
+def _digest(state: dict[str, torch.Tensor]) -> str:
+    return hashlib.sha256(b"".join(state[name].numpy().tobytes() for name in sorted(state))).hexdigest()
+
+
+if __name__ == "__main__":
+    with ranks.process_group():
+        print("FOUND " + json.dumps(all_curves(Path(sys.argv[1]))), flush=True)
