@@ -221,7 +221,8 @@ def _prepared(side: int, cache: Path, name: str) -> RunPaths:
 
 def render(rows: list[Row]) -> str:
     """The page."""
-    total, tried = len(families()), [row for row in rows if row.side]
+    known, tried = list(families()), [row for row in rows if row.side]
+    total, absent = len(known), [name for name in known if name not in {row.family for row in rows}]
     counts = {mode: sum(row.outcome[mode] == "works" for row in rows) for mode in MODES}
     failed = sum(outcome.startswith("FAILED") for row in rows for outcome in row.outcome.values())
     lines = [
@@ -250,6 +251,8 @@ def render(rows: list[Row]) -> str:
                 notes.append(note)
             cells.append("x" if state == "works" else f"{state} ({notes.index(note) + 1})")
         lines.append(f"| {row.family} | `{row.backbone}` | {row.side} | {row.parameters} | {' | '.join(cells)} |")
+    if absent and len(rows) > len(absent):
+        lines += ["", f"Not run yet: {', '.join(absent)}."]
     lines += ["", *(f"{number}. {note}" for number, note in enumerate(notes, 1))]
     return "\n".join(lines) + "\n"
 
