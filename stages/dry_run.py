@@ -5,6 +5,7 @@ The outcome is kept in the cache, so that it costs nothing until the network, th
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,10 @@ def _try(params: Params) -> dict[str, str]:
     if model.weights not in ("hub", "none"):
         with torch.device("meta"):
             backbone = create_backbone(params, load_weights=False)
-        load_into(backbone, *read_weights(model.weights, model.backbone))
+        with warnings.catch_warnings():
+            # The keys and shapes are compared; values have no place in a network without memory, and torch says so.
+            warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
+            load_into(backbone, *read_weights(model.weights, model.backbone))
         check_normalization(params)
     from medtune.training.trial_step import run_trial_steps
 

@@ -34,6 +34,11 @@ def test_check__is_made_once_per_configuration(check, capsys):
     assert "checking" in capsys.readouterr().out
 
 
+def test_check__of_a_weights_file_prints_no_warnings(check, recwarn):
+    check(*SMALL[1:])  # the shipped weights
+    assert [str(each.message) for each in recwarn if "non-meta parameter" in str(each.message)] == []
+
+
 @pytest.mark.parametrize(
     ("sets", "says"),
     [
