@@ -3,7 +3,8 @@
 Each network has random weights and goes through the product's own early check, whose exported graph is compared with
 the network, then through a real stage 1, a real stage 2, and a stage 2 with LoRA. What the early check refuses must be
 all that fails: the command ends with exit code 1 if anything fails after it. Results are kept in the cache by family,
-so that a run that was cut goes on; `--only swin_transformer,hiera` runs some, without writing the page.
+so that a run that was cut goes on; `--only swin_transformer,hiera` runs some, without writing the page, and `--write`
+writes the page from the rows that are there.
 """
 
 import json
@@ -220,7 +221,7 @@ def _prepared(side: int, cache: Path, name: str) -> RunPaths:
 
 def render(rows: list[Row]) -> str:
     """The page."""
-    tried = [row for row in rows if row.side]
+    total, tried = len(families()), [row for row in rows if row.side]
     counts = {mode: sum(row.outcome[mode] == "works" for row in rows) for mode in MODES}
     failed = sum(outcome.startswith("FAILED") for row in rows for outcome in row.outcome.values())
     lines = [
@@ -231,7 +232,8 @@ def render(rows: list[Row]) -> str:
         "through real stages. Refused: the check says so before data are decoded; the reason is below the table.",
         f"Written by `python -m benchmarks.families`, timm {timm.__version__}.",
         "",
-        f"{len(rows)} families, {len(tried)} can be built. "
+        f"{len(rows)} of {total} families, {len(tried)} of them are built here (at most {MAX_PARAMETERS:.0f} million "
+        "parameters). "
         + ", ".join(f"{mode} works on {count}" for mode, count in counts.items())
         + f". Failures after the check: {failed}.",
         "",
@@ -252,13 +254,13 @@ def render(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def run(only: list[str]) -> Iterator[Row]:
-    """Every family's row, from the cache where it is there."""
+def run(only: list[str], kept_only: bool = False) -> Iterator[Row]:
+    """Every family's row, from the cache where it is there; `kept_only`: no others."""
     cache = RunPaths.from_env().cache / "families"
     for family, names in families().items():
-        if only and family not in only:
-            continue
         kept = cache / "rows" / f"{family}.json"
+        if (only and family not in only) or (kept_only and not kept.is_file()):
+            continue
         if kept.is_file():
             row = Row(**json.loads(kept.read_text(encoding="utf-8")))
         else:
@@ -270,9 +272,9 @@ def run(only: list[str]) -> Iterator[Row]:
 
 
 def main() -> int:
-    """Try every family, or those after --only; write the page if all were tried."""
+    """Try every family, or those after --only; write the page if all were tried, or with --write."""
     only = sys.argv[2].split(",") if sys.argv[1:2] == ["--only"] else []
-    rows = list(run(only))
+    rows = list(run(only, sys.argv[1:2] == ["--write"]))
     if not only:
         write_text(PAGE, render(rows))
         info(f"{PAGE.relative_to(PROJECT)} written")

@@ -50,7 +50,8 @@ def run_trial_steps(params: Params, n_outputs: int) -> TrialResult:
         model = base.training(params.task.kind).build(bare, n_outputs, load_weights=False).to(device)
         result = TrialResult(model)
         if "frozen" in params.training_stages:
-            _guard(params, "frozen", lambda: _train_head(bare, model, device, result))
+            stored = params.frozen.views != "online" and params.model.weights == "none"
+            _guard(params, "frozen", lambda: _train_head(bare, model, device, result, stored))
         if "finetune" in params.training_stages:
             _guard(params, "finetune", lambda: _finetune(bare, model, device, result))
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -72,13 +73,19 @@ def _guard(params: Params, stage: str, run: Callable[[], None]) -> None:
         ) from error
 
 
-def _train_head(params: Params, model: Classifier, device: torch.device, result: TrialResult) -> None:
+def _train_head(params: Params, model: Classifier, device: torch.device, result: TrialResult, stored: bool) -> None:
+    """A step of the head; `stored`: the features are those of the run, and are stored in half precision."""
     model.requires_grad_(False)
     model.head.requires_grad_(True)
     model.eval()
     model.head.train()
     with torch.no_grad():
         features = model.features(model.preprocess(_images(params, device)))
+    if stored and not torch.isfinite(features.half()).all():
+        raise InputError(
+            f"frozen.views={params.frozen.views}: features of {params.model.backbone} exceed half precision, in which "
+            "they are stored. Set frozen.views=online"
+        )
     _steps(params, "frozen", model.head, features, result)
     model.requires_grad_(True)
 

@@ -212,7 +212,10 @@ def test_compile__gives_the_same_under_plain_names_and_resumes(tmp_path, eager, 
 @pytest.mark.slow
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="needs a C++ compiler")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_compile__through_inductor_trains_alike(tmp_path, precision):
+def test_compile__through_inductor_trains_alike(tmp_path, precision, monkeypatch):
+    from torch._inductor import config
+
+    monkeypatch.setattr(config, "compile_threads", 1)  # no pool of processes that import torch for so small a network
     ends = {}
     for compiled in (False, True):
         made = job(tmp_path / str(compiled), epochs=1, precision=precision)
