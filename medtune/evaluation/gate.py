@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from medtune.config.errors import InputError
 from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.bootstrap import Interval, interval, resampled
 from medtune.evaluation.metric import Metric, PatientStats, compute
@@ -119,7 +120,12 @@ def decide(
         gate: what is asked.
         evaluate: resamples and their confidence.
         seed: of the resampling.
+
+    Raises:
+        InputError: `metric` is not defined for the classes, as sensitivity of more than two.
     """
+    if not metric.defined(challenger.stats):
+        raise InputError(f"gate.metric={metric.name}: not defined for these classes. Choose another metric.")
     patients = challenger.stats.n_patients
     metrics = list(dict.fromkeys([metric, *(limit.metric for limit in limits)]))
     model_scores, scores = [], []

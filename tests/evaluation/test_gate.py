@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from medtune.config.errors import InputError
 from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.gate import Limit, ModelStats, decide, rejection
 from medtune.tasks.classification.metrics import METRICS
@@ -116,3 +117,8 @@ def test_refused__says_why():
     assert not decision.promoted
     assert decision.as_dict()["notes"] == ("left out",)
     assert decision.rows() == []
+
+
+def test_judge__metric_that_these_classes_do_not_have():
+    with pytest.raises(InputError, match=r"gate\.metric=quadratic_weighted_kappa: not defined"):
+        judged(model("new", np.array([])), None, GateParams(max_ece=0.6), "quadratic_weighted_kappa")

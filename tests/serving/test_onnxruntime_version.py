@@ -58,7 +58,7 @@ def oldest_python(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("oldest") / "venv"
     uv, python = Path(sys.executable).with_name("uv"), folder / "bin" / "python"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
-    packages = (f"onnxruntime=={MINIMUM}.*", "numpy<2", "pillow", "typer")
+    packages = (f"onnxruntime=={MINIMUM}.*", "numpy<2", "pillow", "typer", "imagecodecs", "tifffile")
     install = [uv, "pip", "install", "--quiet", "--python", python, *packages]
     done = subprocess.run(install, capture_output=True, text=True, timeout=500)
     if done.returncode and UNREACHABLE.search(done.stderr):

@@ -52,6 +52,9 @@ class Params(DataParams):
     )
     class_names: list[str] | None = Field(None, description="order of the classes; null: sorted by name")
     label_map: dict[str, str] = Field({}, description="labels to rename or merge: {Benign: benign}")
+    label_type: Literal["nominal", "ordinal"] = Field(
+        "nominal", description="ordinal: classes are grades in the order of class_names; adds quadratic weighted kappa"
+    )
     masks: Literal["error", "leave_out", "use"] = Field(
         "error", description="masks beside their images (x_mask.png): refused, left out, or images like the others"
     )
@@ -219,6 +222,11 @@ def _with_patient(sample: Sample, pattern: str) -> Sample:
     if match is None or not match[1]:
         raise InputError(f"{printable(sample.path)}: data.group_pattern {pattern!r} finds no patient in it")
     return replace(sample, patient_id=match[1])
+
+
+def metadata(params: Params) -> dict[str, object]:
+    """Entries of dataset.json: whether the classes are ordered."""
+    return {"label_type": params.label_type} if params.label_type == "ordinal" else {}
 
 
 def example(root: Path) -> dict[str, object]:

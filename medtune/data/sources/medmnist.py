@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medtune.config.data import DataParams
 from medtune.config.errors import InputError
@@ -73,6 +73,14 @@ MD5 = {
                     "61b955355d7425a89687b06cca3ce0c2", "b077128c4a949f0a4eb01517f9037b9c"),
 }  # fmt: skip
 SIZES = (28, 64, 128, 224)
+# Sets of MedMNIST that this source cannot read, and why.
+_VOLUMES = ("adrenalmnist3d", "fracturemnist3d", "nodulemnist3d", "organmnist3d", "synapsemnist3d", "vesselmnist3d")
+UNSUPPORTED = {
+    "chestmnist": "its images have several labels each, and multi-label targets are not supported yet",
+    **dict.fromkeys(_VOLUMES, "its images are volumes, and 3-D images are not supported yet"),
+}
+# Sets whose classes are grades, in their order.
+ORDINAL = ("retinamnist",)
 
 
 class Params(DataParams):
@@ -85,10 +93,22 @@ class Params(DataParams):
     download: bool = Field(False, description="fetch the .npz file into root")
     url: str | None = Field(None, description="where the .npz file lies; null: Zenodo, with its published md5")
 
+    @field_validator("subset", mode="before")
+    @classmethod
+    def _name_the_reason(cls, value: object) -> object:
+        if isinstance(value, str) and (reason := UNSUPPORTED.get(value.lower())):
+            raise ValueError(f"{value} cannot be used: {reason}. Choose one of: {', '.join(CLASSES)}")
+        return value
+
 
 def classes(params: Params) -> tuple[str, ...]:
     """Class names, in the order of their indices."""
     return CLASSES[params.subset]
+
+
+def metadata(params: Params) -> dict[str, object]:
+    """Entries of dataset.json: whether the classes are ordered."""
+    return {"label_type": "ordinal"} if params.subset in ORDINAL else {}
 
 
 def fetch(root: Path, params: Params) -> None:
@@ -115,6 +135,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         lacking = ", ".join(part for part in SPLITS if part not in parts)
         raise InputError(f"data.split.protocol is official, but {file.name} has no {lacking} images; set it to image")
     found = []
+    _check_supported(file)
     for part in parts:
         rows, labels = RowReader(file, f"{part}_images"), RowReader(file, f"{part}_labels").read_all()
         if rows.dtype != np.uint8 or not (len(rows.shape) == 3 or (len(rows.shape) == 4 and rows.shape[3] == 3)):
@@ -132,6 +153,13 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
             load = partial(_image, rows, row)
             found.append(Sample(f"{part}/{row:06d}", CLASSES[params.subset][label], None, {"part": part}, roles, load))
     return found
+
+
+def _check_supported(file: Path) -> None:
+    """Refuse a set by the name of its file, which may be data.root itself."""
+    for name, reason in UNSUPPORTED.items():
+        if file.name.lower().startswith(name):
+            raise InputError(f"data.root={file}: {name} cannot be used: {reason}. Choose another set of MedMNIST.")
 
 
 def _image(rows: RowReader, row: int) -> np.ndarray:

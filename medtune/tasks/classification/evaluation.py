@@ -10,7 +10,7 @@ from medtune.config.schema import EvaluateParams, GateParams, Params
 from medtune.evaluation.gate import Limit
 from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.serving.tasks.classification import decide
-from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions, evaluate_fold, pool
+from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions, evaluate_fold, is_ordinal, pool
 from medtune.tasks.classification.folds import best as best_fold
 from medtune.tasks.classification.metrics.ece import METRIC as ECE
 from medtune.tasks.classification.predictions import read_predictions, write_predictions
@@ -48,7 +48,13 @@ def from_bundle(
     probabilities = output.astype(np.float64)
     predictions = decide(output, document["decision"], document["classes"])
     return ClassifierPredictions(
-        rows, prepared.labels[rows], prepared.patient_ids[rows], probabilities, probabilities, predictions
+        rows,
+        prepared.labels[rows],
+        prepared.patient_ids[rows],
+        probabilities,
+        probabilities,
+        predictions,
+        is_ordinal(prepared.info),
     )
 
 

@@ -1,6 +1,6 @@
 """One chain's figures, its temperature and decision rule from validation alone, and all chains pooled."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ class ClassifierPredictions:
         probabilities: (n, classes), calibrated.
         uncalibrated: (n, classes), before calibration.
         predictions: (n,) class indices, by the decision rule.
+        ordinal: the classes are ordered, as grades are.
     """
 
     rows: Ints
@@ -41,14 +42,17 @@ class ClassifierPredictions:
     probabilities: Floats
     uncalibrated: Floats
     predictions: Ints
+    ordinal: bool = False
 
     def compute_metrics(self, ece_bins: int) -> dict[str, float | None]:
         """Every metric; None where undefined."""
-        return compute_all(self.labels, self.probabilities, self.predictions, self.patient_ids, ece_bins)
+        found = (self.labels, self.probabilities, self.predictions, self.patient_ids)
+        return compute_all(*found, ece_bins, self.ordinal)
 
     def stats(self, options: EvaluateParams) -> ClassificationStats:
         """Statistics per patient that every metric follows from."""
-        return accumulate(self.labels, self.probabilities, self.predictions, self.patient_ids, options.ece_bins)
+        found = (self.labels, self.probabilities, self.predictions, self.patient_ids)
+        return accumulate(*found, options.ece_bins, self.ordinal)
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
@@ -101,6 +105,7 @@ def evaluate_fold(
             calibrated[split],
             calibration.softmax(logits[split]),
             decide(calibrated[split], rule, prepared.classes),
+            is_ordinal(prepared.info),
         )
         for split in SPLITS
     }
@@ -112,8 +117,14 @@ def pool(parts: Sequence[ClassifierPredictions]) -> ClassifierPredictions:
     joined = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ClassifierPredictions.__dataclass_fields__
+        if name != "ordinal"
     }
-    return ClassifierPredictions(**joined)
+    return ClassifierPredictions(**joined, ordinal=parts[0].ordinal)
+
+
+def is_ordinal(info: Mapping[str, Any]) -> bool:
+    """Whether dataset.json says that the classes are ordered."""
+    return info.get("label_type") == "ordinal"
 
 
 def best(folds: Sequence[ClassifierFold], ece_bins: int) -> ClassifierFold:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 PROBABILITY = "prob_"
+LABEL_TYPE = "label_type"
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,20 @@ class ReadPredictions:
 
 
 def write_predictions(path: Path, prepared: "PreparedDataset", scored: ClassifierPredictions) -> None:
-    """Write `path,group,label,prediction,prob_<class>...`, one line per test image and fold."""
+    """Write `path,group,label,prediction,prob_<class>...`, one line per test image and fold.
+
+    A last column `label_type` says that labels are ordinal, and is absent if they are not.
+    """
     classes = prepared.classes
+    kind = ["ordinal"] if scored.ordinal else []
     rows = (
-        [prepared.paths[row], group, classes[label], classes[prediction], *(f"{p:.9g}" for p in probabilities)]
+        [prepared.paths[row], group, classes[label], classes[prediction], *(f"{p:.9g}" for p in probabilities), *kind]
         for row, group, label, prediction, probabilities in zip(
             scored.rows, scored.patient_ids, scored.labels, scored.predictions, scored.probabilities, strict=True
         )
     )
-    write_csv(path, ["path", "group", "label", "prediction", *(f"{PROBABILITY}{name}" for name in classes)], rows)
+    columns = ["path", "group", "label", "prediction", *(f"{PROBABILITY}{name}" for name in classes)]
+    write_csv(path, [*columns, LABEL_TYPE] if scored.ordinal else columns, rows)
 
 
 def read_predictions(path: Path) -> ReadPredictions:
@@ -62,6 +68,7 @@ def read_predictions(path: Path) -> ReadPredictions:
         np.array([[float(row[name]) for name in names] for row in rows]).reshape(len(rows), len(names)),
         np.array([classes.index(row["prediction"]) for row in rows], np.int64),
         np.array([row["group"] for row in rows]),
+        ordinal=LABEL_TYPE in (reader.fieldnames or ()),
     )
     support = dict(zip(classes, stats.patients_per_class().tolist(), strict=True))
     return ReadPredictions(hashlib.sha256(repr((classes, content)).encode()).hexdigest(), stats, support)

@@ -32,6 +32,7 @@ class ClassificationStats:
         patient_index: (images,) each image's patient.
         present: (classes,) the labels contain this class.
         rankings: one per class whose AUROC is averaged.
+        ordinal: the classes are ordered, as grades are.
     """
 
     confusion: "csr_array"
@@ -43,6 +44,7 @@ class ClassificationStats:
     patient_index: Ints
     present: npt.NDArray[np.bool_]
     rankings: tuple[Ranking, ...]
+    ordinal: bool = False
 
     @property
     def n_classes(self) -> int:
@@ -150,7 +152,12 @@ class WeightedStats:
 
 
 def accumulate(
-    labels: Ints, probabilities: Floats, predictions: Ints, patients: npt.NDArray, ece_bins: int = 15
+    labels: Ints,
+    probabilities: Floats,
+    predictions: Ints,
+    patients: npt.NDArray,
+    ece_bins: int = 15,
+    ordinal: bool = False,
 ) -> ClassificationStats:
     """Sum up per patient what the metrics need.
 
@@ -160,6 +167,7 @@ def accumulate(
         predictions: (n,) class indices.
         patients: (n,) patient ids.
         ece_bins: equal-width confidence bins.
+        ordinal: the classes are ordered, as grades are.
 
     Raises:
         ValueError: no images, a probability that is not finite, or a label that is not a class.
@@ -196,6 +204,7 @@ def accumulate(
         member,
         present,
         tuple(rank(labels == k, probabilities[:, k]) for k in ranked),
+        ordinal,
     )
 
 

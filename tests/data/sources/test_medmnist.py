@@ -87,3 +87,22 @@ def test_records__real_arrays(shared):
     found = medmnist.list_samples(shared / "pneumoniamnist28", params())
     assert len(found) == 5221
     assert sum(record.label == "normal" for record in found) == 1348
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("chestmnist", "multi-label"), ("ChestMNIST", "multi-label")]
+    + [(f"{organ}mnist3d", "3-D") for organ in ("adrenal", "fracture", "nodule", "organ", "synapse", "vessel")],
+)
+def test_subset__refused_with_the_reason(tmp_path, name, reason):
+    with pytest.raises(ValueError, match=rf"{name} cannot be used: .*{reason}"):
+        params(subset=name)
+    file = tmp_path / f"{name.lower()}_64.npz"
+    np.savez(file, train_images=np.zeros((2, 8, 8, 8), np.uint8), train_labels=np.zeros((2, 14), np.uint8))
+    with pytest.raises(InputError, match=rf"{name.lower()} cannot be used: .*{reason}"):
+        medmnist.list_samples(file, params())
+
+
+def test_metadata__grades_are_ordinal():
+    assert medmnist.metadata(params(subset="retinamnist")) == {"label_type": "ordinal"}
+    assert medmnist.metadata(params(subset="bloodmnist")) == {}

@@ -50,7 +50,7 @@ def test_judge__test_labels_change_neither_temperature_nor_decision():
     labels, found = draw.integers(0, 2, 60), []
     for flip in (0, 1):
         mine = np.where(np.arange(60) < 30, labels, labels ^ flip)
-        prepared = SimpleNamespace(labels=mine, patient_ids=np.arange(60) // 3, classes=("a", "b"))
+        prepared = SimpleNamespace(info={}, labels=mine, patient_ids=np.arange(60) // 3, classes=("a", "b"))
         wanted = SimpleNamespace(fold=1, indices=rows, trained=trained)
         found.append(folds.evaluate_fold(wanted, logits, prepared, EvaluateParams(), seed=1))
     assert found[0].calibration == found[1].calibration
@@ -86,3 +86,20 @@ def test_caveats__say_what_is_thin():
     assert "Fold 3: no validation image is malignant" in found
     few = caveats.evaluation_warnings(make_prepared(), [make_chain()], make_scored([0, 1], [0.1, 0.9]))
     assert few[0].startswith("Only 1 test patient with benign")
+
+
+def test_ordinal__from_dataset_json_to_predictions_csv_and_back(tmp_path):
+    from medtune.tasks.classification.evaluation import from_bundle
+    from medtune.tasks.classification.predictions import read_predictions, write_predictions
+
+    rows, output = np.arange(4), np.eye(3)[[0, 1, 2, 1]]
+    document = {"classes": ["0", "1", "2"], "decision": {"kind": "argmax"}}
+    for info, ordinal in (({}, False), ({"label_type": "ordinal"}, True)):
+        prepared = SimpleNamespace(info=info, classes=("0", "1", "2"), labels=np.array([0, 1, 2, 2]))
+        prepared.paths, prepared.patient_ids = list("abcd"), np.array(list("pqrs"))
+        scored = folds.pool([from_bundle(prepared, rows, output, document)] * 2)
+        assert scored.stats(EvaluateParams()).ordinal is ordinal
+        assert ("quadratic_weighted_kappa" in scored.compute_metrics(15)) is ordinal
+        write_predictions(tmp_path / "predictions.csv", prepared, scored)
+        assert read_predictions(tmp_path / "predictions.csv").stats.ordinal is ordinal
+        assert ("label_type" in (tmp_path / "predictions.csv").read_text()) is ordinal

@@ -50,3 +50,26 @@ def test_per_class__agrees_with_scikit_learn():
 def test_score__refuses_what_cannot_be_scored(probabilities, labels, words):
     with pytest.raises(ValueError, match=words):
         metrics.score(np.array(labels, dtype=np.int64), probabilities)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_quadratic_weighted_kappa__agrees_with_scikit_learn(seed):
+    from sklearn.metrics import cohen_kappa_score
+
+    draw = np.random.default_rng(seed)
+    classes = 2 + seed
+    labels = draw.integers(0, classes, 200)
+    predictions = np.clip(labels + draw.integers(-1, 3, 200), 0, classes - 1)
+    patients = draw.integers(0, 30, 200)
+    found = metrics.compute_all(labels, np.eye(classes)[predictions], predictions, patients, ordinal=True)
+    expected = cohen_kappa_score(labels, predictions, weights="quadratic", labels=range(classes))
+    assert found["quadratic_weighted_kappa"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_quadratic_weighted_kappa__for_ordinal_labels_only():
+    labels = np.array([0, 1, 2, 2])
+    found = metrics.compute_all(labels, np.eye(3)[labels], labels, labels)
+    assert "quadratic_weighted_kappa" not in found
+    one = np.zeros(4, np.int64)
+    constant = metrics.compute_all(one, np.eye(3)[one], one, labels, ordinal=True)
+    assert constant["quadratic_weighted_kappa"] is None

@@ -22,7 +22,7 @@ EACH_EPOCH = tuple(metric for metric in METRICS if metric.each_epoch)
 
 
 def example(patients: Sequence[str], seed: int) -> ClassificationStats:
-    """Statistics of made-up predictions: two classes for an even seed, else four.
+    """Statistics of made-up predictions: two classes for an even seed, else four, ordered.
 
     Args:
         patients: one name per patient; equal names have equal images, and still are several patients.
@@ -36,14 +36,19 @@ def example(patients: Sequence[str], seed: int) -> ClassificationStats:
         images.append((labels, np.exp(scores + 2 * np.eye(classes)[labels]), np.full(9, f"{position:06}")))
     labels, scores, ids = (np.concatenate(part) for part in zip(*images, strict=True))
     probabilities = scores / scores.sum(axis=1, keepdims=True)
-    return accumulate(labels, probabilities, probabilities.argmax(axis=1), ids)
+    return accumulate(labels, probabilities, probabilities.argmax(axis=1), ids, ordinal=classes > 2)
 
 
 def compute_all(
-    labels: Ints, probabilities: Floats, predictions: Ints, patients: npt.NDArray, ece_bins: int = 15
+    labels: Ints,
+    probabilities: Floats,
+    predictions: Ints,
+    patients: npt.NDArray,
+    ece_bins: int = 15,
+    ordinal: bool = False,
 ) -> dict[str, float | None]:
     """Compute every metric of a set of images, by name; None where undefined. Arguments as in `accumulate`."""
-    return values(METRICS, accumulate(labels, probabilities, predictions, patients, ece_bins))
+    return values(METRICS, accumulate(labels, probabilities, predictions, patients, ece_bins, ordinal))
 
 
 def score(labels: npt.NDArray, probabilities: npt.NDArray) -> dict[str, float]:

@@ -1,0 +1,31 @@
+"""Cohen's kappa with quadratic weights, for ordinal labels such as grades."""
+
+import numpy as np
+
+from medtune.evaluation.metric import Floats, Metric
+from medtune.tasks.classification.statistics import ClassificationStats, WeightedStats
+
+
+def quadratic_weighted_kappa(stats: WeightedStats) -> Floats:
+    """(R,) 1 - squared distance between label and prediction / its expectation by chance.
+
+    NaN where all labels and predictions are one class.
+    """
+    grades = np.arange(stats.stats.n_classes)
+    squared = np.subtract.outer(grades, grades).ravel() ** 2
+    observed = stats.weights @ (stats.stats.confusion @ squared)
+    actual, predicted = stats.actual, stats.predicted
+    images = actual.sum(axis=1)
+    # Sum over i, j of (i - j)^2 actual[i] predicted[j] / images.
+    expected = (actual @ grades**2 + predicted @ grades**2) - 2 * (actual @ grades) * (predicted @ grades) / images
+    return np.where(expected > 0, 1 - observed / expected, np.nan)
+
+
+def ordinal(stats: ClassificationStats) -> bool:
+    """Whether the order of the classes means something."""
+    return stats.ordinal
+
+
+METRIC = Metric(
+    "quadratic_weighted_kappa", "quadratic weighted kappa", "max", quadratic_weighted_kappa, order=57, defined=ordinal
+)
