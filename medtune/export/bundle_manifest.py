@@ -7,6 +7,7 @@ from medtune.export.model_card import NOTICE
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.cache_key import weights_sha256
 from medtune.runtime.provenance import provenance
+from medtune.serving.intensity import Intensity
 from medtune.serving.manifest import SCHEMA_VERSION
 from medtune.serving.onnxruntime_version import minimum_for
 from medtune.tasks import base
@@ -50,7 +51,7 @@ def build_manifest(
             "interpolation": "bicubic",
             "antialias": True,
             "before_the_graph": ["decode", "orient", "resize", "intensity"],
-            "intensity": prepared.info["intensity"],
+            "intensity": Intensity.from_document(prepared.info.get("intensity")).document(),
             "scale": 1 / 255,
             "mean": mean,
             "std": std,
