@@ -2,7 +2,6 @@
 
 import struct
 
-import imagecodecs
 import numpy as np
 
 from medtune.serving.pixels import DecodedImage, DecodeError
@@ -22,6 +21,8 @@ def read_png(content: bytes) -> DecodedImage:
     Raises:
         DecodeError: it is partly transparent.
     """
+    import imagecodecs
+
     pixels = imagecodecs.png_decode(content)
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         alpha = pixels[..., -1]
