@@ -101,7 +101,7 @@ def test_cells__all_is_what_the_backbone_supports():
 def test_cells__a_method_that_fits_no_backbone_is_refused():
     chosen, tree = load_grid(sets=["benchmark.methods=[linear, tsa]"])
     with pytest.raises(
-        InputError, match=r"'tsa' does not support test_vit; it supports the families resnet, mobilenet"
+        InputError, match=r"'tsa' does not support test_vit; it supports the families mobilenet, resnet"
     ):
         jobs.list_cells(chosen, tree)
 
