@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# One more than a small machine has cores: tests wait for servers, the package registry and other processes.
+WORKERS = 3
 
 UV := PYTHON='$(PYTHON)' requirements/uv
 # default: torch as the lock has it, on Linux with CUDA. cpu: no CUDA (docs/install.md). The choice is kept in .venv.
@@ -49,10 +51,10 @@ torture: setup
 	python -m torture $(ARGS)
 
 test: setup
-	$(THREADS) python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(THREADS) python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-fast: setup
-	$(THREADS) python -m pytest -n 2 --dist loadgroup -m "not slow and not real and not gpu" $(ARGS)
+	$(THREADS) python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not real and not gpu" $(ARGS)
 
 lint: setup
 	ruff check .
