@@ -1,43 +1,30 @@
 """Every image decoded and checked once, and packed into one array file that training maps into memory."""
 
-import errno
 import hashlib
-import os
-import pickle
-import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal
 
 import numpy as np
 
 from medtune.config.data import IntensityParams
 from medtune.config.errors import InputError
-from medtune.data.intensity import PixelRange, applies_voi, describe, measure, resolve
+from medtune.data.decoding import DecodeJob, Fit, FittedImage, decode_all
+from medtune.data.intensity import applies_voi, describe, resolve
 from medtune.data.listing import image_path
 from medtune.data.sample import Sample
-from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
-from medtune.serving.decode import decode
-from medtune.serving.intensity import Intensity, shrink, to_uint8
-from medtune.serving.pixels import DecodedImage, DecodeError
+from medtune.serving.intensity import Intensity, to_uint8
 from medtune.serving.resize import Resize
 
 IMAGES_FILE = "images.npy"
-# Worker processes take a second or two to start: less work than this many seconds is done without them.
-MIN_SECONDS_FOR_POOL = 15.0
-_CHUNK = 16
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
 class PackResult:
-    """What `pack` wrote and learnt.
+    """What `pack` wrote.
 
     Attributes:
         selected: positions of the packed records in the list given, ascending; row i of the pack is record selected[i].
@@ -54,25 +41,6 @@ class PackResult:
     rejected: tuple[tuple[str, str], ...]
     intensity: Intensity
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Image:
-    pixels: np.ndarray  # uint8 (S, S, 3); float32 (S, S) or (S, S, 3) if more than 8 bits
-    size: tuple[int, int]
-    sha256: str
-    values: PixelRange | None
-    inverted: bool
-    value_range: tuple[float, float] | None  # of this image, where an earlier data set decides
-
-
-class _Fit(NamedTuple):
-    """How every image is decoded, checked and resized."""
-
-    size: int
-    resize: Resize
-    apply_voi: bool
-    intensity: IntensityParams | Intensity
 
 
 def pack(
@@ -106,13 +74,13 @@ def pack(
     """
     real_root = root.resolve() if root is not None else None
     jobs = [
-        _Job(sample, None if sample.read or real_root is None else image_path(sample, real_root), real_root)
+        DecodeJob(sample, None if sample.read or real_root is None else image_path(sample, real_root), real_root)
         for sample in samples
     ]
     wanted = intensity or IntensityParams()
-    fit = _Fit(size, resize, wanted.apply_voi if isinstance(wanted, Intensity) else applies_voi(wanted), wanted)
+    fit = Fit(size, resize, wanted.apply_voi if isinstance(wanted, Intensity) else applies_voi(wanted), wanted)
     selected: list[int] = []
-    kept: list[_Image] = []
+    kept: list[FittedImage] = []
     rejected: list[tuple[str, str]] = []
     waiting = folder / f".{IMAGES_FILE}.deep"
     with (
@@ -122,7 +90,7 @@ def pack(
     ):
         _write_header(out, len(jobs), size)
         start = out.tell()
-        for position, result in enumerate(_decode_all(jobs, fit, workers)):
+        for position, result in enumerate(decode_all(jobs, fit, workers)):
             if isinstance(result, str):
                 rejected.append((samples[position].path, result))
             else:
@@ -158,7 +126,7 @@ def _check_rejected(rejected: list[tuple[str, str]], total: int, on_bad_image: s
         shown = "; ".join(f"{path}: {reason}" for path, reason in rejected[:_SHOWN])
         more = f"; and {len(rejected) - _SHOWN} more" if len(rejected) > _SHOWN else ""
         raise InputError(
-            f"{len(rejected)} of {total} images cannot be used: {shown}{more}. Mend or remove them, or leave "
+            f"{len(rejected)} of {total} images cannot be used: {shown}{more}. Correct or remove them, or leave "
             "them out with data.on_bad_image=reject"
         )
     if not some_left:
@@ -166,7 +134,7 @@ def _check_rejected(rejected: list[tuple[str, str]], total: int, on_bad_image: s
         raise InputError(f"none of {total} images can be used; the first, {path}: {reason}")
 
 
-def _scale_deep(images: Path, waiting: Path, kept: Sequence[_Image], intensity: Intensity) -> Iterator[str]:
+def _scale_deep(images: Path, waiting: Path, kept: Sequence[FittedImage], intensity: Intensity) -> Iterator[str]:
     """The sha256 of each image, after those of more than 8 bits are scaled and written to their rows."""
     if all(image.values is None for image in kept):
         yield from (image.sha256 for image in kept)
@@ -181,87 +149,6 @@ def _scale_deep(images: Path, waiting: Path, kept: Sequence[_Image], intensity: 
             packed[row] = to_uint8(pixels, image.value_range or (intensity.low, intensity.high), image.inverted)
             yield hashlib.sha256(packed[row].data).hexdigest()
     packed.flush()
-
-
-@dataclass(frozen=True)
-class _Job:
-    sample: Sample
-    file: Path | None
-    root: Path | None
-
-    def decode(self, apply_voi: bool) -> DecodedImage:
-        if self.sample.read is not None:
-            return DecodedImage(self.sample.read())
-        assert self.file is not None
-        if self.root is not None:
-            try:
-                real = self.file.resolve(strict=True)
-            except FileNotFoundError:
-                raise DecodeError("the file does not exist") from None
-            except RuntimeError:  # what Python before 3.13 raises for ELOOP
-                raise DecodeError("a link that leads in a circle") from None
-            except OSError as error:
-                circle = error.errno == errno.ELOOP
-                reason = "a link that leads in a circle" if circle else f"cannot be read: {error.strerror}"
-                raise DecodeError(reason) from None
-            if not (real.is_relative_to(self.root) or real.is_relative_to(RunPaths.from_env().cache / "archives")):
-                raise DecodeError("a link that leads out of the data root")
-        return decode(self.file, apply_voi, self.sample.frame)
-
-
-def _decode_one(job: _Job, fit: _Fit) -> _Image | str:
-    """The fitted image, or why there is none."""
-    try:
-        image = job.decode(fit.apply_voi)
-        earlier = fit.intensity if isinstance(fit.intensity, Intensity) else None
-        values = measure(image, fit.intensity)
-        value_range = earlier.range_for(image) if earlier is not None else None
-        pixels = np.ascontiguousarray(shrink(image, fit.size, fit.resize))
-    except DecodeError as error:
-        return str(error)
-    return _Image(pixels, image.size, hashlib.sha256(pixels.data).hexdigest(), values, image.inverted, value_range)
-
-
-def _decode_chunk(jobs: Sequence[_Job], fit: _Fit) -> list[_Image | str]:
-    return [_decode_one(job, fit) for job in jobs]
-
-
-def _decode_all(jobs: Sequence[_Job], fit: _Fit, workers: int | None) -> Iterator[_Image | str]:
-    """Results in the order of `jobs`; at most a few chunks are decoded ahead of the consumer."""
-    first = jobs[: _CHUNK if workers is None else 0]
-    begin = time.monotonic()
-    yield from [_decode_one(job, fit) for job in first]
-    jobs = jobs[len(first) :]
-    if workers is None:
-        expected_s = (time.monotonic() - begin) / max(len(first), 1) * len(jobs)
-        workers = os.cpu_count() or 1 if expected_s > MIN_SECONDS_FOR_POOL else 0
-    if workers < 2 or not jobs or not _is_picklable(jobs[0].sample):
-        yield from (_decode_one(job, fit) for job in jobs)
-        return
-    # Not fork: the progress bar runs a thread, and a forked child may inherit a lock that nobody will release.
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        ahead: deque[Future[list[_Image | str]]] = deque()
-        try:
-            for start in range(0, len(jobs), _CHUNK):
-                ahead.append(pool.submit(_decode_chunk, jobs[start : start + _CHUNK], fit))
-                if len(ahead) > 3 * workers:
-                    yield from ahead.popleft().result()
-            while ahead:
-                yield from ahead.popleft().result()
-        except BrokenProcessPool:
-            raise RuntimeError("a decoding process was killed, most likely for want of memory") from None
-        finally:
-            for future in ahead:
-                future.cancel()
-
-
-def _is_picklable(sample: Sample) -> bool:
-    """Whether another process can load it; a reader of an open file cannot be sent."""
-    try:
-        pickle.dumps(sample)
-    except (TypeError, AttributeError, pickle.PicklingError):
-        return False
-    return True
 
 
 def _write_header(out: BinaryIO, rows: int, size: int) -> None:

@@ -2,7 +2,7 @@
 
 from PIL import ImageFile
 
-from medtune.data import packing
+from medtune.data import decoding
 from medtune.serving.decode import decode
 
 
@@ -20,7 +20,7 @@ def test_images__part_of_a_picture_is_seen(small, monkeypatch):
 
 
 def test_images__link_that_is_followed_is_seen(small, monkeypatch):
-    monkeypatch.setattr(packing._Job, "decode", lambda job, apply_voi: decode(job.file))
+    monkeypatch.setattr(decoding.DecodeJob, "decode", lambda job, apply_voi: decode(job.file))
     lost = small("images").lost
     assert lost
     assert all("link-outside" in line and line.endswith(": kept") for line in lost)
