@@ -3,7 +3,7 @@
 Each network has random weights and goes through the product's own early check, whose exported graph is compared with
 the network, then through a real stage 1, a real stage 2, and a stage 2 with LoRA. What the early check refuses must be
 all that fails: the command ends with exit code 1 if anything fails after it. Results are kept in the cache by family,
-so that a run that was cut goes on; `--only swin_transformer,hiera` runs some, without writing the page, and `--write`
+so that an interrupted run resumes; `--only swin_transformer,hiera` runs some, without writing the page, and `--write`
 writes the page from the rows that are there.
 """
 

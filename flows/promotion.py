@@ -101,7 +101,7 @@ def evaluate_challenger(
             champion = gate.Champion(current, store.fetch(current, paths.cache), manifest)
         decision = gate.run(params, paths, champion)
     except CommandError as error:
-        decision = rejection([f"what the champion was trained on is not to be had: {error}"], params.gate)
+        decision = rejection([f"the training data of the champion is missing: {error}"], params.gate)
     if accept and not decision.promoted:
         decision = replace(decision, promoted=True, reasons=(f"accepted by hand: {accept}", *decision.reasons))
     return PromotionRecord(name, made.key, current, decision, time.strftime("%Y-%m-%dT%H:%M:%S%z", now))
@@ -111,7 +111,7 @@ def _manifest(repo: "GitDvcRepo", name: str) -> str:
     """manifest.csv that the accepted model was trained with; neither DVC nor git looks at its bytes again.
 
     Raises:
-        CommandError: it, or the result.json that says its sha256, is not to be had, or it has changed.
+        CommandError: the manifest or the result.json with its sha256 is missing, or the manifest has changed.
     """
     from medtune.registry.git_dvc import CommandError
 

@@ -62,7 +62,7 @@ def run(executor: Executor, accept: str | None = None) -> str:
             pipeline.log_line(f"retrain: {line}")
         changed = [name for name in repo.changed_files(before) if name.endswith(CODE)]
         if any(name.endswith(".lock") and name.startswith("requirements/") for name in changed):
-            raise InputError(f"{changed[0]} changed: run `make setup`, then start the services anew")
+            raise InputError(f"{changed[0]} changed: run `make setup`, then restart the services")
         if changed:
             return RESTART_REQUIRED
         return _with_data(executor, repo, paths, accept)

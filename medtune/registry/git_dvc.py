@@ -165,7 +165,7 @@ class GitDvcRepo:
         """A file as it was at a tag, out of DVC's cache or its remote.
 
         Raises:
-            CommandError: the tag, the file or its content is not to be had.
+            CommandError: the tag, the file or its content is missing.
         """
         code = "import dvc.api, sys; sys.stdout.write(dvc.api.read(sys.argv[1], repo=sys.argv[2], rev=sys.argv[3]))"
         return self._run([sys.executable, "-c", code, path, str(self.folder), tag])
