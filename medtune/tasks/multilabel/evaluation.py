@@ -1,0 +1,72 @@
+"""Evaluation of several findings: calibration and thresholds per fold, statistics, report files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medtune.config.schema import GateParams, Params
+from medtune.evaluation.gate import Limit
+from medtune.evaluation.result import EvaluationResult, write_json
+from medtune.tasks.multilabel import tables
+from medtune.tasks.multilabel.folds import best, evaluate_fold, from_bundle, pool
+from medtune.tasks.multilabel.metrics import METRICS
+from medtune.tasks.multilabel.predictions import read_predictions, write_predictions
+from medtune.tasks.multilabel.warnings import evaluation_warnings
+
+__all__ = [
+    "FACTS",
+    "best",
+    "evaluate_fold",
+    "facts",
+    "from_bundle",
+    "limits",
+    "pool",
+    "read_predictions",
+    "write",
+    "write_predictions",
+]
+FACTS = ("classes", "per_class", "baseline")
+
+
+def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
+    """Findings, metrics of each, the baseline and warnings."""
+    options, names = params.evaluate, result.prepared.classes
+    stats = result.pooled.stats(options)
+    rows = tables.per_finding(stats, names, options.bootstrap, options.confidence, params.seed)
+    return {
+        "classes": list(names),
+        "per_class": rows,
+        "baseline": tables.baseline(rows),
+        "warnings": evaluation_warnings(result.prepared, result.folds, result.pooled),
+        "ece_bins": options.ece_bins,
+    }
+
+
+def write(
+    folder: Path,
+    result: EvaluationResult,
+    params: Params,
+    facts: Mapping[str, Any],
+    history: Sequence[dict[str, Any]],
+) -> list[Path]:
+    """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
+    from medtune.tasks.multilabel import plots
+    from medtune.tasks.multilabel.report import write_report
+
+    bins, pooled = params.evaluate.ece_bins, result.pooled
+    tested = {
+        "before": tables.reliability(pooled.labels, pooled.uncalibrated, bins),
+        "after": tables.reliability(pooled.labels, pooled.probabilities, bins),
+    }
+    fitted = {str(fold.fold): fold.calibration.as_dict(fold.names) for fold in result.folds}
+    write_json(folder / "calibration.json", {"folds": fitted, "test": tested})
+    write_predictions(folder / "predictions.csv", result.prepared, pooled)
+    plots.write_tables(folder / "plots", result, history, bins)
+    images = plots.draw(folder / "images", result, facts["per_class"], history, bins)
+    write_report(folder / "report.html", facts, result.test, images)
+    return images
+
+
+def limits(gate: GateParams) -> list[Limit]:
+    """The macro calibration error may not be above `gate.max_ece`."""
+    return [Limit(next(metric for metric in METRICS if metric.name == "ece"), gate.max_ece, "gate.max_ece")]
