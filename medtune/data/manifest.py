@@ -2,8 +2,8 @@
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from medtune.config.errors import InputError
 from medtune.data.findings import rarest
+from medtune.data.metadata import find_metadata_column, metadata_values
 from medtune.data.packing import IMAGES_FILE, PackResult
 from medtune.data.sample import Sample
 from medtune.data.splits import SPLITS, SplitResult
@@ -38,6 +39,7 @@ class PreparedDataset:
         images: (n, H, W, 3) uint8, memory-mapped.
         sha256: of each image's pixels.
         names: label of each image as in manifest.csv: its class, or its findings.
+        metadata_cells: the source's own columns (sex, site, scanner) by name, one cell per image as in manifest.csv.
     """
 
     folder: Path
@@ -51,6 +53,20 @@ class PreparedDataset:
     images: np.ndarray
     sha256: tuple[str, ...]
     names: tuple[str, ...] = ()
+    metadata_cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def metadata(self, name: str, key: str = "evaluate.by") -> tuple[str | None, ...]:
+        """Values of a metadata column, one per image; None where the value is missing.
+
+        Args:
+            name: of the column, in any case.
+            key: the params key that names it, for the message.
+
+        Raises:
+            InputError: there is no such column.
+        """
+        column = find_metadata_column(tuple(self.metadata_cells), name, key)
+        return metadata_values(self.metadata_cells[column], self.info.get("allow_values", ()))
 
     @cached_property
     def digest(self) -> str:
@@ -196,6 +212,11 @@ def load_prepared(folder: Path) -> PreparedDataset:
         images=_open_images(folder / IMAGES_FILE, len(rows)),
         sha256=tuple(row["sha256"] for row in rows),
         names=tuple(row["label"] for row in rows),
+        metadata_cells={
+            name: tuple(row[name] for row in rows)
+            for name in rows[0]
+            if name not in COLUMNS and not name.startswith("role_")
+        },
     )
 
 
