@@ -28,6 +28,8 @@ MODEL_INFO_KEYS = (
     "preprocessing",
     "decision",
     "temperature",
+    "calibration",
+    "no_finding",
     "exported",
     "data",
     "metrics",
@@ -37,7 +39,7 @@ MODEL_INFO_KEYS = (
 
 
 def predict_uploads(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[dict[str, Any]]:
-    """One entry an image, in order: `name`, and `prediction` with `probabilities`, or `error`."""
+    """One entry an image, in order: `name`, and what the task's `entry` gives, or `error`."""
     entries: list[dict[str, Any]] = [{"name": name} for name, _ in files]
     images = []
     for entry, (_, content) in zip(entries, files, strict=True):

@@ -116,8 +116,14 @@ def write_reliability(path: Path, scored: FindingPredictions, bins: int) -> None
 
 
 def write_confusion(path: Path, names: Sequence[str], scored: FindingPredictions) -> None:
-    """`finding,true_positives,false_positives,false_negatives,true_negatives`, one line per finding."""
-    label, said = scored.labels, scored.decided
-    counts = [(label & said), (~label & said), (label & ~said), (~label & ~said)]
-    rows = zip(names, *(count.sum(0).tolist() for count in counts), strict=True)
-    write_csv(path, ["finding", "true_positives", "false_positives", "false_negatives", "true_negatives"], rows)
+    """`actual,predicted`, one line per image and finding that it shows or is said to show, as `mass` or `no mass`.
+
+    DVC's confusion template counts them. Pairs that are rightly not said to be there are left out: they are the most.
+    """
+    rows = []
+    for k, name in enumerate(names):
+        words = np.array([f"no {name}", name], object)
+        label, said = scored.labels[:, k], scored.decided[:, k]
+        there = label | said
+        rows += list(zip(words[label[there].astype(int)], words[said[there].astype(int)], strict=True))
+    write_csv(path, ["actual", "predicted"], rows)
