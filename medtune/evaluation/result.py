@@ -33,8 +33,11 @@ class Predictions(Protocol):
     def patient_ids(self) -> npt.NDArray:
         """(n,) patient ids."""
 
+    def select(self, positions: npt.NDArray[np.int64]) -> "Predictions":
+        """Predictions for the images at `positions` (m,), in their order: a subgroup of the images."""
+
     def stats(self, options: EvaluateParams) -> PatientStats:
-        """Statistics per patient that every metric follows from."""
+        """Statistics per patient that every metric follows from; patients in the order of their sorted ids."""
 
 
 class FoldResult(Protocol):

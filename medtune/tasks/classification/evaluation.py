@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 __all__ = [
+    "CLASS_AVERAGES",
     "FACTS",
     "best",
     "evaluate_fold",
@@ -34,6 +35,9 @@ __all__ = [
     "write_predictions",
 ]  # fmt: skip
 FACTS = ("classes", "per_class")
+CLASS_AVERAGES = (
+    "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "paper_f1", "auroc", "average_precision",
+)  # fmt: skip
 
 
 def best(folds: Sequence[ClassifierFold], options: EvaluateParams) -> ClassifierFold:
