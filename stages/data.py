@@ -197,6 +197,7 @@ def _info(
         "expected": expected,
         "image_size": data.image_size,
         "resize": data.resize,
+        **({"allow_values": data.allow_values} if data.allow_values else {}),
         **(source.metadata(data) if hasattr(source, "metadata") else {}),
     }
 

@@ -2,8 +2,8 @@
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from medtune.config.errors import InputError
+from medtune.data.metadata import find_metadata_column, metadata_values
 from medtune.data.packing import IMAGES_FILE, PackResult
 from medtune.data.sample import Sample
 from medtune.data.splits import SPLITS, SplitResult
@@ -36,6 +37,7 @@ class PreparedDataset:
         splits: (n, folds) of train, val, test, unused.
         images: (n, H, W, 3) uint8, memory-mapped.
         sha256: of each image's pixels.
+        metadata_cells: the source's own columns (sex, site, scanner) by name, one cell per image as in manifest.csv.
     """
 
     folder: Path
@@ -48,6 +50,20 @@ class PreparedDataset:
     splits: np.ndarray
     images: np.ndarray
     sha256: tuple[str, ...]
+    metadata_cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def metadata(self, name: str, key: str = "evaluate.by") -> tuple[str | None, ...]:
+        """Values of a metadata column, one per image; None where the value is missing.
+
+        Args:
+            name: of the column, in any case.
+            key: the params key that names it, for the message.
+
+        Raises:
+            InputError: there is no such column.
+        """
+        column = find_metadata_column(tuple(self.metadata_cells), name, key)
+        return metadata_values(self.metadata_cells[column], self.info.get("allow_values", ()))
 
     @cached_property
     def digest(self) -> str:
@@ -184,6 +200,11 @@ def load_prepared(folder: Path) -> PreparedDataset:
         splits=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], "<U6"),
         images=_open_images(folder / IMAGES_FILE, len(rows)),
         sha256=tuple(row["sha256"] for row in rows),
+        metadata_cells={
+            name: tuple(row[name] for row in rows)
+            for name in rows[0]
+            if name not in COLUMNS and not name.startswith("role_")
+        },
     )
 
 

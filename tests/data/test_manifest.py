@@ -65,6 +65,17 @@ def test_manifest__source_column_with_our_name(tmp_path):
         prepare(tmp_path / "prepared", extra={"sha256": "x"})
 
 
+def test_metadata__values_by_column(tmp_path):
+    folder = prepare(tmp_path / "prepared", extra={"Sex": " F ", "scanner": "unknown"})
+    prepared = load_prepared(folder)
+    assert list(prepared.metadata_cells) == ["Sex", "scanner"]
+    assert prepared.metadata("sex") == ("F",) * 20
+    assert prepared.metadata("scanner") == (None,) * 20
+    assert load_prepared(prepare(tmp_path / "b", extra={"site": "A"})).digest == prepared.digest
+    with pytest.raises(InputError, match=r"evaluate\.by=scaner: no such column \(did you mean 'scanner'\?\)"):
+        prepared.metadata("scaner")
+
+
 def test_digest__follows_content_not_split(tmp_path):
     one, all_folds = load_prepared(prepare(tmp_path / "a")), load_prepared(prepare(tmp_path / "b", test_fold="all"))
     assert one.digest == all_folds.digest
