@@ -3,20 +3,19 @@
 import itertools
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from medtune.config.errors import InputError, suggestion
+from medtune.config.errors import InputError
 from medtune.config.schema import EvaluateParams
-from medtune.data.columns import fold
-from medtune.data.identifiers import is_missing, label_key, similar, spell, squeeze
+from medtune.data.identifiers import label_key, similar, spell
+from medtune.data.metadata import find_metadata_column, metadata_values
 
 NOT_RECORDED = "not recorded"
 MAX_VALUES = 12
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -48,33 +47,18 @@ def subgroup_columns(
         InputError: no such column, a column with too many values or with values that differ in spelling only, or a
             value that is no number where `evaluate.bins` divides numbers.
     """
-    by_name = {name: _find(name, columns) for name in options.by}
+    known = tuple(columns)
+    by_name = {name: find_metadata_column(known, name, "evaluate.by") for name in options.by}
     if len(set(by_name.values())) < len(by_name):
-        raise InputError(f"evaluate.by={_shown(options.by)}: two of these are the same column. Name each once.")
-    known = {squeeze(value) for value in allowed} - {""}
-    return [_divide(column, columns[column], options.bins.get(name), known) for name, column in by_name.items()]
+        raise InputError(f"evaluate.by={', '.join(options.by)}: two of these are the same column. Name each once.")
+    return [
+        _divide(column, metadata_values(columns[column], allowed), options.bins.get(name))
+        for name, column in by_name.items()
+    ]
 
 
-def _find(name: str, columns: Mapping[str, Sequence[str]]) -> str:
-    if name in columns:
-        return name
-    found = [column for column in columns if fold(column) == fold(name)]
-    if len(found) == 1:
-        return found[0]
-    if not columns:
-        raise InputError(
-            f"evaluate.by={name}: the data have no such column, only images and labels. Name a table that has it in "
-            "data.csv, or remove evaluate.by."
-        )
-    known = list(columns)
-    raise InputError(f"evaluate.by={name}: no such column{suggestion(name, known)}. Choose from: {_shown(known)}.")
-
-
-def _divide(
-    name: str, cells: Sequence[str], limits: Sequence[float] | None, allowed: Collection[str]
-) -> SubgroupColumn:
-    missing = {cell: is_missing(cell) and squeeze(cell) not in allowed for cell in set(cells)}
-    values = [NOT_RECORDED if missing[cell] else " ".join(cell.split()) for cell in cells]
+def _divide(name: str, cells: Sequence[str | None], limits: Sequence[float] | None) -> SubgroupColumn:
+    values = [NOT_RECORDED if cell is None else " ".join(cell.split()) for cell in cells]
     recorded = Counter(value for value in values if value != NOT_RECORDED)
     if limits is not None:
         values, order = _in_ranges(name, values, limits)
@@ -133,8 +117,3 @@ def _sorted(values: Counter[str]) -> list[str]:
     if all(number is not None for number in numbers.values()):
         return sorted(values, key=lambda value: (numbers[value] or 0.0, value))
     return sorted(values)
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

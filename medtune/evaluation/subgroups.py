@@ -11,119 +11,19 @@ covers all pairs at once (maximum of the studentized differences over the same r
 
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from medtune.evaluation.bootstrap import Interval, interval, intervals, resamples
-from medtune.evaluation.metric import Floats, Metric, PatientStats, compute
+from medtune.data.class_selection import list_names
+from medtune.evaluation.bootstrap import Interval, intervals
+from medtune.evaluation.metric import Metric, PatientStats, compute
+from medtune.evaluation.subgroup_gaps import MIN_PATIENTS, difference_of, draw_jointly, too_few, with_simultaneous
+from medtune.evaluation.subgroup_metrics import Subgroup, Subgroups
 
-# Resampling fewer patients than this says nothing about other patients.
-MIN_PATIENTS = 5
 NO_IMAGES = "no test image"
-
-
-@dataclass(frozen=True)
-class Subgroup:
-    """The images with one value of a column.
-
-    Attributes:
-        value: of the column, a range of numbers, or `medtune.evaluation.subgroup_columns.NOT_RECORDED`.
-        n_images: images.
-        n_patients: patients with at least one of these images.
-        support: patients with images of each class, by class; empty in a task without classes.
-        metrics: by name; a metric without a value or an interval has a reason.
-        notes: what limits these metrics, one sentence each.
-    """
-
-    value: str
-    n_images: int
-    n_patients: int
-    support: dict[str, int]
-    metrics: dict[str, Interval]
-    notes: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values for metrics.json."""
-        return {
-            "value": self.value,
-            "n_images": self.n_images,
-            "n_groups": self.n_patients,
-            "patients_by_class": self.support,
-            "metrics": {name: metric.as_dict() for name, metric in self.metrics.items()},
-            "notes": list(self.notes),
-        }
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A metric's difference between two subgroups.
-
-    Attributes:
-        metric: name of the metric.
-        first, second: the subgroups' values.
-        difference: metric of `first` less that of `second`, with its paired interval over patients.
-        n_pairs: pairs of subgroups that have such an interval for this metric.
-        simultaneous: interval that holds for all of these pairs at once; None where there is one pair, or none.
-    """
-
-    metric: str
-    first: str
-    second: str
-    difference: Interval
-    n_pairs: int = 1
-    simultaneous: tuple[float, float] | None = None
-
-    @property
-    def ends(self) -> tuple[float, float] | None:
-        """The interval to print for the largest of several differences; None where there is none."""
-        if self.simultaneous is not None or self.difference.lo is None or self.difference.hi is None:
-            return self.simultaneous
-        return self.difference.lo, self.difference.hi
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values for metrics.json."""
-        entry = {"metric": self.metric, "first": self.first, "second": self.second, **self.difference.as_dict()}
-        if self.simultaneous is None:
-            return entry
-        return {**entry, "n_pairs": self.n_pairs, "simultaneous": list(self.simultaneous)}
-
-
-@dataclass(frozen=True)
-class Subgroups:
-    """The subgroups of one column.
-
-    Attributes:
-        column: name of the column.
-        subgroups: one per value, in the order of tables.
-        gaps: one per metric and pair of subgroups.
-    """
-
-    column: str
-    subgroups: tuple[Subgroup, ...]
-    gaps: tuple[Gap, ...]
-
-    def largest(self) -> dict[str, Gap]:
-        """Largest difference per metric, among pairs with an interval if there are any."""
-        found: dict[str, Gap] = {}
-        for gap in self.gaps:
-            if gap.difference.value is None:
-                continue
-            before = found.get(gap.metric)
-            if before is None or _size(gap) > _size(before):
-                found[gap.metric] = gap
-        return found
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values for metrics.json."""
-        return {
-            "column": self.column,
-            "subgroups": [subgroup.as_dict() for subgroup in self.subgroups],
-            "largest_gaps": [gap.as_dict() for gap in self.largest().values()],
-            "gaps": [gap.as_dict() for gap in self.gaps],
-        }
+_SHOWN = 5
 
 
 class Images(Protocol):
@@ -186,14 +86,18 @@ def compare(
         subgroups.append(Subgroup(name, len(found[name]), stats[name].n_patients, support[name], own, notes))
         advance(0.5 / len(present))
     whole = {name: compute(defined, part) for name, part in stats.items()}
-    drawn = _joint(images.patient_ids, parts, stats, defined, options.bootstrap, seed, advance)
+    everyone = np.unique(images.patient_ids)
+    members = {name: np.searchsorted(everyone, np.unique(part.patient_ids)) for name, part in parts.items()}
+    drawn = draw_jointly(len(everyone), members, stats, defined, options.bootstrap, seed, advance)
     gaps = []
     for name in (metric.name for metric in defined):
         pairs = [
-            _pair(name, a, b, whole, drawn, stats, options.confidence, lacking if name in class_averages else {})
+            difference_of(
+                name, a, b, whole, drawn, stats, options.confidence, lacking if name in class_averages else {}
+            )
             for a, b in itertools.combinations(present, 2)
         ]
-        gaps += _with_simultaneous(pairs, drawn, name, options.confidence)
+        gaps += with_simultaneous(pairs, drawn, name, options.confidence)
     return Subgroups(column, tuple(subgroups), tuple(gaps))
 
 
@@ -202,13 +106,9 @@ def _own_metrics(metrics: Sequence[Metric], stats: PatientStats, options: Any, s
     if stats.n_patients >= MIN_PATIENTS or stats.n_patients == 1:
         return own
     return {
-        name: one if one.value is None else Interval(one.value, None, None, 0, _too_few(stats.n_patients))
+        name: one if one.value is None else Interval(one.value, None, None, 0, too_few(stats.n_patients))
         for name, one in own.items()
     }
-
-
-def _too_few(n_patients: int) -> str:
-    return f"{n_patients} patients: an interval needs {MIN_PATIENTS}"
 
 
 def _support(stats: PatientStats, classes: Sequence[str]) -> dict[str, int]:
@@ -223,93 +123,10 @@ def _shown(support: Mapping[str, int]) -> set[str]:
 def _notes(support: Mapping[str, int], lacking: Sequence[str], n_patients: int) -> tuple[str, ...]:
     notes = []
     if lacking:
-        names = ", ".join(lacking)
+        names = list_names(lacking, _SHOWN)
         notes.append(f"no image is {names}: averages over classes leave {'it' if len(lacking) == 1 else 'them'} out")
     if n_patients >= MIN_PATIENTS:
         few = [f"{count} with {label}" for label, count in support.items() if 0 < count < MIN_PATIENTS]
         if few:
-            notes.append(f"few patients ({', '.join(few)}): intervals are too narrow")
+            notes.append(f"few patients ({list_names(few, _SHOWN)}): intervals are too narrow")
     return tuple(notes)
-
-
-def _joint(
-    patient_ids: npt.NDArray,
-    parts: Mapping[str, Images],
-    stats: Mapping[str, PatientStats],
-    metrics: Sequence[Metric],
-    replicates: int,
-    seed: int,
-    advance: Callable[[float], object],
-) -> dict[str, dict[str, Floats]]:
-    """Metrics (replicates,) of each subgroup by subgroup and name, under the same resamples of all patients.
-
-    Raises:
-        ValueError: the statistics of a subgroup do not have one entry per patient.
-    """
-    everyone = np.unique(patient_ids)
-    members = {name: np.searchsorted(everyone, np.unique(part.patient_ids)) for name, part in parts.items()}
-    for name, index in members.items():
-        if stats[name].n_patients != len(index):
-            raise ValueError(f"{name}: statistics of {stats[name].n_patients} patients, expected {len(index)}")
-    drawn: dict[str, dict[str, list[Floats]]] = {name: {metric.name: [] for metric in metrics} for name in parts}
-    if len(parts) > 1:
-        width = max(one.width for one in stats.values())
-        for weights in resamples(len(everyone), replicates, seed, width):
-            for name, index in members.items():
-                for metric, value in compute(metrics, stats[name], weights[:, index]).items():
-                    drawn[name][metric].append(value)
-            advance(0.5 * len(weights) / replicates)
-    return {
-        name: {metric: np.concatenate(chunks) if chunks else np.empty(0) for metric, chunks in by_metric.items()}
-        for name, by_metric in drawn.items()
-    }
-
-
-def _pair(
-    metric: str,
-    first: str,
-    second: str,
-    whole: Mapping[str, Mapping[str, Floats]],
-    drawn: Mapping[str, Mapping[str, Floats]],
-    stats: Mapping[str, PatientStats],
-    confidence: float,
-    lacking: Mapping[str, Sequence[str]],
-) -> Gap:
-    difference = float(whole[first][metric][0] - whole[second][metric][0])
-    if lacking and lacking[first] != lacking[second]:
-        return Gap(metric, first, second, Interval(None, None, None, 0, "averages over different classes"))
-    fewest = min(stats[first].n_patients, stats[second].n_patients)
-    if fewest < MIN_PATIENTS and not np.isnan(difference):
-        reason = _too_few(fewest).replace("1 patients", "1 patient")
-        return Gap(metric, first, second, Interval(difference, None, None, 0, reason))
-    return Gap(metric, first, second, interval(difference, drawn[first][metric] - drawn[second][metric], confidence))
-
-
-def _with_simultaneous(
-    gaps: Sequence[Gap], drawn: Mapping[str, Mapping[str, Floats]], metric: str, confidence: float
-) -> list[Gap]:
-    """Add the interval that holds for all pairs at once, where there are several."""
-    chosen = [gap for gap in gaps if gap.difference.lo is not None]
-    if len(chosen) < 2:
-        return list(gaps)
-    centers = np.array([gap.difference.value for gap in chosen], np.float64)
-    draws = np.stack([drawn[gap.first][metric] - drawn[gap.second][metric] for gap in chosen])
-    spread = np.nanstd(draws, axis=1, ddof=1)
-    moving = spread > 0  # pairs that never differ need no width
-    usable = ~np.isnan(draws[moving]).all(axis=0)
-    width = 0.0
-    if usable.any():
-        studentized = np.abs(draws[moving][:, usable] - centers[moving, None]) / spread[moving, None]
-        width = float(np.quantile(np.nanmax(studentized, axis=0), confidence))
-    ends = {
-        (gap.first, gap.second): (center - width * deviation, center + width * deviation)
-        for gap, center, deviation in zip(chosen, centers.tolist(), spread.tolist(), strict=True)
-    }
-    return [
-        Gap(gap.metric, gap.first, gap.second, gap.difference, len(chosen), ends.get((gap.first, gap.second)))
-        for gap in gaps
-    ]
-
-
-def _size(gap: Gap) -> tuple[bool, float]:
-    return gap.difference.lo is not None, abs(gap.difference.value or 0.0)

@@ -169,6 +169,8 @@ class Evaluation(Protocol):
     ) -> list[Path]:
         """Write the task's files of artifacts/evaluate: predictions.csv and report.html at least.
 
+        The report contains `medtune.evaluation.subgroup_report.subgroup_section` of `facts["subgroups"]`.
+
         Args:
             folder: empty folder.
             result: the evaluation.

@@ -68,9 +68,9 @@ def test_subgroup_columns__every_image_is_in_one_subgroup(cells):
         (
             COLUMNS,
             {"by": ["sexe"]},
-            r"evaluate\.by=sexe: no such column \(did you mean 'sex'\?\)\. Choose from: sex, S",
+            r"evaluate\.by=sexe: no such column \(did you mean 'sex'\?\)\. Choose one of: sex, S",
         ),
-        ({}, {"by": ["sex"]}, r"evaluate\.by=sex: the data have no such column.* data\.csv"),
+        ({}, {"by": ["sex"]}, r"evaluate\.by=sex: no such column\. The data set has no further columns"),
         (COLUMNS, {"by": ["Site", "site"]}, "the same column"),
         (COLUMNS, {"by": ["sex"], "bins": {"sex": [1]}}, r"evaluate\.bins\.sex: 'F' is no number"),
         ({"sex": ["F", "f "]}, {"by": ["sex"]}, r"evaluate\.by=sex: values 'F' and 'f' differ in case"),

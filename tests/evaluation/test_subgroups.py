@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from medtune.evaluation.bootstrap import intervals, resamples
-from medtune.evaluation.subgroups import MIN_PATIENTS, NO_IMAGES, compare
+from medtune.evaluation.subgroup_gaps import MIN_PATIENTS
+from medtune.evaluation.subgroups import NO_IMAGES, compare
 from medtune.tasks.classification.evaluation import CLASS_AVERAGES
 from medtune.tasks.classification.folds import ClassifierPredictions
 from medtune.tasks.classification.metrics import METRICS, compute_all
