@@ -14,6 +14,7 @@ from medtune.tasks.multilabel.predictions import read_predictions, write_predict
 from medtune.tasks.multilabel.warnings import evaluation_warnings
 
 __all__ = [
+    "CLASS_AVERAGES",
     "FACTS",
     "best",
     "evaluate_fold",
@@ -26,6 +27,7 @@ __all__ = [
     "write_predictions",
 ]
 FACTS = ("classes", "per_class", "baseline")
+CLASS_AVERAGES = tuple(metric.name for metric in METRICS)
 
 
 def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
@@ -50,6 +52,8 @@ def write(
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
     """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
+    from medtune.evaluation.subgroup_plot import draw_subgroups
+    from medtune.evaluation.subgroup_report import subgroup_section, unit_of
     from medtune.tasks.multilabel import plots
     from medtune.tasks.multilabel.report import write_report
 
@@ -63,7 +67,12 @@ def write(
     write_predictions(folder / "predictions.csv", result.prepared, pooled)
     plots.write_tables(folder / "plots", result, history, bins)
     images = plots.draw(folder / "images", result, facts["per_class"], history, bins)
-    write_report(folder / "report.html", facts, result.test, images)
+    section = ""
+    if facts["subgroups"]:
+        images.append(folder / "images" / "subgroups.png")
+        draw_subgroups(images[-1], facts["subgroups"], result.test, METRICS, result.title, unit_of(facts))
+        section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
+    write_report(folder / "report.html", facts, result.test, images, section)
     return images
 
 

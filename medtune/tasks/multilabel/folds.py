@@ -47,6 +47,10 @@ class FindingPredictions:
         """Statistics per patient that every metric follows from."""
         return accumulate(self.labels, self.probabilities, self.decided, self.patient_ids, options.ece_bins)
 
+    def select(self, positions: npt.NDArray[np.int64]) -> "FindingPredictions":
+        """Predictions for the images at `positions` (m,), in their order."""
+        return FindingPredictions(*(getattr(self, name)[positions] for name in self.__dataclass_fields__))
+
 
 @dataclass(frozen=True)
 class FindingFold:

@@ -8,9 +8,10 @@ import numpy as np
 
 from medtune.data.class_selection import MAX_CLASSES, shorten
 from medtune.data.findings import NO_FINDING, joined
+from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
 from medtune.evaluation.result import EvaluationResult
 from medtune.evaluation.tables import write_history
-from medtune.tasks.classification.plots import COLORS, GRAY, draw_history, draw_roc, draw_samples, plot_file
+from medtune.tasks.classification.plots import draw_history, draw_roc, draw_samples
 from medtune.tasks.classification.tables import write_roc
 from medtune.tasks.multilabel import tables
 from medtune.tasks.multilabel.folds import FindingPredictions

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 
 from medtune.data.class_selection import list_names
 from medtune.evaluation.bootstrap import Interval
@@ -19,7 +20,9 @@ TITLES = ("AUROC", "average precision", "sensitivity", "specificity", "F1")
 MAX_ROWS = 100
 
 
-def write_report(path: Path, facts: Mapping[str, Any], test: Mapping[str, Interval], plots: Sequence[Path]) -> None:
+def write_report(
+    path: Path, facts: Mapping[str, Any], test: Mapping[str, Interval], plots: Sequence[Path], section: str = ""
+) -> None:
     """Write the page.
 
     Args:
@@ -27,15 +30,18 @@ def write_report(path: Path, facts: Mapping[str, Any], test: Mapping[str, Interv
         facts: every other name in `medtune.tasks.multilabel.template.PAGE`.
         test: metrics of the pooled test images.
         plots: PNG files, put into the page.
+        section: HTML of `medtune.evaluation.subgroup_report`, which has its own plot; may be empty.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"number": format_value, "names": list_names}
-    images = [{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in plots]
+    shown = [plot for plot in plots if plot.stem != "subgroups"]
+    images = [{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in shown]
     exported = next(fold for fold in facts["folds"] if fold["fold"] == facts["best_fold"])
     page = environment.from_string(PAGE).render(
         **facts,
         metrics=[_row(metric.title, test[metric.name]) for metric in METRICS if metric.name in test],
         images=images,
+        section=markupsafe.Markup(section),
         each_epoch=EACH_EPOCH,
         titles=TITLES,
         rows=[_finding(row) for row in facts["per_class"][:MAX_ROWS]],

@@ -61,7 +61,7 @@ class FindingStats:
         """Statistics with each patient counted `weights` (R, patients) times."""
         return WeightedFindings(self, weights)
 
-    def patients_per_finding(self) -> npt.NDArray[np.int64]:
+    def patients_per_class(self) -> npt.NDArray[np.int64]:
         """(findings,) patients with at least one image that shows it."""
         return (self.actual > 0).sum(0)
 

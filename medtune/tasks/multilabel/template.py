@@ -52,7 +52,7 @@ average precision. Thresholds are those of the exported fold, chosen on its vali
 {% if rows|length < classes|length %}The first {{ rows|length }} of {{ classes|length }} findings; metrics.json has all.
 {% endif %}</p>
 {% if threshold_reasons %}<ul>{% for finding, reason in threshold_reasons.items() %}<li>{{ finding }}: {{ reason }}</li>
-{% endfor %}</ul>{% endif %}
+{% endfor %}</ul>{% endif %}{{ section }}
 <h2>Folds</h2>
 <table>
 <tr><th>test fold</th><th>weights</th><th class="n">validation macro AUROC</th>
