@@ -73,6 +73,6 @@ def read_predictions(path: Path) -> ReadPredictions:
     probabilities = np.array([[float(row[f"{PROBABILITY}{name}"]) for name in names] for row in rows])
     patients = np.array([row["group"] for row in rows])
     stats = accumulate(labels.reshape(shape), probabilities.reshape(shape), decided.reshape(shape), patients)
-    support = dict(zip(names, stats.patients_per_class().tolist(), strict=True))
+    support = dict(zip(names, (stats.actual > 0).sum(0).tolist(), strict=True))
     content = [(row["path"], row["label"], row["group"]) for row in rows]
     return ReadPredictions(hashlib.sha256(repr((names, content)).encode()).hexdigest(), stats, support)

@@ -62,8 +62,8 @@ class FindingStats:
         return WeightedFindings(self, weights)
 
     def patients_per_class(self) -> npt.NDArray[np.int64]:
-        """(findings,) patients with at least one image that shows it."""
-        return (self.actual > 0).sum(0)
+        """(findings,) patients with at least one image that shows it; 0 where averages leave the finding out."""
+        return np.where(self.scored, (self.actual > 0).sum(0), 0)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def per_finding(
     by_name = {k: of_finding(k) for k in range(len(names))}
     flat = [metric for metrics in by_name.values() for metric in metrics.values()]
     found = intervals(flat, stats, n_bootstrap, confidence, seed)
-    patients = stats.patients_per_class()
+    patients = (stats.actual > 0).sum(0)
     rows = []
     for k, name in enumerate(names):
         positives, images = int(stats.actual[:, k].sum()), int(stats.images.sum())

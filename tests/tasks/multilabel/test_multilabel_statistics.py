@@ -78,3 +78,9 @@ def test_accumulate__refuses_what_cannot_be_scored():
         accumulate(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0))
     with pytest.raises(ValueError, match="1 of 2 images have a probability of NaN"):
         accumulate(np.zeros((2, 1)), np.array([[np.nan], [0.5]]), np.zeros((2, 1)), np.arange(2))
+
+
+def test_patients__of_findings_that_averages_leave_out_are_none():
+    labels = np.array([[1, 1, 0], [0, 1, 0], [1, 1, 0]], bool)
+    stats = accumulate(labels, labels * 0.8, labels, np.array(["a", "b", "a"]))
+    assert stats.patients_per_class().tolist() == [1, 0, 0]
