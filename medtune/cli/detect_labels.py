@@ -4,12 +4,16 @@ from collections import Counter
 from collections.abc import Mapping
 
 from medtune.cli.detected import DetectedData
-from medtune.data.label_table import VALUES
+from medtune.data.findings import NO_FINDING
+from medtune.data.identifiers import squeeze
+from medtune.data.label_table import NO_LABEL, VALUES
 from medtune.data.table import Table
 
 # Of the separators in use only this one is in no name of a class.
 SEPARATOR = "|"
 MIN_COLUMNS = 2
+# Labels of images without findings, as `squeeze` spells them.
+NONE = (*NO_LABEL, "normal", "healthy")
 # Columns of 0 and 1 that are no findings.
 NOT_FINDINGS = {
     "sex",
@@ -56,6 +60,10 @@ def set_lists(cells: list[str], detected: DetectedData) -> bool:
     if not lists or not any(part.strip() in whole for cell in lists for part in cell.split(SEPARATOR)):
         return False
     detected.settings |= {"task.kind": "multilabel", "data.label_type": "multi"}
+    beside = {part.strip() for cell in lists for part in cell.split(SEPARATOR)}
+    none = sorted(cell for cell in whole - beside if squeeze(cell) in NONE)
+    if none and squeeze(none[0]) != squeeze(NO_FINDING):
+        detected.settings["data.no_finding"] = none[0]
     _describe(Counter(part.strip() for cell in cells for part in cell.split(SEPARATOR)), detected)
     return True
 

@@ -1,6 +1,6 @@
 """Findings of each image in a table: one column of 0 and 1 per finding, or one cell that lists them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -9,9 +9,11 @@ from medtune.data.identifiers import squeeze
 from medtune.data.sample import Sample
 
 SHOWN = 3
+# Labels that are no names of findings, as `squeeze` spells them.
+NO_LABEL = {"none", "nofinding", "nofindings", "nothing", "no", "0"}
 VALUES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 # What else people separate labels by.
-OTHER_SEPARATORS = ("|", ";", ",", "/", "+", "&")
+OTHER_SEPARATORS: tuple[str, ...] = ("|", ";", ",", "/", "+", "&")
 
 
 def from_columns(samples: Sequence[Sample], columns: Mapping[str, str]) -> list[Sample]:
@@ -78,7 +80,19 @@ def from_cells(samples: Sequence[Sample], separator: str, no_finding: str) -> li
             f"({len(both):,} rows). Remove one of them"
         )
     _check_separator(samples, separator)
+    _check_none(samples, no_finding)
     return found
+
+
+def _check_none(samples: Sequence[Sample], no_finding: str) -> None:
+    """Refuse labels that may mean no finding under another name."""
+    counts = Counter(sample.label for sample in samples if squeeze(sample.label) in NO_LABEL)
+    for label, count in counts.items():
+        if squeeze(label) != squeeze(no_finding):
+            raise InputError(
+                f"data.no_finding={no_finding}: label is {label!r} in {count:,} rows. If it means that the image has "
+                f"no finding, use {set_option('data.no_finding', label)}"
+            )
 
 
 def _check_separator(samples: Sequence[Sample], separator: str) -> None:

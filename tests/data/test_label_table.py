@@ -56,3 +56,9 @@ def test_cells__another_separator_is_suggested():
         label_table.from_cells(lists("Mass;Edema", "Mass", "Edema"), "|", "No Finding")
     found = label_table.from_cells(lists("Pneumonia, viral", "Mass"), "|", "No Finding")
     assert found[0].findings == ("Pneumonia, viral",)
+
+
+def test_cells__no_finding_under_another_name():
+    with pytest.raises(InputError, match=r"label is 'None' in 2 rows.*use --set data.no_finding=None"):
+        label_table.from_cells(lists("Mass|Edema", "None", "None"), "|", "No Finding")
+    assert label_table.from_cells(lists("Mass|Edema", "none"), "|", "None")[1].findings == ()

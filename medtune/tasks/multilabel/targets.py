@@ -9,6 +9,7 @@ from medtune.config.errors import InputError
 from medtune.data.sample import Sample
 
 MIN_CLASSES = 1
+HAS_POSITIVE = False
 
 
 def check(samples: Sequence[Sample]) -> None:
