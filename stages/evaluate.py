@@ -44,6 +44,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation import bootstrap
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
     from medtune.evaluation.result import EvaluationResult, common_facts, summary_line, write_metrics
+    from medtune.evaluation.slides import to_slides
     from medtune.evaluation.tables import join_history
     from medtune.tracking import lineage
     from medtune.tracking import metrics as figures
@@ -60,7 +61,10 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         wanted = sorted(
             (OutputsRequest.for_artifact(artifact, prepared) for artifact in trained), key=lambda one: one.fold
         )
-        outputs = _outputs(wanted, prepared, options.batch_size, paths.cache)
+        stored = _outputs(wanted, prepared, options.batch_size, paths.cache)
+        save_outputs(work / "logits.npz", wanted, stored)
+        tiles = prepared
+        prepared, wanted, outputs = to_slides(prepared, wanted, stored)
         folds = [
             task.evaluate_fold(w, found, prepared, options, params.seed)
             for w, found in zip(wanted, outputs, strict=True)
@@ -75,9 +79,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         common = common_facts(result, params, key, metrics, task.best(folds, options), validation)
         own = task.facts(result, params)
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
-        history = join_history(_histories(paths, params, prepared, wanted))
+        history = join_history(_histories(paths, params, tiles, wanted))
         pictures = task.write(work, result, params, facts, history)
-        save_outputs(work / "logits.npz", wanted, outputs)
         figures.log_evaluation(
             tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS, params.seed), pictures
         )
