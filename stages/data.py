@@ -94,6 +94,8 @@ def _prepare(
 
     data, records, classes = params.data, listed.samples, listed.classes
     task = base.targets(params.task.kind)
+    if hasattr(listed.source, "cut") and params.task.kind != "classification":
+        raise InputError(f"task.kind={params.task.kind}: slides can only be classified. Use another data.source")
     # Before an hour of decoding: are the targets usable, and can these records be split as asked?
     task.check(records)
     split_samples(records, classes, data.split, data.source, known, task.MIN_CLASSES)

@@ -66,7 +66,6 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         )
         stored = _outputs(wanted, prepared, options.batch_size, paths.cache)
         save_outputs(work / "logits.npz", wanted, stored)
-        tiles = prepared
         prepared, wanted, outputs = to_slides(prepared, wanted, stored)
         folds = [
             task.evaluate_fold(w, found, prepared, options, params.seed)
@@ -83,7 +82,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         own = task.facts(result, params)
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
         facts["subgroups"] = _subgroups(result, params, metrics, task.CLASS_AVERAGES)
-        history = join_history(_histories(paths, params, tiles, wanted))
+        history = join_history(_histories(paths, params, prepared, wanted))
         pictures = task.write(work, result, params, facts, history)
         if facts["subgroups"]:
             write_subgroups(work / "subgroups.csv", facts["subgroups"])

@@ -1,6 +1,7 @@
 """Small drawn slides: pyramidal TIFF files with tissue in the colors of H&E on bare glass, for examples and tests."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -60,8 +61,8 @@ def write_pyramid(path: Path, image: np.ndarray, mpp: float | None, levels: int)
     """Write `image` and its halves as one pyramidal TIFF; arguments as in `write_slide`."""
     import tifffile
 
-    unit = {"resolution": (10_000 / mpp, 10_000 / mpp), "resolutionunit": "CENTIMETER"} if mpp else {}
-    options = {"tile": (_TILE, _TILE), "photometric": "rgb", "compression": "zlib", "metadata": None}
+    unit: dict[str, Any] = {"resolution": (10_000 / mpp, 10_000 / mpp), "resolutionunit": "CENTIMETER"} if mpp else {}
+    options: dict[str, Any] = {"tile": (_TILE, _TILE), "photometric": "rgb", "compression": "zlib", "metadata": None}
     with tifffile.TiffWriter(path) as out:
         out.write(image, subifds=levels - 1, **options, **unit)
         level = Image.fromarray(image)
