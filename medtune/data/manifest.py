@@ -52,8 +52,8 @@ class PreparedDataset:
     splits: np.ndarray
     images: np.ndarray
     sha256: tuple[str, ...]
-    names: tuple[str, ...] = ()
     metadata_cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     def metadata(self, name: str, key: str = "evaluate.by") -> tuple[str | None, ...]:
         """Values of a metadata column, one per image; None where the value is missing.
