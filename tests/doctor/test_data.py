@@ -81,7 +81,7 @@ def test_data__slides_are_cut_into_tiles(tmp_path: Path) -> None:
     assert found.state == "ok", found
     assert found.message.startswith("4 slides in ")
     assert asked.facts["images"] > 4 * 4
-    write_slide(tmp_path / "set" / "a" / "2.tif", 2, side=512, mpp=None)
+    write_slide(tmp_path / "set" / "b" / "1.tif", 1, side=512, mpp=None)
     found = check_data(asked)
     assert found.state == "wrong"
     assert "data.tiles.mpp" in found.message
