@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medtune.config.schema import EvaluateParams, GateParams, Params
+from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.result import EvaluationResult
 from medtune.evaluation.tables import write_csv, write_history
 from medtune.runtime.artifact import digest, write_text
@@ -90,15 +90,21 @@ def read_predictions(path: Path) -> Any:
     return SimpleNamespace(images=images, stats=accumulate(errors, patients), support={})
 
 
-def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
+def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
     """Error of a constant: the mean share of the training images."""
+    if not result.folds:
+        return {}
     prepared, side = result.prepared, result.pooled.shares.shape[1]
     train = truth(prepared, prepared.indices(result.folds[0].fold)["train"], side)
     return {"baseline": float(np.abs(truth(prepared, result.pooled.rows, side) - train.mean()).mean())}
 
 
 def write(
-    folder: Path, result: EvaluationResult, params: Params, facts: Mapping[str, Any], history: Sequence[dict[str, Any]]
+    folder: Path,
+    result: EvaluationResult,
+    options: EvaluateParams,
+    facts: Mapping[str, Any],
+    history: Sequence[dict[str, Any]],
 ) -> list[Path]:
     write_predictions(folder / "predictions.csv", result.prepared, result.pooled)
     write_history(folder / "history.csv", history)
