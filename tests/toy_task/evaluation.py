@@ -11,9 +11,11 @@ import numpy as np
 
 from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.result import EvaluationResult
+from medtune.evaluation.subgroup_plot import draw_subgroups
+from medtune.evaluation.subgroup_report import subgroup_section
 from medtune.evaluation.tables import write_csv, write_history
 from medtune.runtime.artifact import digest, write_text
-from medtune.tasks.toy.metrics import Stats, accumulate
+from medtune.tasks.toy.metrics import METRICS, Stats, accumulate
 
 FACTS = ("baseline",)
 CLASS_AVERAGES = ()
@@ -108,7 +110,9 @@ def write(
 ) -> list[Path]:
     write_predictions(folder / "predictions.csv", result.prepared, result.pooled)
     write_history(folder / "history.csv", history)
-    write_text(folder / "report.html", f"<p>{facts['name']}: {result.test['mae'].value:.3f}</p>")
+    draw_subgroups(folder / "subgroups.png", facts["subgroups"], result.test, METRICS, result.title)
+    section = subgroup_section(facts["subgroups"], METRICS, facts, folder / "subgroups.png")
+    write_text(folder / "report.html", f"<p>{facts['name']}: {result.test['mae'].value:.3f}</p>{section}")
     return []
 
 
