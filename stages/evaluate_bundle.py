@@ -58,6 +58,8 @@ def run(
     from medtune.stages.preflight import refuse_subgroups
 
     document = read_manifest(bundle)
+    if "tiles" in document:
+        raise InputError(f"{bundle} classifies whole-slide images, which this command does not read yet. Use predict.")
     params = external_params(document, data, sets)
     folder = _result_folder(out, data, bundle)
     listing = list_external(params.data, document.get("classes", []))

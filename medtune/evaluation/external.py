@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation.result import Predictions
+from medtune.evaluation.result import Predictions, unit
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
@@ -38,6 +38,7 @@ def external_facts(
         "name": info["name"],
         "protocol": info["protocol"],
         "stage": exported.get("stage", "not stated"),
+        "unit": unit(info),
         "n_images": len(predictions.rows),
         "n_groups": len(np.unique(predictions.patient_ids)),
         "groups_known": bool(info["groups_known"]),

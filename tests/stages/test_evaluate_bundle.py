@@ -172,6 +172,13 @@ def has_positive() -> bool:
     return "positive" in DataParams.model_fields
 
 
+def test_evaluate__bundle_of_slides_is_refused(world, capsys):
+    write_bundle(world / "bundle", tiles={"size_px": 8, "size_um": 4.0}, temperature=1.0)
+    error = error_of(capsys, "bundle", "--data", "images/t.csv", *MAP)
+    assert "bundle" in error
+    assert not (world / "evaluation-t").exists()
+
+
 def test_evaluate__training_data_of_another_bundle_are_refused(world, capsys):
     error = error_of(capsys, "bundle", "--data", "images/t.csv", *MAP, "--training-data", "images")
     assert "images" in error
