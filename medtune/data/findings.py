@@ -1,6 +1,5 @@
 """Several findings per image: their names, their targets, and what splits balance."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,26 +31,37 @@ def renamed(sample: Sample, names: Mapping[str, str]) -> Sample:
     return replace(sample, findings=tuple(dict.fromkeys(names.get(name, name) for name in sample.findings)))
 
 
-def check(samples: Sequence[Sample], findings: Sequence[str], no_finding: str) -> None:
-    """Refuse findings that cannot be told apart, written down or learned.
+def check(findings: Sequence[str], no_finding: str) -> None:
+    """Refuse findings that cannot be told apart or written down.
 
     Args:
-        samples: every image.
         findings: their names.
         no_finding: name of an image without any.
 
     Raises:
-        InputError: a name has a `|` in it or is the name of no finding, or a finding is in no image or in every one.
+        InputError: a name has a `|` in it or is the name of no finding.
     """
     for name in findings:
         if SEPARATOR in name:
             raise InputError(f"finding {name!r} has a {SEPARATOR} in its name, which separates findings. Rename it")
         if name.casefold() == no_finding.casefold():
             raise InputError(f"finding {name!r} has the name of an image without findings. Rename or remove it")
-    counts = Counter(label for sample in samples for label in sample.labels)
-    if absent := [name for name in findings if not counts[name]]:
+
+
+def check_counts(labels: np.ndarray, findings: Sequence[str]) -> None:
+    """Refuse findings that cannot be learned.
+
+    Args:
+        labels: (n, findings + 1) as `members` gives them.
+        findings: their names.
+
+    Raises:
+        InputError: a finding is in no image or in every one.
+    """
+    counts = labels.sum(0)
+    if absent := [name for name, count in zip(findings, counts, strict=False) if not count]:
         raise InputError(f"no image has the finding {list_names(absent)}. Remove it, or add images that show it")
-    if constant := [name for name in findings if counts[name] == len(samples)]:
+    if constant := [name for name, count in zip(findings, counts, strict=False) if count == len(labels)]:
         raise InputError(f"every image has the finding {list_names(constant)}. Remove it, or add images without it")
 
 

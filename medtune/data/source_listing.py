@@ -67,7 +67,7 @@ def list_source(params: DataParams) -> SourceListing:
     classes = named or findings.named(checked.samples)
     if samples and samples[0].findings is not None:
         no_finding = getattr(params, "no_finding", findings.NO_FINDING)
-        findings.check(samples, classes, no_finding)
+        findings.check(classes, no_finding)
         samples = findings.with_targets(samples, classes, no_finding)
     notes = (*with_headers.notes, *checked.notes)
     unused = [left_out.files] if left_out.files else []

@@ -8,7 +8,7 @@ import numpy as np
 from medtune.config.data import SplitParams
 from medtune.config.errors import InputError
 from medtune.data.class_selection import list_names
-from medtune.data.findings import members
+from medtune.data.findings import check_counts, members
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.folds import SEED, grouped_stratified_folds
 from medtune.data.sample import Sample
@@ -57,6 +57,8 @@ def split_samples(
             that a part of a chain lacks (unless `absent_classes` is `allow`).
     """
     labels = members(samples, classes)
+    if labels.ndim > 1:
+        check_counts(labels, classes)
     counts = np.bincount(labels, minlength=len(classes)) if labels.ndim == 1 else labels[:, : len(classes)].sum(0)
     if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
         raise InputError(

@@ -61,13 +61,24 @@ def test_renamed__two_findings_become_one():
     [
         (("mass", "lump|edema"), r"'lump\|edema' has a \| in its name"),
         (("mass", "no finding"), "'no finding' has the name of an image without findings"),
-        (("mass", "hernia"), "no image has the finding hernia"),
-        (("mass", "edema"), "every image has the finding edema"),
     ],
 )
 def test_check__refuses(names, said):
     with pytest.raises(InputError, match=said):
-        findings.check([sample(0, "mass", "edema"), sample(1, "edema")], names, "No Finding")
+        findings.check(names, "No Finding")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("mass", "edema", "hernia"), "no image has the finding hernia"),
+        (("mass", "edema"), "every image has the finding edema"),
+    ],
+)
+def test_split__findings_that_cannot_be_learned_are_refused(names, said):
+    samples = [sample(k, *("mass", "edema")[k % 2 :], patient=f"P{k}") for k in range(12)]
+    with pytest.raises(InputError, match=said):
+        split_samples(samples, names, SplitParams(), "folder", min_classes=1)
 
 
 @given(st.integers(3, 5), st.integers(0, 2**32 - 1), st.floats(0.1, 0.6))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medtune.config.schema import GateParams, Params
+from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.gate import Limit
 from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.tasks.multilabel import tables
@@ -30,11 +30,10 @@ FACTS = ("classes", "per_class", "baseline")
 CLASS_AVERAGES = tuple(metric.name for metric in METRICS)
 
 
-def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
+def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
     """Findings, metrics of each, the baseline and warnings."""
-    options, names = params.evaluate, result.prepared.classes
-    stats = result.pooled.stats(options)
-    rows = tables.per_finding(stats, names, options.bootstrap, options.confidence, params.seed)
+    names, stats = result.prepared.classes, result.pooled.stats(options)
+    rows = tables.per_finding(stats, names, options.bootstrap, options.confidence)
     return {
         "classes": list(names),
         "per_class": rows,
@@ -47,7 +46,7 @@ def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
 def write(
     folder: Path,
     result: EvaluationResult,
-    params: Params,
+    options: EvaluateParams,
     facts: Mapping[str, Any],
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
@@ -57,11 +56,10 @@ def write(
     from medtune.tasks.multilabel import plots
     from medtune.tasks.multilabel.report import write_report
 
-    bins, pooled = params.evaluate.ece_bins, result.pooled
-    tested = {
-        "before": tables.reliability(pooled.labels, pooled.uncalibrated, bins),
-        "after": tables.reliability(pooled.labels, pooled.probabilities, bins),
-    }
+    bins, pooled = options.ece_bins, result.pooled
+    tested = {"after": tables.reliability(pooled.labels, pooled.probabilities, bins)}
+    if result.folds:  # a bundle gives calibrated probabilities only
+        tested = {"before": tables.reliability(pooled.labels, pooled.uncalibrated, bins)} | tested
     fitted = {str(fold.fold): fold.calibration.as_dict(fold.names) for fold in result.folds}
     write_json(folder / "calibration.json", {"folds": fitted, "test": tested})
     write_predictions(folder / "predictions.csv", result.prepared, pooled)

@@ -32,8 +32,9 @@ def write_tables(folder: Path, result: EvaluationResult, joined_history: Sequenc
     names = result.prepared.classes
     tables.write_confusion(folder / "confusion.csv", names, result.pooled)
     write_roc(folder / "roc.csv", tables.roc_curves(names, result.pooled))
-    tables.write_reliability(folder / "reliability.csv", result.pooled, bins)
-    write_history(folder / "history.csv", joined_history)
+    tables.write_reliability(folder / "reliability.csv", result.pooled, bins, bool(result.folds))
+    if joined_history:
+        write_history(folder / "history.csv", joined_history)
 
 
 def draw(
@@ -54,12 +55,14 @@ def draw(
     """
     folder.mkdir(parents=True)
     pooled, title = result.pooled, result.title
-    place = {name: folder / f"{name}.png" for name in ("roc", "findings", "reliability", "history", "mistakes", "hits")}
+    names = ["roc", "findings", "reliability", *(["history"] if history else []), "mistakes", "hits"]
+    place = {name: folder / f"{name}.png" for name in names}
     draw_roc(place["roc"], tables.roc_curves(result.prepared.classes, pooled), title)
     draw_findings(place["findings"], rows, title)
-    draw_reliability(place["reliability"], pooled, bins, title)
+    draw_reliability(place["reliability"], pooled, bins, title, bool(result.folds))
     folds = len(result.folds)
-    draw_history(place["history"], history, f"{folds} fold{'s' * (folds > 1)}", EACH_EPOCH)
+    if history:
+        draw_history(place["history"], history, f"{folds} fold{'s' * (folds > 1)}", EACH_EPOCH)
     for name, correct in (("mistakes", False), ("hits", True)):
         shown = sort_by_confidence(pooled, correct)[:MAX_SAMPLES].tolist()
         images = [result.prepared.images[pooled.rows[position]] for position in shown]
@@ -85,14 +88,14 @@ def draw_findings(path: Path, rows: Sequence[dict[str, Any]], title: str) -> Non
         axes.set_title(f"Findings (images that show it){note}\n{title}")
 
 
-def draw_reliability(path: Path, scored: FindingPredictions, bins: int, title: str) -> None:
-    """Reliability of all findings before and after calibration; marker size grows with the pairs in a bin."""
+def draw_reliability(path: Path, scored: FindingPredictions, bins: int, title: str, before: bool = True) -> None:
+    """Reliability of all findings after calibration and, if asked, before; marker size grows with the pairs in a bin."""
     with plot_file(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
-        for name, probabilities, mark, color in (
-            ("before", scored.uncalibrated, "o", COLORS[1]),
-            ("after calibration", scored.probabilities, "s", COLORS[0]),
-        ):
+        lines = [("after calibration", scored.probabilities, "s", COLORS[0])]
+        if before:
+            lines.insert(0, ("before", scored.uncalibrated, "o", COLORS[1]))
+        for name, probabilities, mark, color in lines:
             rows = tables.reliability(scored.labels, probabilities, bins)
             x, y = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
             area = [12 + 160 * row["images"] / scored.labels.size for row in rows]

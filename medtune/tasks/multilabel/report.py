@@ -36,7 +36,9 @@ def write_report(
     environment.filters |= {"number": format_value, "names": list_names}
     shown = [plot for plot in plots if plot.stem != "subgroups"]
     images = [{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in shown]
-    exported = next(fold for fold in facts["folds"] if fold["fold"] == facts["best_fold"])
+    decision: Mapping[str, Any] = next(
+        (fold["decision"] for fold in facts["folds"] if fold["fold"] == facts["best_fold"]), {}
+    )
     page = environment.from_string(PAGE).render(
         **facts,
         metrics=[_row(metric.title, test[metric.name]) for metric in METRICS if metric.name in test],
@@ -45,8 +47,8 @@ def write_report(
         each_epoch=EACH_EPOCH,
         titles=TITLES,
         rows=[_finding(row) for row in facts["per_class"][:MAX_ROWS]],
-        thresholds=exported["decision"]["thresholds"],
-        threshold_reasons=exported["decision"]["reasons"],
+        thresholds=decision.get("thresholds", {}),
+        threshold_reasons=decision.get("reasons", {}),
     )
     write_text(path, page)
 

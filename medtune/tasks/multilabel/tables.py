@@ -17,7 +17,7 @@ from medtune.tasks.multilabel.statistics import FindingStats
 
 
 def per_finding(
-    stats: FindingStats, names: Sequence[str], n_bootstrap: int, confidence: float, seed: int
+    stats: FindingStats, names: Sequence[str], n_bootstrap: int, confidence: float, seed: int = 0
 ) -> list[dict[str, Any]]:
     """One row per finding.
 
@@ -104,12 +104,12 @@ def reliability(labels: npt.NDArray, probabilities: npt.NDArray, bins: int) -> l
     ]
 
 
-def write_reliability(path: Path, scored: FindingPredictions, bins: int) -> None:
-    """`confidence,accuracy,images,lower,upper,calibration`, before and after calibration."""
+def write_reliability(path: Path, scored: FindingPredictions, bins: int, before: bool = True) -> None:
+    """`confidence,accuracy,images,lower,upper,calibration`, after calibration and, if asked, before."""
     columns = ["confidence", "accuracy", "images", "lower", "upper"]
     rows = [
         [*(row[name] for name in columns), when]
-        for when, probabilities in (("before", scored.uncalibrated), ("after", scored.probabilities))
+        for when, probabilities in (("before", scored.uncalibrated), ("after", scored.probabilities))[not before :]
         for row in reliability(scored.labels, probabilities, bins)
     ]
     write_csv(path, [*columns, "calibration"], rows)

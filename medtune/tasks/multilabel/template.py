@@ -15,11 +15,13 @@ PAGE = (
     + """</style>
 </head>
 <body>
-<h1>{{ name }}: evaluation on test images</h1>
+<h1>{{ name }}: evaluation {{ "of a bundle on external images" if external else "on test images" }}</h1>
 <p class="facts">{{ n_images }} images of {{ n_groups }} patients{{ '' if groups_known
-else ' (no patient ids: each image counts as one)' }}, protocol <b>{{ protocol }}</b>,
-{{ folds|length }} fold{{ "s" if folds|length > 1 }}; model <b>{{ backbone }}</b>, head {{ head }}, weights kept:
-{{ stage }}; {{ classes|length }} finding{{ "s" if classes|length > 1 }}, any number of them in an image:
+else ' (no patient ids: each image counts as one)' }}, {% if external %}external
+data; bundle <b>{{ external.bundle }}</b>, {{ external.precision }} through onnxruntime, its own thresholds:
+{{ external.rule }}{% else %}protocol <b>{{ protocol }}</b>,
+{{ folds|length }} fold{{ "s" if folds|length > 1 }}{% endif %}; model <b>{{ backbone }}</b>, head {{ head }},
+weights kept: {{ stage }}; {{ classes|length }} finding{{ "s" if classes|length > 1 }}, any number of them in an image:
 {{ classes|names }}.</p>
 {% for warning in warnings %}<p class="warning">{{ warning }}</p>
 {% endfor %}
@@ -43,17 +45,18 @@ do not. Calibration error: {{ ece_bins }} bins of each finding's probability.</p
 <th class="n">threshold</th>{% for title in titles %}<th class="n">{{ title }}</th>{% endfor %}<th></th></tr>
 {% for row in rows %}<tr><td>{{ row["class"] }}</td><td class="n">{{ row.positives }}</td>
 <td class="n">{{ row.patients }}</td><td class="n">{{ row.prevalence|number }}</td>
-<td class="n">{{ thresholds[row["class"]]|number }}</td>
+<td class="n">{{ thresholds.get(row["class"])|number }}</td>
 {% for value, interval in row["values"] %}<td class="n">{{ value }}<br><small>{{ interval }}</small></td>
 {% endfor %}<td class="note">{{ row.reason or "" }}</td></tr>
 {% endfor %}</table>
 <p class="facts">Images and patients: those that show the finding. A random ranking has AUROC 0.5 and the prevalence as
-average precision. Thresholds are those of the exported fold, chosen on its validation patients.
+average precision. {% if folds %}Thresholds are those of the exported fold, chosen on its validation
+patients.{% endif %}
 {% if rows|length < classes|length %}The first {{ rows|length }} of {{ classes|length }} findings; metrics.json has all.
 {% endif %}</p>
 {% if threshold_reasons %}<ul>{% for finding, reason in threshold_reasons.items() %}<li>{{ finding }}: {{ reason }}</li>
 {% endfor %}</ul>{% endif %}{{ section }}
-<h2>Folds</h2>
+{% if folds %}<h2>Folds</h2>
 <table>
 <tr><th>test fold</th><th>weights</th><th class="n">validation macro AUROC</th>
 <th class="n">test images</th><th class="n">patients</th>
@@ -65,7 +68,7 @@ average precision. Thresholds are those of the exported fold, chosen on its vali
 {% endfor %}</tr>
 {% endfor %}</table>
 <p class="facts">Calibration and thresholds are fitted on validation images; the exported fold is the one with the best
-validation AUROC.</p>
+validation AUROC.</p>{% endif %}
 
 <h2>Plots</h2>
 {% for image in images %}<img alt="{{ image.name }}" src="data:image/png;base64,{{ image.data }}">

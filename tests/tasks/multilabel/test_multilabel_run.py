@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import medtune
+from medtune.cli.main import call
 from medtune.tasks.multilabel.predictions import read_predictions
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("multilabel")]
@@ -98,3 +99,16 @@ def test_run__report_has_a_row_per_finding(finished):
     page = finished.result.evaluation.report.read_text()
     assert "no test image shows it" in page
     assert page.count("<img ") == 6
+
+
+def test_run__the_bundle_is_evaluated_on_external_images(finished, tmp_path):
+    bundle, table = finished.folder / "artifacts" / "export", finished.folder / "images" / "labels.csv"
+    words = ["--set", "evaluate.bootstrap=100", "--out", str(tmp_path / "external")]
+    assert call(["evaluate", str(bundle), "--data", str(table), *words]) == 0
+    metrics = json.loads((tmp_path / "external" / "metrics.json").read_text())
+    assert metrics["external"]["images_by_class"]["rare"] == 3
+    assert [row["positives"] for row in metrics["per_class"]][2] == 3
+    assert metrics["per_class"][0]["auroc"] > 0.9
+    tested = read_predictions(finished.folder / "artifacts" / "evaluate" / "predictions.csv").stats.width
+    assert metrics["n_images"] == 120 > tested
+    assert "of a bundle on external images" in (tmp_path / "external" / "report.html").read_text()
