@@ -89,7 +89,7 @@ def draw_findings(path: Path, rows: Sequence[dict[str, Any]], title: str) -> Non
 
 
 def draw_reliability(path: Path, scored: FindingPredictions, bins: int, title: str, before: bool = True) -> None:
-    """Reliability of all findings after calibration and, if asked, before; marker size grows with the pairs in a bin."""
+    """Reliability of all findings after and, if asked, before calibration; marker size grows with the pairs in a bin."""
     with plot_file(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
         lines = [("after calibration", scored.probabilities, "s", COLORS[0])]
