@@ -11,13 +11,15 @@ from medtune.data.findings import NO_FINDING, joined
 from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
 from medtune.evaluation.result import EvaluationResult
 from medtune.evaluation.tables import write_history
-from medtune.tasks.classification.plots import draw_history, draw_roc, draw_samples
-from medtune.tasks.classification.tables import write_roc
+from medtune.tasks.classification.plots import draw_history, draw_samples
+from medtune.tasks.classification.tables import Curves, write_roc
 from medtune.tasks.multilabel import tables
 from medtune.tasks.multilabel.folds import FindingPredictions
 from medtune.tasks.multilabel.metrics import EACH_EPOCH
 
 MAX_SAMPLES = 12
+# Curves that a legend can tell apart.
+MAX_CURVES = 16
 
 
 def write_tables(folder: Path, result: EvaluationResult, joined_history: Sequence[dict[str, Any]], bins: int) -> None:
@@ -71,6 +73,25 @@ def draw(
     return list(place.values())
 
 
+def draw_roc(path: Path, curves: Curves, title: str) -> None:
+    """Draw the ROC curve of each finding with its area; of more than `MAX_CURVES` those with the lowest areas."""
+    areas = {name: float(np.trapezoid(tpr, fpr)) for name, (fpr, tpr) in curves.items()}
+    shown = sorted(areas, key=lambda name: areas[name])[:MAX_CURVES]
+    note = f": the {len(shown)} lowest of {len(curves)}" if len(shown) < len(curves) else ""
+    with plot_file(path, (6.4, 4.4)) as axes:
+        axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
+        for index, name in enumerate(name for name in curves if name in shown):
+            style = ("-", "--")[index // len(COLORS) % 2]
+            axes.plot(*curves[name], lw=1.4, ls=style, label=f"{shorten(name)}, area {areas[name]:.3f}")
+        axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        axes.set_aspect("equal")
+        axes.set_title(f"ROC of each finding{note}\n{title}")
+        if curves:
+            axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+        else:
+            axes.text(0.5, 0.5, "undefined: no finding is shown by\nsome test images only", ha="center", va="center")
+
+
 def draw_findings(path: Path, rows: Sequence[dict[str, Any]], title: str) -> None:
     """Draw the AUROC of each finding with its interval; of more than `MAX_CLASSES` those with the lowest."""
     defined = sorted((row for row in rows if row["auroc"] is not None), key=lambda row: row["auroc"])
@@ -89,7 +110,7 @@ def draw_findings(path: Path, rows: Sequence[dict[str, Any]], title: str) -> Non
 
 
 def draw_reliability(path: Path, scored: FindingPredictions, bins: int, title: str, before: bool = True) -> None:
-    """Reliability of all findings after and, if asked, before calibration; marker size grows with the pairs in a bin."""
+    """Reliability of all findings after and, if asked, before calibration; marker size grows with a bin's pairs."""
     with plot_file(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
         lines = [("after calibration", scored.probabilities, "s", COLORS[0])]
