@@ -77,7 +77,7 @@ def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str]
     classes = document.get("classes", [])
     if "positive" in known and len(classes) == 2:
         tree["data"]["positive"] = classes[1]
-    if document["task"]["kind"] == SEVERAL:
+    if document.get("task", {}).get("kind") == SEVERAL:
         tree["data"]["label_type"] = "multi"
         read = trained.get("data", {})
         if columns := (read.get("columns") or {}).get("labels"):
