@@ -24,6 +24,7 @@ MAX_REGION = 8192
 # A file stores its pixels in tiles or strips, which are decoded whole.
 _MAX_STORED_TILE = 25_000_000
 _RGB, _RGBA = 3, 4
+_OTHER_IMAGES = ("label", "macro", "map", "overview", "thumbnail")
 
 
 class MissingReaderError(Exception):
@@ -132,8 +133,15 @@ class Slide:
 
 
 def _largest(file: "tifffile.TiffFile") -> "tifffile.TiffPageSeries":
-    """The slide itself: other images of the file are its label, macro and thumbnail."""
-    found = [series for series in file.series if "X" in series.axes and "Y" in series.axes]
+    """The slide itself. Other images of the file are its label, which names the patient, its macro and thumbnail."""
+    found = [
+        series
+        for series in file.series
+        if "X" in series.axes
+        and "Y" in series.axes
+        and series.name.casefold() not in _OTHER_IMAGES
+        and not _first_page(series).is_reduced
+    ]
     if not found:
         raise DecodeError("the file holds no image")
     return max(found, key=lambda series: series.shape[series.axes.index("X")] * series.shape[series.axes.index("Y")])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from medtune.data.synthetic.slide import write_pyramid, write_slide
+from medtune.data.synthetic.slide import draw_slide, write_pyramid, write_slide
 from medtune.serving.pixels import DecodeError
 from medtune.serving.slides.slide import Slide
 
@@ -45,6 +45,24 @@ def test_levels__pages_that_are_marked_as_reduced(tmp_path):
     with Slide.open(tmp_path / "a.tif") as slide:
         assert slide.size == (320, 256)
         np.testing.assert_array_equal(slide.read(0, (10, 20, 90, 80)), image[20:80, 10:90])
+
+
+def test_open__aperio_file_with_thumbnail_label_and_macro(tmp_path):
+    image = draw_slide(0, 1024, 0)
+    text = "Aperio Image Library v12.0.15\r\n1024x1024 [0,0 1024x1024] (256x256) JPEG/RGB Q=70|AppMag = 20|MPP = 0.499"
+    options = {"photometric": "rgb", "metadata": None}
+    jpeg = {"tile": (256, 256), "compression": "jpeg", **options}
+    with tifffile.TiffWriter(tmp_path / "a.svs") as out:
+        out.write(image, description=text, **jpeg)
+        out.write(image[::4, ::4], description=text, **options)
+        out.write(image[::2, ::2], description=f"{text} -> 512x512", **jpeg)
+        out.write(np.zeros((1100, 2000, 3), np.uint8), description="label 2000x1100", subfiletype=1, **options)
+        out.write(np.zeros((100, 200, 3), np.uint8), description="macro 200x100", subfiletype=9, **options)
+    with Slide.open(tmp_path / "a.svs") as slide:
+        assert slide.levels == ((1024, 1024), (512, 512))
+        assert slide.stated_mpp == (0.499, 0.499)
+        found = slide.read(0, (256, 256, 768, 768))
+    assert np.abs(found.astype(int) - image[256:768, 256:768]).mean() < 12
 
 
 def test_read__planes_and_transparency(tmp_path):
