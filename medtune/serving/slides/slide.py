@@ -1,5 +1,6 @@
 """A whole-slide image: its levels, the size of its pixels, and regions of a level. Needs tifffile and zarr."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from medtune.serving.slides.pixel_size import stated_mpp
 if TYPE_CHECKING:
     import tifffile  # imported where it is used, as zarr is: the extra wsi, and slow to load
 
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what makes a file unusable is raised as well
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".qptiff")
 # Formats that are no TIFF pyramids, or whose overlapping fields (.bif) would have to be stitched.
 OTHER_SUFFIXES = (".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".czi", ".vsi", ".isyntax", ".zvi", ".lif", ".ets")

@@ -113,6 +113,29 @@ def test_open__truncated_file_is_refused(path, tmp_path, share):
     assert "damaged" in open_error(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_open__damaged_tags_are_refused_in_one_line(tmp_path, seed, capfd):
+    file = tmp_path / "a.tif"
+    write_slide(file, 3, side=128, levels=2)
+    with tifffile.TiffFile(file) as opened:
+        heads = [opened.pages[0].offset, opened.pages[0].pages[0].offset]
+    whole, draw = file.read_bytes(), np.random.default_rng(seed)
+    reasons = []
+    for _ in range(10):
+        content = bytearray(whole)
+        for at in draw.choice(heads, 2) + draw.integers(0, 150, 2):
+            content[at] = draw.integers(256)
+        file.write_bytes(content)
+        try:
+            with Slide.open(file) as slide:
+                assert slide.read(len(slide.levels) - 1, (0, 0, 1, 1)).shape == (1, 1, 3)
+        except DecodeError as error:
+            reasons.append(str(error))
+    assert reasons
+    assert not any("\n" in reason for reason in reasons)
+    assert capfd.readouterr().err == ""
+
+
 def test_read__damaged_pixels_are_refused(tmp_path):
     file = tmp_path / "a.tif"
     image = write_slide(file, 3, side=256)
