@@ -66,7 +66,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         )
         stored = _outputs(wanted, prepared, options.batch_size, paths.cache)
         save_outputs(work / "logits.npz", wanted, stored)
-        prepared, wanted, outputs = to_slides(prepared, wanted, stored)
+        prepared, wanted, outputs = to_slides(prepared, wanted, stored, params.model.head.aggregation)
         folds = [
             task.evaluate_fold(w, found, prepared, options, params.seed)
             for w, found in zip(wanted, outputs, strict=True)

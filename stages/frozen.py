@@ -1,7 +1,10 @@
 """Stage 1: the backbone frozen and in eval mode, the head trained on its features."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
+from medtune.config.errors import InputError
+from medtune.config.head_aggregation import ATTENTION
 from medtune.config.schema import Params
 from medtune.runtime import console, distributed
 from medtune.runtime.artifact import Artifact
@@ -42,8 +45,9 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     folder, fold, prepared = paths.stage("frozen", step.fold), step.fold, steps.prepared
     if done := find_finished(folder, step.key):
         return done
+    from medtune.data.slide_dataset import by_slide
     from medtune.models.weights import state_sha256
-    from medtune.training.inputs import FeatureSource
+    from medtune.training.inputs import PackedImageSource
     from medtune.training.malloc import retain_freed_memory
     from medtune.training.run_stage import StageSpec, run_training_stage
 
@@ -54,7 +58,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     model.backbone.requires_grad_(False)
     before = state_sha256(model.backbone)
     feed, network = _build_source(model, prepared, params, paths, fold, device)
-    stored = isinstance(feed, FeatureSource)
+    stored = not isinstance(feed, PackedImageSource)
     _prepare_head(model, feed, stored, prepared.indices(fold)["train"], params.seed)
 
     def set_modes() -> None:
@@ -72,20 +76,30 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         }
 
     setup = StageSpec("frozen", network, model.head, "head", feed, set_modes, record)
+    if params.model.head.aggregation == ATTENTION:  # rows are slides: labels, weights and validation refer to them
+        prepared, setup.score_batch_size = by_slide(prepared), params.frozen.batch_size
     return run_training_stage(setup, params, prepared, folder, fold, step.key, steps.group)
 
 
 def _build_source(
     model: "Classifier", prepared: "PreparedDataset", params: Params, paths: RunPaths, fold: int, device: str
 ) -> tuple["BatchSource", "nn.Module"]:
-    """Stored features and the head, or images and the whole network where the store is off or over its budget."""
+    """Stored features and the head, or images and the whole network where the store is off or over its budget.
+
+    Raises:
+        InputError: the head needs stored features, and they are over the budget.
+    """
     import torch
 
+    from medtune.data.slide_dataset import by_slide
+    from medtune.models.attention_pooling import BagModel
     from medtune.models.backbones import token_shape
     from medtune.training import feature_cache
     from medtune.training import inputs as feeds
+    from medtune.training.bags import BagSource
 
     views, budget = params.frozen.views, params.frozen.store_gb
+    pools_tiles = params.model.head.aggregation == ATTENTION
     if views != "online":
         shape = token_shape(model.backbone, params.data.image_size)
         tokens = shape.tokens if model.feature_kind == "tokens" else 1
@@ -94,7 +108,14 @@ def _build_source(
         if wanted <= budget:
             with distributed.main_process_first():
                 store = feature_cache.compute_features(model, prepared, params, rows, paths.cache, device)
+            if pools_tiles:
+                return BagSource(store, by_slide(prepared), torch.device(device)), BagModel(model.head)
             return feeds.FeatureSource(store, torch.device(device)), model.head
+        if pools_tiles:
+            raise InputError(
+                f"frozen.store_gb={budget:g}: the features of {views} views take {wanted:.1f} GB, and head "
+                f"{params.model.head.kind} needs them stored. Use frozen.store_gb={math.ceil(wanted)} or fewer views"
+            )
         console.info(
             f"frozen: {views} views need {wanted:.1f} GB, frozen.store_gb is {budget:g}: running the backbone online"
         )

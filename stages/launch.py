@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from medtune.config.errors import InputError
+from medtune.config.head_aggregation import ATTENTION
 from medtune.config.schema import Params
 from medtune.runtime import distributed
 from medtune.runtime.device import device_class
@@ -56,6 +57,9 @@ def check_launch(params: Params, finetunes: bool) -> None:
     if device_class() not in ("cpu", "cuda"):
         raise InputError(f"{started}, and the device is {device_class()}: several processes need GPUs of NVIDIA or "
                          "MEDTUNE_DEVICE=cpu")  # fmt: skip
+    if params.model.head.aggregation == ATTENTION:
+        raise InputError(f"model.head.kind={params.model.head.kind}: it is trained in one process, but {started}. "
+                         "Start one process")  # fmt: skip
     if finetunes and params.model.batchnorm == "train":
         raise InputError(f"model.batchnorm is train, but {started}: each process would have statistics of its own; "
                          "set model.batchnorm=frozen, or start one process")  # fmt: skip

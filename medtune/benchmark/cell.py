@@ -124,7 +124,8 @@ def _evaluate_fold(params: Params, prepared: "PreparedDataset", trained: Artifac
     wanted = outputs.OutputsRequest.for_artifact(trained, prepared)
     model, size = cast("Classifier", load_trained(trained)), params.evaluate.batch_size
     found = outputs.compute_outputs(wanted, model, prepared.images, device_name(), size, lambda done: None)
-    prepared, (wanted,), (found,) = to_slides(prepared, [wanted], [found])
+    kind = params.model.head.aggregation
+    prepared, (wanted,), (found,) = to_slides(prepared, [wanted], [found], kind)
     return base.evaluation(params.task.kind).evaluate_fold(wanted, found, prepared, params.evaluate, params.seed)
 
 

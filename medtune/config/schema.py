@@ -16,6 +16,7 @@ from medtune.config.base import StrictParams
 from medtune.config.data import DataParams
 from medtune.config.errors import InputError, format_validation_error, suggestion
 from medtune.config.evaluation import EvaluateParams as EvaluateParams
+from medtune.config.head_aggregation import check_head
 from medtune.config.task_labels import check_task
 from medtune.config.training import STAGES, FinetuneParams, FrozenParams, Schedule
 
@@ -33,6 +34,11 @@ class HeadParams(StrictParams):
     """What every head shares; a head's `Params` adds its own keys."""
 
     kind: str
+
+    @property
+    def aggregation(self) -> Literal["mean", "attention"]:
+        """How tiles become a slide: the mean of their probabilities, or weights that the head learns."""
+        return "mean"
 
 
 class PeftParams(StrictParams):
@@ -215,6 +221,11 @@ class Params(StrictParams):
     @model_validator(mode="after")
     def _task_fits_labels(self) -> "Params":
         check_task(self.task.kind, self.data)
+        return self
+
+    @model_validator(mode="after")
+    def _head_fits(self) -> "Params":
+        check_head(self)
         return self
 
     @property

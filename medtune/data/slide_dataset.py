@@ -32,17 +32,19 @@ class SlideDataset(PreparedDataset):
         return self.tiles.digest
 
 
-def by_slide(prepared: PreparedDataset) -> SlideDataset:
+def by_slide(prepared: PreparedDataset, aggregation: str | None = None) -> SlideDataset:
     """The slides of a set of tiles, in the order of their first tiles.
 
     Args:
         prepared: a set whose `slides` is not empty. All tiles of a slide have one label, patient and split.
+        aggregation: how the outputs of tiles became outputs of slides, for `info`; None where there are no outputs.
     """
     first, index = slide_rows(prepared.slides)
     own = {field: getattr(prepared, field) for field in PreparedDataset.__dataclass_fields__}
     rows = first.tolist()
     own |= {
-        "info": {**prepared.info, "n_images": len(first), "n_tiles": len(prepared.paths)},
+        "info": {**prepared.info, "n_images": len(first), "n_tiles": len(prepared.paths)}
+        | ({"aggregation": aggregation} if aggregation else {}),
         "paths": tuple(prepared.slides[row] for row in rows),
         "labels": prepared.labels[first],
         "patient_ids": prepared.patient_ids[first],

@@ -8,48 +8,50 @@ import numpy as np
 
 from medtune.data.slide_dataset import SlideDataset, by_slide
 from medtune.evaluation.outputs import Outputs, OutputsRequest
-from medtune.serving.slides.aggregate import calibrate, mean_probabilities
+from medtune.serving.slides import aggregate as tiles_to_slide
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 
 def to_slides(
-    prepared: "PreparedDataset", requests: Sequence[OutputsRequest], outputs: Sequence[Outputs]
+    prepared: "PreparedDataset", requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], kind: str
 ) -> "tuple[PreparedDataset, list[OutputsRequest], list[Outputs]]":
     """Aggregate logits of tiles to logits of slides; what is no set of tiles comes back as it is.
 
     Args:
         prepared: the data.
         requests: which logits these are, one per fold.
-        outputs: (n, classes) logits by split, in the order of `requests`.
+        outputs: (n, ...) outputs of the network by split, in the order of `requests`.
+        kind: how tiles become slides, `model.head.aggregation`.
 
     Returns:
-        The same for slides. The logits of a slide are the logarithm of its tiles' mean probabilities.
+        The same for slides, as logits (slides, classes).
     """
     if not prepared.slides:
         return prepared, list(requests), list(outputs)
-    slides = by_slide(prepared)
+    slides = by_slide(prepared, kind)
     own_requests, own_outputs = [], []
     for request, logits in zip(requests, outputs, strict=True):
         rows, values = {}, {}
         for split, tiles in request.indices.items():
-            rows[split], values[split] = aggregate(slides, tiles, logits[split])
+            rows[split], values[split] = aggregate(slides, tiles, logits[split], kind)
         own_requests.append(replace(request, indices=rows))
         own_outputs.append(values)
     return slides, own_requests, own_outputs
 
 
 def slide_probabilities(
-    prepared: "PreparedDataset", tiles: np.ndarray, probabilities: np.ndarray, temperature: float
+    prepared: "PreparedDataset", tiles: np.ndarray, outputs: np.ndarray, temperature: float, kind: str
 ) -> tuple[SlideDataset, np.ndarray, np.ndarray]:
     """Slides of `tiles` as a bundle predicts them.
 
     Args:
         prepared: a set of tiles.
         tiles: (n,) rows of it.
-        probabilities: (n, classes) of these tiles.
+        outputs: (n, ...) of a bundle for these tiles.
         temperature: of slides.
+        kind: how tiles become slides, `aggregation` of bundle.json.
 
     Returns:
         The set of slides, (s,) rows of it, ascending, and (s, classes) calibrated probabilities.
@@ -58,24 +60,28 @@ def slide_probabilities(
     assert slides.slide_index is not None
     member = slides.slide_index[tiles]
     rows = np.unique(member)
-    means = np.stack([mean_probabilities(probabilities[member == row]) for row in rows])
-    return slides, rows, calibrate(means, temperature)
+    found = np.stack([tiles_to_slide.slide_probabilities(outputs[member == row], kind) for row in rows])
+    return slides, rows, tiles_to_slide.calibrate(found, temperature)
 
 
-def aggregate(slides: SlideDataset, tiles: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def aggregate(slides: SlideDataset, tiles: np.ndarray, outputs: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the slides of `tiles`, and their logits.
 
     Args:
         slides: the slides.
         tiles: (n,) rows of the set of tiles.
-        logits: (n, classes) of these tiles.
+        outputs: (n, ...) of the network for these tiles: logits, and under attention their score.
+        kind: how tiles become slides.
 
     Returns:
-        (s,) rows of slides, ascending, and (s, classes) float64: log of the mean of the tiles' probabilities.
+        (s,) rows of slides, ascending, and (s, classes) float64: the logarithm of the tiles' mean probabilities, or
+        their evidence weighted by attention.
     """
     assert slides.slide_index is not None
     rows, member = np.unique(slides.slide_index[tiles], return_inverse=True)
-    scaled = np.asarray(logits, np.float64)
+    if kind == tiles_to_slide.ATTENTION:
+        return rows, np.stack([tiles_to_slide.slide_logits(outputs[member == row]) for row in range(len(rows))])
+    scaled = np.asarray(outputs, np.float64)
     scaled = scaled - scaled.max(axis=1, keepdims=True)
     log_probabilities = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
     highest = np.full((len(rows), scaled.shape[1]), -np.inf)

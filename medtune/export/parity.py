@@ -57,6 +57,7 @@ def compare_outputs(
     images: npt.NDArray[np.uint8],
     agreement: Callable[[Floats, Floats], dict[str, Any]],
     batch_sizes: list[int],
+    comparable: Callable[[Floats], Floats] = np.asarray,
 ) -> dict[str, Any]:
     """Compare `predict` with `reference` (n, ...), as JSON values.
 
@@ -66,13 +67,15 @@ def compare_outputs(
         images: (n, H, W, 3) real images.
         agreement: what the task says of (reference, outputs of all images).
         batch_sizes: each is tried; the largest on all images.
+        comparable: values whose differences count, (n, ...) from outputs (n, ...).
     """
+    wanted = comparable(reference)
     differences, lost, found = {}, 0, reference
     for size in sorted(set(batch_sizes)):
         n = len(images) if size == max(batch_sizes) else min(len(images), max(SMALL_N, size))
         found = np.concatenate([predict(images[i : min(i + size, n)]) for i in range(0, n, size)])
         lost += int((~np.isfinite(found.reshape(n, -1))).any(1).sum())
-        differences[str(size)] = float(np.abs(found - reference[:n]).max())
+        differences[str(size)] = float(np.abs(comparable(found) - wanted[:n]).max())
     return {
         "images": len(images),
         "max_abs_diff": max(differences.values()) if not lost else None,

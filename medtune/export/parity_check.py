@@ -13,6 +13,7 @@ from medtune.evaluation.slides import slide_probabilities
 from medtune.export import parity
 from medtune.runtime.progress import progress
 from medtune.serving import tasks
+from medtune.serving.slides import aggregate
 from medtune.tasks import base
 
 if TYPE_CHECKING:
@@ -74,6 +75,23 @@ class ParityCheck:
         """(n,) class indices."""
         return self.prepared.labels[self.indices]
 
+    @property
+    def weighted(self) -> bool:
+        """Whether the outputs are evidence and attention scores of tiles, which have no bounds, not probabilities."""
+        return self.document.get("aggregation") == aggregate.ATTENTION
+
+    @property
+    def scale(self) -> float:
+        """What tolerances for outputs are multiplied by: 1 for probabilities, else the largest output."""
+        return max(1.0, float(np.abs(self.reference).max())) if self.weighted else 1.0
+
+    def _comparable(self, output: np.ndarray) -> np.ndarray:
+        """Values from 0 to 1 whose differences count: of tiles alone their probabilities and squashed scores."""
+        if not self.weighted:
+            return output
+        scores = 1 / (1 + np.exp(-np.clip(output[:, -1:].astype(np.float64), -50, 50)))
+        return np.hstack([aggregate.tile_probabilities(output, aggregate.ATTENTION), scores])
+
     def samples(self, n: int) -> np.ndarray:
         """`n` of the images, spread over the classes."""
         return self.images[parity.stratified_sample(self.labels, np.arange(len(self.images)), n)]
@@ -92,22 +110,32 @@ class ParityCheck:
         task = self.task
         targets = self._units(self.reference)[1]
         tolerance = params.fp32_tolerance if precision == "fp32" else params.fp16_tolerance
+
+        def agreement(reference: np.ndarray, found: np.ndarray) -> dict[str, Any]:
+            before, after = self._units(reference)[2], self._units(found)[2]
+            distance = float(np.abs(before - after).max())
+            slides = {"max_abs_diff_slides": distance if np.isfinite(distance) else None} if self.weighted else {}
+            return slides | task.agreement(before, after, targets, self.document, tolerance)
+
         metrics = parity.compare_outputs(
             self.reference,
             predict,
             self.images,
-            lambda reference, found: task.agreement(
-                self._units(reference)[2], self._units(found)[2], targets, self.document, tolerance
-            ),
+            agreement,
             params.batch_sizes,
+            self._comparable,
         )
+        if self.weighted and not metrics["nan"]:
+            metrics["max_abs_diff"] = max(metrics["max_abs_diff"], metrics["max_abs_diff_slides"])
         return metrics, parity.rejection_reason(metrics, precision, params, task.rejection_reason)
 
     def _units(self, output: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Paths, targets and outputs of what is predicted: the images, or the slides that they are tiles of."""
         if not self.prepared.slides:
             return [self.prepared.paths[row] for row in self.indices], self.prepared.targets[self.indices], output
-        slides, rows, found = slide_probabilities(self.prepared, self.indices, output, self.document["temperature"])
+        slides, rows, found = slide_probabilities(
+            self.prepared, self.indices, output, self.document["temperature"], self.document["aggregation"]
+        )
         return [slides.paths[row] for row in rows], slides.labels[rows], found
 
     def compare_with_predictions(

@@ -74,6 +74,8 @@ class PrecisionExporter:
         return predictor_of(graph, self.max_inline_bytes, busy_wait)
 
     def _fp32(self, entry: dict[str, Any]) -> ExportedPrecision:
+        if self.check.scale > 1:
+            entry["sample_tolerance"] = SAMPLE_TOLERANCE["fp32"] * self.check.scale
         return self.fp32, *self.check.evaluate(self._open(self.fp32), "fp32", self.params)
 
     def _fp16(self, entry: dict[str, Any]) -> ExportedPrecision:
@@ -84,7 +86,7 @@ class PrecisionExporter:
         graph = to_half(self.fp32, False, self.max_inline_bytes)
         figures, reason = self.check.evaluate(emulated, "fp16", self.params)
         on_cpu, refused = self.check.subset(N_FILE_CHECKS).evaluate(self._open(graph), "fp16", self.params)
-        entry["sample_tolerance"] = max(SAMPLE_TOLERANCE["fp16"], self.params.fp16_tolerance)
+        entry["sample_tolerance"] = max(SAMPLE_TOLERANCE["fp16"], self.params.fp16_tolerance) * self.check.scale
         figures |= {"measured_on": "fp16 arithmetic emulated, sums in fp32", "file_on_cpu": on_cpu}
         return graph, figures, reason or refused
 
@@ -112,7 +114,7 @@ class PrecisionExporter:
             **self.check.task.losses(figures),
             "speedup": min(times.values()),
             "speedup_by_batch_size": times,
-            "sample_tolerance": round(off + INT8_MARGIN, 4) if not figures["nan"] else None,
+            "sample_tolerance": round(off + INT8_MARGIN * self.check.scale, 4) if not figures["nan"] else None,
         }
         return graph, figures, "; ".join(filter(None, (reason, self._too_slow(entry["speedup"])))) or None
 

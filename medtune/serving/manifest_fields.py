@@ -44,6 +44,8 @@ def _check_tiles(document: dict[str, Any], size: int) -> str | None:
         return None
     if (kind := document.get("aggregation")) not in aggregate.KINDS:
         return f"aggregation is {kind!r}: expected one of {', '.join(aggregate.KINDS)}"
+    if kind == aggregate.ATTENTION and _lookup(document, "task.kind") != "classification":
+        return f"aggregation is {kind!r}: expected task.kind classification"
     try:
         tiles = TileSettings.from_document(document.get("tiles"))
     except ValueError as error:

@@ -22,7 +22,6 @@ from medtune.training.trainer_config import TrainerConfig, TrainingState
 from medtune.training.transfer import to_device
 
 LOG_EVERY = 20
-SCORE_BATCH_SIZE = 64
 WORST = -1e30  # of a metric that is undefined; finite, since checkpoints are JSON
 
 
@@ -220,15 +219,16 @@ class Trainer:
 
     def _summary(self, network: nn.Module) -> Tensor:
         """(n, k) what scoring needs of the validation rows, each batch from one of the processes."""
-        val, every = self.config.val, range(0, len(self.config.val), SCORE_BATCH_SIZE)
+        val, size = self.config.val, self.config.score_batch_size
+        every = range(0, len(val), size)
         own = every[distributed.rank() :: distributed.world_size()]
         found = {}
         for start in own or every[:1]:
-            rows = val[start : start + SCORE_BATCH_SIZE]
+            rows = val[start : start + size]
             with self.accelerator.autocast():
                 output = network(self.config.source.score(rows)).float()
             found[start] = self.objective.summarize(output, to_device(self._targets(rows), self.device))
         summary = torch.zeros(len(val), next(iter(found.values())).shape[1], device=self.device)
         for start in own:
-            summary[start : start + SCORE_BATCH_SIZE] = found[start]
+            summary[start : start + size] = found[start]
         return replicas.sum_over_processes(summary)

@@ -19,7 +19,7 @@ from medtune.training import artifacts as outcome
 from medtune.training.inputs import BatchSource
 from medtune.training.loop import Trainer
 from medtune.training.schedule import stream_seed
-from medtune.training.trainer_config import TrainerConfig
+from medtune.training.trainer_config import SCORE_BATCH_SIZE, TrainerConfig
 
 
 @dataclass
@@ -35,6 +35,7 @@ class StageSpec:
         start: network that training starts from, a candidate for the best; None: it is none.
         upstream: trained artifacts it begins from, for the record.
         penalty, after_step, compile: as in `TrainerConfig`.
+        score_batch_size: as in `TrainerConfig`.
         record: called at the end with the best epoch; what else result.json says.
         finish: called before it with the best epoch and its weights; gives what is kept, and what `saved_part` it is.
     """
@@ -51,6 +52,7 @@ class StageSpec:
     penalty: Callable[[], Tensor] | None = None
     after_step: Callable[[int, int], None] | None = None
     compile: bool = False
+    score_batch_size: int = SCORE_BATCH_SIZE
     finish: Callable[[int, dict[str, Tensor]], tuple[dict[str, Tensor], str]] | None = None
 
 
@@ -84,6 +86,7 @@ def run_training_stage(
             penalty=spec.penalty,
             after_step=spec.after_step,
             compile=spec.compile,
+            score_batch_size=spec.score_batch_size,
             on_step=lambda step, values: run.log(values, step),
             # A chart over `frozen/epoch` shows the runs that have it: those of stage 1.
             on_epoch=lambda step, values: run.log({**values, f"{spec.stage}/epoch": values["epoch"]}, step),

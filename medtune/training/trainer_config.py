@@ -11,6 +11,8 @@ from medtune.config.training import TrainingParams
 from medtune.tasks.base import Objective
 from medtune.training.inputs import BatchSource
 
+SCORE_BATCH_SIZE = 64
+
 
 @dataclass
 class TrainerConfig:
@@ -34,6 +36,7 @@ class TrainerConfig:
         penalty: gives a term () that is added to the loss of every step.
         after_step: told (steps done, steps in all) after every optimizer step, before its gradients go.
         compile: training steps run `network` through torch.compile; scoring and what is kept do not.
+        score_batch_size: validation rows at once.
         on_step, on_epoch: told (step, values).
     """
 
@@ -55,6 +58,7 @@ class TrainerConfig:
     penalty: Callable[[], Tensor] | None = None
     after_step: Callable[[int, int], None] | None = None
     compile: bool = False
+    score_batch_size: int = SCORE_BATCH_SIZE
     on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None
     on_epoch: Callable[[int, dict[str, float]], None] = lambda step, values: None
 

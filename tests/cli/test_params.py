@@ -98,7 +98,11 @@ def test_explain__covers_every_key_of_every_plugin():
     ):
         for name in registry.plugin_names(package):
             chosen = load.load(
-                sets=[f"{section}.{key}={name}", *(["model.peft.method=none"] if section != "model.peft" else [])]
+                sets=[
+                    f"{section}.{key}={name}",
+                    *(["model.peft.method=none"] if section != "model.peft" else []),
+                    *(["data.source=slides", "schedule=frozen"] if name == "attention_mil" else []),
+                ]
             )
             found = fields(chosen, section)
             assert name in next(field for field in found if field.key == f"{section}.{key}").choices

@@ -11,6 +11,7 @@ from medtune.config.load import load
 from medtune.config.project import PROJECT
 from medtune.config.schema import HeadParams
 from medtune.models.classifier import build
+from medtune.serving.slides.aggregate import extra_outputs
 
 HEADS = registry.plugin_names("medtune.models.heads")
 SHAPES = {"tokens": (9, 16), "mean": (1, 16), "pooled": (1, 16)}
@@ -38,7 +39,7 @@ def test_head__gives_logits_and_gradients(name, classes):
     network = plugin.build(plugin.Params(), 9, channels, classes).train()
     features = torch.randn(3, tokens, channels, requires_grad=True)
     logits = network(features)
-    assert logits.shape == (3, classes)
+    assert logits.shape == (3, classes + extra_outputs(plugin.Params().aggregation))
     logits.square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters() if p.requires_grad)
     assert features.grad is not None
@@ -59,9 +60,11 @@ def test_head__an_image_does_not_depend_on_its_batch(name):
 @pytest.mark.parametrize("name", HEADS)
 def test_head__fits_vit_and_cnn(name, backbone):
     sets = [f"model.backbone={backbone}", "model.weights=none", f"model.head.kind={name}", "data.image_size=160"]
+    pools_tiles = extra_outputs(head(name).Params().aggregation)
+    sets += ["data.source=slides", "schedule=frozen"] if pools_tiles else []
     model = build(load(sets=[*sets, "model.backbone_args={}"]), 3)
     images = torch.randint(0, 256, (2, 160, 160, 3), dtype=torch.uint8)
-    assert model(model.preprocess(images)).shape == (2, 3)
+    assert model(model.preprocess(images)).shape == (2, 3 + pools_tiles)
     assert not model.training
 
 

@@ -31,7 +31,7 @@ def softmax(logits):
 
 def test_aggregate__log_of_the_mean_probability():
     logits = np.random.default_rng(0).normal(0, 5, (5, 3))
-    rows, found = aggregate(by_slide(prepared(TILES)), np.array([0, 1, 2, 4, 5]), logits)
+    rows, found = aggregate(by_slide(prepared(TILES)), np.array([0, 1, 2, 4, 5]), logits, "mean")
     assert rows.tolist() == [0, 2]
     expected = [softmax(logits[:3]).mean(0), softmax(logits[3:]).mean(0)]
     np.testing.assert_allclose(np.exp(found), expected)
@@ -39,15 +39,15 @@ def test_aggregate__log_of_the_mean_probability():
 
 def test_aggregate__extreme_logits_stay_finite():
     logits = np.array([[800.0, 0.0, -800.0]] * 3, np.float32)
-    _, found = aggregate(by_slide(prepared(TILES)), np.arange(3), logits)
+    _, found = aggregate(by_slide(prepared(TILES)), np.arange(3), logits, "mean")
     np.testing.assert_allclose(found, [[0, -800, -1600]])
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
 def test_slide_probabilities__what_evaluation_and_bundle_say_agrees(temperature):
     logits = np.random.default_rng(1).normal(0, 3, (6, 3))
-    slides, rows, found = slide_probabilities(prepared(TILES), np.arange(6), softmax(logits), temperature)
-    _, logs = aggregate(slides, np.arange(6), logits)
+    slides, rows, found = slide_probabilities(prepared(TILES), np.arange(6), softmax(logits), temperature, "mean")
+    _, logs = aggregate(slides, np.arange(6), logits, "mean")
     assert rows.tolist() == [0, 1, 2]
     np.testing.assert_allclose(found, softmax(logs / temperature))
     np.testing.assert_allclose(found[1], calibrate(softmax(logits)[3], temperature))
@@ -56,11 +56,32 @@ def test_slide_probabilities__what_evaluation_and_bundle_say_agrees(temperature)
 def test_to_slides__rows_of_each_split():
     request = OutputsRequest(0, None, {"val": np.array([0, 1, 2]), "test": np.array([3, 4, 5])}, "key")
     logits = {"val": np.zeros((3, 3), np.float32), "test": np.zeros((3, 3), np.float32)}
-    slides, (own,), (values,) = to_slides(prepared(TILES), [request], [logits])
+    slides, (own,), (values,) = to_slides(prepared(TILES), [request], [logits], "mean")
     assert slides.paths == ("s0", "s1", "s2")
     assert {split: rows.tolist() for split, rows in own.indices.items()} == {"val": [0], "test": [1, 2]}
     np.testing.assert_allclose(values["test"], np.log(np.full((2, 3), 1 / 3)))
-    same = to_slides(prepared({}), [request], [logits])
+    same = to_slides(prepared({}), [request], [logits], "mean")
     assert same[0].slides == ()
     assert same[1][0] is request
     assert same[2][0] is logits
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_attention__weighted_evidence_and_what_a_bundle_says_agree(temperature):
+    outputs = np.random.default_rng(2).normal(0, 3, (6, 4)).astype(np.float32)
+    slides, rows, found = slide_probabilities(prepared(TILES), np.arange(6), outputs, temperature, "attention")
+    _, logits = aggregate(slides, np.arange(6), outputs, "attention")
+    exact = outputs.astype(np.float64)
+    for row, members in enumerate(([0, 1, 2], [3], [4, 5])):
+        weights = np.exp(exact[members, 3]) / np.exp(exact[members, 3]).sum()
+        np.testing.assert_allclose(logits[row], sum(w * exact[m, :3] for w, m in zip(weights, members, strict=True)))
+    np.testing.assert_allclose(found, softmax(logits / temperature))
+    assert rows.tolist() == [0, 1, 2]
+
+
+def test_to_slides__says_how_tiles_became_slides():
+    request = OutputsRequest(0, None, {"val": np.arange(3), "test": np.array([3, 4, 5])}, "key")
+    outputs = {"val": np.zeros((3, 4), np.float32), "test": np.zeros((3, 4), np.float32)}
+    slides, _, (values,) = to_slides(prepared(TILES), [request], [outputs], "attention")
+    assert slides.info["aggregation"] == "attention"
+    assert values["test"].shape == (2, 3)

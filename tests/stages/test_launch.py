@@ -24,6 +24,11 @@ def test_check__one_process_is_never_refused():
         ({"WORLD_SIZE": "2"}, ["model.batchnorm=train"], "model.batchnorm is train, but WORLD_SIZE is 2"),
         ({"WORLD_SIZE": "2", "MEDTUNE_DEVICE": "cuda:1"}, [], "MEDTUNE_DEVICE is cuda:1, but WORLD_SIZE is 2"),
         ({"WORLD_SIZE": "2", "MEDTUNE_DEVICE": "mps"}, [], "WORLD_SIZE is 2, and the device is mps"),
+        (
+            {"WORLD_SIZE": "2"},
+            ["data.source=slides", "schedule=frozen", "model.head.kind=attention_mil"],
+            "model.head.kind=attention_mil: it is trained in one process, but WORLD_SIZE is 2",
+        ),
         ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}, [], "--cpu starts one process"),
     ],
 )

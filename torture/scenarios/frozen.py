@@ -18,6 +18,8 @@ TITLE = "sha256 of all that is frozen before and after training, BatchNorm stati
 TARGET = "stage 1: every head x backbone x views x batchnorm; stage 2: every method x backbone: unchanged bit for bit"
 WITH_BATCHNORM = ("resnet", "mobilenet")
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+# Of whole images: `attention_mil` pools the tiles of slides.
+HEADS = [name for name in registry.plugin_names("medtune.models.heads") if name != "attention_mil"]
 VIEWS: tuple[int | str, ...] = (2, "online")
 SIZE, FOLD = 64, 1
 
@@ -31,7 +33,7 @@ def parts(full: bool) -> dict[str, dict[str, Any]]:
         }
     found: dict[str, dict[str, Any]] = {}
     for family in BACKBONES:
-        found[f"{family}-frozen"] = {"family": family, "heads": registry.plugin_names("medtune.models.heads")}
+        found[f"{family}-frozen"] = {"family": family, "heads": HEADS}
         # Where everything is trained, only statistics are held.
         names = [name for name in methods(family) if name != "none" or family in WITH_BATCHNORM]
         found[f"{family}-finetuned"] = {"family": family, "names": names}

@@ -15,8 +15,7 @@ import numpy as np
 from medtune.serving.folder_scan import printable
 from medtune.serving.output_file import open_output
 from medtune.serving.pixels import DecodeError
-from medtune.serving.slides import tiling
-from medtune.serving.slides.aggregate import calibrate, mean_probabilities
+from medtune.serving.slides import aggregate, tiling
 from medtune.serving.slides.slide import CONVERT, OTHER_SUFFIXES, SUFFIXES, Slide
 from medtune.serving.slides.tiling import TilePlan, TileSettings
 from medtune.serving.tiff import SIGNATURES
@@ -38,7 +37,7 @@ class TileModel(Protocol):
         """Class names in the order of the probabilities."""
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities (n, classes) of tiles, uint8 (n, pixels, pixels, 3)."""
+        """Outputs (n, ...) of tiles, uint8 (n, pixels, pixels, 3), as `medtune.serving.slides.aggregate` says."""
 
     def rows(self, output: np.ndarray) -> list[list[Any]]:
         """Prediction and probabilities of each row of `output`."""
@@ -52,11 +51,13 @@ class SlidePrediction:
         row: a value per entry of `Bundle.columns`, as `Bundle.rows` gives it.
         plan: its tiles.
         tiles: (n, classes) probabilities of each tile, not calibrated, in the order of `plan.positions`.
+        attention: (n,) weight of each tile, summing to 1; None for a bundle that takes the mean.
     """
 
     row: list[Any]
     plan: TilePlan
     tiles: np.ndarray
+    attention: np.ndarray | None = None
 
 
 def check_is_slide(name: str) -> None:
@@ -106,13 +107,15 @@ def predict_slide(bundle: TileModel, path: Path, batch_size: int = 32, mpp: floa
         DecodeError: the slide cannot be used; the message is the reason.
     """
     check_is_slide(path.name)
-    settings = TileSettings.from_document(bundle.manifest["tiles"])
+    settings, kind = TileSettings.from_document(bundle.manifest["tiles"]), bundle.manifest["aggregation"]
     with tiling.opened(path, mpp, MPP_FIX) as (slide, resolved):
         plan = tiling.plan_tiles(slide, settings, resolved)
         batches = _batches(slide, plan, settings, batch_size)
-        tiles = np.concatenate([bundle.run(batch) for batch in batches])
-    probabilities = calibrate(mean_probabilities(tiles), bundle.manifest["temperature"])
-    return SlidePrediction(bundle.rows(probabilities[None])[0], plan, tiles)
+        outputs = np.concatenate([bundle.run(batch) for batch in batches])
+    probabilities = aggregate.calibrate(aggregate.slide_probabilities(outputs, kind), bundle.manifest["temperature"])
+    attention = aggregate.attention_weights(outputs) if kind == aggregate.ATTENTION else None
+    tiles = aggregate.tile_probabilities(outputs, kind)
+    return SlidePrediction(bundle.rows(probabilities[None])[0], plan, tiles, attention)
 
 
 def _batches(slide: Slide, plan: TilePlan, settings: TileSettings, size: int) -> Iterator[np.ndarray]:
@@ -144,12 +147,14 @@ def predict_slides(
         paths: slides.
         batch_size: tiles that the network takes at once.
         mpp: micrometres per pixel of slides whose files do not state it.
-        tiles_file: CSV file to write with one line per tile: path, x, y, prob_CLASS.
+        tiles_file: CSV file to write with one line per tile: path, x, y, prob_CLASS, and attention where tiles are
+            weighted by it.
     """
+    weight = ["attention"] if bundle.manifest["aggregation"] == aggregate.ATTENTION else []
     with open_output(tiles_file) if tiles_file else nullcontext() as stream:
         writer = csv.writer(stream, lineterminator="\n") if stream else None
         if writer:
-            writer.writerow(["path", "x", "y", *(f"prob_{name}" for name in bundle.classes)])
+            writer.writerow(["path", "x", "y", *(f"prob_{name}" for name in bundle.classes), *weight])
         for path in paths:
             try:
                 found = predict_slide(bundle, path, batch_size, mpp)
@@ -157,6 +162,7 @@ def predict_slides(
                 print(f"skipped {printable(str(path))}: {error}", file=sys.stderr, flush=True)
                 continue
             if writer:
-                for (x, y), values in zip(found.plan.positions, found.tiles.tolist(), strict=True):
+                lines = found.tiles if found.attention is None else np.column_stack([found.tiles, found.attention])
+                for (x, y), values in zip(found.plan.positions, lines.tolist(), strict=True):
                     writer.writerow([printable(path.as_posix()), x, y, *(f"{value:.7f}" for value in values)])
             yield path, [*found.row, len(found.plan.positions)]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from medtune.serving.prediction import Prediction
+from medtune.serving.slides.aggregate import extra_outputs
 
 DECISIONS = ("argmax", "threshold")
 _SHOWN_CLASSES = 30
@@ -58,8 +59,8 @@ def fault(document: Mapping[str, Any]) -> str | None:
 
 
 def shape(document: Mapping[str, Any]) -> tuple[int, ...]:
-    """(classes,)."""
-    return (len(document["classes"]),)
+    """(classes,), or (classes + 1,) for tiles that attention weights: see `medtune.serving.slides.aggregate`."""
+    return (len(document["classes"]) + extra_outputs(document.get("aggregation")),)
 
 
 def columns(document: Mapping[str, Any]) -> list[str]:

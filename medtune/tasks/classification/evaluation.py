@@ -55,7 +55,9 @@ def from_bundle(
     Rows of tiles give predictions of slides.
     """
     if prepared.slides:
-        prepared, rows, output = slide_probabilities(prepared, rows, output, document["temperature"])
+        prepared, rows, output = slide_probabilities(
+            prepared, rows, output, document["temperature"], document["aggregation"]
+        )
     probabilities = output.astype(np.float64)
     predictions = decide(output, document["decision"], document["classes"])
     return ClassifierPredictions(

@@ -11,6 +11,7 @@ from medtune.config.schema import ExportParams
 from medtune.data.class_selection import list_names
 from medtune.evaluation.metric import compute
 from medtune.models.classifier import Classifier
+from medtune.serving.slides.aggregate import ATTENTION, extra_outputs
 from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification.metrics.balanced_accuracy import METRIC
 from medtune.tasks.classification.statistics import accumulate
@@ -46,17 +47,37 @@ class InferenceModel(nn.Module):
         return torch.softmax(logits / self.temperature, dim=-1)
 
 
-def module(network: Classifier, fold: Mapping[str, Any]) -> InferenceModel:
-    """Network with the fold's temperature and a softmax; a slide's temperature comes after its tiles are averaged."""
+class TileModel(nn.Module):
+    """uint8 (B, H, W, 3) -> (B, classes + 1) evidence and attention score of tiles; a slide is made of them outside.
+
+    Attributes:
+        network: a classifier whose head pools tiles, in eval mode.
+    """
+
+    def __init__(self, network: Classifier) -> None:
+        super().__init__()
+        self.network = network.float().eval()
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) -> (B, classes + 1)."""
+        return self.network(self.network.preprocess(images))
+
+
+def module(network: Classifier, fold: Mapping[str, Any]) -> nn.Module:
+    """Network with the fold's temperature and a softmax; a slide's temperature comes after its tiles are aggregated."""
+    if fold.get("aggregation") == ATTENTION:
+        return TileModel(network)
     return InferenceModel(network, 1.0 if "aggregation" in fold else fold["temperature"])
 
 
 def describe(prepared: "PreparedDataset", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
     """Classes, output, temperature and decision."""
-    classes = list(prepared.classes)
+    classes, kind = list(prepared.classes), fold.get("aggregation")
+    name = "evidence_and_attention" if kind == ATTENTION else "probabilities"
     return {
         "classes": classes,
-        "output": {"name": "probabilities", "dtype": "float32", "shape": ["N", len(classes)]},
+        "output": {"name": name, "dtype": "float32", "shape": ["N", len(classes) + extra_outputs(kind)]},
         "temperature": fold["temperature"],
         "decision": fold["decision"],
         **({"aggregation": fold["aggregation"], "tiles": prepared.info["tiles"]} if "aggregation" in fold else {}),
@@ -131,17 +152,27 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
     uncalibrated = document["params"]["evaluate"]["calibration"] == "none"
     fitted = f"temperature {document['temperature']:.3f}, fitted on the validation images"
     tiles = document.get("tiles")
+    attention = document.get("aggregation") == ATTENTION
     purpose = f"Tells {list_names(document['classes'])} apart on {side} x {side} RGB images."
     if tiles:
         purpose = (
             f"Tells {list_names(document['classes'])} apart on whole-slide images (RGB, H&E or the like), by tiles of "
-            f"{tiles['size_um']:g} micrometres, {side} x {side} pixels. A slide's probabilities are the mean of its "
-            "tiles', then tempered."
+            f"{tiles['size_um']:g} micrometres, {side} x {side} pixels. "
+        ) + (
+            "A slide's logits are the evidence of its tiles weighted by attention (Ilse, Tomczak and Welling 2018): "
+            "exp(score) / sum of exp(score) over its tiles. A softmax with the temperature makes them probabilities."
+            if attention
+            else "A slide's probabilities are the mean of its tiles', then tempered."
         )
+    inside = "Normalisation, temperature and softmax"
+    if tiles:
+        inside = "Normalisation, evidence and attention scores" if attention else "Normalisation and softmax"
     return {
         "purpose": purpose,
-        "inside": "Normalisation and softmax" if tiles else "Normalisation, temperature and softmax",
-        "output": f"probabilities{' of a tile' if tiles else ''} in the order of the classes above",
+        "inside": inside,
+        "output": "of a tile: the evidence in the order of the classes above, then the attention score"
+        if attention
+        else f"probabilities{' of a tile' if tiles else ''} in the order of the classes above",
         "decision": f"Decision: {rule}",
         "agreement": "most probable class agrees",
         "calibration": f"Calibration: {'none' if uncalibrated else fitted}; the expected calibration error (ece) is in "

@@ -117,7 +117,7 @@ def evaluate_fold(
         )
         for split in SPLITS
     }
-    kept, aggregation = request.trained.result()["kept"], "mean" if "n_tiles" in prepared.info else None
+    kept, aggregation = request.trained.result()["kept"], prepared.info.get("aggregation")
     return ClassifierFold(request.fold, kept, fitted, rule, scored["val"], scored["test"], aggregation)
 
 

@@ -1,0 +1,149 @@
+"""Slides whose tiles are weighted by attention, from files to predictions without torch."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.config.load import load
+from medtune.config.project import PROJECT
+from medtune.data.manifest import load_prepared
+from medtune.data.slide_dataset import by_slide
+from medtune.runtime.paths import RunPaths
+from medtune.serving.bundle import Bundle
+from medtune.serving.http import predict_uploads
+from medtune.serving.slides.aggregate import attention_weights, calibrate, slide_probabilities
+from medtune.serving.slides.predict import predict_slide
+from medtune.stages import data, evaluate, export, frozen, gate
+from tests.pipeline.test_slides import CLASSES, OPTIONS, read, write_set
+
+ATTENTION = [
+    *OPTIONS,
+    "model.head={kind: attention_mil, hidden: 16}", "frozen={epochs: 6, views: 2, batch_size: 3, lr: 0.003}",
+    "export={precisions: [fp32, fp16], parity_images: 30, batch_sizes: [1, 8]}",
+]  # fmt: skip
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slides")
+    write_set(folder / "raw")
+    params = load(None, [f"data.root={folder / 'raw'}", *ATTENTION])
+    paths = RunPaths(folder, folder / "cache")
+    data.run(params, paths)
+    frozen.run(params, paths)
+    evaluate.run(params, paths)
+    export.run(params, paths)
+    return params, paths, folder
+
+
+@pytest.fixture(scope="module")
+def bundle(world):
+    return Bundle.load(world[1].stage("export"))
+
+
+def test_frozen__rows_are_slides_and_features_are_computed_once(world, capsys):
+    _, paths, folder = world
+    record = json.loads((paths.stage("frozen", 1) / "result.json").read_text())
+    assert record["images"] == {"train": 6, "val": 6}
+    assert record["stored_features"] is True
+    assert record["n_outputs"] == len(CLASSES)
+    changed = load(None, [f"data.root={folder / 'raw'}", *ATTENTION, "frozen.lr=0.001"])
+    frozen.run(changed, RunPaths(folder / "other", folder / "cache", data=paths.prepared))
+    assert "features: found in the store" in capsys.readouterr().out
+
+
+def test_frozen__features_over_the_budget_are_refused(world):
+    _, paths, folder = world
+    params = load(None, [f"data.root={folder / 'raw'}", *ATTENTION, "frozen.store_gb=0"])
+    with pytest.raises(InputError, match=r"frozen\.store_gb=0: .* head attention_mil needs them stored"):
+        frozen.run(params, RunPaths(folder / "budget", folder / "cache", data=paths.prepared))
+
+
+def test_evaluate__slides_are_the_weighted_evidence_of_their_tiles(world):
+    _, paths, _ = world
+    slides = by_slide(load_prepared(paths.prepared))
+    stored = np.load(paths.stage("evaluate") / "logits.npz")
+    tiles, rows = stored["fold1_test_logits"], stored["fold1_test_rows"]
+    temperature = json.loads((paths.stage("evaluate") / "calibration.json").read_text())["folds"]["1"]["temperature"]
+    found = read(paths.stage("evaluate") / "predictions.csv")
+    assert len(found) == 6
+    for row in found:
+        own = tiles[slides.slide_index[rows] == slides.paths.index(row["path"])]
+        expected = calibrate(slide_probabilities(own, "attention"), temperature)
+        written = [float(row[f"prob_{name}"]) for name in slides.classes]
+        np.testing.assert_allclose(written, expected, atol=1e-6)
+
+
+def test_export__bundle_names_the_aggregation_and_agrees(world):
+    _, paths, _ = world
+    document = json.loads((paths.stage("export") / "bundle.json").read_text())
+    assert document["aggregation"] == "attention"
+    assert document["output"] == {
+        "name": "evidence_and_attention", "dtype": "float32", "shape": ["N", len(CLASSES) + 1],
+    }  # fmt: skip
+    assert document["parity"]["fp32"]["max_abs_diff_slides"] < 1e-5
+    assert document["parity"]["fp32"]["consumer"]["max_abs_diff"] < 1e-5
+    assert document["precisions"]["fp16"]["shipped"] is True
+    assert "weighted by attention" in (paths.stage("export") / "MODEL_CARD.md").read_text()
+
+
+def test_predict__gives_what_evaluate_wrote_without_torch(world, tmp_path):
+    _, paths, folder = world
+    words = [str(paths.stage("export")), str(folder / "raw"), "--out", str(tmp_path / "p.csv")]
+    words += ["--tiles", str(tmp_path / "t.csv")]
+    code = (
+        "import sys\nfrom medtune.cli.main import main\nsys.modules['torch'] = None\n"
+        "sys.argv = ['medtune', 'predict', *sys.argv[1:]]\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=PROJECT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    found = {row["path"].rpartition("/")[2]: row for row in read(tmp_path / "p.csv")}
+    assert len(found) == 18
+    for row in read(paths.stage("evaluate") / "predictions.csv"):
+        other = found[row["path"]]
+        assert other["prediction"] == row["prediction"]
+        for name in CLASSES:
+            assert float(other[f"prob_{name}"]) == pytest.approx(float(row[f"prob_{name}"]), abs=1e-5)
+    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as stream:
+        tiles = list(csv.DictReader(stream))
+    assert list(tiles[0]) == ["path", "x", "y", *(f"prob_{name}" for name in sorted(CLASSES)), "attention"]
+    for name, row in found.items():
+        own = [float(tile["attention"]) for tile in tiles if tile["path"].endswith(name)]
+        assert len(own) == int(row["tiles"])
+        assert sum(own) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_predict_slide__any_batch_size_and_every_door_agree(world, bundle, batch_size):
+    path = world[2] / "raw" / "s03.tif"
+    whole = predict_slide(bundle, path, 64)
+    found = predict_slide(bundle, path, batch_size)
+    np.testing.assert_allclose(found.row[1:], whole.row[1:], atol=1e-5)
+    np.testing.assert_allclose(found.attention, whole.attention, atol=1e-5)
+    (sent,) = predict_uploads(bundle, [("s03.tif", path.read_bytes())])
+    (returned,) = bundle.predict(str(path))
+    expected = dict(zip(sorted(CLASSES), whole.row[1:], strict=True))
+    assert sent["probabilities"] == pytest.approx(expected, abs=1e-5)
+    assert returned.probabilities == pytest.approx(expected, abs=1e-5)
+
+
+def test_bundle__gives_evidence_and_scores_of_tiles(bundle):
+    tiles = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    outputs = bundle.run(tiles)
+    assert outputs.shape == (4, len(CLASSES) + 1)
+    assert attention_weights(outputs).sum() == pytest.approx(1)
+    assert bundle.self_test() < 1e-5
+
+
+def test_gate__counts_slides(world):
+    params, paths, _ = world
+    assert gate.run(params, paths, None).n_images == 6
