@@ -76,8 +76,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         }
 
     setup = StageSpec("frozen", network, model.head, "head", feed, set_modes, record)
-    if params.model.head.aggregation == ATTENTION:  # rows are slides: labels, weights and validation refer to them
-        prepared, setup.score_batch_size = by_slide(prepared), params.frozen.batch_size
+    if params.model.head.aggregation == ATTENTION:
+        setup.slides, setup.score_batch_size = by_slide(prepared), params.frozen.batch_size
     return run_training_stage(setup, params, prepared, folder, fold, step.key, steps.group)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from medtune.benchmark.grid import HEADS, METHODS, BenchmarkParams, CellId, MethodSpec, all_methods, parse_method
 from medtune.config import registry
 from medtune.config.errors import InputError
+from medtune.config.head_aggregation import ATTENTION
 from medtune.config.load import merge, validate
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
@@ -168,10 +169,14 @@ def _params(base: dict[str, Any], chosen: MethodSpec, cell: CellId) -> Params:
 
 def _with_min_steps(params: Params, prepared: PreparedDataset, cell: CellId, min_steps: int) -> Params:
     """`params` whose stages go over the cell's share so often that each has `min_steps` optimizer steps."""
+    from medtune.data.slide_dataset import by_slide
     from medtune.data.subset import subset_patients
 
     fold = params.data.split.test_folds[0]
-    images = len(subset_patients(prepared, fold, cell.percent, cell.seed).indices(fold)["train"])
+    part = subset_patients(prepared, fold, cell.percent, cell.seed)
+    if params.model.head.aggregation == ATTENTION:  # batches are of slides
+        part = by_slide(part)
+    images = len(part.indices(fold)["train"])
     changed = {}
     for name in ("frozen", "finetune"):
         section = getattr(params, name)

@@ -32,7 +32,8 @@ def predict(
         typer.Option(min=0.02, max=20, help="Slides: micrometres per pixel where the file does not state it."),
     ] = None,
     tiles: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Slides: write the position and probabilities of each tile.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Slides: write the position, probabilities and attention of each tile."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:

@@ -219,13 +219,10 @@ class Params(StrictParams):
         return self
 
     @model_validator(mode="after")
-    def _task_fits_labels(self) -> "Params":
+    def _task_and_head_fit(self) -> "Params":
         check_task(self.task.kind, self.data)
-        return self
-
-    @model_validator(mode="after")
-    def _head_fits(self) -> "Params":
-        check_head(self)
+        head = self.model.head
+        check_head(head.kind, head.aggregation, self.data.source, self.schedule, self.frozen.views)
         return self
 
     @property

@@ -35,6 +35,7 @@ class StageSpec:
         start: network that training starts from, a candidate for the best; None: it is none.
         upstream: trained artifacts it begins from, for the record.
         penalty, after_step, compile: as in `TrainerConfig`.
+        slides: the set whose rows `source` takes where these are slides; labels, weights and validation refer to it.
         score_batch_size: as in `TrainerConfig`.
         record: called at the end with the best epoch; what else result.json says.
         finish: called before it with the best epoch and its weights; gives what is kept, and what `saved_part` it is.
@@ -52,6 +53,7 @@ class StageSpec:
     penalty: Callable[[], Tensor] | None = None
     after_step: Callable[[int, int], None] | None = None
     compile: bool = False
+    slides: PreparedDataset | None = None
     score_batch_size: int = SCORE_BATCH_SIZE
     finish: Callable[[int, dict[str, Tensor]], tuple[dict[str, Tensor], str]] | None = None
 
@@ -61,7 +63,8 @@ def run_training_stage(
 ) -> Artifact:
     """Trains to the end, from a checkpoint of the same key where there is one, and publishes `folder`."""
     section = getattr(params, spec.stage)
-    rows = prepared.indices(fold)
+    units = spec.slides or prepared
+    rows = units.indices(fold)
     name = f"{spec.stage} fold {fold}"
     task = base.training(params.task.kind)
     metrics = base.metrics(params.task.kind)
@@ -73,8 +76,8 @@ def run_training_stage(
             saved=spec.saved,
             set_modes=spec.set_modes,
             source=spec.source,
-            targets=prepared.targets,
-            objective=task.objective(params, section, prepared, rows["train"]),
+            targets=units.targets,
+            objective=task.objective(params, section, units, rows["train"]),
             train=rows["train"],
             val=rows["val"],
             params=section,
