@@ -18,7 +18,9 @@ from medtune.tasks import base
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
+    from medtune.evaluation.metric import Metric
     from medtune.evaluation.outputs import Outputs, OutputsRequest
+    from medtune.evaluation.result import EvaluationResult
     from medtune.models.classifier import Classifier
 
 
@@ -44,6 +46,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation import bootstrap
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
     from medtune.evaluation.result import EvaluationResult, common_facts, summary_line, write_metrics
+    from medtune.evaluation.slides import to_slides
+    from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
     from medtune.evaluation.tables import join_history
     from medtune.tracking import lineage
     from medtune.tracking import metrics as figures
@@ -60,7 +64,9 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         wanted = sorted(
             (OutputsRequest.for_artifact(artifact, prepared) for artifact in trained), key=lambda one: one.fold
         )
-        outputs = _outputs(wanted, prepared, options.batch_size, paths.cache)
+        stored = _outputs(wanted, prepared, options.batch_size, paths.cache)
+        save_outputs(work / "logits.npz", wanted, stored)
+        prepared, wanted, outputs = to_slides(prepared, wanted, stored)
         folds = [
             task.evaluate_fold(w, found, prepared, options, params.seed)
             for w, found in zip(wanted, outputs, strict=True)
@@ -73,15 +79,21 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         result = EvaluationResult(prepared, wanted, outputs, folds, pooled, test)
         validation = task.pool([fold.val for fold in folds])
         common = common_facts(result, params, key, metrics, task.best(folds, options), validation)
-        own = task.facts(result, params)
+        own = task.facts(result, options)
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
+        facts["subgroups"] = _subgroups(result, params, metrics, task.CLASS_AVERAGES)
         history = join_history(_histories(paths, params, prepared, wanted))
-        pictures = task.write(work, result, params, facts, history)
-        save_outputs(work / "logits.npz", wanted, outputs)
+        pictures = task.write(work, result, options, facts, history)
+        if facts["subgroups"]:
+            write_subgroups(work / "subgroups.csv", facts["subgroups"])
         figures.log_evaluation(
             tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS, params.seed), pictures
         )
-        for line in [*facts["warnings"], summary_line(metrics, test, facts)]:
+        for line in [
+            *facts["warnings"],
+            *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"]),
+            summary_line(metrics, test, facts),
+        ]:
             console.info(f"evaluate: {line}")
         records = {fold.fold: fold.record() for fold in folds}
         return commit(folder, key, _result(params, facts, records, time.monotonic() - began))
@@ -105,6 +117,21 @@ def _outputs(
                 new = found[one.fold] = logits.compute_outputs(one, model, prepared.images, device, batch_size, advance)
                 logits.store_outputs(one, new, cache)
     return [have for have in found.values() if have is not None]
+
+
+def _subgroups(
+    result: "EvaluationResult", params: Params, metrics: "Sequence[Metric]", class_averages: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Metrics per subgroup, one entry per column of `evaluate.by`."""
+    from medtune.evaluation.subgroup_result import evaluate_subgroups
+
+    options = params.evaluate
+    if not options.by:
+        return []
+    with progress("evaluate: subgroups", len(options.by), "columns") as advance:
+        return evaluate_subgroups(
+            result.prepared, result.pooled, metrics, class_averages, options, params.seed, advance
+        )
 
 
 def _histories(

@@ -2,10 +2,11 @@
 
 import contextlib
 import io
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from medtune.config.errors import InputError
-from medtune.config.schema import Params
+from medtune.config.schema import EvaluateParams, Params
 from medtune.data.class_selection import list_names
 from medtune.runtime import distributed
 from medtune.runtime.artifact import read_result
@@ -43,6 +44,11 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
     if read_result(paths.prepared)["key"] != data_key(params):
         check_table(params)
         raise InputError(f"{paths.prepared} was made with other data params or code: run `medtune data` first")
+    try:
+        check_subgroups(params, prepared.metadata_cells)
+    except InputError as error:
+        stale = " If the table has changed since, run `medtune data` first." if getattr(params.data, "csv", "") else ""
+        raise InputError(f"{error}{stale}") from None
     for section in params.training_stages:
         chosen = getattr(params, section)
         named = chosen.class_weights if isinstance(chosen.class_weights, dict) else {}
@@ -52,6 +58,27 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
         if chosen.precision == "fp16" and device_class() == "cpu":
             raise InputError(f"{section}.precision is fp16, which needs a GPU; on a CPU choose auto, fp32 or bf16")
     return prepared
+
+
+def check_subgroups(params: Params, columns: Mapping[str, Sequence[str]]) -> None:
+    """Refuse subgroups that cannot be made, before images are decoded or a network is trained.
+
+    Args:
+        params: all params.
+        columns: metadata of each image by column.
+
+    Raises:
+        InputError: `evaluate.by` or `evaluate.bins` do not fit the columns.
+    """
+    refuse_subgroups(params.evaluate, columns, params.data.allow_values)
+
+
+def refuse_subgroups(options: EvaluateParams, columns: Mapping[str, Sequence[str]], allowed: Sequence[str]) -> None:
+    """As `check_subgroups`, for section evaluate and `data.allow_values` alone."""
+    if options.by:
+        from medtune.evaluation.subgroup_columns import subgroup_columns
+
+        subgroup_columns(options, columns, allowed)
 
 
 def check_table(params: Params) -> None:

@@ -15,6 +15,8 @@ from medtune.config import registry
 from medtune.config.base import StrictParams
 from medtune.config.data import DataParams
 from medtune.config.errors import InputError, format_validation_error, suggestion
+from medtune.config.evaluation import EvaluateParams as EvaluateParams
+from medtune.config.task_labels import check_task
 from medtune.config.training import STAGES, FinetuneParams, FrozenParams, Schedule
 
 Positive = Annotated[int, Field(gt=0)]
@@ -105,19 +107,6 @@ class ModelParams(StrictParams):
         except (TypeError, ValueError):
             raise ValueError(f"backbone_args is {self.backbone_args!r}: plain finite values only") from None
         return self
-
-
-class EvaluateParams(StrictParams):
-    """Metrics, their intervals, calibration and the decision rule."""
-
-    bootstrap: Annotated[int, Field(ge=100)] = 2000
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    calibration: Literal["temperature", "none"] = "temperature"
-    threshold: Literal["balanced_accuracy", "argmax"] = Field(
-        "balanced_accuracy", description="two classes: chosen on validation; argmax: 0.5"
-    )
-    ece_bins: Annotated[int, Field(ge=2, le=100)] = 15
-    batch_size: Positive = 64
 
 
 class ExportParams(StrictParams):
@@ -221,6 +210,11 @@ class Params(StrictParams):
         for key, known in self.metric_choices.items():
             section, _, name = key.partition(".")
             check_metric(key, getattr(getattr(self, section), name), known)
+        return self
+
+    @model_validator(mode="after")
+    def _task_fits_labels(self) -> "Params":
+        check_task(self.task.kind, self.data)
         return self
 
     @property

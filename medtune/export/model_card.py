@@ -6,6 +6,7 @@ import jinja2
 import numpy as np
 
 from medtune.data.class_selection import most_frequent
+from medtune.evaluation.subgroup_tables import markdown_lines
 from medtune.tasks import base
 
 NOTICE = "Research use only: not a medical device, not for diagnosis or treatment."
@@ -44,7 +45,7 @@ not measured | not measured |
 {% endif -%}
 {% endfor %}
 ## Data
-{{ data.name }}: {{ data.n_images }} images, \
+{{ data.name }}: {{ data.n_images }} {{ data.unit | default("images") }}, \
 {% if data.groups_known %}{{ data.n_groups }} patients{% else %}no patient ids{% endif %}. \
 Split protocol `{{ protocol }}`. Data digest `{{ data_digest }}`.
 
@@ -88,7 +89,12 @@ This bundle is the network of test fold {{ exported.fold }}, which made them.
 | {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
 {% endfor %}
 {{ text.calibration }}
-
+{% if subgroups %}
+### Subgroups
+{{ subgroups }}
+A gap is the difference between two subgroups, with its interval over {{ unit }}s in both; with more than two subgroups
+this interval holds for all pairs at once. bundle.json has every metric and pair (`metrics.subgroups`).
+{% endif %}
 ## Limits
 - Measured on {{ data.name }} only. Other scanners, stains, magnifications and populations: unknown.
 {{ text.limits }}
@@ -115,7 +121,14 @@ def render_card(document: dict[str, Any]) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
     task = base.export(document["task"]["kind"])
     environment.globals.update(percent=_percent, number=_number, agrees=task.agrees, text=task.card(document))
-    return environment.from_string(TEMPLATE).render(**document, shown_counts=_most_frequent(document["data"]["counts"]))
+    return environment.from_string(TEMPLATE).render(
+        **document, shown_counts=_most_frequent(document["data"]["counts"]), subgroups=_subgroups(document)
+    )
+
+
+def _subgroups(document: dict[str, Any]) -> str:
+    metrics = base.metrics(document["task"]["kind"])
+    return "\n".join(markdown_lines(document["metrics"].get("subgroups", []), metrics))
 
 
 def _most_frequent(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:

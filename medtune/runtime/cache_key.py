@@ -23,6 +23,8 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
 }
 # Where each stage's code starts.
 MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"cell": "medtune.benchmark.cell"}
+# What decodes the files of one source only.
+SOURCE_PACKAGES = {"slides": ("tifffile", "imagecodecs", "zarr")}
 STAGE_PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
 # Pillow decodes and resizes, scikit-learn deals the image-level folds.
 DATA_PACKAGES = ("pillow", "numpy", "scikit-learn", "imagehash")
@@ -38,6 +40,8 @@ TASK_PARTS: dict[str, tuple[str, ...]] = {
 # Settings that decide how often work is saved, not what comes out.
 EXCLUDED_KEYS = {"checkpoint_seconds"}
 FINETUNE_ONLY = {"peft", "batchnorm"}
+# Only the evaluation stage has subgroups; a cell of the benchmark would train again.
+SUBGROUPS = {"by", "bins"}
 
 
 def data_key(params: Params) -> str:
@@ -52,7 +56,7 @@ def data_key(params: Params) -> str:
                 f"medtune.data.sources.{params.data.source}",
                 f"medtune.tasks.{params.task.kind}.targets",
             ),
-            "versions": package_versions(*DATA_PACKAGES),
+            "versions": package_versions(*DATA_PACKAGES, *SOURCE_PACKAGES.get(params.data.source, ())),
         }
     )
 
@@ -66,7 +70,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
         inputs: everything else that counts: data digest, fold, upstream artifacts' sha256.
         device: device class (cpu, cuda, mps).
     """
-    excluded = EXCLUDED_KEYS | (FINETUNE_ONLY if stage == "frozen" else set())
+    excluded = EXCLUDED_KEYS | {"frozen": FINETUNE_ONLY, "cell": SUBGROUPS}.get(stage, set())
     sections = {name: _without(params.section(name), excluded) for name in STAGE_SECTIONS[stage]}
     parts = [f"medtune.tasks.{params.task.kind}.{part}" for part in TASK_PARTS[stage]]
     plugins = [f"medtune.models.heads.{params.model.head.kind}", *parts, *_metric_modules(params, stage in TRAINING)]

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from medtune.data.class_selection import MAX_CLASSES
+from medtune.evaluation.subgroup_tables import COLUMNS, table_rows
 from medtune.tracking.run import Run
 
 # Of evaluate's pictures. `mistakes` and `hits` are images of patients, `patients` names them.
-PLOTS = ("confusion", "roc", "reliability", "history")
+PLOTS = ("confusion", "roc", "findings", "reliability", "history", "subgroups")
+# Of the figures of a class: its name, and what the table test/classes has.
+NOT_IN_SUMMARY = ("class", "_lo", "_hi", "reason")
 CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "best_fold", "intervals", "warnings")
 
 
@@ -39,7 +42,7 @@ def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
     per_class = metrics.get("per_class", [])
     # With more classes the table test/classes has them: W&B draws a panel for every key of the summary.
     for row in per_class if len(per_class) <= MAX_CLASSES else ():
-        values |= {f"class/{row['class']}/{name}": value for name, value in row.items() if name != "class"}
+        values |= {f"class/{row['class']}/{name}": row[name] for name in row if not name.endswith(NOT_IN_SUMMARY)}
     for fold in metrics["folds"]:
         prefix = f"fold_{fold['fold']}"
         values |= {f"{prefix}/test/{name}": value for name, value in fold["test"].items()}
@@ -60,6 +63,8 @@ def _log(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
     names = list(metrics["folds"][0]["test"])
     columns = ("fold", "kept", *(f"test {name}" for name in names), *(f"val {name}" for name in names))
     run.table("test/folds", columns, [_fold_row(fold, names) for fold in metrics["folds"]])
+    if metrics.get("subgroups"):
+        run.table("test/subgroups", COLUMNS, list(table_rows(metrics["subgroups"])))
     for plot in plots:
         if plot.stem in PLOTS:
             run.image(f"test/{plot.stem}", plot)

@@ -1,7 +1,7 @@
 """One chain's figures, its temperature and decision rule from validation alone, and all chains pooled."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +54,11 @@ class ClassifierPredictions:
         found = (self.labels, self.probabilities, self.predictions, self.patient_ids)
         return accumulate(*found, options.ece_bins, self.ordinal)
 
+    def select(self, positions: Ints) -> "ClassifierPredictions":
+        """Predictions for the images at `positions` (m,), in their order."""
+        fields = (name for name in self.__dataclass_fields__ if name != "ordinal")
+        return replace(self, **{name: getattr(self, name)[positions] for name in fields})
+
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
         """(n,) the prediction is the label."""
@@ -70,6 +75,7 @@ class ClassifierFold:
         calibration: fitted on its validation images.
         decision: chosen on its validation images.
         val, test: its images.
+        aggregation: how tiles became slides; None where images are no tiles.
     """
 
     fold: int
@@ -78,6 +84,7 @@ class ClassifierFold:
     decision: dict[str, Any]
     val: ClassifierPredictions
     test: ClassifierPredictions
+    aggregation: str | None = None
 
     def record(self) -> dict[str, Any]:
         """What export and the report need of the fold, as JSON values."""
@@ -85,6 +92,7 @@ class ClassifierFold:
             "temperature": self.calibration.temperature,
             "decision": self.decision,
             "calibration": self.calibration.as_dict(),
+            **({"aggregation": self.aggregation} if self.aggregation else {}),
         }
 
 
@@ -109,7 +117,8 @@ def evaluate_fold(
         )
         for split in SPLITS
     }
-    return ClassifierFold(request.fold, request.trained.result()["kept"], fitted, rule, scored["val"], scored["test"])
+    kept, aggregation = request.trained.result()["kept"], "mean" if "n_tiles" in prepared.info else None
+    return ClassifierFold(request.fold, kept, fitted, rule, scored["val"], scored["test"], aggregation)
 
 
 def pool(parts: Sequence[ClassifierPredictions]) -> ClassifierPredictions:
