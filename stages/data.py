@@ -5,7 +5,6 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from types import ModuleType
 from typing import Any
 
 from medtune.config.errors import InputError
@@ -35,7 +34,7 @@ def run(params: Params, paths: RunPaths, before_decoding: Callable[[], None] = l
         InputError: the images, their labels or the split asked for are not as they must be.
     """
     begin = time.perf_counter()
-    listed = list_source(params.data)
+    listed = list_source(params.data, base.targets(params.task.kind).HAS_POSITIVE)
     _check_columns(listed.samples, params)
     for line in listed.left_out.lines():
         console.info(f"data: {line}")
@@ -91,14 +90,14 @@ def _prepare(
     task = base.targets(params.task.kind)
     # Before an hour of decoding: are the targets usable, and can these records be split as asked?
     task.check(records)
-    split_samples(records, classes, data.split, data.source, known, task.MIN_CLASSES)
+    split_samples(records, listed.split_classes, data.split, data.source, known, task.MIN_CLASSES)
     before_decoding()
     folder = partial_dir(paths.prepared)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     packed = pack(records, listed.root, folder, data.image_size, data.resize, data.on_bad_image, data.intensity)
     kept = [records[position] for position in packed.selected]
-    made = split_samples(kept, classes, data.split, data.source, known, task.MIN_CLASSES)
+    made = split_samples(kept, listed.split_classes, data.split, data.source, known, task.MIN_CLASSES)
     manifest.write_targets(folder, (task.encode(record, data) for record in kept), len(kept))
     decoded = time.perf_counter()
 
@@ -111,7 +110,7 @@ def _prepare(
 
     manifest.write_manifest(folder, kept, packed, made, data.split.test_fold)
     notes = [*listed.notes, *made.notes, *packed.notes]
-    info = _info(params, listed.source, classes, kept, made.splits, made.leaked_patients, notes)
+    info = _info(params, listed, kept, made.splits, made.leaked_patients, notes)
     info["intensity"] = packed.intensity.document()
     manifest.write_info(folder, info)
     indices = np.array([classes.index(label) for label in labels])
@@ -157,14 +156,13 @@ def _reject_duplicates(exact: dict[str, Any]) -> None:
 
 def _info(
     params: Params,
-    source: ModuleType,
-    classes: Sequence[str],
+    listed: SourceListing,
     selected: Sequence[Sample],
     splits: Any,
     leaked: Sequence[str],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    data = params.data
+    data, source, classes = params.data, listed.source, listed.classes
     known = selected[0].patient_id is not None
 
     def count(which: Sequence[Sample]) -> dict[str, int]:
@@ -183,6 +181,7 @@ def _info(
         "name": source.NAME,
         "source": data.source,
         "classes": list(classes),
+        **({"positive": listed.positive} if listed.positive is not None else {}),
         "licence": source.LICENSE,
         "citation": source.CITATION,
         "faults": list(source.KNOWN_ISSUES),
@@ -204,6 +203,8 @@ def _info(
 
 def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
     counts = list_names([f"{name} {count:,}" for name, count in info["counts"]["all"].items()])
+    if positive := info.get("positive"):
+        counts += f"; positive class: {positive}"
     groups = f"{info['n_groups']:,} groups" if info["groups_known"] else "no patient ids"
     console.info(f"data: {info['n_images']:,} images ({counts}), {groups}, split by {info['protocol']}")
     if report["n_rejected"]:

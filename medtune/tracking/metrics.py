@@ -9,7 +9,7 @@ from medtune.tracking.run import Run
 
 # Of evaluate's pictures. `mistakes` and `hits` are images of patients, `patients` names them.
 PLOTS = ("confusion", "roc", "reliability", "history")
-CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "best_fold", "intervals", "warnings")
+CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "positive", "best_fold", "intervals", "warnings")
 
 
 def log_evaluation(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:

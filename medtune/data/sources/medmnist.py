@@ -79,6 +79,8 @@ UNSUPPORTED = {
     "chestmnist": "its images have several labels each, and multi-label targets are not supported yet",
     **dict.fromkeys(_VOLUMES, "its images are volumes, and 3-D images are not supported yet"),
 }
+# The positive class of the sets with two classes, as published.
+POSITIVE = {"breastmnist": "malignant", "pneumoniamnist": "pneumonia"}
 # Sets whose classes are grades, in their order.
 ORDINAL = ("retinamnist",)
 
@@ -104,6 +106,11 @@ class Params(DataParams):
 def classes(params: Params) -> tuple[str, ...]:
     """Class names, in the order of their indices."""
     return CLASSES[params.subset]
+
+
+def positive_class(params: Params) -> str | None:
+    """Malignant of breastmnist, pneumonia of pneumoniamnist."""
+    return POSITIVE.get(params.subset)
 
 
 def metadata(params: Params) -> dict[str, object]:

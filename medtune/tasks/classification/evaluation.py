@@ -33,7 +33,7 @@ __all__ = [
     "write",
     "write_predictions",
 ]  # fmt: skip
-FACTS = ("classes", "per_class")
+FACTS = ("classes", "positive", "per_class")
 
 
 def best(folds: Sequence[ClassifierFold], options: EvaluateParams) -> ClassifierFold:
@@ -59,10 +59,11 @@ def from_bundle(
 
 
 def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
-    """Classes, per-class metrics and warnings."""
+    """Classes, the positive one, per-class metrics and warnings."""
     pooled, classes = result.pooled, result.prepared.classes
     return {
         "classes": list(classes),
+        "positive": result.prepared.positive,
         "per_class": per_class(pooled.labels, pooled.predictions, classes),
         "warnings": evaluation_warnings(result.prepared, result.folds, pooled),
         "ece_bins": params.evaluate.ece_bins,

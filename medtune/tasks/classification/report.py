@@ -27,7 +27,11 @@ def write_report(path: Path, facts: dict[str, Any], test: dict[str, Interval], p
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"figure": format_value, "rule": describe_rule, "names": list_names}
     embedded = [{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in plots]
-    rows = [_row(metric.title, test[metric.name]) for metric in METRICS if metric.name in test]
+    rows = [
+        _row(metric.title + metric.positive_note(facts["positive"]), test[metric.name])
+        for metric in METRICS
+        if metric.name in test
+    ]
     shown = {"metrics": rows, "pictures": embedded, "each_epoch": EACH_EPOCH}
     page = facts | {"per_class": most_errors(facts["per_class"])} | shown
     write_text(path, environment.from_string(PAGE).render(**page))

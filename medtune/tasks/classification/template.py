@@ -31,7 +31,8 @@ PAGE = (
 <p class="facts">{{ n_images }} images of {{ n_groups }} patients{{ '' if groups_known
 else ' (no patient ids: each image counts as one)' }}, protocol <b>{{ protocol }}</b>,
 {{ folds|length }} chain{{ "s" if folds|length > 1 }}; model <b>{{ backbone }}</b>, head {{ head }}, weights kept:
-{{ stage }}; classes: {{ classes|names }}.</p>
+{{ stage }}; classes: {{ classes|names }}{% if positive %}; positive class:
+<b>{{ positive }}</b>{% endif %}.</p>
 {% for warning in warnings %}<p class="warning">{{ warning }}</p>
 {% endfor %}
 <h2>Metrics</h2>
@@ -42,7 +43,7 @@ else ' (no patient ids: each image counts as one)' }}, protocol <b>{{ protocol }
 {% endfor %}</table>
 <p class="facts">Intervals: percentiles of {{ replicates }} resamples of the
 {{ 'patients' if groups_known else 'images' }}. Averages over classes run over the classes that the
-test images hold. AUROC is {{ "of " + classes[1] if classes|length == 2
+test images hold. AUROC is {{ "of " + positive if positive
 else "one-vs-rest, averaged" }}. Expected calibration error: {{ ece_bins }} bins, most probable class.</p>
 
 <h2>Classes</h2>
