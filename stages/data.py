@@ -56,9 +56,12 @@ def run(params: Params, paths: RunPaths, before_decoding: Callable[[], None] = l
 
 def _check_columns(samples: Sequence[Sample], params: Params) -> None:
     from medtune.data.manifest import check_metadata
+    from medtune.stages.preflight import check_subgroups
 
     if samples:
-        check_metadata(samples[0].metadata, params.data.split.folds)
+        names = list(samples[0].metadata)
+        check_metadata(names, params.data.split.folds)
+        check_subgroups(params, {name: [sample.metadata[name] for sample in samples] for name in names})
 
 
 def _matches_assignments(params: Params, paths: RunPaths, assigned: FoldAssignments) -> bool:

@@ -18,7 +18,9 @@ from medtune.tasks import base
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
+    from medtune.evaluation.metric import Metric
     from medtune.evaluation.outputs import Outputs, OutputsRequest
+    from medtune.evaluation.result import EvaluationResult
     from medtune.models.classifier import Classifier
 
 
@@ -44,6 +46,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation import bootstrap
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
     from medtune.evaluation.result import EvaluationResult, common_facts, summary_line, write_metrics
+    from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
     from medtune.evaluation.tables import join_history
     from medtune.tracking import lineage
     from medtune.tracking import metrics as figures
@@ -75,13 +78,20 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         common = common_facts(result, params, key, metrics, task.best(folds, options), validation)
         own = task.facts(result, params)
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
+        facts["subgroups"] = _subgroups(result, params, metrics, task.CLASS_AVERAGES)
         history = join_history(_histories(paths, params, prepared, wanted))
         pictures = task.write(work, result, params, facts, history)
+        if facts["subgroups"]:
+            write_subgroups(work / "subgroups.csv", facts["subgroups"])
         save_outputs(work / "logits.npz", wanted, outputs)
         figures.log_evaluation(
             tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS, params.seed), pictures
         )
-        for line in [*facts["warnings"], summary_line(metrics, test, facts)]:
+        for line in [
+            *facts["warnings"],
+            *table_lines(facts["subgroups"], metrics, facts["groups_known"]),
+            summary_line(metrics, test, facts),
+        ]:
             console.info(f"evaluate: {line}")
         records = {fold.fold: fold.record() for fold in folds}
         return commit(folder, key, _result(params, facts, records, time.monotonic() - began))
@@ -105,6 +115,21 @@ def _outputs(
                 new = found[one.fold] = logits.compute_outputs(one, model, prepared.images, device, batch_size, advance)
                 logits.store_outputs(one, new, cache)
     return [have for have in found.values() if have is not None]
+
+
+def _subgroups(
+    result: "EvaluationResult", params: Params, metrics: "Sequence[Metric]", class_averages: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Metrics per subgroup, one entry per column of `evaluate.by`."""
+    from medtune.evaluation.subgroup_result import evaluate_subgroups
+
+    options = params.evaluate
+    if not options.by:
+        return []
+    with progress("evaluate: subgroups", len(options.by), "columns") as advance:
+        return evaluate_subgroups(
+            result.prepared, result.pooled, metrics, class_averages, options, params.seed, advance
+        )
 
 
 def _histories(

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from medtune.config.errors import InputError
@@ -44,6 +45,11 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
     if read_result(paths.prepared)["key"] != data_key(params):
         check_table(params)
         raise InputError(f"{paths.prepared} was made with other data params or code: run `medtune data` first")
+    try:
+        check_subgroups(params, prepared.metadata_cells)
+    except InputError as error:
+        stale = " If the table has changed since, run `medtune data` first." if getattr(params.data, "csv", "") else ""
+        raise InputError(f"{error}{stale}") from None
     for section in params.training_stages:
         chosen = getattr(params, section)
         named = chosen.class_weights if isinstance(chosen.class_weights, dict) else {}
@@ -53,6 +59,22 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
         if chosen.precision == "fp16" and device_class() == "cpu":
             raise InputError(f"{section}.precision is fp16, which needs a GPU; on a CPU choose auto, fp32 or bf16")
     return prepared
+
+
+def check_subgroups(params: Params, columns: Mapping[str, Sequence[str]]) -> None:
+    """Refuse subgroups that cannot be made, before images are decoded or a network is trained.
+
+    Args:
+        params: all params.
+        columns: metadata of each image by column.
+
+    Raises:
+        InputError: `evaluate.by` or `evaluate.bins` do not fit the columns.
+    """
+    if params.evaluate.by:
+        from medtune.evaluation.subgroup_columns import subgroup_columns
+
+        subgroup_columns(params.evaluate, columns, params.data.allow_values)
 
 
 def check_table(params: Params) -> None:

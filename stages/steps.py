@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
@@ -164,12 +164,17 @@ def finetune_key(params: Params, prepared: "PreparedDataset", fold: int, frozen:
 
 def evaluate_key(params: Params, prepared: "PreparedDataset", trained: Sequence[Artifact]) -> str:
     """Return the cache key of evaluating `trained`, one artifact per fold."""
-    inputs = {
+    inputs: dict[str, Any] = {
         "data": prepared.digest,
         "facts": prepared.info,  # protocol, leaks and notes are printed in the report
         "trained": [[artifact.key, artifact.sha256] for artifact in trained],
         "roles": [prepared.split_digest(int(artifact.result()["fold"])) for artifact in trained],
     }
+    if params.evaluate.by:
+        from medtune.evaluation.subgroup_result import prepared_columns
+
+        columns = prepared_columns(prepared, params.evaluate)
+        inputs["subgroups"] = [[column.name, column.order, column.values.tolist()] for column in columns]
     return cache_key.stage_key("evaluate", params, inputs, device_class())
 
 

@@ -29,7 +29,13 @@ class World:
 def make_world(tmp_path: Path) -> Callable[..., World]:
     """Builds prepared data and one trained artifact a chain, with a network that tells bright from dark."""
 
-    def make(classes: int = 2, test_fold: int | str = "all", protocol: str = "patient", ruin: bool = False) -> World:
+    def make(
+        classes: int = 2,
+        test_fold: int | str = "all",
+        protocol: str = "patient",
+        ruin: bool = False,
+        columns: dict[str, list[str]] | None = None,
+    ) -> World:
         params = validate(
             {
                 "schedule": "frozen",
@@ -50,15 +56,17 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
             }
         )
         paths = RunPaths(tmp_path, tmp_path / "cache")
-        images, labels = write_prepared(paths.prepared, params, classes)
+        images, labels = write_prepared(paths.prepared, params, classes, columns or {})
         trained = [write_trained(paths, params, fold, images, labels, ruin) for fold in params.data.split.test_folds]
         return World(params, paths, trained)
 
     return make
 
 
-def write_prepared(folder: Path, params: Params, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nine patients of one class each (three a fold), five images each."""
+def write_prepared(
+    folder: Path, params: Params, classes: int, columns: dict[str, list[str]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nine patients of one class each (three a fold), five images each; `columns` are metadata, a cell an image."""
     draw = np.random.default_rng(0)
     names, split = [f"class{k}" for k in range(classes)], params.data.split
     groups = np.repeat(np.arange(9), 5)
@@ -71,9 +79,11 @@ def write_prepared(folder: Path, params: Params, classes: int) -> tuple[np.ndarr
     work.mkdir(parents=True)
     np.save(work / "images.npy", images)
     roles = [["test" if f == k else "val" if f == split.val_fold_for(k) else "train" for k in range(3)] for f in folds]
-    lines = ["path,label,group,fold,split,sha256,width,height,role_0,role_1,role_2"]
+    lines = [",".join(["path,label,group,fold,split,sha256,width,height", *columns, "role_0,role_1,role_2"])]
     for i in range(45):
-        lines.append(f"img/{i}.png,{names[labels[i]]},P{groups[i]},{folds[i]},cv,{i:064x},32,32,{','.join(roles[i])}")
+        cells = [column[i] for column in columns.values()]
+        own = f"img/{i}.png,{names[labels[i]]},P{groups[i]},{folds[i]},cv,{i:064x},32,32"
+        lines.append(",".join([own, *cells, *roles[i]]))
     (work / "manifest.csv").write_text("\n".join(lines) + "\n")
     leaked = [] if split.protocol == "patient" else [f"P{g}" for g in range(9)]
     info = {

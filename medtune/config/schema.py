@@ -15,6 +15,7 @@ from medtune.config import registry
 from medtune.config.base import StrictParams
 from medtune.config.data import DataParams
 from medtune.config.errors import InputError, format_validation_error, suggestion
+from medtune.config.evaluation import EvaluateParams as EvaluateParams
 from medtune.config.training import STAGES, FinetuneParams, FrozenParams, Schedule
 
 Positive = Annotated[int, Field(gt=0)]
@@ -105,19 +106,6 @@ class ModelParams(StrictParams):
         except (TypeError, ValueError):
             raise ValueError(f"backbone_args is {self.backbone_args!r}: plain finite values only") from None
         return self
-
-
-class EvaluateParams(StrictParams):
-    """Metrics, their intervals, calibration and the decision rule."""
-
-    bootstrap: Annotated[int, Field(ge=100)] = 2000
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    calibration: Literal["temperature", "none"] = "temperature"
-    threshold: Literal["balanced_accuracy", "argmax"] = Field(
-        "balanced_accuracy", description="two classes: chosen on validation; argmax: 0.5"
-    )
-    ece_bins: Annotated[int, Field(ge=2, le=100)] = 15
-    batch_size: Positive = 64
 
 
 class ExportParams(StrictParams):

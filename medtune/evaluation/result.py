@@ -33,8 +33,11 @@ class Predictions(Protocol):
     def patient_ids(self) -> npt.NDArray:
         """(n,) patient ids."""
 
+    def select(self, positions: npt.NDArray[np.int64]) -> "Predictions":
+        """Predictions for the images at `positions` (m,), in their order: a subgroup of the images."""
+
     def stats(self, options: EvaluateParams) -> PatientStats:
-        """Statistics per patient that every metric follows from."""
+        """Statistics per patient that every metric follows from; patients in the order of their sorted ids."""
 
 
 class FoldResult(Protocol):
@@ -177,6 +180,7 @@ def write_metrics(
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
         **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
+        **({"subgroups": facts["subgroups"]} if facts.get("subgroups") else {}),
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # One sentence: `dvc metrics show` makes a column of every value that is not in a list.
         "intervals": f"{facts['percent']} % percentiles of {facts['replicates']} resamples of the "

@@ -6,6 +6,7 @@ import jinja2
 import numpy as np
 
 from medtune.data.class_selection import most_frequent
+from medtune.evaluation.subgroup_tables import markdown_lines
 from medtune.tasks import base
 
 NOTICE = "Research use only: not a medical device, not for diagnosis or treatment."
@@ -92,7 +93,12 @@ Positive class: `{{ positive }}`. Sensitivity, specificity, AUROC, average preci
 | {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
 {% endfor %}
 {{ text.calibration }}
-
+{% if subgroups %}
+### Subgroups
+{{ subgroups }}
+A gap is the difference between two subgroups, with its interval over {{ unit }}s in both; with more than two subgroups
+this interval holds for all pairs at once. bundle.json has every metric and pair (`metrics.subgroups`).
+{% endif %}
 ## Limits
 - Measured on {{ data.name }} only. Other scanners, stains, magnifications and populations: unknown.
 {{ text.limits }}
@@ -119,7 +125,14 @@ def render_card(document: dict[str, Any]) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
     task = base.export(document["task"]["kind"])
     environment.globals.update(percent=_percent, number=_number, agrees=task.agrees, text=task.card(document))
-    return environment.from_string(TEMPLATE).render(**document, shown_counts=_most_frequent(document["data"]["counts"]))
+    return environment.from_string(TEMPLATE).render(
+        **document, shown_counts=_most_frequent(document["data"]["counts"]), subgroups=_subgroups(document)
+    )
+
+
+def _subgroups(document: dict[str, Any]) -> str:
+    metrics = base.metrics(document["task"]["kind"])
+    return "\n".join(markdown_lines(document["metrics"].get("subgroups", []), metrics))
 
 
 def _most_frequent(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:

@@ -38,6 +38,8 @@ TASK_PARTS: dict[str, tuple[str, ...]] = {
 # Settings that decide how often work is saved, not what comes out.
 EXCLUDED_KEYS = {"checkpoint_seconds"}
 FINETUNE_ONLY = {"peft", "batchnorm"}
+# Only the evaluation stage has subgroups; a cell of the benchmark would train again.
+SUBGROUPS = {"by", "bins"}
 
 
 def data_key(params: Params) -> str:
@@ -75,7 +77,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
         inputs: everything else that counts: data digest, fold, upstream artifacts' sha256.
         device: device class (cpu, cuda, mps).
     """
-    excluded = EXCLUDED_KEYS | (FINETUNE_ONLY if stage == "frozen" else set())
+    excluded = EXCLUDED_KEYS | {"frozen": FINETUNE_ONLY, "cell": SUBGROUPS}.get(stage, set())
     sections = {name: _without(params.section(name), excluded) for name in STAGE_SECTIONS[stage]}
     parts = [f"medtune.tasks.{params.task.kind}.{part}" for part in TASK_PARTS[stage]]
     plugins = [f"medtune.models.heads.{params.model.head.kind}", *parts, *_metric_modules(params, stage in TRAINING)]

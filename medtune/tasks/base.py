@@ -156,6 +156,9 @@ class Evaluation(Protocol):
     FACTS: tuple[str, ...]
     """Names of the task's own facts that belong into metrics.json."""
 
+    CLASS_AVERAGES: tuple[str, ...]
+    """Names of metrics that average over the classes of the images: not comparable where classes differ."""
+
     def facts(self, result: EvaluationResult, params: Params) -> dict[str, Any]:
         """The task's own facts of an evaluation, as JSON values; `warnings` are added to the common ones."""
 
@@ -168,6 +171,8 @@ class Evaluation(Protocol):
         history: Sequence[dict[str, Any]],
     ) -> list[Path]:
         """Write the task's files of artifacts/evaluate: predictions.csv and report.html at least.
+
+        The report contains `medtune.evaluation.subgroup_report.subgroup_section` of `facts["subgroups"]`.
 
         Args:
             folder: empty folder.

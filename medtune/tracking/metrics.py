@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from medtune.data.class_selection import MAX_CLASSES
+from medtune.evaluation.subgroup_tables import COLUMNS, table_rows
 from medtune.tracking.run import Run
 
 # Of evaluate's pictures. `mistakes` and `hits` are images of patients, `patients` names them.
-PLOTS = ("confusion", "roc", "reliability", "history")
+PLOTS = ("confusion", "roc", "reliability", "history", "subgroups")
 CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "positive", "best_fold", "intervals", "warnings")
 
 
@@ -60,6 +61,8 @@ def _log(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
     names = list(metrics["folds"][0]["test"])
     columns = ("fold", "kept", *(f"test {name}" for name in names), *(f"val {name}" for name in names))
     run.table("test/folds", columns, [_fold_row(fold, names) for fold in metrics["folds"]])
+    if metrics.get("subgroups"):
+        run.table("test/subgroups", COLUMNS, list(table_rows(metrics["subgroups"])))
     for plot in plots:
         if plot.stem in PLOTS:
             run.image(f"test/{plot.stem}", plot)

@@ -52,5 +52,5 @@ def test_rehearse__measures_what_the_schedule_has(sets: list[str]) -> None:
     found = profile_steps(load(sets=[*sets, "data.image_size=32", "model.backbone_args={img_size: 32}"]))
     steps = {"frozen": {"head"}, "full": {"train"}, "staged": {"head", "train"}}[load(sets=sets).schedule]
     assert found.keys() & {"head", "train"} == steps
-    assert all(0 < found[step]["seconds"] < 5 for step in {*steps, "forward"})
+    assert all(found[step]["seconds"] > 0 for step in {*steps, "forward"})
     assert found["memory"] > 1e8

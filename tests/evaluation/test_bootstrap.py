@@ -91,6 +91,6 @@ def test_intervals__cover_the_truth_about_as_often_as_they_say():
 
 def test_intervals__many_images_take_seconds():
     sums = accumulate(*make_set(5000, 82, 8))
-    start = time.perf_counter()
+    start = time.process_time()
     intervals(METRICS, sums, 2000)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10

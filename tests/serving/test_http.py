@@ -122,12 +122,12 @@ def test_command__connections_beyond_the_limit_are_turned_away(bundle_folder):
 
 def test_read_parts__many_parts_and_long_heads_are_refused_at_once():
     kind = "multipart/form-data; boundary=b"
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(ValueError, match="more than 1000 parts"):
         read_parts(kind, b"--b\r\n" + b"\r\n--b" * 2_000_000 + b"--\r\n")
     with pytest.raises(ValueError, match="head is over"):
         read_parts(kind, b"--b\r\n" + b"a:\r\n" * 2_000_000 + b"\r\nx\r\n--b--\r\n")
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 5  # a quadratic parser takes minutes
 
 
 def test_read_parts__as_many_parts_as_allowed():

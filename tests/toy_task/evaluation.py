@@ -16,6 +16,7 @@ from medtune.runtime.artifact import digest, write_text
 from medtune.tasks.toy.metrics import Stats, accumulate
 
 FACTS = ("baseline",)
+CLASS_AVERAGES = ()
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Predictions:
     patient_ids: np.ndarray
     shares: np.ndarray
     errors: np.ndarray
+
+    def select(self, positions: np.ndarray) -> "Predictions":
+        return Predictions(*(getattr(self, name)[positions] for name in vars(self)))
 
     def stats(self, options: EvaluateParams) -> Stats:
         return accumulate(self.errors, self.patient_ids)

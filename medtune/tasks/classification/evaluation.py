@@ -12,6 +12,7 @@ from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions, evaluate_fold, is_ordinal, pool
 from medtune.tasks.classification.folds import best as best_fold
+from medtune.tasks.classification.metrics import METRICS
 from medtune.tasks.classification.metrics.ece import METRIC as ECE
 from medtune.tasks.classification.predictions import read_predictions, write_predictions
 from medtune.tasks.classification.reliability import reliability
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 __all__ = [
+    "CLASS_AVERAGES",
     "FACTS",
     "best",
     "evaluate_fold",
@@ -34,6 +36,9 @@ __all__ = [
     "write_predictions",
 ]  # fmt: skip
 FACTS = ("classes", "positive", "per_class")
+CLASS_AVERAGES = (
+    "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "paper_f1", "auroc", "average_precision",
+)  # fmt: skip
 
 
 def best(folds: Sequence[ClassifierFold], options: EvaluateParams) -> ClassifierFold:
@@ -78,6 +83,8 @@ def write(
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
     """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
+    from medtune.evaluation.subgroup_plot import draw_subgroups
+    from medtune.evaluation.subgroup_report import subgroup_section, unit_of
     from medtune.tasks.classification import outputs
     from medtune.tasks.classification.report import write_report
 
@@ -91,7 +98,12 @@ def write(
     write_predictions(folder / "predictions.csv", result.prepared, pooled)
     outputs.write_plots(folder / "plots", result, history, bins)
     images = outputs.draw_plots(folder / "images", result, history, bins)
-    write_report(folder / "report.html", dict(facts), result.test, images)
+    section = ""
+    if facts["subgroups"]:
+        images.append(folder / "images" / "subgroups.png")
+        draw_subgroups(images[-1], facts["subgroups"], result.test, METRICS, result.title, unit_of(facts))
+        section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
+    write_report(folder / "report.html", dict(facts), result.test, images, section)
     return images
 
 

@@ -1,7 +1,7 @@
 """One chain's figures, its temperature and decision rule from validation alone, and all chains pooled."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,6 +53,11 @@ class ClassifierPredictions:
         """Statistics per patient that every metric follows from."""
         found = (self.labels, self.probabilities, self.predictions, self.patient_ids)
         return accumulate(*found, options.ece_bins, self.ordinal)
+
+    def select(self, positions: Ints) -> "ClassifierPredictions":
+        """Predictions for the images at `positions` (m,), in their order."""
+        fields = (name for name in self.__dataclass_fields__ if name != "ordinal")
+        return replace(self, **{name: getattr(self, name)[positions] for name in fields})
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:

@@ -1,54 +1,22 @@
 """Pictures of an evaluation, each a PNG: colours that the colour-blind tell apart, titled with protocol and n."""
 
 import itertools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
-from cycler import cycler
-
-matplotlib.use("Agg")  # no display needed, nor looked for
-from matplotlib import pyplot as plt
 
 from medtune.data.class_selection import MAX_CLASSES, most_frequent, shorten
+from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
 from medtune.tasks.classification.metrics import EACH_EPOCH
 from medtune.tasks.classification.reliability import reliability
 from medtune.tasks.classification.tables import Curves
 
-# Okabe and Ito (2008), without the yellow that vanishes on white.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-GRAY = "#7F7F7F"
-DPI = 120
 # Curves and colors that a legend can tell apart, where there are too many classes for all of them.
 MAX_LEGEND = 12
-STYLE: Any = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.prop_cycle": cycler(color=COLORS),
-    "figure.constrained_layout.use": True,
-    "savefig.dpi": DPI,
-    "savefig.bbox": "tight",
-}
-
-
-@contextmanager
-def plot_file(path: Path | BinaryIO, size: tuple[float, float], **grid: Any) -> Iterator[Any]:
-    """The axes of a new figure of `size` inches; on leaving it is written as a PNG to `path`."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=size, **grid)
-        try:
-            yield axes
-            figure.savefig(path, metadata={"Software": None})  # equal pictures, equal bytes
-        finally:
-            plt.close(figure)
 
 
 def draw_confusion(path: Path, counts: npt.NDArray[np.int64], classes: Sequence[str], title: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 import numpy as np
 
 from medtune.data.class_selection import MAX_CLASSES, list_names, most_frequent
@@ -15,7 +16,9 @@ from medtune.tasks.classification.metrics import EACH_EPOCH, METRICS
 from medtune.tasks.classification.template import PAGE
 
 
-def write_report(path: Path, facts: dict[str, Any], test: dict[str, Interval], plots: Sequence[Path]) -> None:
+def write_report(
+    path: Path, facts: dict[str, Any], test: dict[str, Interval], plots: Sequence[Path], section: str = ""
+) -> None:
     """Writes the page.
 
     Args:
@@ -23,16 +26,19 @@ def write_report(path: Path, facts: dict[str, Any], test: dict[str, Interval], p
         facts: every other name in `medtune.tasks.classification.template.PAGE`.
         test: metrics of the pooled test images.
         plots: PNG files, put into the page.
+        section: HTML of `medtune.evaluation.subgroup_report`, which has its own plot; may be empty.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"figure": format_value, "rule": describe_rule, "names": list_names}
-    embedded = [{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in plots]
+    embedded = [
+        {"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in plots if p.stem != "subgroups"
+    ]
     rows = [
         _row(metric.title + metric.positive_note(facts["positive"]), test[metric.name])
         for metric in METRICS
         if metric.name in test
     ]
-    shown = {"metrics": rows, "pictures": embedded, "each_epoch": EACH_EPOCH}
+    shown = {"metrics": rows, "pictures": embedded, "each_epoch": EACH_EPOCH, "section": markupsafe.Markup(section)}
     page = facts | {"per_class": most_errors(facts["per_class"])} | shown
     write_text(path, environment.from_string(PAGE).render(**page))
 

@@ -56,7 +56,7 @@ else "one-vs-rest, averaged" }}. Expected calibration error: {{ ece_bins }} bins
 {% endfor %}</table>
 {% if per_class|length < classes|length %}<p class="facts">The {{ per_class|length }} of {{ classes|length }} classes
 with the most errors; metrics.json has all of them.</p>
-{% endif %}
+{% endif %}{{ section }}
 <h2>Folds</h2>
 <table>
 <tr><th>test fold</th><th>weights</th><th class="n">T</th><th>decision</th><th class="n">validation AUROC</th>

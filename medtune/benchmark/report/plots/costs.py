@@ -9,7 +9,7 @@ from medtune.benchmark.report.comparison import Comparison
 from medtune.benchmark.report.plots.style import BLACK, fraction_title, sample_title
 from medtune.benchmark.report.records import BASELINES
 from medtune.evaluation.metric import Floats
-from medtune.tasks.classification.plots import COLORS, plot_file
+from medtune.evaluation.plot_file import COLORS, plot_file
 
 
 def cost_plot(path: Path | BinaryIO, comparison: Comparison) -> None:

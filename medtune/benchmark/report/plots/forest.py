@@ -11,7 +11,7 @@ from medtune.benchmark.report.comparison import Comparison
 from medtune.benchmark.report.formatting import format_p
 from medtune.benchmark.report.plots.style import BLACK, fraction_title, metric_label, sample_title
 from medtune.benchmark.report.records import BASELINES
-from medtune.tasks.classification.plots import COLORS, plot_file
+from medtune.evaluation.plot_file import COLORS, plot_file
 
 
 def forest_plot(path: Path | BinaryIO, comparison: Comparison, percents: Sequence[int]) -> None:

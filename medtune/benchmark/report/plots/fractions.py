@@ -11,7 +11,7 @@ from medtune.benchmark.report.formatting import resampling_unit
 from medtune.benchmark.report.plots.style import BLACK, LIGHT_GRAY, method_style, metric_label, sample_title
 from medtune.benchmark.report.records import BASELINES, FULL
 from medtune.evaluation.metric import Floats
-from medtune.tasks.classification.plots import plot_file
+from medtune.evaluation.plot_file import plot_file
 
 MAX_COLORED = 8
 

@@ -12,7 +12,7 @@ from medtune.benchmark.report.pareto import pareto_front
 from medtune.benchmark.report.plots.labels import Label, place_labels
 from medtune.benchmark.report.plots.style import BASELINE, BLACK, fraction_title, metric_label, sample_title
 from medtune.benchmark.report.records import BASELINES
-from medtune.tasks.classification.plots import COLORS, plot_file
+from medtune.evaluation.plot_file import COLORS, plot_file
 
 FRONT, OTHER = COLORS[1], COLORS[0]
 

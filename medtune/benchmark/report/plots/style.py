@@ -4,7 +4,8 @@ from typing import Any
 
 from medtune.benchmark.report.comparison import Comparison
 from medtune.benchmark.report.formatting import metric_title, pluralize, resampling_unit
-from medtune.tasks.classification.plots import COLORS, MARKERS
+from medtune.evaluation.plot_file import COLORS
+from medtune.tasks.classification.plots import MARKERS
 
 BLACK = "#000000"
 LIGHT_GRAY = "#BDBDBD"

@@ -1,0 +1,119 @@
+"""The subgroup of each image, from the columns that `evaluate.by` names."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from medtune.config.errors import InputError
+from medtune.config.schema import EvaluateParams
+from medtune.data.identifiers import label_key, similar, spell
+from medtune.data.metadata import find_metadata_column, metadata_values
+
+NOT_RECORDED = "not recorded"
+MAX_VALUES = 12
+
+
+@dataclass(frozen=True)
+class SubgroupColumn:
+    """A column as subgroups.
+
+    Attributes:
+        name: of the column, as in the table.
+        values: (n,) subgroup of each image of the data set.
+        order: all subgroups, in the order of tables; images without a value are the last one.
+    """
+
+    name: str
+    values: npt.NDArray
+    order: tuple[str, ...]
+
+
+def subgroup_columns(
+    options: EvaluateParams, columns: Mapping[str, Sequence[str]], allowed: Sequence[str] = ()
+) -> list[SubgroupColumn]:
+    """Divide the images by each column of `evaluate.by`.
+
+    Args:
+        options: section evaluate.
+        columns: value of each image by the name of the column; empty where none is recorded.
+        allowed: values that would be taken for a missing value otherwise (`data.allow_values`).
+
+    Raises:
+        InputError: no such column, a column with too many values or with values that differ in spelling only, or a
+            value that is no number where `evaluate.bins` divides numbers.
+    """
+    known = tuple(columns)
+    by_name = {name: find_metadata_column(known, name, "evaluate.by") for name in options.by}
+    if len(set(by_name.values())) < len(by_name):
+        raise InputError(f"evaluate.by={', '.join(options.by)}: two of these are the same column. Name each once.")
+    return [
+        _divide(column, metadata_values(columns[column], allowed), options.bins.get(name))
+        for name, column in by_name.items()
+    ]
+
+
+def _divide(name: str, cells: Sequence[str | None], limits: Sequence[float] | None) -> SubgroupColumn:
+    values = [NOT_RECORDED if cell is None else " ".join(cell.split()) for cell in cells]
+    recorded = Counter(value for value in values if value != NOT_RECORDED)
+    if limits is not None:
+        values, order = _in_ranges(name, values, limits)
+    else:
+        _check_values(name, recorded)
+        order = _sorted(recorded)
+    if NOT_RECORDED in values:
+        order = [*order, NOT_RECORDED]
+    return SubgroupColumn(name, np.array(values, dtype=np.str_), tuple(order))
+
+
+def _check_values(name: str, recorded: Counter[str]) -> None:
+    if len(recorded) > MAX_VALUES:
+        numbers = [_number(value) for value in recorded]
+        if all(number is not None for number in numbers):
+            middle = sorted(number for number in numbers if number is not None)[len(numbers) // 2]
+            fix = f"Divide its numbers into ranges: evaluate.bins={{{name}: [{middle:g}]}}"
+        else:
+            fix = "Add a column with fewer values to the table"
+        raise InputError(f"evaluate.by={name}: {len(recorded):,} different values; at most {MAX_VALUES}. {fix}.")
+    if sets := similar(recorded.elements(), label_key):
+        shown = "; ".join(" and ".join(spell(*found)) for found in sets)
+        raise InputError(
+            f"evaluate.by={name}: values {shown} differ in case, blanks, Unicode form or a trailing .0 only. Write "
+            "them alike in the table."
+        )
+
+
+def _in_ranges(name: str, values: Sequence[str], limits: Sequence[float]) -> tuple[list[str], list[str]]:
+    shown = [repr(limit).removesuffix(".0") for limit in limits]
+    names = [f"below {shown[0]}"]
+    names += [f"{low} to below {high}" for low, high in itertools.pairwise(shown)]
+    names.append(f"{shown[-1]} or more")
+    found = []
+    for value in values:
+        if value == NOT_RECORDED:
+            found.append(value)
+            continue
+        number = _number(value)
+        if number is None:
+            raise InputError(f"evaluate.bins.{name}: {value!r} is no number. Remove it, or correct the table.")
+        found.append(names[int(np.searchsorted(limits, number, side="right"))])
+    return found, names
+
+
+def _number(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _sorted(values: Counter[str]) -> list[str]:
+    numbers = {value: _number(value) for value in values}
+    if all(number is not None for number in numbers.values()):
+        return sorted(values, key=lambda value: (numbers[value] or 0.0, value))
+    return sorted(values)

@@ -1,0 +1,64 @@
+"""The subgroups of one evaluation, as metrics.json states them."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from medtune.config.schema import EvaluateParams
+from medtune.evaluation.metric import Metric
+from medtune.evaluation.result import Predictions
+from medtune.evaluation.subgroup_columns import SubgroupColumn, subgroup_columns
+from medtune.evaluation.subgroups import compare
+
+if TYPE_CHECKING:
+    from medtune.data.manifest import PreparedDataset
+
+
+def prepared_columns(prepared: "PreparedDataset", options: EvaluateParams) -> list[SubgroupColumn]:
+    """Subgroup of each image of the prepared set, by column.
+
+    Raises:
+        InputError: as `medtune.evaluation.subgroup_columns.subgroup_columns` says.
+    """
+    if not options.by:
+        return []
+    return subgroup_columns(options, prepared.metadata_cells, prepared.info.get("allow_values", ()))
+
+
+def evaluate_subgroups(
+    prepared: "PreparedDataset",
+    predictions: Predictions,
+    metrics: Sequence[Metric],
+    class_averages: Collection[str],
+    options: EvaluateParams,
+    seed: int,
+    advance: Callable[[float], object] = lambda done: None,
+) -> list[dict[str, Any]]:
+    """Evaluate the subgroups that `evaluate.by` names.
+
+    Args:
+        prepared: the data.
+        predictions: for some of its images.
+        metrics: of the task.
+        class_averages: names of the metrics that average over classes.
+        options: section evaluate.
+        seed: of the resampling.
+        advance: called with the share of a column that was done.
+
+    Returns:
+        One entry per column, as JSON values.
+    """
+    return [
+        compare(
+            column.name,
+            column.values[predictions.rows],
+            column.order,
+            predictions,
+            metrics,
+            options,
+            seed,
+            prepared.classes,
+            class_averages,
+            advance,
+        ).as_dict()
+        for column in prepared_columns(prepared, options)
+    ]

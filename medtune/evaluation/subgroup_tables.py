@@ -1,0 +1,138 @@
+"""Subgroups as tables: terminal, CSV, W&B and model card.
+
+All take what metrics.json says under `subgroups`: `medtune.evaluation.subgroups.Subgroups.as_dict`, one per column.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medtune.evaluation.metric import Metric
+from medtune.evaluation.tables import write_csv
+
+Document = Mapping[str, Any]
+COLUMNS = ("column", "subgroup", "against", "n_images", "n_groups", "metric", "value", "lo", "hi", "reason")
+_NONE = "–"
+
+
+def format_entry(entry: Document | None) -> str:
+    """`0.812 (0.700 to 0.900)`, without the interval where there is none; a dash without a value."""
+    if entry is None or entry["value"] is None:
+        return _NONE
+    between = "" if entry["lo"] is None else f" ({entry['lo']:.3f} to {entry['hi']:.3f})"
+    return f"{entry['value']:.3f}{between}"
+
+
+def format_gap(gap: Document | None) -> str:
+    """`F - M: +0.100 (+0.010 to +0.190)`, with the interval for all pairs where there are several."""
+    if gap is None:
+        return _NONE
+    lo, hi = gap.get("simultaneous") or (gap["lo"], gap["hi"])
+    between = "" if lo is None else f" ({lo:+.3f} to {hi:+.3f})"
+    return f"{gap['first']} - {gap['second']}: {gap['value']:+.3f}{between}"
+
+
+def largest_gap(document: Document, metric: str) -> Document | None:
+    """Entry of the largest difference of a metric; None where no difference is defined."""
+    return next((gap for gap in document["largest_gaps"] if gap["metric"] == metric), None)
+
+
+def reasons(document: Document) -> list[str]:
+    """What limits the metrics of each subgroup and why values and intervals are missing, one sentence per cause."""
+    found = []
+    for subgroup in document["subgroups"]:
+        by_reason: dict[str, list[str]] = {}
+        for name, entry in subgroup["metrics"].items():
+            if entry.get("reason") and subgroup["n_images"]:
+                by_reason.setdefault(entry["reason"], []).append(name.replace("_", " "))
+        every = len(subgroup["metrics"])
+        causes = [
+            cause if len(names) == every else f"{', '.join(names)}: {cause}" for cause, names in by_reason.items()
+        ]
+        found += [f"{subgroup['value']}: {text}." for text in (*subgroup["notes"], *causes)]
+    return found
+
+
+def table_lines(documents: Sequence[Document], metrics: Sequence[Metric], groups_known: bool = True) -> Iterator[str]:
+    """Yield the lines of one table per column, with the headline metrics and the largest gap of each.
+
+    Args:
+        documents: one per column.
+        metrics: of the task.
+        groups_known: patients are known; else each image counts as one.
+    """
+    unit = "patients" if groups_known else "patients (images)"
+    for document in documents:
+        shown = [metric for metric in metrics if metric.headline and metric.name in _names(document)]
+        header = [f"by {document['column']}", "images", unit, *(metric.title for metric in shown)]
+        rows = [
+            [
+                subgroup["value"],
+                f"{subgroup['n_images']:,}",
+                f"{subgroup['n_groups']:,}",
+                *(format_entry(subgroup["metrics"].get(metric.name)) for metric in shown),
+            ]
+            for subgroup in document["subgroups"]
+        ]
+        widths = [max(map(len, cells)) for cells in zip(header, *rows, strict=True)]
+        for row in (header, *rows):
+            cells = (
+                c.rjust(w) if k in (1, 2) else c.ljust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))
+            )
+            yield "  ".join(cells).rstrip()
+        for metric in shown:
+            if gap := largest_gap(document, metric.name):
+                yield f"largest gap in {metric.title}: {format_gap(gap)}"
+        yield from reasons(document)
+
+
+def table_rows(documents: Sequence[Document]) -> Iterator[list[object]]:
+    """Yield rows under `COLUMNS`: every metric of every subgroup, then every difference between two (`against`)."""
+    for document in documents:
+        by_value = {subgroup["value"]: subgroup for subgroup in document["subgroups"]}
+        for value, subgroup in by_value.items():
+            for name, entry in subgroup["metrics"].items():
+                yield [document["column"], value, None, *_counts(subgroup), name, *_ends(entry)]
+        for gap in document["gaps"]:
+            counts = _counts(by_value[gap["first"]])
+            yield [document["column"], gap["first"], gap["second"], *counts, gap["metric"], *_ends(gap)]
+
+
+def write_subgroups(path: Path, documents: Sequence[Document]) -> None:
+    """Write subgroups.csv."""
+    write_csv(path, COLUMNS, table_rows(documents))
+
+
+def markdown_lines(documents: Sequence[Document], metrics: Sequence[Metric]) -> Iterator[str]:
+    """Yield the lines of one Markdown table per column, as `table_lines`."""
+    for document in documents:
+        shown = [metric for metric in metrics if metric.headline and metric.name in _names(document)]
+        yield f"By {_escape(document['column'])}:"
+        yield ""
+        yield f"| subgroup | images | patients | {' | '.join(metric.title for metric in shown)} |"
+        yield "|-" * (3 + len(shown)) + "|"
+        for subgroup in document["subgroups"]:
+            cells = [format_entry(subgroup["metrics"].get(metric.name)) for metric in shown]
+            counts = f"{subgroup['n_images']} | {subgroup['n_groups']}"
+            yield f"| {_escape(subgroup['value'])} | {counts} | {' | '.join(cells)} |"
+        gaps = [_escape(format_gap(largest_gap(document, metric.name))) for metric in shown]
+        yield f"| largest gap | | | {' | '.join(gaps)} |"
+        yield ""
+        yield from (f"- {_escape(text)}" for text in reasons(document))
+        yield ""
+
+
+def _names(document: Document) -> set[str]:
+    return {name for subgroup in document["subgroups"] for name in subgroup["metrics"]}
+
+
+def _counts(subgroup: Document) -> tuple[int, int]:
+    return subgroup["n_images"], subgroup["n_groups"]
+
+
+def _ends(entry: Document) -> tuple[object, ...]:
+    return entry["value"], entry["lo"], entry["hi"], entry.get("reason")
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,25 @@
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.config.load import load
+
+
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        (["evaluate.by=[sex, sex]"], r"evaluate\.by .*name each column once"),
+        (["evaluate.by=sex"], r"evaluate\.by is 'sex'"),
+        (["evaluate.bins={age: [40]}"], r"bins\.age: by does not name this column\. Add it to evaluate\.by"),
+        (["evaluate.by=[age]", "evaluate.bins={age: [60, 40]}"], "in ascending order"),
+        (["evaluate.by=[age]", "evaluate.bins={age: []}"], "at least one limit"),
+    ],
+)
+def test_evaluate__refused(assignments, message):
+    with pytest.raises(InputError, match=message):
+        load(sets=assignments)
+
+
+def test_evaluate__by_and_bins():
+    options = load(sets=["evaluate.by=[sex, age]", "evaluate.bins={age: [40, 60]}"]).evaluate
+    assert (options.by, options.bins) == (["sex", "age"], {"age": [40.0, 60.0]})
+    assert load().evaluate.by == []

@@ -1,0 +1,244 @@
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from medtune.evaluation.bootstrap import intervals, resamples
+from medtune.evaluation.subgroup_gaps import MIN_PATIENTS
+from medtune.evaluation.subgroups import NO_IMAGES, compare
+from medtune.tasks.classification.evaluation import CLASS_AVERAGES
+from medtune.tasks.classification.folds import ClassifierPredictions
+from medtune.tasks.classification.metrics import METRICS, compute_all
+
+OPTIONS = SimpleNamespace(bootstrap=150, confidence=0.9, ece_bins=15)
+CLASSES = ("no", "yes")
+
+
+def make(n=240, patients=24, seed=0, n_classes=2, labels=None, quality=1.0):
+    """Predictions for n images; `quality` (n,) is how well each is told."""
+    draw = np.random.default_rng(seed)
+    member = draw.integers(0, patients, n)
+    labels = draw.integers(0, n_classes, n) if labels is None else labels
+    scores = draw.normal(0, 1, (n, n_classes)) + (np.eye(n_classes)[labels] * np.asarray(quality).reshape(-1, 1))
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    ids = np.array([f"P{k:02}" for k in member])
+    return ClassifierPredictions(np.arange(n), labels, ids, probabilities, probabilities, probabilities.argmax(axis=1))
+
+
+def run(images, values, order=None, options=OPTIONS, classes=CLASSES, seed=3):
+    values = np.asarray(values)
+    order = order or sorted(set(values.tolist()))
+    return compare("site", values, order, images, METRICS, options, seed, classes, CLASS_AVERAGES)
+
+
+def expand(images, weights, names):
+    """The rows of a resample, and patient ids in which a patient drawn twice is two patients."""
+    rows, ids = [], []
+    for name, weight in zip(names, weights.astype(int), strict=True):
+        own = np.flatnonzero(images.patient_ids == name)
+        for copy in range(weight):
+            rows.append(own)
+            ids += [f"{name}/{copy}"] * len(own)
+    return np.concatenate(rows), np.array(ids)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("split_patients", [False, True])
+def test_compare__equals_brute_force(n_classes, split_patients):
+    images = make(n_classes=n_classes, quality=1.5)
+    draw = np.random.default_rng(1)
+    names = np.unique(images.patient_ids)
+    site = dict(zip(names.tolist(), draw.choice(["A", "B", "C"], len(names)).tolist(), strict=True))
+    values = np.array([site[name] for name in images.patient_ids.tolist()])
+    if split_patients:  # images of one patient from two scanners
+        values = draw.choice(["A", "B", "C"], len(values))
+    classes = tuple("abc"[:n_classes])
+    found = run(images, values, classes=classes)
+
+    for subgroup in found.subgroups:  # as if the subgroup were evaluated alone
+        alone = images.select(np.flatnonzero(values == subgroup.value))
+        assert subgroup.n_images == (values == subgroup.value).sum()
+        assert subgroup.n_patients == len(np.unique(alone.patient_ids))
+        assert subgroup.metrics == intervals(METRICS, alone.stats(OPTIONS), 150, 0.9, seed=3)
+        assert subgroup.support == {
+            name: len(np.unique(alone.patient_ids[alone.labels == k])) for k, name in enumerate(classes)
+        }
+
+    draws = {(gap.metric, gap.first, gap.second): [] for gap in found.gaps}
+    for weights in np.concatenate(list(resamples(len(names), 150, seed=3))):
+        rows, ids = expand(images, weights, names)
+        here, metrics = values[rows], {}
+        for value in "ABC":
+            own = rows[here == value]
+            labels, full = images.labels[own], images.labels[values == value]
+            args = (labels, images.probabilities[own], images.predictions[own], ids[here == value])
+            # A resample without one of the subgroup's classes defines no average over them.
+            metrics[value] = compute_all(*args) if set(labels.tolist()) == set(full.tolist()) else None
+        for metric, first, second in draws:
+            if metrics[first] is not None and metrics[second] is not None:
+                draws[metric, first, second].append(metrics[first][metric] - metrics[second][metric])
+    point = {
+        value: compute_all(
+            images.labels[values == value],
+            images.probabilities[values == value],
+            images.predictions[values == value],
+            images.patient_ids[values == value],
+        )
+        for value in "ABC"
+    }
+    assert len(found.gaps) == 3 * len(found.subgroups[0].metrics)
+    for gap in found.gaps:
+        key = gap.metric, gap.first, gap.second
+        assert len(draws[key]) == 150, "the seed must draw every class, or both sides leave out different resamples"
+        assert gap.difference.value == pytest.approx(point[gap.first][gap.metric] - point[gap.second][gap.metric])
+        expected = np.quantile(draws[key], [0.05, 0.95])
+        assert [gap.difference.lo, gap.difference.hi] == pytest.approx(expected.tolist(), abs=1e-9)
+
+    for metric in {gap.metric for gap in found.gaps}:  # maximum of the studentized differences
+        own = [gap for gap in found.gaps if gap.metric == metric]
+        table = np.array([draws[metric, gap.first, gap.second] for gap in own])
+        spread, center = table.std(axis=1, ddof=1), np.array([gap.difference.value for gap in own])
+        width = np.quantile((np.abs(table - center[:, None]) / spread[:, None]).max(axis=0), 0.9)
+        for gap, c, s in zip(own, center, spread, strict=True):
+            assert gap.n_pairs == 3
+            assert list(gap.ends) == pytest.approx([c - width * s, c + width * s], abs=1e-9)
+
+
+def test_compare__equal_images_in_both_subgroups_differ_by_exactly_nothing():
+    images = make(120, 12)
+    twice = images.select(np.r_[np.arange(120), np.arange(120)])
+    found = run(twice, np.repeat(["left", "right"], 120))
+    for gap in found.gaps:  # two independent resamplings would give an interval with a width
+        assert (gap.difference.value, gap.difference.lo, gap.difference.hi) == (0, 0, 0), gap.metric
+
+
+def test_compare__two_subgroups_need_no_simultaneous_interval():
+    images = make()
+    found = run(images, np.where(images.patient_ids < "P12", "A", "B"))
+    assert {gap.simultaneous for gap in found.gaps} == {None}
+    gap = found.largest()["auroc"]
+    assert gap.ends == (gap.difference.lo, gap.difference.hi)
+    assert "simultaneous" not in gap.as_dict()
+
+
+def test_compare__largest_gap_is_the_one_that_was_put_there():
+    images = make(quality=np.ones(240))
+    values = np.array([("A", "B", "C")[int(name[1:]) % 3] for name in images.patient_ids.tolist()])
+    quality = np.where(values == "B", -1.0, np.where(values == "A", 4.0, 2.0))
+    found = run(make(quality=quality), values)
+    gap = found.largest()["balanced_accuracy"]
+    assert (gap.first, gap.second) == ("A", "B")
+    assert gap.difference.lo > 0.3
+    assert abs(gap.difference.value) == max(
+        abs(each.difference.value) for each in found.gaps if each.metric == "balanced_accuracy"
+    )
+
+
+def test_compare__one_class_only():
+    labels = np.random.default_rng(5).integers(0, 2, 240)
+    images = make(labels=labels)
+    values = np.where(labels == 1, "positive site", "mixed site")
+    values[:120] = "mixed site"
+    found = run(images, values, order=["mixed site", "positive site"])
+    own = found.subgroups[1].metrics
+    assert own["auroc"].value is None
+    assert "undefined" in own["auroc"].reason
+    assert own["specificity"].value is None
+    assert own["accuracy"].lo is not None
+    assert own["sensitivity"].lo is not None
+    assert found.subgroups[1].support["no"] == 0
+    assert found.subgroups[1].notes == ("no image is no: averages over classes leave it out",)
+    gaps = {gap.metric: gap.difference for gap in found.gaps}
+    # a mean of one recall is no balanced accuracy
+    assert own["balanced_accuracy"].value is not None
+    assert gaps["balanced_accuracy"].as_dict() == {
+        "value": None, "lo": None, "hi": None, "reason": "averages over different classes",
+    }  # fmt: skip
+    assert gaps["specificity"].value is None
+    assert gaps["accuracy"].lo is not None
+    assert gaps["sensitivity"].lo is not None
+    assert (
+        set(found.largest()) == {name for name, difference in gaps.items() if difference.value is not None} != set(gaps)
+    )
+
+
+@pytest.mark.parametrize(("patients", "reason"), [(1, "one patient only"), (4, "4 patients: an interval needs 5")])
+def test_compare__too_few_patients_have_values_without_intervals(patients, reason):
+    images = make()
+    values = np.where(np.isin(images.patient_ids, np.unique(images.patient_ids)[:patients]), "few", "many")
+    found = run(images, values)
+    accuracy = found.subgroups[0].metrics["accuracy"]
+    assert accuracy.value == pytest.approx(images.select(np.flatnonzero(values == "few")).correct.mean())
+    assert (accuracy.lo, accuracy.hi) == (None, None)
+    assert reason in accuracy.reason
+    gap = found.largest()["accuracy"]
+    assert gap.difference.value is not None
+    assert gap.ends is None
+    assert "an interval needs 5" in gap.difference.reason
+    assert found.subgroups[1].metrics["accuracy"].lo is not None
+
+
+def test_compare__a_gap_with_an_interval_is_preferred():
+    images = make()
+    values = np.array(["A" if name < "P12" else "B" for name in images.patient_ids.tolist()])
+    values[images.patient_ids == "P00"] = "C"
+    wrong = np.where(images.patient_ids == "P00", 1 - images.labels, images.predictions)
+    found = run(ClassifierPredictions(**(vars(images) | {"predictions": wrong})), values)
+    assert found.subgroups[2].metrics["accuracy"].value == 0
+    gap = found.largest()["accuracy"]
+    assert {gap.first, gap.second} == {"A", "B"}
+    assert gap.ends is not None
+
+
+def test_compare__subgroup_without_test_images_is_reported():
+    images = make()
+    found = run(images, np.where(images.patient_ids < "P12", "A", "B"), order=["A", "B", "C"])
+    absent = found.subgroups[2]
+    assert (absent.n_images, absent.n_patients, absent.notes) == (0, 0, (NO_IMAGES,))
+    assert absent.metrics.keys() == found.subgroups[0].metrics.keys()
+    assert {metric.reason for metric in absent.metrics.values()} == {NO_IMAGES}
+    assert "C" not in {name for gap in found.gaps for name in (gap.first, gap.second)}
+
+
+def test_compare__one_subgroup_has_no_gap():
+    found = run(make(), ["A"] * 240)
+    assert (len(found.subgroups), found.gaps, found.largest()) == (1, (), {})
+
+
+def test_compare__statistics_that_merge_patients_are_refused():
+    @dataclass
+    class Merged:
+        images: ClassifierPredictions
+
+        patient_ids = property(lambda self: self.images.patient_ids)
+
+        def select(self, positions):
+            return Merged(self.images.select(positions))
+
+        def stats(self, options):
+            ids = np.where(self.patient_ids == "P01", "P00", self.patient_ids)
+            return ClassifierPredictions(**(vars(self.images) | {"patient_ids": ids})).stats(options)
+
+    with pytest.raises(ValueError, match="A: statistics of 11 patients, expected 12"):
+        run(Merged(images := make()), np.where(images.patient_ids < "P12", "A", "B"))
+
+
+def test_class_averages__are_the_metrics_that_lose_a_class():
+    """A metric averages over classes if leaving a class out by weight and by selection differ."""
+    images = make(120, 12, labels=np.repeat([0, 1, 2], 40), n_classes=3, quality=2.0)
+    ids = np.array([f"P{k // 10:02}" for k in range(120)])
+    images = ClassifierPredictions(**(vars(images) | {"patient_ids": ids}))
+    from medtune.evaluation.metric import compute
+
+    weights = np.r_[np.ones(8), np.zeros(4)][None]
+    weighted = compute(METRICS, images.stats(OPTIONS), weights)
+    selected = compute(METRICS, images.select(np.arange(80)).stats(OPTIONS))
+    found = {name for name in weighted if np.isnan(weighted[name][0]) and not np.isnan(selected[name][0])}
+    assert found <= set(CLASS_AVERAGES)
+    assert {"auroc", "balanced_accuracy", "macro_f1", "paper_f1"} <= found
+    assert set(CLASS_AVERAGES) <= {metric.name for metric in METRICS}
+
+
+def test_min_patients__is_what_the_reason_says():
+    assert MIN_PATIENTS == 5
