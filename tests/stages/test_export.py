@@ -133,7 +133,7 @@ def test_run__fp16_answers_and_says_its_own_parity(exported):
 
 
 def test_run__card_states_facts_leaks_and_faults(exported):
-    assert "Positive class: `class1`" in (exported.folder / "MODEL_CARD.md").read_text()
+    assert "Positive class: `class1`" in (exported.artifact.folder / "MODEL_CARD.md").read_text()
     card = (exported.artifact.folder / "MODEL_CARD.md").read_text()
     for fact in (
         "Research use only", "CC0", "drawn <by> code", exported.prepared.digest, "protocol `patient`",
