@@ -46,6 +46,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation import bootstrap
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
     from medtune.evaluation.result import EvaluationResult, common_facts, summary_line, write_metrics
+    from medtune.evaluation.slides import to_slides
     from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
     from medtune.evaluation.tables import join_history
     from medtune.tracking import lineage
@@ -63,7 +64,9 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         wanted = sorted(
             (OutputsRequest.for_artifact(artifact, prepared) for artifact in trained), key=lambda one: one.fold
         )
-        outputs = _outputs(wanted, prepared, options.batch_size, paths.cache)
+        stored = _outputs(wanted, prepared, options.batch_size, paths.cache)
+        save_outputs(work / "logits.npz", wanted, stored)
+        prepared, wanted, outputs = to_slides(prepared, wanted, stored)
         folds = [
             task.evaluate_fold(w, found, prepared, options, params.seed)
             for w, found in zip(wanted, outputs, strict=True)
@@ -83,7 +86,6 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         pictures = task.write(work, result, params, facts, history)
         if facts["subgroups"]:
             write_subgroups(work / "subgroups.csv", facts["subgroups"])
-        save_outputs(work / "logits.npz", wanted, outputs)
         figures.log_evaluation(
             tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS, params.seed), pictures
         )

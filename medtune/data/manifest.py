@@ -76,12 +76,18 @@ class PreparedDataset:
         return digest([self.images.shape, self.sha256])
 
     @cached_property
+    def slides(self) -> tuple[str, ...]:
+        """The whole-slide image that each image is a tile of; empty where images are no tiles."""
+        return self.metadata_cells["slide"] if "tiles" in self.info else ()
+
+    @cached_property
     def digest(self) -> str:
         """Content of the set: pixels, paths, labels, groups, classes. The split is not part of it."""
         targets = self.folder / TARGETS
         return digest(
             [self.images.shape, self.sha256, self.paths, self.labels.tolist(), self.patient_ids.tolist(), self.classes]
             + ([file_sha256(targets)] if targets.is_file() else [])
+            + ([self.slides] if self.slides else [])
         )
 
     @cached_property

@@ -39,6 +39,10 @@ and may define
     def metadata(params) -> dict[str, object]
         What else belongs into dataset.json.
 
+    def cut(samples, root, params) -> medtune.data.slide_tiles.SlideTiles
+        Where a record is a whole-slide image: its tiles, which are then the images. Patients, labels and splits are
+        those of the slides. Called once everything but the pixels is checked.
+
 Contract, held by tests/contracts/test_sources.py: paths are relative, posix, unique; labels are class names; groups
 are all None or all non-empty; `extra` has the same keys in every record; two calls give equal lists; importing and
 calling it imports no torch.

@@ -104,7 +104,8 @@ def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
 _ProtocolResult = tuple[np.ndarray, np.ndarray, list[str]]
 
 
-GROUP_COLUMN = {"folder": "name the patients in a column of data.csv (data.columns.group) or by data.group_pattern, "}
+NAME_PATIENTS = "name the patients in a column of data.csv (data.columns.group) or by data.group_pattern, "
+GROUP_COLUMN = {"folder": NAME_PATIENTS, "slides": NAME_PATIENTS}
 
 
 def _patient(
@@ -145,7 +146,7 @@ def _hcrf(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, so
 
 def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> _ProtocolResult:
     by_folder = params.protocol == "folders"
-    if by_folder and source != "folder":
+    if by_folder and source not in ("folder", "slides"):
         raise InputError(f"data.split.protocol is folders, but source {source} reads no folders train, val and test")
     if any(sample.published_splits is None for sample in samples):
         raise InputError(f"data.split.protocol is {params.protocol}, but source {source} has no published split here")

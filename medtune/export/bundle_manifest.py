@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from medtune.config.schema import Params
+from medtune.data.slide_dataset import by_slide
 from medtune.export.model_card import NOTICE
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.cache_key import weights_sha256
@@ -37,6 +38,7 @@ def build_manifest(
         key: the export's cache key.
     """
     record, trained = evaluated.result(), chosen_fold.result()
+    prepared = by_slide(prepared) if prepared.slides else prepared
     fold, folds = int(trained["fold"]), record["folds"]
     size, mean, std = params.data.image_size, *([round(value, 6) for value in part] for part in normalization)
     return {

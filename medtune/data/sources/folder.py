@@ -17,6 +17,7 @@ from medtune.data.sample import Sample
 from medtune.data.table import Table, read_table
 from medtune.data.table_paths import PATH, SHOWN, ImageFiles
 from medtune.runtime.console import info
+from medtune.serving.decode import SUFFIXES
 from medtune.serving.folder_scan import printable
 from medtune.serving.masks import find_masks
 
@@ -91,8 +92,13 @@ def classes(params: Params) -> tuple[str, ...]:
     return tuple(params.class_names or ())
 
 
-def list_samples(root: Path | None, params: Params) -> list[Sample]:
+def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = SUFFIXES) -> list[Sample]:
     """Every image, sorted by path.
+
+    Args:
+        root: see medtune.data.sample.
+        params: section data.
+        suffixes: lower-case file endings of an image.
 
     Raises:
         InputError: nothing found, a table, folders or masks that cannot be used as they are, or paths in which
@@ -100,8 +106,8 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """
     root = listing.require_root(root)
     if not root.is_dir():
-        raise InputError(f"data.root {root}: source folder needs a folder")
-    found = list(_by_table(root, params) if params.csv else _by_folder(root, params))
+        raise InputError(f"data.root {root}: source {params.source} needs a folder")
+    found = list(_by_table(root, params, suffixes) if params.csv else _by_folder(root, params, suffixes))
     if not found:
         raise InputError(f"data.root {root}: no images; expected one folder a class, or data.csv")
     found = _rename_labels(_without_masks(found, params), params)
@@ -115,16 +121,16 @@ def inputs(root: Path | None, params: Params) -> list[Path]:
     return [listing.require_root(root) / params.csv] if params.csv else []
 
 
-def _by_folder(root: Path, params: Params) -> Iterator[Sample]:
+def _by_folder(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator[Sample]:
     if params.split.protocol == "folders":
-        found = class_folders.by_split(root)
+        found = class_folders.by_split(root, suffixes)
     else:
-        found = class_folders.by_class(root, params.class_names or ())
+        found = class_folders.by_class(root, params.class_names or (), suffixes)
     for image in found:
         yield Sample(image.path, image.label, published_splits=(image.split,) if image.split else None)
 
 
-def _by_table(root: Path, params: Params) -> Iterator[Sample]:
+def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator[Sample]:
     assert params.csv is not None
     if params.split.protocol == "folders":
         raise InputError(
@@ -144,7 +150,7 @@ def _by_table(root: Path, params: Params) -> Iterator[Sample]:
         fix = f". If {other} is the patient, add {set_option('data.columns.group', other)}" if other else ""
         info(f"{table.name}: no column group, so no patients are known; found {', '.join(table.columns)}{fix}")
     rows = _rows(table, positions, root, params.path_format)
-    files = ImageFiles(root, listing.scan_root(root))
+    files = ImageFiles(root, listing.scan_root(root, suffixes))
     places: dict[str, str] = {}
     missing = []
     for sample in rows:

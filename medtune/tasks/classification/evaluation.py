@@ -9,6 +9,7 @@ import numpy as np
 from medtune.config.schema import EvaluateParams, GateParams, Params
 from medtune.evaluation.gate import Limit
 from medtune.evaluation.result import EvaluationResult, write_json
+from medtune.evaluation.slides import slide_probabilities
 from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions, evaluate_fold, is_ordinal, pool
 from medtune.tasks.classification.folds import best as best_fold
@@ -49,7 +50,12 @@ def best(folds: Sequence[ClassifierFold], options: EvaluateParams) -> Classifier
 def from_bundle(
     prepared: "PreparedDataset", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]
 ) -> ClassifierPredictions:
-    """Predictions for `rows` by a bundle's own decision rule; `output`: (n, classes) calibrated probabilities."""
+    """Predictions for `rows` by a bundle's own decision rule; `output`: (n, classes) calibrated probabilities.
+
+    Rows of tiles give predictions of slides.
+    """
+    if prepared.slides:
+        prepared, rows, output = slide_probabilities(prepared, rows, output, document["temperature"])
     probabilities = output.astype(np.float64)
     predictions = decide(output, document["decision"], document["classes"])
     return ClassifierPredictions(
