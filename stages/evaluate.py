@@ -79,11 +79,11 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         result = EvaluationResult(prepared, wanted, outputs, folds, pooled, test)
         validation = task.pool([fold.val for fold in folds])
         common = common_facts(result, params, key, metrics, task.best(folds, options), validation)
-        own = task.facts(result, params)
+        own = task.facts(result, options)
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
         facts["subgroups"] = _subgroups(result, params, metrics, task.CLASS_AVERAGES)
         history = join_history(_histories(paths, params, prepared, wanted))
-        pictures = task.write(work, result, params, facts, history)
+        pictures = task.write(work, result, options, facts, history)
         if facts["subgroups"]:
             write_subgroups(work / "subgroups.csv", facts["subgroups"])
         figures.log_evaluation(

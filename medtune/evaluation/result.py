@@ -155,6 +155,7 @@ def common_facts(
         "licence": info["licence"],
         "key": key,
         "data_digest": result.prepared.digest,
+        "external": None,
     }
 
 
@@ -201,8 +202,8 @@ def write_metrics(
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
         **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
+        **{name: facts[name] for name in ("subgroups", "external") if facts.get(name)},
         **({"unit": "slides"} if facts.get("unit") == "slides" else {}),
-        **({"subgroups": facts["subgroups"]} if facts.get("subgroups") else {}),
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # One sentence: `dvc metrics show` makes a column of every value that is not in a list.
         "intervals": f"{facts['percent']} % percentiles of {facts['replicates']} resamples of the "

@@ -38,17 +38,6 @@ def require_reader() -> None:
         raise MissingReaderError(INSTALL)
 
 
-def is_pyramid(path: Path) -> bool:
-    """Whether the file has several levels; False where it cannot be read as a slide. Reads no pixels."""
-    import tifffile
-
-    try:
-        with _one_line(), tifffile.TiffFile(path) as file:
-            return len(_largest(file).levels) > 1
-    except DecodeError:
-        return False
-
-
 class Slide:
     """An open slide.
 
@@ -63,7 +52,6 @@ class Slide:
 
         Raises:
             DecodeError: it cannot be read as a slide; the message is the reason.
-            MissingReaderError: zarr is not installed.
         """
         import tifffile
 
@@ -71,7 +59,6 @@ class Slide:
             raise DecodeError(f"{path.suffix} files cannot be read. {CONVERT}")
         if not path.is_file():
             raise DecodeError("not a regular file" if path.exists() else "the file does not exist")
-        require_reader()
         with _one_line():
             self._file = tifffile.TiffFile(path)
         try:
@@ -123,6 +110,7 @@ class Slide:
 
         Raises:
             DecodeError: the region is damaged.
+            MissingReaderError: zarr is not installed.
         """
         left, top, right, bottom = box
         region = {"X": slice(left, right), "Y": slice(top, bottom)}
@@ -136,6 +124,7 @@ class Slide:
 
     def _array(self, level: int) -> Any:
         if level not in self._arrays:
+            require_reader()
             import zarr
 
             self._arrays[level] = zarr.open(self._series.aszarr(level=level), mode="r")

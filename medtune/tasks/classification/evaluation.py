@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medtune.config.schema import EvaluateParams, GateParams, Params
+from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.gate import Limit
 from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.evaluation.slides import slide_probabilities
@@ -69,7 +69,7 @@ def from_bundle(
     )
 
 
-def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
+def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
     """Classes, the positive one, per-class metrics and warnings."""
     pooled, classes = result.pooled, result.prepared.classes
     return {
@@ -77,14 +77,14 @@ def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
         "positive": result.prepared.positive,
         "per_class": per_class(pooled.labels, pooled.predictions, classes),
         "warnings": evaluation_warnings(result.prepared, result.folds, pooled),
-        "ece_bins": params.evaluate.ece_bins,
+        "ece_bins": options.ece_bins,
     }
 
 
 def write(
     folder: Path,
     result: EvaluationResult,
-    params: Params,
+    options: EvaluateParams,
     facts: Mapping[str, Any],
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
@@ -94,11 +94,10 @@ def write(
     from medtune.tasks.classification import outputs
     from medtune.tasks.classification.report import write_report
 
-    bins, pooled = params.evaluate.ece_bins, result.pooled
-    tested = {
-        "before": reliability(pooled.labels, pooled.uncalibrated, bins),
-        "after": reliability(pooled.labels, pooled.probabilities, bins),
-    }
+    bins, pooled = options.ece_bins, result.pooled
+    tested = {"after": reliability(pooled.labels, pooled.probabilities, bins)}
+    if result.folds:  # a bundle gives calibrated probabilities only
+        tested = {"before": reliability(pooled.labels, pooled.uncalibrated, bins)} | tested
     fitted = {str(fold.fold): fold.calibration.as_dict() for fold in result.folds}
     write_json(folder / "calibration.json", {"folds": fitted, "test": tested})
     write_predictions(folder / "predictions.csv", result.prepared, pooled)

@@ -90,18 +90,20 @@ def draw_roc(path: Path, curves: Curves, title: str) -> None:
 def draw_reliability(
     path: Path,
     labels: npt.NDArray[np.int64],
-    before: npt.NDArray[np.float64],
+    before: npt.NDArray[np.float64] | None,
     after: npt.NDArray[np.float64],
     bins: int,
     title: str,
 ) -> None:
-    """Reliability diagram before and after calibration; marker size grows with the images in a bin."""
+    """Reliability diagram before (if known) and after calibration; marker size grows with the images in a bin."""
     with plot_file(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
         for name, probabilities, mark, colour in (
             ("before", before, "o", COLORS[1]),
-            ("after temperature scaling", after, "s", COLORS[0]),
+            ("calibrated" if before is None else "after temperature scaling", after, "s", COLORS[0]),
         ):
+            if probabilities is None:
+                continue
             rows = reliability(labels, probabilities, bins)
             x, y = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
             area = [12 + 160 * row["images"] / len(labels) for row in rows]

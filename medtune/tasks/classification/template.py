@@ -27,11 +27,13 @@ PAGE = (
     + """</style>
 </head>
 <body>
-<h1>{{ name }}: evaluation on test images</h1>
+<h1>{{ name }}: evaluation {{ "of a bundle on external images" if external else "on test images" }}</h1>
 <p class="facts">{{ n_images }} images of {{ n_groups }} patients{{ '' if groups_known
-else ' (no patient ids: each image counts as one)' }}, protocol <b>{{ protocol }}</b>,
-{{ folds|length }} chain{{ "s" if folds|length > 1 }}; model <b>{{ backbone }}</b>, head {{ head }}, weights kept:
-{{ stage }}; classes: {{ classes|names }}{% if positive %}; positive class:
+else ' (no patient ids: each image counts as one)' }}, {% if external %}external
+data; bundle <b>{{ external.bundle }}</b>, {{ external.precision }} through onnxruntime, its own decision rule:
+{{ external.rule }}{% else %}protocol <b>{{ protocol }}</b>,
+{{ folds|length }} chain{{ "s" if folds|length > 1 }}{% endif %}; model <b>{{ backbone }}</b>, head {{ head }},
+weights kept: {{ stage }}; classes: {{ classes|names }}{% if positive %}; positive class:
 <b>{{ positive }}</b>{% endif %}.</p>
 {% for warning in warnings %}<p class="warning">{{ warning }}</p>
 {% endfor %}
@@ -57,7 +59,7 @@ else "one-vs-rest, averaged" }}. Expected calibration error: {{ ece_bins }} bins
 {% if per_class|length < classes|length %}<p class="facts">The {{ per_class|length }} of {{ classes|length }} classes
 with the most errors; metrics.json has all of them.</p>
 {% endif %}{{ section }}
-<h2>Folds</h2>
+{% if folds %}<h2>Folds</h2>
 <table>
 <tr><th>test fold</th><th>weights</th><th class="n">T</th><th>decision</th><th class="n">validation AUROC</th>
 <th class="n">test images</th><th class="n">patients</th>
@@ -70,7 +72,7 @@ with the most errors; metrics.json has all of them.</p>
 {% endfor %}</tr>
 {% endfor %}</table>
 <p class="facts">Temperature and decision are chosen on validation images; the fold handed over is the one with the
-best validation AUROC.</p>
+best validation AUROC.</p>{% endif %}
 
 <h2>Pictures</h2>
 {% for picture in pictures %}<img alt="{{ picture.name }}" src="data:image/png;base64,{{ picture.data }}">

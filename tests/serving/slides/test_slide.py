@@ -4,7 +4,7 @@ import tifffile
 
 from medtune.data.synthetic.slide import write_pyramid, write_slide
 from medtune.serving.pixels import DecodeError
-from medtune.serving.slides.slide import Slide, is_pyramid
+from medtune.serving.slides.slide import Slide
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,6 @@ def test_levels__sizes_and_scales(path):
     with Slide.open(path) as slide:
         assert slide.levels == ((512, 512), (256, 256), (128, 128))
         assert slide.scale(2) == (4.0, 4.0)
-    assert is_pyramid(path)
 
 
 def test_levels__pages_that_are_marked_as_reduced(tmp_path):
@@ -62,11 +61,12 @@ def test_read__planes_and_transparency(tmp_path):
     assert (found[32:] == 255).all()
 
 
-def test_is_pyramid__one_level_is_none(tmp_path):
+def test_levels__a_single_one(tmp_path):
     write_slide(tmp_path / "a.tif", 3, side=256, levels=1)
-    assert not is_pyramid(tmp_path / "a.tif")
+    with Slide.open(tmp_path / "a.tif") as slide:
+        assert slide.levels == ((256, 256),)
     (tmp_path / "b.tif").write_bytes(b"not a slide")
-    assert not is_pyramid(tmp_path / "b.tif")
+    assert "not a slide" in open_error(tmp_path / "b.tif")
 
 
 @pytest.mark.parametrize(
