@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from medtune.api import PreparedData as PreparedData
     from medtune.api import TrainResult as TrainResult
     from medtune.api import evaluate as evaluate
+    from medtune.api import evaluate_bundle as evaluate_bundle
     from medtune.api import export as export
     from medtune.api import load_params as load_params
     from medtune.api import prepare as prepare
@@ -40,6 +41,7 @@ _HOME = {
     "prepare": "medtune.api",
     "train": "medtune.api",
     "evaluate": "medtune.api",
+    "evaluate_bundle": "medtune.api",
     "export": "medtune.api",
     "PreparedData": "medtune.api",
     "TrainResult": "medtune.api",

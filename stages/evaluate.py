@@ -91,7 +91,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         )
         for line in [
             *facts["warnings"],
-            *table_lines(facts["subgroups"], metrics, facts["groups_known"]),
+            *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"]),
             summary_line(metrics, test, facts),
         ]:
             console.info(f"evaluate: {line}")

@@ -144,7 +144,10 @@ def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResu
 
 
 def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, Any]:
-    """What it was trained and tested on."""
+    """What it was trained and tested on; of slides, not of their tiles."""
+    from medtune.data.slide_dataset import by_slide
+
+    prepared = by_slide(prepared) if prepared.slides else prepared
     folds = params.data.split.test_folds
     rows = {role: [prepared.indices(fold)[role] for fold in folds] for role in SPLITS}
     patients = {role: {group for own in rows[role] for group in prepared.patient_ids[own].tolist()} for role in SPLITS}

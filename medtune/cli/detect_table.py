@@ -1,7 +1,7 @@
 """What a table in a folder of images says: columns, classes, patients and paths."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medtune.cli.detected import DetectedData
@@ -97,13 +97,22 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
         detected.findings.append(
             ("patients", f"{patients:,}, in the column {detected.settings.get('data.columns.group', 'group')}")
         )
-        _folds(patients, detected)
+        labels = cells.get("label") if "task.kind" not in detected.settings else None
+        _folds(patients, fewest_patients(cells["group"], labels), detected)
     else:
         suggest(cells.get("path", images), detected)
 
 
-def _folds(patients: int, detected: DetectedData) -> None:
-    if patients < 5:
+def fewest_patients(groups: Sequence[str], labels: Sequence[str] | None) -> int:
+    """Patients of the class that has the fewest; all patients where there are no labels."""
+    by_class: defaultdict[str, set[str]] = defaultdict(set)
+    for group, label in zip(groups, labels or [""] * len(groups), strict=True):
+        by_class[label].add(group)
+    return min(map(len, by_class.values()), default=0)
+
+
+def _folds(patients: int, of_a_class: int, detected: DetectedData) -> None:
+    if min(patients, of_a_class) < 5:
         detected.settings["data.split.folds"] = 3
     if patients < 3:
         detected.warnings.append(f"{patients} patients cannot be split into 3 folds")

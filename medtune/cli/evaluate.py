@@ -95,15 +95,10 @@ def _bundle(
     training_data: Path | None,
     as_json: bool,
 ) -> Path:
-    from medtune.config.errors import InputError
+    from medtune.api import evaluate_bundle
     from medtune.runtime.console import info
-    from medtune.serving.manifest import BundleError
-    from medtune.stages import evaluate_bundle as stage
 
     with progress_on_stderr(as_json):
-        try:
-            done = stage.run(bundle, data, out, sets, precision, provider, training_data)
-        except BundleError as error:
-            raise InputError(str(error)) from error
-        info(f"evaluate: {done.folder / 'report.html'}")
+        done = evaluate_bundle(bundle, data, out, sets, precision, provider, training_data)
+        info(f"evaluate: {done.report}")
     return done.folder

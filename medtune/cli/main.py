@@ -37,7 +37,7 @@ COMMANDS = {
     ),
     "export": Entry("export", PIPELINE, "Export the best fold's network as an ONNX bundle."),
     "stage": Entry("stage", PIPELINE, "Run one training stage, in one process or in several."),
-    "predict": Entry("predict", USE, "Predict the class probabilities of images."),
+    "predict": Entry("predict", USE, "Predict the class probabilities of images, or of whole-slide images."),
     "serve": Entry("serve", USE, "Serve a bundle over HTTP."),
     "verify": Entry("verify", USE, "Verify a bundle's files and its sample predictions."),
     "benchmark": Entry("benchmark", COMPARE, "Compare methods on the grid of benchmark.yaml."),

@@ -20,6 +20,7 @@ from medtune.serving.one_line import first_line
 
 COLUMNS = ("path", "label", "group", "fold", "split", "sha256", "width", "height")
 MANIFEST_FILE, INFO_FILE, TARGETS = "manifest.csv", "dataset.json", "targets.npy"
+SLIDE_COLUMN = "slide_path"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class PreparedDataset:
     @cached_property
     def slides(self) -> tuple[str, ...]:
         """The whole-slide image that each image is a tile of; empty where images are no tiles."""
-        return self.metadata_cells["slide"] if "tiles" in self.info else ()
+        return self.metadata_cells[SLIDE_COLUMN] if "tiles" in self.info else ()
 
     @cached_property
     def digest(self) -> str:

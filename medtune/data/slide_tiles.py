@@ -11,7 +11,9 @@ from PIL import Image, ImageDraw
 
 from medtune.config.errors import InputError
 from medtune.data.duplicates import Duplicates, find_duplicates
+from medtune.data.manifest import SLIDE_COLUMN
 from medtune.data.sample import Sample
+from medtune.runtime.file_state import State, file_state
 from medtune.runtime.progress import progress
 from medtune.serving.pixels import DecodeError
 from medtune.serving.resize import resize_square
@@ -19,7 +21,7 @@ from medtune.serving.slides import tiling
 from medtune.serving.slides.slide import MissingReaderError, Slide, require_reader
 from medtune.serving.slides.tiling import TilePlan, TileSettings
 
-COLUMNS = ("slide", "x", "y")
+COLUMNS = (SLIDE_COLUMN, "tile_x", "tile_y")
 MPP_FIX = "Give it with data.tiles.mpp, or per slide in a column of the table with data.tiles.mpp_column"
 _THUMBNAIL = 128
 _SAME_OVERVIEW = 4.0  # mean difference of pixels, 0..255; a slide that was compressed again differs by less
@@ -183,10 +185,14 @@ def _tile(
 
 
 def _read_tile(file: str, position: tuple[int, int], settings: TileSettings, mpp: tuple[float, float]) -> np.ndarray:
-    return tiling.read_tile(_open(file), position, settings, mpp)
+    try:
+        state = file_state(Path(file))
+    except OSError as error:
+        raise DecodeError(f"cannot be read: {error.strerror}") from None
+    return tiling.read_tile(_open(Path(file), state), position, settings, mpp)
 
 
 @lru_cache(maxsize=1)
-def _open(file: str) -> Slide:
-    """A slide that stays open while its tiles are read, one after the other."""
-    return Slide(Path(file))
+def _open(file: Path, state: State) -> Slide:
+    """A slide that stays open while its tiles are read, one after the other; another one once its file changed."""
+    return Slide(file)

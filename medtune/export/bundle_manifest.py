@@ -83,6 +83,7 @@ def build_manifest(
             "citation": prepared.info["citation"],
             "protocol": prepared.info["protocol"],
             "n_images": prepared.info["n_images"],
+            **({"unit": "slides", "n_tiles": prepared.info["n_tiles"]} if "n_tiles" in prepared.info else {}),
             "n_groups": prepared.info["n_groups"],
             "groups_known": prepared.info["groups_known"],
             "counts": class_counts(prepared, fold),

@@ -45,7 +45,7 @@ not measured | not measured |
 {% endif -%}
 {% endfor %}
 ## Data
-{{ data.name }}: {{ data.n_images }} images, \
+{{ data.name }}: {{ data.n_images }} {{ data.unit | default("images") }}, \
 {% if data.groups_known %}{{ data.n_groups }} patients{% else %}no patient ids{% endif %}. \
 Split protocol `{{ protocol }}`. Data digest `{{ data_digest }}`.
 

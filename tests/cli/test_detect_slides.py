@@ -30,6 +30,7 @@ def test_detect__table(root):
     assert found.settings["data.source"] == "slides"
     assert found.settings["data.csv"] == "slides.csv"
     assert found.settings["data.columns.group"] == "patient"
+    assert found.settings["data.split.folds"] == 3  # two patients of each class
 
 
 def test_detect__what_is_missing_is_a_warning(root):

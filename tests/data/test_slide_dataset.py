@@ -29,7 +29,7 @@ def test_by_slide__rows_are_slides():
         splits=np.array([["train"] if row == 2 else ["test"] for row in rows]),
         images=np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8),
         sha256=tuple("abcde"),
-        metadata_cells={"slide": names, "site": tuple("xxyxz")},
+        metadata_cells={"slide_path": names, "site": tuple("xxyxz")},
     )
     found = by_slide(prepared)
     assert found.paths == ("s2", "s1", "s3")

@@ -36,7 +36,7 @@ def test_select__slides_without_tiles_are_gone(cut):
     found = cut.select(rows)
     assert [slide.path for slide in found.slides] == [cut.slides[1].path, cut.slides[3].path]
     assert [found.slides[number].path for number in found.slide_index] == [
-        tile.metadata["slide"] for tile in found.tiles
+        tile.metadata["slide_path"] for tile in found.tiles
     ]
     assert sum(entry["tiles"] for entry in found.report()) == len(rows)
 

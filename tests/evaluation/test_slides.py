@@ -18,7 +18,7 @@ def prepared(info):
     return PreparedDataset(
         Path("x"), info, ("a", "b", "c"), tuple(f"{name}#{i}" for i, name in enumerate(NAMES)), rows,
         np.array([f"P{row}" for row in rows]), rows, np.where(rows[:, None] == 0, "val", "test"),
-        np.zeros((n, 2, 2, 3), np.uint8), tuple("abcdef"), {"slide": NAMES},
+        np.zeros((n, 2, 2, 3), np.uint8), tuple("abcdef"), {"slide_path": NAMES},
     )  # fmt: skip
 
 

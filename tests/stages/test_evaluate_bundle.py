@@ -103,6 +103,18 @@ def test_evaluate__class_folders_without_patients_say_so(world, capsys):
     assert "treat each image as a patient" in (world / "evaluation-classes" / "report.html").read_text()
 
 
+def test_evaluate_bundle__from_python(world):
+    import medtune
+
+    found = medtune.evaluate_bundle("bundle", "images/t.csv", "result", [MAP[1], PATIENTS[1]])
+    assert found.report.is_file()
+    assert (
+        found.metrics["auroc"] == json.loads((world / "result" / "metrics.json").read_text())["test"]["auroc"]["value"]
+    )
+    with pytest.raises(medtune.InputError, match="is no bundle"):
+        medtune.evaluate_bundle("images", "images/t.csv")
+
+
 def test_evaluate__missing_class_is_reported(world):
     rows = list(csv.reader((world / "images" / "t.csv").open(newline="")))[1:]
     write_table(world / "images" / "t.csv", [row for row in rows if row[1] == "Red"])

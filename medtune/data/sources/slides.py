@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from medtune.config.base import StrictParams
 from medtune.config.errors import InputError, set_option
 from medtune.data.sample import Sample
-from medtune.data.slide_tiles import SlideTiles, cut_slides
+from medtune.data.slide_tiles import COLUMNS, SlideTiles, cut_slides
 from medtune.data.sources import folder
 from medtune.serving.folder_scan import printable
 from medtune.serving.slides.pixel_size import MPP_RANGE
@@ -51,6 +51,12 @@ class Params(folder.Params):
             raise ValueError("tiles.mpp_column names a column, but data.csv is null: name the table")
         return self
 
+    @model_validator(mode="after")
+    def _one_class_per_slide(self) -> "Params":
+        if self.label_type not in ("nominal", "ordinal"):
+            raise ValueError(f"label_type is {self.label_type}, but a slide has one class: use nominal or ordinal")
+        return self
+
 
 def classes(params: Params) -> tuple[str, ...]:
     """Class names in the order asked for; empty where the files decide."""
@@ -64,6 +70,8 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         InputError: as for source folder, or files that are no slides.
     """
     samples = folder.list_samples(root, params, (*SUFFIXES, *OTHER_SUFFIXES))
+    if taken := [name for name in samples[0].metadata if name in COLUMNS]:
+        raise InputError(f"{params.csv}: the column {taken[0]!r} has a name that tiles use. Rename it")
     for sample in samples:
         _check_suffix(sample)
         given_mpp(sample, params)

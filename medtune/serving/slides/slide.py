@@ -1,5 +1,6 @@
 """A whole-slide image: its levels, the size of its pixels, and regions of a level. Needs tifffile and zarr."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from medtune.serving.slides.pixel_size import stated_mpp
 if TYPE_CHECKING:
     import tifffile  # imported where it is used, as zarr is: the extra wsi, and slow to load
 
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what makes a file unusable is raised as well
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".qptiff")
 # Formats that are no TIFF pyramids, or whose overlapping fields (.bif) would have to be stitched.
 OTHER_SUFFIXES = (".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".czi", ".vsi", ".isyntax", ".zvi", ".lif", ".ets")
@@ -24,6 +26,7 @@ MAX_REGION = 8192
 # A file stores its pixels in tiles or strips, which are decoded whole.
 _MAX_STORED_TILE = 25_000_000
 _RGB, _RGBA = 3, 4
+_OTHER_IMAGES = ("label", "macro", "map", "overview", "thumbnail")
 
 
 class MissingReaderError(Exception):
@@ -132,8 +135,15 @@ class Slide:
 
 
 def _largest(file: "tifffile.TiffFile") -> "tifffile.TiffPageSeries":
-    """The slide itself: other images of the file are its label, macro and thumbnail."""
-    found = [series for series in file.series if "X" in series.axes and "Y" in series.axes]
+    """The slide itself. Other images of the file are its label, which names the patient, its macro and thumbnail."""
+    found = [
+        series
+        for series in file.series
+        if "X" in series.axes
+        and "Y" in series.axes
+        and series.name.casefold() not in _OTHER_IMAGES
+        and not _first_page(series).is_reduced
+    ]
     if not found:
         raise DecodeError("the file holds no image")
     return max(found, key=lambda series: series.shape[series.axes.index("X")] * series.shape[series.axes.index("Y")])

@@ -28,7 +28,7 @@ PAGE = (
 </head>
 <body>
 <h1>{{ name }}: evaluation {{ "of a bundle on external images" if external else "on test images" }}</h1>
-<p class="facts">{{ n_images }} images of {{ n_groups }} patients{{ '' if groups_known
+<p class="facts">{{ n_images }} {{ unit | default('images') }} of {{ n_groups }} patients{{ '' if groups_known
 else ' (no patient ids: each image counts as one)' }}, {% if external %}external
 data; bundle <b>{{ external.bundle }}</b>, {{ external.precision }} through onnxruntime, its own decision rule:
 {{ external.rule }}{% else %}protocol <b>{{ protocol }}</b>,
@@ -44,13 +44,13 @@ weights kept: {{ stage }}; classes: {{ classes|names }}{% if positive %}; positi
 <td class="n">{{ row.interval }}</td><td class="note">{{ row.note }}</td></tr>
 {% endfor %}</table>
 <p class="facts">Intervals: percentiles of {{ replicates }} resamples of the
-{{ 'patients' if groups_known else 'images' }}. Averages over classes run over the classes that the
+{{ 'patients' if groups_known else unit | default('images') }}. Averages over classes run over the classes that the
 test images hold. AUROC is {{ "of " + positive if positive
 else "one-vs-rest, averaged" }}. Expected calibration error: {{ ece_bins }} bins, most probable class.</p>
 
 <h2>Classes</h2>
 <table>
-<tr><th>class</th><th class="n">images</th><th class="n">recall</th><th class="n">precision</th>
+<tr><th>class</th><th class="n">{{ unit | default("images") }}</th><th class="n">recall</th><th class="n">precision</th>
 <th class="n">F1</th></tr>
 {% for row in per_class %}<tr><td>{{ row["class"] }}</td><td class="n">{{ row.support }}</td>
 <td class="n">{{ row.recall|figure }}</td><td class="n">{{ row.precision|figure }}</td>
@@ -62,7 +62,7 @@ with the most errors; metrics.json has all of them.</p>
 {% if folds %}<h2>Folds</h2>
 <table>
 <tr><th>test fold</th><th>weights</th><th class="n">T</th><th>decision</th><th class="n">validation AUROC</th>
-<th class="n">test images</th><th class="n">patients</th>
+<th class="n">test {{ unit | default("images") }}</th><th class="n">patients</th>
 {% for metric in each_epoch %}<th class="n">{{ metric.title }}</th>{% endfor %}</tr>
 {% for row in folds %}<tr><td>{{ row.fold }}{{ ", handed over" if row.fold == best_fold }}</td><td>{{ row.kept }}</td>
 <td class="n">{{ row.temperature|figure }}</td><td>{{ row.decision|rule }}</td>

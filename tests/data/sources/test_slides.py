@@ -41,8 +41,8 @@ def test_cut__tiles_carry_slide_patient_and_label(root):
     assert [slide.path for slide in found.slides] == ["no/P0.tif", "no/P2.tif", "yes/P1.tif"]
     for tile, number in zip(found.tiles, found.slide_index.tolist(), strict=True):
         slide = found.slides[number]
-        assert (tile.label, tile.patient_id, tile.metadata["slide"]) == (slide.label, slide.patient_id, slide.path)
-        x, y = int(tile.metadata["x"]), int(tile.metadata["y"])
+        assert (tile.label, tile.patient_id, tile.metadata["slide_path"]) == (slide.label, slide.patient_id, slide.path)
+        x, y = int(tile.metadata["tile_x"]), int(tile.metadata["tile_y"])
         level = tifffile.imread(root / slide.path, series=0, level=1)
         np.testing.assert_array_equal(tile.read(), level[y // 2 : y // 2 + 32, x // 2 : x // 2 + 32])
     assert len({tile.path for tile in found.tiles}) == len(found.tiles)
@@ -90,6 +90,27 @@ def test_cut__mpp_from_a_column(root):
     table(root, "no/P0.tif,no,P0")
     with pytest.raises(InputError, match=r"mpp_column=um: t\.csv has no such column"):
         slides.list_samples(root, chosen)
+
+
+def test_list_samples__columns_keep_their_names(root):
+    table(root, "no/P0.tif,no,P0,S1,7", header="path,label,group,slide,x")
+    (found,) = slides.cut(slides.list_samples(root, params(csv="t.csv")), root, params(csv="t.csv")).slides
+    assert found.metadata == {"slide": "S1", "x": "7"}
+    table(root, "no/P0.tif,no,P0,7", header="path,label,group,tile_x")
+    with pytest.raises(InputError, match="column 'tile_x' has a name that tiles use"):
+        slides.list_samples(root, params(csv="t.csv"))
+
+
+def test_cut__reads_a_slide_again_that_was_replaced(root):
+    chosen = params()
+    listed = slides.list_samples(root, chosen)
+    before = slides.cut(listed, root, chosen).tiles[0].read()
+    write_slide(root / "no" / "P0.tif", 8, side=256)
+    after = slides.cut(listed, root, chosen).tiles[0]
+    level = tifffile.imread(root / "no" / "P0.tif", series=0, level=1)
+    x, y = int(after.metadata["tile_x"]) // 2, int(after.metadata["tile_y"]) // 2
+    np.testing.assert_array_equal(after.read(), level[y : y + 32, x : x + 32])
+    assert not np.array_equal(before, after.read())
 
 
 def test_params__column_needs_a_table():

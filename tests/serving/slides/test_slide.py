@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from medtune.data.synthetic.slide import write_pyramid, write_slide
+from medtune.data.synthetic.slide import draw_slide, write_pyramid, write_slide
 from medtune.serving.pixels import DecodeError
 from medtune.serving.slides.slide import Slide
 
@@ -45,6 +45,24 @@ def test_levels__pages_that_are_marked_as_reduced(tmp_path):
     with Slide.open(tmp_path / "a.tif") as slide:
         assert slide.size == (320, 256)
         np.testing.assert_array_equal(slide.read(0, (10, 20, 90, 80)), image[20:80, 10:90])
+
+
+def test_open__aperio_file_with_thumbnail_label_and_macro(tmp_path):
+    image = draw_slide(0, 1024, 0)
+    text = "Aperio Image Library v12.0.15\r\n1024x1024 [0,0 1024x1024] (256x256) JPEG/RGB Q=70|AppMag = 20|MPP = 0.499"
+    options = {"photometric": "rgb", "metadata": None}
+    jpeg = {"tile": (256, 256), "compression": "jpeg", **options}
+    with tifffile.TiffWriter(tmp_path / "a.svs") as out:
+        out.write(image, description=text, **jpeg)
+        out.write(image[::4, ::4], description=text, **options)
+        out.write(image[::2, ::2], description=f"{text} -> 512x512", **jpeg)
+        out.write(np.zeros((1100, 2000, 3), np.uint8), description="label 2000x1100", subfiletype=1, **options)
+        out.write(np.zeros((100, 200, 3), np.uint8), description="macro 200x100", subfiletype=9, **options)
+    with Slide.open(tmp_path / "a.svs") as slide:
+        assert slide.levels == ((1024, 1024), (512, 512))
+        assert slide.stated_mpp == (0.499, 0.499)
+        found = slide.read(0, (256, 256, 768, 768))
+    assert np.abs(found.astype(int) - image[256:768, 256:768]).mean() < 12
 
 
 def test_read__planes_and_transparency(tmp_path):
@@ -93,6 +111,29 @@ def test_open__truncated_file_is_refused(path, tmp_path, share):
     content = path.read_bytes()
     (tmp_path / "a.tif").write_bytes(content[: int(share * len(content))])
     assert "damaged" in open_error(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_open__damaged_tags_are_refused_in_one_line(tmp_path, seed, capfd):
+    file = tmp_path / "a.tif"
+    write_slide(file, 3, side=128, levels=2)
+    with tifffile.TiffFile(file) as opened:
+        heads = [opened.pages[0].offset, opened.pages[0].pages[0].offset]
+    whole, draw = file.read_bytes(), np.random.default_rng(seed)
+    reasons = []
+    for _ in range(10):
+        content = bytearray(whole)
+        for at in draw.choice(heads, 2) + draw.integers(0, 150, 2):
+            content[at] = draw.integers(256)
+        file.write_bytes(content)
+        try:
+            with Slide.open(file) as slide:
+                assert slide.read(len(slide.levels) - 1, (0, 0, 1, 1)).shape == (1, 1, 3)
+        except DecodeError as error:
+            reasons.append(str(error))
+    assert reasons
+    assert not any("\n" in reason for reason in reasons)
+    assert capfd.readouterr().err == ""
 
 
 def test_read__damaged_pixels_are_refused(tmp_path):
