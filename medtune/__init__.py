@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from medtune.models.attach import merge_peft as merge_peft
     from medtune.models.cdtm import CDTM as CDTM
     from medtune.serving.bundle import Bundle as Bundle
+    from medtune.serving.prediction import FindingsPrediction as FindingsPrediction
     from medtune.serving.prediction import Prediction as Prediction
 
 _HOME = {
@@ -48,6 +49,7 @@ _HOME = {
     "Evaluation": "medtune.api",
     "ExportResult": "medtune.api",
     "Bundle": "medtune.serving.bundle",
+    "FindingsPrediction": "medtune.serving.prediction",
     "Prediction": "medtune.serving.prediction",
     "Params": "medtune.config.schema",
     "InputError": "medtune.config.errors",

@@ -86,7 +86,7 @@ def _prepare(
 ) -> Artifact:
     import numpy as np
 
-    from medtune.data import contact_sheet, duplicates, manifest
+    from medtune.data import contact_sheet, duplicates, findings, manifest
     from medtune.data.packing import IMAGES_FILE, pack
     from medtune.data.slide_tiles import write_overviews
     from medtune.data.splits import split_samples
@@ -116,7 +116,6 @@ def _prepare(
     decoded = time.perf_counter()
 
     images = np.load(folder / IMAGES_FILE, mmap_mode="r")
-    labels = [record.label for record in kept]
     # Tiles of glass or fat are alike: slides are compared as a whole.
     found = duplicates.find_duplicates(images, packed.sha256) if slides is None else slides.copies()
     names, unit_labels = [unit.path for unit in units], [unit.label for unit in units]
@@ -132,10 +131,10 @@ def _prepare(
         write_overviews(folder / "slides", slides)
     info["intensity"] = packed.intensity.document()
     manifest.write_info(folder, info)
-    indices = np.array([classes.index(label) for label in labels])
-    contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, classes)
+    shown, indices = findings.groups(kept, classes)
+    contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, shown)
     tested = np.flatnonzero(np.asarray(made.splits)[:, data.split.test_folds[0]] == "test")
-    contact_sheet.write_sample_files(folder / "samples", images, indices, classes, tested)
+    contact_sheet.write_sample_files(folder / "samples", images, indices, shown, tested)
     seconds = time.perf_counter() - begin
     rejected = [*listed.rejected, *(slides.rejected if slides else ()), *packed.rejected]
     report = {
@@ -186,8 +185,8 @@ def _info(
     known = selected[0].patient_id is not None
 
     def count(which: Sequence[Sample]) -> dict[str, int]:
-        found = Counter(record.label for record in which)
-        return {name: found[name] for name in classes}
+        found = Counter(label for record in which for label in record.labels or (record.label,))
+        return {name: found[name] for name in dict.fromkeys([*classes, *found])}
 
     chains = {
         str(chain): {

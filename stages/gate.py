@@ -103,7 +103,7 @@ def _common_images(
     if out := len(rows) - len(kept):
         patients = len(set(prepared.patient_ids[rows].tolist()) & seen)
         notes.append(f"{out} test images of {patients} patients left out: the champion was trained on them")
-    changed = [row for row in kept.tolist() if _label(before, prepared.paths[row]) not in (None, _name(prepared, row))]
+    changed = [row for row in kept.tolist() if _label(before, prepared.paths[row]) not in (None, prepared.names[row])]
     if not changed:
         return kept, notes, ""
     first = prepared.paths[changed[0]]
@@ -119,10 +119,6 @@ def _common_images(
 
 def _label(manifest: Mapping[str, Mapping[str, str]], path: str) -> str | None:
     return manifest[path]["label"] if path in manifest else None
-
-
-def _name(prepared: PreparedDataset, row: int) -> str:
-    return prepared.classes[prepared.labels[row]]
 
 
 def _predict(

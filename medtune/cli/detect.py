@@ -69,6 +69,7 @@ def _medmnist(files: list[Path]) -> DetectedData:
     detected.settings = {
         "data.source": "medmnist",
         **({"data.subset": subset} if subset else {}),
+        **({"task.kind": "multilabel"} if subset in medmnist.FINDINGS else {}),
         "data.size": int(size[1]) if size else 28,
         **_network_input(128 if size and int(size[1]) > 64 else 64),
         **(

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from medtune.cli import detect_labels
 from medtune.cli.detected import DetectedData
 from medtune.cli.patients import suggest
 from medtune.config.errors import InputError
@@ -68,8 +69,13 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
     detected.findings.append(("table", f"{table.name}: {len(table.rows):,} rows, columns {shown}"))
     detected.findings += [("note", note) for note in table.notes]
     cells: dict[str, list[str]] = {}
+    known = {what: position for what in columns.ALIASES if (position := _column(table, what)) is not None}
+    several = [] if "label" in known else detect_labels.finding_columns(table, set(known.values()))
     for what in columns.ALIASES:
-        position = _column(table, what)
+        position = known.get(what)
+        if position is None and what == "label" and several:
+            detect_labels.set_columns(several, table, detected)
+            continue
         if position is None:
             if what != "group":
                 detected.warnings.append(
@@ -89,7 +95,7 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
             detected.warnings.append(
                 f"{table.name}: the column {table.columns[_column(table, 'path') or 0]} names no file"
             )
-    if "label" in cells:
+    if "label" in cells and not detect_labels.set_lists(cells["label"], detected):
         detected.findings.append(("classes", class_counts(iter(cells["label"]))))
         detected.classes = tuple(sorted({label for label in cells["label"] if not is_missing(label)}))
     if "group" in cells:

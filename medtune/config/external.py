@@ -12,6 +12,7 @@ from medtune.config.data import DataParams
 from medtune.config.errors import InputError, format_validation_error, suggestion
 from medtune.config.load import apply_overrides, merge
 from medtune.config.schema import EvaluateParams
+from medtune.config.task_labels import SEVERAL
 
 SOURCE = "folder"
 # What these keys decide was decided when the bundle was trained, or by --data.
@@ -20,7 +21,7 @@ FIXED = {
     "evaluate": ("calibration", "threshold"),
 }
 # How the bundle's training read labels.
-LABEL_KEYS = ("label_type", "positive", "no_finding")
+LABEL_KEYS = ("label_type", "positive", "no_finding", "label_separator")
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str]
     classes = document.get("classes", [])
     if "positive" in known and len(classes) == 2:
         tree["data"]["positive"] = classes[1]
+    if document.get("task", {}).get("kind") == SEVERAL:
+        tree["data"]["label_type"] = "multi"
+        read = trained.get("data", {})
+        if columns := (read.get("columns") or {}).get("labels"):
+            tree["data"] |= {"columns": {"labels": columns}, "label_map": read.get("label_map", {})}
     overlay: dict[str, Any] = {}
     apply_overrides(overlay, sets)
     _check_keys(overlay)

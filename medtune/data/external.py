@@ -12,6 +12,7 @@ from medtune.config.data import DataParams
 from medtune.config.errors import InputError, set_option
 from medtune.data import manifest
 from medtune.data.class_selection import list_names
+from medtune.data.findings import members, rarest
 from medtune.data.identifiers import is_missing, label_key
 from medtune.data.listing import scan_root
 from medtune.data.packing import IMAGES_FILE, pack
@@ -68,6 +69,8 @@ def _with_known_labels(params: DataParams, classes: Sequence[str]) -> DataParams
         "positive": None,  # the bundle's, which decides the order of its classes
         "allow_values": [*params.allow_values, *(name for name in classes if is_missing(name))],
     }
+    if params.multi_label:
+        return params.model_copy(update={**changes, "class_names": list(classes)})
     if getattr(params, "csv", None) is None and params.root is not None:
         folders = {Path(path).parts[0] for path in scan_root(Path(params.root)).images if "/" in path}
         changes["class_names"] = [*classes, *sorted(folders - set(classes))]
@@ -75,7 +78,7 @@ def _with_known_labels(params: DataParams, classes: Sequence[str]) -> DataParams
 
 
 def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    counts = Counter(sample.label for sample in samples)
+    counts = Counter(label for sample in samples for label in sample.labels)
     unknown = [label for label in sorted(counts) if label not in classes]
     if not unknown:
         return
@@ -118,6 +121,8 @@ def prepare_external(
     known = kept[0].patient_id is not None
     patients = [sample.path if sample.patient_id is None else sample.patient_id for sample in kept]
     rejected = [*listed.rejected, *packed.rejected]
+    found = members(kept, classes)
+    labels = found if found.ndim == 1 else rarest(found[:, : len(classes)])
     info = {
         "name": name,
         "source": params.source,
@@ -140,13 +145,14 @@ def prepare_external(
         info=info,
         classes=classes,
         paths=tuple(sample.path for sample in kept),
-        labels=np.array([classes.index(sample.label) for sample in kept], np.int64),
+        labels=labels,
         patient_ids=np.array(patients),
         folds=np.zeros(len(kept), np.int64),
         splits=np.full((len(kept), 1), "test"),
         images=np.lib.format.open_memmap(folder / IMAGES_FILE, mode="r"),
         sha256=packed.sha256,
         metadata_cells={column: tuple(sample.metadata[column] for sample in kept) for column in listing.columns},
+        names=tuple(sample.label for sample in kept),
     )
 
 
@@ -177,6 +183,5 @@ def _rejected_note(rejected: Sequence[tuple[str, str]], total: int) -> list[str]
 
 
 def class_counts(prepared: manifest.PreparedDataset) -> Mapping[str, int]:
-    """Images of each class of the bundle."""
-    counts = np.bincount(prepared.labels, minlength=len(prepared.classes))
-    return dict(zip(prepared.classes, counts.tolist(), strict=True))
+    """Images of each class of the bundle, or that show each of its findings."""
+    return {name: int(prepared.has(index).sum()) for index, name in enumerate(prepared.classes)}

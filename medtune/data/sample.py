@@ -63,7 +63,8 @@ class Sample:
 
     Attributes:
         path: relative to the source's root, posix; a made-up unique name where pixels are not files.
-        label: class name; in a task without classes what splits balance, the same for all where there is nothing.
+        label: class name; in a task without classes what splits balance, the same for all where there is nothing; of
+            several findings all of them, `medtune.data.findings.joined`.
         patient_id: what must stay together in one split (patient, case); None where the source does not know.
         metadata: the source's own columns of manifest.csv.
         published_splits: role in the chain of each published fold (one of `SPLITS` each), for protocols
@@ -73,6 +74,7 @@ class Sample:
         target: returns what a task other than classification predicts (a mask, a number), as its `targets` reads it.
         file: where the image file lies, where that is not `root / path` (unpacked archives).
         frame: frame of a DICOM file of several frames, from 0.
+        findings: which of several findings the image shows, in any order; None where it has one class.
     """
 
     path: str
@@ -85,3 +87,9 @@ class Sample:
     target: Callable[[], np.ndarray] | None = field(default=None, compare=False)
     frame: int | None = None
     where: str = field(default="", compare=False)
+    findings: tuple[str, ...] | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its findings, or its one class."""
+        return (self.label,) if self.findings is None else self.findings

@@ -50,6 +50,7 @@ def by_slide(prepared: PreparedDataset) -> SlideDataset:
         "splits": prepared.splits[first],
         "images": prepared.images[first],
         "sha256": tuple(prepared.sha256[row] for row in rows),
+        "names": tuple(prepared.names[row] for row in rows) if prepared.names else (),
         "metadata_cells": {name: tuple(cells[row] for row in rows) for name, cells in prepared.metadata_cells.items()},
     }
     return SlideDataset(**own, tiles=prepared, slide_index=index)

@@ -105,13 +105,14 @@ def build_manifest(
 def class_counts(prepared: "PreparedDataset", fold: int) -> dict[str, dict[str, int]]:
     """Images of each class: all, and in each part of the exported network's chain."""
     parts = prepared.indices(fold)
-    return {
-        name: {
-            "all": int((prepared.labels == index).sum()),
-            **{part: int((prepared.labels[rows] == index).sum()) for part, rows in parts.items()},
+    counts = {}
+    for index, name in enumerate(prepared.classes):
+        members = prepared.has(index)
+        counts[name] = {
+            "all": int(members.sum()),
+            **{part: int(members[rows].sum()) for part, rows in parts.items()},
         }
-        for index, name in enumerate(prepared.classes)
-    }
+    return counts
 
 
 def weights_info(params: Params) -> dict[str, str]:

@@ -30,6 +30,8 @@ MODEL_INFO_KEYS = (
     "preprocessing",
     "decision",
     "temperature",
+    "calibration",
+    "no_finding",
     "aggregation",
     "tiles",
     "exported",
@@ -41,7 +43,7 @@ MODEL_INFO_KEYS = (
 
 
 def predict_uploads(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[dict[str, Any]]:
-    """One entry an image, in order: `name`, and `prediction` with `probabilities`, or `error`."""
+    """One entry an image, in order: `name`, and what the task's `entry` gives, or `error`."""
     if bundle.is_for_slides:
         return [_predict_slide(bundle, name, content) for name, content in files]
     entries: list[dict[str, Any]] = [{"name": name} for name, _ in files]

@@ -8,11 +8,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from medtune.config.base import StrictParams
-from medtune.config.data import DataParams
 from medtune.config.errors import InputError, set_option
-from medtune.data import class_folders, columns, listing
+from medtune.data import class_folders, columns, findings, label_table, listing
 from medtune.data.example import write_image
+from medtune.data.label_params import LabelParams
 from medtune.data.sample import Sample
 from medtune.data.table import Table, read_table
 from medtune.data.table_paths import PATH, SHOWN, ImageFiles
@@ -27,15 +26,7 @@ CITATION = "none given"
 KNOWN_ISSUES: tuple[str, ...] = ()
 
 
-class ColumnParams(StrictParams):
-    """Names of the table's columns; null: path, label and, where there is one, group."""
-
-    path: str | None = Field(None, description="image file, relative to data.root")
-    label: str | None = Field(None, description="class")
-    group: str | None = Field(None, description="patient")
-
-
-class Params(DataParams):
+class Params(LabelParams):
     """Where labels and groups come from."""
 
     source: Literal["folder"] = "folder"
@@ -44,17 +35,11 @@ class Params(DataParams):
         "null: class folders"
     )  # fmt: skip
     sheet: str | None = Field(None, description="sheet of an .xlsx table; null: the only one with values")
-    columns: ColumnParams = ColumnParams()
     path_format: str = Field(
         PATH, description="image file of a row, where {path} is the cell: 'images/{path}.jpg'; relative to data.root"
     )
     group_pattern: str | None = Field(
         None, description="regex on the path whose first (...) is the patient: '/(P[0-9]+)_'; null: none, or the CSV's"
-    )
-    class_names: list[str] | None = Field(None, description="order of the classes; null: sorted by name")
-    label_map: dict[str, str] = Field({}, description="labels to rename or merge: {Benign: benign}")
-    label_type: Literal["nominal", "ordinal"] = Field(
-        "nominal", description="ordinal: classes are grades in the order of class_names; adds quadratic weighted kappa"
     )
     masks: Literal["error", "leave_out", "use"] = Field(
         "error", description="masks beside their images (x_mask.png): refused, left out, or images like the others"
@@ -89,7 +74,7 @@ class Params(DataParams):
 
 def classes(params: Params) -> tuple[str, ...]:
     """Class names in the order asked for; empty where the files decide."""
-    return tuple(params.class_names or ())
+    return params.named_classes()
 
 
 def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = SUFFIXES) -> list[Sample]:
@@ -140,16 +125,22 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
     file = root / params.csv
     if not file.is_file():
         raise InputError(f"data.csv is {params.csv!r}: {file} does not exist")
-    chosen = params.columns.model_dump()
-    table = read_table(file, columns.known_names(chosen), params.sheet)
+    chosen, several = params.columns.model_dump(exclude={"labels"}), params.columns.labels or ()
+    table = read_table(file, columns.known_names(chosen) | {columns.fold(name) for name in several}, params.sheet)
     for note in table.notes:
         info(note)
-    positions = columns.find_columns(table, chosen)
+    positions = columns.find_columns(table, chosen, several)
     if "group" not in positions and params.group_pattern is None:
         other = columns.similar_column(table, "group")
         fix = f". If {other} is the patient, add {set_option('data.columns.group', other)}" if other else ""
         info(f"{table.name}: no column group, so no patients are known; found {', '.join(table.columns)}{fix}")
     rows = _rows(table, positions, root, params.path_format)
+    if params.label_type == "multi":
+        rows = (
+            label_table.from_columns(rows, columns.exact_names(table, several))
+            if several
+            else label_table.from_cells(rows, params.label_separator, params.no_finding)
+        )
     files = ImageFiles(root, listing.scan_root(root, suffixes))
     places: dict[str, str] = {}
     missing = []
@@ -192,7 +183,7 @@ def _rows(table: Table, positions: dict[str, int], root: Path, path_format: str)
         ):
             raise InputError(f"{where}: path {cells['path']!r} leads out of data.root; write it relative to that")
         extra = {table.columns[i]: row[i] for i in others}
-        samples.append(Sample(path.as_posix(), cells["label"], cells.get("group"), extra, where=where))
+        samples.append(Sample(path.as_posix(), cells.get("label", ""), cells.get("group"), extra, where=where))
     if empty:
         parts = [
             f"{', '.join(places[:SHOWN])}{f' and {len(places) - SHOWN:,} more' * (len(places) > SHOWN)}: {what}"
@@ -217,10 +208,10 @@ def _without_masks(samples: list[Sample], params: Params) -> list[Sample]:
 def _rename_labels(samples: list[Sample], params: Params) -> list[Sample]:
     if not params.label_map:
         return samples
-    labels = {sample.label for sample in samples}
+    labels = set(findings.named(samples))
     if unused := sorted(params.label_map.keys() - labels):
         raise InputError(f"data.label_map: no image has label {unused[0]!r}; labels: {', '.join(sorted(labels))}")
-    return [replace(sample, label=params.label_map.get(sample.label, sample.label)) for sample in samples]
+    return [findings.renamed(sample, params.label_map) for sample in samples]
 
 
 def _with_patient(sample: Sample, pattern: str) -> Sample:
@@ -231,8 +222,11 @@ def _with_patient(sample: Sample, pattern: str) -> Sample:
 
 
 def metadata(params: Params) -> dict[str, object]:
-    """Entries of dataset.json: whether the classes are ordered."""
-    return {"label_type": params.label_type} if params.label_type == "ordinal" else {}
+    """Entries of dataset.json: whether the classes are ordered, or an image shows any number of them."""
+    if params.label_type == "nominal":
+        return {}
+    none = {"no_finding": params.no_finding} if params.label_type == "multi" else {}
+    return {"label_type": params.label_type, **none}
 
 
 def example(root: Path) -> dict[str, object]:

@@ -19,6 +19,7 @@ from medtune.serving.slides import tiling
 from medtune.serving.slides.aggregate import calibrate, mean_probabilities
 from medtune.serving.slides.slide import CONVERT, OTHER_SUFFIXES, SUFFIXES, Slide
 from medtune.serving.slides.tiling import TilePlan, TileSettings
+from medtune.serving.tiff import SIGNATURES
 
 COUNT = "tiles"
 MPP_FIX = "Give it with --mpp"
@@ -84,6 +85,8 @@ def predict_source(bundle: TileModel, source: object, batch_size: int = 32) -> S
 def predict_upload(bundle: TileModel, name: str, content: bytes) -> SlidePrediction:
     """Predict a slide that is given as the content of its file; errors as for `predict_slide`."""
     suffix = PurePath(name).suffix.lower()
+    if content[:4] not in SIGNATURES and suffix not in OTHER_SUFFIXES:
+        raise DecodeError(NO_SINGLE_IMAGES)
     with NamedTemporaryFile(suffix=suffix if suffix in (*SUFFIXES, *OTHER_SUFFIXES) else ".tif") as file:
         file.write(content)
         file.flush()

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.data.class_selection import MAX_CLASSES, most_frequent, shorten
+from medtune.evaluation.metric import Metric
 from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
 from medtune.tasks.classification.metrics import EACH_EPOCH
 from medtune.tasks.classification.reliability import reliability
@@ -115,12 +116,14 @@ def draw_reliability(
         axes.legend(loc="upper left", frameon=False, markerscale=0.6)
 
 
-def draw_history(path: Path, joined: Sequence[dict[str, Any]], title: str) -> None:
+def draw_history(
+    path: Path, joined: Sequence[dict[str, Any]], title: str, metrics: Sequence[Metric] = EACH_EPOCH
+) -> None:
     """Learning curves of all stages in a row: losses, and the validation metrics."""
     with plot_file(path, (8.2, 3.4), ncols=2) as (left, right):
         for axes, names in (
             (left, ("train/loss", "val/loss")),
-            (right, [f"val/{metric.name}" for metric in EACH_EPOCH]),
+            (right, [f"val/{metric.name}" for metric in metrics]),
         ):
             for name, style in zip(names, itertools.cycle(("-", "--", "-.", ":"))):
                 points = [(row["epoch"], row[name]) for row in joined if name in row]

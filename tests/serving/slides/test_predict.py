@@ -78,7 +78,9 @@ def test_predict__python_and_http(bundle, slides):
     good, bad = predict_uploads(bundle, [("0.tif", path.read_bytes()), ("b.png", b"x")])
     assert good["probabilities"] == found.probabilities
     assert good["tiles"] == len(expected.tiles)
-    assert "error" in bad
+    assert "predicts whole-slide images" in bad["error"]
+    (foreign,) = predict_uploads(bundle, [("c.mrxs", b"x")])
+    assert ".mrxs files cannot be read" in foreign["error"]
 
 
 def test_predict__single_images_are_refused(bundle, pictures):
