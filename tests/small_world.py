@@ -89,6 +89,7 @@ def write_prepared(
     info = {
         "name": "Bright & dark",
         "classes": names,
+        **({"positive": names[1]} if classes == 2 else {}),
         "licence": "CC0",
         "citation": "Nobody",
         "faults": ["drawn <by> code"],

@@ -52,10 +52,11 @@ def module(network: Classifier, fold: Mapping[str, Any]) -> InferenceModel:
 
 
 def describe(prepared: "PreparedDataset", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """Classes, output, temperature and decision."""
+    """Classes, the positive one of two, output, temperature and decision."""
     classes = list(prepared.classes)
     return {
         "classes": classes,
+        **({"positive": prepared.positive} if prepared.positive is not None else {}),
         "output": {"name": "probabilities", "dtype": "float32", "shape": ["N", len(classes)]},
         "temperature": fold["temperature"],
         "decision": fold["decision"],
