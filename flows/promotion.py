@@ -171,6 +171,7 @@ def log_decision(params: Params, paths: RunPaths, outcome: PromotionRecord) -> N
                 "gate/hi": ends.hi if ends else None,
                 "gate/reasons": list(decision.reasons),
                 "gate/n_patients": decision.n_patients,
+                "gate/positive": decision.positive,
             }
         )
         rows = decision.rows()
@@ -184,5 +185,6 @@ def markdown(outcome: PromotionRecord) -> str:
     lines = [f"## {outcome.verdict.capitalize()}", *(f"- {reason}" for reason in decision.reasons), ""]
     lines += [f"Challenger `{outcome.name}`, champion `{outcome.champion or 'none yet'}`; {decision.n_images} test "
               f"images of {decision.n_patients} patients whom neither was trained on.", ""]  # fmt: skip
+    lines += [f"- positive class: {decision.positive}"] if decision.positive else []
     lines += [f"- {note}" for note in decision.notes]
     return "\n".join(lines)

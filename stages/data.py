@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import ModuleType
 from typing import Any
 
 from medtune.config.errors import InputError
@@ -36,7 +35,7 @@ def run(params: Params, paths: RunPaths, before_decoding: Callable[[], None] = l
         InputError: the images, their labels or the split asked for are not as they must be.
     """
     begin = time.perf_counter()
-    listed = list_source(params.data)
+    listed = list_source(params.data, base.targets(params.task.kind).HAS_POSITIVE)
     _check_columns(listed.samples, params)
     for line in listed.left_out.lines():
         console.info(f"data: {line}")
@@ -98,7 +97,7 @@ def _prepare(
         raise InputError(f"task.kind={params.task.kind}: slides can only be classified. Use another data.source")
     # Before an hour of decoding: are the targets usable, and can these records be split as asked?
     task.check(records)
-    split_samples(records, classes, data.split, data.source, known, task.MIN_CLASSES)
+    split_samples(records, listed.split_classes, data.split, data.source, known, task.MIN_CLASSES)
     before_decoding()
     folder = partial_dir(paths.prepared)
     shutil.rmtree(folder, ignore_errors=True)
@@ -109,7 +108,7 @@ def _prepare(
     kept = [images_of[position] for position in packed.selected]
     slides = slides and slides.select(packed.selected)
     units = kept if slides is None else slides.slides
-    made = split_samples(units, classes, data.split, data.source, known, task.MIN_CLASSES)
+    made = split_samples(units, listed.split_classes, data.split, data.source, known, task.MIN_CLASSES)
     unit_splits = made.splits
     if slides is not None:  # all tiles of a slide are where the slide is
         made = replace(made, folds=made.folds[slides.slide_index], splits=made.splits[slides.slide_index])
@@ -126,7 +125,7 @@ def _prepare(
 
     manifest.write_manifest(folder, kept, packed, made, data.split.test_fold)
     notes = [*listed.notes, *made.notes, *packed.notes]
-    info = _info(params, listed.source, classes, units, unit_splits, made.leaked_patients, notes)
+    info = _info(params, listed, units, unit_splits, made.leaked_patients, notes)
     if slides is not None:
         info |= {"n_images": len(kept), "n_slides": len(units)}
         write_overviews(folder / "slides", slides)
@@ -176,14 +175,13 @@ def _reject_duplicates(exact: dict[str, Any], unit: str) -> None:
 
 def _info(
     params: Params,
-    source: ModuleType,
-    classes: Sequence[str],
+    listed: SourceListing,
     selected: Sequence[Sample],
     splits: Any,
     leaked: Sequence[str],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    data = params.data
+    data, source, classes = params.data, listed.source, listed.classes
     known = selected[0].patient_id is not None
 
     def count(which: Sequence[Sample]) -> dict[str, int]:
@@ -202,6 +200,7 @@ def _info(
         "name": source.NAME,
         "source": data.source,
         "classes": list(classes),
+        **({"positive": listed.positive} if listed.positive is not None else {}),
         "licence": source.LICENSE,
         "citation": source.CITATION,
         "faults": list(source.KNOWN_ISSUES),
@@ -223,6 +222,8 @@ def _info(
 
 def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
     counts = list_names([f"{name} {count:,}" for name, count in info["counts"]["all"].items()])
+    if positive := info.get("positive"):
+        counts += f"; positive class: {positive}"
     groups = f"{info['n_groups']:,} groups" if info["groups_known"] else "no patient ids"
     tiles = f", {info['n_images']:,} tiles" if "n_slides" in info else ""
     number, unit = (info["n_slides"], "slides") if tiles else (info["n_images"], "images")

@@ -62,7 +62,7 @@ def run(
         raise InputError(f"{bundle} classifies whole-slide images, which this command does not read yet. Use predict.")
     params = external_params(document, data, sets)
     folder = _result_folder(out, data, bundle)
-    listing = list_external(params.data, document.get("classes", []))
+    listing = list_external(params.data, document.get("classes", []), _positive(document, bundle))
     for line in listing.listed.left_out.lines():
         console.info(f"evaluate: {line}")
     refuse_subgroups(params.evaluate, listing.columns, params.data.allow_values)
@@ -138,6 +138,21 @@ def _evaluate(
         "provenance": provenance(),
     }
     return commit(folder, key, record)
+
+
+def _positive(document: dict[str, Any], bundle: Path) -> str | None:
+    """The bundle's positive class, which has index 1; None where it has not two classes.
+
+    Raises:
+        InputError: the bundle names the class with index 0.
+    """
+    classes = document.get("classes", [])
+    if len(classes) != 2 or not base.targets(document["task"]["kind"]).HAS_POSITIVE:
+        return None
+    for named in (document.get("positive"), document.get("decision", {}).get("positive")):
+        if named not in (None, classes[1]):
+            raise InputError(f"{bundle}: its positive class is {named}, but not the last of its classes {classes}")
+    return classes[1]
 
 
 def _outputs(bundle: Bundle, images: np.ndarray, batch_size: int) -> np.ndarray:

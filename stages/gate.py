@@ -61,6 +61,11 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
         for name in ("task", "classes", "output", "tiles", "aggregation"):
             if old.get(name) != document.get(name):
                 reason = f"{name} differ: {document.get(name)}, the champion's {old.get(name)}"
+                if name == "classes" and set(document[name]) == set(old.get(name, ())):
+                    reason = (
+                        f"the positive class differs: {document[name][-1]}, the champion's {old[name][-1]}: "
+                        "sensitivity and specificity cannot be compared"
+                    )
                 return rejection([reason], params.gate)
         rows, notes, changed = _common_images(prepared, rows, champion.manifest, int(old["exported"]["fold"]))
         if not len(rows):
@@ -83,7 +88,7 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
     assert metric is not None  # else the params were refused
     limits = base.evaluation(params.task.kind).limits(params.gate)
     n = len({prepared.slides[row] for row in rows.tolist()}) if prepared.slides else len(rows)
-    decision = decide(new, held, n, metric, limits, params.gate, params.evaluate, params.seed)
+    decision = decide(new, held, n, metric, limits, params.gate, params.evaluate, params.seed, prepared.positive)
     return replace(decision, notes=tuple(notes))
 
 

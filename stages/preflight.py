@@ -13,6 +13,7 @@ from medtune.runtime.artifact import read_result
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.device import check_device, device_class
 from medtune.runtime.paths import RunPaths
+from medtune.tasks import base
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
@@ -91,7 +92,7 @@ def check_table(params: Params) -> None:
         from medtune.data.source_listing import list_source
 
         with contextlib.redirect_stdout(io.StringIO()):  # notes belong to the command that prepares
-            list_source(params.data)
+            list_source(params.data, base.targets(params.task.kind).HAS_POSITIVE)
 
 
 def check_model(params: Params, paths: RunPaths) -> None:

@@ -9,7 +9,8 @@ app = options.program()
 @app.command(
     epilog=options.examples(
         "medtune data",
-        "medtune data --set data.source=folder --set data.root=/path/to/images --set data.csv=labels.csv",
+        "medtune data --set data.source=folder --set data.root=/path/to/images --set data.csv=labels.csv "
+        "--set data.positive=malignant",
         "medtune data --json",
     )
 )

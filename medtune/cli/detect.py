@@ -128,6 +128,7 @@ def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
         detected.findings.append(
             ("classes", f"one folder per class: {class_counts(p[0] for p in inside if len(p) > 1)}")
         )
+        detected.classes = tuple(sorted(names))
         if len(names) == 1:
             detected.warnings.append("only one class folder: at least two classes are needed")
         if loose := sum(len(parts) == 1 for parts in inside):
@@ -148,6 +149,7 @@ def _by_splits(root: Path, detected: DetectedData, images: list[str]) -> None:
         detected.warnings.append(str(error))
         return
     splits = Counter(image.split or "" for image in found)
+    detected.classes = tuple(sorted({image.label for image in found}))
     detected.findings += [
         ("splits", ", ".join(f"{name} {splits[name]:,}" for name in ("train", "val", "test")) + ", from the folders"),
         ("classes", f"one folder per class in each: {class_counts(image.label for image in found)}"),

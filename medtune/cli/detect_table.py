@@ -9,6 +9,7 @@ from medtune.cli.detected import DetectedData
 from medtune.cli.patients import suggest
 from medtune.config.errors import InputError
 from medtune.data import columns
+from medtune.data.identifiers import is_missing
 from medtune.data.listing import scan_root
 from medtune.data.table import SUFFIXES, Table, read_table
 from medtune.data.table_paths import ImageFiles
@@ -96,6 +97,7 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
             )
     if "label" in cells and not detect_labels.set_lists(cells["label"], detected):
         detected.findings.append(("classes", class_counts(iter(cells["label"]))))
+        detected.classes = tuple(sorted({label for label in cells["label"] if not is_missing(label)}))
     if "group" in cells:
         patients = len(set(cells["group"]))
         detected.findings.append(

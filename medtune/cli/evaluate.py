@@ -12,7 +12,7 @@ from medtune.cli.json_output import print_json, progress_on_stderr
 app = options.program()
 Bundle = Annotated[
     Path | None,
-    typer.Argument(metavar="[BUNDLE]", help="Exported folder to evaluate on --data; default: the trained folds."),
+    typer.Argument(metavar="BUNDLE", help="Exported folder to evaluate on --data; default: the trained folds."),
 ]
 
 

@@ -1,5 +1,6 @@
 """`medtune init`: a project for the user's images."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,9 @@ USUAL_FOLDERS = ("data/raw", "images", "data")
 
 
 @app.command(
-    epilog=options.examples("medtune init", "medtune init my-project --data /path/to/images", "medtune init --json")
+    epilog=options.examples(
+        "medtune init", "medtune init my-project --data /path/to/images --positive malignant", "medtune init --json"
+    )
 )
 def init(
     folder: Annotated[Path, typer.Argument(help="Project folder; created if it does not exist.")] = Path(),
@@ -29,6 +32,12 @@ def init(
         Path | None, typer.Option(metavar="PATH", help="Folder with your images; default: the one found in FOLDER.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing params.yaml.")] = False,
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS", help="Positive class of two, which sensitivity is about; required for two classes."
+        ),
+    ] = None,
     dvc: Annotated[
         bool | None, typer.Option("--dvc/--no-dvc", help="Write dvc.yaml and more; default: if DVC is installed.")
     ] = None,
@@ -52,6 +61,7 @@ def init(
             f"{folder / PARAMS_FILE} exists. Change it with `medtune params set`, or replace it with --force"
         )
     detected = _detect(folder, data)
+    _add_positive(detected, positive)
     tree = project_files.params_tree(detected.settings)
     folder.mkdir(parents=True, exist_ok=True)
     with_dvc = importlib.util.find_spec("dvc") is not None if dvc is None else dvc
@@ -98,6 +108,34 @@ def _detect(folder: Path, data: Path | None) -> "DetectedData":
         raise InputError(f"{root}: no images. Name the folder with your images in --data")
     detected.settings["data.root"] = root.relative_to(folder).as_posix() if root.is_relative_to(folder) else str(root)
     return detected
+
+
+def _add_positive(detected: "DetectedData", positive: str | None) -> None:
+    """Set data.positive, which is never guessed.
+
+    Raises:
+        InputError: two classes of which none is named, or a name that is not one of two classes.
+    """
+    from medtune.config.errors import InputError, suggestion
+
+    classes = detected.classes
+    if positive is None:
+        if len(classes) == 2:
+            first, second = (shlex.quote(name) for name in classes)
+            raise InputError(
+                f"--positive is missing: the images have two classes, {classes[0]} and {classes[1]}. Name the one that "
+                f"sensitivity is about: --positive {first} or --positive {second}"
+            )
+        return
+    if classes and positive not in classes:
+        raise InputError(
+            f"--positive={positive}: no such class{suggestion(positive, list(classes))}. Classes: {', '.join(classes)}"
+        )
+    if "data.source" not in detected.settings or len(classes) > 2:
+        found = f"{len(classes)} classes" if classes else "no images"
+        raise InputError(f"--positive={positive}: only one of two classes can be positive; found {found}. Remove it")
+    detected.settings["data.positive"] = positive
+    detected.findings.append(("positive", f"{positive}: sensitivity and the decision threshold are about this class"))
 
 
 def _find_root(folder: Path) -> Path | None:

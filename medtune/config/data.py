@@ -87,12 +87,23 @@ class DataParams(StrictParams):
         [],
         description="names of patients or classes that would be taken for a missing value otherwise: [unknown, none]",
     )
+    positive: str | None = Field(
+        None,
+        description="of two classes the one that sensitivity, specificity, the decision threshold and AUROC are about "
+        "(malignant); null: what the source declares, else refused. More classes have none",
+    )
     split: SplitParams = SplitParams()
 
     @property
     def multi_label(self) -> str | None:
         """The setting by which an image may have several labels, as `key=value`; None where it has one."""
         return None
+
+    @field_validator("positive", mode="before")
+    @classmethod
+    def _number_is_a_name(cls, value: Any) -> Any:
+        # YAML reads an unquoted 1 as a number, and a class may be called so.
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @field_validator("allow_values", mode="before")
     @classmethod

@@ -74,7 +74,7 @@ def set_option(key: str, value: object) -> str:
 
     Args:
         key: dotted params key.
-        value: a string, or lists and mappings of strings.
+        value: None, a string, or lists and mappings of strings.
     """
     shown = json.dumps(value, ensure_ascii=False)
     if unicodedata.normalize("NFC", shown) != shown or not shown.isprintable():

@@ -32,34 +32,41 @@ class ExternalListing:
         listed: the images and their labels.
         classes: of the bundle, in index order.
         columns: metadata of each image by column.
+        positive: positive class of the bundle, the one with index 1; None where there is none.
     """
 
     listed: SourceListing
     classes: tuple[str, ...]
     columns: dict[str, list[str]]
+    positive: str | None = None
 
 
-def list_external(params: DataParams, classes: Sequence[str]) -> ExternalListing:
+def list_external(params: DataParams, classes: Sequence[str], positive: str | None = None) -> ExternalListing:
     """List the images and check patients and labels as stage data does.
 
     Args:
         params: section data.
         classes: of the bundle, in index order.
+        positive: positive class of the bundle; None where there is none.
 
     Raises:
         InputError: as `medtune.data.source_listing.list_source` says, or a label that is no class of the bundle.
     """
-    listed = list_source(_with_known_labels(params, classes))
+    if params.positive not in (None, positive):
+        raise InputError(f"data.positive={params.positive}: the bundle's positive class is {positive}. Remove it.")
+    listed = list_source(_with_known_labels(params, classes), has_positive=False)
     samples = listed.samples
     _check_labels(samples, classes)
     names = list(samples[0].metadata)
     manifest.check_metadata(names, 1)
-    return ExternalListing(listed, tuple(classes), {name: [s.metadata[name] for s in samples] for name in names})
+    columns = {name: [s.metadata[name] for s in samples] for name in names}
+    return ExternalListing(listed, tuple(classes), columns, positive)
 
 
 def _with_known_labels(params: DataParams, classes: Sequence[str]) -> DataParams:
     """Params that leave the comparison of labels and classes to `_check_labels`, which names all that differ."""
     changes: dict[str, Any] = {
+        "positive": None,  # the bundle's, which decides the order of its classes
         "allow_values": [*params.allow_values, *(name for name in classes if is_missing(name))],
     }
     if params.multi_label:
@@ -120,6 +127,7 @@ def prepare_external(
         "name": name,
         "source": params.source,
         "classes": list(classes),
+        **({"positive": listing.positive} if listing.positive is not None else {}),
         "licence": listed.source.LICENSE,
         "citation": listed.source.CITATION,
         "faults": list(listed.source.KNOWN_ISSUES),

@@ -69,6 +69,16 @@ class PreparedDataset:
         column = find_metadata_column(tuple(self.metadata_cells), name, key)
         return metadata_values(self.metadata_cells[column], self.info.get("allow_values", ()))
 
+    @property
+    def positive(self) -> str | None:
+        """Positive class of two, the one with index 1; None where there is none."""
+        return self.info.get("positive")
+
+    @cached_property
+    def pixels_digest(self) -> str:
+        """Pixels of the set in their order, without labels, classes or patients: what features depend on."""
+        return digest([self.images.shape, self.sha256])
+
     @cached_property
     def slides(self) -> tuple[str, ...]:
         """The whole-slide image that each image is a tile of; empty where images are no tiles."""

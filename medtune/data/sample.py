@@ -32,6 +32,10 @@ and may define
         Writes a tiny data set in the source's layout to `root` and returns the params that read it, for the contract
         tests. A source that draws its own images needs none.
 
+    def positive_class(params) -> str | None
+        The positive class of a set with two classes, where its publication says so; `data.positive` overrides it.
+        None, or no such function: the user must name it.
+
     def metadata(params) -> dict[str, object]
         What else belongs into dataset.json.
 

@@ -12,6 +12,7 @@ from medtune.data import findings
 from medtune.data.dicom_samples import add_dicom_headers, hide_patients
 from medtune.data.left_out import LeftOut, count_left_out
 from medtune.data.listing import index_hash
+from medtune.data.positive import KEY, find_positive, order_classes
 from medtune.data.sample import Sample
 from medtune.data.sample_checks import check_samples
 
@@ -24,7 +25,9 @@ class SourceListing:
         source: the source's module.
         root: absolute data root; None where there is none.
         samples: images to decode.
-        classes: class names in index order.
+        classes: class names in index order, the positive one last.
+        positive: the positive class of two; None where there is none.
+        split_classes: class names in an order that does not depend on the positive class, as splits must not.
         rejected: (path, reason) of each image that was left out.
         left_out: files that are not used.
         notes: what was changed in the samples, sentences.
@@ -35,20 +38,23 @@ class SourceListing:
     root: Path | None
     samples: list[Sample]
     classes: tuple[str, ...]
+    positive: str | None
+    split_classes: tuple[str, ...]
     rejected: tuple[tuple[str, str], ...]
     left_out: LeftOut
     notes: tuple[str, ...]
     hash: str
 
 
-def list_source(params: DataParams) -> SourceListing:
+def list_source(params: DataParams, has_positive: bool) -> SourceListing:
     """List and check the images of the source that `params` name; imports neither torch nor an image decoder's work.
 
     Args:
         params: section data.
+        has_positive: one of two classes is the positive one (`Targets.HAS_POSITIVE` of the task).
 
     Raises:
-        InputError: the files, the table, the labels or the patients are not as they must be.
+        InputError: the files, the table, the labels, the patients or the positive class are not as they must be.
     """
     source = registry.load_plugin("medtune.data.sources", params.source, "data.source")
     root = (PROJECT / params.root).resolve() if params.root else None
@@ -65,6 +71,9 @@ def list_source(params: DataParams) -> SourceListing:
     checked = check_samples(listed, params, named)
     samples = hide_patients(checked.samples) if with_headers.from_headers else checked.samples
     classes = named or findings.named(checked.samples)
+    if not has_positive and params.positive is not None:
+        raise InputError(f"{KEY}={params.positive}: this task has no positive class. Remove it.")
+    positive = find_positive(classes, params, source) if has_positive else None
     if samples and samples[0].findings is not None:
         no_finding = getattr(params, "no_finding", findings.NO_FINDING)
         findings.check(classes, no_finding)
@@ -73,4 +82,5 @@ def list_source(params: DataParams) -> SourceListing:
     unused = [left_out.files] if left_out.files else []
     rejected = [list(checked.rejected)] if checked.rejected else []
     listing = index_hash(samples, root, inputs, [*unused, *rejected])
-    return SourceListing(source, root, samples, classes, checked.rejected, left_out, notes, listing)
+    ordered = order_classes(classes, positive)
+    return SourceListing(source, root, samples, ordered, positive, classes, checked.rejected, left_out, notes, listing)

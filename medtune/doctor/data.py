@@ -12,6 +12,7 @@ from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.data.archive import SUFFIXES, first_member, is_archive
+from medtune.data.positive import find_positive
 from medtune.data.sample import Sample
 from medtune.data.sample_checks import check_samples
 from medtune.doctor.check_result import CheckResult, Context, failure, format_duration, format_size, ok, warning
@@ -33,7 +34,10 @@ def check_data(context: Context) -> CheckResult:
             return _check_archive(packed, root)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # what it says of the images belongs to stage data
-            samples = check_samples(source.list_samples(root, params), params, source.classes(params)).samples
+            named = source.classes(params)
+            samples = check_samples(source.list_samples(root, params), params, named).samples
+            if registry.load_part("medtune.tasks", context.params.task.kind, "targets", "task.kind").HAS_POSITIVE:
+                find_positive(named or sorted({sample.label for sample in samples}), params, source)
     except InputError as error:
         return failure(first_line(error), HINT)
     if hasattr(source, "cut") and root is not None:

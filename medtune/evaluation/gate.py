@@ -69,6 +69,7 @@ class GateDecision:
         challenger, champion: their figures; None where there was none or nothing to score.
         n_images, n_patients: compared on.
         notes: what was left out of the comparison, and why.
+        positive: positive class of two, which the metrics are about; None where there is none.
     """
 
     promoted: bool
@@ -81,6 +82,7 @@ class GateDecision:
     n_images: int = 0
     n_patients: int = 0
     notes: tuple[str, ...] = ()
+    positive: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values: for the bundle, the history and the dashboards."""
@@ -107,6 +109,7 @@ def decide(
     gate: GateParams,
     evaluate: EvaluateParams,
     seed: int,
+    positive: str | None = None,
 ) -> GateDecision:
     """Decide on images that neither model was trained on.
 
@@ -120,6 +123,7 @@ def decide(
         gate: what is asked.
         evaluate: resamples and their confidence.
         seed: of the resampling.
+        positive: positive class of two, to name it.
 
     Raises:
         InputError: `metric` is not defined for the classes, as sensitivity of more than two.
@@ -147,10 +151,10 @@ def decide(
             :: metric.sign
         ]  # lower is better: champion less challenger
         difference = interval(better - worse, better_drawn - worse_drawn, evaluate.confidence)
-        reasons += _insufficient_improvement(difference, gate)
+        reasons += _insufficient_improvement(difference, gate, metric.name + metric.positive_note(positive))
     promoted = not reasons
     if promoted:
-        reasons.append(_explain_promotion(difference, gate))
+        reasons.append(_explain_promotion(difference, metric.name + metric.positive_note(positive)))
     return GateDecision(
         promoted,
         tuple(reasons),
@@ -161,6 +165,7 @@ def decide(
         model_scores[1] if champion else None,
         n_images,
         patients,
+        positive=positive,
     )
 
 
@@ -178,21 +183,21 @@ def _blocking_reasons(model: ModelScores, limits: Sequence[Limit]) -> list[str]:
     return reasons
 
 
-def _insufficient_improvement(difference: Interval, gate: GateParams) -> list[str]:
+def _insufficient_improvement(difference: Interval, gate: GateParams, name: str) -> list[str]:
     if difference.value is None or difference.lo is None:
-        return [f"the difference of {gate.metric} has no interval: {difference.reason}"]
+        return [f"the difference of {name} has no interval: {difference.reason}"]
     if difference.lo > gate.tolerance:
         return []
     return [
-        f"{gate.metric} {difference.value:+.3f} against the champion, lower end {difference.lo:+.3f}, "
+        f"{name} {difference.value:+.3f} against the champion, lower end {difference.lo:+.3f}, "
         f"is not above gate.tolerance {gate.tolerance:+g}"
     ]
 
 
-def _explain_promotion(difference: Interval | None, gate: GateParams) -> str:
+def _explain_promotion(difference: Interval | None, name: str) -> str:
     if difference is None or difference.value is None or difference.lo is None:
         return "the first champion: it passed its own checks"
-    return f"{gate.metric} {difference.value:+.3f} against the champion, lower end {difference.lo:+.3f}"
+    return f"{name} {difference.value:+.3f} against the champion, lower end {difference.lo:+.3f}"
 
 
 def _row(name: str, metric: Interval) -> dict[str, Any]:

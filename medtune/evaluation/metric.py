@@ -46,6 +46,7 @@ class Metric:
         each_epoch: computed on validation after every epoch; `select_by` may name it.
         headline: shown in the one-line summary of an evaluation.
         defined: statistics -> whether the metric applies to this set of images at all.
+        of_positive: of two classes, it is about the positive one.
     """
 
     name: str
@@ -56,11 +57,16 @@ class Metric:
     each_epoch: bool = False
     headline: bool = False
     defined: Callable[[Any], bool] = always
+    of_positive: bool = False
 
     @property
     def sign(self) -> int:
         """1 where higher is better, -1 where lower is better."""
         return 1 if self.direction == "max" else -1
+
+    def positive_note(self, positive: str | None) -> str:
+        """Text after the metric's name that names the positive class, " (positive: malignant)"; empty where none is."""
+        return f" (positive: {positive})" if self.of_positive and positive is not None else ""
 
 
 def in_order(metrics: Iterable[Metric]) -> tuple[Metric, ...]:

@@ -230,4 +230,5 @@ def summary_line(metrics: Sequence[Metric], test: Mapping[str, Interval], facts:
             between = "" if one.lo is None else f" ({three(one.lo)} to {three(one.hi)})"
             shown.append(f"{metric.title} {three(one.value)}{between}")
     whose = f"of {facts['n_groups']} patients" if facts["groups_known"] else "(patients unknown)"
-    return f"{', '.join(shown)} on {facts['n_images']} {facts.get('unit', 'images')} {whose}"
+    positive = f"; positive class: {facts['positive']}" if facts.get("positive") else ""
+    return f"{', '.join(shown)} on {facts['n_images']} {facts.get('unit', 'images')} {whose}{positive}"

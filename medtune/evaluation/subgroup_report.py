@@ -20,7 +20,7 @@ SECTION = """\
 <tr><td>{{ unit }}</td>{% for subgroup in document.subgroups %}<td>{{ subgroup.n_groups }}</td>{% endfor %}</tr>
 {% for label in classes[document.column] %}<tr><td>{{ unit }} with {{ label }}</td>
 {% for subgroup in document.subgroups %}<td>{{ subgroup.patients_by_class[label]|default(0) }}</td>{% endfor %}</tr>
-{% endfor %}{% for metric in metrics %}<tr><td>{{ metric.title }}</td>
+{% endfor %}{% for metric in metrics %}<tr><td>{{ metric.title }}{{ metric.positive_note(positive) }}</td>
 {% for subgroup in document.subgroups %}<td>{{ subgroup.metrics[metric.name]|default(none)|entry }}</td>{% endfor %}
 {% if document.largest_gaps %}<td>{{ largest(document, metric.name)|gap }}</td>{% endif %}</tr>
 {% endfor %}</table></div>
@@ -60,6 +60,7 @@ def subgroup_section(
         unit=unit_of(facts),
         images=facts.get("unit", "images"),
         percent=facts["percent"],
+        positive=facts.get("positive"),
         plot=base64.b64encode(plot.read_bytes()).decode(),
     )
 

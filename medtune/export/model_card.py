@@ -83,6 +83,10 @@ The figures pool {{ exported.of_folds }} networks, one a test fold; this bundle 
 This bundle is the network of test fold {{ exported.fold }}, which made them.
 {%- endif %}
 
+{% if positive is defined -%}
+Positive class: `{{ positive }}`. Sensitivity, specificity, AUROC, average precision and the threshold are about it.
+
+{% endif -%}
 | metric | value | from | to |
 |-|-|-|-|
 {% for metric, figure in metrics.test.items() if figure is mapping -%}

@@ -49,7 +49,7 @@ def data_key(params: Params) -> str:
     return digest(
         {
             "stage": "data",
-            "params": params.section("data"),
+            "params": _data_section(params),
             "task": params.section("task"),
             "source": source_fingerprint(
                 "medtune.stages.data",
@@ -59,6 +59,15 @@ def data_key(params: Params) -> str:
             "versions": package_versions(*DATA_PACKAGES, *SOURCE_PACKAGES.get(params.data.source, ())),
         }
     )
+
+
+def _data_section(params: Params) -> dict[str, Any]:
+    """Section data, in which naming the positive class that the source declares anyway changes nothing."""
+    section = params.section("data")
+    if section["positive"] is None:
+        source = registry.load_plugin("medtune.data.sources", params.data.source, "data.source")
+        section["positive"] = source.positive_class(params.data) if hasattr(source, "positive_class") else None
+    return section
 
 
 def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -> str:

@@ -49,6 +49,9 @@ class Targets(Protocol):
     MIN_CLASSES: int
     """Fewest labels that a data set and each training split must contain."""
 
+    HAS_POSITIVE: bool
+    """Where there are two labels, one is the positive class: `data.positive`, with index 1."""
+
     def check(self, samples: "Sequence[Sample]") -> None:
         """Refuse records whose targets are unusable, before images are decoded.
 

@@ -12,7 +12,7 @@ from medtune.tracking.run import Run
 PLOTS = ("confusion", "roc", "findings", "reliability", "history", "subgroups")
 # Of the figures of a class: its name, and what the table test/classes has.
 NOT_IN_SUMMARY = ("class", "_lo", "_hi", "reason")
-CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "best_fold", "intervals", "warnings")
+CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "positive", "best_fold", "intervals", "warnings")
 
 
 def log_evaluation(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:

@@ -65,7 +65,7 @@ def compute_features(
         device: where the backbone runs.
     """
     base = {
-        "images": prepared.digest,
+        "images": prepared.pixels_digest,
         "backbone": state_sha256(model.backbone),
         "reads": model.feature_kind,
         "model": params.model.backbone,
@@ -132,7 +132,7 @@ def _write_shard(
     assert array is not None
     array.flush()
     del array
-    commit(folder, key, {"images": prepared.digest, "view": view})
+    commit(folder, key, {"images": prepared.pixels_digest, "view": view})
     return FeatureShard.open(folder)
 
 

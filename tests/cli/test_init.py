@@ -50,14 +50,15 @@ def table(root: Path, *columns: str, rows: int) -> None:
         writer.writerows([(f"{n}.png", "ab"[n % 2], f"P{n // 2}")[: len(columns)] for n in range(rows)])
 
 
-def init(project: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    assert call(["init", str(project), "--data", str(data), "--json"]) == 0
+def init(project: Path, data: Path, capsys: pytest.CaptureFixture[str], positive: str | None = "b") -> dict[str, Any]:
+    words = [] if positive is None else ["--positive", positive]
+    assert call(["init", str(project), "--data", str(data), "--json", *words]) == 0
     return json.loads(capsys.readouterr().out)
 
 
 def test_init__class_folders_and_a_pattern_of_patients(tmp_path, capsys):
     paths = [f"{label}/P{patient}_{n}.png" for label in ("benign", "malignant") for patient in range(6) for n in (0, 1)]
-    found = init(tmp_path / "project", images(tmp_path / "scans", *paths), capsys)
+    found = init(tmp_path / "project", images(tmp_path / "scans", *paths), capsys, "malignant")
     assert found["settings"]["data.source"] == "folder"
     assert "benign 12, malignant 12" in found["found"]["classes"]
     assert found["found"]["image size"].startswith("40x48")
@@ -187,7 +188,7 @@ def test_init__a_table_without_folder_and_extension(tmp_path, capsys):
 def test_init__several_tables_are_named(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
     table(root, "path", "label", "group", rows=20)
-    (root / "all.csv").write_text("path,label\n1.png,a\n")
+    (root / "all.csv").write_text("path,label\n1.png,a\n2.png,b\n")
     (root / "~$labels.xlsx").write_bytes(b"open in Excel")
     found = init(tmp_path / "project", root, capsys)
     assert found["warnings"][0] == "all.csv is used; labels.csv could be meant too. Set data.csv to the right one"
@@ -216,12 +217,40 @@ def test_init__splits_one_folder_deeper(tmp_path, capsys):
     assert f"--data {root / 'chest'}" in found["warnings"][0]
 
 
+@pytest.mark.parametrize(
+    ("classes", "words", "message"),
+    [
+        ("ab", [], "two classes, a and b. Name the one that sensitivity is about: --positive a or --positive b"),
+        (["no finding", "x"], [], "--positive 'no finding' or --positive x"),
+        ("ab", ["--positive", "c"], "--positive=c: no such class. Classes: a, b"),
+        ("abc", ["--positive", "a"], "only one of two classes can be positive; found 3 classes"),
+    ],
+)
+def test_init__positive_class_is_never_guessed(tmp_path, capsys, classes, words, message):
+    root = images(tmp_path / "scans", *(f"{label}/{n}.png" for label in classes for n in range(3)))
+    assert call(["init", str(tmp_path / "project"), "--data", str(root), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "project").exists()
+
+
+def test_init__positive_class_is_written(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{label}/{n}.png" for label in ("cancer", "normal") for n in range(3)))
+    found = init(tmp_path / "project", root, capsys, "cancer")
+    assert found["found"]["positive"].startswith("cancer: ")
+    assert load.validate(load.read(tmp_path / "project" / "params.yaml")).data.positive == "cancer"
+
+
+def test_init__three_classes_need_no_positive(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{label}/{n}.png" for label in "abc" for n in range(3)))
+    assert "data.positive" not in init(tmp_path / "project", root, capsys, None)["settings"]
+
+
 def test_init__breakhis_names(tmp_path, capsys):
     names = [
         f"SOB_{kind}-14-{case}-{zoom}-001.png" for kind in ("B_A", "M_DC") for case in (101, 102) for zoom in (40, 200)
     ]
     names.append("SOB_B_F-14-103-200-001.png")
-    found = init(tmp_path / "project", images(tmp_path / "scans", *names), capsys)
+    found = init(tmp_path / "project", images(tmp_path / "scans", *names), capsys, None)
     assert found["settings"] == {
         "data.source": "breakhis", "data.labels": "binary", "data.magnification": 200,
         "data.root": str(tmp_path / "scans"),
@@ -234,7 +263,7 @@ def test_init__medmnist(tmp_path, capsys):
               for part in ("train", "val", "test") for what in ("images", "labels")}  # fmt: skip
     (tmp_path / "sets").mkdir()
     np.savez(tmp_path / "sets" / "breastmnist.npz", **arrays)
-    settings = init(tmp_path / "project", tmp_path / "sets", capsys)["settings"]
+    settings = init(tmp_path / "project", tmp_path / "sets", capsys, None)["settings"]
     assert (settings["data.source"], settings["data.subset"], settings["data.size"]) == ("medmnist", "breastmnist", 28)
     assert (settings["data.split.protocol"], settings["data.split.test_fold"]) == ("official", 0)
 
@@ -280,7 +309,7 @@ def test_init__works_with_the_base_dependencies_beside_folders_of_the_same_names
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    out = run("init")
+    out = run("init", "--positive", "b")
     assert "10 in" not in out
     assert 'pip install "medtune[train]"' in out
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [".gitignore", "params.yaml"]

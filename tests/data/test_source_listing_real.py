@@ -34,16 +34,16 @@ def params(shared, case):
 @pytest.mark.parametrize("case", REFUSED)
 def test_cases__refused(shared, case):
     with pytest.raises(InputError, match=REFUSED[case]):
-        list_source(params(shared, case))
+        list_source(params(shared, case), has_positive=False)
 
 
 @pytest.mark.parametrize("case", READ)
 def test_cases__read(shared, case):
-    assert len(list_source(params(shared, case)).samples) == READ[case]
+    assert len(list_source(params(shared, case), has_positive=False).samples) == READ[case]
 
 
 def test_cases__other_formats_are_counted(shared):
-    listed = list_source(params(shared, "folder-other-formats-dropped"))
+    listed = list_source(params(shared, "folder-other-formats-dropped"), has_positive=False)
     assert listed.left_out.files["b"][".gif"] == 6
     unused = sum(listed.left_out.files["b"].values())
     assert unused + sum(sample.label == "b" for sample in listed.samples) == 24
@@ -51,6 +51,6 @@ def test_cases__other_formats_are_counted(shared):
 
 def test_cases__split_folders_are_the_split(shared):
     chosen = params(shared, "folder-train-test-val")
-    listed = list_source(chosen.model_copy(update={"split": SplitParams(protocol="folders")}))
+    listed = list_source(chosen.model_copy(update={"split": SplitParams(protocol="folders")}), has_positive=False)
     assert listed.classes == ("NORMAL", "PNEUMONIA")
     assert {sample.published_splits for sample in listed.samples} == {("train",), ("val",), ("test",)}

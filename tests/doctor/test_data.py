@@ -11,7 +11,7 @@ from medtune.doctor.check_result import Context
 from medtune.doctor.data import check_data
 from medtune.runtime.paths import RunPaths
 
-FOLDER = ("data.source=folder", "data.split.protocol=image")
+FOLDER = ("data.source=folder", "data.split.protocol=image", "data.positive=b")
 
 
 def job(root: Path, *sets: str) -> Context:
@@ -49,6 +49,12 @@ def test_data__an_image_that_cannot_be_used(tmp_path: Path) -> None:
     assert found.state == "wrong"
     assert "1 of 6 tried cannot be used: a/0.png: " in found.message
     assert check_data(job(root, "data.on_bad_image=reject")).state == "warning"
+
+
+def test_data__two_classes_need_a_positive_one(tmp_path: Path) -> None:
+    found = check_data(job(pictures(tmp_path / "set"), "data.positive=null"))
+    assert found.state == "wrong"
+    assert "two classes, a and b" in found.message
 
 
 def test_data__an_archive_is_opened_and_not_unpacked(tmp_path: Path, monkeypatch) -> None:

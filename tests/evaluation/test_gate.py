@@ -49,6 +49,16 @@ def test_judge__better_beyond_doubt_is_promoted_with_its_figures():
     assert "+0.500 against the champion" in decision.reasons[0]
 
 
+@pytest.mark.parametrize(("metric", "named"), [("sensitivity", True), ("auroc", True), ("accuracy", False)])
+def test_judge__names_the_positive_class_of_metrics_that_are_about_it(metric, named):
+    gate = GateParams(max_ece=0.6, metric=metric)
+    models = model("new", np.arange(0)), model("old", np.arange(12))
+    images = int(models[0].stats.confusion.sum())
+    decision = decide(*models, images, METRIC[metric], [], gate, EVALUATE, seed=1, positive="cancer")
+    assert decision.as_dict()["positive"] == "cancer"
+    assert (f"{metric} (positive: cancer) " in decision.reasons[0]) is named
+
+
 @pytest.mark.parametrize(("new", "old"), [(range(12), range(0)), (range(4), range(4)), (range(3), range(4))])
 def test_judge__worse_equal_or_within_chance_is_refused(new, old):
     decision = decided(new, old)

@@ -146,7 +146,7 @@ def test_shuffled_labels__give_chance(shared, tmp_path_factory, cache):
             writer.writerow([row["file_name"], shuffled[row["patient_group"]], row["patient_group"]])
     overlay = folder / "folder.yaml"
     overlay.write_text((PROJECT / "recipes" / "breakhis-binary-vit.yaml").read_text()
-                       .replace("source: breakhis", "source: folder\n  csv: labels.csv")
+                       .replace("source: breakhis", "source: folder\n  csv: labels.csv\n  positive: malignant")
                        .replace("  labels: binary\n  magnification: 200\n", ""))  # fmt: skip
     sets = vit(shared, f"data.root={folder}", "model.head.kind=linear", "frozen.epochs=10", *HALF_SIZE)
     sets.remove(f"data.root={shared / 'breakhis200x'}")

@@ -55,7 +55,7 @@ def first(checkout: "Checkout") -> "Checkout":
     checkout.run("dvc", "add", "--quiet", "data/slides")
     seen = checkout.run("git", "status", "--porcelain", "--untracked-files=all", "data/slides", "data/slides.dvc")
     assert seen.split() == ["??", "data/slides.dvc"]
-    sets = ["data.source=folder", "data.root=data/slides", r"data.group_pattern=/p(\d+)_"]
+    sets = ["data.source=folder", "data.root=data/slides", r"data.group_pattern=/p(\d+)_", "data.positive=malignant"]
     checkout.run("python", "-m", "medtune", "params", "set", *sets)
     checkout.run("python", "-m", "medtune", "data")
     assert "done: 4 of 4 steps ran" in checkout.train("--no-prefect")

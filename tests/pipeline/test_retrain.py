@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_grou
 
 CLASSES = ("benign", "malignant")
 OWN = """
-data: {source: folder, root: data/slides, csv: data.csv}
+data: {source: folder, root: data/slides, csv: data.csv, positive: malignant}
 frozen: {epochs: 1, lr: 1.0e-9}
 schedule: frozen
 gate: {max_ece: 1, min_patients: 2}

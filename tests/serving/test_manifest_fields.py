@@ -17,6 +17,11 @@ from medtune.serving.manifest import BundleError
         ({"output": {}}, "output.name is None"),
         ({"decision": {"kind": "threshold", "positive": "green", "threshold": 0.5}}, "'green'"),
         ({"decision": {"kind": "threshold", "positive": "red"}}, "decision.threshold is None"),
+        ({"positive": "green"}, "positive is 'green'"),
+        (
+            {"positive": "blue", "decision": {"kind": "threshold", "positive": "red", "threshold": 0.5}},
+            "decision.positive is 'red', but positive is 'blue'",
+        ),
         ({"precisions": {"fp32": {"shipped": True}}}, "precisions.fp32.file is None"),
         ({"files": []}, "files is"),
     ],

@@ -37,6 +37,7 @@ def root(tmp_path):
 
 def prepare(root, *sets, source="folder", pattern=r"(P\d+)_"):
     own = ["data.group_pattern=" + json.dumps(pattern)] if source == "folder" and pattern else []
+    own += ["data.positive=yes"] if source == "folder" else []
     params = load(None, [f"data.source={source}", f"data.root={root}", "data.image_size=16", *own, *sets])
     return data.run(params, RunPaths.from_env(root.parent / "out"))
 
@@ -196,9 +197,50 @@ def test_run__missing_root(tmp_path):
 def test_run__root_is_relative_to_the_project(root):
     relative = os.path.relpath(root, PROJECT)
     params = load(
-        None, ["data.source=folder", f"data.root={relative}", "data.split.protocol=image", "data.image_size=8"]
+        None,
+        [
+            "data.source=folder",
+            f"data.root={relative}",
+            "data.split.protocol=image",
+            "data.image_size=8",
+            "data.positive=no",
+        ],
     )
     assert told(data.run(params, RunPaths.from_env(root.parent / "out")))["n_kept"] == 48
+
+
+@pytest.mark.parametrize(("positive", "classes"), [("yes", ("no", "yes")), ("no", ("yes", "no"))])
+def test_run__positive_class_has_index_one(root, capsys, positive, classes):
+    prepared = load_prepared(prepare(root, f"data.positive={positive}").folder)
+    assert prepared.classes == classes
+    assert prepared.positive == positive
+    assert prepared.info["counts"]["all"] == {"no": 24, "yes": 24}
+    assert all(
+        path.startswith(classes[label]) for path, label in zip(prepared.paths, prepared.labels.tolist(), strict=True)
+    )
+    assert f"positive class: {positive}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("protocol", ["patient", "image"])
+def test_run__positive_class_moves_no_patient_and_no_pixel(root, protocol):
+    yes, no = (
+        load_prepared(prepare(root, f"data.positive={name}", f"data.split.protocol={protocol}").folder)
+        for name in ("yes", "no")
+    )
+    assert yes.split_digest(1) == no.split_digest(1)
+    assert yes.pixels_digest == no.pixels_digest  # features stay in the cache
+    assert yes.digest != no.digest  # networks and metrics change
+    assert [yes.classes[label] for label in yes.labels] == [no.classes[label] for label in no.labels]
+
+
+def test_run__positive_class_is_required_before_decoding(root):
+    with pytest.raises(InputError) as error:
+        prepare(root, "data.positive=null")
+    assert str(error.value) == (
+        "data.positive=null: the data set has two classes, no and yes, and sensitivity, specificity and the threshold "
+        "depend on which one is positive. Add --set data.positive=no or --set data.positive=yes."
+    )
+    assert not (root.parent / "out").exists()
 
 
 def test_run__faulted_breakhis_patient_stays_in_one_split(tmp_path):
@@ -286,7 +328,7 @@ def by_split(root, val):
 @pytest.mark.parametrize("pattern", [None, r"/([A-Za-z]+\d+)_"])
 @pytest.mark.parametrize("val", [True, False])
 def test_run__split_folders_are_the_split(tmp_path, val, pattern):
-    done = prepare(by_split(tmp_path / "raw", val), "data.split.protocol=folders", pattern=pattern)
+    done = prepare(by_split(tmp_path / "raw", val), "data.split.protocol=folders", "data.positive=p", pattern=pattern)
     prepared = load_prepared(done.folder)
     assert prepared.classes == ("n", "p")
     rows = prepared.indices(1)
@@ -303,7 +345,7 @@ def test_run__split_folders_are_the_split(tmp_path, val, pattern):
 def test_run__split_folders_give_one_split(tmp_path):
     root = by_split(tmp_path / "raw", True)
     with pytest.raises(InputError, match=r"test_fold is all, but the folders name one split"):
-        prepare(root, "data.split.protocol=folders", "data.split.test_fold=all", pattern=None)
+        prepare(root, "data.split.protocol=folders", "data.split.test_fold=all", "data.positive=p", pattern=None)
     with pytest.raises(InputError, match="source synthetic reads no folders"):
         prepare(root, "data.split.protocol=folders", source="synthetic")
 
@@ -314,6 +356,7 @@ WRONG_TABLES = {
     "labels": "path,label\nno/P0_0.png,no\nyes/P1_0.png,No\n",
     "missing": "path,label\nabsent.png,no\n",
     "unknown": "path,label,group\nno/P0_0.png,no,NA\n",
+    "positive": "path,label\nno/P0_0.png,no\nyes/P1_0.png,yes\n",
     "few": "path,label,group\nno/P0_0.png,no,1\nyes/P1_0.png,yes,2\n",
 }
 WITHOUT_TORCH = """
@@ -335,7 +378,7 @@ def test_command__a_wrong_table_is_told_without_torch(root, command, name):
     words = [command, *(["--no-prefect"] if command == "train" else [])]
     (root / "labels.csv").write_text(WRONG_TABLES[name])
     options = ["--set", "data.source=folder", "--set", f"data.root={root}", "--set", "data.csv=labels.csv",
-               "--out", str(root.parent)]  # fmt: skip
+               "--out", str(root.parent), *(["--set", "data.positive=yes"] if name == "few" else [])]  # fmt: skip
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *words, *options], cwd=PROJECT, capture_output=True,
                           text=True, timeout=60)  # fmt: skip
     assert done.returncode == 2, done.stderr
@@ -356,8 +399,8 @@ def test_command__ends_with_two_and_one_line_on_wrong_input(tmp_path):
 @pytest.mark.slow
 def test_command__prepares(root):
     words = ["--set", "data.source=folder", "--set", f"data.root={root}", "--set", "data.split.protocol=image",
-             "--set", "data.image_size=16", "--out", str(root.parent)]  # fmt: skip
+             "--set", "data.positive=yes", "--set", "data.image_size=16", "--out", str(root.parent)]  # fmt: skip
     done = subprocess.run([*COMMAND, *words], cwd=PROJECT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "data: 48 images (no 24, yes 24), no patient ids, split by image" in done.stdout
+    assert "data: 48 images (no 24, yes 24; positive class: yes), no patient ids, split by image" in done.stdout
     assert "Traceback" not in done.stderr

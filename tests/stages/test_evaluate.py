@@ -56,6 +56,13 @@ def test_run__two_classes_all_folds(make_world):
     assert [fold["decision"]["kind"] for fold in metrics["folds"]] == ["threshold"] * 3
     assert metrics["stages_kept"] == {"0": "frozen", "1": "frozen", "2": "frozen"}
 
+    assert metrics["positive"] == "class1"
+    recall = {row["class"]: row["recall"] for row in metrics["per_class"]}
+    assert metrics["test"]["sensitivity"]["value"] == recall["class1"]
+    assert metrics["test"]["specificity"]["value"] == recall["class0"]
+    page = (done.folder / "report.html").read_text()
+    assert all(f"{name} (positive: class1)" in page for name in ("sensitivity", "specificity", "AUROC"))
+
     # predictions.csv alone gives the metrics again
     assert list(rows[0]) == ["path", "group", "label", "prediction", "prob_class0", "prob_class1"]
     assert len({row["path"] for row in rows}) == 45

@@ -120,7 +120,16 @@ def test_data__refuses_an_unknown_column_before_an_image_is_decoded(tmp_path, ca
         "path,label,group,sex\n" + "".join(f"{k}.png,{'ab'[k % 2]},P{k},F\n" for k in range(4))
     )
     words = ["--set", "data.source=folder", "--set", f"data.root={tmp_path}", "--set", "data.csv=t.csv"]
-    words += ["--set", "data.image_size=32", "--set", "evaluate.by=[gender]", "--out", str(tmp_path / "out")]
+    words += [
+        "--set",
+        "data.image_size=32",
+        "--set",
+        "evaluate.by=[gender]",
+        "--set",
+        "data.positive=b",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert call(["data", *words]) == 2
     error = capsys.readouterr().err
     assert error == "error: evaluate.by=gender: no such column. Choose one of: sex.\n"

@@ -65,6 +65,7 @@ def test_run__document_says_what_evaluate_found(exported):
     assert document["decision"] == record["folds"][str(fold)]["decision"]
     assert document["temperature"] == record["folds"][str(fold)]["temperature"]
     assert document["task"] == {"kind": "classification"}
+    assert document["positive"] == document["decision"]["positive"] == document["classes"][1] == "class1"
     assert document["data_digest"] == exported.prepared.digest
     assert document["metrics"]["test"]["auroc"].keys() >= {"value", "lo", "hi"}
     assert document["preprocessing"]["resize"] == "squash"
@@ -132,6 +133,7 @@ def test_run__fp16_answers_and_says_its_own_parity(exported):
 
 
 def test_run__card_states_facts_leaks_and_faults(exported):
+    assert "Positive class: `class1`" in (exported.artifact.folder / "MODEL_CARD.md").read_text()
     card = (exported.artifact.folder / "MODEL_CARD.md").read_text()
     for fact in (
         "Research use only", "CC0", "drawn <by> code", exported.prepared.digest, "protocol `patient`",

@@ -9,6 +9,7 @@ from medtune.data.sample import Sample
 from medtune.serving.resize import resize_square
 
 MIN_CLASSES = 1
+HAS_POSITIVE = False
 
 
 def check(records: Sequence[Sample]) -> None:

@@ -14,7 +14,7 @@ SIZE = 16
 # Pictures of a thousand take seconds; the machine may be busy with other things.
 HANGS_S = 400.0
 SETTINGS: dict[str, Any] = {
-    "data": {"source": "folder", "image_size": SIZE, "split": {"protocol": "image", "folds": 3}},
+    "data": {"source": "folder", "positive": "b", "image_size": SIZE, "split": {"protocol": "image", "folds": 3}},
     "model": {"backbone": "test_vit", "weights": "none", "backbone_args": {"img_size": SIZE}},
 }
 

@@ -34,6 +34,7 @@ def words(source: str, root: Path, protocol: str, **more: Any) -> dict[str, Any]
     """`--set` values of the data stage on `root`."""
     return {
         "data.source": source,
+        **({"data.positive": "yes"} if source == "folder" else {}),
         "data.root": str(root),
         "data.image_size": SIZE,
         "data.split.protocol": protocol,

@@ -167,7 +167,10 @@ def _params(root: Path, head: str, protocol: str, epochs: int, folds: int) -> An
     return validate(
         {
             "schedule": "frozen",
-            "data": {"source": "folder", "root": str(root), "csv": "data.csv", "image_size": SIZE, "split": split},
+            "data": {
+                "source": "folder", "root": str(root), "csv": "data.csv", "positive": "class1", "image_size": SIZE,
+                "split": split,
+            },
             "model": {
                 "backbone": "test_vit", "weights": "none", "backbone_args": {"img_size": SIZE},
                 "head": HEADS[head], "peft": {"method": "none"},

@@ -106,7 +106,8 @@ def image_folders(folder: Path, small: Path) -> Iterator[Case]:
     two = [f"{label}/P{p}_{i}.png" for label in ("a", "b") for p in range(3) for i in range(2)]
 
     def asked(name: str, root: Path | str, says: tuple[str, ...], *sets: str) -> Case:
-        words = ("--params", str(small), "--set", "data.source=folder", "--set", f"data.root={root}")
+        words = ("--params", str(small), "--set", "data.source=folder", "--set", f"data.root={root}", "--set",
+                 "data.positive=b")  # fmt: skip
         return Case(f"images: {name}", "data", (*words, *(w for one in sets for w in ("--set", one))), says)
 
     by_name, image = "data.group_pattern='/(P[0-9])_'", "data.split.protocol=image"
@@ -118,6 +119,10 @@ def image_folders(folder: Path, small: Path) -> Iterator[Case]:
     pictures("hollow", "a/x.png")
     (folder / "hollow" / "b").mkdir()
     yield asked("a class folder without images", folder / "hollow", ("b", "holds no images"))
+    yield asked("no positive class", right, ("data.positive", "a and b"), by_name, "data.positive=null")
+    yield asked(
+        "a positive class that is none", right, ("data.positive=c", "no such class"), by_name, "data.positive=c"
+    )
     yield asked("one class", pictures("one", *two[:6]), ("one class", "a"), by_name)
     yield asked("images in no class folder", pictures("flat", "x.png", "a/y.png"), ("x.png", "no class folder"))
     yield asked("no patients", right, ("no patients are named",))
@@ -128,7 +133,8 @@ def image_folders(folder: Path, small: Path) -> Iterator[Case]:
     yield asked("more folds than images", right, ("data.split.folds is 20",), image, "data.split.folds=20")
     yield asked("no published split", right, ("official", "no published split"), "data.split.protocol=official")
     yield asked("a label outside class_names", right, ("'b'", "data.class_names"), by_name, "data.class_names=[a, c]")
-    yield asked("a class without images", right, ("no images of class c",), by_name, "data.class_names=[a, b, c]")
+    yield asked("a class without images", right, ("no images of class c",), by_name, "data.class_names=[a, b, c]",
+                "data.positive=null")  # fmt: skip
     yield asked("a pattern that finds nothing", right, ("data.group_pattern", "finds no patient"),
                 "data.group_pattern='(Q[0-9])'")  # fmt: skip
     yield asked("a pattern without a group", right, ("data.group_pattern", "(...)"), "data.group_pattern=P")

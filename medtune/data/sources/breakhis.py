@@ -68,6 +68,11 @@ def classes(params: Params) -> tuple[str, ...]:
     return tuple(name for code, name in SUBTYPES.items() if params.labels == "subtypes8" or code in MALIGNANT)
 
 
+def positive_class(params: Params) -> str | None:
+    """Malignant, where the classes are benign and malignant (Spanhol et al. 2016)."""
+    return "malignant" if params.labels == "binary" else None
+
+
 def expected(params: Params) -> dict[str, int]:
     """Images per class in the published set."""
     column = None if params.magnification is None else MAGNIFICATIONS.index(params.magnification)

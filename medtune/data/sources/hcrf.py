@@ -31,6 +31,11 @@ def classes(params: Params) -> tuple[str, ...]:
     return CLASSES
 
 
+def positive_class(params: Params) -> str:
+    """Abnormal: the images with cancer."""
+    return "abnormal"
+
+
 def expected(params: Params) -> dict[str, int]:
     """Images per class in the published set."""
     return {"normal": 140, "abnormal": 560}

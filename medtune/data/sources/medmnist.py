@@ -86,6 +86,8 @@ _VOLUMES = ("adrenalmnist3d", "fracturemnist3d", "nodulemnist3d", "organmnist3d"
 UNSUPPORTED = {
     **dict.fromkeys(_VOLUMES, "its images are volumes, and 3-D images are not supported yet"),
 }
+# The positive class of the sets with two classes, as published.
+POSITIVE = {"breastmnist": "malignant", "pneumoniamnist": "pneumonia"}
 # Sets whose classes are grades, in their order.
 ORDINAL = ("retinamnist",)
 
@@ -117,6 +119,11 @@ class Params(DataParams):
 def classes(params: Params) -> tuple[str, ...]:
     """Class names, in the order of their indices."""
     return CLASSES[params.subset]
+
+
+def positive_class(params: Params) -> str | None:
+    """Malignant of breastmnist, pneumonia of pneumoniamnist."""
+    return POSITIVE.get(params.subset)
 
 
 def metadata(params: Params) -> dict[str, object]:

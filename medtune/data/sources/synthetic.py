@@ -41,6 +41,11 @@ def classes(params: Params) -> tuple[str, ...]:
     return ("open", "solid") if params.labels == "binary" else TISSUES
 
 
+def positive_class(params: Params) -> str | None:
+    """Solid, where the classes are open and solid."""
+    return "solid" if params.labels == "binary" else None
+
+
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """One record for each image; its pixels are drawn when `read` is called."""
     found = []

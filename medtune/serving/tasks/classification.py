@@ -46,6 +46,9 @@ def fault(document: Mapping[str, Any]) -> str | None:
         return f"classes is {classes!r}: expected at least two names"
     if len(set(classes)) < len(classes):
         return f"classes is {classes!r}: duplicate name"
+    positive = document.get("positive")
+    if positive is not None and (len(classes) != 2 or positive not in classes):
+        return f"positive is {positive!r}: expected two classes and one of them; classes: {classes}"
     decision = document["decision"]
     if not isinstance(decision, dict) or decision.get("kind") not in DECISIONS:
         return f"decision is {decision!r}: expected a kind, one of {', '.join(DECISIONS)}"
@@ -53,6 +56,8 @@ def fault(document: Mapping[str, Any]) -> str | None:
         return None
     if len(classes) != 2 or decision.get("positive") not in classes:
         return f"decision is {decision!r}: expected two classes and a positive one of them; classes: {classes}"
+    if positive not in (None, decision["positive"]):
+        return f"decision.positive is {decision['positive']!r}, but positive is {positive!r}: expected the same class"
     threshold = decision.get("threshold")
     number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
     return None if number else f"decision.threshold is {threshold!r}: expected a number"
@@ -94,6 +99,7 @@ def summary(document: Mapping[str, Any]) -> str:
     more = f", and {len(names) - _SHOWN_CLASSES:,} more" if len(names) > _SHOWN_CLASSES else ""
     classes = ", ".join(names[:_SHOWN_CLASSES]) + more
     if decision["kind"] == "argmax":
-        return f"{classes}; the most probable class is predicted"
+        positive = f"; positive class: {document['positive']}" if document.get("positive") else ""
+        return f"{classes}{positive}; the most probable class is predicted"
     positive = decision["positive"]
     return f"{classes}; {positive} if prob_{positive} >= {decision['threshold']:.3g}"

@@ -25,7 +25,7 @@ def fit_decision(
 ) -> dict[str, Any]:
     """The decision rule for calibrated validation `probabilities` (n, classes).
 
-    For two classes, the threshold on class 1's probability with the best balanced accuracy, averaged
+    For two classes, the threshold on the positive class's probability with the best balanced accuracy, averaged
     over resamples of the validation patients, since one set of few patients has chance optima: the
     centre of the best plateau of that mean curve, of equals the one nearest 0.5.
 
@@ -33,7 +33,7 @@ def fit_decision(
         probabilities: calibrated.
         labels: (n,) class indices.
         patient_ids: (n,) patients.
-        classes: names, in index order.
+        classes: names, in index order: of two, the negative and the positive one.
         criterion: `balanced_accuracy`, or `argmax` for the most probable class.
         seed: of the resampling.
 
@@ -58,7 +58,7 @@ def bootstrapped_curve(
     """Balanced accuracy over thresholds, averaged over resamples of the patients.
 
     Args:
-        positive: (n,) probability of class 1.
+        positive: (n,) probability of the positive class.
         labels: (n,) 0 or 1, both present.
         patient_ids: (n,) patients.
         seed: of the resampling.

@@ -36,7 +36,7 @@ __all__ = [
     "write",
     "write_predictions",
 ]  # fmt: skip
-FACTS = ("classes", "per_class")
+FACTS = ("classes", "positive", "per_class")
 CLASS_AVERAGES = (
     "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "paper_f1", "auroc", "average_precision",
 )  # fmt: skip
@@ -72,10 +72,11 @@ def from_bundle(
 
 
 def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
-    """Classes, per-class metrics and warnings."""
+    """Classes, the positive one, per-class metrics and warnings."""
     pooled, classes = result.pooled, result.prepared.classes
     return {
         "classes": list(classes),
+        "positive": result.prepared.positive,
         "per_class": per_class(pooled.labels, pooled.predictions, classes),
         "warnings": evaluation_warnings(result.prepared, result.folds, pooled),
         "ece_bins": options.ece_bins,

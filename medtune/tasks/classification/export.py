@@ -72,11 +72,12 @@ def module(network: Classifier, fold: Mapping[str, Any]) -> nn.Module:
 
 
 def describe(prepared: "PreparedDataset", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """Classes, output, temperature and decision."""
+    """Classes, the positive one of two, output, temperature and decision."""
     classes, kind = list(prepared.classes), fold.get("aggregation")
     name = "evidence_and_attention" if kind == ATTENTION else "probabilities"
     return {
         "classes": classes,
+        **({"positive": prepared.positive} if prepared.positive is not None else {}),
         "output": {"name": name, "dtype": "float32", "shape": ["N", len(classes) + extra_outputs(kind)]},
         "temperature": fold["temperature"],
         "decision": fold["decision"],

@@ -33,7 +33,11 @@ def write_report(
     embedded = [
         {"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in plots if p.stem != "subgroups"
     ]
-    rows = [_row(metric.title, test[metric.name]) for metric in METRICS if metric.name in test]
+    rows = [
+        _row(metric.title + metric.positive_note(facts["positive"]), test[metric.name])
+        for metric in METRICS
+        if metric.name in test
+    ]
     shown = {"metrics": rows, "pictures": embedded, "each_epoch": EACH_EPOCH, "section": markupsafe.Markup(section)}
     page = facts | {"per_class": most_errors(facts["per_class"])} | shown
     write_text(path, environment.from_string(PAGE).render(**page))

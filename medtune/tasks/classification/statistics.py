@@ -192,7 +192,7 @@ def accumulate(
 
     ones = np.ones(n)
     present = np.bincount(labels, minlength=classes) > 0
-    # One class alone has no negatives to be ranked against.
+    # Of two classes index 1 is the positive one. One class alone has no negatives to be ranked against.
     ranked = [k for k in ([1] if classes == 2 else range(classes)) if present[k] and present.sum() > 1]
     return ClassificationStats(
         count(labels * classes + predictions, classes**2, ones),

@@ -23,7 +23,7 @@ def write_confusion(path: Path, classes: tuple[str, ...], scored: ClassifierPred
 
 
 def roc_curves(classes: tuple[str, ...], scored: ClassifierPredictions) -> Curves:
-    """False and true positive rates by class: of class 1 where there are two, else one-vs-rest.
+    """False and true positive rates by class: of the positive class, index 1, where there are two, else one-vs-rest.
 
     Classes without both positives and negatives are left out, and so are points on a straight line.
     """

@@ -6,6 +6,7 @@ from medtune.config.data import DataParams
 from medtune.data.sample import Sample
 
 MIN_CLASSES = 2
+HAS_POSITIVE = True
 
 
 def check(samples: Sequence[Sample]) -> None:

@@ -33,7 +33,8 @@ else ' (no patient ids: each image counts as one)' }}, {% if external %}external
 data; bundle <b>{{ external.bundle }}</b>, {{ external.precision }} through onnxruntime, its own decision rule:
 {{ external.rule }}{% else %}protocol <b>{{ protocol }}</b>,
 {{ folds|length }} chain{{ "s" if folds|length > 1 }}{% endif %}; model <b>{{ backbone }}</b>, head {{ head }},
-weights kept: {{ stage }}; classes: {{ classes|names }}.</p>
+weights kept: {{ stage }}; classes: {{ classes|names }}{% if positive %}; positive class:
+<b>{{ positive }}</b>{% endif %}.</p>
 {% for warning in warnings %}<p class="warning">{{ warning }}</p>
 {% endfor %}
 <h2>Metrics</h2>
@@ -44,7 +45,7 @@ weights kept: {{ stage }}; classes: {{ classes|names }}.</p>
 {% endfor %}</table>
 <p class="facts">Intervals: percentiles of {{ replicates }} resamples of the
 {{ 'patients' if groups_known else unit | default('images') }}. Averages over classes run over the classes that the
-test images hold. AUROC is {{ "of " + classes[1] if classes|length == 2
+test images hold. AUROC is {{ "of " + positive if positive
 else "one-vs-rest, averaged" }}. Expected calibration error: {{ ece_bins }} bins, most probable class.</p>
 
 <h2>Classes</h2>

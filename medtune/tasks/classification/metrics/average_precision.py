@@ -1,4 +1,4 @@
-"""Average precision of class 1 where there are two classes."""
+"""Average precision of the positive class where there are two classes."""
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification import ranking
@@ -12,4 +12,6 @@ def average_precision(stats: WeightedStats) -> Floats:
     return ranking.average_precision(stats.stats.rankings[0], stats.image_weights)
 
 
-METRIC = Metric("average_precision", "average precision", "max", average_precision, order=110, defined=binary)
+METRIC = Metric(
+    "average_precision", "average precision", "max", average_precision, order=110, defined=binary, of_positive=True
+)

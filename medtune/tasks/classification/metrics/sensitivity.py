@@ -1,12 +1,12 @@
-"""Recall of class 1 where there are two classes."""
+"""Recall of the positive class where there are two classes."""
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification.statistics import WeightedStats, binary
 
 
 def sensitivity(stats: WeightedStats) -> Floats:
-    """(R,) TP / (TP + FN) of class 1."""
+    """(R,) TP / (TP + FN) of the positive class, index 1."""
     return stats.recall[:, 1]
 
 
-METRIC = Metric("sensitivity", "sensitivity", "max", sensitivity, order=90, defined=binary)
+METRIC = Metric("sensitivity", "sensitivity", "max", sensitivity, order=90, defined=binary, of_positive=True)

@@ -1,12 +1,12 @@
-"""Recall of class 0 where there are two classes."""
+"""Recall of the negative class where there are two classes."""
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification.statistics import WeightedStats, binary
 
 
 def specificity(stats: WeightedStats) -> Floats:
-    """(R,) TN / (TN + FP) of class 1."""
+    """(R,) TN / (TN + FP): the negative class has index 0."""
     return stats.recall[:, 0]
 
 
-METRIC = Metric("specificity", "specificity", "max", specificity, order=100, defined=binary)
+METRIC = Metric("specificity", "specificity", "max", specificity, order=100, defined=binary, of_positive=True)

@@ -1,0 +1,59 @@
+"""The positive class of a binary data set: which one it is, and the order of the classes that follows from it.
+
+Sensitivity, specificity, the decision threshold and the direction of AUROC depend on it, so it is never guessed: the
+params name it, or the source declares what the publication of the set says. The positive class has index 1 in a
+prepared set, its networks and its bundles.
+"""
+
+from collections.abc import Sequence
+from types import ModuleType
+
+from medtune.config.data import DataParams
+from medtune.config.errors import InputError, set_option, suggestion
+from medtune.data.class_selection import list_names
+from medtune.data.identifiers import label_key
+
+KEY = "data.positive"
+
+
+def find_positive(classes: Sequence[str], params: DataParams, source: ModuleType) -> str | None:
+    """Return the positive class; None where there are not two classes.
+
+    Args:
+        classes: class names of the data set, after `data.label_map`.
+        params: section data.
+        source: the source's module, whose `positive_class(params)` may declare it.
+
+    Raises:
+        InputError: two classes of which none is named, a name that is no class, or a name where there are more classes.
+    """
+    if len(classes) != 2:
+        if params.positive is not None and len(classes) > 2:
+            raise InputError(
+                f"{KEY}={params.positive}: the data set has {len(classes):,} classes "
+                f"({list_names(classes)}), and only one of two classes can be the positive one. Remove it with "
+                f"{set_option(KEY, None)}, or make two classes of them (data.label_map, data.labels)."
+            )
+        return None
+    chosen = params.positive if params.positive is not None else declared_positive(params, source)
+    if chosen is None:
+        first, second = classes
+        raise InputError(
+            f"{KEY}=null: the data set has two classes, {first} and {second}, and sensitivity, specificity and the "
+            f"threshold depend on which one is positive. Add {set_option(KEY, first)} or {set_option(KEY, second)}."
+        )
+    if chosen not in classes:
+        close = next((name for name in classes if label_key(name) == label_key(chosen)), None)
+        hint = f" (did you mean {close!r}?)" if close else suggestion(chosen, list(classes))
+        raise InputError(f"{KEY}={chosen}: no such class{hint}. Choose one of: {list_names(classes)}.")
+    return chosen
+
+
+def declared_positive(params: DataParams, source: ModuleType) -> str | None:
+    """Return the positive class that the source declares for these params; None where it declares none."""
+    return source.positive_class(params) if hasattr(source, "positive_class") else None
+
+
+def order_classes(classes: Sequence[str], positive: str | None) -> tuple[str, ...]:
+    """Return the classes with the positive one last; unchanged where there is none."""
+    return tuple(sorted(classes, key=lambda name: name == positive))

@@ -1,0 +1,82 @@
+from types import ModuleType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medtune.config import registry
+from medtune.config.data import DataParams
+from medtune.config.errors import InputError
+from medtune.config.load import load, yaml_loader
+from medtune.data.positive import find_positive, order_classes
+from medtune.data.sources import breakhis, medmnist
+from medtune.runtime.cache_key import data_key
+
+SILENT = ModuleType("silent")
+NAMES = st.lists(st.text(min_size=1), min_size=2, max_size=2, unique=True)
+
+
+def params(positive: str | None = None) -> DataParams:
+    return DataParams(source="folder", positive=positive)
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive", "message"),
+    [
+        (["cancer", "normal"], None, "cancer and normal, .*--set data.positive=cancer or --set data.positive=normal"),
+        (["no finding", "1"], None, r"--set 'data.positive=\"no finding\"' or --set 'data.positive=\"1\"'"),
+        (["cancer", "normal"], "Cancer", r"no such class \(did you mean 'cancer'\?\). Choose one of: cancer, normal"),
+        (["cancer", "normal"], "benign", "data.positive=benign: no such class. Choose one of: cancer, normal"),
+        (["a", "b", "c"], "a", "the data set has 3 classes .*only one of two classes can be the positive one"),
+    ],
+)  # fmt: skip
+def test_find_positive__refused(classes, positive, message):
+    with pytest.raises(InputError, match=message) as error:
+        find_positive(classes, params(positive), SILENT)
+    assert "\n" not in str(error.value)
+
+
+def test_find_positive__none_where_there_are_not_two_classes():
+    assert find_positive(["a", "b", "c"], params(), SILENT) is None
+    assert find_positive(["a"], params("a"), SILENT) is None
+
+
+@given(NAMES, st.booleans())
+def test_order_classes__positive_is_last(classes, second):
+    positive = find_positive(classes, params(classes[second]), SILENT)
+    assert order_classes(classes, positive) == (classes[1 - second], classes[second])
+
+
+@given(st.lists(st.text(), unique=True))
+def test_order_classes__kept_without_a_positive_class(classes):
+    assert order_classes(classes, None) == tuple(classes)
+
+
+@pytest.mark.parametrize("source", registry.load_all("medtune.data.sources"), ids=lambda source: source.NAME)
+def test_positive_class__a_source_with_two_classes_declares_one_of_them(source):
+    chosen = source.Params(source=source.__name__.rpartition(".")[2])
+    classes = source.classes(chosen)
+    declared = source.positive_class(chosen) if hasattr(source, "positive_class") else None
+    assert declared in classes if len(classes) == 2 else declared is None
+
+
+def test_positive_class__params_override_the_source():
+    classes = ("malignant", "normal or benign")
+    subset = medmnist.Params(subset="breastmnist")
+    assert find_positive(classes, subset, medmnist) == "malignant"
+    chosen = subset.model_copy(update={"positive": "normal or benign"})
+    assert find_positive(classes, chosen, medmnist) == "normal or benign"
+    assert breakhis.positive_class(breakhis.Params(labels="malignant4")) is None
+
+
+def test_data_key__naming_the_declared_class_changes_nothing():
+    keys = {
+        positive: data_key(load(sets=["data.source=breakhis", f"data.positive={positive}"]))
+        for positive in ("null", "malignant", "benign")
+    }
+    assert keys["null"] == keys["malignant"] != keys["benign"]
+
+
+@pytest.mark.parametrize(("text", "name"), [("1", "1"), ("yes", "yes"), ("'no'", "no"), ("null", None)])
+def test_positive__as_yaml_reads_it(text, name):
+    assert DataParams(source="folder", positive=yaml_loader().load(f"positive: {text}")["positive"]).positive == name
