@@ -64,7 +64,7 @@ def train(folder, source, network, rows, targets, stop_after=None, **changes):
             raise KeyboardInterrupt
 
     section = FrozenParams(
-        **{"epochs": 12, "batch_size": 4, "lr": 1e-2, "precision": "fp32", "checkpoint_seconds": 0} | changes
+        **{"epochs": 12, "batch_size": 4, "lr": 1e-2, "precision": "fp32", "checkpoint_seconds": 1e6} | changes
     )
     config = TrainerConfig(
         "t", network, network, network.train, source, targets, CrossEntropy(), rows[half], rows[~half], section,
@@ -139,7 +139,7 @@ def test_training__resumes_to_the_same_weights(tmp_path):
     rows = np.arange(SLIDES)
     _, whole = train(tmp_path / "whole", source, bag_model(), rows, slides.labels, epochs=4)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "cut", source, bag_model(), rows, slides.labels, epochs=4, stop_after=2)
+        train(tmp_path / "cut", source, bag_model(), rows, slides.labels, epochs=4, stop_after=2, checkpoint_seconds=0)
     state, resumed = train(tmp_path / "cut", source, bag_model(), rows, slides.labels, epochs=4)
     assert len(state.history) == 4
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
