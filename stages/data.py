@@ -111,8 +111,12 @@ def _prepare(
     if data.split.protocol == "patient" and twice["exact"]["across_splits"]:
         _reject_duplicates(twice["exact"])
 
+    if data.split.protocol == "column" and (apart := twice["exact"]["across_splits"]):
+        twins = f"{apart:,} images are in several splits, pixel for pixel (report.json): these scores are too good."
+    else:
+        twins = ""
     manifest.write_manifest(folder, kept, packed, made, data.split.test_fold)
-    notes = [*listed.notes, *made.notes, *packed.notes]
+    notes = [*listed.notes, *made.notes, *packed.notes, *([twins] if twins else [])]
     info = _info(params, listed, kept, made.splits, made.leaked_patients, notes)
     info["intensity"] = packed.intensity.document()
     manifest.write_info(folder, info)
@@ -175,7 +179,7 @@ def _info(
     chains = {
         str(chain): {
             part: count([record for record, role in zip(selected, splits[:, chain], strict=True) if role == part])
-            for part in ("train", "val", "test")
+            for part in ("train", "val", "test", *(["external"] if (splits[:, chain] == "external").any() else []))
         }
         for chain in data.split.test_folds
     }

@@ -44,6 +44,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     if step.artifact is not None:
         return step.artifact
     from medtune.evaluation import bootstrap
+    from medtune.evaluation.external import evaluate_external, external_line
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
     from medtune.evaluation.result import EvaluationResult, common_facts, summary_line, write_metrics
     from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
@@ -78,9 +79,12 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         common = common_facts(result, params, key, metrics, task.best(folds, options), validation)
         own = task.facts(result, params)
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
+        facts["external"], outside = evaluate_external(task, wanted, outputs, prepared, options, metrics, params.seed)
         facts["subgroups"] = _subgroups(result, params, metrics, task.CLASS_AVERAGES)
         history = join_history(_histories(paths, params, prepared, wanted))
         pictures = task.write(work, result, params, facts, history)
+        if facts["external"]:
+            task.write_predictions(work / "predictions_external.csv", prepared, outside)
         if facts["subgroups"]:
             write_subgroups(work / "subgroups.csv", facts["subgroups"])
         save_outputs(work / "logits.npz", wanted, outputs)
@@ -91,6 +95,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             *facts["warnings"],
             *table_lines(facts["subgroups"], metrics, facts["groups_known"]),
             summary_line(metrics, test, facts),
+            *([external_line(facts["external"], metrics, facts["groups_known"])] if facts["external"] else []),
         ]:
             console.info(f"evaluate: {line}")
         records = {fold.fold: fold.record() for fold in folds}

@@ -10,7 +10,7 @@ from medtune.config.base import StrictParams
 class SplitParams(StrictParams):
     """How images become train, validation and test. See docs/protocols.md."""
 
-    protocol: Literal["patient", "image", "official", "folders", "hcrf-1-1-2"] = "patient"
+    protocol: Literal["patient", "image", "official", "folders", "column", "hcrf-1-1-2"] = "patient"
     folds: Annotated[int, Field(ge=3, le=20)] = 5
     test_fold: Annotated[int, Field(ge=0)] | Literal["all"] = 1
     val_fold: Annotated[int, Field(ge=0)] | None = Field(None, description="null: the fold before the test fold")

@@ -50,7 +50,7 @@ from pathlib import Path
 
 import numpy as np
 
-SPLITS = ("train", "val", "test", "unused")
+SPLITS = ("train", "val", "test", "external", "unused")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Sample:
         patient_id: what must stay together in one split (patient, case); None where the source does not know.
         metadata: the source's own columns of manifest.csv.
         published_splits: role in the chain of each published fold (one of `SPLITS` each), for protocols
-            `official` and `folders`.
+            `official`, `folders` and `column`.
         read: gives the pixels, uint8 (h, w, 3), where they are not a file; called in the order of the records.
         where: the place that names it ("labels.csv line 7"), for error messages; empty where that is the path.
         target: returns what a task other than classification predicts (a mask, a number), as its `targets` reads it.

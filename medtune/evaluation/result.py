@@ -180,6 +180,7 @@ def write_metrics(
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
         **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
+        **({"external": facts["external"]} if facts.get("external") else {}),
         **({"subgroups": facts["subgroups"]} if facts.get("subgroups") else {}),
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # One sentence: `dvc metrics show` makes a column of every value that is not in a list.
