@@ -108,16 +108,18 @@ def _prepare(
     found = duplicates.find_duplicates(images, packed.sha256)
     names, labels = [record.path for record in kept], [record.label for record in kept]
     twice = duplicates.duplicate_report(found, names, labels, made.splits, data.split.test_folds)
-    if data.split.protocol == "patient" and twice["exact"]["across_splits"]:
+    if data.split.protocol in ("patient", "site") and twice["exact"]["across_splits"]:
         _reject_duplicates(twice["exact"])
 
     if data.split.protocol == "column" and (apart := twice["exact"]["across_splits"]):
         twins = f"{apart:,} images are in several splits, pixel for pixel (report.json): these scores are too good."
     else:
         twins = ""
-    manifest.write_manifest(folder, kept, packed, made, data.split.test_fold)
+    chosen = "all" if data.split.test_fold == "all" else data.split.test_folds[0]
+    manifest.write_manifest(folder, kept, packed, made, chosen)
     notes = [*listed.notes, *made.notes, *packed.notes, *([twins] if twins else [])]
     info = _info(params, listed, kept, made.splits, made.leaked_patients, notes)
+    info |= {"sites": list(made.sites)} if made.sites else {}
     info["intensity"] = packed.intensity.document()
     manifest.write_info(folder, info)
     indices = np.array([classes.index(label) for label in labels])

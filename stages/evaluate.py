@@ -46,7 +46,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation import bootstrap
     from medtune.evaluation.external import evaluate_external, external_line
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
-    from medtune.evaluation.result import EvaluationResult, common_facts, summary_line, write_metrics
+    from medtune.evaluation.result import EvaluationResult, common_facts, site_lines, summary_line, write_metrics
     from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
     from medtune.evaluation.tables import join_history
     from medtune.tracking import lineage
@@ -94,6 +94,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         for line in [
             *facts["warnings"],
             *table_lines(facts["subgroups"], metrics, facts["groups_known"]),
+            *site_lines(metrics, facts),
             summary_line(metrics, test, facts),
             *([external_line(facts["external"], metrics, facts["groups_known"])] if facts["external"] else []),
         ]:

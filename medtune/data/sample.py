@@ -68,6 +68,7 @@ class Sample:
         where: the place that names it ("labels.csv line 7"), for error messages; empty where that is the path.
         target: returns what a task other than classification predicts (a mask, a number), as its `targets` reads it.
         file: where the image file lies, where that is not `root / path` (unpacked archives).
+        site: where the image was made, for protocol site; None where the source does not know.
         frame: frame of a DICOM file of several frames, from 0.
     """
 
@@ -81,3 +82,4 @@ class Sample:
     target: Callable[[], np.ndarray] | None = field(default=None, compare=False)
     frame: int | None = None
     where: str = field(default="", compare=False)
+    site: str | None = None

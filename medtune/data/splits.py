@@ -11,6 +11,7 @@ from medtune.data.class_selection import list_names
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.folds import SEED, grouped_stratified_folds
 from medtune.data.sample import Sample
+from medtune.data.sites import order_sites
 from medtune.data.split_checks import SPLITS, check_classes
 from medtune.data.split_column import check_patients
 
@@ -28,12 +29,14 @@ class SplitResult:
         splits: (n, chains) of train, val, test, external, unused; column k is the chain whose test fold is k.
         leaked_patients: groups with images in more than one part of a chain that is run, sorted.
         notes: what a reader of the figures must know, sentences.
+        sites: name of each test fold under protocol site.
     """
 
     folds: np.ndarray
     splits: np.ndarray
     leaked_patients: tuple[str, ...]
     notes: tuple[str, ...]
+    sites: tuple[str, ...] = ()
 
 
 def split_samples(
@@ -67,7 +70,11 @@ def split_samples(
         )
     if len(classes) < min_classes:
         raise InputError(f"source {source} has one class, {classes[0]}; at least two are needed{_inside(samples)}")
-    if params.protocol == "patient":
+    sites: list[str] = []
+    if params.protocol == "site":
+        sites = order_sites(samples, params, source)
+        folds, splits, notes = _site(samples, labels, sites, source)
+    elif params.protocol == "patient":
         folds, splits, notes = _patient(samples, labels, params, source, assigned)
     else:
         protocol = {"image": _image, "hcrf-1-1-2": _hcrf}.get(params.protocol, _official)
@@ -82,7 +89,7 @@ def split_samples(
         )
     if samples[0].patient_id is None:
         notes.append("The source has no patient ids: that one patient is in both train and test cannot be excluded.")
-    return SplitResult(folds, splits, leaked, tuple(notes))
+    return SplitResult(folds, splits, leaked, tuple(notes), tuple(sites))
 
 
 def _inside(samples: Sequence[Sample]) -> str:
@@ -192,6 +199,24 @@ def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams
     return folds, splits, notes
 
 
+def _site(samples: Sequence[Sample], labels: np.ndarray, sites: Sequence[str], source: str) -> _ProtocolResult:
+    number = {site: fold for fold, site in enumerate(sites)}
+    folds = np.array([number[sample.site or ""] for sample in samples], np.int64)
+    splits = np.full((len(folds), len(sites)), "train", ROLE)
+    for fold in range(len(sites)):
+        rows = np.flatnonzero(folds != fold)
+        held_out = _hold_out_validation(labels[rows], [samples[row] for row in rows.tolist()], source)
+        splits[rows[held_out], fold] = "val"
+        splits[folds == fold, fold] = "test"
+    tested = ", ".join(f"{fold} {site}" for fold, site in enumerate(sites))
+    how = "image" if samples[0].patient_id is None else "patient"
+    return (
+        folds,
+        splits,
+        [f"Leave one site out: test folds are {tested}. A fifth of the other sites, by {how}, is validation."],
+    )
+
+
 def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: str) -> np.ndarray:
     """A fifth of the rows, whole groups: of five folds the first that shares every class with the other four."""
     _, labels = np.unique(labels, return_inverse=True)
@@ -202,7 +227,7 @@ def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: 
     else:
         patient_ids = np.array([sample.patient_id for sample in samples])
         if (n_patients := len(np.unique(patient_ids))) < 5:
-            raise InputError(f"a published train part of source {source} has {n_patients} groups; 5 are needed here")
+            raise InputError(f"a train part of source {source} has {n_patients} patients; 5 are needed to validate")
         folds = grouped_stratified_folds(labels, patient_ids, 5)
     shared = [len(np.intersect1d(labels[folds == fold], labels[folds != fold])) for fold in range(5)]
     return folds == int(np.argmax(shared))

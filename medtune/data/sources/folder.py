@@ -33,6 +33,7 @@ class ColumnParams(StrictParams):
     path: str | None = Field(None, description="image file, relative to data.root")
     label: str | None = Field(None, description="class")
     group: str | None = Field(None, description="patient")
+    site: str | None = Field(None, description="hospital or site, for protocol site; null: site")
     split: str | None = Field(None, description="train, val, test or external, for protocol column; null: split")
 
 
@@ -159,6 +160,8 @@ def _by_table(root: Path, params: Params) -> Iterator[Sample]:
         column = set_option("data.split.protocol", "column")
         info(f"{table.name}: the column {table.columns[unused]} does not decide the split; {column} makes it do so")
     rows = _rows(table, positions, root, params.path_format)
+    if params.split.protocol == "site":
+        rows = _with_sites(rows, table, params.columns.site)
     if splits is not None:
         rows = [replace(row, published_splits=(split,)) for row, split in zip(rows, splits, strict=True)]
     files = ImageFiles(root, listing.scan_root(root))
@@ -176,6 +179,17 @@ def _by_table(root: Path, params: Params) -> Iterator[Sample]:
         raise InputError(files.describe(missing, len(rows)))
     for sample, path in zip(rows, places, strict=True):
         yield sample if path == sample.path else replace(sample, file=root / path)
+
+
+def _with_sites(rows: list[Sample], table: Table, name: str | None) -> list[Sample]:
+    position = columns.find_column(table, name or "site")
+    if position is None:
+        raise InputError(
+            f"data.split.protocol=site: {table.name} has no column {name or 'site'}; found {', '.join(table.columns)}. "
+            f"Name it with {set_option('data.columns.site', 'NAME')}"
+        )
+    sites = [row[position].strip() for _, row in table.rows]
+    return [replace(row, site=site) for row, site in zip(rows, sites, strict=True)]
 
 
 def _rows(table: Table, positions: dict[str, int], root: Path, path_format: str) -> list[Sample]:
