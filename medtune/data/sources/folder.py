@@ -14,6 +14,7 @@ from medtune.config.errors import InputError, set_option
 from medtune.data import class_folders, columns, listing
 from medtune.data.example import write_image
 from medtune.data.sample import Sample
+from medtune.data.sites import add_sites
 from medtune.data.split_column import find_split_column, read_splits
 from medtune.data.table import Table, read_table
 from medtune.data.table_paths import PATH, SHOWN, ImageFiles
@@ -161,7 +162,7 @@ def _by_table(root: Path, params: Params) -> Iterator[Sample]:
         info(f"{table.name}: the column {table.columns[unused]} does not decide the split; {column} makes it do so")
     rows = _rows(table, positions, root, params.path_format)
     if params.split.protocol == "site":
-        rows = _with_sites(rows, table, params.columns.site)
+        rows = add_sites(rows, table, params.columns.site)
     if splits is not None:
         rows = [replace(row, published_splits=(split,)) for row, split in zip(rows, splits, strict=True)]
     files = ImageFiles(root, listing.scan_root(root))
@@ -179,17 +180,6 @@ def _by_table(root: Path, params: Params) -> Iterator[Sample]:
         raise InputError(files.describe(missing, len(rows)))
     for sample, path in zip(rows, places, strict=True):
         yield sample if path == sample.path else replace(sample, file=root / path)
-
-
-def _with_sites(rows: list[Sample], table: Table, name: str | None) -> list[Sample]:
-    position = columns.find_column(table, name or "site")
-    if position is None:
-        raise InputError(
-            f"data.split.protocol=site: {table.name} has no column {name or 'site'}; found {', '.join(table.columns)}. "
-            f"Name it with {set_option('data.columns.site', 'NAME')}"
-        )
-    sites = [row[position].strip() for _, row in table.rows]
-    return [replace(row, site=site) for row, site in zip(rows, sites, strict=True)]
 
 
 def _rows(table: Table, positions: dict[str, int], root: Path, path_format: str) -> list[Sample]:
