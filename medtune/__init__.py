@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from medtune.api import PreparedData as PreparedData
     from medtune.api import TrainResult as TrainResult
     from medtune.api import evaluate as evaluate
+    from medtune.api import evaluate_bundle as evaluate_bundle
     from medtune.api import export as export
     from medtune.api import load_params as load_params
     from medtune.api import prepare as prepare
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from medtune.models.attach import merge_peft as merge_peft
     from medtune.models.cdtm import CDTM as CDTM
     from medtune.serving.bundle import Bundle as Bundle
+    from medtune.serving.prediction import FindingsPrediction as FindingsPrediction
     from medtune.serving.prediction import Prediction as Prediction
 
 _HOME = {
@@ -40,12 +42,14 @@ _HOME = {
     "prepare": "medtune.api",
     "train": "medtune.api",
     "evaluate": "medtune.api",
+    "evaluate_bundle": "medtune.api",
     "export": "medtune.api",
     "PreparedData": "medtune.api",
     "TrainResult": "medtune.api",
     "Evaluation": "medtune.api",
     "ExportResult": "medtune.api",
     "Bundle": "medtune.serving.bundle",
+    "FindingsPrediction": "medtune.serving.prediction",
     "Prediction": "medtune.serving.prediction",
     "Params": "medtune.config.schema",
     "InputError": "medtune.config.errors",

@@ -200,6 +200,42 @@ def evaluate(params: Params, out: Folder = None) -> Evaluation:
         return _evaluation(stage.run(params, paths).folder)
 
 
+def evaluate_bundle(
+    bundle: Path | str,
+    data: Path | str,
+    out: Folder = None,
+    sets: Sequence[str] = (),
+    precision: str = "fp32",
+    provider: str = "cpu",
+    training_data: Folder = None,
+) -> Evaluation:
+    """Evaluate a finished bundle on external labeled images; needs no project.
+
+    Args:
+        bundle: exported folder.
+        data: a table of labels, or a folder with a folder per class.
+        out: folder for the result; None is `evaluation-<data>` in the working directory.
+        sets: values of data.* and evaluate.*, for example ["data.columns.group=patient", "evaluate.by=[site]"].
+        precision: of the bundle.
+        provider: where onnxruntime computes.
+        training_data: `data/prepared` of the bundle's training, to find images that it has seen.
+
+    Raises:
+        InputError: the bundle, the data or an option are wrong.
+        RunError: the bundle gives values that are not finite.
+    """
+    from medtune.config.errors import InputError
+    from medtune.serving.manifest import BundleError
+    from medtune.stages import evaluate_bundle as stage
+
+    places = [None if one is None else Path(one) for one in (out, training_data)]
+    try:
+        done = stage.run(Path(bundle), Path(data), places[0], sets, precision, provider, places[1])
+    except BundleError as error:
+        raise InputError(str(error)) from error
+    return _evaluation(done.folder)
+
+
 def export(params: Params, out: Folder = None) -> ExportResult:
     """Export the best fold's network as a verified ONNX bundle.
 

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from medtune.config.errors import InputError
@@ -85,12 +86,15 @@ def _prepare(
 ) -> Artifact:
     import numpy as np
 
-    from medtune.data import contact_sheet, duplicates, manifest
+    from medtune.data import contact_sheet, duplicates, findings, manifest
     from medtune.data.packing import IMAGES_FILE, pack
+    from medtune.data.slide_tiles import write_overviews
     from medtune.data.splits import split_samples
 
     data, records, classes = params.data, listed.samples, listed.classes
     task = base.targets(params.task.kind)
+    if hasattr(listed.source, "cut") and params.task.kind != "classification":
+        raise InputError(f"task.kind={params.task.kind}: slides can only be classified. Use another data.source")
     # Before an hour of decoding: are the targets usable, and can these records be split as asked?
     task.check(records)
     split_samples(records, listed.split_classes, data.split, data.source, known, task.MIN_CLASSES)
@@ -98,18 +102,26 @@ def _prepare(
     folder = partial_dir(paths.prepared)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    packed = pack(records, listed.root, folder, data.image_size, data.resize, data.on_bad_image, data.intensity)
-    kept = [records[position] for position in packed.selected]
-    made = split_samples(kept, listed.split_classes, data.split, data.source, known, task.MIN_CLASSES)
+    slides = listed.source.cut(records, listed.root, data) if hasattr(listed.source, "cut") else None
+    images_of = records if slides is None else slides.tiles
+    packed = pack(images_of, listed.root, folder, data.image_size, data.resize, data.on_bad_image, data.intensity)
+    kept = [images_of[position] for position in packed.selected]
+    slides = slides and slides.select(packed.selected)
+    units = kept if slides is None else slides.slides
+    made = split_samples(units, listed.split_classes, data.split, data.source, known, task.MIN_CLASSES)
+    unit_splits = made.splits
+    if slides is not None:  # all tiles of a slide are where the slide is
+        made = replace(made, folds=made.folds[slides.slide_index], splits=made.splits[slides.slide_index])
     manifest.write_targets(folder, (task.encode(record, data) for record in kept), len(kept))
     decoded = time.perf_counter()
 
     images = np.load(folder / IMAGES_FILE, mmap_mode="r")
-    found = duplicates.find_duplicates(images, packed.sha256)
-    names, labels = [record.path for record in kept], [record.label for record in kept]
-    twice = duplicates.duplicate_report(found, names, labels, made.splits, data.split.test_folds)
+    # Tiles of glass or fat are alike: slides are compared as a whole.
+    found = duplicates.find_duplicates(images, packed.sha256) if slides is None else slides.copies()
+    names, unit_labels = [unit.path for unit in units], [unit.label for unit in units]
+    twice = duplicates.duplicate_report(found, names, unit_labels, unit_splits, data.split.test_folds)
     if data.split.protocol in ("patient", "site") and twice["exact"]["across_splits"]:
-        _reject_duplicates(twice["exact"])
+        _reject_duplicates(twice["exact"], "images" if slides is None else "slides")
 
     if data.split.protocol == "column" and (apart := twice["exact"]["across_splits"]):
         twins = f"{apart:,} images are in several splits, pixel for pixel (report.json): these scores are too good."
@@ -118,19 +130,22 @@ def _prepare(
     chosen = "all" if data.split.test_fold == "all" else data.split.test_folds[0]
     manifest.write_manifest(folder, kept, packed, made, chosen)
     notes = [*listed.notes, *made.notes, *packed.notes, *([twins] if twins else [])]
-    info = _info(params, listed, kept, made.splits, made.leaked_patients, notes)
+    info = _info(params, listed, units, unit_splits, made.leaked_patients, notes)
     info |= {"sites": list(made.sites)} if made.sites else {}
+    if slides is not None:
+        info |= {"n_images": len(kept), "n_slides": len(units)}
+        write_overviews(folder / "slides", slides)
     info["intensity"] = packed.intensity.document()
     manifest.write_info(folder, info)
-    indices = np.array([classes.index(label) for label in labels])
-    contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, classes)
+    shown, indices = findings.groups(kept, classes)
+    contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, shown)
     tested = np.flatnonzero(np.asarray(made.splits)[:, data.split.test_folds[0]] == "test")
-    contact_sheet.write_sample_files(folder / "samples", images, indices, classes, tested)
+    contact_sheet.write_sample_files(folder / "samples", images, indices, shown, tested)
     seconds = time.perf_counter() - begin
-    rejected = [*listed.rejected, *packed.rejected]
+    rejected = [*listed.rejected, *(slides.rejected if slides else ()), *packed.rejected]
     report = {
         "n_found": len(records) + len(listed.rejected),
-        "n_kept": len(kept),
+        "n_kept": len(units),
         "n_rejected": len(rejected),
         "rejected": [{"path": path, "reason": reason} for path, reason in rejected],
         "left_out": listed.left_out.report(),
@@ -139,7 +154,8 @@ def _prepare(
         "leaked_groups": info["leaked_groups"],
         "duplicates": twice,
         "seconds": round(seconds, 3),
-        "images_per_second": round(len(records) / max(decoded - begin, 1e-9), 1),
+        "images_per_second": round(len(images_of) / max(decoded - begin, 1e-9), 1),
+        **({"slides": slides.report()} if slides is not None else {}),
     }
     write_text(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     result = {
@@ -155,10 +171,10 @@ def _prepare(
     return done
 
 
-def _reject_duplicates(exact: dict[str, Any]) -> None:
+def _reject_duplicates(exact: dict[str, Any], unit: str) -> None:
     shown = "; ".join(" = ".join(entry["paths"][:4]) for entry in exact["first"][:3] if entry["across_splits"])
     raise InputError(
-        f"{exact['across_splits']} images are there twice, pixel for pixel, under different patients and in different "
+        f"{exact['across_splits']} {unit} are there twice, pixel for pixel, under different patients and in different "
         f"splits: {shown}. Remove the copies, or give them one group"
     )
 
@@ -175,8 +191,8 @@ def _info(
     known = selected[0].patient_id is not None
 
     def count(which: Sequence[Sample]) -> dict[str, int]:
-        found = Counter(record.label for record in which)
-        return {name: found[name] for name in classes}
+        found = Counter(label for record in which for label in record.labels or (record.label,))
+        return {name: found[name] for name in dict.fromkeys([*classes, *found])}
 
     chains = {
         str(chain): {
@@ -215,14 +231,16 @@ def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
     if positive := info.get("positive"):
         counts += f"; positive class: {positive}"
     groups = f"{info['n_groups']:,} groups" if info["groups_known"] else "no patient ids"
-    console.info(f"data: {info['n_images']:,} images ({counts}), {groups}, split by {info['protocol']}")
+    tiles = f", {info['n_images']:,} tiles" if "n_slides" in info else ""
+    number, unit = (info["n_slides"], "slides") if tiles else (info["n_images"], "images")
+    console.info(f"data: {number:,} {unit} ({counts}){tiles}, {groups}, split by {info['protocol']}")
     if report["n_rejected"]:
-        console.info(f"data: {report['n_rejected']:,} images left out, named in report.json")
+        console.info(f"data: {report['n_rejected']:,} {unit} left out, named in report.json")
     twice = report["duplicates"]
     if twice["exact"]["sets"] or twice["near"]["pairs"]:
         exact, near = twice["exact"], twice["near"]
         console.info(
-            f"data: {exact['sets']:,} sets of equal images ({exact['across_splits']:,} across splits), "
+            f"data: {exact['sets']:,} sets of equal {unit} ({exact['across_splits']:,} across splits), "
             f"{near['pairs']:,} nearly equal pairs ({near['across_splits']:,} across splits)"
         )
     for note in info["notes"]:

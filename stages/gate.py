@@ -58,7 +58,7 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
     old = None
     if champion:
         old = bundle_document.read_manifest(champion.folder)
-        for name in ("task", "classes", "output"):
+        for name in ("task", "classes", "output", "tiles", "aggregation"):
             if old.get(name) != document.get(name):
                 reason = f"{name} differ: {document.get(name)}, the champion's {old.get(name)}"
                 if name == "classes" and set(document[name]) == set(old.get(name, ())):
@@ -87,9 +87,8 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
     metric = base.metric(params.task.kind, params.gate.metric)
     assert metric is not None  # else the params were refused
     limits = base.evaluation(params.task.kind).limits(params.gate)
-    decision = decide(
-        new, held, len(rows), metric, limits, params.gate, params.evaluate, params.seed, prepared.positive
-    )
+    n = len({prepared.slides[row] for row in rows.tolist()}) if prepared.slides else len(rows)
+    decision = decide(new, held, n, metric, limits, params.gate, params.evaluate, params.seed, prepared.positive)
     return replace(decision, notes=tuple(notes))
 
 
@@ -104,7 +103,7 @@ def _common_images(
     if out := len(rows) - len(kept):
         patients = len(set(prepared.patient_ids[rows].tolist()) & seen)
         notes.append(f"{out} test images of {patients} patients left out: the champion was trained on them")
-    changed = [row for row in kept.tolist() if _label(before, prepared.paths[row]) not in (None, _name(prepared, row))]
+    changed = [row for row in kept.tolist() if _label(before, prepared.paths[row]) not in (None, prepared.names[row])]
     if not changed:
         return kept, notes, ""
     first = prepared.paths[changed[0]]
@@ -120,10 +119,6 @@ def _common_images(
 
 def _label(manifest: Mapping[str, Mapping[str, str]], path: str) -> str | None:
     return manifest[path]["label"] if path in manifest else None
-
-
-def _name(prepared: PreparedDataset, row: int) -> str:
-    return prepared.classes[prepared.labels[row]]
 
 
 def _predict(

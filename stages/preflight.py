@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from medtune.config.errors import InputError
-from medtune.config.schema import Params
+from medtune.config.schema import EvaluateParams, Params
 from medtune.data.class_selection import list_names
 from medtune.runtime import distributed
 from medtune.runtime.artifact import read_result
@@ -71,10 +71,15 @@ def check_subgroups(params: Params, columns: Mapping[str, Sequence[str]]) -> Non
     Raises:
         InputError: `evaluate.by` or `evaluate.bins` do not fit the columns.
     """
-    if params.evaluate.by:
+    refuse_subgroups(params.evaluate, columns, params.data.allow_values)
+
+
+def refuse_subgroups(options: EvaluateParams, columns: Mapping[str, Sequence[str]], allowed: Sequence[str]) -> None:
+    """As `check_subgroups`, for section evaluate and `data.allow_values` alone."""
+    if options.by:
         from medtune.evaluation.subgroup_columns import subgroup_columns
 
-        subgroup_columns(params.evaluate, columns, params.data.allow_values)
+        subgroup_columns(options, columns, allowed)
 
 
 def check_table(params: Params) -> None:

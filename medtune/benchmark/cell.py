@@ -118,18 +118,22 @@ def run(params: Params, paths: RunPaths, cell: CellId, rates: Sequence[float], t
 
 def _evaluate_fold(params: Params, prepared: "PreparedDataset", trained: Artifact) -> "FoldResult":
     from medtune.evaluation import outputs
+    from medtune.evaluation.slides import to_slides
     from medtune.training.checkpoint import load_trained
 
     wanted = outputs.OutputsRequest.for_artifact(trained, prepared)
     model, size = cast("Classifier", load_trained(trained)), params.evaluate.batch_size
     found = outputs.compute_outputs(wanted, model, prepared.images, device_name(), size, lambda done: None)
+    prepared, (wanted,), (found,) = to_slides(prepared, [wanted], [found])
     return base.evaluation(params.task.kind).evaluate_fold(wanted, found, prepared, params.evaluate, params.seed)
 
 
 def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:
     """Every test metric with its interval; writes the predictions they come from."""
+    from medtune.data.slide_dataset import by_slide
     from medtune.evaluation.bootstrap import intervals
 
+    prepared = by_slide(prepared) if prepared.slides else prepared
     options, kind = params.evaluate, params.task.kind
     task = base.evaluation(kind)
     pooled = task.pool([fold.test for fold in folds])
@@ -140,7 +144,10 @@ def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResu
 
 
 def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, Any]:
-    """What it was trained and tested on."""
+    """What it was trained and tested on; of slides, not of their tiles."""
+    from medtune.data.slide_dataset import by_slide
+
+    prepared = by_slide(prepared) if prepared.slides else prepared
     folds = params.data.split.test_folds
     rows = {role: [prepared.indices(fold)[role] for fold in folds] for role in SPLITS}
     patients = {role: {group for own in rows[role] for group in prepared.patient_ids[own].tolist()} for role in SPLITS}

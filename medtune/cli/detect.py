@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medtune.cli import detect_table, image_headers
+from medtune.cli import detect_slides, detect_table, image_headers
 from medtune.cli.detect_table import class_counts
 from medtune.cli.detected import DetectedData
 from medtune.cli.patients import suggest
@@ -16,6 +16,7 @@ from medtune.data import class_folders
 from medtune.data.listing import find_files
 from medtune.data.npz import array_names
 from medtune.data.sources import breakhis, medmnist
+from medtune.serving.decode import SUFFIXES
 from medtune.serving.folder_scan import printable
 
 HEADERS_READ = 50
@@ -32,17 +33,21 @@ def detect(root: Path) -> DetectedData:
     """
     if archives := _npz_files(root):
         return _medmnist(archives)
-    found = find_files(root)
+    slides = detect_slides.find_slides(root)
+    found = slides or find_files(root)
     images = [path for path in found if printable(path) == path]
-    detected = DetectedData(findings=[("images", f"{len(images):,} in {root}")])
+    detected = DetectedData(findings=[("slides" if slides else "images", f"{len(images):,} in {root}")])
     if bad := [printable(path) for path in found if printable(path) != path]:
         detected.warnings.append(f"{len(bad):,} images have names that are not valid UTF-8: {bad[0]}. Rename them")
-    if any(breakhis.image_name(path) for path in images):
+    if not slides and any(breakhis.image_name(path) for path in images):
         _breakhis(images, detected)
         return detected
     table = detect_table.find_table(root, detected)
     detect_table.by_table(table, root, images, detected) if table else _by_folders(root, images, detected)
-    _size(root, images, detected)
+    if slides:
+        detect_slides.describe_slides(root, slides, detected)
+    else:
+        _size(root, images, detected)
     return detected
 
 
@@ -64,6 +69,7 @@ def _medmnist(files: list[Path]) -> DetectedData:
     detected.settings = {
         "data.source": "medmnist",
         **({"data.subset": subset} if subset else {}),
+        **({"task.kind": "multilabel"} if subset in medmnist.FINDINGS else {}),
         "data.size": int(size[1]) if size else 28,
         **_network_input(128 if size and int(size[1]) > 64 else 64),
         **(
@@ -108,7 +114,7 @@ def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
     broken = detected.settings.pop("data.csv", None)  # a table that cannot be read, and that the warnings name
     detected.settings = {"data.source": "folder"}
     if class_folders.split_folders(images):
-        _by_splits(root, detected)
+        _by_splits(root, detected, images)
     elif inner := class_folders.inner_folder(images):
         detected.warnings.append(
             f"the images lie in {inner}/, in folders that are splits. Run with --data {root / inner}"
@@ -133,11 +139,12 @@ def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
         suggest(images, detected)
 
 
-def _by_splits(root: Path, detected: DetectedData) -> None:
+def _by_splits(root: Path, detected: DetectedData, images: list[str]) -> None:
     """Folders train, val and test with class folders in each."""
     detected.settings["data.split.protocol"] = "folders"
     try:
-        found = class_folders.by_split(root)
+        suffixes = tuple({PurePosixPath(path).suffix.lower() for path in images} - {""})
+        found = class_folders.by_split(root, (*SUFFIXES, *suffixes))
     except InputError as error:
         detected.warnings.append(str(error))
         return

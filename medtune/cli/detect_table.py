@@ -1,9 +1,10 @@
 """What a table in a folder of images says: columns, classes, patients and paths."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from medtune.cli import detect_labels
 from medtune.cli.detected import DetectedData
 from medtune.cli.patients import suggest
 from medtune.config.errors import InputError
@@ -68,8 +69,13 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
     detected.findings.append(("table", f"{table.name}: {len(table.rows):,} rows, columns {shown}"))
     detected.findings += [("note", note) for note in table.notes]
     cells: dict[str, list[str]] = {}
+    known = {what: position for what in columns.ALIASES if (position := _column(table, what)) is not None}
+    several = [] if "label" in known else detect_labels.finding_columns(table, set(known.values()))
     for what in columns.ALIASES:
-        position = _column(table, what)
+        position = known.get(what)
+        if position is None and what == "label" and several:
+            detect_labels.set_columns(several, table, detected)
+            continue
         if position is None:
             if what != "group":
                 detected.warnings.append(
@@ -89,7 +95,7 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
             detected.warnings.append(
                 f"{table.name}: the column {table.columns[_column(table, 'path') or 0]} names no file"
             )
-    if "label" in cells:
+    if "label" in cells and not detect_labels.set_lists(cells["label"], detected):
         detected.findings.append(("classes", class_counts(iter(cells["label"]))))
         detected.classes = tuple(sorted({label for label in cells["label"] if not is_missing(label)}))
     if "group" in cells:
@@ -97,13 +103,22 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
         detected.findings.append(
             ("patients", f"{patients:,}, in the column {detected.settings.get('data.columns.group', 'group')}")
         )
-        _folds(patients, detected)
+        labels = cells.get("label") if "task.kind" not in detected.settings else None
+        _folds(patients, fewest_patients(cells["group"], labels), detected)
     else:
         suggest(cells.get("path", images), detected)
 
 
-def _folds(patients: int, detected: DetectedData) -> None:
-    if patients < 5:
+def fewest_patients(groups: Sequence[str], labels: Sequence[str] | None) -> int:
+    """Patients of the class that has the fewest; all patients where there are no labels."""
+    by_class: defaultdict[str, set[str]] = defaultdict(set)
+    for group, label in zip(groups, labels or [""] * len(groups), strict=True):
+        by_class[label].add(group)
+    return min(map(len, by_class.values()), default=0)
+
+
+def _folds(patients: int, of_a_class: int, detected: DetectedData) -> None:
+    if min(patients, of_a_class) < 5:
         detected.settings["data.split.folds"] = 3
     if patients < 3:
         detected.warnings.append(f"{patients} patients cannot be split into 3 folds")

@@ -1,33 +1,104 @@
-"""`medtune evaluate`: evaluate the trained folds."""
+"""`medtune evaluate`: evaluate the trained folds, or a finished bundle on external images."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from medtune.cli import options
 from medtune.cli.json_output import print_json, progress_on_stderr
 
 app = options.program()
+Bundle = Annotated[
+    Path | None,
+    typer.Argument(metavar="BUNDLE", help="Exported folder to evaluate on --data; default: the trained folds."),
+]
 
 
-@app.command(epilog=options.examples("medtune evaluate", "medtune evaluate --set evaluate.bootstrap=5000 --json"))
+@app.command(
+    epilog=options.examples(
+        "medtune evaluate",
+        "medtune evaluate --by sex --by site --json",
+        "medtune evaluate artifacts/export --data external/labels.csv --set data.columns.group=patient --out external",
+        "medtune evaluate artifacts/export --data class_folders/ --set 'data.label_map={tumor: malignant}'",
+    )
+)
 def evaluate(
+    bundle: Bundle = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="BUNDLE: a table of labels, or a folder with class folders.")
+    ] = None,
+    by: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Column that divides subgroups; may be repeated.")
+    ] = None,
     params: options.ParamsFile = None,
     overrides: options.Overrides = None,
-    out: options.Out = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Put artifacts under DIR; BUNDLE: write the result to DIR."),
+    ] = None,
+    precision: options.Precision = "fp32",
+    provider: options.Provider = "cpu",
+    training_data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="BUNDLE: data/prepared of its training, to find images that it has seen."),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Evaluate the trained folds on their test images.
+    """Evaluate the trained folds on their test images, or a bundle on external images.
 
-    Writes metrics.json, predictions, plots and report.html to artifacts/evaluate.
+    Writes metrics.json, predictions, plots and report.html to artifacts/evaluate. With BUNDLE and --data, the bundle is
+    evaluated with its own decision rule through onnxruntime, and the result is written to --out.
     """
-    import json
+    from medtune.config.errors import InputError
 
+    sets = [*(overrides or ())]
+    if by:
+        sets.append(f"evaluate.by={json.dumps(by, ensure_ascii=False)}")
+    if bundle is None:
+        given = {"--data": data, "--training-data": training_data, "--precision": precision != "fp32" or None}
+        if wrong := [name for name, value in given.items() if value is not None]:
+            raise InputError(f"{wrong[0]}: applies to a bundle only. Name it: medtune evaluate BUNDLE --data PATH.")
+        folder = _folds(params, sets, out, as_json)
+    else:
+        if data is None:
+            raise InputError("--data is missing: name a table of labels, or a folder with a folder per class.")
+        if params is not None:
+            raise InputError("--params: a bundle has its own params. Set data.* and evaluate.* with --set.")
+        folder = _bundle(bundle, data, out, sets, precision, provider, training_data, as_json)
+    if as_json:
+        print_json(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+
+
+def _folds(params: Path | None, sets: list[str], out: Path | None, as_json: bool) -> Path:
     from medtune.config.load import load
     from medtune.runtime.console import info
     from medtune.runtime.lock import output_lock
     from medtune.runtime.paths import RunPaths
     from medtune.stages import evaluate as stage
 
-    read, paths = load(params, overrides or ()), RunPaths.from_env(out)
+    read, paths = load(params, sets), RunPaths.from_env(out)
     with progress_on_stderr(as_json), output_lock(paths):
         done = stage.run(read, paths)
         info(f"evaluate: {done.path}")
-    if as_json:
-        print_json(json.loads((done.folder / "metrics.json").read_text(encoding="utf-8")))
+    return done.folder
+
+
+def _bundle(
+    bundle: Path,
+    data: Path,
+    out: Path | None,
+    sets: list[str],
+    precision: str,
+    provider: str,
+    training_data: Path | None,
+    as_json: bool,
+) -> Path:
+    from medtune.api import evaluate_bundle
+    from medtune.runtime.console import info
+
+    with progress_on_stderr(as_json):
+        done = evaluate_bundle(bundle, data, out, sets, precision, provider, training_data)
+        info(f"evaluate: {done.report}")
+    return done.folder

@@ -45,9 +45,9 @@ def init(
 ) -> None:
     """Create a project for your images in a folder.
 
-    Looks at the images (class folders, a table, BreakHis names, MedMNIST files, sizes, patients), writes params.yaml
-    for them and prints what to do next. Images are read, never changed. Without images the project uses the built-in
-    synthetic set, to try everything with.
+    Looks at the images (class folders, a table, whole-slide images, BreakHis names, MedMNIST files, sizes, patients),
+    writes params.yaml for them and prints what to do next. Images are read, never changed. Without images the project
+    uses the built-in synthetic set, to try everything with.
     """
     import importlib.util
 
@@ -163,8 +163,11 @@ def _find_root(folder: Path) -> Path | None:
 
 def _contains_images(folder: Path) -> bool:
     from medtune.data.listing import find_files
+    from medtune.serving.decode import SUFFIXES
+    from medtune.serving.slides.slide import SUFFIXES as SLIDE_SUFFIXES
 
-    return folder.is_dir() and (any(find_files(folder)) or any(folder.glob("*.npz")))
+    suffixes = (*SUFFIXES, *SLIDE_SUFFIXES)
+    return folder.is_dir() and (any(find_files(folder, suffixes)) or any(folder.glob("*.npz")))
 
 
 def _commands(folder: Path, detected: Any, can_train: bool, with_dvc: bool) -> list[str]:

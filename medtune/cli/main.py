@@ -32,10 +32,12 @@ COMMANDS = {
     "recipes": Entry("recipes", PARAMS, "List the shipped recipes."),
     "data": Entry("data", PIPELINE, "Find, check, split and pack the images into data/prepared."),
     "train": Entry("train", PIPELINE, "Train, evaluate and export; finished steps are reused."),
-    "evaluate": Entry("evaluate", PIPELINE, "Evaluate the trained folds on their test images."),
+    "evaluate": Entry(
+        "evaluate", PIPELINE, "Evaluate the trained folds on their test images, or a bundle on external images."
+    ),
     "export": Entry("export", PIPELINE, "Export the best fold's network as an ONNX bundle."),
     "stage": Entry("stage", PIPELINE, "Run one training stage, in one process or in several."),
-    "predict": Entry("predict", USE, "Predict the class probabilities of images."),
+    "predict": Entry("predict", USE, "Predict the class probabilities of images, or of whole-slide images."),
     "serve": Entry("serve", USE, "Serve a bundle over HTTP."),
     "verify": Entry("verify", USE, "Verify a bundle's files and its sample predictions."),
     "benchmark": Entry("benchmark", COMPARE, "Compare methods on the grid of benchmark.yaml."),

@@ -108,6 +108,11 @@ class DataParams(StrictParams):
     )
     split: SplitParams = SplitParams()
 
+    @property
+    def multi_label(self) -> str | None:
+        """The setting by which an image may have several labels, as `key=value`; None where it has one."""
+        return None
+
     @field_validator("positive", mode="before")
     @classmethod
     def _number_is_a_name(cls, value: Any) -> Any:

@@ -16,7 +16,7 @@ class EvaluateParams(StrictParams):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     calibration: Literal["temperature", "none"] = "temperature"
     threshold: Literal["balanced_accuracy", "argmax"] = Field(
-        "balanced_accuracy", description="two classes: chosen on validation; argmax: 0.5"
+        "balanced_accuracy", description="two classes, or each finding: chosen on validation; argmax: 0.5"
     )
     ece_bins: Annotated[int, Field(ge=2, le=100)] = 15
     batch_size: Annotated[int, Field(gt=0)] = 64

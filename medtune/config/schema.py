@@ -16,6 +16,7 @@ from medtune.config.base import StrictParams
 from medtune.config.data import DataParams
 from medtune.config.errors import InputError, format_validation_error, suggestion
 from medtune.config.evaluation import EvaluateParams as EvaluateParams
+from medtune.config.task_labels import check_task
 from medtune.config.training import STAGES, FinetuneParams, FrozenParams, Schedule
 
 Positive = Annotated[int, Field(gt=0)]
@@ -209,6 +210,11 @@ class Params(StrictParams):
         for key, known in self.metric_choices.items():
             section, _, name = key.partition(".")
             check_metric(key, getattr(getattr(self, section), name), known)
+        return self
+
+    @model_validator(mode="after")
+    def _task_fits_labels(self) -> "Params":
+        check_task(self.task.kind, self.data)
         return self
 
     @property

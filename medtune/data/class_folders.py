@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from medtune.config.errors import InputError, set_option
 from medtune.data.listing import scan_root
+from medtune.serving.decode import SUFFIXES
 from medtune.serving.folder_scan import count_types, format_counts, printable
 
 SPLIT_NAMES = {
@@ -80,17 +81,18 @@ def inner_folder(images: Sequence[str]) -> str | None:
         here /= tops.pop()
 
 
-def by_class(root: Path, classes: Collection[str]) -> list[LabeledPath]:
+def by_class(root: Path, classes: Collection[str], suffixes: tuple[str, ...] = SUFFIXES) -> list[LabeledPath]:
     """Every image, labeled by its top-level folder.
 
     Args:
         root: the data root.
         classes: names that the user declares as classes.
+        suffixes: lower-case file endings of an image.
 
     Raises:
         InputError: an image outside of class folders, a class folder without images, or folders that are splits.
     """
-    content = scan_root(root)
+    content = scan_root(root, suffixes)
     images = content.images
     if splits := [name for name in split_folders(images) if name not in classes]:
         raise InputError(_describe_splits(root, splits, images))
@@ -127,14 +129,18 @@ def _describe_splits(root: Path, splits: Sequence[str], images: Sequence[str]) -
     )
 
 
-def by_split(root: Path) -> list[LabeledPath]:
+def by_split(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[LabeledPath]:
     """Every image, labeled by the folder inside its split's folder.
+
+    Args:
+        root: the data root.
+        suffixes: lower-case file endings of an image.
 
     Raises:
         InputError: no training or no test folder, two folders for one split, other folders, or images outside of
             class folders.
     """
-    images = scan_root(root).images
+    images = scan_root(root, suffixes).images
     names = split_folders(images)
     if not names and (inner := inner_folder(images)):
         option = set_option("data.root", str(root / inner))

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from medtune.config.errors import InputError, set_option
 from medtune.data.table import Table
@@ -14,7 +14,9 @@ ALIASES = {
         "image_path", "img_path", "filepath", "file_path", "filename", "file_name", "file", "image", "img",
         "image_name", "image_file", "image_id", "image index",
     ),
-    "label": ("diagnosis", "class", "class_name", "target", "label_name", "labels", "dx", "finding", "category", "y"),
+    "label": ("diagnosis", "class", "class_name", "target", "label_name", "labels", "dx", "finding", "finding labels",
+        "finding_labels", "findings", "category", "y",
+    ),
     "group": (
         "patient", "patient_id", "patientid", "patient id", "patientname", "subject", "subject_id", "subjectid",
         "participant_id", "case", "case_id", "caseid", "pid", "slide", "slide_id",
@@ -56,18 +58,35 @@ def similar_column(table: Table, what: str) -> str | None:
     return next((by_name[alias] for alias in ALIASES[what] if alias in by_name), None)
 
 
-def find_columns(table: Table, chosen: Mapping[str, str | None]) -> dict[str, int]:
+def exact_names(table: Table, names: Sequence[str]) -> dict[str, str]:
+    """The columns of these names in any case, as the table spells them, by name.
+
+    Raises:
+        InputError: a column is missing; lists those that are there.
+    """
+    positions = {
+        name: table.columns.index(name) if name in table.columns else find_column(table, name) for name in names
+    }
+    if missing := [name for name, position in positions.items() if position is None]:
+        raise InputError(
+            f"data.columns.labels: {table.name} has no column {', '.join(missing)}; found {', '.join(table.columns)}"
+        )
+    return {name: table.columns[position] for name, position in positions.items() if position is not None}
+
+
+def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequence[str] = ()) -> dict[str, int]:
     """Positions of the columns path, label and, where there is one, group.
 
     Args:
         table: the table.
         chosen: names that the user set, by path, label and group; the default name where it is None.
+        labels: columns of findings, which replace the column label.
 
     Raises:
         InputError: path, label or a column that the user named is missing; names the option that chooses another.
     """
     found, missing = {}, []
-    for what in ALIASES:
+    for what in ALIASES if not labels else [what for what in ALIASES if what != "label"]:
         name = chosen.get(what) or what
         exact = chosen.get(what) in table.columns
         position = table.columns.index(name) if exact else find_column(table, name)
@@ -77,6 +96,8 @@ def find_columns(table: Table, chosen: Mapping[str, str | None]) -> dict[str, in
             missing.append((what, name))
     if missing:
         raise InputError(_describe_missing(table, missing))
+    if taken := [name for name in exact_names(table, labels).values() if table.columns.index(name) in found.values()]:
+        raise InputError(f"data.columns.labels: column {taken[0]} of {table.name} is the path or the patient")
     if len(set(found.values())) < len(found):
         raise InputError(f"data.columns: path, label and group of {table.name} must be different columns")
     return found

@@ -23,18 +23,23 @@ def grouped_stratified_folds(
     Groups in `assigned` stay in their fold, and the others are dealt around them; folds are then not renumbered.
 
     Args:
-        labels: (n,) class indices.
+        labels: (n,) class indices, or (n, classes) bool where an image may be of several.
         patient_ids: (n,) group names; a group may hold several classes.
         n_folds: number of folds; no more than there are groups.
         assigned: fold of groups that were dealt before, by name; may name groups that are not here.
     """
     names, patient_index = np.unique(patient_ids, return_inverse=True)
     fixed = np.array([(assigned or {}).get(str(name), -1) for name in names])
-    counts = np.zeros((len(names), int(labels.max()) + 1))
-    np.add.at(counts, (patient_index, labels), 1)
+    if labels.ndim == 1:
+        counts = np.zeros((len(names), int(labels.max()) + 1))
+        np.add.at(counts, (patient_index, labels), 1)
+    else:
+        counts = np.zeros((len(names), labels.shape[1]))
+        np.add.at(counts, patient_index, labels)
     counts = counts[:, counts.sum(0) > 0]
+    images = np.bincount(patient_index)
     # Shares of each class, and, as a last column, of all images: folds of even size count as a class of its own.
-    shares = np.column_stack([counts / counts.sum(0), counts.sum(1) / counts.sum()])
+    shares = np.column_stack([counts / counts.sum(0), images / images.sum()])
     best: tuple[tuple[int, float], np.ndarray] | None = None
     for attempt in range(max(1, min(_MAX_ATTEMPTS, _MAX_STEPS // len(names)))):
         fold_of_patient, shares_per_fold = _assign_greedily(

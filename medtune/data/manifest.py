@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from medtune.config.errors import InputError
+from medtune.data.findings import rarest
 from medtune.data.metadata import find_metadata_column, metadata_values
 from medtune.data.packing import IMAGES_FILE, PackResult
 from medtune.data.sample import Sample
@@ -20,6 +21,7 @@ from medtune.serving.one_line import first_line
 
 COLUMNS = ("path", "label", "group", "fold", "split", "sha256", "width", "height")
 MANIFEST_FILE, INFO_FILE, TARGETS = "manifest.csv", "dataset.json", "targets.npy"
+SLIDE_COLUMN = "slide_path"
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,13 @@ class PreparedDataset:
         info: dataset.json.
         classes: class names in index order.
         paths: as in manifest.csv.
-        labels: (n,) int64 indices into classes.
+        labels: (n,) int64 indices into classes; of several findings the rarest one's, len(classes) where there is none.
         patient_ids: (n,) group names; an image without one is a group of its own, named by its path.
         folds: (n,) int64; -1 where protocol official tests an image never or more than once.
         splits: (n, folds) of train, val, test, external, unused.
         images: (n, H, W, 3) uint8, memory-mapped.
         sha256: of each image's pixels.
+        names: label of each image as in manifest.csv: its class, or its findings.
         metadata_cells: the source's own columns (sex, site, scanner) by name, one cell per image as in manifest.csv.
     """
 
@@ -51,6 +54,7 @@ class PreparedDataset:
     images: np.ndarray
     sha256: tuple[str, ...]
     metadata_cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     def metadata(self, name: str, key: str = "evaluate.by") -> tuple[str | None, ...]:
         """Values of a metadata column, one per image; None where the value is missing.
@@ -76,12 +80,18 @@ class PreparedDataset:
         return digest([self.images.shape, self.sha256])
 
     @cached_property
+    def slides(self) -> tuple[str, ...]:
+        """The whole-slide image that each image is a tile of; empty where images are no tiles."""
+        return self.metadata_cells[SLIDE_COLUMN] if "tiles" in self.info else ()
+
+    @cached_property
     def digest(self) -> str:
         """Content of the set: pixels, paths, labels, groups, classes. The split is not part of it."""
         targets = self.folder / TARGETS
         return digest(
             [self.images.shape, self.sha256, self.paths, self.labels.tolist(), self.patient_ids.tolist(), self.classes]
             + ([file_sha256(targets)] if targets.is_file() else [])
+            + ([self.slides] if self.slides else [])
         )
 
     @cached_property
@@ -89,6 +99,10 @@ class PreparedDataset:
         """(n, ...) what the task predicts: the labels, or targets.npy, memory-mapped."""
         path = self.folder / TARGETS
         return np.lib.format.open_memmap(path, mode="r") if path.is_file() else self.labels
+
+    def has(self, index: int) -> np.ndarray:
+        """(n,) bool, which images are of the class or show the finding `index`."""
+        return self.targets[:, index] > 0 if self.info.get("label_type") == "multi" else self.labels == index
 
     def indices(self, test_fold: int) -> dict[str, np.ndarray]:
         """Sorted row numbers of train, val and test in the chain whose test fold is `test_fold`."""
@@ -206,18 +220,23 @@ def load_prepared(folder: Path) -> PreparedDataset:
     with (folder / MANIFEST_FILE).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     n_folds = sum(name.startswith("role_") for name in rows[0])
-    index = {name: number for number, name in enumerate(classes)}
+    if info.get("label_type") == "multi":
+        labels = rarest(np.load(folder / TARGETS))
+    else:
+        index = {name: number for number, name in enumerate(classes)}
+        labels = np.array([index[row["label"]] for row in rows], np.int64)
     return PreparedDataset(
         folder=folder,
         info=info,
         classes=classes,
         paths=tuple(row["path"] for row in rows),
-        labels=np.array([index[row["label"]] for row in rows], np.int64),
+        labels=labels,
         patient_ids=np.array([row["group"] for row in rows]),
         folds=np.array([row["fold"] for row in rows], np.int64),
         splits=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], ROLE),
         images=_open_images(folder / IMAGES_FILE, len(rows)),
         sha256=tuple(row["sha256"] for row in rows),
+        names=tuple(row["label"] for row in rows),
         metadata_cells={
             name: tuple(row[name] for row in rows)
             for name in rows[0]

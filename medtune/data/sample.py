@@ -39,6 +39,10 @@ and may define
     def metadata(params) -> dict[str, object]
         What else belongs into dataset.json.
 
+    def cut(samples, root, params) -> medtune.data.slide_tiles.SlideTiles
+        Where a record is a whole-slide image: its tiles, which are then the images. Patients, labels and splits are
+        those of the slides. Called once everything but the pixels is checked.
+
 Contract, held by tests/contracts/test_sources.py: paths are relative, posix, unique; labels are class names; groups
 are all None or all non-empty; `extra` has the same keys in every record; two calls give equal lists; importing and
 calling it imports no torch.
@@ -59,7 +63,8 @@ class Sample:
 
     Attributes:
         path: relative to the source's root, posix; a made-up unique name where pixels are not files.
-        label: class name; in a task without classes what splits balance, the same for all where there is nothing.
+        label: class name; in a task without classes what splits balance, the same for all where there is nothing; of
+            several findings all of them, `medtune.data.findings.joined`.
         patient_id: what must stay together in one split (patient, case); None where the source does not know.
         metadata: the source's own columns of manifest.csv.
         published_splits: role in the chain of each published fold (one of `SPLITS` each), for protocols
@@ -70,6 +75,7 @@ class Sample:
         file: where the image file lies, where that is not `root / path` (unpacked archives).
         site: where the image was made, for protocol site; None where the source does not know.
         frame: frame of a DICOM file of several frames, from 0.
+        findings: which of several findings the image shows, in any order; None where it has one class.
     """
 
     path: str
@@ -83,3 +89,9 @@ class Sample:
     frame: int | None = None
     where: str = field(default="", compare=False)
     site: str | None = None
+    findings: tuple[str, ...] | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its findings, or its one class."""
+        return (self.label,) if self.findings is None else self.findings

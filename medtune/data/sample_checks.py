@@ -1,7 +1,7 @@
 """Checks of patients, labels and file names that hold for every data source."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from medtune.config.data import DataParams
@@ -43,8 +43,8 @@ def check_samples(samples: Sequence[Sample], params: DataParams, classes: Sequen
     """
     named, rejected = _check_names(samples, params)
     allowed = {squeeze(value) for value in params.allow_values}
-    _check_missing(named, "label", lambda sample: sample.label, allowed | set(map(squeeze, classes)))
-    _check_missing(named, "group", lambda sample: sample.patient_id, allowed)
+    _check_missing(named, "label", lambda sample: sample.labels, allowed | set(map(squeeze, classes)))
+    _check_missing(named, "group", lambda sample: (sample.patient_id,), allowed)
     _check_labels(named, classes)
     checked, notes = _check_patients(named, params)
     return CheckedSamples(checked, rejected, notes)
@@ -74,12 +74,12 @@ def _check_names(samples: Sequence[Sample], params: DataParams) -> tuple[list[Sa
 
 
 def _check_missing(
-    samples: Sequence[Sample], what: str, value_of: Callable[[Sample], str | None], allowed: set[str]
+    samples: Sequence[Sample], what: str, values_of: Callable[[Sample], Iterable[str | None]], allowed: set[str]
 ) -> None:
     found: defaultdict[str, list[str]] = defaultdict(list)
     missing: dict[str, bool] = {}
-    for sample in samples:
-        value = value_of(sample)
+    values = ((sample, value) for sample in samples for value in values_of(sample))
+    for sample, value in values:
         if value is None:
             continue
         if value not in missing:
@@ -108,7 +108,7 @@ def _check_missing(
 
 
 def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    counts = Counter(sample.label for sample in samples)
+    counts = Counter(label for sample in samples for label in sample.labels)
     sets = [labels for labels in similar(counts.elements(), label_key) if not set(labels) <= set(classes)]
     if sets:
         shown = "; ".join(
@@ -125,12 +125,13 @@ def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
             f"labels {shown} differ in case, blanks, Unicode form or a final dot only. Make them one class with "
             f"{merge}, or if they are different classes, name every class in data.class_names"
         )
-    for sample in samples:
-        if classes and sample.label not in classes:
-            meant = next((name for name in classes if label_key(name) == label_key(sample.label)), None)
-            fix = f". Rename it with {set_option('data.label_map', {sample.label: meant})}" if meant else ""
+    labeled = ((sample, label) for sample in samples for label in sample.labels if classes)
+    for sample, label in labeled:
+        if label not in classes:
+            meant = next((name for name in classes if label_key(name) == label_key(label)), None)
+            fix = f". Rename it with {set_option('data.label_map', {label: meant})}" if meant else ""
             raise InputError(
-                f"{_where(sample)}: label {sample.label!r} is not in data.class_names ({list_names(classes)}){fix}"
+                f"{_where(sample)}: label {label!r} is not in data.class_names ({list_names(classes)}){fix}"
             )
 
 

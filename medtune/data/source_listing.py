@@ -8,6 +8,7 @@ from medtune.config import registry
 from medtune.config.data import DataParams
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
+from medtune.data import findings
 from medtune.data.dicom_samples import add_dicom_headers, hide_patients
 from medtune.data.left_out import LeftOut, count_left_out
 from medtune.data.listing import index_hash
@@ -69,10 +70,14 @@ def list_source(params: DataParams, has_positive: bool) -> SourceListing:
     named = tuple(source.classes(params))
     checked = check_samples(listed, params, named)
     samples = hide_patients(checked.samples) if with_headers.from_headers else checked.samples
-    classes = named or tuple(sorted({sample.label for sample in checked.samples}))
+    classes = named or findings.named(checked.samples)
     if not has_positive and params.positive is not None:
         raise InputError(f"{KEY}={params.positive}: this task has no positive class. Remove it.")
     positive = find_positive(classes, params, source) if has_positive else None
+    if samples and samples[0].findings is not None:
+        no_finding = getattr(params, "no_finding", findings.NO_FINDING)
+        findings.check(classes, no_finding)
+        samples = findings.with_targets(samples, classes, no_finding)
     notes = (*with_headers.notes, *checked.notes)
     unused = [left_out.files] if left_out.files else []
     rejected = [list(checked.rejected)] if checked.rejected else []

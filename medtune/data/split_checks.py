@@ -25,7 +25,7 @@ def check_classes(
 
     Args:
         splits: (n, folds) of train, val, test, unused.
-        labels: (n,) class indices.
+        labels: (n,) class indices, or (n, classes + 1) as `medtune.data.findings.members` gives them.
         patient_ids: (n,) patients; empty strings if the source has none.
         classes: class names.
         params: section data.split.
@@ -41,26 +41,36 @@ def check_classes(
     missing: dict[int, list[str]] = {}
     for test_fold in params.test_folds:
         for split in SPLITS:
-            present = np.unique(labels[splits[:, test_fold] == split])
+            present = _present(labels[splits[:, test_fold] == split])
             if len(present) < (min_classes if split == "train" else 1):
                 only = f"only class {classes[present[0]]}" if len(present) else "no images"
                 raise InputError(f"protocol {params.protocol}, test fold {test_fold}: {split} has {only}")
+            if split == "train" and labels.ndim > 1 and present[0] == len(classes):
+                raise InputError(
+                    f"protocol {params.protocol}, test fold {test_fold}: train has no image with a finding"
+                )
             for label in sorted(set(range(len(classes))) - set(present)):
                 missing.setdefault(label, []).append(f"{split} of test fold {test_fold}")
     known = bool(patient_ids[0])
     notes, units = [], {}
     for label, places in missing.items():
-        rows = labels == label
+        rows = labels == label if labels.ndim == 1 else labels[:, label]
         images, groups = int(rows.sum()), len(set(patient_ids[rows]))
         units[label] = groups if known else images
         how_many = f" ({groups} groups, {images} images)" if known else f" ({images} images)"
         shown = ", ".join(places[:_SHOWN]) + (f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else "")
-        notes.append(f"Class {classes[label]}{how_many} is absent from {shown}.")
+        what = "Class" if labels.ndim == 1 else "Finding"
+        notes.append(f"{what} {classes[label]}{how_many} is absent from {shown}.")
     if notes and params.absent_classes == "error":
         small = [classes[label] for label, count in units.items() if count < len(SPLITS)]
         fix = _enlarge(small, "group" if known else "image", source) if small else _fewer_folds(params)
         raise InputError(f"{' '.join(_first(notes, _SHOWN))} {fix}")
     return _first(notes, MAX_CLASSES)
+
+
+def _present(labels: np.ndarray) -> np.ndarray:
+    """Indices of the classes that are there, ascending."""
+    return np.unique(labels) if labels.ndim == 1 else np.flatnonzero(labels.any(0))
 
 
 def _first(notes: list[str], limit: int) -> list[str]:

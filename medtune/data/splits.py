@@ -8,6 +8,7 @@ import numpy as np
 from medtune.config.data import SplitParams
 from medtune.config.errors import InputError
 from medtune.data.class_selection import list_names
+from medtune.data.findings import check_counts, members
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.folds import SEED, grouped_stratified_folds
 from medtune.data.sample import Sample
@@ -61,9 +62,10 @@ def split_samples(
         InputError: the source lacks what the protocol needs, an empty class, too few groups or images, or a class
             that a part of a chain lacks (unless `absent_classes` is `allow`).
     """
-    index = {name: number for number, name in enumerate(classes)}
-    labels = np.array([index[sample.label] for sample in samples], np.int64)
-    counts = np.bincount(labels, minlength=len(classes))
+    labels = members(samples, classes)
+    if labels.ndim > 1:
+        check_counts(labels, classes)
+    counts = np.bincount(labels, minlength=len(classes)) if labels.ndim == 1 else labels[:, : len(classes)].sum(0)
     if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
         raise InputError(
             f"no images of class {list_names(empty)} in source {source}; found {_class_counts(classes, counts)}"
@@ -114,7 +116,8 @@ def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
 _ProtocolResult = tuple[np.ndarray, np.ndarray, list[str]]
 
 
-GROUP_COLUMN = {"folder": "name the patients in a column of data.csv (data.columns.group) or by data.group_pattern, "}
+NAME_PATIENTS = "name the patients in a column of data.csv (data.columns.group) or by data.group_pattern, "
+GROUP_COLUMN = {"folder": NAME_PATIENTS, "slides": NAME_PATIENTS}
 
 
 def _patient(
@@ -155,7 +158,7 @@ def _hcrf(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, so
 
 def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> _ProtocolResult:
     by_folder, by_column = params.protocol == "folders", params.protocol == "column"
-    if by_folder and source != "folder":
+    if by_folder and source not in ("folder", "slides"):
         raise InputError(f"data.split.protocol is folders, but source {source} reads no folders train, val and test")
     if by_column and any(sample.published_splits is None for sample in samples):
         raise InputError("data.split.protocol=column: no table names the images. Set data.source=folder and data.csv")
@@ -219,9 +222,10 @@ def _site(samples: Sequence[Sample], labels: np.ndarray, sites: Sequence[str], s
 
 def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: str) -> np.ndarray:
     """A fifth of the rows, whole groups: of five folds the first that shares every class with the other four."""
-    _, labels = np.unique(labels, return_inverse=True)
+    if labels.ndim == 1:
+        _, labels = np.unique(labels, return_inverse=True)
     if any(sample.patient_id is None for sample in samples):
-        if (most := int(np.bincount(labels).max())) < 5:
+        if (most := int(_images_per_class(labels).max())) < 5:
             raise InputError(f"a train part of source {source} has {most} images per class; 5 are needed to validate")
         folds = _stratified(labels, 5, source)
     else:
@@ -229,8 +233,15 @@ def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: 
         if (n_patients := len(np.unique(patient_ids))) < 5:
             raise InputError(f"a train part of source {source} has {n_patients} patients; 5 are needed to validate")
         folds = grouped_stratified_folds(labels, patient_ids, 5)
-    shared = [len(np.intersect1d(labels[folds == fold], labels[folds != fold])) for fold in range(5)]
+    if labels.ndim == 1:
+        shared = [len(np.intersect1d(labels[folds == fold], labels[folds != fold])) for fold in range(5)]
+    else:
+        shared = [int((labels[folds == fold].any(0) & labels[folds != fold].any(0)).sum()) for fold in range(5)]
     return folds == int(np.argmax(shared))
+
+
+def _images_per_class(labels: np.ndarray) -> np.ndarray:
+    return np.bincount(labels) if labels.ndim == 1 else labels.sum(0)
 
 
 def _stratified(labels: np.ndarray, folds: int, source: str) -> np.ndarray:
@@ -238,8 +249,10 @@ def _stratified(labels: np.ndarray, folds: int, source: str) -> np.ndarray:
 
     from sklearn.model_selection import StratifiedKFold
 
-    if np.bincount(labels).max() < folds:
+    if _images_per_class(labels).max() < folds:
         raise InputError(f"data.split.folds is {folds}, but no class of source {source} has so many images")
+    if labels.ndim > 1:  # scikit-learn stratifies by one class only
+        return grouped_stratified_folds(labels, np.arange(len(labels)), folds)
     assigned = np.empty(len(labels), np.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class with fewer images than folds: checked below, by name

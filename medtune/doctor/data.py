@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from medtune.config import registry
 from medtune.config.errors import InputError
@@ -39,6 +40,8 @@ def check_data(context: Context) -> CheckResult:
                 find_positive(named or sorted({sample.label for sample in samples}), params, source)
     except InputError as error:
         return failure(first_line(error), HINT)
+    if hasattr(source, "cut") and root is not None:
+        return _check_slides(context, source, samples, root)
     context.facts["images"] = len(samples)
     chosen = samples[:: max(1, len(samples) // N_DECODED)][:N_DECODED]
     bad, seconds = _try_decoding(chosen, root, params.image_size, params.resize)
@@ -49,6 +52,24 @@ def check_data(context: Context) -> CheckResult:
         state = warning if params.on_bad_image == "reject" else failure
         return state(f"{found}; {len(bad)} of {len(chosen)} tried cannot be used: {bad[0]}", fix)
     return ok(f"{found}; {len(chosen)} tried, {format_duration(seconds * len(samples))} to decode all with one core")
+
+
+def _check_slides(context: Context, source: ModuleType, slides: Sequence[Sample], root: Path) -> CheckResult:
+    """Cut one slide into tiles and read a few of them."""
+    params, first = context.params.data, slides[len(slides) // 2]
+    begin = time.perf_counter()
+    try:
+        tiles = source.cut([first], root, params).tiles
+        cut = time.perf_counter()
+        bad, seconds = _try_decoding(tiles[:N_DECODED], root, params.image_size, params.resize)
+    except InputError as error:
+        return failure(f"{len(slides):,} slides in {root}: {first_line(error)}", "correct or remove it")
+    per_tile = seconds + (cut - begin) / len(tiles)
+    context.facts |= {"images": len(slides) * len(tiles), "decode_s": per_tile}
+    if bad:
+        return failure(f"{len(slides):,} slides in {root}: {bad[0]}", "correct or remove it")
+    total = format_duration(per_tile * len(slides) * len(tiles))
+    return ok(f"{len(slides):,} slides in {root}; {first.path} has {len(tiles):,} tiles, {total} to read all so")
 
 
 def _reads_files(samples: Sequence[Sample]) -> bool:

@@ -46,7 +46,7 @@ def evaluate_external(
         seed: of the resampling.
 
     Returns:
-        What metrics.json says under `external`, and the predictions; None twice where there are no external images.
+        What metrics.json says under `external_test`, and the predictions; None twice without external images.
     """
     folds = [
         task.evaluate_fold(

@@ -90,7 +90,13 @@ class EvaluationResult:
         patients = (
             f" of {len(np.unique(self.pooled.patient_ids))} patients" if info["groups_known"] else ", no patient ids"
         )
-        return f"test, protocol {info['protocol']}: {len(self.pooled.rows)} images{patients}"
+        tiles = f" ({info['n_tiles']} tiles)" if "n_tiles" in info else ""
+        return f"test, protocol {info['protocol']}: {len(self.pooled.rows)} {unit(info)}{patients}{tiles}"
+
+
+def unit(info: Mapping[str, Any]) -> str:
+    """What the numbers of a set refer to, from its dataset.json: images or slides."""
+    return "slides" if "n_slides" in info else "images"
 
 
 def common_facts(
@@ -116,6 +122,7 @@ def common_facts(
         "name": info["name"],
         "protocol": info["protocol"],
         "stage": "+".join(sorted({fold.selected_stage for fold in result.folds}, reverse=True)),
+        "unit": unit(info),
         "n_images": len(pooled.rows),
         "n_groups": len(np.unique(pooled.patient_ids)),
         "groups_known": bool(info["groups_known"]),
@@ -140,12 +147,27 @@ def common_facts(
         "replicates": options.bootstrap,
         "percent": f"{100 * options.confidence:g}",
         # The split notes its leaks itself; here they are a warning, worded for the test metrics.
-        "notes": [*info["faults"], *(note for note in info["notes"] if not note.startswith("LEAK"))],
+        "notes": [
+            *_slide_notes(result),
+            *info["faults"],
+            *(note for note in info["notes"] if not note.startswith("LEAK")),
+        ],
         "citation": info["citation"],
         "licence": info["licence"],
         "key": key,
         "data_digest": result.prepared.digest,
+        "external": None,
     }
+
+
+def _slide_notes(result: EvaluationResult) -> list[str]:
+    info = result.prepared.info
+    if "n_tiles" not in info:
+        return []
+    return [
+        f"Images are slides here: every number refers to {info['n_slides']} slides, each predicted from its tiles "
+        f"({info['n_tiles']} in all)."
+    ]
 
 
 # Protocols that do not keep a patient's images on one side.
@@ -181,8 +203,8 @@ def write_metrics(
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
         **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
-        **({"external": facts["external"]} if facts.get("external") else {}),
-        **({"subgroups": facts["subgroups"]} if facts.get("subgroups") else {}),
+        **{name: facts[name] for name in ("subgroups", "external", "external_test") if facts.get(name)},
+        **({"unit": "slides"} if facts.get("unit") == "slides" else {}),
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # One sentence: `dvc metrics show` makes a column of every value that is not in a list.
         "intervals": f"{facts['percent']} % percentiles of {facts['replicates']} resamples of the "
@@ -221,4 +243,4 @@ def summary_line(metrics: Sequence[Metric], test: Mapping[str, Interval], facts:
             shown.append(f"{metric.title} {three(one.value)}{between}")
     whose = f"of {facts['n_groups']} patients" if facts["groups_known"] else "(patients unknown)"
     positive = f"; positive class: {facts['positive']}" if facts.get("positive") else ""
-    return f"{', '.join(shown)} on {facts['n_images']} images {whose}{positive}"
+    return f"{', '.join(shown)} on {facts['n_images']} {facts.get('unit', 'images')} {whose}{positive}"

@@ -16,7 +16,7 @@ SECTION = """\
 <div style="overflow-x: auto"><table>
 <tr><th></th>{% for subgroup in document.subgroups %}<th>{{ subgroup.value }}</th>{% endfor %}
 {% if document.largest_gaps %}<th>largest gap</th>{% endif %}</tr>
-<tr><td>images</td>{% for subgroup in document.subgroups %}<td>{{ subgroup.n_images }}</td>{% endfor %}</tr>
+<tr><td>{{ images }}</td>{% for subgroup in document.subgroups %}<td>{{ subgroup.n_images }}</td>{% endfor %}</tr>
 <tr><td>{{ unit }}</td>{% for subgroup in document.subgroups %}<td>{{ subgroup.n_groups }}</td>{% endfor %}</tr>
 {% for label in classes[document.column] %}<tr><td>{{ unit }} with {{ label }}</td>
 {% for subgroup in document.subgroups %}<td>{{ subgroup.patients_by_class[label]|default(0) }}</td>{% endfor %}</tr>
@@ -58,6 +58,7 @@ def subgroup_section(
         notes={document["column"]: reasons(document) for document in documents},
         classes={document["column"]: _classes(document) for document in documents},
         unit=unit_of(facts),
+        images=facts.get("unit", "images"),
         percent=facts["percent"],
         positive=facts.get("positive"),
         plot=base64.b64encode(plot.read_bytes()).decode(),
@@ -65,8 +66,8 @@ def subgroup_section(
 
 
 def unit_of(facts: Mapping[str, Any]) -> str:
-    """What the intervals resample: patients, or images where no patients are known."""
-    return "patients" if facts["groups_known"] else "images"
+    """What the intervals resample: patients, or images or slides where no patients are known."""
+    return "patients" if facts["groups_known"] else facts.get("unit", "images")
 
 
 def _classes(document: Mapping[str, Any]) -> list[str]:

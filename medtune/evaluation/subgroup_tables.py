@@ -53,18 +53,21 @@ def reasons(document: Document) -> list[str]:
     return found
 
 
-def table_lines(documents: Sequence[Document], metrics: Sequence[Metric], groups_known: bool = True) -> Iterator[str]:
+def table_lines(
+    documents: Sequence[Document], metrics: Sequence[Metric], groups_known: bool = True, unit: str = "images"
+) -> Iterator[str]:
     """Yield the lines of one table per column, with the headline metrics and the largest gap of each.
 
     Args:
         documents: one per column.
         metrics: of the task.
         groups_known: patients are known; else each image counts as one.
+        unit: images or slides.
     """
-    unit = "patients" if groups_known else "patients (images)"
+    patients = "patients" if groups_known else f"patients ({unit})"
     for document in documents:
         shown = [metric for metric in metrics if metric.headline and metric.name in _names(document)]
-        header = [f"by {document['column']}", "images", unit, *(metric.title for metric in shown)]
+        header = [f"by {document['column']}", unit, patients, *(metric.title for metric in shown)]
         rows = [
             [
                 subgroup["value"],

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from medtune.config.schema import Params
+from medtune.data.slide_dataset import by_slide
 from medtune.export.model_card import NOTICE
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.cache_key import weights_sha256
@@ -37,6 +38,7 @@ def build_manifest(
         key: the export's cache key.
     """
     record, trained = evaluated.result(), chosen_fold.result()
+    prepared = by_slide(prepared) if prepared.slides else prepared
     fold, folds = int(trained["fold"]), record["folds"]
     size, mean, std = params.data.image_size, *([round(value, 6) for value in part] for part in normalization)
     return {
@@ -81,6 +83,7 @@ def build_manifest(
             "citation": prepared.info["citation"],
             "protocol": prepared.info["protocol"],
             "n_images": prepared.info["n_images"],
+            **({"unit": "slides", "n_tiles": prepared.info["n_tiles"]} if "n_tiles" in prepared.info else {}),
             "n_groups": prepared.info["n_groups"],
             "groups_known": prepared.info["groups_known"],
             "counts": class_counts(prepared, fold),
@@ -102,13 +105,14 @@ def build_manifest(
 def class_counts(prepared: "PreparedDataset", fold: int) -> dict[str, dict[str, int]]:
     """Images of each class: all, and in each part of the exported network's chain."""
     parts = prepared.indices(fold)
-    return {
-        name: {
-            "all": int((prepared.labels == index).sum()),
-            **{part: int((prepared.labels[rows] == index).sum()) for part, rows in parts.items()},
+    counts = {}
+    for index, name in enumerate(prepared.classes):
+        members = prepared.has(index)
+        counts[name] = {
+            "all": int(members.sum()),
+            **{part: int(members[rows].sum()) for part, rows in parts.items()},
         }
-        for index, name in enumerate(prepared.classes)
-    }
+    return counts
 
 
 def weights_info(params: Params) -> dict[str, str]:

@@ -45,7 +45,7 @@ not measured | not measured |
 {% endif -%}
 {% endfor %}
 ## Data
-{{ data.name }}: {{ data.n_images }} images, \
+{{ data.name }}: {{ data.n_images }} {{ data.unit | default("images") }}, \
 {% if data.groups_known %}{{ data.n_groups }} patients{% else %}no patient ids{% endif %}. \
 Split protocol `{{ protocol }}`. Data digest `{{ data_digest }}`.
 
@@ -92,13 +92,13 @@ Positive class: `{{ positive }}`. Sensitivity, specificity, AUROC, average preci
 {% for metric, figure in metrics.test.items() if figure is mapping -%}
 | {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
 {% endfor %}
-{%- if metrics.external is defined %}
-External test images, never used for a choice: {{ metrics.external.n_images }} images of \
-{{ metrics.external.n_groups }} {{ unit }}s.
+{%- if metrics.external_test is defined %}
+External test images, never used for a choice: {{ metrics.external_test.n_images }} images of \
+{{ metrics.external_test.n_groups }} {{ unit }}s.
 
 | metric | value | from | to |
 |-|-|-|-|
-{% for metric, figure in metrics.external.metrics.items() -%}
+{% for metric, figure in metrics.external_test.metrics.items() -%}
 | {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
 {% endfor %}
 {%- endif %}

@@ -1,6 +1,7 @@
 """Whether an exported model still gives the trained network's outputs, and why it is refused where it does not."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,33 @@ def stratified_sample(labels: Ints, candidates: Ints, n: int) -> Ints:
         members = labels[candidates] == label
         ranks[members] = np.arange(members.sum())
     return np.sort(candidates[np.argsort(ranks, kind="stable")[:n]])
+
+
+def whole_slides(slides: Sequence[str], labels: Ints, candidates: Ints, n: int) -> Ints:
+    """Tiles of whole slides, sorted: slides of each class in turn, until another would make more than `n` tiles.
+
+    Args:
+        slides: the slide of each tile.
+        labels: (tiles,) class indices.
+        candidates: rows of tiles to choose from.
+        n: most tiles, unless the first slide alone has more.
+    """
+    rows = candidates.tolist()
+    counts = Counter(slides[row] for row in rows)
+    label_of = {slides[row]: int(labels[row]) for row in rows}
+    before: Counter[int] = Counter()  # slides of each class so far
+    turns = {}
+    for slide in counts:
+        turns[slide] = before[label_of[slide]]
+        before[label_of[slide]] += 1
+    chosen: set[str] = set()
+    total = 0
+    for slide in sorted(counts, key=turns.__getitem__):
+        if chosen and total + counts[slide] > n:
+            break
+        chosen.add(slide)
+        total += counts[slide]
+    return np.array(sorted(row for row in rows if slides[row] in chosen), np.int64)
 
 
 def compare_outputs(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medtune.config.schema import ExportParams
+from medtune.evaluation.slides import slide_probabilities
 from medtune.export import parity
 from medtune.runtime.progress import progress
 from medtune.serving import tasks
@@ -44,10 +45,17 @@ class ParityCheck:
     def build(
         cls, model: "nn.Module", prepared: "PreparedDataset", fold: int, document: dict[str, Any], n: int
     ) -> "ParityCheck":
-        """`n` test images of the fold, or all where there are fewer, spread over the classes."""
+        """`n` test images of the fold, or all where there are fewer, spread over the classes.
+
+        Of a set of tiles they are whole slides, one at least, with `n` tiles at most.
+        """
         import torch
 
-        indices = parity.stratified_sample(prepared.labels, prepared.indices(fold)["test"], n)
+        test = prepared.indices(fold)["test"]
+        if prepared.slides:
+            indices = parity.whole_slides(prepared.slides, prepared.labels, test, n)
+        else:
+            indices = parity.stratified_sample(prepared.labels, test, n)
         images = np.ascontiguousarray(prepared.images[indices])
         parts = []
         with torch.inference_mode(), progress("export: reference", len(images), "images") as advance:
@@ -82,16 +90,25 @@ class ParityCheck:
     ) -> tuple[dict[str, Any], str | None]:
         """Parity figures of `predict` as this precision, and why it must not be shipped, if so."""
         task = self.task
-        targets = self.prepared.targets[self.indices]
+        targets = self._units(self.reference)[1]
         tolerance = params.fp32_tolerance if precision == "fp32" else params.fp16_tolerance
         metrics = parity.compare_outputs(
             self.reference,
             predict,
             self.images,
-            lambda reference, found: task.agreement(reference, found, targets, self.document, tolerance),
+            lambda reference, found: task.agreement(
+                self._units(reference)[2], self._units(found)[2], targets, self.document, tolerance
+            ),
             params.batch_sizes,
         )
         return metrics, parity.rejection_reason(metrics, precision, params, task.rejection_reason)
+
+    def _units(self, output: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Paths, targets and outputs of what is predicted: the images, or the slides that they are tiles of."""
+        if not self.prepared.slides:
+            return [self.prepared.paths[row] for row in self.indices], self.prepared.targets[self.indices], output
+        slides, rows, found = slide_probabilities(self.prepared, self.indices, output, self.document["temperature"])
+        return [slides.paths[row] for row in rows], slides.labels[rows], found
 
     def compare_with_predictions(
         self, predict: Callable[[np.ndarray], np.ndarray], path: Path, tolerance: float
@@ -111,7 +128,7 @@ class ParityCheck:
         found = np.concatenate(
             [predict(self.images[i : i + BATCH_SIZE]) for i in range(0, len(self.images), BATCH_SIZE)]
         )
-        names = [self.prepared.paths[row] for row in self.indices]
+        names, _, found = self._units(found)
 
         def distance(values: list[Any], row: dict[str, str]) -> float:
             pairs = zip(columns, values, strict=True)

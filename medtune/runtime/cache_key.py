@@ -23,6 +23,8 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
 }
 # Where each stage's code starts.
 MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"cell": "medtune.benchmark.cell"}
+# What decodes the files of one source only.
+SOURCE_PACKAGES = {"slides": ("tifffile", "imagecodecs", "zarr")}
 STAGE_PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
 # Pillow decodes and resizes, scikit-learn deals the image-level folds.
 DATA_PACKAGES = ("pillow", "numpy", "scikit-learn", "imagehash")
@@ -54,7 +56,7 @@ def data_key(params: Params) -> str:
                 f"medtune.data.sources.{params.data.source}",
                 f"medtune.tasks.{params.task.kind}.targets",
             ),
-            "versions": package_versions(*DATA_PACKAGES),
+            "versions": package_versions(*DATA_PACKAGES, *SOURCE_PACKAGES.get(params.data.source, ())),
         }
     )
 

@@ -15,6 +15,7 @@ import onnxruntime
 from medtune.serving import manifest as bundle_document
 from medtune.serving import tasks
 from medtune.serving.bound_session import BoundSession
+from medtune.serving.graph_check import check_graph
 from medtune.serving.image_source import ImageSource, as_list, read_image
 from medtune.serving.intensity import Intensity
 from medtune.serving.manifest import BundleError
@@ -22,6 +23,7 @@ from medtune.serving.one_line import first_line
 from medtune.serving.onnxruntime_version import MINIMUM, check_version
 from medtune.serving.pixels import DecodeError
 from medtune.serving.session import PROVIDERS, count_operators, open_session
+from medtune.serving.slides.predict import NO_SINGLE_IMAGES, predict_source
 
 # Where bundle.json does not say what was measured.
 SAMPLE_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8": 5e-2}
@@ -82,7 +84,7 @@ class Bundle:
         session = open_session(
             content, offered["file"], provider, precision, threads, busy_wait, given, folder, external
         )
-        _check_graph(session, document, f"{folder / offered['file']}")
+        check_graph(session, document, f"{folder / offered['file']}")
         if counts := count_operators(session):
             placed = ", ".join(f"{count} operators on {name}" for name, count in counts.items())
             log.info("%s: %s", offered["file"], placed)
@@ -109,6 +111,11 @@ class Bundle:
         return self.task.columns(self.manifest)
 
     @property
+    def is_for_slides(self) -> bool:
+        """Whether it predicts whole-slide images, by their tiles."""
+        return "tiles" in self.manifest
+
+    @property
     def image_size(self) -> int:
         """Side of the images the network takes, pixels."""
         return self.manifest["preprocessing"]["image_size"]
@@ -127,8 +134,10 @@ class Bundle:
         """An image as the uint8 (H, W, 3) that the network takes; what `source` can be: see `predict`.
 
         Raises:
-            medtune.serving.pixels.DecodeError: it cannot be used; the message is the reason.
+            medtune.serving.pixels.DecodeError: it cannot be used, or the bundle is for slides; the message says why.
         """
+        if self.is_for_slides:
+            raise DecodeError(NO_SINGLE_IMAGES)
         image = read_image(source, self.intensity.apply_voi)
         return self.intensity.fit(image, self.image_size, self.manifest["preprocessing"]["resize"])
 
@@ -137,7 +146,8 @@ class Bundle:
 
         Args:
             images: one image or several: a path, the bytes of an image file, a Pillow image, or an array uint8
-                or uint16 (h, w) or (h, w, 3), or uint8 (h, w, 4). An array (n, h, w, 3) is n images.
+                or uint16 (h, w) or (h, w, 3), or uint8 (h, w, 4). An array (n, h, w, 3) is n images. Paths of
+                slides for a bundle of slides.
             batch_size: images that the network takes at once.
 
         Returns:
@@ -147,6 +157,9 @@ class Bundle:
             medtune.serving.pixels.DecodeError: an image cannot be used; the message names it.
         """
         sources, results = as_list(images), []
+        if self.is_for_slides:
+            rows = [predict_source(self, source, batch_size).row for source in sources]
+            return [self.task.prediction(row, self.manifest) for row in rows]
         for start in range(0, len(sources), batch_size):
             batch = enumerate(sources[start : start + batch_size], start)
             output = self.run(np.stack([self._prepare_named(source, index) for index, source in batch]))
@@ -222,28 +235,3 @@ class Bundle:
             return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)  # np.load takes more than .npy
         except Exception as error:  # the header is read as Python's syntax, and raises what its tokenizer raises
             raise BundleError(f"{self.folder / name} holds no plain array: {first_line(error)}") from None
-
-
-def _check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any], file: str) -> None:
-    """Refuses a graph that is not the one bundle.json describes."""
-    size, task = manifest["preprocessing"]["image_size"], tasks.find(manifest["task"]["kind"])
-    assert task is not None  # else the document was refused
-    output = task.shape(manifest)
-    for part, nodes, kind, shape in (
-        ("input", session.get_inputs(), "tensor(uint8)", (None, size, size, 3)),
-        ("output", session.get_outputs(), "tensor(float)", (None, *output)),
-    ):
-        name, named = manifest[part]["name"], {node.name: node for node in nodes}
-        if name not in named:
-            raise BundleError(f"{part}.name is {name!r}, but the {part}s of {file} are {', '.join(named)}")
-        node = named[name]
-        fits = len(node.shape) == len(shape) and all(
-            wanted == given
-            for wanted, given in zip(shape, node.shape, strict=True)
-            if wanted and isinstance(given, int)
-        )
-        if node.type != kind or not fits:
-            raise BundleError(
-                f"{part} {name!r} of {file} is {node.type} {node.shape}, which is not what bundle.json says: "
-                f"preprocessing.image_size {size}, output {list(output)} ({task.summary(manifest)})"
-            )

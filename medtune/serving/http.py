@@ -13,6 +13,8 @@ import numpy as np
 from medtune.serving.bundle import Bundle, BundleError
 from medtune.serving.multipart import read_parts
 from medtune.serving.pixels import DecodeError
+from medtune.serving.slides.predict import COUNT, predict_upload
+from medtune.serving.slides.slide import MissingReaderError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -28,6 +30,10 @@ MODEL_INFO_KEYS = (
     "preprocessing",
     "decision",
     "temperature",
+    "calibration",
+    "no_finding",
+    "aggregation",
+    "tiles",
     "exported",
     "data",
     "metrics",
@@ -37,7 +43,9 @@ MODEL_INFO_KEYS = (
 
 
 def predict_uploads(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[dict[str, Any]]:
-    """One entry an image, in order: `name`, and `prediction` with `probabilities`, or `error`."""
+    """One entry an image, in order: `name`, and what the task's `entry` gives, or `error`."""
+    if bundle.is_for_slides:
+        return [_predict_slide(bundle, name, content) for name, content in files]
     entries: list[dict[str, Any]] = [{"name": name} for name, _ in files]
     images = []
     for entry, (_, content) in zip(entries, files, strict=True):
@@ -50,6 +58,14 @@ def predict_uploads(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[
         for (entry, _), row in zip(images, rows, strict=True):
             entry |= bundle.task.entry(row, bundle.manifest)
     return entries
+
+
+def _predict_slide(bundle: Bundle, name: str, content: bytes) -> dict[str, Any]:
+    try:
+        found = predict_upload(bundle, name, content)
+    except (DecodeError, MissingReaderError) as error:
+        return {"name": name, "error": str(error)}
+    return {"name": name, **bundle.task.entry(found.row, bundle.manifest), COUNT: len(found.tiles)}
 
 
 def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) -> "FastAPI":

@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 from medtune.serving import intensity
+from medtune.serving.slides import aggregate
+from medtune.serving.slides.tiling import TileSettings
 
 RESIZE_MODES = ("squash", "pad", "crop")
 TEXTS = ("task.kind", "input.name", "output.name")
@@ -21,6 +23,8 @@ def validate_manifest(document: dict[str, Any]) -> str | None:
         return f"preprocessing.resize is {fit!r}: expected one of {', '.join(RESIZE_MODES)}"
     if wrong := intensity.fault(_lookup(document, "preprocessing.intensity")):
         return wrong
+    if wrong := _check_tiles(document, size):
+        return wrong
     requires = document.get("requires", {})
     needed = requires.get("onnxruntime", "0.0") if isinstance(requires, dict) else None
     if not (isinstance(needed, str) and re.fullmatch(r"\d+\.\d+", needed)):
@@ -33,6 +37,23 @@ def _lookup(document: dict[str, Any], path: str) -> Any:
     for key in path.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def _check_tiles(document: dict[str, Any], size: int) -> str | None:
+    if "tiles" not in document and "aggregation" not in document:
+        return None
+    if (kind := document.get("aggregation")) not in aggregate.KINDS:
+        return f"aggregation is {kind!r}: expected one of {', '.join(aggregate.KINDS)}"
+    try:
+        tiles = TileSettings.from_document(document.get("tiles"))
+    except ValueError as error:
+        return str(error)
+    if tiles.pixels != size:
+        return f"tiles.pixels is {tiles.pixels}: expected preprocessing.image_size, {size}"
+    temperature = document.get("temperature")
+    if not isinstance(temperature, int | float) or isinstance(temperature, bool) or not temperature > 0:
+        return f"temperature is {temperature!r}: expected a number above 0"
+    return None
 
 
 def _check_files(files: Any, precisions: Any) -> str | None:

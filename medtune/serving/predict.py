@@ -1,14 +1,11 @@
 """Class probabilities of image files, as CSV or JSON: `medtune predict`."""
 
 import csv
-import io
 import json
-import os
 import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,13 +15,15 @@ from medtune.serving.bundle import Bundle, BundleError
 from medtune.serving.decode import SUFFIXES
 from medtune.serving.folder_scan import FolderContent, count_types, format_counts, printable, scan_folder
 from medtune.serving.masks import find_masks
+from medtune.serving.output_file import open_output
 from medtune.serving.pixels import DecodeError
 from medtune.serving.progress import ProgressLog
+from medtune.serving.slides.predict import COUNT, predict_slides
 
 _SHOWN = 6
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
+def find_images(paths: Sequence[Path], suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     """Files as given, and the image files under folders, each folder's sorted; none twice.
 
     Hidden and system files, files of other types and linked folders are left out: see `left_out`.
@@ -35,10 +34,10 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            images = _scan(path).images
+            images = _scan(path, suffixes).images
             if not images:
-                lines = "; ".join(["", *left_out([path])])
-                raise BundleError(f"no images under {path}: looked for {' '.join(SUFFIXES)}{lines}")
+                lines = "; ".join(["", *left_out([path], suffixes)])
+                raise BundleError(f"no images under {path}: looked for {' '.join(suffixes)}{lines}")
             found += [path / name for name in images]
         elif path.exists():
             found.append(path)
@@ -47,7 +46,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def left_out(paths: Sequence[Path]) -> list[str]:
+def left_out(paths: Sequence[Path], suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
     """What `find_images` leaves out of each folder, by type, and images that look like masks; one line each.
 
     Raises:
@@ -55,7 +54,7 @@ def left_out(paths: Sequence[Path]) -> list[str]:
     """
     lines = []
     for folder in dict.fromkeys(path for path in paths if path.is_dir()):
-        content, name = _scan(folder), printable(str(folder))
+        content, name = _scan(folder, suffixes), printable(str(folder))
         by_place: defaultdict[str, list[str]] = defaultdict(list)
         for other in content.others:
             by_place[Path(other).parent.as_posix()].append(other)
@@ -72,9 +71,9 @@ def left_out(paths: Sequence[Path]) -> list[str]:
     return lines
 
 
-def _scan(folder: Path) -> FolderContent:
+def _scan(folder: Path, suffixes: tuple[str, ...]) -> FolderContent:
     try:
-        return scan_folder(folder)
+        return scan_folder(folder, suffixes)
     except OSError as error:
         raise BundleError(f"{error.filename} cannot be read: {error.strerror}") from None
 
@@ -128,43 +127,6 @@ def predict_files(
         yield from flush()
 
 
-@contextmanager
-def open_output(path: Path | None) -> Iterator[TextIO]:
-    """stdout, or a file that appears whole at the end; if an error ends it, FILE.partial keeps what was written.
-
-    Characters that stdout cannot encode are written as escapes.
-
-    Raises:
-        BundleError: the file cannot be written there.
-    """
-    if path is None:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")
-        yield sys.stdout
-        return
-    if path.is_dir():
-        raise BundleError(f"--out {path} is a folder; name a file")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        stream = temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise BundleError(f"--out {path} cannot be written: {error.strerror}") from None
-    try:
-        with stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        if temporary.stat().st_size:
-            partial = path.with_name(f"{path.name}.partial")
-            temporary.replace(partial)
-            print(f"not finished: what was predicted is in {partial}", file=sys.stderr, flush=True)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_predictions(
     bundle: Bundle,
     images: Sequence[Path],
@@ -172,6 +134,8 @@ def write_predictions(
     batch_size: int = 32,
     workers: int = 4,
     as_json: bool = False,
+    mpp: float | None = None,
+    tiles_file: Path | None = None,
 ) -> int:
     """Write the prediction of every readable image and return the number of images that could not be read.
 
@@ -182,21 +146,28 @@ def write_predictions(
         batch_size: images per prediction.
         workers: threads that decode.
         as_json: a list of objects instead of CSV with the columns path, prediction, prob_CLASS.
+        mpp, tiles_file: for bundles of slides, see `medtune.serving.slides.predict.predict_slides`.
 
     Raises:
         BundleError: the file cannot be written.
     """
-    progress = ProgressLog(len(images))
+    unit = "slides" if bundle.is_for_slides else "images"
+    progress = ProgressLog(len(images), unit=unit)
     with open_output(out) as stream:
         write_row, finish = _json_writer(stream, bundle) if as_json else _csv_writer(stream, bundle)
         try:
-            for path, row in predict_files(bundle, images, batch_size, workers):
+            if bundle.is_for_slides:
+                predicted = predict_slides(bundle, images, batch_size, mpp, tiles_file)
+            else:
+                predicted = predict_files(bundle, images, batch_size, workers)
+            for path, row in predicted:
                 write_row(path, row)
                 progress.advance()
         finally:
             finish()
     seconds, skipped = progress.seconds, len(images) - progress.done
-    print(f"{progress.done} images in {seconds:.1f} s ({progress.done / seconds:,.0f} images/s)"
+    rate = f"{progress.done / seconds:,.{1 if bundle.is_for_slides else 0}f}"
+    print(f"{progress.done} {unit} in {seconds:.1f} s ({rate} {unit}/s)"
           + (f", {skipped} skipped" if skipped else ""), file=sys.stderr)  # fmt: skip
     return skipped
 
@@ -206,7 +177,7 @@ WriteRow = Callable[[Path, list[Any]], None]
 
 def _csv_writer(stream: TextIO, bundle: Bundle) -> tuple[WriteRow, Callable[[], None]]:
     rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(["path", *bundle.columns])
+    rows.writerow(["path", *bundle.columns, *([COUNT] if bundle.is_for_slides else [])])
 
     def write_row(path: Path, row: list[Any]) -> None:
         rows.writerow(
@@ -223,7 +194,8 @@ def _json_writer(stream: TextIO, bundle: Bundle) -> tuple[WriteRow, Callable[[],
     def write_row(path: Path, row: list[Any]) -> None:
         nonlocal before
         rounded = [round(value, 7) if isinstance(value, float) else value for value in row]
-        entry = {"path": printable(path.as_posix()), **bundle.task.entry(rounded, bundle.manifest)}
+        count = {COUNT: rounded.pop()} if bundle.is_for_slides else {}
+        entry = {"path": printable(path.as_posix()), **bundle.task.entry(rounded, bundle.manifest), **count}
         stream.write(f"{before}\n  {json.dumps(entry, ensure_ascii=False)}")
         before = ","
 

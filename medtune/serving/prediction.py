@@ -1,4 +1,4 @@
-"""The result of predicting one image."""
+"""The result of predicting one image: its class, or its findings."""
 
 from dataclasses import dataclass, field
 
@@ -21,3 +21,18 @@ class Prediction:
     def of(cls, label: str, probabilities: dict[str, float]) -> "Prediction":
         """Return the prediction of `label`."""
         return cls(label, round(probabilities[label], 6), probabilities)
+
+
+@dataclass(frozen=True)
+class FindingsPrediction:
+    """Predicted findings, any number of them.
+
+    Attributes:
+        findings: whose probability reaches the finding's threshold, in the bundle's order; may be empty.
+        probabilities: calibrated probability per finding, each 0..1; they do not sum to 1.
+        decisions: whether each finding reaches its threshold.
+    """
+
+    findings: tuple[str, ...]
+    probabilities: dict[str, float] = field(repr=False)
+    decisions: dict[str, bool] = field(repr=False)

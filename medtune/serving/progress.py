@@ -14,9 +14,15 @@ class ProgressLog:
         done: images so far.
     """
 
-    def __init__(self, total: int, every: float = INTERVAL_S, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        total: int,
+        every: float = INTERVAL_S,
+        clock: Callable[[], float] = time.perf_counter,
+        unit: str = "images",
+    ) -> None:
         self.done = 0
-        self._total, self._every, self._clock = total, every, clock
+        self._total, self._every, self._clock, self._unit = total, every, clock, unit
         self._start = self._said = clock()
 
     def advance(self) -> None:
@@ -27,7 +33,8 @@ class ProgressLog:
             self._said = now
             rate = self.done / (now - self._start)
             left = (self._total - self.done) / rate
-            print(f"{self.done:,} of {self._total:,} images, {rate:,.1f} images/s, {_clock_time(left)} left",
+            unit = self._unit
+            print(f"{self.done:,} of {self._total:,} {unit}, {rate:,.1f} {unit}/s, {_clock_time(left)} left",
                   file=sys.stderr, flush=True)  # fmt: skip
 
     @property

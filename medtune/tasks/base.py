@@ -159,14 +159,17 @@ class Evaluation(Protocol):
     CLASS_AVERAGES: tuple[str, ...]
     """Names of metrics that average over the classes of the images: not comparable where classes differ."""
 
-    def facts(self, result: EvaluationResult, params: Params) -> dict[str, Any]:
-        """The task's own facts of an evaluation, as JSON values; `warnings` are added to the common ones."""
+    def facts(self, result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
+        """The task's own facts of an evaluation, as JSON values; `warnings` are added to the common ones.
+
+        `result.folds` is empty for a bundle on external data; facts of training data are then left out.
+        """
 
     def write(
         self,
         folder: Path,
         result: EvaluationResult,
-        params: Params,
+        options: EvaluateParams,
         facts: Mapping[str, Any],
         history: Sequence[dict[str, Any]],
     ) -> list[Path]:
@@ -176,10 +179,10 @@ class Evaluation(Protocol):
 
         Args:
             folder: empty folder.
-            result: the evaluation.
-            params: all params.
-            facts: `common_facts` and the task's own.
-            history: learning curves, one row per epoch.
+            result: the evaluation; without folds for a bundle on external data.
+            options: section evaluate.
+            facts: `common_facts` or `medtune.evaluation.external.external_facts`, and the task's own.
+            history: learning curves, one row per epoch; empty for a bundle.
 
         Returns:
             Images of the report, in its order.

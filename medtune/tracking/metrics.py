@@ -9,7 +9,9 @@ from medtune.evaluation.subgroup_tables import COLUMNS, table_rows
 from medtune.tracking.run import Run
 
 # Of evaluate's pictures. `mistakes` and `hits` are images of patients, `patients` names them.
-PLOTS = ("confusion", "roc", "reliability", "history", "subgroups")
+PLOTS = ("confusion", "roc", "findings", "reliability", "history", "subgroups")
+# Of the figures of a class: its name, and what the table test/classes has.
+NOT_IN_SUMMARY = ("class", "_lo", "_hi", "reason")
 CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "positive", "best_fold", "intervals", "warnings")
 
 
@@ -36,19 +38,19 @@ def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
             f"test/{name}_lo": interval.get("lo"),
             f"test/{name}_hi": interval.get("hi"),
         }
-    for name, interval in metrics.get("external", {}).get("metrics", {}).items():
+    for name, interval in metrics.get("external_test", {}).get("metrics", {}).items():
         values |= {
             f"external/{name}": interval["value"],
             f"external/{name}_lo": interval.get("lo"),
             f"external/{name}_hi": interval.get("hi"),
         }
-    if "external" in metrics:
-        values |= {f"external/{name}": metrics["external"][name] for name in ("n_images", "n_groups")}
+    if "external_test" in metrics:
+        values |= {f"external/{name}": metrics["external_test"][name] for name in ("n_images", "n_groups")}
     values |= {f"val/{name}": value for name, value in metrics["validation"].items()}
     per_class = metrics.get("per_class", [])
     # With more classes the table test/classes has them: W&B draws a panel for every key of the summary.
     for row in per_class if len(per_class) <= MAX_CLASSES else ():
-        values |= {f"class/{row['class']}/{name}": value for name, value in row.items() if name != "class"}
+        values |= {f"class/{row['class']}/{name}": row[name] for name in row if not name.endswith(NOT_IN_SUMMARY)}
     for fold in metrics["folds"]:
         prefix = f"fold_{fold['fold']}"
         values |= {f"{prefix}/test/{name}": value for name, value in fold["test"].items()}

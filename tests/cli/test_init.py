@@ -97,8 +97,53 @@ def test_init__table_with_other_column_names(tmp_path, capsys):
     assert found["warnings"] == []
     assert found["found"]["patients"] == "10, in the column patient_id"
     params = load.validate(load.read(tmp_path / "project" / "params.yaml")).data
-    assert params.columns.model_dump() == {"path": "filename", "label": "diagnosis", "group": "patient_id"}
+    chosen = params.columns.model_dump(exclude_none=True)
+    assert chosen == {"path": "filename", "label": "diagnosis", "group": "patient_id"}
     assert len(folder.list_samples(root, params)) == 20
+
+
+def findings_of(project: Path, root: Path) -> list[tuple[str, ...] | None]:
+    chosen = load.validate(load.read(project / "params.yaml"))
+    assert chosen.task.kind == "multilabel"
+    return [sample.findings for sample in folder.list_samples(root, chosen.data)]
+
+
+def test_init__table_with_a_column_per_finding(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
+    lines = ["image,patient,sex,mass,edema", *(f"{n}.png,P{n // 2},{n % 2},{n % 2},{int(n > 9)}" for n in range(20))]
+    (root / "labels.csv").write_text("\n".join(lines))
+    found = init(tmp_path / "project", root, capsys)
+    assert found["warnings"] == []
+    assert found["found"]["findings"] == "mass 10, edema 10; an image may show several"
+    shown = findings_of(tmp_path / "project", root)
+    assert (shown[0], shown[1]) == ((), ("mass",))
+
+
+def test_init__table_with_lists_of_findings(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
+    cells = ["Mass|Edema", "Mass", "Edema", "normal"]
+    lines = ["Image Index,Finding Labels,Patient ID", *(f"{n}.png,{cells[n % 4]},{n // 2}" for n in range(20))]
+    (root / "Data_Entry_2017.csv").write_text("\n".join(lines))
+    assert init(tmp_path / "project", root, capsys)["warnings"] == []
+    shown = findings_of(tmp_path / "project", root)
+    assert shown[:2] == [("Mass", "Edema"), ("Mass",)]
+    assert shown.count(()) == 5
+
+
+def test_init__chestmnist(tmp_path, capsys):
+    root = tmp_path / "scans"
+    root.mkdir()
+    arrays = {"images": np.zeros((4, 28, 28), np.uint8), "labels": np.eye(14, dtype=np.uint8)[:4]}
+    parts = {f"{part}_{name}": array for part in ("train", "val", "test") for name, array in arrays.items()}
+    np.savez(root / "chestmnist.npz", **parts)
+    found = init(tmp_path / "project", root, capsys)
+    assert found["warnings"] == []
+    params = load.validate(load.read(tmp_path / "project" / "params.yaml"))
+    assert (params.task.kind, params.data.subset, params.data.split.protocol) == (
+        "multilabel",
+        "chestmnist",
+        "official",
+    )
 
 
 def test_init__table_of_excel_in_europe(tmp_path, capsys):

@@ -53,7 +53,10 @@ def test_records__keep_the_contract(case):
 
 def test_records__pixels_are_eight_bit_rgb(case):
     source, root, params = case
-    for record in source.list_samples(root, params)[:3]:
+    records = source.list_samples(root, params)[:3]
+    if hasattr(source, "cut"):
+        records = source.cut(records, root, params).tiles[:3]
+    for record in records:
         pixels = record.read() if record.read else decode(image_path(record, root)).pixels
         assert pixels.dtype == np.uint8
         assert pixels.ndim == 3

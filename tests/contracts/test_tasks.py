@@ -8,6 +8,7 @@ import pytest
 from medtune.config import registry
 from medtune.config.project import PROJECT
 from medtune.config.schema import TaskParams
+from medtune.evaluation.result import Predictions
 from medtune.serving import tasks as serving
 from medtune.tasks import base
 
@@ -35,6 +36,14 @@ def test_task__defines_its_params(kind):
 def test_task__has_every_part_of_the_protocol(kind, part):
     module = registry.load_part("medtune.tasks", kind, part, "task.kind")
     assert members(PARTS[part]) - set(dir(module)) == set()
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_task__predictions_have_what_subgroups_need(kind):
+    module = base.evaluation(kind)
+    returned = module.from_bundle.__annotations__["return"]
+    predictions = getattr(module, returned) if isinstance(returned, str) else returned
+    assert members(Predictions) - {*dir(predictions), *predictions.__annotations__} == set()
 
 
 @pytest.mark.parametrize("kind", TASKS)

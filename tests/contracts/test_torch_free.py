@@ -27,6 +27,7 @@ FURTHER = {
     "dicom_codecs.py": {"pydicom", "imagecodecs"},
     "png.py": {"imagecodecs"},
     "tiff.py": {"tifffile"},
+    "slide.py": {"tifffile", "zarr"},
 }
 
 BLOCKED = """

@@ -61,6 +61,21 @@ def test_toy_task__beats_a_constant(walked):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("toy")
+def test_toy_task__has_subgroups(walked):
+    folder, _ = walked
+    (tissue,) = json.loads((folder / "artifacts" / "evaluate" / "metrics.json").read_text())["subgroups"]
+    images = {one["value"]: one["n_images"] for one in tissue["subgroups"]}
+    errors = {one["value"]: one["metrics"]["mae"]["value"] for one in tissue["subgroups"]}
+    test = json.loads((folder / "artifacts" / "evaluate" / "metrics.json").read_text())
+    assert sum(images.values()) == test["n_images"]
+    mean = sum(images[name] * error for name, error in errors.items() if images[name]) / test["n_images"]
+    assert test["test"]["mae"]["value"] == pytest.approx(mean)
+    assert "<h2>Subgroups</h2>" in (folder / "artifacts" / "evaluate" / "report.html").read_text()
+    assert "### Subgroups" in (folder / "artifacts" / "export" / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("toy")
 def test_toy_task__is_exported_within_tolerance(walked):
     folder, _ = walked
     document = json.loads((folder / "artifacts" / "export" / "bundle.json").read_text())

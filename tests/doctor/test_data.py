@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from medtune.config.load import load
+from medtune.data.synthetic.slide import write_slide
 from medtune.doctor.check_result import Context
 from medtune.doctor.data import check_data
 from medtune.runtime.paths import RunPaths
@@ -76,3 +77,17 @@ def test_data__labels_that_stage_data_would_refuse(tmp_path: Path) -> None:
     found = check_data(job(root))
     assert found.state == "wrong"
     assert "label is 'unknown'" in found.message
+
+
+def test_data__slides_are_cut_into_tiles(tmp_path: Path) -> None:
+    for number in range(4):
+        write_slide(tmp_path / "set" / "ab"[number % 2] / f"{number}.tif", number, side=512)
+    asked = job(tmp_path / "set", "data.source=slides", "data.tiles.size_um=32", "data.image_size=32")
+    found = check_data(asked)
+    assert found.state == "ok", found
+    assert found.message.startswith("4 slides in ")
+    assert asked.facts["images"] > 4 * 4
+    write_slide(tmp_path / "set" / "b" / "1.tif", 1, side=512, mpp=None)
+    found = check_data(asked)
+    assert found.state == "wrong"
+    assert "data.tiles.mpp" in found.message

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from medtune.config.schema import EvaluateParams, GateParams, Params
+from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.result import EvaluationResult
+from medtune.evaluation.subgroup_plot import draw_subgroups
+from medtune.evaluation.subgroup_report import subgroup_section
 from medtune.evaluation.tables import write_csv, write_history
 from medtune.runtime.artifact import digest, write_text
-from medtune.tasks.toy.metrics import Stats, accumulate
+from medtune.tasks.toy.metrics import METRICS, Stats, accumulate
 
 FACTS = ("baseline",)
 CLASS_AVERAGES = ()
@@ -90,19 +92,27 @@ def read_predictions(path: Path) -> Any:
     return SimpleNamespace(images=images, stats=accumulate(errors, patients), support={})
 
 
-def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
+def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
     """Error of a constant: the mean share of the training images."""
+    if not result.folds:
+        return {}
     prepared, side = result.prepared, result.pooled.shares.shape[1]
     train = truth(prepared, prepared.indices(result.folds[0].fold)["train"], side)
     return {"baseline": float(np.abs(truth(prepared, result.pooled.rows, side) - train.mean()).mean())}
 
 
 def write(
-    folder: Path, result: EvaluationResult, params: Params, facts: Mapping[str, Any], history: Sequence[dict[str, Any]]
+    folder: Path,
+    result: EvaluationResult,
+    options: EvaluateParams,
+    facts: Mapping[str, Any],
+    history: Sequence[dict[str, Any]],
 ) -> list[Path]:
     write_predictions(folder / "predictions.csv", result.prepared, result.pooled)
     write_history(folder / "history.csv", history)
-    write_text(folder / "report.html", f"<p>{facts['name']}: {result.test['mae'].value:.3f}</p>")
+    draw_subgroups(folder / "subgroups.png", facts["subgroups"], result.test, METRICS, result.title)
+    section = subgroup_section(facts["subgroups"], METRICS, facts, folder / "subgroups.png")
+    write_text(folder / "report.html", f"<p>{facts['name']}: {result.test['mae'].value:.3f}</p>{section}")
     return []
 
 

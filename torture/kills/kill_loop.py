@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -176,7 +177,10 @@ def by_hand(stage: str, params: Path, out: Path) -> None:
         case "frozen" | "finetune":
             {"frozen": training.frozen, "finetune": training.finetune}[stage](None, params, [], out)
         case _:
-            {"data": data.data, "evaluate": evaluate.evaluate, "export": export.export}[stage](params, [], out)
+            commands: dict[str, Callable[..., None]] = {
+                "data": data.data, "evaluate": evaluate.evaluate, "export": export.export,
+            }  # fmt: skip
+            commands[stage](params=params, overrides=[], out=out)
 
 
 def by_flow(params: Path, out: Path) -> None:

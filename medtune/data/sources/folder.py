@@ -8,17 +8,17 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from medtune.config.base import StrictParams
-from medtune.config.data import DataParams
 from medtune.config.errors import InputError, set_option
-from medtune.data import class_folders, columns, listing
+from medtune.data import class_folders, columns, findings, label_table, listing
 from medtune.data.example import write_image
+from medtune.data.label_params import LabelParams
 from medtune.data.sample import Sample
 from medtune.data.sites import add_sites
 from medtune.data.split_column import find_split_column, read_splits
 from medtune.data.table import Table, read_table
 from medtune.data.table_paths import PATH, SHOWN, ImageFiles
 from medtune.runtime.console import info
+from medtune.serving.decode import SUFFIXES
 from medtune.serving.folder_scan import printable
 from medtune.serving.masks import find_masks
 
@@ -28,17 +28,7 @@ CITATION = "none given"
 KNOWN_ISSUES: tuple[str, ...] = ()
 
 
-class ColumnParams(StrictParams):
-    """Names of the table's columns; null: path, label and, where there is one, group."""
-
-    path: str | None = Field(None, description="image file, relative to data.root")
-    label: str | None = Field(None, description="class")
-    group: str | None = Field(None, description="patient")
-    site: str | None = Field(None, description="hospital or site, for protocol site; null: site")
-    split: str | None = Field(None, description="train, val, test or external, for protocol column; null: split")
-
-
-class Params(DataParams):
+class Params(LabelParams):
     """Where labels and groups come from."""
 
     source: Literal["folder"] = "folder"
@@ -47,17 +37,11 @@ class Params(DataParams):
         "null: class folders"
     )  # fmt: skip
     sheet: str | None = Field(None, description="sheet of an .xlsx table; null: the only one with values")
-    columns: ColumnParams = ColumnParams()
     path_format: str = Field(
         PATH, description="image file of a row, where {path} is the cell: 'images/{path}.jpg'; relative to data.root"
     )
     group_pattern: str | None = Field(
         None, description="regex on the path whose first (...) is the patient: '/(P[0-9]+)_'; null: none, or the CSV's"
-    )
-    class_names: list[str] | None = Field(None, description="order of the classes; null: sorted by name")
-    label_map: dict[str, str] = Field({}, description="labels to rename or merge: {Benign: benign}")
-    label_type: Literal["nominal", "ordinal"] = Field(
-        "nominal", description="ordinal: classes are grades in the order of class_names; adds quadratic weighted kappa"
     )
     masks: Literal["error", "leave_out", "use"] = Field(
         "error", description="masks beside their images (x_mask.png): refused, left out, or images like the others"
@@ -92,11 +76,16 @@ class Params(DataParams):
 
 def classes(params: Params) -> tuple[str, ...]:
     """Class names in the order asked for; empty where the files decide."""
-    return tuple(params.class_names or ())
+    return params.named_classes()
 
 
-def list_samples(root: Path | None, params: Params) -> list[Sample]:
+def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = SUFFIXES) -> list[Sample]:
     """Every image, sorted by path.
+
+    Args:
+        root: see medtune.data.sample.
+        params: section data.
+        suffixes: lower-case file endings of an image.
 
     Raises:
         InputError: nothing found, a table, folders or masks that cannot be used as they are, or paths in which
@@ -104,8 +93,8 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """
     root = listing.require_root(root)
     if not root.is_dir():
-        raise InputError(f"data.root {root}: source folder needs a folder")
-    found = list(_by_table(root, params) if params.csv else _by_folder(root, params))
+        raise InputError(f"data.root {root}: source {params.source} needs a folder")
+    found = list(_by_table(root, params, suffixes) if params.csv else _by_folder(root, params, suffixes))
     if not found:
         raise InputError(f"data.root {root}: no images; expected one folder a class, or data.csv")
     found = _rename_labels(_without_masks(found, params), params)
@@ -119,16 +108,16 @@ def inputs(root: Path | None, params: Params) -> list[Path]:
     return [listing.require_root(root) / params.csv] if params.csv else []
 
 
-def _by_folder(root: Path, params: Params) -> Iterator[Sample]:
+def _by_folder(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator[Sample]:
     if params.split.protocol == "folders":
-        found = class_folders.by_split(root)
+        found = class_folders.by_split(root, suffixes)
     else:
-        found = class_folders.by_class(root, params.class_names or ())
+        found = class_folders.by_class(root, params.class_names or (), suffixes)
     for image in found:
         yield Sample(image.path, image.label, published_splits=(image.split,) if image.split else None)
 
 
-def _by_table(root: Path, params: Params) -> Iterator[Sample]:
+def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator[Sample]:
     assert params.csv is not None
     if params.split.protocol == "folders":
         raise InputError(
@@ -138,8 +127,8 @@ def _by_table(root: Path, params: Params) -> Iterator[Sample]:
     file = root / params.csv
     if not file.is_file():
         raise InputError(f"data.csv is {params.csv!r}: {file} does not exist")
-    chosen = params.columns.model_dump()
-    table = read_table(file, columns.known_names(chosen), params.sheet)
+    chosen, several = params.columns.model_dump(exclude={"labels"}), params.columns.labels or ()
+    table = read_table(file, columns.known_names(chosen) | {columns.fold(name) for name in several}, params.sheet)
     for note in table.notes:
         info(note)
     by_column = params.split.protocol == "column"
@@ -148,7 +137,7 @@ def _by_table(root: Path, params: Params) -> Iterator[Sample]:
             f"data.columns.split={params.columns.split}: protocol {params.split.protocol} does not read it. Add "
             f"{set_option('data.split.protocol', 'column')}, or remove it"
         )
-    positions = columns.find_columns(table, chosen)
+    positions = columns.find_columns(table, chosen, several)
     if "group" not in positions and params.group_pattern is None:
         other = columns.similar_column(table, "group")
         fix = f". If {other} is the patient, add {set_option('data.columns.group', other)}" if other else ""
@@ -165,7 +154,13 @@ def _by_table(root: Path, params: Params) -> Iterator[Sample]:
         rows = add_sites(rows, table, params.columns.site)
     if splits is not None:
         rows = [replace(row, published_splits=(split,)) for row, split in zip(rows, splits, strict=True)]
-    files = ImageFiles(root, listing.scan_root(root))
+    if params.label_type == "multi":
+        rows = (
+            label_table.from_columns(rows, columns.exact_names(table, several))
+            if several
+            else label_table.from_cells(rows, params.label_separator, params.no_finding)
+        )
+    files = ImageFiles(root, listing.scan_root(root, suffixes))
     places: dict[str, str] = {}
     missing = []
     for sample in rows:
@@ -207,7 +202,7 @@ def _rows(table: Table, positions: dict[str, int], root: Path, path_format: str)
         ):
             raise InputError(f"{where}: path {cells['path']!r} leads out of data.root; write it relative to that")
         extra = {table.columns[i]: row[i] for i in others}
-        samples.append(Sample(path.as_posix(), cells["label"], cells.get("group"), extra, where=where))
+        samples.append(Sample(path.as_posix(), cells.get("label", ""), cells.get("group"), extra, where=where))
     if empty:
         parts = [
             f"{', '.join(places[:SHOWN])}{f' and {len(places) - SHOWN:,} more' * (len(places) > SHOWN)}: {what}"
@@ -232,10 +227,10 @@ def _without_masks(samples: list[Sample], params: Params) -> list[Sample]:
 def _rename_labels(samples: list[Sample], params: Params) -> list[Sample]:
     if not params.label_map:
         return samples
-    labels = {sample.label for sample in samples}
+    labels = set(findings.named(samples))
     if unused := sorted(params.label_map.keys() - labels):
         raise InputError(f"data.label_map: no image has label {unused[0]!r}; labels: {', '.join(sorted(labels))}")
-    return [replace(sample, label=params.label_map.get(sample.label, sample.label)) for sample in samples]
+    return [findings.renamed(sample, params.label_map) for sample in samples]
 
 
 def _with_patient(sample: Sample, pattern: str) -> Sample:
@@ -246,8 +241,11 @@ def _with_patient(sample: Sample, pattern: str) -> Sample:
 
 
 def metadata(params: Params) -> dict[str, object]:
-    """Entries of dataset.json: whether the classes are ordered."""
-    return {"label_type": params.label_type} if params.label_type == "ordinal" else {}
+    """Entries of dataset.json: whether the classes are ordered, or an image shows any number of them."""
+    if params.label_type == "nominal":
+        return {}
+    none = {"no_finding": params.no_finding} if params.label_type == "multi" else {}
+    return {"label_type": params.label_type, **none}
 
 
 def example(root: Path) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Source `medmnist`: the two-dimensional, single-label sets of MedMNIST v2 (Yang et al. 2023), from their .npz file."""
+"""Source `medmnist`: the two-dimensional sets of MedMNIST v2 (Yang et al. 2023), from their .npz file."""
 
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,11 @@ _ORGANS = (
     "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver", "lung-left",
     "lung-right", "pancreas", "spleen",
 )  # fmt: skip
+# Sets whose images show any number of findings.
+FINDINGS: dict[str, tuple[str, ...]] = {
+    "chestmnist": ("atelectasis", "cardiomegaly", "effusion", "infiltration", "mass", "nodule", "pneumonia",
+                   "pneumothorax", "consolidation", "edema", "emphysema", "fibrosis", "pleural", "hernia"),
+}  # fmt: skip
 CLASSES: dict[str, tuple[str, ...]] = {
     "bloodmnist": ("basophil", "eosinophil", "erythroblast", "immature granulocytes", "lymphocyte", "monocyte",
                    "neutrophil", "platelet"),
@@ -44,6 +49,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "tissuemnist": ("collecting duct or connecting tubule", "distal convoluted tubule", "glomerular endothelial cells",
                     "interstitial endothelial cells", "leukocytes", "podocytes", "proximal tubule segments",
                     "thick ascending limb"),
+    **FINDINGS,
 }  # fmt: skip
 URL = "https://zenodo.org/records/10519652/files/{file}?download=1"
 # Published md5 of <subset>.npz and of its _64, _128 and _224 versions. Left empty where the published list gives
@@ -53,6 +59,8 @@ MD5 = {
                    "adace1e0ed228fccda1f39692059dd4c", "b718ff6835fcbdb22ba9eacccd7b2601"),
     "breastmnist": ("750601b1f35ba3300ea97c75c52ff8f6", "742edef2a1fd1524b2efff4bd7ba9364",
                     "363e4b3f8d712e9b5de15470a2aaadf1", "b56378a6eefa9fed602bb16d192d4c8b"),
+    "chestmnist": ("02c8a6516a18b556561a56cbdd36c4a8", "9de6cd0b934ebb5b7426cfba5efbae16",
+                   "db107e5590b27930b62dbaf558aebee3", "45bd33e6f06c3e8cdb481c74a89152aa"),
     "dermamnist": ("0744692d530f8e62ec473284d019b0c7", "b70a2f5635c6199aeaa28c31d7202e1f",
                    "2defd784463fa5243564e855ed717de1", "8974907d8e169bef5f5b96bc506ae45d"),
     "octmnist": ("c68d92d5b585d8d81f7112f81e2d0842", "e229e9440236b774d9f0dfef9d07bdaf",
@@ -76,7 +84,6 @@ SIZES = (28, 64, 128, 224)
 # Sets of MedMNIST that this source cannot read, and why.
 _VOLUMES = ("adrenalmnist3d", "fracturemnist3d", "nodulemnist3d", "organmnist3d", "synapsemnist3d", "vesselmnist3d")
 UNSUPPORTED = {
-    "chestmnist": "its images have several labels each, and multi-label targets are not supported yet",
     **dict.fromkeys(_VOLUMES, "its images are volumes, and 3-D images are not supported yet"),
 }
 # The positive class of the sets with two classes, as published.
@@ -89,11 +96,17 @@ class Params(DataParams):
     """Which set, and which of its published sizes."""
 
     source: Literal["medmnist"] = "medmnist"
-    subset: Literal["bloodmnist", "breastmnist", "dermamnist", "octmnist", "organamnist", "organcmnist", "organsmnist",
-                    "pathmnist", "pneumoniamnist", "retinamnist", "tissuemnist"] = "pneumoniamnist"  # fmt: skip
+    subset: Literal["bloodmnist", "breastmnist", "chestmnist", "dermamnist", "octmnist", "organamnist", "organcmnist",
+                    "organsmnist", "pathmnist", "pneumoniamnist", "retinamnist",
+                    "tissuemnist"] = "pneumoniamnist"  # fmt: skip
     size: Literal[28, 64, 128, 224] = Field(28, description="side of the published images, in pixels")
     download: bool = Field(False, description="fetch the .npz file into root")
     url: str | None = Field(None, description="where the .npz file lies; null: Zenodo, with its published md5")
+
+    @property
+    def multi_label(self) -> str | None:
+        """The subset, where its images show any number of findings."""
+        return f"data.subset={self.subset}" if self.subset in FINDINGS else None
 
     @field_validator("subset", mode="before")
     @classmethod
@@ -114,7 +127,9 @@ def positive_class(params: Params) -> str | None:
 
 
 def metadata(params: Params) -> dict[str, object]:
-    """Entries of dataset.json: whether the classes are ordered."""
+    """Entries of dataset.json: whether the classes are ordered, or an image shows any number of them."""
+    if params.subset in FINDINGS:
+        return {"label_type": "multi"}
     return {"label_type": "ordinal"} if params.subset in ORDINAL else {}
 
 
@@ -149,6 +164,13 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
             raise InputError(
                 f"{file}: {part}_images is {rows.dtype} {rows.shape}; expected uint8 (n, h, w) or (n, h, w, 3)"
             )
+        roles = (part,) if len(parts) == len(SPLITS) else None
+        if params.subset in FINDINGS:
+            shown = _findings(labels, rows.shape[0], params.subset, f"{file}: {part}_labels")
+            for row, names in enumerate(shown):
+                load = partial(_image, rows, row)
+                found.append(Sample(f"{part}/{row:06d}", "", None, {"part": part}, roles, load, findings=names))
+            continue
         if labels.shape not in ((rows.shape[0], 1), (rows.shape[0],)) or labels.dtype.kind not in "iu":
             raise InputError(
                 f"{file}: {part}_labels is {labels.dtype} {labels.shape}; expected ({rows.shape[0]}, 1) integers"
@@ -156,10 +178,19 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         for row, label in enumerate(labels.reshape(-1).tolist()):
             if not 0 <= label < len(CLASSES[params.subset]):
                 raise InputError(f"{file}: {part}_labels row {row} is {label}; {params.subset} has no such class")
-            roles = (part,) if len(parts) == len(SPLITS) else None
             load = partial(_image, rows, row)
             found.append(Sample(f"{part}/{row:06d}", CLASSES[params.subset][label], None, {"part": part}, roles, load))
     return found
+
+
+def _findings(labels: np.ndarray, n: int, subset: str, what: str) -> list[tuple[str, ...]]:
+    """Findings of each of `n` images from 0 and 1 (n, findings)."""
+    names = FINDINGS[subset]
+    if labels.shape != (n, len(names)) or labels.dtype.kind not in "iub":
+        raise InputError(f"{what} is {labels.dtype} {labels.shape}; expected ({n}, {len(names)}) integers")
+    if (wrong := np.flatnonzero(~np.isin(labels, (0, 1)).all(1))).size:
+        raise InputError(f"{what} row {wrong[0]} is {labels[wrong[0]].tolist()}; expected 0 or 1 for each finding")
+    return [tuple(names[k] for k in np.flatnonzero(row)) for row in labels]
 
 
 def _check_supported(file: Path) -> None:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medtune.config.schema import EvaluateParams, GateParams, Params
+from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.gate import Limit
 from medtune.evaluation.result import EvaluationResult, write_json
+from medtune.evaluation.slides import slide_probabilities
 from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions, evaluate_fold, is_ordinal, pool
 from medtune.tasks.classification.folds import best as best_fold
@@ -49,7 +50,12 @@ def best(folds: Sequence[ClassifierFold], options: EvaluateParams) -> Classifier
 def from_bundle(
     prepared: "PreparedDataset", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]
 ) -> ClassifierPredictions:
-    """Predictions for `rows` by a bundle's own decision rule; `output`: (n, classes) calibrated probabilities."""
+    """Predictions for `rows` by a bundle's own decision rule; `output`: (n, classes) calibrated probabilities.
+
+    Rows of tiles give predictions of slides.
+    """
+    if prepared.slides:
+        prepared, rows, output = slide_probabilities(prepared, rows, output, document["temperature"])
     probabilities = output.astype(np.float64)
     predictions = decide(output, document["decision"], document["classes"])
     return ClassifierPredictions(
@@ -63,7 +69,7 @@ def from_bundle(
     )
 
 
-def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
+def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
     """Classes, the positive one, per-class metrics and warnings."""
     pooled, classes = result.pooled, result.prepared.classes
     return {
@@ -71,29 +77,28 @@ def facts(result: EvaluationResult, params: Params) -> dict[str, Any]:
         "positive": result.prepared.positive,
         "per_class": per_class(pooled.labels, pooled.predictions, classes),
         "warnings": evaluation_warnings(result.prepared, result.folds, pooled),
-        "ece_bins": params.evaluate.ece_bins,
+        "ece_bins": options.ece_bins,
     }
 
 
 def write(
     folder: Path,
     result: EvaluationResult,
-    params: Params,
+    options: EvaluateParams,
     facts: Mapping[str, Any],
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
     """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
-    from medtune.evaluation.external import external_section
+    from medtune.evaluation.external_split import external_section
     from medtune.evaluation.subgroup_plot import draw_subgroups
     from medtune.evaluation.subgroup_report import subgroup_section, unit_of
     from medtune.tasks.classification import outputs
     from medtune.tasks.classification.report import write_report
 
-    bins, pooled = params.evaluate.ece_bins, result.pooled
-    tested = {
-        "before": reliability(pooled.labels, pooled.uncalibrated, bins),
-        "after": reliability(pooled.labels, pooled.probabilities, bins),
-    }
+    bins, pooled = options.ece_bins, result.pooled
+    tested = {"after": reliability(pooled.labels, pooled.probabilities, bins)}
+    if result.folds:  # a bundle gives calibrated probabilities only
+        tested = {"before": reliability(pooled.labels, pooled.uncalibrated, bins)} | tested
     fitted = {str(fold.fold): fold.calibration.as_dict() for fold in result.folds}
     write_json(folder / "calibration.json", {"folds": fitted, "test": tested})
     write_predictions(folder / "predictions.csv", result.prepared, pooled)
@@ -104,7 +109,7 @@ def write(
         images.append(folder / "images" / "subgroups.png")
         draw_subgroups(images[-1], facts["subgroups"], result.test, METRICS, result.title, unit_of(facts))
         section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
-    section = external_section(facts.get("external"), METRICS, facts) + section
+    section = external_section(facts.get("external_test"), METRICS, facts) + section
     write_report(folder / "report.html", dict(facts), result.test, images, section)
     return images
 

@@ -47,8 +47,8 @@ class InferenceModel(nn.Module):
 
 
 def module(network: Classifier, fold: Mapping[str, Any]) -> InferenceModel:
-    """Network with the fold's temperature and a softmax."""
-    return InferenceModel(network, fold["temperature"])
+    """Network with the fold's temperature and a softmax; a slide's temperature comes after its tiles are averaged."""
+    return InferenceModel(network, 1.0 if "aggregation" in fold else fold["temperature"])
 
 
 def describe(prepared: "PreparedDataset", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
@@ -60,6 +60,7 @@ def describe(prepared: "PreparedDataset", fold: Mapping[str, Any], size: int) ->
         "output": {"name": "probabilities", "dtype": "float32", "shape": ["N", len(classes)]},
         "temperature": fold["temperature"],
         "decision": fold["decision"],
+        **({"aggregation": fold["aggregation"], "tiles": prepared.info["tiles"]} if "aggregation" in fold else {}),
     }
 
 
@@ -130,10 +131,18 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
         )
     uncalibrated = document["params"]["evaluate"]["calibration"] == "none"
     fitted = f"temperature {document['temperature']:.3f}, fitted on the validation images"
+    tiles = document.get("tiles")
+    purpose = f"Tells {list_names(document['classes'])} apart on {side} x {side} RGB images."
+    if tiles:
+        purpose = (
+            f"Tells {list_names(document['classes'])} apart on whole-slide images (RGB, H&E or the like), by tiles of "
+            f"{tiles['size_um']:g} micrometres, {side} x {side} pixels. A slide's probabilities are the mean of its "
+            "tiles', then tempered."
+        )
     return {
-        "purpose": f"Tells {list_names(document['classes'])} apart on {side} x {side} RGB images.",
-        "inside": "Normalisation, temperature and softmax",
-        "output": "probabilities in the order of the classes above",
+        "purpose": purpose,
+        "inside": "Normalisation and softmax" if tiles else "Normalisation, temperature and softmax",
+        "output": f"probabilities{' of a tile' if tiles else ''} in the order of the classes above",
         "decision": f"Decision: {rule}",
         "agreement": "most probable class agrees",
         "calibration": f"Calibration: {'none' if uncalibrated else fitted}; the expected calibration error (ece) is in "

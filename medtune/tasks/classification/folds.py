@@ -75,6 +75,7 @@ class ClassifierFold:
         calibration: fitted on its validation images.
         decision: chosen on its validation images.
         val, test: its images.
+        aggregation: how tiles became slides; None where images are no tiles.
     """
 
     fold: int
@@ -83,6 +84,7 @@ class ClassifierFold:
     decision: dict[str, Any]
     val: ClassifierPredictions
     test: ClassifierPredictions
+    aggregation: str | None = None
 
     def record(self) -> dict[str, Any]:
         """What export and the report need of the fold, as JSON values."""
@@ -90,6 +92,7 @@ class ClassifierFold:
             "temperature": self.calibration.temperature,
             "decision": self.decision,
             "calibration": self.calibration.as_dict(),
+            **({"aggregation": self.aggregation} if self.aggregation else {}),
         }
 
 
@@ -114,7 +117,8 @@ def evaluate_fold(
         )
         for split in SPLITS
     }
-    return ClassifierFold(request.fold, request.trained.result()["kept"], fitted, rule, scored["val"], scored["test"])
+    kept, aggregation = request.trained.result()["kept"], "mean" if "n_tiles" in prepared.info else None
+    return ClassifierFold(request.fold, kept, fitted, rule, scored["val"], scored["test"], aggregation)
 
 
 def pool(parts: Sequence[ClassifierPredictions]) -> ClassifierPredictions:

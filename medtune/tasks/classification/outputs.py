@@ -25,24 +25,25 @@ def write_plots(folder: Path, result: EvaluationResult, joined: Sequence[dict[st
     classes = result.prepared.classes
     tables.write_confusion(folder / "confusion.csv", classes, result.pooled)
     tables.write_roc(folder / "roc.csv", tables.roc_curves(classes, result.pooled))
-    tables.write_reliability(folder / "reliability.csv", result.pooled, bins)
-    write_history(folder / "history.csv", joined)
+    tables.write_reliability(folder / "reliability.csv", result.pooled, bins, bool(result.folds))
+    if joined:
+        write_history(folder / "history.csv", joined)
 
 
 def draw_plots(folder: Path, result: EvaluationResult, joined: Sequence[dict[str, Any]], bins: int) -> list[Path]:
     """The pictures of the report, in its order. Arguments as in `write_plots`."""
     folder.mkdir(parents=True)
     pooled, classes, title = result.pooled, result.prepared.classes, result.title
-    place = {
-        name: folder / f"{name}.png"
-        for name in ("confusion", "roc", "patients", "reliability", "history", "mistakes", "hits")
-    }
+    names = ["confusion", "roc", "patients", "reliability", *(["history"] if joined else []), "mistakes", "hits"]
+    place = {name: folder / f"{name}.png" for name in names}
     counts = confusion_matrix(pooled.labels, pooled.predictions, len(classes))
     plots.draw_confusion(place["confusion"], counts, classes, title)
     plots.draw_roc(place["roc"], tables.roc_curves(classes, pooled), title)
-    plots.draw_reliability(place["reliability"], pooled.labels, pooled.uncalibrated, pooled.probabilities, bins, title)
+    before = pooled.uncalibrated if result.folds else None  # a bundle gives calibrated probabilities only
+    plots.draw_reliability(place["reliability"], pooled.labels, before, pooled.probabilities, bins, title)
     plots.draw_patients(place["patients"], tables.patient_rows(pooled), classes, title)
-    plots.draw_history(place["history"], joined, f"{len(result.folds)} chain{'s' * (len(result.folds) > 1)}")
+    if joined:
+        plots.draw_history(place["history"], joined, f"{len(result.folds)} chain{'s' * (len(result.folds) > 1)}")
     for name, right in (("mistakes", False), ("hits", True)):
         shown = tables.sort_by_confidence(pooled, right)[:MAX_SAMPLES]
         captions = [_caption(result, position) for position in shown]

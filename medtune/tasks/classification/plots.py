@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.data.class_selection import MAX_CLASSES, most_frequent, shorten
+from medtune.evaluation.metric import Metric
 from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
 from medtune.tasks.classification.metrics import EACH_EPOCH
 from medtune.tasks.classification.reliability import reliability
@@ -90,18 +91,20 @@ def draw_roc(path: Path, curves: Curves, title: str) -> None:
 def draw_reliability(
     path: Path,
     labels: npt.NDArray[np.int64],
-    before: npt.NDArray[np.float64],
+    before: npt.NDArray[np.float64] | None,
     after: npt.NDArray[np.float64],
     bins: int,
     title: str,
 ) -> None:
-    """Reliability diagram before and after calibration; marker size grows with the images in a bin."""
+    """Reliability diagram before (if known) and after calibration; marker size grows with the images in a bin."""
     with plot_file(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
         for name, probabilities, mark, colour in (
             ("before", before, "o", COLORS[1]),
-            ("after temperature scaling", after, "s", COLORS[0]),
+            ("calibrated" if before is None else "after temperature scaling", after, "s", COLORS[0]),
         ):
+            if probabilities is None:
+                continue
             rows = reliability(labels, probabilities, bins)
             x, y = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
             area = [12 + 160 * row["images"] / len(labels) for row in rows]
@@ -113,12 +116,14 @@ def draw_reliability(
         axes.legend(loc="upper left", frameon=False, markerscale=0.6)
 
 
-def draw_history(path: Path, joined: Sequence[dict[str, Any]], title: str) -> None:
+def draw_history(
+    path: Path, joined: Sequence[dict[str, Any]], title: str, metrics: Sequence[Metric] = EACH_EPOCH
+) -> None:
     """Learning curves of all stages in a row: losses, and the validation metrics."""
     with plot_file(path, (8.2, 3.4), ncols=2) as (left, right):
         for axes, names in (
             (left, ("train/loss", "val/loss")),
-            (right, [f"val/{metric.name}" for metric in EACH_EPOCH]),
+            (right, [f"val/{metric.name}" for metric in metrics]),
         ):
             for name, style in zip(names, itertools.cycle(("-", "--", "-.", ":"))):
                 points = [(row["epoch"], row[name]) for row in joined if name in row]

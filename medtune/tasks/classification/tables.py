@@ -46,12 +46,13 @@ def write_roc(path: Path, curves: Curves) -> None:
     write_csv(path, ["fpr", "tpr", "class"], rows)
 
 
-def write_reliability(path: Path, scored: ClassifierPredictions, bins: int) -> None:
-    """`confidence,accuracy,images,lower,upper,calibration`, before and after temperature scaling."""
+def write_reliability(path: Path, scored: ClassifierPredictions, bins: int, with_uncalibrated: bool = True) -> None:
+    """`confidence,accuracy,images,lower,upper,calibration`, before (if known) and after temperature scaling."""
     columns = ["confidence", "accuracy", "images", "lower", "upper"]
     rows = [
         [*(row[name] for name in columns), said]
         for said, probabilities in (("before", scored.uncalibrated), ("after", scored.probabilities))
+        if said == "after" or with_uncalibrated
         for row in reliability(scored.labels, probabilities, bins)
     ]
     write_csv(path, [*columns, "calibration"], rows)

@@ -27,11 +27,13 @@ PAGE = (
     + """</style>
 </head>
 <body>
-<h1>{{ name }}: evaluation on test images</h1>
-<p class="facts">{{ n_images }} images of {{ n_groups }} patients{{ '' if groups_known
-else ' (no patient ids: each image counts as one)' }}, protocol <b>{{ protocol }}</b>,
-{{ folds|length }} chain{{ "s" if folds|length > 1 }}; model <b>{{ backbone }}</b>, head {{ head }}, weights kept:
-{{ stage }}; classes: {{ classes|names }}{% if positive %}; positive class:
+<h1>{{ name }}: evaluation {{ "of a bundle on external images" if external else "on test images" }}</h1>
+<p class="facts">{{ n_images }} {{ unit | default('images') }} of {{ n_groups }} patients{{ '' if groups_known
+else ' (no patient ids: each image counts as one)' }}, {% if external %}external
+data; bundle <b>{{ external.bundle }}</b>, {{ external.precision }} through onnxruntime, its own decision rule:
+{{ external.rule }}{% else %}protocol <b>{{ protocol }}</b>,
+{{ folds|length }} chain{{ "s" if folds|length > 1 }}{% endif %}; model <b>{{ backbone }}</b>, head {{ head }},
+weights kept: {{ stage }}; classes: {{ classes|names }}{% if positive %}; positive class:
 <b>{{ positive }}</b>{% endif %}.</p>
 {% for warning in warnings %}<p class="warning">{{ warning }}</p>
 {% endfor %}
@@ -42,13 +44,13 @@ else ' (no patient ids: each image counts as one)' }}, protocol <b>{{ protocol }
 <td class="n">{{ row.interval }}</td><td class="note">{{ row.note }}</td></tr>
 {% endfor %}</table>
 <p class="facts">Intervals: percentiles of {{ replicates }} resamples of the
-{{ 'patients' if groups_known else 'images' }}. Averages over classes run over the classes that the
+{{ 'patients' if groups_known else unit | default('images') }}. Averages over classes run over the classes that the
 test images hold. AUROC is {{ "of " + positive if positive
 else "one-vs-rest, averaged" }}. Expected calibration error: {{ ece_bins }} bins, most probable class.</p>
 
 <h2>Classes</h2>
 <table>
-<tr><th>class</th><th class="n">images</th><th class="n">recall</th><th class="n">precision</th>
+<tr><th>class</th><th class="n">{{ unit | default("images") }}</th><th class="n">recall</th><th class="n">precision</th>
 <th class="n">F1</th></tr>
 {% for row in per_class %}<tr><td>{{ row["class"] }}</td><td class="n">{{ row.support }}</td>
 <td class="n">{{ row.recall|figure }}</td><td class="n">{{ row.precision|figure }}</td>
@@ -57,10 +59,10 @@ else "one-vs-rest, averaged" }}. Expected calibration error: {{ ece_bins }} bins
 {% if per_class|length < classes|length %}<p class="facts">The {{ per_class|length }} of {{ classes|length }} classes
 with the most errors; metrics.json has all of them.</p>
 {% endif %}{{ section }}
-<h2>Folds</h2>
+{% if folds %}<h2>Folds</h2>
 <table>
 <tr><th>test fold</th><th>weights</th><th class="n">T</th><th>decision</th><th class="n">validation AUROC</th>
-<th class="n">test images</th><th class="n">patients</th>
+<th class="n">test {{ unit | default("images") }}</th><th class="n">patients</th>
 {% for metric in each_epoch %}<th class="n">{{ metric.title }}</th>{% endfor %}</tr>
 {% for row in folds %}<tr><td>{{ row.fold }}{{ ": " + row.site if row.site is defined }}
 {{- ", handed over" if row.fold == best_fold }}</td><td>{{ row.kept }}</td>
@@ -71,7 +73,7 @@ with the most errors; metrics.json has all of them.</p>
 {% endfor %}</tr>
 {% endfor %}</table>
 <p class="facts">Temperature and decision are chosen on validation images; the fold handed over is the one with the
-best validation AUROC.</p>
+best validation AUROC.</p>{% endif %}
 
 <h2>Pictures</h2>
 {% for picture in pictures %}<img alt="{{ picture.name }}" src="data:image/png;base64,{{ picture.data }}">

@@ -79,7 +79,7 @@ def test_tables__one_md5_a_size():
     assert set(medmnist.MD5) == set(medmnist.CLASSES)
     assert all(len(md5s) == 4 and {len(md5) for md5 in md5s} <= {0, 32} for md5s in medmnist.MD5.values())
     known = [md5 for md5s in medmnist.MD5.values() for md5 in md5s if md5]
-    assert len(known) == len(set(known)) == 42
+    assert len(known) == len(set(known)) == 46
 
 
 @pytest.mark.real
@@ -91,7 +91,7 @@ def test_records__real_arrays(shared):
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("chestmnist", "multi-label"), ("ChestMNIST", "multi-label")]
+    [("AdrenalMNIST3D", "3-D")]
     + [(f"{organ}mnist3d", "3-D") for organ in ("adrenal", "fracture", "nodule", "organ", "synapse", "vessel")],
 )
 def test_subset__refused_with_the_reason(tmp_path, name, reason):
@@ -106,3 +106,42 @@ def test_subset__refused_with_the_reason(tmp_path, name, reason):
 def test_metadata__grades_are_ordinal():
     assert medmnist.metadata(params(subset="retinamnist")) == {"label_type": "ordinal"}
     assert medmnist.metadata(params(subset="bloodmnist")) == {}
+
+
+def chest(file, labels):
+    images = np.zeros((len(labels), 8, 8), np.uint8)
+    parts = {f"{part}_{name}": array for part in ("train", "val", "test")
+             for name, array in (("images", images), ("labels", labels))}  # fmt: skip
+    np.savez(file, **parts)
+
+
+def test_chestmnist__findings_of_each_image(tmp_path):
+    labels = np.zeros((3, 14), np.uint8)
+    labels[0, [0, 13]] = labels[1, 2] = 1
+    chest(tmp_path / "chestmnist.npz", labels)
+    found = medmnist.list_samples(tmp_path, params(subset="chestmnist", split={"protocol": "official"}))
+    assert [record.findings for record in found[:3]] == [("atelectasis", "hernia"), ("effusion",), ()]
+    assert [record.published_splits for record in found[::3]] == [("train",), ("val",), ("test",)]
+    assert medmnist.metadata(params(subset="chestmnist")) == {"label_type": "multi"}
+    assert params(subset="chestmnist").multi_label == "data.subset=chestmnist"
+    assert params().multi_label is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.zeros((3, 13), np.uint8), r"train_labels is uint8 \(3, 13\); expected \(3, 14\) integers"),
+        (np.zeros((3, 14)), "float64"),
+        (np.full((3, 14), 2, np.uint8), r"train_labels row 0 is \[2, 2.*expected 0 or 1 for each finding"),
+    ],
+)
+def test_chestmnist__wrong_labels(tmp_path, labels, said):
+    chest(tmp_path / "chestmnist.npz", labels)
+    with pytest.raises(InputError, match=said):
+        medmnist.list_samples(tmp_path, params(subset="chestmnist"))
+
+
+def test_chestmnist__read_as_another_set_is_refused(tmp_path):
+    chest(tmp_path / "chestmnist.npz", np.zeros((3, 14), np.uint8))
+    with pytest.raises(InputError, match=r"train_labels is uint8 \(3, 14\); expected \(3, 1\) integers"):
+        medmnist.list_samples(tmp_path / "chestmnist.npz", params())

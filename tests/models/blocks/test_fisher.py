@@ -53,3 +53,13 @@ def test_chosen__loaded_changes_what_the_saved_one_did():
     first.select_entries(torch.tensor([0.0, 0, 0, 0, 1, 1, 1, 0, 0, 0]))
     second.load_state_dict(first.state_dict())
     assert second.spans == first.spans == [(0, 1), (1, 3)]
+
+
+def test_information__of_findings_is_that_of_their_joint_probability(example):
+    network, images, _ = example
+    labels = torch.tensor([[1, 0, 1]] * 3 + [[0, 0, 1]] * 3, dtype=torch.uint8)
+    tensors = [network[4].bias]
+    found = diagonal_fisher(network, tensors, ((images[i : i + 1], labels[i : i + 1]) for i in range(6)))
+    with torch.no_grad():
+        expected = (network.eval()(images).sigmoid() - labels).square().mean(0)
+    torch.testing.assert_close(found, expected)

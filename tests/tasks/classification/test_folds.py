@@ -95,7 +95,7 @@ def test_ordinal__from_dataset_json_to_predictions_csv_and_back(tmp_path):
     rows, output = np.arange(4), np.eye(3)[[0, 1, 2, 1]]
     document = {"classes": ["0", "1", "2"], "decision": {"kind": "argmax"}}
     for info, ordinal in (({}, False), ({"label_type": "ordinal"}, True)):
-        prepared = SimpleNamespace(info=info, classes=("0", "1", "2"), labels=np.array([0, 1, 2, 2]))
+        prepared = SimpleNamespace(info=info, classes=("0", "1", "2"), labels=np.array([0, 1, 2, 2]), slides=())
         prepared.paths, prepared.patient_ids = list("abcd"), np.array(list("pqrs"))
         scored = folds.pool([from_bundle(prepared, rows, output, document)] * 2)
         assert scored.stats(EvaluateParams()).ordinal is ordinal

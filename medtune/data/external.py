@@ -1,0 +1,187 @@
+"""External labeled images as a prepared set for the evaluation of a finished bundle."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtune.config.data import DataParams
+from medtune.config.errors import InputError, set_option
+from medtune.data import manifest
+from medtune.data.class_selection import list_names
+from medtune.data.findings import members, rarest
+from medtune.data.identifiers import is_missing, label_key
+from medtune.data.listing import scan_root
+from medtune.data.packing import IMAGES_FILE, pack
+from medtune.data.sample import Sample
+from medtune.data.source_listing import SourceListing, list_source
+from medtune.serving.intensity import Intensity
+
+PROTOCOL = "external"
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ExternalListing:
+    """The external images, checked but not decoded.
+
+    Attributes:
+        listed: the images and their labels.
+        classes: of the bundle, in index order.
+        columns: metadata of each image by column.
+        positive: positive class of the bundle, the one with index 1; None where there is none.
+    """
+
+    listed: SourceListing
+    classes: tuple[str, ...]
+    columns: dict[str, list[str]]
+    positive: str | None = None
+
+
+def list_external(params: DataParams, classes: Sequence[str], positive: str | None = None) -> ExternalListing:
+    """List the images and check patients and labels as stage data does.
+
+    Args:
+        params: section data.
+        classes: of the bundle, in index order.
+        positive: positive class of the bundle; None where there is none.
+
+    Raises:
+        InputError: as `medtune.data.source_listing.list_source` says, or a label that is no class of the bundle.
+    """
+    if params.positive not in (None, positive):
+        raise InputError(f"data.positive={params.positive}: the bundle's positive class is {positive}. Remove it.")
+    listed = list_source(_with_known_labels(params, classes), has_positive=False)
+    samples = listed.samples
+    _check_labels(samples, classes)
+    names = list(samples[0].metadata)
+    manifest.check_metadata(names, 1)
+    columns = {name: [s.metadata[name] for s in samples] for name in names}
+    return ExternalListing(listed, tuple(classes), columns, positive)
+
+
+def _with_known_labels(params: DataParams, classes: Sequence[str]) -> DataParams:
+    """Params that leave the comparison of labels and classes to `_check_labels`, which names all that differ."""
+    changes: dict[str, Any] = {
+        "positive": None,  # the bundle's, which decides the order of its classes
+        "allow_values": [*params.allow_values, *(name for name in classes if is_missing(name))],
+    }
+    if params.multi_label:
+        return params.model_copy(update={**changes, "class_names": list(classes)})
+    if getattr(params, "csv", None) is None and params.root is not None:
+        folders = {Path(path).parts[0] for path in scan_root(Path(params.root)).images if "/" in path}
+        changes["class_names"] = [*classes, *sorted(folders - set(classes))]
+    return params.model_copy(update=changes)
+
+
+def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    counts = Counter(label for sample in samples for label in sample.labels)
+    unknown = [label for label in sorted(counts) if label not in classes]
+    if not unknown:
+        return
+    meant = {label: [name for name in classes if label_key(name) == label_key(label)] for label in unknown}
+    likely = {label: names[0] if len(names) == 1 else "CLASS" for label, names in meant.items()}
+    shown = list_names([f"{label} ({counts[label]:,} images)" for label in unknown], _SHOWN)
+    fix = set_option("data.label_map", dict(list(likely.items())[:_SHOWN]))
+    raise InputError(
+        f"labels {shown} are no classes of the bundle ({list_names(classes, _SHOWN)}). Say which they are "
+        f"with {fix}, or remove these images."
+    )
+
+
+def prepare_external(
+    listing: ExternalListing,
+    params: DataParams,
+    intensity: Intensity,
+    folder: Path,
+    name: str,
+    targets: Any,
+) -> manifest.PreparedDataset:
+    """Decode the images as the bundle's consumers do, and return them as one test set.
+
+    Args:
+        listing: of `list_external`.
+        params: section data.
+        intensity: range of values that the bundle stores.
+        folder: existing folder for the pixels; it must stay while the set is in use.
+        name: of the data, for the report.
+        targets: part of the task that encodes targets (`medtune.tasks.base.Targets`).
+
+    Raises:
+        InputError: images that cannot be used, or that the bundle's intensity range does not fit.
+    """
+    listed, samples, classes = listing.listed, listing.listed.samples, listing.classes
+    targets.check(samples)
+    packed = pack(samples, listed.root, folder, params.image_size, params.resize, params.on_bad_image, intensity)
+    kept = [samples[position] for position in packed.selected]
+    manifest.write_targets(folder, (targets.encode(sample, params) for sample in kept), len(kept))
+    known = kept[0].patient_id is not None
+    patients = [sample.path if sample.patient_id is None else sample.patient_id for sample in kept]
+    rejected = [*listed.rejected, *packed.rejected]
+    found = members(kept, classes)
+    labels = found if found.ndim == 1 else rarest(found[:, : len(classes)])
+    info = {
+        "name": name,
+        "source": params.source,
+        "classes": list(classes),
+        **({"positive": listing.positive} if listing.positive is not None else {}),
+        "licence": listed.source.LICENSE,
+        "citation": listed.source.CITATION,
+        "faults": list(listed.source.KNOWN_ISSUES),
+        "protocol": PROTOCOL,
+        "n_images": len(kept),
+        "n_groups": len(set(patients)),
+        "groups_known": known,
+        "leaked_groups": [],
+        "notes": [*listed.notes, *packed.notes, *_rejected_note(rejected, len(samples) + len(listed.rejected))],
+        "allow_values": list(params.allow_values),
+        **(listed.source.metadata(params) if hasattr(listed.source, "metadata") else {}),
+    }
+    return manifest.PreparedDataset(
+        folder=folder,
+        info=info,
+        classes=classes,
+        paths=tuple(sample.path for sample in kept),
+        labels=labels,
+        patient_ids=np.array(patients),
+        folds=np.zeros(len(kept), np.int64),
+        splits=np.full((len(kept), 1), "test"),
+        images=np.lib.format.open_memmap(folder / IMAGES_FILE, mode="r"),
+        sha256=packed.sha256,
+        metadata_cells={column: tuple(sample.metadata[column] for sample in kept) for column in listing.columns},
+        names=tuple(sample.label for sample in kept),
+    )
+
+
+def external_warnings(prepared: manifest.PreparedDataset) -> list[str]:
+    """What limits metrics on these images: unknown patients, images left out, and images that are there twice."""
+    info, found = prepared.info, []
+    if not info["groups_known"]:
+        found.append(
+            "No patients are known: the intervals treat each image as a patient, and are too narrow if a patient has "
+            "several images. Name the column of the patients with data.columns.group."
+        )
+    found += [note for note in info["notes"] if note.startswith(_REJECTED)]
+    if repeated := [sha for sha, count in Counter(prepared.sha256).items() if count > 1]:
+        rows = [row for row, sha in enumerate(prepared.sha256) if sha == repeated[0]]
+        example = " = ".join(prepared.paths[row] for row in rows[:2])
+        found.append(f"{len(repeated):,} images are there more than once, pixel for pixel ({example}), and count so.")
+    return found
+
+
+_REJECTED = "Left out: "
+
+
+def _rejected_note(rejected: Sequence[tuple[str, str]], total: int) -> list[str]:
+    if not rejected:
+        return []
+    path, reason = rejected[0]
+    return [f"{_REJECTED}{len(rejected):,} of {total:,} images that cannot be used, for example {path}: {reason}."]
+
+
+def class_counts(prepared: manifest.PreparedDataset) -> Mapping[str, int]:
+    """Images of each class of the bundle, or that show each of its findings."""
+    return {name: int(prepared.has(index).sum()) for index, name in enumerate(prepared.classes)}

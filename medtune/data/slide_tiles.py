@@ -1,0 +1,198 @@
+"""Whole-slide images cut into tiles: each tile is a sample that knows its slide, and each slide has an overview."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from medtune.config.errors import InputError
+from medtune.data.duplicates import Duplicates, find_duplicates
+from medtune.data.manifest import SLIDE_COLUMN
+from medtune.data.sample import Sample
+from medtune.runtime.file_state import State, file_state
+from medtune.runtime.progress import progress
+from medtune.serving.pixels import DecodeError
+from medtune.serving.resize import resize_square
+from medtune.serving.slides import tiling
+from medtune.serving.slides.slide import MissingReaderError, Slide, require_reader
+from medtune.serving.slides.tiling import TilePlan, TileSettings
+
+COLUMNS = (SLIDE_COLUMN, "tile_x", "tile_y")
+MPP_FIX = "Give it with data.tiles.mpp, or per slide in a column of the table with data.tiles.mpp_column"
+_THUMBNAIL = 128
+_SAME_OVERVIEW = 4.0  # mean difference of pixels, 0..255; a slide that was compressed again differs by less
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class SlideTiles:
+    """Slides and their tiles.
+
+    Attributes:
+        slides: the slides that have tiles, in the order given.
+        tiles: the tiles of all slides, slide by slide.
+        slide_index: (tiles,) position in `slides` of each tile.
+        plans: which tiles each slide has.
+        rejected: (path, reason) of each slide that was left out.
+    """
+
+    slides: list[Sample]
+    tiles: list[Sample]
+    slide_index: np.ndarray
+    plans: list[TilePlan]
+    rejected: tuple[tuple[str, str], ...] = ()
+
+    def thumbnails(self) -> np.ndarray:
+        """Overview of each slide as uint8 (slides, 128, 128, 3), to find slides that are there twice."""
+        return np.stack([resize_square(plan.overview, _THUMBNAIL, "pad") for plan in self.plans])
+
+    def copies(self) -> Duplicates:
+        """Slides that are there twice: equal pixels, or nearly equal overviews.
+
+        Outlines of tissue on glass are alike, so that overviews count as equal only if their pixels are, too.
+        """
+        overviews = self.thumbnails()
+        found = find_duplicates(overviews, [plan.content for plan in self.plans])
+        first, second = (overviews[found.near[:, side]].astype(np.int16) for side in (0, 1))
+        same = np.abs(first - second).reshape(len(first), -1).mean(axis=1) <= _SAME_OVERVIEW
+        return replace(found, near=found.near[same])
+
+    def select(self, rows: Sequence[int]) -> "SlideTiles":
+        """The tiles in `rows`, and the slides that still have one."""
+        kept = self.slide_index[list(rows)]
+        slides, index = np.unique(kept, return_inverse=True)
+        return replace(
+            self,
+            slides=[self.slides[number] for number in slides],
+            tiles=[self.tiles[row] for row in rows],
+            slide_index=index,
+            plans=[self.plans[number] for number in slides],
+        )
+
+    def report(self) -> list[dict[str, Any]]:
+        """One entry per slide for report.json."""
+        counts = np.bincount(self.slide_index, minlength=len(self.slides))
+        return [
+            {
+                "path": slide.path,
+                "tiles": int(count),
+                "candidates": plan.n_candidates,
+                "tissue": round(float(plan.tissue.mean()), 4),
+                "mpp": list(plan.mpp),
+                "size": list(plan.size),
+                "level": plan.level,
+                "overview": f"slides/{overview_name(number, slide)}",
+            }
+            for number, (slide, plan, count) in enumerate(zip(self.slides, self.plans, counts, strict=True))
+        ]
+
+
+def cut_slides(
+    slides: Sequence[Sample],
+    root: Path,
+    settings: TileSettings,
+    mpp_of: Callable[[Sample], float | None],
+    reject: bool = False,
+) -> SlideTiles:
+    """Choose the tiles of every slide; their pixels are read later.
+
+    Args:
+        slides: samples whose files are slides.
+        root: the data root.
+        settings: how slides are cut.
+        mpp_of: micrometres per pixel that the user gives for a slide.
+        reject: leave out slides that cannot be used; False: refuse the set.
+
+    Raises:
+        InputError: zarr is not installed, a slide cannot be used, or none can.
+    """
+    try:
+        require_reader()
+    except MissingReaderError as error:
+        raise InputError(f"data.source=slides: {error}") from None
+    kept: list[Sample] = []
+    plans: list[TilePlan] = []
+    rejected: list[tuple[str, str]] = []
+    tiles: list[Sample] = []
+    index: list[int] = []
+    with progress("find tissue", len(slides), "slides") as advance:
+        for slide in slides:
+            file = slide.file or root / slide.path
+            try:
+                with tiling.opened(file, mpp_of(slide), MPP_FIX) as (opened, mpp):
+                    plan = tiling.plan_tiles(opened, settings, mpp)
+            except DecodeError as error:
+                rejected.append((slide.path, str(error)))
+            else:
+                index += [len(kept)] * len(plan.positions)
+                kept.append(slide)
+                plans.append(plan)
+                tiles += [_tile(slide, file, position, settings, plan.mpp) for position in plan.positions]
+            advance(1, f"{len(rejected)} bad" if rejected else "")
+    if rejected and (not reject or not kept):
+        shown = "; ".join(f"{path}: {reason}" for path, reason in rejected[:_SHOWN])
+        more = f"; and {len(rejected) - _SHOWN} more" if len(rejected) > _SHOWN else ""
+        way_out = ". Correct or remove them, or leave them out with data.on_bad_image=reject" if kept else ""
+        raise InputError(f"{len(rejected)} of {len(slides)} slides cannot be used: {shown}{more}{way_out}")
+    return SlideTiles(kept, tiles, np.array(index, np.int64), plans, tuple(rejected))
+
+
+def write_overviews(folder: Path, tiles: SlideTiles) -> None:
+    """Write a PNG per slide to `folder`: the slide, its tissue outlined in green, and its tiles in blue."""
+    folder.mkdir()
+    for number, (slide, plan) in enumerate(zip(tiles.slides, tiles.plans, strict=True)):
+        draw_overview(plan).save(folder / overview_name(number, slide))
+
+
+def overview_name(number: int, slide: Sample) -> str:
+    """File name of a slide's overview."""
+    stem = "".join(character if character.isalnum() else "_" for character in Path(slide.path).stem)
+    return f"{number:04}-{stem[:60]}.png"
+
+
+def draw_overview(plan: TilePlan) -> Image.Image:
+    """The overview of a slide with the outline of its tissue and with its tiles."""
+    image = Image.fromarray(plan.overview)
+    mask = np.asarray(Image.fromarray(plan.tissue).resize(image.size, Image.Resampling.NEAREST))
+    edge = np.zeros_like(mask)
+    edge[1:] |= mask[1:] != mask[:-1]
+    edge[:, 1:] |= mask[:, 1:] != mask[:, :-1]
+    image.paste((0, 160, 0), mask=Image.fromarray(edge))
+    pen = ImageDraw.Draw(image)
+    scale = [side / whole for side, whole in zip(image.size, plan.size, strict=True)]
+    for position in plan.positions:
+        left, top = (at * one for at, one in zip(position, scale, strict=True))
+        right, bottom = ((at + side) * one - 1 for at, side, one in zip(position, plan.tile, scale, strict=True))
+        pen.rectangle((left, top, max(left, right), max(top, bottom)), outline=(0, 0, 220))
+    return image
+
+
+def _tile(
+    slide: Sample, file: Path, position: tuple[int, int], settings: TileSettings, mpp: tuple[float, float]
+) -> Sample:
+    x, y = position
+    return replace(
+        slide,
+        path=f"{slide.path}#x={x},y={y}",
+        metadata={**slide.metadata, **dict(zip(COLUMNS, (slide.path, str(x), str(y)), strict=True))},
+        read=partial(_read_tile, str(file), position, settings, mpp),
+        file=None,
+    )
+
+
+def _read_tile(file: str, position: tuple[int, int], settings: TileSettings, mpp: tuple[float, float]) -> np.ndarray:
+    try:
+        state = file_state(Path(file))
+    except OSError as error:
+        raise DecodeError(f"cannot be read: {error.strerror}") from None
+    return tiling.read_tile(_open(Path(file), state), position, settings, mpp)
+
+
+@lru_cache(maxsize=1)
+def _open(file: Path, state: State) -> Slide:
+    """A slide that stays open while its tiles are read, one after the other; another one once its file changed."""
+    return Slide(file)

@@ -1,0 +1,97 @@
+"""Micrometres per pixel of a slide, as its file states them."""
+
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import tifffile
+
+# What microscopes and slide scanners give. The 72, 96, 300 and 600 dots per inch that programs write into every file
+# are 353 to 42 micrometres.
+MPP_RANGE = (0.02, 20.0)
+_PER_INCH, _PER_CENTIMETER = 2, 3
+_TAG_UNITS = {_PER_INCH: 25_400.0, _PER_CENTIMETER: 10_000.0, 4: 1000.0, 5: 1.0}
+_OME_UNITS = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
+_IMAGEJ_UNITS = {"micron", "microns", "µm", "um", "\\u00B5m"}
+_APERIO = re.compile(r"\|\s*MPP\s*=\s*([0-9.eE+-]+)")
+
+Pair = tuple[float, float]
+
+
+def stated_mpp(file: "tifffile.TiffFile", page: "tifffile.TiffPage", size: tuple[int, int]) -> Pair | None:
+    """Micrometres per pixel, horizontally and vertically; None if the file states none that are plausible.
+
+    Args:
+        file: the open file.
+        page: level 0 of the slide.
+        size: its width and height in pixels.
+    """
+    sources = (
+        lambda: _aperio(page.description or "") if file.is_svs else None,
+        lambda: from_ome(file.ome_metadata or "", size) if file.is_ome else None,
+        lambda: from_philips(file.philips_metadata or "") if file.is_philips else None,
+        lambda: _imagej(file, page) if file.is_imagej else None,
+        lambda: _tags(page),
+    )
+    for read in sources:
+        try:
+            found = read()
+        except (TypeError, ValueError, KeyError, ArithmeticError, AttributeError, ElementTree.ParseError):
+            continue
+        if found is not None and all(is_plausible(value) for value in found):
+            return found
+    return None
+
+
+def is_plausible(mpp: float) -> bool:
+    """Whether a microscope can have pixels of this size in micrometres."""
+    return math.isfinite(mpp) and MPP_RANGE[0] <= mpp <= MPP_RANGE[1]
+
+
+def _aperio(description: str) -> Pair | None:
+    match = _APERIO.search(description)
+    return (float(match[1]), float(match[1])) if match else None
+
+
+def from_ome(text: str, size: tuple[int, int]) -> Pair | None:
+    """Pixel size in OME-XML of the image with `size` (width, height); None if it has none."""
+    for pixels in ElementTree.fromstring(text).iter():
+        if pixels.tag.rpartition("}")[2] != "Pixels":
+            continue
+        if (int(pixels.get("SizeX", 0)), int(pixels.get("SizeY", 0))) != size:
+            continue
+        x, y = (
+            float(pixels.attrib[f"PhysicalSize{axis}"]) * _OME_UNITS[pixels.get(f"PhysicalSize{axis}Unit", "µm")]
+            for axis in "XY"
+        )
+        return x, y
+    return None
+
+
+def from_philips(text: str) -> Pair | None:
+    """Pixel size in the XML of a Philips file, which states it in millimetres, row spacing first."""
+    for attribute in ElementTree.fromstring(text).iter("Attribute"):
+        if attribute.get("Name") == "DICOM_PIXEL_SPACING":
+            y, x = (float(part.strip('"')) * 1000 for part in (attribute.text or "").split()[:2])
+            return x, y
+    return None
+
+
+def _imagej(file: "tifffile.TiffFile", page: "tifffile.TiffPage") -> Pair | None:
+    unit = (file.imagej_metadata or {}).get("unit")
+    return _resolution(page, 1.0) if unit in _IMAGEJ_UNITS else None
+
+
+def _tags(page: "tifffile.TiffPage") -> Pair | None:
+    unit: Any = page.tags.valueof("ResolutionUnit", _PER_INCH)
+    return _resolution(page, _TAG_UNITS[int(unit)]) if int(unit) in _TAG_UNITS else None
+
+
+def _resolution(page: "tifffile.TiffPage", unit_um: float) -> Pair:
+    def um(tag: str) -> float:
+        numerator, denominator = page.tags[tag].value
+        return unit_um * denominator / numerator
+
+    return um("XResolution"), um("YResolution")

@@ -1,0 +1,79 @@
+"""Evaluation of several findings: calibration and thresholds per fold, statistics, report files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medtune.config.schema import EvaluateParams, GateParams
+from medtune.evaluation.gate import Limit
+from medtune.evaluation.result import EvaluationResult, write_json
+from medtune.tasks.multilabel import tables
+from medtune.tasks.multilabel.folds import best, evaluate_fold, from_bundle, pool
+from medtune.tasks.multilabel.metrics import METRICS
+from medtune.tasks.multilabel.predictions import read_predictions, write_predictions
+from medtune.tasks.multilabel.warnings import evaluation_warnings
+
+__all__ = [
+    "CLASS_AVERAGES",
+    "FACTS",
+    "best",
+    "evaluate_fold",
+    "facts",
+    "from_bundle",
+    "limits",
+    "pool",
+    "read_predictions",
+    "write",
+    "write_predictions",
+]
+FACTS = ("classes", "per_class", "baseline")
+CLASS_AVERAGES = tuple(metric.name for metric in METRICS)
+
+
+def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
+    """Findings, metrics of each, the baseline and warnings."""
+    names, stats = result.prepared.classes, result.pooled.stats(options)
+    rows = tables.per_finding(stats, names, options.bootstrap, options.confidence)
+    return {
+        "classes": list(names),
+        "per_class": rows,
+        "baseline": tables.baseline(rows),
+        "warnings": evaluation_warnings(result.prepared, result.folds, result.pooled),
+        "ece_bins": options.ece_bins,
+    }
+
+
+def write(
+    folder: Path,
+    result: EvaluationResult,
+    options: EvaluateParams,
+    facts: Mapping[str, Any],
+    history: Sequence[dict[str, Any]],
+) -> list[Path]:
+    """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
+    from medtune.evaluation.subgroup_plot import draw_subgroups
+    from medtune.evaluation.subgroup_report import subgroup_section, unit_of
+    from medtune.tasks.multilabel import plots
+    from medtune.tasks.multilabel.report import write_report
+
+    bins, pooled = options.ece_bins, result.pooled
+    tested = {"after": tables.reliability(pooled.labels, pooled.probabilities, bins)}
+    if result.folds:  # a bundle gives calibrated probabilities only
+        tested = {"before": tables.reliability(pooled.labels, pooled.uncalibrated, bins)} | tested
+    fitted = {str(fold.fold): fold.calibration.as_dict(fold.names) for fold in result.folds}
+    write_json(folder / "calibration.json", {"folds": fitted, "test": tested})
+    write_predictions(folder / "predictions.csv", result.prepared, pooled)
+    plots.write_tables(folder / "plots", result, history, bins)
+    images = plots.draw(folder / "images", result, facts["per_class"], history, bins)
+    section = ""
+    if facts["subgroups"]:
+        images.append(folder / "images" / "subgroups.png")
+        draw_subgroups(images[-1], facts["subgroups"], result.test, METRICS, result.title, unit_of(facts))
+        section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
+    write_report(folder / "report.html", facts, result.test, images, section)
+    return images
+
+
+def limits(gate: GateParams) -> list[Limit]:
+    """The macro calibration error may not be above `gate.max_ece`."""
+    return [Limit(next(metric for metric in METRICS if metric.name == "ece"), gate.max_ece, "gate.max_ece")]

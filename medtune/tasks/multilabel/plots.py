@@ -1,0 +1,149 @@
+"""Plots of an evaluation of several findings, each a PNG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtune.data.class_selection import MAX_CLASSES, shorten
+from medtune.data.findings import NO_FINDING, joined
+from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
+from medtune.evaluation.result import EvaluationResult
+from medtune.evaluation.tables import write_history
+from medtune.tasks.classification.plots import draw_history, draw_samples
+from medtune.tasks.classification.tables import Curves, write_roc
+from medtune.tasks.multilabel import tables
+from medtune.tasks.multilabel.folds import FindingPredictions
+from medtune.tasks.multilabel.metrics import EACH_EPOCH
+
+MAX_SAMPLES = 12
+# Curves that a legend can tell apart.
+MAX_CURVES = 16
+
+
+def write_tables(folder: Path, result: EvaluationResult, joined_history: Sequence[dict[str, Any]], bins: int) -> None:
+    """The tables that DVC draws: confusion.csv, roc.csv, reliability.csv, history.csv.
+
+    Args:
+        folder: where to.
+        result: the evaluation.
+        joined_history: learning curves, from `medtune.evaluation.tables.join_history`.
+        bins: bins of the probability.
+    """
+    names = result.prepared.classes
+    tables.write_confusion(folder / "confusion.csv", names, result.pooled)
+    write_roc(folder / "roc.csv", tables.roc_curves(names, result.pooled))
+    tables.write_reliability(folder / "reliability.csv", result.pooled, bins, bool(result.folds))
+    if joined_history:
+        write_history(folder / "history.csv", joined_history)
+
+
+def draw(
+    folder: Path,
+    result: EvaluationResult,
+    rows: Sequence[dict[str, Any]],
+    history: Sequence[dict[str, Any]],
+    bins: int,
+) -> list[Path]:
+    """Draw the images of the report, in its order.
+
+    Args:
+        folder: created here.
+        result: the evaluation.
+        rows: from `medtune.tasks.multilabel.tables.per_finding`.
+        history: learning curves.
+        bins: bins of the probability.
+    """
+    folder.mkdir(parents=True)
+    pooled, title = result.pooled, result.title
+    names = ["roc", "findings", "reliability", *(["history"] if history else []), "mistakes", "hits"]
+    place = {name: folder / f"{name}.png" for name in names}
+    draw_roc(place["roc"], tables.roc_curves(result.prepared.classes, pooled), title)
+    draw_findings(place["findings"], rows, title)
+    draw_reliability(place["reliability"], pooled, bins, title, bool(result.folds))
+    folds = len(result.folds)
+    if history:
+        draw_history(place["history"], history, f"{folds} fold{'s' * (folds > 1)}", EACH_EPOCH)
+    for name, correct in (("mistakes", False), ("hits", True)):
+        shown = sort_by_confidence(pooled, correct)[:MAX_SAMPLES].tolist()
+        images = [result.prepared.images[pooled.rows[position]] for position in shown]
+        captions = [_caption(result, position) for position in shown]
+        draw_samples(place[name], images, captions, f"Most confident {name} ({title})")
+    return list(place.values())
+
+
+def draw_roc(path: Path, curves: Curves, title: str) -> None:
+    """Draw the ROC curve of each finding with its area; of more than `MAX_CURVES` those with the lowest areas."""
+    areas = {name: float(np.trapezoid(tpr, fpr)) for name, (fpr, tpr) in curves.items()}
+    shown = sorted(areas, key=lambda name: areas[name])[:MAX_CURVES]
+    note = f": the {len(shown)} lowest of {len(curves)}" if len(shown) < len(curves) else ""
+    with plot_file(path, (6.4, 4.4)) as axes:
+        axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
+        for index, name in enumerate(name for name in curves if name in shown):
+            style = ("-", "--")[index // len(COLORS) % 2]
+            axes.plot(*curves[name], lw=1.4, ls=style, label=f"{shorten(name)}, area {areas[name]:.3f}")
+        axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        axes.set_aspect("equal")
+        axes.set_title(f"ROC of each finding{note}\n{title}")
+        if curves:
+            axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+        else:
+            axes.text(0.5, 0.5, "undefined: no finding is shown by\nsome test images only", ha="center", va="center")
+
+
+def draw_findings(path: Path, rows: Sequence[dict[str, Any]], title: str) -> None:
+    """Draw the AUROC of each finding with its interval; of more than `MAX_CLASSES` those with the lowest."""
+    defined = sorted((row for row in rows if row["auroc"] is not None), key=lambda row: row["auroc"])
+    note = f": the {MAX_CLASSES} lowest of {len(defined)}" if len(defined) > MAX_CLASSES else ""
+    shown = defined[:MAX_CLASSES]
+    with plot_file(path, (6.4, 1.2 + 0.28 * max(len(shown), 2))) as axes:
+        axes.axvline(0.5, color=GRAY, lw=0.8, ls=":")
+        for position, row in enumerate(shown):
+            if row["auroc_lo"] is not None:
+                axes.plot([row["auroc_lo"], row["auroc_hi"]], [position, position], color=COLORS[0], lw=1.4)
+            axes.plot([row["auroc"]], [position], "o", color=COLORS[0])
+        labels = [f"{shorten(row['class'])} ({row['positives']})" for row in shown]
+        axes.set_yticks(range(len(shown)), labels)
+        axes.set(xlabel="AUROC", xlim=(0, 1.01))
+        axes.set_title(f"Findings (images that show it){note}\n{title}")
+
+
+def draw_reliability(path: Path, scored: FindingPredictions, bins: int, title: str, before: bool = True) -> None:
+    """Reliability of all findings after and, if asked, before calibration; marker size grows with a bin's pairs."""
+    with plot_file(path, (4.6, 4.4)) as axes:
+        axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
+        lines = [("after calibration", scored.probabilities, "s", COLORS[0])]
+        if before:
+            lines.insert(0, ("before", scored.uncalibrated, "o", COLORS[1]))
+        for name, probabilities, mark, color in lines:
+            rows = tables.reliability(scored.labels, probabilities, bins)
+            x, y = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
+            area = [12 + 160 * row["images"] / scored.labels.size for row in rows]
+            axes.plot(x, y, lw=1.0, color=color)
+            axes.scatter(x, y, s=area, marker=mark, color=color, label=name, zorder=3, alpha=0.85, clip_on=False)
+        axes.set(xlabel="probability", ylabel="share of images that show the finding", xlim=(0, 1), ylim=(0, 1))
+        axes.set_aspect("equal")
+        axes.set_title(f"Reliability, all findings\n{title}")
+        axes.legend(loc="upper left", frameon=False, markerscale=0.6)
+
+
+def sort_by_confidence(scored: FindingPredictions, correct: bool) -> np.ndarray:
+    """Positions of images with every finding right and one shown, or with a wrong one, the most confident first."""
+    wrong = scored.labels != scored.decided
+    if correct:
+        chosen = np.flatnonzero(~wrong.any(1) & scored.labels.any(1))
+        confidence = np.where(scored.labels[chosen], scored.probabilities[chosen], 1.0).min(1, initial=1.0)
+    else:
+        chosen = np.flatnonzero(wrong.any(1))
+        error = np.abs(scored.labels[chosen] - scored.probabilities[chosen])
+        confidence = np.where(wrong[chosen], error, 0.0).max(1, initial=0.0)
+    return chosen[np.argsort(-confidence, kind="stable")]
+
+
+def _caption(result: EvaluationResult, position: int) -> str:
+    names = np.array(result.prepared.classes, object)
+    none = result.prepared.info.get("no_finding", NO_FINDING)
+    label, said = result.pooled.labels[position], result.pooled.decided[position]
+    shown = shorten(joined(names[label].tolist(), none))
+    return shown if (label == said).all() else f"{shown}\nsaid: {shorten(joined(names[said].tolist(), none))}"

@@ -1,0 +1,78 @@
+"""predictions.csv of several findings: written by evaluate and benchmark, read back for comparisons."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medtune.data.findings import NO_FINDING, SEPARATOR, joined
+from medtune.evaluation.tables import write_csv
+from medtune.tasks.multilabel.folds import FindingPredictions
+from medtune.tasks.multilabel.statistics import FindingStats, accumulate
+
+if TYPE_CHECKING:
+    from medtune.data.manifest import PreparedDataset
+
+PROBABILITY, DECISION = "prob_", "pred_"
+
+
+@dataclass(frozen=True)
+class ReadPredictions:
+    """Predictions read back.
+
+    Attributes:
+        images: digest of the images, their findings and patients, in order: equal where two files can be paired.
+        stats: what metrics are computed from.
+        support: test patients with images that show each finding.
+    """
+
+    images: str
+    stats: FindingStats
+    support: dict[str, int]
+
+
+def write_predictions(path: Path, prepared: "PreparedDataset", scored: FindingPredictions) -> None:
+    """Write `path,group,label,prediction,prob_<finding>...,pred_<finding>...`, one line per test image and fold."""
+    names, none = np.array(prepared.classes, object), prepared.info.get("no_finding", NO_FINDING)
+    lines = []
+    for position, row in enumerate(scored.rows.tolist()):
+        label, said = scored.labels[position], scored.decided[position]
+        lines.append(
+            [
+                prepared.paths[row],
+                scored.patient_ids[position],
+                joined(names[label].tolist(), none),
+                joined(names[said].tolist(), none),
+                *(f"{p:.9g}" for p in scored.probabilities[position]),
+                *said.astype(int).tolist(),
+            ]
+        )
+    columns = [f"{prefix}{name}" for prefix in (PROBABILITY, DECISION) for name in prepared.classes]
+    write_csv(path, ["path", "group", "label", "prediction", *columns], lines)
+
+
+def read_predictions(path: Path) -> ReadPredictions:
+    """Read what `write_predictions` wrote.
+
+    Raises:
+        OSError, KeyError, TypeError, ValueError: the file is absent or damaged.
+    """
+    with path.open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream)
+        rows = list(reader)
+    columns = list(reader.fieldnames or ())[4:]
+    names = [column.removeprefix(PROBABILITY) for column in columns[: len(columns) // 2]]
+    if not names or columns != [f"{prefix}{name}" for prefix in (PROBABILITY, DECISION) for name in names]:
+        raise ValueError(f"{path.name}: columns {columns} are not probabilities and decisions of findings")
+    shape = (len(rows), len(names))
+    labels = np.array([[name in row["label"].split(SEPARATOR) for name in names] for row in rows], bool)
+    decided = np.array([[int(row[f"{DECISION}{name}"]) for name in names] for row in rows], bool)
+    probabilities = np.array([[float(row[f"{PROBABILITY}{name}"]) for name in names] for row in rows])
+    patients = np.array([row["group"] for row in rows])
+    stats = accumulate(labels.reshape(shape), probabilities.reshape(shape), decided.reshape(shape), patients)
+    support = dict(zip(names, (stats.actual > 0).sum(0).tolist(), strict=True))
+    content = [(row["path"], row["label"], row["group"]) for row in rows]
+    return ReadPredictions(hashlib.sha256(repr((names, content)).encode()).hexdigest(), stats, support)

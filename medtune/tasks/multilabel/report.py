@@ -1,0 +1,69 @@
+"""report.html of several findings: everything about one evaluation on one page that needs no other file."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from medtune.data.class_selection import list_names
+from medtune.evaluation.bootstrap import Interval
+from medtune.runtime.artifact import write_text
+from medtune.tasks.classification.report import format_value
+from medtune.tasks.multilabel.metrics import EACH_EPOCH, METRICS, OF_A_FINDING
+from medtune.tasks.multilabel.template import PAGE
+
+TITLES = ("AUROC", "average precision", "sensitivity", "specificity", "F1")
+# Rows of the table of findings.
+MAX_ROWS = 100
+
+
+def write_report(
+    path: Path, facts: Mapping[str, Any], test: Mapping[str, Interval], plots: Sequence[Path], section: str = ""
+) -> None:
+    """Write the page.
+
+    Args:
+        path: where to.
+        facts: every other name in `medtune.tasks.multilabel.template.PAGE`.
+        test: metrics of the pooled test images.
+        plots: PNG files, put into the page.
+        section: HTML of `medtune.evaluation.subgroup_report`, which has its own plot; may be empty.
+    """
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"number": format_value, "names": list_names}
+    shown = [plot for plot in plots if plot.stem != "subgroups"]
+    images = [{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in shown]
+    decision: Mapping[str, Any] = next(
+        (fold["decision"] for fold in facts["folds"] if fold["fold"] == facts["best_fold"]), {}
+    )
+    page = environment.from_string(PAGE).render(
+        **facts,
+        metrics=[_row(metric.title, test[metric.name]) for metric in METRICS if metric.name in test],
+        images=images,
+        section=markupsafe.Markup(section),
+        each_epoch=EACH_EPOCH,
+        titles=TITLES,
+        rows=[_finding(row) for row in facts["per_class"][:MAX_ROWS]],
+        thresholds=decision.get("thresholds", {}),
+        threshold_reasons=decision.get("reasons", {}),
+    )
+    write_text(path, page)
+
+
+def format_interval(lo: float | None, hi: float | None) -> str:
+    """`0.712 to 0.846`, or a dash."""
+    return "–" if lo is None or hi is None else f"{format_value(lo)} to {format_value(hi)}"
+
+
+def _finding(row: Mapping[str, Any]) -> dict[str, Any]:
+    values = [(format_value(row[name]), format_interval(row[f"{name}_lo"], row[f"{name}_hi"])) for name in OF_A_FINDING]
+    return {**row, "values": values}
+
+
+def _row(title: str, interval: Interval) -> dict[str, str]:
+    note = interval.reason or (f"undefined in {interval.dropped} resamples" if interval.dropped else "")
+    between = format_interval(interval.lo, interval.hi)
+    return {"title": title, "value": format_value(interval.value), "interval": between, "note": note}

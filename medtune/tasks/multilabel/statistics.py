@@ -1,0 +1,207 @@
+"""Additive statistics of findings per patient, and their re-weighting."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from medtune.tasks.classification import ranking
+from medtune.tasks.classification.ranking import Floats, Ranking
+from medtune.tasks.classification.reliability import ece_of
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class FindingStats:
+    """Everything that the metrics need of a set of images, summed once per patient.
+
+    Attributes:
+        images: (patients,) images of each patient.
+        actual: (patients, findings) images that show the finding.
+        predicted: (patients, findings) images said to show it.
+        hits: (patients, findings) images that show it and are said to.
+        bins: (patients, findings * 3 * bins) images, summed probability and images that show it, by probability.
+        n_bins: bins of each finding.
+        patient_index: (images,) each image's patient.
+        rankings: one per finding; None where all images show it or none does.
+    """
+
+    images: Floats
+    actual: Floats
+    predicted: Floats
+    hits: Floats
+    bins: "csr_array"
+    n_bins: int
+    patient_index: npt.NDArray[np.int64]
+    rankings: tuple[Ranking | None, ...]
+
+    @property
+    def n_patients(self) -> int:
+        """Number of patients."""
+        return len(self.images)
+
+    @property
+    def width(self) -> int:
+        """Number of images: a ranking weighs each of them."""
+        return len(self.patient_index)
+
+    @property
+    def scored(self) -> Bools:
+        """(findings,) the finding has images that show it and images that do not."""
+        return np.array([each is not None for each in self.rankings])
+
+    def weighted(self, weights: Floats) -> "WeightedFindings":
+        """Statistics with each patient counted `weights` (R, patients) times."""
+        return WeightedFindings(self, weights)
+
+    def patients_per_class(self) -> npt.NDArray[np.int64]:
+        """(findings,) patients with at least one image that shows it; 0 where averages leave the finding out."""
+        return np.where(self.scored, (self.actual > 0).sum(0), 0)
+
+
+@dataclass(frozen=True)
+class WeightedFindings:
+    """Statistics under R weightings of the patients; each property is (R, findings), NaN where undefined.
+
+    Attributes:
+        stats: of the set of images.
+        weights: (R, patients).
+    """
+
+    stats: FindingStats
+    weights: Floats
+
+    @cached_property
+    def actual(self) -> Floats:
+        """Images that show the finding."""
+        return self.weights @ self.stats.actual
+
+    @cached_property
+    def others(self) -> Floats:
+        """Images that do not show it."""
+        return (self.weights @ self.stats.images)[:, None] - self.actual
+
+    @cached_property
+    def predicted(self) -> Floats:
+        """Images said to show it."""
+        return self.weights @ self.stats.predicted
+
+    @cached_property
+    def hits(self) -> Floats:
+        """Images that show it and are said to."""
+        return self.weights @ self.stats.hits
+
+    @cached_property
+    def sensitivity(self) -> Floats:
+        """Share of the images that show the finding that are said to."""
+        return _divide(self.hits, self.actual)
+
+    @cached_property
+    def specificity(self) -> Floats:
+        """Share of the images that do not show it that are not said to."""
+        return _divide(self.others - (self.predicted - self.hits), self.others)
+
+    @cached_property
+    def balanced_accuracy(self) -> Floats:
+        """Mean of sensitivity and specificity."""
+        return (self.sensitivity + self.specificity) / 2
+
+    @cached_property
+    def f1(self) -> Floats:
+        """2 TP / (2 TP + FP + FN); undefined where no image shows the finding."""
+        return np.where(self.actual > 0, _divide(2 * self.hits, self.actual + self.predicted), np.nan)
+
+    @cached_property
+    def auroc(self) -> Floats:
+        """Area under the ROC curve."""
+        return self._ranked(ranking.auroc)
+
+    @cached_property
+    def average_precision(self) -> Floats:
+        """scikit-learn's step-wise sum; undefined where all images show the finding or none does."""
+        return np.where(self.others > 0, self._ranked(ranking.average_precision), np.nan)
+
+    @cached_property
+    def ece(self) -> Floats:
+        """Expected calibration error of the finding's probability, equal-width bins."""
+        sums = np.asarray(self.weights @ self.stats.bins)
+        parts = np.split(sums, len(self.stats.rankings), axis=1)
+        return np.stack([ece_of(part) for part in parts], axis=1)
+
+    def macro(self, by_finding: Floats) -> Floats:
+        """Average (R, findings) over the findings that are scored; NaN where a resample loses one of them.
+
+        A mean over the others would be of other findings than the whole set's.
+        """
+        scored = self.stats.scored
+        return by_finding[:, scored].mean(axis=1) if scored.any() else np.full(len(self.weights), np.nan)
+
+    @cached_property
+    def _image_weights(self) -> Floats:
+        return self.weights[:, self.stats.patient_index]
+
+    def _ranked(self, area: Callable[[Ranking, Floats], Floats]) -> Floats:
+        undefined = np.full(len(self.weights), np.nan)
+        areas = [undefined if each is None else area(each, self._image_weights) for each in self.stats.rankings]
+        return np.stack(areas, axis=1)
+
+
+def accumulate(
+    labels: npt.NDArray, probabilities: npt.NDArray, decided: npt.NDArray, patients: npt.NDArray, ece_bins: int = 15
+) -> FindingStats:
+    """Sum up per patient what the metrics need.
+
+    Args:
+        labels: (n, findings), 1 or true where the image shows the finding.
+        probabilities: (n, findings).
+        decided: (n, findings), 1 or true where it is said to.
+        patients: (n,) patient ids.
+        ece_bins: equal-width bins of the probability.
+
+    Raises:
+        ValueError: no images, or a probability that is not finite.
+    """
+    from scipy.sparse import csr_array
+
+    labels, decided = np.asarray(labels, bool), np.asarray(decided, bool)
+    probabilities = np.asarray(probabilities, np.float64)
+    n, findings = probabilities.shape
+    if not n:
+        raise ValueError("no images to score")
+    if not np.isfinite(probabilities).all():
+        raise ValueError(f"{(~np.isfinite(probabilities)).any(axis=1).sum()} of {n} images have a probability of NaN")
+    names, member = np.unique(patients, return_inverse=True)
+
+    def total(values: npt.NDArray) -> Floats:
+        columns = [np.bincount(member, weights=column, minlength=len(names)) for column in values.T]
+        return np.stack(columns, axis=1)
+
+    # Column of a value: its finding, then count, probability or label, then its bin.
+    inner = np.linspace(0, 1, ece_bins + 1)[1:-1]
+    place = np.searchsorted(inner, probabilities, side="left") + 3 * ece_bins * np.arange(findings)
+    columns = np.concatenate([(place + part * ece_bins).ravel() for part in range(3)])
+    cells = np.concatenate([np.ones(n * findings), probabilities.ravel(), labels.ravel().astype(np.float64)])
+    rows = np.tile(np.repeat(member, findings), 3)
+    bins = csr_array((cells, (rows, columns)), shape=(len(names), findings * 3 * ece_bins))
+    both = np.array([labels[:, k].any() and not labels[:, k].all() for k in range(findings)])
+    return FindingStats(
+        np.bincount(member).astype(np.float64),
+        total(labels),
+        total(decided),
+        total(labels & decided),
+        bins,
+        ece_bins,
+        member,
+        tuple(ranking.rank(labels[:, k], probabilities[:, k]) if both[k] else None for k in range(findings)),
+    )
+
+
+def _divide(numerator: Floats, denominator: Floats) -> Floats:
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)

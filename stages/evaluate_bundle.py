@@ -1,0 +1,197 @@
+"""Evaluation of a finished bundle on external labeled images: onnxruntime alone, no project and no training."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medtune.config.errors import InputError, RunError
+from medtune.config.external import ExternalParams, external_params
+from medtune.runtime import console
+from medtune.runtime.artifact import Artifact, commit, digest, partial_dir, read_result
+from medtune.runtime.progress import progress
+from medtune.runtime.provenance import provenance
+from medtune.serving.bundle import Bundle
+from medtune.tasks import base
+
+if TYPE_CHECKING:
+    from medtune.data.external import ExternalListing
+    from medtune.data.manifest import PreparedDataset
+
+STAGE = "external evaluation"
+
+
+def run(
+    bundle: Path,
+    data: Path,
+    out: Path | None = None,
+    sets: Sequence[str] = (),
+    precision: str = "fp32",
+    provider: str = "cpu",
+    training_data: Path | None = None,
+) -> Artifact:
+    """Evaluate a bundle on external labeled images.
+
+    Args:
+        bundle: folder of the bundle; nothing is written into it.
+        data: a table of labels, or a folder with a folder per class.
+        out: folder for the result; None: `evaluation-<data>` in the current folder.
+        sets: `key=value` assignments of data.* and evaluate.*.
+        precision: of the bundle.
+        provider: where onnxruntime computes.
+        training_data: `data/prepared` of the bundle's training, to find images that it has seen; None: looked for
+            beside the bundle.
+
+    Returns:
+        metrics.json, predictions.csv, plots and report.html, as in artifacts/evaluate.
+
+    Raises:
+        InputError: the data, their labels or an option are wrong.
+        medtune.serving.manifest.BundleError: the bundle is damaged, or has no such precision.
+        RunError: the model gives values that are not finite.
+    """
+    from medtune.data.external import list_external
+    from medtune.data.training_overlap import find_training_data
+    from medtune.serving.manifest import read_manifest
+    from medtune.stages.preflight import refuse_subgroups
+
+    document = read_manifest(bundle)
+    if "tiles" in document:
+        raise InputError(f"{bundle} classifies whole-slide images, which this command does not read yet. Use predict.")
+    params = external_params(document, data, sets)
+    folder = _result_folder(out, data, bundle)
+    listing = list_external(params.data, document.get("classes", []), _positive(document, bundle))
+    for line in listing.listed.left_out.lines():
+        console.info(f"evaluate: {line}")
+    refuse_subgroups(params.evaluate, listing.columns, params.data.allow_values)
+    training = find_training_data(bundle, document, training_data)
+    loaded = Bundle.load(bundle, precision, provider)
+    work = partial_dir(folder)
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "pixels").mkdir(parents=True)
+    try:
+        return _evaluate(loaded, listing, params, training, work, folder, data)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _evaluate(
+    bundle: Bundle,
+    listing: "ExternalListing",
+    params: ExternalParams,
+    training: "PreparedDataset | None",
+    work: Path,
+    folder: Path,
+    data: Path,
+) -> Artifact:
+    from medtune.data.external import class_counts, external_warnings, prepare_external
+    from medtune.data.training_overlap import find_overlap
+    from medtune.evaluation import bootstrap
+    from medtune.evaluation.external import external_facts
+    from medtune.evaluation.result import EvaluationResult, summary_line, write_metrics
+    from medtune.evaluation.subgroup_result import evaluate_subgroups
+    from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
+
+    document, options, kind = bundle.manifest, params.evaluate, bundle.manifest["task"]["kind"]
+    task, metrics = base.evaluation(kind), base.metrics(kind)
+    prepared = prepare_external(
+        listing, params.data, bundle.intensity, work / "pixels", data.resolve().name, base.targets(kind)
+    )
+    overlap = find_overlap(prepared, training, int((document.get("exported") or {}).get("fold", 0)))
+    predictions = task.from_bundle(
+        prepared, np.arange(len(prepared.paths)), _outputs(bundle, prepared.images, options.batch_size), document
+    )
+    test = bootstrap.intervals(metrics, predictions.stats(options), options.bootstrap, options.confidence, params.seed)
+    result = EvaluationResult(prepared, (), (), (), predictions, test)
+    external = {
+        "bundle": document.get("name", bundle.folder.name),
+        "bundle_key": document.get("key"),
+        "precision": bundle.precision,
+        "providers": bundle.providers,
+        "rule": bundle.task.summary(document),
+        "data": data.resolve().name,
+        "images_by_class": class_counts(prepared),
+        "training_overlap": overlap.as_dict(),
+    }
+    key = digest([document["files"], bundle.precision, prepared.digest, options.model_dump(mode="json"), params.seed])
+    warnings = [*overlap.warnings(), *external_warnings(prepared)]
+    common = external_facts(prepared, predictions, document, options, external, warnings, key)
+    own = task.facts(result, options)
+    facts = {**common, **own, "warnings": [*warnings, *own.get("warnings", [])]}
+    facts["subgroups"] = evaluate_subgroups(prepared, predictions, metrics, task.CLASS_AVERAGES, options, params.seed)
+    task.write(work, result, options, facts, [])
+    names = [name for name in task.FACTS if name in facts]
+    write_metrics(work / "metrics.json", test, facts, names, params.seed)
+    if facts["subgroups"]:
+        write_subgroups(work / "subgroups.csv", facts["subgroups"])
+    lines = [*facts["warnings"], *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"])]
+    for line in [*lines, summary_line(metrics, test, facts)]:
+        console.info(f"evaluate: {line}")
+    shutil.rmtree(work / "pixels")
+    record = {
+        "stage": STAGE,
+        "external": external,
+        "data": params.data.model_dump(mode="json", exclude={"root", "csv"}),
+        "evaluate": options.model_dump(mode="json"),
+        "provenance": provenance(),
+    }
+    return commit(folder, key, record)
+
+
+def _positive(document: dict[str, Any], bundle: Path) -> str | None:
+    """The bundle's positive class, which has index 1; None where it has not two classes.
+
+    Raises:
+        InputError: the bundle names the class with index 0.
+    """
+    classes = document.get("classes", [])
+    if len(classes) != 2 or not base.targets(document["task"]["kind"]).HAS_POSITIVE:
+        return None
+    for named in (document.get("positive"), document.get("decision", {}).get("positive")):
+        if named not in (None, classes[1]):
+            raise InputError(f"{bundle}: its positive class is {named}, but not the last of its classes {classes}")
+    return classes[1]
+
+
+def _outputs(bundle: Bundle, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """Outputs (n, ...) of the bundle for its own packed images, float32."""
+    parts = []
+    with progress(f"evaluate: {bundle.precision}", len(images), "images") as advance:
+        for start in range(0, len(images), batch_size):
+            try:
+                parts.append(bundle.run(np.ascontiguousarray(images[start : start + batch_size])))
+            except RuntimeError as error:
+                raise RunError(str(error)) from error
+            advance(len(parts[-1]))
+    return np.concatenate(parts)
+
+
+def _result_folder(out: Path | None, data: Path, bundle: Path) -> Path:
+    """Folder of the result.
+
+    Raises:
+        InputError: it holds something else, or lies in the bundle or the data.
+    """
+    stem = data.resolve().stem if data.is_file() else data.resolve().name
+    folder = (Path.cwd() / f"evaluation-{stem}" if out is None else out).resolve()
+    inside = {"the bundle": bundle.resolve()} | ({"the data": data.resolve()} if data.is_dir() else {})
+    for what, other in inside.items():
+        if folder.is_relative_to(other) or other.is_relative_to(folder):
+            raise InputError(f"--out={folder}: {what} and the result need folders of their own. Name another folder.")
+    if folder.exists() and not _is_replaceable(folder):
+        raise InputError(f"--out={folder}: exists and is no result of this command. Name a new folder.")
+    return folder
+
+
+def _is_replaceable(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    try:
+        recorded: dict[str, Any] = read_result(folder)
+    except (OSError, ValueError):
+        return False
+    return recorded.get("stage") == STAGE

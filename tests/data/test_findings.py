@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medtune.config.data import SplitParams
+from medtune.config.errors import InputError
+from medtune.data import findings
+from medtune.data.folds import grouped_stratified_folds
+from medtune.data.sample import Sample
+from medtune.data.splits import split_samples
+
+NAMES = ("mass", "edema", "hernia")
+
+
+def sample(number: int, *names: str, patient: str | None = None) -> Sample:
+    return Sample(f"{number}.png", "", patient, findings=names)
+
+
+def many(n: int = 60, each: int = 2, shares: tuple[float, ...] = (0.5, 0.3, 0.15), known: bool = True) -> list[Sample]:
+    shown = np.random.default_rng(4).random((n, 3)) < shares
+    return [
+        sample(k, *(name for name, there in zip(NAMES, row, strict=True) if there), patient=f"P{k // each}" * known)
+        for k, row in enumerate(shown)
+    ]
+
+
+def test_with_targets__vector_and_label_in_the_order_of_the_findings():
+    both, none = findings.with_targets([sample(0, "edema", "mass"), sample(1)], NAMES, "healthy")
+    assert (both.label, both.findings, both.target().tolist()) == ("mass|edema", ("mass", "edema"), [1, 1, 0])
+    assert (none.label, none.target().tolist(), none.target().dtype) == ("healthy", [0, 0, 0], np.uint8)
+
+
+def test_members__findings_and_none():
+    assert findings.members([sample(0, "hernia", "mass"), sample(1)], NAMES).tolist() == [
+        [True, False, True, False],
+        [False, False, False, True],
+    ]
+    assert findings.members([Sample("a", "edema"), Sample("b", "mass")], NAMES).tolist() == [1, 0]
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=30))
+def test_rarest__is_a_finding_of_the_image_and_none_is_rarer(rows):
+    targets = np.array(rows)
+    counts = targets.sum(0)
+    for row, index in zip(targets, findings.rarest(targets), strict=True):
+        if not row.any():
+            assert index == 4
+        else:
+            assert row[index]
+            assert counts[index] == counts[row].min()
+
+
+def test_renamed__two_findings_become_one():
+    assert findings.renamed(sample(0, "a", "b", "c"), {"a": "x", "c": "x"}).findings == ("x", "b")
+    assert findings.renamed(Sample("0", "a"), {"a": "x"}).label == "x"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("mass", "lump|edema"), r"'lump\|edema' has a \| in its name"),
+        (("mass", "no finding"), "'no finding' has the name of an image without findings"),
+    ],
+)
+def test_check__refuses(names, said):
+    with pytest.raises(InputError, match=said):
+        findings.check(names, "No Finding")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("mass", "edema", "hernia"), "no image has the finding hernia"),
+        (("mass", "edema"), "every image has the finding edema"),
+    ],
+)
+def test_split__findings_that_cannot_be_learned_are_refused(names, said):
+    samples = [sample(k, *("mass", "edema")[k % 2 :], patient=f"P{k}") for k in range(12)]
+    with pytest.raises(InputError, match=said):
+        split_samples(samples, names, SplitParams(), "folder", min_classes=1)
+
+
+@given(st.integers(3, 5), st.integers(0, 2**32 - 1), st.floats(0.1, 0.6))
+def test_folds__of_several_findings_keep_patients_together_and_share_findings_out(folds, seed, share):
+    rng = np.random.default_rng(seed)
+    patients = np.repeat(np.arange(60), 2)
+    labels = rng.random((120, 4)) < [share, 0.5, 0.1, 0.02]
+    found = grouped_stratified_folds(labels, patients, folds)
+    for patient in range(60):
+        assert len(set(found[patients == patient])) == 1
+    assert np.array_equal(found, grouped_stratified_folds(labels, patients, folds))
+    for k in range(2):
+        counts = np.bincount(found[labels[:, k]], minlength=folds)
+        assert counts.max() - counts.min() <= max(6, 0.5 * counts.mean())
+
+
+def test_folds__of_one_class_per_image_are_as_before():
+    rng = np.random.default_rng(0)
+    labels, patients = rng.integers(0, 3, 90), np.repeat(np.arange(30), 3)
+    one_hot = np.eye(3, dtype=bool)[labels]
+    assert np.array_equal(grouped_stratified_folds(labels, patients, 5), grouped_stratified_folds(one_hot, patients, 5))
+
+
+@pytest.mark.parametrize("protocol", ["patient", "image"])
+def test_split__findings_are_in_every_part(protocol):
+    samples = many()
+    made = split_samples(samples, NAMES, SplitParams(protocol=protocol), "folder", min_classes=1)
+    labels = findings.members(samples, NAMES)[:, :3]
+    for part in ("train", "val", "test"):
+        assert labels[made.splits[:, 1] == part].any(0).all()
+    assert bool(made.leaked_patients) == (protocol == "image")
+
+
+def test_split__a_finding_that_a_part_lacks_is_refused_or_noted():
+    samples = [*many(), sample(90, "rare", patient="P90"), sample(91, "rare", patient="P90")]
+    names = (*NAMES, "rare")
+    with pytest.raises(InputError, match=r"Finding rare \(1 groups, 2 images\) is absent from .*absent_classes=allow"):
+        split_samples(samples, names, SplitParams(), "folder", min_classes=1)
+    made = split_samples(samples, names, SplitParams(absent_classes="allow"), "folder", min_classes=1)
+    assert "Finding rare (1 groups, 2 images) is absent from" in made.notes[0]
+
+
+def test_split__train_without_any_finding_is_refused():
+    samples = [Sample(f"{k}", "", None, findings=("mass",) * (k > 4), published_splits=(part,))
+               for k, part in enumerate(["train"] * 5 + ["val", "test"])]  # fmt: skip
+    params = SplitParams(protocol="official", test_fold=0, absent_classes="allow")
+    with pytest.raises(InputError, match="train has no image with a finding"):
+        split_samples(samples, ("mass",), params, "medmnist", min_classes=1)
+
+
+def test_split__validation_is_held_out_of_a_published_split():
+    samples = [
+        Sample(
+            f"{k}", "", None, findings=("mass",) * (k % 3 == 0) + ("edema",) * (k % 4 == 0), published_splits=(part,)
+        )
+        for k, part in enumerate(["train"] * 40 + ["test"] * 12)
+    ]
+    params = SplitParams(protocol="official", test_fold=0)
+    made = split_samples(samples, ("mass", "edema"), params, "medmnist", min_classes=1)
+    held_out = findings.members(samples, ("mass", "edema"))[made.splits[:, 0] == "val"]
+    assert len(held_out) == 8
+    assert held_out[:, :2].any(0).all()
+
+
+def test_groups__of_the_sample_images():
+    names, indices = findings.groups(findings.with_targets([sample(0, "mass"), sample(1)], NAMES, "none"), NAMES)
+    assert (names, indices.tolist()) == (("mass", "none"), [0, 1])

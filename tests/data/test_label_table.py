@@ -1,0 +1,64 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medtune.config.errors import InputError
+from medtune.data import label_table
+from medtune.data.sample import Sample
+
+
+def rows(*cells: dict[str, str]) -> list[Sample]:
+    return [Sample(f"{k}.png", "", None, row, where=f"labels.csv line {k + 2}") for k, row in enumerate(cells)]
+
+
+def lists(*cells: str) -> list[Sample]:
+    return [Sample(f"{k}.png", cell, where=f"labels.csv line {k + 2}") for k, cell in enumerate(cells)]
+
+
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("1.0", "0.0"), ("TRUE", "FALSE"), (" 1", "0 ")])
+def test_columns__a_finding_each(yes, no):
+    found = label_table.from_columns(rows({"A": yes, "B": no}, {"A": no, "B": no}), {"a": "A", "b": "B"})
+    assert [sample.findings for sample in found] == [("a",), ()]
+
+
+def test_columns__values_that_say_neither_are_counted_by_finding():
+    samples = rows({"a": "1", "b": ""}, {"a": "-1.0", "b": ""}, {"a": "0", "b": "0"})
+    with pytest.raises(InputError) as error:
+        label_table.from_columns(samples, {"a": "a", "b": "b"})
+    assert str(error.value).startswith(
+        "b is empty in 2 of 3 rows (labels.csv line 2, labels.csv line 3); a is '-1.0' in 1 of 3 rows (labels.csv line "
+        "3). Every finding needs 0 or 1 in each row"
+    )
+
+
+@given(st.lists(st.sets(st.sampled_from(["Mass", "Edema", "Hernia"])), min_size=1), st.sampled_from(["|", ";", ", "]))
+def test_cells__what_was_joined_is_read(sets, separator):
+    cells = [separator.join(sorted(names)) or "no finding" for names in sets]
+    found = label_table.from_cells(lists("Mass" + separator + "Edema", *cells), separator, "No Finding")
+    assert [set(sample.findings) for sample in found[1:]] == sets
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("Mass|", r"labels.csv line 3: label is 'Mass\|', with an empty name beside '\|' \(1 rows\)"),
+        ("Mass||Edema", "with an empty name"),
+        ("No Finding|Mass", r"label is 'No Finding\|Mass', a finding and 'No Finding' \(1 rows\)"),
+    ],
+)
+def test_cells__refused(cell, said):
+    with pytest.raises(InputError, match=said):
+        label_table.from_cells(lists("Mass|Edema", cell), "|", "No Finding")
+
+
+def test_cells__another_separator_is_suggested():
+    with pytest.raises(InputError, match=r"no label has it, but 1 have ';'.*--set 'data.label_separator=\";\"'"):
+        label_table.from_cells(lists("Mass;Edema", "Mass", "Edema"), "|", "No Finding")
+    found = label_table.from_cells(lists("Pneumonia, viral", "Mass"), "|", "No Finding")
+    assert found[0].findings == ("Pneumonia, viral",)
+
+
+def test_cells__no_finding_under_another_name():
+    with pytest.raises(InputError, match=r"label is 'None' in 2 rows.*use --set data.no_finding=None"):
+        label_table.from_cells(lists("Mass|Edema", "None", "None"), "|", "No Finding")
+    assert label_table.from_cells(lists("Mass|Edema", "none"), "|", "None")[1].findings == ()

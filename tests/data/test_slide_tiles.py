@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtune.data.sample import Sample
+from medtune.data.slide_tiles import cut_slides, draw_overview, write_overviews
+from medtune.data.synthetic.slide import draw_slide, write_pyramid, write_slide
+from medtune.serving.slides.tiling import TileSettings
+
+SETTINGS = TileSettings(size_um=32.0, pixels=32, overlap=0.0, max_per_slide=None, min_tissue=0.5, seed=0)
+
+
+@pytest.fixture
+def cut(tmp_path):
+    image = draw_slide(0, 512, 0)
+    write_pyramid(tmp_path / "a.tif", image, 0.5, 3)
+    write_pyramid(tmp_path / "a_copy.tif", image, 0.5, 3)
+    noisy = np.clip(image + np.random.default_rng(0).integers(-2, 3, image.shape), 0, 255).astype(np.uint8)
+    write_pyramid(tmp_path / "a_again.tif", noisy, 0.5, 3)
+    for number in range(4):
+        write_slide(tmp_path / f"b{number}.tif", 10 + number, side=512, kind=0)
+    names = sorted(path.name for path in tmp_path.glob("*.tif"))
+    return cut_slides([Sample(name, "x", name) for name in names], tmp_path, SETTINGS, lambda slide: None)
+
+
+def test_copies__same_slide_under_another_name(cut):
+    names = [slide.path for slide in cut.slides]
+    found = cut.copies()
+    assert [{names[row] for row in rows} for rows in found.exact] == [{"a.tif", "a_copy.tif"}]
+    near = {frozenset((names[first], names[second])) for first, second, _ in found.near.tolist()}
+    assert near == {frozenset(("a.tif", "a_again.tif")), frozenset(("a_copy.tif", "a_again.tif"))}
+
+
+def test_select__slides_without_tiles_are_gone(cut):
+    rows = [row for row, number in enumerate(cut.slide_index.tolist()) if number in (1, 3)][1:]
+    found = cut.select(rows)
+    assert [slide.path for slide in found.slides] == [cut.slides[1].path, cut.slides[3].path]
+    assert [found.slides[number].path for number in found.slide_index] == [
+        tile.metadata["slide_path"] for tile in found.tiles
+    ]
+    assert sum(entry["tiles"] for entry in found.report()) == len(rows)
+
+
+def test_overviews__show_mask_and_tiles(cut, tmp_path):
+    write_overviews(tmp_path / "out", cut)
+    entries = cut.report()
+    assert len(entries) == len(list((tmp_path / "out").iterdir())) == 7
+    for entry, plan in zip(entries, cut.plans, strict=True):
+        image = np.asarray(Image.open(tmp_path / "out" / entry["overview"].removeprefix("slides/")))
+        assert (image == (0, 0, 220)).all(axis=2).sum() > 20
+        assert image.shape == np.asarray(draw_overview(plan)).shape == plan.overview.shape
+        assert entry["tiles"] == entry["candidates"] == len(plan.positions)

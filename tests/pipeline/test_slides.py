@@ -1,0 +1,120 @@
+"""Slides from files to predictions without torch: every number refers to slides, and the bundle gives them too."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.config.load import load
+from medtune.config.project import PROJECT
+from medtune.data.manifest import load_prepared
+from medtune.data.synthetic.slide import write_slide
+from medtune.runtime.paths import RunPaths
+from medtune.stages import data, evaluate, export, frozen, gate
+
+CLASSES = ("scattered", "fibers", "clumps")
+OPTIONS = [
+    "schedule=frozen", "data.source=slides", "data.csv=labels.csv", "data.image_size=32",
+    "data.tiles={size_um: 32.0, max_per_slide: 12}", "data.split={folds: 3, test_fold: 1}",
+    "model={backbone: test_vit, weights: bundled, backbone_args: {img_size: 32}, head: {kind: linear}}",
+    "frozen={epochs: 3, views: 1, batch_size: 16, lr: 0.002}", "evaluate.bootstrap=100",
+    "export={precisions: [fp32], parity_images: 30, batch_sizes: [1, 8]}", "tracking.mode=disabled",
+]  # fmt: skip
+
+
+def write_set(root, patients=9):
+    rows = ["path,label,group"]
+    for number in range(2 * patients):
+        patient = number // 2
+        write_slide(root / f"s{number:02}.tif", number, side=512, kind=patient % 3)
+        rows.append(f"s{number:02}.tif,{CLASSES[patient % 3]},P{patient}")
+    (root / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slides")
+    write_set(folder / "raw")
+    params = load(None, [f"data.root={folder / 'raw'}", *OPTIONS])
+    paths = RunPaths(folder, folder / "cache")
+    data.run(params, paths)
+    frozen.run(params, paths)
+    evaluate.run(params, paths)
+    export.run(params, paths)
+    return params, paths, folder
+
+
+def read(path):
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.slow
+def test_data__a_slide_is_in_one_split_and_so_is_its_patient(world):
+    _, paths, _ = world
+    prepared, report = load_prepared(paths.prepared), json.loads((paths.prepared / "report.json").read_text())
+    assert len(report["slides"]) == report["n_kept"] == prepared.info["n_slides"] == 18
+    assert prepared.info["counts"]["all"] == dict.fromkeys(sorted(CLASSES), 6)
+    assert len(prepared.paths) == sum(entry["tiles"] for entry in report["slides"]) == prepared.info["n_images"]
+    for column in range(3):
+        for names in (prepared.slides, prepared.patient_ids.tolist()):
+            pairs = set(zip(names, prepared.splits[:, column].tolist(), strict=True))
+            assert len(pairs) == len(set(names))
+    assert all((paths.prepared / entry["overview"]).is_file() for entry in report["slides"])
+
+
+@pytest.mark.slow
+def test_evaluate__numbers_refer_to_slides(world):
+    _, paths, _ = world
+    metrics = json.loads((paths.stage("evaluate") / "metrics.json").read_text())
+    rows = read(paths.stage("evaluate") / "predictions.csv")
+    assert metrics["unit"] == "slides"
+    assert metrics["n_images"] == len(rows) == len({row["path"] for row in rows}) == 6
+    assert metrics["n_groups"] == 3
+    right = sum(row["label"] == row["prediction"] for row in rows)
+    assert metrics["test"]["accuracy"]["value"] == pytest.approx(right / 6)
+    assert "Images are slides here" in (paths.stage("evaluate") / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_predict__gives_what_evaluate_wrote_without_torch(world, tmp_path):
+    _, paths, folder = world
+    words = [str(paths.stage("export")), str(folder / "raw"), "--out", str(tmp_path / "p.csv")]
+    code = (
+        "import sys\nfrom medtune.cli.main import main\nsys.modules['torch'] = None\n"
+        "sys.argv = ['medtune', 'predict', *sys.argv[1:]]\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=PROJECT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    found = {row["path"].rpartition("/")[2]: row for row in read(tmp_path / "p.csv")}
+    assert len(found) == 18
+    for row in read(paths.stage("evaluate") / "predictions.csv"):
+        other = found[row["path"]]
+        assert other["prediction"] == row["prediction"]
+        for name in CLASSES:
+            assert float(other[f"prob_{name}"]) == pytest.approx(float(row[f"prob_{name}"]), abs=1e-5)
+    document = json.loads((paths.stage("export") / "bundle.json").read_text())
+    assert document["tiles"]["size_um"] == 32.0
+    assert document["parity"]["fp32"]["consumer"]["max_abs_diff"] < 1e-5
+    assert document["data"]["counts"]["fibers"]["all"] == 6
+
+
+@pytest.mark.slow
+def test_gate__counts_slides(world):
+    params, paths, _ = world
+    assert gate.run(params, paths, None).n_images == 6
+
+
+@pytest.mark.slow
+def test_data__one_slide_under_two_patients_is_refused(tmp_path):
+    write_set(tmp_path / "raw")
+    (tmp_path / "raw" / "s00.tif").replace(tmp_path / "raw" / "s04.tif")
+    (tmp_path / "raw" / "s00.tif").write_bytes((tmp_path / "raw" / "s04.tif").read_bytes())
+    params = load(None, [f"data.root={tmp_path / 'raw'}", *OPTIONS])
+    with pytest.raises(InputError, match="slides are there twice, pixel for pixel, under different patients"):
+        data.run(params, RunPaths(tmp_path, tmp_path / "cache"))

@@ -1,0 +1,165 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from medtune.data.synthetic.slide import draw_slide, write_pyramid, write_slide
+from medtune.serving.pixels import DecodeError
+from medtune.serving.slides.slide import Slide
+from medtune.serving.slides.tiling import TileSettings, plan_tiles, read_tile, resolve_mpp
+
+SETTINGS = TileSettings(size_um=64.0, pixels=64, overlap=0.0, max_per_slide=None, min_tissue=0.5, seed=0)
+MPP = (0.5, 0.5)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    file = tmp_path_factory.mktemp("slides") / "a.tif"
+    write_slide(file, 3, side=1024)
+    return file
+
+
+def plan(path, settings=SETTINGS, mpp=MPP):
+    with Slide.open(path) as slide:
+        return plan_tiles(slide, settings, mpp)
+
+
+def test_plan__tiles_of_that_many_micrometres_lie_on_a_grid(path):
+    found = plan(path)
+    assert found.tile == (128.0, 128.0)
+    assert found.level == 1
+    assert len(found.positions) == found.n_candidates > 10
+    assert all(x % 128 == 0 and y % 128 == 0 and 0 <= x <= 896 and 0 <= y <= 896 for x, y in found.positions)
+    assert list(found.positions) == sorted(found.positions, key=lambda position: position[::-1])
+
+
+def test_plan__tiles_hold_tissue_and_others_do_not(path):
+    image = tifffile.imread(path, series=0, level=0).astype(int)
+    stained = (image.max(2) - image.min(2)) / image.max(2) > 0.1
+    chosen = set(plan(path).positions)
+    for y in range(0, 1024, 128):
+        for x in range(0, 1024, 128):
+            share = stained[y : y + 128, x : x + 128].mean()
+            assert share > 0.35 if (x, y) in chosen else share < 0.65
+
+
+def test_read_tile__equals_the_level_where_its_pixels_fit(path):
+    level = tifffile.imread(path, series=0, level=1)
+    with Slide.open(path) as slide:
+        for x, y in plan(path).positions[:5]:
+            found = read_tile(slide, (x, y), SETTINGS, MPP)
+            np.testing.assert_array_equal(found, level[y // 2 : y // 2 + 64, x // 2 : x // 2 + 64])
+
+
+def test_read_tile__between_levels_is_the_finer_one_resampled(path):
+    settings = replace(SETTINGS, pixels=50)
+    level = Image.fromarray(tifffile.imread(path, series=0, level=1))
+    with Slide.open(path) as slide:
+        found = read_tile(slide, (256, 384), settings, MPP)
+    expected = level.crop((128, 192, 192, 256)).resize((50, 50), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(found, np.asarray(expected))
+
+
+@pytest.mark.parametrize("mpp", [(0.5, 0.5), (0.31, 0.31), (0.5, 0.4), (0.2527, 0.2527)])
+def test_read_tile__shows_the_same_micrometres_whatever_the_pixels(tmp_path, mpp):
+    # A slope of brightness along x: the tile's own slope says how many micrometres it spans.
+    ramp = np.linspace(20, 230, 1200)[None, :, None] * np.ones((1200, 1, 3))
+    write_pyramid(tmp_path / "a.tif", np.rint(ramp).astype(np.uint8), 0.5, 3)
+    settings = replace(SETTINGS, size_um=100.0, pixels=40)
+    with Slide.open(tmp_path / "a.tif") as slide:
+        tile = read_tile(slide, (300, 300), settings, mpp).astype(float).mean(axis=(0, 2))
+    per_pixel = 210 / 1199
+    centers = 300 + (np.arange(40) + 0.5) * 100.0 / mpp[0] / 40
+    np.testing.assert_allclose(tile[2:-2], (20 + per_pixel * (centers - 0.5))[2:-2], atol=1.0)
+
+
+def test_plan__is_drawn_by_seed_and_content_not_by_name(path, tmp_path):
+    few = replace(SETTINGS, max_per_slide=6)
+    first = plan(path, few)
+    copy = tmp_path / "other_name.tif"
+    copy.write_bytes(path.read_bytes())
+    assert plan(copy, few).positions == first.positions
+    assert plan(copy, few).content == first.content
+    assert plan(path, replace(few, seed=1)).positions != first.positions
+    assert set(first.positions) < set(plan(path, replace(few, max_per_slide=9)).positions)
+    write_slide(tmp_path / "b.tif", 4, side=1024)
+    assert plan(tmp_path / "b.tif", few).content != first.content
+
+
+@pytest.mark.parametrize("overlap", [0.25, 0.5])
+def test_plan__overlap(path, overlap):
+    columns = sorted({x for x, _ in plan(path, replace(SETTINGS, overlap=overlap, min_tissue=0.0)).positions})
+    assert set(np.diff(columns)) == {128 * (1 - overlap)}
+    assert columns[-1] <= 1024 - 128
+
+
+def test_plan__slide_without_tissue_is_refused(tmp_path):
+    glass = np.full((512, 512, 3), 243, np.uint8)
+    write_pyramid(tmp_path / "a.tif", glass, 0.5, 3)
+    with pytest.raises(DecodeError, match="no tissue"):
+        plan(tmp_path / "a.tif")
+    with pytest.raises(DecodeError, match="no tissue"):
+        plan(tmp_path / "a.tif", replace(SETTINGS, min_tissue=0.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"size_um": 600.0}, "smaller than one tile"), ({"pixels": 256}, "Use larger tiles")],
+)
+def test_plan__tiles_that_do_not_fit_are_refused(path, changes, reason):
+    with pytest.raises(DecodeError, match=reason):
+        plan(path, replace(SETTINGS, **changes))
+
+
+def test_resolve_mpp__file_first_then_given(path, tmp_path):
+    write_slide(tmp_path / "b.tif", 1, side=256, mpp=None)
+    with Slide.open(path) as slide:
+        assert resolve_mpp(slide, 0.25, "fix") == pytest.approx((0.5, 0.5))
+    with Slide.open(tmp_path / "b.tif") as slide:
+        assert resolve_mpp(slide, 0.25, "fix") == (0.25, 0.25)
+        with pytest.raises(DecodeError, match="fix it so"):
+            resolve_mpp(slide, None, "fix it so")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"size_um": 0}, {"size_um": "64"}, {"pixels": 6.5}, {"overlap": 1.0}, {"max_per_slide": 0}, {"min_tissue": True},
+     {"seed": -1}],
+)  # fmt: skip
+def test_settings__wrong_fields_are_named(changes):
+    document = SETTINGS.document()
+    assert TileSettings.from_document(document) == SETTINGS
+    name = next(iter(changes))
+    with pytest.raises(ValueError, match=rf"tiles\.{name}"):
+        TileSettings.from_document(document | changes)
+    with pytest.raises(ValueError, match="tiles"):
+        TileSettings.from_document(None)
+
+
+@given(
+    st.integers(300, 700),
+    st.integers(300, 700),
+    st.floats(20, 120),
+    st.floats(0, 0.9),
+    st.sampled_from([0.25, 0.5, 1.0]),
+)
+def test_grid__covers_the_slide_and_stays_inside(width, height, size_um, overlap, mpp):
+    from medtune.serving.slides.tiling import _grid
+
+    tile = (size_um / mpp, size_um / mpp)
+    if tile[0] > min(width, height):
+        return
+    grid = _grid((width, height), tile, overlap)
+    assert len(set(grid)) == len(grid) >= 1
+    assert all(x >= 0 and x + tile[0] <= width + 1 and y >= 0 and y + tile[1] <= height + 1 for x, y in grid)
+    step = tile[0] * (1 - overlap)
+    assert width - (max(x for x, _ in grid) + tile[0]) < step + 1
+
+
+def test_draw_slide__kinds_differ_in_texture_not_in_color():
+    colors = [draw_slide(1, 256, kind)[100:150, 100:150].mean() for kind in range(3)]
+    assert max(colors) - min(colors) < 40

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from medtune.serving.tasks import multilabel
+
+DOCUMENT = {
+    "classes": ["mass", "edema"],
+    "no_finding": "healthy",
+    "decision": {"kind": "thresholds", "thresholds": {"mass": 0.5, "edema": 0.25}},
+}
+OUTPUT = np.array([[0.5, 0.25], [0.75, 0.125], [0.25, 0.125]], np.float32)
+
+
+def test_rows__fit_the_columns():
+    assert multilabel.columns(DOCUMENT) == ["prediction", "prob_mass", "prob_edema", "pred_mass", "pred_edema"]
+    assert multilabel.rows(OUTPUT, DOCUMENT) == [
+        ["mass|edema", 0.5, 0.25, 1, 1],
+        ["mass", 0.75, 0.125, 1, 0],
+        ["healthy", 0.25, 0.125, 0, 0],
+    ]
+    assert multilabel.shape(DOCUMENT) == (2,)
+
+
+def test_entry__as_json():
+    both, _, none = (multilabel.entry(row, DOCUMENT) for row in multilabel.rows(OUTPUT, DOCUMENT))
+    assert both == {
+        "prediction": ["mass", "edema"],
+        "probabilities": {"mass": 0.5, "edema": 0.25},
+        "decisions": {"mass": True, "edema": True},
+    }
+    assert none["prediction"] == []
+
+
+def test_prediction__as_an_object():
+    found = multilabel.prediction(multilabel.rows(OUTPUT, DOCUMENT)[1], DOCUMENT)
+    assert (found.findings, found.decisions["edema"], found.probabilities["mass"]) == (("mass",), False, 0.75)
+
+
+def test_summary__names_findings_and_thresholds():
+    assert multilabel.summary(DOCUMENT) == "any of mass (from 0.5), edema (from 0.25)"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"classes": []}, "classes is []"),
+        ({"classes": ["mass", "mass"]}, "duplicate name"),
+        ({"decision": {"kind": "argmax"}}, "expected the kind thresholds"),
+        ({"decision": {"kind": "thresholds", "thresholds": {"mass": 0.5}}}, "expected one for each of"),
+        ({"decision": {"kind": "thresholds", "thresholds": {"mass": 0.5, "edema": True}}}, "edema is True"),
+        ({"no_finding": 3}, "no_finding is 3"),
+    ],
+)
+def test_fault__names_the_field(change, said):
+    assert multilabel.fault(DOCUMENT) is None
+    assert said in multilabel.fault(DOCUMENT | change)
+    assert multilabel.fault({}) == "classes is missing"

@@ -1,0 +1,244 @@
+"""Evaluation of a bundle on external images, through the command."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtune.cli.main import call
+from medtune.config.project import PROJECT
+from medtune.tasks.classification.metrics import compute_all
+from torture.hostile.tiny_bundle import red_probability, write_bundle
+
+LABELS = {"bleu": "blue", "Red": "red"}
+MAP = ["--set", 'data.label_map={"bleu": "blue", "Red": "red"}']
+PATIENTS = ["--set", "data.columns.group=patient"]
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """A bundle for images of 8 x 8 pixels, 36 images of 12 patients, and a table in other words."""
+    monkeypatch.chdir(tmp_path)
+    write_bundle(tmp_path / "bundle")
+    draw = np.random.default_rng(1)
+    rows = []
+    for k in range(36):
+        pixels = draw.integers(0, 200, (8, 8, 3))
+        pixels[..., 0 if k % 2 else 2] += draw.integers(0, 56)
+        path = tmp_path / "images" / f"{k:02}.{('png', 'tif')[k % 3 == 0]}"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+        rows.append((path.name, ("bleu", "Red")[k % 2], f"P{k // 3}", ("F", "M", "")[k // 3 % 3]))
+    write_table(tmp_path / "images" / "t.csv", rows)
+    return tmp_path
+
+
+def write_table(path: Path, rows: list[tuple[str, str, str, str]]) -> None:
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([("path", "label", "patient", "sex"), *rows])
+
+
+def pixels_of(folder: Path, names: list[str]) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(folder / name)) for name in names])
+
+
+def evaluate(*words: str) -> int:
+    return call(["evaluate", "bundle", "--data", "images/t.csv", *words])
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert call(["evaluate", *words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    return error
+
+
+def test_evaluate__equals_the_bundle_asked_by_hand(world):
+    before = {path: path.read_bytes() for path in (world / "bundle").iterdir()}
+    assert evaluate(*MAP, *PATIENTS, "--by", "sex", "--out", "result", "--set", "evaluate.bootstrap=100") == 0
+    metrics = json.loads((world / "result" / "metrics.json").read_text())
+    rows = list(csv.DictReader((world / "result" / "predictions.csv").open(newline="")))
+
+    probabilities = red_probability(pixels_of(world / "images", [row["path"] for row in rows]))
+    assert [[float(row["prob_blue"]), float(row["prob_red"])] for row in rows] == pytest.approx(probabilities, abs=1e-5)
+    decided = (probabilities[:, 1] >= 0.7).astype(int)  # the bundle's threshold, not 0.5
+    assert [row["prediction"] for row in rows] == [("blue", "red")[k] for k in decided]
+    labels = np.array([int(row["path"][:2]) % 2 for row in rows])
+    expected = compute_all(labels, probabilities, decided, np.array([row["group"] for row in rows]))
+    assert {name: one["value"] for name, one in metrics["test"].items()} == pytest.approx(expected, abs=1e-6)
+    assert (metrics["n_images"], metrics["n_groups"], metrics["protocol"]) == (36, 12, "external")
+    assert metrics["external"]["images_by_class"] == {"blue": 18, "red": 18}
+    assert metrics["external"]["training_overlap"] == {"known": False}
+    (sex,) = metrics["subgroups"]
+    assert [(one["value"], one["n_groups"]) for one in sex["subgroups"]] == [("F", 4), ("M", 4), ("not recorded", 4)]
+
+    page = (world / "result" / "report.html").read_text()
+    assert "evaluation of a bundle on external images" in page
+    assert "red if prob_red &gt;= 0.7" in page
+    assert "<h2>Folds</h2>" not in page
+    assert "<h2>Subgroups</h2>" in page
+    assert {path: path.read_bytes() for path in (world / "bundle").iterdir()} == before
+    assert {path.name for path in world.iterdir()} == {"bundle", "images", "result"}
+    assert evaluate(*MAP, *PATIENTS, "--out", "result") == 0  # an earlier result is replaced
+    assert not (world / "result" / "subgroups.csv").exists()
+
+
+def test_evaluate__class_folders_without_patients_say_so(world, capsys):
+    for name in sorted((world / "images").glob("*.*g")):
+        folder = world / "classes" / ("blue", "red")[int(name.stem) % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        name.rename(folder / name.name)
+    assert call(["evaluate", "bundle", "--data", "classes", "--json"]) == 0
+    captured = capsys.readouterr()
+    metrics = json.loads(captured.out)
+    assert any("No patients are known: the intervals treat each image as a patient" in w for w in metrics["warnings"])
+    assert "treat each image as a patient" in captured.err
+    assert metrics["intervals"].endswith("resamples of the images, seed 1")
+    assert "treat each image as a patient" in (world / "evaluation-classes" / "report.html").read_text()
+
+
+def test_evaluate_bundle__from_python(world):
+    import medtune
+
+    found = medtune.evaluate_bundle("bundle", "images/t.csv", "result", [MAP[1], PATIENTS[1]])
+    assert found.report.is_file()
+    assert (
+        found.metrics["auroc"] == json.loads((world / "result" / "metrics.json").read_text())["test"]["auroc"]["value"]
+    )
+    with pytest.raises(medtune.InputError, match="is no bundle"):
+        medtune.evaluate_bundle("images", "images/t.csv")
+
+
+def test_evaluate__missing_class_is_reported(world):
+    rows = list(csv.reader((world / "images" / "t.csv").open(newline="")))[1:]
+    write_table(world / "images" / "t.csv", [row for row in rows if row[1] == "Red"])
+    assert evaluate("--set", "data.label_map={Red: red}", *PATIENTS, "--out", "result") == 0
+    metrics = json.loads((world / "result" / "metrics.json").read_text())
+    assert "No test image is blue: averages over classes leave it out." in metrics["warnings"]
+    assert metrics["test"]["auroc"]["value"] is None
+    assert metrics["test"]["sensitivity"]["value"] is not None
+
+
+def test_evaluate__bundle_of_8_bit_images_refuses_12_bit_ones(world, capsys):
+    for path in sorted((world / "images").glob("*.*[gf]")):
+        deep = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 16
+        path.with_suffix(".png").write_bytes(imagecodecs.png_encode(deep))
+    table = world / "images" / "t.csv"
+    table.write_text(table.read_text().replace(".tif", ".png"))
+    error = error_of(capsys, "bundle", "--data", "images/t.csv", *MAP, "--out", "result")
+    assert "36 of 36 images cannot be used" in error
+    assert "the model was trained on 8-bit images" in error
+    assert not (world / "result").exists()
+    assert {path.name for path in world.iterdir()} == {"bundle", "images"}
+
+
+def test_evaluate__images_left_out_are_named(world):
+    (world / "images" / "05.png").write_bytes(b"no image")
+    assert evaluate(*MAP, *PATIENTS, "--out", "result", "--set", "data.on_bad_image=reject") == 0
+    metrics = json.loads((world / "result" / "metrics.json").read_text())
+    assert metrics["n_images"] == 35
+    assert any("1 of 36 images that cannot be used, for example 05.png" in warning for warning in metrics["warnings"])
+
+
+def test_evaluate__training_images_and_patients_are_a_leak(world):
+    """The bundle lies in a project whose data/prepared it was trained on."""
+    from medtune.config.load import load
+    from medtune.data.manifest import load_prepared
+    from medtune.runtime.paths import RunPaths
+    from medtune.stages import data as stage
+
+    sets = ["data.source=folder", f"data.root={world / 'images'}", "data.csv=t.csv", MAP[1], PATIENTS[1]]
+    sets += ["data.image_size=8", "data.split.folds=3", *(["data.positive=red"] if has_positive() else [])]
+    stage.run(load(sets=sets), RunPaths.from_env(world / "project"))
+    prepared = load_prepared(world / "project" / "data" / "prepared")
+    bundle = write_bundle(
+        world / "project" / "artifacts" / "export", data_digest=prepared.digest, exported={"fold": 1, "stage": "frozen"}
+    )
+    rows = prepared.indices(1)
+    trained, tested = len(rows["train"]) + len(rows["val"]), len(rows["test"])
+    seen_patients = len(set(prepared.patient_ids[np.r_[rows["train"], rows["val"]]].tolist()))
+    out = ["--out", str(world / "result")]
+    assert call(["evaluate", str(bundle), "--data", "images/t.csv", *MAP, *PATIENTS, *out]) == 0
+    metrics = json.loads((world / "result" / "metrics.json").read_text())
+    overlap = metrics["external"]["training_overlap"]
+    assert (overlap["images"], overlap["test_images"], overlap["patients"]) == (trained, tested, seen_patients)
+    assert metrics["warnings"][0].startswith(f"Leak: {trained} images are identical to training or validation images")
+    page = (world / "result" / "report.html").read_text()
+    assert f'class="warning">Leak: {trained} images' in page
+
+    elsewhere = write_bundle(world / "bundle", data_digest=prepared.digest, exported={"fold": 1})
+    given = ["--training-data", str(world / "project" / "data" / "prepared")]
+    assert call(["evaluate", str(elsewhere), "--data", "images/t.csv", *MAP, *PATIENTS, *out, *given]) == 0
+    assert json.loads((world / "result" / "metrics.json").read_text())["external"]["training_overlap"] == overlap
+
+
+def has_positive() -> bool:
+    from medtune.config.data import DataParams
+
+    return "positive" in DataParams.model_fields
+
+
+def test_evaluate__bundle_of_slides_is_refused(world, capsys):
+    write_bundle(world / "bundle", tiles={"size_px": 8, "size_um": 4.0}, temperature=1.0)
+    error = error_of(capsys, "bundle", "--data", "images/t.csv", *MAP)
+    assert "bundle" in error
+    assert not (world / "evaluation-t").exists()
+
+
+def test_evaluate__training_data_of_another_bundle_are_refused(world, capsys):
+    error = error_of(capsys, "bundle", "--data", "images/t.csv", *MAP, "--training-data", "images")
+    assert "images" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bundle", "--data", "images/t.csv"], "labels Red (18 images), bleu (18 images) are no classes of the bundle"),
+        (["bundle", "--data", "images/t.csv", "--set", "data.label_map={bleu: blue}"], "labels Red (18 images) are no"),
+        (["bundle", "--data", "images/t.csv", *MAP, "--by", "sexe"], "evaluate.by=sexe: no such column (did you mean"),
+        (["bundle", "--data", "images/t.csv", *MAP, "--by", "patient"], None),
+        (["bundle", "--data", "none.csv"], "--data=none.csv: does not exist"),
+        (["bundle"], "--data is missing"),
+        (["images", "--data", "images/t.csv"], "images is no bundle"),
+        (["--data", "images/t.csv"], "--data: applies to a bundle only"),
+        (["bundle", "--data", "images/t.csv", "--params", "p.yaml"], "--params: a bundle has its own params"),
+        (["bundle", "--data", "images/t.csv", "--set", "model.weights=hub"], "--set model: has no effect"),
+        (["bundle", "--data", "images/t.csv", "--set", "data.resize=pad"], "--set data.resize: the bundle decides it"),
+        (["bundle", "--data", "images/t.csv", "--set", "evaluate.threshold=argmax"], "--set evaluate.threshold: the b"),
+        (["bundle", "--data", "images/t.csv", "--set", "data.colums={}"], "data.colums: unknown key (did you mean"),
+        (
+            ["bundle", "--data", "images/t.csv", *MAP, "--precision", "fp16"],
+            "has no fp16 model (3 images came out NaN)",
+        ),
+        (["bundle", "--data", "images/t.csv", *MAP, "--out", "images"], "exists and is no result of this command"),
+        (["bundle", "--data", "images/t.csv", *MAP, "--out", "bundle/x"], "need folders of their own"),
+        (["bundle", "--data", "images", "--out", "images/x"], "need folders of their own"),
+    ],
+)
+def test_evaluate__refused_in_one_line(world, capsys, words, message):
+    if message is None:  # twelve patients are as many values as allowed
+        assert call(["evaluate", *words]) == 0
+        return
+    assert message in error_of(capsys, *words)
+    assert {path.name for path in world.iterdir()} == {"bundle", "images"}
+
+
+def test_evaluate__imports_no_torch(world):
+    code = (
+        "import sys\nfrom medtune.cli.main import call\n"
+        f"code = call({['evaluate', 'bundle', '--data', 'images/t.csv', *MAP, *PATIENTS]!r})\n"
+        "heavy = {'torch', 'timm', 'prefect', 'wandb'} & set(sys.modules)\n"
+        "assert not heavy, heavy\nsys.exit(code)"
+    )
+    environment = {"PYTHONPATH": str(PROJECT), "PATH": "/usr/bin:/bin", "HOME": str(world)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=world, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert (world / "evaluation-t" / "report.html").is_file()

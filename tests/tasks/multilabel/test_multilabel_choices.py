@@ -1,0 +1,98 @@
+"""Calibration and thresholds: fitted per finding on validation patients."""
+
+import numpy as np
+import pytest
+
+from medtune.tasks.classification.decision import bootstrapped_curve
+from medtune.tasks.multilabel import calibration, decision
+
+NAMES = ("mass", "edema", "hernia")
+
+
+@pytest.fixture
+def validation():
+    draw = np.random.default_rng(2)
+    truth = draw.normal(size=(2000, 3)) * 2 - [0, 1, 3]
+    labels = draw.random((2000, 3)) < calibration.sigmoid(truth)
+    return truth, labels, np.arange(2000) // 2
+
+
+def test_calibration__undoes_a_scale_and_an_offset(validation):
+    truth, labels, patients = validation
+    fitted = calibration.fit(truth * [2, 0.5, 1] + [0, 1, 2.5], labels, patients, NAMES)
+    assert fitted.scale == pytest.approx([0.5, 2, 1], rel=0.15)
+    assert fitted.scale * [0, 1, 2.5] + fitted.offset == pytest.approx([0, 0, 0], abs=0.3)
+    assert fitted.nll_after < fitted.nll_before
+    assert fitted.reasons == {}
+    found = fitted.probabilities(truth * [2, 0.5, 1] + [0, 1, 2.5])
+    assert found.mean(0) == pytest.approx(labels.mean(0), abs=0.01)
+
+
+def test_calibration__keeps_the_order_of_images(validation):
+    truth, labels, patients = validation
+    fitted = calibration.fit(truth, labels, patients, NAMES)
+    assert (fitted.scale > 0).all()
+    assert np.array_equal(np.argsort(fitted.probabilities(truth), axis=0), np.argsort(truth, axis=0))
+
+
+def test_calibration__few_patients_move_little(validation):
+    truth, labels, _ = validation
+    fitted = calibration.fit(truth[:40] + 2, labels[:40], np.arange(40) // 20, NAMES)
+    assert np.abs(np.log(fitted.scale)).max() < 1
+    assert np.abs(fitted.offset).max() < 5
+
+
+def test_calibration__a_finding_without_images_of_both_kinds_says_so(validation):
+    truth, labels, patients = validation
+    labels = labels.copy()
+    labels[:, 1], labels[:, 2] = True, False
+    fitted = calibration.fit(truth, labels, patients, NAMES)
+    assert (fitted.scale[1:].tolist(), fitted.offset[1:].tolist()) == ([1, 1], [0, 0])
+    assert fitted.reasons == {
+        "edema": "every validation image shows it: not calibrated",
+        "hernia": "no validation image shows it: not calibrated",
+    }
+    assert calibration.fit(truth, labels, patients, NAMES, "none").reasons == {}
+
+
+def test_sigmoid__of_large_logits_is_finite():
+    assert calibration.sigmoid(np.array([-1000.0, 0, 1000])).tolist() == [0, 0.5, 1]
+
+
+def test_decision__curve_is_that_of_two_classes(validation):
+    truth, labels, patients = (part[:60] for part in validation)
+    probabilities = calibration.sigmoid(truth[:, :1]).round(2)
+    (found,) = decision.mean_curves(probabilities, labels[:, :1], patients, seed=4)
+    edges, heights = bootstrapped_curve(probabilities[:, 0], labels[:, 0].astype(np.int64), patients, seed=4)
+    assert found[0] == pytest.approx(edges)
+    assert found[1] == pytest.approx(heights)
+
+
+def test_decision__separates_each_finding(validation):
+    _, labels, patients = validation
+    probabilities = np.where(labels, [0.9, 0.35, 0.1], [0.4, 0.25, 0.01]).astype(float)
+    rule = decision.fit_decision(probabilities, labels, patients, NAMES)
+    assert rule["reasons"] == {}
+    for name, low, high in zip(NAMES, (0.4, 0.25, 0.01), (0.9, 0.35, 0.1), strict=True):
+        assert low < rule["thresholds"][name] <= high
+
+
+@pytest.mark.parametrize(("shown", "said"), [(2, "2 validation patients show it"), (58, "2 lack it")])
+def test_decision__too_few_patients_of_a_kind(shown, said):
+    labels = np.zeros((60, 1), bool)
+    labels[:shown] = True
+    rule = decision.fit_decision(np.linspace(1, 0, 60)[:, None], labels, np.arange(60), ("mass",))
+    assert rule["thresholds"] == {"mass": 0.5}
+    assert rule["reasons"]["mass"] == f"{said}, fewer than 3: threshold 0.5"
+
+
+def test_decision__images_of_one_patient_are_one():
+    labels = np.array([[True]] * 10 + [[False]] * 10)
+    rule = decision.fit_decision(np.linspace(1, 0, 20)[:, None], labels, np.repeat(["a", "b", "c"], [10, 5, 5]), ("m",))
+    assert rule["reasons"]["m"].startswith("1 validation patients show it")
+
+
+def test_decision__argmax_is_half(validation):
+    _, labels, patients = validation
+    rule = decision.fit_decision(np.where(labels, 0.3, 0.1), labels, patients, NAMES, "argmax")
+    assert (set(rule["thresholds"].values()), rule["reasons"], rule["criterion"]) == ({0.5}, {}, "none")

@@ -1,0 +1,114 @@
+"""A table with three findings, from images to predictions; one finding is in no test image."""
+
+import csv
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import medtune
+from medtune.cli.main import call
+from medtune.tasks.multilabel.predictions import read_predictions
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("multilabel")]
+
+SETTINGS = [
+    "task.kind=multilabel", "data.source=folder", "data.csv=labels.csv", "data.label_type=multi",
+    "data.columns={labels: [bright, striped, rare]}", "data.image_size=32", "data.split.folds=3", "data.labels=null",
+    "data.split.absent_classes=allow", "model.backbone_args={img_size: 32}", "frozen.epochs=4", "frozen.views=1",
+    "frozen.lr=0.003", "finetune.epochs=1", "evaluate.bootstrap=100", "tracking.mode=disabled",
+]  # fmt: skip
+
+
+def write_images(root: Path) -> None:
+    """Forty patients with three images each; only one patient has images with `rare`."""
+    draw = np.random.default_rng(0)
+    lines = ["path,group,bright,striped,rare"]
+    for number in range(120):
+        bright, striped, rare = draw.random() < 0.5, draw.random() < 0.4, number // 3 == 1
+        pixels = draw.normal(80 + 90 * bright, 12, (32, 32, 3))
+        pixels[::4] += 60 * striped
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / f"{number}.png")
+        lines.append(f"{number}.png,P{number // 3},{int(bright)},{int(striped)},{int(rare)}")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A whole run: the prepared data, the results and the folder."""
+    folder = tmp_path_factory.mktemp("multilabel")
+    (folder / "images").mkdir()
+    write_images(folder / "images")
+    sets = [setting for setting in SETTINGS if not setting.endswith("=null")]
+    tree = medtune.load_params(sets=[*sets, f"data.root={folder / 'images'}"])
+    prepared = medtune.prepare(tree, folder)
+    return SimpleNamespace(folder=folder, prepared=prepared, result=medtune.train(tree, folder))
+
+
+def test_run__prepares_findings(finished):
+    assert finished.prepared.classes == ("bright", "striped", "rare")
+    assert finished.prepared.counts["rare"] == 3
+    assert sum(finished.prepared.counts.values()) > 120
+    targets = np.load(finished.folder / "data" / "prepared" / "targets.npy")
+    assert (targets.shape, targets.dtype, targets.sum(0)[2]) == ((120, 3), np.uint8, 3)
+
+
+def test_run__learns_the_findings_and_says_which_it_could_not_score(finished):
+    metrics = json.loads((finished.folder / "artifacts" / "evaluate" / "metrics.json").read_text())
+    bright, striped, rare = metrics["per_class"]
+    assert bright["auroc"] > 0.9
+    assert striped["auroc"] > 0.6
+    assert bright["auroc_lo"] <= bright["auroc"] <= bright["auroc_hi"]
+    assert (rare["auroc"], rare["reason"]) == (None, "no test image shows it")
+    assert metrics["test"]["auroc"]["value"] == pytest.approx((bright["auroc"] + striped["auroc"]) / 2)
+    assert any("No test image shows rare" in warning for warning in metrics["warnings"])
+    assert metrics["test"]["auroc"]["value"] > metrics["baseline"]["auroc"]
+
+
+def test_run__predictions_can_be_read_back(finished):
+    evaluated = finished.folder / "artifacts" / "evaluate"
+    read = read_predictions(evaluated / "predictions.csv")
+    assert set(read.support) == {"bright", "striped", "rare"}
+    with (evaluated / "predictions.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == read.stats.width
+    thresholds = json.loads((evaluated / "result.json").read_text())["folds"]["1"]["decision"]["thresholds"]
+    for row in rows:
+        said = {name for name in thresholds if float(row[f"prob_{name}"]) >= thresholds[name]}
+        assert set(row["prediction"].split("|")) == (said or {"No Finding"})
+        assert {name for name in thresholds if row[f"pred_{name}"] == "1"} == said
+
+
+def test_run__the_bundle_predicts_what_was_evaluated(finished):
+    bundle = medtune.Bundle.load(finished.folder / "artifacts" / "export")
+    with (finished.folder / "artifacts" / "evaluate" / "predictions.csv").open() as stream:
+        rows = list(csv.DictReader(stream))[:8]
+    for row, found in zip(rows, bundle.predict([finished.folder / "images" / r["path"] for r in rows]), strict=True):
+        assert ("|".join(found.findings) or "No Finding") == row["prediction"]
+        assert found.probabilities["bright"] == pytest.approx(float(row["prob_bright"]), abs=1e-3)
+    assert set(finished.result.export.precisions) == {"fp32", "fp16"}
+    card = finished.result.export.model_card.read_text()
+    assert "Tells which of these findings" in card
+    assert "`bright`" in card
+
+
+def test_run__report_has_a_row_per_finding(finished):
+    page = finished.result.evaluation.report.read_text()
+    assert "no test image shows it" in page
+    assert page.count("<img ") == 6
+
+
+def test_run__the_bundle_is_evaluated_on_external_images(finished, tmp_path):
+    bundle, table = finished.folder / "artifacts" / "export", finished.folder / "images" / "labels.csv"
+    words = ["--set", "evaluate.bootstrap=100", "--out", str(tmp_path / "external")]
+    assert call(["evaluate", str(bundle), "--data", str(table), *words]) == 0
+    metrics = json.loads((tmp_path / "external" / "metrics.json").read_text())
+    assert metrics["external"]["images_by_class"]["rare"] == 3
+    assert [row["positives"] for row in metrics["per_class"]][2] == 3
+    assert metrics["per_class"][0]["auroc"] > 0.9
+    tested = read_predictions(finished.folder / "artifacts" / "evaluate" / "predictions.csv").stats.width
+    assert metrics["n_images"] == 120 > tested
+    assert "of a bundle on external images" in (tmp_path / "external" / "report.html").read_text()

@@ -1,0 +1,86 @@
+"""Metrics of findings against scikit-learn's, per finding and averaged."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn
+
+from medtune.evaluation.bootstrap import intervals
+from medtune.evaluation.metric import compute, values
+from medtune.tasks.multilabel.metrics import METRICS, OF_A_FINDING, of_finding, score
+from medtune.tasks.multilabel.statistics import accumulate
+
+
+@pytest.fixture
+def images():
+    draw = np.random.default_rng(5)
+    labels = draw.random((200, 4)) < [0.5, 0.3, 0.1, 0.0]
+    probabilities = 1 / (1 + np.exp(-draw.normal(size=(200, 4)) - labels))
+    return labels, probabilities, probabilities >= 0.6, np.arange(200) // 4
+
+
+def test_metrics__of_each_finding_are_scikit_learns(images):
+    labels, probabilities, decided, _ = images
+    weighted = accumulate(*images).weighted(np.ones((1, 50)))
+    for k in range(3):
+        expected = {
+            "auroc": sklearn.roc_auc_score(labels[:, k], probabilities[:, k]),
+            "average_precision": sklearn.average_precision_score(labels[:, k], probabilities[:, k]),
+            "sensitivity": sklearn.recall_score(labels[:, k], decided[:, k]),
+            "specificity": sklearn.recall_score(~labels[:, k], ~decided[:, k]),
+            "f1": sklearn.f1_score(labels[:, k], decided[:, k]),
+        }
+        found = {name: float(getattr(weighted, name)[0, k]) for name in OF_A_FINDING}
+        assert found == pytest.approx(expected)
+
+
+def test_metrics__averages_leave_out_a_finding_that_no_image_shows(images):
+    labels, probabilities, decided, patients = images
+    found = values(METRICS, accumulate(*images))
+    three = values(METRICS, accumulate(labels[:, :3], probabilities[:, :3], decided[:, :3], patients))
+    assert found == pytest.approx(three)
+    assert found["auroc"] == pytest.approx(sklearn.roc_auc_score(labels[:, :3], probabilities[:, :3], average="macro"))
+
+
+def test_metrics__undefined_where_no_finding_is_scored():
+    labels = np.zeros((6, 2), bool)
+    stats = accumulate(labels, np.full((6, 2), 0.3), labels, np.arange(6))
+    assert set(values(METRICS, stats).values()) == {None}
+    assert all(np.isnan(value) for value in score(labels, np.full((6, 2), 0.3)).values())
+
+
+def test_metrics__a_resample_that_loses_a_finding_is_undefined():
+    labels = np.array([[1, 1], [0, 0], [1, 0]], bool)
+    stats = accumulate(labels, np.where(labels, 0.8, 0.2), labels, np.arange(3))
+    weights = np.array([[1.0, 1, 1], [0, 2, 1]])
+    found = compute(METRICS, stats, weights)
+    assert np.isfinite([found["auroc"][0], found["macro_f1"][0]]).all()
+    assert np.isnan([found["auroc"][1], found["macro_f1"][1], found["sensitivity"][1]]).all()
+
+
+def test_ece__is_the_gap_between_probability_and_share():
+    labels = np.array([[1], [0], [0], [0]], bool)
+    stats = accumulate(labels, np.full((4, 1), 0.75), labels, np.arange(4))
+    assert values(METRICS, stats)["ece"] == pytest.approx(0.5)
+
+
+def test_of_finding__intervals_contain_the_value(images):
+    flat = [metric for k in range(4) for metric in of_finding(k).values()]
+    found = intervals(flat, accumulate(*images), 200, 0.95, 1)
+    assert len(found) == 20
+    for k in range(3):
+        each = found[of_finding(k)["auroc"].name]
+        assert each.lo < each.value < each.hi
+    assert found[of_finding(3)["auroc"].name].value is None
+
+
+def test_accumulate__refuses_what_cannot_be_scored():
+    with pytest.raises(ValueError, match="no images"):
+        accumulate(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0))
+    with pytest.raises(ValueError, match="1 of 2 images have a probability of NaN"):
+        accumulate(np.zeros((2, 1)), np.array([[np.nan], [0.5]]), np.zeros((2, 1)), np.arange(2))
+
+
+def test_patients__of_findings_that_averages_leave_out_are_none():
+    labels = np.array([[1, 1, 0], [0, 1, 0], [1, 1, 0]], bool)
+    stats = accumulate(labels, labels * 0.8, labels, np.array(["a", "b", "a"]))
+    assert stats.patients_per_class().tolist() == [1, 0, 0]

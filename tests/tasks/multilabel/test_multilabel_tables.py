@@ -1,0 +1,91 @@
+import csv
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from medtune.tasks.multilabel import tables
+from medtune.tasks.multilabel.folds import FindingPredictions
+from medtune.tasks.multilabel.plots import sort_by_confidence
+from medtune.tasks.multilabel.predictions import read_predictions, write_predictions
+from medtune.tasks.multilabel.statistics import accumulate
+from medtune.tasks.multilabel.warnings import evaluation_warnings
+
+NAMES = ("mass", "edema", "hernia")
+
+
+@pytest.fixture
+def scored():
+    labels = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0]], bool)
+    probabilities = np.array([[0.9, 0.4, 0.1], [0.8, 0.6, 0.1], [0.3, 0.2, 0.1], [0.1, 0.7, 0.1]])
+    patients = np.array(["P0", "P1", "P2", "P0"])
+    return FindingPredictions(np.arange(4), patients, labels, probabilities, probabilities, probabilities >= 0.5)
+
+
+def test_per_finding__rows_with_reasons(scored):
+    stats = accumulate(scored.labels, scored.probabilities, scored.decided, scored.patient_ids)
+    mass, edema, hernia = tables.per_finding(stats, NAMES, 100, 0.95, 1)
+    assert (mass["class"], mass["positives"], mass["images"], mass["patients"]) == ("mass", 2, 4, 2)
+    assert (mass["auroc"], mass["sensitivity"], mass["f1"]) == (1, 1, 1)
+    assert (edema["sensitivity"], edema["specificity"]) == (0.5, 0.5)
+    assert (hernia["auroc"], hernia["reason"], hernia["prevalence"]) == (None, "no test image shows it", 0)
+    found = tables.baseline([mass, edema, hernia])
+    assert found == {"auroc": 0.5, "average_precision": 0.5, "balanced_accuracy": 0.5}
+    assert set(tables.baseline([hernia]).values()) == {None}
+
+
+def test_predictions__survive_the_file(scored, tmp_path):
+    prepared = SimpleNamespace(classes=NAMES, info={"no_finding": "healthy"}, paths=tuple("abcd"))
+    write_predictions(tmp_path / "predictions.csv", prepared, scored)
+    with (tmp_path / "predictions.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["label"] for row in rows] == ["mass|edema", "mass", "healthy", "edema"]
+    assert [row["prediction"] for row in rows] == ["mass", "mass|edema", "healthy", "edema"]
+    read = read_predictions(tmp_path / "predictions.csv")
+    assert read.support == {"mass": 2, "edema": 1, "hernia": 0}
+    expected = accumulate(scored.labels, scored.probabilities, scored.decided, scored.patient_ids)
+    assert np.array_equal(read.stats.actual, expected.actual)
+    assert np.array_equal(read.stats.hits, expected.hits)
+
+
+def test_predictions__of_another_task_are_refused(tmp_path):
+    (tmp_path / "predictions.csv").write_text("path,group,label,prediction,prob_a,prob_b\na,P,a,a,0.5,0.5\n")
+    with pytest.raises(ValueError, match="not probabilities and decisions of findings"):
+        read_predictions(tmp_path / "predictions.csv")
+
+
+def test_confusion__counts_pairs_that_are_shown_or_said(scored, tmp_path):
+    tables.write_confusion(tmp_path / "confusion.csv", NAMES, scored)
+    assert (tmp_path / "confusion.csv").read_text().splitlines()[1:] == [
+        "mass,mass", "mass,mass", "edema,no edema", "no edema,edema", "edema,edema",
+    ]  # fmt: skip
+
+
+def test_roc_curves__only_of_scored_findings(scored):
+    assert list(tables.roc_curves(NAMES, scored)) == ["mass", "edema"]
+
+
+def test_reliability__of_all_pairs(scored):
+    rows = tables.reliability(scored.labels, scored.probabilities, 10)
+    assert sum(row["images"] for row in rows) == 12
+    assert all(row["lower"] < row["confidence"] <= row["upper"] + 1e-12 for row in rows)
+
+
+def test_sort_by_confidence__wrong_images_and_right_ones(scored):
+    assert sort_by_confidence(scored, correct=False).tolist() == [0, 1]
+    assert sort_by_confidence(scored, correct=True).tolist() == [3]
+
+
+def test_warnings__say_what_is_thin(scored):
+    prepared = SimpleNamespace(classes=NAMES, info={"groups_known": True})
+    fold = SimpleNamespace(
+        fold=1,
+        decision={"reasons": {"hernia": "0 validation patients show it, fewer than 3: threshold 0.5"}},
+        calibration=SimpleNamespace(reasons={"hernia": "no validation image shows it: not calibrated"}),
+    )
+    assert evaluation_warnings(prepared, [fold], scored) == [
+        "No test image shows hernia: undefined there, and averages leave it out.",
+        "Fewer than 5 test patients show mass 2, edema 1: intervals of these are too narrow.",
+        "Fold 1, threshold: hernia: 0 validation patients show it, fewer than 3: threshold 0.5.",
+        "Fold 1, calibration: hernia: no validation image shows it: not calibrated.",
+    ]

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from medtune.tasks.multilabel.training import MAX_RATIO, BinaryCrossEntropy, class_weights
+
+NAMES = ("mass", "edema", "hernia")
+
+
+def test_loss__is_the_mean_over_findings_summed_over_images():
+    torch.manual_seed(0)
+    logits, target = torch.randn(5, 3), torch.randint(0, 2, (5, 3), dtype=torch.uint8)
+    objective = BinaryCrossEntropy()
+    expected = binary_cross_entropy_with_logits(logits, target.float()) * 5
+    torch.testing.assert_close(objective.loss(logits, target), expected)
+    assert objective.total(target) == 5
+    assert objective.score(logits, target)["loss"] == pytest.approx(float(expected) / 5)
+
+
+def test_loss__label_smoothing_pulls_towards_a_half():
+    certain = torch.tensor([[9.0, -9.0]])
+    target = torch.tensor([[1, 0]], dtype=torch.uint8)
+    assert BinaryCrossEntropy(label_smoothing=0.2).loss(certain, target) > BinaryCrossEntropy().loss(certain, target)
+
+
+def test_class_weights__balance_each_finding_with_mean_one():
+    targets = np.zeros((100, 3), np.uint8)
+    targets[:50, 0] = targets[:10, 1] = targets[:1, 2] = 1
+    weights = class_weights("auto", NAMES, targets).numpy()
+    assert (weights[1] / weights[0]).tolist() == pytest.approx([1, 9, MAX_RATIO])
+    mean = np.where(targets, weights[1], weights[0]).mean(0)
+    assert mean.tolist() == pytest.approx([1, 1, 1], rel=1e-5)
+
+
+def test_class_weights__of_a_finding_that_is_absent_or_everywhere_are_one():
+    targets = np.zeros((10, 2), np.uint8)
+    targets[:, 1] = 1
+    assert class_weights("auto", ("a", "b"), targets).tolist() == [[1, 1], [1, 1]]
+
+
+def test_class_weights__as_set():
+    targets = np.array([[1, 0, 1], [0, 1, 0]], np.uint8)
+    weights = class_weights({"edema": 3.0}, NAMES, targets)
+    assert (weights[1] / weights[0]).tolist() == [1, 3, 1]
+    assert class_weights("none", NAMES, targets) is None
+
+
+def test_loss__weights_are_those_of_the_finding_and_its_presence():
+    weights = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+    target = torch.tensor([[1, 0]], dtype=torch.uint8)
+    found = BinaryCrossEntropy(weights).loss(torch.zeros(1, 2), target)
+    assert float(found) == pytest.approx(np.log(2) * (3 + 2) / 2)

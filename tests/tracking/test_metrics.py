@@ -1,0 +1,32 @@
+from pathlib import Path
+
+from medtune.config.schema import Params
+from medtune.evaluation.bootstrap import Interval
+from medtune.evaluation.subgroup_metrics import Gap, Subgroup, Subgroups
+from medtune.tracking.metrics import log_evaluation
+from medtune.tracking.run import start_run
+from tests.tracking.test_run import recorded
+
+INTERVAL = Interval(0.8, 0.7, 0.9, 0)
+METRICS = {
+    "test": {"auroc": INTERVAL.as_dict()},
+    "validation": {},
+    "folds": [{"fold": 1, "test": {}, "validation": {}, "kept": "frozen"}],
+}
+
+
+def test_log_evaluation__subgroups_are_a_table(cache: Path, params: Params) -> None:
+    subgroups = tuple(Subgroup(value, 9, 6, {}, {"auroc": INTERVAL}) for value in ("F", "M"))
+    document = Subgroups("sex", subgroups, (Gap("auroc", "F", "M", INTERVAL),)).as_dict()
+    with start_run("evaluate", "0" * 64, "group", params, "evaluate") as run:
+        log_evaluation(run, {**METRICS, "subgroups": [document]}, [])
+    names = {name for row in recorded(cache).history for name in row}
+    assert {"test/metrics", "test/subgroups"} <= names
+
+
+def test_log_evaluation__without_subgroups_has_no_such_table(cache: Path, params: Params) -> None:
+    with start_run("evaluate", "1" * 64, "group", params, "evaluate") as run:
+        log_evaluation(run, METRICS, [])
+    names = {name for row in recorded(cache).history for name in row}
+    assert "test/metrics" in names
+    assert "test/subgroups" not in names
