@@ -47,7 +47,7 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
                 "model": {
                     "backbone": "test_vit",
                     "weights": "none",
-                    "backbone_args": {"img_size": SIZE},
+                    "backbone_args": {"img_size": SIZE, "depth": 2},
                     "head": {"kind": "linear"},
                     "peft": {"method": "none"},
                 },

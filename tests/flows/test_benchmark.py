@@ -15,7 +15,7 @@ from medtune.runtime.paths import RunPaths
 GRID = """
 benchmark:
   data: {drawn: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2}}
-  backbones: {test_vit: {weights: none, backbone_args: {img_size: 32}}}
+  backbones: {test_vit: {weights: none, backbone_args: {img_size: 32, depth: 2}}}
   methods: [linear, bitfit]
   percent: [50, 100]
   lr: {linear: [0.01], bitfit: [0.01]}

@@ -18,7 +18,7 @@ LEFT_BEHIND = shutil.ignore_patterns(
 HALF = "{mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}"
 SMALL = """
 data: {labels: binary, image_size: 32, patients: 20, images_per_patient: 2}
-model: {weights: WEIGHTS, backbone_args: {img_size: 32}, normalization: HALF}
+model: {weights: WEIGHTS, backbone_args: {img_size: 32, depth: 2}, normalization: HALF}
 frozen: {epochs: 2, views: 1, batch_size: 8}
 finetune: {epochs: 2, batch_size: 8}
 evaluate: {bootstrap: 100}
@@ -63,8 +63,14 @@ class Checkout:
         return self.run("python", "-m", "medtune", "train", *words, **environment)
 
 
+@pytest.fixture(scope="session")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the checkouts' trials of their common network showed (medtune/stages/dry_run.py): one trial serves all."""
+    return tmp_path_factory.mktemp("trials")
+
+
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def checkout(tmp_path_factory: pytest.TempPathFactory, trials: Path) -> Checkout:
     import timm
     import torch
     from safetensors.torch import save_file
@@ -73,11 +79,13 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     shutil.copytree(PROJECT, place / "medtune", symlinks=True, ignore=LEFT_BEHIND)
     copy = Checkout(place / "medtune")
     torch.manual_seed(0)
-    weights = timm.create_model("test_vit", num_classes=0, img_size=32).state_dict()
+    weights = timm.create_model("test_vit", num_classes=0, img_size=32, depth=2).state_dict()
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, place / "weights.safetensors")
     (place / "small.yaml").write_text(
         SMALL.replace("WEIGHTS", str(place / "weights.safetensors")).replace("HALF", HALF)
     )
     copy.run("git", "init", "--quiet")
     copy.run("python", "-m", "medtune", "params", "apply", str(place / "small.yaml"))
+    (copy.folder / ".cache").mkdir()
+    (copy.folder / ".cache" / "dry_run").symlink_to(trials)
     return copy

@@ -221,8 +221,8 @@ def test_flipped_byte__runs_that_stage_again_and_a_kill_is_made_good(checkout: "
 
 
 def test_stage_that_fails__is_exit_1_with_one_line_and_a_log(checkout: "Checkout") -> None:
-    # No file may have more than 1 MB, as on a full disk: a checkpoint has more.
-    train = "ulimit -f 1000; exec python -m medtune train --no-prefect --set finetune.lr=0.0002"
+    # No file may have more than 500 KB, as on a full disk: a checkpoint has more.
+    train = "ulimit -f 500; exec python -m medtune train --no-prefect --set finetune.lr=0.0002"
     process = checkout.start(["bash", "-c", train])
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 1, printed

@@ -10,7 +10,12 @@ from medtune.config.load import load
 from medtune.runtime.paths import RunPaths
 from medtune.stages.dry_run import check_network
 
-SMALL = ("model.weights=none", "data.image_size=32", "model.backbone_args={img_size: 32}", "model.head.kind=linear")
+SMALL = (
+    "model.weights=none",
+    "data.image_size=32",
+    "model.backbone_args={img_size: 32, depth: 2}",
+    "model.head.kind=linear",
+)
 CNN = ("model.weights=none", "data.image_size=32", "model.backbone=test_resnet", "model.backbone_args={}",
        "model.head.kind=linear")  # fmt: skip
 
@@ -35,7 +40,7 @@ def test_check__is_made_once_per_configuration(check, capsys):
 
 
 def test_check__of_a_weights_file_prints_no_warnings(check, recwarn):
-    check(*SMALL[1:])  # the shipped weights
+    check(*SMALL[1:], "model.backbone_args={img_size: 32}")  # the shipped weights
     assert [str(each.message) for each in recwarn if "non-meta parameter" in str(each.message)] == []
 
 
@@ -83,9 +88,9 @@ def test_check__leaves_the_random_state_as_it_was(check):
 @pytest.mark.parametrize(
     ("backbone", "args"),
     [
-        ("hiera_tiny_224", "{img_size: 64}"),
+        ("hiera_tiny_224", "{img_size: 64, embed_dim: 24, num_heads: 1, stages: [1, 1, 1, 1]}"),
         ("samvit_base_patch16", "{img_size: 64, depth: 2, embed_dim: 48, num_heads: 2}"),
-        ("swin_tiny_patch4_window7_224", "{img_size: 64, window_size: 2}"),
+        ("swin_tiny_patch4_window7_224", "{img_size: 64, window_size: 2, depths: [1, 1, 1, 1]}"),
         ("xcit_nano_12_p16_224", "{img_size: 64, depth: 2}"),
     ],
 )

@@ -106,9 +106,9 @@ def test_launch__stage_1_in_two_processes_gives_the_curve_of_one(world):
     assert "frozen fold 1: " in launched("stage frozen", paths)  # found again by both
 
 
-@pytest.mark.parametrize("method", ["none", "adalora"])
-def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world, method):
-    params, paths, other = world(finetune__epochs=25, model__peft={"method": method})
+def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world):
+    # Of all methods AdaLoRA keeps the most from step to step.
+    params, paths, other = world(finetune__epochs=25, model__peft={"method": "adalora"})
     expected = alone(params, other)
     shutil.copytree(expected[0].folder, paths.stage("frozen", 1))
 
