@@ -20,7 +20,8 @@ SECTION = """\
 <table>
 <tr><th>metric</th><th class="n">value</th><th class="n">{{ percent }} % interval</th><th></th></tr>
 {% for title, entry in rows %}<tr><td>{{ title }}</td><td class="n">{{ entry.value|number }}</td>
-<td class="n">{{ entry.lo|number }} to {{ entry.hi|number }}</td><td class="note">{{ entry.reason | default("", true) }}</td></tr>
+<td class="n">{{ entry.lo|number }} to {{ entry.hi|number }}</td>
+<td class="note">{{ entry.reason | default("", true) }}</td></tr>
 {% endfor %}</table>
 """
 
