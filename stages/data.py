@@ -120,12 +120,18 @@ def _prepare(
     found = duplicates.find_duplicates(images, packed.sha256) if slides is None else slides.copies()
     names, unit_labels = [unit.path for unit in units], [unit.label for unit in units]
     twice = duplicates.duplicate_report(found, names, unit_labels, unit_splits, data.split.test_folds)
-    if data.split.protocol == "patient" and twice["exact"]["across_splits"]:
+    if data.split.protocol in ("patient", "site") and twice["exact"]["across_splits"]:
         _reject_duplicates(twice["exact"], "images" if slides is None else "slides")
 
-    manifest.write_manifest(folder, kept, packed, made, data.split.test_fold)
-    notes = [*listed.notes, *made.notes, *packed.notes]
+    if data.split.protocol == "column" and (apart := twice["exact"]["across_splits"]):
+        twins = f"{apart:,} images are in several splits, pixel for pixel (report.json): these scores are too good."
+    else:
+        twins = ""
+    chosen = "all" if data.split.test_fold == "all" else data.split.test_folds[0]
+    manifest.write_manifest(folder, kept, packed, made, chosen)
+    notes = [*listed.notes, *made.notes, *packed.notes, *([twins] if twins else [])]
     info = _info(params, listed, units, unit_splits, made.leaked_patients, notes)
+    info |= {"sites": list(made.sites)} if made.sites else {}
     if slides is not None:
         info |= {"n_images": len(kept), "n_slides": len(units)}
         write_overviews(folder / "slides", slides)
@@ -191,7 +197,7 @@ def _info(
     chains = {
         str(chain): {
             part: count([record for record, role in zip(selected, splits[:, chain], strict=True) if role == part])
-            for part in ("train", "val", "test")
+            for part in ("train", "val", "test", *(["external"] if (splits[:, chain] == "external").any() else []))
         }
         for chain in data.split.test_folds
     }

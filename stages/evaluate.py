@@ -44,8 +44,9 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     if step.artifact is not None:
         return step.artifact
     from medtune.evaluation import bootstrap
+    from medtune.evaluation.external_split import evaluate_external, external_line
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
-    from medtune.evaluation.result import EvaluationResult, common_facts, summary_line, write_metrics
+    from medtune.evaluation.result import EvaluationResult, common_facts, site_lines, summary_line, write_metrics
     from medtune.evaluation.slides import to_slides
     from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
     from medtune.evaluation.tables import join_history
@@ -81,9 +82,14 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         common = common_facts(result, params, key, metrics, task.best(folds, options), validation)
         own = task.facts(result, options)
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
+        facts["external_test"], outside = evaluate_external(
+            task, wanted, outputs, prepared, options, metrics, params.seed
+        )
         facts["subgroups"] = _subgroups(result, params, metrics, task.CLASS_AVERAGES)
         history = join_history(_histories(paths, params, prepared, wanted))
         pictures = task.write(work, result, options, facts, history)
+        if facts["external_test"]:
+            task.write_predictions(work / "predictions_external.csv", prepared, outside)
         if facts["subgroups"]:
             write_subgroups(work / "subgroups.csv", facts["subgroups"])
         figures.log_evaluation(
@@ -92,7 +98,13 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         for line in [
             *facts["warnings"],
             *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"]),
+            *site_lines(metrics, facts),
             summary_line(metrics, test, facts),
+            *(
+                [external_line(facts["external_test"], metrics, facts["groups_known"])]
+                if facts["external_test"]
+                else []
+            ),
         ]:
             console.info(f"evaluate: {line}")
         records = {fold.fold: fold.record() for fold in folds}

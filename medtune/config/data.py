@@ -6,13 +6,19 @@ from pydantic import Field, field_validator, model_validator
 
 from medtune.config.base import StrictParams
 
+MIN_FOLDS, MAX_FOLDS = 3, 20
+
 
 class SplitParams(StrictParams):
     """How images become train, validation and test. See docs/protocols.md."""
 
-    protocol: Literal["patient", "image", "official", "folders", "hcrf-1-1-2"] = "patient"
-    folds: Annotated[int, Field(ge=3, le=20)] = 5
-    test_fold: Annotated[int, Field(ge=0)] | Literal["all"] = 1
+    protocol: Literal["patient", "image", "official", "folders", "column", "site", "hcrf-1-1-2"] = "patient"
+    folds: Annotated[int, Field(ge=2, le=100)] = Field(
+        5, description="3 to 20; under protocol site the number of sites"
+    )
+    test_fold: Annotated[int, Field(ge=0)] | str = Field(
+        1, description="0 to folds - 1; all: each in turn, pooled; under protocol site also the name of a site"
+    )
     val_fold: Annotated[int, Field(ge=0)] | None = Field(None, description="null: the fold before the test fold")
     absent_classes: Literal["error", "allow"] = Field(
         "error", description="a class that train, val or test of a chain lacks: refused, or noted in dataset.json"
@@ -22,6 +28,12 @@ class SplitParams(StrictParams):
     def _check_folds(self) -> "SplitParams":
         if self.protocol == "hcrf-1-1-2" and self.folds != 4:
             raise ValueError(f"folds is {self.folds}, but protocol hcrf-1-1-2 has 4")
+        if self.protocol != "site" and not MIN_FOLDS <= self.folds <= MAX_FOLDS:
+            raise ValueError(f"folds is {self.folds}: {MIN_FOLDS} to {MAX_FOLDS}")
+        if self.protocol != "site" and isinstance(self.test_fold, str) and self.test_fold != "all":
+            raise ValueError(f"test_fold is {self.test_fold!r}: a number or all; only protocol site takes a name")
+        if self.protocol == "site" and self.val_fold is not None:
+            raise ValueError("val_fold must be null: protocol site validates on patients of the training sites")
         for name, fold in (("test_fold", self.test_fold), ("val_fold", self.val_fold)):
             if isinstance(fold, int) and fold >= self.folds:
                 raise ValueError(f"{name} is {fold}, but folds are numbered 0 to {self.folds - 1}")
@@ -34,7 +46,9 @@ class SplitParams(StrictParams):
     @property
     def test_folds(self) -> list[int]:
         """Test folds to run, each a chain of its own."""
-        return list(range(self.folds)) if self.test_fold == "all" else [self.test_fold]
+        if self.test_fold == "all":
+            return list(range(self.folds))
+        return [self.test_fold] if isinstance(self.test_fold, int) else [0]  # the site that is named comes first
 
     def val_fold_for(self, test_fold: int) -> int:
         """The validation fold of the chain whose test fold is `test_fold`."""

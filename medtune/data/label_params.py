@@ -18,6 +18,8 @@ class ColumnParams(StrictParams):
         None, description="findings, a column of 0 and 1 each, for label_type: multi; null: column label lists them"
     )
     group: str | None = Field(None, description="patient")
+    site: str | None = Field(None, description="hospital or site, for protocol site; null: site")
+    split: str | None = Field(None, description="train, val, test or external, for protocol column; null: split")
 
 
 class LabelParams(DataParams):

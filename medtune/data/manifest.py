@@ -15,7 +15,7 @@ from medtune.data.findings import rarest
 from medtune.data.metadata import find_metadata_column, metadata_values
 from medtune.data.packing import IMAGES_FILE, PackResult
 from medtune.data.sample import Sample
-from medtune.data.splits import SPLITS, SplitResult
+from medtune.data.splits import ROLE, SPLITS, SplitResult
 from medtune.runtime.artifact import digest, file_sha256, find_artifact, write_text
 from medtune.serving.one_line import first_line
 
@@ -36,7 +36,7 @@ class PreparedDataset:
         labels: (n,) int64 indices into classes; of several findings the rarest one's, len(classes) where there is none.
         patient_ids: (n,) group names; an image without one is a group of its own, named by its path.
         folds: (n,) int64; -1 where protocol official tests an image never or more than once.
-        splits: (n, folds) of train, val, test, unused.
+        splits: (n, folds) of train, val, test, external, unused.
         images: (n, H, W, 3) uint8, memory-mapped.
         sha256: of each image's pixels.
         names: label of each image as in manifest.csv: its class, or its findings.
@@ -109,6 +109,10 @@ class PreparedDataset:
         column = self._column(test_fold)
         return {split: np.flatnonzero(column == split) for split in SPLITS}
 
+    def external_indices(self, test_fold: int) -> np.ndarray:
+        """Sorted row numbers of the external test set of a chain: never used for a choice; empty where none is."""
+        return np.flatnonzero(self._column(test_fold) == "external")
+
     def split_digest(self, test_fold: int) -> str:
         """What the chain's split does: which paths are train, validation and test."""
         return digest([self.paths, self._column(test_fold).tolist()])
@@ -134,6 +138,10 @@ def check_metadata(names: Iterable[str], n_folds: int) -> None:
         InputError: a name is taken or empty.
     """
     ours = _own_columns(n_folds)
+    if "split" in names:
+        raise InputError(
+            "column 'split' of the table: add --set data.split.protocol=column to split by it, or rename it"
+        )
     if taken := [name for name in names if name in ours or name.startswith("role_") or not name]:
         raise InputError(f"column {taken[0]!r} of the source: this name is taken or empty; rename it")
 
@@ -225,7 +233,7 @@ def load_prepared(folder: Path) -> PreparedDataset:
         labels=labels,
         patient_ids=np.array([row["group"] for row in rows]),
         folds=np.array([row["fold"] for row in rows], np.int64),
-        splits=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], "<U6"),
+        splits=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], ROLE),
         images=_open_images(folder / IMAGES_FILE, len(rows)),
         sha256=tuple(row["sha256"] for row in rows),
         names=tuple(row["label"] for row in rows),

@@ -54,7 +54,7 @@ from pathlib import Path
 
 import numpy as np
 
-SPLITS = ("train", "val", "test", "unused")
+SPLITS = ("train", "val", "test", "external", "unused")
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,12 @@ class Sample:
         patient_id: what must stay together in one split (patient, case); None where the source does not know.
         metadata: the source's own columns of manifest.csv.
         published_splits: role in the chain of each published fold (one of `SPLITS` each), for protocols
-            `official` and `folders`.
+            `official`, `folders` and `column`.
         read: gives the pixels, uint8 (h, w, 3), where they are not a file; called in the order of the records.
         where: the place that names it ("labels.csv line 7"), for error messages; empty where that is the path.
         target: returns what a task other than classification predicts (a mask, a number), as its `targets` reads it.
         file: where the image file lies, where that is not `root / path` (unpacked archives).
+        site: where the image was made, for protocol site; None where the source does not know.
         frame: frame of a DICOM file of several frames, from 0.
         findings: which of several findings the image shows, in any order; None where it has one class.
     """
@@ -87,6 +88,7 @@ class Sample:
     target: Callable[[], np.ndarray] | None = field(default=None, compare=False)
     frame: int | None = None
     where: str = field(default="", compare=False)
+    site: str | None = None
     findings: tuple[str, ...] | None = None
 
     @property

@@ -79,6 +79,11 @@ def _first(notes: list[str], limit: int) -> list[str]:
 
 
 def _fewer_folds(params: SplitParams) -> str:
+    if params.protocol == "site":
+        return (
+            "A site without images of a class cannot be tested for it: test another site, or accept it with "
+            "data.split.absent_classes=allow"
+        )
     return (
         f"Protocol {params.protocol} cannot share it among {params.folds} folds: use fewer folds, another data.labels "
         "or test_fold, or accept it with data.split.absent_classes=allow"

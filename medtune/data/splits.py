@@ -12,9 +12,13 @@ from medtune.data.findings import check_counts, members
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.folds import SEED, grouped_stratified_folds
 from medtune.data.sample import Sample
+from medtune.data.sites import order_sites
 from medtune.data.split_checks import SPLITS, check_classes
+from medtune.data.split_column import check_patients
 
 _SHOWN = 5
+# Array type that holds train, val, test, external and unused.
+ROLE = "<U8"
 
 
 @dataclass(frozen=True)
@@ -23,15 +27,17 @@ class SplitResult:
 
     Attributes:
         folds: (n,) int64, the fold an image belongs to; under `official` the one fold that tests it, else -1.
-        splits: (n, chains) of train, val, test, unused; column k is the chain whose test fold is k.
+        splits: (n, chains) of train, val, test, external, unused; column k is the chain whose test fold is k.
         leaked_patients: groups with images in more than one part of a chain that is run, sorted.
         notes: what a reader of the figures must know, sentences.
+        sites: name of each test fold under protocol site.
     """
 
     folds: np.ndarray
     splits: np.ndarray
     leaked_patients: tuple[str, ...]
     notes: tuple[str, ...]
+    sites: tuple[str, ...] = ()
 
 
 def split_samples(
@@ -66,10 +72,14 @@ def split_samples(
         )
     if len(classes) < min_classes:
         raise InputError(f"source {source} has one class, {classes[0]}; at least two are needed{_inside(samples)}")
-    if params.protocol == "patient":
+    sites: list[str] = []
+    if params.protocol == "site":
+        sites = order_sites(samples, params, source)
+        folds, splits, notes = _site(samples, labels, sites, source)
+    elif params.protocol == "patient":
         folds, splits, notes = _patient(samples, labels, params, source, assigned)
     else:
-        protocol = {"image": _image, "official": _official, "folders": _official, "hcrf-1-1-2": _hcrf}[params.protocol]
+        protocol = {"image": _image, "hcrf-1-1-2": _hcrf}.get(params.protocol, _official)
         folds, splits, notes = protocol(samples, labels, params, source)
     patient_ids = np.array([sample.patient_id or "" for sample in samples])
     notes += check_classes(splits, labels, patient_ids, classes, params, source, min_classes)
@@ -81,7 +91,7 @@ def split_samples(
         )
     if samples[0].patient_id is None:
         notes.append("The source has no patient ids: that one patient is in both train and test cannot be excluded.")
-    return SplitResult(folds, splits, leaked, tuple(notes))
+    return SplitResult(folds, splits, leaked, tuple(notes), tuple(sites))
 
 
 def _inside(samples: Sequence[Sample]) -> str:
@@ -95,7 +105,7 @@ def _inside(samples: Sequence[Sample]) -> str:
 
 def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
     """(n, folds) roles where chain k tests fold k, validates on one other, and trains on the rest."""
-    splits = np.full((len(folds), params.folds), "train", "<U6")
+    splits = np.full((len(folds), params.folds), "train", ROLE)
     for fold in range(params.folds):
         val = params.val_fold_for(fold)
         splits[folds == ((fold - 1) % params.folds if val == fold else val), fold] = "val"
@@ -147,15 +157,20 @@ def _hcrf(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, so
 
 
 def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> _ProtocolResult:
-    by_folder = params.protocol == "folders"
+    by_folder, by_column = params.protocol == "folders", params.protocol == "column"
     if by_folder and source not in ("folder", "slides"):
         raise InputError(f"data.split.protocol is folders, but source {source} reads no folders train, val and test")
+    if by_column and any(sample.published_splits is None for sample in samples):
+        raise InputError("data.split.protocol=column: no table names the images. Set data.source=folder and data.csv")
+    if by_column:
+        check_patients(samples)
     if any(sample.published_splits is None for sample in samples):
         raise InputError(f"data.split.protocol is {params.protocol}, but source {source} has no published split here")
-    splits = np.array([sample.published_splits for sample in samples], "<U6")
+    splits = np.array([sample.published_splits for sample in samples], ROLE)
     if splits.shape[1] == 1:
         if params.test_fold == "all":
             found = "the folders name one split" if by_folder else "one split is published"
+            found = "the column names one split" if by_column else found
             raise InputError(f"data.split.test_fold is all, but {found}: set it to 0")
         splits = np.repeat(splits, params.folds, axis=1)
     if splits.shape[1] != params.folds:
@@ -163,9 +178,17 @@ def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams
     notes = []
     if by_folder:
         notes.append("Split by the folders as given (protocol folders): scores are those of their test images.")
+    if by_column:
+        notes.append("Split by a column of the table (protocol column): scores are those of its rows test.")
+    if external := int((splits[:, 0] == "external").sum()):
+        notes.append(
+            f"{external:,} images are external: never used for a choice, and scored apart from the test images."
+        )
     if not (splits == "val").any():
         where = "There is no validation folder" if by_folder else "The published folds have no validation part"
-        how = f", by {'image' if samples[0].patient_id is None else 'patient'}" if by_folder else ""
+        where = "The column has no row val" if by_column else where
+        given = by_folder or by_column
+        how = f", by {'image' if samples[0].patient_id is None else 'patient'}" if given else ""
         notes.append(f"{where}: a fifth of each train part was set aside for it{how}.")
         for test_fold in range(params.folds):
             rows = np.flatnonzero(splits[:, test_fold] == "train")
@@ -179,6 +202,24 @@ def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams
     return folds, splits, notes
 
 
+def _site(samples: Sequence[Sample], labels: np.ndarray, sites: Sequence[str], source: str) -> _ProtocolResult:
+    number = {site: fold for fold, site in enumerate(sites)}
+    folds = np.array([number[sample.site or ""] for sample in samples], np.int64)
+    splits = np.full((len(folds), len(sites)), "train", ROLE)
+    for fold in range(len(sites)):
+        rows = np.flatnonzero(folds != fold)
+        held_out = _hold_out_validation(labels[rows], [samples[row] for row in rows.tolist()], source)
+        splits[rows[held_out], fold] = "val"
+        splits[folds == fold, fold] = "test"
+    tested = ", ".join(f"{fold} {site}" for fold, site in enumerate(sites))
+    how = "image" if samples[0].patient_id is None else "patient"
+    return (
+        folds,
+        splits,
+        [f"Leave one site out: test folds are {tested}. A fifth of the other sites, by {how}, is validation."],
+    )
+
+
 def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: str) -> np.ndarray:
     """A fifth of the rows, whole groups: of five folds the first that shares every class with the other four."""
     if labels.ndim == 1:
@@ -190,7 +231,7 @@ def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: 
     else:
         patient_ids = np.array([sample.patient_id for sample in samples])
         if (n_patients := len(np.unique(patient_ids))) < 5:
-            raise InputError(f"a published train part of source {source} has {n_patients} groups; 5 are needed here")
+            raise InputError(f"a train part of source {source} has {n_patients} patients; 5 are needed to validate")
         folds = grouped_stratified_folds(labels, patient_ids, 5)
     if labels.ndim == 1:
         shared = [len(np.intersect1d(labels[folds == fold], labels[folds != fold])) for fold in range(5)]

@@ -1,8 +1,8 @@
-"""Store a network's outputs for a fold's validation and test images, so that a change of `evaluate.*` reuses them."""
+"""Store a network's outputs for a fold's images that are scored, so that a change of `evaluate.*` reuses them."""
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from medtune.models.classifier import Classifier
 
 SPLITS = ("val", "test")
+EXTERNAL = "external"
 Outputs = dict[str, npt.NDArray[np.float32]]
 
 
@@ -29,7 +30,7 @@ class OutputsRequest:
     Attributes:
         fold: the chain's test fold.
         trained: the model.
-        indices: rows of the manifest for each of `SPLITS`.
+        indices: rows of the manifest for each of `SPLITS`, and for `EXTERNAL` where there are such images.
         key: what their content follows from.
     """
 
@@ -47,7 +48,13 @@ class OutputsRequest:
         # trained.key holds the source of the network's code, trained.sha256 its weights.
         source = source_fingerprint("medtune.evaluation.outputs")
         key = digest(["logits", trained.key, trained.sha256, prepared.digest, split_digest, source])
-        return cls(fold, trained, {split: rows[split] for split in SPLITS}, key)
+        external = prepared.external_indices(fold)
+        also = {EXTERNAL: external} if len(external) else {}
+        return cls(fold, trained, {split: rows[split] for split in SPLITS} | also, key)
+
+    def on_external(self) -> "OutputsRequest":
+        """The same network, with the external images in the place of the test images."""
+        return replace(self, indices={"val": self.indices["val"], "test": self.indices[EXTERNAL]})
 
 
 def load_outputs(request: OutputsRequest, cache: Path) -> Outputs | None:
@@ -55,14 +62,14 @@ def load_outputs(request: OutputsRequest, cache: Path) -> Outputs | None:
     try:
         content = strip_bytes_checksum(_path(request, cache).read_bytes())
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            outputs = {split: stored[split] for split in SPLITS}
+            outputs = {split: stored[split] for split in request.indices}
             whole = str(stored["key"]) == request.key
     except Exception:  # a zip that is none has errors of its own
         return None
     shapes = whole and all(
-        outputs[split].ndim > 1 and len(outputs[split]) == len(request.indices[split]) for split in SPLITS
+        outputs[split].ndim > 1 and len(outputs[split]) == len(rows) for split, rows in request.indices.items()
     )
-    return outputs if shapes and all(np.isfinite(outputs[split]).all() for split in SPLITS) else None
+    return outputs if shapes and all(np.isfinite(found).all() for found in outputs.values()) else None
 
 
 def compute_outputs(

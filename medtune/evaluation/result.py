@@ -134,6 +134,7 @@ def common_facts(
         "folds": [
             {
                 "fold": fold.fold,
+                **({"site": info["sites"][fold.fold]} if info.get("sites") else {}),
                 "kept": fold.selected_stage,
                 **fold.record(),
                 "validation": values(metrics, fold.val.stats(options)),
@@ -202,7 +203,7 @@ def write_metrics(
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
         **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
-        **{name: facts[name] for name in ("subgroups", "external") if facts.get(name)},
+        **{name: facts[name] for name in ("subgroups", "external", "external_test") if facts.get(name)},
         **({"unit": "slides"} if facts.get("unit") == "slides" else {}),
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # One sentence: `dvc metrics show` makes a column of every value that is not in a list.
@@ -211,6 +212,17 @@ def write_metrics(
     }
     write_json(path, content)
     return content
+
+
+def site_lines(metrics: Sequence[Metric], facts: Mapping[str, Any]) -> list[str]:
+    """Headline metrics per site under protocol site, one line each."""
+    lines = []
+    for row in facts["folds"]:
+        if "site" in row:
+            found = [(metric.title, row["test"].get(metric.name)) for metric in metrics if metric.headline]
+            shown = ", ".join(f"{title} {'–' if value is None else f'{value:.3f}'}" for title, value in found)
+            lines.append(f"site {row['site']}: {shown} on {row['n_images']} images")
+    return lines
 
 
 def write_json(path: Path, value: Any) -> None:

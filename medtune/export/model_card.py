@@ -92,6 +92,16 @@ Positive class: `{{ positive }}`. Sensitivity, specificity, AUROC, average preci
 {% for metric, figure in metrics.test.items() if figure is mapping -%}
 | {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
 {% endfor %}
+{%- if metrics.external_test is defined %}
+External test images, never used for a choice: {{ metrics.external_test.n_images }} images of \
+{{ metrics.external_test.n_groups }} {{ unit }}s.
+
+| metric | value | from | to |
+|-|-|-|-|
+{% for metric, figure in metrics.external_test.metrics.items() -%}
+| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
+{% endfor %}
+{%- endif %}
 {{ text.calibration }}
 {% if subgroups %}
 ### Subgroups

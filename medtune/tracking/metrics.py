@@ -38,6 +38,14 @@ def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
             f"test/{name}_lo": interval.get("lo"),
             f"test/{name}_hi": interval.get("hi"),
         }
+    for name, interval in metrics.get("external_test", {}).get("metrics", {}).items():
+        values |= {
+            f"external/{name}": interval["value"],
+            f"external/{name}_lo": interval.get("lo"),
+            f"external/{name}_hi": interval.get("hi"),
+        }
+    if "external_test" in metrics:
+        values |= {f"external/{name}": metrics["external_test"][name] for name in ("n_images", "n_groups")}
     values |= {f"val/{name}": value for name, value in metrics["validation"].items()}
     per_class = metrics.get("per_class", [])
     # With more classes the table test/classes has them: W&B draws a panel for every key of the summary.

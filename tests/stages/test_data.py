@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import subprocess
@@ -404,3 +405,64 @@ def test_command__prepares(root):
     assert done.returncode == 0, done.stderr
     assert "data: 48 images (no 24, yes 24; positive class: yes), no patient ids, split by image" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def write_table(root, columns, rows):
+    lines = [",".join(["path", "label", "group", *columns])]
+    lines += [",".join([f"{label}/P{patient}_{n}.png", label, f"P{patient}", *rows(patient)])
+              for patient in range(12) for n in range(4) for label in [("no", "yes")[patient % 2]]]  # fmt: skip
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+    return "data.csv=labels.csv"
+
+
+def test_run__split_by_a_column_with_an_external_set(root, capsys):
+    names = {0: "external", 1: "EXTERNAL", 2: "Test", 3: "test"}
+    table = write_table(root, ["split", "sex"], lambda patient: [names.get(patient, "train"), "FM"[patient % 2]])
+    done = prepare(root, table, "data.split.protocol=column", pattern=None)
+    prepared = load_prepared(done.folder)
+    splits = {split: set(prepared.patient_ids[rows]) for split, rows in prepared.indices(1).items()}
+    assert set(prepared.patient_ids[prepared.external_indices(1)]) == {"P0", "P1"}
+    assert splits["test"] == {"P2", "P3"}
+    assert splits["train"] | splits["val"] == {f"P{patient}" for patient in range(4, 12)}
+    assert not splits["train"] & splits["val"]
+    assert splits["val"]
+    assert prepared.info["counts"]["chains"]["1"]["external"] == {"no": 4, "yes": 4}
+    assert list(prepared.metadata_cells) == ["sex"]
+    printed = capsys.readouterr().out
+    assert "8 images are external" in printed
+    assert "The column has no row val: a fifth of each train part was set aside for it, by patient." in printed
+
+
+@pytest.mark.parametrize(
+    ("columns", "sets", "message"),
+    [
+        (["split"], [], r"column 'split' of the table: add --set data.split.protocol=column to split by it"),
+        (["part"], ["data.split.protocol=column"], r"no column split; found path, label, group, part"),
+        (["part"], ["data.columns.split=part"], r"data.columns.split=part: protocol patient does not read it"),
+        (["part"], ["data.split.protocol=column", "data.columns.split=part"], r"'x' in 48 rows; expected train, val"),
+        (["part"], ["data.split.protocol=site"], r"no column site; found path, label, group, part"),
+    ],
+)  # fmt: skip
+def test_run__columns_of_splits_and_sites_refused_before_decoding(root, columns, sets, message):
+    table = write_table(root, columns, lambda patient: ["x"])
+    with pytest.raises(InputError, match=message):
+        prepare(root, table, *sets, pattern=None)
+    assert not (root.parent / "out" / "data" / "prepared").exists()
+
+
+def test_run__leave_one_site_out(root):
+    table = write_table(root, ["hospital"], lambda patient: ["north" if patient < 6 else "south"])
+    sites = ["data.split.protocol=site", "data.split.folds=2", "data.columns.site=hospital"]
+    prepared = load_prepared(prepare(root, table, *sites, "data.split.test_fold=south", pattern=None).folder)
+    assert prepared.info["sites"] == ["south", "north"]
+    assert set(prepared.metadata("hospital")) == {"north", "south"}
+    for fold, site in enumerate(prepared.info["sites"]):
+        at = np.array(prepared.metadata("hospital"))
+        assert set(np.flatnonzero(at == site)) == set(prepared.indices(fold)["test"])
+    split = {row["split"] for row in csv_rows(prepared.folder / "manifest.csv") if row["hospital"] == "south"}
+    assert split == {"test"}
+
+
+def csv_rows(path):
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))

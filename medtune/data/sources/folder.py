@@ -13,6 +13,8 @@ from medtune.data import class_folders, columns, findings, label_table, listing
 from medtune.data.example import write_image
 from medtune.data.label_params import LabelParams
 from medtune.data.sample import Sample
+from medtune.data.sites import add_sites
+from medtune.data.split_column import find_split_column, read_splits
 from medtune.data.table import Table, read_table
 from medtune.data.table_paths import PATH, SHOWN, ImageFiles
 from medtune.runtime.console import info
@@ -129,12 +131,29 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
     table = read_table(file, columns.known_names(chosen) | {columns.fold(name) for name in several}, params.sheet)
     for note in table.notes:
         info(note)
+    by_column = params.split.protocol == "column"
+    if params.columns.split is not None and not by_column:
+        raise InputError(
+            f"data.columns.split={params.columns.split}: protocol {params.split.protocol} does not read it. Add "
+            f"{set_option('data.split.protocol', 'column')}, or remove it"
+        )
     positions = columns.find_columns(table, chosen, several)
     if "group" not in positions and params.group_pattern is None:
         other = columns.similar_column(table, "group")
         fix = f". If {other} is the patient, add {set_option('data.columns.group', other)}" if other else ""
         info(f"{table.name}: no column group, so no patients are known; found {', '.join(table.columns)}{fix}")
+    splits = None
+    if by_column:
+        positions = {**positions, "split": find_split_column(table, params.columns.split)}
+        splits = read_splits(table, positions["split"])
+    elif (unused := columns.find_column(table, "split")) is not None:
+        column = set_option("data.split.protocol", "column")
+        info(f"{table.name}: the column {table.columns[unused]} does not decide the split; {column} makes it do so")
     rows = _rows(table, positions, root, params.path_format)
+    if params.split.protocol == "site":
+        rows = add_sites(rows, table, params.columns.site)
+    if splits is not None:
+        rows = [replace(row, published_splits=(split,)) for row, split in zip(rows, splits, strict=True)]
     if params.label_type == "multi":
         rows = (
             label_table.from_columns(rows, columns.exact_names(table, several))

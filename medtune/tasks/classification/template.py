@@ -64,7 +64,8 @@ with the most errors; metrics.json has all of them.</p>
 <tr><th>test fold</th><th>weights</th><th class="n">T</th><th>decision</th><th class="n">validation AUROC</th>
 <th class="n">test {{ unit | default("images") }}</th><th class="n">patients</th>
 {% for metric in each_epoch %}<th class="n">{{ metric.title }}</th>{% endfor %}</tr>
-{% for row in folds %}<tr><td>{{ row.fold }}{{ ", handed over" if row.fold == best_fold }}</td><td>{{ row.kept }}</td>
+{% for row in folds %}<tr><td>{{ row.fold }}{{ ": " + row.site if row.site is defined }}
+{{- ", handed over" if row.fold == best_fold }}</td><td>{{ row.kept }}</td>
 <td class="n">{{ row.temperature|figure }}</td><td>{{ row.decision|rule }}</td>
 <td class="n">{{ row.validation.auroc|figure }}</td>
 <td class="n">{{ row.n_images }}</td><td class="n">{{ row.n_groups }}</td>

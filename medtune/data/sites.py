@@ -1,0 +1,103 @@
+"""Leave one site out (protocol site): the fold of each site, and what is refused."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from medtune.config.data import SplitParams
+from medtune.config.errors import InputError, set_option, suggestion
+from medtune.data.class_selection import list_names
+from medtune.data.columns import find_column
+from medtune.data.identifiers import is_missing, label_key, similar, spell
+from medtune.data.sample import Sample
+from medtune.data.table import Table
+from medtune.serving.folder_scan import printable
+
+NAME = "site"
+
+
+def add_sites(rows: Sequence[Sample], table: Table, name: str | None) -> list[Sample]:
+    """Return the samples of a table with their sites.
+
+    Args:
+        rows: one per row of `table`.
+        table: the table.
+        name: `data.columns.site`; None: `site`.
+
+    Raises:
+        InputError: there is no such column.
+    """
+    position = find_column(table, name or NAME)
+    if position is None:
+        raise InputError(
+            f"data.split.protocol=site: {table.name} has no column {name or NAME}; found {', '.join(table.columns)}. "
+            f"Name it with {set_option('data.columns.site', 'NAME')}"
+        )
+    sites = [row[position].strip() for _, row in table.rows]
+    return [replace(row, site=site) for row, site in zip(rows, sites, strict=True)]
+
+
+def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> list[str]:
+    """Return the sites by test fold: sorted, with the site that `test_fold` names first.
+
+    Args:
+        samples: all images.
+        params: section data.split.
+        source: the source's name, for messages.
+
+    Raises:
+        InputError: no sites, images of unknown site, sites that differ in spelling only, a patient at two sites, or
+            another number of sites than `folds`.
+    """
+    sites = [sample.site for sample in samples if sample.site is not None]
+    if len(sites) < len(samples):
+        raise InputError(
+            f"data.split.protocol=site: source {source} names no sites here. Use a table with a column site "
+            "(data.csv, data.columns.site)"
+        )
+    if unknown := [sample for sample, site in zip(samples, sites, strict=True) if is_missing(site)]:
+        raise InputError(
+            f"data.split.protocol=site: {len(unknown):,} images have no site, for example {_place(unknown[0])}. "
+            "Fill it in, or remove these rows"
+        )
+    if same := similar(sites, label_key):
+        raise InputError(
+            f"data.split.protocol=site: sites {' and '.join(spell(*same[0]))} differ in case, blanks, Unicode form "
+            "or a final dot only. Write each site in one way"
+        )
+    _check_patients(samples)
+    counts = Counter(sites)
+    names = sorted(counts)
+    shown = list_names([f"{name} {counts[name]:,}" for name in names])
+    if len(names) < 2:
+        raise InputError(f"data.split.protocol=site: only one site ({shown}); at least two are needed")
+    if len(names) != params.folds:
+        raise InputError(
+            f"data.split.folds={params.folds}: the table has {len(names):,} sites ({shown}), and each is a fold. Add "
+            f"{set_option('data.split.folds', len(names))}"
+        )
+    chosen = params.test_fold
+    if not isinstance(chosen, str) or chosen == "all":
+        return names
+    if chosen not in counts:
+        raise InputError(f"data.split.test_fold={chosen}: no such site{suggestion(chosen, names)}. Sites: {shown}")
+    return [chosen, *(name for name in names if name != chosen)]
+
+
+def _check_patients(samples: Sequence[Sample]) -> None:
+    places: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for sample in samples:
+        if sample.patient_id is not None and sample.site is not None:
+            places[sample.patient_id].setdefault(sample.site, _place(sample))
+    moved = [patient for patient, found in places.items() if len(found) > 1]
+    if moved:
+        found = " and ".join(f"{site} ({place})" for site, place in places[moved[0]].items())
+        more = f"; {len(moved) - 1:,} more patients are at several sites" if len(moved) > 1 else ""
+        raise InputError(
+            f"data.split.protocol=site: patient {moved[0]} is at {found}{more}. Assign each patient to one site, or "
+            "use data.split.protocol=patient"
+        )
+
+
+def _place(sample: Sample) -> str:
+    return sample.where or printable(sample.path)

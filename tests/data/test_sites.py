@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from medtune.config.data import SplitParams
+from medtune.config.errors import InputError
+from medtune.data.sample import Sample
+from medtune.data.splits import split_samples
+
+
+def site_params(folds: int = 3, **more) -> SplitParams:
+    return SplitParams(protocol="site", folds=folds, absent_classes="allow", **more)
+
+
+def samples(sites, known=True) -> list[Sample]:
+    """Two images of each of six and more patients per site; both classes at every site."""
+    return [
+        Sample(f"{site}/{p}-{n}", "ab"[p % 2], f"{site}{p}" if known else None, site=site)
+        for site, patients in sites.items()
+        for p in range(patients)
+        for n in range(2)
+    ]
+
+
+SITES = st.dictionaries(st.sampled_from("ABCDEF"), st.integers(6, 9), min_size=2, max_size=6)
+
+
+@given(SITES, st.booleans())
+def test_split_samples__each_site_is_tested_by_networks_that_never_saw_it(sites, known):
+    found = samples(sites, known)
+    made = split_samples(found, ("a", "b"), site_params(len(sites), test_fold="all"), "folder")
+    assert made.sites == tuple(sorted(sites))
+    at = np.array([sample.site for sample in found])
+    for fold, site in enumerate(made.sites):
+        column = made.splits[:, fold]
+        assert np.array_equal(column == "test", at == site)
+        assert set(column) == {"train", "val", "test"}
+        if known:
+            parts = [
+                {sample.patient_id for sample, split in zip(found, column, strict=True) if split == s}
+                for s in set(column)
+            ]
+            assert sum(map(len, parts)) == len(set.union(*parts))
+    assert np.array_equal(np.array(made.sites)[made.folds], at)
+
+
+def test_split_samples__a_site_by_name_is_test_fold_0():
+    params = site_params(test_fold="C")
+    made = split_samples(samples({"A": 6, "B": 6, "C": 6}), ("a", "b"), params, "folder")
+    assert params.test_folds == [0]
+    assert made.sites == ("C", "A", "B")
+    assert "test folds are 0 C, 1 A, 2 B" in made.notes[0]
+
+
+MOVED = Sample("B/moved", "a", "A0", site="B", where="t.csv line 9")
+
+
+@pytest.mark.parametrize(
+    ("found", "more", "message"),
+    [
+        (samples({"A": 6}), {"folds": 2}, r"only one site \(A 12\); at least two are needed"),
+        (samples({"A": 6, "B": 6}), {"folds": 5}, r"folds=5: the table has 2 sites \(A 12, B 12\).*folds=2"),
+        ([*samples({"A": 6, "B": 6}), MOVED], {"folds": 2}, r"patient A0 is at A \(A/0-0\) and B \(t.csv line 9\)"),
+        (samples({"A": 6, "a ": 6}), {"folds": 2}, "sites 'A' and 'a ' differ in case"),
+        (samples({"A": 6, "N/A": 6}), {"folds": 2}, "12 images have no site, for example N/A/0-0"),
+        (samples({"A": 6, "B": 6}), {"folds": 2, "test_fold": "b"}, "test_fold=b: no such site.*Sites: A 12, B 12"),
+        ([Sample("x", "a", "P"), Sample("y", "b", "Q")], {}, "source folder names no sites here"),
+    ],
+)  # fmt: skip
+def test_split_samples__refused(found, more, message):
+    with pytest.raises(InputError, match=message) as error:
+        split_samples(found, ("a", "b"), site_params(**more), "folder")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"protocol": "patient", "test_fold": "A"}, "only protocol site takes a name"),
+        ({"protocol": "patient", "folds": 2}, "folds is 2: 3 to 20"),
+        ({"protocol": "site", "val_fold": 2}, "val_fold must be null"),
+        ({"protocol": "site", "folds": 2, "test_fold": 2}, "folds are numbered 0 to 1"),
+    ],
+)
+def test_params__refused(values, message):
+    with pytest.raises(ValidationError, match=message):
+        SplitParams(**values)

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medtune.config.data import SplitParams
+from medtune.config.errors import InputError
+from medtune.data.sample import Sample
+from medtune.data.split_column import ALIASES, SPLITS, find_split_column, read_splits
+from medtune.data.splits import split_samples
+from medtune.data.table import Table
+
+COLUMN = SplitParams(protocol="column", absent_classes="allow")
+
+
+def table(*cells: str, name: str = "Split") -> Table:
+    return Table("t.csv", "line", ("path", name), tuple((n + 2, (f"{n}.png", cell)) for n, cell in enumerate(cells)))
+
+
+def test_find_split_column__in_any_case_or_by_name():
+    assert find_split_column(table("train"), None) == 1
+    assert find_split_column(table("train", name="part"), "PART") == 1
+    with pytest.raises(InputError, match=r"has no column split; found path, part. .*data.columns.split=NAME"):
+        find_split_column(table("train", name="part"), None)
+
+
+def test_read_splits__in_any_case():
+    assert read_splits(table("Train", " VAL ", "test", "External"), 1) == ["train", "val", "test", "external"]
+
+
+def test_read_splits__other_values_are_counted_and_what_is_meant_is_named():
+    with pytest.raises(InputError) as error:
+        read_splits(table("train", "validation", "Validation", "validation", "3", ""), 1)
+    assert str(error.value) == (
+        "t.csv: column Split has 'validation' in 2 rows, '' in 1 row, '3' in 1 row, 'Validation' in 1 row; expected "
+        "train, val, test or external. Write val for 'validation'; write val for 'Validation'"
+    )
+
+
+@given(st.lists(st.one_of(st.sampled_from([*SPLITS, *(a for names in ALIASES.values() for a in names)]), st.text())))
+def test_read_splits__only_the_four_values_pass(cells):
+    if all(" ".join(cell.split()).casefold() in SPLITS for cell in cells):
+        assert set(read_splits(table(*cells), 1)) <= set(SPLITS)
+    else:
+        with pytest.raises(InputError, match="expected train, val, test or external"):
+            read_splits(table(*cells), 1)
+
+
+PATIENTS = st.lists(st.tuples(st.sampled_from(SPLITS), st.integers(1, 3)), min_size=8, max_size=25)
+
+
+def samples(patients, known=True) -> list[Sample]:
+    """Images of patients with (split, number of images); classes alternate."""
+    forced = [("train", 2)] * 6 + [("test", 2)] * 2
+    return [
+        Sample(f"{p:02d}-{n}", "ab"[(p + n) % 2], f"P{p}" if known else None, published_splits=(split,))
+        for p, (split, images) in enumerate([*forced, *patients])
+        for n in range(images)
+    ]
+
+
+@given(PATIENTS, st.booleans())
+def test_split_samples__column_is_obeyed(patients, known):
+    found = samples(patients, known)
+    made = split_samples(found, ("a", "b"), COLUMN, "folder").splits[:, 0]
+    given_splits = np.array([sample.published_splits[0] for sample in found])
+    for split in ("test", "external"):
+        assert np.array_equal(made == split, given_splits == split)
+    assert set(made) <= set(SPLITS)
+    if "val" in given_splits:
+        assert np.array_equal(made, given_splits)
+    else:  # taken from train alone
+        assert set(given_splits[made == "val"]) == {"train"}
+    patients_of = [{sample.patient_id for sample, split in zip(found, made, strict=True) if split == s} for s in SPLITS]
+    if known:
+        assert sum(map(len, patients_of)) == len(set.union(*patients_of))
+
+
+def test_split_samples__a_patient_in_two_splits_is_named():
+    found = samples([])
+    found.append(Sample("x", "a", "P0", published_splits=("external",), where="t.csv line 99"))
+    with pytest.raises(InputError, match=r"patient P0 is in train \(00-0\) and external \(t.csv line 99\)"):
+        split_samples(found, ("a", "b"), COLUMN, "folder")
+
+
+def test_split_samples__validation_is_taken_from_train_and_external_is_told():
+    made = split_samples(samples([("external", 3)]), ("a", "b"), COLUMN, "folder")
+    assert any("3 images are external: never used for a choice" in note for note in made.notes)
+    assert any("no row val: a fifth of each train part was set aside for it, by patient" in note for note in made.notes)
+    with pytest.raises(InputError, match="test_fold is all, but the column names one split"):
+        split_samples(samples([]), ("a", "b"), SplitParams(protocol="column", test_fold="all"), "folder")
+    with pytest.raises(InputError, match="protocol=column: no table names the images"):
+        split_samples([Sample("x", "a"), Sample("y", "b")], ("a", "b"), COLUMN, "folder")
