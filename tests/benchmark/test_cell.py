@@ -43,8 +43,8 @@ def test_run__record_says_what_it_cost_and_what_it_is_worth(world):
     artifact = run(world, params, cell)
     result = artifact.result()
     assert result["cell"] == {"data": "drawn", "backbone": "test_vit", "method": "lora", "percent": 50, "seed": 1}
-    assert (result["trainable"], result["head"]) == (12_288, 130)  # r 8 on six fused qkv of width 64; 2 x 64 + 2
-    assert result["share"] == pytest.approx(12_288 / result["backbone_parameters"])
+    assert (result["trainable"], result["head"]) == (4_096, 130)  # r 8 on two fused qkv of width 64; 2 x 64 + 2
+    assert result["share"] == pytest.approx(4_096 / result["backbone_parameters"])
     assert result["groups"] == {"train": 2, "val": 3, "test": 3}  # half of three training patients, rounded up
     assert result["images"] == {"train": 10, "val": 15, "test": 15}
     assert result["images_per_s"] > 0
@@ -97,7 +97,7 @@ def test_run__second_time_is_found_and_cut_one_goes_on(world, monkeypatch):
     assert (artifact.folder / "result.json").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize(("schedule", "trainable"), [("frozen", 0), ("staged", 12_288)])
+@pytest.mark.parametrize(("schedule", "trainable"), [("frozen", 0), ("staged", 4_096)])
 def test_run__heads_and_both_stages(world, schedule, trainable):
     params, cell = asked(world, schedule=schedule, method="none" if schedule == "frozen" else "lora")
     result = run(world, params, cell).result()

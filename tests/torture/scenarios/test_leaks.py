@@ -42,7 +42,7 @@ def test_leaks__leak_that_is_not_reported_is_seen(small, monkeypatch, protocol):
 
 
 @pytest.mark.parametrize(("module", "name", "wrong", "part", "said"), [
-    (data, "_reject_duplicates", lambda exact: None, "twins", "nothing was said"),
+    (data, "_reject_duplicates", lambda exact, unit: None, "twins", "nothing was said"),
     (duplicates, "NEAR_BITS", -1, "near", "is not in report.json"),
     (breakhis, "KNOWN_ISSUES", (), "slide", "dataset.json does not name it"),
 ])  # fmt: skip
