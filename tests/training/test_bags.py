@@ -97,6 +97,7 @@ def test_bag_source__all_tiles_of_each_slide_in_one_view():
     assert len(seen) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch_size", "epochs"), [(1, 12), (5, 50)])
 def test_training__finds_the_one_tile_that_the_mean_does_not(tmp_path, batch_size, epochs):
     prepared, features = needles()
