@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from medtune.config.base import StrictParams
 
@@ -24,12 +24,17 @@ class SplitParams(StrictParams):
         "error", description="a class that train, val or test of a chain lacks: refused, or noted in dataset.json"
     )
 
+    @field_validator("folds")
+    @classmethod
+    def _check_range(cls, folds: int, info: ValidationInfo) -> int:
+        if info.data.get("protocol") != "site" and not MIN_FOLDS <= folds <= MAX_FOLDS:
+            raise ValueError(f"{MIN_FOLDS} to {MAX_FOLDS}")
+        return folds
+
     @model_validator(mode="after")
     def _check_folds(self) -> "SplitParams":
         if self.protocol == "hcrf-1-1-2" and self.folds != 4:
             raise ValueError(f"folds is {self.folds}, but protocol hcrf-1-1-2 has 4")
-        if self.protocol != "site" and not MIN_FOLDS <= self.folds <= MAX_FOLDS:
-            raise ValueError(f"folds is {self.folds}: {MIN_FOLDS} to {MAX_FOLDS}")
         if self.protocol != "site" and isinstance(self.test_fold, str) and self.test_fold != "all":
             raise ValueError(f"test_fold is {self.test_fold!r}: a number or all; only protocol site takes a name")
         if self.protocol == "site" and self.val_fold is not None:
@@ -113,7 +118,7 @@ class DataParams(StrictParams):
         """The setting by which an image may have several labels, as `key=value`; None where it has one."""
         return None
 
-    @field_validator("positive", mode="before")
+    @field_validator("positive", mode="before", json_schema_input_type=str | int | None)
     @classmethod
     def _number_is_a_name(cls, value: Any) -> Any:
         # YAML reads an unquoted 1 as a number, and a class may be called so.
