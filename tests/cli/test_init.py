@@ -119,6 +119,15 @@ def test_init__table_with_a_column_per_finding(tmp_path, capsys):
     assert (shown[0], shown[1]) == ((), ("mass",))
 
 
+def test_init__findings_have_no_positive_class(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(8)))
+    lines = ["image,patient,mass,edema", *(f"{n}.png,P{n // 2},{n % 2},{int(n > 3)}" for n in range(8))]
+    (root / "labels.csv").write_text("\n".join(lines))
+    assert call(["init", str(tmp_path / "project"), "--data", str(root), "--positive", "mass"]) == 2
+    assert "--positive=mass: only one of two classes can be positive; found several findings" in capsys.readouterr().err
+    assert not (tmp_path / "project").exists()
+
+
 def test_init__table_with_lists_of_findings(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
     cells = ["Mass|Edema", "Mass", "Edema", "normal"]
