@@ -55,6 +55,7 @@ def list_external(params: DataParams, classes: Sequence[str], positive: str | No
     """
     if params.positive not in (None, positive):
         raise InputError(f"data.positive={params.positive}: the bundle's positive class is {positive}. Remove it.")
+    _check_findings(params, classes)
     listed = list_source(_with_known_labels(params, classes), has_positive=False)
     samples = listed.samples
     if params.root is not None and getattr(params, "csv", None) is None:
@@ -69,6 +70,21 @@ def list_external(params: DataParams, classes: Sequence[str], positive: str | No
     manifest.check_metadata(names, 1)
     columns = {name: [s.metadata[name] for s in samples] for name in names}
     return ExternalListing(listed, tuple(classes), columns, positive)
+
+
+def _check_findings(params: DataParams, classes: Sequence[str]) -> None:
+    """Refuse columns of findings that leave out one of the bundle's: images that nobody looked at do not lack it."""
+    columns = getattr(params, "columns", None)
+    if columns is None or columns.labels is None:
+        return
+    label_map = getattr(params, "label_map", {})
+    named = {label_map.get(name, name) for name in columns.labels}
+    if missing := [name for name in classes if name not in named]:
+        raise InputError(
+            f"data.columns.labels={list_names(columns.labels, _SHOWN)}: the bundle also predicts "
+            f"{list_names(missing, _SHOWN)}, and a finding without a column is unknown, not absent. Name a column of 0 "
+            "and 1 for each"
+        )
 
 
 def _with_known_labels(params: DataParams, classes: Sequence[str]) -> DataParams:

@@ -189,7 +189,7 @@ def _without_masks(samples: list[Sample], params: Params) -> list[Sample]:
 def _rename_labels(samples: list[Sample], params: Params) -> list[Sample]:
     if not params.label_map:
         return samples
-    labels = set(findings.named(samples))
+    labels = {*findings.named(samples), *(params.columns.labels or ())}
     if unused := sorted(params.label_map.keys() - labels):
         raise InputError(f"data.label_map: no image has label {unused[0]!r}; labels: {', '.join(sorted(labels))}")
     return [findings.renamed(sample, params.label_map) for sample in samples]
