@@ -41,6 +41,21 @@ class Table:
         return f"{self.name} {self.unit} {number}"
 
 
+def check_file(file: Path) -> None:
+    """Check that the table of data.csv exists.
+
+    Raises:
+        InputError: it does not; names the tables that are in its folder.
+    """
+    if file.is_file():
+        return
+    others = sorted(path.name for path in file.parent.glob("[!.~]*") if path.suffix.lower() in SUFFIXES)
+    hint = f"The folder holds {', '.join(others[:3])}: set data.csv to the right one, or write" if others else "Write"
+    raise InputError(
+        f"data.csv={file.name}: no such file in {file.parent}. {hint} {file.name} with the columns path,label,group"
+    )
+
+
 def read_table(path: Path, known: Collection[str], sheet: str | None = None) -> Table:
     """Read a table.
 

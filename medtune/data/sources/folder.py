@@ -15,7 +15,7 @@ from medtune.data.label_params import LabelParams
 from medtune.data.sample import Sample
 from medtune.data.sites import add_sites
 from medtune.data.split_column import find_split_column, read_splits
-from medtune.data.table import read_table
+from medtune.data.table import check_file, read_table
 from medtune.data.table_paths import PATH, ImageFiles
 from medtune.data.table_rows import check_table, read_rows
 from medtune.runtime.console import info
@@ -126,8 +126,7 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
             "another protocol"
         )
     file = root / params.csv
-    if not file.is_file():
-        raise InputError(f"data.csv is {params.csv!r}: {file} does not exist")
+    check_file(file)
     chosen, several = params.columns.model_dump(exclude={"labels"}), params.columns.labels or ()
     table = read_table(file, columns.known_names(chosen) | {columns.fold(name) for name in several}, params.sheet)
     for note in table.notes:

@@ -99,7 +99,10 @@ def test_records__table_refused(root, text, reason):
 
 
 def test_records__missing_table(root):
-    with pytest.raises(InputError, match=r"other\.csv does not exist"):
+    with pytest.raises(InputError, match=r"data\.csv=other\.csv: no such file in .*\. Write other\.csv with"):
+        folder.list_samples(root, params(csv="other.csv"))
+    (root / "exported.txt").write_text("path label\n")
+    with pytest.raises(InputError, match=r"The folder holds exported\.txt: set data\.csv to the right one, or write"):
         folder.list_samples(root, params(csv="other.csv"))
 
 
