@@ -164,6 +164,7 @@ for dies_at in own.DIES_AT:
     folder = Path(sys.argv[2]) / str(dies_at)
     child = os.fork()
     if not child:
+        os.dup2(2, 1)  # stdout is for the exit codes
         own.ask([range(10), range(9)], folder)
         own.ask([range(14), range(12)], folder, own.Counting(dies_at=dies_at))
         os._exit(0)
