@@ -5,6 +5,7 @@ file that a crash left behind, is never taken for it.
 """
 
 import fcntl
+import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -72,18 +73,19 @@ class Daemon:
         """
         if (pid := self.pid) is None:
             return False
-        try:
+        family = set()
+        with suppress(psutil.NoSuchProcess):  # where only what it started still runs
             process = psutil.Process(pid)
-            family = [process, *process.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return False
-        process.terminate()
+            family = {process, *process.children(recursive=True)}
+            process.terminate()
         end = time.monotonic() + timeout_s
-        while alive := [each for each in family if _is_alive(each)]:
+        # A process can start another one at any time, so the family is looked up again in each round.
+        while alive := [each for each in family | _session(pid) if _is_alive(each)]:
             if time.monotonic() > end:
                 for each in alive:
                     with suppress(psutil.NoSuchProcess):
                         each.kill()
+            family.update(alive)
             time.sleep(0.1)
         return True
 
@@ -102,6 +104,16 @@ class Daemon:
         except FileNotFoundError:
             pass
         return None
+
+
+def _session(leader: int) -> set[psutil.Process]:
+    """The processes of the session that `leader` started, including those whose parent has ended."""
+    members = set()
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getsid(process.pid) == leader:
+                members.add(process)
+    return members
 
 
 def _is_alive(process: psutil.Process) -> bool:

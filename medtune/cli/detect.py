@@ -22,16 +22,17 @@ from medtune.serving.folder_scan import printable
 HEADERS_READ = 50
 
 
-def detect(root: Path) -> DetectedData:
+def detect(root: Path, table_name: str | None = None) -> DetectedData:
     """Detect what is in `root`.
 
     Args:
         root: a folder, or an .npz file of MedMNIST.
+        table_name: file name of the table in `root` that describes the images; None: the one that is found.
 
     Raises:
-        InputError: a link or a folder that cannot be read.
+        InputError: a link or a folder that cannot be read, or a named table that is none.
     """
-    if archives := _npz_files(root):
+    if not table_name and (archives := _npz_files(root)):
         return _medmnist(archives)
     slides = detect_slides.find_slides(root)
     found = slides or find_files(root)
@@ -39,10 +40,10 @@ def detect(root: Path) -> DetectedData:
     detected = DetectedData(findings=[("slides" if slides else "images", f"{len(images):,} in {root}")])
     if bad := [printable(path) for path in found if printable(path) != path]:
         detected.warnings.append(f"{len(bad):,} images have names that are not valid UTF-8: {bad[0]}. Rename them")
-    if not slides and any(breakhis.image_name(path) for path in images):
+    if not slides and not table_name and any(breakhis.image_name(path) for path in images):
         _breakhis(images, detected)
         return detected
-    table = detect_table.find_table(root, detected)
+    table = detect_table.read_named(root / table_name) if table_name else detect_table.find_table(root, detected)
     detect_table.by_table(table, root, images, detected) if table else _by_folders(root, images, detected)
     if slides:
         detect_slides.describe_slides(root, slides, detected)

@@ -48,6 +48,19 @@ def find_table(root: Path, detected: DetectedData) -> Table | None:
     return next(iter([*complete, *partial]), None)
 
 
+def read_named(file: Path) -> Table:
+    """The table that the user named.
+
+    Raises:
+        InputError: it cannot be read, or has neither a path nor a label.
+    """
+    table = read_table(file, columns.KNOWN)
+    if all(_column(table, what) is None for what in ("path", "label")):
+        shown = ", ".join(table.columns)
+        raise InputError(f"--data={file}: no column path or label; columns: {shown}. Rename the two columns to these")
+    return table
+
+
 def _column(table: Table, what: str) -> int | None:
     """Position of the column path, label or group, under its own or another common name."""
     position = columns.find_column(table, what)

@@ -29,7 +29,10 @@ USUAL_FOLDERS = ("data/raw", "images", "data")
 def init(
     folder: Annotated[Path, typer.Argument(help="Project folder; created if it does not exist.")] = Path(),
     data: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Folder with your images; default: the one found in FOLDER.")
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Folder with your images, or the table in it; default: the one found in FOLDER."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing params.yaml.")] = False,
     positive: Annotated[
@@ -93,6 +96,7 @@ def init(
 def _detect(folder: Path, data: Path | None) -> "DetectedData":
     from medtune.cli.detect import DetectedData, detect
     from medtune.config.errors import InputError
+    from medtune.data.table import SUFFIXES
 
     if data is not None and not data.exists():
         raise InputError(f"--data={data}: no such folder or file. Name the folder with your images")
@@ -102,7 +106,11 @@ def _detect(folder: Path, data: Path | None) -> "DetectedData":
                             commands=["medtune init --force --data /path/to/images"])  # fmt: skip
     if root == folder or root in folder.parents:
         raise InputError(f"--data={root}: the project's results would lie among the images. Use another project folder")
-    detected = detect(root)
+    table = root.name if root.is_file() and root.suffix.lower() in SUFFIXES else None
+    if root.is_file() and not table and root.suffix.lower() != ".npz":
+        raise InputError(f"--data={data}: a file that is not a table. Name the folder with your images")
+    root = root.parent if table else root
+    detected = detect(root, table)
     known = any(name in ("BreakHis", "MedMNIST") for name, _ in detected.findings)
     if not known and detected.findings[0][1].startswith("0 "):
         raise InputError(f"{root}: no images. Name the folder with your images in --data")
@@ -117,8 +125,15 @@ def _add_positive(detected: "DetectedData", positive: str | None) -> None:
         InputError: two classes of which none is named, or a name that is not one of two classes.
     """
     from medtune.config.errors import InputError, suggestion
+    from medtune.data.identifiers import label_key, similar
 
-    classes = detected.classes
+    variants = similar(detected.classes, label_key)
+    for names in variants:
+        detected.warnings.append(
+            f"classes {' and '.join(map(repr, names))} differ in case, blanks, Unicode form or a final dot only. "
+            "`medtune data` names the setting that makes them one class"
+        )
+    classes = tuple(name for name in detected.classes if not any(name in names[1:] for names in variants))
     if positive is None:
         if len(classes) == 2:
             first, second = (shlex.quote(name) for name in classes)
@@ -127,7 +142,7 @@ def _add_positive(detected: "DetectedData", positive: str | None) -> None:
                 f"sensitivity is about: --positive {first} or --positive {second}"
             )
         return
-    if classes and positive not in classes:
+    if classes and positive not in detected.classes:
         raise InputError(
             f"--positive={positive}: no such class{suggestion(positive, list(classes))}. Classes: {', '.join(classes)}"
         )

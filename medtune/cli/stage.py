@@ -54,11 +54,14 @@ def _train(name: str, fold: int | None, params: Path | None, overrides: list[str
 
     from medtune.config.load import load
     from medtune.runtime import console, distributed
+    from medtune.runtime.device import check_device
     from medtune.runtime.paths import RunPaths
-    from medtune.stages.launch import distributed_launch
+    from medtune.stages.launch import check_launch, distributed_launch
     from medtune.stages.preflight import run_preflight
 
     read, paths = load(params, overrides or ()), RunPaths.from_env(out)
+    check_device()
+    check_launch(read, "finetune" in read.training_stages)  # before torch connects the processes
     stage = importlib.import_module(f"medtune.stages.{name}")
     with distributed_launch(paths):
         with distributed.main_process_first():

@@ -90,6 +90,29 @@ def test_init__table_with_patients(tmp_path, capsys):
     assert found["warnings"] == []
 
 
+def test_init__a_table_can_be_named_itself(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
+    table(root, "path", "label", "group", rows=20)
+    (root / "a_first.csv").write_bytes((root / "labels.csv").read_bytes())
+    found = init(tmp_path / "project", root / "labels.csv", capsys)
+    assert (found["settings"]["data.csv"], found["settings"]["data.root"]) == ("labels.csv", str(root))
+    assert found["warnings"] == []
+    (root / "other.csv").write_text("width,height\n1,2\n")
+    assert call(["init", str(tmp_path / "second"), "--data", str(root / "other.csv")]) == 2
+    assert "other.csv: no column path or label; columns: width, height" in capsys.readouterr().err
+
+
+def test_init__classes_that_differ_in_spelling_are_warned_about(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
+    rows = [f"{n}.png,{['benign', 'Benign', 'malignant', 'Malignant '][n % 4]},p{n // 2}" for n in range(20)]
+    (root / "labels.csv").write_text("\n".join(["path,label,group", *rows]))
+    assert call(["init", str(tmp_path / "project"), "--data", str(root)]) == 2
+    assert "the images have two classes, Benign and Malignant." in capsys.readouterr().err
+    found = init(tmp_path / "project", root, capsys, "malignant")
+    assert found["settings"]["data.positive"] == "malignant"
+    assert found["warnings"][0].startswith("classes 'Benign' and 'benign' differ in case")
+
+
 def test_init__table_with_other_column_names(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
     table(root, "filename", "diagnosis", "patient_id", rows=20)
@@ -275,9 +298,10 @@ def test_init__medmnist(tmp_path, capsys):
         (lambda root: images(root, "a/1.png", "b/2.png"), [], "2 folders hold images (a, b)"),
         (lambda root: None, ["--data", "absent"], "--data=absent: no such folder"),
         (lambda root: (root / "empty").mkdir(), ["--data", "empty"], "no images"),
+        (lambda root: images(root, "a/1.png"), ["--data", "a/1.png"], "--data=a/1.png: a file that is not a table"),
         (lambda root: images(root, "a/1.png"), ["--data", "."], "Use another project folder"),
     ],
-    ids=["exists", "classes-here", "absent", "empty", "inside"],
+    ids=["exists", "classes-here", "absent", "empty", "image", "inside"],
 )
 def test_init__refuses_in_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys, prepare, words, said):
     prepare(tmp_path)

@@ -77,6 +77,14 @@ def test_benchmark__computes_what_is_missing_and_nothing_else(compare):
 
 
 @pytest.mark.slow
+def test_benchmark__no_scheduler_at_the_address(compare):
+    runner = "benchmark.runner={kind: dask, address: 'tcp://127.0.0.1:9'}"
+    with pytest.raises(InputError, match=r"address is 'tcp://127\.0\.0\.1:9': no Dask scheduler answers there"):
+        compare(runner, prefect=True)
+    assert not list(compare.folder.glob("cells/*"))
+
+
+@pytest.mark.slow
 def test_benchmark__a_cell_that_fails_is_tried_again_and_reported(compare):
     printed, rows, status = compare("benchmark.lr.bitfit=[1.0e+38]", "finetune.ema=null", "finetune.clip_norm=null")
     assert status == 1

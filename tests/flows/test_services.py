@@ -73,6 +73,13 @@ def test_daemon__that_does_not_want_to_end_is_ended(daemon: Daemon) -> None:
     assert daemon.pid is None
 
 
+def test_daemon__what_it_started_ends_with_it_also_where_it_ended_first(daemon: Daemon) -> None:
+    os.waitpid(start(daemon, "sleep 600 & exec sleep 0.2"), 0)
+    assert daemon.pid is not None
+    assert daemon.stop(0)
+    assert daemon.pid is None
+
+
 @pytest.fixture
 def taken() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-from PIL import Image
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Checkout
@@ -43,22 +41,14 @@ def digests(checkout: "Checkout") -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def first(checkout: "Checkout") -> "Checkout":
+def first(trained_copy: "Checkout") -> "Checkout":
     """A clone in which images that DVC tracks were trained on, committed but not yet pushed."""
-    generator = np.random.default_rng(1)
-    for patient in range(20):
-        folder = checkout.folder / "data" / "slides" / ("benign", "malignant")[patient % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        for image in range(2):
-            pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / f"p{patient:02}_{image}.png")
-    checkout.run("dvc", "add", "--quiet", "data/slides")
+    checkout = trained_copy
     seen = checkout.run("git", "status", "--porcelain", "--untracked-files=all", "data/slides", "data/slides.dvc")
     assert seen.split() == ["??", "data/slides.dvc"]
-    sets = ["data.source=folder", "data.root=data/slides", r"data.group_pattern=/p(\d+)_", "data.positive=malignant"]
-    checkout.run("python", "-m", "medtune", "params", "set", *sets)
     checkout.run("python", "-m", "medtune", "data")
-    assert "done: 4 of 4 steps ran" in checkout.train("--no-prefect")
+    assert "done: 0 of 4 steps ran" in checkout.train("--no-prefect")
+    (checkout.folder / "dvc.lock").unlink()
     checkout.run("dvc", "commit", "--force")  # what ran by hand is what `dvc repro` would have run
     assert "up to date" in checkout.run("dvc", "repro")
     commit(checkout, "Train on our slides")
@@ -175,4 +165,4 @@ def test_flipped_byte__in_the_remote_is_an_error_and_is_not_used(first: "Checkou
     got = digests(second)
     assert not [name for name in got if name.startswith("artifacts/finetune/")]
     assert got.items() <= digests(first).items()
-    assert "data/slides/benign/p00_0.png" in got
+    assert "data/slides/patient00_0.png" in got

@@ -17,7 +17,7 @@ from medtune.tracking.read import merge_parts, read_runs
 
 if TYPE_CHECKING:
     from medtune.tracking.read import RecordedRun
-    from tests.pipeline.conftest import Checkout
+    from tests.pipeline.conftest import Checkout, Trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("pipeline")]
 
@@ -55,8 +55,14 @@ def killed_at(checkout: "Checkout", line: str, *words: str) -> str:
     return printed
 
 
-def test_repro__first_time_computes_everything(checkout: "Checkout") -> None:
-    printed = checkout.run("dvc", "repro")
+@pytest.fixture(scope="module")
+def checkout(trained: "Trained") -> "Checkout":
+    """The trained checkout itself: only its own folder is on Prefect's record."""
+    return trained.checkout
+
+
+def test_repro__first_time_computes_everything(trained: "Trained", checkout: "Checkout") -> None:
+    printed = trained.printed
     assert states(printed) == dict.fromkeys(STEPS, "running")
     assert "Traceback" not in printed
     assert "ERROR" not in printed
@@ -211,6 +217,7 @@ def test_flipped_byte__runs_that_stage_again_and_a_kill_is_made_good(checkout: "
     printed = checkout.train("--no-prefect")
     # The same weights come out again, bit for bit: what was made of them still holds.
     assert states(printed) == dict(zip(STEPS, ("cached", "running", "cached", "cached"), strict=True))
+    assert "done: 1 of 4 steps ran" in printed
     stray = [path for path in artifacts.rglob(".*") if path.name != ".lock"]
     assert stray == []
     for run in merge_parts(read_runs(checkout.folder / ".cache")).values():
@@ -222,7 +229,7 @@ def test_flipped_byte__runs_that_stage_again_and_a_kill_is_made_good(checkout: "
 
 def test_stage_that_fails__is_exit_1_with_one_line_and_a_log(checkout: "Checkout") -> None:
     # No file may have more than 500 KB, as on a full disk: a checkpoint has more.
-    train = "ulimit -f 500; exec python -m medtune train --no-prefect --set finetune.lr=0.0002"
+    train = "ulimit -f 500; exec python -m medtune train --no-prefect --set finetune.epochs=3"
     process = checkout.start(["bash", "-c", train])
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 1, printed

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,28 +35,43 @@ def commit(folder: Path, message: str) -> None:
     git(folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", message)
 
 
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with tracked images, two stages, an upstream and a remote; nobody has a git identity."""
-    for name in [name for name in os.environ if name.startswith(("GIT_", "DVC_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
-    folder = tmp_path / "own"
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a repository `own` that has tracked images and two stages, its upstream and its remote."""
+    place = tmp_path_factory.mktemp("started")
+    folder = place / "own"
     (folder / "raw").mkdir(parents=True)
     (folder / "raw" / "a").write_text("first\n")
-    git(folder, "init", "--quiet", "--initial-branch=main")
-    dvc(folder, "init", "--quiet")
-    dvc(folder, "add", "--quiet", "raw")
-    (folder / "dvc.yaml").write_text(STAGES)
-    (folder / "params.yaml").write_text("seed: 1\n")
-    dvc(folder, "remote", "add", "--quiet", "--default", "storage", str(tmp_path / "storage"))
-    dvc(folder, "repro", "--quiet")
-    commit(folder, "Start")
-    git(folder, "init", "--quiet", "--bare", str(tmp_path / "bare"))
-    git(folder, "remote", "add", "origin", str(tmp_path / "bare"))
-    git(folder, "push", "--quiet", "--set-upstream", "origin", "main")
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        without_settings(patch)
+        git(folder, "init", "--quiet", "--initial-branch=main")
+        dvc(folder, "init", "--quiet")
+        dvc(folder, "add", "--quiet", "raw")
+        (folder / "dvc.yaml").write_text(STAGES)
+        (folder / "params.yaml").write_text("seed: 1\n")
+        dvc(folder, "remote", "add", "--quiet", "--default", "storage", "../storage")
+        dvc(folder, "repro", "--quiet")
+        commit(folder, "Start")
+        git(folder, "init", "--quiet", "--bare", str(place / "bare"))
+        git(folder, "remote", "add", "origin", "../bare")
+        git(folder, "push", "--quiet", "--set-upstream", "origin", "main")
+    return place
+
+
+def without_settings(patch: pytest.MonkeyPatch) -> None:
+    """Nobody has a git identity or settings of git or DVC."""
+    for name in [name for name in os.environ if name.startswith(("GIT_", "DVC_"))]:
+        patch.delenv(name)
+    patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+
+
+@pytest.fixture
+def own(started: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with tracked images, two stages, an upstream and a remote; nobody has a git identity."""
+    without_settings(monkeypatch)
+    shutil.copytree(started, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return tmp_path / "own"
 
 
 def another(own: Path, tmp_path: Path) -> Path:

@@ -12,6 +12,7 @@ import time
 import psutil
 import pytest
 
+from medtune.cli.main import call
 from medtune.config.load import validate
 from medtune.runtime.artifact import RESULT_FILE, find_artifact, read_result
 from medtune.runtime.cache_key import data_key
@@ -19,6 +20,7 @@ from medtune.runtime.paths import RunPaths
 from medtune.serving.checksum import dump_with_checksum
 from medtune.stages import finetune, frozen
 from medtune.training import checkpoint
+from tests.forked_ranks import run_ranks
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ddp")]
 
@@ -97,13 +99,14 @@ def assert_same_curve(left, right):
             assert float(a[name] or 0) == pytest.approx(float(b[name] or 0), rel=1e-4), (a, b)
 
 
-def test_launch__stage_1_in_two_processes_gives_the_curve_of_one(world):
+def test_launch__stage_1_in_two_processes_gives_the_curve_of_one(world, tmp_path):
     params, paths, other = world()
     expected = frozen.run(params, other)
-    out = launched("stage frozen", paths)
-    assert out.count("frozen fold 1: ") == 2  # the progress line and the end: one process speaks
+    words = ("medtune", "stage", "frozen", "--params", str(paths.out / "params.yaml"), "--out", str(paths.out))
+    (first, second), again = run_ranks(tmp_path / "printed", *words, times=2, MEDTUNE_CACHE=str(paths.cache))
+    assert (first + second).count("frozen fold 1: ") == 2  # the progress line and the end: one process speaks
     assert_same_curve(history(paths.stage("frozen", 1)), history(expected.folder))
-    assert "frozen fold 1: " in launched("stage frozen", paths)  # found again by both
+    assert "".join(again).count("frozen fold 1: ") == 1  # found again by both
 
 
 def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world):
@@ -141,9 +144,10 @@ def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world):
         ),
     ],
 )
-def test_launch__refuses_in_one_line_what_several_cannot_do(world, stage, expected):
+def test_launch__refuses_in_one_line_what_several_cannot_do(world, stage, expected, monkeypatch, capsys):
     _, paths, _ = world(model__batchnorm="train")
-    process = begin(stage, paths)
-    _, errors = ended(process)
-    assert process.returncode != 0
-    assert expected in errors
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MEDTUNE_CACHE": str(paths.cache)}.items():
+        monkeypatch.setenv(name, value)
+    assert call([*stage.split(), "--params", str(paths.out / "params.yaml"), "--out", str(paths.out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(expected)

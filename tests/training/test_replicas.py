@@ -1,19 +1,15 @@
 """Two processes on one batch: every row once, one state in both; a cut run ends as the uncut one, with dropout."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 
-from medtune.config.project import PROJECT
 from medtune.config.training import AugmentParams
 from medtune.training.augmentation import augment
 from medtune.training.replicas import local_slice
+from tests.forked_ranks import run_ranks
 from tests.training.curves import all_curves
 
 
@@ -21,34 +17,15 @@ from tests.training.curves import all_curves
 def curves(tmp_path_factory):
     """Curves of this process, and of each of two that train as one."""
     folder = tmp_path_factory.mktemp("curves")
-    first, second = processes(2, folder / "two")
+    first, second = processes(folder / "two")
     # As JSON, like the others: it turns a tuple into a list.
     return json.loads(json.dumps(all_curves(folder / "one"))), first, second
 
 
-def processes(count, place):
-    """What each of `count` processes found."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
-    common |= {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    running = []
-    for rank in range(count):
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-        words = [sys.executable, "-m", "tests.training.curves", str(place)]
-        running.append(
-            subprocess.Popen(
-                words, cwd=PROJECT, env=common | own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-        )
-    try:
-        ended = [process.communicate(timeout=300) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    assert all(process.returncode == 0 for process in running), [errors[-3000:] for _, errors in ended]
-    lines = [next(line for line in out.splitlines() if line.startswith("FOUND ")) for out, _ in ended]
+def processes(place):
+    """What each of two processes found."""
+    (printed,) = run_ranks(place / "printed", "tests.training.curves", str(place), shared="peft")
+    lines = [next(line for line in out.splitlines() if line.startswith("FOUND ")) for out in printed]
     return [json.loads(line.removeprefix("FOUND ")) for line in lines]
 
 
