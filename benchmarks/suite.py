@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "tracking": (),
     "orchestration": (),
     "job": (),
+    "evaluation": DEIT,
     "stage1": (*DEIT, "--set", "data.images_per_patient=8", "--epochs", "3"),
 }
 

@@ -130,6 +130,7 @@ def _prepare(
     chosen = "all" if data.split.test_fold == "all" else data.split.test_folds[0]
     manifest.write_manifest(folder, kept, packed, made, chosen)
     notes = [*listed.notes, *made.notes, *packed.notes, *([twins] if twins else [])]
+    notes += slides.notes() if slides is not None else []
     info = _info(params, listed, units, unit_splits, made.leaked_patients, notes)
     info |= {"sites": list(made.sites)} if made.sites else {}
     if slides is not None:

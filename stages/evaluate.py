@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from medtune.config.schema import Params
 from medtune.runtime import console
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from medtune.evaluation.metric import Metric
     from medtune.evaluation.outputs import Outputs, OutputsRequest
     from medtune.evaluation.result import EvaluationResult
-    from medtune.models.classifier import Classifier
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
@@ -119,14 +118,13 @@ def _outputs(
     found = {one.fold: logits.load_outputs(one, cache) for one in requests}
     missing = [one for one in requests if found[one.fold] is None]
     if missing:
-        from medtune.training.checkpoint import load_trained
+        from medtune.training.trained_outputs import backbone_runs, compute_trained_outputs
 
         device = device_name()
-        total = sum(len(rows) for one in missing for rows in one.indices.values())
-        with progress(f"evaluate: outputs on {device}", total, "images") as advance:
-            for one in missing:
-                model = cast("Classifier", load_trained(one.trained))
-                new = found[one.fold] = logits.compute_outputs(one, model, prepared.images, device, batch_size, advance)
+        with progress(f"evaluate: outputs on {device}", backbone_runs(missing), "images") as advance:
+            computed = compute_trained_outputs(missing, prepared.images, device, batch_size, advance)
+            for one, new in zip(missing, computed, strict=True):
+                found[one.fold] = new
                 logits.store_outputs(one, new, cache)
     return [have for have in found.values() if have is not None]
 

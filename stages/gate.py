@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from medtune.config import registry
-from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.data.packing import IMAGES_FILE, pack
 from medtune.data.prepared import open_prepared
+from medtune.data.source_listing import list_source
 from medtune.evaluation.gate import GateDecision, ModelStats, decide, rejection
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
@@ -103,6 +102,15 @@ def _common_images(
     if out := len(rows) - len(kept):
         patients = len(set(prepared.patient_ids[rows].tolist()) & seen)
         notes.append(f"{out} test images of {patients} patients left out: the champion was trained on them")
+    if not prepared.slides:  # tiles of glass are alike
+        pixels = {row["sha256"] for row in before.values() if row[f"role_{fold}"] in SEEN_SPLITS}
+        known = np.array([prepared.sha256[row] in pixels for row in kept.tolist()], bool)
+        if twins := int(known.sum()):
+            first = prepared.paths[kept[known.argmax()]]
+            notes.append(
+                f"{twins} test images left out: pixel for pixel the champion was trained on them ({first} first)"
+            )
+        kept = kept[~known]
     changed = [row for row in kept.tolist() if _label(before, prepared.paths[row]) not in (None, prepared.names[row])]
     if not changed:
         return kept, notes, ""
@@ -153,18 +161,20 @@ def _predict(
 def _images_for_champion(
     params: Params, paths: RunPaths, prepared: PreparedDataset, rows: np.ndarray, document: dict
 ) -> np.ndarray:
-    """The test images as the champion takes them: packed again if its size, resizing or range of values differs."""
+    """The test images as the champion takes them: packed again if its size, resizing or range of values differs.
+
+    Tiles of slides have the champion's settings already, and resizing does not apply to them.
+    """
     wanted = document["preprocessing"]
     own, other = (Intensity.from_document(part.get("intensity")) for part in (prepared.info, wanted))
     same_fit = (wanted["image_size"], wanted["resize"]) == (params.data.image_size, params.data.resize)
-    if same_fit and (not own.from_deep or own == other):
+    if prepared.slides or (same_fit and (not own.from_deep or own == other)):
         return prepared.images[rows]
-    source = registry.load_plugin("medtune.data.sources", params.data.source, "data.source")
-    root = (PROJECT / params.data.root).resolve() if params.data.root else None
-    named = {record.path: record for record in source.list_samples(root, params.data)}
+    listed = list_source(params.data, base.targets(params.task.kind).HAS_POSITIVE)
+    named = {record.path: record for record in listed.samples}
     folder = paths.cache / "gate"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     records = [named[prepared.paths[row]] for row in rows.tolist()]
-    pack(records, root, folder, wanted["image_size"], wanted["resize"], "error", other)
+    pack(records, listed.root, folder, wanted["image_size"], wanted["resize"], "error", other)
     return np.load(folder / IMAGES_FILE, allow_pickle=False)

@@ -35,6 +35,7 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
         protocol: str = "patient",
         ruin: bool = False,
         columns: dict[str, list[str]] | None = None,
+        head_only: bool = False,
     ) -> World:
         params = validate(
             {
@@ -57,7 +58,9 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
         )
         paths = RunPaths(tmp_path, tmp_path / "cache")
         images, labels = write_prepared(paths.prepared, params, classes, columns or {})
-        trained = [write_trained(paths, params, fold, images, labels, ruin) for fold in params.data.split.test_folds]
+        trained = [
+            write_trained(paths, params, fold, images, labels, ruin, head_only) for fold in params.data.split.test_folds
+        ]
         return World(params, paths, trained)
 
     return make
@@ -109,13 +112,20 @@ def write_prepared(
 
 
 def write_trained(
-    paths: RunPaths, params: Params, fold: int, images: np.ndarray, labels: np.ndarray, ruin: bool
+    paths: RunPaths,
+    params: Params,
+    fold: int,
+    images: np.ndarray,
+    labels: np.ndarray,
+    ruin: bool,
+    head_only: bool = False,
 ) -> Artifact:
-    """A network with a random backbone and a head fitted by least squares."""
+    """A network with a random backbone and a head fitted by least squares; `head_only` stores no backbone."""
     import torch
 
     from medtune.data.manifest import load_prepared
     from medtune.models.classifier import build
+    from medtune.models.weights import state_sha256
     from medtune.stages.steps import frozen_key
     from medtune.training import checkpoint
 
@@ -135,7 +145,9 @@ def write_trained(
     folder, key = paths.stage("frozen", fold), frozen_key(params, prepared, fold)
     work = partial_dir(folder)
     work.mkdir(parents=True)
-    checkpoint.save(work / "model.safetensors", weights, {"key": key, "holds": "all", "epoch": 2})
+    kept = checkpoint.strip_prefix("head", weights) if head_only else weights
+    holds = "head" if head_only else "all"
+    checkpoint.save(work / "model.safetensors", kept, {"key": key, "holds": holds, "epoch": 2})
     (work / "history.csv").write_text(HISTORY + "1,3,0.1,0.7,0.6,0.5,0.6,1\n2,6,0.1,0.5,0.55,0.7,,1\n")
     result = {
         "stage": "frozen",
@@ -146,5 +158,6 @@ def write_trained(
         "image_size": SIZE,
         "params": params.model_dump(mode="json"),
         "data_digest": prepared.digest,
+        **({"backbone_sha256": state_sha256(model.backbone)} if head_only else {}),
     }
     return commit(folder, key, result)

@@ -1,10 +1,10 @@
 """One cell of the benchmark: a method trained at every learning rate, the best on validation judged on test."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -21,7 +21,6 @@ from medtune.tasks import base
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
     from medtune.evaluation.result import FoldResult
-    from medtune.models.classifier import Classifier
 
 PREDICTIONS_FILE = "predictions.csv"
 SPLITS = ("train", "val", "test")
@@ -88,7 +87,7 @@ def run(params: Params, paths: RunPaths, cell: CellId, rates: Sequence[float], t
         part = open_prepared(own)
         tried = trials.run_trials(params, own, rates, work)
         best = max(tried, key=lambda trial: trial.score)
-        folds = [_evaluate_fold(params, part, best.trained[fold]) for fold in params.data.split.test_folds]
+        folds = _evaluate(params, part, best.trained)
         peak = memory.megabytes()
 
         unfinished = partial_dir(folder)
@@ -116,17 +115,21 @@ def run(params: Params, paths: RunPaths, cell: CellId, rates: Sequence[float], t
     return artifact
 
 
-def _evaluate_fold(params: Params, prepared: "PreparedDataset", trained: Artifact) -> "FoldResult":
-    from medtune.evaluation import outputs
+def _evaluate(params: Params, prepared: "PreparedDataset", trained: Mapping[int, Artifact]) -> "list[FoldResult]":
+    """Result of each test fold; `trained`: what was trained for it."""
+    from medtune.evaluation.outputs import OutputsRequest
     from medtune.evaluation.slides import to_slides
-    from medtune.training.checkpoint import load_trained
+    from medtune.training.trained_outputs import compute_trained_outputs
 
-    wanted = outputs.OutputsRequest.for_artifact(trained, prepared)
-    model, size = cast("Classifier", load_trained(trained)), params.evaluate.batch_size
-    found = outputs.compute_outputs(wanted, model, prepared.images, device_name(), size, lambda done: None)
-    kind = params.model.head.aggregation
-    prepared, (wanted,), (found,) = to_slides(prepared, [wanted], [found], kind)
-    return base.evaluation(params.task.kind).evaluate_fold(wanted, found, prepared, params.evaluate, params.seed)
+    requests = [OutputsRequest.for_artifact(trained[fold], prepared) for fold in params.data.split.test_folds]
+    device, size = device_name(), params.evaluate.batch_size
+    outputs = list(compute_trained_outputs(requests, prepared.images, device, size, lambda done: None))
+    prepared, requests, outputs = to_slides(prepared, requests, outputs, params.model.head.aggregation)
+    task = base.evaluation(params.task.kind)
+    return [
+        task.evaluate_fold(request, found, prepared, params.evaluate, params.seed)
+        for request, found in zip(requests, outputs, strict=True)
+    ]
 
 
 def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from medtune.data.table import Table
 SEPARATOR = "|"
 MIN_COLUMNS = 2
 # Labels of images without findings, as `squeeze` spells them.
-NONE = (*NO_LABEL, "normal", "healthy")
+NONE = NO_LABEL
 # Columns of 0 and 1 that are no findings.
 NOT_FINDINGS = {
     "sex",

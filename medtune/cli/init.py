@@ -146,8 +146,9 @@ def _add_positive(detected: "DetectedData", positive: str | None) -> None:
         raise InputError(
             f"--positive={positive}: no such class{suggestion(positive, list(classes))}. Classes: {', '.join(classes)}"
         )
-    if "data.source" not in detected.settings or len(classes) > 2:
-        found = f"{len(classes)} classes" if classes else "no images"
+    several = "task.kind" in detected.settings
+    if "data.source" not in detected.settings or len(classes) not in (0, 2) or several:
+        found = f"{len(classes)} classes" if classes else "several findings per image" if several else "no images"
         raise InputError(f"--positive={positive}: only one of two classes can be positive; found {found}. Remove it")
     detected.settings["data.positive"] = positive
     detected.findings.append(("positive", f"{positive}: sensitivity and the decision threshold are about this class"))

@@ -19,7 +19,7 @@ class StrictParams(BaseParams):
     def _reject_bool_as_number(cls, value: Any, info: ValidationInfo) -> Any:
         # pydantic takes true for 1: `epochs: true` would train one epoch.
         if _contains_bool(value) and not _accepts_bool(cls.model_fields[info.field_name or ""].annotation):
-            raise ValueError("neither true nor false is meant here")
+            raise ValueError("neither true nor false is meant here; put a name in quotes")
         return value
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from medtune.config.base import StrictParams
+from medtune.config.names import Name
 
 MIN_FOLDS, MAX_FOLDS = 3, 20
 
@@ -102,11 +103,11 @@ class DataParams(StrictParams):
         description="patients whose names differ only in case, blanks, Unicode form, leading zeros or a trailing .0: "
         "refused, one patient, or different patients",
     )
-    allow_values: list[str] = Field(
+    allow_values: list[Name] = Field(
         [],
         description="names of patients or classes that would be taken for a missing value otherwise: [unknown, none]",
     )
-    positive: str | None = Field(
+    positive: Name | None = Field(
         None,
         description="of two classes the one that sensitivity, specificity, the decision threshold and AUROC are about "
         "(malignant); null: what the source declares, else refused. More classes have none",
@@ -117,12 +118,6 @@ class DataParams(StrictParams):
     def multi_label(self) -> str | None:
         """The setting by which an image may have several labels, as `key=value`; None where it has one."""
         return None
-
-    @field_validator("positive", mode="before", json_schema_input_type=str | int | None)
-    @classmethod
-    def _number_is_a_name(cls, value: Any) -> Any:
-        # YAML reads an unquoted 1 as a number, and a class may be called so.
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @field_validator("allow_values", mode="before")
     @classmethod

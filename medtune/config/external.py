@@ -78,6 +78,11 @@ def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str]
     if "positive" in known and len(classes) == 2:
         tree["data"]["positive"] = classes[1]
     if document.get("task", {}).get("kind") == SEVERAL:
+        if path.is_dir():
+            raise InputError(
+                f"--data={data}: this bundle tells several findings per image, which class folders cannot. Name the "
+                "table that lists them."
+            )
         tree["data"]["label_type"] = "multi"
         read = trained.get("data", {})
         if columns := (read.get("columns") or {}).get("labels"):

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from medtune.config.errors import InputError, set_option
 from medtune.data.table import Table
@@ -98,9 +98,26 @@ def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequenc
         raise InputError(_describe_missing(table, missing))
     if taken := [name for name in exact_names(table, labels).values() if table.columns.index(name) in found.values()]:
         raise InputError(f"data.columns.labels: column {taken[0]} of {table.name} is the path or the patient")
+    _check_renamed(table, [position for what, position in found.items() if not chosen.get(what)])
     if len(set(found.values())) < len(found):
         raise InputError(f"data.columns: path, label and group of {table.name} must be different columns")
     return found
+
+
+def _check_renamed(table: Table, used: Iterable[int]) -> None:
+    """Refuse a column that was there twice with other values: pandas and R rename the second one."""
+    by_name = {fold(column): position for position, column in enumerate(table.columns)}
+    for position in used:
+        name = table.columns[position]
+        other = by_name.get(fold(f"{name}.1"))
+        if other is None:
+            continue
+        different = [number for number, row in table.rows if row[position].strip() != row[other].strip()]
+        if different:
+            raise InputError(
+                f"{table.name}: columns {name} and {table.columns[other]} were one name twice, and differ in "
+                f"{len(different):,} rows ({table.where(different[0])} first). Remove or rename one of them"
+            )
 
 
 def _describe_missing(table: Table, missing: list[tuple[str, str]]) -> str:

@@ -1,5 +1,6 @@
 """External labeled images as a prepared set for the evaluation of a finished bundle."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,13 +55,36 @@ def list_external(params: DataParams, classes: Sequence[str], positive: str | No
     """
     if params.positive not in (None, positive):
         raise InputError(f"data.positive={params.positive}: the bundle's positive class is {positive}. Remove it.")
+    _check_findings(params, classes)
     listed = list_source(_with_known_labels(params, classes), has_positive=False)
     samples = listed.samples
+    if params.root is not None and getattr(params, "csv", None) is None:
+        _check_depth(samples, classes, Path(params.root))
     _check_labels(samples, classes)
     names = list(samples[0].metadata)
+    if split := [name for name in names if name.strip().casefold() == "split"]:
+        raise InputError(
+            f"--data={getattr(params, 'csv', None)}: the table has a column {split[0]}, but every row is evaluated, "
+            "training images too. Keep the rows that you mean, and rename or remove the column."
+        )
     manifest.check_metadata(names, 1)
     columns = {name: [s.metadata[name] for s in samples] for name in names}
     return ExternalListing(listed, tuple(classes), columns, positive)
+
+
+def _check_findings(params: DataParams, classes: Sequence[str]) -> None:
+    """Refuse columns of findings that leave out one of the bundle's: images that nobody looked at do not lack it."""
+    columns = getattr(params, "columns", None)
+    if columns is None or columns.labels is None:
+        return
+    label_map = getattr(params, "label_map", {})
+    named = {label_map.get(name, name) for name in columns.labels}
+    if missing := [name for name in classes if name not in named]:
+        raise InputError(
+            f"data.columns.labels={list_names(columns.labels, _SHOWN)}: the bundle also predicts "
+            f"{list_names(missing, _SHOWN)}, and a finding without a column is unknown, not absent. Name a column of 0 "
+            "and 1 for each"
+        )
 
 
 def _with_known_labels(params: DataParams, classes: Sequence[str]) -> DataParams:
@@ -75,6 +99,19 @@ def _with_known_labels(params: DataParams, classes: Sequence[str]) -> DataParams
         folders = {Path(path).parts[0] for path in scan_root(Path(params.root)).images if "/" in path}
         changes["class_names"] = [*classes, *sorted(folders - set(classes))]
     return params.model_copy(update=changes)
+
+
+def _check_depth(samples: Sequence[Sample], classes: Sequence[str], root: Path) -> None:
+    """Refuse class folders that lie one folder deeper: in those of splits, or in one folder around all."""
+    keys = {label_key(name) for name in classes}
+    tops = {Path(sample.path).parts[0] for sample in samples}
+    inner = [parts for sample in samples if len(parts := Path(sample.path).parts) > 2 and label_key(parts[1]) in keys]
+    if inner and not any(label_key(top) in keys for top in tops):
+        found = list_names(sorted({parts[0] for parts in inner}), _SHOWN)
+        raise InputError(
+            f"--data={root}: the class folders lie one folder deeper, in {found}. Name one folder: "
+            f"--data {shlex.quote(str(root / inner[0][0]))}"
+        )
 
 
 def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:

@@ -20,8 +20,9 @@ _BRACKETS = "()[]{}<>\"'"
 _PLACEHOLDER = re.compile(r"[-._?*/\\#~|!,;:=&()\[\]{}<>'\"]*")
 # Cyrillic letters that look like Latin ones.
 _LOOKALIKES = str.maketrans("авекмнорстухіјѕАВЕКМНОРСТУХІЈЅ", "abekmhopctyxijsABEKMHOPCTYXIJS")
-# A patient number that Excel rounded to 15 digits and wrote in scientific notation.
-_ROUNDED = re.compile(r"\d[.,]\d+[eE]\+\d+")
+# A patient number in scientific notation: Excel rounds it to 15 digits or fewer. Without sign and decimals it may be a
+# code such as 1E5.
+_ROUNDED = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+|\d[.,]\d+[eE]\d+")
 _ASCII_BLANKS = dict.fromkeys((*range(33), 127))
 
 

@@ -8,12 +8,14 @@ import numpy as np
 
 from medtune.config.data import IntensityParams
 from medtune.config.errors import InputError
+from medtune.data.class_selection import list_names
 from medtune.serving.intensity import Intensity
 from medtune.serving.pixels import DecodedImage, DecodeError
 
 USUAL_BITS = (8, 10, 12, 14, 16)
 # With fewer different values an image is black, or a mask.
 LEAST_HIGH = 16
+_SHOWN = 5
 _FIX = "Set data.intensity.bits, data.intensity.window or data.intensity.percentiles"
 
 
@@ -146,3 +148,23 @@ def _percentiles(deep: Sequence[PixelRange], wanted: tuple[float, float]) -> tup
             f"data.intensity.percentiles={list(wanted)}: both are the value {low:g}. Set percentiles further apart"
         )
     return low, high
+
+
+def describe_confounding(labels: Sequence[str], ranges: Sequence[PixelRange | None]) -> str | None:
+    """Say that the depth of the images tells labels apart; None where it does not.
+
+    Args:
+        labels: of each image.
+        ranges: of each image; None for an image of 8 bits.
+    """
+    counts: dict[str, Counter[bool]] = {}
+    for label, values in zip(labels, ranges, strict=True):
+        counts.setdefault(label, Counter())[values is not None] += 1
+    plain = sorted(label for label, found in counts.items() if not found[True])
+    deep = sorted(label for label, found in counts.items() if not found[False])
+    if not plain or not deep:
+        return None
+    return (
+        f"Every image of {list_names(plain, _SHOWN)} has 8 bits, and every image of {list_names(deep, _SHOWN)} more: a "
+        "network can tell them by what was done to the files. Convert all images in the same way."
+    )

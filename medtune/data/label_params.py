@@ -6,20 +6,21 @@ from pydantic import Field, model_validator
 
 from medtune.config.base import StrictParams
 from medtune.config.data import DataParams
+from medtune.config.names import Name
 from medtune.data.findings import NO_FINDING, SEPARATOR
 
 
 class ColumnParams(StrictParams):
     """Names of the table's columns; null: path, label and, where there is one, group."""
 
-    path: str | None = Field(None, description="image file, relative to data.root")
-    label: str | None = Field(None, description="class")
-    labels: Annotated[list[str], Field(min_length=1)] | None = Field(
+    path: Name | None = Field(None, description="image file, relative to data.root")
+    label: Name | None = Field(None, description="class")
+    labels: Annotated[list[Name], Field(min_length=1)] | None = Field(
         None, description="findings, a column of 0 and 1 each, for label_type: multi; null: column label lists them"
     )
-    group: str | None = Field(None, description="patient")
-    site: str | None = Field(None, description="hospital or site, for protocol site; null: site")
-    split: str | None = Field(None, description="train, val, test or external, for protocol column; null: split")
+    group: Name | None = Field(None, description="patient")
+    site: Name | None = Field(None, description="hospital or site, for protocol site; null: site")
+    split: Name | None = Field(None, description="train, val, test or external, for protocol column; null: split")
 
 
 class LabelParams(DataParams):
@@ -27,8 +28,8 @@ class LabelParams(DataParams):
 
     csv: str | None = None
     columns: ColumnParams = ColumnParams()
-    class_names: list[str] | None = Field(None, description="order of the classes; null: sorted by name")
-    label_map: dict[str, str] = Field({}, description="labels to rename or merge: {Benign: benign}")
+    class_names: list[Name] | None = Field(None, description="order of the classes; null: sorted by name")
+    label_map: dict[Name, Name] = Field({}, description="labels to rename or merge: {Benign: benign}")
     label_type: Literal["nominal", "ordinal", "multi"] = Field(
         "nominal",
         description="ordinal: classes are grades in the order of class_names; adds quadratic weighted kappa; "
@@ -37,7 +38,7 @@ class LabelParams(DataParams):
     label_separator: Annotated[str, Field(min_length=1)] = Field(
         SEPARATOR, description="between the findings of a label, for label_type: multi"
     )
-    no_finding: Annotated[str, Field(min_length=1)] = Field(
+    no_finding: Annotated[Name, Field(min_length=1)] = Field(
         NO_FINDING, description="label of an image without findings, for label_type: multi"
     )
 

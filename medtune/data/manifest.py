@@ -143,7 +143,8 @@ def check_metadata(names: Iterable[str], n_folds: int) -> None:
             "column 'split' of the table: add --set data.split.protocol=column to split by it, or rename it"
         )
     if taken := [name for name in names if name in ours or name.startswith("role_") or not name]:
-        raise InputError(f"column {taken[0]!r} of the source: this name is taken or empty; rename it")
+        shown = ", ".join(map(repr, taken))
+        raise InputError(f"column {shown} of the table: manifest.csv has a column of this name. Rename or remove it")
 
 
 def write_manifest(

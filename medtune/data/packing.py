@@ -11,7 +11,7 @@ import numpy as np
 from medtune.config.data import IntensityParams
 from medtune.config.errors import InputError
 from medtune.data.decoding import DecodeJob, Fit, FittedImage, decode_all
-from medtune.data.intensity import applies_voi, describe, resolve
+from medtune.data.intensity import applies_voi, describe, describe_confounding, resolve
 from medtune.data.listing import image_path
 from medtune.data.sample import Sample
 from medtune.runtime.progress import progress
@@ -110,14 +110,15 @@ def pack(
     found = wanted if isinstance(wanted, Intensity) else resolve(wanted, ranges)
     digests = list(_scale_deep(folder / IMAGES_FILE, waiting, kept, found))
     waiting.unlink()
-    note = describe(found, ranges)
+    labels = [samples[row].label if samples[row].findings is None else "" for row in selected]
+    notes = describe(found, ranges), describe_confounding(labels, ranges)
     return PackResult(
         tuple(selected),
         tuple(digests),
         tuple(image.size for image in kept),
         tuple(rejected),
         found,
-        (note,) if note else (),
+        tuple(note for note in notes if note),
     )
 
 

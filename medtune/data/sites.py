@@ -77,7 +77,15 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
             f"{set_option('data.split.folds', len(names))}"
         )
     chosen = params.test_fold
-    if not isinstance(chosen, str) or chosen == "all":
+    if chosen == "all":
+        return names
+    if not isinstance(chosen, str):
+        if str(chosen) in counts and names[chosen] != str(chosen):
+            raise InputError(
+                f"data.split.test_fold={chosen}: a fold (site {names[chosen]}), but also the name of a site. Name the "
+                f"site: {set_option('data.split.test_fold', str(chosen))} or "
+                f"{set_option('data.split.test_fold', names[chosen])}"
+            )
         return names
     if chosen not in counts:
         raise InputError(f"data.split.test_fold={chosen}: no such site{suggestion(chosen, names)}. Sites: {shown}")

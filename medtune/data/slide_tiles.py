@@ -58,7 +58,7 @@ class SlideTiles:
         overviews = self.thumbnails()
         found = find_duplicates(overviews, [plan.content for plan in self.plans])
         first, second = (overviews[found.near[:, side]].astype(np.int16) for side in (0, 1))
-        same = np.abs(first - second).reshape(len(first), -1).mean(axis=1) <= _SAME_OVERVIEW
+        same = np.abs(first - second).mean(axis=(1, 2, 3)) <= _SAME_OVERVIEW
         return replace(found, near=found.near[same])
 
     def select(self, rows: Sequence[int]) -> "SlideTiles":
@@ -73,6 +73,19 @@ class SlideTiles:
             plans=[self.plans[number] for number in slides],
         )
 
+    def notes(self) -> list[str]:
+        """What a reader of the figures must know, sentences."""
+        found = [
+            (slide.path, plan.absent) for slide, plan in zip(self.slides, self.plans, strict=True) if plan.absent[0]
+        ]
+        if not found:
+            return []
+        path, (absent, stored) = found[0]
+        return [
+            f"{len(found):,} of {len(self.slides):,} slides lack stored tiles, which are shown white ({path}: "
+            f"{absent:,} of {stored:,})."
+        ]
+
     def report(self) -> list[dict[str, Any]]:
         """One entry per slide for report.json."""
         counts = np.bincount(self.slide_index, minlength=len(self.slides))
@@ -85,6 +98,7 @@ class SlideTiles:
                 "mpp": list(plan.mpp),
                 "size": list(plan.size),
                 "level": plan.level,
+                **({"absent_stored_tiles": plan.absent[0]} if plan.absent[0] else {}),
                 "overview": f"slides/{overview_name(number, slide)}",
             }
             for number, (slide, plan, count) in enumerate(zip(self.slides, self.plans, counts, strict=True))

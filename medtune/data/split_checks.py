@@ -44,7 +44,10 @@ def check_classes(
             present = _present(labels[splits[:, test_fold] == split])
             if len(present) < (min_classes if split == "train" else 1):
                 only = f"only class {classes[present[0]]}" if len(present) else "no images"
-                raise InputError(f"protocol {params.protocol}, test fold {test_fold}: {split} has {only}")
+                raise InputError(
+                    f"data.split.protocol={params.protocol}: test fold {test_fold}: {split} has {only}. "
+                    f"{_refill(params, split)}"
+                )
             if split == "train" and labels.ndim > 1 and present[0] == len(classes):
                 raise InputError(
                     f"protocol {params.protocol}, test fold {test_fold}: train has no image with a finding"
@@ -68,6 +71,14 @@ def check_classes(
     return _first(notes, MAX_CLASSES)
 
 
+def _refill(params: SplitParams, split: str) -> str:
+    if params.protocol == "column":
+        return f"Write {split} into the column of more rows"
+    if params.protocol == "folders":
+        return f"Put images of every class into the folder {split}"
+    return "Test another site, or add images" if params.protocol == "site" else "Use fewer folds, or add images"
+
+
 def _present(labels: np.ndarray) -> np.ndarray:
     """Indices of the classes that are there, ascending."""
     return np.unique(labels) if labels.ndim == 1 else np.flatnonzero(labels.any(0))
@@ -79,6 +90,9 @@ def _first(notes: list[str], limit: int) -> list[str]:
 
 
 def _fewer_folds(params: SplitParams) -> str:
+    if params.protocol in ("folders", "column"):
+        where = "The folders decide" if params.protocol == "folders" else "The column decides"
+        return f"{where}: put images of it there, or accept it with data.split.absent_classes=allow"
     if params.protocol == "site":
         return (
             "A site without images of a class cannot be tested for it: test another site, or accept it with "

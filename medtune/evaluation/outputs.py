@@ -15,6 +15,10 @@ from medtune.runtime.source_hash import source_fingerprint
 from medtune.serving.checksum import add_bytes_checksum, strip_bytes_checksum
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from torch import nn
+
     from medtune.data.manifest import PreparedDataset
     from medtune.models.classifier import Classifier
 
@@ -97,8 +101,7 @@ def compute_outputs(
 
     model = model.to(device).eval()
     outputs: Outputs = {}
-    # TF32 convolutions would put a GPU's logits further from the bundle's than its parity gate allows.
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with torch.inference_mode(), _without_tf32():
         for split, rows in request.indices.items():
             parts = []
             for start in range(0, len(rows), batch_size):
@@ -106,12 +109,76 @@ def compute_outputs(
                 parts.append(model(model.preprocess(batch)).float().cpu().numpy())
                 advance(len(batch))
             outputs[split] = np.concatenate(parts)
-            if bad := int((~np.isfinite(outputs[split].reshape(len(rows), -1))).any(axis=1).sum()):
-                raise RunError(
-                    f"fold {request.fold}: {bad} of {len(rows)} {split} images have logits that are not finite "
-                    f"({request.trained.path}): its training diverged; lower the learning rate"
-                )
+            _check_finite(request, split, outputs[split])
     return outputs
+
+
+def compute_shared_outputs(
+    requests: Sequence[OutputsRequest],
+    model: "Classifier",
+    heads: "Sequence[nn.Module]",
+    images: npt.NDArray[np.uint8],
+    device: str,
+    batch_size: int,
+    advance: Callable[..., None],
+) -> list[Outputs]:
+    """Logits of several heads on one frozen backbone, which runs once per image that any of them scores.
+
+    The stored training features are in half precision; these are not, so the logits equal those of
+    `compute_outputs` up to the last digits that a batch of other images changes.
+
+    Args:
+        requests: one per head.
+        model: any of the trained models, in eval mode; its backbone, normalization and feature kind are those of all.
+        heads: of the trained models, in the order of `requests`.
+        images: all images of the data set (n, H, W, 3), uint8.
+        device: torch device.
+        batch_size: images at once.
+        advance: called with the number of images done.
+
+    Returns:
+        For each request its logits (n, classes) by role, float32.
+
+    Raises:
+        RunError: a logit is not finite.
+    """
+    import torch
+
+    model = model.to(device).eval()
+    heads = [head.to(device).eval() for head in heads]
+    scored = [np.unique(np.concatenate(list(request.indices.values()))) for request in requests]
+    rows = np.unique(np.concatenate(scored))
+    parts: list[list[npt.NDArray[np.float32]]] = [[] for _ in requests]
+    with torch.inference_mode(), _without_tf32():
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            features = model.features(model.preprocess(torch.from_numpy(images[batch]).to(device)))
+            for head, own, done in zip(heads, scored, parts, strict=True):
+                if (mask := np.isin(batch, own)).any():
+                    done.append(head(features[torch.from_numpy(mask).to(device)]).float().cpu().numpy())
+            advance(len(batch))
+    found = []
+    for request, own, done in zip(requests, scored, parts, strict=True):
+        values = np.concatenate(done)
+        found.append({split: values[np.searchsorted(own, indices)] for split, indices in request.indices.items()})
+        for split, outputs in found[-1].items():
+            _check_finite(request, split, outputs)
+    return found
+
+
+def _without_tf32() -> "AbstractContextManager[None]":
+    """TF32 convolutions would put a GPU's logits further from the bundle's than its parity gate allows."""
+    import torch
+
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
+def _check_finite(request: OutputsRequest, split: str, outputs: npt.NDArray[np.float32]) -> None:
+    if bad := int((~np.isfinite(outputs.reshape(len(outputs), -1))).any(axis=1).sum()):
+        raise RunError(
+            f"fold {request.fold}: {bad} of {len(outputs)} {split} images have logits that are not finite "
+            f"({request.trained.path}): its training diverged; lower the learning rate"
+        )
 
 
 def store_outputs(request: OutputsRequest, outputs: Outputs, cache: Path) -> None:

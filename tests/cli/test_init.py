@@ -135,11 +135,20 @@ def test_init__table_with_a_column_per_finding(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
     lines = ["image,patient,sex,mass,edema", *(f"{n}.png,P{n // 2},{n % 2},{n % 2},{int(n > 9)}" for n in range(20))]
     (root / "labels.csv").write_text("\n".join(lines))
-    found = init(tmp_path / "project", root, capsys)
+    found = init(tmp_path / "project", root, capsys, None)
     assert found["warnings"] == []
     assert found["found"]["findings"] == "mass 10, edema 10; an image may show several"
     shown = findings_of(tmp_path / "project", root)
     assert (shown[0], shown[1]) == ((), ("mass",))
+
+
+def test_init__findings_have_no_positive_class(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(8)))
+    lines = ["image,patient,mass,edema", *(f"{n}.png,P{n // 2},{n % 2},{int(n > 3)}" for n in range(8))]
+    (root / "labels.csv").write_text("\n".join(lines))
+    assert call(["init", str(tmp_path / "project"), "--data", str(root), "--positive", "mass"]) == 2
+    assert "--positive=mass: only one of two classes can be positive; found several findings" in capsys.readouterr().err
+    assert not (tmp_path / "project").exists()
 
 
 def test_init__table_with_lists_of_findings(tmp_path, capsys):
@@ -147,7 +156,7 @@ def test_init__table_with_lists_of_findings(tmp_path, capsys):
     cells = ["Mass|Edema", "Mass", "Edema", "normal"]
     lines = ["Image Index,Finding Labels,Patient ID", *(f"{n}.png,{cells[n % 4]},{n // 2}" for n in range(20))]
     (root / "Data_Entry_2017.csv").write_text("\n".join(lines))
-    assert init(tmp_path / "project", root, capsys)["warnings"] == []
+    assert init(tmp_path / "project", root, capsys, None)["warnings"] == []
     shown = findings_of(tmp_path / "project", root)
     assert shown[:2] == [("Mass", "Edema"), ("Mass",)]
     assert shown.count(()) == 5
@@ -159,7 +168,7 @@ def test_init__chestmnist(tmp_path, capsys):
     arrays = {"images": np.zeros((4, 28, 28), np.uint8), "labels": np.eye(14, dtype=np.uint8)[:4]}
     parts = {f"{part}_{name}": array for part in ("train", "val", "test") for name, array in arrays.items()}
     np.savez(root / "chestmnist.npz", **parts)
-    found = init(tmp_path / "project", root, capsys)
+    found = init(tmp_path / "project", root, capsys, None)
     assert found["warnings"] == []
     params = load.validate(load.read(tmp_path / "project" / "params.yaml"))
     assert (params.task.kind, params.data.subset, params.data.split.protocol) == (

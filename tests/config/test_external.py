@@ -44,3 +44,9 @@ def test_external_params__bundle_that_states_no_params(tmp_path: Path):
 def test_external_params__refused(tmp_path: Path, assignment: str, message: str):
     with pytest.raises(InputError, match=message):
         external_params(DOCUMENT, tmp_path, [assignment])
+
+
+def test_external_params__findings_need_a_table(tmp_path: Path):
+    document = {**DOCUMENT, "task": {"kind": "multilabel"}}
+    with pytest.raises(InputError, match=r"--data=.*: this bundle tells several findings per image.*Name the table"):
+        external_params(document, tmp_path)

@@ -110,3 +110,13 @@ def test_spell__shows_code_points_only_where_letters_look_the_same():
     assert spell("P1", "\u04201") == ["'P1'", "'\\u04201'"]
     assert spell("P1", "P1\u200b") == ["'P1'", "'P1\\u200b'"]
     assert spell("\u60a3\u80051", "\u60a3\u80052") == ["'\u60a3\u80051'", "'\u60a3\u80052'"]
+
+
+@pytest.mark.parametrize("text", ["1E+15", "1.23457E15", "1e+05", "1,2E+16"])
+def test_is_rounded_number__without_decimals_or_sign(text):
+    assert is_rounded_number(text)
+
+
+@pytest.mark.parametrize("text", ["1E5", "2E10", "A1.5E3", "15", "1.5"])
+def test_is_rounded_number__codes(text):
+    assert not is_rounded_number(text)

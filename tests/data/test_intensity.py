@@ -11,7 +11,7 @@ from PIL import Image
 
 from medtune.config.data import IntensityParams
 from medtune.config.errors import InputError
-from medtune.data.intensity import describe, measure, resolve
+from medtune.data.intensity import PixelRange, describe, describe_confounding, measure, resolve
 from medtune.data.packing import IMAGES_FILE, PackResult, pack
 from medtune.data.sample import Sample
 from medtune.serving.decode import decode
@@ -137,3 +137,12 @@ def test_pack__bad_images_among_deep_ones_are_left_out(tmp_path: Path) -> None:
     assert result.selected == (0, 2)
     assert images.shape == (2, SIDE, SIDE, 3)
     assert images.any(axis=(1, 2, 3)).all()
+
+
+def test_describe_confounding__depth_that_tells_classes_apart():
+    deep = PixelRange(0, 4000, None)
+    note = describe_confounding(["a", "a", "b", "c", "c"], [None, None, deep, None, deep])
+    assert note is not None
+    assert note.startswith("Every image of a has 8 bits, and every image of b more")
+    for ranges in ([None] * 4, [deep] * 4, [None, deep, None, deep], [None, deep, None, None]):
+        assert describe_confounding(["a", "a", "b", "b"], ranges) is None

@@ -62,3 +62,36 @@ def test_cells__no_finding_under_another_name():
     with pytest.raises(InputError, match=r"label is 'None' in 2 rows.*use --set data.no_finding=None"):
         label_table.from_cells(lists("Mass|Edema", "None", "None"), "|", "No Finding")
     assert label_table.from_cells(lists("Mass|Edema", "none"), "|", "None")[1].findings == ()
+
+
+@pytest.mark.parametrize("joint", [" and ", " - ", "\\", " ", ";", " mit ", ", ", "\uff5c", "/"])
+def test_cells__a_list_with_something_else_between_is_no_finding(joint):
+    for other in ([], ["Mass|Edema"]):  # beside cells with the separator, too
+        with pytest.raises(InputError, match=r"data\.label_separator=\|: .*Mass.*data\.class_names") as error:
+            label_table.from_cells(lists(f"Mass{joint}Edema", "Mass", "Edema", *other), "|", "No Finding")
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("joint", [", ", "; "])
+def test_cells__lists_alone_are_no_findings(joint):
+    cells = lists(f"Mass{joint}Edema", f"Nodule{joint}Hernia", "No Finding")
+    with pytest.raises(InputError, match=r"no label has it, but 2 have"):
+        label_table.from_cells(cells, "|", "No Finding")
+
+
+def test_cells__findings_that_the_user_names_are_taken_as_they_are():
+    named = ["Mass and Edema", "Mass", "Edema", "normal"]
+    found = label_table.from_cells(lists("Mass and Edema", "Mass|Edema", "normal"), "|", "No Finding", named)
+    assert [sample.findings for sample in found] == [("Mass and Edema",), ("Mass", "Edema"), ("normal",)]
+
+
+@pytest.mark.parametrize("label", ["normal", "Healthy", "NEGATIVE", "ohne Befund"])
+def test_cells__a_label_that_says_no_finding_is_no_finding(label):
+    with pytest.raises(InputError, match=rf"label is '{label}' in 1 rows.*data\.no_finding=.*data\.class_names"):
+        label_table.from_cells(lists("Mass|Edema", label), "|", "No Finding")
+
+
+@pytest.mark.parametrize("cell", ["['Mass', 'Edema']", '["Mass"]', "{Mass,Edema}", "[]"])
+def test_cells__lists_in_brackets_are_refused(cell):
+    with pytest.raises(InputError, match="a list in brackets"):
+        label_table.from_cells(lists("Mass", cell), "|", "No Finding")

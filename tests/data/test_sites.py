@@ -87,3 +87,11 @@ def test_split_samples__refused(found, more, message):
 def test_params__refused(values, message):
     with pytest.raises(ValidationError, match=message):
         SplitParams(**values)
+
+
+def test_split_samples__a_number_that_is_a_fold_and_a_site_is_refused():
+    found = samples({"1": 6, "2": 6, "3": 6})
+    with pytest.raises(InputError, match=r"test_fold=2: a fold \(site 3\), but also the name of a site"):
+        split_samples(found, ("a", "b"), site_params(test_fold=2), "folder")
+    assert split_samples(found, ("a", "b"), site_params(test_fold="2"), "folder").sites == ("2", "1", "3")
+    assert split_samples(found, ("a", "b"), site_params(test_fold=0), "folder").sites == ("1", "2", "3")

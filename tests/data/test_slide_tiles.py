@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,3 +52,21 @@ def test_overviews__show_mask_and_tiles(cut, tmp_path):
         assert (image == (0, 0, 220)).all(axis=2).sum() > 20
         assert image.shape == np.asarray(draw_overview(plan)).shape == plan.overview.shape
         assert entry["tiles"] == entry["candidates"] == len(plan.positions)
+
+
+def test_copies__slides_that_no_other_looks_like(tmp_path):
+    for number, side in enumerate((512, 640)):
+        write_slide(tmp_path / f"{number}.tif", number, side=side, kind=number)
+    slides = [Sample(f"{number}.tif", "x", f"P{number}") for number in range(2)]
+    found = cut_slides(slides, tmp_path, SETTINGS, lambda slide: None).copies()
+    assert list(found.exact) == []
+    assert len(found.near) == 0
+
+
+def test_notes__stored_tiles_that_a_file_lacks(cut):
+    assert cut.notes() == []
+    assert "absent_stored_tiles" not in cut.report()[0]
+    some = replace(cut, plans=[replace(cut.plans[0], absent=(3, 16)), *cut.plans[1:]])
+    (note,) = some.notes()
+    assert note.startswith("1 of 7 slides lack stored tiles, which are shown white (a.tif: 3 of 16)")
+    assert some.report()[0]["absent_stored_tiles"] == 3

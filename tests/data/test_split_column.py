@@ -91,3 +91,27 @@ def test_split_samples__validation_is_taken_from_train_and_external_is_told():
         split_samples(samples([]), ("a", "b"), SplitParams(protocol="column", test_fold="all"), "folder")
     with pytest.raises(InputError, match="protocol=column: no table names the images"):
         split_samples([Sample("x", "a"), Sample("y", "b")], ("a", "b"), COLUMN, "folder")
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        (
+            ["train", "val"],
+            r"data\.split\.protocol=column: test fold 0: test has no images. Write test into the column",
+        ),
+        (["train", "val", "external"], "test has no images"),
+        (["val", "test"], r"train has no images. Write train into"),
+    ],
+)
+def test_split_samples__a_split_without_images(splits, message):
+    found = [Sample(f"{k}", "ab"[k % 2], f"P{k}", published_splits=(splits[k // 2 % len(splits)],)) for k in range(24)]
+    with pytest.raises(InputError, match=message):
+        split_samples(found, ("a", "b"), SplitParams(protocol="column", test_fold=0), "folder")
+
+
+def test_split_samples__a_class_that_is_not_tested_is_the_columns_decision():
+    found = [Sample(f"{k}", "ab"[k % 2], f"P{k}", published_splits=(SPLITS[k // 2 % 3],)) for k in range(24)]
+    found = [sample for sample in found if (sample.label, sample.published_splits) != ("b", ("test",))]
+    with pytest.raises(InputError, match=r"Class b .* is absent from test.* The column decides"):
+        split_samples(found, ("a", "b"), SplitParams(protocol="column", test_fold=0), "folder")

@@ -312,7 +312,7 @@ def test_run__a_column_with_a_taken_name_is_refused_before_decoding(root):
         path.write_bytes(b"never read")
     rows = "".join(f"{path.relative_to(root)},{path.parent.name},{n},1\n" for n, path in enumerate(root.rglob("*.png")))
     (root / "labels.csv").write_text("path,label,group,fold\n" + rows)
-    with pytest.raises(InputError, match="column 'fold' of the source"):
+    with pytest.raises(InputError, match="column 'fold' of the table"):
         prepare(root, "data.csv=labels.csv", pattern=None)
 
 

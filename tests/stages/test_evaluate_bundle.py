@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -242,3 +243,21 @@ def test_evaluate__imports_no_torch(world):
     )
     assert done.returncode == 0, done.stderr
     assert (world / "evaluation-t" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("external",)])
+def test_evaluate__class_folders_one_folder_deeper_are_named(world, capsys, names):
+    for number, name in enumerate(sorted((world / "images").glob("*.*g"))):
+        folder = world / "classes" / names[number % len(names)] / ("blue", "red")[int(name.stem) % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        name.rename(folder / name.name)
+    error = error_of(capsys, "bundle", "--data", "classes")
+    assert re.search(r"--data=.*classes: the class folders lie one folder deeper, in .*Name one folder: --data ", error)
+
+
+def test_evaluate__a_column_of_splits_is_refused_with_a_way_out(world, capsys):
+    table = world / "images" / "t.csv"
+    table.write_text(table.read_text().replace("sex", "split"))
+    error = error_of(capsys, "bundle", "--data", str(table), *MAP)
+    assert "the table has a column split, but every row is evaluated" in error
+    assert "protocol" not in error

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -15,8 +15,9 @@ from medtune.data.label_params import LabelParams
 from medtune.data.sample import Sample
 from medtune.data.sites import add_sites
 from medtune.data.split_column import find_split_column, read_splits
-from medtune.data.table import Table, read_table
-from medtune.data.table_paths import PATH, SHOWN, ImageFiles
+from medtune.data.table import read_table
+from medtune.data.table_paths import PATH, ImageFiles
+from medtune.data.table_rows import check_table, read_rows
 from medtune.runtime.console import info
 from medtune.serving.decode import SUFFIXES
 from medtune.serving.folder_scan import printable
@@ -131,12 +132,8 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
     table = read_table(file, columns.known_names(chosen) | {columns.fold(name) for name in several}, params.sheet)
     for note in table.notes:
         info(note)
+    check_table(table, params)
     by_column = params.split.protocol == "column"
-    if params.columns.split is not None and not by_column:
-        raise InputError(
-            f"data.columns.split={params.columns.split}: protocol {params.split.protocol} does not read it. Add "
-            f"{set_option('data.split.protocol', 'column')}, or remove it"
-        )
     positions = columns.find_columns(table, chosen, several)
     if "group" not in positions and params.group_pattern is None:
         other = columns.similar_column(table, "group")
@@ -146,10 +143,10 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
     if by_column:
         positions = {**positions, "split": find_split_column(table, params.columns.split)}
         splits = read_splits(table, positions["split"])
-    elif (unused := columns.find_column(table, "split")) is not None:
+    elif (unused := columns.find_column(table, "split")) is not None and table.columns[unused] != "split":
         column = set_option("data.split.protocol", "column")
         info(f"{table.name}: the column {table.columns[unused]} does not decide the split; {column} makes it do so")
-    rows = _rows(table, positions, root, params.path_format)
+    rows = read_rows(table, positions, root, params.path_format)
     if params.split.protocol == "site":
         rows = add_sites(rows, table, params.columns.site)
     if splits is not None:
@@ -158,7 +155,7 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
         rows = (
             label_table.from_columns(rows, columns.exact_names(table, several))
             if several
-            else label_table.from_cells(rows, params.label_separator, params.no_finding)
+            else label_table.from_cells(rows, params.label_separator, params.no_finding, params.class_names or ())
         )
     files = ImageFiles(root, listing.scan_root(root, suffixes))
     places: dict[str, str] = {}
@@ -177,41 +174,6 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
         yield sample if path == sample.path else replace(sample, file=root / path)
 
 
-def _rows(table: Table, positions: dict[str, int], root: Path, path_format: str) -> list[Sample]:
-    samples: list[Sample] = []
-    empty: dict[str, list[str]] = {}
-    others = [i for i in range(len(table.columns)) if i not in positions.values()]
-    for number, row in table.rows:
-        cells = {what: row[i].strip() for what, i in positions.items()}
-        where = table.where(number)
-        for what, cell in cells.items():
-            if not cell:
-                empty.setdefault(f"{what} is {row[positions[what]]!r}", []).append(where)
-            if "\n" in cell or "\r" in cell or "\t" in cell:
-                raise InputError(f"{where}: {what} is {cell!r}: expected one line of text")
-        if not cells["path"]:
-            continue
-        path = PurePosixPath(path_format.replace(PATH, cells["path"]).replace("\\", "/"))
-        if path.is_relative_to(root.as_posix()):
-            path = path.relative_to(root.as_posix())
-        if (
-            path.is_absolute()
-            or path.as_posix() == "."
-            or ".." in path.parts
-            or re.match(r"[A-Za-z]:/", path.as_posix())
-        ):
-            raise InputError(f"{where}: path {cells['path']!r} leads out of data.root; write it relative to that")
-        extra = {table.columns[i]: row[i] for i in others}
-        samples.append(Sample(path.as_posix(), cells.get("label", ""), cells.get("group"), extra, where=where))
-    if empty:
-        parts = [
-            f"{', '.join(places[:SHOWN])}{f' and {len(places) - SHOWN:,} more' * (len(places) > SHOWN)}: {what}"
-            for what, places in empty.items()
-        ]
-        raise InputError(f"{'; '.join(parts)}; every image needs one. Fill it in, or remove these rows")
-    return samples
-
-
 def _without_masks(samples: list[Sample], params: Params) -> list[Sample]:
     if params.masks == "use" or not (masks := set(find_masks([sample.path for sample in samples]))):
         return samples
@@ -227,7 +189,7 @@ def _without_masks(samples: list[Sample], params: Params) -> list[Sample]:
 def _rename_labels(samples: list[Sample], params: Params) -> list[Sample]:
     if not params.label_map:
         return samples
-    labels = set(findings.named(samples))
+    labels = {*findings.named(samples), *(params.columns.labels or ())}
     if unused := sorted(params.label_map.keys() - labels):
         raise InputError(f"data.label_map: no image has label {unused[0]!r}; labels: {', '.join(sorted(labels))}")
     return [findings.renamed(sample, params.label_map) for sample in samples]

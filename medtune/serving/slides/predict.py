@@ -161,6 +161,10 @@ def predict_slides(
             except DecodeError as error:
                 print(f"skipped {printable(str(path))}: {error}", file=sys.stderr, flush=True)
                 continue
+            if found.plan.absent[0]:
+                absent, stored = found.plan.absent
+                print(f"{printable(str(path))}: {absent:,} of {stored:,} stored tiles are absent and shown white",
+                      file=sys.stderr, flush=True)  # fmt: skip
             if writer:
                 lines = found.tiles if found.attention is None else np.column_stack([found.tiles, found.attention])
                 for (x, y), values in zip(found.plan.positions, lines.tolist(), strict=True):

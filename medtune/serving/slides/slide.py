@@ -11,6 +11,7 @@ import numpy as np
 
 from medtune.serving.one_line import first_line
 from medtune.serving.pixels import DecodeError
+from medtune.serving.slides.absent import WHITE, StoredTiles, stored_tiles
 from medtune.serving.slides.pixel_size import stated_mpp
 
 if TYPE_CHECKING:
@@ -125,12 +126,21 @@ class Slide:
             raise DecodeError(f"damaged: a region of level {level} is {pixels.shape[:2]}, expected {box}")
         return _on_white(pixels)
 
+    def stored_tiles(self, level: int) -> StoredTiles:
+        """Return the grid in which a level is stored, and what the file lacks of it, which `read` shows white.
+
+        Raises:
+            DecodeError: the grid is damaged.
+        """
+        with _one_line():
+            return stored_tiles(self._series.levels[level])
+
     def _array(self, level: int) -> Any:
         if level not in self._arrays:
             require_reader()
             import zarr
 
-            self._arrays[level] = zarr.open(self._series.aszarr(level=level), mode="r")
+            self._arrays[level] = zarr.open(self._series.aszarr(level=level, fillvalue=WHITE), mode="r")
         return self._arrays[level]
 
 

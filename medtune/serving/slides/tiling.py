@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from medtune.serving.pixels import DecodeError
+from medtune.serving.slides.absent import check_absent
 from medtune.serving.slides.slide import CONVERT, MAX_REGION, Slide
 from medtune.serving.slides.tissue import find_tissue
 
@@ -87,6 +88,7 @@ class TilePlan:
         overview: uint8 (h, w, 3), the whole slide, at most 1024 pixels wide and high.
         tissue: bool (h, w), the mask, coarser than the overview.
         content: digest of the slide's pixels at the mask's level.
+        absent: stored tiles that the file lacks at `level`, and their number in all; they are white.
     """
 
     positions: tuple[tuple[int, int], ...]
@@ -98,6 +100,7 @@ class TilePlan:
     overview: np.ndarray
     tissue: np.ndarray
     content: str
+    absent: tuple[int, int] = (0, 0)
 
 
 def resolve_mpp(slide: Slide, given: float | None, fix: str) -> tuple[float, float]:
@@ -127,8 +130,8 @@ def plan_tiles(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -
         mpp: from `resolve_mpp`.
 
     Raises:
-        DecodeError: no tile has enough tissue, the slide is smaller than a tile or coarser than wanted, or it lacks
-            a level that fits into memory.
+        DecodeError: no tile has enough tissue, the slide is smaller than a tile or coarser than wanted, it lacks a
+            level that fits into memory, or it lacks stored tiles where it has tissue.
     """
     width, height = settings.size_um / mpp[0], settings.size_um / mpp[1]
     if width > slide.size[0] or height > slide.size[1]:
@@ -138,8 +141,11 @@ def plan_tiles(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -
             "source folder for images that are no slides"
         )
     level = _level(slide, settings, (width, height))
-    image, overview = _overview(slide, settings, mpp)
+    image, overview, overview_level = _overview(slide, settings, mpp)
     tissue = find_tissue(image)
+    stored = slide.stored_tiles(level)
+    if overview_level != level:
+        check_absent(slide.stored_tiles(overview_level), stored, tissue)
     grid = _grid(slide.size, (width, height), settings.overlap)
     share = _tissue_share(tissue, grid, (width, height), slide.size)
     chosen = [position for position, part in zip(grid, share.tolist(), strict=True) if part >= settings.min_tissue]
@@ -150,8 +156,9 @@ def plan_tiles(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -
         )
     content = hashlib.sha256(repr((slide.size, image.shape)).encode() + image.tobytes()).hexdigest()
     selected = _select(chosen, settings, content)
+    absent = int(stored.absent.sum()), stored.absent.size
     return TilePlan(
-        selected, (width, height), len(chosen), mpp, slide.size, level, overview, tissue, content
+        selected, (width, height), len(chosen), mpp, slide.size, level, overview, tissue, content, absent
     )  # fmt: skip
 
 
@@ -202,8 +209,8 @@ def _level(slide: Slide, settings: TileSettings, tile: tuple[float, float]) -> i
     return level
 
 
-def _overview(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """The slide at the mask's resolution and as an overview, both uint8 (h, w, 3)."""
+def _overview(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -> tuple[np.ndarray, np.ndarray, int]:
+    """The slide at the mask's resolution and as an overview, both uint8 (h, w, 3), and the level that they show."""
     target = min(settings.size_um / _MASK_PIXELS_PER_TILE, _MASK_UM)
     fitting = [n for n, (width, height) in enumerate(slide.levels) if width * height <= _MAX_MASK_PIXELS]
     if not fitting:
@@ -218,7 +225,7 @@ def _overview(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) ->
     factor = max(1, min(int(target / um(level)), *image.size))
     overview = image.copy()
     overview.thumbnail((_OVERVIEW_SIDE, _OVERVIEW_SIDE), Image.Resampling.BICUBIC)
-    return np.array(image.reduce(factor)), np.array(overview)
+    return np.array(image.reduce(factor)), np.array(overview), level
 
 
 def _grid(size: tuple[int, int], tile: tuple[float, float], overlap: float) -> list[tuple[int, int]]:

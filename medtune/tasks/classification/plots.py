@@ -184,7 +184,8 @@ def draw_samples(path: Path, images: Sequence[npt.NDArray[np.uint8]], captions: 
     with plot_file(path, (1.75 * columns, 2.1 * rows + 0.5), nrows=rows, ncols=columns, squeeze=False) as grid:
         for axes in grid.flat:
             axes.axis("off")
+            axes.set(xticks=[], yticks=[])  # matplotlib measures ticks that it does not draw
         for axes, image, caption in zip(grid.flat, images, captions, strict=False):
             axes.imshow(image)
-            axes.set_title(caption, fontsize=7, loc="center")
+            axes.set_title(caption, fontsize=7, loc="center", y=1.0)  # y: nothing else is measured to place it
         grid[0, 0].figure.suptitle(title, fontsize=9, x=0.01, ha="left")

@@ -89,7 +89,7 @@ def test_records__table_with_own_columns(root):
         ("path,label\n/etc/a.png,cat\n", "leads out of data.root"),
         ("path,label\na.png,cat\na.png,dog\n", r"a\.png is listed twice"),
         ('path,label\na.png,"cat\n', "not a CSV"),
-        ("path,label\n", "no images"),
+        ("path,label\n", "the table has no rows below its header"),
         ("", "no column path and no label"),
     ],
 )

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from medtune.tasks.multilabel.training import MAX_RATIO, BinaryCrossEntropy, class_weights
+from tests.training import test_loop as loop
 
 NAMES = ("mass", "edema", "hernia")
 
@@ -51,3 +54,23 @@ def test_loss__weights_are_those_of_the_finding_and_its_presence():
     target = torch.tensor([[1, 0]], dtype=torch.uint8)
     found = BinaryCrossEntropy(weights).loss(torch.zeros(1, 2), target)
     assert float(found) == pytest.approx(np.log(2) * (3 + 2) / 2)
+
+
+@pytest.mark.parametrize("cut_at", [("epoch", 2), ("step", 9)], ids=["between-epochs", "mid-epoch"])
+def test_training__cut_and_resumed_ends_bit_identical(tmp_path, cut_at):
+    draw = np.random.default_rng(3)
+    targets = draw.integers(0, 2, (loop.N, 2)).astype(np.uint8)
+
+    def ended(folder, cut=None):
+        made = loop.job(tmp_path / folder, cut_at=cut, checkpoint_seconds=0.005)
+        weights = class_weights({"a": 3.0}, ("a", "b"), targets)
+        return loop.ended(replace(made, targets=targets, objective=BinaryCrossEntropy(weights, 0.1)))
+
+    whole = ended("whole")
+    with pytest.raises(loop.Cut):
+        ended("cut", cut_at)
+    resumed = ended("cut")
+    assert whole[0].history == resumed[0].history
+    assert len(whole[0].history) == 4
+    for one, other in zip(whole[1:], resumed[1:], strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)

@@ -1,0 +1,23 @@
+"""Names in params.yaml: classes, columns and sites, which may look like numbers."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+
+def to_name(value: Any) -> Any:
+    """Return a name as text: YAML reads an unquoted 1 as a number, and a class, a column or a site may be called so.
+
+    Args:
+        value: what YAML gives. Lists and mappings are converted entry by entry; true, false and null stay, because
+            their spelling is lost.
+    """
+    if isinstance(value, dict):
+        return {to_name(key): to_name(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_name(entry) for entry in value]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else value
+
+
+Name = Annotated[str, BeforeValidator(to_name, json_schema_input_type=str | int | float)]

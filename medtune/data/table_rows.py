@@ -1,0 +1,76 @@
+"""The rows of a table of labels as samples."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from medtune.config.errors import InputError, set_option
+from medtune.data.label_params import LabelParams
+from medtune.data.sample import Sample
+from medtune.data.table import Table
+from medtune.data.table_paths import PATH, SHOWN
+
+
+def check_table(table: Table, params: LabelParams) -> None:
+    """Refuse a table without rows, and names of columns that the protocol does not read.
+
+    Raises:
+        InputError: what is wrong and how to correct it.
+    """
+    if table.columns and not table.rows:
+        raise InputError(f"data.csv={params.csv}: the table has no rows below its header. Add a row per image")
+    for what, protocol in (("split", "column"), ("site", "site")):
+        name = getattr(params.columns, what)
+        if name is not None and params.split.protocol != protocol:
+            raise InputError(
+                f"data.columns.{what}={name}: protocol {params.split.protocol} does not read it. Add "
+                f"{set_option('data.split.protocol', protocol)}, or remove it"
+            )
+
+
+def read_rows(table: Table, positions: Mapping[str, int], root: Path, path_format: str) -> list[Sample]:
+    """Return a sample for each row, in the table's order, with the cells of all other columns as metadata.
+
+    Args:
+        table: the table.
+        positions: of path, group, split and, where there is one, label.
+        root: the data root.
+        path_format: `data.path_format`.
+
+    Raises:
+        InputError: an empty cell, a formula, several lines in a cell, or a path that leads out of the data root.
+    """
+    samples: list[Sample] = []
+    empty: dict[str, list[str]] = {}
+    others = [i for i in range(len(table.columns)) if i not in positions.values()]
+    for number, row in table.rows:
+        cells = {what: row[i].strip() for what, i in positions.items()}
+        where = table.where(number)
+        for what, cell in cells.items():
+            if not cell:
+                empty.setdefault(f"{what} is {row[positions[what]]!r}", []).append(where)
+            if cell.startswith("="):
+                raise InputError(f"{where}: {what} is {cell!r}, a formula. Replace formulas by their values")
+            if "\n" in cell or "\r" in cell or "\t" in cell:
+                raise InputError(f"{where}: {what} is {cell!r}: expected one line of text")
+        if not cells["path"]:
+            continue
+        path = PurePosixPath(path_format.replace(PATH, cells["path"]).replace("\\", "/"))
+        if path.is_relative_to(root.as_posix()):
+            path = path.relative_to(root.as_posix())
+        if (
+            path.is_absolute()
+            or path.as_posix() == "."
+            or ".." in path.parts
+            or re.match(r"[A-Za-z]:/", path.as_posix())
+        ):
+            raise InputError(f"{where}: path {cells['path']!r} leads out of data.root; write it relative to that")
+        extra = {table.columns[i]: row[i] for i in others}
+        samples.append(Sample(path.as_posix(), cells.get("label", ""), cells.get("group"), extra, where=where))
+    if empty:
+        parts = [
+            f"{', '.join(places[:SHOWN])}{f' and {len(places) - SHOWN:,} more' * (len(places) > SHOWN)}: {what}"
+            for what, places in empty.items()
+        ]
+        raise InputError(f"{'; '.join(parts)}; every image needs one. Fill it in, or remove these rows")
+    return samples

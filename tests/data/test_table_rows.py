@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.data.sources.folder import Params
+from medtune.data.table import Table
+from medtune.data.table_rows import check_table, read_rows
+
+POSITIONS = {"path": 0, "label": 1, "group": 2}
+
+
+def table(*rows: tuple[str, ...]) -> Table:
+    return Table("t.csv", "line", ("path", "label", "group", "age"), tuple(enumerate(rows, 2)))
+
+
+def test_read_rows__other_columns_are_metadata():
+    (found,) = read_rows(table((" a ", "x", "P1", "61")), POSITIONS, Path("/root"), "images/{path}.png")
+    assert (found.path, found.label, found.patient_id) == ("images/a.png", "x", "P1")
+    assert (found.metadata, found.where) == ({"age": "61"}, "t.csv line 2")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (("a.png", "x", "=A7", ""), "t.csv line 2: group is '=A7', a formula"),
+        (("a.png", "", "P1", ""), "label is ''; every image needs one"),
+        (("../a.png", "x", "P1", ""), "leads out of data.root"),
+        (("a.png", "x\ty", "P1", ""), "expected one line of text"),
+    ],
+)
+def test_read_rows__refused(row, message):
+    with pytest.raises(InputError, match=message):
+        read_rows(table(row), POSITIONS, Path("/root"), "{path}")
+
+
+def test_check_table__no_rows():
+    with pytest.raises(InputError, match=r"data\.csv=t\.csv: the table has no rows below its header"):
+        check_table(table(), Params(csv="t.csv"))
+
+
+@pytest.mark.parametrize(("column", "protocol"), [("split", "column"), ("site", "site")])
+def test_check_table__a_column_that_the_protocol_does_not_read(column, protocol):
+    params = Params(csv="t.csv", columns={column: "c"})
+    message = rf"data\.columns\.{column}=c: .*data\.split\.protocol={protocol}"
+    with pytest.raises(InputError, match=message):
+        check_table(table(("a", "x", "P", "")), params)

@@ -1,0 +1,83 @@
+"""A multilabel training that is killed, by the process dying, ends where the uninterrupted one does."""
+
+import csv
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtune.config.load import load
+from medtune.config.project import PROJECT
+from medtune.runtime.paths import RunPaths
+from medtune.stages import data, finetune, frozen
+
+SETTINGS = [
+    "task.kind=multilabel", "data.source=folder", "data.csv=t.csv", "data.label_type=multi", "data.image_size=32",
+    "data.columns={labels: [bright, striped]}", "data.split.folds=3", "schedule=staged", "tracking.mode=disabled",
+    "model={backbone: test_vit, weights: none, backbone_args: {img_size: 32, depth: 2}, head: {kind: linear}}",
+    "frozen={epochs: 3, views: 1, batch_size: 8, class_weights: auto, checkpoint_seconds: 0}",
+    "finetune={epochs: 3, batch_size: 8, class_weights: {bright: 2}, checkpoint_seconds: 0}",
+]  # fmt: skip
+# Runs the stages and kills itself at the end of an epoch.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from medtune.config.load import load
+from medtune.runtime.paths import RunPaths
+from medtune.stages import finetune, frozen
+from medtune.training.loop import Trainer
+
+folder, last, *sets = sys.argv[1:]
+finish, epochs = Trainer._finish_epoch, iter(range(1, 100))
+
+def finish_and_die(self, *args, **kwargs):
+    row = finish(self, *args, **kwargs)
+    if next(epochs) == int(last):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return row
+
+Trainer._finish_epoch = finish_and_die
+params, paths = load(None, sets), RunPaths(Path(folder), Path(folder) / "cache")
+frozen.run(params, paths)
+finetune.run(params, paths)
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("multilabel")
+    draw = np.random.default_rng(0)
+    rows = [("path", "group", "bright", "striped")]
+    for number in range(36):
+        bright, striped = number % 2, number // 2 % 3 == 0
+        pixels = draw.normal(80 + 90 * bright, 12, (32, 32, 3))
+        pixels[::4] += 60 * striped
+        (folder / "images").mkdir(exist_ok=True)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "images" / f"{number}.png")
+        rows.append((f"{number}.png", f"P{number // 2}", str(bright), str(int(striped))))
+    with (folder / "images" / "t.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    sets = [f"data.root={folder / 'images'}", *SETTINGS]
+    paths = RunPaths(folder / "whole", folder / "whole" / "cache")
+    params = load(None, sets)
+    data.run(params, paths)
+    return sets, params, paths, [frozen.run(params, paths).sha256, finetune.run(params, paths).sha256]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", [2, 5], ids=["in-frozen", "in-finetune"])
+def test_training__killed_and_resumed_equals_the_uninterrupted_one(world, tmp_path, last):
+    sets, params, whole, digests = world
+    paths = RunPaths(tmp_path, tmp_path / "cache")
+    shutil.copytree(whole.prepared, paths.prepared)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), str(last), *sets], cwd=PROJECT, capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert not Path(paths.stage("finetune", 1), "result.json").exists()
+    assert [frozen.run(params, paths).sha256, finetune.run(params, paths).sha256] == digests

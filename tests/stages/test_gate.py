@@ -1,0 +1,72 @@
+"""The images of the gate, as the champion takes them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtune.config.load import load
+from medtune.data.manifest import load_prepared
+from medtune.data.synthetic.slide import write_slide
+from medtune.runtime.paths import RunPaths
+from medtune.stages import data, gate
+from tests.serving.test_dicom import write
+
+
+@pytest.fixture
+def prepare(tmp_path):
+    def run(*sets):
+        params = load(None, [f"data.root={tmp_path / 'raw'}", "data.positive=a", "data.split.folds=3", *sets])
+        paths = RunPaths(tmp_path, tmp_path / "cache")
+        data.run(params, paths)
+        return params, paths, load_prepared(paths.prepared)
+
+    return run
+
+
+def champion(size, resize, prepared):
+    return {"preprocessing": {"image_size": size, "resize": resize, "intensity": prepared.info["intensity"]}}
+
+
+def test_images_for_champion__frames_of_dicom_files(tmp_path, prepare):
+    draw = np.random.default_rng(0)
+    for number in range(6):
+        folder = tmp_path / "raw" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder, draw.integers(0, 255, (2, 16, 16)).astype(np.uint8), PatientID=f"P{number}")
+    params, paths, prepared = prepare("data.source=folder", "data.image_size=32", "data.frames=expand")
+    rows = prepared.indices(1)["test"]
+    found = gate._images_for_champion(params, paths, prepared, rows, champion(16, "squash", prepared))
+    assert found.shape == (len(rows), 16, 16, 3)
+    shrunk = prepared.images[rows].reshape(len(rows), 16, 2, 16, 2, 3).mean((2, 4))
+    assert np.abs(shrunk - found).mean() < 30 < np.abs(shrunk - found[::-1]).mean()
+
+
+def test_images_for_champion__tiles_are_not_resized(tmp_path, prepare):
+    for number in range(6):
+        write_slide(tmp_path / "raw" / "ab"[number % 2] / f"{number}.tif", number, side=256, kind=number % 2)
+    tiles = "data.tiles={size_um: 16.0, max_per_slide: 2}"
+    params, paths, prepared = prepare(
+        "data.source=slides", "data.image_size=32", tiles, "data.group_pattern=(\\d)[.]tif", "data.resize=pad"
+    )
+    rows = prepared.indices(1)["test"]
+    found = gate._images_for_champion(params, paths, prepared, rows, champion(32, "squash", prepared))
+    assert np.array_equal(found, prepared.images[rows])
+
+
+def test_common_images__a_training_image_under_another_name_is_left_out(tmp_path, prepare):
+    draw = np.random.default_rng(0)
+    for number in range(12):
+        folder = tmp_path / "raw" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 255, (32, 32, 3)).astype(np.uint8)).save(folder / f"P{number}_.png")
+    _, _, prepared = prepare("data.source=folder", "data.image_size=32", "data.group_pattern=(P\\d+)_")
+    rows = prepared.indices(1)["test"]
+    line = "old/{}.png,a,Q{},{},{}"
+    seen = [line.format(k, k, prepared.sha256[row], "train" if k == 0 else "test") for k, row in enumerate(rows)]
+    manifest = "\n".join(["path,label,group,sha256,role_1", *seen])
+    kept, notes, changed = gate._common_images(prepared, rows, manifest, 1)
+    assert kept.tolist() == rows.tolist()[1:]
+    assert notes == [
+        f"1 test images left out: pixel for pixel the champion was trained on them ({prepared.paths[rows[0]]} first)"
+    ]
+    assert changed == ""

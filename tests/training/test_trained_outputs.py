@@ -1,0 +1,132 @@
+"""Folds on one frozen backbone are evaluated as one by one, and the backbone sees each image once."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from timm.layers import PatchEmbed
+from torch import nn
+
+from medtune.config import registry
+from medtune.data.manifest import load_prepared
+from medtune.evaluation.outputs import EXTERNAL, OutputsRequest, compute_outputs, compute_shared_outputs
+from medtune.models.classifier import build
+from medtune.runtime.artifact import Artifact, commit, partial_dir
+from medtune.stages import evaluate
+from medtune.training.checkpoint import load_trained
+from medtune.training.trained_outputs import backbone_runs, compute_trained_outputs, shares_backbone
+
+HEADS = registry.plugin_names("medtune.models.heads")
+
+
+@contextmanager
+def counted():
+    """The number of images that pass a backbone, in a list of batches; `token_shape` does not count."""
+    batches = []
+
+    def count(module, inputs):
+        if isinstance(module, PatchEmbed) and torch.is_inference_mode_enabled():
+            batches.append(len(inputs[0]))
+
+    hook = nn.modules.module.register_module_forward_pre_hook(count)
+    try:
+        yield batches
+    finally:
+        hook.remove()
+
+
+def requests_of(world):
+    prepared = load_prepared(world.paths.prepared)
+    return [OutputsRequest.for_artifact(artifact, prepared) for artifact in world.trained], prepared.images
+
+
+def one_by_one(requests, images, size=7):
+    return [
+        compute_outputs(request, load_trained(request.trained), images, "cpu", size, lambda done: None)
+        for request in requests
+    ]
+
+
+def assert_same(found, expected):
+    for mine, other in zip(found, expected, strict=True):
+        assert mine.keys() == other.keys()
+        for split, values in mine.items():
+            assert values.dtype == np.float32
+            np.testing.assert_allclose(values, other[split], rtol=1e-5, atol=1e-5)
+
+
+def test_frozen_folds__equal_the_direct_path_and_run_the_backbone_once_per_image(make_world):
+    requests, images = requests_of(make_world(head_only=True))
+    done = []
+    with counted() as batches:
+        found = list(compute_trained_outputs(requests, images, "cpu", 7, done.append))
+    assert shares_backbone(requests)
+    assert sum(batches) == sum(done) == backbone_runs(requests) == len(images) == 45
+    assert_same(found, one_by_one(requests, images))
+    assert not np.allclose(found[0]["val"], found[1]["val"])
+
+
+def test_other_networks__run_by_themselves(make_world):
+    requests, images = requests_of(make_world())
+    with counted() as batches:
+        found = list(compute_trained_outputs(requests, images, "cpu", 7, lambda done: None))
+    assert not shares_backbone(requests)
+    assert sum(batches) == backbone_runs(requests) == 90
+    for mine, other in zip(found, one_by_one(requests, images), strict=True):
+        assert all(np.array_equal(mine[split], other[split]) for split in other)
+
+
+def test_one_fold__and_different_backbones_share_nothing(make_world, tmp_path):
+    requests, _ = requests_of(make_world(head_only=True))
+    assert not shares_backbone(requests[:1])
+    trained = requests[1].trained
+    partial_dir(tmp_path / "other").mkdir()
+    other = commit(tmp_path / "other", trained.key, trained.result() | {"backbone_sha256": "0" * 64})
+    assert not shares_backbone([requests[0], replace(requests[1], trained=other)])
+
+
+def test_evaluate__gives_the_logits_of_the_direct_path_in_one_pass(make_world):
+    world = make_world(head_only=True)
+    with counted() as batches:
+        done = evaluate.run(world.params, world.paths)
+    assert sum(batches) == 45
+    requests, images = requests_of(world)
+    stored = np.load(done.folder / "logits.npz")
+    for request, expected in zip(requests, one_by_one(requests, images), strict=True):
+        for split, values in expected.items():
+            found = stored[f"fold{request.fold}_{split}_logits"]
+            np.testing.assert_allclose(found, values, rtol=1e-5, atol=1e-5)
+            assert np.array_equal(stored[f"fold{request.fold}_{split}_rows"], request.indices[split])
+
+
+def test_evaluate__not_finite_names_the_fold(make_world):
+    world = make_world(head_only=True, ruin=True)
+    with pytest.raises(RuntimeError, match="fold 0: 15 of 15 val images have logits that are not finite"):
+        evaluate.run(world.params, world.paths)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_every_head__with_external_images_of_all_folds(make_world, kind):
+    params = make_world().params
+    head = registry.load_plugin("medtune.models.heads", kind, "model.head.kind").Params()
+    params = params.model_copy(update={"model": params.model.model_copy(update={"head": head})})
+    models = [build(params.model_copy(update={"seed": seed}), 3) for seed in (1, 2)]
+    models[1].backbone.load_state_dict(models[0].backbone.state_dict())
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (20, 32, 32, 3), np.uint8)
+    order, external = draw.permutation(16), np.arange(16, 20)
+    trained = Artifact("nowhere", "key", "sha")
+    first = OutputsRequest(0, trained, {"val": order[:5], "test": order[5:11], EXTERNAL: external}, "key")
+    second = replace(first, fold=1, indices={"val": order[5:11], "test": order[11:], EXTERNAL: external})
+    requests = [first, second]
+    with counted() as batches:
+        heads = [model.head for model in models]
+        found = compute_shared_outputs(requests, models[0], heads, images, "cpu", 8, lambda done: None)
+    assert sum(batches) == 20
+    expected = [
+        compute_outputs(request, model, images, "cpu", 8, lambda done: None)
+        for request, model in zip(requests, models, strict=True)
+    ]
+    assert_same(found, expected)
