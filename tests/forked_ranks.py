@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from medtune.config.project import PROJECT
 
 
 def run_ranks(
-    folder: Path, *words: str, count: int = 2, times: int = 1, shared: str = "", **environment: str
+    folder: Path, *words: str, count: int = 2, times: int = 1, shared: Sequence[str] = (), **environment: str
 ) -> list[list[str]]:
     """What each rank printed, time by time.
 
@@ -28,7 +29,7 @@ def run_ranks(
         words: the module and its arguments.
         count: number of ranks.
         times: how often they run.
-        shared: a further module that all of them import.
+        shared: further modules that all of them import.
         environment: of the ranks.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +38,7 @@ def run_ranks(
         port = str(free.getsockname()[1])
     common = {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "MEDTUNE_DEVICE": "cpu"}
     common |= {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    modules = ",".join(["timm", "accelerate", "torch._dynamo", *filter(None, [shared])])
+    modules = ",".join(["timm", "accelerate", "torch._dynamo", *shared])
     command = [sys.executable, "-m", "tests.forked_ranks", str(count), str(times), str(folder), modules, *words]
     process = subprocess.Popen(
         command, cwd=PROJECT, env={**os.environ, **common, **environment}, start_new_session=True

@@ -42,7 +42,8 @@ class SplitParams(StrictParams):
             raise ValueError("val_fold must be null: protocol site validates on patients of the training sites")
         for name, fold in (("test_fold", self.test_fold), ("val_fold", self.val_fold)):
             if isinstance(fold, int) and fold >= self.folds:
-                raise ValueError(f"{name} is {fold}, but folds are numbered 0 to {self.folds - 1}")
+                hint = f'; if a site has this name, put it in quotes: "{fold}"' if self.protocol == "site" else ""
+                raise ValueError(f"{name} is {fold}, but folds are numbered 0 to {self.folds - 1}{hint}")
         if self.val_fold is not None and self.test_fold == "all":
             raise ValueError("val_fold must be null when test_fold is all: it is the fold before each test fold")
         if self.val_fold is not None and self.val_fold == self.test_fold:

@@ -25,6 +25,7 @@ COLUMNS = (SLIDE_COLUMN, "tile_x", "tile_y")
 MPP_FIX = "Give it with data.tiles.mpp, or per slide in a column of the table with data.tiles.mpp_column"
 _THUMBNAIL = 128
 _SAME_OVERVIEW = 4.0  # mean difference of pixels, 0..255; a slide that was compressed again differs by less
+_SAME_MPP = 0.05  # scanners state 0.2527 where people write 0.25
 _SHOWN = 5
 
 
@@ -111,6 +112,7 @@ def cut_slides(
     settings: TileSettings,
     mpp_of: Callable[[Sample], float | None],
     reject: bool = False,
+    table_mpp_of: Callable[[Sample], float | None] = lambda slide: None,
 ) -> SlideTiles:
     """Choose the tiles of every slide; their pixels are read later.
 
@@ -120,6 +122,7 @@ def cut_slides(
         settings: how slides are cut.
         mpp_of: micrometres per pixel that the user gives for a slide.
         reject: leave out slides that cannot be used; False: refuse the set.
+        table_mpp_of: micrometres per pixel that a table gives for this slide; a file that states others is refused.
 
     Raises:
         InputError: zarr is not installed, a slide cannot be used, or none can.
@@ -138,6 +141,7 @@ def cut_slides(
             file = slide.file or root / slide.path
             try:
                 with tiling.opened(file, mpp_of(slide), MPP_FIX) as (opened, mpp):
+                    _check_mpp(table_mpp_of(slide), opened.stated_mpp)
                     plan = tiling.plan_tiles(opened, settings, mpp)
             except DecodeError as error:
                 rejected.append((slide.path, str(error)))
@@ -153,6 +157,14 @@ def cut_slides(
         way_out = ". Correct or remove them, or leave them out with data.on_bad_image=reject" if kept else ""
         raise InputError(f"{len(rejected)} of {len(slides)} slides cannot be used: {shown}{more}{way_out}")
     return SlideTiles(kept, tiles, np.array(index, np.int64), plans, tuple(rejected))
+
+
+def _check_mpp(given: float | None, stated: tuple[float, float] | None) -> None:
+    if given is not None and stated is not None and max(abs(one / given - 1) for one in stated) > _SAME_MPP:
+        raise DecodeError(
+            f"the table gives {given:g} micrometres per pixel (data.tiles.mpp_column), but the file states "
+            f"{max(stated):g}. Correct the wrong one"
+        )
 
 
 def write_overviews(folder: Path, tiles: SlideTiles) -> None:

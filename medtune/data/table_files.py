@@ -3,6 +3,7 @@
 import datetime
 import importlib
 import math
+import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -35,6 +36,7 @@ def read_workbook(path: Path, sheet: str | None) -> RawTable:
             values = openpyxl.load_workbook(path, read_only=True, data_only=True)
             name = _choose_sheet(values, path, sheet)
             rows = list(_sheet_rows(values[name]))
+            hidden = _hidden_rows(path, values[name])
             if _has_formulas(path):
                 formulas = openpyxl.load_workbook(path, read_only=True)
                 _check_formulas(rows, _sheet_rows(formulas[name]), path)
@@ -46,7 +48,17 @@ def read_workbook(path: Path, sheet: str | None) -> RawTable:
         raise InputError(f"{path}: not an Excel workbook that can be read: {first_line(error)}") from None
     width = max((len(row) for _, row in rows), default=0)
     padded = [(number, [to_text(value) for value in row] + [""] * (width - len(row))) for number, row in rows]
-    return RawTable(padded, "row")
+    note = f"{path.name}: {hidden:,} rows are hidden, by a filter for example, and are read as the others"
+    return RawTable(padded, "row", (note,) if hidden else ())
+
+
+def _hidden_rows(path: Path, sheet: Any) -> int:
+    """Number of rows that the program does not show; openpyxl keeps it only where it reads all into memory."""
+    member = str(getattr(sheet, "_worksheet_path", "")).lstrip("/")
+    with zipfile.ZipFile(path) as archive:
+        if member not in archive.namelist():
+            return 0
+        return len(re.findall(rb'<row [^>]*\bhidden="(?:1|true)"', archive.read(member)))
 
 
 def _choose_sheet(workbook: Any, path: Path, sheet: str | None) -> str:

@@ -81,7 +81,10 @@ def test_split_samples__refused(found, more, message):
         ({"protocol": "patient", "test_fold": "A"}, "only protocol site takes a name"),
         ({"protocol": "patient", "folds": 2}, "3 to 20"),
         ({"protocol": "site", "val_fold": 2}, "val_fold must be null"),
-        ({"protocol": "site", "folds": 2, "test_fold": 2}, "folds are numbered 0 to 1"),
+        (
+            {"protocol": "site", "folds": 2, "test_fold": 2},
+            "folds are numbered 0 to 1; if a site has this name, put it in quotes",
+        ),
     ],
 )
 def test_params__refused(values, message):

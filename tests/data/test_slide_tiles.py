@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medtune.config.errors import InputError
 from medtune.data.sample import Sample
 from medtune.data.slide_tiles import cut_slides, draw_overview, write_overviews
 from medtune.data.synthetic.slide import draw_slide, write_pyramid, write_slide
@@ -70,3 +71,14 @@ def test_notes__stored_tiles_that_a_file_lacks(cut):
     (note,) = some.notes()
     assert note.startswith("1 of 7 slides lack stored tiles, which are shown white (a.tif: 3 of 16)")
     assert some.report()[0]["absent_stored_tiles"] == 3
+
+
+@pytest.mark.parametrize(("given", "fits"), [(0.5, True), (0.51, True), (0.25, False), (None, True)])
+def test_cut__micrometres_of_the_table_that_contradict_the_file_are_refused(tmp_path, given, fits):
+    write_slide(tmp_path / "a.tif", 0, side=512, kind=0, mpp=0.5)
+    slides = [Sample("a.tif", "x", "P")]
+    if fits:
+        assert len(cut_slides(slides, tmp_path, SETTINGS, lambda slide: None, False, lambda slide: given).tiles) > 0
+    else:
+        with pytest.raises(InputError, match=r"a\.tif: the table gives 0\.25 micrometres.*the file states 0\.5"):
+            cut_slides(slides, tmp_path, SETTINGS, lambda slide: None, False, lambda slide: given)

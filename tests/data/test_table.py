@@ -213,6 +213,19 @@ def test_read_table__values_of_parquet(tmp_path):
     assert table.where(1) == "t.parquet row 1"
 
 
+def test_read_table__hidden_rows_are_read_and_counted(tmp_path):
+    book = openpyxl.Workbook()
+    for row in (["path", "label"], ["a.png", "x"], ["b.png", "y"], ["c.png", "x"]):
+        book.active.append(row)
+    for number in (3, 4):
+        book.active.row_dimensions[number].hidden = True
+    out = io.BytesIO()
+    book.save(out)
+    found = read(tmp_path, "t.xlsx", out.getvalue())
+    assert len(found.rows) == 3
+    assert found.notes == ("t.xlsx: 2 rows are hidden, by a filter for example, and are read as the others",)
+
+
 def test_read_table__empty(tmp_path):
     for content in (b"", b"\n\n", b"\xef\xbb\xbf"):
         assert read(tmp_path, "t.csv", content).columns == ()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from medtune.config import registry
-from medtune.config.load import load
+from medtune.config.load import load, validate
 from medtune.config.training import TrainingParams
 from medtune.models.adapt import adapt, after_step, penalty, prepare
 from medtune.models.classifier import build
@@ -57,12 +57,13 @@ def settings(folder: Path) -> Curves:
         "unused": ended("unused", unused=True),
     }
     if ranks.world_size() > 1:
-        found["whole"] = ended("whole", drop=0.3, batch_size=2)
+        common: dict[str, Any] = {"drop": 0.3, "batch_size": 2, "epochs": 3}
+        found["whole"] = ended("whole", **common)
         with suppress(loop.Cut):
-            ended("cut", drop=0.3, batch_size=2, cut_at=("step", 43))
+            ended("cut", **common, cut_at=("step", 43))
         ranks.barrier()
         assert (folder / "cut" / "checkpoint.safetensors").exists()
-        found["resumed"] = ended("cut", drop=0.3, batch_size=2)
+        found["resumed"] = ended("cut", **common)
     found["compiled"] = ended("compiled", batch_size=16, compiled=True)
     return found
 
@@ -80,15 +81,15 @@ def methods(folder: Path) -> Curves:
         def score(self, rows: Any) -> Any:
             return images[rows]
 
+    base = load(sets=["model.weights=none", f"data.image_size={SIZE}", "model.head.kind=linear"])
+    tree = base.model_dump(mode="json")
+
     def curve(method: str) -> Any:
         plugin = registry.load_plugin("medtune.models.peft", method, "model.peft.method")
         family = (plugin.SUPPORTED_FAMILIES or ("vit",))[0]
-        args = f"{{img_size: {SIZE}}}" if family == "vit" else "{}"
-        sets = [
-            f"model.backbone={BACKBONES[family]}", "model.weights=none", f"model.backbone_args={args}",
-            f"data.image_size={SIZE}", "model.head.kind=linear", f"model.peft.method={method}",
-        ]  # fmt: skip
-        params = load(sets=sets)
+        args = {"img_size": SIZE} if family == "vit" else {}
+        network = {"backbone": BACKBONES[family], "backbone_args": args, "peft": {"method": method}}
+        params = validate({**tree, "model": {**tree["model"], **network}})
         torch.manual_seed(0)
         model = adapt(build(params, 3), params)
         prepare(model, [(images[:4], torch.from_numpy(labels[:4]))], params)

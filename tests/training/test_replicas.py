@@ -24,7 +24,8 @@ def curves(tmp_path_factory):
 
 def processes(place):
     """What each of two processes found."""
-    (printed,) = run_ranks(place / "printed", "tests.training.curves", str(place), shared="peft")
+    shared = ("peft", "torch._functorch.aot_autograd")
+    (printed,) = run_ranks(place / "printed", "tests.training.curves", str(place), shared=shared)
     lines = [next(line for line in out.splitlines() if line.startswith("FOUND ")) for out in printed]
     return [json.loads(line.removeprefix("FOUND ")) for line in lines]
 

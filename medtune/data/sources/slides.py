@@ -95,7 +95,14 @@ def cut(slides: Sequence[Sample], root: Path, params: Params) -> SlideTiles:
         InputError: see `medtune.data.slide_tiles.cut_slides`.
     """
     reject = params.on_bad_image == "reject"
-    return cut_slides(slides, root, settings(params), lambda slide: given_mpp(slide, params), reject)
+    return cut_slides(
+        slides,
+        root,
+        settings(params),
+        lambda slide: given_mpp(slide, params),
+        reject,
+        lambda slide: table_mpp(slide, params),
+    )
 
 
 def settings(params: Params) -> TileSettings:
@@ -112,16 +119,23 @@ def given_mpp(sample: Sample, params: Params) -> float | None:
     Raises:
         InputError: the column is missing or its cell is no such number.
     """
+    found = table_mpp(sample, params)
+    return params.tiles.mpp if found is None else found
+
+
+def table_mpp(sample: Sample, params: Params) -> float | None:
+    """Micrometres per pixel that the table gives for a slide; errors as for `given_mpp`."""
     column = params.tiles.mpp_column
     if column is None:
-        return params.tiles.mpp
+        return None
     if column not in sample.metadata:
+        others = f"other columns: {', '.join(sample.metadata)}" if sample.metadata else "path, label and group are all"
         raise InputError(
-            f"data.tiles.mpp_column={column}: {params.csv} has no such column; found {', '.join(sample.metadata)}"
+            f"data.tiles.mpp_column={column}: {params.csv} has no such column; {others}. Name the right one"
         )
     cell = sample.metadata[column].strip().replace(",", ".")
     if not cell:
-        return params.tiles.mpp
+        return None
     try:
         value = float(cell)
     except ValueError:
