@@ -13,9 +13,7 @@ from tempfile import TemporaryDirectory
 
 from medtune.config.project import PROJECT
 
-LEFT_BEHIND = shutil.ignore_patterns(
-    ".git", ".venv", ".cache", "artifacts", "prepared", "__pycache__", ".*_cache", "docs", "tests"
-)
+LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", ".cache", "artifacts", "prepared", ".*_cache", "docs", "tests")
 
 
 @dataclass(frozen=True)

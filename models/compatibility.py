@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import torch
+from huggingface_hub import constants
 
 from medtune.config.errors import InputError
 from medtune.config.load import validate
@@ -60,6 +61,7 @@ def _hub_status(cfg: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Answers once."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # whether the hub answers is asked elsewhere
+    constants.HF_HUB_OFFLINE = True  # it reads the variable when it is imported, which may have been before
     print(json.dumps(check_model(validate(json.load(sys.stdin)))))
 
 

@@ -1,6 +1,9 @@
 """Shared by all tests: the machine's quiet corners, and where the real data lies."""
 
+import functools
+import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,31 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["MEDTUNE_DEVICE"] = "cpu"
 
+# Hundreds of processes would each compile the package, and each session every test, where no bytecode is stored.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Fixtures of tests in several folders.
 pytest_plugins = ["tests.small_world"]
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_finish() -> None:
+    """Do once per session what each export to ONNX would repeat: a half of its time."""
+    if "medtune.export.onnx_graph" in sys.modules:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        # torch parses the source of its 500 ONNX functions for every export.
+        ONNXRegistry.from_torchlib = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+    # The garbage collector searches what was imported.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
+def pytest_sessionfinish() -> None:
+    """Undo the exclusion: native libraries report what is alive at exit as leaks."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medtune.config.schema import Params
+from medtune.doctor.subprocess_check import Questions
 from medtune.runtime.paths import RunPaths
 
 
@@ -50,6 +51,7 @@ class Context:
         offline: ask nothing outside this machine.
         quick: measure nothing.
         facts: by name; a check does without what is not there, since the one that learns it may have failed.
+        questions: asks what needs torch.
     """
 
     params: Params
@@ -57,6 +59,7 @@ class Context:
     offline: bool = False
     quick: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
+    questions: Questions = field(default_factory=Questions)
 
     def require_space(self, folder: Path, size: float) -> None:
         """Notes that the run will put about `format_size` bytes into `folder`."""

@@ -7,7 +7,7 @@ from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.doctor.check_result import CheckResult, Context, format_duration, format_size, ok, warning
 from medtune.doctor.folders import output_dirs
-from medtune.doctor.subprocess_check import CheckError, run_in_subprocess
+from medtune.doctor.subprocess_check import CheckError
 from medtune.serving.one_line import first_line
 
 PROFILE_TIMEOUT_S = 180.0
@@ -18,7 +18,10 @@ FP32_BYTES, FP16_BYTES = 4, 2
 
 def check_estimate(context: Context) -> list[CheckResult]:
     """A line on disk and one on time, each saying what it was reckoned from."""
-    return [_disk_estimate(context), _time_estimate(context)]
+    try:
+        return [_disk_estimate(context), _time_estimate(context)]
+    finally:
+        context.questions.close()  # the last one: what it holds would count as memory in use
 
 
 def split_fractions(params: Params) -> dict[str, float]:
@@ -117,7 +120,7 @@ def _time_estimate(context: Context) -> CheckResult:
     if "images" not in context.facts or "tokens" not in context.facts:
         return warning("not known without the images and the network's shape", "mend what is wrong above", label)
     try:
-        measured = run_in_subprocess("medtune.training.profile", context.params, PROFILE_TIMEOUT_S)
+        measured = context.questions.ask("medtune.training.profile", context.params, PROFILE_TIMEOUT_S)
     except CheckError as error:
         return warning(f"steps cannot be measured: {first_line(error)}", "try a smaller batch_size, or --quick", label)
     context.facts["memory"] = measured["memory"]

@@ -44,12 +44,15 @@ CHECKS: dict[str, Callable[[Context], CheckResult | list[CheckResult]]] = {
 
 def run_checks(context: Context) -> Iterator[CheckResult]:
     """Every check's lines, as they come; a check that fails itself is a line that says so."""
-    for label, check in CHECKS.items():
-        try:
-            found = check(context)
-        except Exception as error:  # a broken check must not hide what the others find
-            found = failure(
-                f"this check itself failed: {first_line(error, with_type=True)}", f"look at {check.__module__}"
-            )
-        for finding in found if isinstance(found, list) else [found]:
-            yield CheckResult(finding.state, finding.message, finding.fix, finding.label or label)
+    try:
+        for label, check in CHECKS.items():
+            try:
+                found = check(context)
+            except Exception as error:  # a broken check must not hide what the others find
+                found = failure(
+                    f"this check itself failed: {first_line(error, with_type=True)}", f"look at {check.__module__}"
+                )
+            for finding in found if isinstance(found, list) else [found]:
+                yield CheckResult(finding.state, finding.message, finding.fix, finding.label or label)
+    finally:
+        context.questions.close()

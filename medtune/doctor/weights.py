@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medtune.config.project import PACKAGE, PROJECT
 from medtune.doctor.check_result import CheckResult, Context, failure, format_size, ok, warning
-from medtune.doctor.subprocess_check import CheckError, run_in_subprocess
+from medtune.doctor.subprocess_check import CheckError
 from medtune.runtime.artifact import file_sha256
 from medtune.serving.one_line import first_line
 
@@ -21,7 +21,7 @@ def check_weights(context: Context) -> CheckResult:
     """What model.weights names: unchanged, opened without running code from it, and of the backbone's shapes."""
     model = context.params.model
     try:
-        found = run_in_subprocess("medtune.models.compatibility", context.params, COMPATIBILITY_TIMEOUT_S)
+        found = context.questions.ask("medtune.models.compatibility", context.params, COMPATIBILITY_TIMEOUT_S)
     except CheckError as error:
         return failure(first_line(error), "look at the weight file: it may be larger than this machine's memory")
     context.facts |= {name: value for name, value in found.items() if not name.endswith("_fault")}

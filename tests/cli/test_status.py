@@ -11,17 +11,23 @@ from medtune.cli.main import call
 from medtune.config.project import PROJECT
 
 SMALL = """
-data: {image_size: 32, patients: 24, split: {absent_classes: allow}}
-model: {backbone_args: {img_size: 32}}
+data: {image_size: 32, patients: 24, images_per_patient: 3, split: {absent_classes: allow}}
+model: {weights: none, backbone_args: {img_size: 32, depth: 1}, head: {kind: linear}}
 frozen: {epochs: 1, views: 1}
 tracking: {mode: disabled}
 """
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all tests: the network is tried once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def words(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     (tmp_path / "small.yaml").write_text(SMALL)
-    monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MEDTUNE_CACHE", str(cache))
     monkeypatch.setenv("MEDTUNE_DEVICE", "cpu")
     return ["--params", str(tmp_path / "small.yaml"), "--out", str(tmp_path)]
 
@@ -39,7 +45,7 @@ def test_status__follows_a_run_and_names_what_changed(words, capsys):
     assert call(["data", *words]) == 0
     assert call(["stage", "frozen", *words]) == 0
     found = steps(words, capsys)
-    assert found["data"] == "prepared: 288 images"
+    assert found["data"] == "prepared: 72 images"
     assert found["frozen fold 1"].startswith("cached (key ")
     assert found["finetune fold 1"] == "would run: no result yet"
     assert found["evaluate"] == found["export"] == "after finetune fold 1"
@@ -61,5 +67,5 @@ print(json.dumps(sorted(sys.modules.keys() & {{"torch", "timm", "prefect", "wand
 def test_data__json_is_the_report_and_nothing_else_on_stdout(words, capsys):
     assert call(["data", *words, "--json"]) == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out)["n_kept"] == 288
+    assert json.loads(captured.out)["n_kept"] == 72
     assert "split by patient" in captured.err

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-IGNORED = shutil.ignore_patterns("__pycache__", ".venv")
+IGNORED = shutil.ignore_patterns(".venv")
 
 
 @pytest.fixture(scope="module")

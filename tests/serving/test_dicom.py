@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import uid
-from pydicom.data import get_testdata_files
+from pydicom.data.data_manager import DATA_ROOT
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
@@ -20,7 +20,8 @@ from medtune.serving.dicom import read_header
 from medtune.serving.pixels import DecodeError
 
 RNG = np.random.default_rng(3)
-SHIPPED = sorted(Path(name) for name in get_testdata_files("*.dcm"))
+# Not get_testdata_files, which also tries to download 79 other files while tests are collected.
+SHIPPED = sorted(path for path in (Path(DATA_ROOT) / "test_files").rglob("*.dcm"))
 
 
 def write(folder: Path, pixels: np.ndarray, **values: object) -> Path:

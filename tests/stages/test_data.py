@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medtune.cli.main import call
 from medtune.config.errors import InputError
 from medtune.config.load import load
 from medtune.config.project import PROJECT
@@ -398,13 +399,16 @@ def test_command__ends_with_two_and_one_line_on_wrong_input(tmp_path):
 
 
 @pytest.mark.slow
-def test_command__prepares(root):
-    words = ["--set", "data.source=folder", "--set", f"data.root={root}", "--set", "data.split.protocol=image",
+def test_command__prepares(root, capsys, monkeypatch):
+    monkeypatch.setenv("MEDTUNE_CACHE", str(root.parent / "cache"))
+    words = ["--set", "model.backbone_args={img_size: 16, depth: 1}", "--set", "model.weights=none",
+             "--set", "schedule=frozen",
+             "--set", "data.source=folder", "--set", f"data.root={root}", "--set", "data.split.protocol=image",
              "--set", "data.positive=yes", "--set", "data.image_size=16", "--out", str(root.parent)]  # fmt: skip
-    done = subprocess.run([*COMMAND, *words], cwd=PROJECT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "data: 48 images (no 24, yes 24; positive class: yes), no patient ids, split by image" in done.stdout
-    assert "Traceback" not in done.stderr
+    assert call(["data", *words]) == 0
+    printed = capsys.readouterr()
+    assert "data: 48 images (no 24, yes 24; positive class: yes), no patient ids, split by image" in printed.out
+    assert "Traceback" not in printed.err
 
 
 def write_table(root, columns, rows):

@@ -13,7 +13,7 @@ from medtune.stages.dry_run import check_network
 SMALL = (
     "model.weights=none",
     "data.image_size=32",
-    "model.backbone_args={img_size: 32, depth: 2}",
+    "model.backbone_args={img_size: 32, depth: 1}",
     "model.head.kind=linear",
 )
 CNN = ("model.weights=none", "data.image_size=32", "model.backbone=test_resnet", "model.backbone_args={}",

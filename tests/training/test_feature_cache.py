@@ -151,28 +151,47 @@ def test_needed__training_images_in_all_views_validation_images_as_they_are():
     assert feature_cache.store_bytes(feature_cache.required_indices(chain, 3), tokens=7, channels=2) == 11 * 7 * 2 * 2
 
 
+DIES_AT = (4, 7)
+# One process imports what each of its children needs; each dies at another image.
 KILLED = """
-import importlib.util, sys
+import importlib.util, os, sys
 from pathlib import Path
 spec = importlib.util.spec_from_file_location("test_features", sys.argv[1])
 own = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(own)
 own.feature_cache.BATCH = 2
-own.ask([range(10), range(9)], Path(sys.argv[2]))
-own.ask([range(14), range(12)], Path(sys.argv[2]), own.Counting(dies_at=int(sys.argv[3])))
+for dies_at in own.DIES_AT:
+    folder = Path(sys.argv[2]) / str(dies_at)
+    child = os.fork()
+    if not child:
+        os.dup2(2, 1)  # stdout is for the exit codes
+        own.ask([range(10), range(9)], folder)
+        own.ask([range(14), range(12)], folder, own.Counting(dies_at=dies_at))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The folder of each killed process, by the number of the image at which it died."""
+    folder = tmp_path_factory.mktemp("killed")
+    words = [sys.executable, "-c", KILLED, __file__, str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(words, cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == [str(-signal.SIGKILL)] * len(DIES_AT), done.stderr
+    return {number: folder / str(number) for number in DIES_AT}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("dies_at", "left"), [(4, 4 + 3), (7, 3)])
-def test_compute__killed_in_a_part_computes_that_part_again_and_no_more(tmp_path, whole, dies_at, left):
+@pytest.mark.xdist_group("killed-features")
+@pytest.mark.parametrize(("dies_at", "left"), zip(DIES_AT, (4 + 3, 3), strict=True))
+def test_compute__killed_in_a_part_computes_that_part_again_and_no_more(killed, whole, dies_at, left):
     """Four rows of view 0, then three of view 1, are missing when it is killed in the one or the other."""
-    words = [sys.executable, "-c", KILLED, __file__, str(tmp_path), str(dies_at)]
-    killed = subprocess.run(words, cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)}, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert list((tmp_path / "features").glob("*/.*.partial"))
+    folder = killed[dies_at]
+    assert list((folder / "features").glob("*/.*.partial"))
     wanted = [range(14), range(12)]
-    store, seen = ask(wanted, tmp_path)
+    store, seen = ask(wanted, folder)
     assert seen == left
     assert_holds(store, wanted, whole)
-    assert not list((tmp_path / "features").glob("*/.*.partial"))
+    assert not list((folder / "features").glob("*/.*.partial"))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from torture.job import TREE
 from torture.outages import disk
 from torture.outages.small_job import TRACEBACK, SmallJob, told
 from torture.outcome import Outcome
@@ -11,6 +12,9 @@ from torture.wrong.expected_errors import Ended
 
 TRAIN = ("train", "--no-prefect")
 OTHER = ("--set", "frozen.epochs=3")  # another key of every training step
+# The data stage tries the network: a small one, where nothing is trained.
+MODEL = {"weights": "none", "backbone_args": {"img_size": 32, "depth": 1}, "head": {"kind": "linear"}}
+UNTRAINED = {**TREE, "schedule": "frozen", "model": {**TREE["model"], **MODEL}}
 PLACE_WORDS = ("No space left", "Read-only", "File too large", "cannot be written")
 
 
@@ -18,7 +22,7 @@ def inject(
     folder: Path, what: str, free_kb: list[int] | None = None, limits: list[int] | None = None, trains: bool = True
 ) -> Outcome:
     """Every fault of one kind, each on the same job; `trains` False: in the data stage alone."""
-    outcome, job = Outcome(), SmallJob(folder / "job")
+    outcome, job = Outcome(), SmallJob(folder / "job", TREE if trains else UNTRAINED)
     if not trains:
         if fault := _finish(job, ("data",)):
             outcome.count("the data without faults", fault)

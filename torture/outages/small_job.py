@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from medtune.config.load import yaml_loader
 from medtune.config.project import PROJECT
@@ -21,9 +22,10 @@ TRACEBACK = "Traceback (most recent call last)"
 
 @dataclass
 class SmallJob:
-    """One output folder, its cache, and its params file."""
+    """One output folder, its cache, and its params file, written from `tree`."""
 
     folder: Path
+    tree: dict[str, Any] = field(default_factory=lambda: TREE)
     out: Path = field(init=False)
     cache: Path = field(init=False)
     file: Path = field(init=False)
@@ -32,7 +34,7 @@ class SmallJob:
         self.out, self.cache, self.file = self.folder / "out", self.folder / "cache", self.folder / "small.yaml"
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.file.open("w", encoding="utf-8") as stream:
-            yaml_loader().dump(TREE, stream)
+            yaml_loader().dump(self.tree, stream)
 
     def words(self, *more: str) -> tuple[str, ...]:
         """What every command is told."""

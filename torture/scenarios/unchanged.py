@@ -115,12 +115,18 @@ def _stages(folder: Path) -> Outcome:
     from medtune.flows import pipeline
     from medtune.stages.steps import Step
 
-    outcome, chosen = Outcome(), job.params({"frozen": {"epochs": 1, "views": 1}, "finetune": {"epochs": 1}})
+    small = {
+        "model": {"weights": "none", "backbone_args": {"img_size": 32, "depth": 1}},
+        "frozen": {"epochs": 1, "views": 1},
+        "finetune": {"epochs": 1},
+    }
+    outcome, chosen = Outcome(), job.params(small)
     paths = job.prepare(folder, chosen)
     job.train(chosen, paths)
     before, real, ran = hashes(folder), pipeline.run_stage, []
     other = job.params(
-        {"frozen": {"epochs": 1, "views": 1, "checkpoint_seconds": 9}, "finetune": {"epochs": 1}},
+        small,
+        {"frozen": {"checkpoint_seconds": 9}},
         {"tracking": {"project": "other"}, "gate": {"max_ece": 0.5}},
     )
 

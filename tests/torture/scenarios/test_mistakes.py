@@ -22,8 +22,9 @@ def test_mistakes__true_for_a_number_is_seen(small, monkeypatch):
 
 def test_mistakes__message_that_names_nothing_is_seen(small, monkeypatch):
     monkeypatch.setattr(load, "format_validation_error", lambda *problem: "something is wrong")
-    assert len(small("mistakes", "values").lost) > 10
-    assert all("is not in" in line for line in small("mistakes", "values").lost)
+    lost = small("mistakes", "values").lost
+    assert len(lost) > 10
+    assert all("is not in" in line for line in lost)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""Imports torch once and runs each question of `medtune doctor` in a child that shares it.
+
+Reads a line of JSON per question from stdin: `module`, which runs as `python -m module` does, and `params`, its stdin.
+Writes a line of JSON per answer to stdout: exit `code` (negative: the signal), `out` and `err`. It computes nothing
+itself: a child of a process that had begun other threads could wait for them forever.
+"""
+
+import json
+import os
+import runpy
+import sys
+import traceback
+from contextlib import suppress
+from importlib import import_module
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+
+def main() -> None:
+    """Import the modules that the arguments name, then answer until stdin ends."""
+    for name in sys.argv[1:]:
+        with suppress(ImportError):  # the child that needs it says so
+            import_module(name)
+    for line in sys.stdin:
+        print(json.dumps(answer(**json.loads(line))), flush=True)
+
+
+def answer(module: str, params: str) -> dict[str, Any]:
+    """Run `module` in a child with `params` on its stdin; return its exit code and what it wrote."""
+    with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+", errors="replace") as err:
+        given.write(params)
+        given.seek(0)
+        child = os.fork()
+        if not child:
+            _run(module, (given, out, err))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        out.seek(0)
+        err.seek(0)
+        return {"code": code, "out": out.read(), "err": err.read()}
+
+
+def _run(module: str, streams: tuple[IO[str], IO[str], IO[str]]) -> None:
+    code = 1
+    try:
+        for number, stream in enumerate(streams):
+            os.dup2(stream.fileno(), number)
+        sys.stdin, sys.stdout, sys.stderr = streams
+        sys.argv = [module]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
