@@ -1,5 +1,6 @@
 """Names in params.yaml: classes, columns and sites, which may look like numbers."""
 
+import math
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -10,13 +11,13 @@ def to_name(value: Any) -> Any:
 
     Args:
         value: what YAML gives. Lists and mappings are converted entry by entry; true, false and null stay, because
-            their spelling is lost.
+            their spelling is lost, and so do .nan and .inf, which name nothing.
     """
     if isinstance(value, dict):
         return {to_name(key): to_name(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [to_name(entry) for entry in value]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return str(value) if is_number else value
 
 

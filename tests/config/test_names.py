@@ -17,3 +17,9 @@ def test_names__numbers_are_text():
 def test_names__true_and_false_need_quotes(values):
     with pytest.raises(ValidationError, match="put a name in quotes"):
         Params(**values)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_names__nan_names_nothing(value):
+    with pytest.raises(ValidationError, match="valid string"):
+        Params(positive=value)
