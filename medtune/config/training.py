@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from medtune.config.base import StrictParams
+from medtune.config.names import Name
 
 Schedule = Literal["frozen", "full", "staged"]
 # The training stages of each schedule, in the order they run.
@@ -45,7 +46,7 @@ class TrainingParams(StrictParams):
     warmup_epochs: Annotated[float, Field(ge=0)] = 2
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     label_smoothing: Fraction = 0.0
-    class_weights: Literal["none", "auto"] | dict[str, Annotated[float, Field(gt=0)]] = Field(
+    class_weights: Literal["none", "auto"] | dict[Name, Annotated[float, Field(gt=0)]] = Field(
         "auto", description="auto: inverse frequency; or a weight for each class"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU")

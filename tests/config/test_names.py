@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from medtune.config.training import FrozenParams
 from medtune.data.sources.folder import Params
 
 COLUMNS = {"labels": [1, 2], "group": 3}
@@ -11,6 +12,7 @@ def test_names__numbers_are_text():
     assert (found.columns.labels, found.columns.group) == (["1", "2"], "3")
     assert (found.label_map, found.allow_values) == ({"0": "1", "2.5": "b"}, ["0"])
     assert Params(class_names=[0, 1], positive=1).class_names == ["0", "1"]
+    assert FrozenParams(class_weights={0: 2, 1: 1}).class_weights == {"0": 2, "1": 1}
 
 
 @pytest.mark.parametrize("values", [{"positive": True}, {"class_names": [True, False]}, {"label_map": {"a": True}}])

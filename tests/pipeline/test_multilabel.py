@@ -17,22 +17,24 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("multilabel")]
 
 SETTINGS = [
     "task.kind=multilabel", "data.source=folder", "data.csv=labels.csv", "data.label_type=multi",
-    "data.columns={labels: [bright, striped, rare]}", "data.image_size=32", "data.split.folds=3", "data.labels=null",
+    "data.columns={labels: [bright, striped, rare], split: part}", "data.split.protocol=column", "data.image_size=32",
+    "data.labels=null",
     "data.split.absent_classes=allow", "model.backbone_args={img_size: 32}", "frozen.epochs=4", "frozen.views=1",
     "frozen.lr=0.003", "finetune.epochs=1", "evaluate.bootstrap=100", "tracking.mode=disabled",
 ]  # fmt: skip
 
 
 def write_images(root: Path) -> None:
-    """Forty patients with three images each; only one patient has images with `rare`."""
+    """Forty patients with three images each, the last seven external; only one patient has images with `rare`."""
     draw = np.random.default_rng(0)
-    lines = ["path,group,bright,striped,rare"]
+    parts = ["train"] * 15 + ["val"] * 9 + ["test"] * 9 + ["external"] * 7
+    lines = ["path,group,part,bright,striped,rare"]
     for number in range(120):
         bright, striped, rare = draw.random() < 0.5, draw.random() < 0.4, number // 3 == 1
         pixels = draw.normal(80 + 90 * bright, 12, (32, 32, 3))
         pixels[::4] += 60 * striped
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / f"{number}.png")
-        lines.append(f"{number}.png,P{number // 3},{int(bright)},{int(striped)},{int(rare)}")
+        lines.append(f"{number}.png,P{number // 3},{parts[number // 3]},{int(bright)},{int(striped)},{int(rare)}")
     (root / "labels.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -99,6 +101,14 @@ def test_run__report_has_a_row_per_finding(finished):
     page = finished.result.evaluation.report.read_text()
     assert "no test image shows it" in page
     assert page.count("<img ") == 6
+
+
+def test_run__external_images_have_a_section_of_their_own(finished):
+    metrics = json.loads((finished.folder / "artifacts" / "evaluate" / "metrics.json").read_text())
+    assert (metrics["external_test"]["n_images"], metrics["n_images"]) == (21, 27)
+    page = finished.result.evaluation.report.read_text()
+    assert "<h2>External" in page
+    assert f"{metrics['external_test']['metrics']['auroc']['value']:.3f}" in page
 
 
 def test_run__the_bundle_is_evaluated_on_external_images(finished, tmp_path):

@@ -51,6 +51,7 @@ def write(
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
     """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
+    from medtune.evaluation.external_split import external_section
     from medtune.evaluation.subgroup_plot import draw_subgroups
     from medtune.evaluation.subgroup_report import subgroup_section, unit_of
     from medtune.tasks.multilabel import plots
@@ -70,6 +71,7 @@ def write(
         images.append(folder / "images" / "subgroups.png")
         draw_subgroups(images[-1], facts["subgroups"], result.test, METRICS, result.title, unit_of(facts))
         section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
+    section = external_section(facts.get("external_test"), METRICS, facts) + section
     write_report(folder / "report.html", facts, result.test, images, section)
     return images
 
