@@ -31,7 +31,7 @@ def start(daemon: Daemon, script: str = "exec sleep 600") -> int:
 
 
 def said(daemon: Daemon, text: str) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while daemon.log.read_text() != text:
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -23,7 +23,7 @@ KEY = "0123456789abcdef" * 4
 
 def recorded(cache: Path) -> RecordedRun:
     """The one run; W&B's own process may still be writing its last record when `finish` returns."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while True:
         (run,) = read_runs(cache)
         if run.exit_code is not None or time.monotonic() > end:
