@@ -12,6 +12,7 @@ from medtune.config.errors import InputError, set_option
 from medtune.data import class_folders, columns, findings, label_table, listing
 from medtune.data.example import write_image
 from medtune.data.label_params import LabelParams
+from medtune.data.patient_pattern import check_pattern, with_patient
 from medtune.data.sample import Sample
 from medtune.data.sites import add_sites
 from medtune.data.split_column import find_split_column, read_splits
@@ -42,7 +43,9 @@ class Params(LabelParams):
         PATH, description="image file of a row, where {path} is the cell: 'images/{path}.jpg'; relative to data.root"
     )
     group_pattern: str | None = Field(
-        None, description="regex on the path whose first (...) is the patient: '/(P[0-9]+)_'; null: none, or the CSV's"
+        None,
+        description="regex on the path whose first (...) is the patient: '/(P[0-9]+)_'; "
+        "null if the table has a column of patients",
     )
     masks: Literal["error", "leave_out", "use"] = Field(
         "error", description="masks beside their images (x_mask.png): refused, left out, or images like the others"
@@ -100,7 +103,7 @@ def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = 
         raise InputError(f"data.root {root}: no images; expected one folder a class, or data.csv")
     found = _rename_labels(_without_masks(found, params), params)
     if params.group_pattern is not None:
-        found = [_with_patient(sample, params.group_pattern) for sample in found]
+        found = [with_patient(sample, params.group_pattern) for sample in found]
     return sorted(found, key=lambda sample: sample.path)
 
 
@@ -146,6 +149,8 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
         column = set_option("data.split.protocol", "column")
         info(f"{table.name}: the column {table.columns[unused]} does not decide the split; {column} makes it do so")
     rows = read_rows(table, positions, root, params.path_format)
+    if params.group_pattern is not None:
+        check_pattern(params.group_pattern, table, positions, rows)
     if params.split.protocol == "site":
         rows = add_sites(rows, table, params.columns.site)
     if splits is not None:
@@ -192,13 +197,6 @@ def _rename_labels(samples: list[Sample], params: Params) -> list[Sample]:
     if unused := sorted(params.label_map.keys() - labels):
         raise InputError(f"data.label_map: no image has label {unused[0]!r}; labels: {', '.join(sorted(labels))}")
     return [findings.renamed(sample, params.label_map) for sample in samples]
-
-
-def _with_patient(sample: Sample, pattern: str) -> Sample:
-    match = re.search(pattern, sample.path)
-    if match is None or not match[1]:
-        raise InputError(f"{printable(sample.path)}: data.group_pattern {pattern!r} finds no patient in it")
-    return replace(sample, patient_id=match[1])
 
 
 def metadata(params: Params) -> dict[str, object]:

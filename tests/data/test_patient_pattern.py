@@ -1,0 +1,40 @@
+"""Patients by a pattern beside a table that may name them too."""
+
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.data.sources import folder
+
+IMAGES = ("a_p1_1.png", "a_p1_2.png", "b_p2_1.png", "b_p2_2.png")
+
+
+@pytest.fixture
+def read(tmp_path):
+    def patients(header: str, *cells: str, pattern: str = r"(p\d)_"):
+        for name in IMAGES:
+            (tmp_path / name).touch()
+        rows = [f"{name},{name[0]},{cell}" for name, cell in zip(IMAGES, cells, strict=True)]
+        (tmp_path / "t.csv").write_text("\n".join([f"path,label,{header}", *rows]))
+        found = folder.list_samples(tmp_path, folder.Params(csv="t.csv", group_pattern=pattern))
+        return [sample.patient_id for sample in found]
+
+    return patients
+
+
+def test_pattern__beside_other_columns(read):
+    assert read("age", "40", "40", "51", "51") == ["p1", "p1", "p2", "p2"]
+
+
+def test_pattern__beside_the_column_of_patients_is_refused(read):
+    with pytest.raises(InputError, match=r"t\.csv names the patients\. Use the table with --set data"):
+        read("group", "x", "x", "y", "y")
+
+
+def test_pattern__that_divides_a_patient_of_another_column_is_refused(read):
+    with pytest.raises(InputError, match=r"several patients of 2 in the column Patient of t\.csv, 'x' first"):
+        read("Patient", "x", "y", "x", "y")
+
+
+def test_pattern__coarser_than_the_other_column_is_taken(read):
+    assert read("slide", "s1", "s2", "s3", "s4") == ["p1", "p1", "p2", "p2"]
+    assert read("case", "NA", "s2", "NA", "s4") == ["p1", "p1", "p2", "p2"]
