@@ -1,10 +1,12 @@
 """What a table in a folder of images says: columns, classes, patients and paths."""
 
+import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from medtune.cli import detect_labels
+from medtune.cli.detect_columns import path_column, patient_columns
 from medtune.cli.detected import DetectedData
 from medtune.cli.patients import suggest
 from medtune.config.errors import InputError
@@ -83,6 +85,8 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
     detected.findings += [("note", note) for note in table.notes]
     cells: dict[str, list[str]] = {}
     known = {what: position for what in columns.ALIASES if (position := _column(table, what)) is not None}
+    if "path" not in known and (found := path_column(table, root, known.values())):
+        known["path"] = table.columns.index(found)
     several = [] if "label" in known else detect_labels.finding_columns(table, set(known.values()))
     for what in columns.ALIASES:
         position = known.get(what)
@@ -94,6 +98,7 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
                 detected.warnings.append(
                     f"{table.name}: no column {what}. Name it with medtune params set data.columns.{what}=NAME"
                 )
+                detected.commands.append(f"medtune params set data.columns.{what}=NAME")
             continue
         name = table.columns[position]
         if columns.fold(name) != what:
@@ -105,9 +110,7 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
             detected.settings["data.path_format"] = pattern
             detected.findings.append(("files", pattern))
         else:
-            detected.warnings.append(
-                f"{table.name}: the column {table.columns[_column(table, 'path') or 0]} names no file"
-            )
+            detected.warnings.append(f"{table.name}: the column {table.columns[known['path']]} names no file")
     if "label" in cells and not detect_labels.set_lists(cells["label"], detected):
         detected.findings.append(("classes", class_counts(iter(cells["label"]))))
         detected.classes = tuple(sorted({label for label in cells["label"] if not is_missing(label)}))
@@ -119,7 +122,26 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
         labels = cells.get("label") if "task.kind" not in detected.settings else None
         _folds(patients, fewest_patients(cells["group"], labels), detected)
     else:
-        suggest(cells.get("path", images), detected)
+        _suggest_patients(
+            table, {*known.values(), *map(table.columns.index, several)}, detected, cells.get("path", images)
+        )
+
+
+def _suggest_patients(table: Table, used: Collection[int], detected: DetectedData, paths: list[str]) -> None:
+    """Suggest a column of patients; a pattern in the file names only if no column is named like one."""
+    named, others = patient_columns(table, used)
+    if not named:
+        if others:
+            detected.warnings.append(
+                f"{table.name}: if one of the columns {', '.join(others)} names the patients, set data.columns.group"
+            )
+        suggest(paths, detected)
+        return
+    more = f" ({', '.join(named[1:])} could be meant too)" if named[1:] else ""
+    detected.warnings.append(
+        f"patients are unknown; the column {named[0]!r} may name them{more}. If it does, set data.columns.group"
+    )
+    detected.commands.append(f"medtune params set {shlex.quote(f'data.columns.group={named[0]}')}")
 
 
 def fewest_patients(groups: Sequence[str], labels: Sequence[str] | None) -> int:

@@ -102,6 +102,27 @@ def test_init__a_table_can_be_named_itself(tmp_path, capsys):
     assert "other.csv: no column path or label; columns: width, height" in capsys.readouterr().err
 
 
+def test_init__columns_under_names_of_their_own(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"pat{n % 4:02}_{n}.png" for n in range(20)))
+    rows = [f"pat{n % 4:02}_{n},{'ab'[n % 2]},C{n // 2},{'MF'[n % 2]}" for n in range(20)]
+    (root / "cases.csv").write_text("\n".join(["Slide file,Diagnosis,Case no.,Sex", *rows]))
+    found = init(tmp_path / "project", root, capsys)
+    assert found["settings"]["data.columns.path"] == "Slide file"
+    assert found["settings"]["data.path_format"] == "{path}.png"
+    assert "the column 'Case no.' may name them" in found["warnings"][0]
+    assert "medtune params set 'data.columns.group=Case no.'" in found["next"]
+    assert not any("group_pattern" in command for command in found["next"])
+
+
+def test_init__a_missing_label_column_is_among_the_next_commands(tmp_path, capsys):
+    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
+    rows = [f"{n}.png,{'ab'[n % 2]},{n // 2}" for n in range(20)]
+    (root / "labels.csv").write_text("\n".join(["path,grade,ward", *rows]))
+    found = init(tmp_path / "project", root, capsys, None)
+    assert "medtune params set data.columns.label=NAME" in found["next"]
+    assert "if one of the columns ward names the patients" in " ".join(found["warnings"])
+
+
 def test_init__classes_that_differ_in_spelling_are_warned_about(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
     rows = [f"{n}.png,{['benign', 'Benign', 'malignant', 'Malignant '][n % 4]},p{n // 2}" for n in range(20)]
