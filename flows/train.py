@@ -48,7 +48,11 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
             raise pipeline.StageError(f"{failure} (traceback in {written}; run again to resume)") from failure
         finish(steps, results)
         ran = sum(not result.cached for result in results)
-        pipeline.log_line(f"done: {ran} of {len(results)} steps ran; bundle in {paths.stage('export')}")
+        report, bundle = paths.stage("evaluate") / "report.html", paths.stage("export")
+        pipeline.log_line(
+            f"done: {ran} of {len(results)} steps ran; report {report}; bundle in {bundle}. "
+            f"Next: medtune predict {bundle} IMAGE"
+        )
     return results
 
 

@@ -19,12 +19,22 @@ def check_git(context: Context) -> CheckResult:
         revision = _git("log", "-1", "--format=%h %cs")
         changed = _git("status", "--porcelain", "--untracked-files=no").splitlines()
     except (OSError, subprocess.SubprocessError) as error:
+        if _is_repository():
+            fix = "git add -A && git commit: results name their revision, and retraining needs it"
+            return warning("no commit yet", fix)
         fix = "install git and work in a clone: results name their revision, and retraining needs it"
-        return warning(f"no revision is to be had here ({first_line(error)})", fix)
+        return warning(f"the revision is unknown ({first_line(error)})", fix)
     if changed:
         fix = "commit them: results are marked `dirty`, and `medtune retrain` refuses"
         return warning(f"{revision}, {len(changed)} files changed since", fix)
     return ok(f"{revision}, nothing changed since")
+
+
+def _is_repository() -> bool:
+    try:
+        return bool(_git("rev-parse", "--git-dir"))
+    except (OSError, subprocess.SubprocessError):
+        return False
 
 
 def check_lock(context: Context) -> CheckResult:

@@ -1,5 +1,6 @@
 """The lock, git, the clock and the DVC remote."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,13 @@ def test_git__outside_a_clone(make_job, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(checkout, "PROJECT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert checkout.check_git(make_job(tmp_path)).state == "warning"
+
+
+def test_git__without_a_commit(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkout, "PROJECT", tmp_path)
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    found = checkout.check_git(make_job(tmp_path))
+    assert (found.state, found.message) == ("warning", "no commit yet")
 
 
 def test_clock__hours_from_a_server_s(make_job, tmp_path: Path) -> None:
