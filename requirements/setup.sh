@@ -36,6 +36,7 @@ rm -f "$READY"
 size=$(awk -v lock="$(basename "$LOCK" .lock)" -v platform="$(uname -s)-$(uname -m)" \
   '$1 == lock && $2 == platform {print $3 " MB to download for a first installation"}' requirements/sizes.txt)
 echo "Installing $(grep -c '^[a-z0-9].*==' "$LOCK") packages or fewer into .venv${size:+: $size}"
+echo "After the download, compiling the packages' bytecode takes a minute or two"
 "$UV" pip sync --require-hashes --compile-bytecode --python .venv/bin/python "$LOCK"
 if [ "$TORCH" = cpu ]; then
   # The index of CPU builds has files of its own, so the hashes of the lock do not apply to these two.

@@ -12,7 +12,7 @@ NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
 def set_trainable(backbone: nn.Module, is_selected: Callable[[str, nn.Parameter], bool]) -> nn.Module:
-    """`backbone`, with requires_grad exactly where `chosen(name, parameter)`.
+    """`backbone`, with requires_grad exactly where `is_selected(name, parameter)`.
 
     Raises:
         InputError: nothing is chosen; the method has no hold on this backbone.
