@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medtune.config.errors import InputError
@@ -46,8 +46,11 @@ def _server(cache: Path) -> Iterator[str]:
 
 
 def _serve(url: str) -> None:
-    from prefect import serve
+    import asyncio
+
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import TerminationSignal
+    from prefect.runner import Runner
 
     from medtune.flows import deployments, mark_crashed, stale_run_automation
 
@@ -64,9 +67,13 @@ def _serve(url: str) -> None:
     stale_run_automation.ensure_automations()
     mark_dead(tell=True)
     info(f"dashboard: {url.removesuffix('/api')}")
+    runner = Runner(limit=1, pause_on_shutdown=False)
+    for deployment in made:  # `prefect.serve` registers them, too, but does not say when it has
+        runner.add_deployment(deployment)
     for name in sorted(names):
         info(f"serving:   {name}")
     try:
-        serve(*made, limit=1, pause_on_shutdown=False, print_starting_message=False)
+        with suppress(KeyboardInterrupt, TerminationSignal):
+            asyncio.run(runner.start())
     finally:
         mark_dead(tell=False)
