@@ -30,7 +30,7 @@ def detect(root: Path, table_name: str | None = None) -> DetectedData:
         table_name: file name of the table in `root` that describes the images; None: the one that is found.
 
     Raises:
-        InputError: a link or a folder that cannot be read, or a named table that is none.
+        InputError: a link or a folder that cannot be read, or a named file that is not a table.
     """
     if not table_name and (archives := _npz_files(root)):
         return _medmnist(archives)

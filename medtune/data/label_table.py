@@ -68,7 +68,7 @@ def from_cells(samples: Sequence[Sample], separator: str, no_finding: str, named
 
     Raises:
         InputError: an empty name between separators, no finding beside a finding, another separator, a list in
-            brackets, or a finding whose name says that there is none.
+            brackets, or a name that means that there is no finding.
     """
     _check_brackets(samples)
     empty, both, found = [], [], []

@@ -1,24 +1,18 @@
 """`medtune init`: what it detects in real folders, and the project that it writes."""
 
-import csv
-import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import openpyxl
 import pytest
-from PIL import Image
 
 from medtune.cli.main import call
 from medtune.config import load
 from medtune.config.project import PROJECT
-from medtune.data.sources import folder
+from tests.cli.init_project import images, init
 from tests.serving.test_dicom import write
 
 WITHOUT = ("torch", "timm", "peft", "prefect", "wandb", "dvc", "onnx", "sklearn", "scipy", "matplotlib", "imagehash",
@@ -34,26 +28,6 @@ sys.meta_path = [BuiltinImporter, FrozenImporter, BaseOnly]
 from medtune.cli.main import main
 main()
 """
-
-
-def images(root: Path, *paths: str, side: int = 40) -> Path:
-    for number, path in enumerate(paths):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (side, side + 8), (number * 7 % 256, number * 31 % 256, 40)).save(root / path)
-    return root
-
-
-def table(root: Path, *columns: str, rows: int) -> None:
-    with (root / "labels.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        writer.writerows([(f"{n}.png", "ab"[n % 2], f"P{n // 2}")[: len(columns)] for n in range(rows)])
-
-
-def init(project: Path, data: Path, capsys: pytest.CaptureFixture[str], positive: str | None = "b") -> dict[str, Any]:
-    words = [] if positive is None else ["--positive", positive]
-    assert call(["init", str(project), "--data", str(data), "--json", *words]) == 0
-    return json.loads(capsys.readouterr().out)
 
 
 def test_init__class_folders_and_a_pattern_of_patients(tmp_path, capsys):
@@ -81,108 +55,6 @@ def test_init__split_folders_are_not_taken_for_classes(tmp_path, capsys):
     assert load.validate(load.read(tmp_path / "project" / "params.yaml")).data.split.protocol == "folders"
 
 
-def test_init__table_with_patients(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
-    table(root, "path", "label", "group", rows=20)
-    found = init(tmp_path / "project", root, capsys)
-    assert found["found"]["patients"] == "10, in the column group"
-    assert found["settings"]["data.csv"] == "labels.csv"
-    assert found["warnings"] == []
-
-
-def test_init__a_table_can_be_named_itself(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
-    table(root, "path", "label", "group", rows=20)
-    (root / "a_first.csv").write_bytes((root / "labels.csv").read_bytes())
-    found = init(tmp_path / "project", root / "labels.csv", capsys)
-    assert (found["settings"]["data.csv"], found["settings"]["data.root"]) == ("labels.csv", str(root))
-    assert found["warnings"] == []
-    (root / "other.csv").write_text("width,height\n1,2\n")
-    assert call(["init", str(tmp_path / "second"), "--data", str(root / "other.csv")]) == 2
-    assert "other.csv: no column path or label; columns: width, height" in capsys.readouterr().err
-
-
-def test_init__columns_under_names_of_their_own(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"pat{n % 4:02}_{n}.png" for n in range(20)))
-    rows = [f"pat{n % 4:02}_{n},{'ab'[n % 2]},C{n // 2},{'MF'[n % 2]}" for n in range(20)]
-    (root / "cases.csv").write_text("\n".join(["Slide file,Diagnosis,Case no.,Sex", *rows]))
-    found = init(tmp_path / "project", root, capsys)
-    assert found["settings"]["data.columns.path"] == "Slide file"
-    assert found["settings"]["data.path_format"] == "{path}.png"
-    assert "the column 'Case no.' may name them" in found["warnings"][0]
-    assert "medtune params set 'data.columns.group=Case no.'" in found["next"]
-    assert not any("group_pattern" in command for command in found["next"])
-
-
-def test_init__a_missing_label_column_is_among_the_next_commands(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
-    rows = [f"{n}.png,{'ab'[n % 2]},{n // 2}" for n in range(20)]
-    (root / "labels.csv").write_text("\n".join(["path,grade,ward", *rows]))
-    found = init(tmp_path / "project", root, capsys, None)
-    assert "medtune params set data.columns.label=NAME" in found["next"]
-    assert "if one of the columns ward names the patients" in " ".join(found["warnings"])
-
-
-def test_init__classes_that_differ_in_spelling_are_warned_about(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
-    rows = [f"{n}.png,{['benign', 'Benign', 'malignant', 'Malignant '][n % 4]},p{n // 2}" for n in range(20)]
-    (root / "labels.csv").write_text("\n".join(["path,label,group", *rows]))
-    assert call(["init", str(tmp_path / "project"), "--data", str(root)]) == 2
-    assert "the images have two classes, Benign and Malignant." in capsys.readouterr().err
-    found = init(tmp_path / "project", root, capsys, "malignant")
-    assert found["settings"]["data.positive"] == "malignant"
-    assert found["warnings"][0].startswith("classes 'Benign' and 'benign' differ in case")
-
-
-def test_init__table_with_other_column_names(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
-    table(root, "filename", "diagnosis", "patient_id", rows=20)
-    found = init(tmp_path / "project", root, capsys)
-    assert found["warnings"] == []
-    assert found["found"]["patients"] == "10, in the column patient_id"
-    params = load.validate(load.read(tmp_path / "project" / "params.yaml")).data
-    chosen = params.columns.model_dump(exclude_none=True)
-    assert chosen == {"path": "filename", "label": "diagnosis", "group": "patient_id"}
-    assert len(folder.list_samples(root, params)) == 20
-
-
-def findings_of(project: Path, root: Path) -> list[tuple[str, ...] | None]:
-    chosen = load.validate(load.read(project / "params.yaml"))
-    assert chosen.task.kind == "multilabel"
-    return [sample.findings for sample in folder.list_samples(root, chosen.data)]
-
-
-def test_init__table_with_a_column_per_finding(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
-    lines = ["image,patient,sex,mass,edema", *(f"{n}.png,P{n // 2},{n % 2},{n % 2},{int(n > 9)}" for n in range(20))]
-    (root / "labels.csv").write_text("\n".join(lines))
-    found = init(tmp_path / "project", root, capsys, None)
-    assert found["warnings"] == []
-    assert found["found"]["findings"] == "mass 10, edema 10; an image may show several"
-    shown = findings_of(tmp_path / "project", root)
-    assert (shown[0], shown[1]) == ((), ("mass",))
-
-
-def test_init__findings_have_no_positive_class(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(8)))
-    lines = ["image,patient,mass,edema", *(f"{n}.png,P{n // 2},{n % 2},{int(n > 3)}" for n in range(8))]
-    (root / "labels.csv").write_text("\n".join(lines))
-    assert call(["init", str(tmp_path / "project"), "--data", str(root), "--positive", "mass"]) == 2
-    assert "--positive=mass: only one of two classes can be positive; found several findings" in capsys.readouterr().err
-    assert not (tmp_path / "project").exists()
-
-
-def test_init__table_with_lists_of_findings(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
-    cells = ["Mass|Edema", "Mass", "Edema", "normal"]
-    lines = ["Image Index,Finding Labels,Patient ID", *(f"{n}.png,{cells[n % 4]},{n // 2}" for n in range(20))]
-    (root / "Data_Entry_2017.csv").write_text("\n".join(lines))
-    assert init(tmp_path / "project", root, capsys, None)["warnings"] == []
-    shown = findings_of(tmp_path / "project", root)
-    assert shown[:2] == [("Mass", "Edema"), ("Mass",)]
-    assert shown.count(()) == 5
-
-
 def test_init__chestmnist(tmp_path, capsys):
     root = tmp_path / "scans"
     root.mkdir()
@@ -197,63 +69,6 @@ def test_init__chestmnist(tmp_path, capsys):
         "chestmnist",
         "official",
     )
-
-
-def test_init__table_of_excel_in_europe(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
-    lines = ["File;Class;Patient", *(f"{n}.png;{'ab'[n % 2]};M\u00fcller {n // 2}" for n in range(20))]
-    (root / "labels.csv").write_text("\n".join(lines), "cp1252")
-    found = init(tmp_path / "project", root, capsys)
-    assert found["found"]["patients"] == "10, in the column Patient"
-    assert "Windows-1252" in found["found"]["note"]
-    assert found["settings"]["data.columns.path"] == "File"
-
-
-def test_init__workbook(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
-    book = openpyxl.Workbook()
-    for row in [("image", "label", "group"), *((f"{n}.png", "ab"[n % 2], n // 2) for n in range(20))]:
-        book.active.append(row)
-    book.save(root / "labels.xlsx")
-    found = init(tmp_path / "project", root, capsys)
-    assert found["settings"]["data.csv"] == "labels.xlsx"
-    assert found["found"]["patients"] == "10, in the column group"
-
-
-def test_init__a_table_that_cannot_be_read_is_named(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"{label}/{n}.png" for label in "ab" for n in range(3)))
-    (root / "labels.csv").write_text("path,label,label\na/0.png,a,b\n")
-    found = init(tmp_path / "project", root, capsys)
-    assert "labels.csv: column label is there twice" in found["warnings"][0]
-    assert "a 3, b 3" in found["found"]["classes"]
-
-
-def test_init__a_table_without_folder_and_extension(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"jpg/{n}.jpg" for n in range(20)))
-    rows = "".join(f"{n},{'ab'[n % 2]},P{n // 2}\n" for n in range(20))
-    (root / "labels.csv").write_text("image_id,dx,patient_id\n" + rows)
-    found = init(tmp_path / "project", root, capsys)
-    assert found["settings"]["data.path_format"] == "jpg/{path}.jpg"
-    params = load.validate(load.read(tmp_path / "project" / "params.yaml")).data
-    assert len(folder.list_samples(root, params)) == 20
-
-
-def test_init__several_tables_are_named(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
-    table(root, "path", "label", "group", rows=20)
-    (root / "all.csv").write_text("path,label\n1.png,a\n2.png,b\n")
-    (root / "~$labels.xlsx").write_bytes(b"open in Excel")
-    found = init(tmp_path / "project", root, capsys)
-    assert found["warnings"][0] == "all.csv is used; labels.csv could be meant too. Set data.csv to the right one"
-    assert not any("~$" in warning for warning in found["warnings"])
-
-
-def test_init__a_broken_table_beside_loose_images_is_kept(tmp_path, capsys):
-    root = images(tmp_path / "scans", *(f"{n}.png" for n in range(6)))
-    (root / "labels.csv").write_text("path,label,label\n0.png,a,b\n")
-    found = init(tmp_path / "project", root, capsys)
-    assert found["settings"]["data.csv"] == "labels.csv"
-    assert not any("no table" in warning for warning in found["warnings"])
 
 
 def test_init__names_that_are_not_utf8(tmp_path, capsys):

@@ -1,0 +1,76 @@
+"""Source `folder`: several findings per image."""
+
+import pytest
+from pydantic import ValidationError
+
+from medtune.config.errors import InputError
+from medtune.data.sources import folder
+from tests.data.sources.folder_params import params, read
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Six images of three patients, and no table yet."""
+    for name in ("1.png", "2.png", "3.png", "deep/4.png", "deep/5.png", "6.PNG"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def several(root, text, **more):
+    (root / "labels.csv").write_text(text, encoding="utf-8")
+    return params(csv="labels.csv", label_type="multi", **more)
+
+
+def test_findings__a_column_each(images):
+    chosen = several(images, "path,Mass,Edema\n1.png,1,1\n2.png,0,0\n", columns={"labels": ["edema", "mass"]})
+    assert [sample.findings for sample in read(images, chosen)] == [("edema", "mass"), ()]
+    assert folder.classes(chosen) == ("edema", "mass")
+    assert folder.metadata(chosen) == {"label_type": "multi", "no_finding": "No Finding"}
+
+
+def test_findings__in_one_cell(images):
+    chosen = several(images, "path,label\n1.png,Mass|Edema\n2.png,No Finding\n", label_map={"Edema": "edema"})
+    assert [sample.findings for sample in read(images, chosen)] == [("Mass", "edema"), ()]
+
+
+def test_findings__merged_columns(images):
+    chosen = several(
+        images,
+        "path,left,right\n1.png,1,1\n2.png,0,0\n",
+        columns={"labels": ["left", "right"]},
+        label_map={"left": "mass", "right": "mass"},
+    )
+    assert folder.classes(chosen) == ("mass",)
+    assert [sample.findings for sample in read(images, chosen)] == [("mass",), ()]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"labels": ["mass", "hernia"]}, r"data.columns.labels: labels.csv has no column hernia; found path, mass"),
+        ({"labels": ["mass", "path"]}, r"data.columns.labels: column path of labels.csv is the path or the patient"),
+    ],
+)
+def test_findings__columns_that_cannot_be(images, more, said):
+    with pytest.raises(InputError, match=said):
+        read(images, several(images, "path,mass\n1.png,1\n2.png,0\n", columns=more))
+
+
+def test_findings__spelled_in_two_ways_are_refused(images):
+    with pytest.raises(InputError, match=r"labels 'Mass' .* and 'mass' .* differ in case"):
+        read(images, several(images, "path,label\n1.png,Mass|Edema\n2.png,mass\n"))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"label_type": "multi"}, "label_type is multi, but csv is null"),
+        ({"csv": "a.csv", "columns": {"labels": ["a"]}}, "columns.labels is set, but label_type is nominal"),
+        ({"csv": "a.csv", "label_type": "multi", "columns": {"labels": ["a"], "label": "b"}}, "choose one"),
+        ({"csv": "a.csv", "label_type": "multi", "columns": {"labels": ["a", "a"]}}, "name each column once"),
+    ],
+)
+def test_findings__settings_that_contradict(more, said):
+    with pytest.raises(ValidationError, match=said):
+        params(**more)

@@ -1,0 +1,38 @@
+"""Class folders of drawn images, and stage data on them."""
+
+import csv
+import json
+
+import numpy as np
+from PIL import Image
+
+from medtune.config.load import load
+from medtune.runtime.paths import RunPaths
+from medtune.stages import data
+
+
+def draw(root, patients=12, each=4, size=(14, 10)):
+    """Class folders with patients in the names; every picture different."""
+    rng = np.random.default_rng(9)
+    for patient in range(patients):
+        place = root / ("no", "yes")[patient % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        for number in range(each):
+            image = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8)).resize(size)
+            image.save(place / f"P{patient}_{number}.png")
+
+
+def prepare(root, *sets, source="folder", pattern=r"(P\d+)_"):
+    own = ["data.group_pattern=" + json.dumps(pattern)] if source == "folder" and pattern else []
+    own += ["data.positive=yes"] if source == "folder" else []
+    params = load(None, [f"data.source={source}", f"data.root={root}", "data.image_size=16", *own, *sets])
+    return data.run(params, RunPaths.from_env(root.parent / "out"))
+
+
+def told(artifact, name="report.json"):
+    return json.loads((artifact.folder / name).read_text())
+
+
+def csv_rows(path):
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
