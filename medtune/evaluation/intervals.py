@@ -10,6 +10,7 @@ patients would move the metric, not how far another training run would.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ MIN_PATIENTS = 5
 # Below this many patients of a class, a note says that the intervals rest on few patients.
 FEW_PATIENTS = 10
 AT_BOUND = 0.2
-_EPS = 1e-12
+_EPS = 1e-10
 UNDEFINED = "undefined: the labels lack a class it needs"
 
 
@@ -122,20 +123,18 @@ def metric_interval(
     if reason := _missing(value, left):
         return _without(value, reason)
     (low, high), patients = metric.bounds, metric.rests_on(stats)
-    varies = np.ptp(left) > _EPS * max(1.0, abs(value))
     if np.isfinite(low) and np.isfinite(high):
         share = (value - low) / (high - low)
-        if not varies or not _EPS < share < 1 - _EPS:
-            ends = clopper_pearson(share, patients, confidence)
-        else:
-            shares = np.clip((left - low) / (high - low), AT_BOUND * share, 1 - AT_BOUND * (1 - share))
-            ends = _expit(_t_ends(_logit(share), _logit(shares), design, patients, confidence))
-        lo, hi = (float(low + (high - low) * end) for end in ends)
+        shares = np.clip((left - low) / (high - low), AT_BOUND * share, 1 - AT_BOUND * (1 - share))
+        inside = _EPS < share < 1 - _EPS
+        ends = _t_ends(_logit(share), _logit(shares), design, patients, confidence) if inside else None
+        unit = clopper_pearson(share, patients, confidence) if ends is None else _expit(np.array(ends))
+        lo, hi = (float(low + (high - low) * end) for end in unit)
         return Interval(value, min(lo, value), max(hi, value))
-    if not varies:
+    ends = _t_ends(value, left, design, patients, confidence)
+    if ends is None:
         return _without(value, "it is the same without each patient: nothing says how far others would move it")
-    lo, hi = _t_ends(value, left, design, patients, confidence)
-    return Interval(value, float(max(lo, low)), float(min(hi, high)))
+    return Interval(value, max(ends[0], low), min(ends[1], high))
 
 
 def difference_interval(
@@ -165,14 +164,13 @@ def difference_interval(
         return _without(value, reason)
     confidence = 1 - (1 - confidence) / comparisons
     extent = metric.bounds[1] - metric.bounds[0]
-    if np.ptp(left) > _EPS:
-        lo, hi = _t_ends(value, left, design, n_patients, confidence)
-    elif np.isfinite(extent):
+    ends = _t_ends(value, left, design, n_patients, confidence)
+    if ends is None:
+        if not np.isfinite(extent):
+            return _without(value, "no patient tells the two apart: nothing says how far others would")
         width = extent * (1 - ((1 - confidence) / 2) ** (1 / max(n_patients, 1)))
-        lo, hi = value - width, value + width
-    else:
-        return _without(value, "no patient tells the two apart: nothing says how far others would")
-    return Interval(value, float(max(lo, -extent)), float(min(hi, extent)))
+        ends = value - width, value + width
+    return Interval(value, max(ends[0], -extent), min(ends[1], extent))
 
 
 def p_value(value: float, left: Floats, design: Jackknife, n_patients: int) -> float:
@@ -191,9 +189,9 @@ def p_value(value: float, left: Floats, design: Jackknife, n_patients: int) -> f
 
     if np.isnan(value) or np.isnan(left).any():
         return float("nan")
-    if np.ptp(left) <= _EPS:
-        return 1.0
     error, degrees = design.spread(left, n_patients)
+    if error <= _EPS:
+        return 1.0
     return float(2 * t.sf(abs(value) / error, degrees))
 
 
@@ -213,11 +211,17 @@ def too_few(n_patients: int) -> str:
     return f"{n_patients} patient{'' if n_patients == 1 else 's'}: an interval needs {MIN_PATIENTS}"
 
 
-def _t_ends(value: float | Floats, left: Floats, design: Jackknife, n_patients: int, confidence: float) -> Floats:
+def _t_ends(
+    value: float, left: Floats, design: Jackknife, n_patients: int, confidence: float
+) -> tuple[float, float] | None:
+    """Ends on the scale of `value`; None where it is the same without each patient of a stratum."""
     from scipy.stats import t
 
     error, degrees = design.spread(left, n_patients)
-    return value + np.array([-1.0, 1.0]) * float(t.ppf(0.5 + confidence / 2, degrees)) * error
+    if error <= _EPS * max(1.0, abs(value)):
+        return None
+    width = float(t.ppf(0.5 + confidence / 2, degrees)) * error
+    return value - width, value + width
 
 
 def _missing(value: float, left: Floats) -> str | None:
@@ -233,8 +237,8 @@ def _without(value: float, reason: str) -> Interval:
     return Interval(nan_to_none(value), None, None, UNDEFINED if np.isnan(value) else reason)
 
 
-def _logit(share: Floats | float) -> Floats:
-    return np.log(share) - np.log1p(-np.asarray(share, np.float64))
+def _logit(share: Any) -> Any:
+    return np.log(share) - np.log1p(-share)
 
 
 def _expit(value: Floats) -> Floats:
