@@ -77,6 +77,9 @@ class Objective(Protocol):
             move: applies the images' geometry to (B, C, H, W), with nearest-neighbor sampling.
         """
 
+    def averaged_terms(self, n_outputs: int) -> int:
+        """Number of independent terms, such as findings, that the loss of one image averages over."""
+
     def total(self, target: "Tensor") -> float:
         """Weight of a step: what its summed loss is divided by. `target`: (rows, ...) on the CPU."""
 

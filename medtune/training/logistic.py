@@ -1,6 +1,6 @@
 """L2-regularized linear head on stored features, solved to its optimum by L-BFGS.
 
-The problem is that of scikit-learn's LogisticRegression, for the loss of any task:
+The problem is that of scikit-learn's multinomial LogisticRegression, for the loss of any task:
 
     minimize over W, b:  |W|^2 / 2 + C * sum_i w_i * loss(W z_i + b, y_i),   mean of w_i = 1,
 
@@ -94,12 +94,11 @@ class FeatureProblem:
         Raises:
             RunError: L-BFGS did not converge to finite values.
         """
-        options = {"dtype": torch.float64, "device": self.device}
-        weight = torch.zeros(self.outputs, self.mean.numel(), **options)
-        bias = torch.zeros(self.outputs, **options)
+        weight = self.mean.new_zeros(self.outputs, self.mean.numel())
+        bias = self.mean.new_zeros(self.outputs)
         if start is not None:
-            own = start.weight.to(**options)
-            weight, bias = own * self.scale, start.bias.to(**options) + own @ self.mean
+            own = start.weight.to(self.mean)
+            weight, bias = own * self.scale, start.bias.to(self.mean) + own @ self.mean
         weight.requires_grad_(True)
         bias.requires_grad_(True)
         solver = torch.optim.LBFGS(
@@ -110,8 +109,8 @@ class FeatureProblem:
             history_size=20,
             line_search_fn="strong_wolfe",
         )
-        # Losses that average over outputs, as over findings, would make the penalty stronger the more there are.
-        terms = getattr(self.objective, "terms", 1)
+        # Where the loss averages over findings, the penalty of each finding has to be averaged too.
+        terms = self.objective.averaged_terms(self.outputs)
         penalty = 1 / (2 * strength * len(self.rows) * terms)
 
         def closure() -> float:
