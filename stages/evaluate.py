@@ -43,6 +43,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     if step.artifact is not None:
         return step.artifact
     from medtune.evaluation import bootstrap
+    from medtune.evaluation.baselines import baseline_lines, verdict
     from medtune.evaluation.external_split import evaluate_external, external_line
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
     from medtune.evaluation.result import EvaluationResult, common_facts, site_lines, summary_line, write_metrics
@@ -66,6 +67,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         )
         stored = _outputs(wanted, prepared, options.batch_size, paths.cache)
         save_outputs(work / "logits.npz", wanted, stored)
+        packed, tested = prepared, wanted
         prepared, wanted, outputs = to_slides(prepared, wanted, stored, params.model.head.aggregation)
         folds = [
             task.evaluate_fold(w, found, prepared, options, params.seed)
@@ -84,6 +86,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         facts["external_test"], outside = evaluate_external(
             task, wanted, outputs, prepared, options, metrics, params.seed
         )
+        facts["baselines"] = _baselines(task, params, packed, tested, pooled, metrics, paths.cache)
+        facts["baseline_verdict"] = verdict(facts["baselines"], base.metric(params.task.kind, "auroc"))
         facts["subgroups"] = _subgroups(result, params, metrics, task.CLASS_AVERAGES)
         history = join_history(_histories(paths, params, prepared, wanted))
         pictures = task.write(work, result, options, facts, history)
@@ -98,6 +102,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             *facts["warnings"],
             *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"]),
             *site_lines(metrics, facts),
+            *baseline_lines(facts["baselines"], metrics),
             summary_line(metrics, test, facts),
             *(
                 [external_line(facts["external_test"], metrics, facts["groups_known"])]
@@ -127,6 +132,26 @@ def _outputs(
                 found[one.fold] = new
                 logits.store_outputs(one, new, cache)
     return [have for have in found.values() if have is not None]
+
+
+def _baselines(
+    task: Any,
+    params: Params,
+    prepared: "PreparedDataset",
+    requests: "Sequence[OutputsRequest]",
+    pooled: Any,
+    metrics: "Sequence[Metric]",
+    cache: Path,
+) -> list[dict[str, Any]]:
+    """Logistic regression on features of the frozen backbone; empty for a task without baselines."""
+    from medtune.evaluation.baselines import evaluate_baselines, rows_needed
+    from medtune.training.frozen_features import compute_frozen_features
+
+    fitting = getattr(task, "baseline", None)
+    if fitting is None:
+        return []
+    features = compute_frozen_features(params, prepared, rows_needed(prepared, requests), cache, device_name())
+    return evaluate_baselines(task, fitting, prepared, requests, pooled, features, metrics, params.evaluate)
 
 
 def _subgroups(
@@ -170,6 +195,7 @@ def _result(
             for row in facts["folds"]
         },
         "classes": facts.get("classes", []),
+        "baseline_verdict": facts["baseline_verdict"],
         "params": params.model_dump(mode="json"),
         "data_digest": facts["data_digest"],
         "seconds": round(seconds, 1),

@@ -203,7 +203,11 @@ def write_metrics(
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
         **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
-        **{name: facts[name] for name in ("subgroups", "external", "external_test") if facts.get(name)},
+        **{
+            name: facts[name]
+            for name in ("baselines", "baseline_verdict", "subgroups", "external", "external_test")
+            if facts.get(name)
+        },
         **({"unit": "slides"} if facts.get("unit") == "slides" else {}),
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # One sentence: `dvc metrics show` makes a column of every value that is not in a list.

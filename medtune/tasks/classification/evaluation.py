@@ -11,6 +11,7 @@ from medtune.evaluation.gate import Limit
 from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.evaluation.slides import slide_probabilities
 from medtune.serving.tasks.classification import decide
+from medtune.tasks.classification import baseline
 from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions, evaluate_fold, is_ordinal, pool
 from medtune.tasks.classification.folds import best as best_fold
 from medtune.tasks.classification.metrics import METRICS
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLASS_AVERAGES",
     "FACTS",
+    "baseline",
     "best",
     "evaluate_fold",
     "facts",
@@ -91,6 +93,7 @@ def write(
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
     """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
+    from medtune.evaluation.baselines import baseline_section
     from medtune.evaluation.external_split import external_section
     from medtune.evaluation.subgroup_plot import draw_subgroups
     from medtune.evaluation.subgroup_report import subgroup_section, unit_of
@@ -112,6 +115,7 @@ def write(
         draw_subgroups(images[-1], facts["subgroups"], result.test, METRICS, result.title, unit_of(facts))
         section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
     section = external_section(facts.get("external_test"), METRICS, facts) + section
+    section = baseline_section(facts.get("baselines", ()), METRICS, facts) + section
     write_report(folder / "report.html", dict(facts), result.test, images, section)
     return images
 
