@@ -10,7 +10,7 @@ from medtune.config.schema import Params
 from medtune.models.backbones import TokenShape, create_backbone, has_class_token, to_tokens, token_shape
 from medtune.models.normalization import normalization
 
-FeatureKind = Literal["tokens", "mean", "pooled", "summary"]
+FeatureKind = Literal["tokens", "mean", "pooled", "summary", "all_tokens"]
 
 
 class Classifier(nn.Module):
@@ -21,7 +21,8 @@ class Classifier(nn.Module):
         head: maps what it reads of the tokens to logits.
         feature_kind: `tokens` (B, N, C); `mean` (B, 1, C) of the patch tokens; `pooled` (B, 1, C), the class
             token where there is one, else the mean; `summary` (B, 1, 2C), class token and mean one after the other,
-            or the mean alone (B, 1, C) if there is no class token.
+            or the mean alone (B, 1, C) if there is no class token; `all_tokens` (B, 1 + N, C), the class token, if
+            there is one, before the patch tokens.
     """
 
     backbone: nn.Module
@@ -53,6 +54,8 @@ class Classifier(nn.Module):
         if self.feature_kind == "tokens":
             return tokens
         class_token = has_class_token(self.backbone, prefix)
+        if self.feature_kind == "all_tokens":
+            return torch.cat([prefix[:, :1], tokens], dim=1) if class_token else tokens
         if self.feature_kind == "pooled" and class_token:
             return prefix[:, :1]
         mean = tokens.mean(1, keepdim=True)
@@ -75,10 +78,20 @@ def mean_head(channels: int, classes: int, norm: bool) -> nn.Module:
 
 def build_head(params: Params, shape: TokenShape, classes: int) -> tuple[nn.Module, FeatureKind]:
     """The head that params name, for a backbone of `shape`, and what it reads."""
-    plugin = registry.load_plugin("medtune.models.heads", params.model.head.kind, "model.head.kind")
-    doubled = plugin.INPUT == "summary" and shape.class_token
-    channels = shape.channels * (2 if doubled else 1)
-    return plugin.build(params.model.head, shape.tokens, channels, classes), plugin.INPUT
+    chosen = params.model.head
+    plugin = registry.load_plugin("medtune.models.heads", chosen.kind, "model.head.kind")
+    kind: FeatureKind = plugin.reads(chosen) if hasattr(plugin, "reads") else plugin.INPUT
+    class_tokens = int(shape.class_token)
+    if kind == "all_tokens":
+        return plugin.build(chosen, shape.tokens, shape.channels, classes, class_tokens), kind
+    channels = shape.channels * (1 + class_tokens) if kind == "summary" else shape.channels
+    return plugin.build(chosen, shape.tokens, channels, classes), kind
+
+
+def stored_tokens(kind: FeatureKind, shape: TokenShape) -> int:
+    """Rows (of C channels) that the features of one image take."""
+    class_tokens = int(shape.class_token)
+    return {"tokens": shape.tokens, "all_tokens": shape.tokens + class_tokens, "summary": 1 + class_tokens}.get(kind, 1)
 
 
 def build(params: Params, classes: int, load_weights: bool = True) -> Classifier:

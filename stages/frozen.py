@@ -100,6 +100,7 @@ def _build_source(
     from medtune.data.slide_dataset import by_slide
     from medtune.models.attention_pooling import BagModel
     from medtune.models.backbones import token_shape
+    from medtune.models.classifier import stored_tokens
     from medtune.training import feature_cache
     from medtune.training import inputs as feeds
     from medtune.training.bags import BagSource
@@ -108,7 +109,7 @@ def _build_source(
     needs_store = params.model.head.aggregation == ATTENTION or params.model.head.solved
     if views != "online":
         shape = token_shape(model.backbone, params.data.image_size)
-        tokens = shape.tokens if model.feature_kind == "tokens" else 1
+        tokens = stored_tokens(model.feature_kind, shape)
         rows = feature_cache.required_indices(prepared.indices(fold), views, _refits(params))
         wanted = feature_cache.store_bytes(rows, tokens, shape.channels) / 1e9
         if wanted <= budget:

@@ -113,7 +113,8 @@ SECTION = """\
 <tr><th>baseline</th><th>metric</th><th class="n">baseline</th><th class="n">{{ percent }} % interval</th>
 <th class="n">model less baseline</th><th class="n">{{ percent }} % interval</th></tr>
 {% for row in rows %}<tr><td>{{ row.title }}</td><td>{{ row.metric }}</td><td class="n">{{ row.test.value|number }}</td>
-<td class="n">{{ row.test.lo|number }} to {{ row.test.hi|number }}</td><td class="n">{{ row.difference.value|number }}</td>
+<td class="n">{{ row.test.lo|number }} to {{ row.test.hi|number }}</td>
+<td class="n">{{ row.difference.value|number }}</td>
 <td class="n">{{ row.difference.lo|number }} to {{ row.difference.hi|number }}</td></tr>
 {% endfor %}</table>
 <p class="facts">Fitted on features of the frozen backbone, on the training and validation images of each fold, with

@@ -119,11 +119,11 @@ class FeatureProblem:
             for target, z in self._chunks or self._scaled():
                 loss = self.objective.loss(z @ weight.T + bias, target) / (self.total * self.store.views)
                 loss.backward()
-                value += float(loss)
+                value += float(loss.detach())
             self.loss = value
             regularizer = penalty * weight.square().sum()
             regularizer.backward()
-            return value + float(regularizer)
+            return value + float(regularizer.detach())
 
         solver.step(closure)
         closure()
