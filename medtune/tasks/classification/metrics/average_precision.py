@@ -1,4 +1,4 @@
-"""Average precision of the positive class where there are two classes."""
+"""Average precision, the area under the precision-recall curve (PR-AUC), where there are two classes."""
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification import ranking
@@ -13,5 +13,11 @@ def average_precision(stats: WeightedStats) -> Floats:
 
 
 METRIC = Metric(
-    "average_precision", "average precision", "max", average_precision, order=110, defined=binary, of_positive=True
+    "average_precision",
+    "average precision (PR-AUC)",
+    "max",
+    average_precision,
+    order=110,
+    defined=binary,
+    of_positive=True,
 )
