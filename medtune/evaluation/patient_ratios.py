@@ -1,14 +1,16 @@
 """Ratios of two numbers that are summed over patients, with the interval that every metric has."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation.bootstrap import Interval, intervals
+from medtune.evaluation.intervals import Interval, intervals
 from medtune.evaluation.metric import Floats, Metric
+
+NONE: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,22 @@ def sum_by_patient(values: npt.NDArray, counted: npt.NDArray, patient_ids: npt.N
     return np.stack([np.bincount(member, weights=column, minlength=len(images)) for column in columns], axis=1)
 
 
-def ratio_intervals(sums: Mapping[str, Floats], options: EvaluateParams) -> dict[str, Interval]:
+def ratio_intervals(
+    sums: Mapping[str, Floats], options: EvaluateParams, highest: Mapping[str, float] = NONE
+) -> dict[str, Interval]:
     """Compute ratios with their intervals over patients.
 
     Args:
         sums: (patients, 2) numerators and denominators by name.
         options: section evaluate.
+        highest: largest possible value by name, 1 where not given; the lowest is 0.
     """
-    metrics = [Metric(name, name, "max", _formula(name)) for name in sums]
-    return intervals(metrics, PatientRatios(sums), options.bootstrap, options.confidence)
+    metrics = [_metric(name, highest.get(name, 1.0)) for name in sums]
+    return intervals(metrics, PatientRatios(sums), options.confidence)
 
 
-def _formula(name: str) -> Callable[[dict[str, Floats]], Floats]:
-    return lambda weighted: weighted[name]
+def _metric(name: str, highest: float) -> Metric:
+    def rests_on(stats: PatientRatios) -> int:
+        return int((stats.sums[name][:, 1] > 0).sum())
+
+    return Metric(name, name, "max", lambda found: found[name], bounds=(0.0, highest), rests_on=rests_on)

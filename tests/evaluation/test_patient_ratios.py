@@ -22,7 +22,7 @@ def test_ratio_intervals__value_interval_and_undefined():
         "share": sum_by_patient(values, np.ones(200, bool), patients),
         "none": sum_by_patient(values, np.zeros(200, bool), patients),
     }
-    found = ratio_intervals(sums, EvaluateParams(bootstrap=200))
+    found = ratio_intervals(sums, EvaluateParams())
     assert found["share"].value == pytest.approx(values.mean())
     assert found["share"].lo < found["share"].value < found["share"].hi
     assert found["none"].value is None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation.bootstrap import intervals
+from medtune.evaluation.intervals import intervals
 from medtune.evaluation.patient_scores import combine_images
 from medtune.evaluation.result import EvaluationResult
 from medtune.evaluation.tables import write_csv
@@ -102,7 +102,7 @@ def patient_facts(level: PatientLevel | str, result: EvaluationResult, options: 
         return {"score": options.patient_score, "reason": level}
     scored, classes = level.predictions, result.prepared.classes
     metrics = [metric for metric in METRICS if metric.name in NAMES]
-    found = intervals(metrics, scored.stats(options), options.bootstrap, options.confidence)
+    found = intervals(metrics, scored.stats(options), options.confidence)
     facts: dict[str, Any] = {
         "score": options.patient_score,
         "n_patients": len(np.unique(scored.patient_ids)),

@@ -94,7 +94,7 @@ def measure(members: np.ndarray, result: EvaluationResult, options: EvaluatePara
             covered[chosen], everything[chosen], ids[chosen], equal=True
         )
         sums[f"class {k}"] = own
-    found = ratio_intervals(sums, options)
+    found = ratio_intervals(sums, options, {"set_size": float(len(classes))})
     by_class = {classes[k]: found.pop(f"class {k}").as_dict() for k in shown}
     return {name: one.as_dict() for name, one in found.items()} | {
         "coverage_by_class": by_class,

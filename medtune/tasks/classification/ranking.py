@@ -8,6 +8,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
+# Coverage of jackknife intervals in `docs/evaluation.md`.
+STEPS = "the metric moves in steps: its intervals covered the true value too rarely or too often in simulations"
+
+
 @dataclass(frozen=True)
 class Ranking:
     """How one class's positives stand among its negatives: sorted once, weighted many times.

@@ -13,7 +13,7 @@ from medtune.tasks.classification.analyses import ANALYSES, Analyses
 from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions, pool
 from medtune.tasks.classification.prediction_sets import predict_sets
 
-OPTIONS = EvaluateParams(bootstrap=200)
+OPTIONS = EvaluateParams()
 
 
 def make_result(n_patients=40, n_folds=4, classes=2, known=True, several=False, seed=0) -> EvaluationResult:

@@ -2,7 +2,7 @@
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification import ranking
-from medtune.tasks.classification.statistics import WeightedStats, binary
+from medtune.tasks.classification.statistics import WeightedStats, binary, patients_of_all
 
 
 def average_precision(stats: WeightedStats) -> Floats:
@@ -20,4 +20,5 @@ METRIC = Metric(
     order=110,
     defined=binary,
     of_positive=True,
+    rests_on=patients_of_all,
 )

@@ -2,7 +2,7 @@
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification import ranking
-from medtune.tasks.classification.statistics import WeightedStats, binary
+from medtune.tasks.classification.statistics import WeightedStats, binary, patients_of_all
 
 
 def sensitivity_at_95_specificity(stats: WeightedStats) -> Floats:
@@ -20,4 +20,6 @@ METRIC = Metric(
     order=96,
     defined=binary,
     of_positive=True,
+    rests_on=patients_of_all,
+    no_interval=ranking.STEPS,
 )
