@@ -47,8 +47,10 @@ def compute_frozen_features(
         cache: folder of the store.
         device: where the backbone runs.
     """
+    import torch
     from torch import nn
 
+    torch.manual_seed(params.seed)  # a backbone without weights is that of training
     backbone = create_backbone(params)
     shape = token_shape(backbone, params.data.image_size)
     model = Classifier(backbone, nn.Identity(), "summary", *normalization(params, backbone)).to(device).eval()
