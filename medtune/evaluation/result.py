@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medtune.evaluation.outputs import OutputsRequest
 
 # What metrics.json holds of the common facts.
-METRICS_KEYS = ("n_images", "n_groups", "protocol", "stage", "validation", "best_fold", "folds", "warnings")
+METRICS_KEYS = ("n_images", "n_groups", "protocol", "stage", "validation", "folds", "warnings")
 
 
 class Predictions(Protocol):
@@ -58,6 +58,9 @@ class FoldResult(Protocol):
     @property
     def test(self) -> Predictions:
         """Predictions for the test images."""
+
+    def calibrate(self, logits: npt.NDArray) -> npt.NDArray:
+        """Final output (n, ...) of this fold's network, from what it gave."""
 
     def record(self) -> dict[str, Any]:
         """Post-processing and decision fitted on validation, as JSON values: what export needs of the fold."""
@@ -104,7 +107,7 @@ def common_facts(
     params: Params,
     key: str,
     metrics: Sequence[Metric],
-    best: FoldResult,
+    decision: Mapping[str, Any],
     validation: Predictions,
 ) -> dict[str, Any]:
     """Collect the facts that do not depend on the task.
@@ -114,7 +117,7 @@ def common_facts(
         params: all params.
         key: cache key of the evaluation.
         metrics: of the task.
-        best: the fold whose network is exported.
+        decision: of the exported model.
         validation: pooled predictions for the validation images.
     """
     info, options, pooled = result.prepared.info, params.evaluate, result.pooled
@@ -129,7 +132,7 @@ def common_facts(
         "backbone": params.model.backbone,
         "head": params.model.head.kind,
         "warnings": leak_warnings(result.prepared),
-        "best_fold": best.fold,
+        "decision": dict(decision),
         "validation": values(metrics, validation.stats(options)),
         "folds": [
             {
@@ -203,7 +206,11 @@ def write_metrics(
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
         **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
-        **{name: facts[name] for name in ("subgroups", "external", "external_test") if facts.get(name)},
+        **{
+            name: facts[name]
+            for name in ("subgroups", "external", "external_test", "cross_validation")
+            if facts.get(name)
+        },
         **({"unit": "slides"} if facts.get("unit") == "slides" else {}),
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # One sentence: `dvc metrics show` makes a column of every value that is not in a list.

@@ -35,6 +35,7 @@ MODEL_INFO_KEYS = (
     "aggregation",
     "tiles",
     "exported",
+    "members",
     "data",
     "metrics",
     "notice",
