@@ -78,7 +78,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
                 metrics, pooled.stats(options), options.bootstrap, options.confidence, params.seed, advance
             )
         result = EvaluationResult(
-            prepared, [wanted[k] for k in named], [outputs[k] for k in named], folds, pooled, test
+            prepared, [wanted[k] for k in named], [outputs[k] for k in named], folds, pooled, test, trained=every
         )
         validation = task.pool([fold.val for fold in folds])
         common = common_facts(result, params, key, metrics, decision, validation)

@@ -88,7 +88,7 @@ def test_run__prepares_trains_evaluates_exports_and_predicts(tmp_path: Path, mon
         "export",
     )
     assert "balanced_accuracy" in repr(result)
-    assert "4 of 4 steps ran" in repr(result)
+    assert "8 of 8 steps ran" in repr(result)
     assert medtune.train(params, tmp_path).cached == result.ran
 
     found = medtune.evaluate(params, tmp_path)

@@ -34,6 +34,12 @@ class EvaluateParams(StrictParams):
         "balanced_accuracy: 0.5, or a threshold that is shown to be better; argmax: 0.5; {specificity: 0.95} or "
         "{sensitivity: 0.95}: the threshold that reaches this rate",
     )
+    patient_score: Literal["mean", "max", "noisy_or"] = Field(
+        "mean", description="a patient's probability from those of its images; max and noisy_or for two classes"
+    )
+    coverage: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        0.9, description="share of images whose prediction set contains the label"
+    )
     ece_bins: Annotated[int, Field(ge=2, le=100)] = 15
     batch_size: Annotated[int, Field(gt=0)] = 64
     by: list[str] = Field(

@@ -72,11 +72,13 @@ class EvaluationResult:
 
     Attributes:
         prepared: the data.
-        requests: which network was run on which images, one per fold.
+        requests: which network was run on which images, one per requested test fold.
         outputs: of each fold's network by split, in the order of `requests`.
         folds: results, in the same order; the task's own `FoldResult`.
-        pooled: predictions for the test images of all folds; the task's own `Predictions`.
+        pooled: predictions for the test images of these folds; the task's own `Predictions`.
         test: metrics of `pooled` by name.
+        document: bundle.json of an evaluation without folds.
+        trained: results of all folds, where fewer are requested.
     """
 
     prepared: "PreparedDataset"
@@ -85,6 +87,13 @@ class EvaluationResult:
     folds: Sequence[Any]
     pooled: Any
     test: dict[str, Interval]
+    document: Mapping[str, Any] | None = None
+    trained: Sequence[Any] = ()
+
+    @property
+    def all_folds(self) -> Sequence[Any]:
+        """Results of all folds, also of those whose test images are not requested; empty for a bundle."""
+        return self.trained or self.folds
 
     @property
     def title(self) -> str:

@@ -67,6 +67,9 @@ def test_run__document_says_what_evaluate_found(exported):
         own = record["folds"][str(member["fold"])]
         assert (member["temperature"], member["decision"]) == (own["temperature"], own["decision"])
         assert (member["source_key"], member["source_sha256"]) == (trained.key, trained.sha256)
+    metrics = json.loads((exported.evaluated.folder / "metrics.json").read_text())
+    assert document["prediction_sets"] == metrics["prediction_sets"]["calibration"]
+    assert set(document["prediction_sets"]["min_probability"]) == set(document["classes"])
     assert document["task"] == {"kind": "classification"}
     assert document["positive"] == document["decision"]["positive"] == document["classes"][1] == "class1"
     assert document["data_digest"] == exported.prepared.digest
@@ -177,6 +180,7 @@ def test_run__card_states_facts_leaks_and_faults(exported):
     for fact in (
         "Research use only", "CC0", "drawn <by> code", exported.prepared.digest, "protocol `patient`",
         "| balanced accuracy |", "onnxruntime >= 1.18, numpy", "medtune predict", "onnxruntime-gpu", exported.key,
+        "Prediction sets: ", "It was not measured on test images.",
     ):  # fmt: skip
         assert fact in card, fact
     assert "{{" not in card

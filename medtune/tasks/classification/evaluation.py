@@ -11,6 +11,7 @@ from medtune.evaluation.gate import Limit
 from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.evaluation.slides import slide_probabilities
 from medtune.serving.tasks.classification import decide
+from medtune.tasks.classification.analyses import ANALYSES, Analyses
 from medtune.tasks.classification.folds import (
     ClassifierFold,
     ClassifierPredictions,
@@ -42,7 +43,7 @@ __all__ = [
     "write",
     "write_predictions",
 ]  # fmt: skip
-FACTS = ("classes", "positive", "per_class")
+FACTS = ("classes", "positive", "per_class", *ANALYSES)
 CLASS_AVERAGES = (
     "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "paper_f1", "auroc", "average_precision",
 )  # fmt: skip
@@ -86,6 +87,7 @@ def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
         "per_class": per_class(pooled.labels, pooled.predictions, classes),
         "warnings": evaluation_warnings(result.prepared, result.folds, pooled),
         "ece_bins": options.ece_bins,
+        **Analyses.of(result, options).facts(result, options),
     }
 
 
@@ -120,6 +122,9 @@ def write(
         section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
     section = external_section(facts.get("external_test"), METRICS, facts) + section
     section = cross_validation_section(facts.get("cross_validation"), METRICS, facts) + section
+    analyses = Analyses.of(result, options)
+    images += analyses.write(folder, result)
+    section += analyses.section(result, facts)
     write_report(folder / "report.html", dict(facts), result.test, images, section)
     return images
 
