@@ -100,7 +100,7 @@ def test_run__prepares_trains_evaluates_exports_and_predicts(tmp_path: Path, mon
     assert exported.precisions == ("fp32",)
     assert exported.model_card.is_file()
 
-    assert len(list(csv.DictReader(found.predictions.open()))) == 8
+    assert len(list(csv.DictReader(found.predictions.open()))) == 14
     samples = sorted((data.folder / "samples").rglob("*.png"))
     assert samples
     predictions = medtune.Bundle.load(result.bundle).predict(samples)
