@@ -8,7 +8,7 @@ from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.gate import Limit
 from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.tasks.multilabel import baseline, tables
-from medtune.tasks.multilabel.folds import best, evaluate_fold, from_bundle, pool
+from medtune.tasks.multilabel.folds import choose_decision, evaluate_folds, from_bundle, pool
 from medtune.tasks.multilabel.metrics import METRICS
 from medtune.tasks.multilabel.predictions import read_predictions, write_predictions
 from medtune.tasks.multilabel.warnings import evaluation_warnings
@@ -17,8 +17,8 @@ __all__ = [
     "CLASS_AVERAGES",
     "FACTS",
     "baseline",
-    "best",
-    "evaluate_fold",
+    "choose_decision",
+    "evaluate_folds",
     "facts",
     "from_bundle",
     "limits",
@@ -53,6 +53,7 @@ def write(
 ) -> list[Path]:
     """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
     from medtune.evaluation.baselines import baseline_section
+    from medtune.evaluation.cross_validation import cross_validation_section
     from medtune.evaluation.external_split import external_section
     from medtune.evaluation.subgroup_plot import draw_subgroups
     from medtune.evaluation.subgroup_report import subgroup_section, unit_of
@@ -75,6 +76,7 @@ def write(
         section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
     section = external_section(facts.get("external_test"), METRICS, facts) + section
     section = baseline_section(facts.get("baselines", ()), METRICS, facts) + section
+    section = cross_validation_section(facts.get("cross_validation"), METRICS, facts) + section
     write_report(folder / "report.html", facts, result.test, images, section)
     return images
 
