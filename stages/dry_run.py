@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtune.config.errors import InputError
+from medtune.config.learning_rate import learning_rates
 from medtune.config.load import validate
 from medtune.config.schema import Params
 from medtune.runtime import cache_key, console, distributed
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("torch", "timm", "peft", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "safetensors")
 # Of a training stage, what a trial depends on.
-STAGE_KEYS = ("lr", "optimizer", "weight_decay", "clip_norm", "precision", "channels_last", "gradient_checkpointing")
+STAGE_KEYS = ("optimizer", "weight_decay", "clip_norm", "precision", "channels_last", "gradient_checkpointing")
 N_OUTPUTS = 3
 # Larger graphs are exported, but not opened: their random weights would take the memory twice.
 MAX_OPENED_BYTES = 500_000_000
@@ -162,6 +163,7 @@ def _place(params: Params, paths: RunPaths) -> tuple[Path, str]:
     model, task = params.model, params.task.kind
     stages = {
         stage: {name: value for name, value in params.section(stage).items() if name in STAGE_KEYS}
+        | {"lr": learning_rates(params, stage)[0]}
         for stage in params.training_stages
     }
     key = digest(

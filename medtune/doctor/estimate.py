@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from medtune.config.learning_rate import learning_rates
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.doctor.check_result import CheckResult, Context, format_duration, format_size, ok, warning
@@ -58,8 +59,9 @@ def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> 
         # The chains of a cross-validation share what they store: each image is trained on by one of them.
         store = facts["tokens"] * facts["channels"] * FP16_BYTES * (rows if n_folds == 1 else images * stored)
     weights = n_folds * (facts["head"] + (network if "finetune" in params.training_stages else 0)) * FP32_BYTES
-    # Weights, averages, the best epoch's, two moments; the old file stays until the new one is whole.
-    checkpoints = 2 * 5 * FP32_BYTES * (network if "finetune" in params.training_stages else facts["head"])
+    # Weights, averages, the best epoch's, two moments; the old file stays until the new one is whole. A search of the
+    # learning rate adds the initial weights, and the best candidate's beside the last one's.
+    checkpoints = (2 * 5 + 3) * FP32_BYTES * (network if "finetune" in params.training_stages else facts["head"])
     widths = {"fp32": 4, "fp16": 2, "int8": 1}
     bundle = network * sum(widths[precision] for precision in params.export.precisions) + 20e6
     return {"data/prepared": pack, "cache": store, "artifacts": weights + checkpoints + bundle, "handoff": bundle}
@@ -83,15 +85,18 @@ def time_requirements(
     seconds = {"data": images * decode_s, "stage 1": 0.0, "stage 2": 0.0, "test": images * fractions["test"] * forward}
     if "frozen" in params.training_stages:
         options, head = params.frozen, measured["head"]["seconds"]
-        n_samples = options.epochs * options.passes * train
+        candidates = len(learning_rates(params, "frozen"))
+        n_samples = candidates * options.epochs * options.passes * train
         if stored:
             seconds["stage 1"] = (train * stored + val) * forward + n_samples * head
         else:
-            seconds["stage 1"] = n_samples * (forward + head) + options.epochs * val * forward
+            seconds["stage 1"] = n_samples * (forward + head) + candidates * options.epochs * val * forward
     if "finetune" in params.training_stages:
-        tuned = params.finetune
+        tuned, candidates = params.finetune, len(learning_rates(params, "finetune"))
         n_samples = tuned.epochs * tuned.passes * train
-        seconds["stage 2"] = n_samples * measured["train"]["seconds"] + (tuned.epochs + 1) * val * forward
+        seconds["stage 2"] = candidates * (
+            n_samples * measured["train"]["seconds"] + (tuned.epochs + 1) * val * forward
+        )
     return {name: value * (1 if name == "data" else n_folds) for name, value in seconds.items()}
 
 
@@ -133,9 +138,15 @@ def _time_estimate(context: Context) -> CheckResult:
         f"{steps[name]} {measured[name]['seconds'] * 1000:.3g} ms" for name in steps if name in measured
     )
     n_folds = len(params.data.split.test_folds)
+    tried = ", ".join(
+        f"{len(rates)} learning rates in {name}"
+        for name in params.training_stages
+        if len(rates := learning_rates(params, name)) > 1
+    )
     total = format_duration(sum(found.values()))
     return ok(
-        f"{total} for {n_folds} chain{'s' if n_folds > 1 else ''}: {message} (estimate from "
+        f"{total} for {n_folds} chain{'s' if n_folds > 1 else ''}{f' with {tried}' if tried else ''}: {message} "
+        "(estimate from "
         f"steps measured here on {measured['device']}: {step_times} an image; export and start-up not counted)",
         label,
     )

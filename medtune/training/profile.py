@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from medtune.config.learning_rate import learning_rates
 from medtune.config.load import validate
 from medtune.config.schema import Params
 from medtune.models import classifier
@@ -89,7 +90,9 @@ def _trainer(
     section = getattr(params, stage)
     network.train()
     accelerator = build_accelerator(section, device_name(), False)
-    prepared, optimizer = accelerator.prepare(network, build_optimizer(network, section))
+    prepared, optimizer = accelerator.prepare(
+        network, build_optimizer(network, section, learning_rates(params, stage)[0])
+    )
 
     def step(batch: int) -> None:
         x = inputs(batch)
