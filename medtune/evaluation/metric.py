@@ -11,7 +11,11 @@ Floats = npt.NDArray[np.float64]
 
 
 class PatientStats(Protocol):
-    """Everything that metrics need of a set of images, summed per patient."""
+    """Everything that metrics need of a set of images, summed per patient.
+
+    May have `strata` (n_patients,), the class of each patient that has one class and the number of classes for the
+    others, and `sizes` (n_patients,), images of each patient: intervals use them.
+    """
 
     @property
     def n_patients(self) -> int:
@@ -19,7 +23,7 @@ class PatientStats(Protocol):
 
     @property
     def width(self) -> int:
-        """Values that `weighted` holds per row of weights; bounds the memory of a bootstrap."""
+        """Values that `weighted` holds per row of weights; bounds the memory of an interval."""
 
     def weighted(self, weights: Floats) -> Any:
         """Statistics with each patient counted `weights` (R, n_patients) times: the argument of every formula.
@@ -31,6 +35,11 @@ class PatientStats(Protocol):
 def always(stats: Any) -> bool:
     """True: the metric is defined for every set of images."""
     return True
+
+
+def all_patients(stats: PatientStats) -> int:
+    """Return the number of patients."""
+    return stats.n_patients
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,10 @@ class Metric:
         headline: shown in the one-line summary of an evaluation.
         defined: statistics -> whether the metric applies to this set of images at all.
         of_positive: of two classes, it is about the positive one.
+        bounds: lowest and highest possible value; intervals of a metric between two bounds are computed on the logit
+            scale, others as they are.
+        rests_on: statistics -> number of patients that the metric rests on, as those of the positive class for
+            sensitivity; the interval of a value at a bound follows from it.
     """
 
     name: str
@@ -58,6 +71,8 @@ class Metric:
     headline: bool = False
     defined: Callable[[Any], bool] = always
     of_positive: bool = False
+    bounds: tuple[float, float] = (0.0, 1.0)
+    rests_on: Callable[[Any], int] = all_patients
 
     @property
     def sign(self) -> int:

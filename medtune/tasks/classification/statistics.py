@@ -1,5 +1,6 @@
 """Additive statistics of a classifier's predictions per patient, and their re-weighting."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -60,6 +61,18 @@ class ClassificationStats:
     def width(self) -> int:
         """Number of images: a ranking weighs each of them."""
         return len(self.patient_index)
+
+    @property
+    def sizes(self) -> Floats:
+        """(patients,) images of each patient."""
+        return np.bincount(self.patient_index, minlength=self.n_patients).astype(np.float64)
+
+    @property
+    def strata(self) -> Ints:
+        """(patients,) class of each patient that has images of one class, the number of classes for the others."""
+        classes = np.diff(self.actual.indptr)
+        first = self.actual.indices[self.actual.indptr[:-1]].astype(np.int64)
+        return np.where(classes == 1, first, self.n_classes)
 
     def weighted(self, weights: Floats) -> "WeightedStats":
         """Statistics with each patient counted `weights` (R, patients) times."""
@@ -206,6 +219,17 @@ def accumulate(
         tuple(rank(labels == k, probabilities[:, k]) for k in ranked),
         ordinal,
     )
+
+
+def patients_of(label: int) -> Callable[[ClassificationStats], int]:
+    """Return the function that counts the patients with images of a class."""
+    return lambda stats: int(stats.patients_per_class()[label])
+
+
+def patients_of_all(stats: ClassificationStats) -> int:
+    """Return the patients that an average over classes rests on: those of the rarest class, times the classes."""
+    counts = stats.patients_per_class()[stats.present]
+    return min(stats.n_patients, len(counts) * int(counts.min()))
 
 
 def binary(stats: ClassificationStats) -> bool:

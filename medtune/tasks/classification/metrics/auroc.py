@@ -1,7 +1,7 @@
 """Area under the ROC curve."""
 
 from medtune.evaluation.metric import Floats, Metric
-from medtune.tasks.classification.statistics import WeightedStats
+from medtune.tasks.classification.statistics import WeightedStats, patients_of_all
 
 
 def auroc(stats: WeightedStats) -> Floats:
@@ -9,4 +9,6 @@ def auroc(stats: WeightedStats) -> Floats:
     return stats.auroc
 
 
-METRIC = Metric("auroc", "AUROC", "max", auroc, order=60, each_epoch=True, headline=True, of_positive=True)
+METRIC = Metric(
+    "auroc", "AUROC", "max", auroc, order=60, each_epoch=True, headline=True, of_positive=True, rests_on=patients_of_all
+)

@@ -2,7 +2,7 @@
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification import ranking
-from medtune.tasks.classification.statistics import WeightedStats, binary
+from medtune.tasks.classification.statistics import WeightedStats, binary, patients_of_all
 
 
 def average_precision(stats: WeightedStats) -> Floats:
@@ -13,5 +13,12 @@ def average_precision(stats: WeightedStats) -> Floats:
 
 
 METRIC = Metric(
-    "average_precision", "average precision", "max", average_precision, order=110, defined=binary, of_positive=True
+    "average_precision",
+    "average precision",
+    "max",
+    average_precision,
+    order=110,
+    defined=binary,
+    of_positive=True,
+    rests_on=patients_of_all,
 )

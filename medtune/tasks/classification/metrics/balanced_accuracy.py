@@ -1,7 +1,7 @@
 """Mean recall over the classes."""
 
 from medtune.evaluation.metric import Floats, Metric
-from medtune.tasks.classification.statistics import WeightedStats
+from medtune.tasks.classification.statistics import WeightedStats, patients_of_all
 
 
 def balanced_accuracy(stats: WeightedStats) -> Floats:
@@ -10,5 +10,12 @@ def balanced_accuracy(stats: WeightedStats) -> Floats:
 
 
 METRIC = Metric(
-    "balanced_accuracy", "balanced accuracy", "max", balanced_accuracy, order=20, each_epoch=True, headline=True
+    "balanced_accuracy",
+    "balanced accuracy",
+    "max",
+    balanced_accuracy,
+    order=20,
+    each_epoch=True,
+    headline=True,
+    rests_on=patients_of_all,
 )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from medtune.evaluation.metric import Floats, Metric
-from medtune.tasks.classification.statistics import WeightedStats
+from medtune.tasks.classification.statistics import WeightedStats, patients_of_all
 
 
 def macro_f1(stats: WeightedStats) -> Floats:
@@ -11,4 +11,6 @@ def macro_f1(stats: WeightedStats) -> Floats:
     return stats.macro(np.where(stats.actual > 0, 2 * stats.correct / (stats.actual + stats.predicted), np.nan))
 
 
-METRIC = Metric("macro_f1", "macro F1", "max", macro_f1, order=30, each_epoch=True, headline=True)
+METRIC = Metric(
+    "macro_f1", "macro F1", "max", macro_f1, order=30, each_epoch=True, headline=True, rests_on=patients_of_all
+)

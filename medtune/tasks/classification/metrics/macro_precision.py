@@ -1,7 +1,7 @@
 """Mean precision over the classes."""
 
 from medtune.evaluation.metric import Floats, Metric
-from medtune.tasks.classification.statistics import WeightedStats
+from medtune.tasks.classification.statistics import WeightedStats, patients_of_all
 
 
 def macro_precision(stats: WeightedStats) -> Floats:
@@ -9,4 +9,4 @@ def macro_precision(stats: WeightedStats) -> Floats:
     return stats.macro_precision
 
 
-METRIC = Metric("macro_precision", "macro precision", "max", macro_precision, order=40)
+METRIC = Metric("macro_precision", "macro precision", "max", macro_precision, order=40, rests_on=patients_of_all)

@@ -1,7 +1,7 @@
 """Mean recall over the classes."""
 
 from medtune.evaluation.metric import Floats, Metric
-from medtune.tasks.classification.statistics import WeightedStats
+from medtune.tasks.classification.statistics import WeightedStats, patients_of_all
 
 
 def macro_recall(stats: WeightedStats) -> Floats:
@@ -9,4 +9,4 @@ def macro_recall(stats: WeightedStats) -> Floats:
     return stats.macro_recall
 
 
-METRIC = Metric("macro_recall", "macro recall", "max", macro_recall, order=50)
+METRIC = Metric("macro_recall", "macro recall", "max", macro_recall, order=50, rests_on=patients_of_all)

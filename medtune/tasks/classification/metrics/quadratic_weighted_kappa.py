@@ -3,7 +3,7 @@
 import numpy as np
 
 from medtune.evaluation.metric import Floats, Metric
-from medtune.tasks.classification.statistics import ClassificationStats, WeightedStats
+from medtune.tasks.classification.statistics import ClassificationStats, WeightedStats, patients_of_all
 
 
 def quadratic_weighted_kappa(stats: WeightedStats) -> Floats:
@@ -27,5 +27,12 @@ def ordinal(stats: ClassificationStats) -> bool:
 
 
 METRIC = Metric(
-    "quadratic_weighted_kappa", "quadratic weighted kappa", "max", quadratic_weighted_kappa, order=57, defined=ordinal
+    "quadratic_weighted_kappa",
+    "quadratic weighted kappa",
+    "max",
+    quadratic_weighted_kappa,
+    order=57,
+    defined=ordinal,
+    bounds=(-1.0, 1.0),
+    rests_on=patients_of_all,
 )

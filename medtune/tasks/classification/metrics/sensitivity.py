@@ -1,7 +1,7 @@
 """Recall of the positive class where there are two classes."""
 
 from medtune.evaluation.metric import Floats, Metric
-from medtune.tasks.classification.statistics import WeightedStats, binary
+from medtune.tasks.classification.statistics import WeightedStats, binary, patients_of
 
 
 def sensitivity(stats: WeightedStats) -> Floats:
@@ -9,4 +9,13 @@ def sensitivity(stats: WeightedStats) -> Floats:
     return stats.recall[:, 1]
 
 
-METRIC = Metric("sensitivity", "sensitivity", "max", sensitivity, order=90, defined=binary, of_positive=True)
+METRIC = Metric(
+    "sensitivity",
+    "sensitivity",
+    "max",
+    sensitivity,
+    order=90,
+    defined=binary,
+    of_positive=True,
+    rests_on=patients_of(1),
+)

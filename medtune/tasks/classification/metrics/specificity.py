@@ -1,7 +1,7 @@
 """Recall of the negative class where there are two classes."""
 
 from medtune.evaluation.metric import Floats, Metric
-from medtune.tasks.classification.statistics import WeightedStats, binary
+from medtune.tasks.classification.statistics import WeightedStats, binary, patients_of
 
 
 def specificity(stats: WeightedStats) -> Floats:
@@ -9,4 +9,13 @@ def specificity(stats: WeightedStats) -> Floats:
     return stats.recall[:, 0]
 
 
-METRIC = Metric("specificity", "specificity", "max", specificity, order=100, defined=binary, of_positive=True)
+METRIC = Metric(
+    "specificity",
+    "specificity",
+    "max",
+    specificity,
+    order=100,
+    defined=binary,
+    of_positive=True,
+    rests_on=patients_of(0),
+)

@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as reference
+
+from medtune.evaluation.intervals import (
+    Interval,
+    clopper_pearson,
+    difference_interval,
+    intervals,
+    p_value,
+    paired_interval,
+)
+from medtune.evaluation.jackknife import jackknife
+from medtune.evaluation.metric import Metric
+from medtune.tasks.classification.metrics import METRICS
+from medtune.tasks.classification.statistics import accumulate
+
+AUROC = [metric for metric in METRICS if metric.name == "auroc"]
+
+
+def make_set(patients, classes=2, seed=0, signal=1.5, images=None):
+    draw = np.random.default_rng(seed)
+    member = np.repeat(np.arange(patients), draw.integers(1, 9, patients) if images is None else images)
+    labels = (np.arange(patients) % classes)[member]
+    scores = draw.normal(0, 1, (len(labels), classes)) + signal * np.eye(classes)[labels]
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    return labels, probabilities, probabilities.argmax(axis=1), np.array([f"p{n:04}" for n in member])
+
+
+@given(st.integers(5, 24), st.integers(2, 4), st.integers(0, 10**6), st.sampled_from([0.0, 1.0, 3.0, 30.0]))
+def test_intervals__contain_the_value_and_have_width(patients, classes, seed, signal):
+    for name, one in intervals(METRICS, accumulate(*make_set(patients, classes, seed, signal))).items():
+        assert (one.lo is None) == (one.reason is not None), name
+        if one.lo is not None:
+            assert one.lo <= one.value <= one.hi, name
+            assert one.hi - one.lo > 1e-3, name
+            assert one.lo >= -1
+            assert one.hi <= 1
+
+
+def test_intervals__do_not_depend_on_the_order_of_patients_or_images():
+    labels, probabilities, predictions, ids = make_set(17, 3, seed=5)
+    found = intervals(METRICS, accumulate(labels, probabilities, predictions, ids))
+    order = np.random.default_rng(1).permutation(len(labels))
+    renamed = np.array([f"q{99 - int(name[1:]):04}" for name in ids])
+    again = intervals(METRICS, accumulate(labels[order], probabilities[order], predictions[order], renamed[order]))
+    for name, one in found.items():
+        assert (again[name].lo, again[name].hi) == pytest.approx((one.lo, one.hi), abs=1e-9), name
+
+
+def test_intervals__wider_where_more_confidence_is_asked():
+    stats = accumulate(*make_set(20))
+    narrow, wide = intervals(METRICS, stats, 0.8), intervals(METRICS, stats, 0.99)
+    for name, one in wide.items():
+        assert one.lo < narrow[name].lo
+        assert one.hi > narrow[name].hi
+
+
+def test_intervals__auroc_has_delongs_standard_error_for_one_image_per_patient():
+    """DeLong et al. 1988, with the pairwise placements written out."""
+    labels, probabilities, predictions, ids = make_set(60, seed=2, images=1)
+    scores = probabilities[:, 1]
+    wins = (scores[labels == 1][:, None] > scores[labels == 0][None]).astype(float)
+    area = wins.mean()
+    error = (wins.mean(axis=1).var(ddof=1) / 30 + wins.mean(axis=0).var(ddof=1) / 30) ** 0.5
+    stats = accumulate(labels, probabilities, predictions, ids)
+    design = jackknife(stats)
+    left = design.leave_out(AUROC, stats)["auroc"]
+    assert design.spread(left, 60)[0] == pytest.approx(error, rel=1e-9)
+    logit = reference.norm.ppf(0.975) * error / (area * (1 - area))
+    ends = 1 / (1 + np.exp(-(np.log(area / (1 - area)) + np.array([-logit, logit]))))
+    one = intervals(AUROC, stats)["auroc"]
+    assert (one.lo, one.hi) == pytest.approx(tuple(ends), abs=0.02)
+
+
+def test_intervals__where_nothing_varies_are_clopper_pearsons():
+    labels = np.repeat([0, 1], 10)
+    found = intervals(METRICS, accumulate(labels, np.eye(2)[labels], labels, np.arange(20)))
+    assert found["sensitivity"].hi == 1
+    assert found["sensitivity"].lo == pytest.approx(0.025 ** (1 / 10))
+    assert found["accuracy"].lo == pytest.approx(0.025 ** (1 / 20))
+    assert found["auroc"].lo == pytest.approx(0.025 ** (1 / 20))
+
+
+def test_clopper_pearson__is_scipys():
+    for hits, n in [(0, 7), (3, 9), (9, 9)]:
+        exact = reference.binomtest(hits, n).proportion_ci(0.9, "exact")
+        assert clopper_pearson(hits / n, n, 0.9) == pytest.approx((exact.low, exact.high))
+
+
+@pytest.mark.parametrize("patients", [1, 4])
+def test_intervals__too_few_patients_have_none(patients):
+    for one in intervals(METRICS, accumulate(*make_set(patients))).values():
+        assert (one.lo, one.hi) == (None, None)
+        assert one.reason == "undefined: the labels lack a class it needs" or "an interval needs 5" in one.reason
+
+
+def test_intervals__a_class_of_one_patient_has_none():
+    labels = np.array([0] * 9 + [1])
+    found = intervals(METRICS, accumulate(labels, np.eye(2)[labels], labels, np.arange(10)))
+    assert found["auroc"].value == 1
+    assert found["auroc"].lo is None
+    assert found["auroc"].as_dict()["reason"].startswith("undefined without 1 of the patients")
+    assert found["accuracy"].as_dict().keys() == {"value", "lo", "hi"}
+
+
+def test_intervals__undefined_metric_is_null():
+    labels = np.zeros(10, np.int64)
+    one = intervals(METRICS, accumulate(labels, np.full((10, 2), 0.5), labels, np.arange(10)))["auroc"]
+    assert one == Interval(None, None, None, "undefined: the labels lack a class it needs")
+
+
+def test_intervals__a_metric_without_bounds_moves_with_its_scale():
+    stats = accumulate(*make_set(12))
+
+    def scaled(a, b):
+        return Metric("m", "m", "max", lambda weighted: a + b * weighted.auroc, bounds=(-np.inf, np.inf))
+
+    plain, moved = (intervals([scaled(*ab)], stats)["m"] for ab in ((0, 1), (3, 10)))
+    assert (moved.lo, moved.hi) == pytest.approx((3 + 10 * plain.lo, 3 + 10 * plain.hi))
+    constant = intervals([scaled(3, 0)], stats)["m"]
+    assert constant.lo is None
+    assert "the same without each patient" in constant.reason
+
+
+def test_paired_interval__is_students_for_one_image_per_patient():
+    draw = np.random.default_rng(8)
+    labels = np.zeros(40, np.int64)
+    first, second = (draw.random(40) < rate for rate in (0.3, 0.6))
+    sets = [accumulate(labels, np.eye(2)[wrong.astype(int)], wrong.astype(int), np.arange(40))
+            for wrong in (first, second)]  # fmt: skip
+    accuracy = [metric for metric in METRICS if metric.name == "accuracy"]
+    one = paired_interval(accuracy, *sets)["accuracy"]
+    right = reference.ttest_rel((~first).astype(float), (~second).astype(float))
+    assert (one.lo, one.hi) == pytest.approx(tuple(right.confidence_interval(0.95)))
+    design = jackknife(sets[0])
+    left = [design.leave_out(accuracy, stats)["accuracy"] for stats in sets]
+    assert p_value(one.value, left[0] - left[1], design, 40) == pytest.approx(right.pvalue)
+
+
+def test_paired_interval__turns_its_sign_with_the_order():
+    labels, probabilities, predictions, ids = make_set(15, seed=3)
+    other = accumulate(labels, *make_set(15, seed=3, signal=0.5)[1:])
+    mine = accumulate(labels, probabilities, predictions, ids)
+    there, back = paired_interval(METRICS, mine, other), paired_interval(METRICS, other, mine)
+    for name, one in there.items():
+        assert (back[name].lo, back[name].hi) == pytest.approx((-one.hi, -one.lo)), name
+
+
+def test_paired_interval__of_equal_predictions_has_width():
+    stats = accumulate(*make_set(20))
+    one = paired_interval(METRICS, stats, stats)["accuracy"]
+    assert (one.value, one.lo, one.hi) == pytest.approx((0, 0.025 ** (1 / 20) - 1, 1 - 0.025 ** (1 / 20)))
+
+
+def test_paired_interval__refuses_other_patients():
+    with pytest.raises(ValueError, match="cannot be paired"):
+        paired_interval(METRICS, accumulate(*make_set(8)), accumulate(*make_set(9)))
+
+
+def test_difference_interval__several_at_once_are_wider():
+    stats = accumulate(*make_set(20))
+    design, metric = jackknife(stats), AUROC[0]
+    left = design.leave_out(AUROC, stats)["auroc"] - 0.5
+    one, many = (difference_interval(metric, 0.3, left, design, 20, 0.95, n) for n in (1, 6))
+    assert many.lo < one.lo
+    assert many.hi > one.hi
+
+
+def test_intervals__many_images():
+    found = intervals(METRICS, accumulate(*make_set(4000, 8, images=10)))
+    assert 0.001 < found["auroc"].hi - found["auroc"].lo < 0.05

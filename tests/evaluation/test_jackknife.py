@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from medtune.evaluation.jackknife import MAX_GROUPS, jackknife
+from medtune.evaluation.metric import compute
+from medtune.tasks.classification.metrics import METRICS
+from medtune.tasks.classification.statistics import accumulate
+
+
+def make_stats(patients, seed=0, images=4, classes=2):
+    draw = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(patients) % classes, images)
+    scores = draw.normal(0, 1, (len(labels), classes)) + 1.5 * np.eye(classes)[labels]
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    ids = np.repeat([f"p{n:05}" for n in range(patients)], images)
+    return accumulate(labels, probabilities, probabilities.argmax(axis=1), ids)
+
+
+def test_leave_out__equals_metrics_of_the_other_patients():
+    stats = make_stats(14, classes=3)
+    design = jackknife(stats)
+    left = design.leave_out(METRICS, stats)
+    for patient in range(14):
+        weights = np.ones((1, 14))
+        weights[0, patient] = 0
+        for name, value in compute(METRICS, stats, weights).items():
+            assert left[name][design.group[patient]] == pytest.approx(value[0], abs=1e-12)
+
+
+def test_spread__of_a_mean_is_its_standard_error():
+    values = np.random.default_rng(3).normal(size=30)
+    design = jackknife(make_stats(30, images=1), np.zeros(30, np.int64))
+    left = np.array([np.delete(values, k).mean() for k in range(30)])[np.argsort(design.group)]
+    error, degrees = design.spread(left, 30)
+    assert error == pytest.approx(values.std(ddof=1) / 30**0.5)
+    assert degrees == pytest.approx(29)
+
+
+def test_spread__of_a_difference_of_strata_is_welchs():
+    draw = np.random.default_rng(4)
+    first, second = draw.normal(0, 1, 6), draw.normal(0, 3, 15)
+    both, strata = np.r_[first, second], np.r_[np.zeros(6, np.int64), np.ones(15, np.int64)]
+    design = jackknife(make_stats(21, images=1), strata)
+    left = np.array(
+        [both[(strata == 0) & (np.arange(21) != k)].mean() - both[(strata == 1) & (np.arange(21) != k)].mean()
+         for k in range(21)]
+    )  # fmt: skip
+    a, b = first.var(ddof=1) / 6, second.var(ddof=1) / 15
+    error, degrees = design.spread(left, 21)
+    assert error == pytest.approx((a + b) ** 0.5)
+    assert degrees == pytest.approx((a + b) ** 2 / (a**2 / 5 + b**2 / 14))
+    assert design.spread(left, 4)[1] == 3
+
+
+def test_jackknife__many_patients_are_left_out_in_groups_and_rare_classes_one_by_one():
+    labels = np.zeros(5000, np.int64)
+    labels[::500] = 1
+    stats = accumulate(labels, np.full((5000, 2), 0.5), labels, np.arange(5000))
+    design = jackknife(stats)
+    assert design.n_groups <= MAX_GROUPS
+    rare = design.group[labels == 1]
+    assert len(np.unique(rare)) == 10
+    assert not np.isin(rare, design.group[labels == 0]).any()
+    sizes = np.bincount(design.group)[np.unique(design.group[labels == 0])]
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_jackknife__groups_give_the_standard_error_of_single_patients():
+    stats = make_stats(1200, images=3)
+    sensitivity = [metric for metric in METRICS if metric.name == "sensitivity"]
+    design = jackknife(stats)
+    error = design.spread(design.leave_out(sensitivity, stats)["sensitivity"], 600)[0]
+    weights = 1 - np.eye(1200)[stats.strata == 1]
+    single = compute(sensitivity, stats, weights)["sensitivity"]
+    assert len(single) == 600
+    # 100 groups: a standard deviation of 7 %.
+    assert error == pytest.approx((599 / 600 * ((single - single.mean()) ** 2).sum()) ** 0.5, rel=0.25)
+
+
+def test_jackknife__a_class_of_one_patient_joins_another_stratum():
+    labels = np.array([0] * 9 + [1])
+    design = jackknife(accumulate(labels, np.eye(2)[labels], labels, np.arange(10)))
+    assert design.n_groups == 10
+    assert len(design.degrees) == 1
+
+
+def test_jackknife__patients_of_unequal_size_have_fewer_degrees_of_freedom():
+    labels = np.zeros(103, np.int64)
+    ids = np.r_[np.zeros(100, np.int64), [1, 2, 3]]
+    design = jackknife(accumulate(labels, np.full((103, 2), 0.5), labels, ids))
+    assert design.degrees == pytest.approx([1.0])
