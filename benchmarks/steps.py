@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from medtune.config.learning_rate import learning_rates
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import Classifier
@@ -56,7 +55,7 @@ def finetune(
         val=parts["val"][:2],
         objective=CrossEntropy(),
         params=own,
-        lr=learning_rates(params, "finetune")[0],
+        lr=params.learning_rates("finetune")[0],
         seed=params.seed,
         key="",
         checkpoint_dir=work,

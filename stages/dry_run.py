@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtune.config.errors import InputError
-from medtune.config.learning_rate import learning_rates
 from medtune.config.load import validate
 from medtune.config.schema import Params
 from medtune.runtime import cache_key, console, distributed
@@ -163,7 +162,7 @@ def _place(params: Params, paths: RunPaths) -> tuple[Path, str]:
     model, task = params.model, params.task.kind
     stages = {
         stage: {name: value for name, value in params.section(stage).items() if name in STAGE_KEYS}
-        | {"lr": learning_rates(params, stage)[0]}
+        | {"lr": params.learning_rates(stage)[0]}
         for stage in params.training_stages
     }
     key = digest(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -10,11 +10,11 @@ from medtune.config import registry
 from medtune.config.errors import suggestion
 from medtune.config.names import Name
 
-if TYPE_CHECKING:
-    from medtune.config.schema import Params
-
 # What a stage trains, by stage: heads in stage 1, PEFT methods (`none` is full fine-tuning) in stage 2.
-TRAINED = {"frozen": ("head", "medtune.models.heads"), "finetune": ("PEFT method", "medtune.models.peft")}
+TRAINED: dict[str, tuple[str, str]] = {
+    "frozen": ("head", "medtune.models.heads"),
+    "finetune": ("PEFT method", "medtune.models.peft"),
+}
 ALLOWED = (
     "use auto, a finite number above 0, a list of such numbers, or a mapping from a head (frozen) or PEFT method "
     "(finetune) to one of these"
@@ -61,20 +61,19 @@ def check_names(stage: str, lr: object) -> None:
             raise ValueError(f"{name!r} is no {kind}{suggestion(name, known)}; choose from: {', '.join(known)}")
 
 
-def learning_rates(params: "Params", stage: str) -> tuple[float, ...]:
+def resolve(stage: str, lr: object, name: str) -> tuple[float, ...]:
     """Return the learning rates that a stage chooses from on validation, ascending.
 
     Args:
-        params: all params.
         stage: `frozen` or `finetune`.
+        lr: value of the stage's `lr`.
+        name: head or PEFT method that the stage trains.
 
     Returns:
         One rate if `lr` names one. Otherwise the listed rates or the `LR_GRID` of the head or PEFT method.
     """
-    name = params.model.head.kind if stage == "frozen" else params.model.peft.method
-    lr = getattr(params, stage).lr
     if isinstance(lr, Mapping):
         lr = lr.get(name, "auto")
     if lr == "auto":
         lr = registry.load_plugin(TRAINED[stage][1], name, "model").LR_GRID
-    return tuple(sorted(set(lr))) if isinstance(lr, list | tuple) else (float(lr),)
+    return tuple(sorted(set(lr))) if isinstance(lr, list | tuple) else (float(lr),)  # type: ignore[arg-type]

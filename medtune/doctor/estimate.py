@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from medtune.config.learning_rate import learning_rates
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.doctor.check_result import CheckResult, Context, format_duration, format_size, ok, warning
@@ -85,14 +84,14 @@ def time_requirements(
     seconds = {"data": images * decode_s, "stage 1": 0.0, "stage 2": 0.0, "test": images * fractions["test"] * forward}
     if "frozen" in params.training_stages:
         options, head = params.frozen, measured["head"]["seconds"]
-        candidates = len(learning_rates(params, "frozen"))
+        candidates = len(params.learning_rates("frozen"))
         n_samples = candidates * options.epochs * options.passes * train
         if stored:
             seconds["stage 1"] = (train * stored + val) * forward + n_samples * head
         else:
             seconds["stage 1"] = n_samples * (forward + head) + candidates * options.epochs * val * forward
     if "finetune" in params.training_stages:
-        tuned, candidates = params.finetune, len(learning_rates(params, "finetune"))
+        tuned, candidates = params.finetune, len(params.learning_rates("finetune"))
         n_samples = tuned.epochs * tuned.passes * train
         seconds["stage 2"] = candidates * (
             n_samples * measured["train"]["seconds"] + (tuned.epochs + 1) * val * forward
@@ -141,7 +140,7 @@ def _time_estimate(context: Context) -> CheckResult:
     tried = ", ".join(
         f"{len(rates)} learning rates in {name}"
         for name in params.training_stages
-        if len(rates := learning_rates(params, name)) > 1
+        if len(rates := params.learning_rates(name)) > 1
     )
     total = format_duration(sum(found.values()))
     return ok(

@@ -6,7 +6,6 @@ from typing import Any
 
 from medtune.config import registry
 from medtune.config.errors import InputError, suggestion
-from medtune.config.learning_rate import learning_rates
 from medtune.config.project import PACKAGE, PROJECT
 from medtune.config.schema import Params
 from medtune.runtime.artifact import digest, file_sha256
@@ -84,7 +83,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     sections = {name: _without(params.section(name), excluded) for name in STAGE_SECTIONS[stage]}
     for name in TRAINING:
         if name in sections:  # however they are written; other heads' and methods' rates do not count
-            sections[name]["lr"] = list(learning_rates(params, name))
+            sections[name]["lr"] = list(params.learning_rates(name))
     parts = [f"medtune.tasks.{params.task.kind}.{part}" for part in TASK_PARTS[stage]]
     plugins = [f"medtune.models.heads.{params.model.head.kind}", *parts, *_metric_modules(params, stage in TRAINING)]
     if stage in ("finetune", "cell"):

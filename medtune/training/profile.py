@@ -13,7 +13,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from medtune.config.learning_rate import learning_rates
 from medtune.config.load import validate
 from medtune.config.schema import Params
 from medtune.models import classifier
@@ -91,7 +90,7 @@ def _trainer(
     network.train()
     accelerator = build_accelerator(section, device_name(), False)
     prepared, optimizer = accelerator.prepare(
-        network, build_optimizer(network, section, learning_rates(params, stage)[0])
+        network, build_optimizer(network, section, params.learning_rates(stage)[0])
     )
 
     def step(batch: int) -> None:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from medtune.config.learning_rate import learning_rates
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.runtime import distributed
@@ -69,7 +68,7 @@ def run_training_stage(
     Resumes from records and checkpoints of the same key where there are some.
     """
     section = getattr(params, spec.stage)
-    rates = learning_rates(params, spec.stage)
+    rates = params.learning_rates(spec.stage)
     units = spec.slides or prepared
     rows = units.indices(fold)
     name = f"{spec.stage} fold {fold}"

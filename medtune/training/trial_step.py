@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from medtune.config.errors import InputError
-from medtune.config.learning_rate import learning_rates
 from medtune.config.schema import DEFAULT_TASK, Params
 from medtune.models.adapt import adapt, after_step, merge, penalty, prepare
 from medtune.models.classifier import Classifier, freeze_batchnorm
@@ -123,7 +122,7 @@ def _steps(
     done: Callable[[int, int], None] | None = None,
 ) -> None:
     section = getattr(params, stage)
-    lr = learning_rates(params, stage)[0]  # higher candidates that diverge are left out
+    lr = params.learning_rates(stage)[0]  # higher candidates that diverge are left out
     accelerator = build_accelerator(section, str(inputs.device), False)
     trained, optimizer = accelerator.prepare(network, build_optimizer(network, section, lr))
 

@@ -1,7 +1,6 @@
 import pytest
 
 from medtune.config.errors import InputError
-from medtune.config.learning_rate import learning_rates
 from medtune.config.load import load
 from medtune.models.heads import cdtm, linear
 from medtune.models.peft import lora, none
@@ -25,8 +24,8 @@ HEAD, METHOD = "model.head.kind=linear", "model.peft.method=lora"
 )
 def test_learning_rates__belong_to_what_is_trained(sets, frozen, finetune):
     params = load(sets=[HEAD, METHOD, *sets])
-    assert learning_rates(params, "frozen") == tuple(frozen)
-    assert learning_rates(params, "finetune") == tuple(finetune)
+    assert params.learning_rates("frozen") == tuple(frozen)
+    assert params.learning_rates("finetune") == tuple(finetune)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from medtune.benchmark.grid import load_grid
 from medtune.benchmark.jobs import list_cells
 from medtune.config import registry
-from medtune.config.learning_rate import TRAINED, learning_rates
+from medtune.config.learning_rate import TRAINED
 from medtune.config.load import DEFAULT_PARAMS, load, merge, read, validate
 from medtune.config.project import PROJECT
 
@@ -69,16 +69,16 @@ def test_recipe__its_learning_rate_applies_to_nothing_else(recipe):
             other = params.model_copy(
                 update={"model": params.model.model_copy(update={"head": plugin.Params(kind=name)})}
             )
-            assert learning_rates(other, "frozen") == plugin.LR_GRID
+            assert other.learning_rates("frozen") == plugin.LR_GRID
     for plugin in methods:
         if (name := plugin.__name__.rpartition(".")[2]) not in named["finetune"]:
             other = params.model_copy(
                 update={"model": params.model.model_copy(update={"peft": plugin.Params(method=name)})}
             )
-            assert learning_rates(other, "finetune") == plugin.LR_GRID
+            assert other.learning_rates("finetune") == plugin.LR_GRID
 
 
 def test_paper__trains_at_the_papers_rates():
     for recipe in PAPER:
         params = load(recipe)
-        assert (learning_rates(params, "frozen"), learning_rates(params, "finetune")) == ((1e-4,), (1e-5,))
+        assert (params.learning_rates("frozen"), params.learning_rates("finetune")) == ((1e-4,), (1e-5,))

@@ -8,7 +8,14 @@ from medtune.training.profile import profile_steps
 
 FACTS = {"tokens": 10, "channels": 100, "parameters": 1000, "head": 100}
 MEASURED = {"forward": {"seconds": 1.0}, "head": {"seconds": 0.1}, "train": {"seconds": 3.0}}
-SETS = ["data.split.folds=5", "frozen.epochs=2", "finetune.epochs=4", "frozen.views=8", "frozen.lr=0.1", "finetune.lr=0.1"]
+SETS = [
+    "data.split.folds=5",
+    "frozen.epochs=2",
+    "finetune.epochs=4",
+    "frozen.views=8",
+    "frozen.lr=0.1",
+    "finetune.lr=0.1",
+]
 
 
 def test_disk__by_hand() -> None:
