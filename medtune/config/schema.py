@@ -219,7 +219,7 @@ class Params(StrictParams):
         return {
             "frozen.select_by": each_epoch,
             "finetune.select_by": each_epoch,
-            "gate.metric": [metric.name for metric in metrics],
+            "gate.metric": [metric.name for metric in metrics if metric.no_interval is None],
         }
 
     @property

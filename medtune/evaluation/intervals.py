@@ -120,7 +120,7 @@ def metric_interval(
         stats: of the set of images.
         confidence: coverage aimed at, 0..1.
     """
-    if reason := _missing(value, left):
+    if reason := _missing(value, left) or metric.no_interval:
         return _without(value, reason)
     (low, high), patients = metric.bounds, metric.rests_on(stats)
     if np.isfinite(low) and np.isfinite(high):
@@ -160,7 +160,7 @@ def difference_interval(
         confidence: coverage aimed at, 0..1.
         comparisons: differences whose intervals are to hold at once (Bonferroni).
     """
-    if reason := _missing(value, left):
+    if reason := _missing(value, left) or metric.no_interval:
         return _without(value, reason)
     confidence = 1 - (1 - confidence) / comparisons
     extent = metric.bounds[1] - metric.bounds[0]

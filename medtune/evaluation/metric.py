@@ -60,6 +60,7 @@ class Metric:
             scale, others as they are.
         rests_on: statistics -> number of patients that the metric rests on, as those of the positive class for
             sensitivity; the interval of a value at a bound follows from it.
+        no_interval: why it has no interval, where its coverage by simulation is not what it should be.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Metric:
     of_positive: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
     rests_on: Callable[[Any], int] = all_patients
+    no_interval: str | None = None
 
     @property
     def sign(self) -> int:

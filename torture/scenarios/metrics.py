@@ -102,6 +102,9 @@ def expected(labels: Any, probabilities: Any, predictions: Any, groups: Any) -> 
         found["average_precision"] = (
             None if one_class else reference.average_precision_score(labels == 1, probabilities[:, 1])
         )
+        for percent in (90, 95):
+            name = f"sensitivity_at_{percent}_specificity"
+            found[name] = None if one_class else _sensitivity_at(labels, probabilities, percent / 100)
     return found
 
 
@@ -126,6 +129,13 @@ def _ece(labels: Any, probabilities: Any, bins: int = 15) -> float:
         if inside.any():
             total += inside.sum() * abs(right[inside].mean() - confidence[inside].mean())
     return total / len(labels)
+
+
+def _sensitivity_at(labels: Any, probabilities: Any, specificity: float) -> Any:
+    from sklearn.metrics import roc_curve
+
+    false, true, _ = roc_curve(labels == 1, probabilities[:, 1], drop_intermediate=False)
+    return true[1 - false >= specificity - 1e-12].max()
 
 
 def _recall(labels: Any, predictions: Any, k: int) -> Any:
