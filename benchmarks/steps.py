@@ -55,6 +55,7 @@ def finetune(
         val=parts["val"][:2],
         objective=CrossEntropy(),
         params=own,
+        lr=params.learning_rates("finetune")[0],
         seed=params.seed,
         key="",
         checkpoint_dir=work,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("torch", "timm", "peft", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "safetensors")
 # Of a training stage, what a trial depends on.
-STAGE_KEYS = ("lr", "optimizer", "weight_decay", "clip_norm", "precision", "channels_last", "gradient_checkpointing")
+STAGE_KEYS = ("optimizer", "weight_decay", "clip_norm", "precision", "channels_last", "gradient_checkpointing")
 N_OUTPUTS = 3
 # Larger graphs are exported, but not opened: their random weights would take the memory twice.
 MAX_OPENED_BYTES = 500_000_000
@@ -164,6 +164,7 @@ def _place(params: Params, paths: RunPaths) -> tuple[Path, str]:
     model, task = params.model, params.task.kind
     stages = {
         stage: {name: value for name, value in params.section(stage).items() if name in STAGE_KEYS}
+        | {"lr": params.learning_rates(stage)[0]}
         for stage in params.training_stages
     }
     key = digest(

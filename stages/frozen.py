@@ -52,7 +52,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.training.inputs import FeatureSource, PackedImageSource
     from medtune.training.malloc import retain_freed_memory
     from medtune.training.run_stage import StageSpec, run_training_stage
-    from medtune.training.solved_head import solver
+    from medtune.training.solved_head import HeadSolver
 
     retain_freed_memory()
     device = device_name()
@@ -68,6 +68,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         model.eval()
         model.head.train()
 
+    solver = None
+
     def record(best_epoch: int) -> dict[str, Any]:
         if state_sha256(model.backbone) != before:
             raise RuntimeError(f"frozen fold {fold}: the backbone changed while frozen; nothing was kept")
@@ -76,12 +78,14 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             "trainable": sum(p.numel() for p in model.head.parameters()),
             "backbone_sha256": before,
             "stored_features": stored,
+            **({"lr": None, "trials": [], "C": solver.chosen} if solver else {}),
         }
 
     setup = StageSpec("frozen", network, model.head, "head", feed, set_modes, record)
     if params.model.head.solved:
         assert isinstance(feed, FeatureSource)  # else `_build_source` refused the params
-        setup.solve = solver(feed.store, params.model.head.candidates, _refits(params), torch.device(device))
+        solver = HeadSolver(feed.store, params.model.head.candidates, _refits(params), torch.device(device))
+        setup.solve = solver
     if params.model.head.aggregation == ATTENTION:
         setup.slides, setup.score_batch_size = by_slide(prepared), params.frozen.batch_size
     return run_training_stage(setup, params, prepared, folder, fold, step.key, steps.group)

@@ -136,8 +136,10 @@ UNCHANGED = (
 
 CHANGED = (
     Mutation("evaluate.bootstrap", params("  bootstrap: .*", "  bootstrap: 101"), runs=("evaluate", "export")),
-    Mutation("finetune.lr", params("  lr: 3.0e-5", "  lr: 4.0e-5"), runs=("finetune", "evaluate", "export")),
-    Mutation("frozen.lr", params("  lr: 3.0e-4", "  lr: 4.0e-4"), runs=ALL[1:]),
+    Mutation(
+        "finetune.lr", params("  lr: .*{method: number}", "  lr: 4.0e-5"), runs=("finetune", "evaluate", "export")
+    ),
+    Mutation("frozen.lr", params("  lr: .*{head: number}", "  lr: 4.0e-4"), runs=ALL[1:]),
     Mutation("seed", params("seed: 1", "seed: 2"), runs=ALL[1:]),
     Mutation(
         "data.split.test_fold", params("    test_fold: 1", "    test_fold: 2"), runs=("data", "evaluate", "export")

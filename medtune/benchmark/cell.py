@@ -1,16 +1,16 @@
-"""One cell of the benchmark: a method trained at every learning rate, the best on validation judged on test."""
+"""One cell of the benchmark: a method trained with the learning rate that validation prefers, judged on test."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from medtune.benchmark import trials
 from medtune.benchmark.grid import CellId
 from medtune.config.schema import Params
+from medtune.config.training import FinetuneParams, FrozenParams
 from medtune.runtime import cache_key as keys
 from medtune.runtime.artifact import Artifact, commit, find_artifact, partial_dir
 from medtune.runtime.device import device_class, device_name
@@ -31,14 +31,13 @@ def record_dir(paths: RunPaths, cell: CellId) -> Path:
     return paths.stage("benchmark") / "cells" / cell.slug
 
 
-def cell_key(params: Params, prepared: "PreparedDataset", cell: CellId, rates: Sequence[float], threads: int) -> str:
+def cell_key(params: Params, prepared: "PreparedDataset", cell: CellId, threads: int) -> str:
     """Cache key of one cell.
 
     Args:
-        params: of the cell; the learning rate in it does not count.
+        params: of the cell.
         prepared: its data set, whole; what its share takes follows from percent and seed.
         cell: which cell.
-        rates: learning rates that are tried.
         threads: CPU threads; they decide the last digits.
     """
     inputs = {
@@ -46,20 +45,20 @@ def cell_key(params: Params, prepared: "PreparedDataset", cell: CellId, rates: S
         "roles": [prepared.split_digest(fold) for fold in params.data.split.test_folds],
         "schedule": params.schedule,
         "share": [cell.percent, cell.seed],
-        "rates": list(rates),
         "threads": threads,
     }
-    return keys.stage_key("cell", trials.normalize_unused_sections(params, rates[0]), inputs, device_class())
+    defaults = {"frozen": FrozenParams(), "finetune": FinetuneParams()}
+    unused = {name: default for name, default in defaults.items() if name not in params.training_stages}
+    return keys.stage_key("cell", params.model_copy(update=unused), inputs, device_class())
 
 
-def run(params: Params, paths: RunPaths, cell: CellId, rates: Sequence[float], threads: int) -> Artifact:
+def run(params: Params, paths: RunPaths, cell: CellId, threads: int) -> Artifact:
     """Compute one cell; resume if an earlier run was interrupted.
 
     Args:
         params: of the cell.
         paths: the prepared data, and where records and unfinished work go.
         cell: which cell.
-        rates: learning rates that are tried.
         threads: CPU threads.
 
     Returns:
@@ -71,7 +70,7 @@ def run(params: Params, paths: RunPaths, cell: CellId, rates: Sequence[float], t
     from medtune.data.prepared import open_prepared
 
     prepared = open_prepared(paths)
-    folder, key = record_dir(paths, cell), cell_key(params, prepared, cell, rates, threads)
+    folder, key = record_dir(paths, cell), cell_key(params, prepared, cell, threads)
     work = paths.cache / "benchmark" / "work" / key
     work.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{work}.lock"):  # a worker that was given up for dead may still be at it
@@ -85,9 +84,11 @@ def run(params: Params, paths: RunPaths, cell: CellId, rates: Sequence[float], t
         memory = PeakMemory(device_name())
         own = replace(paths, subset=TrainSubset(cell.percent, cell.seed))
         part = open_prepared(own)
-        tried = trials.run_trials(params, own, rates, work)
-        best = max(tried, key=lambda trial: trial.score)
-        folds = _evaluate(params, part, best.trained)
+        out = replace(own, out=work, data=own.prepared)
+        stages = {fold: _train(params, out, fold) for fold in params.data.split.test_folds}
+        trained = {fold: one[-1] for fold, one in stages.items()}
+        seconds = round(sum(stage.result()["seconds"] for one in stages.values() for stage in one), 1)
+        folds = _evaluate(params, part, trained)
         peak = memory.megabytes()
 
         unfinished = partial_dir(folder)
@@ -96,13 +97,11 @@ def run(params: Params, paths: RunPaths, cell: CellId, rates: Sequence[float], t
         record = {
             "stage": "benchmark",
             "cell": asdict(cell),
-            "lr": best.lr,
-            "trials": [trial.as_dict() for trial in tried],
-            "select_by": trials.section(params).select_by,
-            "validation": best.validation,
+            **_rates(list(trained.values())),
+            "select_by": getattr(params, params.training_stages[-1]).select_by,
             "metrics": _test(params, prepared, folds, unfinished),
             **_provenance_facts(params, part),
-            **_cost(params, best, part),
+            **_cost(params, next(iter(trained.values())), seconds, part),
             "peak_memory_mb": peak,
             "device": device_class(),
             "threads": threads,
@@ -113,6 +112,47 @@ def run(params: Params, paths: RunPaths, cell: CellId, rates: Sequence[float], t
         shutil.rmtree(work, ignore_errors=True)
     Path(f"{work}.lock").unlink(missing_ok=True)
     return artifact
+
+
+def _train(params: Params, paths: RunPaths, fold: int) -> list[Artifact]:
+    """The finished stages of one test fold."""
+    from medtune.stages import finetune, frozen
+
+    stages = {"frozen": frozen, "finetune": finetune}
+    return [stages[name].run(params, paths, fold) for name in params.training_stages]
+
+
+def _rates(trained: Sequence[Artifact]) -> dict[str, Any]:
+    """The learning rates that the folds chose and tried, and validation scores at the chosen ones.
+
+    Scores are means over the folds. They are None where one fold's is undefined.
+    """
+    results = [artifact.result() for artifact in trained]
+    by_rate: dict[float, list[dict[str, Any]]] = {}
+    for result in results:
+        for trial in result["trials"]:
+            if "validation" in trial:
+                by_rate.setdefault(trial["lr"], []).append(trial)
+    return {
+        "lr": sorted({result["lr"] for result in results}),
+        "trials": [
+            {
+                "lr": rate,
+                "epoch": own[0]["epoch"],
+                "seconds": round(sum(trial["seconds"] for trial in own), 1),
+                "validation": dict(_means([trial["validation"] for trial in own])),
+            }
+            for rate, own in sorted(by_rate.items())
+        ],
+        "validation": dict(_means([result["best"]["validation"] for result in results])),
+    }
+
+
+def _means(scores: Sequence[Mapping[str, float | None]]) -> Iterator[tuple[str, float | None]]:
+    for name in scores[0]:
+        values = [own[name] for own in scores]
+        known = [value for value in values if value is not None]
+        yield name, sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _evaluate(params: Params, prepared: "PreparedDataset", trained: Mapping[int, Artifact]) -> "list[FoldResult]":
@@ -161,11 +201,11 @@ def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, 
     }
 
 
-def _cost(params: Params, best: trials.LrTrial, prepared: "PreparedDataset") -> dict[str, Any]:
+def _cost(params: Params, trained_stage: Artifact, seconds: float, prepared: "PreparedDataset") -> dict[str, Any]:
     """Trained parameters, and the time that training took at the chosen rate."""
     import torch
 
-    result = next(iter(best.trained.values())).result()
+    result = trained_stage.result()
     task = base.training(params.task.kind)  # before the context: a module imported in it would have meta constants
     with torch.device("meta"):
         plain = task.build(params, result["n_outputs"], load_weights=False)
@@ -179,6 +219,6 @@ def _cost(params: Params, best: trials.LrTrial, prepared: "PreparedDataset") -> 
         "head": head,
         "backbone_parameters": backbone,
         "share": trained / backbone,
-        "seconds": best.seconds,
-        "images_per_s": round(seen / max(best.seconds, 0.1), 1),
+        "seconds": seconds,
+        "images_per_s": round(seen / max(seconds, 0.1), 1),
     }

@@ -8,12 +8,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from medtune.benchmark.grid import HEADS, METHODS, BenchmarkParams, CellId, MethodSpec, all_methods, parse_method
+from medtune.benchmark.grid import METHODS, BenchmarkParams, CellId, MethodSpec, all_methods, parse_method
 from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.head_aggregation import ATTENTION
 from medtune.config.load import merge, validate
 from medtune.config.schema import Params
+from medtune.config.training import STAGES
 from medtune.data.manifest import PreparedDataset
 from medtune.data.prepared import open_prepared
 from medtune.models.peft_support import supported, supports
@@ -29,8 +30,7 @@ class CellJob:
 
     Attributes:
         cell: which.
-        params: its own.
-        rates: learning rates it chooses from.
+        params: its own, with the learning rates that it chooses from.
         threads: CPU threads.
         prepared: folder of its data set.
         key: its cache key.
@@ -38,7 +38,6 @@ class CellJob:
 
     cell: CellId
     params: Params
-    rates: tuple[float, ...]
     threads: int
     prepared: Path
     key: str
@@ -48,7 +47,6 @@ class CellJob:
         return {
             "cell": asdict(self.cell),
             "params": self.params.model_dump(mode="json"),
-            "rates": list(self.rates),
             "threads": self.threads,
             "prepared": str(self.prepared),
             "key": self.key,
@@ -78,7 +76,7 @@ def list_cells(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[CellId, Para
                 for percent in grid.percent:
                     for seed in grid.seeds:
                         cell = CellId(data, backbone, method, percent, seed)
-                        found[cell] = _params(base, chosen, cell)
+                        found[cell] = _params(base, chosen, cell, grid.lr.get(method))
     if grid.methods != "all" and (unfit := [method for method, fit in fits.items() if not fit]):
         raise InputError(
             f"benchmark.methods: {unfit[0]!r} does not support {', '.join(grid.backbones)}; it supports the families "
@@ -105,9 +103,8 @@ def build_job(grid: BenchmarkParams, cell: CellId, params: Params, folder: Path,
     from medtune.benchmark import cell as cells
 
     params = _with_min_steps(params, prepared, cell, grid.min_steps)
-    rates = tuple(grid.lr.get(cell.method) or _rates(parse_method(cell.method, grid.head)))
-    key = cells.cell_key(params, prepared, cell, rates, grid.threads)
-    return CellJob(cell, params, rates, grid.threads, folder, key)
+    key = cells.cell_key(params, prepared, cell, grid.threads)
+    return CellJob(cell, params, grid.threads, folder, key)
 
 
 def find_record(job: CellJob, paths: RunPaths) -> Artifact | None:
@@ -145,20 +142,16 @@ def _plugin(chosen: MethodSpec) -> ModuleType:
     return registry.load_plugin(METHODS, chosen.peft, "benchmark.methods")
 
 
-def _rates(chosen: MethodSpec) -> tuple[float, ...]:
-    if chosen.schedule == "frozen":
-        return tuple(registry.load_plugin(HEADS, chosen.head, "benchmark.methods").LR_GRID)
-    return tuple(registry.load_plugin(METHODS, chosen.peft, "benchmark.methods").LR_GRID)
-
-
 def _merged(tree: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     base = copy.deepcopy(tree)
     merge(base, overlay)
     return base
 
 
-def _params(base: dict[str, Any], chosen: MethodSpec, cell: CellId) -> Params:
+def _params(base: dict[str, Any], chosen: MethodSpec, cell: CellId, rates: list[float] | None) -> Params:
+    """Params of a cell; the last stage chooses from `rates`, or from the grid of what it trains."""
     own = {
+        STAGES[chosen.schedule][-1]: {"lr": rates or "auto"},
         "seed": cell.seed,
         "schedule": chosen.schedule,
         "model": {"head": {"kind": chosen.head}, "peft": {"method": chosen.peft}},

@@ -49,7 +49,8 @@ def log_summary(
     rows = []
     for cell, result in done.items():
         figure = result["metrics"][metric]
-        named = (cell.data, cell.backbone, cell.method, cell.percent, cell.seed, result["lr"])
+        lr = ", ".join(f"{rate:g}" for rate in result["lr"])
+        named = (cell.data, cell.backbone, cell.method, cell.percent, cell.seed, lr)
         rows.append((*named, figure["value"], figure["lo"], figure["hi"], result["trainable"], result["seconds"]))
     with start_run("benchmark", key, key, params, "benchmark") as run:
         run.table("cells", columns, rows)

@@ -25,6 +25,10 @@ class RunError(RuntimeError):
     """
 
 
+class DivergedError(RunError):
+    """A training run whose loss is not finite."""
+
+
 def suggestion(name: object, known: list[str]) -> str:
     """` (did you mean 'x'?)` where one of `known` looks like `name`, else an empty string."""
     close = difflib.get_close_matches(str(name), known, n=1)

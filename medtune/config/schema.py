@@ -17,6 +17,8 @@ from medtune.config.data import DataParams
 from medtune.config.errors import InputError, format_validation_error, suggestion
 from medtune.config.evaluation import EvaluateParams as EvaluateParams
 from medtune.config.head_aggregation import check_head
+from medtune.config.learning_rate import resolve
+from medtune.config.normalization import Normalization as Normalization
 from medtune.config.task_labels import check_task
 from medtune.config.training import STAGES, FinetuneParams, FrozenParams, Schedule
 
@@ -79,22 +81,6 @@ def _plugin_validator(package: str, discriminator: str, key: str) -> BeforeValid
         return value
 
     return BeforeValidator(choose)
-
-
-class Normalization(StrictParams):
-    """Channel means and standard deviations for images scaled to 0..1."""
-
-    mean: tuple[float, float, float]
-    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
-
-    @model_validator(mode="after")
-    def _check_scale(self) -> "Normalization":
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if not all(0 <= value <= 1 for value in values):
-                raise ValueError(
-                    f"{name} is {list(values)}, but images are scaled to 0..1. Divide values for 0..255 by 255"
-                )
-        return self
 
 
 # Arguments of timm.create_model that would bring weights past model.weights, its checks and the cache keys.
@@ -250,6 +236,13 @@ class Params(StrictParams):
     def training_stages(self) -> tuple[Literal["frozen", "finetune"], ...]:
         """The stages that this schedule trains, in the order they run."""
         return STAGES[self.schedule]
+
+    def learning_rates(self, stage: str) -> tuple[float, ...]:
+        """The learning rates that a stage chooses from on validation, ascending; one if the head is solved instead."""
+        if stage == "frozen" and self.model.head.solved:
+            return (1.0,)  # not used
+        name = self.model.head.kind if stage == "frozen" else self.model.peft.method
+        return resolve(stage, getattr(self, stage).lr, name)
 
     def section(self, name: str) -> dict[str, Any]:
         """One section as plain JSON values, defaults written out: what a cache key hashes."""

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from medtune.config.base import StrictParams
+from medtune.config.learning_rate import LearningRate, check_names
 from medtune.config.names import Name
 
 Schedule = Literal["frozen", "full", "staged"]
@@ -38,7 +39,11 @@ class TrainingParams(StrictParams):
     passes: Annotated[int, Field(ge=1)] = Field(
         1, description="times an epoch goes over the training images: more where they are few"
     )
-    lr: Annotated[float, Field(gt=0)] = 3.0e-4
+    lr: LearningRate = Field(
+        "auto",
+        description="auto: the best on validation of the rates that suit the head or PEFT method; or a number, a list "
+        "to choose from, or a mapping from head or PEFT method to either",
+    )
     batch_size: Annotated[int, Field(ge=1)] = 16
     accumulate: Annotated[int, Field(ge=1)] = Field(1, description="batches whose gradients are summed into a step")
     optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam: coupled weight decay, as in the paper")
@@ -75,6 +80,12 @@ class FrozenParams(TrainingParams):
         20.0, description="disk that the stored features of one chain may take; above it: online"
     )
 
+    @field_validator("lr")
+    @classmethod
+    def _lr_names_heads(cls, lr: LearningRate) -> LearningRate:
+        check_names("frozen", lr)
+        return lr
+
     @model_validator(mode="after")
     def _views_are_dihedral(self) -> "FrozenParams":
         if self.views not in (1, "online") and not self.augment.dihedral:
@@ -86,10 +97,9 @@ class FrozenParams(TrainingParams):
 
 
 class FinetuneParams(TrainingParams):
-    """Stage 2: from stage 1's best (or the pretrained weights), a tenth of its learning rate."""
+    """Stage 2: from stage 1's best, or from the pretrained weights."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
-    lr: Annotated[float, Field(gt=0)] = 3.0e-5
     channels_last: bool | Literal["auto"] = Field(
         "auto", description="channels innermost in memory; auto: CNN families on a GPU"
     )
@@ -99,3 +109,9 @@ class FinetuneParams(TrainingParams):
     gradient_checkpointing: bool = Field(
         False, description="compute activations again in the backward pass instead of keeping them"
     )
+
+    @field_validator("lr")
+    @classmethod
+    def _lr_names_methods(cls, lr: LearningRate) -> LearningRate:
+        check_names("finetune", lr)
+        return lr

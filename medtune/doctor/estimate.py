@@ -58,8 +58,9 @@ def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> 
         # The chains of a cross-validation share what they store: each image is trained on by one of them.
         store = facts["tokens"] * facts["channels"] * FP16_BYTES * (rows if n_folds == 1 else images * stored)
     weights = n_folds * (facts["head"] + (network if "finetune" in params.training_stages else 0)) * FP32_BYTES
-    # Weights, averages, the best epoch's, two moments; the old file stays until the new one is whole.
-    checkpoints = 2 * 5 * FP32_BYTES * (network if "finetune" in params.training_stages else facts["head"])
+    # Weights, averages, the best epoch's, two moments; the old file stays until the new one is whole. A search of the
+    # learning rate adds the initial weights, and the best candidate's beside the last one's.
+    checkpoints = (2 * 5 + 3) * FP32_BYTES * (network if "finetune" in params.training_stages else facts["head"])
     widths = {"fp32": 4, "fp16": 2, "int8": 1}
     # Networks of all folds are in the bundle; heads on a frozen backbone share it.
     exported = n_folds * network if "finetune" in params.training_stages else network + (n_folds - 1) * facts["head"]
@@ -85,16 +86,19 @@ def time_requirements(
     seconds = {"data": images * decode_s, "stage 1": 0.0, "stage 2": 0.0, "test": images * fractions["test"] * forward}
     if "frozen" in params.training_stages:
         options, head = params.frozen, measured["head"]["seconds"]
-        n_samples = options.epochs * options.passes * train
+        candidates = len(params.learning_rates("frozen"))
+        n_samples = candidates * options.epochs * options.passes * train
         if stored:  # folds share what they store
             views = train * stored + val if n_folds == 1 else images * stored
             seconds["stage 1"] = views * forward / n_folds + n_samples * head
         else:
-            seconds["stage 1"] = n_samples * (forward + head) + options.epochs * val * forward
+            seconds["stage 1"] = n_samples * (forward + head) + candidates * options.epochs * val * forward
     if "finetune" in params.training_stages:
-        tuned = params.finetune
+        tuned, candidates = params.finetune, len(params.learning_rates("finetune"))
         n_samples = tuned.epochs * tuned.passes * train
-        seconds["stage 2"] = n_samples * measured["train"]["seconds"] + (tuned.epochs + 1) * val * forward
+        seconds["stage 2"] = candidates * (
+            n_samples * measured["train"]["seconds"] + (tuned.epochs + 1) * val * forward
+        )
     return {name: value * (1 if name == "data" else n_folds) for name, value in seconds.items()}
 
 
@@ -136,9 +140,15 @@ def _time_estimate(context: Context) -> CheckResult:
         f"{steps[name]} {measured[name]['seconds'] * 1000:.3g} ms" for name in steps if name in measured
     )
     n_folds = len(params.data.split.trained_folds)
+    tried = ", ".join(
+        f"{len(rates)} learning rates in {name}"
+        for name in params.training_stages
+        if len(rates := params.learning_rates(name)) > 1
+    )
     total = format_duration(sum(found.values()))
     return ok(
-        f"{total} for {n_folds} chain{'s' if n_folds > 1 else ''}: {message} (estimate from "
+        f"{total} for {n_folds} chain{'s' if n_folds > 1 else ''}{f' with {tried}' if tried else ''}: {message} "
+        "(estimate from "
         f"steps measured here on {measured['device']}: {step_times} an image; export and start-up not counted)",
         label,
     )

@@ -81,6 +81,9 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     """
     excluded = EXCLUDED_KEYS | {"frozen": FINETUNE_ONLY, "cell": SUBGROUPS}.get(stage, set())
     sections = {name: _without(params.section(name), excluded) for name in STAGE_SECTIONS[stage]}
+    for name in TRAINING:
+        if name in sections:  # however they are written; other heads' and methods' rates do not count
+            sections[name]["lr"] = list(params.learning_rates(name))
     parts = [f"medtune.tasks.{params.task.kind}.{part}" for part in TASK_PARTS[stage]]
     plugins = [f"medtune.models.heads.{params.model.head.kind}", *parts, *_metric_modules(params, stage in TRAINING)]
     if stage in ("finetune", "cell"):

@@ -29,7 +29,7 @@ DATASET_KEYS = (
     "image_size",
     "resize",
 )
-MODEL_KEYS = ("stage", "fold", "kept", "best", "trainable", "images", "image_size", "classes", "data_digest")
+MODEL_KEYS = ("stage", "fold", "kept", "best", "lr", "trainable", "images", "image_size", "classes", "data_digest")
 BUNDLE_KEYS = ("folds", "parity", "data_digest", "files")
 
 

@@ -17,7 +17,8 @@ from medtune.runtime.artifact import Artifact, checkpoint_dir, commit, partial_d
 from medtune.runtime.provenance import provenance
 from medtune.tasks import base
 from medtune.training import checkpoint
-from medtune.training.trainer_config import TrainerConfig, TrainingState
+from medtune.training.rate_search import SearchResult
+from medtune.training.trainer_config import TrainerConfig
 
 VALIDATION_OUTPUTS_FILE = "validation_outputs.npz"
 
@@ -34,7 +35,7 @@ def prepare_checkpoint_dir(folder: Path) -> Path:
 def save_stage_artifact(
     folder: Path,
     config: TrainerConfig,
-    state: TrainingState,
+    found: SearchResult,
     weights: dict[str, Tensor],
     params: Params,
     prepared: PreparedDataset,
@@ -46,15 +47,14 @@ def save_stage_artifact(
     Args:
         folder: artifacts/<stage>/fold-<k>.
         config: the run.
-        state: where it ended.
-        weights: the best epoch's; they become model.safetensors.
+        found: its candidates for the learning rate; the curve and scores are those of the chosen one.
+        weights: what is kept of the best epoch; they become model.safetensors.
         params: all params, written into result.json.
         prepared: the data it learned from.
         saved_part: `head`, `all` (a plain network), or `adapted` (with what a PEFT method added), in model.safetensors.
         record: what else result.json says.
     """
-    assert state.best is not None
-    tmp_dir = partial_dir(folder)
+    state, tmp_dir = found.state, partial_dir(folder)
     shutil.rmtree(tmp_dir, ignore_errors=True)
     tmp_dir.mkdir(parents=True)
     checkpoint.save(
@@ -63,7 +63,7 @@ def save_stage_artifact(
     write_text(tmp_dir / "history.csv", _history_csv(state.history))
     if state.validation_outputs is not None:
         save_validation_outputs(tmp_dir, config.val, state.validation_outputs)
-    best = next(row for row in state.history if row["epoch"] == state.best_epoch)
+    best = state.best_row
     artifact = commit(
         folder,
         config.key,
@@ -80,6 +80,8 @@ def save_stage_artifact(
                     k.removeprefix("val/"): None if v != v else v for k, v in best.items() if k.startswith("val/")
                 },
             },
+            "lr": found.lr,
+            "trials": [trial.as_dict() for trial in found.trials],
             "images": {"train": len(config.train), "val": len(config.val)},
             "data_digest": prepared.digest,
             "seconds": round(state.seconds, 1),

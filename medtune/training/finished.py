@@ -18,7 +18,7 @@ def find_finished(folder: Path, key: str) -> Artifact | None:
         if done and distributed.rank() == 0 and (left := checkpoint_dir(folder)).exists():
             from medtune.training import checkpoint
 
-            file = left / checkpoint.CHECKPOINT_FILE
-            if not file.exists() or checkpoint.read(file, key):
+            files = list(left.rglob("*.safetensors"))
+            if not files or any(checkpoint.read(file, key) for file in files):
                 shutil.rmtree(left, ignore_errors=True)
     return done

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medtune.config.errors import RunError
+from medtune.config.errors import DivergedError
 from medtune.runtime import distributed
 from medtune.runtime.progress import progress
 from medtune.training import replicas, trainer_state
@@ -36,7 +36,7 @@ class Trainer:
         )
         self.accelerator = build_accelerator(config.params, device, unused)
         self.device = self.accelerator.device
-        optimizer = build_optimizer(config.network, config.params)
+        optimizer = build_optimizer(config.network, config.params, config.lr)
         self.network, self.optimizer = self.accelerator.prepare(config.network, optimizer)
         # Every batch size has a graph of its own, whatever came before it, or a resumed run would differ.
         self.forward = torch.compile(self.network, dynamic=False) if config.compile else self.network
@@ -58,7 +58,7 @@ class Trainer:
         """Where it ended, and the best epoch's weights: trains to the last epoch or until patience runs out.
 
         Raises:
-            RunError: the loss is not finite.
+            DivergedError: the loss is not finite.
         """
         resumed = trainer_state.load_trainer(self)
         replicas.check_same_step(self.state.step, self.device)
@@ -114,16 +114,15 @@ class Trainer:
         """Takes in the losses of the steps since the last look; they lie on the device, and reading one waits for it.
 
         Raises:
-            RunError: one of them is not finite.
+            DivergedError: one of them is not finite.
         """
         config, state = self.config, self.state
         values = replicas.sum_over_processes(torch.stack(self.pending_losses)).tolist()
         self.pending_losses.clear()
         for step, value in enumerate(values, state.step - len(values) + 1):
             if not math.isfinite(value):
-                raise RunError(
-                    f"{config.name}: the loss is {value} at epoch {state.epoch + 1}, step {step}: "
-                    "lower the learning rate, or set precision: fp32"
+                raise DivergedError(
+                    f"{config.name}: the loss is {value} at epoch {state.epoch + 1}, step {step} with lr {config.lr:g}"
                 )
             state.loss_sum += value
         if state.step % LOG_EVERY == 0:
@@ -133,7 +132,7 @@ class Trainer:
         """One step of the optimizer on `rows`; gives its loss (), on the device."""
         config, size = self.config, self.config.params.batch_size
         for group in self.optimizer.param_groups:
-            group["lr"] = config.params.lr * lr_factor(self.state.step, self.steps, self.warmup)
+            group["lr"] = config.lr * lr_factor(self.state.step, self.steps, self.warmup)
 
         if (
             distributed.world_size() > 1

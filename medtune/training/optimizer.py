@@ -32,13 +32,13 @@ def build_accelerator(params: TrainingParams, device: str, unused: bool = False)
     )
 
 
-def build_optimizer(network: nn.Module, params: TrainingParams) -> torch.optim.Optimizer:
+def build_optimizer(network: nn.Module, params: TrainingParams, lr: float) -> torch.optim.Optimizer:
     """AdamW without decay on 1-D tensors, or the paper's Adam with coupled decay on all."""
     trained = [p for p in network.parameters() if p.requires_grad]
     if params.optimizer == "adam":
-        return torch.optim.Adam(trained, lr=params.lr, weight_decay=params.weight_decay)
+        return torch.optim.Adam(trained, lr=lr, weight_decay=params.weight_decay)
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": params.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=params.lr, fused=True)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=True)

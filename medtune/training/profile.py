@@ -89,7 +89,9 @@ def _trainer(
     section = getattr(params, stage)
     network.train()
     accelerator = build_accelerator(section, device_name(), False)
-    prepared, optimizer = accelerator.prepare(network, build_optimizer(network, section))
+    prepared, optimizer = accelerator.prepare(
+        network, build_optimizer(network, section, params.learning_rates(stage)[0])
+    )
 
     def step(batch: int) -> None:
         x = inputs(batch)

@@ -11,13 +11,15 @@ from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.runtime import distributed
 from medtune.runtime.artifact import Artifact, find_artifact
+from medtune.runtime.console import info
 from medtune.runtime.device import device_name
 from medtune.tasks import base
 from medtune.tracking import lineage
+from medtune.tracking.candidate_curves import CandidateCurves
 from medtune.tracking.run import start_run
 from medtune.training import artifacts as outcome
 from medtune.training.inputs import BatchSource
-from medtune.training.loop import Trainer
+from medtune.training.rate_search import SearchResult, search
 from medtune.training.schedule import stream_seed
 from medtune.training.trainer_config import SCORE_BATCH_SIZE, TrainerConfig, TrainingState
 
@@ -63,8 +65,12 @@ class StageSpec:
 def run_training_stage(
     spec: StageSpec, params: Params, prepared: PreparedDataset, folder: Path, fold: int, key: str, group: str
 ) -> Artifact:
-    """Trains to the end, from a checkpoint of the same key where there is one, and publishes `folder`."""
+    """Train to the end with every candidate for the learning rate and publish the best one as `folder`.
+
+    Resumes from records and checkpoints of the same key where there are some.
+    """
     section = getattr(params, spec.stage)
+    rates = params.learning_rates(spec.stage)
     units = spec.slides or prepared
     rows = units.indices(fold)
     name = f"{spec.stage} fold {fold}"
@@ -72,43 +78,74 @@ def run_training_stage(
     metrics = base.metrics(params.task.kind)
     with start_run(spec.stage, key, group, params, name, fold) as run:
         lineage.log_inputs(run, prepared, spec.upstream)
-        config = TrainerConfig(
-            name=name,
-            network=spec.network,
-            saved=spec.saved,
-            set_modes=spec.set_modes,
-            source=spec.source,
-            targets=units.targets,
-            objective=task.objective(params, section, units, rows["train"]),
-            train=rows["train"],
-            val=rows["val"],
-            params=section,
-            seed=stream_seed(params.seed, spec.stage),
-            key=key,
-            checkpoint_dir=outcome.prepare_checkpoint_dir(folder),
-            signs={"loss": -1, **{metric.name: metric.sign for metric in metrics}},
-            start=spec.start,
-            penalty=spec.penalty,
-            after_step=spec.after_step,
-            compile=spec.compile,
-            score_batch_size=spec.score_batch_size,
-            on_step=lambda step, values: run.log(values, step),
-            # A chart over `frozen/epoch` shows the runs that have it: those of stage 1.
-            on_epoch=lambda step, values: run.log({**values, f"{spec.stage}/epoch": values["epoch"]}, step),
-        )
-        state, best = spec.solve(config) if spec.solve else Trainer(config, device_name()).run()
+        curves = CandidateCurves(run, spec.stage, rates, section, len(rows["train"]))
+
+        def configure(number: int, rate: float, work: Path) -> TrainerConfig:
+            candidate = f", rate {number + 1} of {len(rates)}: {rate:g}" if len(rates) > 1 else ""
+            return TrainerConfig(
+                name=name + candidate,
+                network=spec.network,
+                saved=spec.saved,
+                set_modes=spec.set_modes,
+                source=spec.source,
+                targets=units.targets,
+                objective=task.objective(params, section, units, rows["train"]),
+                train=rows["train"],
+                val=rows["val"],
+                params=section,
+                lr=rate,
+                seed=stream_seed(params.seed, spec.stage),
+                key=key,
+                checkpoint_dir=work,
+                signs={"loss": -1, **{metric.name: metric.sign for metric in metrics}},
+                start=spec.start,
+                penalty=spec.penalty,
+                after_step=spec.after_step,
+                compile=spec.compile,
+                score_batch_size=spec.score_batch_size,
+                on_step=lambda step, values: curves.step(number, step, values),
+                on_epoch=lambda step, values: curves.epoch(number, step, values),
+            )
+
+        work = outcome.prepare_checkpoint_dir(folder)
+        if spec.solve:
+            found = SearchResult.of_one(rates[0], *spec.solve(configure(0, rates[0], work)))
+        else:
+            found = search(rates, configure, work, key, device_name(), f"{spec.stage}.lr")
+        state = found.state
+        curves.chosen(state.history)
         with distributed.main_process_first():
             if distributed.rank() > 0:
                 return _find_published(folder, key)
             saved_part: str = spec.saved_part
+            weights = found.weights
             if spec.finish:
-                best, saved_part = spec.finish(state.best_epoch, best)
+                weights, saved_part = spec.finish(state.best_epoch, weights)
+            config = configure(rates.index(found.lr), found.lr, work)
             record = {"stage": spec.stage, "fold": fold, **spec.record(state.best_epoch)}
-            artifact = outcome.save_stage_artifact(folder, config, state, best, params, prepared, saved_part, record)
-        validation = artifact.result()["best"]["validation"]
-        best_scores = {f"best/{name}": value for name, value in validation.items()}
-        run.summary({"kept": record["kept"], "best_epoch": state.best_epoch, **best_scores})
+            artifact = outcome.save_stage_artifact(folder, config, found, weights, params, prepared, saved_part, record)
+        result = artifact.result()
+        best_scores = {f"best/{name}": value for name, value in result["best"]["validation"].items()}
+        tried = {
+            f"lr-{trial['lr']:g}/{section.select_by}": trial["validation"][section.select_by]
+            for trial in result["trials"]
+            if "validation" in trial
+        }
+        run.summary(
+            {
+                "kept": record["kept"],
+                "best_epoch": state.best_epoch,
+                "lr": artifact.result()["lr"],
+                **tried,
+                **best_scores,
+            }
+        )
         lineage.log_model(run, artifact)
+    if len(rates) > 1:
+        scores = ", ".join(
+            f"{name[3:].partition('/')[0]}: {value:.4g}" for name, value in tried.items() if value is not None
+        )
+        info(f"{name}: chose lr {found.lr:g} by validation {section.select_by} ({scores})")
     return artifact
 
 

@@ -1,7 +1,7 @@
 """A training run whose head is solved: candidates compared on validation, then one solution on all labeled images."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,59 +10,67 @@ from torch import Tensor, nn
 from medtune.runtime.console import info
 from medtune.training.feature_store import FeatureStore
 from medtune.training.inputs import FeatureSource
-from medtune.training.logistic import FeatureProblem, LinearSolution
+from medtune.training.logistic import FeatureProblem
 from medtune.training.loop import WORST
 from medtune.training.trainer_config import TrainerConfig, TrainingState
 
-Solve = Callable[[TrainerConfig], tuple[TrainingState, dict[str, Tensor]]]
 
+class HeadSolver:
+    """Finds the weights of a head that is linear in stored features: what `StageSpec.solve` asks for.
 
-def solver(store: FeatureStore, candidates: Sequence[float], refit: bool, device: torch.device) -> Solve:
-    """Return what `StageSpec.solve` asks for.
-
-    Args:
-        store: features (n, 1, D) of the training images in all views, of the validation images in view 0.
-        candidates: values of C.
-        refit: whether the head that is kept is solved on training and validation images together. The outputs for
-            the validation images then come from the head that was solved on the training images alone.
-        device: where the loss is computed.
+    Attributes:
+        chosen: value of C that validation chose; None before the head is solved.
     """
 
-    def solve(config: TrainerConfig) -> tuple[TrainingState, dict[str, Tensor]]:
-        began = time.monotonic()
-        head = config.network
-        problem = FeatureProblem(store, config.train, config.targets, config.objective, _outputs(head), device)
-        state, best = TrainingState(), None
-        solution: LinearSolution | None = None
-        for strength in candidates:
+    def __init__(self, store: FeatureStore, candidates: Sequence[float], refit: bool, device: torch.device) -> None:
+        """Take what does not depend on the training run.
+
+        Args:
+            store: features (n, 1, D) of the training images in all views, of the validation images in view 0; if
+                `refit`, of both in all views.
+            candidates: values of C.
+            refit: whether the head that is kept is solved on training and validation images together. The outputs for
+                the validation images then come from the head that was solved on the training images alone.
+            device: where the loss is computed.
+        """
+        self.store, self.candidates, self.refit, self.device = store, candidates, refit, device
+        self.chosen: float | None = None
+
+    def __call__(self, config: TrainerConfig) -> tuple[TrainingState, dict[str, Tensor]]:
+        """Solve the head; return what `Trainer.run` returns, with one row of history."""
+        began, head = time.monotonic(), config.network
+        problem = self._problem(config, config.train)
+        state, solution = TrainingState(), None
+        for strength in self.candidates:
             solution = problem.solve(strength, solution)
             head.load_state_dict(solution.state_dict(list(head.state_dict())))
-            outputs = _validation_outputs(config, head, device)
-            scores = config.objective.score(outputs, torch.from_numpy(config.targets[config.val]).to(device))
+            outputs = _validation_outputs(config, head, self.device)
+            scores = config.objective.score(outputs, torch.from_numpy(config.targets[config.val]).to(self.device))
             value = config.signs.get(config.params.select_by, 1) * scores[config.params.select_by]
             merit = (WORST if np.isnan(value) else value, -scores["loss"])
             if state.best is None or merit > state.best:
-                state.best, best = merit, (strength, solution, outputs)
+                state.best, best = merit, (solution, outputs)
+                self.chosen = strength
                 row = {"epoch": 1, "step": solution.iterations, "lr": float("nan"), "train/loss": solution.loss}
                 state.history = [{**row, **{f"val/{name}": score for name, score in scores.items()}}]
-        assert best is not None
-        strength, solution, outputs = best
-        if refit:
-            everything = np.union1d(config.train, config.val)
-            whole = FeatureProblem(store, everything, config.targets, config.objective, _outputs(head), device)
-            solution = whole.solve(strength, solution)
+        assert self.chosen is not None
+        solution, outputs = best
+        rows = config.train
+        if self.refit:
+            rows = np.union1d(config.train, config.val)
+            solution = self._problem(config, rows).solve(self.chosen, solution)
             state.validation_outputs = outputs.float().cpu().numpy()
         state.epoch = state.best_epoch = 1
         state.step, state.seconds = solution.iterations, time.monotonic() - began
-        row = state.history[0]
-        scored = f"val/{config.params.select_by}"
-        images = f"{len(config.train) + (len(config.val) if refit else 0):,} images"
-        steps = f"{solution.iterations} iterations"
-        info(f"{config.name}: solved on {images}, C {strength:g}, {steps}, {scored} {row[scored]:.3f}")
+        row, scored = state.history[0], f"val/{config.params.select_by}"
+        found = f"C {self.chosen:g}, {solution.iterations} iterations, {scored} {row[scored]:.3f}"
+        info(f"{config.name}: solved on {len(rows):,} images, {found}")
         config.on_epoch(state.step, {name: value for name, value in row.items() if not np.isnan(value)})
         return state, solution.state_dict(list(head.state_dict()))
 
-    return solve
+    def _problem(self, config: TrainerConfig, rows: np.ndarray) -> FeatureProblem:
+        n_outputs = next(parameter for parameter in config.network.parameters() if parameter.ndim == 1).numel()
+        return FeatureProblem(self.store, rows, config.targets, config.objective, n_outputs, self.device)
 
 
 @torch.inference_mode()
@@ -72,7 +80,3 @@ def _validation_outputs(config: TrainerConfig, head: nn.Module, device: torch.de
     size = config.score_batch_size
     parts = [config.source.score(config.val[start : start + size]) for start in range(0, len(config.val), size)]
     return torch.cat([head(part.to(device)) for part in parts]).float()
-
-
-def _outputs(head: nn.Module) -> int:
-    return next(parameter for parameter in head.parameters() if parameter.ndim == 1).numel()

@@ -27,7 +27,8 @@ class TrainerConfig:
         targets: (n, ...) of the whole prepared set.
         objective: the task's loss and validation scores.
         train, val: rows.
-        params: epochs, learning rate, ...
+        params: epochs, batch size, ...; the learning rate is in `lr`.
+        lr: learning rate.
         seed: of every stream of random numbers.
         key: a checkpoint of another key is ignored.
         checkpoint_dir: folder for the checkpoint.
@@ -50,6 +51,7 @@ class TrainerConfig:
     train: np.ndarray
     val: np.ndarray
     params: TrainingParams
+    lr: float
     seed: int
     key: str
     checkpoint_dir: Path
@@ -81,3 +83,8 @@ class TrainingState:
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     validation_outputs: np.ndarray | None = None
+
+    @property
+    def best_row(self) -> dict[str, float]:
+        """Row of the history of the best epoch."""
+        return next(row for row in self.history if row["epoch"] == self.best_epoch)

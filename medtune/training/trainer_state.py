@@ -39,9 +39,7 @@ def save_trainer(trainer: ResumableTrainer) -> None:
         tensors["rng.cuda"] = torch.cuda.get_rng_state()
     if trainer.ema is not None:
         tensors |= checkpoint.add_prefix("ema", trainer.ema)
-    meta: dict[str, Any] = {**vars(trainer.state), "key": trainer.config.key}
-    # Pairs, since a JSON object is written with its names sorted, and their order is that of history.csv's columns.
-    meta["history"] = [[(k, None if math.isnan(v) else v) for k, v in row.items()] for row in trainer.state.history]
+    meta: dict[str, Any] = {**state_to_json(trainer.state), "key": trainer.config.key}
     if trainer.accelerator.scaler is not None:
         meta["scaler"] = trainer.accelerator.scaler.state_dict()
     tensors |= checkpoint.add_prefix("best", trainer.best)
@@ -66,8 +64,21 @@ def load_trainer(trainer: ResumableTrainer) -> bool:
         torch.cuda.set_rng_state(tensors["rng.cuda"])
     if trainer.accelerator.scaler is not None and "scaler" in meta:
         trainer.accelerator.scaler.load_state_dict(meta.pop("scaler"))
-    meta["best"] = None if meta["best"] is None else tuple(meta["best"])
-    meta["history"] = [{k: math.nan if v is None else v for k, v in row} for row in meta["history"]]
-    trainer.state = TrainingState(**{name: meta[name] for name in vars(trainer.state)})
+    trainer.state = state_from_json(meta)
     info(f"{trainer.config.name}: resumed at epoch {trainer.state.epoch + 1}, step {trainer.state.step}")
     return True
+
+
+def state_to_json(state: TrainingState) -> dict[str, Any]:
+    """Return `state` as plain JSON values."""
+    # Pairs, since a JSON object is written with its names sorted, and their order is that of history.csv's columns.
+    history = [[(k, None if math.isnan(v) else v) for k, v in row.items()] for row in state.history]
+    return {**vars(state), "history": history}
+
+
+def state_from_json(values: dict[str, Any]) -> TrainingState:
+    """Return the state that `state_to_json` wrote; other values are ignored."""
+    state = TrainingState(**{name: values[name] for name in vars(TrainingState())})
+    state.best = None if state.best is None else (state.best[0], state.best[1])
+    state.history = [{k: math.nan if v is None else v for k, v in row} for row in values["history"]]
+    return state

@@ -122,8 +122,9 @@ def _steps(
     done: Callable[[int, int], None] | None = None,
 ) -> None:
     section = getattr(params, stage)
+    lr = params.learning_rates(stage)[0]  # higher candidates that diverge are left out
     accelerator = build_accelerator(section, str(inputs.device), False)
-    trained, optimizer = accelerator.prepare(network, build_optimizer(network, section))
+    trained, optimizer = accelerator.prepare(network, build_optimizer(network, section, lr))
 
     def loss_of(batch: Tensor) -> Tensor:
         """Cross-entropy against the first output: any task's loss has such a gradient."""
@@ -137,8 +138,7 @@ def _steps(
         if not torch.isfinite(loss):
             after = f"after {step} step on random images" if step else "at the first step"
             raise InputError(
-                f"{stage}.lr={section.lr:g}: the loss is {loss.item()} {after}. Lower {stage}.lr, or set "
-                f"{stage}.precision=fp32"
+                f"{stage}.lr={lr:g}: the loss is {loss.item()} {after}. Lower {stage}.lr, or set {stage}.precision=fp32"
             )
         if step == STEPS:
             break

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from medtune.benchmark import cell as cells
-from medtune.benchmark import trials
 from medtune.benchmark.grid import CellId
 from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
@@ -24,18 +23,19 @@ def world(make_world):
     return made
 
 
-def asked(world, method="lora", percent=50, schedule="full", **changes):
+def asked(world, method="lora", percent=50, schedule="full", rates=RATES, **changes):
     """Params and identity of a cell on the small set."""
     tree = world.params.model_dump(mode="json")
     tree["schedule"] = schedule
     tree["model"]["peft"] = {"method": method}
     common = {"epochs": 2, "batch_size": 8, "checkpoint_seconds": 0, **changes}
     tree["frozen"], tree["finetune"] = {**common, "views": 1}, dict(common)
+    tree["frozen" if schedule == "frozen" else "finetune"]["lr"] = list(rates)
     return validate(tree), CellId("drawn", "test_vit", method, percent, 1)
 
 
-def run(world, params, cell, rates=RATES):
-    return cells.run(params, world.paths, cell, rates, 1)
+def run(world, params, cell):
+    return cells.run(params, world.paths, cell, 1)
 
 
 def test_run__record_says_what_it_cost_and_what_it_is_worth(world):
@@ -63,34 +63,35 @@ def test_run__rate_is_the_one_that_validation_prefers(world):
     result = run(world, params, cell).result()
     losses = {trial["lr"]: trial["validation"]["loss"] for trial in result["trials"]}
     assert set(losses) == set(RATES)
-    assert result["lr"] == min(losses, key=lambda rate: losses[rate])
+    assert result["lr"] == [min(losses, key=lambda rate: losses[rate])]
     assert result["validation"]["loss"] == min(losses.values())
 
 
 def test_run__rate_that_diverges_is_left_out_unless_all_do(world):
-    params, cell = asked(world, ema=None, clip_norm=None)
-    assert run(world, params, cell, (1e-3, 1e38)).result()["lr"] == 1e-3
+    loose = {"ema": None, "clip_norm": None}
+    result = run(world, *asked(world, rates=(1e-3, 1e38), **loose)).result()
+    assert (result["lr"], [trial["lr"] for trial in result["trials"]]) == ([1e-3], [1e-3])
     with pytest.raises(RuntimeError, match="the loss is"):
-        run(world, params, cell, (1e38,))
+        run(world, *asked(world, rates=(1e38,), **loose))
 
 
 def test_run__second_time_is_found_and_cut_one_goes_on(world, monkeypatch):
-    params, cell = asked(world)
-    train, began = finetune.run, []
+    params, cell = asked(world, schedule="staged", rates=RATES[:1])
+    train, begun = finetune.run, []
 
-    def cut(chosen, *words):
-        began.append(chosen.finetune.lr)
-        if len(began) == 2:
+    def cut(*words):
+        begun.append(words)
+        if len(begun) == 1:
             raise KeyboardInterrupt
-        return train(chosen, *words)
+        return train(*words)
 
     monkeypatch.setattr(finetune, "run", cut)
     with pytest.raises(KeyboardInterrupt):
         run(world, params, cell)
     assert find_artifact(cells.record_dir(world.paths, cell)) is None
-    work = next((world.paths.cache / "benchmark" / "work").glob("*/lr-0.0001"))
-    kept = find_artifact(work / "artifacts" / "finetune" / "fold-1")
-    assert kept is not None  # the first rate need not be trained again
+    work = next((world.paths.cache / "benchmark" / "work").glob("*/artifacts"))
+    kept = find_artifact(work / "frozen" / "fold-1")
+    assert kept is not None  # stage 1 need not be trained again
     artifact = run(world, params, cell)
     before = (artifact.folder / "result.json").stat().st_mtime_ns
     assert run(world, params, cell) == artifact
@@ -108,20 +109,12 @@ def test_run__heads_and_both_stages(world, schedule, trainable):
 def test_key__follows_what_counts_and_nothing_else(world):
     prepared = load_prepared(world.paths.prepared)
 
-    def key(rates=RATES, threads=1, **changes):
-        percent = changes.pop("percent", 50)
-        params, cell = asked(world, percent=percent, **changes)
-        return cells.cell_key(params, prepared, cell, rates, threads)
+    def key(threads=1, **changes):
+        params, cell = asked(world, **changes)
+        return cells.cell_key(params, prepared, cell, threads)
 
-    assert key() == key(lr=0.5)  # the rates that are tried count, not the one in params
     params, cell = asked(world)
     other = params.model_copy(update={"frozen": params.frozen.model_copy(update={"epochs": 9})})
-    assert cells.cell_key(other, prepared, cell, RATES, 1) == key()  # schedule full has no stage 1
+    assert cells.cell_key(other, prepared, cell, 1) == key()  # schedule full has no stage 1
     others = [key(percent=25), key(rates=(1e-4,)), key(threads=2), key(method="bitfit"), key(epochs=3)]
     assert len({key(), *others}) == 6
-
-
-def test_with_rate__sets_the_stage_that_is_searched(world):
-    for schedule, section in (("frozen", "frozen"), ("full", "finetune"), ("staged", "finetune")):
-        params, _ = asked(world, schedule=schedule)
-        assert getattr(trials.with_lr(params, 0.25), section).lr == 0.25

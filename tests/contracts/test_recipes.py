@@ -4,6 +4,8 @@ import pytest
 
 from medtune.benchmark.grid import load_grid
 from medtune.benchmark.jobs import list_cells
+from medtune.config import registry
+from medtune.config.learning_rate import TRAINED
 from medtune.config.load import DEFAULT_PARAMS, load, merge, read, validate
 from medtune.config.project import PROJECT
 
@@ -51,3 +53,32 @@ def test_mode__keeps_the_papers_module_where_the_head_stays_cdtm(mode):
     if params.model.head.kind == "cdtm":
         assert params.model.head.skip is False
         assert params.frozen.views == "online"
+
+
+@pytest.mark.parametrize("recipe", [DEFAULT_PARAMS, *RECIPES], ids=lambda path: path.stem)
+def test_recipe__its_learning_rate_applies_to_nothing_else(recipe):
+    """Another head or method on top of a recipe is trained at its own rates."""
+    heads, methods = (registry.load_all(package) for _, package in TRAINED.values())
+    tree = read(DEFAULT_PARAMS)
+    merge(tree, read(recipe))
+    named = {stage: tree[stage]["lr"] if isinstance(tree[stage]["lr"], dict) else {} for stage in TRAINED}
+    assert all(tree[stage]["lr"] == "auto" or named[stage] for stage in TRAINED)
+    params = validate(tree)
+    for plugin in heads:
+        if (name := plugin.__name__.rpartition(".")[2]) not in named["frozen"] and name != "attention_mil":
+            other = params.model_copy(
+                update={"model": params.model.model_copy(update={"head": plugin.Params(kind=name)})}
+            )
+            assert other.learning_rates("frozen") == plugin.LR_GRID
+    for plugin in methods:
+        if (name := plugin.__name__.rpartition(".")[2]) not in named["finetune"]:
+            other = params.model_copy(
+                update={"model": params.model.model_copy(update={"peft": plugin.Params(method=name)})}
+            )
+            assert other.learning_rates("finetune") == plugin.LR_GRID
+
+
+def test_paper__trains_at_the_papers_rates():
+    for recipe in PAPER:
+        params = load(recipe)
+        assert (params.learning_rates("frozen"), params.learning_rates("finetune")) == ((1e-4,), (1e-5,))

@@ -8,7 +8,14 @@ from medtune.training.profile import profile_steps
 
 FACTS = {"tokens": 10, "channels": 100, "parameters": 1000, "head": 100}
 MEASURED = {"forward": {"seconds": 1.0}, "head": {"seconds": 0.1}, "train": {"seconds": 3.0}}
-SETS = ["data.split.folds=5", "frozen.epochs=2", "finetune.epochs=4", "frozen.views=8"]
+SETS = [
+    "data.split.folds=5",
+    "frozen.epochs=2",
+    "finetune.epochs=4",
+    "frozen.views=8",
+    "frozen.lr=0.1",
+    "finetune.lr=0.1",
+]
 
 
 def test_disk__by_hand() -> None:
@@ -16,7 +23,7 @@ def test_disk__by_hand() -> None:
     assert needs["data/prepared"] == 1000 * 128 * 128 * 3
     assert needs["cache"] == pytest.approx(1000 * 8 * 10 * 100 * 2)
     assert needs["handoff"] == 5 * 1100 * 4 + 20e6
-    assert needs["artifacts"] == pytest.approx(5 * (100 + 1100) * 4 + 40 * 1100 + needs["handoff"])
+    assert needs["artifacts"] == pytest.approx(5 * (100 + 1100) * 4 + 52 * 1100 + needs["handoff"])
     heads = disk_requirements(load(sets=[*SETS, "schedule=frozen", "export.precisions=[fp32]"]), 1000, FACTS)
     assert heads["handoff"] == (1000 + 5 * 100) * 4 + 20e6
     one = disk_requirements(load(sets=[*SETS, "data.split.protocol=official"]), 1000, FACTS)
@@ -49,6 +56,14 @@ def test_time__by_hand() -> None:
     one = time_requirements(load(sets=[*SETS, "data.split.protocol=official"]), 1000, MEASURED, 0.5, 8)
     assert one["stage 1"] == pytest.approx(train * 8 + 150 + 2 * train * 0.1)
     assert one["data"] == found["data"]
+
+
+def test_time__counts_the_candidates_for_the_learning_rate() -> None:
+    once = time_requirements(load(sets=SETS), 1000, MEASURED, 0.5, 8)
+    rates = ["frozen.lr=[0.1, 0.2, 0.3]", "finetune.lr=[0.1, 0.2]"]
+    several = time_requirements(load(sets=[*SETS, *rates]), 1000, MEASURED, 0.5, 8)
+    assert several["stage 2"] == pytest.approx(2 * once["stage 2"])
+    assert several["stage 1"] - once["stage 1"] == pytest.approx(5 * 2 * 2 * 600 * 0.1)  # the features only once
 
 
 @pytest.mark.slow

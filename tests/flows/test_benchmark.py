@@ -94,7 +94,7 @@ def test_benchmark__a_cell_that_fails_is_tried_again_and_reported(compare):
         ("bitfit", "50"): "failed",
         ("bitfit", "100"): "failed",
     }
-    assert "error: drawn test_vit bitfit 50 % seed 1 failed: RunError: " in printed
+    assert "error: drawn test_vit bitfit 50 % seed 1 failed: DivergedError: " in printed
     assert "the loss is" in next(row["error"] for row in rows if row["method"] == "bitfit")
     assert "bitfit" in (compare.folder / "report.html").read_text()
 

@@ -35,9 +35,8 @@ def test_view__each_stage_has_its_curves(spec: dict[str, Any]) -> None:
 
 
 def test_view__draws_what_is_logged(spec: dict[str, Any]) -> None:
-    logged = (PROJECT / "medtune" / "training" / "run_stage.py").read_text()
-    assert '"{spec.stage}/epoch"' in logged
-    assert '"best/{name}"' in logged
+    assert '"{self.stage}/epoch"' in (PROJECT / "medtune" / "tracking" / "candidate_curves.py").read_text()
+    assert '"best/{name}"' in (PROJECT / "medtune" / "training" / "run_stage.py").read_text()
     row = {"value": 0.5, "lo": 0.4, "hi": 0.6}
     names = [metric.name for metric in METRICS]
     summary = figures.flatten_metrics(

@@ -68,7 +68,8 @@ def train(folder, source, network, rows, targets, stop_after=None, **changes):
     )
     config = TrainerConfig(
         "t", network, network, network.train, source, targets, CrossEntropy(), rows[half], rows[~half], section,
-        seed=1, key="k", checkpoint_dir=folder, signs={"loss": -1, "auroc": 1}, score_batch_size=4, on_epoch=on_epoch,
+        lr=section.lr, seed=1, key="k", checkpoint_dir=folder,
+        signs={"loss": -1, "auroc": 1}, score_batch_size=4, on_epoch=on_epoch,
     )  # fmt: skip
     return Trainer(config, "cpu").run()
 

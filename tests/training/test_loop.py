@@ -73,6 +73,7 @@ def job(tmp_path, network="mlp", cut_at=None, **settings):
         val=np.arange(44, N),
         objective=CrossEntropy(torch.tensor([1.2, 0.8])),
         params=params,
+        lr=params.lr,
         seed=11,
         key="key",
         checkpoint_dir=tmp_path,
@@ -147,7 +148,7 @@ def test_run__accumulation_equals_the_large_batch(tmp_path):
 def test_run__loss_not_finite_is_named(tmp_path):
     made = job(tmp_path)
     made.source.data[3] = math.nan
-    with pytest.raises(RuntimeError, match=r"test: the loss is nan at epoch 1, step \d+: lower the learning rate"):
+    with pytest.raises(RuntimeError, match=r"test: the loss is nan at epoch 1, step \d+ with lr 0.01"):
         ended(made)
 
 
@@ -162,7 +163,7 @@ def test_run__loss_not_finite_is_neither_saved_nor_scored(tmp_path):
             return super().score(summary, target)
 
     made.objective = Recorded()
-    with pytest.raises(RuntimeError, match=r"the loss is nan at epoch 1, step 1: "):
+    with pytest.raises(RuntimeError, match=r"the loss is nan at epoch 1, step 1 with lr "):
         ended(made)
     assert not scored
     assert not (tmp_path / checkpoint.CHECKPOINT_FILE).exists()

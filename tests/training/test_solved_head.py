@@ -10,7 +10,7 @@ from medtune.tasks.classification.training import CrossEntropy
 from medtune.training.feature_store import FeatureShard, FeatureStore
 from medtune.training.inputs import FeatureSource
 from medtune.training.logistic import FeatureProblem
-from medtune.training.solved_head import solver
+from medtune.training.solved_head import HeadSolver
 from medtune.training.trainer_config import TrainerConfig
 
 CPU = torch.device("cpu")
@@ -38,6 +38,7 @@ def config(store, tmp_path):
         train=TRAIN,
         val=VAL,
         params=FrozenParams(),
+        lr=1.0,
         seed=0,
         key="k",
         checkpoint_dir=tmp_path,
@@ -50,8 +51,8 @@ def logits(store, weights, rows):
     return store.fetch(rows).float()[:, 0] @ weight.T + bias
 
 
-def test_solver__without_refit_the_validation_images_are_unseen(store, config):
-    state, weights = solver(store, [1.0], False, CPU)(config)
+def test_head_solver__without_refit_the_validation_images_are_unseen(store, config):
+    state, weights = HeadSolver(store, [1.0], False, CPU)(config)
     expected = FeatureProblem(store, TRAIN, config.targets, config.objective, 2, CPU).solve(1.0)
     assert torch.allclose(logits(store, weights, VAL), logits(store, expected.state_dict("wb"), VAL), atol=1e-5)
     assert state.validation_outputs is None
@@ -59,8 +60,8 @@ def test_solver__without_refit_the_validation_images_are_unseen(store, config):
     assert 0 <= state.history[0]["val/auroc"] <= 1
 
 
-def test_solver__refit_uses_every_image_and_keeps_unseen_outputs(store, config):
-    state, weights = solver(store, [1.0], True, CPU)(config)
+def test_head_solver__refit_uses_every_image_and_keeps_unseen_outputs(store, config):
+    state, weights = HeadSolver(store, [1.0], True, CPU)(config)
     seen = FeatureProblem(store, np.arange(N), config.targets, config.objective, 2, CPU).solve(1.0)
     unseen = FeatureProblem(store, TRAIN, config.targets, config.objective, 2, CPU).solve(1.0)
     assert torch.allclose(logits(store, weights, VAL), logits(store, seen.state_dict("wb"), VAL), atol=1e-3)
@@ -68,11 +69,13 @@ def test_solver__refit_uses_every_image_and_keeps_unseen_outputs(store, config):
     assert not np.allclose(state.validation_outputs, logits(store, weights, VAL), atol=1e-2)
 
 
-def test_solver__chooses_the_candidate_with_the_lowest_validation_loss(store, config):
+def test_head_solver__chooses_the_candidate_with_the_lowest_validation_loss(store, config):
     config.params = FrozenParams(select_by="loss")
     losses = {}
     for strength in (1e-4, 0.1, 1e5):
-        state, _ = solver(store, [strength], False, CPU)(config)
+        state, _ = HeadSolver(store, [strength], False, CPU)(config)
         losses[strength] = state.history[0]["val/loss"]
-    state, _ = solver(store, list(losses), False, CPU)(config)
+    solver = HeadSolver(store, list(losses), False, CPU)
+    state, _ = solver(config)
+    assert losses[solver.chosen] == min(losses.values())
     assert state.history[0]["val/loss"] == pytest.approx(min(losses.values()), abs=1e-4)

@@ -165,8 +165,8 @@ def _cell(params: Params, paths: RunPaths) -> Place:
     one = CellId("drawn", "test_vit", "linear", 100, 1)
     chosen = params.model_copy(update={"schedule": "frozen"})
     prepared = load_prepared(paths.prepared)
-    key = cells.cell_key(chosen, prepared, one, [1e-3], 1)
-    made = cells.run(chosen, paths, one, [1e-3], 1)
+    key = cells.cell_key(chosen, prepared, one, 1)
+    made = cells.run(chosen, paths, one, 1)
 
     def use(file: Path, harm: str) -> str | None:
         return seen(find_artifact(cells.record_dir(paths, one), key) is None, REUSED)

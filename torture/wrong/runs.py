@@ -11,7 +11,7 @@ DIVERGES = 1.0e30
 def runs(small: Path) -> Iterator[Case]:
     """Losses that are not finite, in this process; then a sample of mistakes of all kinds in processes of their own."""
     words: tuple[str, ...]
-    nan = ("the loss is", "lower the learning rate")
+    nan = ("the loss is", ".lr below ")
     for stage in ("frozen", "finetune"):
         words = ("--params", str(small), "--set", f"{stage}.lr={DIVERGES}", "--set", f"{stage}.clip_norm=null")
         for command, more in (("train", ("--no-prefect",)), (f"stage {stage}", ())):

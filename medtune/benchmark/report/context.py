@@ -98,7 +98,7 @@ def _entry(comparison: Comparison, method: int, percent: int) -> dict[str, Any]:
     if np.isnan(summary.mean[place]):
         return {"mark": "none"}
     level = method in comparison.statistically_tied(percent)
-    rates = sorted({result["lr"] for result in cube.results_of(method, percent)})
+    rates = sorted({rate for result in cube.results_of(method, percent) for rate in result["lr"]})
     seeds, wanted = int(summary.seeds[place]), len(cube.seeds)
     return {
         "mark": "best" if comparison.best[percent] == method else "level" if level else "apart",

@@ -68,4 +68,6 @@ def _row(cell: CellRecord, metrics: Sequence[str]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return ", ".join(f"{one:.6g}" for one in value)
     return f"{value:.6g}" if isinstance(value, float) else value

@@ -74,7 +74,7 @@ def _grid(comparison: Comparison) -> list[str]:
     edge = 0
     for result in searched:
         tried = [trial["lr"] for trial in result["trials"]]
-        edge += result["lr"] in (min(tried), max(tried))
+        edge += bool({min(tried), max(tried)} & set(result["lr"]))
     if any(len({t["lr"] for t in r["trials"]}) > 2 for r in searched) and edge > EDGE_FRACTION * len(searched):
         said.append(
             f"In {edge} of {pluralize(len(searched), 'cell')} the chosen learning rate is the lowest or highest tried: "

@@ -50,7 +50,7 @@ def write(root, identity, labels, score, member, known):
     result = {
         "key": "k",
         "files": {},
-        "lr": 0.001,
+        "lr": [0.001],
         "trials": [{"lr": rate, "epoch": 3, "seconds": 1.0, "validation": {}} for rate in (3e-4, 1e-3, 3e-3)],
         "select_by": "auroc",
         "metrics": {name: {"value": value, "lo": None, "hi": None} for name, value in figures.items()},

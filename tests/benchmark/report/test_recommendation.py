@@ -78,7 +78,7 @@ def test_limits__nothing_to_warn_of(make_cells):
     [
         ({"protocol": "image"}, "splits images, not patients"),
         ({"groups_known": False}, "intervals and tests are over images"),
-        ({"lr": 0.003}, "lowest or highest tried"),
+        ({"lr": [0.003]}, "lowest or highest tried"),
         ({"device": "cuda"}, "times and memory do not compare"),
     ],
 )

@@ -1,0 +1,23 @@
+"""Normalization of images before the backbone."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from medtune.config.base import StrictParams
+
+
+class Normalization(StrictParams):
+    """Channel means and standard deviations for images scaled to 0..1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> "Normalization":
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if not all(0 <= value <= 1 for value in values):
+                raise ValueError(
+                    f"{name} is {list(values)}, but images are scaled to 0..1. Divide values for 0..255 by 255"
+                )
+        return self

@@ -1,0 +1,190 @@
+"""Search of the learning rate of one training stage: every candidate is trained, validation chooses.
+
+A candidate is a whole training run from the same initial weights. It leaves a record beside its checkpoint, so that an
+interrupted search does not repeat it. Memory does not grow with the candidates: the initial weights and those of the
+best candidate are on disk.
+"""
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from medtune.config.errors import DivergedError, RunError
+from medtune.evaluation.metric import nan_to_none
+from medtune.runtime import distributed
+from medtune.runtime.console import info
+from medtune.training import checkpoint
+from medtune.training.loop import Trainer
+from medtune.training.trainer_config import TrainerConfig, TrainingState
+from medtune.training.trainer_state import state_from_json, state_to_json
+
+START_FILE, RECORD_FILE = "start.safetensors", "trial.safetensors"
+# Told the candidate's number, from 0, its rate and its folder; gives the run, whose network may be in any state.
+Configure = Callable[[int, float, Path], TrainerConfig]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate.
+
+    Attributes:
+        lr: learning rate.
+        state: where training ended; None if the loss was not finite.
+        failure: message of the failed run; empty if it did not fail.
+    """
+
+    lr: float
+    state: TrainingState | None
+    failure: str = ""
+
+    @property
+    def score(self) -> tuple[float, float] | None:
+        """Best validation score and negative loss, by which candidates are compared; None if it diverged."""
+        return self.state.best if self.state else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what result.json says of it."""
+        if self.state is None:
+            return {"lr": self.lr, "failure": self.failure}
+        best = self.state.best_row
+        validation = {k.removeprefix("val/"): nan_to_none(v) for k, v in best.items() if k.startswith("val/")}
+        return {
+            "lr": self.lr,
+            "epoch": self.state.best_epoch,
+            "seconds": round(self.state.seconds, 1),
+            "validation": validation,
+        }
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        trials: every candidate, by ascending rate.
+        lr: the chosen rate.
+        state: where its training ended.
+        weights: of its best epoch.
+    """
+
+    trials: list[Trial]
+    lr: float
+    state: TrainingState
+    weights: dict[str, Tensor]
+
+    @classmethod
+    def of_one(cls, lr: float, state: TrainingState, weights: dict[str, Tensor]) -> "SearchResult":
+        """Result with a single candidate."""
+        return cls([Trial(lr, state)], lr, state, weights)
+
+
+def search(
+    rates: Sequence[float], configure: Configure, folder: Path, key: str, device: str, label: str
+) -> SearchResult:
+    """Train with every learning rate and return the one with the best validation score; ties go to the lower loss.
+
+    Args:
+        rates: candidates, ascending. A single one is trained in `folder` itself.
+        configure: gives the run of a candidate.
+        folder: checkpoints and records of unfinished work.
+        key: of the stage; records of another key are ignored.
+        device: torch device.
+        label: params key of the rate, for messages.
+
+    Raises:
+        DivergedError: the loss is not finite at any rate.
+    """
+    if len(rates) == 1:
+        try:
+            state, weights = _train(configure(0, rates[0], folder), device)
+        except DivergedError as error:
+            raise _all_diverged(rates, str(error), label) from error
+        return SearchResult.of_one(rates[0], state, weights)
+    trials: list[Trial] = []
+    best: Trial | None = None
+    for number, rate in enumerate(rates):
+        config = configure(number, rate, folder / f"lr-{rate!r}")
+        if number == 0 and distributed.rank() == 0:
+            checkpoint.save(folder / START_FILE, config.saved.state_dict(), {"key": key})
+        trial = _read(config, rate, key) or _run(config, rate, key, device, folder / START_FILE)
+        trials.append(trial)
+        if trial.score is None:
+            info(f"{trial.failure}; the rate is left out")
+        elif best is None or best.score is None or trial.score > best.score:
+            _drop_weights(best, folder, key)
+            best = trial
+        else:
+            _drop_weights(trial, folder, key)
+    if best is None or best.state is None:
+        raise _all_diverged(rates, trials[0].failure, label)
+    stored = checkpoint.read(_record(folder, best.lr), key)
+    if stored is None:
+        if distributed.rank() > 0:  # only the first process publishes
+            return SearchResult(trials, best.lr, best.state, {})
+        raise RunError(f"{_record(folder, best.lr)} is damaged. Delete its folder and run again")
+    return SearchResult(trials, best.lr, best.state, stored[0])
+
+
+def _train(config: TrainerConfig, device: str) -> tuple[TrainingState, dict[str, Tensor]]:
+    trainer = Trainer(config, device)
+    try:
+        return trainer.run()
+    finally:
+        # The next candidate prepares the same network again.
+        trainer.accelerator.unwrap_model(trainer.network, keep_fp32_wrapper=False)
+
+
+def _run(config: TrainerConfig, rate: float, key: str, device: str, start: Path) -> Trial:
+    """Train a candidate from the initial weights, or resume it, and write its record."""
+    config.checkpoint_dir.mkdir(parents=True, exist_ok=True)
+    if distributed.rank() == 0:  # the other processes receive its weights when training begins
+        initial = checkpoint.read(start, key)
+        if initial is None:
+            raise RunError(f"{start} is damaged. Run again")
+        config.saved.load_state_dict(initial[0], strict=True)
+        del initial
+    weights: dict[str, Tensor] = {}
+    try:
+        state, weights = _train(config, device)
+        trial = Trial(rate, state)
+    except DivergedError as error:
+        trial = Trial(rate, None, str(error))
+    gc.collect()  # the optimizer of the finished run
+    if distributed.rank() == 0:
+        _write(config.checkpoint_dir / RECORD_FILE, trial, weights, key)
+        (config.checkpoint_dir / checkpoint.CHECKPOINT_FILE).unlink(missing_ok=True)
+    return trial
+
+
+def _record(folder: Path, rate: float) -> Path:
+    return folder / f"lr-{rate!r}" / RECORD_FILE
+
+
+def _read(config: TrainerConfig, rate: float, key: str) -> Trial | None:
+    stored = checkpoint.read(config.checkpoint_dir / RECORD_FILE, key)
+    if stored is None:
+        return None
+    state = stored[1]["state"]
+    info(f"{config.name}: finished before")
+    return Trial(rate, None if state is None else state_from_json(state), stored[1]["failure"])
+
+
+def _write(path: Path, trial: Trial, weights: dict[str, Tensor], key: str) -> None:
+    state = None if trial.state is None else state_to_json(trial.state)
+    checkpoint.save(path, weights, {"key": key, "state": state, "failure": trial.failure})
+
+
+def _drop_weights(trial: Trial | None, folder: Path, key: str) -> None:
+    """Keep the record of a candidate that is not the best, without its weights."""
+    if trial is not None and distributed.rank() == 0:
+        _write(_record(folder, trial.lr), trial, {}, key)
+
+
+def _all_diverged(rates: Sequence[float], failure: str, label: str) -> DivergedError:
+    shown = ", ".join(f"{rate:g}" for rate in rates)
+    stage = label.partition(".")[0]
+    return DivergedError(f"{label}={shown}: {failure}. Set {label} below {min(rates):g}, or {stage}.precision=fp32")
