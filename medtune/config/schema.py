@@ -238,9 +238,7 @@ class Params(StrictParams):
         return STAGES[self.schedule]
 
     def learning_rates(self, stage: str) -> tuple[float, ...]:
-        """The learning rates that a stage chooses from on validation, ascending; one if the head is solved instead."""
-        if stage == "frozen" and self.model.head.solved:
-            return (1.0,)  # not used
+        """The learning rates that a stage chooses from on validation, ascending."""
         name = self.model.head.kind if stage == "frozen" else self.model.peft.method
         return resolve(stage, getattr(self, stage).lr, name)
 

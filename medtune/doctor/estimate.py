@@ -87,7 +87,8 @@ def time_requirements(
     if "frozen" in params.training_stages:
         options, head = params.frozen, measured["head"]["seconds"]
         candidates = len(params.learning_rates("frozen"))
-        n_samples = candidates * options.epochs * options.passes * train
+        solved = params.model.head.solved  # within seconds, whatever `epochs` says
+        n_samples = 0.0 if solved else candidates * options.epochs * options.passes * train
         if stored:  # folds share what they store
             views = train * stored + val if n_folds == 1 else images * stored
             seconds["stage 1"] = views * forward / n_folds + n_samples * head

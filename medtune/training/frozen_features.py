@@ -20,18 +20,19 @@ class FrozenFeatures:
     """Class token and mean feature of some images by the backbone as it was before training.
 
     Attributes:
+        store: of these features.
         names: the features that this backbone has: `class_token`, if there is one, and `mean_feature`.
     """
 
     def __init__(self, store: FeatureStore, channels: int) -> None:
         """Take the stored features (n, 1, C or 2C) of a backbone with C channels."""
-        self._store, self._channels = store, channels
+        self.store, self._channels = store, channels
         doubled = store.arrays[0].shape[2] == 2 * channels
         self.names: tuple[str, ...] = (CLASS_TOKEN, MEAN) if doubled else (MEAN,)
 
     def fetch(self, name: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """(n, C) features `name` of the images `rows` (n,)."""
-        both = self._store.fetch(rows).numpy()[:, 0].astype(np.float32)
+        both = self.store.fetch(rows).numpy()[:, 0].astype(np.float32)
         return both[:, : self._channels] if name == CLASS_TOKEN else both[:, -self._channels :]
 
 

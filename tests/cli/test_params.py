@@ -70,7 +70,7 @@ def test_set__another_backbone_in_the_file_goes_without_the_arguments_of_the_fir
 
 
 def test_show__a_section_a_value_and_json(capsys):
-    assert "kind: cdtm" in out(capsys, "params", "show", "model.head")
+    assert "kind: logistic" in out(capsys, "params", "show", "model.head")
     assert out(capsys, "params", "show", "frozen.patience") == "null\n"
     assert json.loads(out(capsys, "params", "show", "model.head", "--set", "model.head.kind=linear", "--json")) == {
         "kind": "linear"

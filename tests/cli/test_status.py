@@ -11,6 +11,7 @@ from medtune.cli.main import call
 from medtune.config.project import PROJECT
 
 SMALL = """
+schedule: staged
 data: {image_size: 32, patients: 24, images_per_patient: 3, split: {folds: 3, absent_classes: allow}}
 model: {weights: none, backbone_args: {img_size: 32, depth: 1}, head: {kind: linear}}
 frozen: {epochs: 1, views: 1}

@@ -10,7 +10,7 @@ from medtune.config.errors import InputError
 def test_load__gives_the_checkouts_params():
     params = load.load()
     assert params.data.source == "synthetic"
-    assert params.section("model")["head"]["kind"] == "cdtm"
+    assert params.section("model")["head"]["kind"] == "logistic"
 
 
 @pytest.mark.parametrize(
@@ -18,10 +18,10 @@ def test_load__gives_the_checkouts_params():
     [
         ("frozen.lrr=3", ["frozen.lrr", "unknown key", "'lr'"]),
         ("data.split.test_fold=9", ["data.split", "test_fold is 9", "0 to 4"]),
-        ("data.split.val_fold=1", ["val_fold and test_fold are both 1"]),
+        ("data.split={test_fold: 1, val_fold: 1}", ["val_fold and test_fold are both 1"]),
         ("model.head.kind=cdtmm", ["model.head.kind", "'cdtmm'", "'cdtm'", "transformer"]),
-        ("model.head.centers=0", ["model.head.centers is 0", "greater than or equal to 1"]),
-        ("model.head.skp=1", ["model.head.skp", "'skip'"]),
+        ("model.head={kind: cdtm, centers: 0}", ["model.head.centers is 0", "greater than or equal to 1"]),
+        ("model.head={kind: cdtm, skp: 1}", ["model.head.skp", "'skip'"]),
         ("data.task=binary", ["data.task=binary: renamed. Use data.labels."]),
         ("task.kind=clasification", ["task.kind", "'clasification'", "did you mean 'classification'"]),
         (
@@ -41,7 +41,7 @@ def test_load__gives_the_checkouts_params():
         ("data.root=@x", ["not valid YAML"]),
         ("frozen.lr=.inf", ["frozen.lr", "finite"]),
         ("model.backbone_args={x: .nan}", ["backbone_args", "finite"]),
-        ("frozen.augment={dihedral: false}", ["views is 8", "dihedral is false"]),
+        ("frozen={views: 8, augment: {dihedral: false}}", ["views is 8", "dihedral is false"]),
         ("export.batch_sizes=[]", ["export.batch_sizes"]),
         ("model.backbone_args={checkpoint_path: a.pth}", ["backbone_args", "'checkpoint_path'", "model.weights alone"]),
     ],
@@ -185,7 +185,7 @@ def test_load__a_file_that_is_more_than_it_looks(tmp_path, text, said):
         load.load(bomb)
 
 
-@pytest.mark.parametrize("key", ["seed", "frozen.epochs", "model.head.centers", "frozen.augment.shift"])
+@pytest.mark.parametrize("key", ["seed", "frozen.epochs", "data.patients", "frozen.augment.shift"])
 def test_load__true_is_no_number(key):
     with pytest.raises(InputError, match=f"{key} is True"):
         load.load(sets=[f"{key}=true"])

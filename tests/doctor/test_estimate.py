@@ -9,6 +9,8 @@ from medtune.training.profile import profile_steps
 FACTS = {"tokens": 10, "channels": 100, "parameters": 1000, "head": 100}
 MEASURED = {"forward": {"seconds": 1.0}, "head": {"seconds": 0.1}, "train": {"seconds": 3.0}}
 SETS = [
+    "schedule=staged",
+    "model.head.kind=cdtm",
     "data.split.folds=5",
     "frozen.epochs=2",
     "finetune.epochs=4",

@@ -126,7 +126,7 @@ def test_doctor__the_checkout_s_own_params_are_ok_offline_and_nothing_is_left(tm
     code, out, err = doctor(["--offline", "--out", str(tmp_path)], {"MEDTUNE_CACHE": str(tmp_path / "cache")})
     assert (code, err) == (0, ""), out
     assert "(estimate from 480 images of 128 px" in line(out, "estimate disk")
-    assert "training step" in line(out, "estimate time")
+    assert "forward pass" in line(out, "estimate time")
     assert "a training process needs about" in line(out, "memory")
     assert "not asked (--offline)" in line(out, "hub")
     assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,8 @@ from medtune.doctor.check_result import Context
 from medtune.models.compatibility import check_model
 from medtune.runtime.paths import RunPaths
 
+CDTM = ["model.head.kind=cdtm"]
+
 
 def job(tmp_path: Path, *sets: str, offline: bool = False) -> Context:
     return Context(load(sets=sets), RunPaths(tmp_path, tmp_path / "cache"), offline)
@@ -63,7 +65,7 @@ def test_hub__offline_is_ok_where_it_is_not_needed_or_fetched_before(
 
 
 def test_answer__knows_the_network_without_its_weights() -> None:
-    found = check_model(load(sets=["model.weights=hub", "model.backbone=resnet18", "model.backbone_args={}"]))
+    found = check_model(load(sets=[*CDTM, "model.weights=hub", "model.backbone=resnet18", "model.backbone_args={}"]))
     assert found["shape_fault"] is None
     assert found["weights_fault"] is None
     assert (found["tokens"], found["channels"]) == (16, 512)

@@ -12,7 +12,7 @@ from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 from medtune.stages.steps import Step, Steps
 
-SMALL = ["model.weights=none", "data.image_size=16", "data.patients=20", "data.images_per_patient=1",
+SMALL = ["schedule=staged", "model.head.kind=cdtm", "model.weights=none", "data.image_size=16", "data.patients=20", "data.images_per_patient=1",
          "data.split.folds=3"]  # fmt: skip
 
 FROZEN, FINETUNE = ([f"{stage} fold {fold}" for fold in range(3)] for stage in ("frozen", "finetune"))
@@ -152,5 +152,5 @@ def test_tidy__removes_what_the_pipeline_did_not_make(tmp_path: Path) -> None:
     pipeline.prune_outputs(load(sets=["schedule=frozen"]), paths)
     assert [path.name for path in paths.stage("finetune").iterdir()] == ["README.txt"]
     assert "schedule: frozen" in (paths.stage("finetune") / "README.txt").read_text()
-    pipeline.prune_outputs(load(), paths)
+    pipeline.prune_outputs(load(sets=["schedule=staged"]), paths)
     assert list(paths.stage("finetune").iterdir()) == []
