@@ -170,9 +170,9 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
     if decision["kind"] == "threshold":
         counts = decision["patients"]
         rule = (
-            f"`{decision['positive']}` from a probability of {decision['threshold']:.4f} on. It was chosen on "
-            f"{decision['images']} validation images of {counts['negative']} patients without and "
-            f"{counts['positive']} with this class: {decision['why']}."
+            f"`{decision['positive']}` from a probability of {decision['threshold']:.4f} on. Choice on "
+            f"{decision['images']} validation images ({counts['negative']} patients without and {counts['positive']} "
+            f"with this class): {decision['why']}."
         )
     uncalibrated = document["params"]["evaluate"]["calibration"] == "none"
     fitted = f"temperature {_temperatures(document)}, fitted on the validation images"
