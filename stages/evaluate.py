@@ -43,6 +43,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     if step.artifact is not None:
         return step.artifact
     from medtune.evaluation import bootstrap
+    from medtune.evaluation.checklist import FILE as CHECKLIST
+    from medtune.evaluation.checklist import write_checklist
     from medtune.evaluation.external_split import evaluate_external, external_line
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
     from medtune.evaluation.result import EvaluationResult, common_facts, site_lines, summary_line, write_metrics
@@ -89,6 +91,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         pictures = task.write(work, result, options, facts, history)
         if facts["external_test"]:
             task.write_predictions(work / "predictions_external.csv", prepared, outside)
+        write_checklist(work / CHECKLIST, params, prepared, facts, test, metrics)
         if facts["subgroups"]:
             write_subgroups(work / "subgroups.csv", facts["subgroups"])
         figures.log_evaluation(

@@ -1,4 +1,4 @@
-"""Sections of report.html below the metrics: patients, prediction sets, doubtful labels."""
+"""Sections of report.html below the metrics: patients, sets, decision curve, more patients, doubtful labels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,6 +36,18 @@ prediction is uncertain if its set has several classes or none. Every {{ person 
 {{ sets.n_empty }} have none.{% if folds %} Each fold's limits come from the validation predictions of all folds,
 without the patients that the fold tests.{% endif %}</p>{% endif %}
 
+{% if useful %}<h2>Decision curve</h2>
+{% for name, range in useful.items() %}<p class="facts">{% if range %}Acting on the probability of {{ name }} has a
+higher net benefit than acting on all {{ unit }} or on none for threshold probabilities from {{ range.0|number }} to
+{{ range.1|number }}.{% else %}At no threshold probability has acting on the probability of {{ name }} a higher net
+benefit than acting on all {{ unit }} or on none.{% endif %} This holds for the prevalence of these test {{ unit }}.</p>
+{% endfor %}{% endif %}
+
+<h2>What more patients would buy</h2>
+{% if more.sentences %}<ul>{% for text in more.sentences %}<li>{{ text }}</li>{% endfor %}</ul>
+{% else %}<p class="facts">No class has an interval of its recall.</p>{% endif %}
+<p class="facts">{{ more.assumption }}</p>
+
 <h2>Doubtful labels</h2>
 <p class="facts">{{ errors.candidates }} of {{ errors.n_images }} {{ unit }} are candidates for label errors (confident
 learning, from networks that were not trained on them). A pathologist should look at them: most may be difficult
@@ -69,6 +81,8 @@ def render_sections(facts: Mapping[str, Any], doubtful: Sequence[Mapping[str, An
         metrics=[metric for metric in METRICS if metric.name in patients.get("metrics", {})],
         sets=facts["prediction_sets"],
         errors=facts["label_errors"],
+        useful=facts["decision_curve"]["useful_thresholds"],
+        more=facts["more_patients"],
         doubtful=doubtful,
         scores=SCORES,
         positive=facts["positive"],
