@@ -25,16 +25,17 @@ of a patient is {{ scores[patients.score] }} (evaluate.patient_score={{ patients
 {% else %}<p class="facts">A set holds every class that the calibration cannot rule out. It should contain the label
 with a probability of {{ "%g"|format(100 * sets.requested_coverage) }} %, for
 {{ "each class" if sets.calibration.holds_for == "each class" else "all classes together, not for each one" }}. A
-prediction is uncertain if its set has several classes or none. Every {{ person }} counts equally here.</p>
+prediction is uncertain if its set is not exactly the predicted class. Every {{ person }} counts equally here.</p>
 <table>{{ head("") }}
 {{ row("coverage (requested: %g)"|format(sets.requested_coverage), sets.coverage) }}
 {% for name, entry in (sets.coverage_by_class.items() if classes|length <= 12 else ()) -%}
 {{ row("coverage of " + name, entry) }}{% endfor %}
 {{ row("classes in a set, mean", sets.set_size) }}{{ row("share of uncertain predictions", sets.uncertain) }}
 {{ row("accuracy of the certain predictions", sets.accuracy_if_certain) }}</table>
-<p class="facts">{{ sets.n_certain }} {{ unit }} have one class, {{ sets.n_several }} have several,
-{{ sets.n_empty }} have none.{% if folds %} Each fold's limits come from the validation predictions of all folds,
-without the patients that the fold tests.{% endif %}</p>{% endif %}
+<p class="facts">Certain: {{ sets.n_certain }} {{ unit }}. Uncertain: {{ sets.n_several }} with several classes,
+{{ sets.n_empty }} with none, {{ sets.n_other }} with another class than the decision, whose threshold differs.
+{% if folds %} Each fold's limits come from the validation predictions of all folds, without the patients that the fold
+tests.{% endif %}</p>{% endif %}
 
 {% if useful %}<h2>Decision curve</h2>
 {% for name, range in useful.items() %}<p class="facts">{% if range %}Acting on the probability of {{ name }} has a

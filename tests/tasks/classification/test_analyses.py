@@ -125,7 +125,9 @@ def test_prediction_sets__coverage_and_size():
     assert sets["calibration"]["holds_for"] == "each class"
     assert 0.8 < sets["coverage"]["value"] < 1
     assert sets["coverage"]["lo"] < sets["coverage"]["value"] < sets["coverage"]["hi"]
-    assert sets["n_certain"] + sets["n_several"] + sets["n_empty"] == len(make_result(200, 5).pooled.rows)
+    assert sets["n_certain"] + sets["n_several"] + sets["n_empty"] + sets["n_other"] == len(
+        make_result(200, 5).pooled.rows
+    )
     assert set(sets["coverage_by_class"]) == {"a", "b"}
 
 
