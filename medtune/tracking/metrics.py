@@ -14,7 +14,7 @@ PLOTS = ("confusion", "roc", "precision_recall", "findings", "reliability", "dec
 NOT_IN_SUMMARY = ("class", "_lo", "_hi", "reason")
 ENDS = (("", "value"), ("_lo", "lo"), ("_hi", "hi"))
 SET_METRICS = ("coverage", "set_size", "uncertain", "accuracy_if_certain")
-CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "positive", "best_fold", "intervals", "warnings")
+CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "positive", "intervals", "warnings")
 
 
 def log_evaluation(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
@@ -40,14 +40,15 @@ def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
             f"test/{name}_lo": interval.get("lo"),
             f"test/{name}_hi": interval.get("hi"),
         }
-    for name, interval in metrics.get("external_test", {}).get("metrics", {}).items():
-        values |= {
-            f"external/{name}": interval["value"],
-            f"external/{name}_lo": interval.get("lo"),
-            f"external/{name}_hi": interval.get("hi"),
-        }
-    if "external_test" in metrics:
-        values |= {f"external/{name}": metrics["external_test"][name] for name in ("n_images", "n_groups")}
+    for part, prefix in (("external_test", "external"), ("cross_validation", "cross_validation")):
+        for name, interval in metrics.get(part, {}).get("metrics", {}).items():
+            values |= {
+                f"{prefix}/{name}": interval["value"],
+                f"{prefix}/{name}_lo": interval.get("lo"),
+                f"{prefix}/{name}_hi": interval.get("hi"),
+            }
+        if part in metrics:
+            values |= {f"{prefix}/{name}": metrics[part][name] for name in ("n_images", "n_groups")}
     for name, interval in metrics.get("patient_level", {}).get("metrics", {}).items():
         values |= {f"patients/{name}{end}": interval[key] for end, key in ENDS}
     for name in SET_METRICS:
