@@ -58,7 +58,7 @@ class SplitParams(StrictParams):
     def test_folds(self) -> list[int]:
         """Test folds whose images the test metrics are about."""
         if self.test_fold == "all":
-            return list(range(self.folds))
+            return [0] if self.protocol in ("folders", "column") else list(range(self.folds))
         return [self.test_fold] if isinstance(self.test_fold, int) else [0]  # the site that is named comes first
 
     @property

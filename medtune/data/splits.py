@@ -168,10 +168,8 @@ def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams
         raise InputError(f"data.split.protocol is {params.protocol}, but source {source} has no published split here")
     splits = np.array([sample.published_splits for sample in samples], ROLE)
     if splits.shape[1] == 1:
-        if params.test_fold == "all":
-            found = "the folders name one split" if by_folder else "one split is published"
-            found = "the column names one split" if by_column else found
-            raise InputError(f"data.split.test_fold is all, but {found}: set it to 0")
+        if len(params.test_folds) > 1:
+            raise InputError("data.split.test_fold=all: one split is published. Set it to 0.")
         splits = np.repeat(splits, params.folds, axis=1)
     if splits.shape[1] != params.folds:
         raise InputError(f"data.split.folds is {params.folds}, but {splits.shape[1]} folds are published")

@@ -12,7 +12,8 @@ from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 from medtune.stages.steps import Step, Steps
 
-SMALL = ["schedule=staged", "model.head.kind=cdtm", "model.weights=none", "data.image_size=16", "data.patients=20", "data.images_per_patient=1",
+SMALL = ["schedule=staged", "model.head.kind=cdtm",
+         "model.weights=none", "data.image_size=16", "data.patients=20", "data.images_per_patient=1",
          "data.split.folds=3"]  # fmt: skip
 
 FROZEN, FINETUNE = ([f"{stage} fold {fold}" for fold in range(3)] for stage in ("frozen", "finetune"))

@@ -11,12 +11,13 @@ from medtune.runtime.paths import RunPaths
 from medtune.stages.dry_run import check_network
 
 SMALL = (
+    "schedule=staged",
     "model.weights=none",
     "data.image_size=32",
     "model.backbone_args={img_size: 32, depth: 1}",
     "model.head.kind=linear",
 )
-CNN = ("model.weights=none", "data.image_size=32", "model.backbone=test_resnet", "model.backbone_args={}",
+CNN = ("schedule=staged", "model.weights=none", "data.image_size=32", "model.backbone=test_resnet", "model.backbone_args={}",
        "model.head.kind=linear")  # fmt: skip
 
 
