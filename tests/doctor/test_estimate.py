@@ -55,7 +55,9 @@ def test_time__by_hand() -> None:
     online = time_requirements(load(sets=SETS), 1000, MEASURED, 0.5, 0)
     assert online["stage 1"] == pytest.approx(5 * (2 * 600 * 1.1 + 2 * 200))
     train = 1000 * OFFICIAL_TRAIN_FRACTION
-    one = time_requirements(load(sets=[*SETS, "data.split.protocol=official", "data.split.test_fold=1"]), 1000, MEASURED, 0.5, 8)
+    one = time_requirements(
+        load(sets=[*SETS, "data.split.protocol=official", "data.split.test_fold=1"]), 1000, MEASURED, 0.5, 8
+    )
     assert one["stage 1"] == pytest.approx(train * 8 + 150 + 2 * train * 0.1)
     assert one["data"] == found["data"]
 
