@@ -87,8 +87,7 @@ def test_split_samples__validation_is_taken_from_train_and_external_is_told():
     made = split_samples(samples([("external", 3)]), ("a", "b"), COLUMN, "folder")
     assert any("3 images are external: never used for a choice" in note for note in made.notes)
     assert any("no row val: a fifth of each train part was set aside for it, by patient" in note for note in made.notes)
-    with pytest.raises(InputError, match="test_fold is all, but the column names one split"):
-        split_samples(samples([]), ("a", "b"), SplitParams(protocol="column", test_fold="all"), "folder")
+    assert SplitParams(protocol="column", test_fold="all").test_folds == [0]
     with pytest.raises(InputError, match="protocol=column: no table names the images"):
         split_samples([Sample("x", "a"), Sample("y", "b")], ("a", "b"), COLUMN, "folder")
 

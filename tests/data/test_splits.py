@@ -139,7 +139,7 @@ def test_split__official_with_one_published_split():
     made = split_samples(records, CLASSES, SplitParams(protocol="official"), "test")
     assert (made.splits[:, 0] == made.splits[:, 4]).all()
     assert set(made.folds[20:]) == {-1} or set(made.folds[20:]) == {0}
-    with pytest.raises(InputError, match="set it to 0"):
+    with pytest.raises(InputError, match="Set it to 0"):
         split_samples(records, CLASSES, SplitParams(protocol="official", test_fold="all"), "test")
 
 

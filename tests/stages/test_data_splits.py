@@ -126,8 +126,9 @@ def test_run__split_folders_are_the_split(tmp_path, val, pattern):
 
 def test_run__split_folders_give_one_split(tmp_path):
     root = by_split(tmp_path / "raw", True)
-    with pytest.raises(InputError, match=r"test_fold is all, but the folders name one split"):
-        prepare(root, "data.split.protocol=folders", "data.split.test_fold=all", "data.positive=p", pattern=None)
+    every = "data.split.test_fold=all"
+    done = prepare(root, "data.split.protocol=folders", every, "data.positive=p", pattern=None)
+    assert list(told(done, "dataset.json")["counts"]["chains"]) == ["0"]
     with pytest.raises(InputError, match="source synthetic reads no folders"):
         prepare(root, "data.split.protocol=folders", source="synthetic")
 

@@ -17,7 +17,8 @@ SMALL = (
     "model.backbone_args={img_size: 32, depth: 1}",
     "model.head.kind=linear",
 )
-CNN = ("schedule=staged", "model.weights=none", "data.image_size=32", "model.backbone=test_resnet", "model.backbone_args={}",
+CNN = ("schedule=staged",
+       "model.weights=none", "data.image_size=32", "model.backbone=test_resnet", "model.backbone_args={}",
        "model.head.kind=linear")  # fmt: skip
 
 

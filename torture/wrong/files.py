@@ -68,7 +68,7 @@ def params_files(folder: Path) -> Iterator[Case]:
         "data.split.folds=2": ("data.split.folds", "2"),
         "data.split.test_fold=7": ("test_fold is 7", "0 to 4"),
         "data.split.protocol=hcrf-1-1-2": ("folds is 5", "hcrf-1-1-2"),
-        "data.split.val_fold=1": ("val_fold and test_fold are both 1",),
+        "data.split={test_fold: 1, val_fold: 1}": ("val_fold and test_fold are both 1",),
         "export.precisions=[fp16]": ("precisions must include fp32",),
         "export.precisions=[fp32, fp8]": ("export.precisions", "fp8"),
         "export.batch_sizes=[0]": ("export.batch_sizes", "0"),
