@@ -42,8 +42,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     step = steps.resolve("evaluate", fold)
     if step.artifact is not None:
         return step.artifact
-    from medtune.evaluation import bootstrap
     from medtune.evaluation.external_split import evaluate_external, external_line
+    from medtune.evaluation.intervals import intervals
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
     from medtune.evaluation.result import EvaluationResult, common_facts, site_lines, summary_line, write_metrics
     from medtune.evaluation.slides import to_slides
@@ -72,10 +72,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             for w, found in zip(wanted, outputs, strict=True)
         ]
         pooled = task.pool([fold.test for fold in folds])
-        with progress("evaluate: bootstrap", options.bootstrap, "resamples") as advance:
-            test = bootstrap.intervals(
-                metrics, pooled.stats(options), options.bootstrap, options.confidence, params.seed, advance
-            )
+        test = intervals(metrics, pooled.stats(options), options.confidence)
         result = EvaluationResult(prepared, wanted, outputs, folds, pooled, test)
         validation = task.pool([fold.val for fold in folds])
         common = common_facts(result, params, key, metrics, task.best(folds, options), validation)
@@ -91,9 +88,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             task.write_predictions(work / "predictions_external.csv", prepared, outside)
         if facts["subgroups"]:
             write_subgroups(work / "subgroups.csv", facts["subgroups"])
-        figures.log_evaluation(
-            tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS, params.seed), pictures
-        )
+        figures.log_evaluation(tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS), pictures)
         for line in [
             *facts["warnings"],
             *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"]),
@@ -139,9 +134,7 @@ def _subgroups(
     if not options.by:
         return []
     with progress("evaluate: subgroups", len(options.by), "columns") as advance:
-        return evaluate_subgroups(
-            result.prepared, result.pooled, metrics, class_averages, options, params.seed, advance
-        )
+        return evaluate_subgroups(result.prepared, result.pooled, metrics, class_averages, options, advance)
 
 
 def _histories(

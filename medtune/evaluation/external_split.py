@@ -7,7 +7,7 @@ import jinja2
 import numpy as np
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation import bootstrap
+from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import EXTERNAL, Outputs, OutputsRequest
 
@@ -44,7 +44,7 @@ def evaluate_external(
         prepared: the data.
         options: section evaluate.
         metrics: of the task.
-        seed: of the resampling.
+        seed: of the choice of the decision.
 
     Returns:
         What metrics.json says under `external_test`, and the predictions; None twice without external images.
@@ -59,11 +59,11 @@ def evaluate_external(
     if not folds:
         return None, None
     pooled = task.pool([fold.test for fold in folds])
-    found = bootstrap.intervals(metrics, pooled.stats(options), options.bootstrap, options.confidence, seed)
+    found = intervals(metrics, pooled.stats(options), options.confidence)
     document = {
         "n_images": len(pooled.rows),
         "n_groups": len(np.unique(pooled.patient_ids)),
-        "metrics": {name: interval.as_dict() for name, interval in found.items()},
+        "metrics": {name: one.as_dict() for name, one in found.items()},
     }
     return document, pooled
 

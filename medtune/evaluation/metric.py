@@ -32,6 +32,9 @@ class PatientStats(Protocol):
         """
 
 
+UNBOUNDED = (-np.inf, np.inf)
+
+
 def always(stats: Any) -> bool:
     """True: the metric is defined for every set of images."""
     return True
@@ -49,7 +52,8 @@ class Metric:
     Attributes:
         name: key in metrics.json, params.yaml and W&B.
         title: for people, as in "balanced accuracy".
-        direction: `max` where higher is better, `min` where lower is better.
+        direction: `max` where higher is better, `min` where lower is better, `target` where a value between is best:
+            models are not compared by such a metric.
         formula: weighted statistics -> (R,) values, one per row of weights; NaN where undefined.
         order: position in tables, lowest first.
         each_epoch: computed on validation after every epoch; `select_by` may name it.
@@ -60,11 +64,12 @@ class Metric:
             scale, others as they are.
         rests_on: statistics -> number of patients that the metric rests on, as those of the positive class for
             sensitivity; the interval of a value at a bound follows from it.
+        target: best value of a metric whose direction is `target`.
     """
 
     name: str
     title: str
-    direction: Literal["max", "min"]
+    direction: Literal["max", "min", "target"]
     formula: Callable[[Any], Floats]
     order: int = 1000
     each_epoch: bool = False
@@ -73,6 +78,7 @@ class Metric:
     of_positive: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
     rests_on: Callable[[Any], int] = all_patients
+    target: float = 0.0
 
     @property
     def sign(self) -> int:

@@ -75,7 +75,8 @@ some of its images, under the same licence.
 {% endif -%}
 {% set unit = "patient" if data.groups_known else "image" -%}
 {{ metrics.n_images }} test images of {{ metrics.n_groups }} {{ unit }}s, stage {{ metrics.stage }}, \
-protocol `{{ metrics.protocol }}`. Intervals: {{ percent(params.evaluate.confidence) }}, bootstrap over {{ unit }}s.
+protocol `{{ metrics.protocol }}`. \
+Intervals: {{ percent(params.evaluate.confidence) }}, jackknife over {{ unit }}s; the network is held fixed.
 {% if exported.of_folds > 1 -%}
 The figures pool {{ exported.of_folds }} networks, one a test fold; this bundle is the one of fold \
 {{ exported.fold }} ({{ exported.why }}).

@@ -20,7 +20,7 @@ SETTINGS = [
     "data.columns={labels: [bright, striped, rare], split: part}", "data.split.protocol=column", "data.image_size=32",
     "data.labels=null",
     "data.split.absent_classes=allow", "model.backbone_args={img_size: 32}", "frozen.epochs=4", "frozen.views=1",
-    "frozen.lr=0.003", "finetune.epochs=1", "evaluate.bootstrap=100", "tracking.mode=disabled",
+    "frozen.lr=0.003", "finetune.epochs=1", "tracking.mode=disabled",
 ]  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def test_run__external_images_have_a_section_of_their_own(finished):
 
 def test_run__the_bundle_is_evaluated_on_external_images(finished, tmp_path):
     bundle, table = finished.folder / "artifacts" / "export", finished.folder / "images" / "labels.csv"
-    words = ["--set", "evaluate.bootstrap=100", "--out", str(tmp_path / "external")]
+    words = ["--set", "--out", str(tmp_path / "external")]
     assert call(["evaluate", str(bundle), "--data", str(table), *words]) == 0
     metrics = json.loads((tmp_path / "external" / "metrics.json").read_text())
     assert metrics["external"]["images_by_class"]["rare"] == 3

@@ -200,7 +200,7 @@ def test_wandb__no_patient_and_no_path_is_recorded(checkout: "Checkout") -> None
 
 
 def test_change__of_evaluate_alone_trains_nothing(checkout: "Checkout") -> None:
-    printed = killed_at(checkout, "evaluate: running", "--set", "evaluate.bootstrap=101")
+    printed = killed_at(checkout, "evaluate: running", "--set", "evaluate.reliability_bins=14")
     assert states(printed) == dict(zip(STEPS, ("cached", "cached", "running"), strict=False))
 
 

@@ -16,7 +16,7 @@ from medtune.stages import evaluate
 from medtune.stages.steps import evaluate_key
 from medtune.tasks.classification.metrics import compute_all
 
-FIXED = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "auroc", "ece",
+FIXED = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "auroc", "brier",
          "patient_recognition_rate")  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def test_key__follows_what_the_result_depends_on(make_world):
 
     assert key() == key()
     assert key(world.params.model_copy(update={"seed": 2})) != key()
-    options = world.params.evaluate.model_copy(update={"bootstrap": 300})
+    options = world.params.evaluate.model_copy(update={"reliability_bins": 9})
     assert key(world.params.model_copy(update={"evaluate": options})) != key()
     other = Artifact(world.trained[0].path, world.trained[0].key, "0" * 64)
     assert key(trained=[other]) != key()

@@ -62,7 +62,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_evaluate__equals_the_bundle_asked_by_hand(world):
     before = {path: path.read_bytes() for path in (world / "bundle").iterdir()}
-    assert evaluate(*MAP, *PATIENTS, "--by", "sex", "--out", "result", "--set", "evaluate.bootstrap=100") == 0
+    assert evaluate(*MAP, *PATIENTS, "--by", "sex", "--out", "result") == 0
     metrics = json.loads((world / "result" / "metrics.json").read_text())
     rows = list(csv.DictReader((world / "result" / "predictions.csv").open(newline="")))
 

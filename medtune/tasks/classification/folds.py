@@ -44,15 +44,15 @@ class ClassifierPredictions:
     predictions: Ints
     ordinal: bool = False
 
-    def compute_metrics(self, ece_bins: int) -> dict[str, float | None]:
+    def compute_metrics(self) -> dict[str, float | None]:
         """Every metric; None where undefined."""
         found = (self.labels, self.probabilities, self.predictions, self.patient_ids)
-        return compute_all(*found, ece_bins, self.ordinal)
+        return compute_all(*found, self.ordinal)
 
     def stats(self, options: EvaluateParams) -> ClassificationStats:
         """Statistics per patient that every metric follows from."""
         found = (self.labels, self.probabilities, self.predictions, self.patient_ids)
-        return accumulate(*found, options.ece_bins, self.ordinal)
+        return accumulate(*found, self.ordinal)
 
     def select(self, positions: Ints) -> "ClassifierPredictions":
         """Predictions for the images at `positions` (m,), in their order."""
@@ -102,7 +102,7 @@ def evaluate_fold(
     """Temperature and decision from the chain's validation images, applied to both its sets."""
     rows = request.indices["val"]
     labels, groups = prepared.labels[rows], prepared.patient_ids[rows]
-    fitted = calibration.fit_temperature(logits["val"], labels, groups, params.calibration, params.ece_bins)
+    fitted = calibration.fit_temperature(logits["val"], labels, groups, params.calibration)
     calibrated = {split: calibration.softmax(logits[split], fitted.temperature) for split in SPLITS}
     rule = decision.fit_decision(calibrated["val"], labels, groups, prepared.classes, params.threshold, seed)
     scored = {
@@ -136,11 +136,11 @@ def is_ordinal(info: Mapping[str, Any]) -> bool:
     return info.get("label_type") == "ordinal"
 
 
-def best(folds: Sequence[ClassifierFold], ece_bins: int) -> ClassifierFold:
+def best(folds: Sequence[ClassifierFold]) -> ClassifierFold:
     """The chain whose model is handed over: highest validation AUROC, then lowest validation NLL; never by test."""
 
     def merit(fold: ClassifierFold) -> tuple[float, float, int]:
-        auroc = fold.val.compute_metrics(ece_bins)["auroc"]
+        auroc = fold.val.compute_metrics()["auroc"]
         return (-1.0 if auroc is None else auroc, -fold.calibration.nll_after, -fold.fold)
 
     return max(folds, key=merit)

@@ -30,16 +30,16 @@ def make_prepared(protocol="patient", leaked=(), n=12):
 def test_best__follows_validation_never_test():
     good_on_val = make_chain(0, val=((0, 1, 1), (0.2, 0.7, 0.8)), test=((0, 1), (0.9, 0.1)))
     good_on_test = make_chain(1, val=((0, 1, 1), (0.75, 0.7, 0.8)), test=((0, 1), (0.1, 0.9)))
-    assert folds.best([good_on_test, good_on_val], 15).fold == 0
+    assert folds.best([good_on_test, good_on_val]).fold == 0
 
 
 def test_best__tie_goes_to_the_lower_validation_loss():
-    assert folds.best([make_chain(0, nll=0.5), make_chain(1, nll=0.4), make_chain(2, nll=0.6)], 15).fold == 1
+    assert folds.best([make_chain(0, nll=0.5), make_chain(1, nll=0.4), make_chain(2, nll=0.6)]).fold == 1
 
 
 def test_best__undefined_auroc_comes_last():
     undefined = make_chain(0, val=((1, 1), (0.9, 0.9)), nll=0.0)
-    assert folds.best([undefined, make_chain(1, val=((0, 1), (0.8, 0.2)))], 15).fold == 1
+    assert folds.best([undefined, make_chain(1, val=((0, 1), (0.8, 0.2)))]).fold == 1
 
 
 def test_judge__test_labels_change_neither_temperature_nor_decision():
@@ -67,8 +67,8 @@ def test_pool__keeps_every_image():
 
 
 def test_caveats__nothing_to_warn_of():
-    labels = [0, 1] * 6
-    scored = make_scored(labels, [0.1, 0.9] * 6)
+    labels = [0, 1] * 10
+    scored = make_scored(labels, [0.1, 0.9] * 10)
     assert caveats.evaluation_warnings(make_prepared(), [make_chain()], scored) == []
 
 
@@ -99,7 +99,7 @@ def test_ordinal__from_dataset_json_to_predictions_csv_and_back(tmp_path):
         prepared.paths, prepared.patient_ids = list("abcd"), np.array(list("pqrs"))
         scored = folds.pool([from_bundle(prepared, rows, output, document)] * 2)
         assert scored.stats(EvaluateParams()).ordinal is ordinal
-        assert ("quadratic_weighted_kappa" in scored.compute_metrics(15)) is ordinal
+        assert ("quadratic_weighted_kappa" in scored.compute_metrics()) is ordinal
         write_predictions(tmp_path / "predictions.csv", prepared, scored)
         assert read_predictions(tmp_path / "predictions.csv").stats.ordinal is ordinal
         assert ("label_type" in (tmp_path / "predictions.csv").read_text()) is ordinal
