@@ -148,9 +148,6 @@ class GateParams(StrictParams):
     tolerance: Annotated[float, Field(ge=-1, lt=1)] = Field(
         0.0, description="the paired difference's lower end must be above it; negative: how much worse is let pass"
     )
-    max_ece: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.2, description="largest expected calibration error, of either model"
-    )
     max_confidence_gap: Annotated[float, Field(gt=0, le=1)] = Field(
         0.2,
         description="mean confidence may not be shown to be further from the accuracy than this, of either model: the "

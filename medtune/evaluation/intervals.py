@@ -5,8 +5,10 @@ near one of them is as skewed as it should be. Where a value without a patient i
 it is put `AT_BOUND` of the whole value's distance from that bound. Where nothing varies between patients, as at a
 sensitivity of 1, other patients may still differ: if their share were above 1 - (alpha / 2)^(1 / n), n patients would
 show one (Clopper and Pearson 1934). The interval is as wide as that share, at the bounds of the metric, moves the
-value: no interval has width zero. docs/statistics.md has the coverage by simulation. The network is held fixed: an interval says how far other
-patients would move the metric, not how far another training run would.
+value: no interval has width zero.
+
+docs/statistics.md has the coverage by simulation. The network is held fixed: an interval says how far other patients
+would move the metric, not how far another training run would.
 """
 
 from collections.abc import Sequence
@@ -232,7 +234,7 @@ def _t_ends(
 
 
 def _unseen(value: float, bounds: tuple[float, float], n_patients: int, confidence: float) -> tuple[float, float]:
-    """Ends of a value that is the same without each patient: a share of patients that `n_patients` may not show moves it.
+    """Ends of a value that is the same without each patient: those whom `n_patients` may not show move it.
 
     Args:
         value: within `bounds`.

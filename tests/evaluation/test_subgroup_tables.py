@@ -39,7 +39,7 @@ def test_table_lines__headline_metrics_gap_and_reasons(documents):
         "F: brier: few.",
         "M|x: brier: few.",
         "not recorded: auroc: undefined: the labels lack a class it needs.",
-        "not recorded: ece: few.",
+        "not recorded: brier: few.",
     ]
 
 
