@@ -52,7 +52,9 @@ def test_run__two_classes_all_folds(make_world):
     assert (metrics["n_images"], metrics["n_groups"], metrics["protocol"], metrics["stage"]) == (
         45, 9, "patient", "frozen",
     )  # fmt: skip
-    assert metrics["intervals"] == "95 % percentiles of 200 resamples of the patients, seed 1"
+    assert metrics["intervals"] == (
+        "95 %, jackknife over patients with Student's t; the trained networks are held fixed"
+    )
     assert [fold["decision"]["kind"] for fold in metrics["folds"]] == ["threshold"] * 3
     assert metrics["stages_kept"] == {"0": "frozen", "1": "frozen", "2": "frozen"}
 
