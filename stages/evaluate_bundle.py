@@ -104,7 +104,7 @@ def _evaluate(
         prepared, np.arange(len(prepared.paths)), _outputs(bundle, prepared.images, options.batch_size), document
     )
     test = intervals(metrics, predictions.stats(options), options.confidence)
-    result = EvaluationResult(prepared, (), (), (), predictions, test)
+    result = EvaluationResult(prepared, (), (), (), predictions, test, document)
     external = {
         "bundle": document.get("name", bundle.folder.name),
         "bundle_key": document.get("key"),

@@ -22,6 +22,12 @@ class EvaluateParams(StrictParams):
     threshold: Literal["balanced_accuracy", "argmax"] = Field(
         "balanced_accuracy", description="two classes, or each finding: chosen on validation; argmax: 0.5"
     )
+    patient_score: Literal["mean", "max", "noisy_or"] = Field(
+        "mean", description="a patient's probability from those of its images; max and noisy_or for two classes"
+    )
+    coverage: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        0.9, description="share of images whose prediction set contains the label"
+    )
     reliability_bins: Annotated[int, Field(ge=2, le=100)] = 15
     batch_size: Annotated[int, Field(gt=0)] = 64
     by: list[str] = Field(

@@ -240,7 +240,7 @@ class Params(StrictParams):
         return {
             "frozen.select_by": each_epoch,
             "finetune.select_by": each_epoch,
-            "gate.metric": [metric.name for metric in metrics if metric.direction != "target"],
+            "gate.metric": [one.name for one in metrics if one.no_interval is None and one.direction != "target"],
         }
 
     @property

@@ -125,7 +125,7 @@ def metric_interval(
         n_patients: patients that the metric rests on.
         confidence: coverage aimed at, 0..1.
     """
-    if reason := _missing(value, left):
+    if reason := _missing(value, left) or metric.no_interval:
         return _without(value, reason)
     low, high = metric.bounds
     if np.isfinite(low) and np.isfinite(high):
@@ -162,7 +162,7 @@ def difference_interval(
         confidence: coverage aimed at, 0..1.
         comparisons: differences whose intervals are to hold at once (Bonferroni).
     """
-    if reason := _missing(value, left):
+    if reason := _missing(value, left) or metric.no_interval:
         return _without(value, reason)
     confidence = 1 - (1 - confidence) / comparisons
     extent = metric.bounds[1] - metric.bounds[0]

@@ -65,6 +65,7 @@ class Metric:
         rests_on: statistics -> number of patients that the metric rests on, as those of the positive class for
             sensitivity; the interval of a value at a bound follows from it.
         target: best value of a metric whose direction is `target`.
+        no_interval: why it has no interval, where its coverage by simulation is not what it should be.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Metric:
     bounds: tuple[float, float] = (0.0, 1.0)
     rests_on: Callable[[Any], int] = all_patients
     target: float = 0.0
+    no_interval: str | None = None
 
     @property
     def sign(self) -> int:

@@ -84,6 +84,7 @@ class EvaluationResult:
         folds: results, in the same order; the task's own `FoldResult`.
         pooled: predictions for the test images of all folds; the task's own `Predictions`.
         test: metrics of `pooled` by name.
+        document: bundle.json of an evaluation without folds.
     """
 
     prepared: "PreparedDataset"
@@ -92,6 +93,7 @@ class EvaluationResult:
     folds: Sequence[Any]
     pooled: Any
     test: dict[str, Interval]
+    document: Mapping[str, Any] | None = None
 
     @property
     def title(self) -> str:

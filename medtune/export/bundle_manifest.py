@@ -61,6 +61,7 @@ def build_manifest(
         },
         "requires": {"onnxruntime": minimum_for(params.export.opset)},
         **base.export(params.task.kind).describe(prepared, folds[str(fold)], size),
+        **prediction_rules(metrics),
         "precisions": {},
         "parity": {},
         "exported": {
@@ -100,6 +101,18 @@ def build_manifest(
         "versions": provenance(),
         "key": key,
     }
+
+
+def prediction_rules(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What evaluate calibrated for predictions besides the decision: prediction sets and the rule for patients."""
+    rules = {}
+    calibration = metrics.get("prediction_sets", {}).get("calibration", {})
+    if "min_probability" in calibration:
+        rules["prediction_sets"] = calibration
+    patients = metrics.get("patient_level", {})
+    if "decision" in patients:
+        rules["patient_level"] = {name: patients[name] for name in ("score", "decision")}
+    return rules
 
 
 def class_counts(prepared: "PreparedDataset", fold: int) -> dict[str, dict[str, int]]:

@@ -29,6 +29,7 @@ MODEL_INFO_KEYS = (
     "output",
     "preprocessing",
     "decision",
+    "prediction_sets",
     "temperature",
     "calibration",
     "no_finding",

@@ -11,16 +11,26 @@ class Prediction:
         label: the class that the bundle's decision rule chooses.
         probability: calibrated probability of that class, 0..1.
         probabilities: calibrated probability per class; they sum to 1.
+        set: classes that the bundle's calibrated limits do not rule out; None where it has no prediction sets.
+        uncertain: the set has several classes or none; None where there are no sets.
     """
 
     label: str
     probability: float
     probabilities: dict[str, float] = field(repr=False)
+    set: tuple[str, ...] | None = field(default=None, repr=False)
+    uncertain: bool | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, label: str, probabilities: dict[str, float]) -> "Prediction":
+    def of(
+        cls,
+        label: str,
+        probabilities: dict[str, float],
+        set: tuple[str, ...] | None = None,
+        uncertain: bool | None = None,
+    ) -> "Prediction":
         """Return the prediction of `label`."""
-        return cls(label, round(probabilities[label], 6), probabilities)
+        return cls(label, round(probabilities[label], 6), probabilities, set, uncertain)
 
 
 @dataclass(frozen=True)

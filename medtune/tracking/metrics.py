@@ -9,7 +9,7 @@ from medtune.evaluation.subgroup_tables import COLUMNS, table_rows
 from medtune.tracking.run import Run
 
 # Of evaluate's pictures. `mistakes` and `hits` are images of patients, `patients` names them.
-PLOTS = ("confusion", "roc", "findings", "reliability", "history", "subgroups")
+PLOTS = ("confusion", "roc", "precision_recall", "findings", "reliability", "history", "subgroups")
 # Of the figures of a class: its name, and what the table test/classes has.
 NOT_IN_SUMMARY = ("class", "_lo", "_hi", "reason")
 CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "positive", "best_fold", "intervals", "warnings")

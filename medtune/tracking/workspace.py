@@ -65,7 +65,8 @@ def workspace(entity: str, project: str, metrics: Sequence[Metric]) -> "Workspac
             _section(
                 "Confusion, reliability, ROC",
                 *(wr.MediaBrowser(title=name, media_keys=[f"test/{name}"], num_columns=2)
-                  for name in ("confusion", "reliability", "roc", "findings", "subgroups", "history", "classes")),
+                  for name in ("confusion", "reliability", "roc", "precision_recall", "findings", "subgroups",
+                               "history", "classes")),
             ),
             _section(
                 "Gate: challengers against the champion",

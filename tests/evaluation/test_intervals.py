@@ -13,9 +13,10 @@ from medtune.evaluation.intervals import (
 )
 from medtune.evaluation.jackknife import jackknife
 from medtune.evaluation.metric import Metric
-from medtune.tasks.classification.metrics import METRICS
+from medtune.tasks.classification.metrics import METRICS as ALL
 from medtune.tasks.classification.statistics import accumulate
 
+METRICS = [metric for metric in ALL if metric.no_interval is None]
 BOUNDS = {metric.name: metric.bounds for metric in METRICS}
 AUROC = [metric for metric in METRICS if metric.name == "auroc"]
 
@@ -173,3 +174,13 @@ def test_difference_interval__several_at_once_are_wider():
 def test_intervals__many_images():
     found = intervals(METRICS, accumulate(*make_set(4000, 8, images=10)))
     assert 0.001 < found["auroc"].hi - found["auroc"].lo < 0.05
+
+
+def test_intervals__none_for_a_metric_whose_intervals_are_not_valid():
+    stats = accumulate(*make_set(20))
+    without = [metric for metric in ALL if metric.no_interval]
+    assert without
+    for metric in without:
+        for one in (intervals(ALL, stats)[metric.name], paired_interval(ALL, stats, stats)[metric.name]):
+            assert one.value is not None
+            assert (one.lo, one.hi, one.reason) == (None, None, metric.no_interval)

@@ -151,7 +151,7 @@ def test_wandb__every_figure_of_metrics_json_is_in_the_summary(checkout: "Checko
     for name in ("n_images", "n_groups", "protocol", "stage", "best_fold"):
         assert summary[name] == metrics[name], name
     drawn = {name for name, value in summary.items() if isinstance(value, dict) and value.get("_type") == "image-file"}
-    assert drawn == {"test/confusion", "test/roc", "test/reliability", "test/history"}
+    assert drawn == {f"test/{name}" for name in ("confusion", "roc", "precision_recall", "reliability", "history")}
 
 
 @pytest.mark.parametrize("stage", ["frozen", "finetune"])

@@ -58,6 +58,9 @@ def test_run__bundle_has_all_files_and_they_are_whole(exported):
 
 def test_run__document_says_what_evaluate_found(exported):
     document, record = exported.document, exported.evaluated.result()
+    metrics = json.loads((exported.evaluated.folder / "metrics.json").read_text())
+    assert document["prediction_sets"] == metrics["prediction_sets"]["calibration"]
+    assert set(document["prediction_sets"]["min_probability"]) == set(document["classes"])
     fold = record["best_fold"]
     assert document["exported"]["fold"] == fold
     assert document["exported"]["of_folds"] == 3
@@ -138,6 +141,7 @@ def test_run__card_states_facts_leaks_and_faults(exported):
     for fact in (
         "Research use only", "CC0", "drawn <by> code", exported.prepared.digest, "protocol `patient`",
         "| balanced accuracy |", "onnxruntime >= 1.18, numpy", "medtune predict", "onnxruntime-gpu", exported.key,
+        "Prediction sets: ", "It was not measured on test images.",
     ):  # fmt: skip
         assert fact in card, fact
     assert "{{" not in card

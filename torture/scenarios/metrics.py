@@ -106,6 +106,9 @@ def expected(labels: Any, probabilities: Any, predictions: Any, groups: Any) -> 
         found["average_precision"] = (
             None if one_class else reference.average_precision_score(labels == 1, probabilities[:, 1])
         )
+        for percent in (90, 95):
+            name = f"sensitivity_at_{percent}_specificity"
+            found[name] = None if one_class else _sensitivity_at(labels, probabilities, percent / 100)
     return found
 
 
@@ -119,6 +122,13 @@ def _auroc(labels: Any, probabilities: Any) -> Any:
     if probabilities.shape[1] == 2:
         return roc_auc_score(labels == 1, probabilities[:, 1])
     return np.mean([roc_auc_score(labels == k, probabilities[:, k]) for k in present])
+
+
+def _sensitivity_at(labels: Any, probabilities: Any, specificity: float) -> Any:
+    from sklearn.metrics import roc_curve
+
+    false, true, _ = roc_curve(labels == 1, probabilities[:, 1], drop_intermediate=False)
+    return true[1 - false >= specificity - 1e-12].max()
 
 
 def _recall(labels: Any, predictions: Any, k: int) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from medtune.serving import prediction_sets
 from medtune.serving.prediction import Prediction
 from medtune.serving.slides.aggregate import extra_outputs
 
@@ -49,6 +50,8 @@ def fault(document: Mapping[str, Any]) -> str | None:
     positive = document.get("positive")
     if positive is not None and (len(classes) != 2 or positive not in classes):
         return f"positive is {positive!r}: expected two classes and one of them; classes: {classes}"
+    if wrong := prediction_sets.fault(document):
+        return wrong
     decision = document["decision"]
     if not isinstance(decision, dict) or decision.get("kind") not in DECISIONS:
         return f"decision is {decision!r}: expected a kind, one of {', '.join(DECISIONS)}"
@@ -69,25 +72,34 @@ def shape(document: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def columns(document: Mapping[str, Any]) -> list[str]:
-    """`prediction,prob_<class>,...`."""
-    return ["prediction", *(f"prob_{name}" for name in document["classes"])]
+    """`prediction,prob_<class>,...`, then `set,uncertain` where the bundle has prediction sets."""
+    added = prediction_sets.columns() if prediction_sets.is_available(document) else []
+    return ["prediction", *(f"prob_{name}" for name in document["classes"]), *added]
 
 
 def rows(output: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:
-    """Predicted class, then the probability of each class."""
+    """Predicted class, the probability of each class, then the prediction set where the bundle has them."""
     classes = document["classes"]
     decided = decide(output, document["decision"], classes)
-    return [[classes[index], *row] for index, row in zip(decided.tolist(), output.tolist(), strict=True)]
+    added = prediction_sets.cells(output, document) if prediction_sets.is_available(document) else [[]] * len(output)
+    return [
+        [classes[index], *row, *cells]
+        for index, row, cells in zip(decided.tolist(), output.tolist(), added, strict=True)
+    ]
 
 
 def entry(row: Sequence[Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"prediction": class, "probabilities": {class: probability}}`."""
-    return {"prediction": row[0], "probabilities": dict(zip(document["classes"], row[1:], strict=True))}
+    """`{"prediction": class, "probabilities": {class: probability}}`, with `set` and `uncertain` if available."""
+    found = prediction(row, document)
+    told: dict[str, Any] = {"prediction": found.label, "probabilities": found.probabilities}
+    return told if found.set is None else told | {"set": list(found.set), "uncertain": found.uncertain}
 
 
 def prediction(row: Sequence[Any], document: Mapping[str, Any]) -> Prediction:
     """What `Bundle.predict` returns for one image."""
-    return Prediction.of(row[0], dict(zip(document["classes"], row[1:], strict=True)))
+    end = 1 + len(document["classes"])
+    found = prediction_sets.parse(row[end:]) if prediction_sets.is_available(document) else (None, None)
+    return Prediction.of(row[0], dict(zip(document["classes"], row[1:end], strict=True)), *found)
 
 
 def summary(document: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from medtune.evaluation.gate import Limit
 from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.evaluation.slides import slide_probabilities
 from medtune.serving.tasks.classification import decide
+from medtune.tasks.classification.analyses import ANALYSES, Analyses
 from medtune.tasks.classification.class_metrics import per_class
 from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions, evaluate_fold, is_ordinal, pool
 from medtune.tasks.classification.folds import best as best_fold
@@ -36,7 +37,7 @@ __all__ = [
     "write",
     "write_predictions",
 ]  # fmt: skip
-FACTS = ("classes", "positive", "per_class")
+FACTS = ("classes", "positive", "per_class", *ANALYSES)
 CLASS_AVERAGES = (
     "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "paper_f1", "auroc", "average_precision",
 )  # fmt: skip
@@ -79,6 +80,7 @@ def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
         "positive": result.prepared.positive,
         "per_class": per_class(pooled.stats(options), classes, options.confidence),
         "warnings": evaluation_warnings(result.prepared, result.folds, pooled),
+        **Analyses.of(result, options).facts(result, options),
     }
 
 
@@ -111,6 +113,9 @@ def write(
         draw_subgroups(images[-1], facts["subgroups"], result.test, METRICS, result.title, unit_of(facts))
         section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
     section = external_section(facts.get("external_test"), METRICS, facts) + section
+    analyses = Analyses.of(result, options)
+    images += analyses.write(folder, result)
+    section += analyses.section(result, facts)
     write_report(folder / "report.html", dict(facts), result.test, images, section)
     return images
 

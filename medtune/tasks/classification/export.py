@@ -174,13 +174,29 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
         "output": "of a tile: the evidence in the order of the classes above, then the attention score"
         if attention
         else f"probabilities{' of a tile' if tiles else ''} in the order of the classes above",
-        "decision": f"Decision: {rule}",
+        "decision": f"Decision: {rule}{_sets_sentence(document)}",
         "agreement": "most probable class agrees",
         "calibration": f"Calibration: {'none' if uncalibrated else fitted}; the Brier score, "
         "confidence less accuracy, and the calibration slope and intercept on test images are in the table.",
         "limits": "- Every input gets one of the classes above, also an image that shows none of them.\n"
         "- Probabilities are calibrated for the class shares of these data.",
     }
+
+
+def _sets_sentence(document: Mapping[str, Any]) -> str:
+    if not (sets := document.get("prediction_sets")):
+        return ""
+    scope = "for each class" if sets["holds_for"] == "each class" else "over all classes together, not for each one"
+    limits = ", ".join(f"`{name}` from {limit:.4f}" for name, limit in list(sets["min_probability"].items())[:12])
+    measured = document["metrics"].get("prediction_sets", {}).get("coverage")
+    observed = f"On the test images: {measured['value']:.3f}." if measured else "It was not measured on test images."
+    return (
+        f"\n\nPrediction sets: a set holds the classes that the calibration cannot rule out ({limits}). For an image "
+        f"of a new patient it contains the label with a probability of at least {100 * sets['coverage']:g} %, {scope}, "
+        f"if the patient comes from the same population. {observed} A prediction is `uncertain` if its set has several "
+        "classes or none. The limits are conformal, with patients as the exchangeable unit, and come from the "
+        "validation predictions of the networks of all folds."
+    )
 
 
 def agrees(figures: Mapping[str, Any]) -> float:

@@ -14,7 +14,7 @@ MAX_SAMPLES = 12
 
 
 def write_plots(folder: Path, result: EvaluationResult, joined: Sequence[dict[str, Any]], bins: int) -> None:
-    """The tables that DVC draws: confusion.csv, roc.csv, reliability.csv, history.csv.
+    """The tables that DVC draws: confusion.csv, roc.csv, precision_recall.csv, reliability.csv, history.csv.
 
     Args:
         folder: where to.
@@ -25,6 +25,9 @@ def write_plots(folder: Path, result: EvaluationResult, joined: Sequence[dict[st
     classes = result.prepared.classes
     tables.write_confusion(folder / "confusion.csv", classes, result.pooled)
     tables.write_roc(folder / "roc.csv", tables.roc_curves(classes, result.pooled))
+    tables.write_precision_recall(
+        folder / "precision_recall.csv", tables.precision_recall_curves(classes, result.pooled)
+    )
     tables.write_reliability(folder / "reliability.csv", result.pooled, bins, bool(result.folds))
     if joined:
         write_history(folder / "history.csv", joined)
@@ -34,11 +37,15 @@ def draw_plots(folder: Path, result: EvaluationResult, joined: Sequence[dict[str
     """The pictures of the report, in its order. Arguments as in `write_plots`."""
     folder.mkdir(parents=True)
     pooled, classes, title = result.pooled, result.prepared.classes, result.title
-    names = ["confusion", "roc", "patients", "reliability", *(["history"] if joined else []), "mistakes", "hits"]
+    names = ["confusion", "roc", "precision_recall", "patients", "reliability"]
+    names += [*(["history"] if joined else []), "mistakes", "hits"]
     place = {name: folder / f"{name}.png" for name in names}
     counts = confusion_matrix(pooled.labels, pooled.predictions, len(classes))
     plots.draw_confusion(place["confusion"], counts, classes, title)
     plots.draw_roc(place["roc"], tables.roc_curves(classes, pooled), title)
+    prevalence = {name: float((pooled.labels == k).mean()) for k, name in enumerate(classes)}
+    curves = tables.precision_recall_curves(classes, pooled)
+    plots.draw_precision_recall(place["precision_recall"], curves, prevalence, title)
     before = pooled.uncalibrated if result.folds else None  # a bundle gives calibrated probabilities only
     plots.draw_reliability(place["reliability"], pooled.labels, before, pooled.probabilities, bins, title)
     plots.draw_patients(place["patients"], tables.patient_rows(pooled), classes, title)

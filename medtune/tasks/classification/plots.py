@@ -1,7 +1,7 @@
 """Pictures of an evaluation, each a PNG: colours that the colour-blind tell apart, titled with protocol and n."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,35 @@ def draw_roc(path: Path, curves: Curves, title: str) -> None:
         axes.set_title(f"ROC{note}\n{title}")
         if curves:
             axes.legend(loc="lower right", frameon=False)
+        else:
+            axes.text(0.5, 0.5, "undefined: the test images\nhold one class only", ha="center", va="center")
+
+
+def draw_precision_recall(path: Path, curves: Curves, prevalence: Mapping[str, float], title: str) -> None:
+    """Draw precision-recall curves, one per class, each with its average precision.
+
+    Args:
+        path: PNG file to write.
+        curves: recall and precision by class; of more than `MAX_CLASSES` those with the lowest areas are drawn.
+        prevalence: share of the images that are of each class, the precision of a random ranking.
+        title: second line of the title.
+    """
+    areas = {name: float(np.sum(np.diff(recall) * precision[1:])) for name, (recall, precision) in curves.items()}
+    shown = sorted(areas, key=lambda name: areas[name])[:MAX_LEGEND] if len(curves) > MAX_CLASSES else list(curves)
+    note = "" if len(curves) == 1 else ", each class against the rest"
+    if len(shown) < len(curves):
+        note += f": the {MAX_LEGEND} of {len(curves):,} classes\nwith the lowest areas"
+    with plot_file(path, (4.6, 4.4)) as axes:
+        for index, name in enumerate(shown):
+            label = f"{shorten(name)}, average precision {areas[name]:.3f}"
+            style = ("-", "--", "-.")[index % 3]
+            line = axes.step(*curves[name], where="pre", lw=1.6, ls=style, label=label)[0]
+            axes.axhline(prevalence[name], color=line.get_color(), lw=0.8, ls=":")
+        axes.set(xlabel="recall (sensitivity)", ylabel="precision", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        axes.set_aspect("equal")
+        axes.set_title(f"Precision and recall{note} (dotted: prevalence)\n{title}")
+        if curves:
+            axes.legend(loc="lower left", frameon=False)
         else:
             axes.text(0.5, 0.5, "undefined: the test images\nhold one class only", ha="center", va="center")
 

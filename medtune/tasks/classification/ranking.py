@@ -1,4 +1,4 @@
-"""Areas under the ROC and the precision-recall curve, for many weightings of the same images at once."""
+"""Areas under the ROC and the precision-recall curve and points on them, for many weightings of the same images."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+
+
+# Coverage of jackknife intervals in `docs/evaluation.md`.
+STEPS = "the metric moves in steps: its intervals covered the true value too rarely or too often in simulations"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,27 @@ def average_precision(ranking: Ranking, weights: Floats) -> Floats:
     false = _running(weights[:, ranking.negatives])[:, ranking.level]
     precision = np.divide(true, true + false, out=np.zeros_like(true), where=true + false > 0)
     return _divide(np.einsum("rp,rp->r", own, precision), own.sum(axis=1))
+
+
+def sensitivity_at(ranking: Ranking, weights: Floats, specificity: float) -> Floats:
+    """Highest sensitivity (R,) at a specificity of at least `specificity`, for each row of image `weights` (R, n).
+
+    Each row chooses its own threshold among the scores. NaN where the positives or the negatives weigh nothing.
+    """
+    own, others = weights[:, ranking.positives], _running(weights[:, ranking.negatives])
+    total = others[:, -1]
+    allowed = (1 - specificity) * total * (1 + 1e-12)
+    true = np.where(others[:, ranking.level] <= allowed[:, None], _running(own)[:, ranking.level_own], 0.0)
+    return np.where(total > 0, _divide(true.max(axis=1), own.sum(axis=1)), np.nan)
+
+
+def precision_recall_curve(positive: npt.NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
+    """Recall and precision at every distinct score, by rising recall; the first point repeats the first precision."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    true = np.cumsum(positive[order])[last]
+    recall, precision = true / max(true[-1], 1), true / (last + 1)
+    return np.append(0.0, recall), np.append(precision[:1], precision)
 
 
 def roc_curve(positive: npt.NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from medtune.evaluation.tables import write_csv
 from medtune.tasks.classification.folds import ClassifierPredictions
-from medtune.tasks.classification.ranking import Floats, roc_curve
+from medtune.tasks.classification.ranking import Floats, precision_recall_curve, roc_curve
 from medtune.tasks.classification.reliability import reliability
 
 Curves = dict[str, tuple[Floats, Floats]]
@@ -36,6 +36,26 @@ def roc_curves(classes: tuple[str, ...], scored: ClassifierPredictions) -> Curve
             bend[1:-1] = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
             found[classes[k]] = (false[bend], true[bend])
     return found
+
+
+def precision_recall_curves(classes: tuple[str, ...], scored: ClassifierPredictions) -> Curves:
+    """Recall and precision by class, for the classes of `roc_curves`."""
+    found = {}
+    for k in [1] if len(classes) == 2 else range(len(classes)):
+        positive = scored.labels == k
+        if positive.any() and not positive.all():
+            found[classes[k]] = precision_recall_curve(positive, scored.probabilities[:, k])
+    return found
+
+
+def write_precision_recall(path: Path, curves: Curves) -> None:
+    """Write `recall,precision,class`, one line per point."""
+    rows = (
+        [f"{x:.6g}", f"{y:.6g}", name]
+        for name, (recall, precision) in curves.items()
+        for x, y in zip(recall, precision, strict=True)
+    )
+    write_csv(path, ["recall", "precision", "class"], rows)
 
 
 def write_roc(path: Path, curves: Curves) -> None:

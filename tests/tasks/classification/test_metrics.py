@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from medtune.tasks.classification import metrics, statistics
+from medtune.tasks.classification import metrics, ranking, statistics
 from medtune.tasks.classification.class_metrics import per_class
 from torture.scenarios.metrics import random_case
 
@@ -77,3 +77,32 @@ def test_quadratic_weighted_kappa__for_ordinal_labels_only():
     one = np.zeros(4, np.int64)
     constant = metrics.compute_all(one, np.eye(3)[one], one, labels, ordinal=True)
     assert constant["quadratic_weighted_kappa"] is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("specificity", [0.90, 0.95])
+def test_sensitivity_at_specificity__highest_on_the_roc_curve(seed, specificity):
+    draw = np.random.default_rng(seed)
+    positive = draw.random(60) < 0.4
+    scores = np.round(draw.normal(size=60) + positive, 1)  # with ties
+    found = ranking.sensitivity_at(ranking.rank(positive, scores), np.ones((1, 60)), specificity)
+    false, true, _ = reference.roc_curve(positive, scores, drop_intermediate=False)
+    assert found[0] == pytest.approx(true[1 - false >= specificity - 1e-12].max(), abs=1e-12)
+
+
+def test_sensitivity_at_specificity__each_weighting_has_its_own_threshold():
+    positive = np.array([True, False, True, False])
+    scores = np.array([0.9, 0.8, 0.7, 0.1])
+    weights = np.array([[1.0, 1, 1, 1], [1, 0, 1, 1], [0, 1, 1, 1], [1, 0, 1, 0]])
+    found = ranking.sensitivity_at(ranking.rank(positive, scores), weights, 0.9)
+    np.testing.assert_array_equal(found, [0.5, 1.0, 0.0, np.nan])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_precision_recall_curve__has_the_area_of_average_precision(seed):
+    draw = np.random.default_rng(seed)
+    positive = draw.random(50) < 0.3
+    scores = np.round(draw.normal(size=50) + positive, 1)
+    recall, precision = ranking.precision_recall_curve(positive, scores)
+    area = float(np.sum(np.diff(recall) * precision[1:]))
+    assert area == pytest.approx(reference.average_precision_score(positive, scores), abs=1e-12)

@@ -1,4 +1,4 @@
-"""Average precision of the positive class where there are two classes."""
+"""Average precision, the area under the precision-recall curve (PR-AUC), where there are two classes."""
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification import ranking
@@ -14,7 +14,7 @@ def average_precision(stats: WeightedStats) -> Floats:
 
 METRIC = Metric(
     "average_precision",
-    "average precision",
+    "average precision (PR-AUC)",
     "max",
     average_precision,
     order=110,

@@ -1,0 +1,81 @@
+"""Ratios of two numbers that are summed over patients, with the interval that every metric has."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from medtune.config.schema import EvaluateParams
+from medtune.evaluation.intervals import Interval, intervals
+from medtune.evaluation.metric import Floats, Metric
+
+NONE: Mapping[str, float] = {}
+
+
+@dataclass(frozen=True)
+class PatientRatios:
+    """Numerator and denominator of each ratio per patient; implements `medtune.evaluation.metric.PatientStats`.
+
+    Attributes:
+        sums: (patients, 2) by name.
+    """
+
+    sums: Mapping[str, Floats]
+
+    @property
+    def n_patients(self) -> int:
+        """Number of patients."""
+        return len(next(iter(self.sums.values())))
+
+    @property
+    def width(self) -> int:
+        """Number of ratios."""
+        return len(self.sums)
+
+    def weighted(self, weights: Floats) -> dict[str, Floats]:
+        """(R,) ratios by name, with each patient counted `weights` (R, patients) times; NaN where undefined."""
+        totals = {name: weights @ sums for name, sums in self.sums.items()}
+        return {
+            name: np.divide(total[:, 0], total[:, 1], out=np.full(len(total), np.nan), where=total[:, 1] > 0)
+            for name, total in totals.items()
+        }
+
+
+def sum_by_patient(values: npt.NDArray, counted: npt.NDArray, patient_ids: npt.NDArray, equal: bool = False) -> Floats:
+    """Sum up a mean of images per patient.
+
+    Args:
+        values: (n,) of the images.
+        counted: (n,) true where the image belongs to the mean.
+        patient_ids: (n,) the patient of each image.
+        equal: each patient counts once, whatever the number of images.
+
+    Returns:
+        (patients, 2) numerators and denominators, patients in the order of their sorted ids.
+    """
+    _, member, images = np.unique(patient_ids, return_inverse=True, return_counts=True)
+    weight = np.asarray(counted, np.float64) / (images[member] if equal else 1.0)
+    columns = (np.asarray(values, np.float64) * weight, weight)
+    return np.stack([np.bincount(member, weights=column, minlength=len(images)) for column in columns], axis=1)
+
+
+def ratio_intervals(
+    sums: Mapping[str, Floats], options: EvaluateParams, highest: Mapping[str, float] = NONE
+) -> dict[str, Interval]:
+    """Compute ratios with their intervals over patients.
+
+    Args:
+        sums: (patients, 2) numerators and denominators by name.
+        options: section evaluate.
+        highest: largest possible value by name, 1 where not given; the lowest is 0.
+    """
+    metrics = [_metric(name, highest.get(name, 1.0)) for name in sums]
+    return intervals(metrics, PatientRatios(sums), options.confidence)
+
+
+def _metric(name: str, highest: float) -> Metric:
+    def rests_on(stats: PatientRatios) -> int:
+        return int((stats.sums[name][:, 1] > 0).sum())
+
+    return Metric(name, name, "max", lambda found: found[name], bounds=(0.0, highest), rests_on=rests_on)

@@ -1,0 +1,40 @@
+"""One probability per patient from those of the patient's images."""
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+PatientScore = Literal["mean", "max", "noisy_or"]
+
+
+def combine_images(probabilities: Floats, member: npt.NDArray[np.int64], n_patients: int, how: PatientScore) -> Floats:
+    """Combine the probabilities of each patient's images.
+
+    Args:
+        probabilities: (n, classes), rows sum to 1; two classes for `max` and `noisy_or`.
+        member: (n,) index of each image's patient, 0 to n_patients - 1; every patient has an image.
+        n_patients: number of patients.
+        how: `mean` of all classes; `max` of the second class; `noisy_or`, the probability that at least one image is of
+            the second class if images were independent, 1 - prod(1 - p).
+
+    Returns:
+        (n_patients, classes), rows sum to 1.
+
+    Raises:
+        ValueError: `max` or `noisy_or` of other than two classes.
+    """
+    if how == "mean":
+        sums = np.zeros((n_patients, probabilities.shape[1]))
+        np.add.at(sums, member, probabilities)
+        return sums / np.bincount(member, minlength=n_patients)[:, None]
+    if probabilities.shape[1] != 2:
+        raise ValueError(f"{how} needs two classes, not {probabilities.shape[1]}")
+    if how == "max":
+        positive = np.full(n_patients, -np.inf)
+        np.maximum.at(positive, member, probabilities[:, 1])
+    else:
+        with np.errstate(divide="ignore"):  # a probability of 1 gives log 0
+            positive = -np.expm1(np.bincount(member, np.log1p(-probabilities[:, 1]), minlength=n_patients))
+    return np.stack([1 - positive, positive], axis=1)

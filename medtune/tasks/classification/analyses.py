@@ -1,0 +1,53 @@
+"""What follows from an evaluation's predictions beside the metrics: patients, prediction sets, doubtful labels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medtune.config.schema import EvaluateParams
+from medtune.evaluation.result import EvaluationResult
+from medtune.tasks.classification.analysis_sections import render_sections
+from medtune.tasks.classification.label_errors import DoubtfulLabels, doubtful_labels, thumbnails, write_label_errors
+from medtune.tasks.classification.patient_level import PatientLevel, patient_facts, patient_level, write_patients
+from medtune.tasks.classification.prediction_sets import prediction_set_facts
+
+# Names of the facts in metrics.json.
+ANALYSES = ("patient_level", "prediction_sets", "label_errors")
+
+
+@dataclass(frozen=True)
+class Analyses:
+    """Results of one evaluation.
+
+    Attributes:
+        patients: predictions of the test patients, or the reason why there are none.
+        doubtful: candidates for label errors.
+    """
+
+    patients: PatientLevel | str
+    doubtful: DoubtfulLabels
+
+    @classmethod
+    def of(cls, result: EvaluationResult, options: EvaluateParams) -> "Analyses":
+        """Compute all of them."""
+        return cls(patient_level(result, options), doubtful_labels(result))
+
+    def facts(self, result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
+        """Return what metrics.json says under `ANALYSES`."""
+        return {
+            "patient_level": patient_facts(self.patients, result, options),
+            "prediction_sets": prediction_set_facts(result, options),
+            "label_errors": {"candidates": len(self.doubtful.rows), "n_images": self.doubtful.n_images},
+        }
+
+    def write(self, folder: Path, result: EvaluationResult) -> list[Path]:
+        """Write patients.csv and label_errors.csv; returns images for the report."""
+        if isinstance(self.patients, PatientLevel):
+            write_patients(folder / "patients.csv", self.patients, result.prepared.classes)
+        write_label_errors(folder / "label_errors.csv", self.doubtful, result)
+        return []
+
+    def section(self, result: EvaluationResult, facts: Mapping[str, Any]) -> str:
+        """Return the sections of report.html as HTML."""
+        return render_sections(facts, thumbnails(self.doubtful, result))

@@ -1,0 +1,88 @@
+"""Sections of report.html below the metrics: patients, prediction sets, doubtful labels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+
+from medtune.tasks.classification.metrics import METRICS
+
+SECTIONS = """\
+{% macro row(title, entry) %}<tr><td>{{ title }}</td><td class="n">{{ entry.value|number }}</td>
+<td class="n">{{ entry|interval }}</td><td class="note">{{ entry.reason|default("", true) }}</td></tr>
+{% endmacro %}{% macro head(first) %}<tr><th>{{ first }}</th><th class="n">value</th>
+<th class="n">{{ percent }} % interval</th><th></th></tr>{% endmacro %}
+<h2>Patients</h2>
+{% if patients.reason is defined %}<p class="facts">No predictions of patients: {{ patients.reason }}.</p>
+{% else %}<p class="facts">{{ patients.n_patients }} test patients, {{ patients.n_images }} {{ unit }}. The probability
+of a patient is {{ scores[patients.score] }} (evaluate.patient_score={{ patients.score }}). patients.csv lists them.</p>
+<table>{{ head("metric of patients") }}
+{% for metric in metrics %}{{ row(metric.title + metric.positive_note(positive), patients.metrics[metric.name]) }}
+{% endfor %}</table>{% endif %}
+
+<h2>Prediction sets</h2>
+{% if sets.reason is defined %}<p class="facts">No prediction sets: {{ sets.reason }}.</p>
+{% else %}<p class="facts">A set holds every class that the calibration cannot rule out. It should contain the label
+with a probability of {{ "%g"|format(100 * sets.requested_coverage) }} %, for
+{{ "each class" if sets.calibration.holds_for == "each class" else "all classes together, not for each one" }}. A
+prediction is uncertain if its set has several classes or none. Every {{ person }} counts equally here.</p>
+<table>{{ head("") }}
+{{ row("coverage (requested: %g)"|format(sets.requested_coverage), sets.coverage) }}
+{% for name, entry in (sets.coverage_by_class.items() if classes|length <= 12 else ()) -%}
+{{ row("coverage of " + name, entry) }}{% endfor %}
+{{ row("classes in a set, mean", sets.set_size) }}{{ row("share of uncertain predictions", sets.uncertain) }}
+{{ row("accuracy of the certain predictions", sets.accuracy_if_certain) }}</table>
+<p class="facts">{{ sets.n_certain }} {{ unit }} have one class, {{ sets.n_several }} have several,
+{{ sets.n_empty }} have none.{% if folds %} Each fold's limits come from the validation predictions of all folds,
+without the patients that the fold tests.{% endif %}</p>{% endif %}
+
+<h2>Doubtful labels</h2>
+<p class="facts">{{ errors.candidates }} of {{ errors.n_images }} {{ unit }} are candidates for label errors (confident
+learning, from networks that were not trained on them). A pathologist should look at them: most may be difficult
+{{ unit }} with a correct label. Nothing is corrected automatically. label_errors.csv has all of them.</p>
+{% if doubtful %}<table>
+<tr><th></th><th>file</th><th>patient</th><th>label</th><th>suggested</th></tr>
+{% for one in doubtful %}<tr><td><img alt="" src="data:image/png;base64,{{ one.image }}"></td><td>{{ one.file }}</td>
+<td>{{ one.patient }}</td><td>{{ one.label }} ({{ one.prob_label }})</td>
+<td>{{ one.suggested }} ({{ one.prob_suggested }})</td></tr>
+{% endfor %}</table>{% endif %}
+"""
+SCORES = {
+    "mean": "the mean of the probabilities of its images",
+    "max": "the highest probability of its images",
+    "noisy_or": "1 - prod(1 - p) over its images",
+}
+
+
+def render_sections(facts: Mapping[str, Any], doubtful: Sequence[Mapping[str, Any]]) -> str:
+    """Return the sections as HTML.
+
+    Args:
+        facts: of the evaluation, with those of `medtune.tasks.classification.analyses`.
+        doubtful: from `medtune.tasks.classification.label_errors.thumbnails`.
+    """
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"number": _number, "interval": _interval}
+    patients = facts["patient_level"]
+    return environment.from_string(SECTIONS).render(
+        patients=patients,
+        metrics=[metric for metric in METRICS if metric.name in patients.get("metrics", {})],
+        sets=facts["prediction_sets"],
+        errors=facts["label_errors"],
+        doubtful=doubtful,
+        scores=SCORES,
+        positive=facts["positive"],
+        classes=facts["classes"],
+        folds=facts["folds"],
+        percent=facts["percent"],
+        unit=facts.get("unit", "images"),
+        person="patient" if facts["groups_known"] else "image",
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    return "–" if entry["lo"] is None else f"{_number(entry['lo'])} to {_number(entry['hi'])}"

@@ -1,0 +1,25 @@
+"""Sensitivity at a specificity of at least 0.95, where there are two classes."""
+
+from medtune.evaluation.metric import Floats, Metric
+from medtune.tasks.classification import ranking
+from medtune.tasks.classification.statistics import WeightedStats, binary, patients_of_all
+
+
+def sensitivity_at_95_specificity(stats: WeightedStats) -> Floats:
+    """(R,) highest on the ROC curve; each weighting of the patients chooses its own threshold."""
+    if not stats.stats.rankings:
+        return stats.undefined
+    return ranking.sensitivity_at(stats.stats.rankings[0], stats.image_weights, 0.95)
+
+
+METRIC = Metric(
+    "sensitivity_at_95_specificity",
+    "sensitivity at 95 % specificity",
+    "max",
+    sensitivity_at_95_specificity,
+    order=96,
+    defined=binary,
+    of_positive=True,
+    rests_on=patients_of_all,
+    no_interval=ranking.STEPS,
+)

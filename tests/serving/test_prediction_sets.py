@@ -1,0 +1,90 @@
+"""Prediction sets of a bundle, in every way to predict."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtune.serving.bundle import Bundle, BundleError
+from medtune.serving.http import predict_uploads
+from medtune.serving.predict import write_predictions
+from medtune.serving.prediction_sets import fault, prediction_sets
+from torture.hostile.tiny_bundle import write_bundle
+
+SETS = {"coverage": 0.9, "holds_for": "each class", "min_probability": {"blue": 0.3, "red": 0.4}}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return Bundle.load(write_bundle(tmp_path / "bundle", prediction_sets=SETS))
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    found = []
+    for red, blue in ((0, 255), (0, 10), (0, 0), (255, 0)):
+        pixels = np.zeros((8, 8, 3), np.uint8)
+        pixels[..., 0], pixels[..., 2] = red, blue
+        found.append(tmp_path / f"{red}_{blue}.png")
+        Image.fromarray(pixels).save(found[-1])
+    return found
+
+
+def expected(probabilities: dict[str, float]) -> tuple[str, ...]:
+    return tuple(name for name, limit in SETS["min_probability"].items() if probabilities[name] >= limit)
+
+
+def test_predict__set_and_uncertain(bundle, images):
+    found = bundle.predict(images)
+    assert [one.set for one in found] == [expected(one.probabilities) for one in found]
+    assert [one.uncertain for one in found] == [len(one.set) != 1 for one in found]
+    assert len({one.set for one in found}) > 1
+
+
+def test_predict__files_and_service_agree(bundle, images, tmp_path):
+    found = bundle.predict(images)
+    assert bundle.columns == ["prediction", "prob_blue", "prob_red", "set", "uncertain"]
+    write_predictions(bundle, images, tmp_path / "p.csv")
+    rows = list(csv.DictReader((tmp_path / "p.csv").open(newline="")))
+    assert [(row["set"], row["uncertain"]) for row in rows] == [("|".join(p.set), str(int(p.uncertain))) for p in found]
+    write_predictions(bundle, images, tmp_path / "p.json", as_json=True)
+    entries = json.loads((tmp_path / "p.json").read_text())
+    served = predict_uploads(bundle, [(path.name, path.read_bytes()) for path in images])
+    for entry in (*entries, *served):
+        assert entry["uncertain"] is (len(entry["set"]) != 1)
+    assert [tuple(entry["set"]) for entry in entries] == [tuple(entry["set"]) for entry in served]
+
+
+def test_predict__no_sets_without_calibration(tmp_path, images):
+    bundle = Bundle.load(write_bundle(tmp_path / "plain"))
+    (found,) = bundle.predict(images[:1])
+    assert (found.set, found.uncertain) == (None, None)
+    assert bundle.columns == ["prediction", "prob_blue", "prob_red"]
+    assert "set" not in predict_uploads(bundle, [("a", images[0].read_bytes())])[0]
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ([], "min_probability is None"),
+        ({"min_probability": {"blue": 0.3}}, "expected a number for each of"),
+        ({"min_probability": {"blue": 0.3, "red": "0.4"}}, "min_probability.red is '0.4'"),
+    ],
+)
+def test_fault__names_the_field(tmp_path, sets, said):
+    assert said in fault({"classes": ["blue", "red"], "prediction_sets": sets})
+    with pytest.raises(BundleError, match="prediction_sets"):
+        Bundle.load(write_bundle(tmp_path / "bundle", prediction_sets=sets))
+
+
+def test_fault__separator_in_a_class():
+    document = {"classes": ["a|b", "c"], "prediction_sets": {"min_probability": {"a|b": 0.1, "c": 0.2}}}
+    assert "cannot have |" in fault(document)
+
+
+def test_prediction_sets__may_be_empty():
+    members = prediction_sets(np.array([[0.2, 0.39], [0.3, 0.4]]), SETS, ["blue", "red"])
+    assert members.tolist() == [[False, False], [True, True]]
