@@ -65,7 +65,13 @@ def intervals(metrics: Sequence[Metric], stats: PatientStats, confidence: float 
     left = design.leave_out(metrics, stats)
     return {
         metric.name: metric_interval(
-            metric, whole[metric.name], left[metric.name], design, metric.rests_on(stats), confidence
+            metric,
+            whole[metric.name],
+            left[metric.name],
+            design,
+            metric.rests_on(stats),
+            confidence,
+            metric.bounds_of(stats) if metric.bounds_of else None,
         )
         for metric in metrics
         if metric.name in whole
@@ -113,7 +119,13 @@ def paired_interval(
 
 
 def metric_interval(
-    metric: Metric, value: float, left: Floats, design: Jackknife, n_patients: int, confidence: float
+    metric: Metric,
+    value: float,
+    left: Floats,
+    design: Jackknife,
+    n_patients: int,
+    confidence: float,
+    bounds: tuple[float, float] | None = None,
 ) -> Interval:
     """Interval of one metric.
 
@@ -124,10 +136,11 @@ def metric_interval(
         design: which patients were left out together.
         n_patients: patients that the metric rests on.
         confidence: coverage aimed at, 0..1.
+        bounds: narrower ones than the metric's.
     """
     if reason := _missing(value, left) or metric.no_interval:
         return _without(value, reason)
-    low, high = metric.bounds
+    low, high = bounds or metric.bounds
     if np.isfinite(low) and np.isfinite(high):
         share = (value - low) / (high - low)
         shares = np.clip((left - low) / (high - low), AT_BOUND * share, 1 - AT_BOUND * (1 - share))

@@ -64,6 +64,8 @@ class Metric:
             scale, others as they are.
         rests_on: statistics -> number of patients that the metric rests on, as those of the positive class for
             sensitivity; the interval of a value at a bound follows from it.
+        bounds_of: statistics -> narrower bounds that follow from the images, for the scale of the interval; None: those
+            in `bounds`.
         target: best value of a metric whose direction is `target`.
         no_interval: why it has no interval, where its coverage by simulation is not what it should be.
     """
@@ -79,6 +81,7 @@ class Metric:
     of_positive: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
     rests_on: Callable[[Any], int] = all_patients
+    bounds_of: Callable[[Any], tuple[float, float]] | None = None
     target: float = 0.0
     no_interval: str | None = None
 

@@ -30,7 +30,7 @@ export: {precisions: [fp32], parity_images: 8, batch_sizes: [1, 2]}
 CLASSES = ("benign", "malignant")
 # The learning rates teach nothing: retraining then has something to improve.
 SLIDES = """
-data: {source: folder, root: data/slides, csv: data.csv, positive: malignant}
+data: {source: folder, root: data/slides, csv: data.csv, positive: malignant, split: {folds: 4}}
 frozen: {lr: 1.0e-9}
 finetune: {lr: 1.0e-9}
 """
@@ -155,7 +155,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
             (place / "trials").mkdir()
             (original.folder / ".cache").mkdir()
             (original.folder / ".cache" / "dry_run").symlink_to(place / "trials")
-            draw_slides(original.folder / "data" / "slides", range(20))
+            draw_slides(original.folder / "data" / "slides", range(40))
             (place / "slides.yaml").write_text(SLIDES)
             original.run("python", "-m", "medtune", "params", "apply", str(place / "slides.yaml"))
             original.run("dvc", "add", "--quiet", "data/slides")

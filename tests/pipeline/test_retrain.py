@@ -86,7 +86,7 @@ def test_first__its_own_checks_passed_it_is_the_champion(standing: Checkout) -> 
     assert "up to date" in standing.run("dvc", "status")
     assert "in sync" in standing.run("dvc", "status", "--cloud")
     folds = (standing.folder / "data" / "folds.csv").read_text().splitlines()
-    assert len(folds) == 2 + 20
+    assert len(folds) == 2 + 40
     assert patient_id(0) not in "".join(folds)
 
 
@@ -115,7 +115,7 @@ def test_better__promoted(standing: Checkout) -> None:
     gate = json.loads((current(standing) / "bundle.json").read_text())["gate"]
     assert gate["champion"] == first.name
     assert gate["difference"]["lo"] > 0
-    assert gate["n_patients"] == 4
+    assert gate["n_patients"] == 10
     assert first.is_dir()
     with sqlite3.connect(standing.folder / ".cache" / "prefect" / "prefect.db") as database:
         since = "where created > (select min(created) from flow_run where name like 'by hand %') order by created"
@@ -152,7 +152,7 @@ def test_corrupted_labels__refused_and_the_champion_is_untouched(standing: Check
 def test_test_labels_changed__a_person_must_decide(standing: Checkout) -> None:
     old = (standing.folder / "data" / "folds.csv").read_text().splitlines()[2:]
     swap_labels(standing, ("train", "val", "test"))  # train and val are right again, test is not
-    draw_slides(standing.folder / "data" / "slides", range(20, 26))
+    draw_slides(standing.folder / "data" / "slides", range(40, 46))
     process = standing.start(RETRAIN)  # killed while it trains: the champion stays, the next run goes on
     assert process.stdout is not None
     assert any(line.startswith("frozen fold 1: running") for line in process.stdout)
@@ -161,7 +161,7 @@ def test_test_labels_changed__a_person_must_decide(standing: Checkout) -> None:
     process.communicate()
     assert digests(current(standing)) == champion
     printed = standing.run(*RETRAIN)
-    assert "refused: labels of 12 test images changed since the champion was accepted" in printed
+    assert "refused: labels of 30 test images changed since the champion was accepted" in printed
     assert digests(current(standing)) == champion
     assert (standing.folder / "data" / "folds.csv").read_text().splitlines()[2:] == old
 
@@ -172,10 +172,10 @@ def test_new_images__picked_up_and_nobody_changes_folds(standing: Checkout) -> N
     assert "retrain: promoted: accepted by hand: as good, and it knows more patients" in printed
     assert ": running" not in printed
     manifest = list(csv.DictReader((standing.folder / "data" / "prepared" / "manifest.csv").open()))
-    assert len(manifest) == 26 * 3
+    assert len(manifest) == 46 * 3
     new = (standing.folder / "data" / "folds.csv").read_text().splitlines()[2:]
     assert set(old) < set(new)
-    assert len(new) == 26
+    assert len(new) == 46
     assert len(list((standing.folder / "published" / "bundles").iterdir())) == 2  # handoff.keep
 
 

@@ -30,6 +30,7 @@ class ClassificationStats:
         predicted: (patients, classes), images of each patient by prediction.
         brier: (patients,) half the squared distance of the probabilities from the label, summed over images.
         confidence_gap: (patients,) probability of the most probable class less whether it is right, summed over images.
+        right: (patients,) images whose most probable class is right.
         recognized: (patients,) share of each patient's images that are correct.
         patient_index: (images,) each image's patient.
         present: (classes,) the labels contain this class.
@@ -46,6 +47,7 @@ class ClassificationStats:
     predicted: "csr_array"
     brier: Floats
     confidence_gap: Floats
+    right: Floats
     recognized: Floats
     patient_index: Ints
     present: npt.NDArray[np.bool_]
@@ -233,6 +235,7 @@ def accumulate(
         count(predictions, classes, ones),
         np.bincount(member, weights=squares).astype(np.float64),
         np.bincount(member, weights=confidence - right).astype(np.float64),
+        np.bincount(member, weights=right).astype(np.float64),
         np.bincount(member, weights=labels == predictions) / np.bincount(member),
         member,
         present,

@@ -69,8 +69,21 @@ def calibration_intercept(stats: WeightedFindings) -> Floats:
     return stats.calibration_intercept
 
 
+def gap_bounds(stats: FindingStats) -> tuple[float, float]:
+    """Return the confidence gaps at an accuracy of 1 and of 0: it is skewed as the accuracy is."""
+    scored, images = stats.scored, stats.images.sum()
+    confidence = (stats.confidence_gap + stats.right).sum(axis=0)[scored] / images
+    return (float(confidence.mean() - 1), float(confidence.mean())) if scored.any() else (-1.0, 1.0)
+
+
 CONFIDENCE_GAP = Metric(
-    "confidence_gap", "macro confidence less accuracy", "target", confidence_gap, order=71, bounds=(-1.0, 1.0)
+    "confidence_gap",
+    "macro confidence less accuracy",
+    "target",
+    confidence_gap,
+    order=71,
+    bounds=(-1.0, 1.0),
+    bounds_of=gap_bounds,
 )
 METRICS = (
     Metric("auroc", "macro AUROC", "max", auroc, order=10, each_epoch=True, headline=True, rests_on=patients_of_all),

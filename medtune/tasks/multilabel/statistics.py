@@ -26,6 +26,7 @@ class FindingStats:
         squares: (patients, findings) squared distance of the probability from the label, summed over images.
         confidence_gap: (patients, findings) probability of the likelier answer less whether it is right, summed over
             images.
+        right: (patients, findings) images whose likelier answer is right.
         logits: (images, findings) of the probabilities.
         labels: (images, findings) 1 where the image shows the finding.
         patient_index: (images,) each image's patient.
@@ -38,6 +39,7 @@ class FindingStats:
     hits: Floats
     squares: Floats
     confidence_gap: Floats
+    right: Floats
     logits: Floats
     labels: Floats
     patient_index: npt.NDArray[np.int64]
@@ -226,6 +228,7 @@ def accumulate(
         total(labels & decided),
         total((probabilities - labels) ** 2),
         total(np.maximum(probabilities, 1 - probabilities) - right),
+        total(right),
         logit(probabilities),
         labels.astype(np.float64),
         member,
