@@ -42,10 +42,10 @@ def measure(
     import torch
 
     from benchmarks import gpu_inference, gpu_training
+    from benchmarks.inference_model import InferenceModel
     from benchmarks.roofline import Ceiling, flops
     from benchmarks.synthetic_images import chosen, of, prepare
     from medtune.models import classifier
-    from medtune.tasks.classification.export import InferenceModel
 
     own = {"schedule": "full", "model": {"head": {"kind": "linear"}}, "finetune": {"batch_size": train_batch}}
     params = chosen(None, of(backbone), own)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.inference_model import InferenceModel
 from benchmarks.results import Row
 from benchmarks.roofline import INFERENCE, Ceiling
 from medtune.export.fp16 import to_half
@@ -24,7 +25,6 @@ from medtune.serving.bundle import SAMPLE_TOLERANCE, Bundle
 from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
 from medtune.serving.session import PROVIDERS, count_operators, open_session
-from medtune.tasks.classification.export import InferenceModel
 from medtune.training.speed import CNN_FAMILIES, use_compile
 from medtune.training.transfer import to_device
 

@@ -15,7 +15,7 @@ from medtune.cli import program
 from medtune.runtime import console
 
 if TYPE_CHECKING:
-    from medtune.tasks.classification.export import InferenceModel
+    from benchmarks.inference_model import InferenceModel
 
 # Images a second, as a multiple of torch's: no less, or nothing is gained by exporting.
 TARGETS = {"deit_tiny_patch16_224": 1.15, "mobilenetv2_100": 3.0}
@@ -73,9 +73,9 @@ def measure(
 
 
 def _network(backbone: str, size: int, weights: str, head: str, arguments: dict[str, Any]) -> "InferenceModel":
+    from benchmarks.inference_model import InferenceModel
     from medtune.config.load import validate
     from medtune.models.classifier import build
-    from medtune.tasks.classification.export import InferenceModel
 
     model = {"backbone": backbone, "weights": weights, "backbone_args": arguments}
     params = validate(

@@ -103,7 +103,7 @@ def prune_outputs(params: Params, paths: RunPaths) -> None:
     """
     for stage in ("evaluate", "export"):  # of a run with other params that was killed
         shutil.rmtree(partial_dir(paths.stage(stage)), ignore_errors=True)
-    folds = {f"fold-{fold}" for fold in params.data.split.test_folds}
+    folds = {f"fold-{fold}" for fold in params.data.split.trained_folds}
     for stage in ("frozen", "finetune"):
         left_out = stage not in params.training_stages
         folder = paths.stage(stage)

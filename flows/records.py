@@ -40,7 +40,7 @@ def fold_rows(params: Params, paths: RunPaths) -> list[dict[str, Any]]:
     """A row for each chain: its fold, the stage whose weights were kept, the validation figures."""
     folds = read_result(paths.stage("evaluate")).get("folds", {})
     rows = []
-    for fold in params.data.split.test_folds:
+    for fold in params.data.split.trained_folds:
         said = folds.get(str(fold), {})
         figures = {f"val/{name}": _value(figure) for name, figure in said.get("validation", {}).items()}
         rows.append({"fold": fold, "kept": said.get("kept"), "temperature": said.get("temperature"), **figures})

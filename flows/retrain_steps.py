@@ -73,8 +73,6 @@ def _with_data(executor: Executor, repo: GitDvcRepo, paths: RunPaths, accept: st
     from medtune.stages import data
 
     params = load()
-    if params.data.split.test_fold == "all":
-        raise InputError("data.split.test_fold is all: retraining compares models on one test fold; name it, 1 say")
     store = promotion.model_store(params)
     executor.step("data", data.run, params, paths)
     steps = Steps(params, paths)

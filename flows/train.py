@@ -41,6 +41,7 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
             from medtune.stages.dry_run import check_network
 
             check_network(params, paths, steps.prepared)
+            pipeline.log_line(f"train: {describe(params)}")
         try:
             results = _with_prefect(steps) if prefect else pipeline.run_directly(steps)
         except pipeline.StageError as failure:
@@ -54,6 +55,17 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
             f"Next: medtune predict {bundle} IMAGE"
         )
     return results
+
+
+def describe(params: Params) -> str:
+    """What a run trains, in one sentence."""
+    folds, stages = params.data.split.trained_folds, " and ".join(params.training_stages)
+    if len(folds) == 1:
+        return f"one network ({stages}), then evaluate and export"
+    return (
+        f"{len(folds)} networks ({stages}), one per test fold {folds[0]} to {folds[-1]}, then evaluate and export; the "
+        "exported model averages them"
+    )
 
 
 def finish(steps: Steps, results: list[pipeline.StepResult]) -> None:

@@ -237,7 +237,7 @@ def evaluate_bundle(
 
 
 def export(params: Params, out: Folder = None) -> ExportResult:
-    """Export the best fold's network as a verified ONNX bundle.
+    """Export the networks of all folds as one verified ONNX bundle.
 
     Args:
         params: from `load_params`.

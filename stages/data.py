@@ -119,7 +119,7 @@ def _prepare(
     # Tiles of glass or fat are alike: slides are compared as a whole.
     found = duplicates.find_duplicates(images, packed.sha256) if slides is None else slides.copies()
     names, unit_labels = [unit.path for unit in units], [unit.label for unit in units]
-    twice = duplicates.duplicate_report(found, names, unit_labels, unit_splits, data.split.test_folds)
+    twice = duplicates.duplicate_report(found, names, unit_labels, unit_splits, data.split.trained_folds)
     if data.split.protocol in ("patient", "site") and twice["exact"]["across_splits"]:
         _reject_duplicates(twice["exact"], "images" if slides is None else "slides")
 
@@ -200,7 +200,7 @@ def _info(
             part: count([record for record, role in zip(selected, splits[:, chain], strict=True) if role == part])
             for part in ("train", "val", "test", *(["external"] if (splits[:, chain] == "external").any() else []))
         }
-        for chain in data.split.test_folds
+        for chain in data.split.trained_folds
     }
     expected = source.expected(data) if hasattr(source, "expected") else None
     return {

@@ -116,6 +116,7 @@ def try_export(params: Params, network: "Classifier") -> bytes:
     """
     import numpy as np
 
+    from medtune.export.ensemble import Ensemble, Member
     from medtune.export.onnx_file import weight_bytes
     from medtune.export.onnx_graph import ExportError, to_onnx
     from medtune.export.precisions import predictor
@@ -126,7 +127,8 @@ def try_export(params: Params, network: "Classifier") -> bytes:
     task = base.export(params.task.kind)
     fold: Mapping[str, float] = getattr(task, "EXAMPLE_FOLD", {})
     try:
-        graph = to_onnx(task.module(network, fold), side, params.export.opset, {}, "output")
+        model = Ensemble([Member(network, task.output_layer(fold))], "output")
+        graph = to_onnx(model, side, params.export.opset, {}, model.names)
         if weight_bytes(graph) > MAX_OPENED_BYTES:
             return b""
         content = graph.SerializeToString()
@@ -147,7 +149,7 @@ def _check_batches_of_one(params: Params, found: "Mapping[str, str]", prepared: 
         size = section.batch_size
         if size == 1:
             raise InputError(f"{stage}.batch_size=1: the network cannot train on one image ({reason}). Use 2 or more")
-        for fold in params.data.split.test_folds if prepared is not None else ():
+        for fold in params.data.split.trained_folds if prepared is not None else ():
             assert prepared is not None
             images = len(prepared.indices(fold)["train"]) * section.passes
             if images % size == 1:

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
     from medtune.evaluation.metric import Metric
     from medtune.evaluation.outputs import Outputs, OutputsRequest
-    from medtune.evaluation.result import EvaluationResult
+    from medtune.evaluation.result import EvaluationResult, FoldResult
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
-    """Evaluate the trained folds on their test images.
+    """Evaluate the trained networks on the test images of the folds that the params name, and of all folds.
 
     Args:
         params: all params.
         paths: where to read and write.
-        fold: always None: all folds that the params name are evaluated together.
+        fold: always None: all folds are evaluated together.
 
     Returns:
         artifacts/evaluate: metrics, predictions, plots and report.
@@ -42,7 +42,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     step = steps.resolve("evaluate", fold)
     if step.artifact is not None:
         return step.artifact
-    from medtune.evaluation.external_split import evaluate_external, external_line
+    from medtune.evaluation.cross_validation import PREDICTIONS_FILE, cross_validate
+    from medtune.evaluation.external_split import evaluate_external, external_line, metrics_line
     from medtune.evaluation.intervals import intervals
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
     from medtune.evaluation.result import EvaluationResult, common_facts, site_lines, summary_line, write_metrics
@@ -67,22 +68,28 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         stored = _outputs(wanted, prepared, options.batch_size, paths.cache)
         save_outputs(work / "logits.npz", wanted, stored)
         prepared, wanted, outputs = to_slides(prepared, wanted, stored, params.model.head.aggregation)
-        folds = [
-            task.evaluate_fold(w, found, prepared, options, params.seed)
-            for w, found in zip(wanted, outputs, strict=True)
-        ]
+        every = task.evaluate_folds(wanted, outputs, prepared, options)
+        decision = task.choose_decision(every, prepared, options)
+        named = [k for k, fold in enumerate(every) if fold.fold in params.data.split.test_folds]
+        folds = [every[k] for k in named]
         pooled = task.pool([fold.test for fold in folds])
         test = intervals(metrics, pooled.stats(options), options.confidence)
-        result = EvaluationResult(prepared, wanted, outputs, folds, pooled, test)
+        result = EvaluationResult(
+            prepared, [wanted[k] for k in named], [outputs[k] for k in named], folds, pooled, test, trained=every
+        )
         validation = task.pool([fold.val for fold in folds])
-        common = common_facts(result, params, key, metrics, task.best(folds, options), validation)
+        common = common_facts(result, params, key, metrics, decision, validation)
         own = task.facts(result, options)
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
+        if len(every) > len(folds):
+            tested = task.pool([fold.test for fold in every])
+            facts["cross_validation"] = cross_validate(every, tested, metrics, options)
+            task.write_predictions(work / PREDICTIONS_FILE, prepared, tested)
         facts["external_test"], outside = evaluate_external(
-            task, wanted, outputs, prepared, options, metrics, params.seed
+            task, every, wanted, outputs, prepared, decision, options, metrics
         )
         facts["subgroups"] = _subgroups(result, params, metrics, task.CLASS_AVERAGES)
-        history = join_history(_histories(paths, params, prepared, wanted))
+        history = join_history(_histories(paths, params, prepared, result.requests))
         pictures = task.write(work, result, options, facts, history)
         if facts["external_test"]:
             task.write_predictions(work / "predictions_external.csv", prepared, outside)
@@ -95,14 +102,18 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             *site_lines(metrics, facts),
             summary_line(metrics, test, facts),
             *(
+                [f"cross-validation: {metrics_line(facts['cross_validation'], metrics, facts['groups_known'])}"]
+                if facts.get("cross_validation")
+                else []
+            ),
+            *(
                 [external_line(facts["external_test"], metrics, facts["groups_known"])]
                 if facts["external_test"]
                 else []
             ),
         ]:
             console.info(f"evaluate: {line}")
-        records = {fold.fold: fold.record() for fold in folds}
-        return commit(folder, key, _result(params, facts, records, time.monotonic() - began))
+        return commit(folder, key, _result(params, facts, every, metrics, time.monotonic() - began))
 
 
 def _outputs(
@@ -153,14 +164,21 @@ def _histories(
 
 
 def _result(
-    params: Params, facts: dict[str, Any], records: dict[int, dict[str, Any]], seconds: float
+    params: Params, facts: dict[str, Any], folds: "Sequence[FoldResult]", metrics: "Sequence[Metric]", seconds: float
 ) -> dict[str, Any]:
+    from medtune.evaluation.metric import values
+
     return {
         "stage": "evaluate",
-        "best_fold": facts["best_fold"],
+        "test_folds": params.data.split.test_folds,
+        "decision": facts["decision"],
         "folds": {
-            str(row["fold"]): {"kept": row["kept"], "validation": row["validation"], **records[row["fold"]]}
-            for row in facts["folds"]
+            str(fold.fold): {
+                "kept": fold.selected_stage,
+                "validation": values(metrics, fold.val.stats(params.evaluate)),
+                **fold.record(),
+            }
+            for fold in folds
         },
         "classes": facts.get("classes", []),
         "params": params.model_dump(mode="json"),

@@ -13,6 +13,7 @@ from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, commit, digest, partial_dir, read_result
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import provenance
+from medtune.serving import members
 from medtune.serving.bundle import Bundle
 from medtune.tasks import base
 
@@ -99,7 +100,7 @@ def _evaluate(
     prepared = prepare_external(
         listing, params.data, bundle.intensity, work / "pixels", data.resolve().name, base.targets(kind)
     )
-    overlap = find_overlap(prepared, training, int((document.get("exported") or {}).get("fold", 0)))
+    overlap = find_overlap(prepared, training, members.folds(document))
     predictions = task.from_bundle(
         prepared, np.arange(len(prepared.paths)), _outputs(bundle, prepared.images, options.batch_size), document
     )

@@ -1,8 +1,9 @@
-"""The ONNX bundle of the best fold's network: written, compared with the network itself, then published."""
+"""The ONNX bundle of the networks of all folds: written, compared with the networks themselves, then published."""
 
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from medtune.tasks import base
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
+    from medtune.export.ensemble import Ensemble
     from medtune.models.classifier import Classifier
 
 # Evaluate's figures come from the device that trained; a GPU adds up in another order.
@@ -25,60 +27,74 @@ GPU_TOLERANCE = 1e-3
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
-    """Export the network of the fold that evaluate found best.
+    """Export the networks of all folds as one graph that averages their calibrated outputs.
 
     Args:
         params: all params.
         paths: where to read and write.
-        fold: always None: evaluate chooses it.
+        fold: always None: all folds are exported together.
 
     Returns:
         The ONNX bundle at artifacts/export.
 
     Raises:
         InputError: the folds that the params name are not trained and evaluated yet.
-        RuntimeError: the fp32 graph does not say what the network says, or not what evaluate wrote down.
+        RuntimeError: the fp32 graph does not say what the networks say, or not what evaluate wrote down.
     """
     steps = Steps(params, paths)
     step = steps.resolve("export", fold)
     if step.artifact is not None:
         return step.artifact
+    from medtune.evaluation.cross_validation import PREDICTIONS_FILE
     from medtune.export import bundle_manifest, model_card
+    from medtune.export.ensemble import Ensemble, Member
     from medtune.export.onnx_graph import to_onnx
     from medtune.export.parity_check import ParityCheck
     from medtune.export.precisions import FILES, N_SAMPLES, PrecisionExporter, session
     from medtune.serving.bundle import Bundle
     from medtune.serving.manifest import MANIFEST_FILE, dump_manifest
+    from medtune.serving.members import MEMBERS
     from medtune.tracking import lineage
     from medtune.tracking.run import start_run
     from medtune.training.checkpoint import load_trained
 
     (evaluated, *trained), prepared = step.upstream, steps.prepared
     folder, key, record = paths.stage("export"), step.key, evaluated.result()
-    fold = int(record["best_fold"])
-    chosen = next(artifact for artifact in trained if artifact.result()["fold"] == fold)
+    folds = [int(artifact.result()["fold"]) for artifact in trained]
     metrics = json.loads((evaluated.folder / "metrics.json").read_text(encoding="utf-8"))
     work = partial_dir(folder)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    with start_run("export", key, steps.group, params, f"export fold {fold}", fold) as tracked:
-        lineage.log_inputs(tracked, prepared, [chosen])
-        console.info(f"export: the network of fold {fold} as ONNX, opset {params.export.opset}")
-        network: Classifier = load_trained(chosen)  # type: ignore[assignment]
-        model = base.export(params.task.kind).module(network, record["folds"][str(fold)])
-        normalization = network.mean.tolist(), network.std.tolist()
-        document = bundle_manifest.build_manifest(params, prepared, evaluated, chosen, metrics, normalization, key)
-        size, opset = params.data.image_size, params.export.opset
-        fp32 = to_onnx(model, size, opset, _properties(document), document["output"]["name"])
-        trial = ParityCheck.build(model, prepared, fold, document, params.export.parity_images)
-        maker = PrecisionExporter(fp32, trial, lambda: calibration(params, prepared, fold), params.export)
+    with start_run("export", key, steps.group, params, "export") as tracked:
+        lineage.log_inputs(tracked, prepared, trained)
+        task = base.export(params.task.kind)
+        networks = [cast("Classifier", load_trained(artifact)) for artifact in trained]
+        normalization = networks[0].mean.tolist(), networks[0].std.tolist()
+        document = bundle_manifest.build_manifest(params, prepared, evaluated, trained, metrics, normalization, key)
+        decide = getattr(task, "decision_layer", None)
+        model = Ensemble(
+            [
+                Member(network, task.output_layer(record["folds"][str(fold)]))
+                for network, fold in zip(networks, folds, strict=True)
+            ],
+            None if document["output"]["name"] == MEMBERS else document["output"]["name"],
+            decide(document) if decide else None,
+        )
+        console.info(f"export: {_describe(model)} as ONNX, opset {params.export.opset}")
+        fp32 = to_onnx(model, params.data.image_size, params.export.opset, _properties(document), model.names)
+        trial = ParityCheck.build(model, prepared, folds, document, params.export.parity_images)
+        maker = PrecisionExporter(fp32, trial, lambda: calibration(params, prepared, folds), params.export)
         for precision in params.export.precisions:
             maker.export(work, document, precision)
 
         external = document["precisions"]["fp32"].get("external_data", [])
         bundle = Bundle(work, document, "fp32", session((work / FILES["fp32"]).read_bytes(), work, external))
+        written = evaluated.folder / PREDICTIONS_FILE
         document["parity"]["fp32"]["consumer"] = trial.compare_with_predictions(
-            bundle.run, evaluated.folder / "predictions.csv", CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE)
+            bundle.run_members,
+            folds,
+            written if written.exists() else evaluated.folder / "predictions.csv",
+            CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE),
         )
         samples = trial.samples(N_SAMPLES)
         np.save(work / "sample_input.npy", samples, allow_pickle=False)
@@ -88,7 +104,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         write_text(work / MANIFEST_FILE, dump_manifest(document))
         for name in [name for name, entry in document["precisions"].items() if entry["shipped"]]:
             Bundle.load(work, name).self_test()
-        result = {"stage": "export", "fold": fold, "parity": document["parity"], "data_digest": prepared.digest,
+        result = {"stage": "export", "folds": folds, "parity": document["parity"], "data_digest": prepared.digest,
                   "params": document["params"], "provenance": provenance()}  # fmt: skip
         artifact = commit(folder, key, result)
         shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
@@ -101,11 +117,19 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     return artifact
 
 
-def calibration(params: Params, prepared: "PreparedDataset", fold: int) -> np.ndarray:
-    """Training images of the fold for int8, uint8 (n, H, W, 3): as many of each class, drawn at random within it."""
+def _describe(model: "Ensemble") -> str:
+    members, backbones = len(model.heads), len(model.networks)
+    if members == 1:
+        return "the network"
+    return f"the mean of {members} networks with {backbones} backbone{'s' if backbones > 1 else ''}"
+
+
+def calibration(params: Params, prepared: "PreparedDataset", folds: Sequence[int]) -> np.ndarray:
+    """Training images for int8, uint8 (n, H, W, 3): as many of each class, drawn at random within it."""
     from medtune.export.parity import stratified_sample
 
-    train = np.random.default_rng(params.seed).permutation(prepared.indices(fold)["train"])
+    rows = np.unique(np.concatenate([prepared.indices(fold)["train"] for fold in folds]))
+    train = np.random.default_rng(params.seed).permutation(rows)
     return np.ascontiguousarray(
         prepared.images[stratified_sample(prepared.labels, train, params.export.calibration_images)]
     )

@@ -3,9 +3,10 @@
 import csv
 import io
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from medtune.evaluation.gate import GateDecision, ModelStats, decide, rejection
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 from medtune.serving import manifest as bundle_document
+from medtune.serving import members
 from medtune.serving.bundle import Bundle
 from medtune.serving.intensity import Intensity
 from medtune.serving.manifest import BundleError
@@ -44,20 +46,24 @@ class Champion:
 def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecision:
     """Whether the bundle in artifacts/export replaces the champion's.
 
-    Only test images are scored whose patient the champion never saw, in training or validation; without patient ids
-    an image stands for one. Where a label of theirs has changed since, a person must decide.
+    The networks of a bundle are compared, not their average, which has seen every patient: each image is predicted by
+    the network for whose fold it is a test image. The champion predicts it by a network that has not seen its patient,
+    in training or validation; without patient ids an image is its own patient. Where a label has changed since, a
+    person must decide.
 
     Raises:
         BundleError: a bundle is damaged.
     """
     prepared, folder = open_prepared(paths), paths.stage("export")
     document = bundle_document.read_manifest(folder)
-    rows = prepared.indices(int(document["exported"]["fold"]))["test"]
+    rows, own = _tested(prepared, members.folds(document))
     notes: list[str] = []
-    old = None
+    old, theirs = None, own
     if champion:
         old = bundle_document.read_manifest(champion.folder)
         for name in ("task", "classes", "output", "tiles", "aggregation"):
+            if name == "output" and "tiles" in document:  # its shape has the number of networks
+                continue
             if old.get(name) != document.get(name):
                 reason = f"{name} differ: {document.get(name)}, the champion's {old.get(name)}"
                 if name == "classes" and set(document[name]) == set(old.get(name, ())):
@@ -66,23 +72,17 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
                         "sensitivity and specificity cannot be compared"
                     )
                 return rejection([reason], params.gate)
-        rows, notes, changed = _common_images(prepared, rows, champion.manifest, int(old["exported"]["fold"]))
+        kept, theirs, notes, changed = _common_images(prepared, rows, own, champion.manifest, members.folds(old))
+        rows, own = rows[kept], own[kept]
         if not len(rows):
             return rejection(["the champion was trained on every test patient"], params.gate, notes)
         if changed:
             return rejection([changed], params.gate, notes)
-    new = _predict(folder, "challenger", document, prepared, rows, prepared.images[rows], params)
+    new = _predict(folder, "challenger", document, prepared, rows, own, prepared.images[rows], params)
     held = None
     if champion and old is not None:
-        held = _predict(
-            champion.folder,
-            champion.name,
-            old,
-            prepared,
-            rows,
-            _images_for_champion(params, paths, prepared, rows, old),
-            params,
-        )
+        images = _images_for_champion(params, paths, prepared, rows, old)
+        held = _predict(champion.folder, champion.name, old, prepared, rows, theirs, images, params)
     metric = base.metric(params.task.kind, params.gate.metric)
     assert metric is not None  # else the params were refused
     limits = base.evaluation(params.task.kind).limits(params.gate)
@@ -91,38 +91,61 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
     return replace(decision, notes=tuple(notes))
 
 
+def _tested(prepared: PreparedDataset, folds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that are test images of a fold, ascending, and the position in `folds` of the first such fold."""
+    is_test = prepared.splits[:, folds] == "test"
+    rows = np.flatnonzero(is_test.any(axis=1))
+    return rows, is_test[rows].argmax(axis=1)
+
+
 def _common_images(
-    prepared: PreparedDataset, rows: np.ndarray, manifest: str, fold: int
-) -> tuple[np.ndarray, list[str], str]:
-    """Test rows that the champion never saw, what was left out, and what is said where labels changed."""
+    prepared: PreparedDataset, rows: np.ndarray, own: np.ndarray, manifest: str, folds: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, list[str], str]:
+    """Find for each test image a network of the champion that has not seen its patient.
+
+    Args:
+        prepared: the data.
+        rows: (n,) test rows.
+        own: (n,) the challenger's network of each; the champion's at the same position is preferred.
+        manifest: manifest.csv of the champion's data.
+        folds: test fold of each of the champion's networks.
+
+    Returns:
+        Positions (m,) in `rows` of the images that have one, its position (m,) in `folds`, what was left out, and what
+        is said where labels changed.
+    """
     before = {row["path"]: row for row in csv.DictReader(io.StringIO(manifest))}
-    seen = {row["group"] for row in before.values() if row[f"role_{fold}"] in SEEN_SPLITS}
-    kept = rows[[group not in seen for group in prepared.patient_ids[rows].tolist()]]
+    ids, pixels = prepared.patient_ids[rows].tolist(), [prepared.sha256[row] for row in rows.tolist()]
+    known, fair = (np.ones((len(rows), len(folds)), bool) for _ in range(2))
+    for member, fold in enumerate(folds):
+        seen = [row for row in before.values() if row[f"role_{fold}"] in SEEN_SPLITS]
+        groups, shown = {row["group"] for row in seen}, {row["sha256"] for row in seen}
+        known[:, member] = [group not in groups for group in ids]
+        fair[:, member] = known[:, member]
+        if not prepared.slides:  # tiles of glass are alike
+            fair[:, member] &= [sha not in shown for sha in pixels]
     notes = []
-    if out := len(rows) - len(kept):
-        patients = len(set(prepared.patient_ids[rows].tolist()) & seen)
+    trained = ~known.any(axis=1)
+    if out := int(trained.sum()):
+        patients = len({ids[k] for k in np.flatnonzero(trained)})
         notes.append(f"{out} test images of {patients} patients left out: the champion was trained on them")
-    if not prepared.slides:  # tiles of glass are alike
-        pixels = {row["sha256"] for row in before.values() if row[f"role_{fold}"] in SEEN_SPLITS}
-        known = np.array([prepared.sha256[row] in pixels for row in kept.tolist()], bool)
-        if twins := int(known.sum()):
-            first = prepared.paths[kept[known.argmax()]]
-            notes.append(
-                f"{twins} test images left out: pixel for pixel the champion was trained on them ({first} first)"
-            )
-        kept = kept[~known]
-    changed = [row for row in kept.tolist() if _label(before, prepared.paths[row]) not in (None, prepared.names[row])]
+    twins = ~fair.any(axis=1) & ~trained
+    if out := int(twins.sum()):
+        first = prepared.paths[rows[twins.argmax()]]
+        notes.append(f"{out} test images left out: pixel for pixel the champion was trained on them ({first} first)")
+    kept = np.flatnonzero(fair.any(axis=1))
+    same = np.minimum(own[kept], len(folds) - 1)
+    theirs = np.where(fair[kept, same], same, fair[kept].argmax(axis=1))
+    labels = [(row, _label(before, prepared.paths[row])) for row in rows[kept].tolist()]
+    changed = [row for row, label in labels if label not in (None, prepared.names[row])]
     if not changed:
-        return kept, notes, ""
+        return kept, theirs, notes, ""
     first = prepared.paths[changed[0]]
-    return (
-        kept,
-        notes,
-        (
-            f"labels of {len(changed)} test images changed since the champion was accepted ({first} first): "
-            "a person must say which are right"
-        ),
+    said = (
+        f"labels of {len(changed)} test images changed since the champion was accepted ({first} first): "
+        "a person must say which are right"
     )
+    return kept, theirs, notes, said
 
 
 def _label(manifest: Mapping[str, Mapping[str, str]], path: str) -> str | None:
@@ -135,9 +158,11 @@ def _predict(
     document: dict,
     prepared: PreparedDataset,
     rows: np.ndarray,
+    networks: np.ndarray,
     images: np.ndarray,
     params: Params,
 ) -> ModelStats:
+    """Statistics of a bundle for `rows`, each predicted by the network at its position in `networks`."""
     faults = []
     for precision, entry in document["precisions"].items():
         if not entry["shipped"]:
@@ -152,10 +177,23 @@ def _predict(
     bundle, size, found = Bundle.load(folder), params.evaluate.batch_size, []
     with progress(f"gate: {name}", len(images), "images") as advance:
         for start in range(0, len(images), size):
-            found.append(bundle.run(np.ascontiguousarray(images[start : start + size])))
+            found.append(bundle.run_members(np.ascontiguousarray(images[start : start + size])))
             advance(len(found[-1]))
-    predictions = base.evaluation(params.task.kind).from_bundle(prepared, rows, np.concatenate(found), document)
-    return ModelStats(name, predictions.stats(params.evaluate), tuple(faults))
+    outputs, task, parts = np.concatenate(found), base.evaluation(params.task.kind), []
+    for member in np.unique(networks).tolist():
+        chosen = networks == member
+        one = _of_member(document, member)
+        output = outputs[chosen, member : member + 1] if prepared.slides else outputs[chosen, member]
+        parts.append(task.from_bundle(prepared, rows[chosen], output, one))
+    return ModelStats(name, task.pool(parts).stats(params.evaluate), tuple(faults))
+
+
+def _of_member(document: dict[str, Any], member: int) -> dict[str, Any]:
+    """bundle.json as it would be of one of its networks, with the decision for patients that this one has not seen."""
+    if members.MEMBERS not in document:
+        return document
+    own = document[members.MEMBERS][member]
+    return {**document, members.MEMBERS: [own], **({"decision": own["decision"]} if "decision" in own else {})}
 
 
 def _images_for_champion(

@@ -50,6 +50,7 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
     except InputError as error:
         stale = " If the table has changed since, run `medtune data` first." if getattr(params.data, "csv", "") else ""
         raise InputError(f"{error}{stale}") from None
+    _check_threshold(params, prepared.classes)
     for section in params.training_stages:
         chosen = getattr(params, section)
         named = chosen.class_weights if isinstance(chosen.class_weights, dict) else {}
@@ -59,6 +60,17 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
         if chosen.precision == "fp16" and device_class() == "cpu":
             raise InputError(f"{section}.precision is fp16, which needs a GPU; on a CPU choose auto, fp32 or bf16")
     return prepared
+
+
+def _check_threshold(params: Params, classes: Sequence[str]) -> None:
+    criterion = params.evaluate.threshold_criterion
+    if isinstance(criterion, str) or len(classes) == 2 or not base.targets(params.task.kind).HAS_POSITIVE:
+        return
+    ((name, rate),) = criterion.items()
+    raise InputError(
+        f"evaluate.threshold={{{name}: {rate:g}}}: there are {len(classes)} classes, and only two have a threshold. "
+        "Use evaluate.threshold=balanced_accuracy"
+    )
 
 
 def check_subgroups(params: Params, columns: Mapping[str, Sequence[str]]) -> None:

@@ -78,7 +78,7 @@ class Steps:
 
     def order(self) -> Iterator[tuple[str, int | None]]:
         """Yield stage and test fold of every step, upstream steps first."""
-        for fold in self.params.data.split.test_folds:
+        for fold in self.params.data.split.trained_folds:
             for stage in self.params.training_stages:
                 yield stage, fold
         yield "evaluate", None
@@ -89,7 +89,7 @@ class Steps:
 
         Args:
             stage: frozen, finetune, evaluate or export.
-            fold: test fold of a training stage; None is the only one that the params name.
+            fold: test fold of a training stage; None is the one that the params name.
 
         Raises:
             InputError: an upstream artifact is missing; names the command to run first. Or there are several folds.
@@ -122,7 +122,7 @@ class Steps:
         if stage == "export":
             yield self._finished("evaluate", None)
         if stage in ("evaluate", "export"):
-            for test_fold in self.params.data.split.test_folds:
+            for test_fold in self.params.data.split.trained_folds:
                 for trained in self.params.training_stages:  # the first missing one is named
                     artifact = self._finished(trained, test_fold)
                 yield artifact
@@ -169,6 +169,7 @@ def evaluate_key(params: Params, prepared: "PreparedDataset", trained: Sequence[
         "facts": prepared.info,  # protocol, leaks and notes are printed in the report
         "trained": [[artifact.key, artifact.sha256] for artifact in trained],
         "roles": [prepared.split_digest(int(artifact.result()["fold"])) for artifact in trained],
+        "test_folds": params.data.split.test_folds,
     }
     if params.evaluate.by:
         from medtune.evaluation.subgroup_result import prepared_columns

@@ -59,7 +59,8 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
         paths = RunPaths(tmp_path, tmp_path / "cache")
         images, labels = write_prepared(paths.prepared, params, classes, columns or {})
         trained = [
-            write_trained(paths, params, fold, images, labels, ruin, head_only) for fold in params.data.split.test_folds
+            write_trained(paths, params, fold, images, labels, ruin, head_only)
+            for fold in params.data.split.trained_folds
         ]
         return World(params, paths, trained)
 

@@ -13,7 +13,7 @@ import medtune
 from medtune.config.project import PROJECT
 
 SMALL = [
-    "data.image_size=32", "data.patients=20", "data.images_per_patient=2", "data.labels=binary",
+    "data.image_size=32", "data.patients=20", "data.images_per_patient=2", "data.labels=binary", "data.split.folds=3",
     "model.weights=none", "model.backbone_args={img_size: 32, depth: 2}", "model.head.kind=linear",
     "frozen.epochs=1", "frozen.views=1", "finetune.epochs=1",
     "export.precisions=[fp32]", "tracking.mode=disabled",
@@ -82,9 +82,13 @@ def test_run__prepares_trains_evaluates_exports_and_predicts(tmp_path: Path, mon
     assert repr(data).startswith("PreparedData(40 images of 20 patients: ")
 
     result = medtune.train(params, tmp_path)
-    assert result.ran == ("frozen fold 1", "finetune fold 1", "evaluate", "export")
+    assert result.ran == (
+        *(f"{stage} fold {fold}" for fold in range(3) for stage in ("frozen", "finetune")),
+        "evaluate",
+        "export",
+    )
     assert "balanced_accuracy" in repr(result)
-    assert "4 of 4 steps ran" in repr(result)
+    assert "8 of 8 steps ran" in repr(result)
     assert medtune.train(params, tmp_path).cached == result.ran
 
     found = medtune.evaluate(params, tmp_path)
@@ -96,7 +100,7 @@ def test_run__prepares_trains_evaluates_exports_and_predicts(tmp_path: Path, mon
     assert exported.precisions == ("fp32",)
     assert exported.model_card.is_file()
 
-    assert len(list(csv.DictReader(found.predictions.open()))) == 8
+    assert len(list(csv.DictReader(found.predictions.open()))) == 14
     samples = sorted((data.folder / "samples").rglob("*.png"))
     assert samples
     predictions = medtune.Bundle.load(result.bundle).predict(samples)

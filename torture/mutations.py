@@ -143,7 +143,9 @@ CHANGED = (
     Mutation("finetune.lr", params("  lr: 3.0e-5", "  lr: 4.0e-5"), runs=("finetune", "evaluate", "export")),
     Mutation("frozen.lr", params("  lr: 3.0e-4", "  lr: 4.0e-4"), runs=ALL[1:]),
     Mutation("seed", params("seed: 1", "seed: 2"), runs=ALL[1:]),
-    Mutation("data.split.test_fold", params("    test_fold: 1", "    test_fold: 2"), runs=ALL),
+    Mutation(
+        "data.split.test_fold", params("    test_fold: 1", "    test_fold: 2"), runs=("data", "evaluate", "export")
+    ),
     Mutation("code of the head", code("models/heads/cdtm.py"), runs=ALL[1:]),
     Mutation("code of evaluation", code("medtune/tasks/classification/calibration.py"), runs=("evaluate", "export")),
     # DVC deletes what this stage made before it runs the command again; what comes out is the same.

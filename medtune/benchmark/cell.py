@@ -125,11 +125,7 @@ def _evaluate(params: Params, prepared: "PreparedDataset", trained: Mapping[int,
     device, size = device_name(), params.evaluate.batch_size
     outputs = list(compute_trained_outputs(requests, prepared.images, device, size, lambda done: None))
     prepared, requests, outputs = to_slides(prepared, requests, outputs, params.model.head.aggregation)
-    task = base.evaluation(params.task.kind)
-    return [
-        task.evaluate_fold(request, found, prepared, params.evaluate, params.seed)
-        for request, found in zip(requests, outputs, strict=True)
-    ]
+    return list(base.evaluation(params.task.kind).evaluate_folds(requests, outputs, prepared, params.evaluate))
 
 
 def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:

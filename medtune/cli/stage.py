@@ -70,5 +70,5 @@ def _train(name: str, fold: int | None, params: Path | None, overrides: list[str
 
         with distributed.main_process_first():
             check_network(read, paths, prepared)
-        for each in read.data.split.test_folds if fold is None else [fold]:
+        for each in read.data.split.trained_folds if fold is None else [fold]:
             console.info(f"{name} fold {each}: {stage.run(read, paths, each).path}")

@@ -41,7 +41,7 @@ def report(params: Params, paths: RunPaths) -> list[StepStatus]:
 
 
 def _order(params: Params) -> Iterator[tuple[str, int | None]]:
-    for fold in params.data.split.test_folds:
+    for fold in params.data.split.trained_folds:
         yield from ((stage, fold) for stage in params.training_stages)
     yield from (("evaluate", None), ("export", None))
 

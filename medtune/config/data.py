@@ -8,6 +8,8 @@ from medtune.config.base import StrictParams
 from medtune.config.names import Name
 
 MIN_FOLDS, MAX_FOLDS = 3, 20
+# Protocols in which every fold is the test fold once; the others have one split.
+ROTATING_PROTOCOLS = ("patient", "image", "site", "hcrf-1-1-2")
 
 
 class SplitParams(StrictParams):
@@ -18,7 +20,9 @@ class SplitParams(StrictParams):
         5, description="3 to 20; under protocol site the number of sites"
     )
     test_fold: Annotated[int, Field(ge=0)] | str = Field(
-        1, description="0 to folds - 1; all: each in turn, pooled; under protocol site also the name of a site"
+        1,
+        description="fold whose images the test metrics are about, 0 to folds - 1; all: each in turn, pooled; under "
+        "protocol site also the name of a site. A network is trained for every fold in any case",
     )
     val_fold: Annotated[int, Field(ge=0)] | None = Field(None, description="null: the fold before the test fold")
     absent_classes: Literal["error", "allow"] = Field(
@@ -52,10 +56,15 @@ class SplitParams(StrictParams):
 
     @property
     def test_folds(self) -> list[int]:
-        """Test folds to run, each a chain of its own."""
+        """Test folds whose images the test metrics are about."""
         if self.test_fold == "all":
             return list(range(self.folds))
         return [self.test_fold] if isinstance(self.test_fold, int) else [0]  # the site that is named comes first
+
+    @property
+    def trained_folds(self) -> list[int]:
+        """Test folds for which a network is trained: all, also where one is tested; one where the split is fixed."""
+        return list(range(self.folds)) if self.protocol in ROTATING_PROTOCOLS else self.test_folds
 
     def val_fold_for(self, test_fold: int) -> int:
         """The validation fold of the chain whose test fold is `test_fold`."""

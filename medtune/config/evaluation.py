@@ -9,6 +9,19 @@ from pydantic import Field, field_validator, model_validator
 from medtune.config.base import StrictParams
 
 
+class OperatingPoint(StrictParams):
+    """A rate that the threshold must reach on validation; one of the two."""
+
+    specificity: Annotated[float, Field(gt=0, lt=1)] | None = None
+    sensitivity: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> "OperatingPoint":
+        if (self.specificity is None) == (self.sensitivity is None):
+            raise ValueError("give specificity or sensitivity, one of the two: {specificity: 0.95}")
+        return self
+
+
 class EvaluateParams(StrictParams):
     """Metrics, their intervals, calibration, the decision rule and subgroups."""
 
@@ -19,8 +32,11 @@ class EvaluateParams(StrictParams):
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     calibration: Literal["temperature", "none"] = "temperature"
-    threshold: Literal["balanced_accuracy", "argmax"] = Field(
-        "balanced_accuracy", description="two classes, or each finding: chosen on validation; argmax: 0.5"
+    threshold: Literal["balanced_accuracy", "argmax"] | OperatingPoint = Field(
+        "balanced_accuracy",
+        description="of two classes, or of each finding, chosen on the validation images of all folds. "
+        "balanced_accuracy: 0.5, or a threshold that is shown to be better; argmax: 0.5; {specificity: 0.95} or "
+        "{sensitivity: 0.95}: the threshold that reaches this rate",
     )
     patient_score: Literal["mean", "max", "noisy_or"] = Field(
         "mean", description="a patient's probability from those of its images; max and noisy_or for two classes"
@@ -58,3 +74,10 @@ class EvaluateParams(StrictParams):
         if unused := sorted(self.bins.keys() - set(self.by)):
             raise ValueError(f"bins.{unused[0]}: by does not name this column. Add it to evaluate.by")
         return self
+
+    @property
+    def threshold_criterion(self) -> str | dict[str, float]:
+        """`threshold` as a name, or as the rate to reach by its name."""
+        if isinstance(self.threshold, str):
+            return self.threshold
+        return self.threshold.model_dump(exclude_none=True)

@@ -39,7 +39,7 @@ def check_classes(
         InputError: a part has no images, train has too few classes, or a class is absent and `absent_classes` is error.
     """
     missing: dict[int, list[str]] = {}
-    for test_fold in params.test_folds:
+    for test_fold in params.trained_folds:
         for split in SPLITS:
             present = _present(labels[splits[:, test_fold] == split])
             if len(present) < (min_classes if split == "train" else 1):

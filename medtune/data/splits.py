@@ -83,7 +83,7 @@ def split_samples(
         folds, splits, notes = protocol(samples, labels, params, source)
     patient_ids = np.array([sample.patient_id or "" for sample in samples])
     notes += check_classes(splits, labels, patient_ids, classes, params, source, min_classes)
-    leaked = _leaked_patients(splits, patient_ids, params.test_folds)
+    leaked = _leaked_patients(splits, patient_ids, params.trained_folds)
     if leaked:
         notes.append(
             f"LEAK: {len(leaked)} of {len(set(patient_ids))} groups have images in more than one of train, "

@@ -1,6 +1,6 @@
 """External images and patients that a bundle has seen, as far as its training data are there to be compared."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,20 +92,21 @@ def find_training_data(bundle: Path, document: Mapping[str, Any], given: Path | 
     return prepared if prepared.digest == digest else None
 
 
-def find_overlap(external: PreparedDataset, training: PreparedDataset | None, fold: int) -> Overlap:
+def find_overlap(external: PreparedDataset, training: PreparedDataset | None, folds: Sequence[int]) -> Overlap:
     """Compare pixels and patient names.
 
     Args:
         external: the external images, packed as the training images were.
         training: the bundle's training data; None if they are not there.
-        fold: test fold of the exported network.
+        folds: test folds of the bundle's networks.
     """
     if training is None:
         return Overlap(False)
-    rows = training.indices(fold)
-    seen_rows = np.concatenate([rows[split] for split in SEEN_SPLITS])
+    splits = training.splits[:, folds]
+    seen_rows = np.flatnonzero(np.isin(splits, SEEN_SPLITS).any(axis=1))
+    tested_rows = np.flatnonzero((splits == "test").any(axis=1))
     seen = {training.sha256[row] for row in seen_rows.tolist()}
-    tested = {training.sha256[row] for row in rows["test"].tolist()} - seen
+    tested = {training.sha256[row] for row in tested_rows.tolist()} - seen
     same = [path for path, sha in zip(external.paths, external.sha256, strict=True) if sha in seen]
     patients: set[str] = set()
     if external.info["groups_known"] and training.info["groups_known"]:

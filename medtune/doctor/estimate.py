@@ -51,7 +51,7 @@ def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> 
         images: in the set.
         facts: `tokens`, `channels`, `parameters` and `head`, counts, of the network.
     """
-    n_folds, store = len(params.data.split.test_folds), 0.0
+    n_folds, store = len(params.data.split.trained_folds), 0.0
     pack, network = images * params.data.image_size**2 * 3, facts["parameters"] + facts["head"]
     if stored := stored_views(params, images, facts):
         rows = images * (split_fractions(params)["train"] * stored + split_fractions(params)["val"])
@@ -61,7 +61,9 @@ def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> 
     # Weights, averages, the best epoch's, two moments; the old file stays until the new one is whole.
     checkpoints = 2 * 5 * FP32_BYTES * (network if "finetune" in params.training_stages else facts["head"])
     widths = {"fp32": 4, "fp16": 2, "int8": 1}
-    bundle = network * sum(widths[precision] for precision in params.export.precisions) + 20e6
+    # Networks of all folds are in the bundle; heads on a frozen backbone share it.
+    exported = n_folds * network if "finetune" in params.training_stages else network + (n_folds - 1) * facts["head"]
+    bundle = exported * sum(widths[precision] for precision in params.export.precisions) + 20e6
     return {"data/prepared": pack, "cache": store, "artifacts": weights + checkpoints + bundle, "handoff": bundle}
 
 
@@ -77,15 +79,16 @@ def time_requirements(
         decode_s: to decode an image.
         stored: views whose features stage 1 stores.
     """
-    fractions, n_folds = split_fractions(params), len(params.data.split.test_folds)
+    fractions, n_folds = split_fractions(params), len(params.data.split.trained_folds)
     train, val = images * fractions["train"], images * fractions["val"]
     forward = measured["forward"]["seconds"]
     seconds = {"data": images * decode_s, "stage 1": 0.0, "stage 2": 0.0, "test": images * fractions["test"] * forward}
     if "frozen" in params.training_stages:
         options, head = params.frozen, measured["head"]["seconds"]
         n_samples = options.epochs * options.passes * train
-        if stored:
-            seconds["stage 1"] = (train * stored + val) * forward + n_samples * head
+        if stored:  # folds share what they store
+            views = train * stored + val if n_folds == 1 else images * stored
+            seconds["stage 1"] = views * forward / n_folds + n_samples * head
         else:
             seconds["stage 1"] = n_samples * (forward + head) + options.epochs * val * forward
     if "finetune" in params.training_stages:
@@ -132,7 +135,7 @@ def _time_estimate(context: Context) -> CheckResult:
     step_times = ", ".join(
         f"{steps[name]} {measured[name]['seconds'] * 1000:.3g} ms" for name in steps if name in measured
     )
-    n_folds = len(params.data.split.test_folds)
+    n_folds = len(params.data.split.trained_folds)
     total = format_duration(sum(found.values()))
     return ok(
         f"{total} for {n_folds} chain{'s' if n_folds > 1 else ''}: {message} (estimate from "

@@ -45,7 +45,7 @@ def external_facts(
         "backbone": model.get("backbone", "not stated"),
         "head": (model.get("head") or {}).get("kind", "not stated"),
         "warnings": list(warnings),
-        "best_fold": exported.get("fold"),
+        "decision": document.get("decision", {}),
         "validation": {},
         "folds": [],
         "fold_means": {},

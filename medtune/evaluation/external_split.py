@@ -10,13 +10,14 @@ from medtune.config.schema import EvaluateParams
 from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import EXTERNAL, Outputs, OutputsRequest
+from medtune.evaluation.result import FoldResult
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 SECTION = """\
-<h2>External test images</h2>
-<p class="facts">{{ external.n_images }} images of {{ external.n_groups }} {{ unit }}; never used for a choice.</p>
+<h2>{{ title }}</h2>
+<p class="facts">{{ sentence }}: {{ n_images }} images of {{ n_groups }} {{ unit }}.</p>
 <table>
 <tr><th>metric</th><th class="n">value</th><th class="n">{{ percent }} % interval</th><th></th></tr>
 {% for title, entry in rows %}<tr><td>{{ title }}</td><td class="n">{{ entry.value|number }}</td>
@@ -28,44 +29,40 @@ SECTION = """\
 
 def evaluate_external(
     task: Any,
+    folds: Sequence[FoldResult],
     requests: Sequence[OutputsRequest],
     outputs: Sequence[Outputs],
     prepared: "PreparedDataset",
+    decision: Mapping[str, Any],
     options: EvaluateParams,
     metrics: Sequence[Metric],
-    seed: int,
 ) -> tuple[dict[str, Any] | None, Any]:
-    """Evaluate the external images with post-processing and decision from validation.
+    """Evaluate the external images as the exported model predicts them: the mean of all networks, and its decision.
 
     Args:
         task: the task's evaluation (`medtune.tasks.base.Evaluation`).
+        folds: all of them.
         requests: one per fold.
         outputs: of each fold's network, in the same order.
-        prepared: the data.
+        prepared: the data, by slide if it is a set of slides.
+        decision: of the exported model.
         options: section evaluate.
         metrics: of the task.
-        seed: of the choice of the decision.
 
     Returns:
         What metrics.json says under `external_test`, and the predictions; None twice without external images.
     """
-    folds = [
-        task.evaluate_fold(
-            request.on_external(), {"val": found["val"], "test": found[EXTERNAL]}, prepared, options, seed
-        )
-        for request, found in zip(requests, outputs, strict=True)
-        if EXTERNAL in request.indices
-    ]
-    if not folds:
+    if EXTERNAL not in requests[0].indices:
         return None, None
-    pooled = task.pool([fold.test for fold in folds])
+    members = [fold.calibrate(found[EXTERNAL]) for fold, found in zip(folds, outputs, strict=True)]
+    document = {"decision": decision, "classes": list(prepared.classes)}
+    pooled = task.from_bundle(prepared, requests[0].indices[EXTERNAL], np.mean(members, axis=0), document)
     found = intervals(metrics, pooled.stats(options), options.confidence)
-    document = {
+    return {
         "n_images": len(pooled.rows),
         "n_groups": len(np.unique(pooled.patient_ids)),
         "metrics": {name: one.as_dict() for name, one in found.items()},
-    }
-    return document, pooled
+    }, pooled
 
 
 def external_section(external: Mapping[str, Any] | None, metrics: Sequence[Metric], facts: Mapping[str, Any]) -> str:
@@ -78,14 +75,32 @@ def external_section(external: Mapping[str, Any] | None, metrics: Sequence[Metri
     """
     if not external:
         return ""
+    return metrics_section("External test images", "Never used for a choice", external, metrics, facts)
+
+
+def metrics_section(
+    title: str, sentence: str, document: Mapping[str, Any], metrics: Sequence[Metric], facts: Mapping[str, Any]
+) -> str:
+    """Return a section of report.html with a table of metrics.
+
+    Args:
+        title: of the section.
+        sentence: above the table, without a full stop.
+        document: `n_images`, `n_groups` and `metrics`, as metrics.json has them.
+        metrics: of the task.
+        facts: `medtune.evaluation.result.common_facts`, and the task's own.
+    """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["number"] = _number
     return environment.from_string(SECTION).render(
-        external=external,
+        title=title,
+        sentence=sentence,
+        n_images=document["n_images"],
+        n_groups=document["n_groups"],
         rows=[
-            (metric.title + metric.positive_note(facts.get("positive")), external["metrics"][metric.name])
+            (metric.title + metric.positive_note(facts.get("positive")), document["metrics"][metric.name])
             for metric in metrics
-            if metric.name in external["metrics"]
+            if metric.name in document["metrics"]
         ],
         unit="patients" if facts["groups_known"] else "patients (each image counts as one)",
         percent=facts["percent"],
@@ -94,13 +109,18 @@ def external_section(external: Mapping[str, Any] | None, metrics: Sequence[Metri
 
 def external_line(external: Mapping[str, Any], metrics: Sequence[Metric], groups_known: bool) -> str:
     """Return the headline metrics of the external images in one line."""
+    return f"external: {metrics_line(external, metrics, groups_known)}"
+
+
+def metrics_line(document: Mapping[str, Any], metrics: Sequence[Metric], groups_known: bool) -> str:
+    """Return the headline metrics of a part of metrics.json (`n_images`, `n_groups`, `metrics`) in one line."""
     shown = []
     for metric in metrics:
-        if metric.headline and (entry := external["metrics"].get(metric.name)):
+        if metric.headline and (entry := document["metrics"].get(metric.name)):
             between = "" if entry["lo"] is None else f" ({_number(entry['lo'])} to {_number(entry['hi'])})"
             shown.append(f"{metric.title} {_number(entry['value'])}{between}")
-    whose = f"of {external['n_groups']} patients" if groups_known else "(patients unknown)"
-    return f"external: {', '.join(shown)} on {external['n_images']} images {whose}"
+    whose = f"of {document['n_groups']} patients" if groups_known else "(patients unknown)"
+    return f"{', '.join(shown)} on {document['n_images']} images {whose}"
 
 
 def _number(value: float | None) -> str:

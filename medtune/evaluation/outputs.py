@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +55,6 @@ class OutputsRequest:
         external = prepared.external_indices(fold)
         also = {EXTERNAL: external} if len(external) else {}
         return cls(fold, trained, {split: rows[split] for split in SPLITS} | also, key)
-
-    def on_external(self) -> "OutputsRequest":
-        """The same network, with the external images in the place of the test images."""
-        return replace(self, indices={"val": self.indices["val"], "test": self.indices[EXTERNAL]})
 
 
 def load_outputs(request: OutputsRequest, cache: Path) -> Outputs | None:

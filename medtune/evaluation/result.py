@@ -19,17 +19,7 @@ if TYPE_CHECKING:
     from medtune.evaluation.outputs import OutputsRequest
 
 # What metrics.json holds of the common facts.
-METRICS_KEYS = (
-    "n_images",
-    "n_groups",
-    "protocol",
-    "stage",
-    "validation",
-    "best_fold",
-    "folds",
-    "fold_means",
-    "warnings",
-)
+METRICS_KEYS = ("n_images", "n_groups", "protocol", "stage", "validation", "folds", "fold_means", "warnings")
 
 
 class Predictions(Protocol):
@@ -69,6 +59,9 @@ class FoldResult(Protocol):
     def test(self) -> Predictions:
         """Predictions for the test images."""
 
+    def calibrate(self, logits: npt.NDArray) -> npt.NDArray:
+        """Final output (n, ...) of this fold's network, from what it gave."""
+
     def record(self) -> dict[str, Any]:
         """Post-processing and decision fitted on validation, as JSON values: what export needs of the fold."""
 
@@ -79,12 +72,13 @@ class EvaluationResult:
 
     Attributes:
         prepared: the data.
-        requests: which network was run on which images, one per fold.
+        requests: which network was run on which images, one per requested test fold.
         outputs: of each fold's network by split, in the order of `requests`.
         folds: results, in the same order; the task's own `FoldResult`.
-        pooled: predictions for the test images of all folds; the task's own `Predictions`.
+        pooled: predictions for the test images of these folds; the task's own `Predictions`.
         test: metrics of `pooled` by name.
         document: bundle.json of an evaluation without folds.
+        trained: results of all folds, where fewer are requested.
     """
 
     prepared: "PreparedDataset"
@@ -94,6 +88,12 @@ class EvaluationResult:
     pooled: Any
     test: dict[str, Interval]
     document: Mapping[str, Any] | None = None
+    trained: Sequence[Any] = ()
+
+    @property
+    def all_folds(self) -> Sequence[Any]:
+        """Results of all folds, also of those whose test images are not requested; empty for a bundle."""
+        return self.trained or self.folds
 
     @property
     def title(self) -> str:
@@ -116,7 +116,7 @@ def common_facts(
     params: Params,
     key: str,
     metrics: Sequence[Metric],
-    best: FoldResult,
+    decision: Mapping[str, Any],
     validation: Predictions,
 ) -> dict[str, Any]:
     """Collect the facts that do not depend on the task.
@@ -126,7 +126,7 @@ def common_facts(
         params: all params.
         key: cache key of the evaluation.
         metrics: of the task.
-        best: the fold whose network is exported.
+        decision: of the exported model.
         validation: pooled predictions for the validation images.
     """
     info, options, pooled = result.prepared.info, params.evaluate, result.pooled
@@ -141,7 +141,7 @@ def common_facts(
         "backbone": params.model.backbone,
         "head": params.model.head.kind,
         "warnings": leak_warnings(result.prepared),
-        "best_fold": best.fold,
+        "decision": dict(decision),
         "validation": values(metrics, validation.stats(options)),
         "folds": [
             {
@@ -156,7 +156,7 @@ def common_facts(
             }
             for fold in result.folds
         ],
-        "fold_means": fold_means(result, metrics, options),
+        "fold_means": fold_means(result.folds, metrics, options),
         "percent": f"{100 * options.confidence:g}",
         # The split notes its leaks itself; here they are a warning, worded for the test metrics.
         "notes": [
@@ -173,16 +173,16 @@ def common_facts(
 
 
 def fold_means(
-    result: EvaluationResult, metrics: Sequence[Metric], options: EvaluateParams
+    folds: Sequence[FoldResult], metrics: Sequence[Metric], options: EvaluateParams
 ) -> dict[str, dict[str, float]]:
     """Compute `{mean, lowest, highest}` over the test folds, by metric; empty for one fold.
 
     Pooled predictions mix networks whose probabilities need not be comparable, which lowers a pooled AUROC; a mean over
     folds does not. A metric that is undefined in a fold is left out.
     """
-    if len(result.folds) < 2:
+    if len(folds) < 2:
         return {}
-    by_fold = [values(metrics, fold.test.stats(options)) for fold in result.folds]
+    by_fold = [values(metrics, fold.test.stats(options)) for fold in folds]
     found = {}
     for name in by_fold[0]:
         defined = [value for each in by_fold if (value := each.get(name)) is not None]
@@ -233,7 +233,11 @@ def write_metrics(
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
         **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
-        **{name: facts[name] for name in ("subgroups", "external", "external_test") if facts.get(name)},
+        **{
+            name: facts[name]
+            for name in ("subgroups", "external", "external_test", "cross_validation")
+            if facts.get(name)
+        },
         **({"unit": "slides"} if facts.get("unit") == "slides" else {}),
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # One sentence: `dvc metrics show` makes a column of every value that is not in a list.

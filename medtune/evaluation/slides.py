@@ -1,13 +1,14 @@
 """Outputs of tiles as outputs of slides: from here on, every number of an evaluation refers to slides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from medtune.data.slide_dataset import SlideDataset, by_slide
 from medtune.evaluation.outputs import Outputs, OutputsRequest
+from medtune.serving.members import temperatures
 from medtune.serving.slides import aggregate as tiles_to_slide
 
 if TYPE_CHECKING:
@@ -42,26 +43,34 @@ def to_slides(
 
 
 def slide_probabilities(
-    prepared: "PreparedDataset", tiles: np.ndarray, outputs: np.ndarray, temperature: float, kind: str
+    prepared: "PreparedDataset", tiles: np.ndarray, outputs: np.ndarray, document: Mapping[str, Any]
 ) -> tuple[SlideDataset, np.ndarray, np.ndarray]:
-    """Slides of `tiles` as a bundle predicts them.
+    """Slides of `tiles` as a bundle predicts them: `member_probabilities`, averaged over the networks."""
+    slides, rows, found = member_probabilities(prepared, tiles, outputs, document)
+    return slides, rows, found.mean(axis=1)
+
+
+def member_probabilities(
+    prepared: "PreparedDataset", tiles: np.ndarray, outputs: np.ndarray, document: Mapping[str, Any]
+) -> tuple[SlideDataset, np.ndarray, np.ndarray]:
+    """Slides of `tiles` as each network of a bundle predicts them.
 
     Args:
         prepared: a set of tiles.
         tiles: (n,) rows of it.
-        outputs: (n, ...) of a bundle for these tiles.
-        temperature: of slides.
-        kind: how tiles become slides, `aggregation` of bundle.json.
+        outputs: (n, M, ...) of each network for these tiles.
+        document: bundle.json.
 
     Returns:
-        The set of slides, (s,) rows of it, ascending, and (s, classes) calibrated probabilities.
+        The set of slides, (s,) rows of it, ascending, and (s, M, classes) calibrated probabilities.
     """
     slides = by_slide(prepared)
     assert slides.slide_index is not None
     member = slides.slide_index[tiles]
     rows = np.unique(member)
-    found = np.stack([tiles_to_slide.slide_probabilities(outputs[member == row], kind) for row in rows])
-    return slides, rows, tiles_to_slide.calibrate(found, temperature)
+    kind, each = document["aggregation"], temperatures(document)
+    found = np.stack([tiles_to_slide.member_probabilities(outputs[member == row], kind, each) for row in rows])
+    return slides, rows, found
 
 
 def aggregate(slides: SlideDataset, tiles: np.ndarray, outputs: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """What bundle.json says of a network: facts gathered from the artifacts it came from, none typed in by hand."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from medtune.config.schema import Params
@@ -10,18 +11,22 @@ from medtune.runtime.cache_key import weights_sha256
 from medtune.runtime.provenance import provenance
 from medtune.serving.intensity import Intensity
 from medtune.serving.manifest import SCHEMA_VERSION
+from medtune.serving.members import MEMBERS
 from medtune.serving.onnxruntime_version import minimum_for
 from medtune.tasks import base
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
+# Of evaluate's record of a fold: its post-processing, and its decision for patients that its network has not seen.
+MEMBER_KEYS = ("temperature", "scale", "offset", "decision")
+
 
 def build_manifest(
     params: Params,
     prepared: "PreparedDataset",
     evaluated: Artifact,
-    chosen_fold: Artifact,
+    trained: Sequence[Artifact],
     metrics: dict[str, Any],
     normalization: tuple[list[float], list[float]],
     key: str,
@@ -32,14 +37,15 @@ def build_manifest(
         params: all params.
         prepared: the data.
         evaluated: what evaluate published.
-        chosen_fold: the trained artifact of evaluate's best fold.
+        trained: the networks of all folds, in the order of the graph's output `members`.
         metrics: evaluate's metrics.json.
         normalization: mean and std of the network, for images scaled to 0..1.
         key: the export's cache key.
     """
-    record, trained = evaluated.result(), chosen_fold.result()
+    record = evaluated.result()
     prepared = by_slide(prepared) if prepared.slides else prepared
-    fold, folds = int(trained["fold"]), record["folds"]
+    folds = [int(artifact.result()["fold"]) for artifact in trained]
+    records = [record["folds"][str(fold)] for fold in folds]
     size, mean, std = params.data.image_size, *([round(value, 6) for value in part] for part in normalization)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -60,24 +66,27 @@ def build_manifest(
             "inside_the_graph": ["scale", "mean", "std"],
         },
         "requires": {"onnxruntime": minimum_for(params.export.opset)},
-        **base.export(params.task.kind).describe(prepared, folds[str(fold)], size),
+        **base.export(params.task.kind).describe(prepared, records, record["decision"], size),
         **prediction_rules(metrics),
         "precisions": {},
         "parity": {},
         "exported": {
-            "fold": fold,
-            "of_folds": len(folds),
-            "why": "the only fold" if len(folds) == 1 else "highest validation AUROC, then lowest validation loss",
-            "stage": trained["kept"],
-            "source_key": chosen_fold.key,
-            "source_sha256": chosen_fold.sha256,
+            "final": "ensemble" if len(trained) > 1 else "single",
+            "stage": "+".join(sorted({artifact.result()["kept"] for artifact in trained}, reverse=True)),
+            "test_folds": record["test_folds"],
             "evaluate_key": evaluated.key,
-            # The rows of evaluate's predictions.csv that this network made, and nobody else's.
-            "predictions": {
-                "images": len(prepared.indices(fold)["test"]),
-                "where": f"manifest.csv role_{fold} is test",
-            },
         },
+        MEMBERS: [
+            {
+                # The rows of evaluate's predictions that this network made are those whose role_<fold> is test.
+                "fold": fold,
+                "stage": artifact.result()["kept"],
+                "source_key": artifact.key,
+                "source_sha256": artifact.sha256,
+                **{name: value for name, value in own.items() if name in MEMBER_KEYS},
+            }
+            for fold, artifact, own in zip(folds, trained, records, strict=True)
+        ],
         "data": {
             "name": prepared.info["name"],
             "licence": prepared.info["licence"],
@@ -87,7 +96,7 @@ def build_manifest(
             **({"unit": "slides", "n_tiles": prepared.info["n_tiles"]} if "n_tiles" in prepared.info else {}),
             "n_groups": prepared.info["n_groups"],
             "groups_known": prepared.info["groups_known"],
-            "counts": class_counts(prepared, fold),
+            "counts": class_counts(prepared, folds),
             # How many, not who: the bundle goes to others, and groups are patients.
             "n_leaked_groups": len(prepared.info["leaked_groups"]),
             # The split's own note of its leaks is left out: the warnings of the figures say it.
@@ -115,9 +124,9 @@ def prediction_rules(metrics: dict[str, Any]) -> dict[str, Any]:
     return rules
 
 
-def class_counts(prepared: "PreparedDataset", fold: int) -> dict[str, dict[str, int]]:
-    """Images of each class: all, and in each part of the exported network's chain."""
-    parts = prepared.indices(fold)
+def class_counts(prepared: "PreparedDataset", folds: Sequence[int]) -> dict[str, dict[str, int]]:
+    """Images per class: all, and in each part of the split if it is the same for all networks."""
+    parts = prepared.indices(folds[0]) if len(folds) == 1 else {}
     counts = {}
     for index, name in enumerate(prepared.classes):
         members = prepared.has(index)

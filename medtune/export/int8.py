@@ -76,14 +76,27 @@ def to_int8(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
 def excluded_nodes(graph: onnx.GraphProto) -> set[str]:
     """Names of the heavy nodes that stay in fp32.
 
-    The first one (first convolution, patch embedding) reads pixels, whose range its few channels need; the last
-    one is the classifier, whose result is what probabilities are made of; a product of two activations (attention's
-    scores, CDTM's mixed tokens) has no weights to store in 8 bits, and two ranges to get wrong.
+    The first one (first convolution, patch embedding) reads pixels, whose range its few channels need. The last ones,
+    one per network of an ensemble, are the classifiers, whose results probabilities are made of. A product of two
+    activations (attention's scores, CDTM's mixed tokens) has no weights to store in 8 bits, and two ranges to get
+    wrong.
     """
     weights = {tensor.name for tensor in graph.initializer}
     heavy = [node for node in graph.node if node.op_type in QUANTIZED_OPS]
-    ends = {node.name for node in (*heavy[:1], *heavy[-1:])}
+    ends = {node.name for node in (*heavy[:1], *_last(graph))}
     return ends | {node.name for node in heavy if node.input[1] not in weights}
+
+
+def _last(graph: onnx.GraphProto) -> list[NodeProto]:
+    """The heavy nodes with no other heavy node between them and an output."""
+    wanted, found = {value.name for value in graph.output}, []
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output):
+            if node.op_type in QUANTIZED_OPS:
+                found.append(node)
+            else:
+                wanted.update(node.input)
+    return found
 
 
 def quantized_nodes(model: onnx.ModelProto) -> list[NodeProto]:

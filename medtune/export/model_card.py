@@ -49,11 +49,19 @@ not measured | not measured |
 {% if data.groups_known %}{{ data.n_groups }} patients{% else %}no patient ids{% endif %}. \
 Split protocol `{{ protocol }}`. Data digest `{{ data_digest }}`.
 
+{% if members | length == 1 -%}
 | class | images | train | validation | test |
 |-|-|-|-|-|
 {% for class, count in shown_counts.items() -%}
 | {{ class }} | {{ count.all }} | {{ count.train }} | {{ count.val }} | {{ count.test }} |
 {% endfor %}
+{%- else -%}
+| class | images |
+|-|-|
+{% for class, count in shown_counts.items() -%}
+| {{ class }} | {{ count.all }} |
+{% endfor %}
+{%- endif %}
 {%- if shown_counts | length < data.counts | length %}
 The table has the {{ shown_counts | length }} most frequent of {{ data.counts | length }} classes; bundle.json has all.
 {% endif %}
@@ -77,11 +85,12 @@ some of its images, under the same licence.
 {{ metrics.n_images }} test images of {{ metrics.n_groups }} {{ unit }}s, stage {{ metrics.stage }}, \
 protocol `{{ metrics.protocol }}`. \
 Intervals: {{ percent(params.evaluate.confidence) }}, jackknife over {{ unit }}s; the network is held fixed.
-{% if exported.of_folds > 1 -%}
-The figures pool {{ exported.of_folds }} networks, one a test fold; this bundle is the one of fold \
-{{ exported.fold }} ({{ exported.why }}).
+{% if members | length > 1 -%}
+This bundle averages the probabilities of {{ members | length }} networks, one per test fold. Together they were \
+trained on all of these images. The figures are not those of the average, for which no patient is left. They are \
+those of the networks of test fold {{ exported.test_folds | join(", ") }}, each on {{ unit }}s that it had not seen.
 {%- else -%}
-This bundle is the network of test fold {{ exported.fold }}, which made them.
+This bundle is the network that made them.
 {%- endif %}
 
 {% if positive is defined -%}
@@ -93,6 +102,16 @@ Positive class: `{{ positive }}`. Sensitivity, specificity, AUROC, average preci
 {% for metric, figure in metrics.test.items() if figure is mapping -%}
 | {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
 {% endfor %}
+{%- if metrics.cross_validation is defined %}
+Cross-validated, all {{ members | length }} networks, each on {{ unit }}s that it had not seen: \
+{{ metrics.cross_validation.n_images }} images of {{ metrics.cross_validation.n_groups }} {{ unit }}s.
+
+| metric | value | from | to |
+|-|-|-|-|
+{% for metric, figure in metrics.cross_validation.metrics.items() -%}
+| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
+{% endfor %}
+{%- endif %}
 {%- if metrics.external_test is defined %}
 External test images, never used for a choice: {{ metrics.external_test.n_images }} images of \
 {{ metrics.external_test.n_groups }} {{ unit }}s.

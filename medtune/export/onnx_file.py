@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from medtune.export.onnx_outputs import stacked
 from medtune.serving.session import open_session
 
 # Protobuf cannot write more than 2 GiB; the rest of the graph is far below the difference.
@@ -66,11 +67,12 @@ def write_graph(graph: onnx.ModelProto, path: Path, limit: int = MAX_INLINE_BYTE
 
 
 def open_graph(path: Path, external: list[str], busy_wait: bool = True) -> Predict:
-    """Open a written graph on the CPU: uint8 (b, H, W, 3) -> (b, ...)."""
+    """Open a written graph on the CPU: uint8 (b, H, W, 3) to what `medtune.export.onnx_outputs.stacked` gives."""
     opened = open_session(
         path.read_bytes(), path.name, "cpu", "fp32", busy_wait=busy_wait, folder=path.parent, external=external
     )
-    return lambda images: opened.run(None, {"images": images})[0]
+    names = [node.name for node in opened.get_outputs()]
+    return lambda images: stacked(names, opened.run(None, {"images": images}))
 
 
 def predictor_of(graph: onnx.ModelProto, limit: int = MAX_INLINE_BYTES, busy_wait: bool = True) -> Predict:

@@ -4,7 +4,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
@@ -28,16 +28,20 @@ class ExportError(RuntimeError):
 
 
 def to_onnx(
-    model: nn.Module, image_size: int, opset: int, metadata: Mapping[str, str], output: str = "probabilities"
+    model: nn.Module,
+    image_size: int,
+    opset: int,
+    metadata: Mapping[str, str],
+    outputs: Sequence[str] = ("probabilities",),
 ) -> onnx.ModelProto:
     """`model` as a checked fp32 ONNX graph for any number of images, weights inside.
 
     Args:
-        model: uint8 (B, H, W, 3) to its output, on the CPU.
+        model: uint8 (B, H, W, 3) to its outputs, on the CPU.
         image_size: H = W, pixels.
         opset: ONNX operator set.
         metadata: written into the file, where ONNX viewers show it.
-        output: name of the output.
+        outputs: their names.
 
     Raises:
         ExportError: a part of the network has no ONNX counterpart.
@@ -49,13 +53,13 @@ def to_onnx(
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            program = _export(model, example, opset, output)
+            program = _export(model, example, opset, outputs)
         except torch.onnx.OnnxExporterError as error:
             if not uses_fused_attention(model):
                 raise ExportError(describe(error)) from error
             try:
                 with plain_attention(model):
-                    program = _export(model, example, opset, output)
+                    program = _export(model, example, opset, outputs)
             except torch.onnx.OnnxExporterError as again:
                 raise ExportError(describe(again)) from again
     graph = program.model_proto
@@ -65,7 +69,7 @@ def to_onnx(
     return graph
 
 
-def _export(model: nn.Module, example: torch.Tensor, opset: int, output: str) -> Any:
+def _export(model: nn.Module, example: torch.Tensor, opset: int, outputs: Sequence[str]) -> Any:
     # Before some errors it prints the graph.
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         return torch.onnx.export(
@@ -74,7 +78,7 @@ def _export(model: nn.Module, example: torch.Tensor, opset: int, output: str) ->
             dynamo=True,
             dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
             input_names=[INPUT],
-            output_names=[output],
+            output_names=list(outputs),
             opset_version=opset,
             external_data=False,
             optimize=True,

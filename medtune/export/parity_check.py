@@ -1,7 +1,7 @@
-"""Real test images of the exported fold, and the trained network's own outputs for them."""
+"""Real test images, and the trained networks' own outputs for them."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medtune.config.schema import ExportParams
-from medtune.evaluation.slides import slide_probabilities
+from medtune.evaluation.slides import member_probabilities, slide_probabilities
 from medtune.export import parity
+from medtune.export.onnx_outputs import stacked
 from medtune.runtime.progress import progress
 from medtune.serving import tasks
 from medtune.serving.slides import aggregate
 from medtune.tasks import base
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from medtune.data.manifest import PreparedDataset
+    from medtune.export.ensemble import Ensemble
 
 BATCH_SIZE = 32
 
@@ -32,7 +32,8 @@ class ParityCheck:
         prepared: the data.
         indices: rows of the images that are compared.
         images: (n, H, W, 3) uint8.
-        reference: (n, ...) outputs of the exported module, eager fp32 on the CPU.
+        reference: outputs of the exported module, eager fp32 on the CPU, as
+            `medtune.export.onnx_outputs.stacked` gives them: (n, 1 + M, ...), or (n, M, ...) of tiles.
         document: bundle.json so far.
     """
 
@@ -44,15 +45,15 @@ class ParityCheck:
 
     @classmethod
     def build(
-        cls, model: "nn.Module", prepared: "PreparedDataset", fold: int, document: dict[str, Any], n: int
+        cls, model: "Ensemble", prepared: "PreparedDataset", folds: Sequence[int], document: dict[str, Any], n: int
     ) -> "ParityCheck":
-        """`n` test images of the fold, or all where there are fewer, spread over the classes.
+        """`n` test images of the folds, or all where there are fewer, spread over the classes.
 
         Of a set of tiles they are whole slides, one at least, with `n` tiles at most.
         """
         import torch
 
-        test = prepared.indices(fold)["test"]
+        test = np.unique(np.concatenate([prepared.indices(fold)["test"] for fold in folds]))
         if prepared.slides:
             indices = parity.whole_slides(prepared.slides, prepared.labels, test, n)
         else:
@@ -61,7 +62,8 @@ class ParityCheck:
         parts = []
         with torch.inference_mode(), progress("export: reference", len(images), "images") as advance:
             for start in range(0, len(images), BATCH_SIZE):
-                parts.append(model(torch.from_numpy(images[start : start + BATCH_SIZE])).numpy())
+                found = model(torch.from_numpy(images[start : start + BATCH_SIZE]))
+                parts.append(stacked(model.names, [output.numpy() for output in found]))
                 advance(len(parts[-1]))
         return cls(prepared, indices, images, np.concatenate(parts), document)
 
@@ -89,8 +91,8 @@ class ParityCheck:
         """Values from 0 to 1 whose differences count: of tiles alone their probabilities and squashed scores."""
         if not self.weighted:
             return output
-        scores = 1 / (1 + np.exp(-np.clip(output[:, -1:].astype(np.float64), -50, 50)))
-        return np.hstack([aggregate.tile_probabilities(output, aggregate.ATTENTION), scores])
+        scores = 1 / (1 + np.exp(-np.clip(output[..., -1:].astype(np.float64), -50, 50)))
+        return np.concatenate([aggregate.tile_probabilities(output, aggregate.ATTENTION), scores], axis=-1)
 
     def samples(self, n: int) -> np.ndarray:
         """`n` of the images, spread over the classes."""
@@ -132,19 +134,24 @@ class ParityCheck:
     def _units(self, output: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Paths, targets and outputs of what is predicted: the images, or the slides that they are tiles of."""
         if not self.prepared.slides:
-            return [self.prepared.paths[row] for row in self.indices], self.prepared.targets[self.indices], output
-        slides, rows, found = slide_probabilities(
-            self.prepared, self.indices, output, self.document["temperature"], self.document["aggregation"]
-        )
+            names = [self.prepared.paths[row] for row in self.indices]
+            return names, self.prepared.targets[self.indices], output[:, 0]
+        slides, rows, found = slide_probabilities(self.prepared, self.indices, output, self.document)
         return [slides.paths[row] for row in rows], slides.labels[rows], found
 
     def compare_with_predictions(
-        self, predict: Callable[[np.ndarray], np.ndarray], path: Path, tolerance: float
+        self, run_members: Callable[[np.ndarray], np.ndarray], folds: Sequence[int], path: Path, tolerance: float
     ) -> dict[str, Any]:
-        """How far the consumer's `predict` is from what evaluate wrote into predictions.csv.
+        """How far each network of the bundle is from what evaluate wrote about its own test images.
+
+        Args:
+            run_members: images to (n, M, ...), the bundle.
+            folds: test fold of each network.
+            path: predictions of all folds.
+            tolerance: largest difference.
 
         Raises:
-            RuntimeError: further than `tolerance`; names the image.
+            RuntimeError: it is larger; names the image.
         """
         serving = tasks.find(self.document["task"]["kind"])
         assert serving is not None
@@ -154,19 +161,23 @@ class ParityCheck:
             for row in csv.DictReader(stream):
                 written.setdefault(row["path"], []).append(row)
         found = np.concatenate(
-            [predict(self.images[i : i + BATCH_SIZE]) for i in range(0, len(self.images), BATCH_SIZE)]
+            [run_members(self.images[i : i + BATCH_SIZE]) for i in range(0, len(self.images), BATCH_SIZE)]
         )
-        names, _, found = self._units(found)
+        data, rows = self.prepared, self.indices
+        if self.prepared.slides:
+            data, rows, found = member_probabilities(self.prepared, self.indices, found, self.document)
 
         def distance(values: list[Any], row: dict[str, str]) -> float:
             pairs = zip(columns, values, strict=True)
             return max(abs(value - float(row[name])) for name, value in pairs if isinstance(value, float))
 
-        # Some protocols test an image in two folds: it is there twice, once by this network.
-        off = [
-            min(distance(values, row) for row in written[name])
-            for name, values in zip(names, serving.rows(found, self.document), strict=True)
-        ]
+        names, off = [], []
+        for member, fold in enumerate(folds):
+            own = np.flatnonzero(np.isin(rows, data.indices(fold)["test"]))
+            for position, values in zip(own, serving.rows(found[own, member], self.document), strict=True):
+                names.append(data.paths[rows[position]])
+                # Some protocols test an image in two folds: it is there twice, once by this network.
+                off.append(min(distance(values, row) for row in written[names[-1]]))
         worst = int(np.argmax(off))
         if off[worst] > tolerance:
             raise RuntimeError(

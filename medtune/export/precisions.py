@@ -9,6 +9,7 @@ import numpy as np
 
 from medtune.config.schema import ExportParams
 from medtune.export.onnx_file import MAX_INLINE_BYTES, predictor_of, weight_bytes, write_graph
+from medtune.export.onnx_outputs import stacked
 from medtune.runtime import console
 from medtune.serving.bundle import SAMPLE_TOLERANCE
 from medtune.serving.manifest import BundleError
@@ -134,6 +135,7 @@ def session(
 
 
 def predictor(graph: bytes, busy_wait: bool = True) -> Callable[[np.ndarray], np.ndarray]:
-    """uint8 (b, H, W, 3) -> (b, ...) outputs of an exported graph."""
+    """uint8 (b, H, W, 3) to what `medtune.export.onnx_outputs.stacked` gives of an exported graph."""
     opened = session(graph, busy_wait=busy_wait)
-    return lambda images: opened.run(None, {"images": images})[0]
+    names = [node.name for node in opened.get_outputs()]
+    return lambda images: stacked(names, opened.run(None, {"images": images}))

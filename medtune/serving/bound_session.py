@@ -11,7 +11,9 @@ MAX_BUFFERS = 4
 
 
 class BoundSession:
-    """uint8 (N, H, W, 3) -> (N, classes) of a session, in batches that its engine takes; for several threads.
+    """One float32 output (N, ...) of a session for uint8 (N, H, W, 3), in batches that its engine takes.
+
+    Several threads may share it.
 
     Attributes:
         buffers: by batch size, the bound input and output, the one asked last at the end; at most `MAX_BUFFERS`.
@@ -27,12 +29,13 @@ class BoundSession:
     ) -> None:
         self._session, self._input_name, self._output_name, self._device = session, input_name, output_name, device
         self._max_batch = max_batch or PROFILE_BATCHES[-1]
-        self._classes = session.get_outputs()[0].shape[-1]
+        (node,) = (node for node in session.get_outputs() if node.name == output_name)
+        self._shape = tuple(node.shape[1:])
         self._lock = Lock()
         self.buffers: dict[int, tuple[onnxruntime.IOBinding, onnxruntime.OrtValue, onnxruntime.OrtValue]] = {}
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities, float32, of at least one image."""
+        """(N, ...) float32 of at least one image."""
         with self._lock:
             parts = [self._run(images[i : i + self._max_batch]) for i in range(0, len(images), self._max_batch)]
         return np.concatenate(parts)
@@ -50,7 +53,7 @@ class BoundSession:
     def _bind(self, images: np.ndarray) -> tuple[onnxruntime.IOBinding, onnxruntime.OrtValue, onnxruntime.OrtValue]:
         make = onnxruntime.OrtValue.ortvalue_from_shape_and_type
         input_buffer = make(images.shape, np.uint8, self._device, 0)
-        output_buffer = make((len(images), self._classes), np.float32, self._device, 0)
+        output_buffer = make((len(images), *self._shape), np.float32, self._device, 0)
         binding = self._session.io_binding()
         binding.bind_ortvalue_input(self._input_name, input_buffer)
         binding.bind_ortvalue_output(self._output_name, output_buffer)

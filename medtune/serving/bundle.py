@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 
 from medtune.serving import manifest as bundle_document
-from medtune.serving import tasks
+from medtune.serving import members, tasks
 from medtune.serving.bound_session import BoundSession
 from medtune.serving.graph_check import check_graph
 from medtune.serving.image_source import ImageSource, as_list, read_image
@@ -170,19 +170,38 @@ class Bundle:
         """Run the model on images of its own size: uint8 (N, H, W, 3) RGB.
 
         Returns:
-            float32 (N, ...): calibrated class probabilities (N, classes) for classification.
+            float32 (N, ...): calibrated class probabilities (N, classes) for classification, the mean of the bundle's
+            networks. A bundle of slides gives the output of each network, as `run_members` does.
 
         Raises:
             BundleError: the array is of another type or shape, or the output does not fit bundle.json.
             RuntimeError: the model gave a value that is not finite.
         """
+        name = self.manifest["output"]["name"]
+        return self._run(images, name, self._member_shape if name == members.MEMBERS else self._shape)
+
+    def run_members(self, images: np.ndarray) -> np.ndarray:
+        """Run the model and return float32 (N, M, ...): the output of each of its M networks; otherwise as `run`."""
+        if members.MEMBERS not in self.manifest:  # schema version 1
+            return self.run(images)[:, None]
+        return self._run(images, members.MEMBERS, self._member_shape)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return self.task.shape(self.manifest)
+
+    @property
+    def _member_shape(self) -> tuple[int, ...]:
+        return (members.count(self.manifest), *self._shape)
+
+    def _run(self, images: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
         size = self.image_size
         if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise BundleError(f"images are {images.dtype} {images.shape}; expected uint8 (N, {size}, {size}, 3)")
         if not len(images):
-            return np.zeros((0, *self.task.shape(self.manifest)), np.float32)
-        output = self._predict_function(images)
-        expected = (len(images), *self.task.shape(self.manifest))
+            return np.zeros((0, *shape), np.float32)
+        output = self._predict_function(name)(images)
+        expected = (len(images), *shape)
         if output.shape != expected:
             raise BundleError(
                 f"{self.folder}: the {self.precision} model gave {output.shape} for {len(images)} images; "
@@ -199,12 +218,17 @@ class Bundle:
             name = source if isinstance(source, str | Path) else f"image {index}"
             raise DecodeError(f"{name}: {error}") from None
 
-    @cached_property
-    def _predict_function(self) -> Callable[[np.ndarray], np.ndarray]:
-        given, wanted = self.manifest["input"]["name"], self.manifest["output"]["name"]
+    def _predict_function(self, output: str) -> Callable[[np.ndarray], np.ndarray]:
+        given = self.manifest["input"]["name"]
         if self.providers[0] == PROVIDERS["cpu"]:
-            return lambda images: self.session.run([wanted], {given: np.ascontiguousarray(images)})[0]
-        return BoundSession(self.session, given, wanted)
+            return lambda images: self.session.run([output], {given: np.ascontiguousarray(images)})[0]
+        if output not in self._bound:
+            self._bound[output] = BoundSession(self.session, given, output)
+        return self._bound[output]
+
+    @cached_property
+    def _bound(self) -> dict[str, BoundSession]:
+        return {}
 
     def decide(self, probabilities: np.ndarray) -> list[str]:
         """Class names that the bundle's decision rule gives for (N, classes) probabilities."""
@@ -227,7 +251,22 @@ class Bundle:
             raise BundleError(
                 f"{self.folder}: its {self.precision} samples come out {difference:.2g} off on {self.providers[0]}"
             )
+        self._check_decision(samples)
         return difference
+
+    def _check_decision(self, samples: np.ndarray) -> None:
+        """The graph's own decision, if it has one, must be that of bundle.json."""
+        outputs = [node.name for node in self.session.get_outputs()]
+        if members.DECISION not in outputs:
+            return
+        names = [self.manifest["output"]["name"], members.DECISION]
+        output, decided = self.session.run(names, {self.manifest["input"]["name"]: np.ascontiguousarray(samples)})
+        wanted = self.task.decide(output, self.manifest["decision"], self.manifest["classes"])
+        if not np.array_equal(decided, wanted.astype(np.int64)):
+            raise BundleError(
+                f"{self.folder}: output {members.DECISION!r} of the {self.precision} model is not what the decision "
+                "in bundle.json says"
+            )
 
     def _array(self, name: str) -> np.ndarray:
         content = bundle_document.read_file(self.folder, self.manifest, name)

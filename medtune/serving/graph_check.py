@@ -4,7 +4,7 @@ from typing import Any
 
 import onnxruntime
 
-from medtune.serving import tasks
+from medtune.serving import members, tasks
 from medtune.serving.manifest import BundleError
 
 
@@ -17,11 +17,14 @@ def check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any],
     size, task = manifest["preprocessing"]["image_size"], tasks.find(manifest["task"]["kind"])
     assert task is not None  # else the document was refused
     output = task.shape(manifest)
-    for part, nodes, kind, shape in (
-        ("input", session.get_inputs(), "tensor(uint8)", (None, size, size, 3)),
-        ("output", session.get_outputs(), "tensor(float)", (None, *output)),
-    ):
-        name, named = manifest[part]["name"], {node.name: node for node in nodes}
+    parts = [("input", manifest["input"]["name"], session.get_inputs(), "tensor(uint8)", (None, size, size, 3))]
+    outputs, each = session.get_outputs(), (None, members.count(manifest), *output)
+    if members.MEMBERS in manifest:
+        parts.append(("output", members.MEMBERS, outputs, "tensor(float)", each))
+    if manifest["output"]["name"] != members.MEMBERS:
+        parts.append(("output", manifest["output"]["name"], outputs, "tensor(float)", (None, *output)))
+    for part, name, nodes, kind, shape in parts:
+        named = {node.name: node for node in nodes}
         if name not in named:
             raise BundleError(f"{part}.name is {name!r}, but the {part}s of {file} are {', '.join(named)}")
         node = named[name]

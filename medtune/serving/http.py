@@ -36,6 +36,7 @@ MODEL_INFO_KEYS = (
     "aggregation",
     "tiles",
     "exported",
+    "members",
     "data",
     "metrics",
     "notice",

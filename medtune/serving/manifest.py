@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medtune.serving import tasks
+from medtune.serving import members, tasks
 from medtune.serving.checksum import ChecksumError, dump_with_checksum, load_with_checksum
 from medtune.serving.manifest_fields import validate_manifest
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 MANIFEST_FILE = "bundle.json"
 CHECKSUM_KEY = "sha256"
 REQUIRED_KEYS = ("task", "input", "output", "preprocessing", "precisions", "files")
@@ -52,11 +53,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         load_with_checksum(text, CHECKSUM_KEY)
     except ChecksumError:
         raise BundleError(f"{path} is damaged: it is not what was exported") from None
-    if version != SCHEMA_VERSION:
+    if version not in READABLE_VERSIONS:
         raise BundleError(f"{path} has schema version {version!r}; this handoff reads {SCHEMA_VERSION}")
     if missing := [key for key in REQUIRED_KEYS if key not in document]:
         raise BundleError(f"{path} lacks {', '.join(missing)}")
-    if wrong := validate_manifest(document):
+    if wrong := validate_manifest(document) or members.fault(document):
         raise BundleError(f"{path}: {wrong}")
     task = tasks.find(document["task"]["kind"])
     if task is None:

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from medtune.serving import intensity
+from medtune.serving import intensity, members
 from medtune.serving.slides import aggregate
 from medtune.serving.slides.tiling import TileSettings
 
@@ -52,10 +52,7 @@ def _check_tiles(document: dict[str, Any], size: int) -> str | None:
         return str(error)
     if tiles.pixels != size:
         return f"tiles.pixels is {tiles.pixels}: expected preprocessing.image_size, {size}"
-    temperature = document.get("temperature")
-    if not isinstance(temperature, int | float) or isinstance(temperature, bool) or not temperature > 0:
-        return f"temperature is {temperature!r}: expected a number above 0"
-    return None
+    return members.check_temperature(document)
 
 
 def _check_files(files: Any, precisions: Any) -> str | None:

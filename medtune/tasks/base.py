@@ -121,26 +121,30 @@ class Training(Protocol):
 class Evaluation(Protocol):
     """From a trained network's outputs to predictions, statistics and reports."""
 
-    def evaluate_fold(
+    def evaluate_folds(
         self,
-        request: "OutputsRequest",
-        outputs: Mapping[str, np.ndarray],
+        requests: "Sequence[OutputsRequest]",
+        outputs: Sequence[Mapping[str, np.ndarray]],
         prepared: "PreparedDataset",
         options: EvaluateParams,
-        seed: int,
-    ) -> FoldResult:
-        """Fit post-processing and decision on the fold's validation images and apply them to its test images.
+    ) -> Sequence[FoldResult]:
+        """Fit post-processing and decision per fold on validation images and apply them to its test images.
+
+        The decision may use the validation images of all folds, without the fold's test patients
+        (`medtune.evaluation.out_of_fold`).
 
         Args:
-            request: the fold and its rows.
-            outputs: (n, ...) of the network, float32, by split (`val`, `test`).
+            requests: folds and their rows.
+            outputs: (n, ...) of each fold's network, float32, by split (`val`, `test`).
         """
 
     def pool(self, parts: Sequence[Any]) -> Predictions:
         """Predictions of several folds one after the other."""
 
-    def best(self, folds: Sequence[Any], options: EvaluateParams) -> FoldResult:
-        """Fold whose network is exported, chosen on validation alone."""
+    def choose_decision(
+        self, folds: Sequence[Any], prepared: "PreparedDataset", options: EvaluateParams
+    ) -> dict[str, Any]:
+        """Decision of the exported model, chosen on the validation images of all folds; empty if it has none."""
 
     def from_bundle(
         self, prepared: "PreparedDataset", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]
@@ -210,19 +214,27 @@ class Export(Protocol):
     """The network as consumers get it.
 
     May define `EXAMPLE_FOLD`: a fold's record with which a network is exported before training, to see whether it can
-    be; empty where `module` reads none.
+    be; empty where `output_layer` reads none. May define `decision_layer(document) -> nn.Module | None`: from the final
+    output (B, ...) to the decision (B, ...) int64 as the graph's second output; `document` is bundle.json so far.
     """
 
-    def module(self, network: "Classifier", fold: Mapping[str, Any]) -> "nn.Module":
-        """Network from uint8 (B, H, W, 3) to its final output, as float32, post-processing inside.
+    def output_layer(self, fold: Mapping[str, Any]) -> "nn.Module":
+        """From a network's logits (B, ...) to its final output, as float32: the fold's post-processing.
 
         Args:
-            network: merged, in eval mode, on the CPU.
             fold: result.json's entry of the fold: what `FoldResult.record` gave.
         """
 
-    def describe(self, prepared: "PreparedDataset", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
-        """The task's part of bundle.json: `output` with name, dtype and shape, and what `serving` reads."""
+    def describe(
+        self, prepared: "PreparedDataset", folds: Sequence[Mapping[str, Any]], decision: Mapping[str, Any], size: int
+    ) -> dict[str, Any]:
+        """The task's part of bundle.json: `output` with name, dtype and shape, and what `serving` reads.
+
+        Args:
+            folds: entries of result.json of the members.
+            decision: what `Evaluation.choose_decision` gave.
+            size: side of the images, pixels.
+        """
 
     def agreement(
         self,

@@ -30,7 +30,7 @@ DATASET_KEYS = (
     "resize",
 )
 MODEL_KEYS = ("stage", "fold", "kept", "best", "trainable", "images", "image_size", "classes", "data_digest")
-BUNDLE_KEYS = ("fold", "parity", "data_digest", "files")
+BUNDLE_KEYS = ("folds", "parity", "data_digest", "files")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from medtune.tracking.run import Run
 PLOTS = ("confusion", "roc", "precision_recall", "findings", "reliability", "history", "subgroups")
 # Of the figures of a class: its name, and what the table test/classes has.
 NOT_IN_SUMMARY = ("class", "_lo", "_hi", "reason")
-CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "positive", "best_fold", "intervals", "warnings")
+CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "positive", "intervals", "warnings")
 
 
 def log_evaluation(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
@@ -38,14 +38,15 @@ def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
             f"test/{name}_lo": interval.get("lo"),
             f"test/{name}_hi": interval.get("hi"),
         }
-    for name, interval in metrics.get("external_test", {}).get("metrics", {}).items():
-        values |= {
-            f"external/{name}": interval["value"],
-            f"external/{name}_lo": interval.get("lo"),
-            f"external/{name}_hi": interval.get("hi"),
-        }
-    if "external_test" in metrics:
-        values |= {f"external/{name}": metrics["external_test"][name] for name in ("n_images", "n_groups")}
+    for part, prefix in (("external_test", "external"), ("cross_validation", "cross_validation")):
+        for name, interval in metrics.get(part, {}).get("metrics", {}).items():
+            values |= {
+                f"{prefix}/{name}": interval["value"],
+                f"{prefix}/{name}_lo": interval.get("lo"),
+                f"{prefix}/{name}_hi": interval.get("hi"),
+            }
+        if part in metrics:
+            values |= {f"{prefix}/{name}": metrics[part][name] for name in ("n_images", "n_groups")}
     values |= {f"val/{name}": value for name, value in metrics["validation"].items()}
     per_class = metrics.get("per_class", [])
     # With more classes the table test/classes has them: W&B draws a panel for every key of the summary.

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from benchmarks import gpu, gpu_inference, gpu_training
+from benchmarks.inference_model import InferenceModel
 from benchmarks.roofline import INFERENCE, TRAINING, Ceiling, flops, product_rate
 from benchmarks.synthetic_images import chosen, prepare
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.models import classifier
-from medtune.tasks.classification.export import InferenceModel
 
 SIZE = 32
 DEVICES = [

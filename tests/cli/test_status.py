@@ -11,7 +11,7 @@ from medtune.cli.main import call
 from medtune.config.project import PROJECT
 
 SMALL = """
-data: {image_size: 32, patients: 24, images_per_patient: 3, split: {absent_classes: allow}}
+data: {image_size: 32, patients: 24, images_per_patient: 3, split: {folds: 3, absent_classes: allow}}
 model: {weights: none, backbone_args: {img_size: 32, depth: 1}, head: {kind: linear}}
 frozen: {epochs: 1, views: 1}
 tracking: {mode: disabled}
@@ -32,6 +32,9 @@ def words(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[
     return ["--params", str(tmp_path / "small.yaml"), "--out", str(tmp_path)]
 
 
+TRAINED = [f"{stage} fold {fold}" for fold in range(3) for stage in ("frozen", "finetune")]
+
+
 def steps(words: list[str], capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, str]:
     capsys.readouterr()
     assert call(["status", *words, *more, "--json"]) == 0
@@ -40,7 +43,7 @@ def steps(words: list[str], capsys: pytest.CaptureFixture[str], *more: str) -> d
 
 def test_status__follows_a_run_and_names_what_changed(words, capsys):
     found = steps(words, capsys)
-    assert list(found) == ["data", "frozen fold 1", "finetune fold 1", "evaluate", "export"]
+    assert list(found) == ["data", *TRAINED, "evaluate", "export"]
     assert found["data"].startswith("would run: ")
     assert call(["data", *words]) == 0
     assert call(["stage", "frozen", *words]) == 0
@@ -48,7 +51,7 @@ def test_status__follows_a_run_and_names_what_changed(words, capsys):
     assert found["data"] == "prepared: 72 images"
     assert found["frozen fold 1"].startswith("cached (key ")
     assert found["finetune fold 1"] == "would run: no result yet"
-    assert found["evaluate"] == found["export"] == "after finetune fold 1"
+    assert found["evaluate"] == found["export"] == "after finetune fold 0"
     assert steps(words, capsys, "--set", "frozen.lr=0.5")["frozen fold 1"] == "would run: frozen.lr changed"
     assert steps(words, capsys, "--set", "seed=2")["frozen fold 1"] == "would run: seed changed"
     assert steps(words, capsys, "--set", "data.image_size=48")["data"] == "would run: data.image_size changed"

@@ -11,12 +11,13 @@ import torch
 from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.load import validate
+from medtune.export.ensemble import Ensemble, Member
 from medtune.export.onnx_graph import to_onnx
 from medtune.models import backbones
 from medtune.models.adapt import adapt, after_step, merge, penalty, prepare
 from medtune.models.blocks.selection import NORMS
 from medtune.models.classifier import build
-from medtune.tasks.classification.export import InferenceModel
+from medtune.tasks.classification.export import TemperedSoftmax
 
 METHODS = [name for name in registry.plugin_names("medtune.models.peft") if name != "none"]
 BACKBONES = {"vit": "test_vit", "convnext": "test_convnext", "resnet": "test_resnet", "mobilenet": "test_efficientnet"}
@@ -142,15 +143,15 @@ def test_method__merged_is_the_plain_network_and_gives_the_same(case):
 def test_method__exported_gives_the_same_probabilities(method, family):
     params, _, model, *_ = trained(method, family, **({"depth": 2} if family == "vit" else {}))
     merge(model, params)
-    deployed = InferenceModel(model, 1.5)
-    graph = to_onnx(deployed, SIZE, params.export.opset, {}).SerializeToString()
+    deployed = Ensemble([Member(model, TemperedSoftmax(1.5))], "probabilities")
+    graph = to_onnx(deployed, SIZE, params.export.opset, {}, deployed.names).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     for n in (1, 3):
         images = np.random.default_rng(n).integers(0, 256, (n, SIZE, SIZE, 3), dtype=np.uint8)
         with torch.inference_mode():
-            expected = deployed(torch.from_numpy(images)).numpy()
+            expected = deployed(torch.from_numpy(images))[0].numpy()
         assert np.abs(session.run(None, {"images": images})[0] - expected).max() < 1e-4
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from medtune.config.load import load
-from medtune.doctor.estimate import disk_requirements, stored_views, time_requirements
+from medtune.doctor.estimate import OFFICIAL_TRAIN_FRACTION, disk_requirements, stored_views, time_requirements
 from medtune.training.profile import profile_steps
 
 FACTS = {"tokens": 10, "channels": 100, "parameters": 1000, "head": 100}
@@ -14,9 +14,13 @@ SETS = ["data.split.folds=5", "frozen.epochs=2", "finetune.epochs=4", "frozen.vi
 def test_disk__by_hand() -> None:
     needs = disk_requirements(load(sets=[*SETS, "export.precisions=[fp32]"]), 1000, FACTS)
     assert needs["data/prepared"] == 1000 * 128 * 128 * 3
-    assert needs["cache"] == pytest.approx((600 * 8 + 200) * 10 * 100 * 2)
-    assert needs["handoff"] == 1100 * 4 + 20e6
-    assert needs["artifacts"] == pytest.approx((100 + 1100) * 4 + 40 * 1100 + needs["handoff"])
+    assert needs["cache"] == pytest.approx(1000 * 8 * 10 * 100 * 2)
+    assert needs["handoff"] == 5 * 1100 * 4 + 20e6
+    assert needs["artifacts"] == pytest.approx(5 * (100 + 1100) * 4 + 40 * 1100 + needs["handoff"])
+    heads = disk_requirements(load(sets=[*SETS, "schedule=frozen", "export.precisions=[fp32]"]), 1000, FACTS)
+    assert heads["handoff"] == (1000 + 5 * 100) * 4 + 20e6
+    one = disk_requirements(load(sets=[*SETS, "data.split.protocol=official"]), 1000, FACTS)
+    assert one["cache"] == pytest.approx((1000 * OFFICIAL_TRAIN_FRACTION * 8 + 150) * 10 * 100 * 2)
 
 
 def test_disk__every_chain_shares_the_store() -> None:
@@ -36,14 +40,15 @@ def test_disk__nothing_is_stored(sets: list[str]) -> None:
 def test_time__by_hand() -> None:
     found = time_requirements(load(sets=SETS), 1000, MEASURED, 0.5, 8)
     assert found["data"] == 500
-    assert found["stage 1"] == pytest.approx(600 * 8 + 200 + 2 * 600 * 0.1)
-    assert found["stage 2"] == pytest.approx(4 * 600 * 3 + 5 * 200)
-    assert found["test"] == pytest.approx(200)
+    assert found["stage 1"] == pytest.approx(1000 * 8 + 5 * 2 * 600 * 0.1)
+    assert found["stage 2"] == pytest.approx(5 * (4 * 600 * 3 + 5 * 200))
+    assert found["test"] == pytest.approx(1000)
     online = time_requirements(load(sets=SETS), 1000, MEASURED, 0.5, 0)
-    assert online["stage 1"] == pytest.approx(2 * 600 * 1.1 + 2 * 200)
-    five = time_requirements(load(sets=[*SETS, "data.split.test_fold=all"]), 1000, MEASURED, 0.5, 8)
-    assert five["stage 2"] == pytest.approx(5 * found["stage 2"])
-    assert five["data"] == found["data"]
+    assert online["stage 1"] == pytest.approx(5 * (2 * 600 * 1.1 + 2 * 200))
+    train = 1000 * OFFICIAL_TRAIN_FRACTION
+    one = time_requirements(load(sets=[*SETS, "data.split.protocol=official"]), 1000, MEASURED, 0.5, 8)
+    assert one["stage 1"] == pytest.approx(train * 8 + 150 + 2 * train * 0.1)
+    assert one["data"] == found["data"]
 
 
 @pytest.mark.slow

@@ -46,7 +46,9 @@ def test_aggregate__extreme_logits_stay_finite():
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
 def test_slide_probabilities__what_evaluation_and_bundle_say_agrees(temperature):
     logits = np.random.default_rng(1).normal(0, 3, (6, 3))
-    slides, rows, found = slide_probabilities(prepared(TILES), np.arange(6), softmax(logits), temperature, "mean")
+    slides, rows, found = slide_probabilities(
+        prepared(TILES), np.arange(6), softmax(logits)[:, None], {"aggregation": "mean", "temperature": temperature}
+    )
     _, logs = aggregate(slides, np.arange(6), logits, "mean")
     assert rows.tolist() == [0, 1, 2]
     np.testing.assert_allclose(found, softmax(logs / temperature))
@@ -69,13 +71,32 @@ def test_to_slides__rows_of_each_split():
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
 def test_attention__weighted_evidence_and_what_a_bundle_says_agree(temperature):
     outputs = np.random.default_rng(2).normal(0, 3, (6, 4)).astype(np.float32)
-    slides, rows, found = slide_probabilities(prepared(TILES), np.arange(6), outputs, temperature, "attention")
+    slides, rows, found = slide_probabilities(
+        prepared(TILES), np.arange(6), outputs[:, None], {"aggregation": "attention", "temperature": temperature}
+    )
     _, logits = aggregate(slides, np.arange(6), outputs, "attention")
     exact = outputs.astype(np.float64)
     for row, members in enumerate(([0, 1, 2], [3], [4, 5])):
         weights = np.exp(exact[members, 3]) / np.exp(exact[members, 3]).sum()
         np.testing.assert_allclose(logits[row], sum(w * exact[m, :3] for w, m in zip(weights, members, strict=True)))
     np.testing.assert_allclose(found, softmax(logits / temperature))
+    assert rows.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("kind", "width"), [("mean", 3), ("attention", 4)])
+def test_slide_probabilities__of_several_networks_are_their_mean(kind, width):
+    """Tiles are aggregated and calibrated per network; then the networks are averaged."""
+    outputs = np.random.default_rng(3).random((6, 2, width))
+    document = {"aggregation": kind, "members": [{"temperature": 0.5}, {"temperature": 2.0}]}
+    _, rows, found = slide_probabilities(prepared(TILES), np.arange(6), outputs, document)
+    alone = [
+        slide_probabilities(
+            prepared(TILES), np.arange(6), outputs[:, m : m + 1], {"aggregation": kind, "temperature": temperature}
+        )[2]
+        for m, temperature in enumerate((0.5, 2.0))
+    ]
+    np.testing.assert_allclose(found, (alone[0] + alone[1]) / 2)
+    assert np.abs(alone[0] - alone[1]).max() > 0.01
     assert rows.tolist() == [0, 1, 2]
 
 

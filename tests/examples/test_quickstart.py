@@ -31,8 +31,8 @@ def test_notebook__runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.M
     NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
     text = printed(notebook)
     assert "finetune.epoch: unknown key (did you mean 'epochs'?)" in text
-    assert "done: 4 of 4 steps ran" in text
-    assert "again: frozen fold 1, finetune fold 1, evaluate, export" in text
+    assert "done: 8 of 8 steps ran" in text
+    assert "again: frozen fold 0, finetune fold 0, frozen fold 1" in text
     assert len(re.findall(r"^Prediction\(label='(?:open|solid)', probability=[\d.]+\)$", text, re.MULTILINE)) == 3
     assert "torch.Size([4, 2])" in text
     assert "trained 6,274 of 306,370 parameters" in text

@@ -6,9 +6,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.inference_model import InferenceModel
 from medtune.export.int8 import BATCH_SIZE, QUANTIZED_OPS, quantized_nodes, to_int8
 from medtune.export.onnx_graph import to_onnx
-from medtune.tasks.classification.export import InferenceModel
 
 SIZE = 32
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, SIZE, SIZE, 3), dtype=np.uint8)

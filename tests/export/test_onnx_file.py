@@ -8,6 +8,7 @@ import onnx
 import pytest
 import torch
 
+from benchmarks.inference_model import InferenceModel
 from medtune.config.load import validate
 from medtune.export.fp16 import to_half
 from medtune.export.onnx_file import check_graph, open_graph, predictor_of, weight_bytes, write_graph
@@ -15,7 +16,6 @@ from medtune.export.onnx_graph import to_onnx
 from medtune.models.classifier import build
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
-from medtune.tasks.classification.export import InferenceModel
 from torture.hostile.tiny_bundle import write_bundle
 
 SIDE = 8

@@ -6,11 +6,11 @@ import onnxruntime
 import pytest
 import torch
 
+from benchmarks.inference_model import InferenceModel
 from medtune.config.load import validate
 from medtune.export.fp16 import to_half
 from medtune.export.onnx_graph import to_onnx
 from medtune.models.classifier import build
-from medtune.tasks.classification.export import InferenceModel
 
 pytestmark = pytest.mark.slow
 SIZE = 64

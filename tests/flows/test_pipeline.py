@@ -12,7 +12,11 @@ from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 from medtune.stages.steps import Step, Steps
 
-SMALL = ["model.weights=none", "data.image_size=16", "data.patients=20", "data.images_per_patient=1"]
+SMALL = ["model.weights=none", "data.image_size=16", "data.patients=20", "data.images_per_patient=1",
+         "data.split.folds=3"]  # fmt: skip
+
+FROZEN, FINETUNE = ([f"{stage} fold {fold}" for fold in range(3)] for stage in ("frozen", "finetune"))
+STAGED = [*(name for pair in zip(FROZEN, FINETUNE, strict=True) for name in pair), "evaluate", "export"]
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +46,9 @@ def names_of(paths: RunPaths, *sets: str) -> list[str]:
 @pytest.mark.parametrize(
     ("schedule", "names"),
     [
-        ("frozen", ["frozen fold 1", "evaluate", "export"]),
-        ("full", ["finetune fold 1", "evaluate", "export"]),
-        ("staged", ["frozen fold 1", "finetune fold 1", "evaluate", "export"]),
+        ("frozen", [*FROZEN, "evaluate", "export"]),
+        ("full", [*FINETUNE, "evaluate", "export"]),
+        ("staged", STAGED),
     ],
 )
 def test_run__steps_of_each_schedule(schedule: str, names: list[str], paths: RunPaths) -> None:
@@ -52,10 +56,9 @@ def test_run__steps_of_each_schedule(schedule: str, names: list[str], paths: Run
 
 
 def test_run__all_folds_before_one_evaluation(tmp_path: Path) -> None:
-    sets = ("schedule=frozen", "data.split.folds=3", "data.split.test_fold=all")
+    sets = ("schedule=frozen", "data.split.test_fold=all")
     data.run(load(sets=[*SMALL, *sets]), RunPaths.from_env(tmp_path))
-    expected = ["frozen fold 0", "frozen fold 1", "frozen fold 2", "evaluate", "export"]
-    assert names_of(RunPaths.from_env(tmp_path), *sets) == expected
+    assert names_of(RunPaths.from_env(tmp_path), *sets) == [*FROZEN, "evaluate", "export"]
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def ran(steps: list[tuple[str, bool]]) -> list[str]:
 def test_run__second_time_is_all_cached(
     runner: Callable[..., list[tuple[str, bool]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert len(ran(runner())) == 4
+    assert ran(runner()) == STAGED
     assert ran(runner()) == []
     assert capsys.readouterr().out.count("frozen fold 1: cached (key ") == 1
 
@@ -83,8 +86,8 @@ def test_run__second_time_is_all_cached(
 @pytest.mark.parametrize(
     ("change", "steps"),
     [
-        ("frozen.lr=0.5", ["frozen fold 1", "finetune fold 1", "evaluate", "export"]),
-        ("finetune.lr=0.5", ["finetune fold 1", "evaluate", "export"]),
+        ("frozen.lr=0.5", STAGED),
+        ("finetune.lr=0.5", [*FINETUNE, "evaluate", "export"]),
         ("evaluate.reliability_bins=12", ["evaluate", "export"]),
         ("export.opset=21", ["export"]),
         ("tracking.project=other", []),
@@ -136,15 +139,15 @@ def test_run_stage__failure_is_named_and_user_mistake_passes(paths: RunPaths, mo
 
 def test_tidy__removes_what_the_pipeline_did_not_make(tmp_path: Path) -> None:
     paths = RunPaths.from_env(tmp_path)
-    for fold in (0, 1):
+    for fold in (2, 3):
         for stage in ("frozen", "finetune"):
             made(paths, Step(stage, fold, "key"))
-    partial_dir(paths.stage("frozen", 0)).mkdir()
+    partial_dir(paths.stage("frozen", 3)).mkdir()
     partial_dir(paths.stage("evaluate")).mkdir()
-    pipeline.prune_outputs(load(), paths)
+    pipeline.prune_outputs(load(sets=SMALL), paths)
     left = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "artifacts").rglob("*")}
     assert {name for name in left if name.count("/") < 3} == {
-        *("artifacts/frozen", "artifacts/frozen/fold-1"), *("artifacts/finetune", "artifacts/finetune/fold-1")
+        *("artifacts/frozen", "artifacts/frozen/fold-2"), *("artifacts/finetune", "artifacts/finetune/fold-2")
     }  # fmt: skip
     pipeline.prune_outputs(load(sets=["schedule=frozen"]), paths)
     assert [path.name for path in paths.stage("finetune").iterdir()] == ["README.txt"]

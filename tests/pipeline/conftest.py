@@ -21,7 +21,7 @@ LEFT_BEHIND = shutil.ignore_patterns(
 )
 HALF = "{mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}"
 SMALL = """
-data: {labels: binary, image_size: 32, patients: 20, images_per_patient: 2}
+data: {labels: binary, image_size: 32, patients: 20, images_per_patient: 2, split: {folds: 3}}
 model: {weights: WEIGHTS, backbone_args: {img_size: 32, depth: 2}, normalization: HALF}
 frozen: {epochs: 2, views: 1, batch_size: 8}
 finetune: {epochs: 2, batch_size: 8}
@@ -30,7 +30,7 @@ export: {precisions: [fp32], parity_images: 8, batch_sizes: [1, 2]}
 CLASSES = ("benign", "malignant")
 # The learning rates teach nothing: retraining then has something to improve.
 SLIDES = """
-data: {source: folder, root: data/slides, csv: data.csv, positive: malignant, split: {folds: 4}}
+data: {source: folder, root: data/slides, csv: data.csv, positive: malignant}
 frozen: {lr: 1.0e-9}
 finetune: {lr: 1.0e-9}
 """
@@ -155,7 +155,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
             (place / "trials").mkdir()
             (original.folder / ".cache").mkdir()
             (original.folder / ".cache" / "dry_run").symlink_to(place / "trials")
-            draw_slides(original.folder / "data" / "slides", range(40))
+            draw_slides(original.folder / "data" / "slides", range(20))
             (place / "slides.yaml").write_text(SLIDES)
             original.run("python", "-m", "medtune", "params", "apply", str(place / "slides.yaml"))
             original.run("dvc", "add", "--quiet", "data/slides")

@@ -43,7 +43,7 @@ def run(root, name, *sets):
     params = load(None, [*OPTIONS, f"data.root={root}", *sets])
     paths = RunPaths(root.parent / name, root.parent / "cache")
     data.run(params, paths)
-    for fold in params.data.split.test_folds:
+    for fold in params.data.split.trained_folds:
         frozen.run(params, paths, fold)
     done = evaluate.run(params, paths)
     return params, paths, done, json.loads((done.folder / "metrics.json").read_text())

@@ -47,7 +47,7 @@ def first(trained_copy: "Checkout") -> "Checkout":
     seen = checkout.run("git", "status", "--porcelain", "--untracked-files=all", "data/slides", "data/slides.dvc")
     assert seen.split() == ["??", "data/slides.dvc"]
     checkout.run("python", "-m", "medtune", "data")
-    assert "done: 0 of 4 steps ran" in checkout.train("--no-prefect")
+    assert "done: 0 of 8 steps ran" in checkout.train("--no-prefect")
     (checkout.folder / "dvc.lock").unlink()
     checkout.run("dvc", "commit", "--force")  # what ran by hand is what `dvc repro` would have run
     assert "up to date" in checkout.run("dvc", "repro")

@@ -19,7 +19,7 @@ from medtune.serving.http import predict_uploads
 from medtune.serving.slides.aggregate import attention_weights, calibrate, slide_probabilities
 from medtune.serving.slides.predict import predict_slide
 from medtune.stages import data, evaluate, export, frozen, gate
-from tests.pipeline.test_slides import CLASSES, OPTIONS, read, write_set
+from tests.pipeline.test_slides import CLASSES, OPTIONS, read, slide_by_hand, write_set
 
 ATTENTION = [
     *OPTIONS,
@@ -37,7 +37,8 @@ def world(tmp_path_factory):
     params = load(None, [f"data.root={folder / 'raw'}", *ATTENTION])
     paths = RunPaths(folder, folder / "cache")
     data.run(params, paths)
-    frozen.run(params, paths)
+    for fold in range(3):
+        frozen.run(params, paths, fold)
     evaluate.run(params, paths)
     export.run(params, paths)
     return params, paths, folder
@@ -86,7 +87,7 @@ def test_export__bundle_names_the_aggregation_and_agrees(world):
     document = json.loads((paths.stage("export") / "bundle.json").read_text())
     assert document["aggregation"] == "attention"
     assert document["output"] == {
-        "name": "evidence_and_attention", "dtype": "float32", "shape": ["N", len(CLASSES) + 1],
+        "name": "members", "dtype": "float32", "shape": ["N", 3, len(CLASSES) + 1],
     }  # fmt: skip
     assert document["parity"]["fp32"]["max_abs_diff_slides"] < 1e-5
     assert document["parity"]["fp32"]["consumer"]["max_abs_diff"] < 1e-5
@@ -108,11 +109,9 @@ def test_predict__gives_what_evaluate_wrote_without_torch(world, tmp_path):
     assert done.returncode == 0, done.stderr
     found = {row["path"].rpartition("/")[2]: row for row in read(tmp_path / "p.csv")}
     assert len(found) == 18
-    for row in read(paths.stage("evaluate") / "predictions.csv"):
-        other = found[row["path"]]
-        assert other["prediction"] == row["prediction"]
-        for name in CLASSES:
-            assert float(other[f"prob_{name}"]) == pytest.approx(float(row[f"prob_{name}"]), abs=1e-5)
+    bundle = Bundle.load(paths.stage("export"))
+    for name, row in found.items():
+        assert float(row["prob_clumps"]) == pytest.approx(slide_by_hand(bundle, folder / "raw" / name)[0], abs=1e-5)
     with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as stream:
         tiles = list(csv.DictReader(stream))
     assert list(tiles[0]) == ["path", "x", "y", *(f"prob_{name}" for name in sorted(CLASSES)), "attention"]
@@ -139,11 +138,11 @@ def test_predict_slide__any_batch_size_and_every_door_agree(world, bundle, batch
 def test_bundle__gives_evidence_and_scores_of_tiles(bundle):
     tiles = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     outputs = bundle.run(tiles)
-    assert outputs.shape == (4, len(CLASSES) + 1)
-    assert attention_weights(outputs).sum() == pytest.approx(1)
+    assert outputs.shape == (4, 3, len(CLASSES) + 1)
+    assert attention_weights(outputs[:, 0]).sum() == pytest.approx(1)
     assert bundle.self_test() < 1e-5
 
 
 def test_gate__counts_slides(world):
     params, paths, _ = world
-    assert gate.run(params, paths, None).n_images == 6
+    assert gate.run(params, paths, None).n_images == 18  # slides of every patient

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("pipeline")]
 
-STEPS = ["frozen fold 1", "finetune fold 1", "evaluate", "export"]
+STEPS = [f"{stage} fold {fold}" for fold in range(3) for stage in ("frozen", "finetune")] + ["evaluate", "export"]
 
 
 def states(printed: str) -> dict[str, str]:
@@ -36,8 +36,9 @@ def written(checkout: "Checkout") -> dict[str, int]:
 
 
 def recorded(checkout: "Checkout", stage: str) -> "RecordedRun":
-    """The one run of a stage, read back from its file."""
-    (run,) = [run for run in read_runs(checkout.folder / ".cache") if run.job_type == stage]
+    """The one run of a stage, of a training stage that for fold 1, read back from its file."""
+    named = {f"{stage} fold 1", stage}
+    (run,) = [run for run in read_runs(checkout.folder / ".cache") if run.job_type == stage and run.name in named]
     return run
 
 
@@ -128,7 +129,8 @@ def test_wandb__one_run_a_stage_in_one_group(checkout: "Checkout") -> None:
     assert {run.job_type for run in runs} == {"frozen", "finetune", "evaluate", "export", "train"}
     assert len({run.group for run in runs}) == 1
     assert all(run.exit_code == 0 for run in runs)
-    (stage,) = [run for run in runs if run.job_type == "frozen"]
+    assert sorted(run.name for run in runs if run.job_type == "frozen") == [f"frozen fold {k}" for k in range(3)]
+    stage = next(run for run in runs if run.job_type == "frozen")
     assert stage.config["key"].startswith(stage.run_id)
     assert any("train/loss" in point for point in stage.history)
 
@@ -149,8 +151,11 @@ def test_wandb__every_figure_of_metrics_json_is_in_the_summary(checkout: "Checko
         for name, value in fold[part].items():
             assert summary[f"fold_1/{called}/{name}"] == value, name
     assert summary["fold_1/temperature"] == fold["temperature"]
-    for name in ("n_images", "n_groups", "protocol", "stage", "best_fold"):
+    for name in ("n_images", "n_groups", "protocol", "stage"):
         assert summary[name] == metrics[name], name
+    whole = metrics["cross_validation"]
+    assert (metrics["n_groups"], whole["n_groups"]) == (7, 20)
+    assert summary["cross_validation/auroc"] == whole["metrics"]["auroc"]["value"]
     drawn = {name for name, value in summary.items() if isinstance(value, dict) and value.get("_type") == "image-file"}
     assert drawn == {f"test/{name}" for name in ("confusion", "roc", "precision_recall", "reliability", "history")}
 
@@ -180,11 +185,12 @@ def test_wandb__lineage_from_data_to_bundle(checkout: "Checkout") -> None:
     (first,), (second,), (bundle,) = made["frozen"], made["finetune"], made["export"]
     assert runs["frozen"].used == [data]
     assert [version.digest for version in runs["finetune"].used] == [data.digest, first.digest]
-    assert [version.digest for version in runs["evaluate"].used] == [data.digest, second.digest]
-    assert [version.digest for version in runs["export"].used] == [data.digest, second.digest]
+    for stage in ("evaluate", "export"):
+        digests = [version.digest for version in runs[stage].used]
+        assert (len(digests), digests[0], digests[2]) == (4, data.digest, second.digest)  # the data and three networks
     document = json.loads((checkout.folder / "artifacts" / "export" / "bundle.json").read_text())
     assert document["data_digest"] == data.metadata["digest"]
-    assert document["exported"]["source_sha256"] == second.metadata["sha256"]
+    assert document["members"][1]["source_sha256"] == second.metadata["sha256"]
     assert bundle.metadata["files"].keys() >= document["files"].keys()
 
 
@@ -202,7 +208,7 @@ def test_wandb__no_patient_and_no_path_is_recorded(checkout: "Checkout") -> None
 
 def test_change__of_evaluate_alone_trains_nothing(checkout: "Checkout") -> None:
     printed = killed_at(checkout, "evaluate: running", "--set", "evaluate.reliability_bins=14")
-    assert states(printed) == dict(zip(STEPS, ("cached", "cached", "running"), strict=False))
+    assert states(printed) == dict(zip(STEPS, ["cached"] * 6 + ["running"], strict=False))
 
 
 def test_flipped_byte__runs_that_stage_again_and_a_kill_is_made_good(checkout: "Checkout") -> None:
@@ -213,12 +219,13 @@ def test_flipped_byte__runs_that_stage_again_and_a_kill_is_made_good(checkout: "
         data[len(data) // 2] ^= 1
         weights.write_bytes(data)
     printed = killed_at(checkout, "finetune fold 1: running")
-    assert states(printed) == {"frozen fold 1": "running", "finetune fold 1": "running"}
+    expected = dict(zip(STEPS, ("cached", "cached", "running", "running"), strict=False))
+    assert states(printed) == expected
 
     printed = checkout.train("--no-prefect")
     # The same weights come out again, bit for bit: what was made of them still holds.
-    assert states(printed) == dict(zip(STEPS, ("cached", "running", "cached", "cached"), strict=True))
-    assert "done: 1 of 4 steps ran" in printed
+    assert states(printed) == dict(zip(STEPS, ["cached"] * 3 + ["running"] + ["cached"] * 4, strict=True))
+    assert "done: 1 of 8 steps ran" in printed
     stray = [path for path in artifacts.rglob(".*") if path.name != ".lock"]
     assert stray == []
     for run in merge_parts(read_runs(checkout.folder / ".cache")).values():
@@ -236,7 +243,7 @@ def test_stage_that_fails__is_exit_1_with_one_line_and_a_log(checkout: "Checkout
     assert process.returncode == 1, printed
     assert "Traceback" not in printed
     (said,) = [line for line in printed.splitlines() if line.startswith("error: ")]
-    assert said.startswith("error: finetune fold 1 failed: ")
+    assert said.startswith("error: finetune fold 0 failed: ")
     (log,) = re.findall(r"traceback in (\S+\.log)", said)
     assert "Traceback" in Path(log).read_text()
     assert (checkout.folder / "artifacts" / "export" / "model.onnx").is_file()  # what was finished is still there

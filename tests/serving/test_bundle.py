@@ -118,8 +118,8 @@ def test_load__refuses_every_flipped_bit_of_bundle_json(bundle_folder):
 
 
 def test_load__refuses_newer_schema_and_other_tasks(tmp_path, by_hand):
-    with pytest.raises(BundleError, match="schema version 2; this handoff reads 1"):
-        Bundle.load(by_hand.write(tmp_path / "newer", schema_version=2))
+    with pytest.raises(BundleError, match="schema version 3; this handoff reads 2"):
+        Bundle.load(by_hand.write(tmp_path / "newer", schema_version=3))
     with pytest.raises(BundleError, match=r"task\.kind is 'segmentation'"):
         Bundle.load(by_hand.write(tmp_path / "other", task={"kind": "segmentation"}))
 

@@ -87,10 +87,10 @@ def test_oldest__verifies_a_bundle_and_predicts(oldest_python, bundle_folder, pi
 @pytest.fixture(scope="module")
 def graph():
     """The default network as an ONNX graph."""
+    from benchmarks.inference_model import InferenceModel
     from medtune.config.load import load
     from medtune.export.onnx_graph import to_onnx
     from medtune.models.classifier import build
-    from medtune.tasks.classification.export import InferenceModel
 
     params = load()
     return to_onnx(InferenceModel(build(params, 3), 1.0), params.data.image_size, params.export.opset, {})

@@ -69,7 +69,7 @@ def test_check__refuses_a_batch_of_one_with_batchnorm_only_where_it_occurs(check
     sets = [*CNN, "model.batchnorm=train", "data.split.test_fold=1"]
     check(*sets)
     check(*sets, prepared=prepared(32))
-    with pytest.raises(InputError, match=r"finetune\.batch_size=16: the last batch of fold 1 has 1 of 33 images"):
+    with pytest.raises(InputError, match=r"finetune\.batch_size=16: the last batch of fold 0 has 1 of 33 images"):
         check(*sets, prepared=prepared(33))
     with pytest.raises(InputError, match=r"finetune\.batch_size=1: .*Use 2 or more"):
         check(*sets, "finetune.batch_size=1")

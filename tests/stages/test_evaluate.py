@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from medtune.config.errors import InputError
+from medtune.config.evaluation import OperatingPoint
 from medtune.config.project import PROJECT
 from medtune.data.manifest import load_prepared
 from medtune.runtime.artifact import Artifact, find_artifact
@@ -87,8 +89,42 @@ def test_run__two_classes_all_folds(make_world):
         told = {row["path"]: row["prediction"] for row in rows}
         assert [classes[p] for p in decided] == [told[name] for name in names]
     assert set(result["folds"]["0"]) >= {"kept", "temperature", "decision", "validation"}
-    aurocs = {int(fold): facts["validation"]["auroc"] for fold, facts in result["folds"].items()}
-    assert aurocs[result["best_fold"]] == max(aurocs.values())
+    assert result["test_folds"] == [0, 1, 2]
+    assert result["decision"]["images"] == 45  # every image is a validation image once
+    assert all(facts["decision"]["images"] == 30 for facts in result["folds"].values())  # without the fold's patients
+    assert "cross_validation" not in metrics
+
+
+def test_run__one_requested_fold__metrics_of_it_and_of_all(make_world):
+    whole = evaluate_world(make_world())
+    pooled, rows = read_json(whole, "metrics.json"), read_csv(whole, "predictions.csv")
+    world = make_world(test_fold=1)
+    shutil.rmtree(world.paths.stage("evaluate"))
+    done = evaluate_world(world)
+    metrics = read_json(done, "metrics.json")
+    assert [fold["fold"] for fold in metrics["folds"]] == [1]
+    assert (metrics["n_images"], metrics["cross_validation"]["n_images"]) == (15, 45)
+    assert metrics["cross_validation"]["metrics"] == pooled["test"]
+    assert [fold["fold"] for fold in metrics["cross_validation"]["folds"]] == [0, 1, 2]
+    assert read_csv(done, "predictions_cross_validation.csv") == rows
+    tested = {row["path"]: row for row in read_csv(done, "predictions.csv")}
+    assert len(tested) == 15
+    assert [row for row in rows if row["path"] in tested] == list(tested.values())
+    assert "<h2>Cross-validation</h2>" in (done.folder / "report.html").read_text()
+    assert set(done.result()["folds"]) == {"0", "1", "2"}
+
+
+def test_run__specificity_is_reached_on_validation(make_world):
+    done = evaluate_world(make_world(), threshold=OperatingPoint(specificity=0.8))
+    rule = done.result()["decision"]
+    assert (rule["kind"], rule["criterion"]) == ("threshold", {"specificity": 0.8})
+    assert rule["why"].startswith("specificity of at least 0.8: specificity 0.8")
+    assert rule["patients"] == {"negative": 6, "positive": 3}
+
+
+def test_run__an_operating_point_needs_two_classes(make_world):
+    with pytest.raises(InputError, match=r"evaluate\.threshold=\{specificity: 0\.8\}: there are 3 classes"):
+        evaluate_world(make_world(classes=3), threshold=OperatingPoint(specificity=0.8))
 
 
 def test_run__files_for_dvc_and_readers__reused_when_finished(make_world):
@@ -117,13 +153,14 @@ def test_run__files_for_dvc_and_readers__reused_when_finished(make_world):
 def test_run__changed_options_compute_no_logits_again(make_world):
     world = make_world(test_fold=1)
     first = evaluate_world(world)
-    (stored,) = (world.paths.cache / "logits").iterdir()
-    when = stored.stat().st_mtime_ns
+    stored = sorted((world.paths.cache / "logits").iterdir())
+    assert len(stored) == 3
+    when = [path.stat().st_mtime_ns for path in stored]
     second = evaluate_world(world, threshold="argmax", calibration="none")
     assert second.key != first.key
     assert second.result()["folds"]["1"]["decision"] == {"kind": "argmax"}
     assert second.result()["folds"]["1"]["temperature"] == 1
-    assert stored.stat().st_mtime_ns == when
+    assert [path.stat().st_mtime_ns for path in stored] == when
 
 
 def test_run__damaged_result_is_made_again_byte_for_byte(make_world):
@@ -144,7 +181,7 @@ def test_run__image_protocol_warns_of_the_leak(make_world):
 
 def test_run__logits_that_are_not_finite_name_the_fold(make_world):
     world = make_world(test_fold=2, ruin=True)
-    with pytest.raises(RuntimeError, match="fold 2: 15 of 15 val images have logits that are not finite"):
+    with pytest.raises(RuntimeError, match="fold 0: 15 of 15 val images have logits that are not finite"):
         evaluate_world(world)
     assert find_artifact(world.paths.stage("evaluate")) is None
 
@@ -168,7 +205,7 @@ def test_key__follows_what_the_result_depends_on(make_world):
 
 def test_run__names_the_stage_to_run_first(make_world):
     world = make_world(test_fold=1)
-    (world.trained[0].folder / "model.safetensors").write_bytes(b"damaged")
+    (world.trained[1].folder / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"artifacts/frozen/fold-1: not finished .* Run `medtune stage frozen` first"):
         evaluate.run(world.params, world.paths)
 

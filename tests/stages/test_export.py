@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
+import torch
 from PIL import Image
 
 from medtune.cli.main import call
@@ -17,6 +18,7 @@ from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
 from medtune.stages import evaluate, export
 from medtune.stages.steps import export_key
+from medtune.training.checkpoint import load_trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
 BUILT: list[SimpleNamespace] = []
@@ -58,15 +60,16 @@ def test_run__bundle_has_all_files_and_they_are_whole(exported):
 
 def test_run__document_says_what_evaluate_found(exported):
     document, record = exported.document, exported.evaluated.result()
+    assert (document["exported"]["final"], document["exported"]["stage"]) == ("ensemble", "frozen")
+    assert document["decision"] == record["decision"]
+    assert [member["fold"] for member in document["members"]] == [0, 1, 2]
+    for member, trained in zip(document["members"], exported.world.trained, strict=True):
+        own = record["folds"][str(member["fold"])]
+        assert (member["temperature"], member["decision"]) == (own["temperature"], own["decision"])
+        assert (member["source_key"], member["source_sha256"]) == (trained.key, trained.sha256)
     metrics = json.loads((exported.evaluated.folder / "metrics.json").read_text())
     assert document["prediction_sets"] == metrics["prediction_sets"]["calibration"]
     assert set(document["prediction_sets"]["min_probability"]) == set(document["classes"])
-    fold = record["best_fold"]
-    assert document["exported"]["fold"] == fold
-    assert document["exported"]["of_folds"] == 3
-    assert "validation" in document["exported"]["why"]
-    assert document["decision"] == record["folds"][str(fold)]["decision"]
-    assert document["temperature"] == record["folds"][str(fold)]["temperature"]
     assert document["task"] == {"kind": "classification"}
     assert document["positive"] == document["decision"]["positive"] == document["classes"][1] == "class1"
     assert document["data_digest"] == exported.prepared.digest
@@ -75,8 +78,41 @@ def test_run__document_says_what_evaluate_found(exported):
     assert document["data"]["counts"]["class0"]["all"] == (exported.prepared.labels == 0).sum()
     assert document["data"]["n_leaked_groups"] == 0
     assert "leaked_groups" not in document["data"]  # they are patients, and a bundle goes to others
-    chain = sum(document["data"]["counts"][name]["test"] for name in document["classes"])
-    assert chain == document["exported"]["predictions"]["images"] == 15
+    assert "train" not in document["data"]["counts"]["class0"]  # all images trained a network
+
+
+def test_run__graph_is_the_mean_of_the_fold_networks_on_one_backbone(exported):
+    """Each network is PyTorch's, its own fold's predictions are evaluate's, and the backbone is there once."""
+    bundle = Bundle.load(exported.artifact.folder)
+    images = exported.prepared.images[:]
+    each, mean = bundle.run_members(images), bundle.run(images)
+    assert each.shape == (45, 3, 2)
+    np.testing.assert_allclose(each.mean(1), mean, atol=1e-6)
+    told = {row["path"]: row for row in csv.DictReader((exported.evaluated.folder / "predictions.csv").open())}
+    for index, artifact in enumerate(exported.world.trained):
+        network = load_trained(artifact)
+        with torch.inference_mode():
+            logits = network(network.preprocess(torch.from_numpy(np.array(images))))
+            own = torch.softmax(logits / exported.document["members"][index]["temperature"], -1).numpy()
+        np.testing.assert_allclose(each[:, index], own, atol=1e-5)
+        for row in exported.prepared.indices(index)["test"]:
+            assert own[row, 1] == pytest.approx(float(told[exported.prepared.paths[row]]["prob_class1"]), abs=1e-5)
+    backbone = sum(p.numel() for p in network.backbone.parameters())
+    graph = onnx.load(exported.artifact.folder / "model.onnx")
+    stored = sum(np.prod(tensor.dims) for tensor in graph.graph.initializer)
+    assert 0.9 * backbone < stored < 1.2 * backbone
+
+
+def test_run__decision_of_the_graph_is_the_bundle_s(exported):
+    bundle = Bundle.load(exported.artifact.folder)
+    images = np.ascontiguousarray(exported.prepared.images[:])
+    decided, found = bundle.session.run(["decision", "probabilities"], {"images": images})
+    assert (decided.dtype, decided.shape) == (np.int64, (45,))
+    assert [bundle.classes[k] for k in decided] == bundle.decide(found)
+    assert set(decided.tolist()) == {0, 1}
+    other = {**bundle.manifest, "decision": {**bundle.manifest["decision"], "threshold": float(np.median(found[:, 1]))}}
+    with pytest.raises(BundleError, match="output 'decision' of the fp32 model is not what the decision"):
+        Bundle(bundle.folder, other, "fp32", bundle.session)._check_decision(images)
 
 
 def test_run__parity_is_measured_for_every_precision_and_batch_size(exported):
@@ -85,7 +121,7 @@ def test_run__parity_is_measured_for_every_precision_and_batch_size(exported):
         figures = parity[precision]
         assert figures["max_abs_diff"] <= tolerance
         assert set(figures["max_abs_diff_by_batch_size"]) == {"1", "2", "7", "32"}
-        assert figures["images"] == 15
+        assert figures["images"] == 45
         assert figures["nan"] == 0
     assert parity["fp32"]["max_abs_diff"] < 1e-5
     assert parity["fp32"]["argmax_agreement"] == 1
@@ -97,7 +133,9 @@ def test_run__graph_is_self_contained_and_names_no_path(exported):
     content = (exported.artifact.folder / "model.onnx").read_bytes()
     graph = onnx.load_model_from_string(content)
     onnx.checker.check_model(graph, full_check=True)
-    (given,), (wanted,) = graph.graph.input, graph.graph.output
+    (given,), (wanted, decision, members) = graph.graph.input, graph.graph.output
+    assert (decision.name, members.name) == ("decision", "members")
+    assert [d.dim_value for d in members.type.tensor_type.shape.dim][1:] == [3, 2]
     assert (given.name, given.type.tensor_type.elem_type) == ("images", onnx.TensorProto.UINT8)
     assert [d.dim_value for d in given.type.tensor_type.shape.dim][1:] == [32, 32, 3]
     assert given.type.tensor_type.shape.dim[0].dim_param
@@ -112,22 +150,21 @@ def test_run__graph_is_self_contained_and_names_no_path(exported):
 
 
 def test_run__command_line_reproduces_predictions_from_image_files(exported, tmp_path, capsys):
-    prepared, fold = exported.prepared, exported.document["exported"]["fold"]
-    rows = prepared.indices(fold)["test"]
-    for row in rows:
+    prepared = exported.prepared
+    for row in range(45):
         place = tmp_path / "images" / prepared.paths[row]
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(prepared.images[row]).save(place)
     out = tmp_path / "found.csv"
     assert call(["predict", str(exported.artifact.folder), str(tmp_path / "images"), "--out", str(out)]) == 0
     found = {row["path"].split("/images/")[1]: row for row in csv.DictReader(out.open())}
-    told = {row["path"]: row for row in csv.DictReader((exported.evaluated.folder / "predictions.csv").open())}
-    assert set(found) == {prepared.paths[row] for row in rows}
+    bundle = Bundle.load(exported.artifact.folder)
+    rows = dict(zip(prepared.paths, bundle.rows(bundle.run(prepared.images[:])), strict=True))
+    assert set(found) == set(rows)
     for path, row in found.items():
-        assert row["prediction"] == told[path]["prediction"]
-        for name in ("prob_class0", "prob_class1"):
-            assert float(row[name]) == pytest.approx(float(told[path][name]), abs=1e-4)
-    assert "15 images" in capsys.readouterr().err
+        assert row["prediction"] == rows[path][0]
+        assert float(row["prob_class1"]) == pytest.approx(rows[path][2], abs=1e-6)
+    assert "45 images" in capsys.readouterr().err
 
 
 def test_run__fp16_answers_and_says_its_own_parity(exported):
@@ -138,6 +175,8 @@ def test_run__fp16_answers_and_says_its_own_parity(exported):
 def test_run__card_states_facts_leaks_and_faults(exported):
     assert "Positive class: `class1`" in (exported.artifact.folder / "MODEL_CARD.md").read_text()
     card = (exported.artifact.folder / "MODEL_CARD.md").read_text()
+    assert "averages the probabilities of 3 networks" in card
+    assert "not those of the average" in card
     for fact in (
         "Research use only", "CC0", "drawn <by> code", exported.prepared.digest, "protocol `patient`",
         "| balanced accuracy |", "onnxruntime >= 1.18, numpy", "medtune predict", "onnxruntime-gpu", exported.key,
@@ -175,7 +214,7 @@ def test_run__single_fold_leaks_are_in_the_card_and_a_refused_precision_is_not_s
     artifact = made.run()
     document = json.loads((artifact.folder / "bundle.json").read_text())
     assert document["decision"] == {"kind": "argmax"}
-    assert document["exported"]["why"] == "the only fold"
+    assert [member["fold"] for member in document["members"]] == [0, 1, 2]
     assert document["precisions"]["fp16"]["shipped"] is False
     assert "export allows 1e-09" in document["precisions"]["fp16"]["reason"]
     assert not (artifact.folder / "model.fp16.onnx").exists()
@@ -222,12 +261,12 @@ def test_calibration__draws_training_images_only_and_the_same_ones_each_time(mak
     params = world.params.model_copy(
         update={"export": world.params.export.model_copy(update={"calibration_images": 6})}
     )
-    chosen = export.calibration(params, prepared, 1)
+    chosen = export.calibration(params, prepared, [1])
     train = prepared.indices(1)["train"]
     rows = [next(r for r in range(45) if np.array_equal(prepared.images[r], image)) for image in chosen]
     assert set(rows) <= set(train)
     assert np.bincount(prepared.labels[rows]).tolist() == [3, 3]
-    np.testing.assert_array_equal(chosen, export.calibration(params, prepared, 1))
+    np.testing.assert_array_equal(chosen, export.calibration(params, prepared, [1]))
 
 
 def test_key__follows_its_inputs(exported):

@@ -64,8 +64,9 @@ def test_common_images__a_training_image_under_another_name_is_left_out(tmp_path
     line = "old/{}.png,a,Q{},{},{}"
     seen = [line.format(k, k, prepared.sha256[row], "train" if k == 0 else "test") for k, row in enumerate(rows)]
     manifest = "\n".join(["path,label,group,sha256,role_1", *seen])
-    kept, notes, changed = gate._common_images(prepared, rows, manifest, 1)
-    assert kept.tolist() == rows.tolist()[1:]
+    kept, theirs, notes, changed = gate._common_images(prepared, rows, np.zeros(len(rows), int), manifest, [1])
+    assert rows[kept].tolist() == rows.tolist()[1:]
+    assert theirs.tolist() == [0] * (len(rows) - 1)
     assert notes == [
         f"1 test images left out: pixel for pixel the champion was trained on them ({prepared.paths[rows[0]]} first)"
     ]

@@ -47,6 +47,9 @@ class Fold:
     test: Predictions
     record: Any = field(default=dict)
 
+    def calibrate(self, logits: np.ndarray) -> np.ndarray:
+        return shares(logits)
+
 
 def truth(prepared: Any, rows: np.ndarray, side: int) -> np.ndarray:
     """Shares (n, side, side) of the masks."""
@@ -59,23 +62,26 @@ def from_bundle(prepared: Any, rows: np.ndarray, output: np.ndarray, document: M
     return Predictions(rows, prepared.patient_ids[rows], output, errors)
 
 
-def evaluate_fold(
-    request: Any, outputs: Mapping[str, np.ndarray], prepared: Any, options: EvaluateParams, seed: int
-) -> Fold:
-    side = round(outputs["val"].shape[1] ** 0.5)
-    val, test = (
-        from_bundle(prepared, request.indices[split], 1 / (1 + np.exp(-outputs[split].reshape(-1, side, side))), {})
-        for split in ("val", "test")
-    )
-    return Fold(request.fold, request.trained.result()["kept"], val, test)
+def shares(logits: np.ndarray) -> np.ndarray:
+    """Shares (n, h, w) from logits (n, h * w)."""
+    side = round(logits.shape[1] ** 0.5)
+    return 1 / (1 + np.exp(-logits.reshape(-1, side, side)))
+
+
+def evaluate_folds(requests: Any, outputs: Any, prepared: Any, options: EvaluateParams) -> list[Fold]:
+    folds = []
+    for request, own in zip(requests, outputs, strict=True):
+        val, test = (from_bundle(prepared, request.indices[s], shares(own[s]), {}) for s in ("val", "test"))
+        folds.append(Fold(request.fold, request.trained.result()["kept"], val, test))
+    return folds
+
+
+def choose_decision(folds: Sequence[Fold], prepared: Any, options: EvaluateParams) -> dict[str, Any]:
+    return {}
 
 
 def pool(parts: Sequence[Predictions]) -> Predictions:
     return Predictions(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
-
-
-def best(folds: Sequence[Fold], options: EvaluateParams) -> Fold:
-    return min(folds, key=lambda fold: fold.val.errors.mean())
 
 
 def write_predictions(path: Path, prepared: Any, predictions: Predictions) -> None:

@@ -7,26 +7,21 @@ import numpy as np
 from torch import Tensor, nn
 
 from medtune.config.schema import ExportParams
-from medtune.models.classifier import Classifier
 
 
 class Shares(nn.Module):
-    """uint8 (B, H, W, 3) to (B, h, w)."""
+    """Logits (B, h * w) to shares (B, h, w)."""
 
-    def __init__(self, network: Classifier) -> None:
-        super().__init__()
-        self.network = network.float().eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits = self.network(self.network.preprocess(images))
-        return logits.sigmoid().unflatten(1, (images.shape[1] // 16, images.shape[2] // 16))
+    def forward(self, logits: Tensor) -> Tensor:
+        side = round(logits.shape[1] ** 0.5)
+        return logits.sigmoid().unflatten(1, (side, side))
 
 
-def module(network: Classifier, fold: Mapping[str, Any]) -> Shares:
-    return Shares(network)
+def output_layer(fold: Mapping[str, Any]) -> Shares:
+    return Shares()
 
 
-def describe(prepared: Any, fold: Mapping[str, Any], size: int) -> dict[str, Any]:
+def describe(prepared: Any, folds: Any, decision: Mapping[str, Any], size: int) -> dict[str, Any]:
     return {"output": {"name": "shares", "dtype": "float32", "shape": ["N", size // 16, size // 16]}}
 
 

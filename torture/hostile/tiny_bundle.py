@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medtune.serving.manifest import MANIFEST_FILE, SCHEMA_VERSION, dump_manifest
+from medtune.serving.manifest import MANIFEST_FILE, dump_manifest
 
 SIZE = 8
 
@@ -52,7 +52,7 @@ def write_bundle(folder: Path, content: bytes | None = None, **changes: object) 
     np.save(folder / "sample_input.npy", samples)
     np.save(folder / "sample_output.npy", red_probability(samples).astype(np.float32))
     document = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": 1,  # one network: bundles of earlier versions stay readable
         "name": "red",
         "task": {"kind": "classification"},
         "classes": ["blue", "red"],

@@ -21,7 +21,7 @@ from torture.kills.kill_loop import STAGES, by_flow, by_hand
 from torture.outcome import Outcome
 
 COMMAND = [sys.executable, "-m", "medtune", "train", "--params"]
-STEPS = ("frozen fold 1", "finetune fold 1", "evaluate", "export")
+STEPS = (*(f"{stage} fold {fold}" for fold in range(3) for stage in ("frozen", "finetune")), "evaluate", "export")
 LONGEST_S = 2.0
 SERVER_ENDS_S = 30.0
 LIMIT_S = 300.0

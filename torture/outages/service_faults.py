@@ -152,7 +152,7 @@ def _standing(job: SmallJob) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
 def _dying(outcome: Outcome, folder: Path, lone: SmallJob) -> None:
     """A real Prefect server that is killed, or stops answering, as a step begins."""
     for how in (signal.SIGKILL, signal.SIGSTOP):
-        for line in ("frozen fold 1: running", "evaluate: running"):
+        for line in ("frozen fold 0: running", "evaluate: running"):
             job = _fresh(folder, lone, f"dying-{how.name}-{line[:4]}")
             with _standing(job) as (server, address):
                 process = job.begin("train", PREFECT_API_URL=address)

@@ -16,7 +16,7 @@ from torture.job import TREE
 from torture.wrong.expected_errors import Case, Ended, ask
 
 OURS = ("PREFECT_", "WANDB_", "DVC_", "MEDTUNE_", "TORTURE_")
-STEPS = ("frozen fold 1", "finetune fold 1", "evaluate", "export")
+STEPS = (*(f"{stage} fold {fold}" for fold in range(3) for stage in ("frozen", "finetune")), "evaluate", "export")
 TRACEBACK = "Traceback (most recent call last)"
 
 

@@ -69,7 +69,7 @@ def _listings(folder: Path, protocol: str, count: int, outcome: Outcome) -> None
 
 def _wrong(records: list[Any], params: Any, made: Any, kept: Any) -> str | None:
     groups = [record.patient_id for record in records]
-    truth = listings.leaking(groups, made.splits, params.test_folds)
+    truth = listings.leaking(groups, made.splits, params.trained_folds)
     if set(made.leaked_patients) != truth:
         return f"{len(made.leaked_patients)} patients are named as leaked, {len(truth)} are"
     if bool(truth) != any(note.startswith("LEAK: ") for note in made.notes):

@@ -87,11 +87,11 @@ def export(folder: Path, plain: Any, params: Any, learnt_on: Any, images: Any, l
     """Trains a little, merges, and writes the files as the export stage does."""
     import numpy as np
 
+    from benchmarks.inference_model import InferenceModel
     from medtune.export.fp16 import to_half
     from medtune.export.onnx_graph import to_onnx
     from medtune.export.precisions import FILES, predictor
     from medtune.models.adapt import merge
-    from medtune.tasks.classification.export import InferenceModel
 
     network, moved = adapted(plain, params, *learnt_on)
     reference = ask(eager(InferenceModel(copy.deepcopy(network), TEMPERATURE)), images, 32)

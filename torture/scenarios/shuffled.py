@@ -115,13 +115,15 @@ def train(params: Any, folder: Path, check: bool) -> float:
     paths = RunPaths(folder / "out", folder / "cache")
     data.run(params, paths)
     prepared = load_prepared(paths.prepared)
-    judged = []
+    wanted_by_fold, given_by_fold = [], []
     for fold in params.data.split.test_folds:
         artifact = frozen.run(params, paths, fold)
         wanted = logits.OutputsRequest.for_artifact(artifact, prepared)
         given = logits.compute_outputs(wanted, load_trained(artifact), prepared.images, "cpu", 64, lambda by: None)
-        judged.append(chain.evaluate_fold(wanted, given, prepared, params.evaluate, params.seed).test)
-    found = chain.pool(judged)
+        wanted_by_fold.append(wanted)
+        given_by_fold.append(given)
+    judged = chain.evaluate_folds(wanted_by_fold, given_by_fold, prepared, params.evaluate)
+    found = chain.pool([fold.test for fold in judged])
     hits = found.predictions == found.labels
     score = float(np.mean([hits[found.labels == label].mean() for label in (0, 1)]))
     if check:

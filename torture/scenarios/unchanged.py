@@ -84,10 +84,10 @@ def _fault(printed: str, code: int, ran: tuple[str, ...], expected: tuple[str, .
 
 
 def executed(printed: str) -> tuple[str, ...]:
-    """Steps that the commands said they execute, in order."""
+    """Stages that the commands said they execute for at least one fold, in order."""
     decoded, ran = r"^(data): [\d,]+ images \(", r"^(frozen|finetune|evaluate|export)\b.*: running \(key "
     found = re.findall(rf"(?m){decoded}|{ran}", printed)
-    return tuple(one or other for one, other in found)
+    return tuple(dict.fromkeys(one or other for one, other in found))
 
 
 def hashes(folder: Path) -> dict[str, str]:

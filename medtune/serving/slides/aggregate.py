@@ -7,6 +7,8 @@
                the evidence weighted by the softmax of the scores over its tiles (Ilse, Tomczak and Welling 2018)
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -36,14 +38,25 @@ def slide_logits(tiles: npt.NDArray[np.floating]) -> Floats:
     return attention_weights(tiles) @ np.asarray(tiles, np.float64)[:, :-1]
 
 
+def member_probabilities(tiles: npt.NDArray[np.floating], kind: str, temperatures: Sequence[float]) -> Floats:
+    """Calibrated probabilities (M, classes) of one slide by each of M networks.
+
+    Args:
+        tiles: (n, M, ...) outputs of the slide's tiles.
+        kind: how tiles become the slide.
+        temperatures: of slides, one per network.
+    """
+    return np.stack([calibrate(slide_probabilities(tiles[:, m], kind), each) for m, each in enumerate(temperatures)])
+
+
 def attention_weights(tiles: npt.NDArray[np.floating]) -> Floats:
     """(n,) weight of each tile of one slide, summing to 1."""
     return softmax(np.asarray(tiles, np.float64)[:, -1])
 
 
 def tile_probabilities(tiles: npt.NDArray[np.floating], kind: str) -> npt.NDArray[np.floating]:
-    """(n, classes) probabilities of each tile alone; under attention, those of a slide of this one tile."""
-    return tiles if kind == MEAN else softmax(np.asarray(tiles, np.float64)[:, :-1])
+    """(..., classes) probabilities of each tile alone; under attention, those of a slide of this one tile."""
+    return tiles if kind == MEAN else softmax(np.asarray(tiles, np.float64)[..., :-1])
 
 
 def softmax(logits: Floats) -> Floats:

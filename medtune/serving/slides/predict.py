@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from medtune.serving import members
 from medtune.serving.folder_scan import printable
 from medtune.serving.output_file import open_output
 from medtune.serving.pixels import DecodeError
@@ -36,8 +37,8 @@ class TileModel(Protocol):
     def classes(self) -> list[str]:
         """Class names in the order of the probabilities."""
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """Outputs (n, ...) of tiles, uint8 (n, pixels, pixels, 3), as `medtune.serving.slides.aggregate` says."""
+    def run_members(self, images: np.ndarray) -> np.ndarray:
+        """Outputs (n, M, ...) of tiles, uint8 (n, pixels, pixels, 3), as `medtune.serving.slides.aggregate` says."""
 
     def rows(self, output: np.ndarray) -> list[list[Any]]:
         """Prediction and probabilities of each row of `output`."""
@@ -50,8 +51,10 @@ class SlidePrediction:
     Attributes:
         row: a value per entry of `Bundle.columns`, as `Bundle.rows` gives it.
         plan: its tiles.
-        tiles: (n, classes) probabilities of each tile, not calibrated, in the order of `plan.positions`.
-        attention: (n,) weight of each tile, summing to 1; None for a bundle that takes the mean.
+        tiles: (n, classes) probabilities of each tile, not calibrated, in the order of `plan.positions`: the mean of
+            the bundle's networks.
+        attention: (n,) weight of each tile, summing to 1, the mean of the networks; None for a bundle that takes the
+            mean of tiles.
     """
 
     row: list[Any]
@@ -111,10 +114,13 @@ def predict_slide(bundle: TileModel, path: Path, batch_size: int = 32, mpp: floa
     with tiling.opened(path, mpp, MPP_FIX) as (slide, resolved):
         plan = tiling.plan_tiles(slide, settings, resolved)
         batches = _batches(slide, plan, settings, batch_size)
-        outputs = np.concatenate([bundle.run(batch) for batch in batches])
-    probabilities = aggregate.calibrate(aggregate.slide_probabilities(outputs, kind), bundle.manifest["temperature"])
-    attention = aggregate.attention_weights(outputs) if kind == aggregate.ATTENTION else None
-    tiles = aggregate.tile_probabilities(outputs, kind)
+        outputs = np.concatenate([bundle.run_members(batch) for batch in batches])
+    temperatures = members.temperatures(bundle.manifest)
+    probabilities = aggregate.member_probabilities(outputs, kind, temperatures).mean(axis=0)
+    attention = None
+    if kind == aggregate.ATTENTION:
+        attention = np.mean([aggregate.attention_weights(outputs[:, m]) for m in range(outputs.shape[1])], axis=0)
+    tiles = aggregate.tile_probabilities(outputs, kind).mean(axis=1)
     return SlidePrediction(bundle.rows(probabilities[None])[0], plan, tiles, attention)
 
 

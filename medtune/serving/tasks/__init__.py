@@ -4,7 +4,9 @@ A module here, or `serving.py` in the folder of a task that is not part of the s
 `document` is bundle.json, `output` is (N, ...) float32.
 
     fault(document) -> str | None               the task's first wrong field, with what is expected; None: all are right
-    shape(document) -> tuple[int, ...]          shape of one image's output
+    shape(document) -> tuple[int, ...]          shape of one image's output by one network
+    decide(output, decision, classes)           the decision (N, ...) as the graph's output `decision` has it; only for
+                                                bundles whose graph has one
     columns(document) -> list[str]              columns of the table that `predict` writes, after the path
     rows(output, document) -> list[list]        one list per image with a value (str or float) per column
     entry(row, document) -> dict[str, Any]      one of these lists as JSON for the HTTP service

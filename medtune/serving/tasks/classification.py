@@ -67,7 +67,7 @@ def fault(document: Mapping[str, Any]) -> str | None:
 
 
 def shape(document: Mapping[str, Any]) -> tuple[int, ...]:
-    """(classes,), or (classes + 1,) for tiles that attention weights: see `medtune.serving.slides.aggregate`."""
+    """(classes,) of one network, or (classes + 1,) for tiles: see `medtune.serving.slides.aggregate`."""
     return (len(document["classes"]) + extra_outputs(document.get("aggregation")),)
 
 

@@ -13,8 +13,14 @@ from medtune.evaluation.slides import slide_probabilities
 from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification.analyses import ANALYSES, Analyses
 from medtune.tasks.classification.class_metrics import per_class
-from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions, evaluate_fold, is_ordinal, pool
-from medtune.tasks.classification.folds import best as best_fold
+from medtune.tasks.classification.folds import (
+    ClassifierFold,
+    ClassifierPredictions,
+    decision_of,
+    evaluate_folds,
+    is_ordinal,
+    pool,
+)
 from medtune.tasks.classification.metrics import METRICS
 from medtune.tasks.classification.metrics.confidence_gap import METRIC as CONFIDENCE_GAP
 from medtune.tasks.classification.predictions import read_predictions, write_predictions
@@ -27,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CLASS_AVERAGES",
     "FACTS",
-    "best",
-    "evaluate_fold",
+    "choose_decision",
+    "evaluate_folds",
     "facts",
     "from_bundle",
     "limits",
@@ -43,9 +49,11 @@ CLASS_AVERAGES = (
 )  # fmt: skip
 
 
-def best(folds: Sequence[ClassifierFold], options: EvaluateParams) -> ClassifierFold:
-    """Fold with the highest validation AUROC, then the lowest validation NLL; never chosen on test."""
-    return best_fold(folds)
+def choose_decision(
+    folds: Sequence[ClassifierFold], prepared: "PreparedDataset", options: EvaluateParams
+) -> dict[str, Any]:
+    """The exported model's decision rule, chosen on the validation images of all folds."""
+    return decision_of(pool([fold.val for fold in folds]), prepared.classes, options)
 
 
 def from_bundle(
@@ -56,9 +64,7 @@ def from_bundle(
     Rows of tiles give predictions of slides.
     """
     if prepared.slides:
-        prepared, rows, output = slide_probabilities(
-            prepared, rows, output, document["temperature"], document["aggregation"]
-        )
+        prepared, rows, output = slide_probabilities(prepared, rows, output, document)
     probabilities = output.astype(np.float64)
     predictions = decide(output, document["decision"], document["classes"])
     return ClassifierPredictions(
@@ -92,6 +98,7 @@ def write(
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
     """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
+    from medtune.evaluation.cross_validation import cross_validation_section
     from medtune.evaluation.external_split import external_section
     from medtune.evaluation.subgroup_plot import draw_subgroups
     from medtune.evaluation.subgroup_report import subgroup_section, unit_of
@@ -113,6 +120,7 @@ def write(
         draw_subgroups(images[-1], facts["subgroups"], result.test, METRICS, result.title, unit_of(facts))
         section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
     section = external_section(facts.get("external_test"), METRICS, facts) + section
+    section = cross_validation_section(facts.get("cross_validation"), METRICS, facts) + section
     analyses = Analyses.of(result, options)
     images += analyses.write(folder, result)
     section += analyses.section(result, facts)

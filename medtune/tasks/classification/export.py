@@ -1,6 +1,6 @@
 """Export of a classifier: calibrated probabilities from uint8 pixels, and what a precision may change of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from medtune.config.schema import ExportParams
 from medtune.data.class_selection import list_names
 from medtune.evaluation.metric import compute
-from medtune.models.classifier import Classifier
+from medtune.serving.members import MEMBERS
 from medtune.serving.slides.aggregate import ATTENTION, extra_outputs
 from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification.metrics.balanced_accuracy import METRIC
@@ -25,63 +25,85 @@ MAX_CHANGED_FRACTION = {"fp32": 0.0, "fp16": 0.001}
 EXAMPLE_FOLD = {"temperature": 1.0}
 
 
-class InferenceModel(nn.Module):
-    """uint8 (B, H, W, 3) -> (B, classes) probabilities: normalisation and temperature are part of the network.
+class TemperedSoftmax(nn.Module):
+    """Logits (B, classes) to calibrated probabilities.
 
     Attributes:
-        network: a merged classifier in eval mode.
-        temperature: () what its logits are divided by.
+        temperature: () what logits are divided by.
     """
 
     temperature: Tensor
 
-    def __init__(self, network: Classifier, temperature: float) -> None:
+    def __init__(self, temperature: float) -> None:
         super().__init__()
-        self.network = network.float().eval()
         self.register_buffer("temperature", torch.tensor(float(temperature)))
-        self.eval()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) -> (B, classes), rows sum to 1."""
-        logits = self.network(self.network.preprocess(images))
-        return torch.softmax(logits / self.temperature, dim=-1)
+    def forward(self, logits: Tensor) -> Tensor:
+        """(B, classes) -> (B, classes), rows sum to 1."""
+        return torch.softmax(logits.float() / self.temperature, dim=-1)
 
 
-class TileModel(nn.Module):
-    """uint8 (B, H, W, 3) -> (B, classes + 1) evidence and attention score of tiles; a slide is made of them outside.
+class MostProbable(nn.Module):
+    """Probabilities (B, classes) to the index of the most probable class."""
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """(B, classes) -> (B,) int64."""
+        return probabilities.argmax(dim=-1)
+
+
+class AtThreshold(nn.Module):
+    """Probabilities (B, 2) to the index of the class that a threshold decides for.
 
     Attributes:
-        network: a classifier whose head pools tiles, in eval mode.
+        threshold: () from it on, the class `positive` is decided for.
     """
 
-    def __init__(self, network: Classifier) -> None:
+    threshold: Tensor
+
+    def __init__(self, positive: int, threshold: float) -> None:
         super().__init__()
-        self.network = network.float().eval()
-        self.eval()
+        self.positive = positive
+        self.register_buffer("threshold", torch.tensor(float(threshold)))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) -> (B, classes + 1)."""
-        return self.network(self.network.preprocess(images))
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """(B, 2) -> (B,) int64."""
+        reached = (probabilities[:, self.positive] >= self.threshold).to(torch.int64)
+        return reached if self.positive else 1 - reached
 
 
-def module(network: Classifier, fold: Mapping[str, Any]) -> nn.Module:
-    """Network with the fold's temperature and a softmax; a slide's temperature comes after its tiles are aggregated."""
+def output_layer(fold: Mapping[str, Any]) -> nn.Module:
+    """The fold's temperature and a softmax; the temperature of slides comes after their tiles are aggregated."""
     if fold.get("aggregation") == ATTENTION:
-        return TileModel(network)
-    return InferenceModel(network, 1.0 if "aggregation" in fold else fold["temperature"])
+        return nn.Identity()
+    return TemperedSoftmax(1.0 if "aggregation" in fold else fold["temperature"])
 
 
-def describe(prepared: "PreparedDataset", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """Classes, the positive one of two, output, temperature and decision."""
-    classes, kind = list(prepared.classes), fold.get("aggregation")
-    name = "evidence_and_attention" if kind == ATTENTION else "probabilities"
+def decision_layer(document: Mapping[str, Any]) -> nn.Module | None:
+    """The decision of bundle.json; None for tiles, which are no slides yet."""
+    if "tiles" in document:
+        return None
+    decision = document["decision"]
+    if decision["kind"] == "argmax":
+        return MostProbable()
+    return AtThreshold(document["classes"].index(decision["positive"]), decision["threshold"])
+
+
+def describe(
+    prepared: "PreparedDataset", folds: Sequence[Mapping[str, Any]], decision: Mapping[str, Any], size: int
+) -> dict[str, Any]:
+    """Classes, the positive one of two, output and decision; of slides also their tiles."""
+    classes, kind = list(prepared.classes), folds[0].get("aggregation")
+    output = {"name": "probabilities", "dtype": "float32", "shape": ["N", len(classes)]}
+    slides = {}
+    if kind is not None:
+        output |= {"name": MEMBERS, "shape": ["N", len(folds), len(classes) + extra_outputs(kind)]}
+        slides = {"aggregation": kind, "tiles": prepared.info["tiles"]}
     return {
         "classes": classes,
         **({"positive": prepared.positive} if prepared.positive is not None else {}),
-        "output": {"name": name, "dtype": "float32", "shape": ["N", len(classes) + extra_outputs(kind)]},
-        "temperature": fold["temperature"],
-        "decision": fold["decision"],
-        **({"aggregation": fold["aggregation"], "tiles": prepared.info["tiles"]} if "aggregation" in fold else {}),
+        "output": output,
+        "decision": dict(decision),
+        **slides,
     }
 
 
@@ -146,12 +168,14 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
     side, decision = document["input"]["shape"][1], document["decision"]
     rule = "the most probable class."
     if decision["kind"] == "threshold":
+        counts = decision["patients"]
         rule = (
-            f"`{decision['positive']}` from a probability of {decision['threshold']:.4f} on, chosen on the validation "
-            f"images for {decision['criterion'].replace('_', ' ')}."
+            f"`{decision['positive']}` from a probability of {decision['threshold']:.4f} on. It was chosen on "
+            f"{decision['images']} validation images of {counts['negative']} patients without and "
+            f"{counts['positive']} with this class: {decision['why']}."
         )
     uncalibrated = document["params"]["evaluate"]["calibration"] == "none"
-    fitted = f"temperature {document['temperature']:.3f}, fitted on the validation images"
+    fitted = f"temperature {_temperatures(document)}, fitted on the validation images"
     tiles = document.get("tiles")
     attention = document.get("aggregation") == ATTENTION
     purpose = f"Tells {list_names(document['classes'])} apart on {side} x {side} RGB images."
@@ -165,15 +189,13 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
             if attention
             else "A slide's probabilities are the mean of its tiles', then tempered."
         )
-    inside = "Normalisation, temperature and softmax"
+    inside = "Normalisation, temperature, softmax and the decision"
     if tiles:
         inside = "Normalisation, evidence and attention scores" if attention else "Normalisation and softmax"
     return {
         "purpose": purpose,
         "inside": inside,
-        "output": "of a tile: the evidence in the order of the classes above, then the attention score"
-        if attention
-        else f"probabilities{' of a tile' if tiles else ''} in the order of the classes above",
+        "output": _output(attention, bool(tiles)),
         "decision": f"Decision: {rule}{_sets_sentence(document)}",
         "agreement": "most probable class agrees",
         "calibration": f"Calibration: {'none' if uncalibrated else fitted}; the Brier score, "
@@ -181,6 +203,26 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
         "limits": "- Every input gets one of the classes above, also an image that shows none of them.\n"
         "- Probabilities are calibrated for the class shares of these data.",
     }
+
+
+def _temperatures(document: Mapping[str, Any]) -> str:
+    values = [member["temperature"] for member in document["members"]]
+    low, high = f"{min(values):.3f}", f"{max(values):.3f}"
+    return low if len(values) == 1 else f"{low} to {high}, one per network"
+
+
+def _output(attention: bool, tiles: bool) -> str:
+    if attention:
+        return (
+            "`members` of a tile: for each network the evidence in the order of the classes below, then the attention "
+            "score"
+        )
+    if tiles:
+        return "`members` of a tile: for each network the probabilities in the order of the classes below"
+    return (
+        "`probabilities` in the order of the classes below, `decision`, the index of the decided class, and `members`, "
+        "the probabilities of each network. Read `decision`: the most probable class may be another one"
+    )
 
 
 def _sets_sentence(document: Mapping[str, Any]) -> str:

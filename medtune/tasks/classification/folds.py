@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
+from medtune.evaluation.out_of_fold import crossfit
 from medtune.evaluation.outputs import SPLITS, Outputs, OutputsRequest
 from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification import calibration, decision
@@ -59,6 +60,10 @@ class ClassifierPredictions:
         fields = (name for name in self.__dataclass_fields__ if name != "ordinal")
         return replace(self, **{name: getattr(self, name)[positions] for name in fields})
 
+    def decided(self, rule: Mapping[str, Any], classes: Sequence[str]) -> "ClassifierPredictions":
+        """The same probabilities under another decision rule."""
+        return replace(self, predictions=decide(self.probabilities, rule, classes))
+
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
         """(n,) the prediction is the label."""
@@ -73,7 +78,7 @@ class ClassifierFold:
         fold: its test fold.
         selected_stage: the training stage whose weights these are, `frozen` or `finetune`.
         calibration: fitted on its validation images.
-        decision: chosen on its validation images.
+        decision: chosen on the validation images of all folds, without the patients of `test`.
         val, test: its images.
         aggregation: how tiles became slides; None where images are no tiles.
     """
@@ -86,6 +91,10 @@ class ClassifierFold:
     test: ClassifierPredictions
     aggregation: str | None = None
 
+    def calibrate(self, logits: npt.NDArray) -> Floats:
+        """Calibrated probabilities (n, classes) of this fold's network from its logits."""
+        return calibration.softmax(logits, self.calibration.temperature)
+
     def record(self) -> dict[str, Any]:
         """What export and the report need of the fold, as JSON values."""
         return {
@@ -96,29 +105,59 @@ class ClassifierFold:
         }
 
 
-def evaluate_fold(
-    request: OutputsRequest, logits: Outputs, prepared: "PreparedDataset", params: EvaluateParams, seed: int
-) -> ClassifierFold:
-    """Temperature and decision from the chain's validation images, applied to both its sets."""
-    rows = request.indices["val"]
-    labels, groups = prepared.labels[rows], prepared.patient_ids[rows]
-    fitted = calibration.fit_temperature(logits["val"], labels, groups, params.calibration)
-    calibrated = {split: calibration.softmax(logits[split], fitted.temperature) for split in SPLITS}
-    rule = decision.fit_decision(calibrated["val"], labels, groups, prepared.classes, params.threshold, seed)
-    scored = {
-        split: ClassifierPredictions(
-            request.indices[split],
-            prepared.labels[request.indices[split]],
-            prepared.patient_ids[request.indices[split]],
-            calibrated[split],
-            calibration.softmax(logits[split]),
-            decide(calibrated[split], rule, prepared.classes),
-            is_ordinal(prepared.info),
-        )
+def evaluate_folds(
+    requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], prepared: "PreparedDataset", options: EvaluateParams
+) -> list[ClassifierFold]:
+    """Fit a temperature per fold on its validation images, and a decision on those of all folds; apply both."""
+    fitted = []
+    for request, logits in zip(requests, outputs, strict=True):
+        rows = request.indices["val"]
+        labels, patients = prepared.labels[rows], prepared.patient_ids[rows]
+        fitted.append(calibration.fit_temperature(logits["val"], labels, patients, options.calibration))
+    val, test = (
+        [
+            predict(prepared, request.indices[split], logits[split], own.temperature, {"kind": "argmax"})
+            for request, logits, own in zip(requests, outputs, fitted, strict=True)
+        ]
         for split in SPLITS
-    }
-    kept, aggregation = request.trained.result()["kept"], prepared.info.get("aggregation")
-    return ClassifierFold(request.fold, kept, fitted, rule, scored["val"], scored["test"], aggregation)
+    )
+    leaky = bool(prepared.info.get("leaked_groups"))
+    rules = crossfit(val, test, pool, lambda pooled: decision_of(pooled, prepared.classes, options), leaky)
+    aggregation = prepared.info.get("aggregation")
+    return [
+        ClassifierFold(
+            request.fold,
+            request.trained.result()["kept"],
+            own,
+            rule,
+            val[k].decided(rule, prepared.classes),
+            test[k].decided(rule, prepared.classes),
+            aggregation,
+        )
+        for k, (request, own, rule) in enumerate(zip(requests, fitted, rules, strict=True))
+    ]
+
+
+def decision_of(pooled: ClassifierPredictions, classes: tuple[str, ...], options: EvaluateParams) -> dict[str, Any]:
+    """Choose the decision rule on validation predictions."""
+    found = pooled.probabilities, pooled.labels, pooled.patient_ids
+    return decision.fit_decision(*found, classes, options.threshold_criterion)
+
+
+def predict(
+    prepared: "PreparedDataset", rows: Ints, logits: npt.NDArray, temperature: float, rule: Mapping[str, Any]
+) -> ClassifierPredictions:
+    """Predictions for `rows` from their logits (n, classes)."""
+    probabilities = calibration.softmax(logits, temperature)
+    return ClassifierPredictions(
+        rows,
+        prepared.labels[rows],
+        prepared.patient_ids[rows],
+        probabilities,
+        calibration.softmax(logits),
+        decide(probabilities, rule, prepared.classes),
+        is_ordinal(prepared.info),
+    )
 
 
 def pool(parts: Sequence[ClassifierPredictions]) -> ClassifierPredictions:
@@ -134,13 +173,3 @@ def pool(parts: Sequence[ClassifierPredictions]) -> ClassifierPredictions:
 def is_ordinal(info: Mapping[str, Any]) -> bool:
     """Whether dataset.json says that the classes are ordered."""
     return info.get("label_type") == "ordinal"
-
-
-def best(folds: Sequence[ClassifierFold]) -> ClassifierFold:
-    """The chain whose model is handed over: highest validation AUROC, then lowest validation NLL; never by test."""
-
-    def merit(fold: ClassifierFold) -> tuple[float, float, int]:
-        auroc = fold.val.compute_metrics()["auroc"]
-        return (-1.0 if auroc is None else auroc, -fold.calibration.nll_after, -fold.fold)
-
-    return max(folds, key=merit)

@@ -44,7 +44,7 @@ def doubtful_labels(result: EvaluationResult) -> DoubtfulLabels:
     These are the validation and test images of all folds. An image that several networks predicted has the mean of
     their probabilities.
     """
-    parts = [part for fold in result.folds for part in (fold.val, fold.test)] or [result.pooled]
+    parts = [part for fold in result.all_folds for part in (fold.val, fold.test)] or [result.pooled]
     images = pool(parts)
     rows, first, member = np.unique(images.rows, return_index=True, return_inverse=True)
     sums = np.zeros((len(rows), images.probabilities.shape[1]))

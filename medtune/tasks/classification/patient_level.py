@@ -65,7 +65,7 @@ def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientL
         return reason
     if not result.folds:
         return _decided(combine(parts, how), bundle_rule(result.document or {}, how), classes)
-    validation = pool([fold.val for fold in result.folds])
+    validation = pool([fold.val for fold in result.all_folds])
     found = []
     for fold in result.folds:
         level = combine(fold.test, how)
@@ -85,7 +85,9 @@ def patient_rule(validation: ClassifierPredictions, options: EvaluateParams, cla
         rule = {"kind": "threshold", "positive": classes[1], "threshold": 0.5}
         return {**rule, "reason": "no validation patient is left: threshold 0.5"}
     level = combine(validation, options.patient_score).predictions
-    return fit_decision(level.probabilities, level.labels, level.patient_ids, tuple(classes), options.threshold)
+    return fit_decision(
+        level.probabilities, level.labels, level.patient_ids, tuple(classes), options.threshold_criterion
+    )
 
 
 def bundle_rule(document: Any, how: str) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def patient_facts(level: PatientLevel | str, result: EvaluationResult, options: 
         "metrics": {name: one.as_dict() for name, one in found.items()},
     }
     if options.patient_score != "mean" and result.folds:
-        facts["decision"] = patient_rule(pool([fold.val for fold in result.folds]), options, classes)
+        facts["decision"] = patient_rule(pool([fold.val for fold in result.all_folds]), options, classes)
     return facts
 
 
@@ -140,7 +142,7 @@ def _reason(result: EvaluationResult, options: EvaluateParams) -> str | None:
         return "the data name no patients"
     used = {"test": result.pooled}
     if options.patient_score != "mean" and result.folds:
-        used["validation"] = pool([fold.val for fold in result.folds])
+        used["validation"] = pool([fold.val for fold in result.all_folds])
     for split, images in used.items():
         patients, member = np.unique(images.patient_ids, return_inverse=True)
         labels = np.bincount(np.unique(np.stack([member, images.labels]), axis=1)[0], minlength=len(patients))

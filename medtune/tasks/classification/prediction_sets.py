@@ -25,7 +25,7 @@ def prediction_set_facts(result: EvaluationResult, options: EvaluateParams) -> d
     """
     classes = result.prepared.classes
     if result.folds:
-        fitted = fit(pool([fold.val for fold in result.folds]), classes, options.coverage)
+        fitted = fit(pool([fold.val for fold in result.all_folds]), classes, options.coverage)
         requested = options.coverage
     elif not sets.is_available(result.document or {}):
         return {"reason": "the bundle has no calibrated prediction sets"}
@@ -58,7 +58,7 @@ def predict_sets(result: EvaluationResult, options: EvaluateParams) -> np.ndarra
         return sets.prediction_sets(
             result.pooled.probabilities.astype(np.float32), (result.document or {})[sets.KEY], classes
         )
-    validation, members = pool([fold.val for fold in result.folds]), []
+    validation, members = pool([fold.val for fold in result.all_folds]), []
     for fold in result.folds:
         kept = validation.select(np.flatnonzero(~np.isin(validation.patient_ids, fold.test.patient_ids)))
         own = fit(kept, classes, options.coverage)

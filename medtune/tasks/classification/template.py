@@ -70,16 +70,16 @@ with the most errors; metrics.json has all of them.</p>
 <tr><th>test fold</th><th>weights</th><th class="n">T</th><th>decision</th><th class="n">validation AUROC</th>
 <th class="n">test {{ unit | default("images") }}</th><th class="n">patients</th>
 {% for metric in each_epoch %}<th class="n">{{ metric.title }}</th>{% endfor %}</tr>
-{% for row in folds %}<tr><td>{{ row.fold }}{{ ": " + row.site if row.site is defined }}
-{{- ", handed over" if row.fold == best_fold }}</td><td>{{ row.kept }}</td>
+{% for row in folds %}<tr><td>{{ row.fold }}{{ ": " + row.site if row.site is defined }}</td><td>{{ row.kept }}</td>
 <td class="n">{{ row.temperature|figure }}</td><td>{{ row.decision|rule }}</td>
 <td class="n">{{ row.validation.auroc|figure }}</td>
 <td class="n">{{ row.n_images }}</td><td class="n">{{ row.n_groups }}</td>
 {% for metric in each_epoch %}<td class="n">{{ row.test[metric.name]|figure }}</td>
 {% endfor %}</tr>
 {% endfor %}</table>
-<p class="facts">Temperature and decision are chosen on validation images; the fold handed over is the one with the
-best validation AUROC.</p>{% endif %}
+<p class="facts">The temperature of a fold is fitted on its validation images. Its decision is chosen on the validation
+images of all folds, without its test patients. The exported model decides: {{ decision|rule }}
+{%- if decision.why is defined %} ({{ decision.why }}){% endif %}.</p>{% endif %}
 
 <h2>Pictures</h2>
 {% for picture in pictures %}<img alt="{{ picture.name }}" src="data:image/png;base64,{{ picture.data }}">

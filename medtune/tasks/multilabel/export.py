@@ -1,6 +1,6 @@
 """Export of several findings: calibrated probabilities from uint8 pixels, and what a precision may change of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from medtune.config.schema import ExportParams
 from medtune.data.class_selection import list_names
 from medtune.data.findings import NO_FINDING
 from medtune.evaluation.metric import values
-from medtune.models.classifier import Classifier
 from medtune.serving.tasks.multilabel import decide
 from medtune.tasks.multilabel.metrics import METRICS
 from medtune.tasks.multilabel.statistics import accumulate
@@ -26,44 +25,64 @@ EXAMPLE_FOLD: dict[str, Any] = {"scale": [1.0], "offset": [0.0]}
 BALANCED_ACCURACY = [metric for metric in METRICS if metric.name == "balanced_accuracy"]
 
 
-class InferenceModel(nn.Module):
-    """uint8 (B, H, W, 3) -> (B, findings) probabilities: normalization and calibration are part of the network.
+class CalibratedSigmoid(nn.Module):
+    """Logits (B, findings) to calibrated probabilities.
 
     Attributes:
-        network: a merged classifier in eval mode.
-        scale, offset: (findings,) or (1,), applied to its logits.
+        scale, offset: (findings,) or (1,), applied to the logits.
     """
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, network: Classifier, scale: list[float], offset: list[float]) -> None:
+    def __init__(self, scale: list[float], offset: list[float]) -> None:
         super().__init__()
-        self.network = network.float().eval()
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
         self.register_buffer("offset", torch.tensor(offset, dtype=torch.float32))
-        self.eval()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) -> (B, findings), each 0..1."""
-        logits = self.network(self.network.preprocess(images))
-        return torch.sigmoid(logits * self.scale + self.offset)
+    def forward(self, logits: Tensor) -> Tensor:
+        """(B, findings) -> (B, findings), each 0..1."""
+        return torch.sigmoid(logits.float() * self.scale + self.offset)
 
 
-def module(network: Classifier, fold: Mapping[str, Any]) -> InferenceModel:
-    """Network with the fold's scale, offset and a sigmoid."""
-    return InferenceModel(network, fold["scale"], fold["offset"])
+class AtThresholds(nn.Module):
+    """Probabilities (B, findings) to 1 where a finding reaches its threshold, else 0.
+
+    Attributes:
+        thresholds: (findings,).
+    """
+
+    thresholds: Tensor
+
+    def __init__(self, thresholds: list[float]) -> None:
+        super().__init__()
+        self.register_buffer("thresholds", torch.tensor(thresholds, dtype=torch.float32))
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """(B, findings) -> (B, findings) int64."""
+        return (probabilities >= self.thresholds).to(torch.int64)
 
 
-def describe(prepared: "PreparedDataset", fold: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """Findings, output, calibration and thresholds."""
+def output_layer(fold: Mapping[str, Any]) -> nn.Module:
+    """The fold's scale, offset and a sigmoid."""
+    return CalibratedSigmoid(fold["scale"], fold["offset"])
+
+
+def decision_layer(document: Mapping[str, Any]) -> nn.Module:
+    """The thresholds of bundle.json."""
+    return AtThresholds([document["decision"]["thresholds"][name] for name in document["classes"]])
+
+
+def describe(
+    prepared: "PreparedDataset", folds: Sequence[Mapping[str, Any]], decision: Mapping[str, Any], size: int
+) -> dict[str, Any]:
+    """Findings, output and thresholds."""
     findings = list(prepared.classes)
     return {
         "classes": findings,
         "no_finding": prepared.info.get("no_finding", NO_FINDING),
         "output": {"name": "probabilities", "dtype": "float32", "shape": ["N", len(findings)]},
-        "calibration": {"scale": fold["scale"], "offset": fold["offset"]},
-        "decision": fold["decision"],
+        "decision": dict(decision),
     }
 
 
@@ -129,19 +148,18 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
     """Sentences of the model card."""
     side, decision = document["input"]["shape"][1], document["decision"]
     thresholds = [f"`{name}` {value:.4f}" for name, value in decision["thresholds"].items()]
-    chosen = (
-        "all 0.5"
-        if decision["criterion"] == "none"
-        else f"chosen on the validation patients for {decision['criterion'].replace('_', ' ')}"
-    )
+    chosen = "all 0.5"
+    if decision["criterion"] != "argmax":
+        chosen = f"chosen on the validation patients, criterion {_criterion(decision['criterion'])}"
     failed = [f"{name}: {reason}" for name, reason in decision["reasons"].items()]
     uncalibrated = document["params"]["evaluate"]["calibration"] == "none"
     fitted = "a scale and an offset per finding, fitted on the validation images"
     return {
         "purpose": f"Tells which of these findings {side} x {side} RGB images show, any number of them or none: "
         f"{list_names(document['classes'])}.",
-        "inside": "Normalization, calibration and sigmoid",
-        "output": "a probability per finding, in the order of the table below; they do not sum to 1",
+        "inside": "Normalization, calibration, sigmoid and the decision",
+        "output": "`probabilities`, one per finding in the order of the table below, which do not sum to 1; "
+        "`decision`, 1 for each finding that reaches its threshold; and `members`, the probabilities of each network",
         "decision": f"Decision: a finding is present from its threshold on: {list_names(thresholds)} ({chosen})."
         + (f" {list_names(failed)}." if failed else ""),
         "agreement": "every decision agrees",
@@ -151,6 +169,12 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
         "limits": "- Only the findings above are looked for: an image without any of them is not therefore normal.\n"
         "- Probabilities are calibrated for the prevalence of these data.",
     }
+
+
+def _criterion(criterion: str | Mapping[str, float]) -> str:
+    if isinstance(criterion, str):
+        return criterion.replace("_", " ")
+    return ", ".join(f"{name} {value:g}" for name, value in criterion.items())
 
 
 def agrees(figures: Mapping[str, Any]) -> float:

@@ -1,19 +1,19 @@
 """One fold's predictions, its calibration and thresholds from validation alone, and all folds pooled."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation.metric import values
+from medtune.evaluation.out_of_fold import crossfit
 from medtune.evaluation.outputs import SPLITS, Outputs, OutputsRequest
+from medtune.evaluation.thresholds import DEFAULT
 from medtune.serving.tasks.multilabel import decide
 from medtune.tasks.multilabel import calibration, decision
 from medtune.tasks.multilabel.calibration import FindingCalibration
-from medtune.tasks.multilabel.metrics import METRICS
 from medtune.tasks.multilabel.statistics import FindingStats, accumulate
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ class FindingPredictions:
         """Predictions for the images at `positions` (m,), in their order."""
         return FindingPredictions(*(getattr(self, name)[positions] for name in self.__dataclass_fields__))
 
+    def under(self, rule: Mapping[str, Any], names: Sequence[str]) -> "FindingPredictions":
+        """The same probabilities under other thresholds."""
+        return replace(self, decided=decide(self.probabilities, rule, names))
+
 
 @dataclass(frozen=True)
 class FindingFold:
@@ -61,7 +65,7 @@ class FindingFold:
         selected_stage: the training stage whose weights these are, `frozen` or `finetune`.
         names: findings.
         calibration: fitted on its validation images.
-        decision: chosen on its validation images.
+        decision: chosen on the validation images of all folds, without the patients of `test`.
         val, test: its images.
     """
 
@@ -73,6 +77,10 @@ class FindingFold:
     val: FindingPredictions
     test: FindingPredictions
 
+    def calibrate(self, logits: npt.NDArray) -> Floats:
+        """Calibrated probabilities (n, findings) of this fold's network from its logits."""
+        return self.calibration.probabilities(logits)
+
     def record(self) -> dict[str, Any]:
         """What export and the report need of the fold, as JSON values."""
         return {
@@ -83,28 +91,65 @@ class FindingFold:
         }
 
 
-def evaluate_fold(
-    request: OutputsRequest, logits: Outputs, prepared: "PreparedDataset", options: EvaluateParams, seed: int
-) -> FindingFold:
-    """Calibration and thresholds from the fold's validation images, applied to both its sets."""
+def evaluate_folds(
+    requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], prepared: "PreparedDataset", options: EvaluateParams
+) -> list[FindingFold]:
+    """Fit the calibration per fold on its validation images, and thresholds on those of all folds; apply both."""
     names = prepared.classes
-    labels = {split: np.asarray(prepared.targets[request.indices[split]]) > 0 for split in SPLITS}
-    patients = prepared.patient_ids[request.indices["val"]]
-    fitted = calibration.fit(logits["val"], labels["val"], patients, names, options.calibration)
-    calibrated = {split: fitted.probabilities(logits[split]) for split in SPLITS}
-    rule = decision.fit_decision(calibrated["val"], labels["val"], patients, names, options.threshold, seed)
+    fitted = []
+    for request, logits in zip(requests, outputs, strict=True):
+        rows = request.indices["val"]
+        shown = np.asarray(prepared.targets[rows]) > 0
+        fitted.append(calibration.fit(logits["val"], shown, prepared.patient_ids[rows], names, options.calibration))
     val, test = (
-        FindingPredictions(
-            request.indices[split],
-            prepared.patient_ids[request.indices[split]],
-            labels[split],
-            calibrated[split],
-            calibration.sigmoid(logits[split]),
-            decide(calibrated[split], rule, names),
-        )
-        for split in ("val", "test")
+        [
+            predict(prepared, request.indices[split], logits[split], own)
+            for request, logits, own in zip(requests, outputs, fitted, strict=True)
+        ]
+        for split in SPLITS
     )
-    return FindingFold(request.fold, request.trained.result()["kept"], names, fitted, rule, val, test)
+    leaky = bool(prepared.info.get("leaked_groups"))
+    rules = crossfit(val, test, pool, lambda pooled: decision_of(pooled, names, options), leaky)
+    return [
+        FindingFold(
+            request.fold,
+            request.trained.result()["kept"],
+            names,
+            own,
+            rule,
+            val[k].under(rule, names),
+            test[k].under(rule, names),
+        )
+        for k, (request, own, rule) in enumerate(zip(requests, fitted, rules, strict=True))
+    ]
+
+
+def decision_of(pooled: FindingPredictions, names: Sequence[str], options: EvaluateParams) -> dict[str, Any]:
+    """Choose the thresholds on validation predictions."""
+    found = pooled.probabilities, pooled.labels, pooled.patient_ids
+    return decision.fit_decision(*found, names, options.threshold_criterion)
+
+
+def choose_decision(
+    folds: Sequence[FindingFold], prepared: "PreparedDataset", options: EvaluateParams
+) -> dict[str, Any]:
+    """The exported model's thresholds, chosen on the validation images of all folds."""
+    return decision_of(pool([fold.val for fold in folds]), prepared.classes, options)
+
+
+def predict(
+    prepared: "PreparedDataset", rows: npt.NDArray[np.int64], logits: npt.NDArray, fitted: FindingCalibration
+) -> FindingPredictions:
+    """Predictions for `rows` from their logits (n, findings); all thresholds are 0.5."""
+    probabilities = fitted.probabilities(logits)
+    return FindingPredictions(
+        rows,
+        prepared.patient_ids[rows],
+        np.asarray(prepared.targets[rows]) > 0,
+        probabilities,
+        calibration.sigmoid(logits),
+        probabilities >= DEFAULT,
+    )
 
 
 def from_bundle(
@@ -121,13 +166,3 @@ def pool(parts: Sequence[FindingPredictions]) -> FindingPredictions:
     """All images of several folds, one after the other; an image tested by two folds is there twice."""
     names = FindingPredictions.__dataclass_fields__
     return FindingPredictions(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
-
-
-def best(folds: Sequence[FindingFold], options: EvaluateParams) -> FindingFold:
-    """The fold whose model is exported: highest validation AUROC, then lowest validation NLL; never by test."""
-
-    def merit(fold: FindingFold) -> tuple[float, float, int]:
-        auroc = values(METRICS, fold.val.stats(options))["auroc"]
-        return (-1.0 if auroc is None else auroc, -fold.calibration.nll_after, -fold.fold)
-
-    return max(folds, key=merit)

@@ -36,9 +36,7 @@ def write_report(
     environment.filters |= {"number": format_value, "names": list_names}
     shown = [plot for plot in plots if plot.stem != "subgroups"]
     images = [{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in shown]
-    decision: Mapping[str, Any] = next(
-        (fold["decision"] for fold in facts["folds"] if fold["fold"] == facts["best_fold"]), {}
-    )
+    decision: Mapping[str, Any] = facts["decision"] if facts["folds"] else {}
     page = environment.from_string(PAGE).render(
         **facts,
         metrics=[

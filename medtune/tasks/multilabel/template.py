@@ -53,8 +53,8 @@ are perfect; slope and intercept are of all these findings together.</p>
 {% endfor %}<td class="note">{{ row.reason or "" }}</td></tr>
 {% endfor %}</table>
 <p class="facts">Images and patients: those that show the finding. A random ranking has AUROC 0.5 and the prevalence as
-average precision. {% if folds %}Thresholds are those of the exported fold, chosen on its validation
-patients.{% endif %}
+average precision. {% if folds %}Thresholds are those of the exported model, chosen on the
+validation patients of all folds.{% endif %}
 {% if rows|length < classes|length %}The first {{ rows|length }} of {{ classes|length }} findings; metrics.json has all.
 {% endif %}</p>
 {% if threshold_reasons %}<ul>{% for finding, reason in threshold_reasons.items() %}<li>{{ finding }}: {{ reason }}</li>
@@ -64,14 +64,14 @@ patients.{% endif %}
 <tr><th>test fold</th><th>weights</th><th class="n">validation macro AUROC</th>
 <th class="n">test images</th><th class="n">patients</th>
 {% for metric in each_epoch %}<th class="n">{{ metric.title }}</th>{% endfor %}</tr>
-{% for row in folds %}<tr><td>{{ row.fold }}{{ ", exported" if row.fold == best_fold }}</td><td>{{ row.kept }}</td>
+{% for row in folds %}<tr><td>{{ row.fold }}</td><td>{{ row.kept }}</td>
 <td class="n">{{ row.validation.auroc|number }}</td>
 <td class="n">{{ row.n_images }}</td><td class="n">{{ row.n_groups }}</td>
 {% for metric in each_epoch %}<td class="n">{{ row.test[metric.name]|number }}</td>
 {% endfor %}</tr>
 {% endfor %}</table>
-<p class="facts">Calibration and thresholds are fitted on validation images; the exported fold is the one with the best
-validation AUROC.</p>{% endif %}
+<p class="facts">The calibration of a fold is fitted on its validation images. Its thresholds are chosen on the
+validation images of all folds, without its test patients.</p>{% endif %}
 
 <h2>Plots</h2>
 {% for image in images %}<img alt="{{ image.name }}" src="data:image/png;base64,{{ image.data }}">

@@ -27,21 +27,6 @@ def make_prepared(protocol="patient", leaked=(), n=12):
     return SimpleNamespace(info=info, classes=("benign", "malignant"), patient_ids=np.arange(n))
 
 
-def test_best__follows_validation_never_test():
-    good_on_val = make_chain(0, val=((0, 1, 1), (0.2, 0.7, 0.8)), test=((0, 1), (0.9, 0.1)))
-    good_on_test = make_chain(1, val=((0, 1, 1), (0.75, 0.7, 0.8)), test=((0, 1), (0.1, 0.9)))
-    assert folds.best([good_on_test, good_on_val]).fold == 0
-
-
-def test_best__tie_goes_to_the_lower_validation_loss():
-    assert folds.best([make_chain(0, nll=0.5), make_chain(1, nll=0.4), make_chain(2, nll=0.6)]).fold == 1
-
-
-def test_best__undefined_auroc_comes_last():
-    undefined = make_chain(0, val=((1, 1), (0.9, 0.9)), nll=0.0)
-    assert folds.best([undefined, make_chain(1, val=((0, 1), (0.8, 0.2)))]).fold == 1
-
-
 def test_judge__test_labels_change_neither_temperature_nor_decision():
     draw = np.random.default_rng(0)
     rows = {"val": np.arange(30), "test": np.arange(30, 60)}
@@ -52,11 +37,32 @@ def test_judge__test_labels_change_neither_temperature_nor_decision():
         mine = np.where(np.arange(60) < 30, labels, labels ^ flip)
         prepared = SimpleNamespace(info={}, labels=mine, patient_ids=np.arange(60) // 3, classes=("a", "b"))
         wanted = SimpleNamespace(fold=1, indices=rows, trained=trained)
-        found.append(folds.evaluate_fold(wanted, logits, prepared, EvaluateParams(), seed=1))
+        found += folds.evaluate_folds([wanted], [logits], prepared, EvaluateParams())
     assert found[0].calibration == found[1].calibration
     assert found[0].decision == found[1].decision
     assert (found[0].test.predictions == found[1].test.predictions).all()
     assert found[0].selected_stage == "finetune"
+
+
+def test_decision__of_a_fold_ignores_the_labels_of_its_test_patients():
+    """Three folds: each patient is a validation patient of the fold after its test fold."""
+    draw = np.random.default_rng(0)
+    patients, part = np.arange(90) // 3, np.arange(90) // 3 % 3
+    labels = draw.integers(0, 2, 30)[patients]
+    logits = (draw.normal(size=(90, 2)) + np.stack([-labels, labels + 1], 1)).astype("f4")
+    trained = SimpleNamespace(result=lambda: {"kept": "finetune"})
+    rows = [{"test": np.flatnonzero(part == k), "val": np.flatnonzero(part == (k - 1) % 3)} for k in range(3)]
+    wanted = [SimpleNamespace(fold=k, indices=rows[k], trained=trained) for k in range(3)]
+    outputs = [{split: logits[own] for split, own in each.items()} for each in rows]
+    options, found = EvaluateParams(threshold={"specificity": 0.7}), []
+    for flip in (False, True):
+        mine = np.where(flip & (part == 1), 1 - labels, labels)
+        prepared = SimpleNamespace(info={}, labels=mine, patient_ids=patients, classes=("a", "b"))
+        found.append(folds.evaluate_folds(wanted, outputs, prepared, options))
+    before, after = found
+    assert before[1].decision == after[1].decision
+    assert before[0].decision != after[0].decision
+    assert before[1].decision["images"] == 60
 
 
 def test_pool__keeps_every_image():

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from medtune.tasks.classification.decision import bootstrapped_curve
 from medtune.tasks.multilabel import calibration, decision
 
 NAMES = ("mass", "edema", "hernia")
@@ -59,40 +58,37 @@ def test_sigmoid__of_large_logits_is_finite():
     assert calibration.sigmoid(np.array([-1000.0, 0, 1000])).tolist() == [0, 0.5, 1]
 
 
-def test_decision__curve_is_that_of_two_classes(validation):
-    truth, labels, patients = (part[:60] for part in validation)
-    probabilities = calibration.sigmoid(truth[:, :1]).round(2)
-    (found,) = decision.mean_curves(probabilities, labels[:, :1], patients, seed=4)
-    edges, heights = bootstrapped_curve(probabilities[:, 0], labels[:, 0].astype(np.int64), patients, seed=4)
-    assert found[0] == pytest.approx(edges)
-    assert found[1] == pytest.approx(heights)
-
-
 def test_decision__separates_each_finding(validation):
     _, labels, patients = validation
     probabilities = np.where(labels, [0.9, 0.35, 0.1], [0.4, 0.25, 0.01]).astype(float)
     rule = decision.fit_decision(probabilities, labels, patients, NAMES)
     assert rule["reasons"] == {}
-    for name, low, high in zip(NAMES, (0.4, 0.25, 0.01), (0.9, 0.35, 0.1), strict=True):
-        assert low < rule["thresholds"][name] <= high
+    assert rule["thresholds"]["mass"] == 0.5  # as good as any other
+    assert 0.25 < rule["thresholds"]["edema"] <= 0.35
+    assert 0.01 < rule["thresholds"]["hernia"] <= 0.1
+    assert rule["choices"]["edema"]["why"].startswith("tuned")
 
 
-@pytest.mark.parametrize(("shown", "said"), [(2, "2 validation patients show it"), (58, "2 lack it")])
+@pytest.mark.parametrize(("shown", "said"), [(9, "51 negative and 9 positive"), (58, "2 negative and 58 positive")])
 def test_decision__too_few_patients_of_a_kind(shown, said):
     labels = np.zeros((60, 1), bool)
     labels[:shown] = True
     rule = decision.fit_decision(np.linspace(1, 0, 60)[:, None], labels, np.arange(60), ("mass",))
     assert rule["thresholds"] == {"mass": 0.5}
-    assert rule["reasons"]["mass"] == f"{said}, fewer than 3: threshold 0.5"
+    assert rule["choices"]["mass"]["why"] == f"0.5: {said} validation patients, and 10 of each are needed"
+    assert rule["reasons"] == {}
 
 
-def test_decision__images_of_one_patient_are_one():
-    labels = np.array([[True]] * 10 + [[False]] * 10)
-    rule = decision.fit_decision(np.linspace(1, 0, 20)[:, None], labels, np.repeat(["a", "b", "c"], [10, 5, 5]), ("m",))
-    assert rule["reasons"]["m"].startswith("1 validation patients show it")
+def test_decision__each_finding_reaches_its_own_sensitivity(validation):
+    truth, labels, patients = validation
+    probabilities = calibration.sigmoid(truth)
+    rule = decision.fit_decision(probabilities, labels, patients, NAMES, {"sensitivity": 0.9})
+    for k, name in enumerate(NAMES):
+        said = probabilities[:, k] >= rule["thresholds"][name]
+        assert 0.9 <= said[labels[:, k]].mean() < 0.92
 
 
 def test_decision__argmax_is_half(validation):
     _, labels, patients = validation
     rule = decision.fit_decision(np.where(labels, 0.3, 0.1), labels, patients, NAMES, "argmax")
-    assert (set(rule["thresholds"].values()), rule["reasons"], rule["criterion"]) == ({0.5}, {}, "none")
+    assert (set(rule["thresholds"].values()), rule["reasons"], rule["criterion"]) == ({0.5}, {}, "argmax")

@@ -1,0 +1,54 @@
+"""Metrics of all folds where the test metrics are those of one: the exported model contains the networks of all."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from medtune.config.schema import EvaluateParams
+from medtune.evaluation.external_split import metrics_section
+from medtune.evaluation.intervals import intervals
+from medtune.evaluation.metric import Metric, values
+from medtune.evaluation.result import FoldResult, fold_means
+
+PREDICTIONS_FILE = "predictions_cross_validation.csv"
+
+
+def cross_validate(
+    folds: Sequence[FoldResult], pooled: Any, metrics: Sequence[Metric], options: EvaluateParams
+) -> dict[str, Any]:
+    """Metrics of the pooled test images of all folds, and per fold, as metrics.json has them.
+
+    Args:
+        folds: every fold; each network predicts images of patients that it has not seen.
+        pooled: their test predictions.
+        metrics: of the task.
+        options: section evaluate.
+    """
+    found = intervals(metrics, pooled.stats(options), options.confidence)
+    return {
+        "n_images": len(pooled.rows),
+        "n_groups": len(np.unique(pooled.patient_ids)),
+        "metrics": {name: interval.as_dict() for name, interval in found.items()},
+        "fold_means": fold_means(folds, metrics, options),
+        "folds": [
+            {"fold": fold.fold, "kept": fold.selected_stage, "test": values(metrics, fold.test.stats(options))}
+            for fold in folds
+        ],
+    }
+
+
+def cross_validation_section(
+    document: Mapping[str, Any] | None, metrics: Sequence[Metric], facts: Mapping[str, Any]
+) -> str:
+    """Return the section of report.html; empty where the test metrics are those of all folds already."""
+    if not document:
+        return ""
+    n = len(document["folds"])
+    return metrics_section(
+        "Cross-validation",
+        f"The exported model averages {n} networks. Each is tested here on patients that it has not seen",
+        document,
+        metrics,
+        facts,
+    )
