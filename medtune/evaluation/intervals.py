@@ -1,7 +1,8 @@
 """Confidence intervals over patients: delete-one-patient jackknife and Student's t on the scale of the metric.
 
 A metric between two bounds is compared on the logit scale, so that no end leaves the bounds and the interval of a value
-near one of them is as skewed as it should be. Where a value without a patient is at a bound, whose logit is infinite,
+near one of them is as skewed as it should be. Calibration metrics are skewed beyond that, and their t is transformed
+(Hall 1992). Where a value without a patient is at a bound, whose logit is infinite,
 it is put `AT_BOUND` of the whole value's distance from that bound. Where nothing varies between patients, as at a
 sensitivity of 1, other patients may still differ: if their share were above 1 - (alpha / 2)^(1 / n), n patients would
 show one (Clopper and Pearson 1934). The interval is as wide as that share, at the bounds of the metric, moves the
@@ -26,6 +27,8 @@ MIN_PATIENTS = 5
 FEW_PATIENTS = 10
 AT_BOUND = 0.2
 _EPS = 1e-10
+# A skewness below this changes nothing.
+SYMMETRIC = 1e-6
 UNDEFINED = "undefined: the labels lack a class it needs"
 
 
@@ -138,18 +141,18 @@ def metric_interval(
         confidence: coverage aimed at, 0..1.
         bounds: narrower ones than the metric's.
     """
-    if reason := _missing(value, left) or metric.no_interval:
+    if reason := _missing(value, left) or metric.no_interval or _few(design, metric):
         return _without(value, reason)
     low, high = bounds or metric.bounds
     if np.isfinite(low) and np.isfinite(high):
         share = (value - low) / (high - low)
         shares = np.clip((left - low) / (high - low), AT_BOUND * share, 1 - AT_BOUND * (1 - share))
         inside = _EPS < share < 1 - _EPS
-        ends = _t_ends(_logit(share), _logit(shares), design, n_patients, confidence) if inside else None
+        ends = _t_ends(_logit(share), _logit(shares), design, n_patients, confidence, metric.skewed) if inside else None
         unit = _unseen(share, (0.0, 1.0), n_patients, confidence) if ends is None else _expit(np.array(ends))
         lo, hi = (float(low + (high - low) * end) for end in unit)
         return Interval(value, min(lo, value), max(hi, value))
-    ends = _t_ends(value, left, design, n_patients, confidence)
+    ends = _t_ends(value, left, design, n_patients, confidence, metric.skewed)
     if ends is None:
         return _without(value, "it is the same without each patient: nothing says how far others would move it")
     return Interval(value, max(ends[0], low), min(ends[1], high))
@@ -175,7 +178,7 @@ def difference_interval(
         confidence: coverage aimed at, 0..1.
         comparisons: differences whose intervals are to hold at once (Bonferroni).
     """
-    if reason := _missing(value, left) or metric.no_interval:
+    if reason := _missing(value, left) or metric.no_interval or _few(design, metric):
         return _without(value, reason)
     confidence = 1 - (1 - confidence) / comparisons
     extent = metric.bounds[1] - metric.bounds[0]
@@ -228,13 +231,13 @@ def detectable_difference(
     return float((t.ppf(0.5 + confidence / 2, degrees) + t.ppf(power, degrees)) * error) if error > _EPS else None
 
 
-def too_few(n_patients: int) -> str:
+def too_few(n_patients: int, needed: int = MIN_PATIENTS) -> str:
     """Why there is no interval."""
-    return f"{n_patients} patient{'' if n_patients == 1 else 's'}: an interval needs {MIN_PATIENTS}"
+    return f"{n_patients} patient{'' if n_patients == 1 else 's'}: an interval needs {needed}"
 
 
 def _t_ends(
-    value: float, left: Floats, design: Jackknife, n_patients: int, confidence: float
+    value: float, left: Floats, design: Jackknife, n_patients: int, confidence: float, skewed: bool = False
 ) -> tuple[float, float] | None:
     """Ends on the scale of `value`; None where it is the same without each patient of a stratum."""
     from scipy.stats import t
@@ -243,7 +246,15 @@ def _t_ends(
     if error <= _EPS * max(1.0, abs(value)):
         return None
     width = float(t.ppf(0.5 + confidence / 2, degrees)) * error
-    return value - width, value + width
+    skewness = design.skewness(left) if skewed else 0.0
+    return value - _unskew(width, error, skewness), value - _unskew(-width, error, skewness)
+
+
+def _unskew(width: float, error: float, skewness: float) -> float:
+    """Distance at which Hall's (1992) cubic transformation of a skewed t reaches `width`."""
+    if abs(skewness) < SYMMETRIC:
+        return width
+    return float(3 * error * (np.cbrt(1 + skewness * (width / error - skewness / 6)) - 1) / skewness)
 
 
 def _unseen(value: float, bounds: tuple[float, float], n_patients: int, confidence: float) -> tuple[float, float]:
@@ -257,6 +268,11 @@ def _unseen(value: float, bounds: tuple[float, float], n_patients: int, confiden
     """
     share = 1 - ((1 - confidence) / 2) ** (1 / max(n_patients, 1))
     return value - share * (value - bounds[0]), value + share * (bounds[1] - value)
+
+
+def _few(design: Jackknife, metric: Metric) -> str | None:
+    n_patients = len(design.group)
+    return too_few(n_patients, metric.min_patients) if n_patients < metric.min_patients else None
 
 
 def _missing(value: float, left: Floats) -> str | None:

@@ -66,6 +66,8 @@ class Metric:
             sensitivity; the interval of a value at a bound follows from it.
         bounds_of: statistics -> narrower bounds that follow from the images, for the scale of the interval; None: those
             in `bounds`.
+        skewed: values of patients are so skewed that the interval takes it into account (Hall 1992).
+        min_patients: fewer patients give no interval, because its coverage by simulation is below 93 %.
         target: best value of a metric whose direction is `target`.
         no_interval: why it has no interval, where its coverage by simulation is not what it should be.
     """
@@ -82,6 +84,8 @@ class Metric:
     bounds: tuple[float, float] = (0.0, 1.0)
     rests_on: Callable[[Any], int] = all_patients
     bounds_of: Callable[[Any], tuple[float, float]] | None = None
+    skewed: bool = False
+    min_patients: int = 5
     target: float = 0.0
     no_interval: str | None = None
 

@@ -84,6 +84,8 @@ CONFIDENCE_GAP = Metric(
     order=71,
     bounds=(-1.0, 1.0),
     bounds_of=gap_bounds,
+    skewed=True,
+    min_patients=20,
 )
 METRICS = (
     Metric("auroc", "macro AUROC", "max", auroc, order=10, each_epoch=True, headline=True, rests_on=patients_of_all),
@@ -109,7 +111,7 @@ METRICS = (
     ),
     Metric("sensitivity", "macro sensitivity", "max", sensitivity, order=50, rests_on=patients_of_all),
     Metric("specificity", "macro specificity", "max", specificity, order=60, rests_on=patients_of_all),
-    Metric("brier", "macro Brier score", "min", brier, order=70),
+    Metric("brier", "macro Brier score", "min", brier, order=70, skewed=True),
     CONFIDENCE_GAP,
     Metric(
         "calibration_slope", "calibration slope", "target", calibration_slope, order=72, bounds=UNBOUNDED, target=1.0

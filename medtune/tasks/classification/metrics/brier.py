@@ -9,4 +9,4 @@ def brier(stats: WeightedStats) -> Floats:
     return stats.weights @ stats.stats.brier / stats.actual.sum(axis=1)
 
 
-METRIC = Metric("brier", "Brier score", "min", brier, order=70)
+METRIC = Metric("brier", "Brier score", "min", brier, order=70, skewed=True)

@@ -20,5 +20,6 @@ METRIC = Metric(
     order=72,
     bounds=UNBOUNDED,
     rests_on=patients_of_all,
+    skewed=True,
     target=1.0,
 )

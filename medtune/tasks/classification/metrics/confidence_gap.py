@@ -23,4 +23,6 @@ METRIC = Metric(
     order=71,
     bounds=(-1.0, 1.0),
     bounds_of=bounds_of,
+    skewed=True,
+    min_patients=20,
 )
