@@ -40,6 +40,16 @@ class HeadParams(StrictParams):
         """How tiles become a slide: the mean of their probabilities, or weights that the head learns."""
         return "mean"
 
+    @property
+    def solved(self) -> bool:
+        """Whether stage 1 finds the head's optimum by a solver, without epochs and a learning rate."""
+        return False
+
+    @property
+    def candidates(self) -> list[float]:
+        """Regularization strengths to choose from, of a head that is solved."""
+        return []
+
 
 class PeftParams(StrictParams):
     """What stage 2 trains: `none` is every weight; a method's `Params` adds its own keys."""
@@ -229,7 +239,7 @@ class Params(StrictParams):
     def _task_and_head_fit(self) -> "Params":
         check_task(self.task.kind, self.data)
         head = self.model.head
-        check_head(head.kind, head.aggregation, self.data.source, self.schedule, self.frozen.views)
+        check_head(head.kind, head.aggregation, head.solved, self.data.source, self.schedule, self.frozen.views)
         return self
 
     @property

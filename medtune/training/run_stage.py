@@ -19,7 +19,7 @@ from medtune.training import artifacts as outcome
 from medtune.training.inputs import BatchSource
 from medtune.training.loop import Trainer
 from medtune.training.schedule import stream_seed
-from medtune.training.trainer_config import SCORE_BATCH_SIZE, TrainerConfig
+from medtune.training.trainer_config import SCORE_BATCH_SIZE, TrainerConfig, TrainingState
 
 
 @dataclass
@@ -39,6 +39,7 @@ class StageSpec:
         score_batch_size: as in `TrainerConfig`.
         record: called at the end with the best epoch; what else result.json says.
         finish: called before it with the best epoch and its weights; gives what is kept, and what `saved_part` it is.
+        solve: finds the weights in one step, in place of the training loop; returns what `Trainer.run` returns.
     """
 
     stage: Literal["frozen", "finetune"]
@@ -56,6 +57,7 @@ class StageSpec:
     slides: PreparedDataset | None = None
     score_batch_size: int = SCORE_BATCH_SIZE
     finish: Callable[[int, dict[str, Tensor]], tuple[dict[str, Tensor], str]] | None = None
+    solve: Callable[[TrainerConfig], tuple[TrainingState, dict[str, Tensor]]] | None = None
 
 
 def run_training_stage(
@@ -94,7 +96,7 @@ def run_training_stage(
             # A chart over `frozen/epoch` shows the runs that have it: those of stage 1.
             on_epoch=lambda step, values: run.log({**values, f"{spec.stage}/epoch": values["epoch"]}, step),
         )
-        state, best = Trainer(config, device_name()).run()
+        state, best = spec.solve(config) if spec.solve else Trainer(config, device_name()).run()
         with distributed.main_process_first():
             if distributed.rank() > 0:
                 return _find_published(folder, key)
