@@ -143,8 +143,8 @@ def test_paired_interval__is_students_for_one_image_per_patient():
 
 
 def test_paired_interval__turns_its_sign_with_the_order():
-    labels, probabilities, predictions, ids = make_set(15, seed=3)
-    other = accumulate(labels, *make_set(15, seed=3, signal=0.5)[1:])
+    labels, probabilities, predictions, ids = make_set(24, seed=3)
+    other = accumulate(labels, *make_set(24, seed=3, signal=0.5)[1:])
     mine = accumulate(labels, probabilities, predictions, ids)
     there, back = paired_interval(METRICS, mine, other), paired_interval(METRICS, other, mine)
     for name, one in there.items():
