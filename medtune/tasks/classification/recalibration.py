@@ -62,7 +62,7 @@ def fit_intercept(x: Floats, y: Floats, weights: Floats) -> Floats:
     events, total = weights @ y, weights.sum(axis=1)
     defined = (events > 0) & (events < total)
     for _ in range(MAX_STEPS):
-        p = 1 / (1 + np.exp(-(found[:, None] + x)))
+        p = _sigmoid(found[:, None] + x)
         step = (events - np.einsum("rn,rn->r", weights, p)) / np.einsum("rn,rn->r", weights, p * (1 - p))
         step = np.clip(np.where(defined, step, 0.0), -MAX_STEP, MAX_STEP)
         found += step
@@ -71,9 +71,13 @@ def fit_intercept(x: Floats, y: Floats, weights: Floats) -> Floats:
     return np.where(defined, found, np.nan)
 
 
+def _sigmoid(logits: Floats) -> Floats:
+    return np.exp(-np.logaddexp(0.0, -logits))
+
+
 def _derivatives(eta: Floats, x: Floats, y: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """Gradient (R, 2) of the log-likelihood and its negative second derivatives (R, 3): aa, ab, bb."""
-    p = 1 / (1 + np.exp(-eta))
+    p = _sigmoid(eta)
     residual, spread = weights * (y - p), weights * p * (1 - p)
     gradient = np.stack([residual.sum(axis=1), residual @ x], axis=1)
     return gradient, np.stack([spread.sum(axis=1), spread @ x, spread @ (x * x)], axis=1)
