@@ -16,7 +16,7 @@ SMALL = [
     "data.image_size=32", "data.patients=20", "data.images_per_patient=2", "data.labels=binary", "data.split.folds=3",
     "model.weights=none", "model.backbone_args={img_size: 32, depth: 2}", "model.head.kind=linear",
     "frozen.epochs=1", "frozen.views=1", "finetune.epochs=1",
-    "evaluate.bootstrap=100", "export.precisions=[fp32]", "tracking.mode=disabled",
+    "export.precisions=[fp32]", "tracking.mode=disabled",
 ]  # fmt: skip
 
 
