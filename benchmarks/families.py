@@ -56,7 +56,7 @@ MODES = ("frozen", "fine-tuning", "export", "lora")
 DATA = ("data.labels=binary", "data.patients=12", "data.images_per_patient=1", "data.split.folds=3")
 SHORT = (
     "model.weights=none", "model.head.kind=linear", "frozen.epochs=1", "frozen.views=1", "finetune.epochs=1",
-    "frozen.batch_size=3", "finetune.batch_size=3", "evaluate.bootstrap=100", "tracking.mode=disabled",
+    "frozen.batch_size=3", "finetune.batch_size=3", "tracking.mode=disabled",
     "data.split.test_fold=1", "frozen.warmup_epochs=0", "finetune.warmup_epochs=0",
 )  # fmt: skip
 TOLERANCE = 1e-3

@@ -17,7 +17,7 @@ from benchmarks.results import Row, Save, finish
 from medtune.cli import options, program
 
 JOB_S, NEW_S, LATER_S = 180.0, 35.0, 15.0
-CHANGE = "evaluate.bootstrap=1999"
+CHANGE = "evaluate.reliability_bins=14"
 FLOW = ("python", "-m", "medtune", "train")
 
 

@@ -30,7 +30,7 @@ from medtune.cli import options, program
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.evaluation import outputs as logits
-from medtune.evaluation.bootstrap import Interval, intervals
+from medtune.evaluation.intervals import Interval, intervals
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.paths import RunPaths
@@ -148,7 +148,7 @@ def _validation(params: Params, done: Artifact, prepared: PreparedDataset) -> In
     predictions = np.argmax(found, axis=1)
     stats = statistics.accumulate(prepared.labels[rows], softmax(found), predictions, prepared.patient_ids[rows])
     options = params.evaluate
-    return intervals(METRICS, stats, options.bootstrap, options.confidence, params.seed)["balanced_accuracy"]
+    return intervals(METRICS, stats, options.confidence)["balanced_accuracy"]
 
 
 def _rows(head: str, params: Params, prepared: PreparedDataset, stored: Side, online: Side) -> list[Row]:

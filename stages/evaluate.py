@@ -42,12 +42,12 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     step = steps.resolve("evaluate", fold)
     if step.artifact is not None:
         return step.artifact
-    from medtune.evaluation import bootstrap
     from medtune.evaluation.baselines import baseline_lines, verdict
     from medtune.evaluation.checklist import FILE as CHECKLIST
     from medtune.evaluation.checklist import write_checklist
     from medtune.evaluation.cross_validation import PREDICTIONS_FILE, cross_validate
     from medtune.evaluation.external_split import evaluate_external, external_line, metrics_line
+    from medtune.evaluation.intervals import intervals
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
     from medtune.evaluation.result import EvaluationResult, common_facts, site_lines, summary_line, write_metrics
     from medtune.evaluation.slides import to_slides
@@ -77,10 +77,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         named = [k for k, fold in enumerate(every) if fold.fold in params.data.split.test_folds]
         folds = [every[k] for k in named]
         pooled, tested = (task.pool([fold.test for fold in some]) for some in (folds, every))
-        with progress("evaluate: bootstrap", options.bootstrap, "resamples") as advance:
-            test = bootstrap.intervals(
-                metrics, pooled.stats(options), options.bootstrap, options.confidence, params.seed, advance
-            )
+        test = intervals(metrics, pooled.stats(options), options.confidence)
         result = EvaluationResult(
             prepared, [wanted[k] for k in named], [outputs[k] for k in named], folds, pooled, test, trained=every
         )
@@ -89,10 +86,10 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         own = task.facts(result, options)
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
         if len(every) > len(folds):
-            facts["cross_validation"] = cross_validate(every, tested, metrics, options, params.seed)
+            facts["cross_validation"] = cross_validate(every, tested, metrics, options)
             task.write_predictions(work / PREDICTIONS_FILE, prepared, tested)
         facts["external_test"], outside = evaluate_external(
-            task, every, wanted, outputs, prepared, decision, options, metrics, params.seed
+            task, every, wanted, outputs, prepared, decision, options, metrics
         )
         facts["baselines"] = _baselines(task, params, packed, requests, tested, metrics, paths.cache)
         facts["baseline_verdict"] = verdict(facts["baselines"], base.metric(params.task.kind, "auroc"))
@@ -104,9 +101,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         write_checklist(work / CHECKLIST, params, prepared, facts, test, metrics)
         if facts["subgroups"]:
             write_subgroups(work / "subgroups.csv", facts["subgroups"])
-        figures.log_evaluation(
-            tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS, params.seed), pictures
-        )
+        figures.log_evaluation(tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS), pictures)
         for line in [
             *facts["warnings"],
             *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"]),
@@ -177,9 +172,7 @@ def _subgroups(
     if not options.by:
         return []
     with progress("evaluate: subgroups", len(options.by), "columns") as advance:
-        return evaluate_subgroups(
-            result.prepared, result.pooled, metrics, class_averages, options, params.seed, advance
-        )
+        return evaluate_subgroups(result.prepared, result.pooled, metrics, class_averages, options, advance)
 
 
 def _histories(

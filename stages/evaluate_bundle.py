@@ -89,8 +89,8 @@ def _evaluate(
 ) -> Artifact:
     from medtune.data.external import class_counts, external_warnings, prepare_external
     from medtune.data.training_overlap import find_overlap
-    from medtune.evaluation import bootstrap
     from medtune.evaluation.external import external_facts
+    from medtune.evaluation.intervals import intervals
     from medtune.evaluation.result import EvaluationResult, summary_line, write_metrics
     from medtune.evaluation.subgroup_result import evaluate_subgroups
     from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
@@ -104,7 +104,7 @@ def _evaluate(
     predictions = task.from_bundle(
         prepared, np.arange(len(prepared.paths)), _outputs(bundle, prepared.images, options.batch_size), document
     )
-    test = bootstrap.intervals(metrics, predictions.stats(options), options.bootstrap, options.confidence, params.seed)
+    test = intervals(metrics, predictions.stats(options), options.confidence)
     result = EvaluationResult(prepared, (), (), (), predictions, test, document)
     external = {
         "bundle": document.get("name", bundle.folder.name),
@@ -121,10 +121,10 @@ def _evaluate(
     common = external_facts(prepared, predictions, document, options, external, warnings, key)
     own = task.facts(result, options)
     facts = {**common, **own, "warnings": [*warnings, *own.get("warnings", [])]}
-    facts["subgroups"] = evaluate_subgroups(prepared, predictions, metrics, task.CLASS_AVERAGES, options, params.seed)
+    facts["subgroups"] = evaluate_subgroups(prepared, predictions, metrics, task.CLASS_AVERAGES, options)
     task.write(work, result, options, facts, [])
     names = [name for name in task.FACTS if name in facts]
-    write_metrics(work / "metrics.json", test, facts, names, params.seed)
+    write_metrics(work / "metrics.json", test, facts, names)
     if facts["subgroups"]:
         write_subgroups(work / "subgroups.csv", facts["subgroups"])
     lines = [*facts["warnings"], *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"])]

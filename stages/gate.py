@@ -87,7 +87,7 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
     assert metric is not None  # else the params were refused
     limits = base.evaluation(params.task.kind).limits(params.gate)
     n = len({prepared.slides[row] for row in rows.tolist()}) if prepared.slides else len(rows)
-    decision = decide(new, held, n, metric, limits, params.gate, params.evaluate, params.seed, prepared.positive)
+    decision = decide(new, held, n, metric, limits, params.gate, params.evaluate, prepared.positive)
     return replace(decision, notes=tuple(notes))
 
 

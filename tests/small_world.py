@@ -52,7 +52,7 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
                     "head": {"kind": "linear"},
                     "peft": {"method": "none"},
                 },
-                "evaluate": {"bootstrap": 200, "batch_size": 7},
+                "evaluate": {"batch_size": 7},
                 "tracking": {"mode": "disabled"},
             }
         )

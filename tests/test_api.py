@@ -18,7 +18,7 @@ SMALL = [
     "data.split.test_fold=1",
     "model.weights=none", "model.backbone_args={img_size: 32, depth: 2}", "model.head.kind=linear",
     "frozen.epochs=1", "frozen.views=1", "finetune.epochs=1",
-    "evaluate.bootstrap=100", "export.precisions=[fp32]", "tracking.mode=disabled",
+    "export.precisions=[fp32]", "tracking.mode=disabled",
 ]  # fmt: skip
 
 

@@ -26,7 +26,6 @@ TREE: dict[str, Any] = {
     },
     "frozen": {"epochs": 2, "batch_size": 4, "views": 2, "checkpoint_seconds": 0},
     "finetune": {"epochs": 2, "batch_size": 4, "checkpoint_seconds": 0},
-    "evaluate": {"bootstrap": 100},
     "export": {"parity_images": 16, "precisions": ["fp32"]},
     "tracking": {"mode": "disabled"},
 }

@@ -123,7 +123,7 @@ UNCHANGED = (
     Mutation("code of a head and a method that are not chosen", code("models/heads/linear.py", "models/peft/lora.py")),
     Mutation("code that only watches", code("medtune/tracking/run.py", "medtune/runtime/logfile.py")),
     Mutation("other order in params.yaml", reorder),
-    Mutation("another gate and target", params("  max_ece: .*", "  max_ece: 0.3")),
+    Mutation("another gate and target", params("  max_confidence_gap: .*", "  max_confidence_gap: 0.3")),
     Mutation("another W&B project", params("  project: .*", "  project: other")),
     Mutation("checkpoints less often", params("finetune: .*\n", "finetune:\n  checkpoint_seconds: 77\n")),
     Mutation("prepared data deleted", gone("data/prepared")),
@@ -135,7 +135,11 @@ UNCHANGED = (
 )
 
 CHANGED = (
-    Mutation("evaluate.bootstrap", params("  bootstrap: .*", "  bootstrap: 101"), runs=("evaluate", "export")),
+    Mutation(
+        "evaluate.calibration",
+        params("  calibration: .*", "  calibration: none"),
+        runs=("evaluate", "export"),
+    ),
     Mutation(
         "finetune.lr", params("  lr: .*{method: number}", "  lr: 4.0e-5"), runs=("finetune", "evaluate", "export")
     ),

@@ -171,7 +171,7 @@ def _evaluate(params: Params, prepared: "PreparedDataset", trained: Mapping[int,
 def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:
     """Every test metric with its interval; writes the predictions they come from."""
     from medtune.data.slide_dataset import by_slide
-    from medtune.evaluation.bootstrap import intervals
+    from medtune.evaluation.intervals import intervals
 
     prepared = by_slide(prepared) if prepared.slides else prepared
     options, kind = params.evaluate, params.task.kind
@@ -179,7 +179,7 @@ def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResu
     pooled = task.pool([fold.test for fold in folds])
     task.write_predictions(folder / PREDICTIONS_FILE, prepared, pooled)
     stats = pooled.stats(options)
-    test = intervals(base.metrics(kind), stats, options.bootstrap, options.confidence, params.seed)
+    test = intervals(base.metrics(kind), stats, options.confidence)
     return {name: one.as_dict() for name, one in test.items()}
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
@@ -73,6 +73,8 @@ class DaskRunner(BaseParams):
 class BenchmarkParams(StrictParams):
     """What is crossed with what, and how a cell is trained and judged."""
 
+    REMOVED: ClassVar[dict[str, str]] = {"benchmark.replicates": "removed, intervals need no resampling. Remove it."}
+
     data: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(description="label -> section data")
     backbones: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(description="label -> section model")
     methods: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"
@@ -85,9 +87,6 @@ class BenchmarkParams(StrictParams):
     )
     head: str = Field("linear", description="what PEFT methods and full fine-tuning are trained with")
     metric: str = Field("balanced_accuracy", description="metric of the task that methods are compared by")
-    replicates: Annotated[int, Field(ge=100)] = Field(
-        5000, description="resamples behind the report's intervals and tests; Holm over 40 methods needs thousands"
-    )
     min_steps: Annotated[int, Field(ge=0)] = Field(
         60, description="small shares are gone over more often, until a training has so many optimizer steps"
     )
@@ -172,7 +171,7 @@ def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[Bench
     task = tree.get("task") or {}
     kind = task.get("kind", DEFAULT_TASK) if isinstance(task, dict) else task
     metrics = registry.load_part("medtune.tasks", kind, "metrics", "task.kind").METRICS
-    check_metric("benchmark.metric", grid.metric, [metric.name for metric in metrics])
+    check_metric("benchmark.metric", grid.metric, [one.name for one in metrics if one.direction != "target"])
     for method in grid.lr:  # misspelt, its rates would be passed over without a word
         parse_method(method, grid.head, "benchmark.lr")
     return grid, tree

@@ -30,7 +30,7 @@ def write_summary(
     write_results(folder / "results.csv", cells)
     params = jobs[0].params
     page = folder / "report.html"
-    lines = write_report(page, cells, grid.metric, params.evaluate.confidence, grid.replicates, params.seed)
+    lines = write_report(page, cells, grid.metric, params.evaluate.confidence)
     for line in lines:
         info(f"benchmark: {line}")
     pending = sum(cell.status == "pending" for cell in cells)

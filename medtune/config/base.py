@@ -1,8 +1,10 @@
 """What every part of params.yaml has in common: no unknown key, no infinite number, no `true` for a number."""
 
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
+
+from medtune.config.errors import InputError
 
 
 class BaseParams(BaseModel):
@@ -13,6 +15,17 @@ class BaseParams(BaseModel):
 
 class StrictParams(BaseParams):
     """A part of params.yaml: unknown keys refused, values immutable once read."""
+
+    REMOVED: ClassVar[dict[str, str]] = {}
+    """Keys of earlier versions, as `section.key`, with the sentences that say what to do instead."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_what_replaces_a_key(cls, values: Any) -> Any:
+        for name, advice in cls.REMOVED.items():
+            if isinstance(values, dict) and (key := name.rpartition(".")[2]) in values:
+                raise InputError(f"{name}={values[key]}: {advice}")
+        return values
 
     @field_validator("*", mode="before")
     @classmethod

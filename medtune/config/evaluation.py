@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,7 +25,11 @@ class OperatingPoint(StrictParams):
 class EvaluateParams(StrictParams):
     """Metrics, their intervals, calibration, the decision rule and subgroups."""
 
-    bootstrap: Annotated[int, Field(ge=100)] = 2000
+    REMOVED: ClassVar[dict[str, str]] = {
+        "evaluate.bootstrap": "removed, intervals need no resampling. Remove it.",
+        "evaluate.ece_bins": "renamed. Use evaluate.reliability_bins.",
+    }
+
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     calibration: Literal["temperature", "none"] = "temperature"
     threshold: Literal["balanced_accuracy", "argmax"] | OperatingPoint = Field(
@@ -40,7 +44,7 @@ class EvaluateParams(StrictParams):
     coverage: Annotated[float, Field(ge=0.5, lt=1)] = Field(
         0.9, description="share of images whose prediction set contains the label"
     )
-    ece_bins: Annotated[int, Field(ge=2, le=100)] = 15
+    reliability_bins: Annotated[int, Field(ge=2, le=100)] = 15
     batch_size: Annotated[int, Field(gt=0)] = 64
     by: list[str] = Field(
         [], description="columns of the table whose values form subgroups, each with its own metrics: [sex, site]"

@@ -31,7 +31,7 @@ class ExternalParams:
     Attributes:
         data: how the external data are read.
         evaluate: intervals and subgroups.
-        seed: of the resampling.
+        seed: of random choices.
     """
 
     data: DataParams

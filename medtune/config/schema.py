@@ -5,7 +5,7 @@ plugin (data source, head, PEFT method) takes its model from the plugin's own `P
 """
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator, model_validator
@@ -135,17 +135,24 @@ class ExportParams(StrictParams):
 class GateParams(StrictParams):
     """What a newly trained model must show before it replaces the accepted one (flows/retrain.py)."""
 
+    REMOVED: ClassVar[dict[str, str]] = {
+        "gate.max_ece": "replaced, it depended on the number of images. Use gate.max_confidence_gap.",
+        "gate.min_patients": "replaced, every class needs patients. Use gate.min_patients_per_class.",
+    }
+
     metric: str = Field("balanced_accuracy", description="metric of the task that the two models are compared by")
     tolerance: Annotated[float, Field(ge=-1, lt=1)] = Field(
         0.0, description="the paired difference's lower end must be above it; negative: how much worse is let pass"
     )
-    max_ece: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.2, description="largest expected calibration error, of either model"
+    max_confidence_gap: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.2,
+        description="mean confidence may not be shown to be further from the accuracy than this, of either model: the "
+        "whole interval must lie beyond it for a refusal",
     )
-    min_patients: Annotated[int, Field(ge=2)] = Field(
-        6,
-        description="test patients that neither model was trained on; below, nothing is promoted. Five who all agree "
-        "happen by chance once in sixteen times: no 95 % interval can rest on them",
+    min_patients_per_class: Annotated[int, Field(ge=2)] = Field(
+        3,
+        description="test patients of the rarest class that neither model was trained on; below, nothing is promoted. "
+        "docs/statistics.md says which differences so many patients show",
     )
 
 
@@ -229,7 +236,7 @@ class Params(StrictParams):
         return {
             "frozen.select_by": each_epoch,
             "finetune.select_by": each_epoch,
-            "gate.metric": [metric.name for metric in metrics if metric.no_interval is None],
+            "gate.metric": [one.name for one in metrics if one.no_interval is None and one.direction != "target"],
         }
 
     @property

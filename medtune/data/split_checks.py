@@ -10,6 +10,8 @@ from medtune.data.class_selection import MAX_CLASSES, list_names
 
 SPLITS = ("train", "val", "test")
 _SHOWN = 5
+# Parts of folds that are named per class.
+_PLACES = 3
 
 
 def check_classes(
@@ -61,7 +63,7 @@ def check_classes(
         images, groups = int(rows.sum()), len(set(patient_ids[rows]))
         units[label] = groups if known else images
         how_many = f" ({groups} groups, {images} images)" if known else f" ({images} images)"
-        shown = ", ".join(places[:_SHOWN]) + (f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else "")
+        shown = ", ".join(places[:_PLACES]) + (f" and {len(places) - _PLACES} more" if len(places) > _PLACES else "")
         what = "Class" if labels.ndim == 1 else "Finding"
         notes.append(f"{what} {classes[label]}{how_many} is absent from {shown}.")
     if notes and params.absent_classes == "error":
@@ -99,8 +101,8 @@ def _fewer_folds(params: SplitParams) -> str:
             "data.split.absent_classes=allow"
         )
     return (
-        f"Protocol {params.protocol} cannot share it among {params.folds} folds: use fewer folds, another data.labels "
-        "or test_fold, or accept it with data.split.absent_classes=allow"
+        f"Protocol {params.protocol} cannot share it among {params.folds} folds: use fewer folds or another "
+        "data.labels, or accept it with data.split.absent_classes=allow"
     )
 
 

@@ -1,24 +1,21 @@
 """Metrics of all folds where the test metrics are those of one: the exported model contains the networks of all."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation.bootstrap import intervals
 from medtune.evaluation.external_split import metrics_section
+from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import Metric, values
-from medtune.evaluation.result import FoldResult
-
-if TYPE_CHECKING:
-    from medtune.evaluation.bootstrap import Interval
+from medtune.evaluation.result import FoldResult, fold_means
 
 PREDICTIONS_FILE = "predictions_cross_validation.csv"
 
 
 def cross_validate(
-    folds: Sequence[FoldResult], pooled: Any, metrics: Sequence[Metric], options: EvaluateParams, seed: int
+    folds: Sequence[FoldResult], pooled: Any, metrics: Sequence[Metric], options: EvaluateParams
 ) -> dict[str, Any]:
     """Metrics of the pooled test images of all folds, and per fold, as metrics.json has them.
 
@@ -27,13 +24,13 @@ def cross_validate(
         pooled: their test predictions.
         metrics: of the task.
         options: section evaluate.
-        seed: of the resampling.
     """
-    found: dict[str, Interval] = intervals(metrics, pooled.stats(options), options.bootstrap, options.confidence, seed)
+    found = intervals(metrics, pooled.stats(options), options.confidence)
     return {
         "n_images": len(pooled.rows),
         "n_groups": len(np.unique(pooled.patient_ids)),
         "metrics": {name: interval.as_dict() for name, interval in found.items()},
+        "fold_means": fold_means(folds, metrics, options),
         "folds": [
             {"fold": fold.fold, "kept": fold.selected_stage, "test": values(metrics, fold.test.stats(options))}
             for fold in folds

@@ -48,7 +48,7 @@ def external_facts(
         "decision": document.get("decision", {}),
         "validation": {},
         "folds": [],
-        "replicates": options.bootstrap,
+        "fold_means": {},
         "percent": f"{100 * options.confidence:g}",
         "notes": [*info["faults"], *info["notes"]],
         "citation": info["citation"],

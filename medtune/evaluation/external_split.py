@@ -7,7 +7,7 @@ import jinja2
 import numpy as np
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation import bootstrap
+from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import EXTERNAL, Outputs, OutputsRequest
 from medtune.evaluation.result import FoldResult
@@ -36,7 +36,6 @@ def evaluate_external(
     decision: Mapping[str, Any],
     options: EvaluateParams,
     metrics: Sequence[Metric],
-    seed: int,
 ) -> tuple[dict[str, Any] | None, Any]:
     """Evaluate the external images as the exported model predicts them: the mean of all networks, and its decision.
 
@@ -49,7 +48,6 @@ def evaluate_external(
         decision: of the exported model.
         options: section evaluate.
         metrics: of the task.
-        seed: of the resampling.
 
     Returns:
         What metrics.json says under `external_test`, and the predictions; None twice without external images.
@@ -59,11 +57,11 @@ def evaluate_external(
     members = [fold.calibrate(found[EXTERNAL]) for fold, found in zip(folds, outputs, strict=True)]
     document = {"decision": decision, "classes": list(prepared.classes)}
     pooled = task.from_bundle(prepared, requests[0].indices[EXTERNAL], np.mean(members, axis=0), document)
-    found = bootstrap.intervals(metrics, pooled.stats(options), options.bootstrap, options.confidence, seed)
+    found = intervals(metrics, pooled.stats(options), options.confidence)
     return {
         "n_images": len(pooled.rows),
         "n_groups": len(np.unique(pooled.patient_ids)),
-        "metrics": {name: interval.as_dict() for name, interval in found.items()},
+        "metrics": {name: one.as_dict() for name, one in found.items()},
     }, pooled
 
 

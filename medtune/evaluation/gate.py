@@ -1,7 +1,8 @@
-"""Does a newly trained model replace the accepted one? A paired bootstrap over patients, and what both must pass.
+"""Does a newly trained model replace the accepted one? A paired interval over patients, and what both must pass.
 
-Both models are scored on the same resamples of the same patients, whom neither was trained on; the new one is
-promoted only where the lower end of the interval of the difference is above `gate.tolerance`.
+Both models are scored without the same patient each time, whom neither was trained on; the new one is promoted only
+where the lower end of the interval of the difference is above `gate.tolerance`. Of two equally good models the new one
+is promoted in at most half of 1 - `evaluate.confidence`, 2.5 % (docs/statistics.md).
 """
 
 from collections.abc import Sequence
@@ -10,13 +11,13 @@ from typing import Any
 
 from medtune.config.errors import InputError
 from medtune.config.schema import EvaluateParams, GateParams
-from medtune.evaluation.bootstrap import Interval, interval, resampled
-from medtune.evaluation.metric import Metric, PatientStats, compute
+from medtune.evaluation.intervals import Interval, detectable_difference, intervals, paired_interval
+from medtune.evaluation.metric import Metric, PatientStats
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A metric that must not be above `bound` for either model; `key` is the param that sets the bound."""
+    """A metric that must not be shown to be further from 0 than `bound`; `key` is the param that sets the bound."""
 
     metric: Metric
     bound: float
@@ -67,6 +68,8 @@ class GateDecision:
         difference: by how much the challenger is better, paired over patients: challenger less champion, or the
             reverse where lower is better; None without a champion or common patients.
         challenger, champion: their figures; None where there was none or nothing to score.
+        detectable: difference that as many patients of the same kind show in four of five cases; None where there is
+            no interval.
         n_images, n_patients: compared on.
         notes: what was left out of the comparison, and why.
         positive: positive class of two, which the metrics are about; None where there is none.
@@ -79,6 +82,7 @@ class GateDecision:
     difference: Interval | None = None
     challenger: ModelScores | None = None
     champion: ModelScores | None = None
+    detectable: float | None = None
     n_images: int = 0
     n_patients: int = 0
     notes: tuple[str, ...] = ()
@@ -108,7 +112,6 @@ def decide(
     limits: Sequence[Limit],
     gate: GateParams,
     evaluate: EvaluateParams,
-    seed: int,
     positive: str | None = None,
 ) -> GateDecision:
     """Decide on images that neither model was trained on.
@@ -121,8 +124,7 @@ def decide(
         metric: the one that `gate.metric` names.
         limits: bounds that both models must keep.
         gate: what is asked.
-        evaluate: resamples and their confidence.
-        seed: of the resampling.
+        evaluate: confidence of the intervals.
         positive: positive class of two, to name it.
 
     Raises:
@@ -130,28 +132,26 @@ def decide(
     """
     if not metric.defined(challenger.stats):
         raise InputError(f"gate.metric={metric.name}: not defined for these classes. Choose another metric.")
-    patients = challenger.stats.n_patients
     metrics = list(dict.fromkeys([metric, *(limit.metric for limit in limits)]))
-    model_scores, scores = [], []
+    model_scores = []
     for model in (challenger, *([champion] if champion else [])):
-        whole = {name: float(value[0]) for name, value in compute(metrics, model.stats).items()}
-        drawn = resampled(metrics, model.stats, evaluate.bootstrap, seed)
-        ends = {name: interval(whole[name], drawn[name], evaluate.confidence) for name in whole}
-        limited = {limit.metric.name: ends[limit.metric.name] for limit in limits}
-        model_scores.append(ModelScores(model.name, ends[metric.name], limited, model.faults))
-        scores.append((whole[metric.name], drawn[metric.name]))
+        found = intervals(metrics, model.stats, evaluate.confidence)
+        limited = {limit.metric.name: found[limit.metric.name] for limit in limits}
+        model_scores.append(ModelScores(model.name, found[metric.name], limited, model.faults))
     reasons = [reason for scored in model_scores for reason in _blocking_reasons(scored, limits)]
-    difference = None
-    if patients < gate.min_patients:
+    difference = detectable = None
+    fewest, of_a_class = _fewest_patients(challenger.stats)
+    if fewest < gate.min_patients_per_class:
         reasons.append(
-            f"{patients} test patients that neither model has seen; gate.min_patients is {gate.min_patients}"
+            f"{fewest} test patients{of_a_class} that neither model has seen; gate.min_patients_per_class is "
+            f"{gate.min_patients_per_class}"
         )
     if champion:
-        (better, better_drawn), (worse, worse_drawn) = scores[
-            :: metric.sign
-        ]  # lower is better: champion less challenger
-        difference = interval(better - worse, better_drawn - worse_drawn, evaluate.confidence)
-        reasons += _insufficient_improvement(difference, gate, metric.name + metric.positive_note(positive))
+        # Lower is better: champion less challenger.
+        better, worse = (challenger.stats, champion.stats)[:: metric.sign]
+        difference = paired_interval([metric], better, worse, evaluate.confidence)[metric.name]
+        detectable = detectable_difference(metric, better, worse, evaluate.confidence)
+        reasons += _insufficient_improvement(difference, detectable, gate, metric.name + metric.positive_note(positive))
     promoted = not reasons
     if promoted:
         reasons.append(_explain_promotion(difference, metric.name + metric.positive_note(positive)))
@@ -163,8 +163,9 @@ def decide(
         difference,
         model_scores[0],
         model_scores[1] if champion else None,
+        detectable,
         n_images,
-        patients,
+        challenger.stats.n_patients,
         positive=positive,
     )
 
@@ -177,20 +178,34 @@ def rejection(reasons: Sequence[str], gate: GateParams, notes: Sequence[str] = (
 def _blocking_reasons(model: ModelScores, limits: Sequence[Limit]) -> list[str]:
     reasons = [f"{model.name}: {fault}" for fault in model.faults]
     for limit in limits:
-        value = model.limited[limit.metric.name].value
-        if value is not None and value > limit.bound:
-            reasons.append(f"{model.name}: {limit.metric.title} {value:.3f} is above {limit.key}={limit.bound:g}")
+        one = model.limited[limit.metric.name]
+        if one.value is None or one.lo is None or one.hi is None:
+            continue
+        if one.lo > limit.bound or one.hi < -limit.bound:
+            nearest = min(abs(one.lo), abs(one.hi))
+            reasons.append(
+                f"{model.name}: {limit.metric.title} is {one.value:+.3f} ({one.lo:+.3f} to {one.hi:+.3f}): at least "
+                f"{nearest:.3f} from 0, above {limit.key}={limit.bound:g}"
+            )
     return reasons
 
 
-def _insufficient_improvement(difference: Interval, gate: GateParams, name: str) -> list[str]:
+def _fewest_patients(stats: PatientStats) -> tuple[int, str]:
+    """Patients of the rarest class that the images show, and how a sentence names them; all without classes."""
+    count = getattr(stats, "patients_per_class", None)
+    shown = [n for n in count().tolist() if n] if count is not None else []
+    return (min(shown), " of the rarest class") if shown else (stats.n_patients, "")
+
+
+def _insufficient_improvement(difference: Interval, detectable: float | None, gate: GateParams, name: str) -> list[str]:
     if difference.value is None or difference.lo is None:
         return [f"the difference of {name} has no interval: {difference.reason}"]
     if difference.lo > gate.tolerance:
         return []
+    power = "" if detectable is None else f"; so many patients show a difference of {detectable:.3f} in 4 of 5 cases"
     return [
         f"{name} {difference.value:+.3f} against the champion, lower end {difference.lo:+.3f}, "
-        f"is not above gate.tolerance {gate.tolerance:+g}"
+        f"is not above gate.tolerance {gate.tolerance:+g}{power}"
     ]
 
 

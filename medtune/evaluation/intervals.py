@@ -1,11 +1,15 @@
 """Confidence intervals over patients: delete-one-patient jackknife and Student's t on the scale of the metric.
 
 A metric between two bounds is compared on the logit scale, so that no end leaves the bounds and the interval of a value
-near one of them is as skewed as it should be. Where a value without a patient is at a bound, whose logit is infinite,
+near one of them is as skewed as it should be. Calibration metrics are skewed beyond that, and their t is transformed
+(Hall 1992). Where a value without a patient is at a bound, whose logit is infinite,
 it is put `AT_BOUND` of the whole value's distance from that bound. Where nothing varies between patients, as at a
-sensitivity of 1, the interval is that of Clopper and Pearson (1934) with one observation per patient: no interval has
-width zero. docs/statistics.md has the coverage by simulation. The network is held fixed: an interval says how far other
-patients would move the metric, not how far another training run would.
+sensitivity of 1, other patients may still differ: if their share were above 1 - (alpha / 2)^(1 / n), n patients would
+show one (Clopper and Pearson 1934). The interval is as wide as that share, at the bounds of the metric, moves the
+value: no interval has width zero.
+
+docs/statistics.md has the coverage by simulation. The network is held fixed: an interval says how far other patients
+would move the metric, not how far another training run would.
 """
 
 from collections.abc import Sequence
@@ -23,6 +27,8 @@ MIN_PATIENTS = 5
 FEW_PATIENTS = 10
 AT_BOUND = 0.2
 _EPS = 1e-10
+# A skewness below this changes nothing.
+SYMMETRIC = 1e-6
 UNDEFINED = "undefined: the labels lack a class it needs"
 
 
@@ -61,7 +67,15 @@ def intervals(metrics: Sequence[Metric], stats: PatientStats, confidence: float 
     design = jackknife(stats)
     left = design.leave_out(metrics, stats)
     return {
-        metric.name: metric_interval(metric, whole[metric.name], left[metric.name], design, stats, confidence)
+        metric.name: metric_interval(
+            metric,
+            whole[metric.name],
+            left[metric.name],
+            design,
+            metric.rests_on(stats),
+            confidence,
+            metric.bounds_of(stats) if metric.bounds_of else None,
+        )
         for metric in metrics
         if metric.name in whole
     }
@@ -108,7 +122,13 @@ def paired_interval(
 
 
 def metric_interval(
-    metric: Metric, value: float, left: Floats, design: Jackknife, stats: PatientStats, confidence: float
+    metric: Metric,
+    value: float,
+    left: Floats,
+    design: Jackknife,
+    n_patients: int,
+    confidence: float,
+    bounds: tuple[float, float] | None = None,
 ) -> Interval:
     """Interval of one metric.
 
@@ -117,21 +137,22 @@ def metric_interval(
         value: of the whole set, NaN where undefined.
         left: (G,) without each group of `design`, NaN where undefined.
         design: which patients were left out together.
-        stats: of the set of images.
+        n_patients: patients that the metric rests on.
         confidence: coverage aimed at, 0..1.
+        bounds: narrower ones than the metric's.
     """
-    if reason := _missing(value, left) or metric.no_interval:
+    if reason := _missing(value, left) or metric.no_interval or _few(design, metric):
         return _without(value, reason)
-    (low, high), patients = metric.bounds, metric.rests_on(stats)
+    low, high = bounds or metric.bounds
     if np.isfinite(low) and np.isfinite(high):
         share = (value - low) / (high - low)
         shares = np.clip((left - low) / (high - low), AT_BOUND * share, 1 - AT_BOUND * (1 - share))
         inside = _EPS < share < 1 - _EPS
-        ends = _t_ends(_logit(share), _logit(shares), design, patients, confidence) if inside else None
-        unit = clopper_pearson(share, patients, confidence) if ends is None else _expit(np.array(ends))
+        ends = _t_ends(_logit(share), _logit(shares), design, n_patients, confidence, metric.skewed) if inside else None
+        unit = _unseen(share, (0.0, 1.0), n_patients, confidence) if ends is None else _expit(np.array(ends))
         lo, hi = (float(low + (high - low) * end) for end in unit)
         return Interval(value, min(lo, value), max(hi, value))
-    ends = _t_ends(value, left, design, patients, confidence)
+    ends = _t_ends(value, left, design, n_patients, confidence, metric.skewed)
     if ends is None:
         return _without(value, "it is the same without each patient: nothing says how far others would move it")
     return Interval(value, max(ends[0], low), min(ends[1], high))
@@ -148,9 +169,6 @@ def difference_interval(
 ) -> Interval:
     """Interval of a difference of two values of a metric.
 
-    Where no patient tells them apart, another one may: with n patients the share of those who do is below
-    1 - (alpha / 2)^(1 / n), and no difference is larger than that share of the metric's range.
-
     Args:
         metric: which has its bounds.
         value: difference on the whole set, NaN where undefined.
@@ -160,7 +178,7 @@ def difference_interval(
         confidence: coverage aimed at, 0..1.
         comparisons: differences whose intervals are to hold at once (Bonferroni).
     """
-    if reason := _missing(value, left) or metric.no_interval:
+    if reason := _missing(value, left) or metric.no_interval or _few(design, metric):
         return _without(value, reason)
     confidence = 1 - (1 - confidence) / comparisons
     extent = metric.bounds[1] - metric.bounds[0]
@@ -168,8 +186,7 @@ def difference_interval(
     if ends is None:
         if not np.isfinite(extent):
             return _without(value, "no patient tells the two apart: nothing says how far others would")
-        width = extent * (1 - ((1 - confidence) / 2) ** (1 / max(n_patients, 1)))
-        ends = value - width, value + width
+        ends = _unseen(value, (-extent, extent), n_patients, confidence)
     return Interval(value, max(ends[0], -extent), min(ends[1], extent))
 
 
@@ -195,24 +212,32 @@ def p_value(value: float, left: Floats, design: Jackknife, n_patients: int) -> f
     return float(2 * t.sf(abs(value) / error, degrees))
 
 
-def clopper_pearson(share: float, n: float, confidence: float) -> tuple[float, float]:
-    """Exact interval (0..1) of a share of `n` independent observations; `share` of them need not be a whole number."""
-    from scipy.stats import beta
+def detectable_difference(
+    metric: Metric, first: PatientStats, second: PatientStats, confidence: float = 0.95, power: float = 0.8
+) -> float | None:
+    """Difference whose interval excludes 0 in a share `power` of sets with as many patients that vary as much.
 
-    n, tail = max(n, 1), (1 - confidence) / 2
-    hits = share * n
-    lo = 0.0 if hits <= _EPS * n else float(beta.ppf(tail, hits, n - hits + 1))
-    hi = 1.0 if hits >= n * (1 - _EPS) else float(beta.ppf(1 - tail, hits + 1, n - hits))
-    return lo, hi
+    Arguments as in `paired_interval`. None where there is no interval.
+    """
+    from scipy.stats import t
+
+    if first.n_patients < MIN_PATIENTS:
+        return None
+    design = jackknife(first)
+    left = [design.leave_out([metric], stats)[metric.name] for stats in (first, second)]
+    if np.isnan(left).any():
+        return None
+    error, degrees = design.spread(left[0] - left[1], metric.rests_on(first))
+    return float((t.ppf(0.5 + confidence / 2, degrees) + t.ppf(power, degrees)) * error) if error > _EPS else None
 
 
-def too_few(n_patients: int) -> str:
+def too_few(n_patients: int, needed: int = MIN_PATIENTS) -> str:
     """Why there is no interval."""
-    return f"{n_patients} patient{'' if n_patients == 1 else 's'}: an interval needs {MIN_PATIENTS}"
+    return f"{n_patients} patient{'' if n_patients == 1 else 's'}: an interval needs {needed}"
 
 
 def _t_ends(
-    value: float, left: Floats, design: Jackknife, n_patients: int, confidence: float
+    value: float, left: Floats, design: Jackknife, n_patients: int, confidence: float, skewed: bool = False
 ) -> tuple[float, float] | None:
     """Ends on the scale of `value`; None where it is the same without each patient of a stratum."""
     from scipy.stats import t
@@ -221,7 +246,33 @@ def _t_ends(
     if error <= _EPS * max(1.0, abs(value)):
         return None
     width = float(t.ppf(0.5 + confidence / 2, degrees)) * error
-    return value - width, value + width
+    skewness = design.skewness(left) if skewed else 0.0
+    return value - _unskew(width, error, skewness), value - _unskew(-width, error, skewness)
+
+
+def _unskew(width: float, error: float, skewness: float) -> float:
+    """Distance at which Hall's (1992) cubic transformation of a skewed t reaches `width`."""
+    if abs(skewness) < SYMMETRIC:
+        return width
+    return float(3 * error * (np.cbrt(1 + skewness * (width / error - skewness / 6)) - 1) / skewness)
+
+
+def _unseen(value: float, bounds: tuple[float, float], n_patients: int, confidence: float) -> tuple[float, float]:
+    """Ends of a value that is the same without each patient: those whom `n_patients` may not show move it.
+
+    Args:
+        value: within `bounds`.
+        bounds: lowest and highest possible value.
+        n_patients: that the value rests on.
+        confidence: coverage aimed at, 0..1.
+    """
+    share = 1 - ((1 - confidence) / 2) ** (1 / max(n_patients, 1))
+    return value - share * (value - bounds[0]), value + share * (bounds[1] - value)
+
+
+def _few(design: Jackknife, metric: Metric) -> str | None:
+    n_patients = len(design.group)
+    return too_few(n_patients, metric.min_patients) if n_patients < metric.min_patients else None
 
 
 def _missing(value: float, left: Floats) -> str | None:
@@ -229,7 +280,8 @@ def _missing(value: float, left: Floats) -> str | None:
         return UNDEFINED
     undefined = int(np.isnan(left).sum())
     if undefined:
-        return f"undefined without {undefined} of the patients, who alone show a class that it needs"
+        each = "that one" if undefined == 1 else "each of them"
+        return f"undefined without {undefined} of the patients: it rests on {each}"
     return None
 
 

@@ -74,6 +74,13 @@ class Jackknife:
         degrees = total**2 / float((variance**2 / self.degrees).sum()) if total > 0 else np.inf
         return total**0.5, min(degrees, max(patients - 1.0, 1.0))
 
+    def skewness(self, left: Floats) -> float:
+        """Return the skewness of a metric's distribution, estimated from its values (G,) without each group."""
+        n = np.bincount(self.stratum)
+        mean = np.bincount(self.stratum, weights=left) / n
+        influence = (mean[self.stratum] - left) * np.sqrt((n - 1) / n)[self.stratum]
+        return float((influence**3).sum() / (influence**2).sum() ** 1.5)
+
 
 def jackknife(stats: PatientStats, strata: Ints | None = None) -> Jackknife:
     """Decide which patients are left out together.

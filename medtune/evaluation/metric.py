@@ -32,6 +32,9 @@ class PatientStats(Protocol):
         """
 
 
+UNBOUNDED = (-np.inf, np.inf)
+
+
 def always(stats: Any) -> bool:
     """True: the metric is defined for every set of images."""
     return True
@@ -49,7 +52,8 @@ class Metric:
     Attributes:
         name: key in metrics.json, params.yaml and W&B.
         title: for people, as in "balanced accuracy".
-        direction: `max` where higher is better, `min` where lower is better.
+        direction: `max` where higher is better, `min` where lower is better, `target` where a value between is best:
+            models are not compared by such a metric.
         formula: weighted statistics -> (R,) values, one per row of weights; NaN where undefined.
         order: position in tables, lowest first.
         each_epoch: computed on validation after every epoch; `select_by` may name it.
@@ -60,12 +64,17 @@ class Metric:
             scale, others as they are.
         rests_on: statistics -> number of patients that the metric rests on, as those of the positive class for
             sensitivity; the interval of a value at a bound follows from it.
+        bounds_of: statistics -> narrower bounds that follow from the images, for the scale of the interval; None: those
+            in `bounds`.
+        skewed: values of patients are so skewed that the interval takes it into account (Hall 1992).
+        min_patients: fewer patients give no interval, because its coverage by simulation is below 93 %.
+        target: best value of a metric whose direction is `target`.
         no_interval: why it has no interval, where its coverage by simulation is not what it should be.
     """
 
     name: str
     title: str
-    direction: Literal["max", "min"]
+    direction: Literal["max", "min", "target"]
     formula: Callable[[Any], Floats]
     order: int = 1000
     each_epoch: bool = False
@@ -74,6 +83,10 @@ class Metric:
     of_positive: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
     rests_on: Callable[[Any], int] = all_patients
+    bounds_of: Callable[[Any], tuple[float, float]] | None = None
+    skewed: bool = False
+    min_patients: int = 5
+    target: float = 0.0
     no_interval: str | None = None
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams, Params
-from medtune.evaluation.bootstrap import Interval
+from medtune.evaluation.intervals import Interval
 from medtune.evaluation.metric import Metric, PatientStats, values
 from medtune.runtime.artifact import write_text
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medtune.evaluation.outputs import OutputsRequest
 
 # What metrics.json holds of the common facts.
-METRICS_KEYS = ("n_images", "n_groups", "protocol", "stage", "validation", "folds", "warnings")
+METRICS_KEYS = ("n_images", "n_groups", "protocol", "stage", "validation", "folds", "fold_means", "warnings")
 
 
 class Predictions(Protocol):
@@ -156,7 +156,7 @@ def common_facts(
             }
             for fold in result.folds
         ],
-        "replicates": options.bootstrap,
+        "fold_means": fold_means(result.folds, metrics, options),
         "percent": f"{100 * options.confidence:g}",
         # The split notes its leaks itself; here they are a warning, worded for the test metrics.
         "notes": [
@@ -170,6 +170,25 @@ def common_facts(
         "data_digest": result.prepared.digest,
         "external": None,
     }
+
+
+def fold_means(
+    folds: Sequence[FoldResult], metrics: Sequence[Metric], options: EvaluateParams
+) -> dict[str, dict[str, float]]:
+    """Compute `{mean, lowest, highest}` over the test folds, by metric; empty for one fold.
+
+    Pooled predictions mix networks whose probabilities need not be comparable, which lowers a pooled AUROC; a mean over
+    folds does not. A metric that is undefined in a fold is left out.
+    """
+    if len(folds) < 2:
+        return {}
+    by_fold = [values(metrics, fold.test.stats(options)) for fold in folds]
+    found = {}
+    for name in by_fold[0]:
+        defined = [value for each in by_fold if (value := each.get(name)) is not None]
+        if len(defined) == len(by_fold):
+            found[name] = {"mean": float(np.mean(defined)), "lowest": min(defined), "highest": max(defined)}
+    return found
 
 
 def _slide_notes(result: EvaluationResult) -> list[str]:
@@ -201,7 +220,7 @@ def leak_warnings(prepared: "PreparedDataset") -> list[str]:
 
 
 def write_metrics(
-    path: Path, test: Mapping[str, Interval], facts: Mapping[str, Any], of_task: Sequence[str], seed: int
+    path: Path, test: Mapping[str, Interval], facts: Mapping[str, Any], of_task: Sequence[str]
 ) -> dict[str, Any]:
     """Write metrics.json and return its content.
 
@@ -210,7 +229,6 @@ def write_metrics(
         test: metrics of the pooled test images.
         facts: of the evaluation.
         of_task: names of the task's own facts to keep.
-        seed: of the resampling.
     """
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
@@ -223,8 +241,8 @@ def write_metrics(
         **({"unit": "slides"} if facts.get("unit") == "slides" else {}),
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # One sentence: `dvc metrics show` makes a column of every value that is not in a list.
-        "intervals": f"{facts['percent']} % percentiles of {facts['replicates']} resamples of the "
-        f"{'patients' if facts['groups_known'] else 'images'}, seed {seed}",
+        "intervals": f"{facts['percent']} %, jackknife over {'patients' if facts['groups_known'] else 'images'} with "
+        "Student's t; the trained networks are held fixed",
     }
     write_json(path, content)
     return content

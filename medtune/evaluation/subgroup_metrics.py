@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from medtune.evaluation.bootstrap import Interval
+from medtune.evaluation.intervals import Interval
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def draw_subgroups(
         test: metrics of all test images by name, with an attribute `value`.
         metrics: of the task.
         title: second line of the title.
-        unit: what the intervals resample, patients or images.
+        unit: what the intervals are over, patients or images.
     """
     shown = [metric for metric in metrics if metric.headline and metric.name in test]
     lines = [(document["column"], subgroup) for document in documents for subgroup in document["subgroups"]]

@@ -27,8 +27,8 @@ SECTION = """\
 {% if notes[document.column] %}<ul class="facts">{% for text in notes[document.column] %}<li>{{ text }}</li>
 {% endfor %}</ul>{% endif %}
 {% endfor %}<p class="facts">Value with {{ percent }} % interval over {{ unit }}. A gap is the difference between two
-subgroups; its interval comes from one resampling of all {{ unit }}, so {{ unit }} in both subgroups are drawn for
-both. With more than two subgroups the interval of the largest gap holds for all pairs at once. subgroups.csv and
+subgroups; its interval comes from leaving out each of all {{ unit }} in turn, so {{ unit }} in both subgroups are left
+out of both. With more than two subgroups the interval of the largest gap holds for all pairs at once. subgroups.csv and
 metrics.json have every pair.</p>
 <img alt="subgroups" src="data:image/png;base64,{{ plot }}">
 """
@@ -66,7 +66,7 @@ def subgroup_section(
 
 
 def unit_of(facts: Mapping[str, Any]) -> str:
-    """What the intervals resample: patients, or images or slides where no patients are known."""
+    """What the intervals are over: patients, or images or slides where no patients are known."""
     return "patients" if facts["groups_known"] else facts.get("unit", "images")
 
 

@@ -30,7 +30,6 @@ def evaluate_subgroups(
     metrics: Sequence[Metric],
     class_averages: Collection[str],
     options: EvaluateParams,
-    seed: int,
     advance: Callable[[float], object] = lambda done: None,
 ) -> list[dict[str, Any]]:
     """Evaluate the subgroups that `evaluate.by` names.
@@ -41,7 +40,6 @@ def evaluate_subgroups(
         metrics: of the task.
         class_averages: names of the metrics that average over classes.
         options: section evaluate.
-        seed: of the resampling.
         advance: called with the share of a column that was done.
 
     Returns:
@@ -55,7 +53,6 @@ def evaluate_subgroups(
             predictions,
             metrics,
             options,
-            seed,
             prepared.classes,
             class_averages,
             advance,

@@ -1,15 +1,14 @@
 """Metrics per subgroup, and how far subgroups are apart.
 
 A subgroup's own interval is the one that an evaluation of its images alone would have. The differences between
-subgroups come from one joint resampling of all patients: a patient with images in two subgroups is drawn for both, so
-what the subgroups share cancels out.
+subgroups come from one joint jackknife over all patients: a patient with images in two subgroups is left out of both,
+so what the subgroups share cancels out.
 
 Differences are given for every pair, not for each subgroup against the rest: the rest is a mixture, in which images
 without a recorded value would count. The largest of many differences is large by chance. Its `simultaneous` interval
-covers all pairs at once (maximum of the studentized differences over the same resamples).
+covers all pairs at once (Bonferroni).
 """
 
-import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -17,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.data.class_selection import list_names
-from medtune.evaluation.bootstrap import Interval, intervals
-from medtune.evaluation.metric import Metric, PatientStats, compute
-from medtune.evaluation.subgroup_gaps import MIN_PATIENTS, difference_of, draw_jointly, too_few, with_simultaneous
+from medtune.evaluation.intervals import FEW_PATIENTS, MIN_PATIENTS, Interval, intervals
+from medtune.evaluation.metric import Metric, PatientStats
+from medtune.evaluation.subgroup_gaps import gaps_of, leave_out_jointly
 from medtune.evaluation.subgroup_metrics import Subgroup, Subgroups
 
 NO_IMAGES = "no test image"
@@ -47,7 +46,6 @@ def compare(
     images: Images,
     metrics: Sequence[Metric],
     options: Any,
-    seed: int,
     classes: Sequence[str] = (),
     class_averages: Collection[str] = (),
     advance: Callable[[float], object] = lambda done: None,
@@ -61,7 +59,6 @@ def compare(
         images: predictions for the n images.
         metrics: of the task.
         options: section evaluate.
-        seed: of the resampling.
         classes: class names; empty in a task without classes.
         class_averages: names of the metrics that average over the classes that the images show.
         advance: called with the share of the work that was done, in total 1.
@@ -78,37 +75,20 @@ def compare(
     subgroups = []
     for name in order:
         if name not in stats:
-            undefined = {metric.name: Interval(None, None, None, 0, NO_IMAGES) for metric in defined}
+            undefined = {metric.name: Interval(None, None, None, NO_IMAGES) for metric in defined}
             subgroups.append(Subgroup(name, 0, 0, {}, undefined, (NO_IMAGES,)))
             continue
-        own = _own_metrics(defined, stats[name], options, seed)
+        own = intervals(defined, stats[name], options.confidence)
         notes = _notes(support[name], lacking[name], stats[name].n_patients)
         subgroups.append(Subgroup(name, len(found[name]), stats[name].n_patients, support[name], own, notes))
         advance(0.5 / len(present))
-    whole = {name: compute(defined, part) for name, part in stats.items()}
     everyone = np.unique(images.patient_ids)
     members = {name: np.searchsorted(everyone, np.unique(part.patient_ids)) for name, part in parts.items()}
-    drawn = draw_jointly(len(everyone), members, stats, defined, options.bootstrap, seed, advance)
+    joint = leave_out_jointly(images.stats(options), members, stats, defined, advance)
     gaps = []
-    for name in (metric.name for metric in defined):
-        pairs = [
-            difference_of(
-                name, a, b, whole, drawn, stats, options.confidence, lacking if name in class_averages else {}
-            )
-            for a, b in itertools.combinations(present, 2)
-        ]
-        gaps += with_simultaneous(pairs, drawn, name, options.confidence)
+    for metric in defined:
+        gaps += gaps_of(metric, joint, lacking if metric.name in class_averages else {}, options.confidence)
     return Subgroups(column, tuple(subgroups), tuple(gaps))
-
-
-def _own_metrics(metrics: Sequence[Metric], stats: PatientStats, options: Any, seed: int) -> dict[str, Interval]:
-    own = intervals(metrics, stats, options.bootstrap, options.confidence, seed)
-    if stats.n_patients >= MIN_PATIENTS or stats.n_patients == 1:
-        return own
-    return {
-        name: one if one.value is None else Interval(one.value, None, None, 0, too_few(stats.n_patients))
-        for name, one in own.items()
-    }
 
 
 def _support(stats: PatientStats, classes: Sequence[str]) -> dict[str, int]:
@@ -126,7 +106,7 @@ def _notes(support: Mapping[str, int], lacking: Sequence[str], n_patients: int) 
         names = list_names(lacking, _SHOWN)
         notes.append(f"no image is {names}: averages over classes leave {'it' if len(lacking) == 1 else 'them'} out")
     if n_patients >= MIN_PATIENTS:
-        few = [f"{count} with {label}" for label, count in support.items() if 0 < count < MIN_PATIENTS]
+        few = [f"{count} with {label}" for label, count in support.items() if 0 < count < FEW_PATIENTS]
         if few:
-            notes.append(f"few patients ({list_names(few, _SHOWN)}): intervals are too narrow")
+            notes.append(f"few patients ({list_names(few, _SHOWN)}): intervals are wide and approximate")
     return tuple(notes)

@@ -83,7 +83,8 @@ some of its images, under the same licence.
 {% endif -%}
 {% set unit = "patient" if data.groups_known else "image" -%}
 {{ metrics.n_images }} test images of {{ metrics.n_groups }} {{ unit }}s, stage {{ metrics.stage }}, \
-protocol `{{ metrics.protocol }}`. Intervals: {{ percent(params.evaluate.confidence) }}, bootstrap over {{ unit }}s.
+protocol `{{ metrics.protocol }}`. \
+Intervals: {{ percent(params.evaluate.confidence) }}, jackknife over {{ unit }}s; the network is held fixed.
 {% if members | length > 1 -%}
 This bundle averages the probabilities of {{ members | length }} networks, one per test fold. Together they were \
 trained on all of these images. The figures are not those of the average, for which no patient is left. They are \

@@ -50,7 +50,7 @@ def test_measure__whole_changed_and_prefects_part(runs):
     assert (changed.value, changed.target) == (30.0, "")
     assert (new.value, new.target) == (22.0, "<= 35 s")
     assert (later.value, later.target) == (9.0, "<= 15 s")
-    assert runs[0][:3] == ["dvc repro", "python -m medtune params set evaluate.bootstrap=1999", "dvc repro"]
+    assert runs[0][:3] == ["dvc repro", "python -m medtune params set evaluate.reliability_bins=14", "dvc repro"]
 
 
 def test_measure__a_step_that_runs_again_is_an_error(runs):

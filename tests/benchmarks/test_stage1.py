@@ -6,7 +6,7 @@ import pytest
 from benchmarks import stage1
 
 TINY = ["data.image_size=32", "data.patients=20", "data.images_per_patient=1", "model.backbone_args={img_size: 32}",
-        "model.weights=none", "evaluate.bootstrap=100"]  # fmt: skip
+        "model.weights=none"]  # fmt: skip
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ DOCUMENT = {
     "params": {
         "seed": 7,
         "data": {"source": "folder", "label_map": {"B": "benign"}, "csv": "train.csv"},
-        "evaluate": {"bootstrap": 500, "confidence": 0.9, "by": ["scanner"], "removed_key": 1},
+        "evaluate": {"bootstrap": 500, "reliability_bins": 9, "confidence": 0.9, "by": ["scanner"], "removed_key": 1},
     },
 }
 
@@ -23,7 +23,7 @@ def test_external_params__the_bundle_decides_images_and_intervals(tmp_path: Path
     assert (params.data.image_size, params.data.resize, params.seed) == (96, "pad", 7)
     assert (params.data.root, params.data.csv) == (str(tmp_path), str(table))
     assert params.data.label_map == {"tumor": "malignant"}  # the training's own map does not apply
-    assert (params.evaluate.bootstrap, params.evaluate.confidence, params.evaluate.by) == (500, 0.9, ["site"])
+    assert (params.evaluate.reliability_bins, params.evaluate.confidence, params.evaluate.by) == (9, 0.9, ["site"])
 
 
 def test_external_params__bundle_that_states_no_params(tmp_path: Path):
@@ -38,7 +38,7 @@ def test_external_params__bundle_that_states_no_params(tmp_path: Path):
         ("data=x", r"--set data=x: write data\.KEY=VALUE"),
         ("data.csv=x", r"--set data\.csv: --data names the images"),
         ("data.intensity.bits=12", r"--set data\.intensity: the bundle decides it"),
-        ("evaluate.bootstrap=3", r"evaluate\.bootstrap is 3"),
+        ("evaluate.bootstrap=3", r"evaluate\.bootstrap=3: removed, .* Remove it\."),
     ],
 )
 def test_external_params__refused(tmp_path: Path, assignment: str, message: str):

@@ -7,7 +7,7 @@ from medtune.evaluation.gate import Limit, ModelStats, decide, rejection
 from medtune.tasks.classification.metrics import METRICS
 from medtune.tasks.classification.statistics import accumulate
 
-EVALUATE = EvaluateParams(bootstrap=400)
+EVALUATE = EvaluateParams()
 PATIENTS, EACH = 24, 4
 METRIC = {metric.name: metric for metric in METRICS}
 
@@ -26,14 +26,14 @@ def model(name: str, wrong: np.ndarray, sure: float = 0.95, faults: tuple[str, .
 
 
 def judged(challenger: ModelStats, champion: ModelStats | None, gate: GateParams, metric: str = "balanced_accuracy"):
-    limits = [Limit(METRIC["ece"], gate.max_ece, "gate.max_ece")]
+    limits = [Limit(METRIC["confidence_gap"], gate.max_confidence_gap, "gate.max_confidence_gap")]
     images = int(challenger.stats.confusion.sum())
-    return decide(challenger, champion, images, METRIC[metric], limits, gate, EVALUATE, seed=1)
+    return decide(challenger, champion, images, METRIC[metric], limits, gate, EVALUATE)
 
 
 def decided(new_wrong: range, old_wrong: range | None, gate: GateParams | None = None, **new: object):
     champion = None if old_wrong is None else model("old", np.array(old_wrong))
-    return judged(model("new", np.array(new_wrong), **new), champion, gate or GateParams(max_ece=0.6))
+    return judged(model("new", np.array(new_wrong), **new), champion, gate or GateParams(max_confidence_gap=0.6))
 
 
 def test_judge__better_beyond_doubt_is_promoted_with_its_figures():
@@ -43,18 +43,18 @@ def test_judge__better_beyond_doubt_is_promoted_with_its_figures():
     assert 0 < decision.difference.lo < 0.5 < decision.difference.hi
     assert (decision.n_images, decision.n_patients) == (PATIENTS * EACH, PATIENTS)
     assert [row["figure"] for row in decision.rows()] == [
-        "challenger balanced_accuracy", "challenger ece", "champion balanced_accuracy", "champion ece",
-        "difference of balanced_accuracy",
+        "challenger balanced_accuracy", "challenger confidence_gap",
+        "champion balanced_accuracy", "champion confidence_gap", "difference of balanced_accuracy",
     ]  # fmt: skip
     assert "+0.500 against the champion" in decision.reasons[0]
 
 
 @pytest.mark.parametrize(("metric", "named"), [("sensitivity", True), ("auroc", True), ("accuracy", False)])
 def test_judge__names_the_positive_class_of_metrics_that_are_about_it(metric, named):
-    gate = GateParams(max_ece=0.6, metric=metric)
+    gate = GateParams(max_confidence_gap=0.6, metric=metric)
     models = model("new", np.arange(0)), model("old", np.arange(12))
     images = int(models[0].stats.confusion.sum())
-    decision = decide(*models, images, METRIC[metric], [], gate, EVALUATE, seed=1, positive="cancer")
+    decision = decide(*models, images, METRIC[metric], [], gate, EVALUATE, positive="cancer")
     assert decision.as_dict()["positive"] == "cancer"
     assert (f"{metric} (positive: cancer) " in decision.reasons[0]) is named
 
@@ -67,14 +67,16 @@ def test_judge__worse_equal_or_within_chance_is_refused(new, old):
 
 
 def test_judge__a_negative_tolerance_lets_an_equal_one_pass():
-    assert decided(range(4), range(4), GateParams(tolerance=-0.01, max_ece=0.6)).promoted
-    assert not decided(range(9), range(4), GateParams(tolerance=-0.01, max_ece=0.6)).promoted
+    assert decided(range(4), range(4), GateParams(tolerance=-0.2, max_confidence_gap=0.6)).promoted
+    assert not decided(range(4), range(4), GateParams(tolerance=-0.1, max_confidence_gap=0.6)).promoted
+    assert not decided(range(9), range(4), GateParams(tolerance=-0.2, max_confidence_gap=0.6)).promoted
 
 
 def test_judge__pairs_patients():
     """Two models that fail on the same patients differ by nothing, however wide each one's own interval is."""
     decision = decided(range(8), range(8))
-    assert decision.difference.lo == decision.difference.hi == 0
+    assert decision.difference.value == 0
+    assert decision.difference.hi == pytest.approx(1 - 0.025 ** (1 / 24))
     assert decision.challenger.score.hi - decision.challenger.score.lo > 0.2
 
 
@@ -86,22 +88,26 @@ def test_judge__either_models_calibration_or_parity_stops_it(who):
     ill = sides | {who: model(who, wrong, sure=0.55 if who == "new" else 0.95)}
     decision = judged(ill["new"], ill["old"], GateParams())
     assert not decision.promoted
-    assert decision.reasons[0].startswith(f"{who}: expected calibration error 0.4")
+    assert decision.reasons[0].startswith(
+        f"{who}: confidence less accuracy is -0.4" if who == "new" else f"{who}: confidence less accuracy is"
+    )
     faulty = sides | {who: model(who, wrong, 0.95 if who == "new" else 0.55, ("fp16 samples are off",))}
     decision = judged(faulty["new"], faulty["old"], GateParams())
     assert decision.reasons == (f"{who}: fp16 samples are off",)
 
 
 def test_judge__the_first_one_needs_only_its_own_checks():
-    decision = decided(range(20), None, GateParams(max_ece=1))
+    decision = decided(range(20), None, GateParams(max_confidence_gap=1))
     assert decision.promoted
     assert decision.difference is None
-    assert not decided(range(20), None, GateParams(max_ece=0.1)).promoted
+    assert not decided(range(20), None, GateParams(max_confidence_gap=0.1)).promoted
 
 
 def test_judge__too_few_patients_promote_nothing():
-    decision = decided(range(0), range(12), GateParams(max_ece=0.6, min_patients=25))
-    assert decision.reasons == ("24 test patients that neither model has seen; gate.min_patients is 25",)
+    decision = decided(range(0), range(12), GateParams(max_confidence_gap=0.6, min_patients_per_class=13))
+    assert decision.reasons == (
+        "12 test patients of the rarest class that neither model has seen; gate.min_patients_per_class is 13",
+    )
 
 
 def test_judge__one_patient_promotes_nothing():
@@ -110,16 +116,19 @@ def test_judge__one_patient_promotes_nothing():
         ModelStats(name, accumulate(labels, np.eye(2)[found], found, np.array(["p", "p", "p"])))
         for name, found in (("new", labels), ("old", 1 - labels))
     )
-    decision = judged(better, worse, GateParams(max_ece=1))
-    assert decision.reasons == ("1 test patients that neither model has seen; gate.min_patients is 6",)
+    decision = judged(better, worse, GateParams(max_confidence_gap=1))
+    assert decision.reasons == (
+        "1 test patients of the rarest class that neither model has seen; gate.min_patients_per_class is 3",
+        "the difference of balanced_accuracy has no interval: 1 patient: an interval needs 5",
+    )
 
 
 def test_judge__lower_is_better_for_an_error():
-    sure, unsure = model("new", np.arange(0), sure=0.99), model("old", np.arange(0), sure=0.6)
-    decision = judged(sure, unsure, GateParams(max_ece=1), "ece")
+    sure, unsure = model("new", np.arange(0), sure=0.99), model("old", np.arange(2), sure=0.6)
+    decision = judged(sure, unsure, GateParams(max_confidence_gap=1), "brier")
     assert decision.promoted
-    assert decision.difference.value == pytest.approx(0.39)
-    assert not judged(unsure, sure, GateParams(max_ece=1), "ece").promoted
+    assert decision.difference.value == pytest.approx((22 * 0.16 + 2 * 0.36) / 24 - 0.0001)
+    assert not judged(unsure, sure, GateParams(max_confidence_gap=1), "brier").promoted
 
 
 def test_refused__says_why():
@@ -131,4 +140,4 @@ def test_refused__says_why():
 
 def test_judge__metric_that_these_classes_do_not_have():
     with pytest.raises(InputError, match=r"gate\.metric=quadratic_weighted_kappa: not defined"):
-        judged(model("new", np.array([])), None, GateParams(max_ece=0.6), "quadratic_weighted_kappa")
+        judged(model("new", np.array([])), None, GateParams(max_confidence_gap=0.6), "quadratic_weighted_kappa")

@@ -6,7 +6,6 @@ from scipy import stats as reference
 
 from medtune.evaluation.intervals import (
     Interval,
-    clopper_pearson,
     difference_interval,
     intervals,
     p_value,
@@ -18,6 +17,7 @@ from medtune.tasks.classification.metrics import METRICS as ALL
 from medtune.tasks.classification.statistics import accumulate
 
 METRICS = [metric for metric in ALL if metric.no_interval is None]
+BOUNDS = {metric.name: metric.bounds for metric in METRICS}
 AUROC = [metric for metric in METRICS if metric.name == "auroc"]
 
 
@@ -37,8 +37,8 @@ def test_intervals__contain_the_value_and_have_width(patients, classes, seed, si
         if one.lo is not None:
             assert one.lo <= one.value <= one.hi, name
             assert one.hi - one.lo > 1e-3, name
-            assert one.lo >= -1
-            assert one.hi <= 1
+            low, high = BOUNDS[name]
+            assert low <= one.lo < one.hi <= high, name
 
 
 def test_intervals__do_not_depend_on_the_order_of_patients_or_images():
@@ -76,7 +76,7 @@ def test_intervals__auroc_has_delongs_standard_error_for_one_image_per_patient()
     assert (one.lo, one.hi) == pytest.approx(tuple(ends), abs=0.02)
 
 
-def test_intervals__where_nothing_varies_are_clopper_pearsons():
+def test_intervals__where_nothing_varies_rest_on_the_patients_of_the_metric():
     labels = np.repeat([0, 1], 10)
     found = intervals(METRICS, accumulate(labels, np.eye(2)[labels], labels, np.arange(20)))
     assert found["sensitivity"].hi == 1
@@ -85,10 +85,11 @@ def test_intervals__where_nothing_varies_are_clopper_pearsons():
     assert found["auroc"].lo == pytest.approx(0.025 ** (1 / 20))
 
 
-def test_clopper_pearson__is_scipys():
-    for hits, n in [(0, 7), (3, 9), (9, 9)]:
-        exact = reference.binomtest(hits, n).proportion_ci(0.9, "exact")
-        assert clopper_pearson(hits / n, n, 0.9) == pytest.approx((exact.low, exact.high))
+def test_intervals__of_all_right_are_clopper_pearsons():
+    labels = np.repeat([0, 1], 10)
+    found = intervals(METRICS, accumulate(labels, np.eye(2)[labels], labels, np.arange(20)), 0.9)
+    exact = reference.binomtest(20, 20).proportion_ci(0.9, "exact")
+    assert (found["accuracy"].lo, found["accuracy"].hi) == pytest.approx((exact.low, exact.high))
 
 
 @pytest.mark.parametrize("patients", [1, 4])
@@ -142,8 +143,8 @@ def test_paired_interval__is_students_for_one_image_per_patient():
 
 
 def test_paired_interval__turns_its_sign_with_the_order():
-    labels, probabilities, predictions, ids = make_set(15, seed=3)
-    other = accumulate(labels, *make_set(15, seed=3, signal=0.5)[1:])
+    labels, probabilities, predictions, ids = make_set(24, seed=3)
+    other = accumulate(labels, *make_set(24, seed=3, signal=0.5)[1:])
     mine = accumulate(labels, probabilities, predictions, ids)
     there, back = paired_interval(METRICS, mine, other), paired_interval(METRICS, other, mine)
     for name, one in there.items():

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
-from medtune.evaluation.bootstrap import Interval
+from medtune.evaluation.intervals import Interval
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.subgroup_metrics import Subgroup, Subgroups
 from medtune.evaluation.subgroup_plot import draw_subgroups
@@ -14,8 +14,8 @@ FACTS = {"groups_known": False, "percent": "95"}
 
 
 def documents(value="F"):
-    metrics = [Interval(0.9, 0.8, 0.95, 0), Interval(0.5, None, None, 0, "2 patients: an interval needs 5"),
-               Interval(None, None, None, 0, "no test image")]  # fmt: skip
+    metrics = [Interval(0.9, 0.8, 0.95), Interval(0.5, None, None, "2 patients: an interval needs 5"),
+               Interval(None, None, None, "no test image")]  # fmt: skip
     names = (value, "M", "not recorded")
     subgroups = (Subgroup(n, 9, 3, {"no": 3}, {"auroc": one}) for n, one in zip(names, metrics, strict=True))
     return [Subgroups("sex", tuple(subgroups), ()).as_dict()]

@@ -2,29 +2,29 @@ import csv
 
 import pytest
 
-from medtune.evaluation.bootstrap import Interval
+from medtune.evaluation.intervals import Interval
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.subgroup_metrics import Gap, Subgroup, Subgroups
 from medtune.evaluation.subgroup_tables import COLUMNS, markdown_lines, table_lines, write_subgroups
 
 METRICS = (
     Metric("auroc", "AUROC", "max", lambda stats: stats, headline=True),
-    Metric("ece", "calibration error", "min", lambda stats: stats),
+    Metric("brier", "calibration error", "min", lambda stats: stats),
 )
 AUROC = {
-    "F": Interval(0.9, 0.8, 0.95, 0),
-    "M|x": Interval(0.7, 0.6, 0.8, 3),
-    "not recorded": Interval(None, None, None, 0, "undefined: the labels lack a class it needs"),
+    "F": Interval(0.9, 0.8, 0.95),
+    "M|x": Interval(0.7, 0.6, 0.8),
+    "not recorded": Interval(None, None, None, "undefined: the labels lack a class it needs"),
 }
 
 
 @pytest.fixture
 def documents():
     subgroups = tuple(
-        Subgroup(value, 10, 7, {"no": 3, "yes": 4}, {"auroc": auroc, "ece": Interval(0.1, None, None, 0, "few")})
+        Subgroup(value, 10, 7, {"no": 3, "yes": 4}, {"auroc": auroc, "brier": Interval(0.1, None, None, "few")})
         for value, auroc in AUROC.items()
     )
-    pairs = [("F", "M|x", Interval(0.2, 0.05, 0.33, 3)), ("F", "not recorded", AUROC["not recorded"])]
+    pairs = [("F", "M|x", Interval(0.2, 0.05, 0.33)), ("F", "not recorded", AUROC["not recorded"])]
     gaps = tuple(Gap("auroc", first, second, difference) for first, second, difference in pairs)
     return [Subgroups("sex", subgroups, gaps).as_dict()]
 
@@ -36,15 +36,15 @@ def test_table_lines__headline_metrics_gap_and_reasons(documents):
         "M|x               10         7  0.700 (0.600 to 0.800)",
         "not recorded      10         7  –",
         "largest gap in AUROC: F - M|x: +0.200 (+0.050 to +0.330)",
-        "F: ece: few.",
-        "M|x: ece: few.",
+        "F: brier: few.",
+        "M|x: brier: few.",
         "not recorded: auroc: undefined: the labels lack a class it needs.",
-        "not recorded: ece: few.",
+        "not recorded: brier: few.",
     ]
 
 
 def test_table_lines__interval_of_the_largest_gap_holds_for_all_pairs():
-    gap = Gap("auroc", "a", "b", Interval(0.2, 0.1, 0.3, 0), 3, (0.05, 0.35))
+    gap = Gap("auroc", "a", "b", Interval(0.2, 0.1, 0.3), 3, (0.05, 0.35))
     one = Subgroup("a", 1, 1, {}, {"auroc": AUROC["F"]})
     lines = list(table_lines([Subgroups("x", (one,), (gap,)).as_dict()], METRICS))
     assert lines[-1] == "largest gap in AUROC: a - b: +0.200 (+0.050 to +0.350)"

@@ -4,14 +4,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from medtune.evaluation.bootstrap import intervals, resamples
-from medtune.evaluation.subgroup_gaps import MIN_PATIENTS
+from medtune.evaluation.intervals import MIN_PATIENTS, intervals
+from medtune.evaluation.metric import UNBOUNDED
 from medtune.evaluation.subgroups import NO_IMAGES, compare
 from medtune.tasks.classification.evaluation import CLASS_AVERAGES
 from medtune.tasks.classification.folds import ClassifierPredictions
 from medtune.tasks.classification.metrics import METRICS, compute_all
 
-OPTIONS = SimpleNamespace(bootstrap=150, confidence=0.9, ece_bins=15)
+OPTIONS = SimpleNamespace(confidence=0.9)
 CLASSES = ("no", "yes")
 
 
@@ -26,21 +26,10 @@ def make(n=240, patients=24, seed=0, n_classes=2, labels=None, quality=1.0):
     return ClassifierPredictions(np.arange(n), labels, ids, probabilities, probabilities, probabilities.argmax(axis=1))
 
 
-def run(images, values, order=None, options=OPTIONS, classes=CLASSES, seed=3):
+def run(images, values, order=None, options=OPTIONS, classes=CLASSES):
     values = np.asarray(values)
     order = order or sorted(set(values.tolist()))
-    return compare("site", values, order, images, METRICS, options, seed, classes, CLASS_AVERAGES)
-
-
-def expand(images, weights, names):
-    """The rows of a resample, and patient ids in which a patient drawn twice is two patients."""
-    rows, ids = [], []
-    for name, weight in zip(names, weights.astype(int), strict=True):
-        own = np.flatnonzero(images.patient_ids == name)
-        for copy in range(weight):
-            rows.append(own)
-            ids += [f"{name}/{copy}"] * len(own)
-    return np.concatenate(rows), np.array(ids)
+    return compare("site", values, order, images, METRICS, options, classes, CLASS_AVERAGES)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -60,57 +49,59 @@ def test_compare__equals_brute_force(n_classes, split_patients):
         alone = images.select(np.flatnonzero(values == subgroup.value))
         assert subgroup.n_images == (values == subgroup.value).sum()
         assert subgroup.n_patients == len(np.unique(alone.patient_ids))
-        assert subgroup.metrics == intervals(METRICS, alone.stats(OPTIONS), 150, 0.9, seed=3)
+        assert subgroup.metrics == intervals(METRICS, alone.stats(OPTIONS), 0.9)
         assert subgroup.support == {
             name: len(np.unique(alone.patient_ids[alone.labels == k])) for k, name in enumerate(classes)
         }
 
-    draws = {(gap.metric, gap.first, gap.second): [] for gap in found.gaps}
-    for weights in np.concatenate(list(resamples(len(names), 150, seed=3))):
-        rows, ids = expand(images, weights, names)
-        here, metrics = values[rows], {}
+    def metrics_without(name):
+        found = {}
         for value in "ABC":
-            own = rows[here == value]
-            labels, full = images.labels[own], images.labels[values == value]
-            args = (labels, images.probabilities[own], images.predictions[own], ids[here == value])
-            # A resample without one of the subgroup's classes defines no average over them.
-            metrics[value] = compute_all(*args) if set(labels.tolist()) == set(full.tolist()) else None
-        for metric, first, second in draws:
-            if metrics[first] is not None and metrics[second] is not None:
-                draws[metric, first, second].append(metrics[first][metric] - metrics[second][metric])
-    point = {
-        value: compute_all(
-            images.labels[values == value],
-            images.probabilities[values == value],
-            images.predictions[values == value],
-            images.patient_ids[values == value],
+            own = (values == value) & (images.patient_ids != name)
+            args = images.labels[own], images.probabilities[own], images.predictions[own], images.patient_ids[own]
+            found[value] = compute_all(*args)
+        return found
+
+    point, left = metrics_without(None), [metrics_without(name) for name in names]
+    # A patient's stratum: the subgroups that it is in, and its class if it has one.
+    strata = [
+        (
+            tuple((values[images.patient_ids == name] == value).any() for value in "ABC"),
+            tuple(np.unique(images.labels[images.patient_ids == name])[:n_classes]),
         )
-        for value in "ABC"
-    }
+        for name in names
+    ]
     assert len(found.gaps) == 3 * len(found.subgroups[0].metrics)
     for gap in found.gaps:
-        key = gap.metric, gap.first, gap.second
-        assert len(draws[key]) == 150, "the seed must draw every class, or both sides leave out different resamples"
-        assert gap.difference.value == pytest.approx(point[gap.first][gap.metric] - point[gap.second][gap.metric])
-        expected = np.quantile(draws[key], [0.05, 0.95])
-        assert [gap.difference.lo, gap.difference.hi] == pytest.approx(expected.tolist(), abs=1e-9)
+        difference = point[gap.first][gap.metric] - point[gap.second][gap.metric]
+        assert gap.difference.value == pytest.approx(difference, abs=1e-9)
+        if gap.difference.lo is None:
+            continue
+        without = np.array([each[gap.first][gap.metric] - each[gap.second][gap.metric] for each in left])
+        variance = 0.0
+        for stratum in set(strata):
+            own = without[[each == stratum for each in strata]]
+            variance += (len(own) - 1) / len(own) * ((own - own.mean()) ** 2).sum()
+        half = (gap.difference.hi - gap.difference.lo) / 2
+        if min(strata.count(each) for each in strata) > 1:  # else strata are merged
+            assert 1.6 * variance**0.5 < half  # Student's t at 90 %
+        assert gap.difference.lo < gap.difference.value < gap.difference.hi
+        assert gap.n_pairs == 3
+        assert gap.ends[0] < gap.difference.lo
+        assert gap.ends[1] > gap.difference.hi
 
-    for metric in {gap.metric for gap in found.gaps}:  # maximum of the studentized differences
-        own = [gap for gap in found.gaps if gap.metric == metric]
-        table = np.array([draws[metric, gap.first, gap.second] for gap in own])
-        spread, center = table.std(axis=1, ddof=1), np.array([gap.difference.value for gap in own])
-        width = np.quantile((np.abs(table - center[:, None]) / spread[:, None]).max(axis=0), 0.9)
-        for gap, c, s in zip(own, center, spread, strict=True):
-            assert gap.n_pairs == 3
-            assert list(gap.ends) == pytest.approx([c - width * s, c + width * s], abs=1e-9)
 
-
-def test_compare__equal_images_in_both_subgroups_differ_by_exactly_nothing():
+def test_compare__equal_images_in_both_subgroups_differ_by_nothing():
     images = make(120, 12)
     twice = images.select(np.r_[np.arange(120), np.arange(120)])
     found = run(twice, np.repeat(["left", "right"], 120))
-    for gap in found.gaps:  # two independent resamplings would give an interval with a width
-        assert (gap.difference.value, gap.difference.lo, gap.difference.hi) == (0, 0, 0), gap.metric
+    without_ends = {one.name for one in METRICS if one.no_interval or one.bounds == UNBOUNDED or one.min_patients > 12}
+    for gap in found.gaps:
+        assert gap.difference.value == 0, gap.metric
+        if gap.difference.lo is None:
+            assert gap.metric in without_ends
+        else:
+            assert gap.difference.lo == -gap.difference.hi < 0, gap.metric
 
 
 def test_compare__two_subgroups_need_no_simultaneous_interval():
@@ -163,7 +154,9 @@ def test_compare__one_class_only():
     )
 
 
-@pytest.mark.parametrize(("patients", "reason"), [(1, "one patient only"), (4, "4 patients: an interval needs 5")])
+@pytest.mark.parametrize(
+    ("patients", "reason"), [(1, "1 patient: an interval needs 5"), (4, "4 patients: an interval needs 5")]
+)
 def test_compare__too_few_patients_have_values_without_intervals(patients, reason):
     images = make()
     values = np.where(np.isin(images.patient_ids, np.unique(images.patient_ids)[:patients]), "few", "many")

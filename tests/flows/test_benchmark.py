@@ -19,11 +19,9 @@ benchmark:
   methods: [linear, bitfit]
   percent: [50, 100]
   lr: {linear: [0.01], bitfit: [0.01]}
-  replicates: 200
   min_steps: 4
 frozen: {epochs: 1, views: 1}
 finetune: {epochs: 1}
-evaluate: {bootstrap: 100}
 tracking: {mode: disabled}
 """
 

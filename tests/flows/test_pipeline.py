@@ -89,7 +89,7 @@ def test_run__second_time_is_all_cached(
     [
         ("frozen.lr=0.5", STAGED),
         ("finetune.lr=0.5", [*FINETUNE, "evaluate", "export"]),
-        ("evaluate.bootstrap=123", ["evaluate", "export"]),
+        ("evaluate.reliability_bins=12", ["evaluate", "export"]),
         ("export.opset=21", ["export"]),
         ("tracking.project=other", []),
     ],

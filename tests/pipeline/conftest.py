@@ -25,7 +25,6 @@ data: {labels: binary, image_size: 32, patients: 20, images_per_patient: 2, spli
 model: {weights: WEIGHTS, backbone_args: {img_size: 32, depth: 2}, normalization: HALF}
 frozen: {epochs: 2, views: 1, batch_size: 8}
 finetune: {epochs: 2, batch_size: 8}
-evaluate: {bootstrap: 100}
 export: {precisions: [fp32], parity_images: 8, batch_sizes: [1, 2]}
 """
 CLASSES = ("benign", "malignant")

@@ -28,12 +28,10 @@ benchmark:
   methods: [linear, full, cdtm+bitfit]
   percent: [25, 100]
   lr: {full: [1.0e-3], cdtm+bitfit: [1.0e-3]}
-  replicates: 200
   min_steps: 8
   runner: {kind: local, workers: 2}
 frozen: {epochs: 2, views: 1}
 finetune: {epochs: 2}
-evaluate: {bootstrap: 100}
 """
 COUNT = re.compile(r"benchmark: (\d+) cells, (\d+) found, (\d+) to compute")
 

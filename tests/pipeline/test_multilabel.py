@@ -20,7 +20,7 @@ SETTINGS = [
     "data.columns={labels: [bright, striped, rare], split: part}", "data.split.protocol=column", "data.image_size=32",
     "data.labels=null",
     "data.split.absent_classes=allow", "model.backbone_args={img_size: 32}", "frozen.epochs=4", "frozen.views=1",
-    "frozen.lr=0.003", "finetune.epochs=1", "evaluate.bootstrap=100", "tracking.mode=disabled",
+    "frozen.lr=0.003", "finetune.epochs=1", "tracking.mode=disabled",
 ]  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_run__predictions_can_be_read_back(finished):
     assert set(read.support) == {"bright", "striped", "rare"}
     with (evaluated / "predictions.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == read.stats.width
+    assert len(rows) == len(read.stats.patient_index)
     thresholds = json.loads((evaluated / "result.json").read_text())["folds"]["1"]["decision"]["thresholds"]
     for row in rows:
         said = {name for name in thresholds if float(row[f"prob_{name}"]) >= thresholds[name]}
@@ -113,12 +113,12 @@ def test_run__external_images_have_a_section_of_their_own(finished):
 
 def test_run__the_bundle_is_evaluated_on_external_images(finished, tmp_path):
     bundle, table = finished.folder / "artifacts" / "export", finished.folder / "images" / "labels.csv"
-    words = ["--set", "evaluate.bootstrap=100", "--out", str(tmp_path / "external")]
+    words = ["--out", str(tmp_path / "external")]
     assert call(["evaluate", str(bundle), "--data", str(table), *words]) == 0
     metrics = json.loads((tmp_path / "external" / "metrics.json").read_text())
     assert metrics["external"]["images_by_class"]["rare"] == 3
     assert [row["positives"] for row in metrics["per_class"]][2] == 3
     assert metrics["per_class"][0]["auroc"] > 0.9
-    tested = read_predictions(finished.folder / "artifacts" / "evaluate" / "predictions.csv").stats.width
+    tested = read_predictions(finished.folder / "artifacts" / "evaluate" / "predictions.csv").stats.patient_index.size
     assert metrics["n_images"] == 120 > tested
     assert "of a bundle on external images" in (tmp_path / "external" / "report.html").read_text()

@@ -16,7 +16,7 @@ from tests.pipeline.conftest import CLASSES, Checkout, draw_slides, patient_id, 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("retrain")]
 
 GATE = """
-gate: {max_ece: 1, min_patients: 2}
+gate: {max_confidence_gap: 1, min_patients_per_class: 2}
 handoff: {keep: 2}
 """
 RETRAIN = ("python", "-m", "medtune", "retrain", "--no-prefect")

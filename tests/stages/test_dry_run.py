@@ -35,7 +35,7 @@ def check(tmp_path):
 def test_check__is_made_once_per_configuration(check, capsys):
     check(*SMALL)
     assert "checking that test_vit can be trained and exported" in capsys.readouterr().out
-    check(*SMALL, "finetune.epochs=7", "evaluate.bootstrap=300")
+    check(*SMALL, "finetune.epochs=7", "evaluate.reliability_bins=9")
     assert capsys.readouterr().out == ""
     check(*SMALL, "finetune.lr=0.001")
     assert "checking" in capsys.readouterr().out

@@ -18,7 +18,7 @@ from medtune.stages import evaluate
 from medtune.stages.steps import evaluate_key
 from medtune.tasks.classification.metrics import compute_all
 
-FIXED = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "auroc", "ece",
+FIXED = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "auroc", "brier",
          "patient_recognition_rate")  # fmt: skip
 
 
@@ -54,7 +54,9 @@ def test_run__two_classes_all_folds(make_world):
     assert (metrics["n_images"], metrics["n_groups"], metrics["protocol"], metrics["stage"]) == (
         45, 9, "patient", "frozen",
     )  # fmt: skip
-    assert metrics["intervals"] == "95 % percentiles of 200 resamples of the patients, seed 1"
+    assert metrics["intervals"] == (
+        "95 %, jackknife over patients with Student's t; the trained networks are held fixed"
+    )
     assert [fold["decision"]["kind"] for fold in metrics["folds"]] == ["threshold"] * 3
     assert metrics["stages_kept"] == {"0": "frozen", "1": "frozen", "2": "frozen"}
 
@@ -193,7 +195,7 @@ def test_key__follows_what_the_result_depends_on(make_world):
 
     assert key() == key()
     assert key(world.params.model_copy(update={"seed": 2})) != key()
-    options = world.params.evaluate.model_copy(update={"bootstrap": 300})
+    options = world.params.evaluate.model_copy(update={"reliability_bins": 9})
     assert key(world.params.model_copy(update={"evaluate": options})) != key()
     other = Artifact(world.trained[0].path, world.trained[0].key, "0" * 64)
     assert key(trained=[other]) != key()

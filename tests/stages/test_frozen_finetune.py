@@ -159,7 +159,7 @@ def test_key__changes_with_what_matters_and_with_nothing_else(world):
     prepared = load_prepared(world.paths.prepared)
     base = params_of(world)
     key = frozen_key(base, prepared, 1)
-    assert frozen_key(params_of(world, evaluate__bootstrap=300, tracking__project="x"), prepared, 1) == key
+    assert frozen_key(params_of(world, evaluate__reliability_bins=9, tracking__project="x"), prepared, 1) == key
     assert frozen_key(params_of(world, finetune__lr=0.5), prepared, 1) == key
     assert frozen_key(params_of(world, model__peft={"method": "lora"}), prepared, 1) == key
     changed = [

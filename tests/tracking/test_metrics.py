@@ -1,13 +1,13 @@
 from pathlib import Path
 
 from medtune.config.schema import Params
-from medtune.evaluation.bootstrap import Interval
+from medtune.evaluation.intervals import Interval
 from medtune.evaluation.subgroup_metrics import Gap, Subgroup, Subgroups
 from medtune.tracking.metrics import flatten_metrics, log_evaluation
 from medtune.tracking.run import start_run
 from tests.tracking.test_run import recorded
 
-INTERVAL = Interval(0.8, 0.7, 0.9, 0)
+INTERVAL = Interval(0.8, 0.7, 0.9)
 METRICS = {
     "test": {"auroc": INTERVAL.as_dict()},
     "validation": {},

@@ -17,7 +17,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "data": {"data": {"patients": 14}},
     "frozen": {"frozen": {"lr": 1e-3}},
     "finetune": {"finetune": {"lr": 1e-3}},
-    "evaluate": {"evaluate": {"bootstrap": 101}},
+    "evaluate": {"evaluate": {"reliability_bins": 14}},
     "export": {"export": {"parity_images": 15}},
 }
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -178,7 +178,6 @@ def _params(root: Path, head: str, protocol: str, epochs: int, folds: int) -> An
                 "head": HEADS[head], "peft": {"method": "none"},
             },
             "frozen": {"epochs": epochs, "views": 2, "lr": 1e-2, "warmup_epochs": 1},
-            "evaluate": {"bootstrap": 100},
             "tracking": {"mode": "disabled"},
         }
     )  # fmt: skip

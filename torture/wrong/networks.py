@@ -124,7 +124,9 @@ def fits_not_the_data(small: Path) -> Iterator[Case]:
     first = "Run `medtune "
     yield asked("stage 2 without stage 1", (f"{first}stage frozen` first",), "frozen.lr=0.5", command="stage finetune")
     yield asked("evaluate without stage 2", (f"{first}stage finetune` first",), "finetune.lr=0.5", command="evaluate")
-    yield asked("export without evaluate", (f"{first}evaluate` first",), "evaluate.ece_bins=9", command="export")
+    yield asked(
+        "export without evaluate", (f"{first}evaluate` first",), "evaluate.reliability_bins=9", command="export"
+    )
     for stage in ("frozen", "finetune"):
         words = ("--params", str(small), "--fold", "9")
         yield Case(f"settings: {stage} of no fold", f"stage {stage}", words, ("fold 9 does not exist", "0 to 2"))

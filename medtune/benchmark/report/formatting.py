@@ -54,5 +54,5 @@ def format_count(n: float) -> str:
 
 
 def resampling_unit(cube: MetricCube) -> str:
-    """What was resampled: patients, or images where no patient is known."""
+    """What is left out in turn: patients, or images where no patient is known."""
     return "patient" if all(result.get("groups_known", True) for result in cube.results) else "image"

@@ -1,6 +1,6 @@
-"""The cells of one data set and backbone as arrays: the metric of the test set, and of each resample of its patients.
+"""The cells of one data set and backbone as arrays: the metric of the test set, and without each of its patients.
 
-All cells of a data set are weighed by the same resamples, so that differences between them are paired.
+The same patients are left out of all cells of a data set, so that differences between them are paired.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,15 +13,16 @@ import numpy.typing as npt
 from medtune.benchmark.report.predictions import read_predictions
 from medtune.benchmark.report.records import CellRecord, kind_of
 from medtune.config.errors import InputError, suggestion
-from medtune.evaluation.bootstrap import resampled
-from medtune.evaluation.metric import Floats, Metric, PatientStats, compute
+from medtune.evaluation.intervals import MIN_PATIENTS
+from medtune.evaluation.jackknife import Jackknife, jackknife
+from medtune.evaluation.metric import UNBOUNDED, Floats, Metric, compute
 from medtune.tasks import base
 from medtune.tasks.base import StoredPredictions
 
 
 @dataclass(frozen=True)
 class MetricCube:
-    """All that is compared with each other: M methods, P percents, S seeds, R resamples.
+    """All that is compared with each other: M methods, P percents, S seeds, G groups of patients.
 
     Attributes:
         data, backbone: what the cells share.
@@ -31,7 +32,9 @@ class MetricCube:
         seeds: (S,) rising.
         cells: by method, percent and seed.
         value: (M, P, S) metric of the whole test set; NaN where a cell is not done or the metric undefined.
-        bootstrap: (M, P, S, R) the same in each resample of the patients; R is 0 where there is nothing to resample.
+        left: (M, P, S, G) the same without each group of patients; G is 0 where there are too few patients.
+        design: which patients were left out together; None where there are too few.
+        rests_on: patients that the metric rests on.
         support: test patients with images of each class; empty where no cell has predictions.
         n_groups: test patients; 0 where no cell has predictions.
     """
@@ -44,9 +47,18 @@ class MetricCube:
     seeds: tuple[int, ...]
     cells: dict[tuple[str, int, int], CellRecord]
     value: Floats
-    bootstrap: Floats
+    left: Floats
+    design: Jackknife | None
+    rests_on: int
     support: dict[str, int]
     n_groups: int
+
+    @property
+    def metric_of_task(self) -> Metric:
+        """The metric as its task has it; one without bounds where the task does not have it."""
+        return base.metric(self.kind, self.metric) or Metric(
+            self.metric, self.metric, "max", lambda stats: stats.undefined, bounds=UNBOUNDED
+        )
 
     @property
     def sign(self) -> int:
@@ -88,14 +100,12 @@ def sign_of(name: str, kind: str) -> int:
     return metric.sign if metric else 1
 
 
-def build_cubes(cells: Sequence[CellRecord], metric: str, replicates: int, seed: int) -> list[MetricCube]:
+def build_cubes(cells: Sequence[CellRecord], metric: str) -> list[MetricCube]:
     """One block a data set and backbone, in the order of the grid.
 
     Args:
         cells: the grid.
         metric: name of the metric.
-        replicates: resamples of the test patients.
-        seed: of the resampling.
 
     Raises:
         InputError: no cell knows the metric, predictions that cannot be read, or two cells of a data set that
@@ -105,22 +115,23 @@ def build_cubes(cells: Sequence[CellRecord], metric: str, replicates: int, seed:
     seen: dict[str, tuple[CellRecord, StoredPredictions]] = {}
     for data, backbone in dict.fromkeys((c.identity.data, c.identity.backbone) for c in cells):
         mine = [c for c in cells if (c.identity.data, c.identity.backbone) == (data, backbone)]
-        found.append(_build_cube(mine, metric, replicates, seed, seen))
+        found.append(_build_cube(mine, metric, seen))
     return found
 
 
 def _build_cube(
     cells: Sequence[CellRecord],
     metric: str,
-    replicates: int,
-    seed: int,
     seen: dict[str, tuple[CellRecord, StoredPredictions]],
 ) -> MetricCube:
     first = cells[0].identity
     methods = tuple(dict.fromkeys(c.identity.method for c in cells))
     percents, seeds = _sorted_unique(c.identity.percent for c in cells), _sorted_unique(c.identity.seed for c in cells)
     shape = len(methods), len(percents), len(seeds)
-    value, drawn = np.full(shape, np.nan), None
+    value = np.full(shape, np.nan)
+    left: Floats | None = None
+    design: Jackknife | None = None
+    rests_on = 0
     chosen = base.metric(kind_of(cell.result or {} for cell in cells), metric)
     for cell in cells:
         if not _defined(cell, metric):
@@ -132,12 +143,15 @@ def _build_cube(
             percents.index(cell.identity.percent),
             seeds.index(cell.identity.seed),
         )
-        value[place], mine = _measure(sums, chosen, replicates, seed)
-        if drawn is None:
-            drawn = np.full((*shape, len(mine)), np.nan)
-        drawn[place] = mine
+        value[place] = compute([chosen], sums)[metric][0]
+        if left is None:
+            design = jackknife(sums) if sums.n_patients >= MIN_PATIENTS else None
+            rests_on = chosen.rests_on(sums)
+            left = np.full((*shape, design.n_groups if design else 0), np.nan)
+        if design:
+            left[place] = design.leave_out([chosen], sums)[metric]
     support, n_groups = {}, 0
-    if drawn is not None:
+    if left is not None:
         predicted = seen[first.data][1]
         n_groups, support = predicted.stats.n_patients, predicted.support
     return MetricCube(
@@ -149,7 +163,9 @@ def _build_cube(
         seeds,
         {(c.identity.method, c.identity.percent, c.identity.seed): c for c in cells},
         value,
-        np.empty((*shape, 0)) if drawn is None else drawn,
+        np.empty((*shape, 0)) if left is None else left,
+        design,
+        rests_on,
         support,
         n_groups,
     )
@@ -181,10 +197,3 @@ def _paired(cell: CellRecord, seen: dict[str, tuple[CellRecord, StoredPrediction
             "they cannot be paired; run the cells of one of them again"
         )
     return predicted
-
-
-def _measure(sums: PatientStats, metric: Metric, replicates: int, seed: int) -> tuple[float, Floats]:
-    whole = float(compute([metric], sums)[metric.name][0])
-    if sums.n_patients == 1:
-        return whole, np.empty(0)
-    return whole, resampled([metric], sums, replicates, seed).get(metric.name, np.empty(0))

@@ -17,9 +17,7 @@ from medtune.benchmark.report.warnings import comparison_warnings
 from medtune.runtime.artifact import write_text
 
 
-def write_report(
-    path: Path, cells: Sequence[CellRecord], metric: str, confidence: float, replicates: int, seed: int
-) -> list[str]:
+def write_report(path: Path, cells: Sequence[CellRecord], metric: str, confidence: float) -> list[str]:
     """Writes the page.
 
     Args:
@@ -27,8 +25,6 @@ def write_report(
         cells: the grid, failed and pending cells too.
         metric: that methods are compared by, the name of a metric of the task.
         confidence: coverage of the intervals, 0..1; tests are at 1 less this.
-        replicates: resamples of the test patients.
-        seed: of the resampling.
 
     Returns:
         The recommendations, then what limits them; plain text, each beginning with what it is about.
@@ -37,7 +33,7 @@ def write_report(
         InputError: no cell knows the metric, or cells cannot be paired.
     """
     kind = kind_of(cell.result or {} for cell in cells)
-    comparisons = [compare_methods(block, confidence) for block in build_cubes(cells, metric, replicates, seed)]
+    comparisons = [compare_methods(block, confidence) for block in build_cubes(cells, metric)]
     units = sorted(
         {resampling_unit(comparison.cube) for comparison in comparisons if not comparison.is_empty}, reverse=True
     )
@@ -54,7 +50,6 @@ def write_report(
         "lower": sign_of(metric, kind) < 0,
         "percent": f"{100 * confidence:g}",
         "alpha": f"{1 - confidence:.2g}",
-        "replicates": replicates,
         "units": said,
         "lines": lines,
         "blocks": [report_context(comparison) for comparison in comparisons],

@@ -13,7 +13,7 @@ from medtune.benchmark.report.formatting import (
     pluralize,
     resampling_unit,
 )
-from medtune.benchmark.report.paired import PairedDifference, smallest_corrected_p
+from medtune.benchmark.report.paired import PairedDifference
 from medtune.benchmark.report.records import BASELINES
 
 
@@ -49,12 +49,8 @@ def _others(comparison: Comparison, best: int, percent: int) -> list[str]:
         return ["No other method has figures: nothing to compare it with."]
     if not level:
         return [f"{'All' if n > 1 else 'The'} {pluralize(n, 'other')} {'separate' if n > 1 else 'separates'} from it."]
-    smallest = smallest_corrected_p(comparison.cube, n)
-    if smallest >= comparison.alpha:
-        return [
-            f"Nothing can separate from it ({_test(comparison, n)}: no p-value below "
-            f"{format_p(smallest)}): these figures name no winner and rule no method out."
-        ]
+    if comparison.cube.design is None:
+        return ["Too few test patients for tests: these figures name no winner and rule no method out."]
     if len(level) == n:
         said = [f"Nothing separates from it ({_test(comparison, n)}): these figures name no winner."]
     else:

@@ -1,6 +1,6 @@
 """Each method's mean over seeds with its interval, and its rank.
 
-The interval holds the trained networks fixed and resamples the test patients, the same ones for every seed:
+The interval holds the trained networks fixed and leaves out test patients, the same ones for every seed:
 it tells how far other patients would move the mean, not how far other seeds would.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.benchmark.report.metric_cube import MetricCube
-from medtune.evaluation.bootstrap import Interval, interval
+from medtune.evaluation.intervals import metric_interval
 from medtune.evaluation.metric import Floats
 
 
@@ -20,7 +20,7 @@ class Summary:
 
     Attributes:
         mean: (M, P) over the seeds there are.
-        lo, hi: (M, P) percentile interval of the mean.
+        lo, hi: (M, P) confidence interval of the mean.
         spread: (M, P) lowest to highest seed; NaN for one seed.
         seeds: (M, P) how many seeds there are.
         rank: (M, P) 1 is best; methods level with each other share the mean of their ranks.
@@ -49,9 +49,13 @@ def summarize(cube: MetricCube, confidence: float) -> Summary:
         if not mine.any():
             continue
         mean[place] = cube.value[place][mine].mean()
-        found = mean_interval(float(mean[place]), cube.bootstrap[place][mine].mean(axis=0), confidence)
-        if found.lo is not None and found.hi is not None:
-            lo[place], hi[place] = found.lo, found.hi
+        if cube.design:
+            left = cube.left[place][mine].mean(axis=0)
+            found = metric_interval(
+                cube.metric_of_task, float(mean[place]), left, cube.design, cube.rests_on, confidence
+            )
+            if found.lo is not None and found.hi is not None:
+                lo[place], hi[place] = found.lo, found.hi
         if seeds[place] > 1:
             spread[place] = np.ptp(cube.value[place][mine])
     rank = np.stack([ranks(cube.sign * column) for column in mean.T], axis=1)
@@ -59,13 +63,6 @@ def summarize(cube: MetricCube, confidence: float) -> Summary:
     total = np.where(ranked, rank, 0).sum(axis=1)
     mean_rank = np.divide(total, ranked.sum(axis=1), out=np.full(shape[0], np.nan), where=ranked.any(axis=1))
     return Summary(mean, lo, hi, spread, seeds, rank, mean_rank, np.argsort(mean_rank, kind="stable"))
-
-
-def mean_interval(whole: float, drawn: Floats, confidence: float) -> Interval:
-    """`medtune.evaluation.bootstrap.interval`, or none where there was nothing to resample (`drawn` is empty)."""
-    if not len(drawn):
-        return Interval(whole, None, None, 0, "nothing to resample")
-    return interval(whole, drawn, confidence)
 
 
 def ranks(scores: Floats) -> Floats:

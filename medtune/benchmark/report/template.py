@@ -32,10 +32,10 @@ li { margin: 0.4rem 0; }
 <p class="facts">{{ grid }}</p>
 <p class="facts">{{ status }}{{ ' ' + chosen if chosen else '' }}</p>
 {% if judged %}<p class="facts">Figure compared: <b>{{ metric }}</b>{{ ' (lower is better)' if lower }}
-of the test images, mean over seeds. Intervals: {{ percent }} % percentiles of {{ '{:,}'.format(replicates) }}
-resamples of the test {{ units }}, the same resamples for every method and seed of a data set. They tell how far
+of the test images, mean over seeds. Intervals: {{ percent }} %, from leaving out test {{ units }} in turn
+(jackknife, Student's t), the same ones for every method and seed of a data set. They tell how far
 other {{ units }} would move the mean of these trained networks, not how far other training seeds would. Differences
-are paired: both methods on the same resample. A method <b>separates</b> from another where the two-sided bootstrap
+are paired: both methods without the same {{ units }}. A method <b>separates</b> from another where the two-sided
 p-value of the difference is below {{ alpha }} after Holm's correction over all methods compared with that one on
 the same data set, backbone and share of the data. The best method is picked from the same figures: of many equal
 methods, some separate from it in more than {{ alpha }} of cases. For full fine-tuning, which is not picked, that

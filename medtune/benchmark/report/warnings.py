@@ -1,10 +1,9 @@
 """What a block's figures cannot say: few patients, one seed, gaps in the grid, a learning rate at the edge."""
 
 from medtune.benchmark.report.comparison import Comparison
-from medtune.benchmark.report.formatting import format_number, pluralize, resampling_unit
-from medtune.benchmark.report.paired import smallest_corrected_p, smallest_p
+from medtune.benchmark.report.formatting import pluralize, resampling_unit
+from medtune.evaluation.intervals import FEW_PATIENTS, too_few
 from medtune.evaluation.result import IMAGE_LEVEL_PROTOCOLS
-from medtune.tasks.classification.warnings import MIN_PATIENTS
 
 EDGE_FRACTION = 0.75  # of three learning rates two are at the edge anyway
 
@@ -33,23 +32,13 @@ def _split(comparison: Comparison) -> list[str]:
 
 
 def _patients(comparison: Comparison) -> list[str]:
-    cube, said = comparison.cube, []
-    of, groups, replicates = resampling_unit(cube), cube.n_groups, cube.bootstrap.shape[-1]
-    tests = max((len(against) for against in comparison.against_best), default=0)
-    if not replicates:
-        return [f"{pluralize(groups, f'test {of}')}: nothing to resample, so there are no intervals and no tests."]
-    least = smallest_corrected_p(cube, tests)
-    if tests and least >= comparison.alpha:
-        few = 2.0 ** (1 - groups) >= 2 / (replicates + 1)
-        over = f", after Holm over {tests} none below {format_number(least, 4)}" if tests > 1 else ""
-        said.append(
-            f"{pluralize(groups, f'test {of}') if few else pluralize(replicates, 'resample')}: no p-value can be below "
-            f"{format_number(smallest_p(groups, replicates), 4)}{over}, so nothing can separate here; "
-            "methods that do not separate are not shown to be equal."
-        )
+    cube, of = comparison.cube, resampling_unit(comparison.cube)
+    if cube.design is None:
+        return [f"{too_few(cube.n_groups)}: there are no intervals and no tests."]
+    said = []
     for name, held in cube.support.items():
-        if 0 < held < MIN_PATIENTS:
-            said.append(f"Only {pluralize(held, f'test {of}')} with {name}: intervals are too narrow.")
+        if 0 < held < FEW_PATIENTS:
+            said.append(f"Only {pluralize(held, f'test {of}')} with {name}: intervals are wide and approximate.")
     return said
 
 

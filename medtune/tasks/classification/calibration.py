@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from medtune.tasks.classification.reliability import ece
-
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 # Wider buys nothing: a separable validation set would otherwise ask for T = 0, that is for certainty.
@@ -24,7 +22,7 @@ class Calibration:
     Attributes:
         temperature: logits are divided by it; 1 changes nothing.
         nll_before, nll_after: mean negative log-likelihood, nats.
-        ece_before, ece_after: expected calibration error.
+        brier_before, brier_after: Brier score, as `medtune.tasks.classification.metrics.brier` has it.
         at_bound: the optimum lies outside `TEMPERATURE_BOUNDS`.
         images: how many images it was fitted on.
     """
@@ -32,8 +30,8 @@ class Calibration:
     temperature: float
     nll_before: float
     nll_after: float
-    ece_before: float
-    ece_after: float
+    brier_before: float
+    brier_after: float
     at_bound: bool
     images: int
 
@@ -52,8 +50,13 @@ def nll(logits: npt.NDArray, labels: Ints, temperature: float = 1.0) -> float:
     return float(-_log_softmax(logits, temperature)[np.arange(len(labels)), labels].mean())
 
 
+def brier(labels: Ints, probabilities: Floats) -> float:
+    """Half the mean squared distance of probabilities (n, classes) from `labels` (n,), 0..1."""
+    return float(((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(axis=1).mean() / 2)
+
+
 def fit_temperature(
-    logits: npt.NDArray, labels: Ints, patient_ids: npt.NDArray, kind: str = "temperature", ece_bins: int = 15
+    logits: npt.NDArray, labels: Ints, patient_ids: npt.NDArray, kind: str = "temperature"
 ) -> Calibration:
     """The temperature that makes validation `labels` likeliest (Guo et al. 2017), held near 1 when patients are few.
 
@@ -62,7 +65,6 @@ def fit_temperature(
         labels: (n,) class indices.
         patient_ids: (n,) patients: images of one are no independent evidence.
         kind: `temperature`, or `none` for T = 1.
-        ece_bins: bins of the calibration error that is reported.
     """
     from scipy.optimize import minimize_scalar
 
@@ -82,8 +84,8 @@ def fit_temperature(
         temperature,
         nll(logits, labels),
         nll(logits, labels, temperature),
-        ece(labels, softmax(logits), ece_bins),
-        ece(labels, softmax(logits, temperature), ece_bins),
+        brier(labels, softmax(logits)),
+        brier(labels, softmax(logits, temperature)),
         at_bound,
         len(labels),
     )

@@ -13,6 +13,7 @@ from medtune.evaluation.slides import slide_probabilities
 from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification import baseline
 from medtune.tasks.classification.analyses import ANALYSES, Analyses
+from medtune.tasks.classification.class_metrics import per_class
 from medtune.tasks.classification.folds import (
     ClassifierFold,
     ClassifierPredictions,
@@ -22,10 +23,9 @@ from medtune.tasks.classification.folds import (
     pool,
 )
 from medtune.tasks.classification.metrics import METRICS
-from medtune.tasks.classification.metrics.ece import METRIC as ECE
+from medtune.tasks.classification.metrics.confidence_gap import METRIC as CONFIDENCE_GAP
 from medtune.tasks.classification.predictions import read_predictions, write_predictions
 from medtune.tasks.classification.reliability import reliability
-from medtune.tasks.classification.statistics import per_class
 from medtune.tasks.classification.warnings import evaluation_warnings
 
 if TYPE_CHECKING:
@@ -86,9 +86,8 @@ def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
     return {
         "classes": list(classes),
         "positive": result.prepared.positive,
-        "per_class": per_class(pooled.labels, pooled.predictions, classes),
+        "per_class": per_class(pooled.stats(options), classes, options.confidence),
         "warnings": evaluation_warnings(result.prepared, result.folds, pooled),
-        "ece_bins": options.ece_bins,
         **Analyses.of(result, options).facts(result, options),
     }
 
@@ -109,7 +108,7 @@ def write(
     from medtune.tasks.classification import outputs
     from medtune.tasks.classification.report import write_report
 
-    bins, pooled = options.ece_bins, result.pooled
+    bins, pooled = options.reliability_bins, result.pooled
     tested = {"after": reliability(pooled.labels, pooled.probabilities, bins)}
     if result.folds:  # a bundle gives calibrated probabilities only
         tested = {"before": reliability(pooled.labels, pooled.uncalibrated, bins)} | tested
@@ -134,5 +133,5 @@ def write(
 
 
 def limits(gate: GateParams) -> list[Limit]:
-    """The calibration error may not be above `gate.max_ece`."""
-    return [Limit(ECE, gate.max_ece, "gate.max_ece")]
+    """Confidence may not be further from accuracy than `gate.max_confidence_gap`."""
+    return [Limit(CONFIDENCE_GAP, gate.max_confidence_gap, "gate.max_confidence_gap")]

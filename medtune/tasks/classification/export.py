@@ -198,8 +198,8 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
         "output": _output(attention, bool(tiles)),
         "decision": f"Decision: {rule}{_sets_sentence(document)}",
         "agreement": "most probable class agrees",
-        "calibration": f"Calibration: {'none' if uncalibrated else fitted}; the expected calibration error (ece) is in "
-        "the table.",
+        "calibration": f"Calibration: {'none' if uncalibrated else fitted}; the Brier score, "
+        "confidence less accuracy, and the calibration slope and intercept on test images are in the table.",
         "limits": "- Every input gets one of the classes above, also an image that shows none of them.\n"
         "- Probabilities are calibrated for the class shares of these data.",
     }

@@ -45,15 +45,15 @@ class ClassifierPredictions:
     predictions: Ints
     ordinal: bool = False
 
-    def compute_metrics(self, ece_bins: int) -> dict[str, float | None]:
+    def compute_metrics(self) -> dict[str, float | None]:
         """Every metric; None where undefined."""
         found = (self.labels, self.probabilities, self.predictions, self.patient_ids)
-        return compute_all(*found, ece_bins, self.ordinal)
+        return compute_all(*found, self.ordinal)
 
     def stats(self, options: EvaluateParams) -> ClassificationStats:
         """Statistics per patient that every metric follows from."""
         found = (self.labels, self.probabilities, self.predictions, self.patient_ids)
-        return accumulate(*found, options.ece_bins, self.ordinal)
+        return accumulate(*found, self.ordinal)
 
     def select(self, positions: Ints) -> "ClassifierPredictions":
         """Predictions for the images at `positions` (m,), in their order."""
@@ -113,9 +113,7 @@ def evaluate_folds(
     for request, logits in zip(requests, outputs, strict=True):
         rows = request.indices["val"]
         labels, patients = prepared.labels[rows], prepared.patient_ids[rows]
-        fitted.append(
-            calibration.fit_temperature(logits["val"], labels, patients, options.calibration, options.ece_bins)
-        )
+        fitted.append(calibration.fit_temperature(logits["val"], labels, patients, options.calibration))
     val, test = (
         [
             predict(prepared, request.indices[split], logits[split], own.temperature, {"kind": "argmax"})

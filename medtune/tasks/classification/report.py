@@ -1,7 +1,7 @@
 """report.html: everything about one evaluation on one page that needs no other file."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import markupsafe
 import numpy as np
 
 from medtune.data.class_selection import MAX_CLASSES, list_names, most_frequent
-from medtune.evaluation.bootstrap import Interval
+from medtune.evaluation.intervals import Interval
 from medtune.runtime.artifact import write_text
+from medtune.tasks.classification.class_metrics import FORMULAS
 from medtune.tasks.classification.metrics import EACH_EPOCH, METRICS
 from medtune.tasks.classification.template import PAGE
 
@@ -34,12 +35,20 @@ def write_report(
         {"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in plots if p.stem != "subgroups"
     ]
     rows = [
-        _row(metric.title + metric.positive_note(facts["positive"]), test[metric.name])
+        metric_row(
+            metric.title + metric.positive_note(facts["positive"]),
+            test[metric.name],
+            facts["fold_means"].get(metric.name),
+        )
         for metric in METRICS
         if metric.name in test
     ]
     shown = {"metrics": rows, "pictures": embedded, "each_epoch": EACH_EPOCH, "section": markupsafe.Markup(section)}
-    page = facts | {"per_class": most_errors(facts["per_class"])} | shown
+    classes = [
+        row | {f"{name}_interval": format_interval(row[f"{name}_lo"], row[f"{name}_hi"]) for name in FORMULAS}
+        for row in most_errors(facts["per_class"])
+    ]
+    page = facts | {"per_class": classes} | shown
     write_text(path, environment.from_string(PAGE).render(**page))
 
 
@@ -47,7 +56,7 @@ def most_errors(per_class: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of the `MAX_CLASSES` classes with the most errors, in class order; errors are images missed or wrongly said.
 
     Args:
-        per_class: rows of `medtune.tasks.classification.statistics.per_class`.
+        per_class: rows of `medtune.tasks.classification.class_metrics.per_class`.
     """
     correct = [round((row["recall"] or 0) * row["support"]) for row in per_class]
     errors = [row["support"] + row["predicted"] - 2 * n for row, n in zip(per_class, correct, strict=True)]
@@ -66,7 +75,23 @@ def describe_rule(decision: dict[str, Any]) -> str:
     return f"{decision['positive']} from {decision['threshold']:.3f}"
 
 
-def _row(title: str, interval: Interval) -> dict[str, str]:
-    between = "–" if interval.lo is None else f"{format_value(interval.lo)} to {format_value(interval.hi)}"
-    note = interval.reason or (f"undefined in {interval.dropped} resamples" if interval.dropped else "")
-    return {"title": title, "value": format_value(interval.value), "interval": between, "note": note}
+def format_interval(lo: float | None, hi: float | None) -> str:
+    """`0.712 to 0.846`, or a dash."""
+    return "–" if lo is None or hi is None else f"{format_value(lo)} to {format_value(hi)}"
+
+
+def metric_row(title: str, interval: Interval, fold_mean: Mapping[str, float] | None) -> dict[str, str]:
+    """One row of the table of metrics.
+
+    Args:
+        title: of the metric.
+        interval: of the test images of all folds.
+        fold_mean: entry of `medtune.evaluation.result.fold_means`; None where there is one fold.
+    """
+    mean = f"mean over folds {format_value(fold_mean['mean'])}" if fold_mean else ""
+    return {
+        "title": title,
+        "value": format_value(interval.value),
+        "interval": format_interval(interval.lo, interval.hi),
+        "note": "; ".join(text for text in (mean, interval.reason) if text),
+    }

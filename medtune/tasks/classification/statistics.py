@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.tasks.classification.ranking import Floats, Ranking, auroc, rank
-from medtune.tasks.classification.reliability import bin_sums
+from medtune.tasks.classification.recalibration import fit_slope, logit
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -28,11 +28,16 @@ class ClassificationStats:
         correct: (patients, classes), correct images of each patient by label.
         actual: (patients, classes), images of each patient by label.
         predicted: (patients, classes), images of each patient by prediction.
-        bins: (patients, 3 * bins), each patient's images, confidence and hits by confidence bin.
+        brier: (patients,) half the squared distance of the probabilities from the label, summed over images.
+        confidence_gap: (patients,) probability of the most probable class less whether it is right, summed over images.
+        right: (patients,) images whose most probable class is right.
         recognized: (patients,) share of each patient's images that are correct.
         patient_index: (images,) each image's patient.
         present: (classes,) the labels contain this class.
         rankings: one per class whose AUROC is averaged.
+        logits: (images,) logit of the probability of the outcome.
+        outcomes: (images,) 1 where the outcome happened: the positive class where there are two classes, else that the
+            most probable class is right.
         ordinal: the classes are ordered, as grades are.
     """
 
@@ -40,11 +45,15 @@ class ClassificationStats:
     correct: "csr_array"
     actual: "csr_array"
     predicted: "csr_array"
-    bins: Floats
+    brier: Floats
+    confidence_gap: Floats
+    right: Floats
     recognized: Floats
     patient_index: Ints
     present: npt.NDArray[np.bool_]
     rankings: tuple[Ranking, ...]
+    logits: Floats
+    outcomes: Floats
     ordinal: bool = False
 
     @property
@@ -61,6 +70,11 @@ class ClassificationStats:
     def width(self) -> int:
         """Number of images: a ranking weighs each of them."""
         return len(self.patient_index)
+
+    @cached_property
+    def recalibrated(self) -> Floats:
+        """(2,) calibration intercept and slope of all images: where the fits of re-weighted images start."""
+        return fit_slope(self.logits, self.outcomes, np.ones((1, self.width)))[0]
 
     @property
     def sizes(self) -> Floats:
@@ -146,6 +160,11 @@ class WeightedStats:
         return self.weights[:, self.stats.patient_index]
 
     @cached_property
+    def recalibrated(self) -> Floats:
+        """(R, 2) intercept and slope of the logistic recalibration; NaN where it has no finite optimum."""
+        return fit_slope(self.stats.logits, self.stats.outcomes, self.image_weights, self.stats.recalibrated)
+
+    @cached_property
     def undefined(self) -> Floats:
         """(R,) NaN."""
         return np.full(len(self.weights), np.nan)
@@ -169,7 +188,6 @@ def accumulate(
     probabilities: Floats,
     predictions: Ints,
     patients: npt.NDArray,
-    ece_bins: int = 15,
     ordinal: bool = False,
 ) -> ClassificationStats:
     """Sum up per patient what the metrics need.
@@ -179,7 +197,6 @@ def accumulate(
         probabilities: (n, classes), rows sum to 1.
         predictions: (n,) class indices.
         patients: (n,) patient ids.
-        ece_bins: equal-width confidence bins.
         ordinal: the classes are ordered, as grades are.
 
     Raises:
@@ -204,6 +221,10 @@ def accumulate(
         return counts
 
     ones = np.ones(n)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    # Half of the sum over classes of (probability - 1 of the label) squared, without a matrix of labels.
+    squares = (np.einsum("nk,nk->n", probabilities, probabilities) + 1) / 2 - probabilities[np.arange(n), labels]
+    stated, happened = (probabilities[:, 1], labels == 1) if classes == 2 else (confidence, right)
     present = np.bincount(labels, minlength=classes) > 0
     # Of two classes index 1 is the positive one. One class alone has no negatives to be ranked against.
     ranked = [k for k in ([1] if classes == 2 else range(classes)) if present[k] and present.sum() > 1]
@@ -212,11 +233,15 @@ def accumulate(
         count(labels, classes, (labels == predictions).astype(np.float64)),
         count(labels, classes, ones),
         count(predictions, classes, ones),
-        bin_sums(labels, probabilities, member, len(names), ece_bins),
+        np.bincount(member, weights=squares).astype(np.float64),
+        np.bincount(member, weights=confidence - right).astype(np.float64),
+        np.bincount(member, weights=right).astype(np.float64),
         np.bincount(member, weights=labels == predictions) / np.bincount(member),
         member,
         present,
         tuple(rank(labels == k, probabilities[:, k]) for k in ranked),
+        logit(stated),
+        happened.astype(np.float64),
         ordinal,
     )
 
@@ -241,22 +266,3 @@ def confusion_matrix(labels: Ints, predictions: Ints, n_classes: int) -> Ints:
     """Counts (classes, classes), rows the labels, columns the predictions."""
     flat = np.bincount(np.asarray(labels) * n_classes + np.asarray(predictions), minlength=n_classes**2)
     return flat.reshape(n_classes, n_classes)
-
-
-def per_class(labels: Ints, predictions: Ints, classes: tuple[str, ...]) -> list[dict[str, object]]:
-    """`{class, recall, precision, f1, support, predicted}` per class; None where undefined."""
-    confusion = confusion_matrix(labels, predictions, len(classes))
-    rows: list[dict[str, object]] = []
-    for k, name in enumerate(classes):
-        correct, support, predicted = int(confusion[k, k]), int(confusion[k].sum()), int(confusion[:, k].sum())
-        rows.append(
-            {
-                "class": name,
-                "recall": correct / support if support else None,
-                "precision": correct / predicted if predicted else None,
-                "f1": 2 * correct / (support + predicted) if support + predicted else None,
-                "support": support,
-                "predicted": predicted,
-            }
-        )
-    return rows

@@ -43,18 +43,24 @@ weights kept: {{ stage }}; classes: {{ classes|names }}{% if positive %}; positi
 {% for row in metrics %}<tr><td>{{ row.title }}</td><td class="n">{{ row.value }}</td>
 <td class="n">{{ row.interval }}</td><td class="note">{{ row.note }}</td></tr>
 {% endfor %}</table>
-<p class="facts">Intervals: percentiles of {{ replicates }} resamples of the
-{{ 'patients' if groups_known else unit | default('images') }}. Averages over classes run over the classes that the
-test images hold. AUROC is {{ "of " + positive if positive
-else "one-vs-rest, averaged" }}. Expected calibration error: {{ ece_bins }} bins, most probable class.</p>
+<p class="facts">Intervals: leaving out each {{ 'patient' if groups_known else (unit | default('images'))[:-1] }} in
+turn (jackknife, Student's t). They hold the trained networks fixed: they say how far other
+{{ 'patients' if groups_known else unit | default('images') }} would move a value, not another training run. Averages
+over classes run over the classes that the test images hold. AUROC is {{ "of " + positive if positive
+else "one-vs-rest, averaged" }}.{% if fold_means %} Folds are scored by different networks, whose probabilities need not
+be comparable: the mean over folds does not mix them.{% endif %} A calibration slope of 1, an intercept of 0 and a
+confidence equal to the accuracy are perfect. Slope and intercept are those of
+{{ "the probability of " + positive if positive else "the most probable class" }}, confidence is always that of the most
+probable class.</p>
 
 <h2>Classes</h2>
 <table>
-<tr><th>class</th><th class="n">{{ unit | default("images") }}</th><th class="n">recall</th><th class="n">precision</th>
-<th class="n">F1</th></tr>
+<tr><th>class</th><th class="n">{{ unit | default("images") }}</th><th class="n">patients</th><th class="n">recall</th>
+<th class="n">precision</th><th class="n">F1</th><th></th></tr>
 {% for row in per_class %}<tr><td>{{ row["class"] }}</td><td class="n">{{ row.support }}</td>
-<td class="n">{{ row.recall|figure }}</td><td class="n">{{ row.precision|figure }}</td>
-<td class="n">{{ row.f1|figure }}</td></tr>
+<td class="n">{{ row.patients }}</td>
+{% for name in ("recall", "precision", "f1") %}<td class="n">{{ row[name]|figure }}<br>
+<small>{{ row[name + "_interval"] }}</small></td>{% endfor %}<td class="note">{{ row.reason or "" }}</td></tr>
 {% endfor %}</table>
 {% if per_class|length < classes|length %}<p class="facts">The {{ per_class|length }} of {{ classes|length }} classes
 with the most errors; metrics.json has all of them.</p>

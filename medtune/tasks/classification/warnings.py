@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medtune.data.class_selection import list_names
+from medtune.evaluation.intervals import FEW_PATIENTS
 from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-# Resampling fewer patients than this gives intervals that are too narrow.
-MIN_PATIENTS = 5
 # More classes than this share one sentence.
 MAX_SENTENCES = 5
 
@@ -32,11 +31,11 @@ def _few_patients(prepared: "PreparedDataset", pooled: ClassifierPredictions) ->
         if not groups:
             absent.append(name)
             found.append(f"No test image is {name}: averages over classes leave it out.")
-        elif groups < MIN_PATIENTS:
+        elif groups < FEW_PATIENTS:
             few.append(name)
             found.append(
-                f"Only {groups} test {unit}{'s' * (groups > 1)} with {name}: "
-                "intervals of averages over classes are too narrow."
+                f"Only {groups} test {unit}{'s' * (groups > 1)} with {name}, fewer than {FEW_PATIENTS}: "
+                "intervals of its metrics and of averages over classes are wide and approximate."
             )
     if len(found) <= MAX_SENTENCES:
         return found
@@ -46,8 +45,9 @@ def _few_patients(prepared: "PreparedDataset", pooled: ClassifierPredictions) ->
         found.append(f"No test image is of {len(absent):,} classes ({named}): averages over classes leave them out.")
     if few:
         found.append(
-            f"Fewer than {MIN_PATIENTS} test {unit}s for each of {len(few):,} classes "
-            f"({list_names(few, MAX_SENTENCES)}): intervals of averages over classes are too narrow."
+            f"Fewer than {FEW_PATIENTS} test {unit}s for each of {len(few):,} classes "
+            f"({list_names(few, MAX_SENTENCES)}): intervals of their metrics and of averages over classes are wide and "
+            "approximate."
         )
     return found
 

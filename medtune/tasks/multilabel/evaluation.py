@@ -10,7 +10,7 @@ from medtune.evaluation.net_benefit import write_decision_curves
 from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.tasks.multilabel import baseline, tables
 from medtune.tasks.multilabel.folds import choose_decision, evaluate_folds, from_bundle, pool
-from medtune.tasks.multilabel.metrics import METRICS
+from medtune.tasks.multilabel.metrics import CONFIDENCE_GAP, METRICS
 from medtune.tasks.multilabel.predictions import read_predictions, write_predictions
 from medtune.tasks.multilabel.warnings import evaluation_warnings
 
@@ -35,13 +35,12 @@ CLASS_AVERAGES = tuple(metric.name for metric in METRICS)
 def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
     """Findings, metrics of each, the baseline and warnings."""
     names, stats = result.prepared.classes, result.pooled.stats(options)
-    rows = tables.per_finding(stats, names, options.bootstrap, options.confidence)
+    rows = tables.per_finding(stats, names, options.confidence)
     return {
         "classes": list(names),
         "per_class": rows,
         "baseline": tables.baseline(rows),
         "warnings": evaluation_warnings(result.prepared, result.folds, result.pooled),
-        "ece_bins": options.ece_bins,
     }
 
 
@@ -62,7 +61,7 @@ def write(
     from medtune.tasks.multilabel import plots
     from medtune.tasks.multilabel.report import write_report
 
-    bins, pooled = options.ece_bins, result.pooled
+    bins, pooled = options.reliability_bins, result.pooled
     tested = {"after": tables.reliability(pooled.labels, pooled.probabilities, bins)}
     if result.folds:  # a bundle gives calibrated probabilities only
         tested = {"before": tables.reliability(pooled.labels, pooled.uncalibrated, bins)} | tested
@@ -88,5 +87,5 @@ def write(
 
 
 def limits(gate: GateParams) -> list[Limit]:
-    """The macro calibration error may not be above `gate.max_ece`."""
-    return [Limit(next(metric for metric in METRICS if metric.name == "ece"), gate.max_ece, "gate.max_ece")]
+    """Confidence may not be further from accuracy than `gate.max_confidence_gap`."""
+    return [Limit(CONFIDENCE_GAP, gate.max_confidence_gap, "gate.max_confidence_gap")]

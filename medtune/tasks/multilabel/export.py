@@ -163,9 +163,9 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
         "decision": f"Decision: a finding is present from its threshold on: {list_names(thresholds)} ({chosen})."
         + (f" {list_names(failed)}." if failed else ""),
         "agreement": "every decision agrees",
-        "calibration": f"Calibration: {'none' if uncalibrated else fitted}; the mean expected calibration error (ece) "
-        "is in the table. Metrics are means over the findings; those of each finding are in bundle.json, "
-        "`metrics.per_class`.",
+        "calibration": f"Calibration: {'none' if uncalibrated else fitted}; the Brier score, confidence less accuracy, "
+        "and the calibration slope and intercept on test images are in the table. Metrics are means over the findings; "
+        "those of each finding are in bundle.json, `metrics.per_class`.",
         "limits": "- Only the findings above are looked for: an image without any of them is not therefore normal.\n"
         "- Probabilities are calibrated for the prevalence of these data.",
     }

@@ -45,7 +45,7 @@ class FindingPredictions:
 
     def stats(self, options: EvaluateParams) -> FindingStats:
         """Statistics per patient that every metric follows from."""
-        return accumulate(self.labels, self.probabilities, self.decided, self.patient_ids, options.ece_bins)
+        return accumulate(self.labels, self.probabilities, self.decided, self.patient_ids)
 
     def select(self, positions: npt.NDArray[np.int64]) -> "FindingPredictions":
         """Predictions for the images at `positions` (m,), in their order."""

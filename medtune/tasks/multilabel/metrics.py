@@ -9,8 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from medtune.evaluation.metric import Floats, Metric, compute
-from medtune.tasks.multilabel.statistics import FindingStats, WeightedFindings, accumulate
+from medtune.evaluation.metric import UNBOUNDED, Floats, Metric, compute
+from medtune.tasks.multilabel.statistics import (
+    FindingStats,
+    WeightedFindings,
+    accumulate,
+    patients_of_all,
+    patients_with,
+)
 
 
 def auroc(stats: WeightedFindings) -> Floats:
@@ -43,13 +49,46 @@ def specificity(stats: WeightedFindings) -> Floats:
     return stats.macro(stats.specificity)
 
 
-def ece(stats: WeightedFindings) -> Floats:
-    """(R,) mean expected calibration error."""
-    return stats.macro(stats.ece)
+def brier(stats: WeightedFindings) -> Floats:
+    """(R,) mean Brier score."""
+    return stats.macro(stats.brier)
 
 
+def confidence_gap(stats: WeightedFindings) -> Floats:
+    """(R,) mean of confidence less accuracy."""
+    return stats.macro(stats.confidence_gap)
+
+
+def calibration_slope(stats: WeightedFindings) -> Floats:
+    """(R,) slope of the labels on the logits of their probabilities, all findings together."""
+    return stats.calibration_slope
+
+
+def calibration_intercept(stats: WeightedFindings) -> Floats:
+    """(R,) shift of the logits that makes the mean probability right, all findings together."""
+    return stats.calibration_intercept
+
+
+def gap_bounds(stats: FindingStats) -> tuple[float, float]:
+    """Return the confidence gaps at an accuracy of 1 and of 0: it is skewed as the accuracy is."""
+    scored, images = stats.scored, stats.images.sum()
+    confidence = (stats.confidence_gap + stats.right).sum(axis=0)[scored] / images
+    return (float(confidence.mean() - 1), float(confidence.mean())) if scored.any() else (-1.0, 1.0)
+
+
+CONFIDENCE_GAP = Metric(
+    "confidence_gap",
+    "macro confidence less accuracy",
+    "target",
+    confidence_gap,
+    order=71,
+    bounds=(-1.0, 1.0),
+    bounds_of=gap_bounds,
+    skewed=True,
+    min_patients=20,
+)
 METRICS = (
-    Metric("auroc", "macro AUROC", "max", auroc, order=10, each_epoch=True, headline=True),
+    Metric("auroc", "macro AUROC", "max", auroc, order=10, each_epoch=True, headline=True, rests_on=patients_of_all),
     Metric(
         "average_precision",
         "macro average precision",
@@ -58,12 +97,28 @@ METRICS = (
         order=20,
         each_epoch=True,
         headline=True,
+        rests_on=patients_of_all,
     ),
-    Metric("macro_f1", "macro F1", "max", macro_f1, order=30, each_epoch=True, headline=True),
-    Metric("balanced_accuracy", "macro balanced accuracy", "max", balanced_accuracy, order=40, each_epoch=True),
-    Metric("sensitivity", "macro sensitivity", "max", sensitivity, order=50),
-    Metric("specificity", "macro specificity", "max", specificity, order=60),
-    Metric("ece", "macro calibration error", "min", ece, order=70),
+    Metric("macro_f1", "macro F1", "max", macro_f1, order=30, each_epoch=True, headline=True, rests_on=patients_of_all),
+    Metric(
+        "balanced_accuracy",
+        "macro balanced accuracy",
+        "max",
+        balanced_accuracy,
+        order=40,
+        each_epoch=True,
+        rests_on=patients_of_all,
+    ),
+    Metric("sensitivity", "macro sensitivity", "max", sensitivity, order=50, rests_on=patients_of_all),
+    Metric("specificity", "macro specificity", "max", specificity, order=60, rests_on=patients_of_all),
+    Metric("brier", "macro Brier score", "min", brier, order=70, skewed=True),
+    CONFIDENCE_GAP,
+    Metric(
+        "calibration_slope", "calibration slope", "target", calibration_slope, order=72, bounds=UNBOUNDED, target=1.0
+    ),
+    Metric(
+        "calibration_intercept", "calibration intercept", "target", calibration_intercept, order=73, bounds=UNBOUNDED
+    ),
 )
 EACH_EPOCH = tuple(metric for metric in METRICS if metric.each_epoch)
 # Of one finding, in the order of tables: properties of `WeightedFindings`.
@@ -74,7 +129,9 @@ def of_finding(index: int) -> dict[str, Metric]:
     """Metrics of one finding by name; the names in them are unique among all findings."""
 
     def formula(name: str) -> Metric:
-        return Metric(f"{name}_{index}", name, "max", lambda stats: getattr(stats, name)[:, index])
+        return Metric(
+            f"{name}_{index}", name, "max", lambda stats: getattr(stats, name)[:, index], rests_on=patients_with(index)
+        )
 
     return {name: formula(name) for name in OF_A_FINDING}
 

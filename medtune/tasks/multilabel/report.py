@@ -9,9 +9,9 @@ import jinja2
 import markupsafe
 
 from medtune.data.class_selection import list_names
-from medtune.evaluation.bootstrap import Interval
+from medtune.evaluation.intervals import Interval
 from medtune.runtime.artifact import write_text
-from medtune.tasks.classification.report import format_value
+from medtune.tasks.classification.report import format_interval, format_value, metric_row
 from medtune.tasks.multilabel.metrics import EACH_EPOCH, METRICS, OF_A_FINDING
 from medtune.tasks.multilabel.template import PAGE
 
@@ -39,7 +39,11 @@ def write_report(
     decision: Mapping[str, Any] = facts["decision"] if facts["folds"] else {}
     page = environment.from_string(PAGE).render(
         **facts,
-        metrics=[_row(metric.title, test[metric.name]) for metric in METRICS if metric.name in test],
+        metrics=[
+            metric_row(metric.title, test[metric.name], facts["fold_means"].get(metric.name))
+            for metric in METRICS
+            if metric.name in test
+        ],
         images=images,
         section=markupsafe.Markup(section),
         each_epoch=EACH_EPOCH,
@@ -51,17 +55,6 @@ def write_report(
     write_text(path, page)
 
 
-def format_interval(lo: float | None, hi: float | None) -> str:
-    """`0.712 to 0.846`, or a dash."""
-    return "–" if lo is None or hi is None else f"{format_value(lo)} to {format_value(hi)}"
-
-
 def _finding(row: Mapping[str, Any]) -> dict[str, Any]:
     values = [(format_value(row[name]), format_interval(row[f"{name}_lo"], row[f"{name}_hi"])) for name in OF_A_FINDING]
     return {**row, "values": values}
-
-
-def _row(title: str, interval: Interval) -> dict[str, str]:
-    note = interval.reason or (f"undefined in {interval.dropped} resamples" if interval.dropped else "")
-    between = format_interval(interval.lo, interval.hi)
-    return {"title": title, "value": format_value(interval.value), "interval": between, "note": note}

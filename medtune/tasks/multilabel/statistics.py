@@ -3,17 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from medtune.tasks.classification import ranking
 from medtune.tasks.classification.ranking import Floats, Ranking
-from medtune.tasks.classification.reliability import ece_of
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+from medtune.tasks.classification.recalibration import fit_intercept, fit_slope, logit
 
 Bools = npt.NDArray[np.bool_]
 
@@ -27,8 +23,12 @@ class FindingStats:
         actual: (patients, findings) images that show the finding.
         predicted: (patients, findings) images said to show it.
         hits: (patients, findings) images that show it and are said to.
-        bins: (patients, findings * 3 * bins) images, summed probability and images that show it, by probability.
-        n_bins: bins of each finding.
+        squares: (patients, findings) squared distance of the probability from the label, summed over images.
+        confidence_gap: (patients, findings) probability of the likelier answer less whether it is right, summed over
+            images.
+        right: (patients, findings) images whose likelier answer is right.
+        logits: (images, findings) of the probabilities.
+        labels: (images, findings) 1 where the image shows the finding.
         patient_index: (images,) each image's patient.
         rankings: one per finding; None where all images show it or none does.
     """
@@ -37,8 +37,11 @@ class FindingStats:
     actual: Floats
     predicted: Floats
     hits: Floats
-    bins: "csr_array"
-    n_bins: int
+    squares: Floats
+    confidence_gap: Floats
+    right: Floats
+    logits: Floats
+    labels: Floats
     patient_index: npt.NDArray[np.int64]
     rankings: tuple[Ranking | None, ...]
 
@@ -49,8 +52,29 @@ class FindingStats:
 
     @property
     def width(self) -> int:
-        """Number of images: a ranking weighs each of them."""
-        return len(self.patient_index)
+        """Number of pairs of an image and a finding: calibration weighs each of them."""
+        return self.labels.size
+
+    @property
+    def sizes(self) -> Floats:
+        """(patients,) images of each patient."""
+        return self.images
+
+    @cached_property
+    def outcomes(self) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
+        """Logits, labels and patient of every pair of an image and a scored finding."""
+        scored = self.scored
+        return (
+            self.logits[:, scored].ravel(),
+            self.labels[:, scored].ravel(),
+            np.repeat(self.patient_index, int(scored.sum())),
+        )
+
+    @cached_property
+    def recalibrated(self) -> Floats:
+        """(2,) calibration intercept and slope of all pairs: where the fits of re-weighted pairs start."""
+        logits, labels, _ = self.outcomes
+        return fit_slope(logits, labels, np.ones((1, len(labels))))[0]
 
     @property
     def scored(self) -> Bools:
@@ -68,7 +92,7 @@ class FindingStats:
 
 @dataclass(frozen=True)
 class WeightedFindings:
-    """Statistics under R weightings of the patients; each property is (R, findings), NaN where undefined.
+    """Statistics under R weightings of the patients; a property is (R, findings) if not stated, NaN where undefined.
 
     Attributes:
         stats: of the set of images.
@@ -129,14 +153,29 @@ class WeightedFindings:
         return np.where(self.others > 0, self._ranked(ranking.average_precision), np.nan)
 
     @cached_property
-    def ece(self) -> Floats:
-        """Expected calibration error of the finding's probability, equal-width bins."""
-        sums = np.asarray(self.weights @ self.stats.bins)
-        parts = np.split(sums, len(self.stats.rankings), axis=1)
-        return np.stack([ece_of(part) for part in parts], axis=1)
+    def brier(self) -> Floats:
+        """Mean squared distance of the probability from the label."""
+        return (self.weights @ self.stats.squares) / (self.weights @ self.stats.images)[:, None]
+
+    @cached_property
+    def confidence_gap(self) -> Floats:
+        """Mean probability of the likelier answer less the share of images where it is right."""
+        return (self.weights @ self.stats.confidence_gap) / (self.weights @ self.stats.images)[:, None]
+
+    @cached_property
+    def calibration_slope(self) -> Floats:
+        """(R,) of all pairs of an image and a scored finding."""
+        logits, labels, member = self.stats.outcomes
+        return fit_slope(logits, labels, self.weights[:, member], self.stats.recalibrated)[:, 1]
+
+    @cached_property
+    def calibration_intercept(self) -> Floats:
+        """(R,) of all pairs of an image and a scored finding."""
+        logits, labels, member = self.stats.outcomes
+        return fit_intercept(logits, labels, self.weights[:, member])
 
     def macro(self, by_finding: Floats) -> Floats:
-        """Average (R, findings) over the findings that are scored; NaN where a resample loses one of them.
+        """Average (R, findings) over the findings that are scored; NaN where a weighting loses one of them.
 
         A mean over the others would be of other findings than the whole set's.
         """
@@ -154,7 +193,7 @@ class WeightedFindings:
 
 
 def accumulate(
-    labels: npt.NDArray, probabilities: npt.NDArray, decided: npt.NDArray, patients: npt.NDArray, ece_bins: int = 15
+    labels: npt.NDArray, probabilities: npt.NDArray, decided: npt.NDArray, patients: npt.NDArray
 ) -> FindingStats:
     """Sum up per patient what the metrics need.
 
@@ -163,13 +202,10 @@ def accumulate(
         probabilities: (n, findings).
         decided: (n, findings), 1 or true where it is said to.
         patients: (n,) patient ids.
-        ece_bins: equal-width bins of the probability.
 
     Raises:
         ValueError: no images, or a probability that is not finite.
     """
-    from scipy.sparse import csr_array
-
     labels, decided = np.asarray(labels, bool), np.asarray(decided, bool)
     probabilities = np.asarray(probabilities, np.float64)
     n, findings = probabilities.shape
@@ -183,21 +219,18 @@ def accumulate(
         columns = [np.bincount(member, weights=column, minlength=len(names)) for column in values.T]
         return np.stack(columns, axis=1)
 
-    # Column of a value: its finding, then count, probability or label, then its bin.
-    inner = np.linspace(0, 1, ece_bins + 1)[1:-1]
-    place = np.searchsorted(inner, probabilities, side="left") + 3 * ece_bins * np.arange(findings)
-    columns = np.concatenate([(place + part * ece_bins).ravel() for part in range(3)])
-    cells = np.concatenate([np.ones(n * findings), probabilities.ravel(), labels.ravel().astype(np.float64)])
-    rows = np.tile(np.repeat(member, findings), 3)
-    bins = csr_array((cells, (rows, columns)), shape=(len(names), findings * 3 * ece_bins))
+    right = (probabilities >= 0.5) == labels
     both = np.array([labels[:, k].any() and not labels[:, k].all() for k in range(findings)])
     return FindingStats(
         np.bincount(member).astype(np.float64),
         total(labels),
         total(decided),
         total(labels & decided),
-        bins,
-        ece_bins,
+        total((probabilities - labels) ** 2),
+        total(np.maximum(probabilities, 1 - probabilities) - right),
+        total(right),
+        logit(probabilities),
+        labels.astype(np.float64),
         member,
         tuple(ranking.rank(labels[:, k], probabilities[:, k]) if both[k] else None for k in range(findings)),
     )
@@ -205,3 +238,14 @@ def accumulate(
 
 def _divide(numerator: Floats, denominator: Floats) -> Floats:
     return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
+
+
+def patients_with(finding: int) -> Callable[[FindingStats], int]:
+    """Return the function that counts the patients that show a finding, or those that lack it if they are fewer."""
+    return lambda stats: int(min((stats.actual[:, finding] > 0).sum(), (stats.actual[:, finding] < stats.images).sum()))
+
+
+def patients_of_all(stats: FindingStats) -> int:
+    """Return the patients that an average over findings rests on: those with a scored finding, of all findings."""
+    shown = (stats.actual[:, stats.scored] > 0).sum()
+    return int(min(stats.n_patients, max(shown, 1)))

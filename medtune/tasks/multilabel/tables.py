@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medtune.evaluation.bootstrap import Interval, intervals
+from medtune.evaluation.intervals import Interval, intervals
 from medtune.evaluation.net_benefit import DecisionCurve, decision_curve
 from medtune.evaluation.tables import write_csv
 from medtune.tasks.classification.ranking import roc_curve
@@ -17,17 +17,13 @@ from medtune.tasks.multilabel.metrics import OF_A_FINDING, of_finding
 from medtune.tasks.multilabel.statistics import FindingStats
 
 
-def per_finding(
-    stats: FindingStats, names: Sequence[str], n_bootstrap: int, confidence: float, seed: int = 0
-) -> list[dict[str, Any]]:
+def per_finding(stats: FindingStats, names: Sequence[str], confidence: float) -> list[dict[str, Any]]:
     """One row per finding.
 
     Args:
         stats: of the test images.
         names: findings.
-        n_bootstrap: resamples of the patients.
         confidence: coverage aimed at, 0..1.
-        seed: of the resampling.
 
     Returns:
         `{class, positives, images, patients, prevalence, <metric>, <metric>_lo, <metric>_hi, ..., reason}`; values are
@@ -35,7 +31,7 @@ def per_finding(
     """
     by_name = {k: of_finding(k) for k in range(len(names))}
     flat = [metric for metrics in by_name.values() for metric in metrics.values()]
-    found = intervals(flat, stats, n_bootstrap, confidence, seed)
+    found = intervals(flat, stats, confidence)
     patients = (stats.actual > 0).sum(0)
     rows = []
     for k, name in enumerate(names):

@@ -35,9 +35,12 @@ weights kept: {{ stage }}; {{ classes|length }} finding{{ "s" if classes|length 
 macro average precision {{ baseline.average_precision|number }},
 macro balanced accuracy {{ baseline.balanced_accuracy|number }}</td></tr>
 </table>
-<p class="facts">Intervals: percentiles of {{ replicates }} resamples of the
-{{ 'patients' if groups_known else 'images' }}. Macro: the mean over the findings that some test images show and others
-do not. Calibration error: {{ ece_bins }} bins of each finding's probability.</p>
+<p class="facts">Intervals: leaving out each {{ 'patient' if groups_known else 'image' }} in turn (jackknife, Student's
+t). They hold the trained networks fixed: they say how far other {{ 'patients' if groups_known else 'images' }} would
+move a value, not another training run. {% if fold_means %}Folds are scored by different networks, whose probabilities
+need not be comparable: the mean over folds does not mix them. {% endif %}Macro: the mean over the findings that some
+test images show and others do not. A calibration slope of 1, an intercept of 0 and a confidence equal to the accuracy
+are perfect; slope and intercept are of all these findings together.</p>
 
 <h2>Findings</h2>
 <table>

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medtune.data.class_selection import list_names
-from medtune.tasks.classification.warnings import MAX_SENTENCES, MIN_PATIENTS
+from medtune.evaluation.intervals import FEW_PATIENTS
+from medtune.tasks.classification.warnings import MAX_SENTENCES
 from medtune.tasks.multilabel.folds import FindingFold, FindingPredictions
 
 if TYPE_CHECKING:
@@ -35,12 +36,14 @@ def _few_patients(prepared: "PreparedDataset", pooled: FindingPredictions) -> li
     few = []
     for k, name in enumerate(prepared.classes):
         patients = len(np.unique(pooled.patient_ids[pooled.labels[:, k]]))
-        if 0 < patients < MIN_PATIENTS:
+        if 0 < patients < FEW_PATIENTS:
             few.append(f"{name} {patients}")
     unit = "patients" if prepared.info["groups_known"] else "images"
     if not few:
         return []
-    return [f"Fewer than {MIN_PATIENTS} test {unit} show {list_names(few)}: intervals of these are too narrow."]
+    return [
+        f"Fewer than {FEW_PATIENTS} test {unit} show {list_names(few)}: intervals of these are wide and approximate."
+    ]
 
 
 def _failed_choices(folds: Sequence[FindingFold], pooled: FindingPredictions) -> list[str]:

@@ -22,4 +22,4 @@ def test_listed__many_names_are_counted():
     assert formatting.join_names(list("abc")) == "a, b, c"
     assert formatting.join_names([str(n) for n in range(12)]).endswith("7 and 4 more")
     assert formatting.pluralize(1, "seed") == "1 seed"
-    assert formatting.pluralize(2_000, "resample") == "2,000 resamples"
+    assert formatting.pluralize(2_000, "image") == "2,000 images"

@@ -10,7 +10,7 @@ PENDING = CellRecord(CellId("toy", "vit", "vera", 10, 2), None, None, None)
 
 
 def report(tmp_path, cells, **changes):
-    options = {"metric": "auroc", "confidence": 0.95, "replicates": 200, "seed": 0} | changes
+    options = {"metric": "auroc", "confidence": 0.95} | changes
     path = tmp_path / "report.html"
     lines = write_report(path, cells, **options)
     page = path.read_text()
@@ -38,7 +38,7 @@ def test_report__no_full_and_an_undefined_figure(tmp_path, make_cells):
         cell.result["peak_memory_mb"] = None
     _, page = report(tmp_path, cells)
     assert "against full" not in page
-    assert "resamples of the test images" in page
+    assert "leaving out test images" in page
     assert "1 of 3 cells have no figures" in page
 
 

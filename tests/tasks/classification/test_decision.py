@@ -53,7 +53,7 @@ def test_apply__unknown_kind():
 def test_scoring__imports_neither_torch_nor_scikit_learn():
     code = (
         "import sys, medtune.tasks.classification.decision, medtune.tasks.classification.metrics;"
-        "import medtune.evaluation.bootstrap;"
+        "import medtune.evaluation.intervals;"
         "sys.exit(bool({'torch', 'sklearn', 'scipy', 'matplotlib'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0

@@ -73,8 +73,8 @@ def test_pool__keeps_every_image():
 
 
 def test_caveats__nothing_to_warn_of():
-    labels = [0, 1] * 6
-    scored = make_scored(labels, [0.1, 0.9] * 6)
+    labels = [0, 1] * 10
+    scored = make_scored(labels, [0.1, 0.9] * 10)
     assert caveats.evaluation_warnings(make_prepared(), [make_chain()], scored) == []
 
 
@@ -105,7 +105,7 @@ def test_ordinal__from_dataset_json_to_predictions_csv_and_back(tmp_path):
         prepared.paths, prepared.patient_ids = list("abcd"), np.array(list("pqrs"))
         scored = folds.pool([from_bundle(prepared, rows, output, document)] * 2)
         assert scored.stats(EvaluateParams()).ordinal is ordinal
-        assert ("quadratic_weighted_kappa" in scored.compute_metrics(15)) is ordinal
+        assert ("quadratic_weighted_kappa" in scored.compute_metrics()) is ordinal
         write_predictions(tmp_path / "predictions.csv", prepared, scored)
         assert read_predictions(tmp_path / "predictions.csv").stats.ordinal is ordinal
         assert ("label_type" in (tmp_path / "predictions.csv").read_text()) is ordinal

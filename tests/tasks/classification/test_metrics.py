@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics as reference
 
 from medtune.tasks.classification import metrics, ranking, statistics
+from medtune.tasks.classification.class_metrics import per_class
 from torture.scenarios.metrics import random_case
 
 
@@ -30,10 +31,13 @@ def test_patient_recognition_rate__weighs_patients_equally():
 
 
 def test_per_class__agrees_with_scikit_learn():
-    labels, _, predictions, _ = random_case(20)
-    classes = tuple("abcdefg")
-    right = reference.precision_recall_fscore_support(labels, predictions, labels=range(7), zero_division=0)
-    for k, row in enumerate(statistics.per_class(labels, predictions, classes)):
+    case = random_case(20)
+    labels, probabilities, predictions, _ = case
+    classes = probabilities.shape[1]
+    right = reference.precision_recall_fscore_support(labels, predictions, labels=range(classes), zero_division=0)
+    rows = per_class(statistics.accumulate(*case), [str(k) for k in range(classes)], 0.95)
+    assert len(rows) == classes
+    for k, row in enumerate(rows):
         assert [row["precision"] or 0, row["recall"] or 0, row["f1"] or 0, row["support"]] == pytest.approx(
             [column[k] for column in right]
         )

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medtune.evaluation.bootstrap import Interval
+from medtune.evaluation.intervals import Interval
 from medtune.serving.tasks.classification import summary
 from medtune.tasks.classification import metrics, plots, report, statistics, tables
+from medtune.tasks.classification.class_metrics import per_class
 from medtune.tasks.classification.warnings import evaluation_warnings
 from medtune.tracking.metrics import flatten_metrics
 
@@ -74,7 +75,11 @@ def test_confusion__other_classes_are_summed_up(scored):
 
 
 def test_report_and_tracking__a_bounded_number_of_rows(tmp_path, scored):
-    rows = statistics.per_class(scored.labels, scored.predictions, CLASSES)
+    rows = per_class(
+        statistics.accumulate(scored.labels, scored.probabilities, scored.predictions, scored.patient_ids),
+        CLASSES,
+        0.95,
+    )
     shown = report.most_errors(rows)
     assert len(shown) == 30
     least = min(row["support"] + row["predicted"] - 2 * (row["recall"] or 0) * row["support"] for row in shown)
@@ -82,7 +87,7 @@ def test_report_and_tracking__a_bounded_number_of_rows(tmp_path, scored):
         row in shown or row["support"] + row["predicted"] - 2 * (row["recall"] or 0) * row["support"] <= least
         for row in rows
     )
-    value = Interval(0.5, 0.4, 0.6, 0).as_dict()
+    value = Interval(0.5, 0.4, 0.6).as_dict()
     found = flatten_metrics({"test": {"auroc": value}, "validation": {}, "per_class": rows, "folds": []})
     assert len(found) < 10
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from medtune.evaluation.bootstrap import intervals
+from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import compute, values
 from medtune.tasks.multilabel.metrics import METRICS, OF_A_FINDING, of_finding, score
 from medtune.tasks.multilabel.statistics import accumulate
@@ -57,15 +57,18 @@ def test_metrics__a_resample_that_loses_a_finding_is_undefined():
     assert np.isnan([found["auroc"][1], found["macro_f1"][1], found["sensitivity"][1]]).all()
 
 
-def test_ece__is_the_gap_between_probability_and_share():
+def test_calibration__of_one_stated_probability():
     labels = np.array([[1], [0], [0], [0]], bool)
-    stats = accumulate(labels, np.full((4, 1), 0.75), labels, np.arange(4))
-    assert values(METRICS, stats)["ece"] == pytest.approx(0.5)
+    found = values(METRICS, accumulate(labels, np.full((4, 1), 0.75), labels, np.arange(4)))
+    assert found["confidence_gap"] == pytest.approx(0.5)
+    assert found["brier"] == pytest.approx((0.25**2 + 3 * 0.75**2) / 4)
+    assert found["calibration_intercept"] == pytest.approx(-2 * np.log(3))
+    assert found["calibration_slope"] is None
 
 
 def test_of_finding__intervals_contain_the_value(images):
     flat = [metric for k in range(4) for metric in of_finding(k).values()]
-    found = intervals(flat, accumulate(*images), 200, 0.95, 1)
+    found = intervals(flat, accumulate(*images))
     assert len(found) == 20
     for k in range(3):
         each = found[of_finding(k)["auroc"].name]

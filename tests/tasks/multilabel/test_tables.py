@@ -24,7 +24,7 @@ def scored():
 
 def test_per_finding__rows_with_reasons(scored):
     stats = accumulate(scored.labels, scored.probabilities, scored.decided, scored.patient_ids)
-    mass, edema, hernia = tables.per_finding(stats, NAMES, 100, 0.95, 1)
+    mass, edema, hernia = tables.per_finding(stats, NAMES, 0.95)
     assert (mass["class"], mass["positives"], mass["images"], mass["patients"]) == ("mass", 2, 4, 2)
     assert (mass["auroc"], mass["sensitivity"], mass["f1"]) == (1, 1, 1)
     assert (edema["sensitivity"], edema["specificity"]) == (0.5, 0.5)
@@ -85,7 +85,7 @@ def test_warnings__say_what_is_thin(scored):
     )
     assert evaluation_warnings(prepared, [fold], scored) == [
         "No test image shows hernia: undefined there, and averages leave it out.",
-        "Fewer than 5 test patients show mass 2, edema 1: intervals of these are too narrow.",
+        "Fewer than 10 test patients show mass 2, edema 1: intervals of these are wide and approximate.",
         "Fold 1, threshold: hernia: 0 validation patients show it, fewer than 3: threshold 0.5.",
         "Fold 1, calibration: hernia: no validation image shows it: not calibrated.",
     ]

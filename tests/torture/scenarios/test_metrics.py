@@ -12,7 +12,7 @@ def test_metrics__agree_with_scikit_learn(small):
     assert 0 <= outcome.figures["greatest difference"] <= 1e-9
 
 
-@pytest.mark.parametrize("name", ["auroc", "ece", "macro_f1"])
+@pytest.mark.parametrize("name", ["auroc", "brier", "macro_f1"])
 def test_metrics__wrong_one_is_seen(small, monkeypatch, name):
     real = metrics.compute_all
 

@@ -2,7 +2,7 @@
 
 Averages over classes run over the classes present in the labels (scikit-learn's `labels=present`, `zero_division=0`):
 a class that the test images lack counts neither as 0 nor as 1, and a present class that is never predicted has
-precision 0. The same conventions hold for the whole set and for a bootstrap resample of it.
+precision 0. The same conventions hold for the whole set and without some of its patients.
 
 Each file defines `METRIC`, a `medtune.evaluation.metric.Metric` whose formula takes
 `medtune.tasks.classification.statistics.WeightedStats`. No torch here: the training loop scores with it.
@@ -44,11 +44,10 @@ def compute_all(
     probabilities: Floats,
     predictions: Ints,
     patients: npt.NDArray,
-    ece_bins: int = 15,
     ordinal: bool = False,
 ) -> dict[str, float | None]:
     """Compute every metric of a set of images, by name; None where undefined. Arguments as in `accumulate`."""
-    return values(METRICS, accumulate(labels, probabilities, predictions, patients, ece_bins, ordinal))
+    return values(METRICS, accumulate(labels, probabilities, predictions, patients, ordinal))
 
 
 def score(labels: npt.NDArray, probabilities: npt.NDArray) -> dict[str, float]:

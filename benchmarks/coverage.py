@@ -1,0 +1,203 @@
+"""`python -m benchmarks.coverage`: writes the tables of docs/statistics.md by simulation with a known truth.
+
+Test sets are drawn (`benchmarks.coverage_sets`), the product computes their intervals, and the tables say how many of
+these contain the value of a set so large that chance does not matter. `--sets` sets the number of sets per cell.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.coverage_sets import Model, class_sizes, draw_classes, draw_findings
+from medtune.config.evaluation import EvaluateParams
+from medtune.config.project import PROJECT
+from medtune.config.schema import GateParams
+from medtune.evaluation.gate import ModelStats, decide
+from medtune.evaluation.intervals import Interval, intervals, paired_interval
+from medtune.evaluation.metric import Metric, PatientStats, compute
+from medtune.runtime.artifact import write_text
+from medtune.runtime.console import info
+from medtune.tasks.classification.class_metrics import class_metrics
+from medtune.tasks.classification.metrics import METRICS as OF_CLASSES
+from medtune.tasks.multilabel.metrics import METRICS as OF_FINDINGS
+from medtune.tasks.multilabel.metrics import of_finding
+
+PAGE = PROJECT / "docs" / "statistics.md"
+BEGIN, END = "<!-- tables of python -m benchmarks.coverage -->\n", "<!-- end of the tables -->\n"
+PATIENTS = (8, 12, 20, 30, 80)
+LARGE = 30_000
+COMPARED = ("accuracy", "balanced_accuracy", "auroc", "macro_f1", "brier")
+PAIR = (Model(1.3), Model(1.0))
+# Patients of the two classes that the gate accepts, from the fewest on.
+GATE = ((2, 3), (3, 3), (3, 5), (4, 4), (3, 12), (5, 10), (10, 10), (10, 20), (27, 53))
+BETTER = (Model(1.65), Model(1.3))
+Table = dict[str, list[str]]
+
+
+def class_metric_list(classes: int) -> list[Metric]:
+    """Metrics of one class per image that have intervals, those of each class among them."""
+    per_class = [metric for label in range(classes) for metric in class_metrics(label).values()]
+    return [metric for metric in OF_CLASSES if metric.no_interval is None] + per_class
+
+
+def finding_metric_list() -> list[Metric]:
+    """Metrics of several findings, those of each finding among them."""
+    return [*OF_FINDINGS, *(metric for k in range(3) for metric in of_finding(k).values())]
+
+
+def cover(
+    draw: Callable[[np.random.Generator], Any],
+    measure: Callable[[Any], dict[str, Interval]],
+    truth: dict[str, float],
+    sets: int,
+    seed: int,
+) -> dict[str, tuple[int, int]]:
+    """Count the intervals that contain the truth, and the intervals, by metric."""
+    found = {name: [0, 0] for name in truth}
+    for number in range(sets):
+        for name, one in measure(draw(np.random.default_rng([seed, number]))).items():
+            if one.lo is not None and one.hi is not None:
+                found[name][0] += one.lo <= truth[name] <= one.hi
+                found[name][1] += 1
+    return {name: (hits, n) for name, (hits, n) in found.items()}
+
+
+def true_values(metrics: Sequence[Metric], large: PatientStats, sizes: Sequence[int] | None = None) -> dict[str, float]:
+    """Values of a large set, re-weighted to the shares of classes that `sizes` patients of each class have."""
+    weights = np.ones((1, large.n_patients))
+    if sizes is not None:
+        strata = getattr(large, "strata", np.zeros(large.n_patients, np.int64))
+        weights = (np.asarray(sizes) / np.bincount(strata))[strata][None] * len(strata) / np.sum(sizes)
+    return {name: float(value[0]) for name, value in compute(metrics, large, weights).items()}
+
+
+def cover_classes(kind: str, sets: int, patients: Sequence[int] = PATIENTS) -> dict[int, dict[str, tuple[int, int]]]:
+    """Coverage of every metric of one class per image, by number of patients."""
+    metrics = class_metric_list(len(class_sizes(kind, 12)))
+    (large,) = draw_classes(np.random.default_rng(0), class_sizes(kind, LARGE))
+    found = {}
+    for n in patients:
+        sizes = class_sizes(kind, n)
+        draw = partial(_first, draw_classes, sizes=sizes)
+        measure = partial(_intervals, metrics)
+        found[n] = cover(draw, measure, true_values(metrics, large, sizes.tolist()), sets, n)
+    return found
+
+
+def cover_findings(sets: int, patients: Sequence[int] = PATIENTS) -> dict[int, dict[str, tuple[int, int]]]:
+    """Coverage of every metric of several findings, by number of patients."""
+    metrics = finding_metric_list()
+    truth = true_values(metrics, draw_findings(np.random.default_rng(0), LARGE))
+    measure = partial(_intervals, metrics)
+    return {n: cover(partial(draw_findings, patients=n), measure, truth, sets, n) for n in patients}
+
+
+def cover_differences(sets: int, patients: Sequence[int] = PATIENTS) -> dict[int, dict[str, tuple[int, int]]]:
+    """Coverage of the paired difference of two models, by number of patients."""
+    metrics = [metric for metric in OF_CLASSES if metric.no_interval is None]
+    large = draw_classes(np.random.default_rng(0), class_sizes("two classes", LARGE), PAIR)
+    found = {}
+    for n in patients:
+        sizes = class_sizes("two classes", n)
+        first, second = (true_values(metrics, stats, sizes.tolist()) for stats in large)
+        truth = {f"difference of {name}": first[name] - second[name] for name in first}
+        draw = partial(draw_classes, sizes=sizes, models=PAIR)
+        found[n] = cover(draw, partial(_differences, metrics), truth, sets, n)
+    return found
+
+
+def promoted(sizes: Sequence[int], models: tuple[Model, Model], name: str, sets: int) -> float:
+    """Share of sets, 0..1, in which the gate promotes the first of two models."""
+    metric = next(metric for metric in OF_CLASSES if metric.name == name)
+    gate, evaluate = GateParams(metric=name, min_patients_per_class=2), EvaluateParams()
+    count = 0
+    for number in range(sets):
+        new, old = draw_classes(np.random.default_rng([*sizes, number]), sizes, models)
+        sides = ModelStats("new", new), ModelStats("old", old)
+        count += decide(*sides, new.width, metric, [], gate, evaluate).promoted
+    return count / sets
+
+
+def _first(function: Callable[..., list[Any]], draw: np.random.Generator, **options: Any) -> Any:
+    return function(draw, **options)[0]
+
+
+def _intervals(metrics: Sequence[Metric], stats: PatientStats) -> dict[str, Interval]:
+    return intervals(metrics, stats)
+
+
+def _differences(metrics: Sequence[Metric], pair: Sequence[PatientStats]) -> dict[str, Interval]:
+    return {f"difference of {name}": one for name, one in paired_interval(metrics, pair[0], pair[1]).items()}
+
+
+def coverage_lines(title: str, found: dict[int, dict[str, tuple[int, int]]], sets: int) -> list[str]:
+    """Lines of one table: percent of the intervals that contain the truth."""
+    lines = [f"| {title} | {' | '.join(f'{n} patients' for n in found)} |", "|-" * (1 + len(found)) + "|"]
+    for name in next(iter(found.values())):
+        cells = [_cell(*by_metric[name], sets) for by_metric in found.values()]
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _cell(hits: int, n: int, sets: int) -> str:
+    if n < sets / 20:
+        return "–"
+    return f"{100 * hits / n:.1f}" + ("" if n > 0.99 * sets else f" ({100 * n / sets:.0f} %)")
+
+
+def gate_lines(sets: int) -> list[str]:
+    """Lines of the two tables about the gate."""
+    lines = [f"| two equally good models | {' | '.join(f'{a} + {b}' for a, b in GATE)} |", "|-" * (1 + len(GATE)) + "|"]
+    for name in COMPARED:
+        shares = [promoted(sizes, (Model(), Model()), name, sets) for sizes in GATE]
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |")
+    large = draw_classes(np.random.default_rng(0), (LARGE // 2, LARGE // 2), BETTER)
+    by = {name: [compute([m for m in OF_CLASSES if m.name == name], s)[name][0] for s in large] for name in COMPARED}
+    lines += ["", f"| a better model, by | {' | '.join(f'{a} + {b}' for a, b in GATE)} |", "|-" * (1 + len(GATE)) + "|"]
+    for name in COMPARED[:3]:
+        shares = [promoted(sizes, BETTER, name, sets // 4) for sizes in GATE]
+        difference = f"{name.replace('_', ' ')} {by[name][0]:.3f} instead of {by[name][1]:.3f}"
+        lines.append(f"| {difference} | {' | '.join(f'{100 * share:.0f}' for share in shares)} |")
+    return [*lines, ""]
+
+
+def page(sets: int) -> str:
+    """The tables as Markdown, from `sets` sets per cell."""
+    error = 100 * (0.95 * 0.05 / sets) ** 0.5
+    lines = [
+        f"Percent of the 95 % intervals that contain the true value, {sets:,} sets each (standard error {error:.1f}); "
+        "in brackets the share of sets that have an interval, where some have none.",
+        "",
+    ]
+    for kind in ("two classes", "three classes"):
+        lines += coverage_lines(kind, cover_classes(kind, sets), sets)
+        info(f"coverage: {kind}")
+    lines += coverage_lines("three findings", cover_findings(sets), sets)
+    info("coverage: findings")
+    lines += coverage_lines("two models, paired", cover_differences(sets), sets)
+    info("coverage: differences")
+    lines += [f"Percent of {sets:,} sets in which the gate promotes, by patients of the two classes.", ""]
+    return "\n".join([*lines, *gate_lines(sets)])
+
+
+def main(
+    sets: Annotated[int, typer.Option(help="Sets per cell.")] = 2000,
+    write: Annotated[bool, typer.Option(help="Write docs/statistics.md.")] = True,
+) -> None:
+    """Simulate, print the tables, and write them into docs/statistics.md."""
+    began = time.process_time()
+    tables = page(sets)
+    sys.stdout.write(tables)
+    if write:
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+        write_text(PAGE, before + BEGIN + "\n" + tables + "\n" + END + rest.partition(END)[2])
+    info(f"coverage: {(time.process_time() - began) / 60:.1f} CPU minutes")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,87 @@
+"""Made-up test sets with a known truth: images of one patient resemble each other through an effect of the patient."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from medtune.tasks.classification.statistics import ClassificationStats
+from medtune.tasks.classification.statistics import accumulate as accumulate_classes
+from medtune.tasks.multilabel.statistics import FindingStats
+from medtune.tasks.multilabel.statistics import accumulate as accumulate_findings
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+PATIENT_SD = 1.2
+IMAGES = (5, 25)
+# Patients of two classes, the second of which is positive, and of three.
+SHARES = {"two classes": (1 / 3, 2 / 3), "three classes": (1 / 3, 1 / 3, 1 / 3)}
+# Share of images that show each of three findings, and how much it differs between patients, in logits.
+PREVALENCE, PREVALENCE_SD = (0.5, 0.3, 0.2), 1.5
+
+
+@dataclass(frozen=True)
+class Model:
+    """One of two models that are scored on the same images.
+
+    Attributes:
+        strength: distance of the mean score of an image's class from 0.
+        shared: share of the variance of patients' effects that both models have in common.
+    """
+
+    strength: float = 1.3
+    shared: float = 0.5
+
+
+def class_sizes(kind: str, patients: int) -> Ints:
+    """Return the patients of each class: rounded down, and one more for the largest remainders."""
+    exact = np.array(SHARES[kind]) * patients
+    sizes = np.floor(exact + 1e-9).astype(np.int64)
+    sizes[np.argsort(sizes - exact, kind="stable")[: patients - sizes.sum()]] += 1
+    return sizes
+
+
+def draw_classes(
+    draw: np.random.Generator, sizes: npt.ArrayLike, models: tuple[Model, ...] = (Model(),)
+) -> list[ClassificationStats]:
+    """Draw images of patients with one class each, and what each model says of them.
+
+    Args:
+        draw: source of chance.
+        sizes: (classes,) patients of each class.
+        models: one or two.
+    """
+    sizes = np.asarray(sizes, np.int64)
+    classes = len(sizes)
+    member, labels = _images(draw, np.repeat(np.arange(classes), sizes))
+    outputs = 1 if classes == 2 else classes
+    towards = np.eye(classes)[labels] if classes > 2 else (2 * labels - 1)[:, None]
+    common = draw.normal(0, PATIENT_SD, (sizes.sum(), outputs))
+    found = []
+    for model in models:
+        own = draw.normal(0, PATIENT_SD, (sizes.sum(), outputs))
+        effect = model.shared**0.5 * common + (1 - model.shared) ** 0.5 * own
+        scores = model.strength * towards + effect[member] + draw.normal(0, 1, (len(labels), outputs))
+        logits = np.concatenate([np.zeros_like(scores), scores], axis=1) if classes == 2 else scores
+        probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        found.append(accumulate_classes(labels, probabilities, probabilities.argmax(axis=1), member))
+    return found
+
+
+def draw_findings(draw: np.random.Generator, patients: int) -> FindingStats:
+    """Draw images that show any of three findings, more often in some patients, and what a model says of them."""
+    middle = np.log(np.array(PREVALENCE)) - np.log1p(-np.array(PREVALENCE))
+    often = 1 / (1 + np.exp(-(middle + draw.normal(0, PREVALENCE_SD, (patients, len(middle))))))
+    member, _ = _images(draw, np.zeros(patients, np.int64))
+    labels = draw.random((len(member), len(middle))) < often[member]
+    effect = draw.normal(0, PATIENT_SD, often.shape)
+    scores = Model().strength * (2 * labels - 1) + effect[member] + draw.normal(0, 1, labels.shape)
+    probabilities = 1 / (1 + np.exp(-scores))
+    return accumulate_findings(labels, probabilities, probabilities >= 0.5, member)
+
+
+def _images(draw: np.random.Generator, labels: Ints) -> tuple[Ints, Ints]:
+    """Patient and label of each image, for patients with these labels."""
+    member = np.repeat(np.arange(len(labels)), draw.integers(IMAGES[0], IMAGES[1] + 1, len(labels)))
+    return member, labels[member]

@@ -1,0 +1,25 @@
+"""Calibration slope: below 1 the probabilities are too extreme, above 1 not extreme enough."""
+
+from medtune.evaluation.metric import UNBOUNDED, Floats, Metric
+from medtune.tasks.classification.statistics import WeightedStats, patients_of_all
+
+
+def calibration_slope(stats: WeightedStats) -> Floats:
+    """(R,) slope of the logistic regression of the outcome on the logit of its probability.
+
+    The outcome is the positive class where there are two classes, else that the most probable class is right.
+    """
+    return stats.recalibrated[:, 1]
+
+
+METRIC = Metric(
+    "calibration_slope",
+    "calibration slope",
+    "target",
+    calibration_slope,
+    order=72,
+    bounds=UNBOUNDED,
+    rests_on=patients_of_all,
+    skewed=True,
+    target=1.0,
+)

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from medtune.evaluation.intervals import intervals
+from medtune.tasks.classification.class_metrics import per_class
+from medtune.tasks.classification.metrics import METRICS
+from medtune.tasks.classification.statistics import accumulate
+
+
+def make_stats(patients=(8, 8), wrong=3):
+    labels = np.repeat(np.repeat(np.arange(len(patients)), patients), 4)
+    ids = np.repeat(np.arange(sum(patients)), 4)
+    predictions = np.where(np.random.default_rng(2).random(len(labels)) < wrong / 10, 0, labels)
+    return accumulate(labels, np.eye(len(patients))[predictions], predictions, ids)
+
+
+def test_per_class__recall_of_two_classes_is_sensitivity_and_specificity():
+    stats = make_stats()
+    rows, whole = per_class(stats, ["no", "yes"], 0.95), intervals(METRICS, stats)
+    for row, name in zip(rows, ("specificity", "sensitivity"), strict=True):
+        one = whole[name]
+        assert (row["recall"], row["recall_lo"], row["recall_hi"]) == (one.value, one.lo, one.hi)
+        assert row["patients"] == 8
+        assert row["reason"] is None
+
+
+def test_per_class__a_perfect_class_has_width():
+    row = per_class(make_stats(wrong=0), ["no", "yes"], 0.95)[1]
+    for name in ("recall", "precision"):
+        assert row[name] == row[f"{name}_hi"] == 1
+        assert row[f"{name}_lo"] == pytest.approx(0.025 ** (1 / 8))
+
+
+def test_per_class__one_patient_of_a_class_has_values_and_a_reason():
+    row = per_class(make_stats((9, 1), wrong=0), ["no", "yes"], 0.95)[1]
+    assert row["recall"] == 1
+    assert row["recall_lo"] is None
+    assert "rests on" in row["reason"]
+
+
+def test_per_class__never_predicted_has_no_precision():
+    row = per_class(make_stats((6, 6), wrong=10), ["no", "yes"], 0.95)[1]
+    assert row["precision"] is None
+    assert (row["recall"], row["f1"]) == (0, 0)
+    assert 0 < row["recall_hi"] < 0.5
