@@ -33,7 +33,9 @@ def params_for(backbone, *sets):
     ],
 )
 def test_check__gives_the_token_shape_without_weights(backbone, size, shape):
-    assert backbones.check_backbone(params_for(backbone, f"data.image_size={size}")) == backbones.TokenShape(*shape)
+    found = backbones.check_backbone(params_for(backbone, f"data.image_size={size}"))
+    assert (found.tokens, found.channels, found.prefix) == shape
+    assert found.class_token == (found.prefix > 0)
 
 
 PAPER_COUNTS = {"vit_base_patch16_clip_224": 17_077_444, "convnext_base": 10_483_120}
@@ -41,7 +43,13 @@ PAPER_COUNTS = {"vit_base_patch16_clip_224": 17_077_444, "convnext_base": 10_483
 
 @pytest.mark.parametrize(("backbone", "count"), PAPER_COUNTS.items())
 def test_stage1_trainable_count__is_the_papers(backbone, count):
-    params = params_for(backbone, "model.head.skip=false", "model.head.temperature=fixed", "model.head.init=normal")
+    params = params_for(
+        backbone,
+        "model.head.kind=cdtm",
+        "model.head.skip=false",
+        "model.head.temperature=fixed",
+        "model.head.init=normal",
+    )
     head, reads = build_head(params, backbones.check_backbone(params), classes=4)
     assert reads == "tokens"
     assert sum(p.numel() for p in head.parameters()) == count

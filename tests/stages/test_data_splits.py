@@ -152,7 +152,7 @@ def test_run__split_by_a_column_with_an_external_set(root, capsys):
     assert splits["train"] | splits["val"] == {f"P{patient}" for patient in range(4, 12)}
     assert not splits["train"] & splits["val"]
     assert splits["val"]
-    assert prepared.info["counts"]["chains"]["1"]["external"] == {"no": 4, "yes": 4}
+    assert prepared.info["counts"]["chains"]["0"]["external"] == {"no": 4, "yes": 4}
     assert list(prepared.metadata_cells) == ["sex"]
     printed = capsys.readouterr().out
     assert "8 images are external" in printed

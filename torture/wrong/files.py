@@ -74,7 +74,7 @@ def params_files(folder: Path) -> Iterator[Case]:
         "export.batch_sizes=[0]": ("export.batch_sizes", "0"),
         "export.batch_sizes=[true]": ("export.batch_sizes",),
         "frozen.class_weights={glands: 0}": ("frozen.class_weights", "0"),
-        "frozen.augment={dihedral: false}": ("views is 8", "dihedral is false"),
+        "frozen={views: 8, augment: {dihedral: false}}": ("views is 8", "dihedral is false"),
         "model.backbone_args={x: .nan}": ("backbone_args", "finite"),
         "model.backbone_args={pretrained: true}": ("backbone_args", "'pretrained'", "model.weights alone"),
         "model.normalization={mean: [0.5, 0.5], std: [1, 1, 1]}": ("model.normalization.mean",),
