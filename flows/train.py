@@ -54,6 +54,9 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
             f"done: {ran} of {len(results)} steps ran; report {report}; bundle in {bundle}. "
             f"Next: medtune predict {bundle} IMAGE"
         )
+        evaluated = next(result.artifact for result in results if result.step.stage == "evaluate")
+        if better := evaluated.result().get("baseline_verdict"):
+            pipeline.log_line(f"note: {better}")
     return results
 
 

@@ -23,11 +23,19 @@ FAMILIES = {"resnetv2": "resnet", "resnest": "resnet", "efficientnet": "mobilene
 
 @dataclass(frozen=True)
 class TokenShape:
-    """What a backbone hands to the head: `tokens` N, `channels` C, after `prefix` class and register tokens."""
+    """What a backbone hands to the head.
+
+    Attributes:
+        tokens: N, patch tokens.
+        channels: C.
+        prefix: class and register tokens before them.
+        class_token: the first of these is a class token.
+    """
 
     tokens: int
     channels: int
     prefix: int
+    class_token: bool
 
 
 def family(backbone: str) -> str:
@@ -140,7 +148,12 @@ def token_shape(backbone: nn.Module, image_size: int) -> TokenShape:
     device = next(backbone.parameters()).device
     with torch.no_grad():
         tokens, prefix = to_tokens(backbone, torch.empty(2, 3, image_size, image_size, device=device))
-    return TokenShape(tokens.shape[1], tokens.shape[2], prefix.shape[1])
+    return TokenShape(tokens.shape[1], tokens.shape[2], prefix.shape[1], has_class_token(backbone, prefix))
+
+
+def has_class_token(backbone: nn.Module, prefix: Tensor) -> bool:
+    """Whether the first of the (B, P, C) prefix tokens of `backbone` is a class token, not a register."""
+    return prefix.shape[1] > 0 and bool(getattr(backbone, "has_class_token", True))
 
 
 def to_tokens(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -80,7 +80,11 @@ class Block(nn.Module):
 
 
 class CDTM(nn.Module):
-    """LayerNorm, blocks, LayerNorm, mean over tokens, linear head: (B, N, C) tokens to (B, classes) logits."""
+    """LayerNorm, blocks, LayerNorm, mean over tokens, linear head: (B, N, C) tokens to (B, classes) logits.
+
+    With `summary`, the linear head reads the class token, if there is one, and the mean patch token beside the module's
+    output, each normalized by channel and standardized on the training images. The paper's module has no such path.
+    """
 
     def __init__(
         self,
@@ -95,21 +99,42 @@ class CDTM(nn.Module):
         skip: bool = True,
         temperature: Literal["learned", "fixed"] = "fixed",
         init: Literal["kmeans", "normal"] = "kmeans",
+        summary: bool = False,
+        class_tokens: int = 0,
     ) -> None:
         super().__init__()
-        self.init = init
+        self.init, self.summary, self.class_tokens = init, summary, class_tokens
         self.norm_in = nn.LayerNorm(channels)
         mixes = (ClusterAttention(tokens, channels, centers, dropout, temperature == "learned") for _ in range(layers))
         self.blocks = nn.ModuleList(Block(channels, mix, mlp_ratio, dropout, skip) for mix in mixes)
         self.norm_out = nn.LayerNorm(channels)
-        self.classify = nn.Linear(channels, classes)
+        read = channels
+        if summary:
+            parts = (1 + class_tokens) * channels
+            read += parts
+            self.summary_scale = nn.Parameter(torch.ones(parts))
+            self.summary_shift = nn.Parameter(torch.zeros(parts))
+        self.classify = nn.Linear(read, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) -> (B, classes)."""
-        x = self.norm_in(x)
+        """(B, N, C), with `summary` (B, class_tokens + N, C) -> (B, classes)."""
+        read = self._pool(x[:, self.class_tokens :])
+        if self.summary:
+            read = torch.cat([read, self._summarize(x) * self.summary_scale + self.summary_shift], dim=1)
+        return self.classify(read)
+
+    def _pool(self, patches: Tensor) -> Tensor:
+        """(B, N, C) -> (B, C), the module's output."""
+        x = self.norm_in(patches)
         for block in self.blocks:
             x = block(x)
-        return self.classify(self.norm_out(x).mean(1))
+        return self.norm_out(x).mean(1)
+
+    def _summarize(self, x: Tensor) -> Tensor:
+        """(B, class_tokens + N, C) -> (B, (class_tokens + 1) C): class token and mean patch token, normalized."""
+        mean = x[:, self.class_tokens :].mean(1, keepdim=True)
+        parts = torch.cat([x[:, : self.class_tokens], mean], dim=1)
+        return F.layer_norm(parts, parts.shape[-1:]).flatten(1)
 
     @torch.no_grad()
     def prepare(self, batches: Iterable[Tensor], seed: int) -> None:
@@ -119,24 +144,28 @@ class CDTM(nn.Module):
         standardises the pooled features, so that the linear head starts as a well-scaled probe of them.
 
         Args:
-            batches: (B, N, C) tokens of the training images.
+            batches: tokens of the training images, as `forward` takes them.
             seed: of the clustering.
         """
         if self.init != "kmeans":
             return
         first: Block = self.blocks[0]  # type: ignore[assignment]
-        queries, pooled = [], []
+        queries, pooled, summaries = [], [], []
         for tokens in batches:
-            x = self.norm_in(tokens)
-            queries.append(first.norm1(x).mean(1))
-            for block in self.blocks:
-                x = block(x)
-            pooled.append(self.norm_out(x).mean(1))
+            patches = tokens[:, self.class_tokens :]
+            queries.append(first.norm1(self.norm_in(patches)).mean(1))
+            pooled.append(self._pool(patches))
+            if self.summary:
+                summaries.append(self._summarize(tokens))
         first.mix.centers.copy_(cluster_centers(torch.cat(queries), first.mix.centers.shape[1], seed).T)
         features = torch.cat(pooled)
         scale = 1 / features.std(0).clamp_min(1e-3)
         self.norm_out.weight.copy_(scale)
         self.norm_out.bias.copy_(-features.mean(0) * scale)
+        if self.summary:
+            features = torch.cat(summaries)
+            self.summary_scale.copy_(1 / features.std(0).clamp_min(1e-3))
+            self.summary_shift.copy_(-features.mean(0) * self.summary_scale)
 
 
 def cluster_centers(points: Tensor, centers: int, seed: int) -> Tensor:

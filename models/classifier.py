@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from medtune.config import registry
 from medtune.config.schema import Params
-from medtune.models.backbones import TokenShape, create_backbone, to_tokens, token_shape
+from medtune.models.backbones import TokenShape, create_backbone, has_class_token, to_tokens, token_shape
 from medtune.models.normalization import normalization
 
-FeatureKind = Literal["tokens", "mean", "pooled"]
+FeatureKind = Literal["tokens", "mean", "pooled", "summary", "all_tokens"]
 
 
 class Classifier(nn.Module):
@@ -20,7 +20,9 @@ class Classifier(nn.Module):
         backbone: a timm model without classifier.
         head: maps what it reads of the tokens to logits.
         feature_kind: `tokens` (B, N, C); `mean` (B, 1, C) of the patch tokens; `pooled` (B, 1, C), the class
-            token where there is one, else the mean.
+            token where there is one, else the mean; `summary` (B, 1, 2C), class token and mean one after the other,
+            or the mean alone (B, 1, C) if there is no class token; `all_tokens` (B, 1 + N, C), the class token, if
+            there is one, before the patch tokens.
     """
 
     backbone: nn.Module
@@ -47,13 +49,19 @@ class Classifier(nn.Module):
         return (images - self.mean[:, None, None]).div_(self.std[:, None, None])
 
     def features(self, images: Tensor) -> Tensor:
-        """What the head reads: (B, N or 1, C) from normalised (B, 3, H, W)."""
+        """What the head reads from normalised (B, 3, H, W): (B, N or 1, C), for `summary` (B, 1, C or 2C)."""
         tokens, prefix = to_tokens(self.backbone, images)
         if self.feature_kind == "tokens":
             return tokens
-        if self.feature_kind == "pooled" and prefix.shape[1] and getattr(self.backbone, "has_class_token", True):
+        class_token = has_class_token(self.backbone, prefix)
+        if self.feature_kind == "all_tokens":
+            return torch.cat([prefix[:, :1], tokens], dim=1) if class_token else tokens
+        if self.feature_kind == "pooled" and class_token:
             return prefix[:, :1]
-        return tokens.mean(1, keepdim=True)
+        mean = tokens.mean(1, keepdim=True)
+        if self.feature_kind == "summary" and class_token:
+            return torch.cat([prefix[:, :1], mean], dim=2)
+        return mean
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised (B, 3, H, W) -> (B, classes) logits."""
@@ -70,8 +78,20 @@ def mean_head(channels: int, classes: int, norm: bool) -> nn.Module:
 
 def build_head(params: Params, shape: TokenShape, classes: int) -> tuple[nn.Module, FeatureKind]:
     """The head that params name, for a backbone of `shape`, and what it reads."""
-    plugin = registry.load_plugin("medtune.models.heads", params.model.head.kind, "model.head.kind")
-    return plugin.build(params.model.head, shape.tokens, shape.channels, classes), plugin.INPUT
+    chosen = params.model.head
+    plugin = registry.load_plugin("medtune.models.heads", chosen.kind, "model.head.kind")
+    kind: FeatureKind = plugin.reads(chosen) if hasattr(plugin, "reads") else plugin.INPUT
+    class_tokens = int(shape.class_token)
+    if kind == "all_tokens":
+        return plugin.build(chosen, shape.tokens, shape.channels, classes, class_tokens), kind
+    channels = shape.channels * (1 + class_tokens) if kind == "summary" else shape.channels
+    return plugin.build(chosen, shape.tokens, channels, classes), kind
+
+
+def stored_tokens(kind: FeatureKind, shape: TokenShape) -> int:
+    """Rows (of C channels) that the features of one image take."""
+    class_tokens = int(shape.class_token)
+    return {"tokens": shape.tokens, "all_tokens": shape.tokens + class_tokens, "summary": 1 + class_tokens}.get(kind, 1)
 
 
 def build(params: Params, classes: int, load_weights: bool = True) -> Classifier:

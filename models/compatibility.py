@@ -16,7 +16,7 @@ from medtune.config.load import validate
 from medtune.config.schema import Params
 from medtune.models import hub
 from medtune.models.backbones import check_backbone, create_backbone
-from medtune.models.classifier import build_head
+from medtune.models.classifier import build_head, stored_tokens
 from medtune.models.normalization import check_normalization
 from medtune.models.weights import load_into, read_weights
 
@@ -36,7 +36,7 @@ def check_model(params: Params) -> dict[str, Any]:
     with torch.device("meta"):
         backbone = create_backbone(without_weights, load_weights=False)
         head, feature_kind = build_head(params, shape, classes=4)
-    report["tokens"] = shape.tokens if feature_kind == "tokens" else 1
+    report["tokens"] = stored_tokens(feature_kind, shape)
     report["channels"] = shape.channels
     report["parameters"] = sum(value.numel() for value in backbone.state_dict().values())
     report["head"] = sum(value.numel() for value in head.state_dict().values())

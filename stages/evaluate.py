@@ -43,6 +43,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     if step.artifact is not None:
         return step.artifact
     from medtune.evaluation import bootstrap
+    from medtune.evaluation.baselines import baseline_lines, verdict
     from medtune.evaluation.cross_validation import PREDICTIONS_FILE, cross_validate
     from medtune.evaluation.external_split import evaluate_external, external_line, metrics_line
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
@@ -67,12 +68,13 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         )
         stored = _outputs(wanted, prepared, options.batch_size, paths.cache)
         save_outputs(work / "logits.npz", wanted, stored)
+        packed, requests = prepared, wanted
         prepared, wanted, outputs = to_slides(prepared, wanted, stored, params.model.head.aggregation)
         every = task.evaluate_folds(wanted, outputs, prepared, options)
         decision = task.choose_decision(every, prepared, options)
         named = [k for k, fold in enumerate(every) if fold.fold in params.data.split.test_folds]
         folds = [every[k] for k in named]
-        pooled = task.pool([fold.test for fold in folds])
+        pooled, tested = (task.pool([fold.test for fold in some]) for some in (folds, every))
         with progress("evaluate: bootstrap", options.bootstrap, "resamples") as advance:
             test = bootstrap.intervals(
                 metrics, pooled.stats(options), options.bootstrap, options.confidence, params.seed, advance
@@ -85,12 +87,13 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         own = task.facts(result, options)
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
         if len(every) > len(folds):
-            tested = task.pool([fold.test for fold in every])
             facts["cross_validation"] = cross_validate(every, tested, metrics, options, params.seed)
             task.write_predictions(work / PREDICTIONS_FILE, prepared, tested)
         facts["external_test"], outside = evaluate_external(
             task, every, wanted, outputs, prepared, decision, options, metrics, params.seed
         )
+        facts["baselines"] = _baselines(task, params, packed, requests, tested, metrics, paths.cache)
+        facts["baseline_verdict"] = verdict(facts["baselines"], base.metric(params.task.kind, "auroc"))
         facts["subgroups"] = _subgroups(result, params, metrics, task.CLASS_AVERAGES)
         history = join_history(_histories(paths, params, prepared, result.requests))
         pictures = task.write(work, result, options, facts, history)
@@ -105,6 +108,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             *facts["warnings"],
             *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"]),
             *site_lines(metrics, facts),
+            *baseline_lines(facts["baselines"], metrics),
             summary_line(metrics, test, facts),
             *(
                 [f"cross-validation: {metrics_line(facts['cross_validation'], metrics, facts['groups_known'])}"]
@@ -138,6 +142,26 @@ def _outputs(
                 found[one.fold] = new
                 logits.store_outputs(one, new, cache)
     return [have for have in found.values() if have is not None]
+
+
+def _baselines(
+    task: Any,
+    params: Params,
+    prepared: "PreparedDataset",
+    requests: "Sequence[OutputsRequest]",
+    tested: Any,
+    metrics: "Sequence[Metric]",
+    cache: Path,
+) -> list[dict[str, Any]]:
+    """Logistic regression on features of the frozen backbone, over all folds; empty for a task without baselines."""
+    from medtune.evaluation.baselines import evaluate_baselines, rows_needed
+    from medtune.training.frozen_features import compute_frozen_features
+
+    fitting = getattr(task, "baseline", None)
+    if fitting is None:
+        return []
+    features = compute_frozen_features(params, prepared, rows_needed(prepared, requests), cache, device_name())
+    return evaluate_baselines(task, fitting, prepared, requests, tested, features, metrics, params.evaluate)
 
 
 def _subgroups(
@@ -188,6 +212,7 @@ def _result(
             for fold in folds
         },
         "classes": facts.get("classes", []),
+        "baseline_verdict": facts["baseline_verdict"],
         "params": params.model_dump(mode="json"),
         "data_digest": facts["data_digest"],
         "seconds": round(seconds, 1),

@@ -45,11 +45,14 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     folder, fold, prepared = paths.stage("frozen", step.fold), step.fold, steps.prepared
     if done := find_finished(folder, step.key):
         return done
+    import torch
+
     from medtune.data.slide_dataset import by_slide
     from medtune.models.weights import state_sha256
-    from medtune.training.inputs import PackedImageSource
+    from medtune.training.inputs import FeatureSource, PackedImageSource
     from medtune.training.malloc import retain_freed_memory
     from medtune.training.run_stage import StageSpec, run_training_stage
+    from medtune.training.solved_head import solver
 
     retain_freed_memory()
     device = device_name()
@@ -76,6 +79,9 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         }
 
     setup = StageSpec("frozen", network, model.head, "head", feed, set_modes, record)
+    if params.model.head.solved:
+        assert isinstance(feed, FeatureSource)  # else `_build_source` refused the params
+        setup.solve = solver(feed.store, params.model.head.candidates, _refits(params), torch.device(device))
     if params.model.head.aggregation == ATTENTION:
         setup.slides, setup.score_batch_size = by_slide(prepared), params.frozen.batch_size
     return run_training_stage(setup, params, prepared, folder, fold, step.key, steps.group)
@@ -94,24 +100,25 @@ def _build_source(
     from medtune.data.slide_dataset import by_slide
     from medtune.models.attention_pooling import BagModel
     from medtune.models.backbones import token_shape
+    from medtune.models.classifier import stored_tokens
     from medtune.training import feature_cache
     from medtune.training import inputs as feeds
     from medtune.training.bags import BagSource
 
     views, budget = params.frozen.views, params.frozen.store_gb
-    pools_tiles = params.model.head.aggregation == ATTENTION
+    needs_store = params.model.head.aggregation == ATTENTION or params.model.head.solved
     if views != "online":
         shape = token_shape(model.backbone, params.data.image_size)
-        tokens = shape.tokens if model.feature_kind == "tokens" else 1
-        rows = feature_cache.required_indices(prepared.indices(fold), views)
+        tokens = stored_tokens(model.feature_kind, shape)
+        rows = feature_cache.required_indices(prepared.indices(fold), views, _refits(params))
         wanted = feature_cache.store_bytes(rows, tokens, shape.channels) / 1e9
         if wanted <= budget:
             with distributed.main_process_first():
                 store = feature_cache.compute_features(model, prepared, params, rows, paths.cache, device)
-            if pools_tiles:
+            if params.model.head.aggregation == ATTENTION:
                 return BagSource(store, by_slide(prepared), torch.device(device)), BagModel(model.head)
             return feeds.FeatureSource(store, torch.device(device)), model.head
-        if pools_tiles:
+        if needs_store:
             raise InputError(
                 f"frozen.store_gb={budget:g}: the features of {views} views take {wanted:.1f} GB, and head "
                 f"{params.model.head.kind} needs them stored. Use frozen.store_gb={math.ceil(wanted)} or fewer views"
@@ -121,6 +128,11 @@ def _build_source(
         )
     feed = feeds.PackedImageSource(prepared, model, params.frozen.augment, torch.device(device))
     return feed, feeds.FrozenBackboneModel(model)
+
+
+def _refits(params: Params) -> bool:
+    """Whether the head is solved again on training and validation images: stage 2 still needs the latter unseen."""
+    return params.model.head.solved and params.training_stages[-1] == "frozen"
 
 
 def _prepare_head(model: "Classifier", source: "BatchSource", stored: bool, train: "np.ndarray", seed: int) -> None:

@@ -5,12 +5,13 @@ from medtune.config.errors import InputError
 ATTENTION = "attention"
 
 
-def check_head(kind: str, aggregation: str, source: str, schedule: str, views: int | str) -> None:
-    """Refuse a head that pools tiles where it cannot be trained.
+def check_head(kind: str, aggregation: str, solved: bool, source: str, schedule: str, views: int | str) -> None:
+    """Refuse a head that pools tiles, or that is solved, where it cannot be trained.
 
     Args:
         kind: `model.head.kind`.
         aggregation: of this head.
+        solved: of this head.
         source: `data.source`.
         schedule: `schedule`.
         views: `frozen.views`.
@@ -18,6 +19,8 @@ def check_head(kind: str, aggregation: str, source: str, schedule: str, views: i
     Raises:
         InputError: the data are no slides, or the head would not be trained on stored features alone.
     """
+    if views == "online" and (aggregation == ATTENTION or (solved and schedule != "full")):
+        raise InputError(f"frozen.views=online: head {kind} needs stored features. Use frozen.views=1 to 8.")
     if aggregation != ATTENTION:
         return
     if source != "slides":
@@ -29,5 +32,3 @@ def check_head(kind: str, aggregation: str, source: str, schedule: str, views: i
         raise InputError(
             f"schedule={schedule}: head {kind} is trained on features of the frozen backbone only. Use schedule=frozen"
         )
-    if views == "online":
-        raise InputError(f"frozen.views=online: head {kind} needs stored features. Use frozen.views=1 to 8")

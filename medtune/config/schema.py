@@ -42,6 +42,16 @@ class HeadParams(StrictParams):
         """How tiles become a slide: the mean of their probabilities, or weights that the head learns."""
         return "mean"
 
+    @property
+    def solved(self) -> bool:
+        """Whether stage 1 finds the head's optimum by a solver, without epochs and a learning rate."""
+        return False
+
+    @property
+    def candidates(self) -> list[float]:
+        """Regularization strengths to choose from, of a head that is solved."""
+        return []
+
 
 class PeftParams(StrictParams):
     """What stage 2 trains: `none` is every weight; a method's `Params` adds its own keys."""
@@ -208,7 +218,7 @@ class Params(StrictParams):
     def _task_and_head_fit(self) -> "Params":
         check_task(self.task.kind, self.data)
         head = self.model.head
-        check_head(head.kind, head.aggregation, self.data.source, self.schedule, self.frozen.views)
+        check_head(head.kind, head.aggregation, head.solved, self.data.source, self.schedule, self.frozen.views)
         return self
 
     @property
@@ -228,9 +238,10 @@ class Params(StrictParams):
         return STAGES[self.schedule]
 
     def learning_rates(self, stage: str) -> tuple[float, ...]:
-        """The learning rates that a stage chooses from on validation, ascending."""
+        """The learning rates that a stage chooses from on validation, ascending; a solved head has no use for them."""
         name = self.model.head.kind if stage == "frozen" else self.model.peft.method
-        return resolve(stage, getattr(self, stage).lr, name)
+        rates = resolve(stage, getattr(self, stage).lr, name)
+        return rates[:1] if stage == "frozen" and self.model.head.solved else rates
 
     def section(self, name: str) -> dict[str, Any]:
         """One section as plain JSON values, defaults written out: what a cache key hashes."""

@@ -217,7 +217,7 @@ def write_metrics(
         **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
         **{
             name: facts[name]
-            for name in ("subgroups", "external", "external_test", "cross_validation")
+            for name in ("baselines", "baseline_verdict", "subgroups", "external", "external_test", "cross_validation")
             if facts.get(name)
         },
         **({"unit": "slides"} if facts.get("unit") == "slides" else {}),

@@ -121,6 +121,22 @@ External test images, never used for a choice: {{ metrics.external_test.n_images
 | {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
 {% endfor %}
 {%- endif %}
+{% for one in metrics.baselines | default([]) %}
+{%- if loop.first %}
+Baselines, fitted on features of the frozen backbone; differences are paired by {{ unit }}.
+
+| baseline | metric | value | model less baseline | from | to |
+|-|-|-|-|-|-|
+{% endif -%}
+{% for name in headline if name in one.test -%}
+{% set gap = one.difference[name] -%}
+| {{ one.title }} | {{ name | replace("_", " ") }} | {{ number(one.test[name].value) }} | {{ number(gap.value) }} | \
+{{ number(gap.lo) }} | {{ number(gap.hi) }} |
+{% endfor -%}
+{% endfor %}
+{% if metrics.baseline_verdict is defined and metrics.baseline_verdict %}
+**{{ metrics.baseline_verdict }}.**
+{% endif %}
 {{ text.calibration }}
 {% if subgroups %}
 ### Subgroups
@@ -155,7 +171,10 @@ def render_card(document: dict[str, Any]) -> str:
     task = base.export(document["task"]["kind"])
     environment.globals.update(percent=_percent, number=_number, agrees=task.agrees, text=task.card(document))
     return environment.from_string(TEMPLATE).render(
-        **document, shown_counts=_most_frequent(document["data"]["counts"]), subgroups=_subgroups(document)
+        **document,
+        shown_counts=_most_frequent(document["data"]["counts"]),
+        subgroups=_subgroups(document),
+        headline=[metric.name for metric in base.metrics(document["task"]["kind"]) if metric.headline],
     )
 
 

@@ -77,6 +77,9 @@ class Objective(Protocol):
             move: applies the images' geometry to (B, C, H, W), with nearest-neighbor sampling.
         """
 
+    def averaged_terms(self, n_outputs: int) -> int:
+        """Number of independent terms, such as findings, that the loss of one image averages over."""
+
     def total(self, target: "Tensor") -> float:
         """Weight of a step: what its summed loss is divided by. `target`: (rows, ...) on the CPU."""
 
@@ -118,8 +121,23 @@ class Training(Protocol):
         """Objective of one training run; `train`: rows that it trains on."""
 
 
+class Baseline(Protocol):
+    """A model that is fitted in seconds on features of the frozen backbone."""
+
+    def fit_and_predict(
+        self, features: np.ndarray, targets: np.ndarray, test: np.ndarray, n_outputs: int
+    ) -> np.ndarray:
+        """Fit on `features` (n, D) and `targets` (n, ...); return a bundle's outputs (m, ...) for `test` (m, D)."""
+
+    def document(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """The fields of bundle.json that `Evaluation.from_bundle` reads of its decision rule."""
+
+
 class Evaluation(Protocol):
-    """From a trained network's outputs to predictions, statistics and reports."""
+    """From a trained network's outputs to predictions, statistics and reports.
+
+    May define `baseline`, a `Baseline` that every evaluation is compared with.
+    """
 
     def evaluate_folds(
         self,

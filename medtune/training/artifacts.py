@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from medtune.config.errors import RunError
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.evaluation.metric import nan_to_none
@@ -17,6 +19,8 @@ from medtune.tasks import base
 from medtune.training import checkpoint
 from medtune.training.rate_search import SearchResult
 from medtune.training.trainer_config import TrainerConfig
+
+VALIDATION_OUTPUTS_FILE = "validation_outputs.npz"
 
 
 def prepare_checkpoint_dir(folder: Path) -> Path:
@@ -57,6 +61,8 @@ def save_stage_artifact(
         tmp_dir / "model.safetensors", weights, {"key": config.key, "holds": saved_part, "epoch": state.best_epoch}
     )
     write_text(tmp_dir / "history.csv", _history_csv(state.history))
+    if state.validation_outputs is not None:
+        save_validation_outputs(tmp_dir, config.val, state.validation_outputs)
     best = state.best_row
     artifact = commit(
         folder,
@@ -85,6 +91,27 @@ def save_stage_artifact(
     )
     shutil.rmtree(config.checkpoint_dir, ignore_errors=True)
     return artifact
+
+
+def save_validation_outputs(folder: Path, rows: np.ndarray, outputs: np.ndarray) -> None:
+    """Write outputs (n, ...) of the validation images `rows` (n,) by weights that never saw them."""
+    with (folder / VALIDATION_OUTPUTS_FILE).open("wb") as stream:
+        np.savez(stream, rows=rows, outputs=outputs)
+
+
+def load_validation_outputs(artifact: Artifact, rows: np.ndarray) -> np.ndarray | None:
+    """Outputs (n, ...) for the validation images `rows` (n,); None where the kept weights never saw these images.
+
+    Raises:
+        RunError: the file holds other rows.
+    """
+    path = artifact.folder / VALIDATION_OUTPUTS_FILE
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as stored:
+        if not np.array_equal(stored["rows"], rows):
+            raise RunError(f"{path}: does not hold the validation images of this fold")
+        return stored["outputs"]
 
 
 def _history_csv(history: list[dict[str, float]]) -> str:

@@ -30,14 +30,16 @@ from medtune.training.feature_store import FEATURES_FILE, INDICES_FILE, FeatureS
 BATCH = 32
 
 
-def required_indices(splits: Mapping[str, np.ndarray], views: int) -> list[np.ndarray]:
-    """Rows that a chain reads in each of `views` views: training images in all, validation images in view 0.
+def required_indices(splits: Mapping[str, np.ndarray], views: int, refit: bool = False) -> list[np.ndarray]:
+    """Rows that a fold reads in each of `views` views: training images in all, validation images in view 0.
 
     Args:
         splits: its rows by part, as `PreparedDataset.indices` gives them.
         views: 1 to 8.
+        refit: whether it trains on the validation images too, in the end.
     """
-    return [np.union1d(splits["train"], splits["val"]), *[splits["train"]] * (views - 1)]
+    both = np.union1d(splits["train"], splits["val"])
+    return [both, *[both if refit else splits["train"]] * (views - 1)]
 
 
 def store_bytes(indices_by_view: Sequence[np.ndarray], tokens: int, channels: int) -> int:

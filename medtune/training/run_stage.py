@@ -19,9 +19,9 @@ from medtune.tracking.candidate_curves import CandidateCurves
 from medtune.tracking.run import start_run
 from medtune.training import artifacts as outcome
 from medtune.training.inputs import BatchSource
-from medtune.training.rate_search import search
+from medtune.training.rate_search import SearchResult, search
 from medtune.training.schedule import stream_seed
-from medtune.training.trainer_config import SCORE_BATCH_SIZE, TrainerConfig
+from medtune.training.trainer_config import SCORE_BATCH_SIZE, TrainerConfig, TrainingState
 
 
 @dataclass
@@ -41,6 +41,7 @@ class StageSpec:
         score_batch_size: as in `TrainerConfig`.
         record: called at the end with the best epoch; what else result.json says.
         finish: called before it with the best epoch and its weights; gives what is kept, and what `saved_part` it is.
+        solve: finds the weights in one step, in place of the training loop; returns what `Trainer.run` returns.
     """
 
     stage: Literal["frozen", "finetune"]
@@ -58,6 +59,7 @@ class StageSpec:
     slides: PreparedDataset | None = None
     score_batch_size: int = SCORE_BATCH_SIZE
     finish: Callable[[int, dict[str, Tensor]], tuple[dict[str, Tensor], str]] | None = None
+    solve: Callable[[TrainerConfig], tuple[TrainingState, dict[str, Tensor]]] | None = None
 
 
 def run_training_stage(
@@ -106,7 +108,10 @@ def run_training_stage(
             )
 
         work = outcome.prepare_checkpoint_dir(folder)
-        found = search(rates, configure, work, key, device_name(), f"{spec.stage}.lr")
+        if spec.solve:
+            found = SearchResult([], None, *spec.solve(configure(0, rates[0], work)))
+        else:
+            found = search(rates, configure, work, key, device_name(), f"{spec.stage}.lr")
         state = found.state
         curves.chosen(state.history)
         with distributed.main_process_first():
@@ -116,7 +121,7 @@ def run_training_stage(
             weights = found.weights
             if spec.finish:
                 weights, saved_part = spec.finish(state.best_epoch, weights)
-            config = configure(rates.index(found.lr), found.lr, work)
+            config = configure(0, rates[0], work)
             record = {"stage": spec.stage, "fold": fold, **spec.record(state.best_epoch)}
             artifact = outcome.save_stage_artifact(folder, config, found, weights, params, prepared, saved_part, record)
         result = artifact.result()

@@ -14,6 +14,7 @@ from medtune.config.errors import RunError
 from medtune.evaluation.outputs import Outputs, OutputsRequest, compute_outputs, compute_shared_outputs
 from medtune.runtime.artifact import Artifact
 from medtune.training import checkpoint
+from medtune.training.artifacts import load_validation_outputs
 from medtune.training.checkpoint import load_trained
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def compute_trained_outputs(
 ) -> Iterator[Outputs]:
     """Outputs for each request, in their order, each as soon as it is complete.
 
+    Where the kept weights were trained on the validation images, the outputs for these come from weights that were
+    not (`medtune.training.artifacts.load_validation_outputs`).
+
     Args:
         requests: one per trained fold, all trained with the same params.
         images: all images of the data set (n, H, W, 3), uint8.
@@ -41,6 +45,18 @@ def compute_trained_outputs(
     Raises:
         RunError: a logit is not finite, or an artifact is damaged.
     """
+    for request, outputs in zip(requests, _computed(requests, images, device, batch_size, advance), strict=True):
+        unseen = load_validation_outputs(request.trained, request.indices["val"])
+        yield outputs if unseen is None else outputs | {"val": unseen}
+
+
+def _computed(
+    requests: Sequence[OutputsRequest],
+    images: npt.NDArray[np.uint8],
+    device: str,
+    batch_size: int,
+    advance: Callable[..., None],
+) -> Iterator[Outputs]:
     if shares_backbone(requests):
         first, *others = requests
         model = cast("Classifier", load_trained(first.trained))

@@ -67,7 +67,12 @@ class TrainerConfig:
 
 @dataclass
 class TrainingState:
-    """Where a run stands; everything but tensors that a checkpoint holds."""
+    """Where a run stands; everything but tensors that a checkpoint holds.
+
+    Attributes:
+        validation_outputs: (n, ...) of the validation images by weights that never saw them, where the weights that
+            are kept were trained on them; None: the kept weights never saw them.
+    """
 
     epoch: int = 0
     batch: int = 0
@@ -77,6 +82,7 @@ class TrainingState:
     best_epoch: int = -1
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    validation_outputs: np.ndarray | None = None
 
     @property
     def best_row(self) -> dict[str, float]:

@@ -26,11 +26,18 @@ class Params(HeadParams):
     init: Literal["kmeans", "normal"] = Field(
         "kmeans", description="kmeans: centres and scale from the training images; normal: as in the paper"
     )
+    summary: bool = Field(False, description="the classifier reads class token and mean patch token too")
     tokens: int | None = Field(None, description="N; null: what backbone and image size give, else checked")
 
 
-def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
-    """The module on (B, N, C) tokens, giving (B, classes) logits."""
+def build(params: Params, tokens: int, channels: int, classes: int, class_tokens: int = 0) -> "nn.Module":
+    """The module on (B, N, C) tokens, with `summary` after `class_tokens` class tokens; gives (B, classes) logits."""
     from medtune.models.cdtm import CDTM
 
-    return CDTM(tokens, channels, classes, **params.model_dump(exclude={"kind", "tokens"}))
+    options = params.model_dump(exclude={"kind", "tokens"})
+    return CDTM(tokens, channels, classes, **options, class_tokens=class_tokens)
+
+
+def reads(params: Params) -> str:
+    """What the head reads of the backbone, in place of `INPUT`."""
+    return "all_tokens" if params.summary else INPUT

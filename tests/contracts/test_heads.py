@@ -14,7 +14,7 @@ from medtune.models.classifier import build
 from medtune.serving.slides.aggregate import extra_outputs
 
 HEADS = registry.plugin_names("medtune.models.heads")
-SHAPES = {"tokens": (9, 16), "mean": (1, 16), "pooled": (1, 16)}
+SHAPES = {"tokens": (9, 16), "mean": (1, 16), "pooled": (1, 16), "summary": (1, 32)}
 
 
 def head(name: str):

@@ -107,3 +107,25 @@ def test_mixing__gradients_equal_the_expanded_formulas():
     theirs = torch.autograd.grad(expanded(module, x).square().sum(), inputs)
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_summary__reads_the_class_token_that_the_module_does_not_see():
+    module = CDTM(4, 8, 2, centers=3, init="normal", summary=True, class_tokens=1).eval()
+    x = torch.randn(5, 5, 8)
+    changed = x.clone()
+    changed[:, 0] = torch.randn(5, 8)
+    assert not torch.allclose(module(x), module(changed))
+    plain = CDTM(4, 8, 2, centers=3, init="normal").eval()
+    plain.load_state_dict(
+        {k: v for k, v in module.state_dict().items() if k in plain.state_dict() and "classify" not in k}, strict=False
+    )
+    assert torch.equal(module._pool(x[:, 1:]), plain._pool(x[:, 1:]))
+
+
+def test_summary__is_standardized_on_the_training_images():
+    module = CDTM(4, 8, 2, centers=3, summary=True, class_tokens=1)
+    x = torch.randn(40, 5, 8) * 3 + 1
+    module.prepare([x[:20], x[20:]], seed=0)
+    read = module._summarize(x) * module.summary_scale + module.summary_shift
+    assert torch.allclose(read.mean(0), torch.zeros(16), atol=1e-5)
+    assert torch.allclose(read.std(0), torch.ones(16), atol=1e-4)

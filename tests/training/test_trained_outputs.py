@@ -91,7 +91,7 @@ def test_evaluate__gives_the_logits_of_the_direct_path_in_one_pass(make_world):
     world = make_world(head_only=True)
     with counted() as batches:
         done = evaluate.run(world.params, world.paths)
-    assert sum(batches) == 45
+    assert sum(batches) == 2 * 45  # once for the outputs, once for the features of the baselines
     requests, images = requests_of(world)
     stored = np.load(done.folder / "logits.npz")
     for request, expected in zip(requests, one_by_one(requests, images), strict=True):

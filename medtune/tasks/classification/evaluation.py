@@ -11,6 +11,7 @@ from medtune.evaluation.gate import Limit
 from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.evaluation.slides import slide_probabilities
 from medtune.serving.tasks.classification import decide
+from medtune.tasks.classification import baseline
 from medtune.tasks.classification.analyses import ANALYSES, Analyses
 from medtune.tasks.classification.folds import (
     ClassifierFold,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLASS_AVERAGES",
     "FACTS",
+    "baseline",
     "choose_decision",
     "evaluate_folds",
     "facts",
@@ -99,6 +101,7 @@ def write(
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
     """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
+    from medtune.evaluation.baselines import baseline_section
     from medtune.evaluation.cross_validation import cross_validation_section
     from medtune.evaluation.external_split import external_section
     from medtune.evaluation.subgroup_plot import draw_subgroups
@@ -121,6 +124,7 @@ def write(
         draw_subgroups(images[-1], facts["subgroups"], result.test, METRICS, result.title, unit_of(facts))
         section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
     section = external_section(facts.get("external_test"), METRICS, facts) + section
+    section = baseline_section(facts.get("baselines", ()), METRICS, facts) + section
     section = cross_validation_section(facts.get("cross_validation"), METRICS, facts) + section
     analyses = Analyses.of(result, options)
     images += analyses.write(folder, result)

@@ -34,6 +34,10 @@ class CrossEntropy:
         """Objective with its weights on `device`."""
         return self if self.weights is None else replace(self, weights=self.weights.to(device))
 
+    def averaged_terms(self, n_outputs: int) -> int:
+        """Number of independent terms that the loss averages over: cross-entropy is one term."""
+        return 1
+
     def augment(self, target: Tensor, move: Move) -> Tensor:
         """Labels as they are: a moved image keeps its class."""
         return target
@@ -44,9 +48,8 @@ class CrossEntropy:
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Weighted cross-entropy () summed over the batch."""
-        return F.cross_entropy(
-            output, target, weight=self.weights, label_smoothing=self.label_smoothing, reduction="sum"
-        )
+        weights = None if self.weights is None else self.weights.to(output.dtype)
+        return F.cross_entropy(output, target, weight=weights, label_smoothing=self.label_smoothing, reduction="sum")
 
     def summarize(self, output: Tensor, target: Tensor) -> Tensor:
         """The logits: AUROC needs every one of them."""

@@ -7,7 +7,7 @@ from typing import Any
 from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.gate import Limit
 from medtune.evaluation.result import EvaluationResult, write_json
-from medtune.tasks.multilabel import tables
+from medtune.tasks.multilabel import baseline, tables
 from medtune.tasks.multilabel.folds import choose_decision, evaluate_folds, from_bundle, pool
 from medtune.tasks.multilabel.metrics import METRICS
 from medtune.tasks.multilabel.predictions import read_predictions, write_predictions
@@ -16,6 +16,7 @@ from medtune.tasks.multilabel.warnings import evaluation_warnings
 __all__ = [
     "CLASS_AVERAGES",
     "FACTS",
+    "baseline",
     "choose_decision",
     "evaluate_folds",
     "facts",
@@ -51,6 +52,7 @@ def write(
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
     """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
+    from medtune.evaluation.baselines import baseline_section
     from medtune.evaluation.cross_validation import cross_validation_section
     from medtune.evaluation.external_split import external_section
     from medtune.evaluation.subgroup_plot import draw_subgroups
@@ -73,6 +75,7 @@ def write(
         draw_subgroups(images[-1], facts["subgroups"], result.test, METRICS, result.title, unit_of(facts))
         section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
     section = external_section(facts.get("external_test"), METRICS, facts) + section
+    section = baseline_section(facts.get("baselines", ()), METRICS, facts) + section
     section = cross_validation_section(facts.get("cross_validation"), METRICS, facts) + section
     write_report(folder / "report.html", facts, result.test, images, section)
     return images

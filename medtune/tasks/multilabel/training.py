@@ -33,6 +33,10 @@ class BinaryCrossEntropy:
     weights: Tensor | None = None
     label_smoothing: float = 0.0
 
+    def averaged_terms(self, n_outputs: int) -> int:
+        """Number of independent terms that the loss averages over: one per finding."""
+        return n_outputs
+
     def to(self, device: Any) -> "BinaryCrossEntropy":
         """Objective with its weights on `device`."""
         return self if self.weights is None else replace(self, weights=self.weights.to(device))
@@ -63,7 +67,7 @@ class BinaryCrossEntropy:
         expected = target.to(output.dtype)
         weights = None
         if self.weights is not None:
-            weights = torch.where(target > 0, self.weights[1], self.weights[0])
+            weights = torch.where(target > 0, self.weights[1], self.weights[0]).to(output.dtype)
         smoothed = expected * (1 - smoothing) + smoothing / 2
         return F.binary_cross_entropy_with_logits(output, smoothed, weight=weights, reduction="none").mean(1)
 

@@ -1,0 +1,152 @@
+"""L2-regularized linear head on stored features, solved to its optimum by L-BFGS.
+
+The problem is that of scikit-learn's multinomial LogisticRegression, for the loss of any task:
+
+    minimize over W, b:  |W|^2 / 2 + C * sum_i w_i * loss(W z_i + b, y_i),   mean of w_i = 1,
+
+on features z = (x - mean) / s that are centered and divided by one common scale, s^2 = the total variance of x, so
+that |z|^2 is 1 on average and one value of C suits backbones of any width. A scale per channel would raise channels
+that hardly vary, such as those of rarely active ReLUs (docs/log.md has the comparison). The result is returned for the
+unscaled features.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medtune.config.errors import RunError
+from medtune.tasks.base import Objective
+from medtune.training.feature_store import FeatureStore
+
+CHUNK = 4096
+IN_MEMORY_BYTES = 2_000_000_000
+MAX_ITERATIONS = 2000
+TOLERANCE = 1e-7  # of the gradient of the mean loss
+
+
+@dataclass(frozen=True)
+class LinearSolution:
+    """Optimum on unscaled features.
+
+    Attributes:
+        weight: (outputs, D) float32.
+        bias: (outputs,) float32.
+        iterations: of L-BFGS.
+        loss: mean weighted loss of the training images, without the penalty.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    iterations: int
+    loss: float
+
+    def state_dict(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """State of a head whose only parameters are `names`: weight, then bias."""
+        return dict(zip(names, (self.weight, self.bias), strict=True))
+
+
+class FeatureProblem:
+    """The training problem on some rows of a store, for any C; every stored view of a row counts 1 / views."""
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        rows: np.ndarray,
+        targets: np.ndarray,
+        objective: Objective,
+        outputs: int,
+        device: torch.device,
+    ) -> None:
+        """Measure the features' mean and scale.
+
+        Args:
+            store: features (n, 1, D) in one or more views.
+            rows: (m,) training rows, stored in all views.
+            targets: (n, ...) of the whole prepared set.
+            objective: the task's loss.
+            outputs: of the head.
+            device: where the loss is computed.
+        """
+        self.store, self.rows, self.targets, self.outputs, self.device = store, rows, targets, outputs, device
+        self.objective = objective.to(device)
+        self.total = objective.total(self._target(rows).cpu())
+        count = len(rows) * store.views
+        total = square = torch.zeros((), dtype=torch.float64, device=device)
+        for _, x in self._stored():
+            total = total + x.sum(0)
+        self.mean = total / count
+        for _, x in self._stored():
+            square = square + (x - self.mean).square().sum()
+        self.scale = float((square / count).sqrt()) or 1.0
+        held = count * self.mean.numel() * 8 <= IN_MEMORY_BYTES
+        self._chunks = list(self._scaled()) if held else None
+
+    def solve(self, strength: float, start: LinearSolution | None = None) -> LinearSolution:
+        """Find the optimum.
+
+        Args:
+            strength: C.
+            start: a solution for another C to start from.
+
+        Raises:
+            RunError: L-BFGS did not converge to finite values.
+        """
+        weight = self.mean.new_zeros(self.outputs, self.mean.numel())
+        bias = self.mean.new_zeros(self.outputs)
+        if start is not None:
+            own = start.weight.to(self.mean)
+            weight, bias = own * self.scale, start.bias.to(self.mean) + own @ self.mean
+        weight.requires_grad_(True)
+        bias.requires_grad_(True)
+        solver = torch.optim.LBFGS(
+            [weight, bias],
+            max_iter=MAX_ITERATIONS,
+            tolerance_grad=TOLERANCE,
+            tolerance_change=0.0,
+            history_size=20,
+            line_search_fn="strong_wolfe",
+        )
+        # Where the loss averages over findings, the penalty of each finding has to be averaged too.
+        terms = self.objective.averaged_terms(self.outputs)
+        penalty = 1 / (2 * strength * len(self.rows) * terms)
+
+        def closure() -> float:
+            solver.zero_grad()
+            value = 0.0
+            for target, z in self._chunks or self._scaled():
+                loss = self.objective.loss(z @ weight.T + bias, target) / (self.total * self.store.views)
+                loss.backward()
+                value += float(loss.detach())
+            self.loss = value
+            regularizer = penalty * weight.square().sum()
+            regularizer.backward()
+            return value + float(regularizer.detach())
+
+        solver.step(closure)
+        closure()
+        weight, bias = weight.detach(), bias.detach()
+        if not (weight.isfinite().all() and bias.isfinite().all()):
+            raise RunError(f"model.head.C={strength:g}: the solver did not converge. Use a smaller value.")
+        unscaled = weight / self.scale
+        shifted = bias - unscaled @ self.mean
+        iterations = int(solver.state[solver._params[0]]["n_iter"])
+        return LinearSolution(unscaled.float().cpu(), shifted.float().cpu(), iterations, self.loss)
+
+    def _stored(self) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Rows and their (B, D) features, view by view."""
+        for view in range(self.store.views):
+            for start in range(0, len(self.rows), CHUNK):
+                rows = self.rows[start : start + CHUNK]
+                x = self.store.fetch(rows, np.full(len(rows), view))
+                yield rows, x.to(self.device).double().flatten(1)
+
+    def _scaled(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Targets and scaled (B, D) features."""
+        for rows, x in self._stored():
+            yield self._target(rows), (x - self.mean) / self.scale
+
+    def _target(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.targets[rows])).to(self.device)

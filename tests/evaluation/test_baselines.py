@@ -1,0 +1,61 @@
+"""A baseline that is better than the model is said to be, with its paired interval."""
+
+import pytest
+
+from medtune.evaluation.baselines import baseline_lines, baseline_section, verdict
+from medtune.tasks import base
+
+METRICS = base.metrics("classification")
+AUROC = base.metric("classification", "auroc")
+
+
+def entry(value, difference, lo, hi, name="mean_feature"):
+    """A baseline whose headline metrics are all alike."""
+    names = [metric.name for metric in METRICS if metric.headline]
+    test = {"value": value, "lo": value - 0.1, "hi": value + 0.05}
+    gap = {"value": difference, "lo": lo, "hi": hi}
+    title = f"logistic regression on the {name.replace('_', ' ')}"
+    return {
+        "name": name,
+        "title": title,
+        "test": dict.fromkeys(names, test),
+        "difference": dict.fromkeys(names, gap),
+    }
+
+
+@pytest.mark.parametrize(
+    ("baselines", "expected"),
+    [
+        ([entry(0.8, 0.02, -0.1, 0.1)], None),
+        ([], None),
+        ([entry(0.8, -0.02, -0.1, 0.1)], "model -0.020 (-0.100 to +0.100), no significant difference"),
+        ([entry(0.9, -0.08, -0.1, -0.01)], "model -0.080 (-0.100 to -0.010), a significant difference"),
+        (
+            [entry(0.8, -0.02, -0.1, 0.1), entry(0.85, -0.07, -0.2, 0.1, "class_token")],
+            "on the class token is better than this model: AUROC 0.850",
+        ),
+        ([entry(0.8, -0.02, None, None)], "model -0.020, no significant difference"),
+    ],
+)
+def test_verdict__names_the_best_baseline_only_where_one_is_better(baselines, expected):
+    found = verdict(baselines, AUROC)
+    assert (found is None) == (expected is None)
+    assert expected is None or expected in found
+
+
+def test_verdict__without_the_metric_nothing_is_said():
+    assert verdict([entry(0.8, -0.02, -0.1, 0.1)], None) is None
+
+
+def test_baseline_lines__show_every_headline_metric():
+    (line,) = baseline_lines([entry(0.8, 0.02, -0.1, 0.1)], METRICS)
+    assert line.startswith("logistic regression on the mean feature: ")
+    assert "AUROC 0.800 (model +0.020 (-0.100 to +0.100))" in line
+
+
+def test_baseline_section__is_empty_without_baselines_and_else_shows_the_verdict():
+    facts = {"percent": "95", "positive": "malignant", "baseline_verdict": "A <b> is better"}
+    assert baseline_section([], METRICS, facts) == ""
+    page = baseline_section([entry(0.8, -0.02, -0.1, 0.1)], METRICS, facts)
+    assert "AUROC (positive: malignant)" in page
+    assert "A &lt;b&gt; is better" in page

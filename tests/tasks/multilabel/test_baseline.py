@@ -1,0 +1,24 @@
+"""Each finding has a regression of its own; one that training never shows has none."""
+
+import numpy as np
+
+from medtune.tasks.multilabel import baseline
+
+
+def test_fit_and_predict__findings_do_not_influence_each_other():
+    draw = np.random.default_rng(0)
+    targets = draw.integers(0, 2, (50, 3))
+    targets[:, 2] = 0
+    x = draw.normal(size=(50, 4)) + targets[:, :1]
+    found = baseline.fit_and_predict(x, targets, x, 3)
+    alone = baseline.fit_and_predict(x, targets[:, :1], x, 1)
+    assert np.allclose(found[:, 0], alone[:, 0])
+    assert not found[:, 2].any()
+
+
+def test_document__is_a_decision_that_serving_accepts():
+    from medtune.serving.tasks.multilabel import decide, fault
+
+    document = baseline.document(("mass", "edema"))
+    assert fault(document) is None
+    assert decide(np.array([[0.5, 0.49]]), document["decision"], document["classes"]).tolist() == [[True, False]]
