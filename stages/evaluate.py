@@ -44,6 +44,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         return step.artifact
     from medtune.evaluation import bootstrap
     from medtune.evaluation.baselines import baseline_lines, verdict
+    from medtune.evaluation.checklist import FILE as CHECKLIST
+    from medtune.evaluation.checklist import write_checklist
     from medtune.evaluation.cross_validation import PREDICTIONS_FILE, cross_validate
     from medtune.evaluation.external_split import evaluate_external, external_line, metrics_line
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
@@ -99,6 +101,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         pictures = task.write(work, result, options, facts, history)
         if facts["external_test"]:
             task.write_predictions(work / "predictions_external.csv", prepared, outside)
+        write_checklist(work / CHECKLIST, params, prepared, facts, test, metrics)
         if facts["subgroups"]:
             write_subgroups(work / "subgroups.csv", facts["subgroups"])
         figures.log_evaluation(

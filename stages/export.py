@@ -45,6 +45,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     step = steps.resolve("export", fold)
     if step.artifact is not None:
         return step.artifact
+    from medtune.evaluation.checklist import FILE as CHECKLIST
     from medtune.evaluation.cross_validation import PREDICTIONS_FILE
     from medtune.export import bundle_manifest, model_card
     from medtune.export.ensemble import Ensemble, Member
@@ -100,6 +101,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         np.save(work / "sample_input.npy", samples, allow_pickle=False)
         np.save(work / "sample_output.npy", bundle.run(samples), allow_pickle=False)
         write_text(work / "MODEL_CARD.md", model_card.render_card(document))
+        shutil.copyfile(evaluated.folder / CHECKLIST, work / CHECKLIST)
         document["files"] = {path.name: file_sha256(path) for path in sorted(work.iterdir())}
         write_text(work / MANIFEST_FILE, dump_manifest(document))
         for name in [name for name, entry in document["precisions"].items() if entry["shipped"]]:

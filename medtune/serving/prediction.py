@@ -12,7 +12,7 @@ class Prediction:
         probability: calibrated probability of that class, 0..1.
         probabilities: calibrated probability per class; they sum to 1.
         set: classes that the bundle's calibrated limits do not rule out; None where it has no prediction sets.
-        uncertain: the set has several classes or none; None where there are no sets.
+        uncertain: the set is not exactly the predicted class; None where there are no sets.
     """
 
     label: str

@@ -37,13 +37,27 @@ def columns() -> list[str]:
     return ["set", "uncertain"]
 
 
-def cells(probabilities: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:
-    """Values of `columns` per image: class names joined by `|`, and 1 unless the set has exactly one class."""
+def is_uncertain(members: np.ndarray, decided: np.ndarray) -> np.ndarray:
+    """Find images whose set is not exactly the class that the decision rule gives.
+
+    Args:
+        members: (n, classes) the class is in the set.
+        decided: (n,) class indices.
+
+    Returns:
+        (n,) bool: the set has several classes, none, or another one than the decision, whose threshold differs.
+    """
+    return (members.sum(axis=1) != 1) | ~members[np.arange(len(members)), decided]
+
+
+def cells(probabilities: np.ndarray, decided: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:
+    """Values of `columns` per image: class names joined by `|`, and 1 where the prediction is uncertain."""
     classes = document["classes"]
     members = prediction_sets(probabilities, document[KEY], classes)
+    uncertain = is_uncertain(members, decided).astype(int).tolist()
     return [
-        [SEPARATOR.join(name for name, inside in zip(classes, row, strict=True) if inside), int(sum(row) != 1)]
-        for row in members.tolist()
+        [SEPARATOR.join(name for name, inside in zip(classes, row, strict=True) if inside), flag]
+        for row, flag in zip(members.tolist(), uncertain, strict=True)
     ]
 
 

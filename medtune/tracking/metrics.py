@@ -9,9 +9,11 @@ from medtune.evaluation.subgroup_tables import COLUMNS, table_rows
 from medtune.tracking.run import Run
 
 # Of evaluate's pictures. `mistakes` and `hits` are images of patients, `patients` names them.
-PLOTS = ("confusion", "roc", "precision_recall", "findings", "reliability", "history", "subgroups")
+PLOTS = ("confusion", "roc", "precision_recall", "findings", "reliability", "decision_curve", "history", "subgroups")
 # Of the figures of a class: its name, and what the table test/classes has.
 NOT_IN_SUMMARY = ("class", "_lo", "_hi", "reason")
+ENDS = (("", "value"), ("_lo", "lo"), ("_hi", "hi"))
+SET_METRICS = ("coverage", "set_size", "uncertain", "accuracy_if_certain")
 CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "positive", "intervals", "warnings")
 
 
@@ -47,6 +49,11 @@ def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
             }
         if part in metrics:
             values |= {f"{prefix}/{name}": metrics[part][name] for name in ("n_images", "n_groups")}
+    for name, interval in metrics.get("patient_level", {}).get("metrics", {}).items():
+        values |= {f"patients/{name}{end}": interval[key] for end, key in ENDS}
+    for name in SET_METRICS:
+        if name in (sets := metrics.get("prediction_sets", {})):
+            values |= {f"sets/{name}{end}": sets[name][key] for end, key in ENDS}
     values |= {f"val/{name}": value for name, value in metrics["validation"].items()}
     per_class = metrics.get("per_class", [])
     # With more classes the table test/classes has them: W&B draws a panel for every key of the summary.
@@ -72,6 +79,9 @@ def _log(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
     names = list(metrics["folds"][0]["test"])
     columns = ("fold", "kept", *(f"test {name}" for name in names), *(f"val {name}" for name in names))
     run.table("test/folds", columns, [_fold_row(fold, names) for fold in metrics["folds"]])
+    if rows := metrics.get("more_patients", {}).get("classes"):
+        columns = ("class", "patients", "recall", "lo", "hi", "more_patients")
+        run.table("test/more_patients", columns, [[row.get(name) for name in columns] for row in rows])
     if metrics.get("subgroups"):
         run.table("test/subgroups", COLUMNS, list(table_rows(metrics["subgroups"])))
     for plot in plots:

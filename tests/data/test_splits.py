@@ -86,7 +86,7 @@ def test_split__empty_class_and_single_class():
 def test_split__class_of_one_patient_is_refused_by_name_or_allowed_with_a_note():
     records = [*make(), *(Sample(f"z/{image}", "rare", "Z") for image in range(4))]
     with pytest.raises(
-        InputError, match=r"Class rare \(1 groups, 4 images\) is absent from val .*absent_classes=allow"
+        InputError, match=r"Class rare \(1 groups, 4 images\) is absent from .*val of test fold 1.*absent_classes=allow"
     ):
         split_samples(records, ("a", "b", "rare"), SplitParams(), "test")
     made = split_samples(records, ("a", "b", "rare"), SplitParams(absent_classes="allow"), "test")

@@ -156,7 +156,9 @@ def test_wandb__every_figure_of_metrics_json_is_in_the_summary(checkout: "Checko
     assert (metrics["n_groups"], whole["n_groups"]) == (7, 20)
     assert summary["cross_validation/auroc"] == whole["metrics"]["auroc"]["value"]
     drawn = {name for name, value in summary.items() if isinstance(value, dict) and value.get("_type") == "image-file"}
-    assert drawn == {f"test/{name}" for name in ("confusion", "roc", "precision_recall", "reliability", "history")}
+    assert drawn == {
+        f"test/{name}" for name in ("confusion", "roc", "precision_recall", "reliability", "decision_curve", "history")
+    }
 
 
 @pytest.mark.parametrize("stage", ["frozen", "finetune"])

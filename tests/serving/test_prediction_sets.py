@@ -11,7 +11,7 @@ from PIL import Image
 from medtune.serving.bundle import Bundle, BundleError
 from medtune.serving.http import predict_uploads
 from medtune.serving.predict import write_predictions
-from medtune.serving.prediction_sets import fault, prediction_sets
+from medtune.serving.prediction_sets import fault, is_uncertain, prediction_sets
 from torture.hostile.tiny_bundle import write_bundle
 
 SETS = {"coverage": 0.9, "holds_for": "each class", "min_probability": {"blue": 0.3, "red": 0.4}}
@@ -40,8 +40,9 @@ def expected(probabilities: dict[str, float]) -> tuple[str, ...]:
 def test_predict__set_and_uncertain(bundle, images):
     found = bundle.predict(images)
     assert [one.set for one in found] == [expected(one.probabilities) for one in found]
-    assert [one.uncertain for one in found] == [len(one.set) != 1 for one in found]
+    assert [one.uncertain for one in found] == [one.set != (one.label,) for one in found]
     assert len({one.set for one in found}) > 1
+    assert len({one.uncertain for one in found}) == 2
 
 
 def test_predict__files_and_service_agree(bundle, images, tmp_path):
@@ -54,7 +55,7 @@ def test_predict__files_and_service_agree(bundle, images, tmp_path):
     entries = json.loads((tmp_path / "p.json").read_text())
     served = predict_uploads(bundle, [(path.name, path.read_bytes()) for path in images])
     for entry in (*entries, *served):
-        assert entry["uncertain"] is (len(entry["set"]) != 1)
+        assert entry["uncertain"] is (entry["set"] != [entry["prediction"]])
     assert [tuple(entry["set"]) for entry in entries] == [tuple(entry["set"]) for entry in served]
 
 
@@ -83,6 +84,11 @@ def test_fault__names_the_field(tmp_path, sets, said):
 def test_fault__separator_in_a_class():
     document = {"classes": ["a|b", "c"], "prediction_sets": {"min_probability": {"a|b": 0.1, "c": 0.2}}}
     assert "cannot have |" in fault(document)
+
+
+def test_is_uncertain__several_none_or_another_than_the_decision():
+    members = np.array([[True, True], [False, False], [True, False], [True, False]])
+    assert is_uncertain(members, np.array([0, 0, 0, 1])).tolist() == [True, True, False, True]
 
 
 def test_prediction_sets__may_be_empty():

@@ -129,7 +129,7 @@ def test_run__files_for_dvc_and_readers__reused_when_finished(make_world):
     world = make_world(test_fold=1)
     done = evaluate_world(world)
     assert {p.name for p in (done.folder / "plots").iterdir()} == {
-        "confusion.csv", "roc.csv", "precision_recall.csv", "reliability.csv", "history.csv",
+        "confusion.csv", "roc.csv", "precision_recall.csv", "reliability.csv", "history.csv", "decision_curve.csv",
     }  # fmt: skip
     assert list(read_csv(done, "plots/confusion.csv")[0]) == ["actual", "predicted"]
     assert len(read_csv(done, "plots/confusion.csv")) == 15
@@ -140,7 +140,7 @@ def test_run__files_for_dvc_and_readers__reused_when_finished(make_world):
     page = (done.folder / "report.html").read_text()
     assert "Bright &amp; dark" in page
     assert "drawn &lt;by&gt; code" in page
-    assert page.count("data:image/png;base64,") == len(list((done.folder / "images").iterdir())) == 8
+    assert page.count("data:image/png;base64,") == len(list((done.folder / "images").iterdir())) == 9
     assert not re.search(r"(src|href)=\"(?!data:)", page)
 
     before = (done.folder / "result.json").stat().st_mtime_ns

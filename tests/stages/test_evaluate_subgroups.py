@@ -69,7 +69,7 @@ def test_run__subgroups_of_all_folds(make_world, capsys):
     page = (done.folder / "report.html").read_text()
     assert "<h2>Subgroups</h2>" in page
     assert "north" in page
-    assert page.count("data:image/png;base64,") == len(list((done.folder / "images").iterdir())) == 9
+    assert page.count("data:image/png;base64,") == len(list((done.folder / "images").iterdir())) == 10
     printed = capsys.readouterr().out
     assert "evaluate: by scanner" in printed
     assert "evaluate: not recorded " in printed

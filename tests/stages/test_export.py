@@ -46,7 +46,7 @@ def exported(make_world) -> SimpleNamespace:
 
 def test_run__bundle_has_all_files_and_they_are_whole(exported):
     folder, document = exported.artifact.folder, exported.document
-    names = {"model.onnx", "model.fp16.onnx", "MODEL_CARD.md", "sample_input.npy", "sample_output.npy"}
+    names = {"model.onnx", "model.fp16.onnx", "MODEL_CARD.md", "checklist.md", "sample_input.npy", "sample_output.npy"}
     assert set(document["files"]) == names
     assert {path.name for path in folder.iterdir()} == names | {"bundle.json", "result.json"}
     for name, sha256 in document["files"].items():

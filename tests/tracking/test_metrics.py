@@ -3,7 +3,7 @@ from pathlib import Path
 from medtune.config.schema import Params
 from medtune.evaluation.bootstrap import Interval
 from medtune.evaluation.subgroup_metrics import Gap, Subgroup, Subgroups
-from medtune.tracking.metrics import log_evaluation
+from medtune.tracking.metrics import flatten_metrics, log_evaluation
 from medtune.tracking.run import start_run
 from tests.tracking.test_run import recorded
 
@@ -30,3 +30,25 @@ def test_log_evaluation__without_subgroups_has_no_such_table(cache: Path, params
     names = {name for row in recorded(cache).history for name in row}
     assert "test/metrics" in names
     assert "test/subgroups" not in names
+
+
+def test_flatten_metrics__patients_and_prediction_sets() -> None:
+    entry = {"value": 0.8, "lo": 0.7, "hi": 0.9}
+    found = flatten_metrics(
+        METRICS
+        | {
+            "patient_level": {"score": "mean", "metrics": {"auroc": entry}},
+            "prediction_sets": {"calibration": {}, "coverage": entry, "n_empty": 2},
+        }
+    )
+    assert (found["patients/auroc"], found["patients/auroc_lo"], found["patients/auroc_hi"]) == (0.8, 0.7, 0.9)
+    assert found["sets/coverage_lo"] == 0.7
+    none = flatten_metrics(METRICS | {"patient_level": {"reason": "x"}, "prediction_sets": {"reason": "x"}})
+    assert not any(name.startswith(("patients/", "sets/")) for name in none)
+
+
+def test_log_evaluation__more_patients_are_a_table(cache: Path, params: Params) -> None:
+    rows = [{"class": "a", "patients": 1, "reason": "few"}, {"class": "b", "patients": 9, "more_patients": 20}]
+    with start_run("evaluate", "2" * 64, "group", params, "evaluate") as run:
+        log_evaluation(run, {**METRICS, "more_patients": {"classes": rows}}, [])
+    assert "test/more_patients" in {name for row in recorded(cache).history for name in row}

@@ -95,10 +95,11 @@ def _features(paths: RunPaths) -> Place:
     views = {path: path.resolve() for path in (paths.cache / "features").iterdir() if path.is_dir()}
     keys = {view: found.key for view in views if (found := find_artifact(view / "0000"))}
     files = [file for view in keys for file in files_of(view / "0000")]
+    whole = {view: len(feature_store.load_shards(view, key)[0]) for view, key in keys.items()}
 
     def use(file: Path, harm: str) -> str | None:
         view = file.parent.parent
-        return seen(not feature_store.load_shards(view, keys[view])[0], "taken from the store")
+        return seen(len(feature_store.load_shards(view, keys[view])[0]) < whole[view], "taken from the store")
 
     return Place("feature store", files, use)
 
@@ -115,7 +116,7 @@ def _logits(paths: RunPaths) -> Place:
     def use(file: Path, harm: str) -> str | None:
         return seen(logits.load_outputs(wanted, paths.cache) is None, "taken from the cache")
 
-    return Place("logits", files_of(paths.cache / "logits"), use)
+    return Place("logits", [paths.cache / "logits" / f"{wanted.key}.npz"], use)
 
 
 def _checkpoint(params: Params, paths: RunPaths) -> Place:

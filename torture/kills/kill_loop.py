@@ -18,8 +18,8 @@ from torture.kills.writes import Moment, moments, tell_writes
 from torture.outcome import Outcome
 
 STAGES = ("data", "frozen", "finetune", "evaluate", "export")
-# What a stage keeps in the cache.
-CACHES = {"frozen": "features", "evaluate": "logits"}
+# What a stage keeps in the cache; of the features, those that fold 1 computes.
+CACHES = {"frozen": "features/*/0001", "evaluate": "logits"}
 TRIES = 2
 
 
@@ -80,7 +80,8 @@ class Siege:
         paths = RunPaths(cut / "out", cut / "cache")
         place = paths.prepared if self.stage == "data" else paths.stage(self.stage, _fold(self.stage))
         if self.stage in CACHES:
-            shutil.rmtree(cut / "cache" / CACHES[self.stage], ignore_errors=True)  # none without stored features
+            for kept in (cut / "cache").glob(CACHES[self.stage]):  # none without stored features
+                shutil.rmtree(kept)
         if older:
             write_text(place / RESULT_FILE, dump_with_checksum({**read_result(place), "key": "of an earlier run"}))
         else:

@@ -88,10 +88,12 @@ def export(folder: Path, plain: Any, params: Any, learnt_on: Any, images: Any, l
     import numpy as np
 
     from benchmarks.inference_model import InferenceModel
+    from medtune.export.ensemble import Ensemble, Member
     from medtune.export.fp16 import to_half
     from medtune.export.onnx_graph import to_onnx
     from medtune.export.precisions import FILES, predictor
     from medtune.models.adapt import merge
+    from medtune.tasks.classification.export import MostProbable, TemperedSoftmax
 
     network, moved = adapted(plain, params, *learnt_on)
     reference = ask(eager(InferenceModel(copy.deepcopy(network), TEMPERATURE)), images, 32)
@@ -101,18 +103,20 @@ def export(folder: Path, plain: Any, params: Any, learnt_on: Any, images: Any, l
     if right < 0.8:
         return Exported({}, reference, f"the network is right in {right:.0%} only: too little to compare decisions on")
     merge(network, params)
-    fp32 = to_onnx(InferenceModel(network, TEMPERATURE), SIZE, params.export.opset, {})
+    model = Ensemble([Member(network, TemperedSoftmax(TEMPERATURE))], "probabilities", MostProbable())
+    fp32 = to_onnx(model, SIZE, params.export.opset, {}, model.names)
+    both = np.stack([reference, reference], axis=1)  # the mean, and the only network
     folder.mkdir(exist_ok=True)
     document: dict[str, Any] = {"precisions": {}, "parity": {}}
     try:
         for precision in CHANGED:
-            _maker(fp32, params, images, labels, reference).export(folder, document, precision)
+            _maker(fp32, params, images, labels, both).export(folder, document, precision)
             if reason := document["precisions"][precision]["reason"]:
                 return Exported({}, reference, f"{precision} is not shipped: {reason}")
     except RuntimeError as error:
         return Exported({}, reference, str(error))
-    files = {precision: predictor((folder / FILES[precision]).read_bytes()) for precision in CHANGED}
-    rounded = predictor(to_half(fp32, emulate=True).SerializeToString())
+    files = {precision: _mean(predictor((folder / FILES[precision]).read_bytes())) for precision in CHANGED}
+    rounded = _mean(predictor(to_half(fp32, emulate=True).SerializeToString()))
     return Exported({"fp32": [files["fp32"]], "fp16": [rounded, files["fp16"]]}, reference, None)
 
 
@@ -133,6 +137,11 @@ def _maker(fp32: Any, params: Any, images: Any, labels: Any, reference: Any) -> 
     document = {"task": {"kind": "classification"}, "classes": list(CLASSES), "decision": {"kind": "argmax"}}
     trial = ParityCheck(prepared, rows, images[rows], reference[rows], document)
     return PrecisionExporter(fp32, trial, lambda: images, params.export)
+
+
+def _mean(predict: Any) -> Any:
+    """The mean over the networks of an exported graph."""
+    return lambda images: predict(images)[:, 0]
 
 
 def eager(deployed: Any) -> Any:

@@ -81,7 +81,9 @@ def rows(output: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:
     """Predicted class, the probability of each class, then the prediction set where the bundle has them."""
     classes = document["classes"]
     decided = decide(output, document["decision"], classes)
-    added = prediction_sets.cells(output, document) if prediction_sets.is_available(document) else [[]] * len(output)
+    added: list[list[Any]] = [[]] * len(output)
+    if prediction_sets.is_available(document):
+        added = prediction_sets.cells(output, decided, document)
     return [
         [classes[index], *row, *cells]
         for index, row, cells in zip(decided.tolist(), output.tolist(), added, strict=True)

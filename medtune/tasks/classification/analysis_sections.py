@@ -1,4 +1,4 @@
-"""Sections of report.html below the metrics: patients, prediction sets, doubtful labels."""
+"""Sections of report.html below the metrics: patients, sets, decision curve, more patients, doubtful labels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,16 +25,29 @@ of a patient is {{ scores[patients.score] }} (evaluate.patient_score={{ patients
 {% else %}<p class="facts">A set holds every class that the calibration cannot rule out. It should contain the label
 with a probability of {{ "%g"|format(100 * sets.requested_coverage) }} %, for
 {{ "each class" if sets.calibration.holds_for == "each class" else "all classes together, not for each one" }}. A
-prediction is uncertain if its set has several classes or none. Every {{ person }} counts equally here.</p>
+prediction is uncertain if its set is not exactly the predicted class. Every {{ person }} counts equally here.</p>
 <table>{{ head("") }}
 {{ row("coverage (requested: %g)"|format(sets.requested_coverage), sets.coverage) }}
 {% for name, entry in (sets.coverage_by_class.items() if classes|length <= 12 else ()) -%}
 {{ row("coverage of " + name, entry) }}{% endfor %}
 {{ row("classes in a set, mean", sets.set_size) }}{{ row("share of uncertain predictions", sets.uncertain) }}
 {{ row("accuracy of the certain predictions", sets.accuracy_if_certain) }}</table>
-<p class="facts">{{ sets.n_certain }} {{ unit }} have one class, {{ sets.n_several }} have several,
-{{ sets.n_empty }} have none.{% if folds %} Each fold's limits come from the validation predictions of all folds,
-without the patients that the fold tests.{% endif %}</p>{% endif %}
+<p class="facts">Certain: {{ sets.n_certain }} {{ unit }}. Uncertain: {{ sets.n_several }} with several classes,
+{{ sets.n_empty }} with none, {{ sets.n_other }} with another class than the decision, whose threshold differs.
+{% if folds %} Each fold's limits come from the validation predictions of all folds, without the patients that the fold
+tests.{% endif %}</p>{% endif %}
+
+{% if useful %}<h2>Decision curve</h2>
+{% for name, range in useful.items() %}<p class="facts">{% if range %}Acting on the probability of {{ name }} has a
+higher net benefit than acting on all {{ unit }} or on none for threshold probabilities from {{ range.0|number }} to
+{{ range.1|number }}.{% else %}At no threshold probability has acting on the probability of {{ name }} a higher net
+benefit than acting on all {{ unit }} or on none.{% endif %} This holds for the prevalence of these test {{ unit }}.</p>
+{% endfor %}{% endif %}
+
+<h2>What more patients would buy</h2>
+{% if more.sentences %}<ul>{% for text in more.sentences %}<li>{{ text }}</li>{% endfor %}</ul>
+{% else %}<p class="facts">No class has an interval of its recall.</p>{% endif %}
+<p class="facts">{{ more.assumption }}</p>
 
 <h2>Doubtful labels</h2>
 <p class="facts">{{ errors.candidates }} of {{ errors.n_images }} {{ unit }} are candidates for label errors (confident
@@ -69,6 +82,8 @@ def render_sections(facts: Mapping[str, Any], doubtful: Sequence[Mapping[str, An
         metrics=[metric for metric in METRICS if metric.name in patients.get("metrics", {})],
         sets=facts["prediction_sets"],
         errors=facts["label_errors"],
+        useful=facts["decision_curve"]["useful_thresholds"],
+        more=facts["more_patients"],
         doubtful=doubtful,
         scores=SCORES,
         positive=facts["positive"],

@@ -170,9 +170,9 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
     if decision["kind"] == "threshold":
         counts = decision["patients"]
         rule = (
-            f"`{decision['positive']}` from a probability of {decision['threshold']:.4f} on. It was chosen on "
-            f"{decision['images']} validation images of {counts['negative']} patients without and "
-            f"{counts['positive']} with this class: {decision['why']}."
+            f"`{decision['positive']}` from a probability of {decision['threshold']:.4f} on. Choice on "
+            f"{decision['images']} validation images ({counts['negative']} patients without and {counts['positive']} "
+            f"with this class): {decision['why']}."
         )
     uncalibrated = document["params"]["evaluate"]["calibration"] == "none"
     fitted = f"temperature {_temperatures(document)}, fitted on the validation images"
@@ -235,9 +235,9 @@ def _sets_sentence(document: Mapping[str, Any]) -> str:
     return (
         f"\n\nPrediction sets: a set holds the classes that the calibration cannot rule out ({limits}). For an image "
         f"of a new patient it contains the label with a probability of at least {100 * sets['coverage']:g} %, {scope}, "
-        f"if the patient comes from the same population. {observed} A prediction is `uncertain` if its set has several "
-        "classes or none. The limits are conformal, with patients as the exchangeable unit, and come from the "
-        "validation predictions of the networks of all folds."
+        f"if the patient comes from the same population. {observed} A prediction is `uncertain` if its set is not "
+        "exactly the predicted class. The limits are conformal, with patients as the exchangeable unit, and come from "
+        "the validation predictions of the networks of all folds."
     )
 
 

@@ -78,14 +78,15 @@ def measure(members: np.ndarray, result: EvaluationResult, options: EvaluatePara
     """
     n, scored, classes = len(members), result.pooled, result.prepared.classes
     everything, size = np.ones(n, bool), members.sum(axis=1)
+    uncertain = sets.is_uncertain(members, scored.predictions)
     covered = members[np.arange(n), scored.labels]
     shown = np.unique(scored.labels).tolist()
     ids = scored.patient_ids
     sums = {
         "coverage": sum_by_patient(covered, everything, ids, equal=True),
         "set_size": sum_by_patient(size, everything, ids, equal=True),
-        "uncertain": sum_by_patient(size != 1, everything, ids, equal=True),
-        "accuracy_if_certain": sum_by_patient(covered, size == 1, ids, equal=True),
+        "uncertain": sum_by_patient(uncertain, everything, ids, equal=True),
+        "accuracy_if_certain": sum_by_patient(covered, ~uncertain, ids, equal=True),
     }
     for k in shown:
         chosen = scored.labels == k
@@ -98,7 +99,8 @@ def measure(members: np.ndarray, result: EvaluationResult, options: EvaluatePara
     by_class = {classes[k]: found.pop(f"class {k}").as_dict() for k in shown}
     return {name: one.as_dict() for name, one in found.items()} | {
         "coverage_by_class": by_class,
-        "n_certain": int((size == 1).sum()),
+        "n_certain": int((~uncertain).sum()),
         "n_several": int((size > 1).sum()),
         "n_empty": int((size == 0).sum()),
+        "n_other": int((uncertain & (size == 1)).sum()),
     }

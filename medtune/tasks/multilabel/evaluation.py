@@ -6,6 +6,7 @@ from typing import Any
 
 from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.gate import Limit
+from medtune.evaluation.net_benefit import write_decision_curves
 from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.tasks.multilabel import baseline, tables
 from medtune.tasks.multilabel.folds import choose_decision, evaluate_folds, from_bundle, pool
@@ -55,6 +56,7 @@ def write(
     from medtune.evaluation.baselines import baseline_section
     from medtune.evaluation.cross_validation import cross_validation_section
     from medtune.evaluation.external_split import external_section
+    from medtune.evaluation.net_benefit_plot import draw_decision_curves
     from medtune.evaluation.subgroup_plot import draw_subgroups
     from medtune.evaluation.subgroup_report import subgroup_section, unit_of
     from medtune.tasks.multilabel import plots
@@ -69,6 +71,10 @@ def write(
     write_predictions(folder / "predictions.csv", result.prepared, pooled)
     plots.write_tables(folder / "plots", result, history, bins)
     images = plots.draw(folder / "images", result, facts["per_class"], history, bins)
+    if curves := tables.decision_curves(result.prepared.classes, pooled):
+        write_decision_curves(folder / "plots" / "decision_curve.csv", curves)
+        images.append(folder / "images" / "decision_curve.png")
+        draw_decision_curves(images[-1], curves, result.title)
     section = ""
     if facts["subgroups"]:
         images.append(folder / "images" / "subgroups.png")

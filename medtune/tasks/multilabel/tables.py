@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.evaluation.bootstrap import Interval, intervals
+from medtune.evaluation.net_benefit import DecisionCurve, decision_curve
 from medtune.evaluation.tables import write_csv
 from medtune.tasks.classification.ranking import roc_curve
 from medtune.tasks.classification.tables import Curves
@@ -82,6 +83,15 @@ def roc_curves(names: Sequence[str], scored: FindingPredictions) -> Curves:
             bend[1:-1] = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
             found[name] = (false[bend], true[bend])
     return found
+
+
+def decision_curves(names: Sequence[str], scored: FindingPredictions) -> dict[str, DecisionCurve]:
+    """Net benefit by finding; only of findings that are scored."""
+    return {
+        name: decision_curve(scored.labels[:, k], scored.probabilities[:, k])
+        for k, name in enumerate(names)
+        if scored.labels[:, k].any() and not scored.labels[:, k].all()
+    }
 
 
 def reliability(labels: npt.NDArray, probabilities: npt.NDArray, bins: int) -> list[dict[str, float | int]]:

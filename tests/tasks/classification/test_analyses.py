@@ -39,10 +39,11 @@ def make_result(n_patients=40, n_folds=4, classes=2, known=True, several=False, 
         for k in range(n_folds)
     ]
     prepared = SimpleNamespace(
-        info={"groups_known": known},
+        info={"groups_known": known, "protocol": "patient"},
         classes=tuple("abcdef"[:classes]),
         labels=labels,
         patient_ids=ids,
+        positive="b" if classes == 2 else None,
         paths=[f"{k}.png" for k in range(len(ids))],
         images=rng.integers(0, 255, (len(ids), 8, 8, 3)).astype(np.uint8),
     )
@@ -67,14 +68,21 @@ def test_analyses__facts_files_and_sections(classes, tmp_path):
     assert tuple(facts) == ANALYSES
     assert facts["patient_level"]["n_patients"] == 40
     assert facts["patient_level"]["metrics"]["balanced_accuracy"]["value"] > 0.8
-    analyses.write(tmp_path, result)
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "images").mkdir()
+    assert [path.name for path in analyses.write(tmp_path, result)] == ["decision_curve.png"] * (classes == 2)
     rows = read(tmp_path / "patients.csv")
     assert len({row["patient"] for row in rows}) == len(rows) == 40
     assert sum(int(row["images"]) for row in rows) == len(result.pooled.rows)
     assert len(read(tmp_path / "label_errors.csv")) == facts["label_errors"]["candidates"]
     common = {"positive": None, "classes": ["a", "b"], "folds": [1], "percent": "95", "groups_known": True}
     page = analyses.section(result, facts | common)
-    for words in ("metric of patients", "coverage (requested: 0.9)", "Nothing is corrected automatically"):
+    for words in (
+        "metric of patients",
+        "coverage (requested: 0.9)",
+        "Nothing is corrected automatically",
+        "would halve the interval",
+    ):
         assert words in page
 
 
@@ -117,7 +125,9 @@ def test_prediction_sets__coverage_and_size():
     assert sets["calibration"]["holds_for"] == "each class"
     assert 0.8 < sets["coverage"]["value"] < 1
     assert sets["coverage"]["lo"] < sets["coverage"]["value"] < sets["coverage"]["hi"]
-    assert sets["n_certain"] + sets["n_several"] + sets["n_empty"] == len(make_result(200, 5).pooled.rows)
+    assert sets["n_certain"] + sets["n_several"] + sets["n_empty"] + sets["n_other"] == len(
+        make_result(200, 5).pooled.rows
+    )
     assert set(sets["coverage_by_class"]) == {"a", "b"}
 
 
@@ -147,3 +157,23 @@ def test_doubtful_labels__every_image_once(tmp_path):
     assert doubtful.n_images == len(result.prepared.labels)
     assert len(np.unique(doubtful.rows)) == len(doubtful.rows)
     assert (doubtful.suggested != doubtful.labels).all()
+
+
+def test_projection__each_class_with_its_patients():
+    facts = facts_of(make_result())["more_patients"]
+    assert {row["patients"] for row in facts["classes"]} == {20}
+    assert all(50 < row["more_patients"] <= 60 for row in facts["classes"])
+    assert sum(row["share_of_variance"] for row in facts["classes"]) == pytest.approx(1)
+    assert {text.split("interval of its ")[1].split(",")[0] for text in facts["sentences"]} == {
+        "sensitivity", "specificity",
+    }  # fmt: skip
+
+
+def test_projection__too_few_patients_of_a_class():
+    result = make_result(5, 2)
+    for fold in result.folds:
+        fold.test.labels[:] = 1
+    facts = facts_of(EvaluationResult(result.prepared, (), (), result.folds, pool([f.test for f in result.folds]), {}))
+    none, all_of_them = facts["more_patients"]["classes"]
+    assert (none["patients"], none["reason"]) == (0, "an interval needs more patients")
+    assert all_of_them["patients"] == 5

@@ -1,0 +1,72 @@
+"""Decision curves: what acting on a model's probability is worth (Vickers and Elkin 2006, "Decision curve analysis").
+
+A decision maker who acts from a probability of t on values a false positive at t / (1 - t) of a true positive. The net
+benefit is TP / n - FP / n * t / (1 - t). A model is useful at t only if it is above both acting on every image and
+acting on none, whose net benefit is 0. It refers to the prevalence of the images.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from medtune.evaluation.tables import write_csv
+
+Floats = npt.NDArray[np.float64]
+THRESHOLDS: Floats = np.arange(1, 100) / 100
+
+
+@dataclass(frozen=True)
+class DecisionCurve:
+    """Net benefit per image at each of `THRESHOLDS`.
+
+    Attributes:
+        model: (99,) of acting where the probability reaches the threshold.
+        treat_all: (99,) of acting on every image.
+    """
+
+    model: Floats
+    treat_all: Floats
+
+    @property
+    def useful(self) -> npt.NDArray[np.bool_]:
+        """(99,) the model is above acting on all images and on none."""
+        return self.model > np.maximum(self.treat_all, 0)
+
+
+def decision_curve(positive: npt.NDArray[np.bool_], probabilities: Floats) -> DecisionCurve:
+    """Compute the net benefit of calibrated probabilities.
+
+    Args:
+        positive: (n,) the image shows what is to be found.
+        probabilities: (n,) that it does.
+    """
+    odds, prevalence = THRESHOLDS / (1 - THRESHOLDS), float(positive.mean())
+    acted = probabilities[None, :] >= THRESHOLDS[:, None]
+    true, false = (acted & positive).mean(axis=1), (acted & ~positive).mean(axis=1)
+    return DecisionCurve(true - false * odds, prevalence - (1 - prevalence) * odds)
+
+
+def useful_range(curve: DecisionCurve) -> list[float] | None:
+    """Lowest and highest threshold of the longest stretch over which the model is useful; None where it never is."""
+    best: list[float] | None = None
+    start, length = 0, 0
+    for position, useful in enumerate([*curve.useful.tolist(), False]):
+        if useful:
+            continue
+        if position - start > length:
+            length, best = position - start, [float(THRESHOLDS[start]), float(THRESHOLDS[position - 1])]
+        start = position + 1
+    return best
+
+
+def write_decision_curves(path: Path, curves: Mapping[str, DecisionCurve]) -> None:
+    """Write `class,threshold,model,treat_all,treat_none`, one line per class and threshold."""
+    rows = (
+        [name, f"{threshold:.2f}", f"{model:.6g}", f"{everyone:.6g}", "0"]
+        for name, curve in curves.items()
+        for threshold, model, everyone in zip(THRESHOLDS, curve.model, curve.treat_all, strict=True)
+    )
+    write_csv(path, ["class", "threshold", "model", "treat_all", "treat_none"], rows)

@@ -1,0 +1,101 @@
+"""The gate compares networks on patients that they have not seen."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from medtune.stages import evaluate, export, gate
+
+
+def dataset(patients=9, folds=3):
+    """Two images per patient; patient k is a test patient of fold k % folds."""
+    ids = np.repeat(np.arange(patients), 2)
+    splits = np.full((len(ids), folds), "train", "<U8")
+    for fold in range(folds):
+        splits[ids % folds == fold, fold] = "test"
+        splits[ids % folds == (fold - 1) % folds, fold] = "val"
+    return SimpleNamespace(
+        paths=[f"{k}.png" for k in range(len(ids))],
+        patient_ids=np.array([f"P{k}" for k in ids]),
+        sha256=[f"sha{k}" for k in range(len(ids))],
+        names=["a"] * len(ids),
+        splits=splits,
+        slides=(),
+    )
+
+
+def manifest(prepared, patients, splits=None):
+    """manifest.csv of the champion, which knows the first `patients` patients."""
+    splits = prepared.splits if splits is None else splits
+    lines = ["path,label,group,sha256," + ",".join(f"role_{k}" for k in range(splits.shape[1]))]
+    for row in range(2 * patients):
+        roles = ",".join(splits[row])
+        lines.append(f"{prepared.paths[row]},a,{prepared.patient_ids[row]},{prepared.sha256[row]},{roles}")
+    return "\n".join(lines) + "\n"
+
+
+def seen(prepared, fold):
+    return set(prepared.patient_ids[np.isin(prepared.splits[:, fold], ("train", "val"))])
+
+
+def test_tested__each_image_by_the_network_of_its_fold():
+    prepared = dataset()
+    rows, own = gate._tested(prepared, [0, 1, 2])
+    assert rows.tolist() == list(range(18))
+    assert all(prepared.patient_ids[row] not in seen(prepared, fold) for row, fold in zip(rows, own, strict=True))
+    rows, own = gate._tested(prepared, [2])
+    assert set(prepared.patient_ids[rows]) == {"P2", "P5", "P8"}
+    assert own.tolist() == [0] * 6
+
+
+def test_common_images__every_patient_counts_and_no_network_has_seen_its_patient():
+    prepared = dataset()
+    rows, own = gate._tested(prepared, [0, 1, 2])
+    kept, theirs, notes, changed = gate._common_images(prepared, rows, own, manifest(prepared, 6), [0, 1, 2])
+    assert kept.tolist() == list(range(18))  # also patients that the champion does not know
+    assert (notes, changed) == ([], "")
+    for row, fold in zip(rows[:12], theirs[:12], strict=True):
+        assert prepared.patient_ids[row] not in seen(prepared, fold)
+    assert theirs[12:].tolist() == own[12:].tolist()
+
+
+def test_common_images__a_champion_of_one_network_leaves_out_the_patients_that_it_has_seen():
+    prepared = dataset()
+    rows, own = gate._tested(prepared, [0, 1, 2])
+    kept, theirs, notes, _ = gate._common_images(prepared, rows, own, manifest(prepared, 9), [1])
+    assert set(prepared.patient_ids[rows[kept]]) == {"P1", "P4", "P7"}
+    assert theirs.tolist() == [0] * 6
+    assert notes == ["12 test images of 6 patients left out: the champion was trained on them"]
+
+
+def test_common_images__a_network_that_has_seen_the_pixels_is_not_asked():
+    """An unknown patient has an image of a known one: only the network that tested that one may answer."""
+    prepared = dataset()
+    prepared.sha256[12] = prepared.sha256[2]  # P6 has an image of P1, who is a test patient of fold 1
+    rows, own = gate._tested(prepared, [0, 1, 2])
+    assert own[12] == 0
+    kept, theirs, notes, _ = gate._common_images(prepared, rows, own, manifest(prepared, 6), [0, 1, 2])
+    assert (theirs[12], theirs[13]) == (1, 0)
+    assert (len(kept), notes) == (18, [])
+
+
+def test_of_member__has_its_own_decision_and_temperature():
+    members = [{"fold": 0, "temperature": 1.0, "decision": {"kind": "a"}}, {"fold": 1, "temperature": 2.0}]
+    document = {"members": members, "decision": {"kind": "all"}}
+    assert gate._of_member(document, 0) == {"members": members[:1], "decision": {"kind": "a"}}
+    assert gate._of_member(document, 1) == {"members": members[1:], "decision": {"kind": "all"}}
+    old = {"temperature": 1.0, "decision": {"kind": "all"}}
+    assert gate._of_member(old, 0) == old
+
+
+@pytest.mark.slow
+def test_run__predicts_each_patient_by_the_network_that_has_not_seen_it(make_world):
+    """Networks that have seen a patient would be right too often: the gate's score is that of the evaluation."""
+    world = make_world()
+    metrics = json.loads((evaluate.run(world.params, world.paths).folder / "metrics.json").read_text())
+    export.run(world.params, world.paths)
+    decision = gate.run(world.params, world.paths, None)
+    assert decision.challenger.score.value == pytest.approx(metrics["test"]["balanced_accuracy"]["value"])
+    assert (decision.n_images, decision.n_patients) == (45, 9)
