@@ -38,6 +38,7 @@ def config(store, tmp_path):
         train=TRAIN,
         val=VAL,
         params=FrozenParams(),
+        lr=1.0,
         seed=0,
         key="k",
         checkpoint_dir=tmp_path,
