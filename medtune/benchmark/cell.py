@@ -134,7 +134,7 @@ def _rates(trained: Sequence[Artifact]) -> dict[str, Any]:
             if "validation" in trial:
                 by_rate.setdefault(trial["lr"], []).append(trial)
     return {
-        "lr": sorted({result["lr"] for result in results}),
+        "lr": sorted({result["lr"] for result in results} - {None}),
         "trials": [
             {
                 "lr": rate,

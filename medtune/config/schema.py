@@ -245,9 +245,10 @@ class Params(StrictParams):
         return STAGES[self.schedule]
 
     def learning_rates(self, stage: str) -> tuple[float, ...]:
-        """The learning rates that a stage chooses from on validation, ascending."""
+        """The learning rates that a stage chooses from on validation, ascending; a solved head has no use for them."""
         name = self.model.head.kind if stage == "frozen" else self.model.peft.method
-        return resolve(stage, getattr(self, stage).lr, name)
+        rates = resolve(stage, getattr(self, stage).lr, name)
+        return rates[:1] if stage == "frozen" and self.model.head.solved else rates
 
     def section(self, name: str) -> dict[str, Any]:
         """One section as plain JSON values, defaults written out: what a cache key hashes."""

@@ -65,14 +65,14 @@ class SearchResult:
     """What a search found.
 
     Attributes:
-        trials: every candidate, by ascending rate.
-        lr: the chosen rate.
+        trials: every candidate, by ascending rate; none for a head that is solved without one.
+        lr: the chosen rate, if there is one.
         state: where its training ended.
         weights: of its best epoch.
     """
 
     trials: list[Trial]
-    lr: float
+    lr: float | None
     state: TrainingState
     weights: dict[str, Tensor]
 

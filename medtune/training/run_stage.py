@@ -109,7 +109,7 @@ def run_training_stage(
 
         work = outcome.prepare_checkpoint_dir(folder)
         if spec.solve:
-            found = SearchResult.of_one(rates[0], *spec.solve(configure(0, rates[0], work)))
+            found = SearchResult([], None, *spec.solve(configure(0, rates[0], work)))
         else:
             found = search(rates, configure, work, key, device_name(), f"{spec.stage}.lr")
         state = found.state
@@ -121,7 +121,7 @@ def run_training_stage(
             weights = found.weights
             if spec.finish:
                 weights, saved_part = spec.finish(state.best_epoch, weights)
-            config = configure(rates.index(found.lr), found.lr, work)
+            config = configure(0, rates[0], work)
             record = {"stage": spec.stage, "fold": fold, **spec.record(state.best_epoch)}
             artifact = outcome.save_stage_artifact(folder, config, found, weights, params, prepared, saved_part, record)
         result = artifact.result()

@@ -73,12 +73,12 @@ def state_to_json(state: TrainingState) -> dict[str, Any]:
     """Return `state` as plain JSON values."""
     # Pairs, since a JSON object is written with its names sorted, and their order is that of history.csv's columns.
     history = [[(k, None if math.isnan(v) else v) for k, v in row.items()] for row in state.history]
-    return {**vars(state), "history": history}
+    return {name: value for name, value in vars(state).items() if name != "validation_outputs"} | {"history": history}
 
 
 def state_from_json(values: dict[str, Any]) -> TrainingState:
     """Return the state that `state_to_json` wrote; other values are ignored."""
-    state = TrainingState(**{name: values[name] for name in vars(TrainingState())})
+    state = TrainingState(**{name: values[name] for name in vars(TrainingState()) if name in values})
     state.best = None if state.best is None else (state.best[0], state.best[1])
     state.history = [{k: math.nan if v is None else v for k, v in row} for row in values["history"]]
     return state

@@ -65,7 +65,8 @@ def test_recipe__its_learning_rate_applies_to_nothing_else(recipe):
     assert all(tree[stage]["lr"] == "auto" or named[stage] for stage in TRAINED)
     params = validate(tree)
     for plugin in heads:
-        if (name := plugin.__name__.rpartition(".")[2]) not in named["frozen"] and name != "attention_mil":
+        name = plugin.__name__.rpartition(".")[2]
+        if name not in named["frozen"] and name not in ("attention_mil", "logistic"):
             other = params.model_copy(
                 update={"model": params.model.model_copy(update={"head": plugin.Params(kind=name)})}
             )
