@@ -80,7 +80,9 @@ def evaluate_baselines(
                 probabilities = fitting.fit_and_predict(
                     features.fetch(name, fitted_on), prepared.targets[fitted_on], features.fetch(name, test), outputs
                 )
-                parts.append(task.from_bundle(prepared, test, probabilities, document))
+                # A bundle gives the probabilities of each network for tiles; this is one network.
+                output = probabilities[:, None] if prepared.slides else probabilities
+                parts.append(task.from_bundle(prepared, test, output, document))
                 advance()
             stats = task.pool(parts).stats(options)
             compared.append(

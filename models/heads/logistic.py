@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 INPUT = "summary"
-LR_GRID = (1.0,)  # not used: a solver has no learning rate
+LR_GRID = (1e-3, 1e-2, 1e-1)  # not used where it is solved
 Strength = Annotated[float, Field(gt=0, le=1e6)]
 
 

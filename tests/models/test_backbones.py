@@ -68,7 +68,7 @@ def test_transformer_control__has_the_modules_size(backbone):
         (["model.backbone=resnet1800"], ["'resnet1800' is no timm model", "resnet"]),
         (["model.backbone=resnet18.a1_in1kk", "model.weights=hub"], ["no tag 'a1_in1kk'", "a1_in1k"]),
         (["model.backbone=deit_tiny_patch16_224", "data.image_size=96"], ["96", "224", "img_size"]),
-        (["model.backbone=test_vit", "data.image_size=128", "model.head.tokens=196"], ["196", "N = 64"]),
+        (["model.backbone=test_vit", "data.image_size=128", "model.head={kind: cdtm, tokens: 196}"], ["196", "N = 64"]),
         (["model.backbone=resnet18", "model.backbone_args={colour: red}"], ["colour"]),
         (
             ["model.backbone=convnext_atto", "data.image_size=16"],

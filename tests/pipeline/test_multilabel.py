@@ -16,7 +16,8 @@ from medtune.tasks.multilabel.predictions import read_predictions
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("multilabel")]
 
 SETTINGS = [
-    "task.kind=multilabel", "data.source=folder", "data.csv=labels.csv", "data.label_type=multi",
+    "task.kind=multilabel", "schedule=staged", "model.head.kind=cdtm", "data.split.test_fold=1",
+    "data.source=folder", "data.csv=labels.csv", "data.label_type=multi",
     "data.columns={labels: [bright, striped, rare], split: part}", "data.split.protocol=column", "data.image_size=32",
     "data.labels=null",
     "data.split.absent_classes=allow", "model.backbone_args={img_size: 32}", "frozen.epochs=4", "frozen.views=1",
@@ -100,7 +101,7 @@ def test_run__the_bundle_predicts_what_was_evaluated(finished):
 def test_run__report_has_a_row_per_finding(finished):
     page = finished.result.evaluation.report.read_text()
     assert "no test image shows it" in page
-    assert page.count("<img ") == 6
+    assert page.count("<img ") == 7
 
 
 def test_run__external_images_have_a_section_of_their_own(finished):

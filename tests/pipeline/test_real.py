@@ -162,13 +162,20 @@ def test_lora__merged_it_exports_as_the_plain_network(shared, tmp_path_factory, 
     graphs, parity, kept = {}, {}, {}
     for method in ("none", "lora"):
         small = ["data.image_size=64", "model.backbone_args={img_size: 64}", "data.split.test_fold=1"]
-        sets = vit(shared, "schedule=full", "model.head.kind=linear", "finetune.epochs=1", *small)
+        sets = vit(
+            shared,
+            "schedule=full",
+            "model.head.kind=linear",
+            "finetune.epochs=1",
+            "finetune.lr={none: 3.0e-5, lora: 2.0e-3}",
+            *small,
+        )
         sets.append(f"model.peft.method={method}")
         paths = run("breakhis-binary-vit.yaml", tmp_path_factory.mktemp(method), cache, *sets)
         bundle = paths.stage("export")
         graph = onnx.load(str(bundle / "model.onnx")).graph
         shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-        graphs[method] = [node.op_type for node in graph.node], shapes, (bundle / "model.onnx").stat().st_size
+        graphs[method] = [node.op_type for node in graph.node], set(shapes.values())
         parity[method] = json.loads((bundle / "bundle.json").read_text())["parity"]["fp32"]["max_abs_diff"]
         kept[method] = paths.stage("finetune", 1) / "model.safetensors"
     assert graphs["lora"] == graphs["none"]

@@ -18,7 +18,8 @@ from medtune.stages import data, finetune, frozen
 
 SETTINGS = [
     "task.kind=multilabel", "data.source=folder", "data.csv=t.csv", "data.label_type=multi", "data.image_size=32",
-    "data.columns={labels: [bright, striped]}", "data.split.folds=3", "schedule=staged", "tracking.mode=disabled",
+    "data.columns={labels: [bright, striped]}", "data.split={folds: 3, test_fold: 1}", "schedule=staged",
+    "tracking.mode=disabled",
     "model={backbone: test_vit, weights: none, backbone_args: {img_size: 32, depth: 2}, head: {kind: linear}}",
     "frozen={epochs: 3, views: 1, batch_size: 8, class_weights: auto, checkpoint_seconds: 0}",
     "finetune={epochs: 3, batch_size: 8, class_weights: {bright: 2}, checkpoint_seconds: 0}",
