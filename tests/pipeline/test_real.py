@@ -175,7 +175,7 @@ def test_lora__merged_it_exports_as_the_plain_network(shared, tmp_path_factory, 
         bundle = paths.stage("export")
         graph = onnx.load(str(bundle / "model.onnx")).graph
         shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-        graphs[method] = [node.op_type for node in graph.node], set(shapes.values())
+        graphs[method] = {node.op_type for node in graph.node}, set(shapes.values())
         parity[method] = json.loads((bundle / "bundle.json").read_text())["parity"]["fp32"]["max_abs_diff"]
         kept[method] = paths.stage("finetune", 1) / "model.safetensors"
     assert graphs["lora"] == graphs["none"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("remote")]
 
-STEPS = ["frozen fold 1", "finetune fold 1", "evaluate", "export"]
+STEPS = [f"{stage} fold {fold}" for fold in range(3) for stage in ("frozen", "finetune")] + ["evaluate", "export"]
 KEYS = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "hunter2", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
