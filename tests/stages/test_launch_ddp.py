@@ -76,8 +76,8 @@ def begin(stage, paths, *words):
     return subprocess.Popen(command(stage, paths, *words), env=environment, **pipes)
 
 
-def launched(stage, paths):
-    process = begin(stage, paths)
+def launched(stage, paths, *words):
+    process = begin(stage, paths, *words)
     out, errors = ended(process)
     assert process.returncode == 0, errors
     return out
@@ -115,7 +115,7 @@ def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world):
     expected = alone(params, other)
     shutil.copytree(expected[0].folder, paths.stage("frozen", 1))
 
-    process = begin("stage finetune", paths)
+    process = begin("stage finetune", paths, "--fold", "1")
     saved = paths.stage("finetune", 1).with_name(".fold-1.training") / checkpoint.CHECKPOINT_FILE
     while not saved.exists():
         assert process.poll() is None, process.communicate()
@@ -126,7 +126,7 @@ def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world):
     assert process.returncode != 0
     assert not paths.stage("finetune", 1).exists()
 
-    out = launched("stage finetune", paths)
+    out = launched("stage finetune", paths, "--fold", "1")
     assert out.count("resumed at epoch") == 1
     assert_same_curve(history(paths.stage("finetune", 1)), history(expected[1].folder))
     model = checkpoint.load_trained(find_artifact(paths.stage("finetune", 1)))
