@@ -2,7 +2,7 @@
 
     python -m benchmarks.heads RECIPE [--repeats 6] [--set key=value ...]
 
-The data must be prepared (`medtune data --params RECIPE`). In each repeat the patients are dealt to five new folds,
+The data must be prepared (`medtune data --params RECIPE`). In each repeat the patients are assigned to five new folds,
 and each fold is predicted by heads that were solved on the other four. Within a repeat nothing is chosen: the table
 compares fixed settings. It prints means over the repeats: pooled AUROC, mean AUROC over folds, balanced accuracy of
 the most probable class, and the negative log-likelihood.

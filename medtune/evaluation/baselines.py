@@ -28,6 +28,18 @@ TITLES = {
 }
 
 
+class Baseline(Protocol):
+    """A model that is fitted in seconds on features of the frozen backbone."""
+
+    def fit_and_predict(
+        self, features: npt.NDArray, targets: npt.NDArray, test: npt.NDArray, n_outputs: int
+    ) -> npt.NDArray:
+        """Fit on `features` (n, D) and `targets` (n, ...); return a bundle's outputs (m, ...) for `test` (m, D)."""
+
+    def document(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """The fields of bundle.json that `medtune.tasks.base.Evaluation.from_bundle` reads of its decision rule."""
+
+
 class Features(Protocol):
     """Features of images by a frozen backbone."""
 
@@ -45,7 +57,7 @@ def rows_needed(prepared: "PreparedDataset", requests: Iterable[OutputsRequest])
 
 def evaluate_baselines(
     task: Any,
-    fitting: Any,
+    fitting: Baseline,
     prepared: "PreparedDataset",
     requests: Sequence[OutputsRequest],
     model: Predictions,
@@ -57,7 +69,7 @@ def evaluate_baselines(
 
     Args:
         task: the task's evaluation (`medtune.tasks.base.Evaluation`).
-        fitting: the task's baseline (`medtune.tasks.base.Baseline`).
+        fitting: the task's baseline.
         prepared: the data; tiles where the images are slides.
         requests: one per fold.
         model: predictions of the model for the test images of all folds, in the order of `requests`.

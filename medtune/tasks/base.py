@@ -121,22 +121,10 @@ class Training(Protocol):
         """Objective of one training run; `train`: rows that it trains on."""
 
 
-class Baseline(Protocol):
-    """A model that is fitted in seconds on features of the frozen backbone."""
-
-    def fit_and_predict(
-        self, features: np.ndarray, targets: np.ndarray, test: np.ndarray, n_outputs: int
-    ) -> np.ndarray:
-        """Fit on `features` (n, D) and `targets` (n, ...); return a bundle's outputs (m, ...) for `test` (m, D)."""
-
-    def document(self, classes: tuple[str, ...]) -> dict[str, Any]:
-        """The fields of bundle.json that `Evaluation.from_bundle` reads of its decision rule."""
-
-
 class Evaluation(Protocol):
     """From a trained network's outputs to predictions, statistics and reports.
 
-    May define `baseline`, a `Baseline` that every evaluation is compared with.
+    May define `baseline`, a `medtune.evaluation.baselines.Baseline` that every evaluation is compared with.
     """
 
     def evaluate_folds(

@@ -24,7 +24,7 @@ class PairedDifference:
     Attributes:
         method, reference: indices into the block's methods.
         difference: of the metric, method less reference, mean over the seeds both have.
-        lo, hi: confidence interval of the difference, not corrected; NaN where there is none.
+        lo, hi: confidence interval of the difference, not corrected; NaN if there is no interval.
         p: two-sided; NaN where there are too few patients.
         adjusted: p after Holm's correction over the methods compared with the reference; NaN where p is.
         seeds: how many seeds both have.
