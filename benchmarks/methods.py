@@ -8,6 +8,8 @@ from medtune.runtime.artifact import write_text
 from medtune.runtime.console import info
 
 PAGE = PROJECT / "docs" / "methods.md"
+# From this heading on, the page is written by hand.
+BY_HAND = "\n## Differences from the publications\n"
 
 
 def render() -> str:
@@ -19,8 +21,8 @@ def render() -> str:
         "that do not fit are refused before training. Other: swin, hiera, cait and the other transformers of timm,",
         "adapted by the layers found in them ([backbones](backbones.md)). Merged: the bundle is the plain network's,",
         "at its cost.",
-        "Learning rates: those that a comparison picks from on validation.",
-        "Written by `python -m benchmarks.methods` from the files in models/peft.",
+        "Learning rates: `lr: auto` and the benchmark choose among them on validation.",
+        "This table is written by `python -m benchmarks.methods` from the files in models/peft.",
         "",
         f"| method | {' | '.join(FAMILIES)} | other | merged | learning rates | |",
         f"|-|{'-|' * len(FAMILIES)}-|-|-|-|",
@@ -39,8 +41,9 @@ def render() -> str:
 
 
 def write() -> None:
-    """Write docs/methods.md."""
-    write_text(PAGE, render())
+    """Write the table of docs/methods.md and leave the rest of the page as it is."""
+    _, heading, rest = PAGE.read_text(encoding="utf-8").partition(BY_HAND)
+    write_text(PAGE, render() + heading + rest)
     info(f"{PAGE.relative_to(PROJECT)} written")
 
 
