@@ -13,7 +13,7 @@ BY_HAND = "\n## Differences from the publications\n"
 
 
 def render() -> str:
-    """The page: a row a method, from each file's first line, families, learning rates and whether it merges."""
+    """Return the page: one row per method from its file, then what is written by hand."""
     lines = [
         "# PEFT methods",
         "",
@@ -37,13 +37,13 @@ def render() -> str:
         merged = "x" if hasattr(method, "merge") else ""
         rates = ", ".join(f"{rate:g}" for rate in method.LR_GRID)
         lines.append(f"| `{name}` | {fits} | {other} | {merged} | {rates} | {what} |")
-    return "\n".join(lines) + "\n"
+    _, heading, by_hand = PAGE.read_text(encoding="utf-8").partition(BY_HAND)
+    return "\n".join(lines) + "\n" + heading + by_hand
 
 
 def write() -> None:
     """Write the table of docs/methods.md and leave the rest of the page as it is."""
-    _, heading, rest = PAGE.read_text(encoding="utf-8").partition(BY_HAND)
-    write_text(PAGE, render() + heading + rest)
+    write_text(PAGE, render())
     info(f"{PAGE.relative_to(PROJECT)} written")
 
 

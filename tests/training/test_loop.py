@@ -144,7 +144,8 @@ def test_run__few_images_are_repeated_until_min_steps(tmp_path):
 def test_run__head_is_trained_at_its_own_rate(tmp_path):
     """Plain steps of Adam move every weight by the learning rate."""
     made = job(tmp_path, epochs=1, batch_size=44, optimizer="adam", weight_decay=0, warmup_epochs=0, clip_norm=None)
-    made.network.head, made.head_lr, made.lr = made.network[3], 1e-4, 1e-2
+    made.network.__dict__["head"] = made.network[3]  # not a fifth layer
+    made.head_lr, made.lr = 1e-4, 1e-2
     before = {name: p.detach().clone() for name, p in made.network.named_parameters()}
     Trainer(made, "cpu").run()
     moved = {name: (p - before[name]).abs().max().item() for name, p in made.network.named_parameters()}
