@@ -1,4 +1,4 @@
-"""Stage evaluate: what the trained chains are worth on test images, with intervals over patients."""
+"""Stage evaluate: metrics of the trained networks on test images, with intervals over patients."""
 
 import shutil
 import time
@@ -13,6 +13,7 @@ from medtune.runtime.device import device_name
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import provenance
+from medtune.serving.members import REFIT
 from medtune.stages.steps import Steps
 from medtune.tasks import base
 
@@ -47,6 +48,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation.checklist import write_checklist
     from medtune.evaluation.cross_validation import PREDICTIONS_FILE, cross_validate
     from medtune.evaluation.external_split import evaluate_external, external_line, metrics_line
+    from medtune.evaluation.final_model import final_model
     from medtune.evaluation.intervals import intervals
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
     from medtune.evaluation.result import EvaluationResult, common_facts, site_lines, summary_line, write_metrics
@@ -65,15 +67,16 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     work.mkdir(parents=True)
     with start_run("evaluate", key, steps.group, params, "evaluate") as tracked:
         lineage.log_inputs(tracked, prepared, trained)
-        wanted = sorted(
-            (OutputsRequest.for_artifact(artifact, prepared) for artifact in trained), key=lambda one: one.fold
-        )
-        stored = _outputs(wanted, prepared, options.batch_size, paths.cache)
-        save_outputs(work / "logits.npz", wanted, stored)
-        packed, requests = prepared, wanted
-        prepared, wanted, outputs = to_slides(prepared, wanted, stored, params.model.head.aggregation)
+        asked = [OutputsRequest.for_artifact(artifact, prepared) for artifact in trained]
+        asked = sorted((one for one in asked if one.indices), key=lambda one: (one.fold == REFIT, one.fold))
+        stored = _outputs(asked, prepared, options.batch_size, paths.cache)
+        save_outputs(work / "logits.npz", asked, stored)
+        packed, requests = prepared, [one for one in asked if one.fold != REFIT]
+        prepared, asked, scored = to_slides(prepared, asked, stored, params.model.head.aggregation)
+        wanted, outputs = asked[: len(requests)], scored[: len(requests)]
         every = task.evaluate_folds(wanted, outputs, prepared, options)
-        decision = task.choose_decision(every, prepared, options)
+        final = task.fit_rules(wanted, outputs, prepared, options) if params.final == "refit" else None
+        decision = final.record()["decision"] if final else task.choose_decision(every, prepared, options)
         named = [k for k, fold in enumerate(every) if fold.fold in params.data.split.test_folds]
         folds = [every[k] for k in named]
         pooled, tested = (task.pool([fold.test for fold in some]) for some in (folds, every))
@@ -85,11 +88,13 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         common = common_facts(result, params, key, metrics, decision, validation)
         own = task.facts(result, options)
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
+        facts["final"] = final_model(params, trained)
         if len(every) > len(folds):
             facts["cross_validation"] = cross_validate(every, tested, metrics, options)
             task.write_predictions(work / PREDICTIONS_FILE, prepared, tested)
+        rules, last = ([final], slice(-1, None)) if final else (every, slice(None))
         facts["external_test"], outside = evaluate_external(
-            task, every, wanted, outputs, prepared, decision, options, metrics
+            task, rules, asked[last], scored[last], prepared, decision, options, metrics
         )
         facts["baselines"] = _baselines(task, params, packed, requests, tested, metrics, paths.cache)
         facts["baseline_verdict"] = verdict(facts["baselines"], base.metric(params.task.kind, "auroc"))
@@ -104,6 +109,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         figures.log_evaluation(tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS), pictures)
         for line in [
             *facts["warnings"],
+            *([facts["final"]["what"]] if final else []),
             *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"]),
             *site_lines(metrics, facts),
             *baseline_lines(facts["baselines"], metrics),
@@ -120,7 +126,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             ),
         ]:
             console.info(f"evaluate: {line}")
-        return commit(folder, key, _result(params, facts, every, metrics, time.monotonic() - began))
+        result_json = _result(params, facts, every, metrics, time.monotonic() - began)
+        return commit(folder, key, result_json | ({"refit": final.record()} if final else {}))
 
 
 def _outputs(

@@ -8,7 +8,7 @@ from medtune.config.schema import Params
 from medtune.runtime.artifact import find_artifact, read_result
 from medtune.runtime.cache_key import STAGE_SECTIONS, data_key
 from medtune.runtime.paths import RunPaths
-from medtune.stages.steps import Step, Steps
+from medtune.stages.steps import Step, Steps, step_name, step_order
 
 
 class StepStatus(NamedTuple):
@@ -23,31 +23,22 @@ def report(params: Params, paths: RunPaths) -> list[StepStatus]:
     """Return the status of every step of the pipeline, in order."""
     data = _data(params, paths)
     if not data.done:
-        return [data, *(StepStatus(_name(stage, fold), False, "after data") for stage, fold in _order(params))]
+        return [data, *(StepStatus(step_name(*one), False, "after data") for one in step_order(params))]
     steps, found = Steps(params, paths), [data]
     for stage, fold in steps.order():
         try:
             step = steps.resolve(stage, fold)
         except InputError:  # its key depends on a step that is missing
             missing = [status.name for status in found if not status.done]
-            before = next((name for name in missing if name.endswith(f" fold {fold}")), missing[0])
-            found.append(StepStatus(_name(stage, fold), False, f"after {before}"))
+            name = step_name(stage, fold)
+            before = next((one for one in missing if one.partition(" ")[2] == name.partition(" ")[2]), missing[0])
+            found.append(StepStatus(name, False, f"after {before}"))
             continue
         if step.artifact is not None:
             found.append(StepStatus(step.name, True, f"cached (key {step.key[:6]})"))
         else:
             found.append(StepStatus(step.name, False, f"would run: {_reason(step, steps)}"))
     return found
-
-
-def _order(params: Params) -> Iterator[tuple[str, int | None]]:
-    for fold in params.data.split.trained_folds:
-        yield from ((stage, fold) for stage in params.training_stages)
-    yield from (("evaluate", None), ("export", None))
-
-
-def _name(stage: str, fold: int | None) -> str:
-    return stage if fold is None else f"{stage} fold {fold}"
 
 
 def _data(params: Params, paths: RunPaths) -> StepStatus:

@@ -45,9 +45,10 @@ def cross_validation_section(
     if not document:
         return ""
     n = len(document["folds"])
+    exported = "averages them" if facts["final"]["kind"] == "ensemble" else "was trained on all images"
     return metrics_section(
         "Cross-validation",
-        f"The exported model averages {n} networks. Each is tested here on patients that it has not seen",
+        f"{n} networks, each tested on patients that it has not seen. The exported model {exported}",
         document,
         metrics,
         facts,

@@ -40,7 +40,17 @@ class Predictions(Protocol):
         """Statistics per patient that every metric follows from; patients in the order of their sorted ids."""
 
 
-class FoldResult(Protocol):
+class Rules(Protocol):
+    """Post-processing and decision of a network."""
+
+    def calibrate(self, logits: npt.NDArray) -> npt.NDArray:
+        """Final output (n, ...) of a network, from what it gave."""
+
+    def record(self) -> dict[str, Any]:
+        """Post-processing and decision fitted on validation, as JSON values: what export needs of the network."""
+
+
+class FoldResult(Rules, Protocol):
     """One fold, evaluated."""
 
     @property
@@ -58,12 +68,6 @@ class FoldResult(Protocol):
     @property
     def test(self) -> Predictions:
         """Predictions for the test images."""
-
-    def calibrate(self, logits: npt.NDArray) -> npt.NDArray:
-        """Final output (n, ...) of this fold's network, from what it gave."""
-
-    def record(self) -> dict[str, Any]:
-        """Post-processing and decision fitted on validation, as JSON values: what export needs of the fold."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +239,15 @@ def write_metrics(
         **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
         **{
             name: facts[name]
-            for name in ("baselines", "baseline_verdict", "subgroups", "external", "external_test", "cross_validation")
+            for name in (
+                "baselines",
+                "baseline_verdict",
+                "subgroups",
+                "external",
+                "external_test",
+                "cross_validation",
+                "final",
+            )
             if facts.get(name)
         },
         **({"unit": "slides"} if facts.get("unit") == "slides" else {}),

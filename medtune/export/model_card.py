@@ -49,7 +49,7 @@ not measured | not measured |
 {% if data.groups_known %}{{ data.n_groups }} patients{% else %}no patient ids{% endif %}. \
 Split protocol `{{ protocol }}`. Data digest `{{ data_digest }}`.
 
-{% if members | length == 1 -%}
+{% if exported.final == "single" -%}
 | class | images | train | validation | test |
 |-|-|-|-|-|
 {% for class, count in shown_counts.items() -%}
@@ -85,7 +85,9 @@ some of its images, under the same licence.
 {{ metrics.n_images }} test images of {{ metrics.n_groups }} {{ unit }}s, stage {{ metrics.stage }}, \
 protocol `{{ metrics.protocol }}`. \
 Intervals: {{ percent(params.evaluate.confidence) }}, jackknife over {{ unit }}s; the network is held fixed.
-{% if members | length > 1 -%}
+{% if exported.final == "refit" -%}
+{{ metrics.final.what }} The table is about test fold {{ exported.test_folds | join(", ") }}.
+{%- elif members | length > 1 -%}
 This bundle averages the probabilities of {{ members | length }} networks, one per test fold. Together they were \
 trained on all of these images. The figures are not those of the average, for which no patient is left. They are \
 those of the networks of test fold {{ exported.test_folds | join(", ") }}, each on {{ unit }}s that it had not seen.
@@ -103,7 +105,7 @@ Positive class: `{{ positive }}`. Sensitivity, specificity, AUROC, average preci
 | {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
 {% endfor %}
 {%- if metrics.cross_validation is defined %}
-Cross-validated, all {{ members | length }} networks, each on {{ unit }}s that it had not seen: \
+Cross-validated, all {{ metrics.cross_validation.folds | length }} networks, each on {{ unit }}s that it had not seen: \
 {{ metrics.cross_validation.n_images }} images of {{ metrics.cross_validation.n_groups }} {{ unit }}s.
 
 | metric | value | from | to |

@@ -12,9 +12,11 @@ from medtune.config.errors import InputError
 from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
 from medtune.runtime.paths import RunPaths
+from medtune.serving.members import REFIT
 from medtune.stages import finetune, frozen
 from medtune.stages.steps import finetune_key, frozen_key
 from medtune.training import checkpoint
+from medtune.training.refit import RefitSettings, refit_settings
 
 # Heads that pool the tiles of slides are trained in tests/pipeline/test_slides_attention.py.
 HEADS = [name for name in registry.plugin_names("medtune.models.heads") if name != "attention_mil"]
@@ -101,6 +103,26 @@ def test_finetune__keeps_stage_one_when_it_is_better(world):
     assert second.result()["best"]["epoch"] == 0
     a, b = checkpoint.load_trained(first).state_dict(), checkpoint.load_trained(second).state_dict()
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_refit__trains_on_all_images_with_the_settings_of_the_folds(world):
+    params = params_of(world, frozen__lr=[1e-3, 1e-2]).model_copy(update={"final": "refit"})
+    with pytest.raises(InputError, match="artifacts/frozen/fold-0: not finished"):
+        frozen.run(params, world.paths, REFIT)
+    results = [(frozen.run(params, world.paths, k), finetune.run(params, world.paths, k)) for k in range(3)]
+    first, second = frozen.run(params, world.paths, REFIT), finetune.run(params, world.paths, REFIT)
+    for stage, found in enumerate((first, second)):
+        result = found.result()
+        settings = refit_settings([fold[stage].result() for fold in results])
+        assert result["refit"] == settings.as_dict()
+        assert (result["lr"], result["best"]["epoch"]) == (settings.lr, settings.epochs)
+        assert result["images"] == {"train": 45, "val": 0}
+        assert result["best"]["validation"] == {}
+        assert found.folder.name == "refit"
+    assert second.result()["kept"] == ("finetune" if second.result()["best"]["epoch"] else "frozen")
+    key = frozen_key(params, load_prepared(world.paths.prepared), REFIT, RefitSettings(lr=1e-3, epochs=1))
+    assert key != frozen_key(params, load_prepared(world.paths.prepared), REFIT, RefitSettings(lr=1e-3, epochs=2))
+    assert frozen_key(params, load_prepared(world.paths.prepared), 0) == results[0][0].key
 
 
 def test_finetune__without_stage_one_names_the_command(world):

@@ -19,6 +19,7 @@ from medtune.tasks.classification.folds import (
     ClassifierPredictions,
     decision_of,
     evaluate_folds,
+    fit_rules,
     is_ordinal,
     pool,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "choose_decision",
     "evaluate_folds",
     "facts",
+    "fit_rules",
     "from_bundle",
     "limits",
     "pool",

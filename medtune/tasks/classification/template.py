@@ -35,7 +35,8 @@ data; bundle <b>{{ external.bundle }}</b>, {{ external.precision }} through onnx
 {{ folds|length }} chain{{ "s" if folds|length > 1 }}{% endif %}; model <b>{{ backbone }}</b>, head {{ head }},
 weights kept: {{ stage }}; classes: {{ classes|names }}{% if positive %}; positive class:
 <b>{{ positive }}</b>{% endif %}.</p>
-{% for warning in warnings %}<p class="warning">{{ warning }}</p>
+{% if final is defined %}<p class="facts">{{ final.what }}</p>
+{% endif %}{% for warning in warnings %}<p class="warning">{{ warning }}</p>
 {% endfor %}
 <h2>Metrics</h2>
 <table>

@@ -9,7 +9,7 @@ from medtune.evaluation.gate import Limit
 from medtune.evaluation.net_benefit import write_decision_curves
 from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.tasks.multilabel import baseline, tables
-from medtune.tasks.multilabel.folds import choose_decision, evaluate_folds, from_bundle, pool
+from medtune.tasks.multilabel.folds import choose_decision, evaluate_folds, fit_rules, from_bundle, pool
 from medtune.tasks.multilabel.metrics import CONFIDENCE_GAP, METRICS
 from medtune.tasks.multilabel.predictions import read_predictions, write_predictions
 from medtune.tasks.multilabel.warnings import evaluation_warnings
@@ -21,6 +21,7 @@ __all__ = [
     "choose_decision",
     "evaluate_folds",
     "facts",
+    "fit_rules",
     "from_bundle",
     "limits",
     "pool",

@@ -23,7 +23,8 @@ data; bundle <b>{{ external.bundle }}</b>, {{ external.precision }} through onnx
 {{ folds|length }} fold{{ "s" if folds|length > 1 }}{% endif %}; model <b>{{ backbone }}</b>, head {{ head }},
 weights kept: {{ stage }}; {{ classes|length }} finding{{ "s" if classes|length > 1 }}, any number of them in an image:
 {{ classes|names }}.</p>
-{% for warning in warnings %}<p class="warning">{{ warning }}</p>
+{% if final is defined %}<p class="facts">{{ final.what }}</p>
+{% endif %}{% for warning in warnings %}<p class="warning">{{ warning }}</p>
 {% endfor %}
 <h2>Metrics</h2>
 <table>
