@@ -304,7 +304,7 @@ def test_run__refit_exports_one_network_with_the_metrics_of_the_folds(make_world
     images = np.ascontiguousarray(prepared.images[:])
     network = load_trained(find_artifact(world.paths.stage("frozen", REFIT)))
     with torch.inference_mode():
-        logits = network(network.preprocess(torch.from_numpy(images)))
+        logits = network(network.preprocess(torch.from_numpy(images.copy())))
     expected = torch.softmax(logits / record["refit"]["temperature"], -1).numpy()
     assert Bundle.load(folder).run(images) == pytest.approx(expected, abs=1e-4)
     averaged = evaluate.run(validate(tree | {"final": "ensemble"}), world.paths)
