@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +126,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             ),
         ]:
             console.info(f"evaluate: {line}")
-        result_json = _result(params, facts, every, metrics, time.monotonic() - began)
+        choices = {one.fold: one.trained.result().get("choices", {}) for one in wanted}
+        result_json = _result(params, facts, every, choices, metrics, time.monotonic() - began)
         return commit(folder, key, result_json | ({"refit": final.record()} if final else {}))
 
 
@@ -198,7 +199,12 @@ def _histories(
 
 
 def _result(
-    params: Params, facts: dict[str, Any], folds: "Sequence[FoldResult]", metrics: "Sequence[Metric]", seconds: float
+    params: Params,
+    facts: dict[str, Any],
+    folds: "Sequence[FoldResult]",
+    choices: "Mapping[int, Any]",
+    metrics: "Sequence[Metric]",
+    seconds: float,
 ) -> dict[str, Any]:
     from medtune.evaluation.metric import values
 
@@ -209,6 +215,7 @@ def _result(
         "folds": {
             str(fold.fold): {
                 "kept": fold.selected_stage,
+                "choices": choices[fold.fold],
                 "validation": values(metrics, fold.val.stats(params.evaluate)),
                 **fold.record(),
             }

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
-from medtune.runtime.artifact import find_artifact, read_result
+from medtune.evaluation.choices import describe_choices
+from medtune.runtime.artifact import Artifact, find_artifact, read_result
 from medtune.runtime.cache_key import STAGE_SECTIONS, data_key
 from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Step, Steps, step_name, step_order
@@ -35,10 +36,17 @@ def report(params: Params, paths: RunPaths) -> list[StepStatus]:
             found.append(StepStatus(name, False, f"after {before}"))
             continue
         if step.artifact is not None:
-            found.append(StepStatus(step.name, True, f"cached (key {step.key[:6]})"))
+            chosen = describe_choices(_own_choices(step.artifact, stage))
+            found.append(StepStatus(step.name, True, f"cached (key {step.key[:6]}){f': {chosen}' if chosen else ''}"))
         else:
             found.append(StepStatus(step.name, False, f"would run: {_reason(step, steps)}"))
     return found
+
+
+def _own_choices(artifact: Artifact, stage: str) -> dict[str, Any]:
+    """What validation chose in this stage."""
+    choices = artifact.result().get("choices", {})
+    return {stage: choices[stage]} if stage in choices else {}
 
 
 def _data(params: Params, paths: RunPaths) -> StepStatus:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from medtune.config.schema import Params
+from medtune.evaluation.choices import describe_choices
 from medtune.runtime.artifact import Artifact
 from medtune.serving.members import REFIT
 
@@ -16,7 +17,7 @@ def final_model(params: Params, trained: Sequence[Artifact]) -> dict[str, Any]:
         trained: the networks of all folds, and the refit one if there is one.
 
     Returns:
-        `kind` (`ensemble`, `single` or `refit`), `what`, a sentence, and for `refit` its `settings`.
+        `kind` (`ensemble`, `single` or `refit`), `what`, a sentence, and for `refit` its `choices`.
     """
     by_fold = {int(artifact.result()["fold"]): artifact.result() for artifact in trained}
     if params.final == "refit":
@@ -24,9 +25,9 @@ def final_model(params: Params, trained: Sequence[Artifact]) -> dict[str, Any]:
         return {
             "kind": "refit",
             "what": f"The exported model is one network that was trained on all {refit['images']['train']:,} labeled "
-            f"images ({_settings(refit['refit'])}; settings chosen in cross-validation). No patient is left to test "
+            f"images ({describe_choices(refit['choices'])}; chosen in cross-validation). No patient is left to test "
             "it: the metrics are those of the networks of the folds, each on test images that it has not seen.",
-            "settings": refit["refit"],
+            "choices": refit["choices"],
         }
     if len(by_fold) > 1:
         return {
@@ -35,9 +36,3 @@ def final_model(params: Params, trained: Sequence[Artifact]) -> dict[str, Any]:
             "these networks, each on test images that it has not seen.",
         }
     return {"kind": "single", "what": "The exported model is the network whose metrics these are."}
-
-
-def _settings(refit: dict[str, Any]) -> str:
-    if "strength" in refit:
-        return f"C {refit['strength']:g}"
-    return f"learning rate {refit['lr']:g}, {refit['epochs']} epochs"

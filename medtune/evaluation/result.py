@@ -152,13 +152,14 @@ def common_facts(
                 "fold": fold.fold,
                 **({"site": info["sites"][fold.fold]} if info.get("sites") else {}),
                 "kept": fold.selected_stage,
+                "choices": request.trained.result().get("choices", {}),
                 **fold.record(),
                 "validation": values(metrics, fold.val.stats(options)),
                 "test": values(metrics, fold.test.stats(options)),
                 "n_images": len(fold.test.rows),
                 "n_groups": len(np.unique(fold.test.patient_ids)),
             }
-            for fold in result.folds
+            for fold, request in zip(result.folds, result.requests, strict=True)
         ],
         "fold_means": fold_means(result.folds, metrics, options),
         "percent": f"{100 * options.confidence:g}",

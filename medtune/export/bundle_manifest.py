@@ -83,6 +83,7 @@ def build_manifest(
                 # A refit network has seen all of them: null.
                 "fold": None if fold == REFIT else fold,
                 "stage": artifact.result()["kept"],
+                "choices": artifact.result().get("choices", {}),
                 "source_key": artifact.key,
                 "source_sha256": artifact.sha256,
                 **{name: value for name, value in own.items() if name in MEMBER_KEYS},

@@ -6,6 +6,7 @@ import jinja2
 import numpy as np
 
 from medtune.data.class_selection import most_frequent
+from medtune.evaluation.choices import describe_choices
 from medtune.evaluation.subgroup_tables import markdown_lines
 from medtune.tasks import base
 
@@ -147,6 +148,13 @@ Baselines, fitted on features of the frozen backbone; differences are paired by 
 A gap is the difference between two subgroups, with its interval over {{ unit }}s in both; with more than two subgroups
 this interval holds for all pairs at once. bundle.json has every metric and pair (`metrics.subgroups`).
 {% endif %}
+### Networks
+| test fold | weights | chosen on validation |
+|-|-|-|
+{% for member in members -%}
+| {{ "none: trained on all images" if member.fold is none else member.fold }} | {{ member.stage }} | \
+{{ describe_choices(member.choices) or "not stated" }} |
+{% endfor %}
 ## Limits
 - Measured on {{ data.name }} only. Other scanners, stains, magnifications and populations: unknown.
 {{ text.limits }}
@@ -172,7 +180,13 @@ def render_card(document: dict[str, Any]) -> str:
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
     task = base.export(document["task"]["kind"])
-    environment.globals.update(percent=_percent, number=_number, agrees=task.agrees, text=task.card(document))
+    environment.globals.update(
+        percent=_percent,
+        number=_number,
+        agrees=task.agrees,
+        describe_choices=describe_choices,
+        text=task.card(document),
+    )
     return environment.from_string(TEMPLATE).render(
         **document,
         shown_counts=_most_frequent(document["data"]["counts"]),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
+from medtune.evaluation.choices import record_choices
 from medtune.runtime import distributed
 from medtune.runtime.artifact import Artifact, find_artifact
 from medtune.runtime.console import info
@@ -131,6 +132,8 @@ def run_training_stage(
             config = configure(0, rates[0], work)
             settings = {"refit": spec.refit.as_dict()} if spec.refit else {}
             record = {"stage": spec.stage, "fold": fold, **settings, **spec.record(state.best_epoch)}
+            before = [upstream.result() for upstream in spec.upstream]
+            record["choices"] = record_choices(spec.stage, record.get("C"), found.lr, state.best_epoch, before)
             artifact = outcome.save_stage_artifact(folder, config, found, weights, params, prepared, saved_part, record)
         result = artifact.result()
         best_scores = {f"best/{name}": value for name, value in result["best"]["validation"].items()}

@@ -177,6 +177,18 @@ def test_check__refuses_gradient_checkpointing_where_it_cannot_be(world):
         check_backbone(params)
 
 
+def test_key__of_a_solved_head_depends_on_what_it_uses(world):
+    prepared, head = load_prepared(world.paths.prepared), {"kind": "logistic"}
+    key = frozen_key(params_of(world, model__head=head), prepared, 1)
+    unused = {"epochs": 7, "lr": 0.5, "batch_size": 3, "ema": None, "optimizer": "adam", "precision": "fp32",
+              "augment": {"shift": 0.5}, "patience": 2}  # fmt: skip
+    for name, value in unused.items():
+        assert frozen_key(params_of(world, model__head=head, **{f"frozen__{name}": value}), prepared, 1) == key
+    for name, value in {"class_weights": "none", "views": 1, "select_by": "loss", "label_smoothing": 0.1}.items():
+        assert frozen_key(params_of(world, model__head=head, **{f"frozen__{name}": value}), prepared, 1) != key
+    assert frozen_key(params_of(world, model__head={**head, "C": 1.0}), prepared, 1) != key
+
+
 def test_key__changes_with_what_matters_and_with_nothing_else(world):
     prepared = load_prepared(world.paths.prepared)
     base = params_of(world)

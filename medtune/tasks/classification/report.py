@@ -10,6 +10,7 @@ import markupsafe
 import numpy as np
 
 from medtune.data.class_selection import MAX_CLASSES, list_names, most_frequent
+from medtune.evaluation.choices import describe_choices
 from medtune.evaluation.intervals import Interval
 from medtune.runtime.artifact import write_text
 from medtune.tasks.classification.class_metrics import FORMULAS
@@ -30,7 +31,12 @@ def write_report(
         section: HTML of `medtune.evaluation.subgroup_report`, which has its own plot; may be empty.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"figure": format_value, "rule": describe_rule, "names": list_names}
+    environment.filters |= {
+        "figure": format_value,
+        "rule": describe_rule,
+        "names": list_names,
+        "choices": describe_choices,
+    }
     embedded = [
         {"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in plots if p.stem != "subgroups"
     ]

@@ -9,6 +9,7 @@ import jinja2
 import markupsafe
 
 from medtune.data.class_selection import list_names
+from medtune.evaluation.choices import describe_choices
 from medtune.evaluation.intervals import Interval
 from medtune.runtime.artifact import write_text
 from medtune.tasks.classification.report import format_interval, format_value, metric_row
@@ -33,7 +34,7 @@ def write_report(
         section: HTML of `medtune.evaluation.subgroup_report`, which has its own plot; may be empty.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"number": format_value, "names": list_names}
+    environment.filters |= {"number": format_value, "names": list_names, "choices": describe_choices}
     shown = [plot for plot in plots if plot.stem != "subgroups"]
     images = [{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in shown]
     decision: Mapping[str, Any] = facts["decision"] if facts["folds"] else {}
