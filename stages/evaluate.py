@@ -46,12 +46,12 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation.baselines import baseline_lines, verdict
     from medtune.evaluation.checklist import FILE as CHECKLIST
     from medtune.evaluation.checklist import write_checklist
-    from medtune.evaluation.cross_validation import PREDICTIONS_FILE, cross_validate
-    from medtune.evaluation.external_split import evaluate_external, external_line, metrics_line
+    from medtune.evaluation.cross_validation import PREDICTIONS_FILE, cross_validate, headlines
+    from medtune.evaluation.external_split import evaluate_external, external_line
     from medtune.evaluation.final_model import final_model
     from medtune.evaluation.intervals import intervals
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
-    from medtune.evaluation.result import EvaluationResult, common_facts, site_lines, summary_line, write_metrics
+    from medtune.evaluation.result import EvaluationResult, common_facts, site_lines, write_metrics
     from medtune.evaluation.slides import to_slides
     from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
     from medtune.evaluation.tables import join_history
@@ -113,12 +113,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"]),
             *site_lines(metrics, facts),
             *baseline_lines(facts["baselines"], metrics),
-            summary_line(metrics, test, facts),
-            *(
-                [f"cross-validation: {metrics_line(facts['cross_validation'], metrics, facts['groups_known'])}"]
-                if facts.get("cross_validation")
-                else []
-            ),
+            *headlines(metrics, test, facts),
             *(
                 [external_line(facts["external_test"], metrics, facts["groups_known"])]
                 if facts["external_test"]

@@ -87,11 +87,11 @@ some of its images, under the same licence.
 protocol `{{ metrics.protocol }}`. \
 Intervals: {{ percent(params.evaluate.confidence) }}, jackknife over {{ unit }}s; the network is held fixed.
 {% if exported.final == "refit" -%}
-{{ metrics.final.what }} The table is about test fold {{ exported.test_folds | join(", ") }}.
+{{ metrics.final.what }}
 {%- elif members | length > 1 -%}
 This bundle averages the probabilities of {{ members | length }} networks, one per test fold. Together they were \
 trained on all of these images. The figures are not those of the average, for which no patient is left. They are \
-those of the networks of test fold {{ exported.test_folds | join(", ") }}, each on {{ unit }}s that it had not seen.
+those of the networks of the folds, each on {{ unit }}s that it had not seen.
 {%- else -%}
 This bundle is the network that made them.
 {%- endif %}
@@ -100,12 +100,7 @@ This bundle is the network that made them.
 Positive class: `{{ positive }}`. Sensitivity, specificity, AUROC, average precision and the threshold are about it.
 
 {% endif -%}
-| metric | value | from | to |
-|-|-|-|-|
-{% for metric, figure in metrics.test.items() if figure is mapping -%}
-| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
-{% endfor %}
-{%- if metrics.cross_validation is defined %}
+{% if metrics.cross_validation is defined -%}
 Cross-validated, all {{ metrics.cross_validation.folds | length }} networks, each on {{ unit }}s that it had not seen: \
 {{ metrics.cross_validation.n_images }} images of {{ metrics.cross_validation.n_groups }} {{ unit }}s.
 
@@ -114,7 +109,15 @@ Cross-validated, all {{ metrics.cross_validation.folds | length }} networks, eac
 {% for metric, figure in metrics.cross_validation.metrics.items() -%}
 | {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
 {% endfor %}
-{%- endif %}
+Test fold {{ exported.test_folds | join(", ") }} alone: {{ metrics.n_images }} images of {{ metrics.n_groups }} \
+{{ unit }}s.
+
+{% endif -%}
+| metric | value | from | to |
+|-|-|-|-|
+{% for metric, figure in metrics.test.items() if figure is mapping -%}
+| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
+{% endfor %}
 {%- if metrics.external_test is defined %}
 External test images, never used for a choice: {{ metrics.external_test.n_images }} images of \
 {{ metrics.external_test.n_groups }} {{ unit }}s.

@@ -38,7 +38,7 @@ weights kept: {{ stage }}; classes: {{ classes|names }}{% if positive %}; positi
 {% if final is defined %}<p class="facts">{{ final.what }}</p>
 {% endif %}{% for warning in warnings %}<p class="warning">{{ warning }}</p>
 {% endfor %}
-<h2>Metrics</h2>
+{{ headline }}<h2>{{ "Test fold %s" % folds[0].fold if headline else "Metrics" }}</h2>
 <table>
 <tr><th>metric</th><th class="n">value</th><th class="n">{{ percent }} % interval</th><th></th></tr>
 {% for row in metrics %}<tr><td>{{ row.title }}</td><td class="n">{{ row.value }}</td>

@@ -82,8 +82,8 @@ def write(
         section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
     section = external_section(facts.get("external_test"), METRICS, facts) + section
     section = baseline_section(facts.get("baselines", ()), METRICS, facts) + section
-    section = cross_validation_section(facts.get("cross_validation"), METRICS, facts) + section
-    write_report(folder / "report.html", facts, result.test, images, section)
+    headline = cross_validation_section(facts.get("cross_validation"), METRICS, facts)
+    write_report(folder / "report.html", facts, result.test, images, section, headline)
     return images
 
 
