@@ -109,6 +109,7 @@ def run_training_stage(
                 penalty=spec.penalty,
                 after_step=spec.after_step,
                 compile=spec.compile,
+                decay_vectors=spec.stage == "frozen" or params.model.peft.method == "none",
                 score_batch_size=spec.score_batch_size,
                 last_epoch=spec.refit.epochs if spec.refit else None,
                 on_step=lambda step, values: curves.step(number, step, values),
