@@ -9,6 +9,7 @@ from medtune.evaluation.choices import describe_choices
 from medtune.runtime.artifact import Artifact, find_artifact, read_result
 from medtune.runtime.cache_key import STAGE_SECTIONS, data_key
 from medtune.runtime.paths import RunPaths
+from medtune.serving.members import network_name
 from medtune.stages.steps import Step, Steps, step_name, step_order
 
 
@@ -31,9 +32,9 @@ def report(params: Params, paths: RunPaths) -> list[StepStatus]:
             step = steps.resolve(stage, fold)
         except InputError:  # its key depends on a step that is missing
             missing = [status.name for status in found if not status.done]
-            name = step_name(stage, fold)
-            before = next((one for one in missing if one.partition(" ")[2] == name.partition(" ")[2]), missing[0])
-            found.append(StepStatus(name, False, f"after {before}"))
+            same_fold = [] if fold is None else [one for one in missing if one.endswith(f" {network_name(fold)}")]
+            before = (same_fold or missing)[0]
+            found.append(StepStatus(step_name(stage, fold), False, f"after {before}"))
             continue
         if step.artifact is not None:
             chosen = describe_choices(_own_choices(step.artifact, stage))
