@@ -161,7 +161,7 @@ def test_shuffled_labels__give_chance(shared, tmp_path_factory, cache):
 def test_lora__merged_it_exports_as_the_plain_network(shared, tmp_path_factory, cache):
     graphs, parity, kept = {}, {}, {}
     for method in ("none", "lora"):
-        small = ["data.image_size=64", "model.backbone_args={img_size: 64}", "data.split.test_fold=1"]
+        small = ["data.image_size=64", "model.backbone_args={img_size: 64}", "data.split.folds=3"]
         sets = vit(
             shared,
             "schedule=full",
