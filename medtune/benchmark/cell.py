@@ -216,8 +216,8 @@ def _cost(params: Params, trained_stage: Artifact, seconds: float, prepared: "Pr
     head, backbone = (sum(p.numel() for p in part.parameters()) for part in (plain.head, plain.backbone))
     trained = result["trainable"] - head
     used = [getattr(params, stage) for stage in params.training_stages]
-    images = sum(len(prepared.indices(fold)["train"]) for fold in params.data.split.test_folds)
-    seen = images * sum(section.passes * section.epochs for section in used)
+    images = [len(prepared.indices(fold)["train"]) for fold in params.data.split.test_folds]
+    seen = sum(count * section.passes_over(count) * section.epochs for section in used for count in images)
     return {
         "trainable": trained,
         "head": head,
