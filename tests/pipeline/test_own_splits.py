@@ -9,7 +9,10 @@ from PIL import Image
 
 from medtune.config.load import load
 from medtune.data.manifest import load_prepared
+from medtune.runtime.artifact import find_artifact
 from medtune.runtime.paths import RunPaths
+from medtune.serving.bundle import Bundle
+from medtune.serving.members import REFIT
 from medtune.stages import data, evaluate, export, frozen
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -43,7 +46,7 @@ def run(root, name, *sets):
     params = load(None, [*OPTIONS, f"data.root={root}", *sets])
     paths = RunPaths(root.parent / name, root.parent / "cache")
     data.run(params, paths)
-    for fold in params.data.split.trained_folds:
+    for fold in params.trained_networks:
         frozen.run(params, paths, fold)
     done = evaluate.run(params, paths)
     return params, paths, done, json.loads((done.folder / "metrics.json").read_text())
@@ -70,6 +73,21 @@ def test_column__external_images_have_metrics_of_their_own_and_train_nothing(roo
     document = json.loads((bundle / "bundle.json").read_text())
     assert document["classes"] == ["light", "dark"]
     assert document["positive"] == "dark"
+
+
+def test_column__refit_predicts_the_external_images_that_it_never_saw(root):
+    params, paths, done, metrics = run(root, "refit", "data.split.protocol=column", "final=refit")
+    assert metrics["final"]["kind"] == "refit"
+    trained = find_artifact(paths.stage("frozen", REFIT)).result()
+    assert trained["images"] == {"train": 30, "val": 0}  # test images too, external ones not
+    bundle = Bundle.load(export.run(params, paths).folder)
+    with (done.folder / "predictions_external.csv").open(newline="") as stream:
+        stated = {row["path"]: float(row["prob_dark"]) for row in csv.DictReader(stream)}
+    prepared = load_prepared(paths.prepared)
+    rows = prepared.external_indices(REFIT)
+    assert {prepared.paths[row] for row in rows} == set(stated) != set()
+    found = bundle.run(np.ascontiguousarray(prepared.images[rows]))[:, 1]
+    assert found == pytest.approx([stated[prepared.paths[row]] for row in rows], abs=1e-4)
 
 
 def test_site__each_site_has_its_metrics(root, capsys):
