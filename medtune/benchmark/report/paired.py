@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from medtune.benchmark.report.metric_cube import MetricCube
-from medtune.evaluation.intervals import difference_interval, p_value
+from medtune.evaluation.intervals import difference_interval
 from medtune.evaluation.metric import Floats
+from medtune.evaluation.significance import p_value
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def paired_differences(
             left = (cube.left[method, percent, both] - cube.left[reference, percent, both]).mean(axis=0)
             between = difference_interval(cube.metric_of_task, difference, left, cube.design, cube.rests_on, confidence)
             if between.lo is not None and between.hi is not None:
-                p = p_value(difference, left, cube.design, cube.rests_on)
+                p = p_value(cube.metric_of_task, difference, left, cube.design, cube.rests_on)
                 plain = replace(plain, lo=between.lo, hi=between.hi, p=p)
         found.append(plain)
     adjusted = holm([paired.p for paired in found])

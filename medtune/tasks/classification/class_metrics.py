@@ -8,7 +8,12 @@ import numpy as np
 
 from medtune.evaluation.intervals import Interval, intervals
 from medtune.evaluation.metric import Floats, Metric
-from medtune.tasks.classification.statistics import ClassificationStats, WeightedStats, patients_of
+from medtune.tasks.classification.statistics import (
+    MIN_PATIENTS_OF_CLASS,
+    ClassificationStats,
+    WeightedStats,
+    patients_of,
+)
 
 
 def recall(stats: WeightedStats, label: int) -> Floats:
@@ -33,11 +38,22 @@ def class_metrics(label: int) -> dict[str, Metric]:
     """Metrics of one class by their short name; `Metric.name` is unique among all classes."""
 
     def predicted(stats: ClassificationStats) -> int:
-        return int(np.bincount(stats.predicted.indices, minlength=stats.n_classes)[label])
+        """Patients with images predicted as the class, or those of the class or of the others if they are fewer."""
+        said = int(np.bincount(stats.predicted.indices, minlength=stats.n_classes)[label])
+        images = np.asarray(stats.actual[:, [label]].todense()).ravel()
+        return min(said, int((images > 0).sum()), int((images < stats.sizes).sum()))
 
     rests_on = {"recall": patients_of(label), "precision": predicted, "f1": patients_of(label)}
     return {
-        name: Metric(f"{name}_{label}", name, "max", partial(formula, label=label), rests_on=rests_on[name])
+        name: Metric(
+            f"{name}_{label}",
+            name,
+            "max",
+            partial(formula, label=label),
+            rests_on=rests_on[name],
+            min_patients=MIN_PATIENTS_OF_CLASS + (name == "f1"),
+            size_power=0,
+        )
         for name, formula in FORMULAS.items()
     }
 

@@ -21,5 +21,6 @@ METRIC = Metric(
     bounds=UNBOUNDED,
     rests_on=patients_of_all,
     skewed=True,
+    min_patients=12,
     target=1.0,
 )
