@@ -18,18 +18,45 @@ STAGES: dict[Schedule, tuple[Literal["frozen", "finetune"], ...]] = {
 Fraction = Annotated[float, Field(ge=0, le=1)]
 # Of 10,000 images 0.7 % came out all white or all black where each of these was drawn from 0 to 1; none up to 0.5.
 Strength = Annotated[float, Field(ge=0, le=0.5)]
+Border = Literal["reflect", "black"]
+# A quarter of the image remains visible at both limits.
+MOST_WITH_BLACK_BORDER = {"shift": 0.25, "scale": 0.5}
 
 
 class AugmentParams(StrictParams):
-    """Random changes to a training image, each drawn anew for each image. 0 or false turns one off."""
+    """Random changes to a training image, drawn separately for each image. 0 or false turns one off."""
 
     dihedral: bool = Field(True, description="one of the eight flips and quarter turns")
+    flip: Fraction = Field(
+        0.0, description="probability of a horizontal flip and, independently, of a vertical one; with dihedral: false"
+    )
     shift: Fraction = Field(0.05, description="largest shift, share of the side")
     scale: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="largest zoom, 0.1: 0.9 to 1.1")
     rotate: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description="largest free rotation, degrees")
+    affine_probability: Fraction = Field(1.0, description="probability that shift, scale and rotate are applied")
+    border: Border = Field("reflect", description="pixels that shift, scale and rotate take from outside the image")
     brightness: Strength = 0.1
     contrast: Strength = 0.1
+    color_probability: Fraction = Field(
+        1.0, description="probability that brightness is changed and, independently, that contrast is"
+    )
     stain: Strength = Field(0.05, description="haematoxylin-eosin-DAB jitter; colour images only")
+
+    @model_validator(mode="after")
+    def _check_flip(self) -> "AugmentParams":
+        if self.dihedral and self.flip:
+            raise ValueError(f"flip is {self.flip:g}, but dihedral is true and flips already; set dihedral: false")
+        return self
+
+    @model_validator(mode="after")
+    def _check_black_border(self) -> "AugmentParams":
+        for name, most in MOST_WITH_BLACK_BORDER.items():
+            if self.border == "black" and getattr(self, name) > most:
+                raise ValueError(
+                    f"{name} is {getattr(self, name):g}: at most {most:g} with border: black, "
+                    "or images could become black; use border: reflect"
+                )
+        return self
 
 
 class TrainingParams(StrictParams):

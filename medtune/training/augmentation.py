@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medtune.config.training import AugmentParams
+from medtune.config.training import AugmentParams, Border
 from medtune.training.replicas import ALL_ROWS
 from medtune.training.transfer import to_device
 
@@ -46,6 +46,12 @@ class PerSampleRng:
         """(rows,) in 0..high - 1."""
         return torch.randint(high, (self.batch,), generator=self.generator)[self.rows]
 
+    def bernoulli(self, probability: float) -> Tensor:
+        """(rows,) 1.0 with `probability`, else 0.0; a probability of 1 takes no random number."""
+        if probability == 1:
+            return torch.ones(self.batch)[self.rows]
+        return (torch.rand(self.batch, generator=self.generator)[self.rows] < probability).float()
+
     def uniform(self, n_values: int, limit: float) -> Tensor:
         """(rows, each) in -limit..limit."""
         values = torch.rand(self.batch * n_values, generator=self.generator).mul_(2).sub_(1).mul_(limit)
@@ -70,15 +76,17 @@ class Geometry:
     Attributes:
         views: (B,) dihedral views, part of `theta` where that is given.
         theta: (B, 2, 3) affine maps as for `_resample`.
+        border: as in `AugmentParams`.
     """
 
     views: Tensor | None = None
     theta: Tensor | None = None
+    border: Border = "reflect"
 
     def __call__(self, target: Tensor) -> Tensor:
         """Move (B, C, H, W) as the images were moved, with nearest-neighbor sampling; integers stay integers."""
         if self.theta is not None:
-            return _resample(target.float(), self.theta, "nearest").to(target.dtype)
+            return _resample(target.float(), self.theta, self.border, "nearest").to(target.dtype)
         return target if self.views is None else dihedral(target, self.views)
 
 
@@ -101,20 +109,20 @@ def vary(
         raise TypeError(f"augment takes uint8 images, got {images.dtype}")
     rng = PerSampleRng(generator, len(images) if batch is None else batch, rows)
     x = images.permute(0, 3, 1, 2).float().div_(255)
-    views = rng.integers(8) if params.dihedral else None
+    views = rng.integers(8) if params.dihedral else _flips(rng, params.flip) if params.flip else None
     theta = _affine_maps(params, rng, views) if params.shift or params.scale or params.rotate else None
     if theta is not None:
-        x = _resample(x, theta)
+        x = _resample(x, theta, params.border)
     elif views is not None:
         x = dihedral(x, views)
     if params.stain:
         x = _jitter_stain(x, params.stain, rng, _is_grayscale(images))
     if params.contrast or params.brightness:
-        contrast = 1 + _sample_scalar(x, params.contrast, rng) if params.contrast else 1
-        brightness = 1 + _sample_scalar(x, params.brightness, rng) if params.brightness else 1
+        contrast = 1 + _sample_scalar(x, params.contrast, params.color_probability, rng) if params.contrast else 1
+        brightness = 1 + _sample_scalar(x, params.brightness, params.color_probability, rng) if params.brightness else 1
         middle = x.mean((1, 2, 3), keepdim=True)  # contrast leaves it where it is
         x = x.mul_(contrast * brightness).add_(middle * (1 - contrast) * brightness)
-    return x.clamp_(0, 1), Geometry(views, theta)
+    return x.clamp_(0, 1), Geometry(views, theta, params.border)
 
 
 def dihedral(x: Tensor, views: Tensor) -> Tensor:
@@ -134,18 +142,26 @@ def dihedral(x: Tensor, views: Tensor) -> Tensor:
     return out
 
 
+def _flips(rng: PerSampleRng, probability: float) -> Tensor:
+    """(rows,) dihedral views that flip horizontally and, independently, vertically with `probability`."""
+    horizontal, vertical = rng.bernoulli(probability), rng.bernoulli(probability)
+    # View 4 is the horizontal flip, 2 the half turn (both flips), 6 the two together (the vertical flip).
+    return (4 * (horizontal != vertical) + 2 * vertical).long()
+
+
 def _affine_maps(params: AugmentParams, rng: PerSampleRng, views: Tensor | None) -> Tensor:
     """(rows, 2, 3) where each pixel comes from: zoom, turn and shift, then the view, as one affine map of (x, y)."""
-    angle = rng.uniform(1, math.radians(params.rotate))[:, 0]
-    zoom = 1 / (1 + rng.uniform(1, params.scale)[:, 0])
-    shift = rng.uniform(2, 2 * params.shift)  # a side is 2 long in grid units
+    applied = rng.bernoulli(params.affine_probability)
+    angle = rng.uniform(1, math.radians(params.rotate))[:, 0] * applied
+    zoom = 1 / (1 + rng.uniform(1, params.scale)[:, 0] * applied)
+    shift = rng.uniform(2, 2 * params.shift) * applied[:, None]  # a side is 2 long in grid units
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     theta = torch.stack([cos, -sin, shift[:, 0], sin, cos, shift[:, 1]], 1).view(-1, 2, 3)
     return theta if views is None else DIHEDRAL_MAPS[views] @ theta
 
 
-def _resample(x: Tensor, theta: Tensor, mode: str = "bilinear") -> Tensor:
-    """(B, C, H, W) at the places that (B, 2, 3) `theta` names for each pixel, reflected at the edges."""
+def _resample(x: Tensor, theta: Tensor, border: Border = "reflect", mode: str = "bilinear") -> Tensor:
+    """Sample each output pixel of (B, C, H, W) where its affine map (B, 2, 3) points; `border` as in AugmentParams."""
     theta = to_device(theta, x.device)
     grid = x.new_empty(len(x), *x.shape[2:], 2)
     down, across = ((2 * torch.arange(n, device=x.device) + 1) / n - 1 for n in x.shape[2:])
@@ -153,7 +169,8 @@ def _resample(x: Tensor, theta: Tensor, mode: str = "bilinear") -> Tensor:
         rows = theta[:, axis, 1, None] * down + theta[:, axis, 2, None]
         columns = theta[:, axis, 0, None] * across
         torch.add(rows[:, :, None], columns[:, None, :], out=grid[..., axis])
-    return F.grid_sample(x, grid, mode=mode, padding_mode="reflection", align_corners=False)
+    padding = "zeros" if border == "black" else "reflection"
+    return F.grid_sample(x, grid, mode=mode, padding_mode=padding, align_corners=False)
 
 
 def _jitter_stain(x: Tensor, strength: float, rng: PerSampleRng, grayscale: Tensor | None) -> Tensor:
@@ -182,5 +199,6 @@ def _equal_channels(images: Tensor) -> Tensor:
     return ((red == green) & (green == blue)).flatten(1).all(1)
 
 
-def _sample_scalar(x: Tensor, limit: float, rng: PerSampleRng) -> Tensor:
-    return to_device(rng.uniform(1, limit)[:, :, None, None], x.device)
+def _sample_scalar(x: Tensor, limit: float, probability: float, rng: PerSampleRng) -> Tensor:
+    values = rng.uniform(1, limit) * rng.bernoulli(probability)[:, None]
+    return to_device(values[:, :, None, None], x.device)

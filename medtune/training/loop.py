@@ -36,7 +36,7 @@ class Trainer:
         )
         self.accelerator = build_accelerator(config.params, device, unused)
         self.device = self.accelerator.device
-        optimizer = build_optimizer(config.network, config.params, config.lr)
+        optimizer = build_optimizer(config.network, config.params, config.lr, config.decay_vectors)
         self.network, self.optimizer = self.accelerator.prepare(config.network, optimizer)
         # Every batch size has a graph of its own, whatever came before it, or a resumed run would differ.
         self.forward = torch.compile(self.network, dynamic=False) if config.compile else self.network

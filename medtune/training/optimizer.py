@@ -32,13 +32,40 @@ def build_accelerator(params: TrainingParams, device: str, unused: bool = False)
     )
 
 
-def build_optimizer(network: nn.Module, params: TrainingParams, lr: float) -> torch.optim.Optimizer:
-    """AdamW without decay on 1-D tensors, or the paper's Adam with coupled decay on all."""
+def build_optimizer(
+    network: nn.Module, params: TrainingParams, lr: float, decay_vectors: bool = True
+) -> torch.optim.Optimizer:
+    """Build the optimizer of the parameters that are trained.
+
+    Weight decay does not apply to vectors: biases, scales of norm layers, and the factors by which a PEFT method
+    multiplies channels, which decay would pull to 0, away from 1 where they change nothing.
+
+    Args:
+        network: parameters with requires_grad are trained.
+        params: optimizer and weight decay.
+        lr: learning rate.
+        decay_vectors: let Adam decay vectors as well: coupled decay of all parameters, as in the paper of CDTM. AdamW
+            never does.
+    """
     trained = [p for p in network.parameters() if p.requires_grad]
-    if params.optimizer == "adam":
-        return torch.optim.Adam(trained, lr=lr, weight_decay=params.weight_decay)
+    vectors = {id(p) for p in _vectors(network)}
+    if params.optimizer == "adam" and decay_vectors:
+        vectors = set()
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": params.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if id(p) not in vectors], "weight_decay": params.weight_decay},
+        {"params": [p for p in trained if id(p) in vectors], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=True)
+    groups = [group for group in groups if group["params"]]
+    if params.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=lr)
+    return torch.optim.AdamW(groups, lr=lr, fused=True)
+
+
+def _vectors(network: nn.Module) -> list[nn.Parameter]:
+    """Parameters with at most one dimension longer than 1, but for the weights of linear layers and convolutions."""
+    weights = {
+        id(module._parameters.get("weight"))  # the attribute of a parametrized layer would be computed
+        for module in network.modules()
+        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
+    }
+    return [p for p in network.parameters() if p.numel() <= max(p.shape, default=1) and id(p) not in weights]

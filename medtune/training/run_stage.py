@@ -102,6 +102,7 @@ def run_training_stage(
                 penalty=spec.penalty,
                 after_step=spec.after_step,
                 compile=spec.compile,
+                decay_vectors=spec.stage == "frozen" or params.model.peft.method == "none",
                 score_batch_size=spec.score_batch_size,
                 on_step=lambda step, values: curves.step(number, step, values),
                 on_epoch=lambda step, values: curves.epoch(number, step, values),

@@ -37,6 +37,7 @@ class TrainerConfig:
         penalty: gives a term () that is added to the loss of every step.
         after_step: told (steps done, steps in all) after every optimizer step, before its gradients go.
         compile: training steps run `network` through torch.compile; scoring and what is kept do not.
+        decay_vectors: as for `build_optimizer`.
         score_batch_size: validation rows at once.
         on_step, on_epoch: told (step, values).
     """
@@ -60,6 +61,7 @@ class TrainerConfig:
     penalty: Callable[[], Tensor] | None = None
     after_step: Callable[[int, int], None] | None = None
     compile: bool = False
+    decay_vectors: bool = True
     score_batch_size: int = SCORE_BATCH_SIZE
     on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None
     on_epoch: Callable[[int, dict[str, float]], None] = lambda step, values: None

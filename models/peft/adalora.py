@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 OTHER_FAMILIES = True
-LR_GRID = (3e-4, 2e-3, 1e-2)
+LR_GRID = (2e-3, 1e-2, 5e-2)
 
 
 class Params(PeftParams):

@@ -1,15 +1,20 @@
 """Method `dora`: low-rank updates of the direction, a trained magnitude for each output channel.
 
 Liu et al. 2024, arXiv 2402.09353; by the peft library.
-W = m (W0 + (alpha / r) B A) / ||W0 + (alpha / r) B A||, norms by column; m (out,) and B A are trained.
+W = m (W0 + (alpha / r) B A) / ||W0 + (alpha / r) B A||, norms by output channel; m (out,), A and B
+are trained. Where all weights of a channel are zero, the library divides 0 by 0. Here norms are at least 1e-6, and such
+a channel remains zero.
 """
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from medtune.config.schema import PeftParams
 from medtune.models.blocks import library
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 OTHER_FAMILIES = True
@@ -24,6 +29,16 @@ class Params(PeftParams):
     alpha: Annotated[float, Field(gt=0)] = Field(8.0, description="the update is scaled by alpha / r")
 
 
-inject, merge = library.method(
-    "LoraConfig", lambda params: {"r": params.rank, "lora_alpha": params.alpha, "use_dora": True}
-)
+def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
+    """`backbone` with the change of its target layers trained, everything else frozen."""
+    from peft import LoraConfig
+
+    from medtune.models.blocks.dora_norm import clamp_norms
+    from medtune.models.blocks.peft_library import inject_adapter
+
+    return clamp_norms(
+        inject_adapter(backbone, LoraConfig(r=params.rank, lora_alpha=params.alpha, use_dora=True))  # type: ignore[arg-type]
+    )
+
+
+merge = library.merge

@@ -18,8 +18,10 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone`, all of it trained."""
-    return backbone.requires_grad_(True)
+    """`backbone` with all parameters trained that affect its features, without timm's own classifier."""
+    from medtune.models.blocks.selection import set_trainable
+
+    return set_trainable(backbone, lambda name, parameter: True)
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":

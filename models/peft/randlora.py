@@ -1,7 +1,8 @@
 """Method `randlora`: scaled sums of random low-rank matrices, of full rank.
 
 Albert et al. 2025, arXiv 2502.00987; by the peft library.
-W = W0 + sum_i diag(b_i) B_i diag(d_i) A_i, A_i and B_i random and frozen.
+W = W0 + sum_i diag(b_i) B_i diag(d_i) A_i, A_i and B_i random and frozen. The
+sum is scaled by alpha / r = 20, as in the paper; the library's default alpha would scale it by 640 / r.
 """
 
 from typing import Annotated, Literal
@@ -23,4 +24,4 @@ class Params(PeftParams):
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")
 
 
-inject, merge = library.method("RandLoraConfig", lambda params: {"r": params.rank})
+inject, merge = library.method("RandLoraConfig", lambda params: {"r": params.rank, "randlora_alpha": 20 * params.rank})

@@ -202,12 +202,15 @@ def test_baselines__full_trains_everything_linear_the_head_alone(family):
     params = params_for("none", family)
     plain = build(params, classes=3)
     model = adapt(copy.deepcopy(plain), params)
-    assert all(parameter.requires_grad for parameter in model.parameters())
+    images = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    read = copy.deepcopy(plain).requires_grad_(True)
+    read(images).sum().backward()
+    expected = {name for name, parameter in read.named_parameters() if parameter.grad is not None}
+    assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == expected
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert merge(model, params)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     # The frozen stage trains this head on what the backbone gives without it.
-    images = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         features = plain.features(images)
         assert torch.equal(plain.head(features), plain(images))

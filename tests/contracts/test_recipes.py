@@ -8,6 +8,9 @@ from medtune.config import registry
 from medtune.config.learning_rate import TRAINED
 from medtune.config.load import DEFAULT_PARAMS, load, merge, read, validate
 from medtune.config.project import PROJECT
+from medtune.config.training import AugmentParams, FinetuneParams, FrozenParams
+from medtune.data.sample import Sample
+from medtune.data.splits import split_samples
 
 GRIDS = sorted((PROJECT / "recipes").glob("benchmark-*.yaml"))
 RECIPES = sorted(set((PROJECT / "recipes").glob("*.yaml")) - set(GRIDS))
@@ -83,3 +86,36 @@ def test_paper__trains_at_the_papers_rates():
     for recipe in PAPER:
         params = load(recipe)
         assert (params.learning_rates("frozen"), params.learning_rates("finetune")) == ((1e-4,), (1e-5,))
+
+
+# Keys that change the time or the memory that training takes, not what is trained.
+WITHOUT_EFFECT = {"checkpoint_seconds", "store_gb", "channels_last", "compile", "gradient_checkpointing"}
+
+
+@pytest.mark.parametrize("recipe", PAPER, ids=lambda path: path.stem)
+def test_paper__sets_every_key_of_training(recipe):
+    """Nothing of a user's params.yaml, and no new default, changes how the paper is reproduced."""
+    tree = read(recipe)
+    for stage, section in (("frozen", FrozenParams), ("finetune", FinetuneParams)):
+        assert set(section.model_fields) - set(tree[stage]) <= WITHOUT_EFFECT
+        assert set(tree[stage]["augment"]) == set(AugmentParams.model_fields)
+
+
+def test_paper__augments_as_the_reference():
+    for recipe in PAPER:
+        params = load(recipe)
+        assert params.frozen.augment == params.finetune.augment == AugmentParams(
+            dihedral=False, flip=0.5, shift=0.05, scale=0.3, rotate=180, affine_probability=0.7, border="black",
+            brightness=0.1, contrast=0.1, color_probability=0.5, stain=0,
+        )  # fmt: skip
+
+
+def test_paper__hcrf_trains_on_fold_1_and_tests_on_2_and_3():
+    params = load(next(recipe for recipe in PAPER if "hcrf" in recipe.stem))
+    classes = ("abnormal", "normal")
+    samples = [Sample(f"{n}.png", classes[n % 2], None) for n in range(40)]
+    made = split_samples(samples, classes, params.data.split, "hcrf")
+    splits = made.splits[:, params.data.split.test_fold]
+    assert {(int(fold), str(split)) for fold, split in zip(made.folds, splits, strict=True)} == {
+        (0, "val"), (1, "train"), (2, "test"), (3, "test"),
+    }  # fmt: skip

@@ -125,3 +125,54 @@ def test_geometry__of_stored_views_turns_masks():
     mask = torch.rand(8, 1, 6, 6)
     assert torch.equal(Geometry(torch.arange(8))(mask), dihedral(mask, torch.arange(8)))
     assert Geometry()(mask) is mask
+
+
+STILL = {"dihedral": False, "shift": 0, "scale": 0, "brightness": 0, "contrast": 0, "stain": 0}
+
+
+def test_flip__each_axis_with_its_probability():
+    pixels = images(1, 8).expand(4000, -1, -1, -1)
+    found = augment(pixels, AugmentParams(**{**STILL, "flip": 0.3}), torch.Generator().manual_seed(0))
+    plain = pixels[0].permute(2, 0, 1).float() / 255
+    expected = {(): 0.49, (2,): 0.21, (1,): 0.21, (1, 2): 0.09}
+    shares = {axes: (found == plain.flip(axes)).flatten(1).all(1).float().mean().item() for axes in expected}
+    assert shares == pytest.approx(expected, abs=0.03)
+
+
+def test_affine_probability__leaves_the_others_unmoved():
+    pixels = images(1, 8).expand(2000, -1, -1, -1)
+    params = AugmentParams(**{**STILL, "shift": 0.2, "rotate": 180, "scale": 0.3, "affine_probability": 0.7})
+    found = augment(pixels, params, torch.Generator().manual_seed(0))
+    unmoved = torch.isclose(found, pixels[0].permute(2, 0, 1) / 255, atol=1e-5).flatten(1).all(1)
+    assert unmoved.float().mean().item() == pytest.approx(0.3, abs=0.03)
+
+
+def test_color_probability__brightness_and_contrast_independently():
+    pixels = images(1, 8).expand(2000, -1, -1, -1)
+    params = AugmentParams(**{**STILL, "brightness": 0.1, "contrast": 0.1, "color_probability": 0.5})
+    found, plain = augment(pixels, params, torch.Generator().manual_seed(0)), pixels[0].permute(2, 0, 1) / 255
+    unchanged = torch.isclose(found, plain, atol=1e-6).flatten(1).all(1)
+    same_mean = torch.isclose(found.mean((1, 2, 3)), plain.mean(), atol=1e-3)  # contrast alone keeps the mean
+    assert unchanged.float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert same_mean.float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(("border", "outside"), [("black", 0.0), ("reflect", 1.0)])
+def test_border__of_images_and_their_masks(border, outside):
+    white = torch.full((16, 16, 16, 3), 255, dtype=torch.uint8)
+    params = AugmentParams(**{**STILL, "shift": 0.25, "scale": 0.5, "rotate": 180, "border": border})
+    found, geometry = vary(white, params, torch.Generator().manual_seed(1))
+    assert found.min().item() == pytest.approx(outside, abs=1e-6)
+    assert found.amax((1, 2, 3)).min().item() == pytest.approx(1, abs=1e-6)
+    moved = geometry(white[..., :1].permute(0, 3, 1, 2))
+    assert moved.min().item() == 255 * outside
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"flip": 0.5}, "flip is 0.5, but dihedral is true"),
+    ({"border": "black", "shift": 0.3}, "shift is 0.3: at most 0.25 with border: black"),
+    ({"border": "black", "scale": 0.6}, "scale is 0.6: at most 0.5 with border: black"),
+])  # fmt: skip
+def test_params__that_contradict_are_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        AugmentParams(**settings)

@@ -5,7 +5,7 @@ are read from the params themselves, so that one that is widened is tried as wid
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from torture.outcome import Outcome
 
@@ -43,20 +43,30 @@ def inject(folder: Path, size: int, images: int) -> Outcome:
 
 
 def random_settings(draw: Any) -> dict[str, Any]:
-    """Values of every field of AugmentParams, from its least to its greatest; often one of these, or off."""
+    """Values of every field of AugmentParams, over its whole range and often at its ends; all fields fit together."""
+    from pydantic import ValidationError
+
     from medtune.config.training import AugmentParams
 
-    found: dict[str, Any] = {}
-    for name, field in AugmentParams.model_fields.items():
-        if field.annotation is bool:
-            found[name] = bool(draw.integers(2))
+    while True:
+        settings = {name: _random_value(field, draw) for name, field in AugmentParams.model_fields.items()}
+        try:
+            AugmentParams(**settings)
+        except ValidationError:
             continue
-        bounds: dict[str, float] = {}
-        for bound in field.metadata:  # Ge(ge=0), Le(le=1), Lt(lt=1)
-            bounds |= {key: float(getattr(bound, key)) for key in ("ge", "le", "lt") if hasattr(bound, key)}
-        low, top = bounds["ge"], bounds["le"] if "le" in bounds else bounds["lt"] * (1 - 1e-6)
-        found[name] = float(draw.choice([low, top, draw.uniform(low, top)], p=[0.15, 0.1, 0.75]))
-    return found
+        return settings
+
+
+def _random_value(field: Any, draw: Any) -> Any:
+    if field.annotation is bool:
+        return bool(draw.integers(2))
+    if get_origin(field.annotation) is Literal:
+        return str(draw.choice(get_args(field.annotation)))
+    bounds: dict[str, float] = {}
+    for bound in field.metadata:  # Ge(ge=0), Le(le=1), Lt(lt=1)
+        bounds |= {key: float(getattr(bound, key)) for key in ("ge", "le", "lt") if hasattr(bound, key)}
+    low, top = bounds["ge"], bounds["le"] if "le" in bounds else bounds["lt"] * (1 - 1e-6)
+    return float(draw.choice([low, top, draw.uniform(low, top)], p=[0.15, 0.1, 0.75]))
 
 
 def look(shown: Any, settings: dict[str, Any], seed: int) -> tuple[str | None, Any]:
@@ -73,7 +83,7 @@ def look(shown: Any, settings: dict[str, Any], seed: int) -> tuple[str | None, A
     again = augment(shown, params, torch.Generator().manual_seed(seed))
     half = slice(len(shown) // 2, len(shown))
     part = augment(shown[half], params, torch.Generator().manual_seed(seed), len(shown), half)
-    off = AugmentParams(**{name: type(value)(0) for name, value in settings.items()})
+    off = AugmentParams(**{name: type(value)(0) for name, value in settings.items() if not isinstance(value, str)})
     plain = augment(shown, off, torch.Generator().manual_seed(seed))
     checks = {
         f"the images are {found.dtype}": found.dtype == torch.float32,

@@ -31,7 +31,7 @@ def test_augmentation__range_wide_enough_to_blank_images_is_seen(small, monkeypa
 
 @pytest.mark.parametrize(("name", "wrong", "said"), [
     ("_jitter_stain", lambda x, *rest: x * 255, "values from"),
-    ("_resample", lambda x, theta: x * math.nan, "some are NaN"),
+    ("_resample", lambda x, *rest: x * math.nan, "some are NaN"),
 ])  # fmt: skip
 def test_augmentation__image_out_of_range_is_seen(small, monkeypatch, name, wrong, said):
     monkeypatch.setattr(augmentation, name, wrong)

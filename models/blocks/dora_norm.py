@@ -1,0 +1,37 @@
+"""DoRA's norms of output channels, with a lower bound."""
+
+from peft.tuners.lora.dora import DoraConv2dLayer, DoraLinearLayer
+from torch import Tensor, nn
+
+# Far below the norm of any channel that carries a signal; a channel of zeros has norm 0.
+MIN_NORM = 1e-6
+
+
+class _BoundedLinear(DoraLinearLayer):
+    def get_weight_norm(self, *args: object, **options: object) -> Tensor:
+        return super().get_weight_norm(*args, **options).clamp_min(MIN_NORM)
+
+
+class _BoundedConv2d(DoraConv2dLayer):
+    def get_weight_norm(self, *args: object, **options: object) -> Tensor:
+        return super().get_weight_norm(*args, **options).clamp_min(MIN_NORM)
+
+
+BOUNDED = {DoraLinearLayer: _BoundedLinear, DoraConv2dLayer: _BoundedConv2d}
+
+
+def clamp_norms(backbone: nn.Module) -> nn.Module:
+    """Bound the norm of every DoRA layer from below, in training and in merging.
+
+    A channel of zeros has magnitude 0, so the library computes 0 / 0. With the bound its output stays 0.
+
+    Args:
+        backbone: as the peft library left it.
+
+    Returns:
+        The same backbone.
+    """
+    for module in backbone.modules():
+        if type(module) in BOUNDED:
+            module.__class__ = BOUNDED[type(module)]
+    return backbone
