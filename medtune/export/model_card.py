@@ -12,6 +12,8 @@ from medtune.tasks import base
 NOTICE = "Research use only: not a medical device, not for diagnosis or treatment."
 
 TEMPLATE = """\
+{% macro ends(figure) %}{% if figure.reason is defined %}no interval: {{ figure.reason }} | {% else %}\
+{{ number(figure.lo) }} | {{ number(figure.hi) }}{% endif %}{% endmacro %}\
 # {{ name }}
 
 **{{ notice }}**
@@ -100,7 +102,7 @@ Positive class: `{{ positive }}`. Sensitivity, specificity, AUROC, average preci
 | metric | value | from | to |
 |-|-|-|-|
 {% for metric, figure in metrics.test.items() if figure is mapping -%}
-| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
+| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ ends(figure) }} |
 {% endfor %}
 {%- if metrics.cross_validation is defined %}
 Cross-validated, all {{ members | length }} networks, each on {{ unit }}s that it had not seen: \
@@ -109,7 +111,7 @@ Cross-validated, all {{ members | length }} networks, each on {{ unit }}s that i
 | metric | value | from | to |
 |-|-|-|-|
 {% for metric, figure in metrics.cross_validation.metrics.items() -%}
-| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
+| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ ends(figure) }} |
 {% endfor %}
 {%- endif %}
 {%- if metrics.external_test is defined %}
@@ -119,7 +121,7 @@ External test images, never used for a choice: {{ metrics.external_test.n_images
 | metric | value | from | to |
 |-|-|-|-|
 {% for metric, figure in metrics.external_test.metrics.items() -%}
-| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
+| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ ends(figure) }} |
 {% endfor %}
 {%- endif %}
 {% for one in metrics.baselines | default([]) %}

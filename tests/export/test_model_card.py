@@ -3,7 +3,7 @@ import re
 import jinja2
 import pytest
 
-from medtune.export.model_card import TEMPLATE, _most_frequent
+from medtune.export.model_card import TEMPLATE, _most_frequent, _number
 
 DATA_SECTION = re.search(r"\{% if members \| length == 1 -%\}.*?(?=\n- Licence)", TEMPLATE, re.DOTALL).group()
 
@@ -19,3 +19,17 @@ def test_card__table_of_classes_is_bounded(classes, rows, members):
     assert ("30 most frequent of 1000 classes" in text) == (classes > 30)
     assert ("| train |" in text) == (members == 1)
     assert "|\n\n|" not in text
+
+
+def test_card__says_why_a_metric_has_no_interval():
+    table = re.search(r"\| metric \| value.*?\{% endfor %\}", TEMPLATE, re.DOTALL).group()
+    macro = TEMPLATE[: TEMPLATE.index("{% endmacro %}") + len("{% endmacro %}")]
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment.globals["number"] = _number
+    figures = {
+        "specificity": {"value": 0.5, "lo": None, "hi": None, "reason": "it rests on 3 patients: its interval needs 4"},
+        "accuracy": {"value": 0.8, "lo": 0.7, "hi": 0.9},
+    }
+    text = environment.from_string(macro + table).render(metrics={"test": figures})
+    assert "| specificity | 0.500 | no interval: it rests on 3 patients: its interval needs 4 |  |" in text
+    assert "| accuracy | 0.800 | 0.700 | 0.900 |" in text

@@ -22,5 +22,6 @@ METRIC = Metric(
     rests_on=patients_of_all,
     skewed=True,
     min_patients=12,
+    size_power=1,
     target=1.0,
 )
