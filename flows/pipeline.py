@@ -103,12 +103,12 @@ def prune_outputs(params: Params, paths: RunPaths) -> None:
     """
     for stage in ("evaluate", "export"):  # of a run with other params that was killed
         shutil.rmtree(partial_dir(paths.stage(stage)), ignore_errors=True)
-    folds = {f"fold-{fold}" for fold in params.data.split.trained_folds}
     for stage in ("frozen", "finetune"):
         left_out = stage not in params.training_stages
         folder = paths.stage(stage)
         folder.mkdir(parents=True, exist_ok=True)
-        keep = {"README.txt"} if left_out else folds
+        networks = {paths.stage(stage, fold).name for fold in params.trained_networks}
+        keep = {"README.txt"} if left_out else networks
         for entry in [entry for entry in folder.iterdir() if entry.name not in keep]:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         if left_out:

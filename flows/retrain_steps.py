@@ -11,6 +11,7 @@ from typing import Any
 from medtune.config.errors import InputError
 from medtune.config.load import load
 from medtune.config.project import PROJECT
+from medtune.config.schema import Params
 from medtune.data import fold_assignments
 from medtune.flows import pipeline, promotion
 from medtune.registry.git_dvc import GitDvcRepo
@@ -53,7 +54,7 @@ def run(executor: Executor, accept: str | None = None) -> str:
         BundleError: the target cannot be used.
     """
     paths, repo = RunPaths.from_env(), GitDvcRepo(PROJECT)
-    load()
+    check_final(load())
     with output_lock(paths), logfile(paths.cache / "logs", "retrain"):
         executor.on_start()
         repo.require_recordable()
@@ -66,6 +67,19 @@ def run(executor: Executor, accept: str | None = None) -> str:
         if changed:
             return RESTART_REQUIRED
         return _with_data(executor, repo, paths, accept)
+
+
+def check_final(params: Params) -> None:
+    """Refuse a final model that the gate cannot compare.
+
+    Raises:
+        InputError: it has seen every patient.
+    """
+    if params.final == "refit":
+        raise InputError(
+            "final=refit: the gate compares networks on patients that they have not seen, and a refit network has "
+            "seen all. Use final=ensemble"
+        )
 
 
 def _with_data(executor: Executor, repo: GitDvcRepo, paths: RunPaths, accept: str | None) -> str:

@@ -63,11 +63,14 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
 def describe(params: Params) -> str:
     """What a run trains, in one sentence."""
     folds, stages = params.data.split.trained_folds, " and ".join(params.training_stages)
+    refit = params.final == "refit"
     if len(folds) == 1:
-        return f"one network ({stages}), then evaluate and export"
+        also = " and one on all images, which is exported" if refit else ""
+        return f"one network ({stages}){also}, then evaluate and export"
+    exported = "one more is trained on all images and exported" if refit else "the exported model averages them"
     return (
-        f"{len(folds)} networks ({stages}), one per test fold {folds[0]} to {folds[-1]}, then evaluate and export; the "
-        "exported model averages them"
+        f"{len(folds)} networks ({stages}), one per test fold {folds[0]} to {folds[-1]}, then evaluate and export; "
+        f"{exported}"
     )
 
 

@@ -18,6 +18,7 @@ from medtune.runtime.device import device_class
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.provenance import package_versions
 from medtune.runtime.source_hash import source_fingerprint
+from medtune.serving.members import network_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,13 +150,13 @@ def _check_batches_of_one(params: Params, found: "Mapping[str, str]", prepared: 
         size = section.batch_size
         if size == 1:
             raise InputError(f"{stage}.batch_size=1: the network cannot train on one image ({reason}). Use 2 or more")
-        for fold in params.data.split.trained_folds if prepared is not None else ():
+        for fold in params.trained_networks if prepared is not None else ():
             assert prepared is not None
             images = len(prepared.indices(fold)["train"]) * section.passes
             if images % size == 1:
                 raise InputError(
-                    f"{stage}.batch_size={size}: the last batch of fold {fold} has 1 of {images} images, and the "
-                    f"network cannot train on one ({reason}). Use {stage}.batch_size={size + 1} or "
+                    f"{stage}.batch_size={size}: the last batch of {network_name(fold)} has 1 of {images} images, and "
+                    f"the network cannot train on one ({reason}). Use {stage}.batch_size={size + 1} or "
                     "model.batchnorm=frozen"
                 )
 

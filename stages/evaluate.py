@@ -1,8 +1,8 @@
-"""Stage evaluate: what the trained chains are worth on test images, with intervals over patients."""
+"""Stage evaluate: metrics of the trained networks on test images, with intervals over patients."""
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from medtune.runtime.device import device_name
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import provenance
+from medtune.serving.members import REFIT
 from medtune.stages.steps import Steps
 from medtune.tasks import base
 
@@ -45,11 +46,12 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation.baselines import baseline_lines, verdict
     from medtune.evaluation.checklist import FILE as CHECKLIST
     from medtune.evaluation.checklist import write_checklist
-    from medtune.evaluation.cross_validation import PREDICTIONS_FILE, cross_validate
-    from medtune.evaluation.external_split import evaluate_external, external_line, metrics_line
+    from medtune.evaluation.cross_validation import PREDICTIONS_FILE, cross_validate, headlines
+    from medtune.evaluation.external_split import evaluate_external, external_line
+    from medtune.evaluation.final_model import final_model
     from medtune.evaluation.intervals import intervals
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
-    from medtune.evaluation.result import EvaluationResult, common_facts, site_lines, summary_line, write_metrics
+    from medtune.evaluation.result import EvaluationResult, common_facts, site_lines, write_metrics
     from medtune.evaluation.slides import to_slides
     from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
     from medtune.evaluation.tables import join_history
@@ -65,15 +67,16 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     work.mkdir(parents=True)
     with start_run("evaluate", key, steps.group, params, "evaluate") as tracked:
         lineage.log_inputs(tracked, prepared, trained)
-        wanted = sorted(
-            (OutputsRequest.for_artifact(artifact, prepared) for artifact in trained), key=lambda one: one.fold
-        )
-        stored = _outputs(wanted, prepared, options.batch_size, paths.cache)
-        save_outputs(work / "logits.npz", wanted, stored)
-        packed, requests = prepared, wanted
-        prepared, wanted, outputs = to_slides(prepared, wanted, stored, params.model.head.aggregation)
+        asked = [OutputsRequest.for_artifact(artifact, prepared) for artifact in trained]
+        asked = sorted((one for one in asked if one.indices), key=lambda one: (one.fold == REFIT, one.fold))
+        stored = _outputs(asked, prepared, options.batch_size, paths.cache)
+        save_outputs(work / "logits.npz", asked, stored)
+        packed, requests = prepared, [one for one in asked if one.fold != REFIT]
+        prepared, asked, scored = to_slides(prepared, asked, stored, params.model.head.aggregation)
+        wanted, outputs = asked[: len(requests)], scored[: len(requests)]
         every = task.evaluate_folds(wanted, outputs, prepared, options)
-        decision = task.choose_decision(every, prepared, options)
+        final = task.fit_rules(wanted, outputs, prepared, options) if params.final == "refit" else None
+        decision = final.record()["decision"] if final else task.choose_decision(every, prepared, options)
         named = [k for k, fold in enumerate(every) if fold.fold in params.data.split.test_folds]
         folds = [every[k] for k in named]
         pooled, tested = (task.pool([fold.test for fold in some]) for some in (folds, every))
@@ -85,11 +88,13 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         common = common_facts(result, params, key, metrics, decision, validation)
         own = task.facts(result, options)
         facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
+        facts["final"] = final_model(params, trained)
         if len(every) > len(folds):
             facts["cross_validation"] = cross_validate(every, tested, metrics, options)
             task.write_predictions(work / PREDICTIONS_FILE, prepared, tested)
+        rules, last = ([final], slice(-1, None)) if final else (every, slice(None))
         facts["external_test"], outside = evaluate_external(
-            task, every, wanted, outputs, prepared, decision, options, metrics
+            task, rules, asked[last], scored[last], prepared, decision, options, metrics
         )
         facts["baselines"] = _baselines(task, params, packed, requests, tested, metrics, paths.cache)
         facts["baseline_verdict"] = verdict(facts["baselines"], base.metric(params.task.kind, "auroc"))
@@ -104,15 +109,11 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         figures.log_evaluation(tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS), pictures)
         for line in [
             *facts["warnings"],
+            *([facts["final"]["what"]] if final else []),
             *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"]),
             *site_lines(metrics, facts),
             *baseline_lines(facts["baselines"], metrics),
-            summary_line(metrics, test, facts),
-            *(
-                [f"cross-validation: {metrics_line(facts['cross_validation'], metrics, facts['groups_known'])}"]
-                if facts.get("cross_validation")
-                else []
-            ),
+            *headlines(metrics, test, facts),
             *(
                 [external_line(facts["external_test"], metrics, facts["groups_known"])]
                 if facts["external_test"]
@@ -120,7 +121,9 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             ),
         ]:
             console.info(f"evaluate: {line}")
-        return commit(folder, key, _result(params, facts, every, metrics, time.monotonic() - began))
+        choices = {one.fold: one.trained.result().get("choices", {}) for one in wanted}
+        result_json = _result(params, facts, every, choices, metrics, time.monotonic() - began)
+        return commit(folder, key, result_json | ({"refit": final.record()} if final else {}))
 
 
 def _outputs(
@@ -191,7 +194,12 @@ def _histories(
 
 
 def _result(
-    params: Params, facts: dict[str, Any], folds: "Sequence[FoldResult]", metrics: "Sequence[Metric]", seconds: float
+    params: Params,
+    facts: dict[str, Any],
+    folds: "Sequence[FoldResult]",
+    choices: "Mapping[int, Any]",
+    metrics: "Sequence[Metric]",
+    seconds: float,
 ) -> dict[str, Any]:
     from medtune.evaluation.metric import values
 
@@ -202,6 +210,7 @@ def _result(
         "folds": {
             str(fold.fold): {
                 "kept": fold.selected_stage,
+                "choices": choices[fold.fold],
                 "validation": values(metrics, fold.val.stats(params.evaluate)),
                 **fold.record(),
             }

@@ -1,4 +1,4 @@
-"""The ONNX bundle of the networks of all folds: written, compared with the networks themselves, then published."""
+"""The ONNX bundle of the final model: written, compared with its networks themselves, then published."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ GPU_TOLERANCE = 1e-3
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
-    """Export the networks of all folds as one graph that averages their calibrated outputs.
+    """Export one graph that averages the calibrated outputs of the networks of all folds, or one refit network.
 
     Args:
         params: all params.
@@ -62,6 +62,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     (evaluated, *trained), prepared = step.upstream, steps.prepared
     folder, key, record = paths.stage("export"), step.key, evaluated.result()
     folds = [int(artifact.result()["fold"]) for artifact in trained]
+    refit, tested = params.final == "refit", params.data.split.trained_folds
     metrics = json.loads((evaluated.folder / "metrics.json").read_text(encoding="utf-8"))
     work = partial_dir(folder)
     shutil.rmtree(work, ignore_errors=True)
@@ -71,19 +72,19 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         task = base.export(params.task.kind)
         networks = [cast("Classifier", load_trained(artifact)) for artifact in trained]
         normalization = networks[0].mean.tolist(), networks[0].std.tolist()
-        document = bundle_manifest.build_manifest(params, prepared, evaluated, trained, metrics, normalization, key)
+        rules = [record["refit"] if refit else record["folds"][str(fold)] for fold in folds]
+        document = bundle_manifest.build_manifest(
+            params, prepared, evaluated, trained, rules, metrics, normalization, key
+        )
         decide = getattr(task, "decision_layer", None)
         model = Ensemble(
-            [
-                Member(network, task.output_layer(record["folds"][str(fold)]))
-                for network, fold in zip(networks, folds, strict=True)
-            ],
+            [Member(network, task.output_layer(own)) for network, own in zip(networks, rules, strict=True)],
             None if document["output"]["name"] == MEMBERS else document["output"]["name"],
             decide(document) if decide else None,
         )
         console.info(f"export: {_describe(model)} as ONNX, opset {params.export.opset}")
         fp32 = to_onnx(model, params.data.image_size, params.export.opset, _properties(document), model.names)
-        trial = ParityCheck.build(model, prepared, folds, document, params.export.parity_images)
+        trial = ParityCheck.build(model, prepared, tested, document, params.export.parity_images)
         maker = PrecisionExporter(fp32, trial, lambda: calibration(params, prepared, folds), params.export)
         for precision in params.export.precisions:
             maker.export(work, document, precision)
@@ -91,12 +92,13 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         external = document["precisions"]["fp32"].get("external_data", [])
         bundle = Bundle(work, document, "fp32", session((work / FILES["fp32"]).read_bytes(), work, external))
         written = evaluated.folder / PREDICTIONS_FILE
-        document["parity"]["fp32"]["consumer"] = trial.compare_with_predictions(
-            bundle.run_members,
-            folds,
-            written if written.exists() else evaluated.folder / "predictions.csv",
-            CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE),
-        )
+        if not refit:  # evaluate has no predictions of a network that has seen all patients
+            document["parity"]["fp32"]["consumer"] = trial.compare_with_predictions(
+                bundle.run_members,
+                folds,
+                written if written.exists() else evaluated.folder / "predictions.csv",
+                CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE),
+            )
         samples = trial.samples(N_SAMPLES)
         np.save(work / "sample_input.npy", samples, allow_pickle=False)
         np.save(work / "sample_output.npy", bundle.run(samples), allow_pickle=False)
@@ -106,7 +108,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         write_text(work / MANIFEST_FILE, dump_manifest(document))
         for name in [name for name, entry in document["precisions"].items() if entry["shipped"]]:
             Bundle.load(work, name).self_test()
-        result = {"stage": "export", "folds": folds, "parity": document["parity"], "data_digest": prepared.digest,
+        result = {"stage": "export", "final": document["exported"]["final"], "folds": tested,
+                  "parity": document["parity"], "data_digest": prepared.digest,
                   "params": document["params"], "provenance": provenance()}  # fmt: skip
         artifact = commit(folder, key, result)
         shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]

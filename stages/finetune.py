@@ -20,7 +20,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     Args:
         params: all params.
         paths: where to read and write.
-        fold: test fold; None is the only one that the params name.
+        fold: test fold; None is the only one that the params name. `REFIT` trains on all images.
 
     Returns:
         The better of stage 1 and stage 2 by validation, at artifacts/finetune/fold-<k>; it says which.
@@ -101,10 +101,9 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         after_step=after_step(model, params),
         compile=use_compile(options.compile, device),
         finish=finish,
+        refit=step.refit,
     )
     artifact = run_training_stage(setup, params, prepared, folder, fold, step.key, steps.group)
     result = artifact.result()
-    console.info(
-        f"finetune fold {fold}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})"
-    )
+    console.info(f"{step.name}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})")
     return artifact

@@ -29,7 +29,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     Args:
         params: all params.
         paths: where to read and write.
-        fold: test fold; None is the only one that the params name.
+        fold: test fold; None is the only one that the params name. `REFIT` trains on all images.
 
     Returns:
         The head of the best epoch by validation, at artifacts/frozen/fold-<k>.
@@ -72,7 +72,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
 
     def record(best_epoch: int) -> dict[str, Any]:
         if state_sha256(model.backbone) != before:
-            raise RuntimeError(f"frozen fold {fold}: the backbone changed while frozen; nothing was kept")
+            raise RuntimeError(f"{step.name}: the backbone changed while frozen; nothing was kept")
         return {
             "kept": "frozen",
             "trainable": sum(p.numel() for p in model.head.parameters()),
@@ -81,10 +81,12 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             **({"C": solver.chosen} if solver else {}),
         }
 
-    setup = StageSpec("frozen", network, model.head, "head", feed, set_modes, record)
+    setup = StageSpec("frozen", network, model.head, "head", feed, set_modes, record, refit=step.refit)
     if params.model.head.solved:
         assert isinstance(feed, FeatureSource)  # else `_build_source` refused the params
-        solver = HeadSolver(feed.store, params.model.head.candidates, _refits(params), torch.device(device))
+        chosen = step.refit.strength if step.refit else None
+        candidates = params.model.head.candidates if chosen is None else [chosen]
+        solver = HeadSolver(feed.store, candidates, _refits(params), torch.device(device))
         setup.solve = solver
     if params.model.head.aggregation == ATTENTION:
         setup.slides, setup.score_batch_size = by_slide(prepared), params.frozen.batch_size

@@ -56,7 +56,10 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
     """
     prepared, folder = open_prepared(paths), paths.stage("export")
     document = bundle_document.read_manifest(folder)
-    rows, own = _tested(prepared, members.folds(document))
+    folds = members.folds(document)
+    if members.REFIT in folds:
+        return rejection(["final=refit: this model has seen every patient. Use final=ensemble"], params.gate)
+    rows, own = _tested(prepared, folds)
     notes: list[str] = []
     old, theirs = None, own
     if champion:
@@ -72,6 +75,8 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
                         "sensitivity and specificity cannot be compared"
                     )
                 return rejection([reason], params.gate)
+        if members.REFIT in members.folds(old):
+            return rejection(["the champion is a refit network, which has seen every patient"], params.gate)
         kept, theirs, notes, changed = _common_images(prepared, rows, own, champion.manifest, members.folds(old))
         rows, own = rows[kept], own[kept]
         if not len(rows):

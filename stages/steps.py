@@ -11,7 +11,9 @@ from medtune.runtime.artifact import Artifact, digest, find_artifact
 from medtune.runtime.device import device_class
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.provenance import package_versions
+from medtune.serving.members import REFIT, network_name
 from medtune.stages.preflight import run_preflight
+from medtune.training.refit import RefitSettings, refit_settings
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
@@ -27,11 +29,13 @@ class Step:
 
     Attributes:
         stage: frozen, finetune, evaluate or export.
-        fold: test fold that the stage trains for; None for a stage that runs once for all folds.
+        fold: test fold that the stage trains for; `REFIT` for the network that is trained on all images; None for a
+            stage that runs once for all folds.
         key: cache key.
-        upstream: verified artifacts that the stage reads: stage 1 for finetune, the trained fold of every test fold
-            for evaluate, and for export the evaluation followed by the trained folds.
+        upstream: verified artifacts that the stage reads: stage 1 for finetune, the networks of all test folds and
+            the refit one for evaluate, and for export the evaluation followed by the networks that it exports.
         artifact: the verified result of an earlier run with the same key, or None.
+        refit: settings of a refit network; None for others.
     """
 
     stage: str
@@ -39,11 +43,26 @@ class Step:
     key: str
     upstream: tuple[Artifact, ...] = ()
     artifact: Artifact | None = None
+    refit: RefitSettings | None = None
 
     @property
     def name(self) -> str:
-        """`frozen fold 1`, `evaluate`."""
-        return self.stage if self.fold is None else f"{self.stage} fold {self.fold}"
+        """`frozen fold 1`, `frozen refit`, `evaluate`."""
+        return step_name(self.stage, self.fold)
+
+
+def step_name(stage: str, fold: int | None) -> str:
+    """Name of a step for people."""
+    return stage if fold is None else f"{stage} {network_name(fold)}"
+
+
+def step_order(params: Params) -> Iterator[tuple[str, int | None]]:
+    """Yield stage and test fold of every step, upstream steps first."""
+    for fold in params.trained_networks:
+        for stage in params.training_stages:
+            yield stage, fold
+    yield "evaluate", None
+    yield "export", None
 
 
 class Steps:
@@ -78,11 +97,7 @@ class Steps:
 
     def order(self) -> Iterator[tuple[str, int | None]]:
         """Yield stage and test fold of every step, upstream steps first."""
-        for fold in self.params.data.split.trained_folds:
-            for stage in self.params.training_stages:
-                yield stage, fold
-        yield "evaluate", None
-        yield "export", None
+        return step_order(self.params)
 
     def resolve(self, stage: str, fold: int | None = None) -> Step:
         """Return one step, with its finished artifact if there is one.
@@ -100,9 +115,10 @@ class Steps:
             raise ValueError(f"fold={fold}: {stage} runs once for all folds. Leave it out")
         if (stage, fold) not in self._resolved:
             upstream = tuple(self._upstream(stage, fold))
-            key = self._key(stage, fold, upstream)
+            refit = self._refit_settings(stage) if fold == REFIT else None
+            key = self._key(stage, fold, upstream, refit)
             self._resolved[stage, fold] = Step(
-                stage, fold, key, upstream, find_artifact(self.paths.stage(stage, fold), key)
+                stage, fold, key, upstream, find_artifact(self.paths.stage(stage, fold), key), refit
             )
         return self._resolved[stage, fold]
 
@@ -122,27 +138,32 @@ class Steps:
         if stage == "export":
             yield self._finished("evaluate", None)
         if stage in ("evaluate", "export"):
-            for test_fold in self.params.data.split.trained_folds:
+            exported_only = stage == "export" and self.params.final == "refit"
+            for network in [REFIT] if exported_only else self.params.trained_networks:
                 for trained in self.params.training_stages:  # the first missing one is named
-                    artifact = self._finished(trained, test_fold)
+                    artifact = self._finished(trained, network)
                 yield artifact
+
+    def _refit_settings(self, stage: str) -> RefitSettings:
+        return refit_settings([self._finished(stage, fold).result() for fold in self.params.data.split.trained_folds])
 
     def _finished(self, stage: str, fold: int | None) -> Artifact:
         step = self.resolve(stage, fold)
         if step.artifact is None:
-            name = f"artifacts/{stage}" if fold is None else f"artifacts/{stage}/fold-{fold}"
+            folder = self.paths.stage(stage, fold)
+            name = f"artifacts/{stage}" if fold is None else f"artifacts/{stage}/{folder.name}"
             command = f"medtune stage {stage}" if stage in PER_FOLD else f"medtune {stage}"
             raise InputError(f"{name}: not finished with these params. Run `{command}` first")
         return step.artifact
 
-    def _key(self, stage: str, fold: int | None, upstream: Sequence[Artifact]) -> str:
+    def _key(self, stage: str, fold: int | None, upstream: Sequence[Artifact], refit: RefitSettings | None) -> str:
         params, prepared = self.params, self.prepared
         if stage == "frozen":
             assert fold is not None
-            return frozen_key(params, prepared, fold)
+            return frozen_key(params, prepared, fold, refit)
         if stage == "finetune":
             assert fold is not None
-            return finetune_key(params, prepared, fold, upstream[0] if upstream else None)
+            return finetune_key(params, prepared, fold, upstream[0] if upstream else None, refit)
         if stage == "evaluate":
             return evaluate_key(params, prepared, upstream)
         if stage == "export":
@@ -150,16 +171,27 @@ class Steps:
         raise ValueError(f"no stage {stage!r}")
 
 
-def frozen_key(params: Params, prepared: "PreparedDataset", fold: int) -> str:
-    """Return the cache key of stage 1 for the test fold `fold`."""
-    inputs = {"data": prepared.digest, "roles": prepared.split_digest(fold)}
+def frozen_key(params: Params, prepared: "PreparedDataset", fold: int, refit: RefitSettings | None = None) -> str:
+    """Return the cache key of stage 1 for the test fold `fold`; `refit`: settings of the network on all images."""
+    inputs = _training_inputs(prepared, fold, refit)
     return cache_key.stage_key("frozen", params, inputs, device_class())
 
 
-def finetune_key(params: Params, prepared: "PreparedDataset", fold: int, frozen: Artifact | None) -> str:
+def finetune_key(
+    params: Params,
+    prepared: "PreparedDataset",
+    fold: int,
+    frozen: Artifact | None,
+    refit: RefitSettings | None = None,
+) -> str:
     """Return the cache key of stage 2; `frozen` is stage 1's artifact, None with schedule `full`."""
-    inputs = {"data": prepared.digest, "roles": prepared.split_digest(fold), "frozen": frozen and frozen.sha256}
+    inputs = _training_inputs(prepared, fold, refit) | {"frozen": frozen and frozen.sha256}
     return cache_key.stage_key("finetune", params, inputs, device_class())
+
+
+def _training_inputs(prepared: "PreparedDataset", fold: int, refit: RefitSettings | None) -> dict[str, Any]:
+    settings = {"refit": refit.as_dict()} if refit else {}
+    return {"data": prepared.digest, "roles": prepared.split_digest(fold), **settings}
 
 
 def evaluate_key(params: Params, prepared: "PreparedDataset", trained: Sequence[Artifact]) -> str:

@@ -56,6 +56,7 @@ def _train(name: str, fold: int | None, params: Path | None, overrides: list[str
     from medtune.runtime import console, distributed
     from medtune.runtime.device import check_device
     from medtune.runtime.paths import RunPaths
+    from medtune.serving.members import network_name
     from medtune.stages.launch import check_launch, distributed_launch
     from medtune.stages.preflight import run_preflight
 
@@ -70,5 +71,5 @@ def _train(name: str, fold: int | None, params: Path | None, overrides: list[str
 
         with distributed.main_process_first():
             check_network(read, paths, prepared)
-        for each in read.data.split.trained_folds if fold is None else [fold]:
-            console.info(f"{name} fold {each}: {stage.run(read, paths, each).path}")
+        for each in read.trained_networks if fold is None else [fold]:
+            console.info(f"{name} {network_name(each)}: {stage.run(read, paths, each).path}")

@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
-from medtune.runtime.artifact import find_artifact, read_result
+from medtune.evaluation.choices import describe_choices
+from medtune.runtime.artifact import Artifact, find_artifact, read_result
 from medtune.runtime.cache_key import STAGE_SECTIONS, data_key
 from medtune.runtime.paths import RunPaths
-from medtune.stages.steps import Step, Steps
+from medtune.serving.members import network_name
+from medtune.stages.steps import Step, Steps, step_name, step_order
 
 
 class StepStatus(NamedTuple):
@@ -23,31 +25,29 @@ def report(params: Params, paths: RunPaths) -> list[StepStatus]:
     """Return the status of every step of the pipeline, in order."""
     data = _data(params, paths)
     if not data.done:
-        return [data, *(StepStatus(_name(stage, fold), False, "after data") for stage, fold in _order(params))]
+        return [data, *(StepStatus(step_name(*one), False, "after data") for one in step_order(params))]
     steps, found = Steps(params, paths), [data]
     for stage, fold in steps.order():
         try:
             step = steps.resolve(stage, fold)
         except InputError:  # its key depends on a step that is missing
             missing = [status.name for status in found if not status.done]
-            before = next((name for name in missing if name.endswith(f" fold {fold}")), missing[0])
-            found.append(StepStatus(_name(stage, fold), False, f"after {before}"))
+            same_fold = [] if fold is None else [one for one in missing if one.endswith(f" {network_name(fold)}")]
+            before = (same_fold or missing)[0]
+            found.append(StepStatus(step_name(stage, fold), False, f"after {before}"))
             continue
         if step.artifact is not None:
-            found.append(StepStatus(step.name, True, f"cached (key {step.key[:6]})"))
+            chosen = describe_choices(_own_choices(step.artifact, stage))
+            found.append(StepStatus(step.name, True, f"cached (key {step.key[:6]}){f': {chosen}' if chosen else ''}"))
         else:
             found.append(StepStatus(step.name, False, f"would run: {_reason(step, steps)}"))
     return found
 
 
-def _order(params: Params) -> Iterator[tuple[str, int | None]]:
-    for fold in params.data.split.trained_folds:
-        yield from ((stage, fold) for stage in params.training_stages)
-    yield from (("evaluate", None), ("export", None))
-
-
-def _name(stage: str, fold: int | None) -> str:
-    return stage if fold is None else f"{stage} fold {fold}"
+def _own_choices(artifact: Artifact, stage: str) -> dict[str, Any]:
+    """What validation chose in this stage."""
+    choices = artifact.result().get("choices", {})
+    return {stage: choices[stage]} if stage in choices else {}
 
 
 def _data(params: Params, paths: RunPaths) -> StepStatus:

@@ -39,7 +39,8 @@ class EvaluateParams(StrictParams):
         "{sensitivity: 0.95}: the threshold that reaches this rate",
     )
     patient_score: Literal["mean", "max", "noisy_or"] = Field(
-        "mean", description="a patient's probability from those of its images; max and noisy_or for two classes"
+        "mean",
+        description="a patient's probability from those of its images; max and noisy_or for two classes or findings",
     )
     coverage: Annotated[float, Field(ge=0.5, lt=1)] = Field(
         0.9, description="share of images whose prediction set contains the label"

@@ -21,6 +21,7 @@ from medtune.config.learning_rate import resolve
 from medtune.config.normalization import Normalization as Normalization
 from medtune.config.task_labels import check_task
 from medtune.config.training import STAGES, FinetuneParams, FrozenParams, Schedule
+from medtune.serving.members import REFIT
 
 Positive = Annotated[int, Field(gt=0)]
 DEFAULT_TASK = "classification"
@@ -200,6 +201,11 @@ class Params(StrictParams):
 
     seed: Annotated[int, Field(ge=0)] = 1
     schedule: Schedule = "staged"
+    final: Literal["ensemble", "refit"] = Field(
+        "ensemble",
+        description="the exported model. ensemble: the average of the networks of all folds; refit: one network, "
+        "trained on all labeled images with the settings that the folds chose. docs/final_model.md",
+    )
     task: Annotated[SerializeAsAny[TaskParams], _plugin_validator("medtune.tasks", "kind", "task")] = Field(
         {"kind": DEFAULT_TASK},  # type: ignore[arg-type]
         validate_default=True,
@@ -243,6 +249,11 @@ class Params(StrictParams):
     def training_stages(self) -> tuple[Literal["frozen", "finetune"], ...]:
         """The stages that this schedule trains, in the order they run."""
         return STAGES[self.schedule]
+
+    @property
+    def trained_networks(self) -> list[int]:
+        """Test folds of the networks that are trained, in the order they are; `REFIT` is trained on all images."""
+        return [*self.data.split.trained_folds, *([REFIT] if self.final == "refit" else [])]
 
     def learning_rates(self, stage: str) -> tuple[float, ...]:
         """The learning rates that a stage chooses from on validation, ascending; a solved head has no use for them."""

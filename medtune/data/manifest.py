@@ -17,6 +17,7 @@ from medtune.data.packing import IMAGES_FILE, PackResult
 from medtune.data.sample import Sample
 from medtune.data.splits import ROLE, SPLITS, SplitResult
 from medtune.runtime.artifact import digest, file_sha256, find_artifact, write_text
+from medtune.serving.members import REFIT
 from medtune.serving.one_line import first_line
 
 COLUMNS = ("path", "label", "group", "fold", "split", "sha256", "width", "height")
@@ -105,7 +106,10 @@ class PreparedDataset:
         return self.targets[:, index] > 0 if self.info.get("label_type") == "multi" else self.labels == index
 
     def indices(self, test_fold: int) -> dict[str, np.ndarray]:
-        """Sorted row numbers of train, val and test in the chain whose test fold is `test_fold`."""
+        """Sorted row numbers of train, val and test in the chain whose test fold is `test_fold`.
+
+        For `REFIT`, every image that is train, val or test in some fold is a training image.
+        """
         column = self._column(test_fold)
         return {split: np.flatnonzero(column == split) for split in SPLITS}
 
@@ -118,6 +122,10 @@ class PreparedDataset:
         return digest([self.paths, self._column(test_fold).tolist()])
 
     def _column(self, test_fold: int) -> np.ndarray:
+        if test_fold == REFIT:
+            labeled = np.isin(self.splits, SPLITS).any(axis=1) & (self.splits != "external").all(axis=1)
+            external = np.where((self.splits == "external").any(axis=1), "external", "unused")
+            return np.where(labeled, "train", external)
         if not 0 <= test_fold < self.splits.shape[1]:
             raise InputError(f"fold {test_fold} does not exist: folds are 0 to {self.splits.shape[1] - 1}")
         return self.splits[:, test_fold]

@@ -102,9 +102,9 @@ def find_overlap(external: PreparedDataset, training: PreparedDataset | None, fo
     """
     if training is None:
         return Overlap(False)
-    splits = training.splits[:, folds]
-    seen_rows = np.flatnonzero(np.isin(splits, SEEN_SPLITS).any(axis=1))
-    tested_rows = np.flatnonzero((splits == "test").any(axis=1))
+    splits = [training.indices(fold) for fold in folds]
+    seen_rows = np.unique(np.concatenate([own[name] for own in splits for name in SEEN_SPLITS]))
+    tested_rows = np.unique(np.concatenate([own["test"] for own in splits]))
     seen = {training.sha256[row] for row in seen_rows.tolist()}
     tested = {training.sha256[row] for row in tested_rows.tolist()} - seen
     same = [path for path, sha in zip(external.paths, external.sha256, strict=True) if sha in seen]

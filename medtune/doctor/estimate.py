@@ -51,7 +51,7 @@ def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> 
         images: in the set.
         facts: `tokens`, `channels`, `parameters` and `head`, counts, of the network.
     """
-    n_folds, store = len(params.data.split.trained_folds), 0.0
+    n_folds, store = len(params.trained_networks), 0.0
     pack, network = images * params.data.image_size**2 * 3, facts["parameters"] + facts["head"]
     if stored := stored_views(params, images, facts):
         rows = images * (split_fractions(params)["train"] * stored + split_fractions(params)["val"])
@@ -64,6 +64,8 @@ def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> 
     widths = {"fp32": 4, "fp16": 2, "int8": 1}
     # Networks of all folds are in the bundle; heads on a frozen backbone share it.
     exported = n_folds * network if "finetune" in params.training_stages else network + (n_folds - 1) * facts["head"]
+    if params.final == "refit":
+        exported = network
     bundle = exported * sum(widths[precision] for precision in params.export.precisions) + 20e6
     return {"data/prepared": pack, "cache": store, "artifacts": weights + checkpoints + bundle, "handoff": bundle}
 
@@ -80,7 +82,7 @@ def time_requirements(
         decode_s: to decode an image.
         stored: views whose features stage 1 stores.
     """
-    fractions, n_folds = split_fractions(params), len(params.data.split.trained_folds)
+    fractions, n_folds = split_fractions(params), len(params.trained_networks)
     train, val = images * fractions["train"], images * fractions["val"]
     forward = measured["forward"]["seconds"]
     seconds = {"data": images * decode_s, "stage 1": 0.0, "stage 2": 0.0, "test": images * fractions["test"] * forward}
@@ -140,7 +142,7 @@ def _time_estimate(context: Context) -> CheckResult:
     step_times = ", ".join(
         f"{steps[name]} {measured[name]['seconds'] * 1000:.3g} ms" for name in steps if name in measured
     )
-    n_folds = len(params.data.split.trained_folds)
+    n_folds = len(params.trained_networks)
     tried = ", ".join(
         f"{len(rates)} learning rates in {name}"
         for name in params.training_stages

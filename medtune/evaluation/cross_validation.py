@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation.external_split import metrics_section
-from medtune.evaluation.intervals import intervals
+from medtune.evaluation.external_split import metrics_line, metrics_section
+from medtune.evaluation.intervals import Interval, intervals
 from medtune.evaluation.metric import Metric, values
-from medtune.evaluation.result import FoldResult, fold_means
+from medtune.evaluation.result import FoldResult, fold_means, summary_line
 
 PREDICTIONS_FILE = "predictions_cross_validation.csv"
 
@@ -38,6 +38,15 @@ def cross_validate(
     }
 
 
+def headlines(metrics: Sequence[Metric], test: Mapping[str, Interval], facts: Mapping[str, Any]) -> list[str]:
+    """Headline metrics, one line: of all folds first, since the exported model rests on all, then of a named fold."""
+    own = summary_line(metrics, test, facts)
+    if not facts.get("cross_validation"):
+        return [own]
+    whole = metrics_line(facts["cross_validation"], metrics, facts["groups_known"])
+    return [f"cross-validation, all folds: {whole}", f"test fold {facts['folds'][0]['fold']}: {own}"]
+
+
 def cross_validation_section(
     document: Mapping[str, Any] | None, metrics: Sequence[Metric], facts: Mapping[str, Any]
 ) -> str:
@@ -45,9 +54,10 @@ def cross_validation_section(
     if not document:
         return ""
     n = len(document["folds"])
+    exported = "averages them" if facts["final"]["kind"] == "ensemble" else "was trained on all images"
     return metrics_section(
         "Cross-validation",
-        f"The exported model averages {n} networks. Each is tested here on patients that it has not seen",
+        f"{n} networks, each tested on patients that it has not seen. The exported model {exported}",
         document,
         metrics,
         facts,

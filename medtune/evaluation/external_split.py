@@ -10,7 +10,7 @@ from medtune.config.schema import EvaluateParams
 from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import EXTERNAL, Outputs, OutputsRequest
-from medtune.evaluation.result import FoldResult
+from medtune.evaluation.result import Rules
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
@@ -29,7 +29,7 @@ SECTION = """\
 
 def evaluate_external(
     task: Any,
-    folds: Sequence[FoldResult],
+    rules: Sequence[Rules],
     requests: Sequence[OutputsRequest],
     outputs: Sequence[Outputs],
     prepared: "PreparedDataset",
@@ -37,13 +37,13 @@ def evaluate_external(
     options: EvaluateParams,
     metrics: Sequence[Metric],
 ) -> tuple[dict[str, Any] | None, Any]:
-    """Evaluate the external images as the exported model predicts them: the mean of all networks, and its decision.
+    """Evaluate the external images as the exported model predicts them: the mean of its networks, and its decision.
 
     Args:
         task: the task's evaluation (`medtune.tasks.base.Evaluation`).
-        folds: all of them.
-        requests: one per fold.
-        outputs: of each fold's network, in the same order.
+        rules: calibration of each of its networks.
+        requests: one per network.
+        outputs: of each network, in the same order.
         prepared: the data, by slide if it is a set of slides.
         decision: of the exported model.
         options: section evaluate.
@@ -54,7 +54,7 @@ def evaluate_external(
     """
     if EXTERNAL not in requests[0].indices:
         return None, None
-    members = [fold.calibrate(found[EXTERNAL]) for fold, found in zip(folds, outputs, strict=True)]
+    members = [own.calibrate(found[EXTERNAL]) for own, found in zip(rules, outputs, strict=True)]
     document = {"decision": decision, "classes": list(prepared.classes)}
     pooled = task.from_bundle(prepared, requests[0].indices[EXTERNAL], np.mean(members, axis=0), document)
     found = intervals(metrics, pooled.stats(options), options.confidence)

@@ -1,43 +1,39 @@
-"""Validation predictions of all folds together, from which decisions are chosen."""
+"""Validation outputs of all folds together, from which calibration and decisions are chosen.
 
-from collections.abc import Callable, Sequence
-from typing import Any
+Every network is applied to patients that it has not seen. For the metrics of a fold, its test patients are left out, so
+that no label decides about its own patient (cross-fitting).
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from medtune.evaluation.result import Predictions
+from medtune.evaluation.outputs import Outputs, OutputsRequest
 
+if TYPE_CHECKING:
+    from medtune.data.manifest import PreparedDataset
 
-def without_tested(pooled: Predictions, test: Predictions, leaky: bool) -> Predictions:
-    """Leave out the patients that a decision will be tested on.
-
-    Args:
-        pooled: validation predictions of several folds.
-        test: predictions for the test images of one fold.
-        leaky: the split ignores patients; then only the test images themselves are left out.
-
-    Returns:
-        The rest of `pooled`; may be empty.
-    """
-    name = "rows" if leaky else "patient_ids"
-    return pooled.select(np.flatnonzero(~np.isin(getattr(pooled, name), getattr(test, name))))
+Rows = npt.NDArray[np.int64]
 
 
-def crossfit(
-    val: Sequence[Any],
-    test: Sequence[Any],
-    pool: Callable[[Sequence[Any]], Any],
-    choose: Callable[[Any], dict[str, Any]],
-    leaky: bool,
-) -> list[dict[str, Any]]:
-    """Choose a decision per fold, from the validation predictions of all folds without the fold's test patients.
+def pooled_validation(requests: Sequence[OutputsRequest], outputs: Sequence[Outputs]) -> tuple[Rows, npt.NDArray]:
+    """Rows (n,) and outputs (n, ...) of the validation images of all folds, one fold after the other.
 
     Args:
-        val: validation predictions per fold.
-        test: test predictions per fold.
-        pool: joins predictions.
-        choose: the decision from predictions.
-        leaky: as for `without_tested`.
+        requests: one per fold.
+        outputs: of each fold's network by split, in the same order.
     """
-    pooled = pool(val)
-    return [choose(without_tested(pooled, own, leaky)) for own in test]
+    rows = np.concatenate([request.indices["val"] for request in requests])
+    return rows, np.concatenate([one["val"] for one in outputs])
+
+
+def not_tested(prepared: "PreparedDataset", rows: Rows, tested: Rows) -> npt.NDArray[np.bool_]:
+    """Which of `rows` (n,) do not show a patient of the test images `tested`.
+
+    If the split ignores patients, only the test images themselves are left out.
+    """
+    if prepared.info.get("leaked_groups"):
+        return ~np.isin(rows, tested)
+    return ~np.isin(prepared.patient_ids[rows], prepared.patient_ids[tested])

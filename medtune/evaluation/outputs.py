@@ -13,6 +13,7 @@ from medtune.config.errors import RunError
 from medtune.runtime.artifact import Artifact, atomic_write, digest
 from medtune.runtime.source_hash import source_fingerprint
 from medtune.serving.checksum import add_bytes_checksum, strip_bytes_checksum
+from medtune.serving.members import REFIT, network_name
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -34,7 +35,8 @@ class OutputsRequest:
     Attributes:
         fold: the chain's test fold.
         trained: the model.
-        indices: rows of the manifest for each of `SPLITS`, and for `EXTERNAL` where there are such images.
+        indices: rows of the manifest for each of `SPLITS`, and for `EXTERNAL` where there are such images; of a network
+            that was trained on all images only the latter.
         key: what their content follows from.
     """
 
@@ -54,7 +56,8 @@ class OutputsRequest:
         key = digest(["logits", trained.key, trained.sha256, prepared.digest, split_digest, source])
         external = prepared.external_indices(fold)
         also = {EXTERNAL: external} if len(external) else {}
-        return cls(fold, trained, {split: rows[split] for split in SPLITS} | also, key)
+        unseen = {} if fold == REFIT else {split: rows[split] for split in SPLITS}
+        return cls(fold, trained, unseen | also, key)
 
 
 def load_outputs(request: OutputsRequest, cache: Path) -> Outputs | None:
@@ -172,7 +175,7 @@ def _without_tf32() -> "AbstractContextManager[None]":
 def _check_finite(request: OutputsRequest, split: str, outputs: npt.NDArray[np.float32]) -> None:
     if bad := int((~np.isfinite(outputs.reshape(len(outputs), -1))).any(axis=1).sum()):
         raise RunError(
-            f"fold {request.fold}: {bad} of {len(outputs)} {split} images have logits that are not finite "
+            f"{network_name(request.fold)}: {bad} of {len(outputs)} {split} images have logits that are not finite "
             f"({request.trained.path}): its training diverged; lower the learning rate"
         )
 
@@ -191,11 +194,15 @@ def _path(request: OutputsRequest, cache: Path) -> Path:
 
 
 def save_outputs(path: Path, requests: Sequence[OutputsRequest], outputs: Sequence[Outputs]) -> None:
-    """Write the outputs of all folds with their rows, `fold<k>_<split>_logits` and `fold<k>_<split>_rows`."""
+    """Write the outputs of all networks with their rows, `fold<k>_<split>_logits` and `fold<k>_<split>_rows`.
+
+    Names of the network that was trained on all images begin with `refit_`.
+    """
     arrays: dict[str, Any] = {}
     for request, fold_outputs in zip(requests, outputs, strict=True):
         for split, values in fold_outputs.items():
-            arrays[f"fold{request.fold}_{split}_logits"] = values
-            arrays[f"fold{request.fold}_{split}_rows"] = request.indices[split]
+            name = network_name(request.fold).replace(" ", "")
+            arrays[f"{name}_{split}_logits"] = values
+            arrays[f"{name}_{split}_rows"] = request.indices[split]
     with path.open("wb") as stream:
         np.savez(stream, **arrays)

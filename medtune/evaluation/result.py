@@ -40,7 +40,17 @@ class Predictions(Protocol):
         """Statistics per patient that every metric follows from; patients in the order of their sorted ids."""
 
 
-class FoldResult(Protocol):
+class Rules(Protocol):
+    """Post-processing and decision of a network."""
+
+    def calibrate(self, logits: npt.NDArray) -> npt.NDArray:
+        """Final output (n, ...) of a network, from what it gave."""
+
+    def record(self) -> dict[str, Any]:
+        """Post-processing and decision fitted on validation, as JSON values: what export needs of the network."""
+
+
+class FoldResult(Rules, Protocol):
     """One fold, evaluated."""
 
     @property
@@ -58,12 +68,6 @@ class FoldResult(Protocol):
     @property
     def test(self) -> Predictions:
         """Predictions for the test images."""
-
-    def calibrate(self, logits: npt.NDArray) -> npt.NDArray:
-        """Final output (n, ...) of this fold's network, from what it gave."""
-
-    def record(self) -> dict[str, Any]:
-        """Post-processing and decision fitted on validation, as JSON values: what export needs of the fold."""
 
 
 @dataclass(frozen=True)
@@ -148,13 +152,14 @@ def common_facts(
                 "fold": fold.fold,
                 **({"site": info["sites"][fold.fold]} if info.get("sites") else {}),
                 "kept": fold.selected_stage,
+                "choices": request.trained.result().get("choices", {}),
                 **fold.record(),
                 "validation": values(metrics, fold.val.stats(options)),
                 "test": values(metrics, fold.test.stats(options)),
                 "n_images": len(fold.test.rows),
                 "n_groups": len(np.unique(fold.test.patient_ids)),
             }
-            for fold in result.folds
+            for fold, request in zip(result.folds, result.requests, strict=True)
         ],
         "fold_means": fold_means(result.folds, metrics, options),
         "percent": f"{100 * options.confidence:g}",
@@ -235,7 +240,15 @@ def write_metrics(
         **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
         **{
             name: facts[name]
-            for name in ("baselines", "baseline_verdict", "subgroups", "external", "external_test", "cross_validation")
+            for name in (
+                "baselines",
+                "baseline_verdict",
+                "subgroups",
+                "external",
+                "external_test",
+                "cross_validation",
+                "final",
+            )
             if facts.get(name)
         },
         **({"unit": "slides"} if facts.get("unit") == "slides" else {}),

@@ -11,7 +11,7 @@ from medtune.runtime.cache_key import weights_sha256
 from medtune.runtime.provenance import provenance
 from medtune.serving.intensity import Intensity
 from medtune.serving.manifest import SCHEMA_VERSION
-from medtune.serving.members import MEMBERS
+from medtune.serving.members import MEMBERS, REFIT
 from medtune.serving.onnxruntime_version import minimum_for
 from medtune.tasks import base
 
@@ -27,6 +27,7 @@ def build_manifest(
     prepared: "PreparedDataset",
     evaluated: Artifact,
     trained: Sequence[Artifact],
+    rules: Sequence[dict[str, Any]],
     metrics: dict[str, Any],
     normalization: tuple[list[float], list[float]],
     key: str,
@@ -37,7 +38,8 @@ def build_manifest(
         params: all params.
         prepared: the data.
         evaluated: what evaluate published.
-        trained: the networks of all folds, in the order of the graph's output `members`.
+        trained: the exported networks, in the order of the graph's output `members`.
+        rules: calibration and decision of each, from evaluate's result.json.
         metrics: evaluate's metrics.json.
         normalization: mean and std of the network, for images scaled to 0..1.
         key: the export's cache key.
@@ -45,7 +47,6 @@ def build_manifest(
     record = evaluated.result()
     prepared = by_slide(prepared) if prepared.slides else prepared
     folds = [int(artifact.result()["fold"]) for artifact in trained]
-    records = [record["folds"][str(fold)] for fold in folds]
     size, mean, std = params.data.image_size, *([round(value, 6) for value in part] for part in normalization)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -66,12 +67,12 @@ def build_manifest(
             "inside_the_graph": ["scale", "mean", "std"],
         },
         "requires": {"onnxruntime": minimum_for(params.export.opset)},
-        **base.export(params.task.kind).describe(prepared, records, record["decision"], size),
+        **base.export(params.task.kind).describe(prepared, rules, record["decision"], size),
         **prediction_rules(metrics),
         "precisions": {},
         "parity": {},
         "exported": {
-            "final": "ensemble" if len(trained) > 1 else "single",
+            "final": metrics["final"]["kind"],
             "stage": "+".join(sorted({artifact.result()["kept"] for artifact in trained}, reverse=True)),
             "test_folds": record["test_folds"],
             "evaluate_key": evaluated.key,
@@ -79,13 +80,15 @@ def build_manifest(
         MEMBERS: [
             {
                 # The rows of evaluate's predictions that this network made are those whose role_<fold> is test.
-                "fold": fold,
+                # A refit network has seen all of them: null.
+                "fold": None if fold == REFIT else fold,
                 "stage": artifact.result()["kept"],
+                "choices": artifact.result().get("choices", {}),
                 "source_key": artifact.key,
                 "source_sha256": artifact.sha256,
                 **{name: value for name, value in own.items() if name in MEMBER_KEYS},
             }
-            for fold, artifact, own in zip(folds, trained, records, strict=True)
+            for fold, artifact, own in zip(folds, trained, rules, strict=True)
         ],
         "data": {
             "name": prepared.info["name"],
@@ -126,7 +129,7 @@ def prediction_rules(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def class_counts(prepared: "PreparedDataset", folds: Sequence[int]) -> dict[str, dict[str, int]]:
     """Images per class: all, and in each part of the split if it is the same for all networks."""
-    parts = prepared.indices(folds[0]) if len(folds) == 1 else {}
+    parts = prepared.indices(folds[0]) if len(folds) == 1 and folds[0] != REFIT else {}
     counts = {}
     for index, name in enumerate(prepared.classes):
         members = prepared.has(index)

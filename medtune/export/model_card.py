@@ -6,6 +6,7 @@ import jinja2
 import numpy as np
 
 from medtune.data.class_selection import most_frequent
+from medtune.evaluation.choices import describe_choices
 from medtune.evaluation.subgroup_tables import markdown_lines
 from medtune.tasks import base
 
@@ -51,7 +52,7 @@ not measured | not measured |
 {% if data.groups_known %}{{ data.n_groups }} patients{% else %}no patient ids{% endif %}. \
 Split protocol `{{ protocol }}`. Data digest `{{ data_digest }}`.
 
-{% if members | length == 1 -%}
+{% if exported.final == "single" -%}
 | class | images | train | validation | test |
 |-|-|-|-|-|
 {% for class, count in shown_counts.items() -%}
@@ -87,10 +88,12 @@ some of its images, under the same licence.
 {{ metrics.n_images }} test images of {{ metrics.n_groups }} {{ unit }}s, stage {{ metrics.stage }}, \
 protocol `{{ metrics.protocol }}`. \
 Intervals: {{ percent(params.evaluate.confidence) }}, jackknife over {{ unit }}s; the network is held fixed.
-{% if members | length > 1 -%}
+{% if exported.final == "refit" -%}
+{{ metrics.final.what }}
+{%- elif members | length > 1 -%}
 This bundle averages the probabilities of {{ members | length }} networks, one per test fold. Together they were \
 trained on all of these images. The figures are not those of the average, for which no patient is left. They are \
-those of the networks of test fold {{ exported.test_folds | join(", ") }}, each on {{ unit }}s that it had not seen.
+those of the networks of the folds, each on {{ unit }}s that it had not seen.
 {%- else -%}
 This bundle is the network that made them.
 {%- endif %}
@@ -99,13 +102,8 @@ This bundle is the network that made them.
 Positive class: `{{ positive }}`. Sensitivity, specificity, AUROC, average precision and the threshold are about it.
 
 {% endif -%}
-| metric | value | from | to |
-|-|-|-|-|
-{% for metric, figure in metrics.test.items() if figure is mapping -%}
-| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ ends(figure) }} |
-{% endfor %}
-{%- if metrics.cross_validation is defined %}
-Cross-validated, all {{ members | length }} networks, each on {{ unit }}s that it had not seen: \
+{% if metrics.cross_validation is defined -%}
+Cross-validated, all {{ metrics.cross_validation.folds | length }} networks, each on {{ unit }}s that it had not seen: \
 {{ metrics.cross_validation.n_images }} images of {{ metrics.cross_validation.n_groups }} {{ unit }}s.
 
 | metric | value | from | to |
@@ -113,7 +111,15 @@ Cross-validated, all {{ members | length }} networks, each on {{ unit }}s that i
 {% for metric, figure in metrics.cross_validation.metrics.items() -%}
 | {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ ends(figure) }} |
 {% endfor %}
-{%- endif %}
+Test fold {{ exported.test_folds | join(", ") }} alone: {{ metrics.n_images }} images of {{ metrics.n_groups }} \
+{{ unit }}s.
+
+{% endif -%}
+| metric | value | from | to |
+|-|-|-|-|
+{% for metric, figure in metrics.test.items() if figure is mapping -%}
+| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ ends(figure) }} |
+{% endfor %}
 {%- if metrics.external_test is defined %}
 External test images, never used for a choice: {{ metrics.external_test.n_images }} images of \
 {{ metrics.external_test.n_groups }} {{ unit }}s.
@@ -147,6 +153,13 @@ Baselines, fitted on features of the frozen backbone; differences are paired by 
 A gap is the difference between two subgroups, with its interval over {{ unit }}s in both; with more than two subgroups
 this interval holds for all pairs at once. bundle.json has every metric and pair (`metrics.subgroups`).
 {% endif %}
+### Networks
+| test fold | weights | chosen on validation |
+|-|-|-|
+{% for member in members -%}
+| {{ "none: trained on all images" if member.fold is none else member.fold }} | {{ member.stage }} | \
+{{ describe_choices(member.choices) or "not stated" }} |
+{% endfor %}
 ## Limits
 - Measured on {{ data.name }} only. Other scanners, stains, magnifications and populations: unknown.
 {{ text.limits }}
@@ -172,7 +185,13 @@ def render_card(document: dict[str, Any]) -> str:
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
     task = base.export(document["task"]["kind"])
-    environment.globals.update(percent=_percent, number=_number, agrees=task.agrees, text=task.card(document))
+    environment.globals.update(
+        percent=_percent,
+        number=_number,
+        agrees=task.agrees,
+        describe_choices=describe_choices,
+        text=task.card(document),
+    )
     return environment.from_string(TEMPLATE).render(
         **document,
         shown_counts=_most_frequent(document["data"]["counts"]),

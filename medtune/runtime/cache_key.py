@@ -40,6 +40,11 @@ TASK_PARTS: dict[str, tuple[str, ...]] = {
 # Settings that decide how often work is saved, not what comes out.
 EXCLUDED_KEYS = {"checkpoint_seconds"}
 FINETUNE_ONLY = {"peft", "batchnorm"}
+# Of section frozen, what a solved head does not use: it has no optimizer, and its stored views are not augmented.
+NOT_SOLVED_BY = {
+    "epochs", "passes", "lr", "batch_size", "accumulate", "optimizer", "weight_decay", "warmup_epochs", "clip_norm",
+    "precision", "ema", "patience", "augment",
+}  # fmt: skip
 # Only the evaluation stage has subgroups; a cell of the benchmark would train again.
 SUBGROUPS = {"by", "bins"}
 
@@ -84,6 +89,8 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     for name in TRAINING:
         if name in sections:  # however they are written; other heads' and methods' rates do not count
             sections[name]["lr"] = list(params.learning_rates(name))
+    if "frozen" in sections and params.model.head.solved:
+        sections["frozen"] = _without(sections["frozen"], NOT_SOLVED_BY)
     parts = [f"medtune.tasks.{params.task.kind}.{part}" for part in TASK_PARTS[stage]]
     plugins = [f"medtune.models.heads.{params.model.head.kind}", *parts, *_metric_modules(params, stage in TRAINING)]
     if stage in ("finetune", "cell"):

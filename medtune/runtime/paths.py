@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medtune.config.project import PROJECT
+from medtune.serving.members import network_name
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ class RunPaths:
         return self.data or self.out / "data" / "prepared"
 
     def stage(self, stage: str, fold: int | None = None) -> Path:
-        """`artifacts/<stage>`, or `artifacts/<stage>/fold-<k>` for a stage that runs once a fold."""
+        """`artifacts/<stage>`, or `artifacts/<stage>/fold-<k>` for a stage that runs once per fold.
+
+        The network that is trained on all images is in `artifacts/<stage>/refit`.
+        """
         out = self.frozen_out if stage == "frozen" and self.frozen_out else self.out
         folder = out / "artifacts" / stage
-        return folder if fold is None else folder / f"fold-{fold}"
+        return folder if fold is None else folder / network_name(fold).replace(" ", "-")

@@ -8,6 +8,13 @@ from typing import Any
 
 # Names of the graph's other outputs: the decision (N, ...) int64, and the output of each network (N, M, ...).
 DECISION, MEMBERS = "decision", "members"
+# In place of a test fold, the network that is trained on all labeled images (`final: refit`).
+REFIT = -1
+
+
+def network_name(fold: int) -> str:
+    """`fold 3`, or `refit`."""
+    return "refit" if fold == REFIT else f"fold {fold}"
 
 
 def fault(document: Mapping[str, Any]) -> str | None:
@@ -26,9 +33,12 @@ def fault(document: Mapping[str, Any]) -> str | None:
 
 
 def folds(document: Mapping[str, Any]) -> list[int]:
-    """Test fold of each network; its own fold's test patients are those that a network has not seen."""
+    """Test fold of each network; its own fold's test patients are those that a network has not seen.
+
+    A network that has seen all patients has `REFIT` (null in bundle.json).
+    """
     if MEMBERS in document:
-        return [int(member["fold"]) for member in document[MEMBERS]]
+        return [REFIT if member["fold"] is None else int(member["fold"]) for member in document[MEMBERS]]
     return [int((document.get("exported") or {}).get("fold", 0))]
 
 

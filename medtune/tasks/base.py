@@ -29,7 +29,7 @@ from medtune.config.schema import EvaluateParams, ExportParams, GateParams, Para
 from medtune.config.training import TrainingParams
 from medtune.evaluation.gate import Limit
 from medtune.evaluation.metric import Metric, PatientStats
-from medtune.evaluation.result import EvaluationResult, FoldResult, Predictions
+from medtune.evaluation.result import EvaluationResult, FoldResult, Predictions, Rules
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -136,13 +136,22 @@ class Evaluation(Protocol):
     ) -> Sequence[FoldResult]:
         """Fit post-processing and decision per fold on validation images and apply them to its test images.
 
-        The decision may use the validation images of all folds, without the fold's test patients
+        Both may use the validation images of all folds, without the fold's test patients
         (`medtune.evaluation.out_of_fold`).
 
         Args:
             requests: folds and their rows.
             outputs: (n, ...) of each fold's network, float32, by split (`val`, `test`).
         """
+
+    def fit_rules(
+        self,
+        requests: "Sequence[OutputsRequest]",
+        outputs: Sequence[Mapping[str, np.ndarray]],
+        prepared: "PreparedDataset",
+        options: EvaluateParams,
+    ) -> Rules:
+        """Fit post-processing and decision on the validation images of all folds, for a network of `final: refit`."""
 
     def pool(self, parts: Sequence[Any]) -> Predictions:
         """Predictions of several folds one after the other."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from medtune.data.manifest import PreparedDataset
 from medtune.runtime.artifact import Artifact, digest
+from medtune.serving.members import network_name
 from medtune.tracking.redact import redact_paths
 from medtune.tracking.run import Run
 
@@ -68,7 +69,8 @@ def model_version(trained: Artifact) -> ArtifactVersion:
     model = result.get("params", {}).get("model", {})
     facts |= {"backbone": model.get("backbone"), "head": model.get("head", {}).get("kind"),
               "peft": model.get("peft", {}).get("method")}  # fmt: skip
-    return ArtifactVersion(f"{result['stage']}-fold-{result['fold']}", MODEL, trained.sha256, facts)
+    name = f"{result['stage']} {network_name(result['fold'])}".replace(" ", "-")
+    return ArtifactVersion(name, MODEL, trained.sha256, facts)
 
 
 def bundle_version(exported: Artifact) -> ArtifactVersion:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def save_stage_artifact(
             "best": {
                 "epoch": state.best_epoch,
                 "select_by": config.params.select_by,
-                "value": nan_to_none(best[f"val/{config.params.select_by}"]),
+                "value": nan_to_none(best.get(f"val/{config.params.select_by}", math.nan)),
                 "validation": {
                     k.removeprefix("val/"): None if v != v else v for k, v in best.items() if k.startswith("val/")
                 },

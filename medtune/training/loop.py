@@ -57,6 +57,8 @@ class Trainer:
     def run(self) -> tuple[TrainingState, dict[str, Tensor]]:
         """Where it ended, and the best epoch's weights: trains to the last epoch or until patience runs out.
 
+        Without validation images, the best epoch is the last.
+
         Raises:
             DivergedError: the loss is not finite.
         """
@@ -66,13 +68,14 @@ class Trainer:
             self._begin_epoch()
             if self.config.start is not None:
                 self._finish_epoch(epoch=0, train_loss=math.nan, lr=0.0, network=self.config.start)
-        epochs = self.config.params.epochs
+        epochs = self.config.params.epochs if self.config.last_epoch is None else self.config.last_epoch
         with progress(self.config.name, epochs, "epochs") as advance:
             if self.state.epoch:
                 advance(self.state.epoch)
             while self.state.epoch < epochs and not self._out_of_patience():
                 row = self._epoch()
-                advance(1, " ".join(f"{k} {row[k]:.3f}" for k in ("train/loss", f"val/{self.config.params.select_by}")))
+                shown = ("train/loss", f"val/{self.config.params.select_by}")
+                advance(1, " ".join(f"{k} {row[k]:.3f}" for k in shown if k in row))
         return self.state, self.best
 
     def _out_of_patience(self) -> bool:
@@ -193,12 +196,14 @@ class Trainer:
         if self.ema is not None:
             raw = {k: v.detach().clone() for k, v in config.saved.state_dict().items()}
             config.saved.load_state_dict(self.ema)
-        scores = self._score(network or config.network)
+        scores = self._score(network or config.network) if len(config.val) else {}
         row = {"epoch": epoch, "step": state.step, "lr": lr, "train/loss": train_loss, **scores}
         state.history.append(row)
-        value = config.signs.get(config.params.select_by, 1) * row[f"val/{config.params.select_by}"]
-        # AUROC does not exist where validation has one class: then the loss decides.
-        candidate = (WORST if math.isnan(value) else value, -row["val/loss"])
+        candidate = (float(epoch), 0.0)
+        if scores:
+            value = config.signs.get(config.params.select_by, 1) * row[f"val/{config.params.select_by}"]
+            # AUROC does not exist where validation has one class: then the loss decides.
+            candidate = (WORST if math.isnan(value) else value, -row["val/loss"])
         if state.best is None or candidate > state.best:
             state.best, state.best_epoch = candidate, epoch
             self.best = {k: v.detach().cpu().clone() for k, v in config.saved.state_dict().items()}

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
+from medtune.evaluation.choices import record_choices
 from medtune.runtime import distributed
 from medtune.runtime.artifact import Artifact, find_artifact
 from medtune.runtime.console import info
 from medtune.runtime.device import device_name
+from medtune.serving.members import REFIT, network_name
 from medtune.tasks import base
 from medtune.tracking import lineage
 from medtune.tracking.candidate_curves import CandidateCurves
@@ -20,6 +22,7 @@ from medtune.tracking.run import start_run
 from medtune.training import artifacts as outcome
 from medtune.training.inputs import BatchSource
 from medtune.training.rate_search import SearchResult, search
+from medtune.training.refit import RefitSettings
 from medtune.training.schedule import stream_seed
 from medtune.training.trainer_config import SCORE_BATCH_SIZE, TrainerConfig, TrainingState
 
@@ -42,6 +45,7 @@ class StageSpec:
         record: called at the end with the best epoch; what else result.json says.
         finish: called before it with the best epoch and its weights; gives what is kept, and what `saved_part` it is.
         solve: finds the weights in one step, in place of the training loop; returns what `Trainer.run` returns.
+        refit: settings of the network that is trained on all images; None for a network of a fold.
     """
 
     stage: Literal["frozen", "finetune"]
@@ -60,6 +64,7 @@ class StageSpec:
     score_batch_size: int = SCORE_BATCH_SIZE
     finish: Callable[[int, dict[str, Tensor]], tuple[dict[str, Tensor], str]] | None = None
     solve: Callable[[TrainerConfig], tuple[TrainingState, dict[str, Tensor]]] | None = None
+    refit: RefitSettings | None = None
 
 
 def run_training_stage(
@@ -71,12 +76,14 @@ def run_training_stage(
     """
     section = getattr(params, spec.stage)
     rates = params.learning_rates(spec.stage)
+    if spec.refit and spec.refit.lr is not None:
+        rates = (spec.refit.lr,)
     units = spec.slides or prepared
     rows = units.indices(fold)
-    name = f"{spec.stage} fold {fold}"
+    name = f"{spec.stage} {network_name(fold)}"
     task = base.training(params.task.kind)
     metrics = base.metrics(params.task.kind)
-    with start_run(spec.stage, key, group, params, name, fold) as run:
+    with start_run(spec.stage, key, group, params, name, None if fold == REFIT else fold) as run:
         lineage.log_inputs(run, prepared, spec.upstream)
         curves = CandidateCurves(run, spec.stage, rates, section, len(rows["train"]))
 
@@ -104,6 +111,7 @@ def run_training_stage(
                 compile=spec.compile,
                 decay_vectors=spec.stage == "frozen" or params.model.peft.method == "none",
                 score_batch_size=spec.score_batch_size,
+                last_epoch=spec.refit.epochs if spec.refit else None,
                 on_step=lambda step, values: curves.step(number, step, values),
                 on_epoch=lambda step, values: curves.epoch(number, step, values),
             )
@@ -123,14 +131,17 @@ def run_training_stage(
             if spec.finish:
                 weights, saved_part = spec.finish(state.best_epoch, weights)
             config = configure(0, rates[0], work)
-            record = {"stage": spec.stage, "fold": fold, **spec.record(state.best_epoch)}
+            settings = {"refit": spec.refit.as_dict()} if spec.refit else {}
+            record = {"stage": spec.stage, "fold": fold, **settings, **spec.record(state.best_epoch)}
+            before = [upstream.result() for upstream in spec.upstream]
+            record["choices"] = record_choices(spec.stage, record.get("C"), found.lr, state.best_epoch, before)
             artifact = outcome.save_stage_artifact(folder, config, found, weights, params, prepared, saved_part, record)
         result = artifact.result()
         best_scores = {f"best/{name}": value for name, value in result["best"]["validation"].items()}
         tried = {
             f"lr-{trial['lr']:g}/{section.select_by}": trial["validation"][section.select_by]
             for trial in result["trials"]
-            if "validation" in trial
+            if section.select_by in trial.get("validation", {})
         }
         run.summary(
             {

@@ -37,17 +37,22 @@ class HeadSolver:
         self.chosen: float | None = None
 
     def __call__(self, config: TrainerConfig) -> tuple[TrainingState, dict[str, Tensor]]:
-        """Solve the head; return what `Trainer.run` returns, with one row of history."""
+        """Solve the head; return what `Trainer.run` returns, with one row of history.
+
+        Without validation images there is one candidate, and no scores.
+        """
         began, head = time.monotonic(), config.network
         problem = self._problem(config, config.train)
         state, solution = TrainingState(), None
         for strength in self.candidates:
             solution = problem.solve(strength, solution)
             head.load_state_dict(solution.state_dict(list(head.state_dict())))
-            outputs = _validation_outputs(config, head, self.device)
-            scores = config.objective.score(outputs, torch.from_numpy(config.targets[config.val]).to(self.device))
-            value = config.signs.get(config.params.select_by, 1) * scores[config.params.select_by]
-            merit = (WORST if np.isnan(value) else value, -scores["loss"])
+            outputs, scores, merit = None, {}, (0.0, 0.0)
+            if len(config.val):
+                outputs = _validation_outputs(config, head, self.device)
+                scores = config.objective.score(outputs, torch.from_numpy(config.targets[config.val]).to(self.device))
+                value = config.signs.get(config.params.select_by, 1) * scores[config.params.select_by]
+                merit = (WORST if np.isnan(value) else value, -scores["loss"])
             if state.best is None or merit > state.best:
                 state.best, best = merit, (solution, outputs)
                 self.chosen = strength
@@ -56,14 +61,15 @@ class HeadSolver:
         assert self.chosen is not None
         solution, outputs = best
         rows = config.train
-        if self.refit:
+        if self.refit and outputs is not None:
             rows = np.union1d(config.train, config.val)
             solution = self._problem(config, rows).solve(self.chosen, solution)
             state.validation_outputs = outputs.float().cpu().numpy()
         state.epoch = state.best_epoch = 1
         state.step, state.seconds = solution.iterations, time.monotonic() - began
         row, scored = state.history[0], f"val/{config.params.select_by}"
-        found = f"C {self.chosen:g}, {solution.iterations} iterations, {scored} {row[scored]:.3f}"
+        score = f", {scored} {row[scored]:.3f}" if scored in row else ""
+        found = f"C {self.chosen:g}, {solution.iterations} iterations{score}"
         info(f"{config.name}: solved on {len(rows):,} images, {found}")
         config.on_epoch(state.step, {name: value for name, value in row.items() if not np.isnan(value)})
         return state, solution.state_dict(list(head.state_dict()))

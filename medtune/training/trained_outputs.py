@@ -46,7 +46,8 @@ def compute_trained_outputs(
         RunError: a logit is not finite, or an artifact is damaged.
     """
     for request, outputs in zip(requests, _computed(requests, images, device, batch_size, advance), strict=True):
-        unseen = load_validation_outputs(request.trained, request.indices["val"])
+        own = request.indices.get("val")
+        unseen = None if own is None else load_validation_outputs(request.trained, own)
         yield outputs if unseen is None else outputs | {"val": unseen}
 
 

@@ -26,7 +26,7 @@ class TrainerConfig:
         source: inputs of rows.
         targets: (n, ...) of the whole prepared set.
         objective: the task's loss and validation scores.
-        train, val: rows.
+        train, val: rows; without validation rows the last epoch is kept.
         params: epochs, batch size, ...; the learning rate is in `lr`.
         lr: learning rate.
         seed: of every stream of random numbers.
@@ -39,6 +39,7 @@ class TrainerConfig:
         compile: training steps run `network` through torch.compile; scoring and what is kept do not.
         decay_vectors: as for `build_optimizer`.
         score_batch_size: validation rows at once.
+        last_epoch: where training stops, if not after `params.epochs`, for which the learning rate is scheduled.
         on_step, on_epoch: told (step, values).
     """
 
@@ -63,6 +64,7 @@ class TrainerConfig:
     compile: bool = False
     decay_vectors: bool = True
     score_batch_size: int = SCORE_BATCH_SIZE
+    last_epoch: int | None = None
     on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None
     on_epoch: Callable[[int, dict[str, float]], None] = lambda step, values: None
 

@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from medtune.data.packing import pack
 from medtune.data.sample import Sample
 from medtune.data.splits import split_samples
 from medtune.runtime.artifact import commit
+from medtune.serving.members import REFIT
 
 
 def prepare(folder, test_fold=1, groups=True, extra=None):
@@ -44,6 +46,21 @@ def test_load_prepared__what_was_written(tmp_path):
         assert np.array_equal(parts["test"], np.flatnonzero(prepared.folds == chain))
     with pytest.raises(InputError, match="folds are 0 to 4"):
         prepared.indices(5)
+
+
+def test_indices__refit_trains_on_every_labeled_image_but_external_ones(tmp_path):
+    prepared = load_prepared(prepare(tmp_path / "prepared"))
+    parts = prepared.indices(REFIT)
+    assert parts["train"].tolist() == list(range(20))
+    assert not len(parts["val"]) + len(parts["test"])
+    splits = prepared.splits.copy()
+    splits[3] = "external"
+    splits[4] = "unused"
+    splits[5, 1:] = "unused"
+    changed = replace(prepared, splits=splits)
+    assert np.setdiff1d(np.arange(20), changed.indices(REFIT)["train"]).tolist() == [3, 4]
+    assert changed.external_indices(REFIT).tolist() == [3]
+    assert changed.split_digest(REFIT) != prepared.split_digest(REFIT)
 
 
 def test_manifest__columns_and_split(tmp_path):

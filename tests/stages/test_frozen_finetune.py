@@ -12,9 +12,11 @@ from medtune.config.errors import InputError
 from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
 from medtune.runtime.paths import RunPaths
+from medtune.serving.members import REFIT
 from medtune.stages import finetune, frozen
 from medtune.stages.steps import finetune_key, frozen_key
 from medtune.training import checkpoint
+from medtune.training.refit import RefitSettings, refit_settings
 
 # Heads that pool the tiles of slides are trained in tests/pipeline/test_slides_attention.py.
 HEADS = [name for name in registry.plugin_names("medtune.models.heads") if name != "attention_mil"]
@@ -103,6 +105,26 @@ def test_finetune__keeps_stage_one_when_it_is_better(world):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_refit__trains_on_all_images_with_the_settings_of_the_folds(world):
+    params = params_of(world, frozen__lr=[1e-3, 1e-2]).model_copy(update={"final": "refit"})
+    with pytest.raises(InputError, match="artifacts/frozen/fold-0: not finished"):
+        frozen.run(params, world.paths, REFIT)
+    results = [(frozen.run(params, world.paths, k), finetune.run(params, world.paths, k)) for k in range(3)]
+    first, second = frozen.run(params, world.paths, REFIT), finetune.run(params, world.paths, REFIT)
+    for stage, found in enumerate((first, second)):
+        result = found.result()
+        settings = refit_settings([fold[stage].result() for fold in results])
+        assert result["refit"] == settings.as_dict()
+        assert (result["lr"], result["best"]["epoch"]) == (settings.lr, settings.epochs)
+        assert result["images"] == {"train": 45, "val": 0}
+        assert result["best"]["validation"] == {}
+        assert found.folder.name == "refit"
+    assert second.result()["kept"] == ("finetune" if second.result()["best"]["epoch"] else "frozen")
+    key = frozen_key(params, load_prepared(world.paths.prepared), REFIT, RefitSettings(lr=1e-3, epochs=1))
+    assert key != frozen_key(params, load_prepared(world.paths.prepared), REFIT, RefitSettings(lr=1e-3, epochs=2))
+    assert frozen_key(params, load_prepared(world.paths.prepared), 0) == results[0][0].key
+
+
 def test_finetune__without_stage_one_names_the_command(world):
     with pytest.raises(InputError, match=r"artifacts/frozen/fold-1: not finished .* Run `medtune stage frozen` first"):
         finetune.run(params_of(world), world.paths)
@@ -153,6 +175,18 @@ def test_check__refuses_gradient_checkpointing_where_it_cannot_be(world):
     params = params_of(world, **wrong | {"model__backbone": "test_efficientnet", "model__batchnorm": "train"})
     with pytest.raises(InputError, match="would count twice in the statistics"):
         check_backbone(params)
+
+
+def test_key__of_a_solved_head_depends_on_what_it_uses(world):
+    prepared, head = load_prepared(world.paths.prepared), {"kind": "logistic"}
+    key = frozen_key(params_of(world, model__head=head), prepared, 1)
+    unused = {"epochs": 7, "lr": 0.5, "batch_size": 3, "ema": None, "optimizer": "adam", "precision": "fp32",
+              "augment": {"shift": 0.5}, "patience": 2}  # fmt: skip
+    for name, value in unused.items():
+        assert frozen_key(params_of(world, model__head=head, **{f"frozen__{name}": value}), prepared, 1) == key
+    for name, value in {"class_weights": "none", "views": 1, "select_by": "loss", "label_smoothing": 0.1}.items():
+        assert frozen_key(params_of(world, model__head=head, **{f"frozen__{name}": value}), prepared, 1) != key
+    assert frozen_key(params_of(world, model__head={**head, "C": 1.0}), prepared, 1) != key
 
 
 def test_key__changes_with_what_matters_and_with_nothing_else(world):

@@ -76,6 +76,10 @@ def evaluate_folds(requests: Any, outputs: Any, prepared: Any, options: Evaluate
     return folds
 
 
+def fit_rules(requests: Any, outputs: Any, prepared: Any, options: EvaluateParams) -> Any:
+    return SimpleNamespace(calibrate=shares, record=lambda: {"decision": {}})
+
+
 def choose_decision(folds: Sequence[Fold], prepared: Any, options: EvaluateParams) -> dict[str, Any]:
     return {}
 

@@ -112,6 +112,19 @@ def test_run__keeps_the_best_epoch_by_the_chosen_metric(tmp_path):
     assert at.best_epoch == 6 or any(not torch.equal(best[name], last[name]) for name in best)
 
 
+def test_run__without_validation_keeps_the_last_epoch_of_the_same_schedule(tmp_path):
+    seen = job(tmp_path / "seen", cut_at=("epoch", 3))
+    with pytest.raises(Cut):
+        ended(seen)
+    unseen = job(tmp_path / "unseen", patience=1)
+    unseen.val, unseen.last_epoch = np.arange(0), 3
+    at, best, last = ended(unseen)
+    assert (at.epoch, at.best_epoch) == (3, 3)
+    assert all(torch.equal(best[name], value) for name, value in seen.saved.state_dict().items())
+    assert all(torch.equal(best[name], last[name]) for name in best)
+    assert not any(name.startswith("val/") for row in at.history for name in row)
+
+
 def test_run__stops_when_patience_runs_out(tmp_path):
     at, _, _ = ended(job(tmp_path, epochs=50, lr=0.5, patience=2))
     assert at.epoch == at.best_epoch + 2 < 50

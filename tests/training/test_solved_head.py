@@ -79,3 +79,13 @@ def test_head_solver__chooses_the_candidate_with_the_lowest_validation_loss(stor
     state, _ = solver(config)
     assert losses[solver.chosen] == min(losses.values())
     assert state.history[0]["val/loss"] == pytest.approx(min(losses.values()), abs=1e-4)
+
+
+def test_head_solver__without_validation_images_nothing_is_scored(store, config):
+    config.train, config.val = np.arange(N), np.arange(0)
+    solver = HeadSolver(store, [1.0], True, CPU)
+    state, weights = solver(config)
+    expected = FeatureProblem(store, np.arange(N), config.targets, config.objective, 2, CPU).solve(1.0)
+    assert torch.allclose(logits(store, weights, VAL), logits(store, expected.state_dict("wb"), VAL), atol=1e-5)
+    assert (solver.chosen, state.validation_outputs) == (1.0, None)
+    assert set(state.history[0]) == {"epoch", "step", "lr", "train/loss"}

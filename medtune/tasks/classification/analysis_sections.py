@@ -75,7 +75,7 @@ def render_sections(facts: Mapping[str, Any], doubtful: Sequence[Mapping[str, An
         doubtful: from `medtune.tasks.classification.label_errors.thumbnails`.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"number": _number, "interval": _interval}
+    environment.filters |= {"number": format_number, "interval": format_entry}
     patients = facts["patient_level"]
     return environment.from_string(SECTIONS).render(
         patients=patients,
@@ -95,9 +95,11 @@ def render_sections(facts: Mapping[str, Any], doubtful: Sequence[Mapping[str, An
     )
 
 
-def _number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
+    """Three decimals, or a dash for None."""
     return "–" if value is None else f"{value:.3f}"
 
 
-def _interval(entry: Mapping[str, Any]) -> str:
-    return "–" if entry["lo"] is None else f"{_number(entry['lo'])} to {_number(entry['hi'])}"
+def format_entry(entry: Mapping[str, Any]) -> str:
+    """`0.712 to 0.846` of an interval, or a dash."""
+    return "–" if entry["lo"] is None else f"{format_number(entry['lo'])} to {format_number(entry['hi'])}"

@@ -9,10 +9,10 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 # Wider buys nothing: a separable validation set would otherwise ask for T = 0, that is for certainty.
 TEMPERATURE_BOUNDS = (0.1, 10.0)
-# How far from 1 the temperature is thought to lie before anything is seen: within a factor e^(2 x 0.5) = 2.7. Against
-# it stands the likelihood of as many observations as there are patients. With hundreds of them it does not matter;
-# with the six of one validation fold the bare likelihood ran into its bounds and made new patients' likelihood worse.
-PRIOR_SD = 0.5
+# How far from 1 the temperature is thought to lie before anything is seen: within a factor e^(2 x 0.35) = 2. Against
+# it stands the likelihood of as many observations as there are patients. With hundreds of them it does not matter.
+# With 30 it keeps the temperatures of folds close together, whose predictions are pooled (docs/final_model.md).
+PRIOR_SD = 0.35
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from medtune.tasks.classification.folds import (
     ClassifierPredictions,
     decision_of,
     evaluate_folds,
+    fit_rules,
     is_ordinal,
     pool,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "choose_decision",
     "evaluate_folds",
     "facts",
+    "fit_rules",
     "from_bundle",
     "limits",
     "pool",
@@ -124,11 +126,11 @@ def write(
         section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
     section = external_section(facts.get("external_test"), METRICS, facts) + section
     section = baseline_section(facts.get("baselines", ()), METRICS, facts) + section
-    section = cross_validation_section(facts.get("cross_validation"), METRICS, facts) + section
+    headline = cross_validation_section(facts.get("cross_validation"), METRICS, facts)
     analyses = Analyses.of(result, options)
     images += analyses.write(folder, result)
     section += analyses.section(result, facts)
-    write_report(folder / "report.html", dict(facts), result.test, images, section)
+    write_report(folder / "report.html", dict(facts), result.test, images, section, headline)
     return images
 
 

@@ -1,4 +1,4 @@
-"""One chain's figures, its temperature and decision rule from validation alone, and all chains pooled."""
+"""Predictions of each fold, with a temperature and a decision from validation images alone, and of all folds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation.out_of_fold import crossfit
+from medtune.evaluation.out_of_fold import not_tested, pooled_validation
 from medtune.evaluation.outputs import SPLITS, Outputs, OutputsRequest
 from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification import calibration, decision
@@ -60,10 +60,6 @@ class ClassifierPredictions:
         fields = (name for name in self.__dataclass_fields__ if name != "ordinal")
         return replace(self, **{name: getattr(self, name)[positions] for name in fields})
 
-    def decided(self, rule: Mapping[str, Any], classes: Sequence[str]) -> "ClassifierPredictions":
-        """The same probabilities under another decision rule."""
-        return replace(self, predictions=decide(self.probabilities, rule, classes))
-
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
         """(n,) the prediction is the label."""
@@ -71,14 +67,54 @@ class ClassifierPredictions:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What turns the logits of a network into probabilities and decisions, fitted on validation images of all folds.
+
+    Attributes:
+        calibration: the temperature.
+        decision: the decision rule.
+        aggregation: how tiles became slides; None where images are no tiles.
+    """
+
+    calibration: Calibration
+    decision: dict[str, Any]
+    aggregation: str | None = None
+
+    def calibrate(self, logits: npt.NDArray) -> Floats:
+        """Calibrated probabilities (n, classes) from logits."""
+        return calibration.softmax(logits, self.calibration.temperature)
+
+    def predict(self, prepared: "PreparedDataset", rows: Ints, logits: npt.NDArray) -> ClassifierPredictions:
+        """Predictions for `rows` from their logits (n, classes)."""
+        probabilities = self.calibrate(logits)
+        return ClassifierPredictions(
+            rows,
+            prepared.labels[rows],
+            prepared.patient_ids[rows],
+            probabilities,
+            calibration.softmax(logits),
+            decide(probabilities, self.decision, prepared.classes),
+            is_ordinal(prepared.info),
+        )
+
+    def record(self) -> dict[str, Any]:
+        """What export and the report need of the rules, as JSON values."""
+        return {
+            "temperature": self.calibration.temperature,
+            "decision": self.decision,
+            "calibration": self.calibration.as_dict(),
+            **({"aggregation": self.aggregation} if self.aggregation else {}),
+        }
+
+
+@dataclass(frozen=True)
 class ClassifierFold:
-    """One chain, judged.
+    """One fold, evaluated.
 
     Attributes:
         fold: its test fold.
         selected_stage: the training stage whose weights these are, `frozen` or `finetune`.
-        calibration: fitted on its validation images.
-        decision: chosen on the validation images of all folds, without the patients of `test`.
+        calibration, decision: chosen on the validation images of all folds, without the patients of `test`.
         val, test: its images.
         aggregation: how tiles became slides; None where images are no tiles.
     """
@@ -91,73 +127,56 @@ class ClassifierFold:
     test: ClassifierPredictions
     aggregation: str | None = None
 
+    @property
+    def rules(self) -> Rules:
+        """From logits of this fold's network to predictions."""
+        return Rules(self.calibration, self.decision, self.aggregation)
+
     def calibrate(self, logits: npt.NDArray) -> Floats:
         """Calibrated probabilities (n, classes) of this fold's network from its logits."""
-        return calibration.softmax(logits, self.calibration.temperature)
+        return self.rules.calibrate(logits)
 
     def record(self) -> dict[str, Any]:
         """What export and the report need of the fold, as JSON values."""
-        return {
-            "temperature": self.calibration.temperature,
-            "decision": self.decision,
-            "calibration": self.calibration.as_dict(),
-            **({"aggregation": self.aggregation} if self.aggregation else {}),
-        }
+        return self.rules.record()
 
 
 def evaluate_folds(
     requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], prepared: "PreparedDataset", options: EvaluateParams
 ) -> list[ClassifierFold]:
-    """Fit a temperature per fold on its validation images, and a decision on those of all folds; apply both."""
-    fitted = []
-    for request, logits in zip(requests, outputs, strict=True):
-        rows = request.indices["val"]
-        labels, patients = prepared.labels[rows], prepared.patient_ids[rows]
-        fitted.append(calibration.fit_temperature(logits["val"], labels, patients, options.calibration))
-    val, test = (
-        [
-            predict(prepared, request.indices[split], logits[split], own.temperature, {"kind": "argmax"})
-            for request, logits, own in zip(requests, outputs, fitted, strict=True)
-        ]
-        for split in SPLITS
-    )
-    leaky = bool(prepared.info.get("leaked_groups"))
-    rules = crossfit(val, test, pool, lambda pooled: decision_of(pooled, prepared.classes, options), leaky)
-    aggregation = prepared.info.get("aggregation")
-    return [
-        ClassifierFold(
-            request.fold,
-            request.trained.result()["kept"],
-            own,
-            rule,
-            val[k].decided(rule, prepared.classes),
-            test[k].decided(rule, prepared.classes),
-            aggregation,
+    """Fit rules per fold on the validation images of all folds, without its test patients, and apply them."""
+    rows, logits = pooled_validation(requests, outputs)
+    folds = []
+    for request, own in zip(requests, outputs, strict=True):
+        kept = not_tested(prepared, rows, request.indices["test"])
+        rules = _fit(prepared, rows[kept], logits[kept], options)
+        val, test = (rules.predict(prepared, request.indices[split], own[split]) for split in SPLITS)
+        kept_stage = request.trained.result()["kept"]
+        folds.append(
+            ClassifierFold(request.fold, kept_stage, rules.calibration, rules.decision, val, test, rules.aggregation)
         )
-        for k, (request, own, rule) in enumerate(zip(requests, fitted, rules, strict=True))
-    ]
+    return folds
+
+
+def fit_rules(
+    requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], prepared: "PreparedDataset", options: EvaluateParams
+) -> Rules:
+    """Fit rules on the validation images of all folds, for a network that was trained on all patients."""
+    return _fit(prepared, *pooled_validation(requests, outputs), options)
+
+
+def _fit(prepared: "PreparedDataset", rows: Ints, logits: npt.NDArray, options: EvaluateParams) -> Rules:
+    labels, patients = prepared.labels[rows], prepared.patient_ids[rows]
+    fitted = calibration.fit_temperature(logits, labels, patients, options.calibration)
+    probabilities = calibration.softmax(logits, fitted.temperature)
+    rule = decision.fit_decision(probabilities, labels, patients, prepared.classes, options.threshold_criterion)
+    return Rules(fitted, rule, prepared.info.get("aggregation"))
 
 
 def decision_of(pooled: ClassifierPredictions, classes: tuple[str, ...], options: EvaluateParams) -> dict[str, Any]:
     """Choose the decision rule on validation predictions."""
     found = pooled.probabilities, pooled.labels, pooled.patient_ids
     return decision.fit_decision(*found, classes, options.threshold_criterion)
-
-
-def predict(
-    prepared: "PreparedDataset", rows: Ints, logits: npt.NDArray, temperature: float, rule: Mapping[str, Any]
-) -> ClassifierPredictions:
-    """Predictions for `rows` from their logits (n, classes)."""
-    probabilities = calibration.softmax(logits, temperature)
-    return ClassifierPredictions(
-        rows,
-        prepared.labels[rows],
-        prepared.patient_ids[rows],
-        probabilities,
-        calibration.softmax(logits),
-        decide(probabilities, rule, prepared.classes),
-        is_ordinal(prepared.info),
-    )
 
 
 def pool(parts: Sequence[ClassifierPredictions]) -> ClassifierPredictions:

@@ -63,7 +63,7 @@ def write_label_errors(path: Path, doubtful: DoubtfulLabels, result: EvaluationR
 def thumbnails(doubtful: DoubtfulLabels, result: EvaluationResult) -> list[dict[str, Any]]:
     """Return the first candidates for the report: the columns of the table, and `image`, a PNG in base64."""
     return [
-        _entry(doubtful, position, result) | {"image": _png(result.prepared.images[doubtful.rows[position]])}
+        _entry(doubtful, position, result) | {"image": thumbnail(result.prepared.images[doubtful.rows[position]])}
         for position in list(_all(doubtful))[:MAX_SHOWN]
     ]
 
@@ -86,7 +86,8 @@ def _entry(doubtful: DoubtfulLabels, position: int, result: EvaluationResult) ->
     }
 
 
-def _png(image: np.ndarray) -> str:
+def thumbnail(image: np.ndarray) -> str:
+    """Return a small PNG of an image (H, W, 3), in base64."""
     picture = Image.fromarray(np.asarray(image, np.uint8))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     content = io.BytesIO()

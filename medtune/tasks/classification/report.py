@@ -10,6 +10,7 @@ import markupsafe
 import numpy as np
 
 from medtune.data.class_selection import MAX_CLASSES, list_names, most_frequent
+from medtune.evaluation.choices import describe_choices
 from medtune.evaluation.intervals import Interval
 from medtune.runtime.artifact import write_text
 from medtune.tasks.classification.class_metrics import FORMULAS
@@ -18,7 +19,12 @@ from medtune.tasks.classification.template import PAGE
 
 
 def write_report(
-    path: Path, facts: dict[str, Any], test: dict[str, Interval], plots: Sequence[Path], section: str = ""
+    path: Path,
+    facts: dict[str, Any],
+    test: dict[str, Interval],
+    plots: Sequence[Path],
+    section: str = "",
+    headline: str = "",
 ) -> None:
     """Writes the page.
 
@@ -28,9 +34,15 @@ def write_report(
         test: metrics of the pooled test images.
         plots: PNG files, put into the page.
         section: HTML of `medtune.evaluation.subgroup_report`, which has its own plot; may be empty.
+        headline: HTML of `medtune.evaluation.cross_validation`, above the metrics of one fold; may be empty.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"figure": format_value, "rule": describe_rule, "names": list_names}
+    environment.filters |= {
+        "figure": format_value,
+        "rule": describe_rule,
+        "names": list_names,
+        "choices": describe_choices,
+    }
     embedded = [
         {"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in plots if p.stem != "subgroups"
     ]
@@ -43,7 +55,13 @@ def write_report(
         for metric in METRICS
         if metric.name in test
     ]
-    shown = {"metrics": rows, "pictures": embedded, "each_epoch": EACH_EPOCH, "section": markupsafe.Markup(section)}
+    shown = {
+        "metrics": rows,
+        "pictures": embedded,
+        "each_epoch": EACH_EPOCH,
+        "section": markupsafe.Markup(section),
+        "headline": markupsafe.Markup(headline),
+    }
     classes = [
         row | {f"{name}_interval": format_interval(row[f"{name}_lo"], row[f"{name}_hi"]) for name in FORMULAS}
         for row in most_errors(facts["per_class"])

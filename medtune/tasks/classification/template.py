@@ -35,9 +35,10 @@ data; bundle <b>{{ external.bundle }}</b>, {{ external.precision }} through onnx
 {{ folds|length }} chain{{ "s" if folds|length > 1 }}{% endif %}; model <b>{{ backbone }}</b>, head {{ head }},
 weights kept: {{ stage }}; classes: {{ classes|names }}{% if positive %}; positive class:
 <b>{{ positive }}</b>{% endif %}.</p>
-{% for warning in warnings %}<p class="warning">{{ warning }}</p>
+{% if final is defined %}<p class="facts">{{ final.what }}</p>
+{% endif %}{% for warning in warnings %}<p class="warning">{{ warning }}</p>
 {% endfor %}
-<h2>Metrics</h2>
+{{ headline }}<h2>{{ "Test fold %s" % folds[0].fold if headline else "Metrics" }}</h2>
 <table>
 <tr><th>metric</th><th class="n">value</th><th class="n">{{ percent }} % interval</th><th></th></tr>
 {% for row in metrics %}<tr><td>{{ row.title }}</td><td class="n">{{ row.value }}</td>
@@ -67,18 +68,20 @@ with the most errors; metrics.json has all of them.</p>
 {% endif %}{{ section }}
 {% if folds %}<h2>Folds</h2>
 <table>
-<tr><th>test fold</th><th>weights</th><th class="n">T</th><th>decision</th><th class="n">validation AUROC</th>
+<tr><th>test fold</th><th>weights</th><th>chosen on validation</th><th class="n">T</th><th>decision</th>
+<th class="n">validation AUROC</th>
 <th class="n">test {{ unit | default("images") }}</th><th class="n">patients</th>
 {% for metric in each_epoch %}<th class="n">{{ metric.title }}</th>{% endfor %}</tr>
 {% for row in folds %}<tr><td>{{ row.fold }}{{ ": " + row.site if row.site is defined }}</td><td>{{ row.kept }}</td>
+<td>{{ row.choices|choices }}</td>
 <td class="n">{{ row.temperature|figure }}</td><td>{{ row.decision|rule }}</td>
 <td class="n">{{ row.validation.auroc|figure }}</td>
 <td class="n">{{ row.n_images }}</td><td class="n">{{ row.n_groups }}</td>
 {% for metric in each_epoch %}<td class="n">{{ row.test[metric.name]|figure }}</td>
 {% endfor %}</tr>
 {% endfor %}</table>
-<p class="facts">The temperature of a fold is fitted on its validation images. Its decision is chosen on the validation
-images of all folds, without its test patients. The exported model decides: {{ decision|rule }}
+<p class="facts">The temperature and the decision of a fold are chosen on the validation images of all folds, without
+its test patients. The exported model decides: {{ decision|rule }}
 {%- if decision.why is defined %} ({{ decision.why }}){% endif %}.</p>{% endif %}
 
 <h2>Pictures</h2>

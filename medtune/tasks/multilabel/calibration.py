@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 SCALE_BOUNDS, OFFSET_BOUND = (0.1, 10.0), 10.0
-# How far from 1 and 0 they are thought to lie before anything is seen: a factor of 2.7 either way as for temperatures
-# of classes, and an offset of twice the logarithm of the largest class weight. Against it stands the likelihood of as
-# many observations as there are patients.
+# How far from 1 and 0 they are thought to lie before anything is seen: a factor of 2.7 either way, and an offset of
+# twice the logarithm of the largest class weight. Against it stands the likelihood of as many observations as there
+# are patients.
 SCALE_SD, OFFSET_SD = 0.5, 3.0
 
 

@@ -9,8 +9,11 @@ from medtune.evaluation.gate import Limit
 from medtune.evaluation.net_benefit import write_decision_curves
 from medtune.evaluation.result import EvaluationResult, write_json
 from medtune.tasks.multilabel import baseline, tables
-from medtune.tasks.multilabel.folds import choose_decision, evaluate_folds, from_bundle, pool
+from medtune.tasks.multilabel.analysis_sections import render_sections
+from medtune.tasks.multilabel.folds import choose_decision, evaluate_folds, fit_rules, from_bundle, pool
+from medtune.tasks.multilabel.label_errors import doubtful_findings, shown_entries, write_label_errors
 from medtune.tasks.multilabel.metrics import CONFIDENCE_GAP, METRICS
+from medtune.tasks.multilabel.patient_level import PatientLevel, patient_facts, patient_level, write_patients
 from medtune.tasks.multilabel.predictions import read_predictions, write_predictions
 from medtune.tasks.multilabel.warnings import evaluation_warnings
 
@@ -21,6 +24,7 @@ __all__ = [
     "choose_decision",
     "evaluate_folds",
     "facts",
+    "fit_rules",
     "from_bundle",
     "limits",
     "pool",
@@ -28,18 +32,21 @@ __all__ = [
     "write",
     "write_predictions",
 ]
-FACTS = ("classes", "per_class", "baseline")
+FACTS = ("classes", "per_class", "baseline", "patient_level", "label_errors")
 CLASS_AVERAGES = tuple(metric.name for metric in METRICS)
 
 
 def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
-    """Findings, metrics of each, the baseline and warnings."""
+    """Findings, metrics of each and of patients, the baseline, doubtful labels and warnings."""
     names, stats = result.prepared.classes, result.pooled.stats(options)
     rows = tables.per_finding(stats, names, options.confidence)
+    doubtful = doubtful_findings(result)
     return {
         "classes": list(names),
         "per_class": rows,
         "baseline": tables.baseline(rows),
+        "patient_level": patient_facts(patient_level(result, options), result, options),
+        "label_errors": {"candidates": len(doubtful.rows), "n_images": doubtful.n_images},
         "warnings": evaluation_warnings(result.prepared, result.folds, result.pooled),
     }
 
@@ -51,7 +58,7 @@ def write(
     facts: Mapping[str, Any],
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
-    """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
+    """Write calibration.json, predictions.csv, patients.csv, label_errors.csv, plots and report.html; return images."""
     from medtune.evaluation.baselines import baseline_section
     from medtune.evaluation.cross_validation import cross_validation_section
     from medtune.evaluation.external_split import external_section
@@ -81,8 +88,13 @@ def write(
         section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
     section = external_section(facts.get("external_test"), METRICS, facts) + section
     section = baseline_section(facts.get("baselines", ()), METRICS, facts) + section
-    section = cross_validation_section(facts.get("cross_validation"), METRICS, facts) + section
-    write_report(folder / "report.html", facts, result.test, images, section)
+    headline = cross_validation_section(facts.get("cross_validation"), METRICS, facts)
+    if isinstance(level := patient_level(result, options), PatientLevel):
+        write_patients(folder / "patients.csv", level, result.prepared.classes)
+    doubtful = doubtful_findings(result)
+    write_label_errors(folder / "label_errors.csv", doubtful, result)
+    section += render_sections(facts, shown_entries(doubtful, result))
+    write_report(folder / "report.html", facts, result.test, images, section, headline)
     return images
 
 

@@ -1,16 +1,15 @@
 """One fold's predictions, its calibration and thresholds from validation alone, and all folds pooled."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation.out_of_fold import crossfit
+from medtune.evaluation.out_of_fold import not_tested, pooled_validation
 from medtune.evaluation.outputs import SPLITS, Outputs, OutputsRequest
-from medtune.evaluation.thresholds import DEFAULT
 from medtune.serving.tasks.multilabel import decide
 from medtune.tasks.multilabel import calibration, decision
 from medtune.tasks.multilabel.calibration import FindingCalibration
@@ -51,9 +50,47 @@ class FindingPredictions:
         """Predictions for the images at `positions` (m,), in their order."""
         return FindingPredictions(*(getattr(self, name)[positions] for name in self.__dataclass_fields__))
 
-    def under(self, rule: Mapping[str, Any], names: Sequence[str]) -> "FindingPredictions":
-        """The same probabilities under other thresholds."""
-        return replace(self, decided=decide(self.probabilities, rule, names))
+
+@dataclass(frozen=True)
+class Rules:
+    """What turns the logits of a network into probabilities and decisions, fitted on validation images of all folds.
+
+    Attributes:
+        names: findings.
+        calibration: scale and offset of each finding.
+        decision: its threshold.
+    """
+
+    names: tuple[str, ...]
+    calibration: FindingCalibration
+    decision: dict[str, Any]
+
+    def calibrate(self, logits: npt.NDArray) -> Floats:
+        """Calibrated probabilities (n, findings) from logits."""
+        return self.calibration.probabilities(logits)
+
+    def predict(
+        self, prepared: "PreparedDataset", rows: npt.NDArray[np.int64], logits: npt.NDArray
+    ) -> FindingPredictions:
+        """Predictions for `rows` from their logits (n, findings)."""
+        probabilities = self.calibrate(logits)
+        return FindingPredictions(
+            rows,
+            prepared.patient_ids[rows],
+            np.asarray(prepared.targets[rows]) > 0,
+            probabilities,
+            calibration.sigmoid(logits),
+            decide(probabilities, self.decision, self.names),
+        )
+
+    def record(self) -> dict[str, Any]:
+        """What export and the report need of the rules, as JSON values."""
+        return {
+            "scale": self.calibration.scale.tolist(),
+            "offset": self.calibration.offset.tolist(),
+            "decision": self.decision,
+            "calibration": self.calibration.as_dict(self.names),
+        }
 
 
 @dataclass(frozen=True)
@@ -64,8 +101,7 @@ class FindingFold:
         fold: its test fold.
         selected_stage: the training stage whose weights these are, `frozen` or `finetune`.
         names: findings.
-        calibration: fitted on its validation images.
-        decision: chosen on the validation images of all folds, without the patients of `test`.
+        calibration, decision: chosen on the validation images of all folds, without the patients of `test`.
         val, test: its images.
     """
 
@@ -77,51 +113,50 @@ class FindingFold:
     val: FindingPredictions
     test: FindingPredictions
 
+    @property
+    def rules(self) -> Rules:
+        """From logits of this fold's network to predictions."""
+        return Rules(self.names, self.calibration, self.decision)
+
     def calibrate(self, logits: npt.NDArray) -> Floats:
         """Calibrated probabilities (n, findings) of this fold's network from its logits."""
-        return self.calibration.probabilities(logits)
+        return self.rules.calibrate(logits)
 
     def record(self) -> dict[str, Any]:
         """What export and the report need of the fold, as JSON values."""
-        return {
-            "scale": self.calibration.scale.tolist(),
-            "offset": self.calibration.offset.tolist(),
-            "decision": self.decision,
-            "calibration": self.calibration.as_dict(self.names),
-        }
+        return self.rules.record()
 
 
 def evaluate_folds(
     requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], prepared: "PreparedDataset", options: EvaluateParams
 ) -> list[FindingFold]:
-    """Fit the calibration per fold on its validation images, and thresholds on those of all folds; apply both."""
-    names = prepared.classes
-    fitted = []
-    for request, logits in zip(requests, outputs, strict=True):
-        rows = request.indices["val"]
-        shown = np.asarray(prepared.targets[rows]) > 0
-        fitted.append(calibration.fit(logits["val"], shown, prepared.patient_ids[rows], names, options.calibration))
-    val, test = (
-        [
-            predict(prepared, request.indices[split], logits[split], own)
-            for request, logits, own in zip(requests, outputs, fitted, strict=True)
-        ]
-        for split in SPLITS
-    )
-    leaky = bool(prepared.info.get("leaked_groups"))
-    rules = crossfit(val, test, pool, lambda pooled: decision_of(pooled, names, options), leaky)
-    return [
-        FindingFold(
-            request.fold,
-            request.trained.result()["kept"],
-            names,
-            own,
-            rule,
-            val[k].under(rule, names),
-            test[k].under(rule, names),
-        )
-        for k, (request, own, rule) in enumerate(zip(requests, fitted, rules, strict=True))
-    ]
+    """Fit rules per fold on the validation images of all folds, without its test patients, and apply them."""
+    rows, logits = pooled_validation(requests, outputs)
+    folds = []
+    for request, own in zip(requests, outputs, strict=True):
+        kept = not_tested(prepared, rows, request.indices["test"])
+        rules = _fit(prepared, rows[kept], logits[kept], options)
+        val, test = (rules.predict(prepared, request.indices[split], own[split]) for split in SPLITS)
+        kept_stage = request.trained.result()["kept"]
+        folds.append(FindingFold(request.fold, kept_stage, rules.names, rules.calibration, rules.decision, val, test))
+    return folds
+
+
+def fit_rules(
+    requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], prepared: "PreparedDataset", options: EvaluateParams
+) -> Rules:
+    """Fit rules on the validation images of all folds, for a network that was trained on all patients."""
+    return _fit(prepared, *pooled_validation(requests, outputs), options)
+
+
+def _fit(
+    prepared: "PreparedDataset", rows: npt.NDArray[np.int64], logits: npt.NDArray, options: EvaluateParams
+) -> Rules:
+    names, patients = prepared.classes, prepared.patient_ids[rows]
+    shown = np.asarray(prepared.targets[rows]) > 0
+    fitted = calibration.fit(logits, shown, patients, names, options.calibration)
+    rule = decision.fit_decision(fitted.probabilities(logits), shown, patients, names, options.threshold_criterion)
+    return Rules(names, fitted, rule)
 
 
 def decision_of(pooled: FindingPredictions, names: Sequence[str], options: EvaluateParams) -> dict[str, Any]:
@@ -135,21 +170,6 @@ def choose_decision(
 ) -> dict[str, Any]:
     """The exported model's thresholds, chosen on the validation images of all folds."""
     return decision_of(pool([fold.val for fold in folds]), prepared.classes, options)
-
-
-def predict(
-    prepared: "PreparedDataset", rows: npt.NDArray[np.int64], logits: npt.NDArray, fitted: FindingCalibration
-) -> FindingPredictions:
-    """Predictions for `rows` from their logits (n, findings); all thresholds are 0.5."""
-    probabilities = fitted.probabilities(logits)
-    return FindingPredictions(
-        rows,
-        prepared.patient_ids[rows],
-        np.asarray(prepared.targets[rows]) > 0,
-        probabilities,
-        calibration.sigmoid(logits),
-        probabilities >= DEFAULT,
-    )
 
 
 def from_bundle(

@@ -9,6 +9,7 @@ import jinja2
 import markupsafe
 
 from medtune.data.class_selection import list_names
+from medtune.evaluation.choices import describe_choices
 from medtune.evaluation.intervals import Interval
 from medtune.runtime.artifact import write_text
 from medtune.tasks.classification.report import format_interval, format_value, metric_row
@@ -21,7 +22,12 @@ MAX_ROWS = 100
 
 
 def write_report(
-    path: Path, facts: Mapping[str, Any], test: Mapping[str, Interval], plots: Sequence[Path], section: str = ""
+    path: Path,
+    facts: Mapping[str, Any],
+    test: Mapping[str, Interval],
+    plots: Sequence[Path],
+    section: str = "",
+    headline: str = "",
 ) -> None:
     """Write the page.
 
@@ -31,9 +37,10 @@ def write_report(
         test: metrics of the pooled test images.
         plots: PNG files, put into the page.
         section: HTML of `medtune.evaluation.subgroup_report`, which has its own plot; may be empty.
+        headline: HTML of `medtune.evaluation.cross_validation`, above the metrics of one fold; may be empty.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"number": format_value, "names": list_names}
+    environment.filters |= {"number": format_value, "names": list_names, "choices": describe_choices}
     shown = [plot for plot in plots if plot.stem != "subgroups"]
     images = [{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in shown]
     decision: Mapping[str, Any] = facts["decision"] if facts["folds"] else {}
@@ -46,6 +53,7 @@ def write_report(
         ],
         images=images,
         section=markupsafe.Markup(section),
+        headline=markupsafe.Markup(headline),
         each_epoch=EACH_EPOCH,
         titles=TITLES,
         rows=[_finding(row) for row in facts["per_class"][:MAX_ROWS]],

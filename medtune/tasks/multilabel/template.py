@@ -23,9 +23,10 @@ data; bundle <b>{{ external.bundle }}</b>, {{ external.precision }} through onnx
 {{ folds|length }} fold{{ "s" if folds|length > 1 }}{% endif %}; model <b>{{ backbone }}</b>, head {{ head }},
 weights kept: {{ stage }}; {{ classes|length }} finding{{ "s" if classes|length > 1 }}, any number of them in an image:
 {{ classes|names }}.</p>
-{% for warning in warnings %}<p class="warning">{{ warning }}</p>
+{% if final is defined %}<p class="facts">{{ final.what }}</p>
+{% endif %}{% for warning in warnings %}<p class="warning">{{ warning }}</p>
 {% endfor %}
-<h2>Metrics</h2>
+{{ headline }}<h2>{{ "Test fold %s" % folds[0].fold if headline else "Metrics" }}</h2>
 <table>
 <tr><th>metric</th><th class="n">value</th><th class="n">{{ percent }} % interval</th><th></th></tr>
 {% for row in metrics %}<tr><td>{{ row.title }}</td><td class="n">{{ row.value }}</td>
@@ -61,17 +62,18 @@ validation patients of all folds.{% endif %}
 {% endfor %}</ul>{% endif %}{{ section }}
 {% if folds %}<h2>Folds</h2>
 <table>
-<tr><th>test fold</th><th>weights</th><th class="n">validation macro AUROC</th>
+<tr><th>test fold</th><th>weights</th><th>chosen on validation</th><th class="n">validation macro AUROC</th>
 <th class="n">test images</th><th class="n">patients</th>
 {% for metric in each_epoch %}<th class="n">{{ metric.title }}</th>{% endfor %}</tr>
 {% for row in folds %}<tr><td>{{ row.fold }}</td><td>{{ row.kept }}</td>
+<td>{{ row.choices|choices }}</td>
 <td class="n">{{ row.validation.auroc|number }}</td>
 <td class="n">{{ row.n_images }}</td><td class="n">{{ row.n_groups }}</td>
 {% for metric in each_epoch %}<td class="n">{{ row.test[metric.name]|number }}</td>
 {% endfor %}</tr>
 {% endfor %}</table>
-<p class="facts">The calibration of a fold is fitted on its validation images. Its thresholds are chosen on the
-validation images of all folds, without its test patients.</p>{% endif %}
+<p class="facts">The calibration and the thresholds of a fold are chosen on the validation images of all folds, without
+its test patients.</p>{% endif %}
 
 <h2>Plots</h2>
 {% for image in images %}<img alt="{{ image.name }}" src="data:image/png;base64,{{ image.data }}">

@@ -23,8 +23,8 @@ def test_fit__finds_the_temperature(temperature):
 
 
 def test_fit__separable_validation_stops_at_the_bound():
-    labels = np.array([0, 1] * 5000)
-    found = calibration.fit_temperature(np.eye(2)[labels], labels, np.arange(10_000))
+    labels = np.array([0, 1] * 100_000)
+    found = calibration.fit_temperature(np.eye(2)[labels], labels, np.arange(200_000))
     assert found.temperature == pytest.approx(calibration.TEMPERATURE_BOUNDS[0], rel=0.1)
 
 

@@ -1,10 +1,12 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from medtune.config.schema import EvaluateParams
 from medtune.tasks.classification import folds
 from medtune.tasks.classification import warnings as caveats
+from medtune.tasks.classification.calibration import fit_temperature, softmax
 from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions
 
 
@@ -60,9 +62,26 @@ def test_decision__of_a_fold_ignores_the_labels_of_its_test_patients():
         prepared = SimpleNamespace(info={}, labels=mine, patient_ids=patients, classes=("a", "b"))
         found.append(folds.evaluate_folds(wanted, outputs, prepared, options))
     before, after = found
-    assert before[1].decision == after[1].decision
+    assert before[1].record() == after[1].record()  # the temperature and the decision
+    assert (before[1].test.probabilities == after[1].test.probabilities).all()
     assert before[0].decision != after[0].decision
-    assert before[1].decision["images"] == 60
+    assert before[0].calibration.temperature != after[0].calibration.temperature
+    assert before[1].decision["images"] == before[1].calibration.images == 60
+
+
+def test_fit_rules__of_a_network_that_has_seen_everyone_use_all_validation_images():
+    draw = np.random.default_rng(1)
+    patients, labels = np.arange(60) // 3, draw.integers(0, 2, 20)[np.arange(60) // 3]
+    logits = draw.normal(size=(60, 2)) + 2 * np.eye(2)[labels]
+    part, prepared = patients % 3, SimpleNamespace(info={}, labels=labels, patient_ids=patients, classes=("a", "b"))
+    rows = [np.flatnonzero(part == k) for k in range(3)]
+    wanted = [SimpleNamespace(fold=k, indices={"val": own}) for k, own in enumerate(rows)]
+    rules = folds.fit_rules(wanted, [{"val": logits[own]} for own in rows], prepared, EvaluateParams())
+    order = np.concatenate(rows)
+    fitted = fit_temperature(logits[order], labels[order], patients[order])
+    assert rules.calibration == fitted
+    assert rules.record()["decision"]["images"] == 60
+    assert rules.calibrate(logits) == pytest.approx(softmax(logits, fitted.temperature))
 
 
 def test_pool__keeps_every_image():

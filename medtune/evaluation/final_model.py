@@ -1,0 +1,38 @@
+"""What the exported model is, and whose metrics are reported: facts for report, metrics.json, card and output."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from medtune.config.schema import Params
+from medtune.evaluation.choices import describe_choices
+from medtune.runtime.artifact import Artifact
+from medtune.serving.members import REFIT
+
+
+def final_model(params: Params, trained: Sequence[Artifact]) -> dict[str, Any]:
+    """Describe the exported model.
+
+    Args:
+        params: all params.
+        trained: the networks of all folds, and the refit one if there is one.
+
+    Returns:
+        `kind` (`ensemble`, `single` or `refit`), `what`, a sentence, and for `refit` its `choices`.
+    """
+    by_fold = {int(artifact.result()["fold"]): artifact.result() for artifact in trained}
+    if params.final == "refit":
+        refit = by_fold[REFIT]
+        return {
+            "kind": "refit",
+            "what": f"The exported model is one network that was trained on all {refit['images']['train']:,} labeled "
+            f"images ({describe_choices(refit['choices'])}; chosen in cross-validation). No patient is left to test "
+            "it: the metrics are those of the networks of the folds, each on test images that it has not seen.",
+            "choices": refit["choices"],
+        }
+    if len(by_fold) > 1:
+        return {
+            "kind": "ensemble",
+            "what": f"The exported model averages the networks of all {len(by_fold)} folds. The metrics are those of "
+            "these networks, each on test images that it has not seen.",
+        }
+    return {"kind": "single", "what": "The exported model is the network whose metrics these are."}

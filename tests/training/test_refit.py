@@ -1,0 +1,36 @@
+import statistics
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medtune.training.refit import RefitSettings, refit_settings
+
+RATES = (1e-3, 1e-2, 1e-1)
+fold = st.tuples(st.sampled_from(RATES), st.tuples(*[st.integers(0, 9) | st.none()] * 3)).filter(
+    lambda one: one[1][RATES.index(one[0])] is not None
+)
+
+
+def result(chosen, epochs):
+    trials = [
+        {"lr": rate, "failure": "diverged"} if epoch is None else {"lr": rate, "epoch": epoch}
+        for rate, epoch in zip(RATES, epochs, strict=True)
+    ]
+    return {"lr": chosen, "trials": trials}
+
+
+@given(st.lists(fold, min_size=1, max_size=7))
+def test_refit_settings__a_rate_that_a_fold_chose_and_epochs_of_that_rate(folds):
+    found = refit_settings([result(*one) for one in folds])
+    chosen = sorted(rate for rate, _ in folds)
+    assert found.lr in chosen
+    assert sum(rate < found.lr for rate in chosen) <= len(chosen) / 2 >= sum(rate > found.lr for rate in chosen)
+    epochs = [tried[RATES.index(found.lr)] for _, tried in folds if tried[RATES.index(found.lr)] is not None]
+    assert found.epochs == round(statistics.median(epochs))
+    assert min(epochs) <= found.epochs <= max(epochs)
+
+
+def test_refit_settings__of_a_solved_head_is_its_strength():
+    found = refit_settings([{"C": value, "lr": None, "trials": []} for value in (0.5, 8.0, 2.0, 2.0)])
+    assert found == RefitSettings(strength=2.0)
+    assert found.as_dict() == {"strength": 2.0}
