@@ -140,7 +140,7 @@ Baselines, fitted on features of the frozen backbone; differences are paired by 
 {% for name in headline if name in one.test -%}
 {% set gap = one.difference[name] -%}
 | {{ one.title }} | {{ name | replace("_", " ") }} | {{ number(one.test[name].value) }} | {{ number(gap.value) }} | \
-{{ number(gap.lo) }} | {{ number(gap.hi) }} |
+{{ ends(gap) }} |
 {% endfor -%}
 {% endfor %}
 {% if metrics.baseline_verdict is defined and metrics.baseline_verdict %}
