@@ -8,10 +8,12 @@ from medtune.runtime.artifact import write_text
 from medtune.runtime.console import info
 
 PAGE = PROJECT / "docs" / "methods.md"
+# From this heading on, the page is written by hand.
+BY_HAND = "\n## Differences from the publications\n"
 
 
 def render() -> str:
-    """The page: a row a method, from each file's first line, families, learning rates and whether it merges."""
+    """Return the page: one row per method from its file, then what is written by hand."""
     lines = [
         "# PEFT methods",
         "",
@@ -19,8 +21,8 @@ def render() -> str:
         "that do not fit are refused before training. Other: swin, hiera, cait and the other transformers of timm,",
         "adapted by the layers found in them ([backbones](backbones.md)). Merged: the bundle is the plain network's,",
         "at its cost.",
-        "Learning rates: those that a comparison picks from on validation.",
-        "Written by `python -m benchmarks.methods` from the files in models/peft.",
+        "Learning rates: `lr: auto` and the benchmark choose among them on validation.",
+        "This table is written by `python -m benchmarks.methods` from the files in models/peft.",
         "",
         f"| method | {' | '.join(FAMILIES)} | other | merged | learning rates | |",
         f"|-|{'-|' * len(FAMILIES)}-|-|-|-|",
@@ -35,11 +37,12 @@ def render() -> str:
         merged = "x" if hasattr(method, "merge") else ""
         rates = ", ".join(f"{rate:g}" for rate in method.LR_GRID)
         lines.append(f"| `{name}` | {fits} | {other} | {merged} | {rates} | {what} |")
-    return "\n".join(lines) + "\n"
+    _, heading, by_hand = PAGE.read_text(encoding="utf-8").partition(BY_HAND)
+    return "\n".join(lines) + "\n" + heading + by_hand
 
 
 def write() -> None:
-    """Write docs/methods.md."""
+    """Write the table of docs/methods.md and leave the rest of the page as it is."""
     write_text(PAGE, render())
     info(f"{PAGE.relative_to(PROJECT)} written")
 

@@ -126,7 +126,7 @@ class _Grid:
         """`medtune.benchmark.cell` for every cell."""
         for work in self.works:
             paths = replace(self.paths, data=work.prepared)
-            cells.run(work.params, paths, work.cell, work.threads)
+            cells.run(work.params, paths, work.cell, work.threads, work.with_validation)
 
     def through(self, number: int, name: str) -> None:
         """The first `number` cells as `medtune benchmark` computes them."""

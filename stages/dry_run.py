@@ -152,7 +152,8 @@ def _check_batches_of_one(params: Params, found: "Mapping[str, str]", prepared: 
             raise InputError(f"{stage}.batch_size=1: the network cannot train on one image ({reason}). Use 2 or more")
         for fold in params.trained_networks if prepared is not None else ():
             assert prepared is not None
-            images = len(prepared.indices(fold)["train"]) * section.passes
+            images = len(prepared.indices(fold)["train"])
+            images *= section.passes_over(images)
             if images % size == 1:
                 raise InputError(
                     f"{stage}.batch_size={size}: the last batch of {network_name(fold)} has 1 of {images} images, and "

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from medtune.config import registry
 from medtune.config.schema import Params
 from medtune.runtime import console, distributed
 from medtune.runtime.artifact import Artifact
@@ -100,6 +101,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         penalty=penalty(model, params),
         after_step=after_step(model, params),
         compile=use_compile(options.compile, device),
+        head_lr=_head_rate(params, frozen),
         finish=finish,
         refit=step.refit,
     )
@@ -107,3 +109,15 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     result = artifact.result()
     console.info(f"{step.name}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})")
     return artifact
+
+
+def _head_rate(params: Params, frozen: Artifact | None) -> float | None:
+    """Highest learning rate that suits the head: stage 1's, or without stage 1 the highest of the head's grid.
+
+    None after a stage 1 that solved the head. PEFT methods have rates of up to 0.05, which would destroy some heads.
+    """
+    if frozen is not None:
+        rate: float | None = frozen.result()["lr"]
+        return rate
+    head = params.model.head.kind
+    return max(registry.load_plugin("medtune.models.heads", head, "model.head.kind").LR_GRID)

@@ -31,7 +31,9 @@ def record_dir(paths: RunPaths, cell: CellId) -> Path:
     return paths.stage("benchmark") / "cells" / cell.slug
 
 
-def cell_key(params: Params, prepared: "PreparedDataset", cell: CellId, threads: int) -> str:
+def cell_key(
+    params: Params, prepared: "PreparedDataset", cell: CellId, threads: int, with_validation: bool = True
+) -> str:
     """Cache key of one cell.
 
     Args:
@@ -39,12 +41,13 @@ def cell_key(params: Params, prepared: "PreparedDataset", cell: CellId, threads:
         prepared: its data set, whole; what its share takes follows from percent and seed.
         cell: which cell.
         threads: CPU threads; they decide the last digits.
+        with_validation: whether the share applies to the validation patients, too.
     """
     inputs = {
         "data": prepared.digest,
         "roles": [prepared.split_digest(fold) for fold in params.data.split.test_folds],
         "schedule": params.schedule,
-        "share": [cell.percent, cell.seed],
+        "share": [cell.percent, cell.seed, with_validation],
         "threads": threads,
     }
     defaults = {"frozen": FrozenParams(), "finetune": FinetuneParams()}
@@ -52,7 +55,7 @@ def cell_key(params: Params, prepared: "PreparedDataset", cell: CellId, threads:
     return keys.stage_key("cell", params.model_copy(update=unused), inputs, device_class())
 
 
-def run(params: Params, paths: RunPaths, cell: CellId, threads: int) -> Artifact:
+def run(params: Params, paths: RunPaths, cell: CellId, threads: int, with_validation: bool = True) -> Artifact:
     """Compute one cell; resume if an earlier run was interrupted.
 
     Args:
@@ -60,6 +63,7 @@ def run(params: Params, paths: RunPaths, cell: CellId, threads: int) -> Artifact
         paths: the prepared data, and where records and unfinished work go.
         cell: which cell.
         threads: CPU threads.
+        with_validation: whether the share applies to the validation patients, too.
 
     Returns:
         The record: result.json with the metrics, predictions.csv of the test images.
@@ -70,7 +74,7 @@ def run(params: Params, paths: RunPaths, cell: CellId, threads: int) -> Artifact
     from medtune.data.prepared import open_prepared
 
     prepared = open_prepared(paths)
-    folder, key = record_dir(paths, cell), cell_key(params, prepared, cell, threads)
+    folder, key = record_dir(paths, cell), cell_key(params, prepared, cell, threads, with_validation)
     work = paths.cache / "benchmark" / "work" / key
     work.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{work}.lock"):  # a worker that was given up for dead may still be at it
@@ -82,7 +86,7 @@ def run(params: Params, paths: RunPaths, cell: CellId, threads: int) -> Artifact
 
         torch.set_num_threads(threads)
         memory = PeakMemory(device_name())
-        own = replace(paths, subset=TrainSubset(cell.percent, cell.seed))
+        own = replace(paths, subset=TrainSubset(cell.percent, cell.seed, with_validation))
         part = open_prepared(own)
         out = replace(own, out=work, data=own.prepared)
         stages = {fold: _train(params, out, fold) for fold in params.data.split.test_folds}
@@ -212,8 +216,8 @@ def _cost(params: Params, trained_stage: Artifact, seconds: float, prepared: "Pr
     head, backbone = (sum(p.numel() for p in part.parameters()) for part in (plain.head, plain.backbone))
     trained = result["trainable"] - head
     used = [getattr(params, stage) for stage in params.training_stages]
-    images = sum(len(prepared.indices(fold)["train"]) for fold in params.data.split.test_folds)
-    seen = images * sum(section.passes * section.epochs for section in used)
+    images = [len(prepared.indices(fold)["train"]) for fold in params.data.split.test_folds]
+    seen = sum(count * section.passes_over(count) * section.epochs for section in used for count in images)
     return {
         "trainable": trained,
         "head": head,

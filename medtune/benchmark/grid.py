@@ -81,6 +81,9 @@ class BenchmarkParams(StrictParams):
     percent: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)] = Field(
         [10, 100], description="shares of the training patients, each within the next"
     )
+    validation: Literal["share", "whole"] = Field(
+        "share", description="validation patients: the same share as of the training patients, or all of them"
+    )
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field([1])
     lr: dict[str, Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]] = Field(
         default_factory=dict, description="method -> rates to choose from on validation; else the method's own LR_GRID"

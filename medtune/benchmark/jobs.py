@@ -21,7 +21,7 @@ from medtune.models.peft_support import supported, supports
 from medtune.runtime.artifact import Artifact, find_artifact
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.console import info
-from medtune.runtime.paths import RunPaths
+from medtune.runtime.paths import RunPaths, TrainSubset
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class CellJob:
         cell: which.
         params: its own, with the learning rates that it chooses from.
         threads: CPU threads.
+        with_validation: whether the share applies to the validation patients, too.
         prepared: folder of its data set.
         key: its cache key.
     """
@@ -39,6 +40,7 @@ class CellJob:
     cell: CellId
     params: Params
     threads: int
+    with_validation: bool
     prepared: Path
     key: str
 
@@ -48,6 +50,7 @@ class CellJob:
             "cell": asdict(self.cell),
             "params": self.params.model_dump(mode="json"),
             "threads": self.threads,
+            "with_validation": self.with_validation,
             "prepared": str(self.prepared),
             "key": self.key,
         }
@@ -103,8 +106,9 @@ def build_job(grid: BenchmarkParams, cell: CellId, params: Params, folder: Path,
     from medtune.benchmark import cell as cells
 
     params = _with_min_steps(params, prepared, cell, grid.min_steps)
-    key = cells.cell_key(params, prepared, cell, grid.threads)
-    return CellJob(cell, params, grid.threads, folder, key)
+    with_validation = grid.validation == "share"
+    key = cells.cell_key(params, prepared, cell, grid.threads, with_validation)
+    return CellJob(cell, params, grid.threads, with_validation, folder, key)
 
 
 def find_record(job: CellJob, paths: RunPaths) -> Artifact | None:
@@ -166,7 +170,7 @@ def _with_min_steps(params: Params, prepared: PreparedDataset, cell: CellId, min
     from medtune.data.subset import subset_patients
 
     fold = params.data.split.test_folds[0]
-    part = subset_patients(prepared, fold, cell.percent, cell.seed)
+    part = subset_patients(prepared, fold, TrainSubset(cell.percent, cell.seed))
     if params.model.head.aggregation == ATTENTION:  # batches are of slides
         part = by_slide(part)
     images = len(part.indices(fold)["train"])

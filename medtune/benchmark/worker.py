@@ -33,14 +33,14 @@ def run_job(job: dict[str, Any], out: str, cache: str) -> dict[str, str]:
 
     cell, params = CellId(**job["cell"]), validate(job["params"])
     paths = RunPaths(Path(out), Path(cache), data=Path(job["prepared"]))
-    threads = job["threads"]
-    if cells.cell_key(params, open_prepared(paths), cell, threads) != job["key"]:
+    threads, with_validation = job["threads"], job["with_validation"]
+    if cells.cell_key(params, open_prepared(paths), cell, threads, with_validation) != job["key"]:
         raise RuntimeError(
             f"this worker's code, library versions, data or device ({device_class()}) are not those that asked for the "
             "cell: restart the workers from the same checkout, or set MEDTUNE_DEVICE for both"
         )
     with redirect_stdout(io.StringIO()):  # several cells at once: the one who asked says how far they are
-        return cells.run(params, paths, cell, threads).as_dict()
+        return cells.run(params, paths, cell, threads, with_validation).as_dict()
 
 
 def run_locally(job: CellJob, paths: RunPaths, retries: int, on_result: OnResult) -> None:

@@ -1,5 +1,6 @@
 """What both training stages may say in params.yaml."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -66,6 +67,9 @@ class TrainingParams(StrictParams):
     passes: Annotated[int, Field(ge=1)] = Field(
         1, description="times an epoch goes over the training images: more where they are few"
     )
+    min_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="optimizer steps of a training at least: an epoch goes over few training images more often"
+    )
     lr: LearningRate = Field(
         "auto",
         description="auto: the best on validation of the rates that suit the head or PEFT method; or a number, a list "
@@ -75,7 +79,9 @@ class TrainingParams(StrictParams):
     accumulate: Annotated[int, Field(ge=1)] = Field(1, description="batches whose gradients are summed into a step")
     optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam: coupled weight decay, as in the paper")
     weight_decay: Annotated[float, Field(ge=0)] = 1.0e-3
-    warmup_epochs: Annotated[float, Field(ge=0)] = 2
+    warmup_epochs: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="epochs in which the learning rate rises; auto: a fifth of all, at most 2"
+    )
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     label_smoothing: Fraction = 0.0
     class_weights: Literal["none", "auto"] | dict[Name, Annotated[float, Field(gt=0)]] = Field(
@@ -95,6 +101,18 @@ class TrainingParams(StrictParams):
         30.0, description="save when the last save is at least this old: what a crash may cost"
     )
     augment: AugmentParams = AugmentParams()
+
+    @property
+    def warmup(self) -> float:
+        """Epochs in which the learning rate rises, at most all."""
+        if self.warmup_epochs == "auto":
+            return min(2, self.epochs / 5)
+        return min(self.warmup_epochs, self.epochs)
+
+    def passes_over(self, images: int) -> int:
+        """Times an epoch goes over `images` training images: `passes`, or more to reach `min_steps`."""
+        steps = self.epochs * images / (self.batch_size * self.accumulate)
+        return max(self.passes, math.ceil(self.min_steps / steps) if steps else 1)
 
 
 class FrozenParams(TrainingParams):

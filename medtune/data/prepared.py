@@ -25,5 +25,5 @@ def _open(folder: Path, state: tuple[State, ...], subset: TrainSubset | None) ->
     prepared = _open(folder, state, None)
     for fold in range(prepared.splits.shape[1]):
         if len(prepared.indices(fold)["train"]):
-            prepared = subset_patients(prepared, fold, subset.percent, subset.seed)
+            prepared = subset_patients(prepared, fold, subset)
     return prepared

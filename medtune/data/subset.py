@@ -1,4 +1,4 @@
-"""A share of the training patients: nested, stratified by class, the same for the same seed."""
+"""A share of the training and validation patients: nested, stratified by class, the same for the same seed."""
 
 import math
 from dataclasses import replace
@@ -6,21 +6,36 @@ from dataclasses import replace
 import numpy as np
 
 from medtune.data.manifest import PreparedDataset
+from medtune.runtime.paths import TrainSubset
 
 
-def subset_patients(prepared: PreparedDataset, test_fold: int, percent: int, seed: int) -> PreparedDataset:
-    """`prepared` where the chain trains on `percent` of its training patients; the others are `unused`.
+def subset_patients(prepared: PreparedDataset, test_fold: int, subset: TrainSubset) -> PreparedDataset:
+    """Return `prepared` with only a share of the training patients of one test fold; the others become `unused`.
 
-    Validation and test stay as they are.
+    With `subset.with_validation`, the validation patients are reduced to the same share, and to at most as many
+    patients as are left for training. The test patients stay as they are.
+
+    Args:
+        prepared: the whole set.
+        test_fold: the fold whose training patients are reduced.
+        subset: which share.
     """
-    rows = prepared.indices(test_fold)["train"]
-    selected = nested_subset(prepared.labels[rows], prepared.patient_ids[rows], percent, seed)
+    rows = prepared.indices(test_fold)
     splits = prepared.splits.copy()
-    splits[np.delete(rows, selected), test_fold] = "unused"
+    limit = None
+    for role in ("train", "val") if subset.with_validation else ("train",):
+        if not len(rows[role]):
+            continue
+        labels, patients = prepared.labels[rows[role]], prepared.patient_ids[rows[role]]
+        selected = nested_subset(labels, patients, subset.percent, subset.seed, limit)
+        splits[np.delete(rows[role], selected), test_fold] = "unused"
+        limit = len(np.unique(patients[selected]))
     return replace(prepared, splits=splits)
 
 
-def nested_subset(labels: np.ndarray, patient_ids: np.ndarray, percent: int, seed: int) -> np.ndarray:
+def nested_subset(
+    labels: np.ndarray, patient_ids: np.ndarray, percent: int, seed: int, limit: int | None = None
+) -> np.ndarray:
     """Sorted positions of the images whose patient is in the share; a smaller percent gives a subset.
 
     At least one patient for each class is taken, however small the share.
@@ -30,12 +45,14 @@ def nested_subset(labels: np.ndarray, patient_ids: np.ndarray, percent: int, see
         patient_ids: (n,) patients.
         percent: 1 to 100, of the patients, rounded up.
         seed: of the order in which patients are taken.
+        limit: largest number of patients, unless one for each class are more; None: no limit.
     """
     names, member = np.unique(patient_ids, return_inverse=True)
     counts = np.zeros((len(names), int(labels.max()) + 1))
     np.add.at(counts, (member, labels), 1)
     order, needed = _selection_order(counts, np.random.default_rng(seed))
-    taken = max(needed, math.ceil(len(names) * percent / 100))
+    wanted = math.ceil(len(names) * percent / 100)
+    taken = max(needed, wanted if limit is None else min(wanted, limit))
     return np.flatnonzero(np.isin(member, order[:taken]))
 
 

@@ -90,7 +90,7 @@ def time_requirements(
         options, head = params.frozen, measured["head"]["seconds"]
         candidates = len(params.learning_rates("frozen"))
         solved = params.model.head.solved  # within seconds, whatever `epochs` says
-        n_samples = 0.0 if solved else candidates * options.epochs * options.passes * train
+        n_samples = 0.0 if solved else candidates * options.epochs * options.passes_over(round(train)) * train
         if stored:  # folds share what they store
             views = train * stored + val if n_folds == 1 else images * stored
             seconds["stage 1"] = views * forward / n_folds + n_samples * head
@@ -98,7 +98,7 @@ def time_requirements(
             seconds["stage 1"] = n_samples * (forward + head) + candidates * options.epochs * val * forward
     if "finetune" in params.training_stages:
         tuned, candidates = params.finetune, len(params.learning_rates("finetune"))
-        n_samples = tuned.epochs * tuned.passes * train
+        n_samples = tuned.epochs * tuned.passes_over(round(train)) * train
         seconds["stage 2"] = candidates * (
             n_samples * measured["train"]["seconds"] + (tuned.epochs + 1) * val * forward
         )

@@ -39,13 +39,37 @@ def detectable_difference(
 
     Arguments as in `paired_interval`. None where there is no interval.
     """
-    from scipy.stats import t
-
-    if first.n_patients < MIN_PATIENTS or insufficient(metric, metric.rests_on(first)):
+    if first.n_patients < MIN_PATIENTS:
         return None
     design = jackknife(first)
     left = [design.leave_out([metric], stats)[metric.name] for stats in (first, second)]
-    if np.isnan(left).any():
+    return detectable(metric, left[0] - left[1], design, metric.rests_on(first), confidence, power)
+
+
+def detectable(
+    metric: Metric,
+    left: Floats,
+    design: Jackknife,
+    n_patients: float,
+    confidence: float = 0.95,
+    power: float = 0.8,
+) -> float | None:
+    """Difference that is shown in a share `power` of sets with as many patients that vary as much.
+
+    Args:
+        metric: which is compared.
+        left: (G,) the difference without each group of `design`.
+        design: which patients are left out together.
+        n_patients: patients that the metric rests on.
+        confidence: coverage of the interval that must exclude 0.
+        power: 0..1.
+
+    Returns:
+        The difference; None if there is no interval, or the difference does not vary.
+    """
+    from scipy.stats import t
+
+    if np.isnan(left).any() or insufficient(metric, n_patients):
         return None
-    error, degrees = design.spread(left[0] - left[1], metric.rests_on(first), metric.size_power)
+    error, degrees = design.spread(left, n_patients, metric.size_power)
     return float((t.ppf(0.5 + confidence / 2, degrees) + t.ppf(power, degrees)) * error) if error > ZERO else None

@@ -15,10 +15,12 @@ class TrainSubset:
     Attributes:
         percent: 1 to 100, of the training patients, rounded up.
         seed: seed of the order in which patients are taken.
+        with_validation: whether the same share of the validation patients is taken, too.
     """
 
     percent: int
     seed: int
+    with_validation: bool = False
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Trainer:
         )
         self.accelerator = build_accelerator(config.params, device, unused)
         self.device = self.accelerator.device
-        optimizer = build_optimizer(config.network, config.params, config.lr, config.decay_vectors)
+        optimizer = build_optimizer(config.network, config.params, config.lr, config.decay_vectors, config.head_lr)
         self.network, self.optimizer = self.accelerator.prepare(config.network, optimizer)
         # Every batch size has a graph of its own, whatever came before it, or a resumed run would differ.
         self.forward = torch.compile(self.network, dynamic=False) if config.compile else self.network
@@ -50,9 +50,10 @@ class Trainer:
         if config.params.ema:
             self.ema = {k: v.detach().clone() for k, v in config.saved.state_dict().items()}
         group = config.params.batch_size * config.params.accumulate
-        self.steps_per_epoch = math.ceil(len(config.train) * config.params.passes / group)
+        self.passes = config.params.passes_over(len(config.train))
+        self.steps_per_epoch = math.ceil(len(config.train) * self.passes / group)
         self.steps = self.steps_per_epoch * config.params.epochs
-        self.warmup = round(self.steps_per_epoch * min(config.params.warmup_epochs, config.params.epochs))
+        self.warmup = round(self.steps_per_epoch * config.params.warmup)
 
     def run(self) -> tuple[TrainingState, dict[str, Tensor]]:
         """Where it ended, and the best epoch's weights: trains to the last epoch or until patience runs out.
@@ -92,7 +93,7 @@ class Trainer:
     def _epoch(self) -> dict[str, float]:
         config, state = self.config, self.state
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "order", state.epoch))
-        order = np.concatenate([epoch_order(config.train, generator) for _ in range(config.params.passes)])
+        order = np.concatenate([epoch_order(config.train, generator) for _ in range(self.passes)])
         group = config.params.batch_size * config.params.accumulate
         config.set_modes()
         started = time.monotonic()
@@ -135,7 +136,7 @@ class Trainer:
         """One step of the optimizer on `rows`; gives its loss (), on the device."""
         config, size = self.config, self.config.params.batch_size
         for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * lr_factor(self.state.step, self.steps, self.warmup)
+            group["lr"] = group["initial_lr"] * lr_factor(self.state.step, self.steps, self.warmup)
 
         if (
             distributed.world_size() > 1

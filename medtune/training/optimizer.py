@@ -33,7 +33,11 @@ def build_accelerator(params: TrainingParams, device: str, unused: bool = False)
 
 
 def build_optimizer(
-    network: nn.Module, params: TrainingParams, lr: float, decay_vectors: bool = True
+    network: nn.Module,
+    params: TrainingParams,
+    lr: float,
+    decay_vectors: bool = True,
+    head_lr: float | None = None,
 ) -> torch.optim.Optimizer:
     """Build the optimizer of the parameters that are trained.
 
@@ -46,16 +50,28 @@ def build_optimizer(
         lr: learning rate.
         decay_vectors: let Adam decay vectors as well: coupled decay of all parameters, as in the paper of CDTM. AdamW
             never does.
+        head_lr: highest learning rate of `network.head`, if that is lower than `lr`; None: `lr`.
+
+    Returns:
+        The optimizer. The head's groups come last. `initial_lr` of each group is its learning rate before warm-up and
+        decay.
     """
     trained = [p for p in network.parameters() if p.requires_grad]
     vectors = {id(p) for p in _vectors(network)}
     if params.optimizer == "adam" and decay_vectors:
         vectors = set()
-    groups = [
-        {"params": [p for p in trained if id(p) not in vectors], "weight_decay": params.weight_decay},
-        {"params": [p for p in trained if id(p) in vectors], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    head: set[int] = set()
+    if head_lr is not None and head_lr < lr:
+        assert isinstance(network.head, nn.Module)
+        head = {id(p) for p in network.head.parameters()}
+    groups = []
+    for in_head in (False, True):
+        for is_vector in (False, True):
+            chosen = [p for p in trained if (id(p) in head) == in_head and (id(p) in vectors) == is_vector]
+            rate = head_lr if in_head else lr
+            decay = 0.0 if is_vector else params.weight_decay
+            if chosen:
+                groups.append({"params": chosen, "weight_decay": decay, "lr": rate, "initial_lr": rate})
     if params.optimizer == "adam":
         return torch.optim.Adam(groups, lr=lr)
     return torch.optim.AdamW(groups, lr=lr, fused=True)

@@ -39,7 +39,7 @@ class StageSpec:
         set_modes: puts every module in its training mode.
         start: network that training starts from, a candidate for the best; None: it is none.
         upstream: trained artifacts it begins from, for the record.
-        penalty, after_step, compile: as in `TrainerConfig`.
+        penalty, after_step, compile, head_lr: as in `TrainerConfig`.
         slides: the set whose rows `source` takes where these are slides; labels, weights and validation refer to it.
         score_batch_size: as in `TrainerConfig`.
         record: called at the end with the best epoch; what else result.json says.
@@ -60,6 +60,7 @@ class StageSpec:
     penalty: Callable[[], Tensor] | None = None
     after_step: Callable[[int, int], None] | None = None
     compile: bool = False
+    head_lr: float | None = None
     slides: PreparedDataset | None = None
     score_batch_size: int = SCORE_BATCH_SIZE
     finish: Callable[[int, dict[str, Tensor]], tuple[dict[str, Tensor], str]] | None = None
@@ -109,6 +110,7 @@ def run_training_stage(
                 penalty=spec.penalty,
                 after_step=spec.after_step,
                 compile=spec.compile,
+                head_lr=spec.head_lr,
                 decay_vectors=spec.stage == "frozen" or params.model.peft.method == "none",
                 score_batch_size=spec.score_batch_size,
                 last_epoch=spec.refit.epochs if spec.refit else None,

@@ -29,6 +29,7 @@ class TrainerConfig:
         train, val: rows; without validation rows the last epoch is kept.
         params: epochs, batch size, ...; the learning rate is in `lr`.
         lr: learning rate.
+        head_lr: highest learning rate of the head, if that is lower; None: `lr`.
         seed: of every stream of random numbers.
         key: a checkpoint of another key is ignored.
         checkpoint_dir: folder for the checkpoint.
@@ -63,6 +64,7 @@ class TrainerConfig:
     after_step: Callable[[int, int], None] | None = None
     compile: bool = False
     decay_vectors: bool = True
+    head_lr: float | None = None
     score_batch_size: int = SCORE_BATCH_SIZE
     last_epoch: int | None = None
     on_step: Callable[[int, dict[str, float]], None] = lambda step, values: None

@@ -1,4 +1,8 @@
-"""Method `adapter`: a bottleneck after attention and after the MLP (Houlsby et al. 2019, arXiv 1902.00751)."""
+"""Method `adapter`: a bottleneck after attention and after the MLP (Houlsby et al. 2019, arXiv 1902.00751).
+
+y + up(GELU(down(y))), y the output of attention or MLP before the residual is added. The norm layers are trained too,
+as in the paper. `up` starts at zero, where the authors draw it with a standard deviation of 0.01.
+"""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,13 +25,14 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with two bottlenecks a block trained, everything else frozen."""
+    """`backbone` with two bottlenecks per block and the norm layers trained, everything else frozen."""
     from torch import nn
 
     from medtune.models.blocks.adapters import Bottleneck, SequentialAdapter
-    from medtune.models.blocks.selection import vit_blocks
+    from medtune.models.blocks.selection import norm_names, set_trainable, vit_blocks
 
-    backbone.requires_grad_(False)
+    norms = norm_names(backbone)
+    set_trainable(backbone, lambda name, _: name in norms)
     for _, block in vit_blocks(backbone):
         channels = block.mlp.fc2.out_features
         for name in ("attn", "mlp"):

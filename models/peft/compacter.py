@@ -2,7 +2,8 @@
 
 Mahabadi et al. 2021, arXiv 2106.04647. A bottleneck after attention and after the MLP whose two matrices are
 W = sum_i A_i (x) (s_i t_i), A_i (n, n) shared by all layers, s_i (C / n, 1) and t_i (1, h / n) of their own: a
-parametrised hypercomplex layer of rank 1.
+parametrised hypercomplex layer of rank 1. The norm layers are trained too, and h is 24, as in the paper. The second
+matrix starts at zero, where the authors draw it close to zero.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,11 +24,11 @@ class Params(PeftParams):
 
     method: Literal["compacter"] = "compacter"
     terms: Annotated[int, Field(ge=1)] = Field(4, description="n; divides the channels and `hidden`")
-    hidden: Annotated[int, Field(ge=1)] = 64
+    hidden: Annotated[int, Field(ge=1)] = Field(24, description="h")
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with two hypercomplex bottlenecks a block trained, everything else frozen.
+    """`backbone` with two hypercomplex bottlenecks per block and the norm layers trained, everything else frozen.
 
     Raises:
         InputError: `terms` does not divide the channels and `hidden`.
@@ -35,9 +36,10 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     from medtune.config.errors import InputError
     from medtune.models.blocks.adapters import SequentialAdapter
     from medtune.models.blocks.kronecker import HypercomplexBottleneck, shared_factors
-    from medtune.models.blocks.selection import vit_blocks
+    from medtune.models.blocks.selection import norm_names, set_trainable, vit_blocks
 
-    backbone.requires_grad_(False)
+    norms = norm_names(backbone)
+    set_trainable(backbone, lambda name, _: name in norms)
     channels = backbone.embed_dim
     if channels % params.terms or params.hidden % params.terms:
         raise InputError(

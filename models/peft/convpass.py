@@ -1,7 +1,8 @@
 """Method `convpass`: a 3x3 convolution over the re-gridded tokens, in a bottleneck beside attention and MLP.
 
-Jie & Deng 2022, arXiv 2207.07039: down to h channels, GELU, 3x3 convolution over the patch grid (class token apart),
-GELU, up; the convolution starts as the identity, `up` at zero.
+Jie & Deng 2022, arXiv 2207.07039: down to h channels, QuickGELU, 3x3 convolution over the patch grid (class token
+apart), QuickGELU, up. The convolution starts as the identity, `up` at zero. The authors' code also drops a tenth of the
+hidden values in training.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

@@ -1,6 +1,8 @@
 """Method `kadaptation`: updates of the attention as sums of Kronecker products (He et al. 2022, arXiv 2203.16329).
 
-Delta W = sum_i A_i (x) (u_i v_i), A_i (n, n) shared by all layers, u_i v_i of low rank; v starts at zero; merges.
+Delta W = sum_i A_i (x) (u_i v_i), A_i (n, n) shared by all layers, u_i v_i of low rank; v starts at zero; merges. One
+update covers queries, keys and values together. The authors' code has one for the queries and one for the values, none
+for the keys.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

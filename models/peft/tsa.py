@@ -1,7 +1,9 @@
 """Method `tsa`: conv(x) + A * x, a 1x1 residual adapter of each k x k convolution (Li et al. 2022, arXiv 2107.00358).
 
-A is a full matrix or, `form: channelwise`, one number a channel; it starts at zero. A 1x1 convolution beside a k x k
-one of the same stride is a change of the kernel's centre, so it is written there and merges to nothing.
+A is a full matrix or, `form: channelwise`, one number per channel. A 1x1 convolution beside a k x k one of the same
+stride changes the kernel's center, so it is written there and merges to nothing. The authors start A at 0.0001 I, not
+at zero, and leave out the first convolution. They also train a linear map of the features, because their classifier has
+no weights. Here the head is trained.
 """
 
 from typing import TYPE_CHECKING, Literal

@@ -45,8 +45,8 @@ def test_run__record_says_what_it_cost_and_what_it_is_worth(world):
     assert result["cell"] == {"data": "drawn", "backbone": "test_vit", "method": "lora", "percent": 50, "seed": 1}
     assert (result["trainable"], result["head"]) == (4_096, 130)  # r 8 on two fused qkv of width 64; 2 x 64 + 2
     assert result["share"] == pytest.approx(4_096 / result["backbone_parameters"])
-    assert result["groups"] == {"train": 2, "val": 3, "test": 3}  # half of three training patients, rounded up
-    assert result["images"] == {"train": 10, "val": 15, "test": 15}
+    assert result["groups"] == {"train": 2, "val": 2, "test": 3}  # half of three patients, rounded up
+    assert result["images"] == {"train": 10, "val": 10, "test": 15}
     assert result["images_per_s"] > 0
     figure = result["metrics"]["accuracy"]
     assert figure["reason"] == "3 patients: an interval needs 5"

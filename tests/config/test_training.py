@@ -1,6 +1,9 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medtune.config.load import load
+from medtune.config.training import TrainingParams
 
 
 @pytest.mark.parametrize(
@@ -8,3 +11,22 @@ from medtune.config.load import load
 )
 def test_training_stages__follow_the_schedule(schedule: str, stages: list[str]) -> None:
     assert list(load(sets=[f"schedule={schedule}"]).training_stages) == stages
+
+
+@pytest.mark.parametrize(("settings", "epochs"), [
+    ({"epochs": 3}, 0.6),
+    ({"epochs": 100}, 2),
+    ({"epochs": 3, "warmup_epochs": 1.5}, 1.5),
+    ({"epochs": 1, "warmup_epochs": 4}, 1),
+])  # fmt: skip
+def test_warmup__is_a_fifth_of_a_short_training_unless_set(settings, epochs):
+    assert TrainingParams(**settings).warmup == pytest.approx(epochs)
+
+
+@given(st.integers(1, 20), st.integers(1, 64), st.integers(1, 5000), st.integers(0, 500), st.integers(1, 4))
+def test_passes__reach_the_least_number_of_steps_and_no_more(epochs, batch_size, images, min_steps, passes):
+    params = TrainingParams(epochs=epochs, batch_size=batch_size, min_steps=min_steps, passes=passes)
+    found = params.passes_over(images)
+    steps = epochs * images / batch_size
+    assert found * steps >= min_steps
+    assert found == passes or (found - 1) * steps < min_steps

@@ -164,7 +164,8 @@ GOLDEN = {
     "attention": 28_348_416,
     "apla": 7_087_104,
     "vpt": 38_400,
-    "adapter": 2_379_264,
+    "adapter": 2_379_264 + 38_400,  # and the norms
+    "compacter": 24 * (4 * (192 + 6) + 24 + 4 * (6 + 192) + 768) + 4**3 + 38_400,
     "adaptformer": 1_189_632,
     "prefix": 184_320,
     "adalora": 442_512,

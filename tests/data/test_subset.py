@@ -1,6 +1,7 @@
 """Shares of the training patients: nested, whole patients, every class in each."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from medtune.data.manifest import PreparedDataset
 from medtune.data.subset import nested_subset, subset_patients
+from medtune.runtime.paths import TrainSubset
 
 SETS = st.integers(0, 2**32 - 1).flatmap(
     lambda seed: st.tuples(st.just(seed), st.integers(4, 60), st.integers(2, 5), st.booleans())
@@ -73,8 +75,8 @@ def prepared() -> PreparedDataset:
     return PreparedDataset(Path(), {}, ("a", "b"), names, labels, groups, folds, roles, images, names)
 
 
-def test_with_share__changes_training_alone(prepared):
-    less = subset_patients(prepared, 1, 30, 1)
+def test_subset__keeps_validation_and_test(prepared):
+    less = subset_patients(prepared, 1, TrainSubset(30, 1))
     before, after = prepared.indices(1), less.indices(1)
     assert set(after["train"]) < set(before["train"])
     for part in ("val", "test"):
@@ -82,3 +84,25 @@ def test_with_share__changes_training_alone(prepared):
     assert np.array_equal(prepared.splits[:, 0], less.splits[:, 0])
     assert less.digest == prepared.digest
     assert less.split_digest(1) != prepared.split_digest(1)
+
+
+def test_subset_with_validation__is_nested_and_never_larger_than_training(prepared):
+    sizes, before = [], set()
+    for percent in (1, 5, 30, 60, 100):
+        indices = subset_patients(prepared, 1, TrainSubset(percent, 1, with_validation=True)).indices(1)
+        patients = {role: set(prepared.patient_ids[rows].tolist()) for role, rows in indices.items()}
+        assert len(patients["val"]) <= len(patients["train"])
+        assert before <= patients["val"]
+        assert set(prepared.labels[indices["val"]].tolist()) == {0, 1}
+        assert np.array_equal(indices["test"], prepared.indices(1)["test"])
+        before = patients["val"]
+        sizes.append(len(before))
+    assert sizes == [2, 2, 3, 6, 10]
+
+
+def test_subset_with_validation__large_validation_set_is_capped(prepared):
+    train = np.unique(prepared.patient_ids[prepared.indices(1)["train"]])
+    splits = prepared.splits.copy()
+    splits[np.isin(prepared.patient_ids, train[4:]), 1] = "val"
+    indices = subset_patients(replace(prepared, splits=splits), 1, TrainSubset(100, 1, with_validation=True)).indices(1)
+    assert [len(np.unique(prepared.patient_ids[indices[role]])) for role in ("train", "val")] == [4, 4]

@@ -73,9 +73,8 @@ def figures(paths: RunPaths) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def binary(shared, tmp_path_factory, cache):
-    """Benign or malignant by patient, all folds, a linear head."""
-    sets = vit(shared, "model.head.kind=linear", "frozen.epochs=30")
-    return run("breakhis-binary-vit.yaml", tmp_path_factory.mktemp("binary"), cache, *sets)
+    """Benign or malignant by patient, all folds, the default head."""
+    return run("breakhis-binary-vit.yaml", tmp_path_factory.mktemp("binary"), cache, *vit(shared))
 
 
 def test_binary__new_patients_are_told_apart_and_the_minority_is_not_given_up(binary):
@@ -123,9 +122,7 @@ def test_binary__the_bundle_reproduces_the_predictions(binary, shared):
 def test_leak__an_image_split_flatters_by_a_fifth_and_names_the_patients(shared, tmp_path_factory, cache):
     scores, leaked = {}, {}
     for protocol in ("image", "patient"):
-        sets = vit(
-            shared, f"data.split.protocol={protocol}", "model.head.kind=mean_linear", "frozen.epochs=40", *HALF_SIZE
-        )
+        sets = vit(shared, f"data.split.protocol={protocol}", *HALF_SIZE)
         paths = run_without_export("breakhis-leak.yaml", tmp_path_factory.mktemp(protocol), cache, *sets)
         scores[protocol] = figures(paths)["balanced_accuracy"]
         leaked[protocol] = json.loads((paths.prepared / "report.json").read_text())["leaked_groups"]
@@ -151,7 +148,7 @@ def test_shuffled_labels__give_chance(shared, tmp_path_factory, cache):
     overlay.write_text((PROJECT / "recipes" / "breakhis-binary-vit.yaml").read_text()
                        .replace("source: breakhis", "source: folder\n  csv: labels.csv\n  positive: malignant")
                        .replace("  labels: binary\n  magnification: 200\n", ""))  # fmt: skip
-    sets = vit(shared, f"data.root={folder}", "model.head.kind=linear", "frozen.epochs=10", *HALF_SIZE)
+    sets = vit(shared, f"data.root={folder}", *HALF_SIZE)
     sets.remove(f"data.root={shared / 'breakhis200x'}")
     paths = run_without_export(str(overlay), tmp_path_factory.mktemp("chance"), cache, *sets)
     # Seven benign patients: the spread of balanced accuracy over patients is about 0.1.
@@ -161,7 +158,7 @@ def test_shuffled_labels__give_chance(shared, tmp_path_factory, cache):
 def test_lora__merged_it_exports_as_the_plain_network(shared, tmp_path_factory, cache):
     graphs, parity, kept = {}, {}, {}
     for method in ("none", "lora"):
-        small = ["data.image_size=64", "model.backbone_args={img_size: 64}", "data.split.test_fold=1"]
+        small = ["data.image_size=64", "model.backbone_args={img_size: 64}", "data.split.folds=3"]
         sets = vit(
             shared,
             "schedule=full",

@@ -148,6 +148,24 @@ def test_run__an_epoch_of_three_passes_shows_every_image_three_times(tmp_path):
     assert sorted(seen[:44]) == list(range(44))  # one pass after the other
 
 
+def test_run__few_images_are_repeated_until_min_steps(tmp_path):
+    done, _ = Trainer(job(tmp_path, min_steps=40, epochs=2, batch_size=8), "cpu").run()
+    assert done.step >= 40  # 44 images alone would be 12 steps
+    assert [row["epoch"] for row in done.history] == [1, 2]
+
+
+def test_run__head_is_trained_at_its_own_rate(tmp_path):
+    """Plain steps of Adam move every weight by the learning rate."""
+    made = job(tmp_path, epochs=1, batch_size=44, optimizer="adam", weight_decay=0, warmup_epochs=0, clip_norm=None)
+    made.network.__dict__["head"] = made.network[3]  # not a fifth layer
+    made.head_lr, made.lr = 1e-4, 1e-2
+    before = {name: p.detach().clone() for name, p in made.network.named_parameters()}
+    Trainer(made, "cpu").run()
+    moved = {name: (p - before[name]).abs().max().item() for name, p in made.network.named_parameters()}
+    assert moved["3.weight"] == pytest.approx(1e-4, rel=1e-2)
+    assert moved["0.weight"] == pytest.approx(1e-2, rel=1e-2)
+
+
 def test_run__accumulation_equals_the_large_batch(tmp_path):
     made = [job(tmp_path / str(n), batch_size=n, accumulate=16 // n, epochs=1) for n in (16, 4)]
     for each in made:

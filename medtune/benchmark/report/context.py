@@ -127,6 +127,7 @@ def _against_full(comparison: Comparison, percents: list[int]) -> list[dict[str,
                 "difference": format_signed(paired.difference),
                 "interval": "" if np.isnan(paired.lo) else f"{format_signed(paired.lo)} to {format_signed(paired.hi)}",
                 "p": format_p(paired.adjusted),
+                "detectable": "" if np.isnan(paired.detectable) else format_number(paired.detectable),
                 "mark": ""
                 if not paired.is_significant(comparison.alpha)
                 else "▲ better"

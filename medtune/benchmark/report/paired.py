@@ -15,7 +15,7 @@ import numpy as np
 from medtune.benchmark.report.metric_cube import MetricCube
 from medtune.evaluation.intervals import difference_interval
 from medtune.evaluation.metric import Floats
-from medtune.evaluation.significance import p_value
+from medtune.evaluation.significance import detectable, p_value
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class PairedDifference:
         adjusted: p after Holm's correction over the methods compared with the reference; NaN where p is.
         seeds: how many seeds both have.
         n_agreeing_seeds: in how many of them the difference has the sign of the mean.
+        detectable: difference that as many test patients, which vary as much, show in four of five cases, without
+            correction; NaN if there is no interval.
     """
 
     method: int
@@ -41,6 +43,7 @@ class PairedDifference:
     adjusted: float
     seeds: int
     n_agreeing_seeds: int
+    detectable: float = np.nan
 
     def is_significant(self, alpha: float) -> bool:
         """True where the corrected p-value is below `alpha`."""
@@ -73,7 +76,8 @@ def paired_differences(
             between = difference_interval(cube.metric_of_task, difference, left, cube.design, cube.rests_on, confidence)
             if between.lo is not None and between.hi is not None:
                 p = p_value(cube.metric_of_task, difference, left, cube.design, cube.rests_on)
-                plain = replace(plain, lo=between.lo, hi=between.hi, p=p)
+                least = detectable(cube.metric_of_task, left, cube.design, cube.rests_on, confidence)
+                plain = replace(plain, lo=between.lo, hi=between.hi, p=p, detectable=np.nan if least is None else least)
         found.append(plain)
     adjusted = holm([paired.p for paired in found])
     return {paired.method: replace(paired, adjusted=float(p)) for paired, p in zip(found, adjusted, strict=True)}

@@ -79,13 +79,16 @@ Trainable: parameters of the backbone, head not counted.</p>
 {% else %}<p>Only one method has figures.</p>
 {% endfor %}
 {% if block.full %}<h3>Every method against full fine-tuning</h3>
-<p class="facts">Method − full, {{ percent }} % interval, p after Holm. ▲, ▼: separates from it.</p>
+<p class="facts">Method − full, {{ percent }} % interval, p after Holm. ▲, ▼: separates from it.
+Detectable: the difference that a test set of this size shows in four of five cases. A set of four times as many
+{{ block.unit }}s shows half of it.</p>
 <div class="wide"><table>
 <tr><th>method</th>{% for percent in block.percents %}<th class="n">{{ percent }} %</th>{% endfor %}</tr>
 {% for row in block.full %}<tr><td>{{ row.method }}
 {% if row.baseline %}<span class="tag">baseline</span>{% endif %}</td>
 {% for cell in row.cells %}<td class="n">{% if cell %}{% if cell.mark %}<b>{{ cell.mark }} {{ cell.difference }}</b>
 {% else %}{{ cell.difference }}{% endif %}<small>{{ cell.interval }}{{ ", " if cell.interval }}p {{ cell.p }}</small>
+{% if cell.detectable %}<small>detectable {{ cell.detectable }}</small>{% endif %}
 {% else %}–{% endif %}</td>{% endfor %}</tr>
 {% endfor %}</table></div>{% endif %}
 <h3>Time and memory</h3>

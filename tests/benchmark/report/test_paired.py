@@ -38,6 +38,7 @@ def test_compare__equals_leaving_patients_out_by_hand(make_cells, metric):
     width = t.ppf(0.95, degrees) * variance.sum() ** 0.5
     assert [found.difference, found.lo, found.hi] == pytest.approx([value, value - width, value + width], abs=1e-7)
     assert found.p == found.adjusted == pytest.approx(2 * t.sf(abs(value) / variance.sum() ** 0.5, degrees), abs=1e-6)
+    assert found.detectable == pytest.approx(width + t.ppf(0.8, degrees) * variance.sum() ** 0.5)
 
 
 def test_compare__seeds_that_both_have(make_cells):
