@@ -69,16 +69,23 @@ def draw_classes(
     return found
 
 
-def draw_findings(draw: np.random.Generator, patients: int) -> FindingStats:
-    """Draw images that show any of three findings, more often in some patients, and what a model says of them."""
+def draw_findings(
+    draw: np.random.Generator, patients: int, models: tuple[Model, ...] = (Model(),)
+) -> list[FindingStats]:
+    """Draw images that show any of three findings, more often in some patients, and what each model says of them."""
     middle = np.log(np.array(PREVALENCE)) - np.log1p(-np.array(PREVALENCE))
     often = 1 / (1 + np.exp(-(middle + draw.normal(0, PREVALENCE_SD, (patients, len(middle))))))
     member, _ = _images(draw, np.zeros(patients, np.int64))
     labels = draw.random((len(member), len(middle))) < often[member]
-    effect = draw.normal(0, PATIENT_SD, often.shape)
-    scores = Model().strength * (2 * labels - 1) + effect[member] + draw.normal(0, 1, labels.shape)
-    probabilities = 1 / (1 + np.exp(-scores))
-    return accumulate_findings(labels, probabilities, probabilities >= 0.5, member)
+    common = draw.normal(0, PATIENT_SD, often.shape)
+    found = []
+    for model in models:
+        own = draw.normal(0, PATIENT_SD, often.shape)
+        effect = model.shared**0.5 * common + (1 - model.shared) ** 0.5 * own
+        scores = model.strength * (2 * labels - 1) + effect[member] + draw.normal(0, 1, labels.shape)
+        probabilities = 1 / (1 + np.exp(-scores))
+        found.append(accumulate_findings(labels, probabilities, probabilities >= 0.5, member))
+    return found
 
 
 def _images(draw: np.random.Generator, labels: Ints) -> tuple[Ints, Ints]:

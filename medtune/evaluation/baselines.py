@@ -122,14 +122,16 @@ def baseline_lines(baselines: Sequence[Mapping[str, Any]], metrics: Sequence[Met
 
 
 SECTION = """\
+{% macro ends(figure) %}{% if figure.reason is defined %}no interval: {{ figure.reason }}{% else %}\
+{{ figure.lo|number }} to {{ figure.hi|number }}{% endif %}{% endmacro %}\
 <h2>Baselines</h2>
 <table>
 <tr><th>baseline</th><th>metric</th><th class="n">baseline</th><th class="n">{{ percent }} % interval</th>
 <th class="n">model less baseline</th><th class="n">{{ percent }} % interval</th></tr>
 {% for row in rows %}<tr><td>{{ row.title }}</td><td>{{ row.metric }}</td><td class="n">{{ row.test.value|number }}</td>
-<td class="n">{{ row.test.lo|number }} to {{ row.test.hi|number }}</td>
+<td class="n">{{ ends(row.test) }}</td>
 <td class="n">{{ row.difference.value|number }}</td>
-<td class="n">{{ row.difference.lo|number }} to {{ row.difference.hi|number }}</td></tr>
+<td class="n">{{ ends(row.difference) }}</td></tr>
 {% endfor %}</table>
 <p class="facts">Fitted on features of the frozen backbone, on the training and validation images of each fold, with
 balanced class weights and the most probable class as decision. Differences are paired by patient.

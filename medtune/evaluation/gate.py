@@ -2,17 +2,24 @@
 
 Both models are scored without the same patient each time, whom neither was trained on; the new one is promoted only
 where the lower end of the interval of the difference is above `gate.tolerance`. Of two equally good models the new one
-is promoted in at most half of 1 - `evaluate.confidence`, 2.5 % (docs/statistics.md).
+is promoted in at most half of 1 - `evaluate.confidence`, 2.5 % (docs/statistics.md). This interval is slightly wider
+than a report's, because there an interval may err to both sides and here only to one.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from medtune.config.errors import InputError
 from medtune.config.schema import EvaluateParams, GateParams
-from medtune.evaluation.intervals import Interval, detectable_difference, intervals, paired_interval
+from medtune.evaluation.intervals import Interval, intervals, paired_interval
 from medtune.evaluation.metric import Metric, PatientStats
+from medtune.evaluation.significance import detectable_difference
+
+# `Metric.size_power` where all images of a patient have the same error.
+IMAGES_ALIKE = 2.0
+# Share of the errors that `evaluate.confidence` allows: what is left covers that the t-distribution is approximate.
+ERRORS_USED = 0.9
 
 
 @dataclass(frozen=True)
@@ -149,8 +156,8 @@ def decide(
     if champion:
         # Lower is better: champion less challenger.
         better, worse = (challenger.stats, champion.stats)[:: metric.sign]
-        difference = paired_interval([metric], better, worse, evaluate.confidence)[metric.name]
-        detectable = detectable_difference(metric, better, worse, evaluate.confidence)
+        difference = compare([metric], better, worse, evaluate.confidence)[metric.name]
+        detectable = detectable_difference(_cautious(metric), better, worse, _stricter(evaluate.confidence))
         reasons += _insufficient_improvement(difference, detectable, gate, metric.name + metric.positive_note(positive))
     promoted = not reasons
     if promoted:
@@ -168,6 +175,22 @@ def decide(
         challenger.stats.n_patients,
         positive=positive,
     )
+
+
+def compare(
+    metrics: Sequence[Metric], first: PatientStats, second: PatientStats, confidence: float
+) -> dict[str, Interval]:
+    """Compute the gate's intervals of differences, `first` less `second`, by metric; arguments as `paired_interval`."""
+    return paired_interval([_cautious(metric) for metric in metrics], first, second, _stricter(confidence))
+
+
+def _stricter(confidence: float) -> float:
+    return 1 - ERRORS_USED * (1 - confidence)
+
+
+def _cautious(metric: Metric) -> Metric:
+    """Return the metric with fewer degrees of freedom: images of a patient count as more alike."""
+    return replace(metric, size_power=min(metric.size_power + 1, IMAGES_ALIKE))
 
 
 def rejection(reasons: Sequence[str], gate: GateParams, notes: Sequence[str] = ()) -> GateDecision:

@@ -126,7 +126,7 @@ def metric_interval(
     value: float,
     left: Floats,
     design: Jackknife,
-    n_patients: int,
+    n_patients: float,
     confidence: float,
     bounds: tuple[float, float] | None = None,
 ) -> Interval:
@@ -141,18 +141,22 @@ def metric_interval(
         confidence: coverage aimed at, 0..1.
         bounds: narrower ones than the metric's.
     """
-    if reason := _missing(value, left) or metric.no_interval or _few(design, metric):
+    if reason := _missing(value, left) or metric.no_interval or insufficient(metric, n_patients):
         return _without(value, reason)
     low, high = bounds or metric.bounds
     if np.isfinite(low) and np.isfinite(high):
         share = (value - low) / (high - low)
         shares = np.clip((left - low) / (high - low), AT_BOUND * share, 1 - AT_BOUND * (1 - share))
         inside = _EPS < share < 1 - _EPS
-        ends = _t_ends(_logit(share), _logit(shares), design, n_patients, confidence, metric.skewed) if inside else None
+        ends = (
+            _t_ends(metric, _logit(share), _logit(shares), design, n_patients, confidence, metric.skewed)
+            if inside
+            else None
+        )
         unit = _unseen(share, (0.0, 1.0), n_patients, confidence) if ends is None else _expit(np.array(ends))
         lo, hi = (float(low + (high - low) * end) for end in unit)
         return Interval(value, min(lo, value), max(hi, value))
-    ends = _t_ends(value, left, design, n_patients, confidence, metric.skewed)
+    ends = _t_ends(metric, value, left, design, n_patients, confidence, metric.skewed)
     if ends is None:
         return _without(value, "it is the same without each patient: nothing says how far others would move it")
     return Interval(value, max(ends[0], low), min(ends[1], high))
@@ -163,7 +167,7 @@ def difference_interval(
     value: float,
     left: Floats,
     design: Jackknife,
-    n_patients: int,
+    n_patients: float,
     confidence: float,
     comparisons: int = 1,
 ) -> Interval:
@@ -178,11 +182,11 @@ def difference_interval(
         confidence: coverage aimed at, 0..1.
         comparisons: differences whose intervals are to hold at once (Bonferroni).
     """
-    if reason := _missing(value, left) or metric.no_interval or _few(design, metric):
+    if reason := _missing(value, left) or metric.no_interval or insufficient(metric, n_patients):
         return _without(value, reason)
     confidence = 1 - (1 - confidence) / comparisons
     extent = metric.bounds[1] - metric.bounds[0]
-    ends = _t_ends(value, left, design, n_patients, confidence)
+    ends = _t_ends(metric, value, left, design, n_patients, confidence)
     if ends is None:
         if not np.isfinite(extent):
             return _without(value, "no patient tells the two apart: nothing says how far others would")
@@ -190,77 +194,32 @@ def difference_interval(
     return Interval(value, max(ends[0], -extent), min(ends[1], extent))
 
 
-def p_value(value: float, left: Floats, design: Jackknife, n_patients: int) -> float:
-    """Two-sided p-value of "no difference" by the t-distribution; 1 where no patient tells the two apart.
-
-    Args:
-        value: difference on the whole set.
-        left: (G,) difference without each group of `design`.
-        design: which patients were left out together.
-        n_patients: patients that the metric rests on.
-
-    Returns:
-        0..1; NaN where a difference is undefined.
-    """
-    from scipy.stats import t
-
-    if np.isnan(value) or np.isnan(left).any():
-        return float("nan")
-    error, degrees = design.spread(left, n_patients)
-    if error <= _EPS:
-        return 1.0
-    return float(2 * t.sf(abs(value) / error, degrees))
-
-
-def detectable_difference(
-    metric: Metric, first: PatientStats, second: PatientStats, confidence: float = 0.95, power: float = 0.8
-) -> float | None:
-    """Difference whose interval excludes 0 in a share `power` of sets with as many patients that vary as much.
-
-    Arguments as in `paired_interval`. None where there is no interval.
-    """
-    if first.n_patients < MIN_PATIENTS:
-        return None
-    design = jackknife(first)
-    left = [design.leave_out([metric], stats)[metric.name] for stats in (first, second)]
-    return detectable(left[0] - left[1], design, metric.rests_on(first), confidence, power)
-
-
-def detectable(
-    left: Floats, design: Jackknife, n_patients: int, confidence: float = 0.95, power: float = 0.8
-) -> float | None:
-    """Difference that is shown in a share `power` of sets with as many patients that vary as much.
-
-    Args:
-        left: (G,) the difference without each group of `design`.
-        design: which patients are left out together.
-        n_patients: patients that the metric rests on.
-        confidence: coverage of the interval that must exclude 0.
-        power: 0..1.
-
-    Returns:
-        The difference; None if it is undefined without a group, or does not vary.
-    """
-    from scipy.stats import t
-
-    if np.isnan(left).any():
-        return None
-    error, degrees = design.spread(left, n_patients)
-    return float((t.ppf(0.5 + confidence / 2, degrees) + t.ppf(power, degrees)) * error) if error > _EPS else None
-
-
-def too_few(n_patients: int, needed: int = MIN_PATIENTS) -> str:
+def too_few(n_patients: int) -> str:
     """Why there is no interval."""
-    return f"{n_patients} patient{'' if n_patients == 1 else 's'}: an interval needs {needed}"
+    return f"{n_patients} patient{'' if n_patients == 1 else 's'}: an interval needs {MIN_PATIENTS}"
+
+
+def insufficient(metric: Metric, n_patients: float) -> str | None:
+    """Return why a metric that rests on so many patients has no interval; None where it has one."""
+    if n_patients >= metric.min_patients:
+        return None
+    counted = f"{n_patients:.3g} patient{'' if n_patients == 1 else 's'}"
+    return f"it rests on {counted}: its interval needs {metric.min_patients}"
 
 
 def _t_ends(
-    value: float, left: Floats, design: Jackknife, n_patients: int, confidence: float, skewed: bool = False
+    metric: Metric,
+    value: float,
+    left: Floats,
+    design: Jackknife,
+    n_patients: float,
+    confidence: float,
+    skewed: bool = False,
 ) -> tuple[float, float] | None:
     """Ends on the scale of `value`; None where it is the same without each patient of a stratum."""
     from scipy.stats import t
 
-    error, degrees = design.spread(left, n_patients)
+    error, degrees = design.spread(left, n_patients, metric.size_power)
     if error <= _EPS * max(1.0, abs(value)):
         return None
     width = float(t.ppf(0.5 + confidence / 2, degrees)) * error
@@ -275,7 +234,7 @@ def _unskew(width: float, error: float, skewness: float) -> float:
     return float(3 * error * (np.cbrt(1 + skewness * (width / error - skewness / 6)) - 1) / skewness)
 
 
-def _unseen(value: float, bounds: tuple[float, float], n_patients: int, confidence: float) -> tuple[float, float]:
+def _unseen(value: float, bounds: tuple[float, float], n_patients: float, confidence: float) -> tuple[float, float]:
     """Ends of a value that is the same without each patient: those whom `n_patients` may not show move it.
 
     Args:
@@ -286,11 +245,6 @@ def _unseen(value: float, bounds: tuple[float, float], n_patients: int, confiden
     """
     share = 1 - ((1 - confidence) / 2) ** (1 / max(n_patients, 1))
     return value - share * (value - bounds[0]), value + share * (bounds[1] - value)
-
-
-def _few(design: Jackknife, metric: Metric) -> str | None:
-    n_patients = len(design.group)
-    return too_few(n_patients, metric.min_patients) if n_patients < metric.min_patients else None
 
 
 def _missing(value: float, left: Floats) -> str | None:

@@ -26,13 +26,12 @@ class Jackknife:
     Attributes:
         group: (P,) group of each patient, 0 to G - 1; up to `MAX_GROUPS` patients each is a group of its own.
         stratum: (G,) stratum of each group, 0 to S - 1; a stratum has at least two groups where there are two.
-        degrees: (S,) degrees of freedom of each stratum: Kish's effective number of groups of unequal size, less one,
-            and at least one.
+        size: (G,) images of each group.
     """
 
     group: Ints
     stratum: Ints
-    degrees: Floats
+    size: Floats
 
     @property
     def n_groups(self) -> int:
@@ -59,20 +58,31 @@ class Jackknife:
                 parts.setdefault(name, []).append(value)
         return {name: np.concatenate(values) for name, values in parts.items()}
 
-    def spread(self, left: Floats, patients: int) -> tuple[float, float]:
+    def spread(self, left: Floats, patients: float, size_power: float) -> tuple[float, float]:
         """Return the standard error of a metric and its degrees of freedom (Satterthwaite 1946).
 
         Args:
             left: (G,) the metric, on the scale of the interval, without each group; finite.
             patients: that the metric rests on; there are fewer degrees of freedom than these.
+            size_power: as `Metric.size_power` says.
         """
         n = np.bincount(self.stratum)
         mean = np.bincount(self.stratum, weights=left) / n
         squares = np.bincount(self.stratum, weights=(left - mean[self.stratum]) ** 2)
         variance = squares * (n - 1) / n
         total = float(variance.sum())
-        degrees = total**2 / float((variance**2 / self.degrees).sum()) if total > 0 else np.inf
+        degrees = total**2 / float((variance**2 / self.degrees(size_power)).sum()) if total > 0 else np.inf
         return total**0.5, min(degrees, max(patients - 1.0, 1.0))
+
+    def degrees(self, size_power: float) -> Floats:
+        """Return the degrees of freedom (S,) of each stratum: its effective number of groups less one, at least one.
+
+        The variance of what a group contributes is taken as proportional to its images to the power of `size_power`
+        (Bell and McCaffrey 2002).
+        """
+        share = self.size**size_power
+        effective = np.bincount(self.stratum, weights=share) ** 2 / np.bincount(self.stratum, weights=share**2)
+        return np.maximum(effective - 1, 1.0)
 
     def skewness(self, left: Floats) -> float:
         """Return the skewness of a metric's distribution, estimated from its values (G,) without each group."""
@@ -103,9 +113,7 @@ def jackknife(stats: PatientStats, strata: Ints | None = None) -> Jackknife:
         of_group.append(np.full(groups, k))
         start += groups
     of_groups = np.concatenate(of_group)
-    weight = np.bincount(group, weights=sizes)
-    effective = np.bincount(of_groups, weights=weight) ** 2 / np.bincount(of_groups, weights=weight**2)
-    return Jackknife(group, of_groups, np.maximum(effective - 1, 1.0))
+    return Jackknife(group, of_groups, np.bincount(group, weights=sizes).astype(np.float64))
 
 
 def _without_singles(stratum: Ints) -> Ints:

@@ -33,6 +33,7 @@ class PatientStats(Protocol):
 
 
 UNBOUNDED = (-np.inf, np.inf)
+SIZE_POWER = 1.5
 
 
 def always(stats: Any) -> bool:
@@ -67,7 +68,12 @@ class Metric:
         bounds_of: statistics -> narrower bounds that follow from the images, for the scale of the interval; None: those
             in `bounds`.
         skewed: values of patients are so skewed that the interval takes it into account (Hall 1992).
-        min_patients: fewer patients give no interval, because its coverage by simulation is below 93 %.
+        min_patients: of those that it rests on; fewer give no interval, because its coverage by simulation is not 93 to
+            97 %.
+        size_power: the variance of what a patient contributes grows with this power of the patient's images, 0 to 2;
+            the more unequal these variances are, the fewer degrees of freedom there are. 1 would be right if the images
+            of a patient were independent, 2 if they were alike. 0 for ratios within a class: their standard error with
+            few patients is too large as it is, because leaving a patient out also changes the images they are over.
         target: best value of a metric whose direction is `target`.
         no_interval: why it has no interval, where its coverage by simulation is not what it should be.
     """
@@ -82,10 +88,11 @@ class Metric:
     defined: Callable[[Any], bool] = always
     of_positive: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
-    rests_on: Callable[[Any], int] = all_patients
+    rests_on: Callable[[Any], float] = all_patients
     bounds_of: Callable[[Any], tuple[float, float]] | None = None
     skewed: bool = False
-    min_patients: int = 5
+    min_patients: int = 1
+    size_power: float = SIZE_POWER
     target: float = 0.0
     no_interval: str | None = None
 

@@ -78,4 +78,4 @@ def _metric(name: str, highest: float) -> Metric:
     def rests_on(stats: PatientRatios) -> int:
         return int((stats.sums[name][:, 1] > 0).sum())
 
-    return Metric(name, name, "max", lambda found: found[name], bounds=(0.0, highest), rests_on=rests_on)
+    return Metric(name, name, "max", lambda found: found[name], bounds=(0.0, highest), rests_on=rests_on, size_power=0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from medtune.evaluation.intervals import MIN_PATIENTS, Interval, difference_interval, too_few
+from medtune.evaluation.intervals import MIN_PATIENTS, Interval, difference_interval, insufficient, too_few
 from medtune.evaluation.jackknife import Jackknife, jackknife
 from medtune.evaluation.metric import Floats, Metric, PatientStats, compute
 from medtune.evaluation.subgroup_metrics import Gap
@@ -105,6 +105,9 @@ def _gap(
     fewest = min(one.n_patients for one in stats)
     if fewest < MIN_PATIENTS and not np.isnan(difference):
         return Gap(name, first, second, Interval(difference, None, None, too_few(fewest)))
+    fewest_of_metric = min(metric.rests_on(one) for one in stats)
+    if (reason := insufficient(metric, fewest_of_metric)) and not np.isnan(difference):
+        return Gap(name, first, second, Interval(difference, None, None, reason))
     left = joint.left[first][name] - joint.left[second][name]
     # Two independent samples: their degrees of freedom add up, and Satterthwaite's weigh them.
     patients = sum(map(metric.rests_on, stats))

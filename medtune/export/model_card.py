@@ -13,6 +13,8 @@ from medtune.tasks import base
 NOTICE = "Research use only: not a medical device, not for diagnosis or treatment."
 
 TEMPLATE = """\
+{% macro ends(figure) %}{% if figure.reason is defined %}no interval: {{ figure.reason }} | {% else %}\
+{{ number(figure.lo) }} | {{ number(figure.hi) }}{% endif %}{% endmacro %}\
 # {{ name }}
 
 **{{ notice }}**
@@ -107,7 +109,7 @@ Cross-validated, all {{ metrics.cross_validation.folds | length }} networks, eac
 | metric | value | from | to |
 |-|-|-|-|
 {% for metric, figure in metrics.cross_validation.metrics.items() -%}
-| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
+| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ ends(figure) }} |
 {% endfor %}
 Test fold {{ exported.test_folds | join(", ") }} alone: {{ metrics.n_images }} images of {{ metrics.n_groups }} \
 {{ unit }}s.
@@ -116,7 +118,7 @@ Test fold {{ exported.test_folds | join(", ") }} alone: {{ metrics.n_images }} i
 | metric | value | from | to |
 |-|-|-|-|
 {% for metric, figure in metrics.test.items() if figure is mapping -%}
-| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
+| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ ends(figure) }} |
 {% endfor %}
 {%- if metrics.external_test is defined %}
 External test images, never used for a choice: {{ metrics.external_test.n_images }} images of \
@@ -125,7 +127,7 @@ External test images, never used for a choice: {{ metrics.external_test.n_images
 | metric | value | from | to |
 |-|-|-|-|
 {% for metric, figure in metrics.external_test.metrics.items() -%}
-| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ number(figure.lo) }} | {{ number(figure.hi) }} |
+| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ ends(figure) }} |
 {% endfor %}
 {%- endif %}
 {% for one in metrics.baselines | default([]) %}
@@ -138,7 +140,7 @@ Baselines, fitted on features of the frozen backbone; differences are paired by 
 {% for name in headline if name in one.test -%}
 {% set gap = one.difference[name] -%}
 | {{ one.title }} | {{ name | replace("_", " ") }} | {{ number(one.test[name].value) }} | {{ number(gap.value) }} | \
-{{ number(gap.lo) }} | {{ number(gap.hi) }} |
+{{ ends(gap) }} |
 {% endfor -%}
 {% endfor %}
 {% if metrics.baseline_verdict is defined and metrics.baseline_verdict %}

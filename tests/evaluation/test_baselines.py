@@ -59,3 +59,12 @@ def test_baseline_section__is_empty_without_baselines_and_else_shows_the_verdict
     page = baseline_section([entry(0.8, -0.02, -0.1, 0.1)], METRICS, facts)
     assert "AUROC (positive: malignant)" in page
     assert "A &lt;b&gt; is better" in page
+
+
+def test_baseline_section__says_why_there_is_no_interval():
+    one = entry(0.8, -0.02, None, None)
+    reason = "3 patients: an interval needs 5"
+    one["difference"] = {name: gap | {"reason": reason} for name, gap in one["difference"].items()}
+    page = baseline_section([one], METRICS, {"percent": "95", "positive": "malignant"})
+    assert f"no interval: {reason}" in page
+    assert "0.700 to 0.850" in page

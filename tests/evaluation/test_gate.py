@@ -76,7 +76,7 @@ def test_judge__pairs_patients():
     """Two models that fail on the same patients differ by nothing, however wide each one's own interval is."""
     decision = decided(range(8), range(8))
     assert decision.difference.value == 0
-    assert decision.difference.hi == pytest.approx(1 - 0.025 ** (1 / 24))
+    assert decision.difference.hi == pytest.approx(1 - 0.0225 ** (1 / 24))
     assert decision.challenger.score.hi - decision.challenger.score.lo > 0.2
 
 

@@ -8,7 +8,6 @@ from medtune.evaluation.intervals import (
     Interval,
     difference_interval,
     intervals,
-    p_value,
     paired_interval,
 )
 from medtune.evaluation.jackknife import jackknife
@@ -69,7 +68,7 @@ def test_intervals__auroc_has_delongs_standard_error_for_one_image_per_patient()
     stats = accumulate(labels, probabilities, predictions, ids)
     design = jackknife(stats)
     left = design.leave_out(AUROC, stats)["auroc"]
-    assert design.spread(left, 60)[0] == pytest.approx(error, rel=1e-9)
+    assert design.spread(left, 60, 0)[0] == pytest.approx(error, rel=1e-9)
     logit = reference.norm.ppf(0.975) * error / (area * (1 - area))
     ends = 1 / (1 + np.exp(-(np.log(area / (1 - area)) + np.array([-logit, logit]))))
     one = intervals(AUROC, stats)["auroc"]
@@ -137,9 +136,6 @@ def test_paired_interval__is_students_for_one_image_per_patient():
     one = paired_interval(accuracy, *sets)["accuracy"]
     right = reference.ttest_rel((~first).astype(float), (~second).astype(float))
     assert (one.lo, one.hi) == pytest.approx(tuple(right.confidence_interval(0.95)))
-    design = jackknife(sets[0])
-    left = [design.leave_out(accuracy, stats)["accuracy"] for stats in sets]
-    assert p_value(one.value, left[0] - left[1], design, 40) == pytest.approx(right.pvalue)
 
 
 def test_paired_interval__turns_its_sign_with_the_order():

@@ -31,7 +31,7 @@ def test_spread__of_a_mean_is_its_standard_error():
     values = np.random.default_rng(3).normal(size=30)
     design = jackknife(make_stats(30, images=1), np.zeros(30, np.int64))
     left = np.array([np.delete(values, k).mean() for k in range(30)])[np.argsort(design.group)]
-    error, degrees = design.spread(left, 30)
+    error, degrees = design.spread(left, 30, 1)
     assert error == pytest.approx(values.std(ddof=1) / 30**0.5)
     assert degrees == pytest.approx(29)
 
@@ -46,10 +46,10 @@ def test_spread__of_a_difference_of_strata_is_welchs():
          for k in range(21)]
     )  # fmt: skip
     a, b = first.var(ddof=1) / 6, second.var(ddof=1) / 15
-    error, degrees = design.spread(left, 21)
+    error, degrees = design.spread(left, 21, 1)
     assert error == pytest.approx((a + b) ** 0.5)
     assert degrees == pytest.approx((a + b) ** 2 / (a**2 / 5 + b**2 / 14))
-    assert design.spread(left, 4)[1] == 3
+    assert design.spread(left, 4, 1)[1] == 3
 
 
 def test_jackknife__many_patients_are_left_out_in_groups_and_rare_classes_one_by_one():
@@ -69,7 +69,7 @@ def test_jackknife__groups_give_the_standard_error_of_single_patients():
     stats = make_stats(1200, images=3)
     sensitivity = [metric for metric in METRICS if metric.name == "sensitivity"]
     design = jackknife(stats)
-    error = design.spread(design.leave_out(sensitivity, stats)["sensitivity"], 600)[0]
+    error = design.spread(design.leave_out(sensitivity, stats)["sensitivity"], 600, 0)[0]
     weights = 1 - np.eye(1200)[stats.strata == 1]
     single = compute(sensitivity, stats, weights)["sensitivity"]
     assert len(single) == 600
@@ -81,11 +81,22 @@ def test_jackknife__a_class_of_one_patient_joins_another_stratum():
     labels = np.array([0] * 9 + [1])
     design = jackknife(accumulate(labels, np.eye(2)[labels], labels, np.arange(10)))
     assert design.n_groups == 10
-    assert len(design.degrees) == 1
+    assert len(design.degrees(1)) == 1
 
 
 def test_jackknife__patients_of_unequal_size_have_fewer_degrees_of_freedom():
     labels = np.zeros(103, np.int64)
     ids = np.r_[np.zeros(100, np.int64), [1, 2, 3]]
     design = jackknife(accumulate(labels, np.full((103, 2), 0.5), labels, ids))
-    assert design.degrees == pytest.approx([1.0])
+    assert design.degrees(1) == pytest.approx([1.0])
+    assert design.degrees(0) == pytest.approx([3.0])
+
+
+def test_degrees__fall_the_more_the_images_of_a_patient_are_alike():
+    labels = np.zeros(30, np.int64)
+    ids = np.r_[np.zeros(20, np.int64), np.arange(1, 11)]
+    design = jackknife(accumulate(labels, np.full((30, 2), 0.5), labels, ids))
+    found = [float(design.degrees(power)[0]) for power in (0, 1, 1.5, 2)]
+    assert found[0] == 10
+    assert found[1] == pytest.approx(30**2 / (20**2 + 10) - 1)
+    assert found == sorted(found, reverse=True)

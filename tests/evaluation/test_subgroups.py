@@ -95,7 +95,7 @@ def test_compare__equal_images_in_both_subgroups_differ_by_nothing():
     images = make(120, 12)
     twice = images.select(np.r_[np.arange(120), np.arange(120)])
     found = run(twice, np.repeat(["left", "right"], 120))
-    without_ends = {one.name for one in METRICS if one.no_interval or one.bounds == UNBOUNDED or one.min_patients > 12}
+    without_ends = {one.name for one in METRICS if one.no_interval or one.bounds == UNBOUNDED or one.min_patients > 9}
     for gap in found.gaps:
         assert gap.difference.value == 0, gap.metric
         if gap.difference.lo is None:

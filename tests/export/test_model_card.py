@@ -3,19 +3,33 @@ import re
 import jinja2
 import pytest
 
-from medtune.export.model_card import TEMPLATE, _most_frequent
+from medtune.export.model_card import TEMPLATE, _most_frequent, _number
 
-DATA_SECTION = re.search(r"\{% if members \| length == 1 -%\}.*?(?=\n- Licence)", TEMPLATE, re.DOTALL).group()
+DATA_SECTION = re.search(r"\{% if exported.final == .single. -%\}.*?(?=\n- Licence)", TEMPLATE, re.DOTALL).group()
 
 
-@pytest.mark.parametrize("members", [1, 5])
+@pytest.mark.parametrize("final", ["single", "ensemble"])
 @pytest.mark.parametrize(("classes", "rows"), [(2, 2), (30, 30), (1000, 30)])
-def test_card__table_of_classes_is_bounded(classes, rows, members):
+def test_card__table_of_classes_is_bounded(classes, rows, final):
     counts = {f"class {k}": {"all": k, "train": k, "val": 0, "test": 0} for k in range(classes)}
     shown = _most_frequent(counts)
-    text = jinja2.Template(DATA_SECTION).render(data={"counts": counts}, shown_counts=shown, members=[{}] * members)
+    text = jinja2.Template(DATA_SECTION).render(data={"counts": counts}, shown_counts=shown, exported={"final": final})
     assert text.count("| class ") == rows + 1
     assert f"class {classes - 1} |" in text
     assert ("30 most frequent of 1000 classes" in text) == (classes > 30)
-    assert ("| train |" in text) == (members == 1)
+    assert ("| train |" in text) == (final == "single")
     assert "|\n\n|" not in text
+
+
+def test_card__says_why_a_metric_has_no_interval():
+    table = re.search(r"\{% for metric, figure in metrics.test.*?\{% endfor %\}", TEMPLATE, re.DOTALL).group()
+    macro = TEMPLATE[: TEMPLATE.index("{% endmacro %}") + len("{% endmacro %}")]
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment.globals["number"] = _number
+    figures = {
+        "specificity": {"value": 0.5, "lo": None, "hi": None, "reason": "it rests on 3 patients: its interval needs 4"},
+        "accuracy": {"value": 0.8, "lo": 0.7, "hi": 0.9},
+    }
+    text = environment.from_string(macro + table).render(metrics={"test": figures})
+    assert "| specificity | 0.500 | no interval: it rests on 3 patients: its interval needs 4 |  |" in text
+    assert "| accuracy | 0.800 | 0.700 | 0.900 |" in text

@@ -49,7 +49,7 @@ class MetricCube:
     value: Floats
     left: Floats
     design: Jackknife | None
-    rests_on: int
+    rests_on: float
     support: dict[str, int]
     n_groups: int
 
@@ -131,7 +131,7 @@ def _build_cube(
     value = np.full(shape, np.nan)
     left: Floats | None = None
     design: Jackknife | None = None
-    rests_on = 0
+    rests_on = 0.0
     chosen = base.metric(kind_of(cell.result or {} for cell in cells), metric)
     for cell in cells:
         if not _defined(cell, metric):

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from medtune.benchmark.report.metric_cube import MetricCube
-from medtune.evaluation.intervals import detectable, difference_interval, p_value
+from medtune.evaluation.intervals import difference_interval
 from medtune.evaluation.metric import Floats
+from medtune.evaluation.significance import detectable, p_value
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ def paired_differences(
             left = (cube.left[method, percent, both] - cube.left[reference, percent, both]).mean(axis=0)
             between = difference_interval(cube.metric_of_task, difference, left, cube.design, cube.rests_on, confidence)
             if between.lo is not None and between.hi is not None:
-                p = p_value(difference, left, cube.design, cube.rests_on)
-                least = detectable(left, cube.design, cube.rests_on, confidence)
+                p = p_value(cube.metric_of_task, difference, left, cube.design, cube.rests_on)
+                least = detectable(cube.metric_of_task, left, cube.design, cube.rests_on, confidence)
                 plain = replace(plain, lo=between.lo, hi=between.hi, p=p, detectable=np.nan if least is None else least)
         found.append(plain)
     adjusted = holm([paired.p for paired in found])

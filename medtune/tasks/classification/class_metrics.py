@@ -1,6 +1,6 @@
 """Recall, precision and F1 of each class, with confidence intervals over patients."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,12 @@ import numpy as np
 
 from medtune.evaluation.intervals import Interval, intervals
 from medtune.evaluation.metric import Floats, Metric
-from medtune.tasks.classification.statistics import ClassificationStats, WeightedStats, patients_of
+from medtune.tasks.classification.statistics import (
+    MIN_PATIENTS_OF_CLASS,
+    ClassificationStats,
+    WeightedStats,
+    patients_of,
+)
 
 
 def recall(stats: WeightedStats, label: int) -> Floats:
@@ -33,11 +38,23 @@ def class_metrics(label: int) -> dict[str, Metric]:
     """Metrics of one class by their short name; `Metric.name` is unique among all classes."""
 
     def predicted(stats: ClassificationStats) -> int:
-        return int(np.bincount(stats.predicted.indices, minlength=stats.n_classes)[label])
+        """Patients with images predicted as the class, or those of the class or of the others if these are too few."""
+        said = int(np.bincount(stats.predicted.indices, minlength=stats.n_classes)[label])
+        images = np.asarray(stats.actual[:, [label]].todense()).ravel()
+        fewest = min(int((images > 0).sum()), int((images < stats.sizes).sum()))
+        return said if fewest >= MIN_PATIENTS_OF_CLASS else min(said, fewest)
 
     rests_on = {"recall": patients_of(label), "precision": predicted, "f1": patients_of(label)}
     return {
-        name: Metric(f"{name}_{label}", name, "max", partial(formula, label=label), rests_on=rests_on[name])
+        name: Metric(
+            f"{name}_{label}",
+            name,
+            "max",
+            partial(formula, label=label),
+            rests_on=rests_on[name],
+            min_patients=MIN_PATIENTS_OF_CLASS + (name == "f1"),
+            size_power=0,
+        )
         for name, formula in FORMULAS.items()
     }
 
@@ -66,11 +83,12 @@ def per_class(stats: ClassificationStats, classes: Sequence[str], confidence: fl
         values = {short: found[metric.name] for short, metric in by_class[label].items()}
         for short, one in values.items():
             row |= {short: one.value, f"{short}_lo": one.lo, f"{short}_hi": one.hi}
-        rows.append(row | {"reason": _reason(values)})
+        rows.append(row | {"reason": reasons(values)})
     return rows
 
 
-def _reason(values: dict[str, Interval]) -> str | None:
+def reasons(values: Mapping[str, Interval]) -> str | None:
+    """Return why intervals are missing, by metric; None where none is."""
     missing: dict[str, list[str]] = {}
     for name, one in values.items():
         if one.reason and one.value is not None:

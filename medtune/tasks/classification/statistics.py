@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Ints = npt.NDArray[np.int64]
+# Fewer patients of a class give no interval of a ratio of its images.
+MIN_PATIENTS_OF_CLASS = 4
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from medtune.tasks.multilabel.statistics import (
     FindingStats,
     WeightedFindings,
     accumulate,
+    effective_patients,
     patients_of_all,
     patients_with,
 )
@@ -128,12 +129,19 @@ OF_A_FINDING = ("auroc", "average_precision", "sensitivity", "specificity", "f1"
 def of_finding(index: int) -> dict[str, Metric]:
     """Metrics of one finding by name; the names in them are unique among all findings."""
 
-    def formula(name: str) -> Metric:
+    def metric(name: str) -> Metric:
+        rate = name in ("sensitivity", "specificity")
         return Metric(
-            f"{name}_{index}", name, "max", lambda stats: getattr(stats, name)[:, index], rests_on=patients_with(index)
+            f"{name}_{index}",
+            name,
+            "max",
+            lambda stats: getattr(stats, name)[:, index],
+            rests_on=patients_with(index) if rate else effective_patients(index),
+            min_patients=9 if rate else 4,
+            size_power=0,
         )
 
-    return {name: formula(name) for name in OF_A_FINDING}
+    return {name: metric(name) for name in OF_A_FINDING}
 
 
 def example(patients: Sequence[str], seed: int) -> FindingStats:

@@ -245,6 +245,22 @@ def patients_with(finding: int) -> Callable[[FindingStats], int]:
     return lambda stats: int(min((stats.actual[:, finding] > 0).sum(), (stats.actual[:, finding] < stats.images).sum()))
 
 
+def effective_patients(finding: int) -> Callable[[FindingStats], float]:
+    """Return the function that counts how many patients with equal numbers of images a finding rests on (Kish 1965).
+
+    The images that show the finding, or those that lack it if their number is lower.
+    """
+
+    def effective(images: Floats) -> float:
+        return float(images.sum() ** 2 / max((images**2).sum(), 1.0))
+
+    def rests_on(stats: FindingStats) -> float:
+        shown = stats.actual[:, finding]
+        return min(effective(shown), effective(stats.images - shown))
+
+    return rests_on
+
+
 def patients_of_all(stats: FindingStats) -> int:
     """Return the patients that an average over findings rests on: those with a scored finding, of all findings."""
     shown = (stats.actual[:, stats.scored] > 0).sum()

@@ -1,6 +1,6 @@
 """Metrics of each finding with their intervals, and the tables of artifacts/evaluate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from medtune.evaluation.intervals import Interval, intervals
 from medtune.evaluation.net_benefit import DecisionCurve, decision_curve
 from medtune.evaluation.tables import write_csv
+from medtune.tasks.classification.class_metrics import reasons
 from medtune.tasks.classification.ranking import roc_curve
 from medtune.tasks.classification.tables import Curves
 from medtune.tasks.multilabel.folds import FindingPredictions
@@ -43,17 +44,17 @@ def per_finding(stats: FindingStats, names: Sequence[str], confidence: float) ->
             "patients": int(patients[k]),
             "prevalence": positives / images,
         }
-        for metric in OF_A_FINDING:
-            each = found[by_name[k][metric].name]
+        values = {metric: found[by_name[k][metric].name] for metric in OF_A_FINDING}
+        for metric, each in values.items():
             row |= {metric: each.value, f"{metric}_lo": each.lo, f"{metric}_hi": each.hi}
-        rows.append(row | {"reason": _reason(positives, images, found[by_name[k]["auroc"].name])})
+        rows.append(row | {"reason": _reason(positives, images, values)})
     return rows
 
 
-def _reason(positives: int, images: int, auroc: Interval) -> str | None:
+def _reason(positives: int, images: int, values: Mapping[str, Interval]) -> str | None:
     if not positives:
         return "no test image shows it"
-    return "every test image shows it" if positives == images else auroc.reason
+    return "every test image shows it" if positives == images else reasons(values)
 
 
 def baseline(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:

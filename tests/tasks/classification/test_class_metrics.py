@@ -43,3 +43,25 @@ def test_per_class__never_predicted_has_no_precision():
     assert row["precision"] is None
     assert (row["recall"], row["f1"]) == (0, 0)
     assert 0 < row["recall_hi"] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("patients", "without"),
+    [
+        ((3, 5), {"recall": "3 patients: its interval needs 4", "f1": "3 patients: its interval needs 5"}),
+        ((4, 8), {"f1": "4 patients: its interval needs 5"}),
+        ((5, 8), {}),
+    ],
+)
+def test_per_class__few_patients_of_a_class_have_values_and_a_reason(patients, without):
+    row = per_class(make_stats(patients, wrong=2), ["no", "yes"], 0.95)[0]
+    for name in ("recall", "f1"):
+        assert row[name] is not None
+        assert (row[f"{name}_lo"] is None) == (name in without), name
+        assert without.get(name, "") in (row["reason"] or "")
+
+
+def test_per_class__precision_rests_on_the_patients_of_other_classes_too():
+    row = per_class(make_stats((3, 9), wrong=2), ["no", "yes"], 0.95)[1]
+    assert row["precision_lo"] is None
+    assert row["recall_lo"] is not None

@@ -7,7 +7,7 @@ from sklearn import metrics as sklearn
 from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import compute, values
 from medtune.tasks.multilabel.metrics import METRICS, OF_A_FINDING, of_finding, score
-from medtune.tasks.multilabel.statistics import accumulate
+from medtune.tasks.multilabel.statistics import accumulate, effective_patients
 
 
 @pytest.fixture
@@ -87,3 +87,14 @@ def test_patients__of_findings_that_averages_leave_out_are_none():
     labels = np.array([[1, 1, 0], [0, 1, 0], [1, 1, 0]], bool)
     stats = accumulate(labels, labels * 0.8, labels, np.array(["a", "b", "a"]))
     assert stats.patients_per_class().tolist() == [1, 0, 0]
+
+
+def test_effective_patients__are_fewer_where_few_patients_have_most_images():
+    labels = np.zeros((40, 2), bool)
+    labels[:10, 0] = True  # all images of the first patient
+    labels[::10, 1] = True  # one image of each
+    stats = accumulate(labels, np.full((40, 2), 0.5), labels, np.arange(40) // 10)
+    assert effective_patients(0)(stats) == pytest.approx(1)
+    assert effective_patients(1)(stats) == pytest.approx(4)
+    one = intervals(list(of_finding(0).values()), stats)["auroc_0"]
+    assert one.lo is None

@@ -10,5 +10,14 @@ def auroc(stats: WeightedStats) -> Floats:
 
 
 METRIC = Metric(
-    "auroc", "AUROC", "max", auroc, order=60, each_epoch=True, headline=True, of_positive=True, rests_on=patients_of_all
+    "auroc",
+    "AUROC",
+    "max",
+    auroc,
+    order=60,
+    each_epoch=True,
+    headline=True,
+    of_positive=True,
+    rests_on=patients_of_all,
+    size_power=0,
 )

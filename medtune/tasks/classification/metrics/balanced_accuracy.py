@@ -18,4 +18,5 @@ METRIC = Metric(
     each_epoch=True,
     headline=True,
     rests_on=patients_of_all,
+    size_power=0,
 )

@@ -18,4 +18,5 @@ METRIC = Metric(
     order=73,
     bounds=UNBOUNDED,
     rests_on=patients_of_all,
+    skewed=True,
 )

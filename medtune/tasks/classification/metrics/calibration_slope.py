@@ -21,5 +21,7 @@ METRIC = Metric(
     bounds=UNBOUNDED,
     rests_on=patients_of_all,
     skewed=True,
+    min_patients=12,
+    size_power=1,
     target=1.0,
 )

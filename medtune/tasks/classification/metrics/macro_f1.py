@@ -12,5 +12,13 @@ def macro_f1(stats: WeightedStats) -> Floats:
 
 
 METRIC = Metric(
-    "macro_f1", "macro F1", "max", macro_f1, order=30, each_epoch=True, headline=True, rests_on=patients_of_all
+    "macro_f1",
+    "macro F1",
+    "max",
+    macro_f1,
+    order=30,
+    each_epoch=True,
+    headline=True,
+    rests_on=patients_of_all,
+    size_power=1,
 )

@@ -9,4 +9,6 @@ def macro_precision(stats: WeightedStats) -> Floats:
     return stats.macro_precision
 
 
-METRIC = Metric("macro_precision", "macro precision", "max", macro_precision, order=40, rests_on=patients_of_all)
+METRIC = Metric(
+    "macro_precision", "macro precision", "max", macro_precision, order=40, rests_on=patients_of_all, size_power=1
+)

@@ -1,7 +1,7 @@
 """Recall of the negative class where there are two classes."""
 
 from medtune.evaluation.metric import Floats, Metric
-from medtune.tasks.classification.statistics import WeightedStats, binary, patients_of
+from medtune.tasks.classification.statistics import MIN_PATIENTS_OF_CLASS, WeightedStats, binary, patients_of
 
 
 def specificity(stats: WeightedStats) -> Floats:
@@ -18,4 +18,6 @@ METRIC = Metric(
     defined=binary,
     of_positive=True,
     rests_on=patients_of(0),
+    size_power=0,
+    min_patients=MIN_PATIENTS_OF_CLASS,
 )
