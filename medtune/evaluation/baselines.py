@@ -180,9 +180,12 @@ def verdict(baselines: Sequence[Mapping[str, Any]], metric: Metric | None) -> st
     if not worse:
         return None
     _, one, difference = min(worse, key=lambda entry: entry[0])
-    shown = "no significant difference"
-    if difference["lo"] is not None and (difference["hi"] < 0 if metric.sign > 0 else difference["lo"] > 0):
+    if difference["lo"] is None:
+        shown = "no interval of the difference"
+    elif difference["hi"] < 0 if metric.sign > 0 else difference["lo"] > 0:
         shown = "a significant difference"
+    else:
+        shown = "no significant difference"
     title = one["title"][0].upper() + one["title"][1:]
     return (
         f"{title} is better than this model: {metric.title} {one['test'][metric.name]['value']:.3f}, "

@@ -34,7 +34,7 @@ def entry(value, difference, lo, hi, name="mean_feature"):
             [entry(0.8, -0.02, -0.1, 0.1), entry(0.85, -0.07, -0.2, 0.1, "class_token")],
             "on the class token is better than this model: AUROC 0.850",
         ),
-        ([entry(0.8, -0.02, None, None)], "model -0.020, no significant difference"),
+        ([entry(0.8, -0.02, None, None)], "model -0.020, no interval of the difference"),
     ],
 )
 def test_verdict__names_the_best_baseline_only_where_one_is_better(baselines, expected):
