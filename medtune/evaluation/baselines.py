@@ -16,7 +16,7 @@ from medtune.config.schema import EvaluateParams
 from medtune.evaluation.intervals import Interval, intervals, paired_interval
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import OutputsRequest
-from medtune.evaluation.result import Predictions
+from medtune.evaluation.result import Predictions, fold_means
 from medtune.runtime.progress import progress
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ def evaluate_baselines(
         options: section evaluate.
 
     Returns:
-        For each baseline `{name, title, test, difference}`: its metrics by name, and the model's less the baseline's,
-        paired by patient, each as `Interval.as_dict` gives it.
+        For each baseline `{name, title, test, fold_means, difference}`: its metrics by name, their means over folds,
+        and the model's less the baseline's, paired by patient. Metrics and differences are as `Interval.as_dict` gives
+        them.
     """
     compared, own = [], model.stats(options)
     document, outputs = fitting.document(prepared.classes), len(prepared.classes)
@@ -102,6 +103,7 @@ def evaluate_baselines(
                     "name": name,
                     "title": TITLES[name],
                     "test": _as_dicts(intervals(metrics, stats, options.confidence)),
+                    "fold_means": fold_means(parts, metrics, options),
                     "difference": _as_dicts(paired_interval(metrics, own, stats, options.confidence)),
                 }
             )
@@ -128,7 +130,8 @@ SECTION = """\
 <table>
 <tr><th>baseline</th><th>metric</th><th class="n">baseline</th><th class="n">{{ percent }} % interval</th>
 <th class="n">model less baseline</th><th class="n">{{ percent }} % interval</th></tr>
-{% for row in rows %}<tr><td>{{ row.title }}</td><td>{{ row.metric }}</td><td class="n">{{ row.test.value|number }}</td>
+{% for row in rows %}<tr><td>{{ row.title }}</td><td>{{ row.metric }}</td><td class="n">{{ row.test.value|number }}\
+{% if row.fold_mean %}<small>mean over folds {{ row.fold_mean.mean|number }}</small>{% endif %}</td>
 <td class="n">{{ ends(row.test) }}</td>
 <td class="n">{{ row.difference.value|number }}</td>
 <td class="n">{{ ends(row.difference) }}</td></tr>
@@ -158,6 +161,7 @@ def baseline_section(
             "title": one["title"],
             "metric": metric.title + metric.positive_note(facts.get("positive")),
             "test": one["test"][metric.name],
+            "fold_mean": one["fold_means"].get(metric.name),
             "difference": one["difference"][metric.name],
         }
         for one in baselines

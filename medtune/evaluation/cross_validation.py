@@ -30,7 +30,7 @@ def cross_validate(
         "n_images": len(pooled.rows),
         "n_groups": len(np.unique(pooled.patient_ids)),
         "metrics": {name: interval.as_dict() for name, interval in found.items()},
-        "fold_means": fold_means(folds, metrics, options),
+        "fold_means": fold_means([fold.test for fold in folds], metrics, options),
         "folds": [
             {"fold": fold.fold, "kept": fold.selected_stage, "test": values(metrics, fold.test.stats(options))}
             for fold in folds

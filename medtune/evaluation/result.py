@@ -161,7 +161,7 @@ def common_facts(
             }
             for fold, request in zip(result.folds, result.requests, strict=True)
         ],
-        "fold_means": fold_means(result.folds, metrics, options),
+        "fold_means": fold_means([fold.test for fold in result.folds], metrics, options),
         "percent": f"{100 * options.confidence:g}",
         # The split notes its leaks itself; here they are a warning, worded for the test metrics.
         "notes": [
@@ -178,16 +178,21 @@ def common_facts(
 
 
 def fold_means(
-    folds: Sequence[FoldResult], metrics: Sequence[Metric], options: EvaluateParams
+    folds: Sequence[Predictions], metrics: Sequence[Metric], options: EvaluateParams
 ) -> dict[str, dict[str, float]]:
     """Compute `{mean, lowest, highest}` over the test folds, by metric; empty for one fold.
 
     Pooled predictions mix networks whose probabilities need not be comparable, which lowers a pooled AUROC; a mean over
     folds does not. A metric that is undefined in a fold is left out.
+
+    Args:
+        folds: predictions of the test images of each fold.
+        metrics: of the task.
+        options: section evaluate.
     """
     if len(folds) < 2:
         return {}
-    by_fold = [values(metrics, fold.test.stats(options)) for fold in folds]
+    by_fold = [values(metrics, fold.stats(options)) for fold in folds]
     found = {}
     for name in by_fold[0]:
         defined = [value for each in by_fold if (value := each.get(name)) is not None]

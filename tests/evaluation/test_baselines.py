@@ -19,6 +19,7 @@ def entry(value, difference, lo, hi, name="mean_feature"):
         "name": name,
         "title": title,
         "test": dict.fromkeys(names, test),
+        "fold_means": {key: {"mean": value + 0.013, "lowest": value, "highest": value + 0.02} for key in names},
         "difference": dict.fromkeys(names, gap),
     }
 
@@ -58,6 +59,7 @@ def test_baseline_section__is_empty_without_baselines_and_else_shows_the_verdict
     assert baseline_section([], METRICS, facts) == ""
     page = baseline_section([entry(0.8, -0.02, -0.1, 0.1)], METRICS, facts)
     assert "AUROC (positive: malignant)" in page
+    assert "mean over folds 0.813" in page
     assert "A &lt;b&gt; is better" in page
 
 
