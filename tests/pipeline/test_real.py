@@ -25,8 +25,8 @@ from medtune.stages.steps import Steps
 pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.timeout(900), pytest.mark.xdist_group("real")]
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-# A quarter of the tokens at 224: enough where only the difference that a split makes is tested.
-HALF_SIZE = ["data.image_size=112", "model.backbone_args={img_size: 112}"]
+# A twelfth of the tokens at 224: enough where only the difference that a split makes is tested.
+SMALL_SIZE = ["data.image_size=64", "model.backbone_args={img_size: 64}"]
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_binary__the_bundle_reproduces_the_predictions(binary, shared):
 def test_leak__an_image_split_flatters_by_a_fifth_and_names_the_patients(shared, tmp_path_factory, cache):
     scores, leaked = {}, {}
     for protocol in ("image", "patient"):
-        sets = vit(shared, f"data.split.protocol={protocol}", *HALF_SIZE)
+        sets = vit(shared, f"data.split.protocol={protocol}", *SMALL_SIZE)
         paths = run_without_export("breakhis-leak.yaml", tmp_path_factory.mktemp(protocol), cache, *sets)
         scores[protocol] = figures(paths)["balanced_accuracy"]
         leaked[protocol] = json.loads((paths.prepared / "report.json").read_text())["leaked_groups"]
@@ -148,7 +148,7 @@ def test_shuffled_labels__give_chance(shared, tmp_path_factory, cache):
     overlay.write_text((PROJECT / "recipes" / "breakhis-binary-vit.yaml").read_text()
                        .replace("source: breakhis", "source: folder\n  csv: labels.csv\n  positive: malignant")
                        .replace("  labels: binary\n  magnification: 200\n", ""))  # fmt: skip
-    sets = vit(shared, f"data.root={folder}", *HALF_SIZE)
+    sets = vit(shared, f"data.root={folder}", *SMALL_SIZE)
     sets.remove(f"data.root={shared / 'breakhis200x'}")
     paths = run_without_export(str(overlay), tmp_path_factory.mktemp("chance"), cache, *sets)
     # Seven benign patients: the spread of balanced accuracy over patients is about 0.1.

@@ -43,6 +43,21 @@ def record(key: str, params: Params, steps: range) -> None:
             run.log({"train/loss": float(step)}, step)
 
 
+def wait_until_written(cache: Path) -> None:
+    """W&B writes a run in a process of its own, on a busy machine also after the run has finished."""
+
+    def is_written(file: Path) -> bool:
+        try:
+            return read_run(file).exit_code is not None
+        except ValueError:
+            return False
+
+    deadline = time.monotonic() + 60
+    while not all(is_written(own.file) for own in list_run_files(cache)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def wait_for_next_second() -> None:
     """W&B names the folder of a run by the second at which it starts."""
     time.sleep(1.01 - time.time() % 1)
@@ -62,6 +77,7 @@ def recorded(template: Path, cache: Path, params: Params) -> Path:
         return cache
     for key, steps in ((A, range(20, 101, 20)), (B, range(20, 61, 20)), (A, range(120, 201, 20))):
         record(key, params, steps)
+        wait_until_written(cache)
         wait_for_next_second()
     own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     done = subprocess.Popen([sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=own, stdout=subprocess.PIPE, text=True)
@@ -106,6 +122,7 @@ def test_choose__what_waits_oldest_first(recorded: Path) -> None:
 @pytest.mark.slow
 def test_choose__leaves_alone_what_a_process_writes(cache: Path, params: Params) -> None:
     record(C, params, range(20, 61, 20))
+    wait_until_written(cache)
     wait_for_next_second()
     own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     process = subprocess.Popen(
@@ -129,6 +146,7 @@ def test_choose__leaves_alone_what_holds_local_paths(cache: Path) -> None:
         dir=str(cache), mode="offline", id="old", settings=wandb.Settings(silent=True, console="off")
     ) as run:
         run.log({"train/loss": 1.0})
+    wait_until_written(cache)
     assert decided(cache) == [("o", UNSAFE)]
 
 
