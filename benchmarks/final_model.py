@@ -15,23 +15,13 @@ nothing has seen:
 temperature from the validation predictions of all inner folds. The table has means over the repeats.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
-import torch
 from sklearn.model_selection import StratifiedGroupKFold
 
-from medtune.config.load import load
-from medtune.data.prepared import open_prepared
+from benchmarks import frozen_heads
 from medtune.evaluation.thresholds import choose_threshold
-from medtune.runtime.device import device_name
-from medtune.runtime.paths import RunPaths
-from medtune.tasks import base
 from medtune.tasks.classification.calibration import fit_temperature, softmax
 from medtune.tasks.classification.metrics import compute_all
-from medtune.training.frozen_features import compute_frozen_features
-from medtune.training.logistic import FeatureProblem
 
 FOLDS = 5
 COLUMNS = ("AUROC, pooled", "AUROC, mean of folds", "balanced accuracy", "Brier", "NLL", "calibration slope")
@@ -39,27 +29,16 @@ COLUMNS = ("AUROC, pooled", "AUROC, mean of folds", "balanced accuracy", "Brier"
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--repeats", type=int, default=6)
+    parser = frozen_heads.parser(__doc__)
     parser.add_argument("--C", type=float, default=2.0)
-    parser.add_argument("--set", action="append", default=[], dest="sets")
-    parser.add_argument("--out", type=Path, default=None)
     arguments = parser.parse_args()
-    params = load(arguments.recipe, arguments.sets)
-    paths = RunPaths.from_env(arguments.out)
-    prepared = open_prepared(paths)
-    everything = np.arange(len(prepared.paths))
-    features = compute_frozen_features(params, prepared, everything, paths.cache, device_name())
+    heads = frozen_heads.open_features(arguments)
+    prepared = heads.prepared
     labels, patients, classes = prepared.labels, prepared.patient_ids, len(prepared.classes)
 
     def solve(rows: np.ndarray, scored: np.ndarray) -> np.ndarray:
         """Logits (n, classes) for `scored` of the head that is solved on `rows`."""
-        objective = base.training("classification").objective(params, params.frozen, prepared, rows)
-        problem = FeatureProblem(features.store, rows, labels, objective, classes, torch.device("cpu"))
-        found = problem.solve(arguments.C)
-        x = features.store.fetch(scored).float().flatten(1)
-        return (x @ found.weight.T + found.bias).double().numpy()
+        return heads.solve(rows, scored, arguments.C).double().numpy()
 
     def final_models(known: np.ndarray, test: np.ndarray, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Probabilities (n, classes) and decisions (n,) for `test` of each final model that is made of `known`."""

@@ -8,23 +8,14 @@ compares fixed settings. It prints means over the repeats: pooled AUROC, mean AU
 the most probable class, and the negative log-likelihood.
 """
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-import torch
 from sklearn.model_selection import StratifiedGroupKFold
 
-from medtune.config.load import load
-from medtune.data.prepared import open_prepared
-from medtune.runtime.device import device_name
-from medtune.runtime.paths import RunPaths
-from medtune.tasks import base
+from benchmarks import frozen_heads
 from medtune.tasks.classification import baseline
 from medtune.tasks.classification.metrics import compute_all
-from medtune.training.frozen_features import compute_frozen_features
-from medtune.training.logistic import FeatureProblem
 
 STRENGTHS = (0.5, 1.0, 2.0, 5.0, 10.0)
 FOLDS = 5
@@ -33,17 +24,9 @@ Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--repeats", type=int, default=6)
-    parser.add_argument("--set", action="append", default=[], dest="sets")
-    parser.add_argument("--out", type=Path, default=None)
-    arguments = parser.parse_args()
-    params = load(arguments.recipe, arguments.sets)
-    paths = RunPaths.from_env(arguments.out)
-    prepared = open_prepared(paths)
-    everything = np.arange(len(prepared.paths))
-    features = compute_frozen_features(params, prepared, everything, paths.cache, device_name())
+    arguments = frozen_heads.parser(__doc__).parse_args()
+    heads = frozen_heads.open_features(arguments)
+    prepared, features = heads.prepared, heads.features
     labels, classes = prepared.labels, len(prepared.classes)
 
     def regression(name: str) -> Predict:
@@ -52,14 +35,7 @@ def main() -> None:
         )
 
     def solved(strength: float) -> Predict:
-        def predict(rows: np.ndarray, test: np.ndarray) -> np.ndarray:
-            objective = base.training("classification").objective(params, params.frozen, prepared, rows)
-            problem = FeatureProblem(features.store, rows, labels, objective, classes, torch.device("cpu"))
-            found = problem.solve(strength)
-            x = features.store.fetch(test).float().flatten(1)
-            return (x @ found.weight.T + found.bias).softmax(1).double().numpy()
-
-        return predict
+        return lambda rows, test: heads.solve(rows, test, strength).softmax(1).double().numpy()
 
     settings = {f"baseline: {name}": regression(name) for name in features.names}
     settings |= {f"logistic, C {strength:g}": solved(strength) for strength in STRENGTHS}

@@ -48,10 +48,11 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation.checklist import write_checklist
     from medtune.evaluation.cross_validation import PREDICTIONS_FILE, cross_validate, headlines
     from medtune.evaluation.external_split import evaluate_external, external_line
+    from medtune.evaluation.facts import common_facts
     from medtune.evaluation.final_model import final_model
     from medtune.evaluation.intervals import intervals
     from medtune.evaluation.outputs import OutputsRequest, save_outputs
-    from medtune.evaluation.result import EvaluationResult, common_facts, site_lines, write_metrics
+    from medtune.evaluation.result import EvaluationResult, site_lines, write_metrics
     from medtune.evaluation.slides import to_slides
     from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
     from medtune.evaluation.tables import join_history

@@ -1,7 +1,6 @@
 """The grid, cell by cell: params, learning rates, data and key of each, and which are already there."""
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 from medtune.benchmark.grid import METHODS, BenchmarkParams, CellId, MethodSpec, all_methods, parse_method
 from medtune.config import registry
 from medtune.config.errors import InputError
-from medtune.config.head_aggregation import ATTENTION
 from medtune.config.load import merge, validate
 from medtune.config.schema import Params
 from medtune.config.training import STAGES
@@ -21,7 +19,7 @@ from medtune.models.peft_support import supported, supports
 from medtune.runtime.artifact import Artifact, find_artifact
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.console import info
-from medtune.runtime.paths import RunPaths, TrainSubset
+from medtune.runtime.paths import RunPaths
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def build_job(grid: BenchmarkParams, cell: CellId, params: Params, folder: Path,
     """One cell's work on its prepared data."""
     from medtune.benchmark import cell as cells
 
-    params = _with_min_steps(params, prepared, cell, grid.min_steps)
+    params = _with_min_steps(params, grid.min_steps)
     with_validation = grid.validation == "share"
     key = cells.cell_key(params, prepared, cell, grid.threads, with_validation)
     return CellJob(cell, params, grid.threads, with_validation, folder, key)
@@ -164,23 +162,13 @@ def _params(base: dict[str, Any], chosen: MethodSpec, cell: CellId, rates: list[
     return validate(_merged(base, own))
 
 
-def _with_min_steps(params: Params, prepared: PreparedDataset, cell: CellId, min_steps: int) -> Params:
-    """`params` whose stages go over the cell's share so often that each has `min_steps` optimizer steps."""
-    from medtune.data.slide_dataset import by_slide
-    from medtune.data.subset import subset_patients
-
-    fold = params.data.split.test_folds[0]
-    part = subset_patients(prepared, fold, TrainSubset(cell.percent, cell.seed))
-    if params.model.head.aggregation == ATTENTION:  # batches are of slides
-        part = by_slide(part)
-    images = len(part.indices(fold)["train"])
-    changed = {}
-    for name in ("frozen", "finetune"):
-        section = getattr(params, name)
-        steps = section.epochs * images / (section.batch_size * section.accumulate)
-        often = max(section.passes, math.ceil(min_steps / steps))
-        changed[name] = section.model_copy(update={"passes": often})
-    return params.model_copy(update=changed)
+def _with_min_steps(params: Params, min_steps: int) -> Params:
+    """Return `params` whose stages have at least `min_steps` optimizer steps."""
+    stages = {name: getattr(params, name) for name in ("frozen", "finetune")}
+    least = {name: max(own.min_steps, min_steps) for name, own in stages.items()}
+    return params.model_copy(
+        update={name: own.model_copy(update={"min_steps": least[name]}) for name, own in stages.items()}
+    )
 
 
 def _prepare(params: Params, paths: RunPaths, label: str) -> Path:

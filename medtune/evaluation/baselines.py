@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
+from medtune.evaluation.facts import fold_means
 from medtune.evaluation.intervals import Interval, intervals, paired_interval
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import OutputsRequest
-from medtune.evaluation.result import Predictions, fold_means
+from medtune.evaluation.result import Predictions
 from medtune.runtime.progress import progress
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def baseline_section(
     Args:
         baselines: from `evaluate_baselines`.
         metrics: of the task.
-        facts: `medtune.evaluation.result.common_facts`, and `baseline_verdict`.
+        facts: `medtune.evaluation.facts.common_facts`, and `baseline_verdict`.
     """
     if not baselines:
         return ""

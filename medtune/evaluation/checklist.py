@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from medtune.config.schema import Params
 from medtune.data.class_selection import list_names
 from medtune.evaluation.checklist_items import CLAIM, TRIPOD_AI, Item
+from medtune.evaluation.facts import IMAGE_LEVEL_PROTOCOLS
 from medtune.evaluation.metric import Metric
-from medtune.evaluation.result import IMAGE_LEVEL_PROTOCOLS
 from medtune.runtime.artifact import write_text
 from medtune.runtime.provenance import provenance
 

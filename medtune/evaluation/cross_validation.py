@@ -7,9 +7,10 @@ import numpy as np
 
 from medtune.config.schema import EvaluateParams
 from medtune.evaluation.external_split import metrics_line, metrics_section
+from medtune.evaluation.facts import fold_means
 from medtune.evaluation.intervals import Interval, intervals
 from medtune.evaluation.metric import Metric, values
-from medtune.evaluation.result import FoldResult, fold_means, summary_line
+from medtune.evaluation.result import FoldResult, summary_line
 
 PREDICTIONS_FILE = "predictions_cross_validation.csv"
 

@@ -1,4 +1,4 @@
-"""Facts of a bundle's evaluation on external data, in the form of `medtune.evaluation.result.common_facts`."""
+"""Facts of a bundle's evaluation on external data, in the form of `medtune.evaluation.facts.common_facts`."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

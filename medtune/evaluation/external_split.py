@@ -71,7 +71,7 @@ def external_section(external: Mapping[str, Any] | None, metrics: Sequence[Metri
     Args:
         external: from `evaluate_external`.
         metrics: of the task.
-        facts: `medtune.evaluation.result.common_facts`, and the task's own.
+        facts: `medtune.evaluation.facts.common_facts`, and the task's own.
     """
     if not external:
         return ""
@@ -88,7 +88,7 @@ def metrics_section(
         sentence: above the table, without a full stop.
         document: `n_images`, `n_groups` and `metrics`, as metrics.json has them.
         metrics: of the task.
-        facts: `medtune.evaluation.result.common_facts`, and the task's own.
+        facts: `medtune.evaluation.facts.common_facts`, and the task's own.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["number"] = _number

@@ -24,6 +24,22 @@ class Candidates:
     suggested: Ints
 
 
+def average_predictions(rows: Ints, probabilities: Floats) -> tuple[Ints, Ints, Floats]:
+    """Average the predictions of images that several networks predicted.
+
+    Args:
+        rows: (p,) image of each prediction.
+        probabilities: (p, k) of each prediction.
+
+    Returns:
+        The images (n,), ascending; the position of the first prediction of each (n,); the means (n, k).
+    """
+    images, first, member, counts = np.unique(rows, return_index=True, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(images), probabilities.shape[1]))
+    np.add.at(sums, member, probabilities)
+    return images, first, sums / counts[:, None]
+
+
 def find_label_errors(labels: Ints, probabilities: Floats) -> Candidates:
     """Find images that probably belong to another class than their label's, and rank them.
 

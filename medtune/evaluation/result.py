@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from medtune.config.schema import EvaluateParams, Params
+from medtune.config.schema import EvaluateParams
 from medtune.evaluation.intervals import Interval
-from medtune.evaluation.metric import Metric, PatientStats, values
+from medtune.evaluation.metric import Metric, PatientStats
 from medtune.runtime.artifact import write_text
 
 if TYPE_CHECKING:
@@ -113,120 +113,6 @@ class EvaluationResult:
 def unit(info: Mapping[str, Any]) -> str:
     """What the numbers of a set refer to, from its dataset.json: images or slides."""
     return "slides" if "n_slides" in info else "images"
-
-
-def common_facts(
-    result: EvaluationResult,
-    params: Params,
-    key: str,
-    metrics: Sequence[Metric],
-    decision: Mapping[str, Any],
-    validation: Predictions,
-) -> dict[str, Any]:
-    """Collect the facts that do not depend on the task.
-
-    Args:
-        result: the evaluation.
-        params: all params.
-        key: cache key of the evaluation.
-        metrics: of the task.
-        decision: of the exported model.
-        validation: pooled predictions for the validation images.
-    """
-    info, options, pooled = result.prepared.info, params.evaluate, result.pooled
-    return {
-        "name": info["name"],
-        "protocol": info["protocol"],
-        "stage": "+".join(sorted({fold.selected_stage for fold in result.folds}, reverse=True)),
-        "unit": unit(info),
-        "n_images": len(pooled.rows),
-        "n_groups": len(np.unique(pooled.patient_ids)),
-        "groups_known": bool(info["groups_known"]),
-        "backbone": params.model.backbone,
-        "head": params.model.head.kind,
-        "warnings": leak_warnings(result.prepared),
-        "decision": dict(decision),
-        "validation": values(metrics, validation.stats(options)),
-        "folds": [
-            {
-                "fold": fold.fold,
-                **({"site": info["sites"][fold.fold]} if info.get("sites") else {}),
-                "kept": fold.selected_stage,
-                "choices": request.trained.result().get("choices", {}),
-                **fold.record(),
-                "validation": values(metrics, fold.val.stats(options)),
-                "test": values(metrics, fold.test.stats(options)),
-                "n_images": len(fold.test.rows),
-                "n_groups": len(np.unique(fold.test.patient_ids)),
-            }
-            for fold, request in zip(result.folds, result.requests, strict=True)
-        ],
-        "fold_means": fold_means([fold.test for fold in result.folds], metrics, options),
-        "percent": f"{100 * options.confidence:g}",
-        # The split notes its leaks itself; here they are a warning, worded for the test metrics.
-        "notes": [
-            *_slide_notes(result),
-            *info["faults"],
-            *(note for note in info["notes"] if not note.startswith("LEAK")),
-        ],
-        "citation": info["citation"],
-        "licence": info["licence"],
-        "key": key,
-        "data_digest": result.prepared.digest,
-        "external": None,
-    }
-
-
-def fold_means(
-    folds: Sequence[Predictions], metrics: Sequence[Metric], options: EvaluateParams
-) -> dict[str, dict[str, float]]:
-    """Compute `{mean, lowest, highest}` over the test folds, by metric; empty for one fold.
-
-    Pooled predictions mix networks whose probabilities need not be comparable, which lowers a pooled AUROC; a mean over
-    folds does not. A metric that is undefined in a fold is left out.
-
-    Args:
-        folds: predictions of the test images of each fold.
-        metrics: of the task.
-        options: section evaluate.
-    """
-    if len(folds) < 2:
-        return {}
-    by_fold = [values(metrics, fold.stats(options)) for fold in folds]
-    found = {}
-    for name in by_fold[0]:
-        defined = [value for each in by_fold if (value := each.get(name)) is not None]
-        if len(defined) == len(by_fold):
-            found[name] = {"mean": float(np.mean(defined)), "lowest": min(defined), "highest": max(defined)}
-    return found
-
-
-def _slide_notes(result: EvaluationResult) -> list[str]:
-    info = result.prepared.info
-    if "n_tiles" not in info:
-        return []
-    return [
-        f"Images are slides here: every number refers to {info['n_slides']} slides, each predicted from its tiles "
-        f"({info['n_tiles']} in all)."
-    ]
-
-
-# Protocols that do not keep a patient's images on one side.
-IMAGE_LEVEL_PROTOCOLS = ("image", "hcrf-1-1-2")
-
-
-def leak_warnings(prepared: "PreparedDataset") -> list[str]:
-    """Warn of patients on both sides of the split, and of splits that ignore patients."""
-    leaked, protocol = prepared.info.get("leaked_groups") or [], prepared.info["protocol"]
-    if leaked:
-        n_patients = prepared.info.get("n_groups", len(np.unique(prepared.patient_ids)))
-        return [
-            f"Leak: {len(leaked)} of {n_patients} patients have images in more than one of training, validation "
-            f"and test (protocol {protocol}): these figures are no estimate for new patients."
-        ]
-    if protocol in IMAGE_LEVEL_PROTOCOLS:
-        return [f"Protocol {protocol} splits images, not patients: a leak between them cannot be excluded."]
-    return []
 
 
 def write_metrics(

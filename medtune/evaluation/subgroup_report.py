@@ -43,7 +43,7 @@ def subgroup_section(
     Args:
         documents: what metrics.json says under `subgroups`.
         metrics: of the task.
-        facts: `medtune.evaluation.result.common_facts`.
+        facts: `medtune.evaluation.facts.common_facts`.
         plot: PNG file of `medtune.evaluation.subgroup_plot`.
     """
     if not documents:

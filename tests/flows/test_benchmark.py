@@ -126,9 +126,14 @@ def test_works__small_shares_are_gone_over_to_as_many_steps(tmp_path, monkeypatc
     (tmp_path / "grid.yaml").write_text(GRID)
     chosen, tree = load_grid(tmp_path / "grid.yaml", ["finetune.batch_size=4", "finetune.epochs=2"])
     works = jobs.build_jobs(chosen, jobs.list_cells(chosen, tree), RunPaths.from_env(tmp_path))
-    passes = {(work.cell.method, work.cell.percent): work.params.finetune.passes for work in works}
-    # 12 training patients of two images: 24 are 6 steps an epoch, half of them 3; four are asked for.
+    images = {50: 12, 100: 24}  # 12 training patients of two images
+
+    def passes_of(work: jobs.CellJob) -> int:
+        return work.params.finetune.passes_over(images[work.cell.percent])
+
+    passes = {(work.cell.method, work.cell.percent): passes_of(work) for work in works}
+    # 24 images are 6 steps an epoch, half of them 3; four are asked for.
     assert passes == {("linear", 50): 1, ("linear", 100): 1, ("bitfit", 50): 1, ("bitfit", 100): 1}
     more = chosen.model_copy(update={"min_steps": 30})
     works = jobs.build_jobs(more, jobs.list_cells(chosen, tree), RunPaths.from_env(tmp_path))
-    assert {work.cell.percent: work.params.finetune.passes for work in works} == {50: 5, 100: 3}
+    assert {work.cell.percent: passes_of(work) for work in works} == {50: 5, 100: 3}

@@ -11,14 +11,12 @@ import torch
 from PIL import Image
 
 from medtune.cli.main import call
-from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
-from medtune.runtime.artifact import commit, find_artifact, partial_dir, verify
+from medtune.runtime.artifact import commit, partial_dir, verify
 from medtune.runtime.paths import RunPaths
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
-from medtune.serving.members import REFIT
-from medtune.stages import evaluate, export, frozen, gate
+from medtune.stages import evaluate, export
 from medtune.stages.steps import export_key
 from medtune.training.checkpoint import load_trained
 
@@ -226,37 +224,6 @@ def test_run__single_fold_leaks_are_in_the_card_and_a_refused_precision_is_not_s
     assert "no: outputs differ" in card
 
 
-def test_run__int8_is_shipped_only_where_it_pays_and_says_its_figures_either_way(make_world):
-    world = make_world()
-    precisions, loose = ["fp32", "int8"], {"int8_metric_drop": 1.0, "calibration_images": 8}
-    shipped = build(world, precisions=precisions, int8_speedup=0.0, **loose).run()
-    document = json.loads((shipped.folder / "bundle.json").read_text())
-    entry = document["precisions"]["int8"]
-    assert entry["shipped"] is True
-    assert entry["calibration_images"] == 8
-    assert entry["speedup"] == min(entry["speedup_by_batch_size"].values()) > 0
-    assert set(entry["speedup_by_batch_size"]) == {"1", "32"}
-    assert document["parity"]["int8"]["decision_agreement"] > 0.5
-    assert document["parity"]["int8"]["nan"] == 0
-    bundle = Bundle.load(shipped.folder, "int8")
-    assert 0 < bundle.self_test() < entry["sample_tolerance"] < 0.2
-    card = (shipped.folder / "MODEL_CARD.md").read_text()
-    assert (
-        f"| int8 | model.int8.onnx | yes, {entry['speedup']:.1f} x as fast as fp32 on the CPU that exported it | "
-        in card
-    )
-
-    refused = build(world, precisions=precisions, int8_speedup=1000.0, **loose).run()
-    document = json.loads((refused.folder / "bundle.json").read_text())
-    entry = document["precisions"]["int8"]
-    assert entry["shipped"] is False
-    assert "export.int8_speedup wants 1000" in entry["reason"]
-    assert entry.keys() >= {"speedup", "balanced_accuracy_drop"}
-    assert not (refused.folder / "model.int8.onnx").exists()
-    with pytest.raises(BundleError, match="no int8 model"):
-        Bundle.load(refused.folder, "int8")
-
-
 def test_calibration__draws_training_images_only_and_the_same_ones_each_time(make_world):
     world = make_world()
     prepared = load_prepared(world.paths.prepared)
@@ -281,36 +248,3 @@ def test_key__follows_its_inputs(exported):
     assert export_key(changed, one, made.world.trained) != made.key
     same = made.params.model_copy(update={"frozen": made.params.frozen.model_copy(update={"epochs": 7})})
     assert export_key(same, one, made.world.trained) == made.key
-
-
-def test_run__refit_exports_one_network_with_the_metrics_of_the_folds(make_world):
-    world = make_world()
-    tree = world.params.model_dump(mode="json")
-    tree["model"]["head"], tree["final"] = {"kind": "logistic"}, "refit"
-    params = validate(tree)
-    for fold in params.trained_networks:
-        frozen.run(params, world.paths, fold)
-    evaluated = evaluate.run(params, world.paths)
-    folder = export.run(params, world.paths).folder
-    document, record = json.loads((folder / "bundle.json").read_text()), evaluated.result()
-    assert document["exported"]["final"] == "refit"
-    assert [member["fold"] for member in document["members"]] == [None]
-    assert document["members"][0]["temperature"] == record["refit"]["temperature"]
-    assert document["decision"] == record["refit"]["decision"] == record["decision"]
-    assert document["members"][0]["choices"] == {"frozen": {"C": 2.0}}
-    assert "| none: trained on all images | frozen | C 2 |" in (folder / "MODEL_CARD.md").read_text()
-    assert [fold["choices"] for fold in document["metrics"]["folds"]] == [{"frozen": {"C": 2.0}}] * 3
-    assert "<td>C 2</td>" in (evaluated.folder / "report.html").read_text()
-    assert "one network that was trained on all 45 labeled images (C 2;" in (folder / "MODEL_CARD.md").read_text()
-    assert "trained on all 45 labeled images" in (evaluated.folder / "report.html").read_text()
-    prepared = load_prepared(world.paths.prepared)
-    images = np.ascontiguousarray(prepared.images[:])
-    network = load_trained(find_artifact(world.paths.stage("frozen", REFIT)))
-    with torch.inference_mode():
-        logits = network(network.preprocess(torch.from_numpy(images.copy())))
-    expected = torch.softmax(logits / record["refit"]["temperature"], -1).numpy()
-    assert Bundle.load(folder).run(images) == pytest.approx(expected, abs=1e-4)
-    averaged = evaluate.run(validate(tree | {"final": "ensemble"}), world.paths)
-    metrics = [json.loads((evaluated.folder / "metrics.json").read_text())["test"], document["metrics"]["test"]]
-    assert json.loads((averaged.folder / "metrics.json").read_text())["test"] == metrics[0] == metrics[1]
-    assert not gate.run(params, world.paths, None).promoted

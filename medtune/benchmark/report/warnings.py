@@ -2,8 +2,8 @@
 
 from medtune.benchmark.report.comparison import Comparison
 from medtune.benchmark.report.formatting import pluralize, resampling_unit
+from medtune.evaluation.facts import IMAGE_LEVEL_PROTOCOLS
 from medtune.evaluation.intervals import FEW_PATIENTS, too_few
-from medtune.evaluation.result import IMAGE_LEVEL_PROTOCOLS
 
 EDGE_FRACTION = 0.75  # of three learning rates two are at the edge anyway
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from medtune.evaluation.label_errors import find_label_errors
+from medtune.evaluation.label_errors import average_predictions, find_label_errors
 from medtune.evaluation.result import EvaluationResult
 from medtune.evaluation.tables import write_csv
 from medtune.tasks.classification.folds import pool
@@ -46,10 +46,8 @@ def doubtful_labels(result: EvaluationResult) -> DoubtfulLabels:
     """
     parts = [part for fold in result.all_folds for part in (fold.val, fold.test)] or [result.pooled]
     images = pool(parts)
-    rows, first, member = np.unique(images.rows, return_index=True, return_inverse=True)
-    sums = np.zeros((len(rows), images.probabilities.shape[1]))
-    np.add.at(sums, member, images.probabilities)
-    probabilities, labels = sums / np.bincount(member)[:, None], images.labels[first]
+    rows, first, probabilities = average_predictions(images.rows, images.probabilities)
+    labels = images.labels[first]
     found = find_label_errors(labels, probabilities)
     chosen = found.positions
     return DoubtfulLabels(rows[chosen], labels[chosen], found.suggested, probabilities[chosen], len(rows))

@@ -104,7 +104,7 @@ def metric_row(title: str, interval: Interval, fold_mean: Mapping[str, float] | 
     Args:
         title: of the metric.
         interval: of the test images of all folds.
-        fold_mean: entry of `medtune.evaluation.result.fold_means`; None where there is one fold.
+        fold_mean: entry of `medtune.evaluation.facts.fold_means`; None where there is one fold.
     """
     mean = f"mean over folds {format_value(fold_mean['mean'])}" if fold_mean else ""
     return {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from medtune.evaluation.label_errors import find_label_errors
+from medtune.evaluation.label_errors import average_predictions, find_label_errors
 from medtune.evaluation.result import EvaluationResult
 from medtune.evaluation.tables import write_csv
 from medtune.tasks.classification.label_errors import MAX_SHOWN, thumbnail
@@ -41,10 +41,8 @@ def doubtful_findings(result: EvaluationResult) -> DoubtfulFindings:
     their probabilities.
     """
     images = pool([part for fold in result.all_folds for part in (fold.val, fold.test)] or [result.pooled])
-    rows, first, member = np.unique(images.rows, return_index=True, return_inverse=True)
-    sums = np.zeros((len(rows), images.probabilities.shape[1]))
-    np.add.at(sums, member, images.probabilities)
-    probabilities, labels = sums / np.bincount(member)[:, None], images.labels[first]
+    rows, first, probabilities = average_predictions(images.rows, images.probabilities)
+    labels = images.labels[first]
     pairs = []
     for k in range(labels.shape[1]):
         both = np.stack([1 - probabilities[:, k], probabilities[:, k]], axis=1)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from medtune.evaluation.result import leak_warnings
+from medtune.evaluation.facts import leak_warnings
 
 
 def make_prepared(protocol="patient", leaked=(), n=12):
