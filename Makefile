@@ -12,7 +12,7 @@ UV := PYTHON='$(PYTHON)' requirements/uv
 TORCH ?= $(or $(shell cat .venv/.torch 2>/dev/null),default)
 AUDIT := .cache/audit
 
-.PHONY: help setup repro benchmark services bench torture test test-fast lint format lock sbom audit clean
+.PHONY: help setup repro benchmark services bench torture test test-fast fuzz lint format lock sbom audit clean
 help:
 	@echo "make repro      set up, then dvc repro: data, train, evaluate, export"
 	@echo "make benchmark  set up, then compare the methods of benchmark.yaml"
@@ -22,6 +22,7 @@ help:
 	@echo "make setup      install .venv; TORCH=cpu leaves CUDA out (docs/install.md)"
 	@echo "make test       set up, then every test"
 	@echo "make test-fast  the tests for the inner loop (under 2 minutes)"
+	@echo "make fuzz       the property tests with new random examples"
 	@echo "make lint       ruff and mypy"
 	@echo "make lock       upgrade every pinned version: pyproject.toml -> requirements/*.lock"
 	@echo "make sbom       list the locked packages as CycloneDX JSON (.cache/sbom)"
@@ -55,6 +56,10 @@ test: setup
 
 test-fast: setup
 	$(THREADS) python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not real and not gpu" $(ARGS)
+
+# The property tests with new random examples. The other targets always try the same ones.
+fuzz: setup
+	$(THREADS) python -m pytest -n $(WORKERS) --dist loadgroup -m hypothesis --hypothesis-profile fuzz $(ARGS)
 
 lint: setup
 	ruff check .

@@ -1,6 +1,5 @@
 """What both training stages may say in params.yaml."""
 
-import math
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -111,8 +110,8 @@ class TrainingParams(StrictParams):
 
     def passes_over(self, images: int) -> int:
         """Times an epoch goes over `images` training images: `passes`, or more to reach `min_steps`."""
-        steps = self.epochs * images / (self.batch_size * self.accumulate)
-        return max(self.passes, math.ceil(self.min_steps / steps) if steps else 1)
+        needed = self.min_steps * self.batch_size * self.accumulate
+        return max(self.passes, -(-needed // (self.epochs * images)) if images else 1)
 
 
 class FrozenParams(TrainingParams):

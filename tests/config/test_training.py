@@ -27,6 +27,10 @@ def test_warmup__is_a_fifth_of_a_short_training_unless_set(settings, epochs):
 def test_passes__reach_the_least_number_of_steps_and_no_more(epochs, batch_size, images, min_steps, passes):
     params = TrainingParams(epochs=epochs, batch_size=batch_size, min_steps=min_steps, passes=passes)
     found = params.passes_over(images)
-    steps = epochs * images / batch_size
-    assert found * steps >= min_steps
-    assert found == passes or (found - 1) * steps < min_steps
+    needed = min_steps * batch_size
+    assert found * epochs * images >= needed
+    assert found == passes or (found - 1) * epochs * images < needed
+
+
+def test_passes__no_rounding_error_adds_a_pass():
+    assert TrainingParams(epochs=1, batch_size=29, min_steps=159, passes=1).passes_over(159) == 29

@@ -8,7 +8,7 @@ from medtune.data.fold_assignments import FoldAssignments, read_assignments
 from medtune.data.folds import grouped_stratified_folds
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(5, 25), st.integers(0, 20), st.integers(3, 5), st.integers(0, 2**32 - 1))
 def test_new_groups__leave_the_old_ones_where_they_were(tmp_path_factory, before, more, folds, seed):
     rng, path = np.random.default_rng(seed), tmp_path_factory.mktemp("folds") / "folds.csv"

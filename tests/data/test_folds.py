@@ -19,7 +19,7 @@ def cases(draw):
     return labels, np.char.add("g", of_group.astype(str)), folds
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases())
 def test_deal_groups__no_group_in_two_folds_and_same_again(case):
     labels, groups, folds = case
@@ -31,7 +31,7 @@ def test_deal_groups__no_group_in_two_folds_and_same_again(case):
     assert np.array_equal(dealt, grouped_stratified_folds(labels, groups, folds))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 5))
 def test_deal_groups__every_class_in_every_fold_where_it_can_be(seed, folds):
     rng = np.random.default_rng(seed)

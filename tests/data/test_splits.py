@@ -20,7 +20,7 @@ def make(groups: int = 20, each: int = 5, named: bool = True, **more) -> list[Sa
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(["patient", "image"]), st.integers(3, 6), st.integers(12, 30), st.integers(1, 5), st.booleans())
 def test_split__each_image_is_tested_once_and_no_patient_leaks(protocol, folds, groups, each, every):
     params = SplitParams(protocol=protocol, folds=folds, test_fold="all" if every else 1, absent_classes="allow")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from medtune.data.manifest import PreparedDataset
@@ -28,7 +28,6 @@ def draw(seed, patients, classes, mixed):
     return labels[order], np.array([f"P{group}" for group in groups[order]])
 
 
-@settings(deadline=None)
 @given(SETS, st.integers(0, 9))
 def test_nested_rows__a_smaller_share_is_inside_the_larger(made, seed):
     labels, groups = draw(*made)
@@ -37,7 +36,6 @@ def test_nested_rows__a_smaller_share_is_inside_the_larger(made, seed):
     assert shares[-1] == set(range(len(labels)))
 
 
-@settings(deadline=None)
 @given(SETS, st.integers(1, 100), st.integers(0, 9))
 def test_nested_rows__takes_whole_patients_of_every_class(made, percent, seed):
     labels, groups = draw(*made)

@@ -235,7 +235,7 @@ def test_read_table__empty(tmp_path):
 CELL = st.text(st.characters(codec="cp1252", exclude_characters="\r\n\0", exclude_categories=("Cc",)), max_size=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=5),
     st.sampled_from([",", ";", "\t", "|"]),

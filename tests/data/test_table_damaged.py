@@ -55,7 +55,7 @@ def check(path):
 
 
 @pytest.mark.parametrize("name", VALID)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_read_table__damaged_files_are_read_or_refused(tmp_path_factory, name, data):
     content = bytearray(VALID[name])
@@ -68,7 +68,7 @@ def test_read_table__damaged_files_are_read_or_refused(tmp_path_factory, name, d
     check(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(st.sampled_from('path,label;group|\t"\n\r=\u00fc\ufeff -7'), max_size=60))
 def test_read_table__any_text_is_read_or_refused(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "t.csv"

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
@@ -9,7 +9,6 @@ from medtune.evaluation.patient_ratios import ratio_intervals, sum_by_patient
 from medtune.evaluation.projection import patients_to_halve, variance_of_ratio
 
 
-@settings(deadline=None)
 @given(st.integers(2, 500), st.sampled_from([0.8, 0.95, 0.99]))
 def test_patients_to_halve__fewest_that_do(n, confidence):
     def width(m):

@@ -28,7 +28,7 @@ def test_best__separated_classes_split_in_the_gap():
     assert found == pytest.approx(0.75)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.integers(2, 40), st.integers(1, 3))
 def test_best__no_threshold_is_better_by_more_than_the_tolerance(seed, n, decimals):
     draw = np.random.default_rng(seed)
@@ -75,7 +75,7 @@ def test_choose__one_class_falls_back_with_a_reason():
         assert "one class only" in choice.as_dict()["reason"]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.integers(0, 10_000), st.integers(2, 50), st.sampled_from(["specificity", "sensitivity"]), st.floats(0.05, 0.99)
 )

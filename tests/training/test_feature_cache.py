@@ -97,7 +97,7 @@ SOME = st.sets(st.integers(0, N - 1), min_size=1)
 DAMAGE = st.none() | st.integers(0, 100)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.lists(SOME, min_size=1, max_size=VIEWS), DAMAGE), min_size=1, max_size=5))
 def test_compute__any_requests_give_what_one_gives_and_compute_nothing_twice(whole, requests):
     there = set()

@@ -7,7 +7,7 @@ from medtune.benchmark.report.pareto import pareto_front
 FEW = st.sampled_from([0.0, 1.0, 2.0, 5.0, float("nan")])  # few values: many ties
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(FEW, FEW), min_size=1, max_size=12))
 def test_front__holds_what_nothing_beats_and_beats_the_rest(points):
     cost, score = np.array(points).T
