@@ -23,7 +23,7 @@ class Params(HeadParams):
 
     kind: Literal["logistic"] = "logistic"
     C: Strength | Annotated[list[Strength], Field(min_length=1)] = Field(
-        2.0, description="inverse strength of the L2 penalty; a list: chosen on validation by frozen.select_by"
+        2.0, description="inverse strength of the L2 penalty; a list: chosen on validation by frozen.monitor"
     )
 
     @property

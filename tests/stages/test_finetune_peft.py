@@ -37,8 +37,8 @@ def params_of(world, method, backbone="test_vit", **finetune):
         "backbone_args": args,
     }
     common = {"epochs": 2, "batch_size": 8, "checkpoint_seconds": 0}
-    tree["frozen"] = {**common, "views": 1}
-    tree["finetune"] = {**common, "lr": 1e-2, "select_by": "loss", **finetune}
+    tree["frozen"] = {**common, "feature_views": 1}
+    tree["finetune"] = {**common, "lr": 1e-2, "monitor": "loss", **finetune}
     return validate(tree)
 
 

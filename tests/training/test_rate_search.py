@@ -32,7 +32,7 @@ def runner(**changes):
     """`configure` of a search over one network, which every candidate changes."""
     torch.manual_seed(3)
     network = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
-    params = TrainingParams(**{"epochs": 3, "batch_size": 10, "select_by": "loss", "checkpoint_seconds": 0, **changes})
+    params = TrainingParams(**{"epochs": 3, "batch_size": 10, "monitor": "loss", "checkpoint_seconds": 0, **changes})
 
     def configure(number, rate, folder):
         return TrainerConfig(
