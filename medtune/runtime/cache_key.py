@@ -22,7 +22,7 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "cell": ("task", "model", "frozen", "finetune", "evaluate"),
 }
 # Where each stage's code starts.
-MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"cell": "medtune.benchmark.cell"}
+MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"cell": "medtune.benchmark.trial"}
 # What decodes the files of one source only.
 SOURCE_PACKAGES = {"slides": ("tifffile", "imagecodecs", "zarr")}
 STAGE_PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
