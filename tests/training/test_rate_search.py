@@ -67,7 +67,7 @@ def test_search__chooses_by_validation_and_equals_a_run_at_that_rate(tmp_path):
 
 
 def test_search__leaves_a_diverged_rate_out(tmp_path):
-    loose = runner(clip_norm=None, ema=None)
+    loose = runner(clip_norm=None, ema_decay=None)
     found = search(tmp_path, (1e-3, 1e38), loose)
     assert found.lr == 1e-3
     assert "the loss is" in found.trials[1].as_dict()["failure"]
