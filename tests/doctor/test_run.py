@@ -92,7 +92,7 @@ def test_doctor__four_faults_in_one_run_are_all_named(tmp_path: Path) -> None:
         ("write cache", "wrong", "No space left on device", "MEDTUNE_CACHE=DIR"),
         ("disk of cache", "wrong", "0 bytes free", "free space"),
         ("hub", "warning", f"{NOBODY} does not answer", "HF_ENDPOINT"),
-        ("weights", "wrong", "other.safetensors does not fit", ".safetensors"),
+        ("weights", "wrong", "other.safetensors: it does not fit", ".safetensors"),
     ):
         found = line(out, label)
         assert found.startswith(state), found

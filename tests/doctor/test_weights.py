@@ -74,6 +74,6 @@ def test_answer__knows_the_network_without_its_weights() -> None:
 
 
 def test_answer__names_what_does_not_fit() -> None:
-    assert "no timm model" in check_model(load(sets=["model.backbone=resnet1800"]))["shape_fault"]
+    assert "not a timm model" in check_model(load(sets=["model.backbone=resnet1800"]))["shape_fault"]
     found = check_model(load(sets=["model.backbone=resnet18", "model.weights=bundled"]))
-    assert "none are bundled for 'resnet18'" in found["weights_fault"]
+    assert "no weights are shipped for resnet18" in found["weights_fault"]
