@@ -1,4 +1,4 @@
-"""`python -m benchmarks.stage_losses`: training losses of both stages with PEFT methods and a tenth of the labels.
+"""`python -m studies.stage_losses`: training losses of both stages with PEFT methods and a tenth of the labels.
 
 Both stages run as in `medtune train` with `lr: auto`, on a share of the training images of PneumoniaMNIST. Training
 losses are means over the last epoch of the chosen learning rate. Stage 1 trains on stored features of unchanged images,

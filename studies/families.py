@@ -1,4 +1,4 @@
-"""`python -m benchmarks.families`: writes docs/backbones.md, what works on one small network of each timm family.
+"""`python -m studies.families`: writes docs/backbones.md, what works on one small network of each timm family.
 
 Each network has random weights and goes through the product's own early check, whose exported graph is compared with
 the network, then through a real stage 1, a real stage 2, and a stage 2 with LoRA. What the early check refuses must be
@@ -231,7 +231,7 @@ def render(rows: list[Row]) -> str:
         "What works on one small network, with random weights, of each family of timm (a module of `timm.models`), at",
         "the smallest image size that it takes. Each goes through what `medtune train` checks before training, then",
         "through real stages. Refused: the check says so before data are decoded; the reason is below the table.",
-        f"Written by `python -m benchmarks.families`, timm {timm.__version__}.",
+        f"Written by `python -m studies.families`, timm {timm.__version__}.",
         "",
         f"{len(rows)} of {total} families, {len(tried)} of them are built here (at most {MAX_PARAMETERS:.0f} million "
         "parameters). "

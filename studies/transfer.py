@@ -1,4 +1,4 @@
-"""`python -m benchmarks.transfer`: shipped weights against random weights on the synthetic set.
+"""`python -m studies.transfer`: shipped weights against random weights on the synthetic set.
 
 By patient, and by image to show the leak. A logistic regression reads the backbone's frozen mean
 token; nothing else is trained.

@@ -1,16 +1,16 @@
-"""How often the gate promotes: of two equally good models, and a better one; for `benchmarks.coverage`."""
+"""How often the gate promotes: of two equally good models, and a better one; for `studies.coverage`."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
-from benchmarks.coverage_sets import Model, draw_classes, draw_findings
 from medtune.config.evaluation import EvaluateParams
 from medtune.evaluation.gate import compare
 from medtune.evaluation.metric import Metric, PatientStats, compute
 from medtune.tasks.classification.metrics import METRICS as OF_CLASSES
 from medtune.tasks.multilabel.metrics import METRICS as OF_FINDINGS
+from studies.coverage_sets import Model, draw_classes, draw_findings
 
 LIMIT = 0.025
 EQUAL = (Model(), Model())

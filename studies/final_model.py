@@ -1,6 +1,6 @@
 """The exported model by nested cross-validation over patients: average of fold networks or refit, and temperatures.
 
-    python -m benchmarks.final_model RECIPE [--repeats 6] [--C 2] [--set key=value ...]
+    python -m studies.final_model RECIPE [--repeats 6] [--C 2] [--set key=value ...]
 
 The data must be prepared (`medtune data --params RECIPE`). In each repeat the patients are assigned to five outer
 folds. The other four fifths are what a user would have: they are divided into five inner folds, and everything that
@@ -18,10 +18,10 @@ temperature from the validation predictions of all inner folds. The table has me
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from benchmarks import frozen_heads
 from medtune.evaluation.thresholds import choose_threshold
 from medtune.tasks.classification.calibration import fit_temperature, softmax
 from medtune.tasks.classification.metrics import compute_all
+from studies import frozen_heads
 
 FOLDS = 5
 COLUMNS = ("AUROC, pooled", "AUROC, mean of folds", "balanced accuracy", "Brier", "NLL", "calibration slope")

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.coverage`: writes the tables of docs/statistics.md by simulation with a known truth.
+"""`python -m studies.coverage`: writes the tables of docs/statistics.md by simulation with a known truth.
 
-Test sets are drawn (`benchmarks.coverage_sets`), the product computes their intervals, and the tables say how many of
+Test sets are drawn (`studies.coverage_sets`), the product computes their intervals, and the tables say how many of
 these contain the value of a set so large that chance does not matter. It exits 1
 if a cell is outside 93 to 97 %, or the gate promotes above 2.5 %, by more than two standard errors.
 """
@@ -14,8 +14,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.coverage_gate import LIMIT, exceeding, gate_lines, gate_shares, power_shares
-from benchmarks.coverage_sets import Model, class_sizes, draw_classes, draw_findings
 from medtune.config.project import PROJECT
 from medtune.evaluation.intervals import Interval, intervals, paired_interval
 from medtune.evaluation.metric import Metric, PatientStats, compute
@@ -25,9 +23,11 @@ from medtune.tasks.classification.class_metrics import class_metrics
 from medtune.tasks.classification.metrics import METRICS as OF_CLASSES
 from medtune.tasks.multilabel.metrics import METRICS as OF_FINDINGS
 from medtune.tasks.multilabel.metrics import of_finding
+from studies.coverage_gate import LIMIT, exceeding, gate_lines, gate_shares, power_shares
+from studies.coverage_sets import Model, class_sizes, draw_classes, draw_findings
 
 PAGE = PROJECT / "docs" / "statistics.md"
-BEGIN, END = "<!-- tables of python -m benchmarks.coverage -->\n", "<!-- end of the tables -->\n"
+BEGIN, END = "<!-- tables of python -m studies.coverage -->\n", "<!-- end of the tables -->\n"
 PATIENTS = (8, 12, 20, 30, 80)
 LARGE = 30_000
 PAIR = (Model(1.3), Model(1.0))
