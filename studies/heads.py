@@ -1,4 +1,4 @@
-"""Heads on a frozen backbone, compared by repeated cross-validation over patients: how the default was chosen.
+"""Comparison of heads on a frozen backbone by repeated cross-validation over patients, which chose the default.
 
     python -m studies.heads RECIPE [--repeats 6] [--set key=value ...]
 

@@ -1,4 +1,4 @@
-"""`python -m studies.methods`: writes docs/methods.md, which PEFT method fits which backbone, from the registry."""
+"""`python -m studies.methods`: write the table of docs/methods.md from the registry of PEFT methods."""
 
 from medtune.cli.program import run
 from medtune.config import registry
