@@ -108,7 +108,8 @@ def load_into(backbone: nn.Module, states: StateDicts, setting: str) -> None:
     if broken := next((key for key in sorted(fit.state) if not fit.state[key].isfinite().all()), None):
         raise InputError(f"model.weights={setting}: {broken} contains NaN or infinite values. Use another file")
     state = backbone.state_dict()
-    backbone.load_state_dict(state | {key: value.to(state[key].dtype) for key, value in fit.state.items()}, strict=True)
+    state |= {key: value.to(state[key].dtype) for key, value in fit.state.items()}
+    backbone.load_state_dict(state, strict=True)
     if note := _note(container, fit):
         _print_once(f"model.weights={setting}: {note}")
 
@@ -126,8 +127,8 @@ def _choose(backbone: nn.Module, states: StateDicts, setting: str) -> tuple[str,
                 ):
                     raise InputError(
                         f"model.weights={setting}: it contains two networks that fit, under "
-                        f"{first.prefix or 'no prefix'} and {other.prefix or 'no prefix'}. Save the network to use in a "
-                        "separate file"
+                        f"{first.prefix or 'no prefix'} and {other.prefix or 'no prefix'}. Save the network to use "
+                        "in a separate file"
                     )
             return container, first
         closest = min([*([closest] if closest else []), *fits], key=lambda fit: fit.mismatches)

@@ -160,5 +160,5 @@ def test_real_weights__load_with_their_own_normalisation(shared, name):
 
 
 def test_family__of_no_timm_model_is_said():
-    with pytest.raises(InputError, match="model.backbone=nonesuch: not a timm model"):
+    with pytest.raises(InputError, match="backbone=nonesuch: not a timm model"):
         backbones.family("nonesuch")
