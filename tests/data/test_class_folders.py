@@ -61,7 +61,7 @@ def test_by_class__splits_are_refused_with_the_fix(tmp_path):
 
 def test_by_class__one_split_among_classes_is_refused_unless_declared(tmp_path):
     root = files(tmp_path, "test/1.png", "control/1.png")
-    with pytest.raises(InputError, match=r"name every class in data\.class_names"):
+    with pytest.raises(InputError, match=r"list every class in data\.class_names"):
         by_class(root, ())
     assert {image.label for image in by_class(root, ("test", "control"))} == {"test", "control"}
 
@@ -76,7 +76,7 @@ def test_by_class__splits_one_folder_deeper(tmp_path):
 
 
 def test_by_class__a_folder_without_images_says_what_it_holds(tmp_path):
-    with pytest.raises(InputError, match=r"class folder .*/b holds no images \(it holds 2 \.gif\)"):
+    with pytest.raises(InputError, match=r"class folder .*/b has no images \(it contains 2 \.gif\)"):
         by_class(files(tmp_path, "a/1.png", "b/1.gif", "b/2.GIF"), ())
 
 
@@ -91,8 +91,8 @@ def test_by_split__labels_are_inner_folders(tmp_path):
         (["train/n/1.png"], "no folder test with images"),
         (["a/n/1.png", "b/n/1.png"], "no folder train and no test with images in .*; found a, b"),
         (["train/n/1.png", "test/n/1.png", "val/n/1.png", "valid/n/2.png"], "val and valid in .* are the same split"),
-        (["train/n/1.png", "test/n/1.png", "other/n/1.png"], "other/n/1.png lies in none of"),
-        (["train/n/1.png", "test/n/1.png", "train/2.png"], "train/2.png lies in no class folder"),
+        (["train/n/1.png", "test/n/1.png", "other/n/1.png"], "other/n/1.png is in none of"),
+        (["train/n/1.png", "test/n/1.png", "train/2.png"], "train/2.png is not in a class folder"),
         (["train/train/n/1.png", "test/test/n/1.png"], "test/test is named like a split, not a class"),
         (["x/train/n/1.png", "x/test/n/1.png"], "--set data.root=.*/x"),
     ],

@@ -36,7 +36,7 @@ def test_patients__of_the_source_come_first(tmp_path: Path) -> None:
 
 
 def test_patients__missing_in_some_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="1 of 3 images name no patient"):
+    with pytest.raises(InputError, match="1 of 3 images have no patient"):
         add_dicom_headers(samples(tmp_path, "x", "y", ""), tmp_path, "error")
     assert add_dicom_headers(samples(tmp_path, "", ""), tmp_path, "error").samples[0].patient_id is None
 
@@ -57,7 +57,7 @@ def test_notes__spacings_and_marks(tmp_path: Path) -> None:
     found = add_dicom_headers(given, tmp_path, "error")
     assert [sample.metadata[SPACING] for sample in found.samples] == ["0.5x0.5", "1x1"]
     assert "2 different pixel spacings" in found.notes[0]
-    assert found.notes[1].startswith("1 DICOM files say that text is burned")
+    assert found.notes[1].startswith("1 DICOM files have text burned")
 
 
 def test_other_files__are_left_as_they_are(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_file__what_was_dealt_once_stays(tmp_path):
     assert read_assignments(path, "folder", 5).lookup(["a"]) == {"a": 3}
 
 
-@pytest.mark.parametrize(("text", "said"), [("name,fold\na,1\n", "its columns are"), ("group,fold\na,x\n", "line 2")])
+@pytest.mark.parametrize(("text", "said"), [("name,fold\na,1\n", "the columns are"), ("group,fold\na,x\n", "line 2")])
 def test_file__not_what_it_should_be(tmp_path, text, said):
     path = tmp_path / "folds.csv"
     path.write_text(text)

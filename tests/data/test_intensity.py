@@ -52,9 +52,9 @@ def test_resolve__the_smallest_usual_depth_that_holds_every_value(largest: list[
     ("params", "images", "reason"),
     [
         (AUTO, [image(1000, (0, 1023)), image(900, (0, 4095))], "the files declare different ranges"),
-        (AUTO, [image(1000, (0, 1023)), image(4000)], "others go up to 4000"),
+        (AUTO, [image(1000, (0, 1023)), image(4000)], "other files have values up to 4000"),
         (AUTO, [image(3), image(1)], "they are black, or masks"),
-        (IntensityParams(bits=10), [image(4000)], r"data\.intensity\.bits=10: values go up to 4000, above 1023"),
+        (IntensityParams(bits=10), [image(4000)], r"data\.intensity\.bits=10: values up to 4000 exceed 1023"),
         (IntensityParams(percentiles=(1, 2)), [DecodedImage(np.full((9, 9), 7, np.uint16))], "both are the value 7"),
     ],
 )

@@ -41,7 +41,7 @@ def test_cells__what_was_joined_is_read(sets, separator):
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
-        ("Mass|", r"labels.csv line 3: label is 'Mass\|', with an empty name beside '\|' \(1 rows\)"),
+        ("Mass|", r"labels.csv line 3: label is 'Mass\|', with an empty name next to '\|' \(1 rows\)"),
         ("Mass||Edema", "with an empty name"),
         ("No Finding|Mass", r"label is 'No Finding\|Mass', a finding and 'No Finding' \(1 rows\)"),
     ],
@@ -52,7 +52,9 @@ def test_cells__refused(cell, said):
 
 
 def test_cells__another_separator_is_suggested():
-    with pytest.raises(InputError, match=r"no label has it, but 1 have ';'.*--set 'data.label_separator=\";\"'"):
+    with pytest.raises(
+        InputError, match=r"no label contains it, but 1 contain ';'.*--set 'data.label_separator=\";\"'"
+    ):
         label_table.from_cells(lists("Mass;Edema", "Mass", "Edema"), "|", "No Finding")
     found = label_table.from_cells(lists("Pneumonia, viral", "Mass"), "|", "No Finding")
     assert found[0].findings == ("Pneumonia, viral",)
@@ -75,7 +77,7 @@ def test_cells__a_list_with_something_else_between_is_no_finding(joint):
 @pytest.mark.parametrize("joint", [", ", "; "])
 def test_cells__lists_alone_are_no_findings(joint):
     cells = lists(f"Mass{joint}Edema", f"Nodule{joint}Hernia", "No Finding")
-    with pytest.raises(InputError, match=r"no label has it, but 2 have"):
+    with pytest.raises(InputError, match=r"no label contains it, but 2 contain"):
         label_table.from_cells(cells, "|", "No Finding")
 
 

@@ -22,7 +22,7 @@ def test_find_files__linked_folder_is_refused(tmp_path):
 
 
 def test_require__missing(tmp_path):
-    with pytest.raises(InputError, match="nowhere does not exist"):
+    with pytest.raises(InputError, match="nowhere: no such path"):
         require_root(tmp_path / "nowhere")
     with pytest.raises(InputError, match="null"):
         require_root(None)

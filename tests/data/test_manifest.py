@@ -132,5 +132,5 @@ class Bomb:
 @pytest.mark.parametrize("images", [np.array([Bomb()], object), np.zeros((1, 8, 8), np.uint8)])
 def test_load__images_that_are_none_are_refused_unexecuted(tmp_path, images):
     np.save(tmp_path / "images.npy", images, allow_pickle=True)
-    with pytest.raises(InputError, match=r"images\.npy (holds no plain array|is uint8 \(1, 8, 8\))"):
+    with pytest.raises(InputError, match=r"images\.npy (is not a valid array|is uint8 \(1, 8, 8\))"):
         manifest._open_images(tmp_path / "images.npy", 1)

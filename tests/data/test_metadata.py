@@ -15,7 +15,7 @@ def test_find_metadata_column__in_any_case():
 @pytest.mark.parametrize(
     ("columns", "name", "message"),
     [
-        (["Sex", "SEX"], "sex", "evaluate.by=sex: columns 'Sex' and 'SEX' differ in case only"),
+        (["Sex", "SEX"], "sex", "evaluate.by=sex: columns 'Sex' and 'SEX' differ only in case"),
         (
             ["sex", "site"],
             "sexe",

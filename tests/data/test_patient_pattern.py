@@ -26,12 +26,14 @@ def test_pattern__beside_other_columns(read):
 
 
 def test_pattern__beside_the_column_of_patients_is_refused(read):
-    with pytest.raises(InputError, match=r"t\.csv names the patients\. Use the table with --set data"):
+    with pytest.raises(InputError, match=r"t\.csv already names the patients\. Use the table with --set data"):
         read("group", "x", "x", "y", "y")
 
 
 def test_pattern__that_divides_a_patient_of_another_column_is_refused(read):
-    with pytest.raises(InputError, match=r"several patients of 2 in the column Patient of t\.csv, 'x' first"):
+    with pytest.raises(
+        InputError, match=r"divides 2 patients in the column Patient of t\.csv into several, for example 'x'"
+    ):
         read("Patient", "x", "y", "x", "y")
 
 

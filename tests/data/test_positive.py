@@ -27,7 +27,7 @@ def params(positive: str | None = None) -> DataParams:
         (["no finding", "1"], None, r"--set 'data.positive=\"no finding\"' or --set 'data.positive=\"1\"'"),
         (["cancer", "normal"], "Cancer", r"no such class \(did you mean 'cancer'\?\). Choose one of: cancer, normal"),
         (["cancer", "normal"], "benign", "data.positive=benign: no such class. Choose one of: cancer, normal"),
-        (["a", "b", "c"], "a", "the data set has 3 classes .*only one of two classes can be the positive one"),
+        (["a", "b", "c"], "a", "the data set has 3 classes .*only a set with two classes has a positive class"),
     ],
 )  # fmt: skip
 def test_find_positive__refused(classes, positive, message):

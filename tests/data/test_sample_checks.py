@@ -34,7 +34,7 @@ def test_patients__similar_ones_are_refused_with_both_spellings_and_both_fixes()
 def test_patients__declared_equal_are_merged():
     checked = check_samples(samples("P1", "p1", "p1", "P2"), params(similar_patients="equal"))
     assert [sample.patient_id for sample in checked.samples] == ["p1", "p1", "p1", "P2"]
-    assert "1 patients were written in several ways" in checked.notes[0]
+    assert "1 patients had several spellings" in checked.notes[0]
 
 
 def test_patients__declared_different_stay():

@@ -8,7 +8,7 @@ from medtune.data.source_listing import list_source
 from medtune.data.sources import folder
 
 REFUSED = {
-    "table-header-twice": "column label is there twice",
+    "table-header-twice": "duplicate column label",
     "table-label-variants": "'Benign' .* 'benign' .*data.label_map",
     "table-patient-case": "'P0' .* 'p0' .*data.similar_patients=equal",
     "table-patient-unicode": "ller0' .*data.similar_patients=equal",

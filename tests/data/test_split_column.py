@@ -86,9 +86,12 @@ def test_split_samples__a_patient_in_two_splits_is_named():
 def test_split_samples__validation_is_taken_from_train_and_external_is_told():
     made = split_samples(samples([("external", 3)]), ("a", "b"), COLUMN, "folder")
     assert any("3 images are external: never used for a choice" in note for note in made.notes)
-    assert any("no row val: a fifth of each train part was set aside for it, by patient" in note for note in made.notes)
+    assert any(
+        "no row with val: a fifth of each training split is used for validation, by patient" in note
+        for note in made.notes
+    )
     assert SplitParams(protocol="column", test_fold="all").test_folds == [0]
-    with pytest.raises(InputError, match="protocol=column: no table names the images"):
+    with pytest.raises(InputError, match="protocol=column: no table lists the images"):
         split_samples([Sample("x", "a"), Sample("y", "b")], ("a", "b"), COLUMN, "folder")
 
 
@@ -97,10 +100,10 @@ def test_split_samples__validation_is_taken_from_train_and_external_is_told():
     [
         (
             ["train", "val"],
-            r"data\.split\.protocol=column: test fold 0: test has no images. Write test into the column",
+            r"data\.split\.protocol=column: test fold 0: test has no images. Assign more rows to test in the column",
         ),
         (["train", "val", "external"], "test has no images"),
-        (["val", "test"], r"train has no images. Write train into"),
+        (["val", "test"], r"train has no images. Assign more rows to train"),
     ],
 )
 def test_split_samples__a_split_without_images(splits, message):
@@ -112,5 +115,5 @@ def test_split_samples__a_split_without_images(splits, message):
 def test_split_samples__a_class_that_is_not_tested_is_the_columns_decision():
     found = [Sample(f"{k}", "ab"[k % 2], f"P{k}", published_splits=(SPLITS[k // 2 % 3],)) for k in range(24)]
     found = [sample for sample in found if (sample.label, sample.published_splits) != ("b", ("test",))]
-    with pytest.raises(InputError, match=r"Class b .* is absent from test.* The column decides"):
+    with pytest.raises(InputError, match=r"Class b .* is absent from test.* The column determines the splits"):
         split_samples(found, ("a", "b"), SplitParams(protocol="column", test_fold=0), "folder")

@@ -65,14 +65,14 @@ def test_split__hcrf_trains_on_one_fold_of_four():
 
 
 def test_split__patient_without_patient_ids_says_what_else():
-    with pytest.raises(InputError, match=r"no patients are named.*set it to image"):
+    with pytest.raises(InputError, match=r"names no patients.*Use image"):
         split_samples(make(named=False), CLASSES, SplitParams(), "hcrf")
-    with pytest.raises(InputError, match="set it to image or official"):
+    with pytest.raises(InputError, match="Use image or official"):
         split_samples(make(named=False, published_splits=("train",)), CLASSES, SplitParams(), "medmnist")
 
 
 def test_split__too_few_groups():
-    with pytest.raises(InputError, match=r"folds is 5, but source .* has only 4 patients"):
+    with pytest.raises(InputError, match=r"folds=5: source .* has only 4 patients"):
         split_samples(make(groups=4), CLASSES, SplitParams(), "test")
 
 
@@ -86,7 +86,8 @@ def test_split__empty_class_and_single_class():
 def test_split__class_of_one_patient_is_refused_by_name_or_allowed_with_a_note():
     records = [*make(), *(Sample(f"z/{image}", "rare", "Z") for image in range(4))]
     with pytest.raises(
-        InputError, match=r"Class rare \(1 groups, 4 images\) is absent from .*val of test fold 1.*absent_classes=allow"
+        InputError,
+        match=r"Class rare \(1 patients, 4 images\) is absent from .*val of test fold 1.*absent_classes=allow",
     ):
         split_samples(records, ("a", "b", "rare"), SplitParams(), "test")
     made = split_samples(records, ("a", "b", "rare"), SplitParams(absent_classes="allow"), "test")
@@ -156,7 +157,7 @@ def test_split__official_with_another_number_of_folds():
 
 def test_folders__too_few_images_to_validate():
     train = make(4, 1, named=False, published_splits=("train",))
-    with pytest.raises(InputError, match="has 2 images per class; 5 are needed to validate"):
+    with pytest.raises(InputError, match="has at most 2 images per class; 5 are needed for validation"):
         split_samples(train, CLASSES, SplitParams(protocol="folders"), "folder")
 
 

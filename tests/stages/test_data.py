@@ -199,7 +199,7 @@ def test_run__patients_declared_equal_are_one(root):
         prepare(root)
     info = told(prepare(root, "data.similar_patients=equal"), "dataset.json")
     assert info["n_groups"] == 12
-    assert "1 patients were written in several ways" in info["notes"][0]
+    assert "1 patients had several spellings" in info["notes"][0]
     assert told(prepare(root, "data.similar_patients=different"), "dataset.json")["n_groups"] == 13
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from medtune.data.class_selection import MAX_CLASSES, shorten
-from medtune.data.findings import NO_FINDING, joined
+from medtune.data.findings import NO_FINDING, join_findings
 from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
 from medtune.evaluation.result import EvaluationResult
 from medtune.evaluation.tables import write_history
@@ -145,5 +145,5 @@ def _caption(result: EvaluationResult, position: int) -> str:
     names = np.array(result.prepared.classes, object)
     none = result.prepared.info.get("no_finding", NO_FINDING)
     label, said = result.pooled.labels[position], result.pooled.decided[position]
-    shown = shorten(joined(names[label].tolist(), none))
-    return shown if (label == said).all() else f"{shown}\nsaid: {shorten(joined(names[said].tolist(), none))}"
+    shown = shorten(join_findings(names[label].tolist(), none))
+    return shown if (label == said).all() else f"{shown}\nsaid: {shorten(join_findings(names[said].tolist(), none))}"

@@ -93,7 +93,7 @@ def test_records__same_image_in_two_places(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "SOB_M_DC-14-1-200-001.png").touch()
-    with pytest.raises(InputError, match="is there twice"):
+    with pytest.raises(InputError, match="duplicate image"):
         breakhis.list_samples(tmp_path, params())
 
 
@@ -126,8 +126,8 @@ def test_records__official_folds_without_13412(tmp_path):
     assert len(breakhis.inputs(tmp_path, chosen)) == 5
     made = split_samples(found, breakhis.classes(chosen), chosen.split, "breakhis")
     assert made.leaked_patients == ()
-    assert any("no validation part" in note for note in made.notes)
-    assert any(note.startswith("4 images take no part") for note in made.notes)
+    assert any("no validation split" in note for note in made.notes)
+    assert any(note.startswith("4 images are in none") for note in made.notes)
 
 
 def test_records__official_without_lists_or_with_bad_ones(tmp_path):

@@ -48,7 +48,7 @@ def test_records__class_names(root):
 
 def test_records__image_beside_the_class_folders(root):
     (root / "stray.png").touch()
-    with pytest.raises(InputError, match=r"stray\.png lies in no class folder"):
+    with pytest.raises(InputError, match=r"stray\.png is not in a class folder"):
         folder.list_samples(root, params())
 
 
@@ -71,8 +71,8 @@ def test_records__table_with_own_columns(root):
         ("path,label\na.png\n", "line 2: expected 2 fields"),
         ("path,label\na.png,cat,more\n", "line 2: expected 2 fields"),
         ("path,class\na.png,cat\n", "no column label; found path, class"),
-        ("path,label\n../a.png,cat\n", "leads out of data.root"),
-        ("path,label\n/etc/a.png,cat\n", "leads out of data.root"),
+        ("path,label\n../a.png,cat\n", "is outside of data.root"),
+        ("path,label\n/etc/a.png,cat\n", "is outside of data.root"),
         ("path,label\na.png,cat\na.png,dog\n", r"a\.png is listed twice"),
         ('path,label\na.png,"cat\n', "not a CSV"),
         ("path,label\n", "the table has no rows below its header"),
@@ -99,7 +99,7 @@ def test_records__nothing_there(tmp_path):
 
 def test_records__an_empty_class_folder_is_named(root):
     (root / "fish").mkdir()
-    with pytest.raises(InputError, match=r"class folder .*fish holds no images"):
+    with pytest.raises(InputError, match=r"class folder .*fish has no images"):
         folder.list_samples(root, params())
 
 
@@ -135,8 +135,8 @@ def test_table__columns_of_other_names(images):
         ("path,y", "Add --set data.columns.label=y"),
         ("a,b", "no column path and no label; found a, b. Name it with --set data.columns.path=NAME"),
         ('"path;label"', "found path;label, which is one field. Separate columns by commas"),
-        ("1.png,a", "The first line must name the columns"),
-        ("path,label,Label", "columns 'label' and 'Label' differ in case only"),
+        ("1.png,a", "Add a first line with the names of the columns"),
+        ("path,label,Label", "columns 'label' and 'Label' differ only in case"),
     ],
 )  # fmt: skip
 def test_table__a_missing_column_names_the_option(images, header, said):
@@ -227,7 +227,7 @@ def test_table__a_cell_with_several_lines(images):
 
 def test_table__and_split_folders_exclude_each_other(images):
     chosen = params(csv="labels.csv", split={"protocol": "folders"})
-    with pytest.raises(InputError, match=r"data\.split\.protocol is folders, but data\.csv"):
+    with pytest.raises(InputError, match=r"data\.split\.protocol=folders: data\.csv"):
         folder.list_samples(images, chosen)
 
 

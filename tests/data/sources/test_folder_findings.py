@@ -58,7 +58,7 @@ def test_findings__columns_that_cannot_be(images, more, said):
 
 
 def test_findings__spelled_in_two_ways_are_refused(images):
-    with pytest.raises(InputError, match=r"labels 'Mass' .* and 'mass' .* differ in case"):
+    with pytest.raises(InputError, match=r"labels 'Mass' .* and 'mass' .* differ only in case"):
         read(images, several(images, "path,label\n1.png,Mass|Edema\n2.png,mass\n"))
 
 
