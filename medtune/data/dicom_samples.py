@@ -107,7 +107,7 @@ def _patients(samples: Sequence[Sample], headers: dict[int, DicomHeader]) -> dic
         raise InputError(
             f"{len(samples) - len(known)} of {len(samples)} images have no patient, for example "
             f"{printable(samples[example].path)}, but the others have a PatientID. Name the patients in a table "
-            "or with data.group_pattern"
+            "or with data.patient_pattern"
         )
     return known
 

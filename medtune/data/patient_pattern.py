@@ -18,7 +18,7 @@ def with_patient(sample: Sample, pattern: str) -> Sample:
 
     Args:
         sample: the sample.
-        pattern: `data.group_pattern`, whose first group is the patient.
+        pattern: `data.patient_pattern`, whose first group is the patient.
 
     Returns:
         The sample with its patient.
@@ -29,8 +29,8 @@ def with_patient(sample: Sample, pattern: str) -> Sample:
     match = re.search(pattern, sample.path)
     if match is None or not match[1]:
         raise InputError(
-            f"data.group_pattern={pattern}: finds no patient in {printable(sample.path)}. Change the pattern, or move "
-            "or rename the file"
+            f"data.patient_pattern={pattern}: finds no patient in {printable(sample.path)}. Change the pattern, or "
+            "move or rename the file"
         )
     return replace(sample, patient_id=match[1])
 
@@ -39,7 +39,7 @@ def check_pattern(pattern: str, table: Table, found: Collection[str], samples: S
     """Reject a pattern if the table also names the patients, because either could determine the split.
 
     Args:
-        pattern: `data.group_pattern`.
+        pattern: `data.patient_pattern`.
         table: the table.
         found: meanings of the columns; includes `group` if a column contains the patients.
         samples: samples of the rows, with the cells of other columns as metadata.
@@ -48,10 +48,10 @@ def check_pattern(pattern: str, table: Table, found: Collection[str], samples: S
         InputError: the table has a column of patients, or the pattern divides a patient of a column whose name
             suggests patients.
     """
-    without = set_option("data.group_pattern", None)
+    without = set_option("data.patient_pattern", None)
     if "group" in found:
         raise InputError(
-            f"data.group_pattern={pattern}: {table.name} already names the patients. Use the table with {without}"
+            f"data.patient_pattern={pattern}: {table.name} already names the patients. Use the table with {without}"
         )
     other = columns.similar_column(table, "group")
     if other is None:
@@ -62,7 +62,7 @@ def check_pattern(pattern: str, table: Table, found: Collection[str], samples: S
             by_cell[cell].add(with_patient(sample, pattern).patient_id)
     if divided := [cell for cell, patients in by_cell.items() if len(patients) > 1]:
         raise InputError(
-            f"data.group_pattern={pattern}: divides {len(divided):,} patients in the column {other} of {table.name} "
+            f"data.patient_pattern={pattern}: divides {len(divided):,} patients in the column {other} of {table.name} "
             f"into several, for example {divided[0]!r}. Use the column with {without} "
             f"{set_option('data.columns.group', other)}, or rename it if it does not name patients"
         )

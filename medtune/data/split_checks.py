@@ -38,8 +38,8 @@ def check_classes(
         One sentence per absent class, and one sentence for those after the first `MAX_CLASSES`.
 
     Raises:
-        InputError: a split has no images, train has too few classes, or a class is absent and `absent_classes` is
-            error.
+        InputError: a split has no images, train has too few classes, or a class is absent and
+            `allow_missing_classes` is false.
     """
     missing: dict[int, list[str]] = {}
     for test_fold in params.trained_folds:
@@ -69,7 +69,7 @@ def check_classes(
         shown = ", ".join(absent_from[:_MAX_SPLITS]) + more
         what = "Class" if labels.ndim == 1 else "Finding"
         notes.append(f"{what} {classes[label]}{how_many} is absent from {shown}.")
-    if notes and params.absent_classes == "error":
+    if notes and not params.allow_missing_classes:
         small = [classes[label] for label, count in units.items() if count < len(SPLITS)]
         fix = _enlarge(small, "patient" if known else "image", source) if small else _fewer_folds(params)
         raise InputError(f"{' '.join(_first(notes, _SHOWN))} {fix}")
@@ -97,15 +97,15 @@ def _first(notes: list[str], limit: int) -> list[str]:
 def _fewer_folds(params: SplitParams) -> str:
     if params.protocol in ("folders", "column"):
         where = "The folders determine" if params.protocol == "folders" else "The column determines"
-        return f"{where} the splits. Add images of the class, or accept it with data.split.absent_classes=allow"
+        return f"{where} the splits. Add images of the class, or accept it with data.split.allow_missing_classes=true"
     if params.protocol == "site":
         return (
             "A site without images of a class cannot test it. Test another site, or accept it with "
-            "data.split.absent_classes=allow"
+            "data.split.allow_missing_classes=true"
         )
     return (
         f"Protocol {params.protocol} cannot divide it among {params.folds} folds. Use fewer folds or another "
-        "data.labels, or accept it with data.split.absent_classes=allow"
+        "data.labels, or accept it with data.split.allow_missing_classes=true"
     )
 
 
@@ -116,5 +116,5 @@ def _enlarge(names: Sequence[str], unit: str, source: str) -> str:
     these = "this class" if single else "these classes"
     return (
         f"Train, val and test each need one {unit} of every class, three in total. Add {unit}s of "
-        f"{list_names(names, _SHOWN)}, remove {these}{merge}, or accept it with data.split.absent_classes=allow"
+        f"{list_names(names, _SHOWN)}, remove {these}{merge}, or accept it with data.split.allow_missing_classes=true"
     )

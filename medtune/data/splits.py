@@ -63,7 +63,7 @@ def split_samples(
 
     Raises:
         InputError: the source lacks information that the protocol needs, a class is empty, there are too few patients
-            or images, or a class is absent from a split (unless `absent_classes` is `allow`).
+            or images, or a class is absent from a split (unless `allow_missing_classes`).
     """
     labels = encode_labels(samples, classes)
     if labels.ndim > 1:
@@ -119,7 +119,7 @@ def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
 _ProtocolResult = tuple[np.ndarray, np.ndarray, list[str]]
 
 
-NAME_PATIENTS = "Name the patients in a column of data.csv (data.columns.group) or by data.group_pattern, "
+NAME_PATIENTS = "Name the patients in a column of data.csv (data.columns.group) or by data.patient_pattern, "
 GROUP_COLUMN = {"folder": NAME_PATIENTS, "slides": NAME_PATIENTS}
 
 

@@ -43,7 +43,7 @@ class Params(LabelParams):
         PATH,
         description="image file of a row relative to data.root; {path} is replaced by the cell: 'images/{path}.jpg'",
     )
-    group_pattern: str | None = Field(
+    patient_pattern: str | None = Field(
         None,
         description="regular expression for the path, whose first (...) is the patient: '/(P[0-9]+)_'; "
         "null if the table has a column of patients",
@@ -61,7 +61,7 @@ class Params(LabelParams):
             raise ValueError(f"write {PATH} once, where the cell belongs")
         return text
 
-    @field_validator("group_pattern")
+    @field_validator("patient_pattern")
     @classmethod
     def _one_group(cls, pattern: str | None) -> str | None:
         if pattern is not None:
@@ -98,7 +98,7 @@ def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = 
         One sample per image, sorted by path.
 
     Raises:
-        InputError: there are no images, the table, the folders or the masks cannot be used, or `group_pattern` does
+        InputError: there are no images, the table, the folders or the masks cannot be used, or `patient_pattern` does
             not match a path.
     """
     root = listing.require_root(root)
@@ -108,8 +108,8 @@ def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = 
     if not samples:
         raise InputError(f"data.root={root}: no images. Use a folder with one folder per class, or set data.csv")
     samples = _rename_labels(_without_masks(samples, params), params)
-    if params.group_pattern is not None:
-        samples = [with_patient(sample, params.group_pattern) for sample in samples]
+    if params.patient_pattern is not None:
+        samples = [with_patient(sample, params.patient_pattern) for sample in samples]
     return sorted(samples, key=lambda sample: sample.path)
 
 
@@ -145,7 +145,7 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
     check_table(table, params)
     by_column = params.split.protocol == "column"
     positions = columns.find_columns(table, chosen, several)
-    if "group" not in positions and params.group_pattern is None:
+    if "group" not in positions and params.patient_pattern is None:
         other = columns.similar_column(table, "group")
         fix = f". If {other} is the patient, add {set_option('data.columns.group', other)}" if other else ""
         info(f"{table.name}: no column group, so no patients are known; found {', '.join(table.columns)}{fix}")
@@ -157,8 +157,8 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
         column = set_option("data.split.protocol", "column")
         info(f"{table.name}: the column {table.columns[unused]} is not used for the split; add {column} to use it")
     rows = read_rows(table, positions, root, params.path_format)
-    if params.group_pattern is not None:
-        check_pattern(params.group_pattern, table, positions, rows)
+    if params.patient_pattern is not None:
+        check_pattern(params.patient_pattern, table, positions, rows)
     if params.split.protocol == "site":
         rows = add_sites(rows, table, params.columns.site)
     if splits is not None:
@@ -224,4 +224,4 @@ def example(root: Path) -> dict[str, object]:
     """Write a tiny data set in this layout to `root` and return the params that read it."""
     for number in range(12):
         write_image(root / ("no", "yes")[number % 2] / f"P{number}_1.png", number)
-    return {"group_pattern": r"(P\d+)_"}
+    return {"patient_pattern": r"(P\d+)_"}

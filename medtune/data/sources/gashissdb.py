@@ -42,11 +42,11 @@ class Params(DataParams):
 
     source: Literal["gashissdb"] = "gashissdb"
     size: Literal[80, 120, 160] = Field(160, description="side of the crops, in pixels")
-    group_pattern: str | None = Field(
+    patient_pattern: str | None = Field(
         None, description="regular expression that finds the original image or the patient in the path; null: unknown"
     )
 
-    @field_validator("group_pattern")
+    @field_validator("patient_pattern")
     @classmethod
     def _compiles(cls, pattern: str | None) -> str | None:
         try:
@@ -84,7 +84,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         One sample per crop, sorted by path.
 
     Raises:
-        InputError: there is no crop of this size, an image has another size, or `group_pattern` does not match.
+        InputError: there is no crop of this size, an image has another size, or `patient_pattern` does not match.
     """
     root = listing.require_root(root)
     samples, other_sizes = [], set()
@@ -97,7 +97,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         if sizes and sizes[-1] != params.size:
             other_sizes.add(sizes[-1])
         else:
-            samples.append(Sample(path, labels[-1], _patient(path, params.group_pattern)))
+            samples.append(Sample(path, labels[-1], _patient(path, params.patient_pattern)))
     if not samples and other_sizes:
         shown = " and ".join(map(str, sorted(other_sizes)))
         raise InputError(
@@ -134,7 +134,7 @@ def _patient(path: str, pattern: str | None) -> str | None:
     match = re.search(pattern, path)
     patient = match and (match[1] if match.re.groups else match[0])
     if not patient:
-        raise InputError(f"data.group_pattern={pattern}: finds nothing in {path}. Change it, or set it to null.")
+        raise InputError(f"data.patient_pattern={pattern}: finds nothing in {path}. Change it, or set it to null.")
     return patient
 
 
