@@ -94,8 +94,8 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack a tar or zip archive to an existing, empty folder.
 
     Raises:
-        InputError: the file is damaged or not an archive, or the contents are too large. Also if a member is a
-            duplicate, has an absolute path or `..` in its path, or is a link, a device or another special file.
+        InputError: the file is damaged or not an archive, the contents are too large, or a member is not allowed.
+            Duplicates, absolute paths, paths with `..`, links, devices and other special files are not allowed.
     """
     limit, written, count = _size_limit(archive), 0, 0
     with progress(f"unpack {archive.name}", archive.stat().st_size / 1e6, "MB") as advance, _report_damage(archive):

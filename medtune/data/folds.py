@@ -16,10 +16,10 @@ def grouped_stratified_folds(
     """Assign patients to folds with balanced class proportions (stratified group k-fold).
 
     The assignment is greedy, as in scikit-learn's StratifiedGroupKFold. Patients with the largest fraction of a class
-    come first, and each is assigned to the fold that has the least of its classes. Several orders are tried. The
-    best has the fewest classes absent from a fold, then the most even fractions. Folds that lack a class get the
-    lowest numbers: with the default (test fold 1, validation fold 0), a class of few patients is then at least in
-    train. The result depends on the arguments only.
+    come first. Each is assigned to the fold that has the least of its classes. Several orders are tried. The best
+    has the fewest classes absent from a fold, then the most even fractions. Folds that lack a class get the lowest
+    numbers. With the default (test fold 1, validation fold 0), a class of few patients is then at least in train.
+    The result depends on the arguments only.
 
     Patients in `assigned` keep their fold, and folds are then not renumbered.
 

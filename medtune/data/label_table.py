@@ -48,9 +48,9 @@ def from_columns(samples: Sequence[Sample], columns: Mapping[str, str]) -> list[
         labeled.append(replace(sample, findings=tuple(name for name, value in values.items() if value)))
     if invalid:
         parts = [
-            f"{name} is {'empty' if not cell else repr(cell)} in {len(places):,} of {len(samples):,} rows "
-            f"({_first(places)})"
-            for (name, cell), places in list(invalid.items())[:SHOWN]
+            f"{name} is {'empty' if not cell else repr(cell)} in {len(locations):,} of {len(samples):,} rows "
+            f"({_first(locations)})"
+            for (name, cell), locations in list(invalid.items())[:SHOWN]
         ]
         more = f"; and {len(invalid) - SHOWN:,} more" if len(invalid) > SHOWN else ""
         raise InputError(
@@ -172,5 +172,5 @@ def _divide(words: tuple[str, ...], known: Mapping[tuple[str, ...], str]) -> lis
     return best[-1] or None
 
 
-def _first(places: Sequence[str]) -> str:
-    return ", ".join(places[:SHOWN]) + (f" and {len(places) - SHOWN:,} more" if len(places) > SHOWN else "")
+def _first(locations: Sequence[str]) -> str:
+    return ", ".join(locations[:SHOWN]) + (f" and {len(locations) - SHOWN:,} more" if len(locations) > SHOWN else "")

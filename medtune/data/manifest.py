@@ -16,7 +16,7 @@ from medtune.data.metadata import find_metadata_column, metadata_values
 from medtune.data.packing import IMAGES_FILE, PackResult
 from medtune.data.sample import Sample
 from medtune.data.split_checks import SPLITS
-from medtune.data.splits import ROLE, SplitResult
+from medtune.data.splits import SPLIT_DTYPE, SplitResult
 from medtune.runtime.artifact import digest, file_sha256, find_artifact, write_text
 from medtune.serving.members import REFIT
 from medtune.serving.one_line import first_line
@@ -264,7 +264,7 @@ def load_prepared(folder: Path) -> PreparedDataset:
         labels=labels,
         patient_ids=np.array([row["group"] for row in rows]),
         folds=np.array([row["fold"] for row in rows], np.int64),
-        splits=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], ROLE),
+        splits=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], SPLIT_DTYPE),
         images=_open_images(folder / IMAGES_FILE, len(rows)),
         sha256=tuple(row["sha256"] for row in rows),
         names=tuple(row["label"] for row in rows),

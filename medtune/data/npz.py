@@ -33,7 +33,7 @@ def array_names(file: Path) -> set[str]:
         with zipfile.ZipFile(file) as bundle:
             return {name.removesuffix(".npy") for name in bundle.namelist()}
     except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file}: damaged or not an .npz file: {error}") from error
+        raise InputError(f"{file}: damaged or not an .npz file. Download or write it again") from error
 
 
 class RowReader:

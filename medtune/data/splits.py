@@ -18,7 +18,7 @@ from medtune.data.split_column import check_patients
 
 _SHOWN = 5
 # Array type of split names: train, val, test, external, unused.
-ROLE = "<U8"
+SPLIT_DTYPE = "<U8"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _inside(samples: Sequence[Sample]) -> str:
 
 def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
     """Return (n, folds) splits: column k tests fold k, validates on another fold and trains on the rest."""
-    splits = np.full((len(folds), params.folds), "train", ROLE)
+    splits = np.full((len(folds), params.folds), "train", SPLIT_DTYPE)
     for fold in range(params.folds):
         val = params.val_fold_for(fold)
         splits[folds == ((fold - 1) % params.folds if val == fold else val), fold] = "val"
@@ -175,7 +175,7 @@ def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams
             f"data.split.protocol={params.protocol}: source {source} has no published split here. Choose another "
             "protocol"
         )
-    splits = np.array([sample.published_splits for sample in samples], ROLE)
+    splits = np.array([sample.published_splits for sample in samples], SPLIT_DTYPE)
     if splits.shape[1] == 1:
         if len(params.test_folds) > 1:
             raise InputError("data.split.test_fold=all: only one split is published. Set it to 0.")
@@ -214,7 +214,7 @@ def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams
 def _site(samples: Sequence[Sample], labels: np.ndarray, sites: Sequence[str], source: str) -> _ProtocolResult:
     number = {site: fold for fold, site in enumerate(sites)}
     folds = np.array([number[sample.site or ""] for sample in samples], np.int64)
-    splits = np.full((len(folds), len(sites)), "train", ROLE)
+    splits = np.full((len(folds), len(sites)), "train", SPLIT_DTYPE)
     for fold in range(len(sites)):
         rows = np.flatnonzero(folds != fold)
         held_out = _hold_out_validation(labels[rows], [samples[row] for row in rows.tolist()], source)

@@ -53,7 +53,9 @@ def read_workbook(path: Path, sheet: str | None) -> RawTable:
     except InputError:
         raise
     except Exception as error:  # a damaged workbook raises errors of zipfile, XML parsers and openpyxl
-        raise InputError(f"{path}: not a readable Excel workbook: {first_line(error)}") from None
+        raise InputError(
+            f"{path}: not a readable Excel workbook ({first_line(error)}). Save it again as .xlsx or .csv"
+        ) from None
     width = max((len(row) for _, row in rows), default=0)
     padded = [(number, [to_text(value) for value in row] + [""] * (width - len(row))) for number, row in rows]
     note = f"{path.name}: {hidden:,} rows are hidden, for example by a filter. They are used like the others"
@@ -132,7 +134,9 @@ def read_parquet(path: Path) -> RawTable:
     except Exception as error:  # pyarrow's errors for damaged files include OSErrors without strerror
         if isinstance(error, OSError) and error.strerror:
             raise
-        raise InputError(f"{path}: not a readable Parquet file: {first_line(error)}") from None
+        raise InputError(
+            f"{path}: not a readable Parquet file ({first_line(error)}). Write it again, or save it as CSV"
+        ) from None
     rows: list[tuple[int, list[str]]] = [(0, list(table.column_names))]
     for number, row in enumerate(zip(*columns, strict=True), 1):
         try:

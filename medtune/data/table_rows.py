@@ -72,8 +72,8 @@ def read_rows(table: Table, positions: Mapping[str, int], root: Path, path_forma
         samples.append(Sample(path.as_posix(), cells.get("label", ""), cells.get("group"), metadata, where=where))
     if empty:
         parts = [
-            f"{', '.join(places[:SHOWN])}{f' and {len(places) - SHOWN:,} more' * (len(places) > SHOWN)}: {what}"
-            for what, places in empty.items()
+            f"{', '.join(locations[:SHOWN])}{f' and {len(locations) - SHOWN:,} more' * (len(locations) > SHOWN)}: {what}"
+            for what, locations in empty.items()
         ]
         raise InputError(f"{'; '.join(parts)}; every image needs a value. Fill it in, or remove these rows")
     return samples

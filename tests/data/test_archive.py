@@ -53,7 +53,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("member", REFUSED.values(), ids=REFUSED.keys())
-def test_unpack__tar_refused_and_nothing_outside(tmp_path, monkeypatch, member):
+def test_unpack__unsafe_tar_member_writes_nothing_outside(tmp_path, monkeypatch, member):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     path = tar_of(tmp_path / "bad.tar.gz", ("good.png", tarfile.REGTYPE, b"fine"), member)
     with pytest.raises(InputError, match="Remove it"):
@@ -63,7 +63,7 @@ def test_unpack__tar_refused_and_nothing_outside(tmp_path, monkeypatch, member):
 
 
 @pytest.mark.parametrize("name", ["../out", "/out", "a\\..\\..\\out"])
-def test_unpack__zip_refused(tmp_path, monkeypatch, name):
+def test_unpack__unsafe_zip_member(tmp_path, monkeypatch, name):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as bundle:
         bundle.writestr(name, "bad")
@@ -72,7 +72,7 @@ def test_unpack__zip_refused(tmp_path, monkeypatch, name):
     assert everything(tmp_path) == ["bad.zip"]
 
 
-def test_unpack__zip_link_refused(tmp_path):
+def test_unpack__zip_link(tmp_path):
     entry = zipfile.ZipInfo("link")
     entry.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as bundle:
@@ -106,7 +106,7 @@ def test_unpack__too_many_files(tmp_path, monkeypatch):
         unpack(path, tmp_path / "out")
 
 
-def test_unpack__member_twice(tmp_path):
+def test_unpack__duplicate_member(tmp_path):
     path = tar_of(tmp_path / "twice.tar.gz", ("a", tarfile.REGTYPE, b"1"), ("a", tarfile.REGTYPE, b"2"))
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match="duplicate member 'a'"):
@@ -165,7 +165,7 @@ def test_unpack__tar_that_ends_amid_its_members(tmp_path, harm):
         unpack(path, tmp_path / "out")
 
 
-def test_unpack__name_that_no_file_system_takes(tmp_path):
+def test_unpack__name_that_is_too_long(tmp_path):
     path = tar_of(tmp_path / "long.tar.gz", ("n" * 300, tarfile.REGTYPE, b"x"))
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match=r"nnn'\.\.\. has a name that this file system does not allow"):

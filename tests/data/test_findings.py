@@ -31,7 +31,7 @@ def test_with_targets__vector_and_label_in_the_order_of_the_findings():
     assert (none.label, none.target().tolist(), none.target().dtype) == ("healthy", [0, 0, 0], np.uint8)
 
 
-def test_members__findings_and_none():
+def test_encode_labels__with_and_without_findings():
     assert findings.encode_labels([sample(0, "hernia", "mass"), sample(1)], NAMES).tolist() == [
         [True, False, True, False],
         [False, False, False, True],
@@ -40,7 +40,7 @@ def test_members__findings_and_none():
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=30))
-def test_rarest__is_a_finding_of_the_image_and_none_is_rarer(rows):
+def test_rarest_finding__is_a_finding_of_the_image(rows):
     targets = np.array(rows)
     counts = targets.sum(0)
     for row, index in zip(targets, findings.rarest_finding(targets), strict=True):
@@ -63,7 +63,7 @@ def test_renamed__two_findings_become_one():
         (("mass", "no finding"), "'no finding' is the label of images without findings"),
     ],
 )
-def test_check__refuses(names, said):
+def test_check_names__invalid_names(names, said):
     with pytest.raises(InputError, match=said):
         findings.check_names(names, "No Finding")
 
@@ -75,7 +75,7 @@ def test_check__refuses(names, said):
         (("mass", "edema"), "every image has the finding edema"),
     ],
 )
-def test_split__findings_that_cannot_be_learned_are_refused(names, said):
+def test_split__findings_that_cannot_be_learned(names, said):
     samples = [sample(k, *("mass", "edema")[k % 2 :], patient=f"P{k}") for k in range(12)]
     with pytest.raises(InputError, match=said):
         split_samples(samples, names, SplitParams(), "folder", min_classes=1)
@@ -95,7 +95,7 @@ def test_folds__of_several_findings_keep_patients_together_and_share_findings_ou
         assert counts.max() - counts.min() <= max(6, 0.5 * counts.mean())
 
 
-def test_folds__of_one_class_per_image_are_as_before():
+def test_folds__classes_and_single_findings_are_equal():
     rng = np.random.default_rng(0)
     labels, patients = rng.integers(0, 3, 90), np.repeat(np.arange(30), 3)
     one_hot = np.eye(3, dtype=bool)[labels]
@@ -103,7 +103,7 @@ def test_folds__of_one_class_per_image_are_as_before():
 
 
 @pytest.mark.parametrize("protocol", ["patient", "image"])
-def test_split__findings_are_in_every_part(protocol):
+def test_split__findings_are_in_every_split(protocol):
     samples = many()
     made = split_samples(samples, NAMES, SplitParams(protocol=protocol), "folder", min_classes=1)
     labels = findings.encode_labels(samples, NAMES)[:, :3]
@@ -112,7 +112,7 @@ def test_split__findings_are_in_every_part(protocol):
     assert bool(made.leaked_patients) == (protocol == "image")
 
 
-def test_split__a_finding_that_a_part_lacks_is_refused_or_noted():
+def test_split__finding_absent_from_a_split():
     samples = [*many(), sample(90, "rare", patient="P90"), sample(91, "rare", patient="P90")]
     names = (*NAMES, "rare")
     with pytest.raises(
@@ -123,7 +123,7 @@ def test_split__a_finding_that_a_part_lacks_is_refused_or_noted():
     assert "Finding rare (1 patients, 2 images) is absent from" in made.notes[0]
 
 
-def test_split__train_without_any_finding_is_refused():
+def test_split__train_without_findings():
     samples = [Sample(f"{k}", "", None, findings=("mass",) * (k > 4), published_splits=(part,))
                for k, part in enumerate(["train"] * 5 + ["val", "test"])]  # fmt: skip
     params = SplitParams(protocol="official", test_fold=0, allow_missing_classes=True)
@@ -131,7 +131,7 @@ def test_split__train_without_any_finding_is_refused():
         split_samples(samples, ("mass",), params, "medmnist", min_classes=1)
 
 
-def test_split__validation_is_held_out_of_a_published_split():
+def test_split__validation_is_taken_from_published_train():
     samples = [
         Sample(
             f"{k}", "", None, findings=("mass",) * (k % 3 == 0) + ("edema",) * (k % 4 == 0), published_splits=(part,)
@@ -145,6 +145,6 @@ def test_split__validation_is_held_out_of_a_published_split():
     assert held_out[:, :2].any(0).all()
 
 
-def test_groups__of_the_sample_images():
+def test_display_groups__by_rarest_finding():
     names, indices = findings.display_groups(findings.add_targets([sample(0, "mass"), sample(1)], NAMES, "none"), NAMES)
     assert (names, indices.tolist()) == (("mass", "none"), [0, 1])

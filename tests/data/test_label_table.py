@@ -32,7 +32,7 @@ def test_columns__values_that_say_neither_are_counted_by_finding():
 
 
 @given(st.lists(st.sets(st.sampled_from(["Mass", "Edema", "Hernia"])), min_size=1), st.sampled_from(["|", ";", ", "]))
-def test_cells__what_was_joined_is_read(sets, separator):
+def test_cells__joined_findings_are_parsed(sets, separator):
     cells = [separator.join(sorted(names)) or "no finding" for names in sets]
     found = label_table.from_cells(lists("Mass" + separator + "Edema", *cells), separator, "No Finding")
     assert [set(sample.findings) for sample in found[1:]] == sets
@@ -46,7 +46,7 @@ def test_cells__what_was_joined_is_read(sets, separator):
         ("No Finding|Mass", r"label is 'No Finding\|Mass', a finding and 'No Finding' \(1 rows\)"),
     ],
 )
-def test_cells__refused(cell, said):
+def test_cells__invalid_labels(cell, said):
     with pytest.raises(InputError, match=said):
         label_table.from_cells(lists("Mass|Edema", cell), "|", "No Finding")
 
@@ -67,8 +67,8 @@ def test_cells__no_finding_under_another_name():
 
 
 @pytest.mark.parametrize("joint", [" and ", " - ", "\\", " ", ";", " mit ", ", ", "\uff5c", "/"])
-def test_cells__a_list_with_something_else_between_is_no_finding(joint):
-    for other in ([], ["Mass|Edema"]):  # beside cells with the separator, too
+def test_cells__list_with_another_separator(joint):
+    for other in ([], ["Mass|Edema"]):  # also if other cells contain the separator
         with pytest.raises(InputError, match=r"data\.label_separator=\|: .*Mass.*data\.class_names") as error:
             label_table.from_cells(lists(f"Mass{joint}Edema", "Mass", "Edema", *other), "|", "No Finding")
         assert "\n" not in str(error.value)
@@ -94,6 +94,6 @@ def test_cells__a_label_that_says_no_finding_is_no_finding(label):
 
 
 @pytest.mark.parametrize("cell", ["['Mass', 'Edema']", '["Mass"]', "{Mass,Edema}", "[]"])
-def test_cells__lists_in_brackets_are_refused(cell):
+def test_cells__lists_in_brackets(cell):
     with pytest.raises(InputError, match="a list in brackets"):
         label_table.from_cells(lists("Mass", cell), "|", "No Finding")

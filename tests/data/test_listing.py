@@ -14,7 +14,7 @@ def test_find_files__sorted_without_hidden(tmp_path):
     assert find_files(tmp_path) == ["a/1.png", "b/2.PNG"]
 
 
-def test_find_files__linked_folder_is_refused(tmp_path):
+def test_find_files__linked_folder(tmp_path):
     (tmp_path / "real").mkdir()
     os.symlink("real", tmp_path / "linked")
     with pytest.raises(InputError, match="linked is a link to a folder"):

@@ -47,7 +47,7 @@ def test_rows__damage_is_an_input_error(tmp_path):
 
 
 @pytest.mark.parametrize("head", [b"(" * 79 + b"\n", b"__import__('os').abort()" + b" " * 56])
-def test_rows__header_that_is_no_header_is_named_in_one_line(tmp_path, head):
+def test_rows__damaged_header(tmp_path, head):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as bundle:
         bundle.writestr("images.npy", b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little") + head)
     with pytest.raises(InputError, match=r"array images is damaged: [^\n]+$"):

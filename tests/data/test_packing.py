@@ -54,7 +54,7 @@ def test_pack__bad_images_named_and_counted(tmp_path, out):
         pack(records, tmp_path, out, 8, "squash", "error")
 
 
-def test_pack__rejected_and_kept_are_all(tmp_path, out):
+def test_pack__every_image_is_selected_or_rejected(tmp_path, out):
     images, records = write(tmp_path, 300, (8, 8))
     for number in range(3, 300, 2):
         (tmp_path / f"{number}.png").write_bytes(b"no image")

@@ -1,4 +1,4 @@
-"""The prepared set is verified once per process, and again if one of its files changes."""
+"""Verification of the prepared set: once per process, and again if a file changes."""
 
 from dataclasses import replace
 

@@ -15,7 +15,7 @@ def site_params(folds: int = 3, **more) -> SplitParams:
 
 
 def samples(sites, known=True) -> list[Sample]:
-    """Two images of each of six and more patients per site; both classes at every site."""
+    """Create two images per patient, six or more patients per site, and both classes at every site."""
     return [
         Sample(f"{site}/{p}-{n}", "ab"[p % 2], f"{site}{p}" if known else None, site=site)
         for site, patients in sites.items()
@@ -92,7 +92,7 @@ def test_params__refused(values, message):
         SplitParams(**values)
 
 
-def test_split_samples__a_number_that_is_a_fold_and_a_site_is_refused():
+def test_split_samples__number_is_both_fold_and_site():
     found = samples({"1": 6, "2": 6, "3": 6})
     with pytest.raises(InputError, match=r"test_fold=2: both a fold \(site 3\) and the name of a site"):
         split_samples(found, ("a", "b"), site_params(test_fold=2), "folder")

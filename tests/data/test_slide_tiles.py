@@ -74,7 +74,7 @@ def test_notes__stored_tiles_that_a_file_lacks(cut):
 
 
 @pytest.mark.parametrize(("given", "fits"), [(0.5, True), (0.51, True), (0.25, False), (None, True)])
-def test_cut__micrometers_of_the_table_that_contradict_the_file_are_refused(tmp_path, given, fits):
+def test_cut__pixel_size_of_table_contradicts_file(tmp_path, given, fits):
     write_slide(tmp_path / "a.tif", 0, side=512, kind=0, mpp=0.5)
     slides = [Sample("a.tif", "x", "P")]
     if fits:

@@ -21,7 +21,7 @@ def test_list_source__classes_and_samples(root):
     assert list_source(root, has_positive=False).hash == listed.hash
 
 
-def test_list_source__hash_follows_what_is_left_out(root, tmp_path):
+def test_list_source__hash_depends_on_unused_files(root, tmp_path):
     before = list_source(root, has_positive=False).hash
     (tmp_path / "no" / ".DS_Store").touch()
     assert list_source(root, has_positive=False).hash == before
@@ -49,7 +49,7 @@ def test_list_source__drawn_images():
 
 
 def test_list_source__nowhere_to_download_to():
-    with pytest.raises(InputError, match="name the folder to download into"):
+    with pytest.raises(InputError, match="data\.root=null: data\.download needs a folder"):
         list_source(breakhis.Params(download=True), has_positive=False)
 
 

@@ -1,4 +1,4 @@
-"""The small inputs of ../shared/cases; other tests generate the like."""
+"""Small real-world inputs of ../shared/cases."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def params(shared, case):
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_cases__refused(shared, case):
+def test_cases__rejected(shared, case):
     with pytest.raises(InputError, match=REFUSED[case]):
         list_source(params(shared, case), has_positive=False)
 

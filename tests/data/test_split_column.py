@@ -28,7 +28,7 @@ def test_read_splits__in_any_case():
     assert read_splits(table("Train", " VAL ", "test", "External"), 1) == ["train", "val", "test", "external"]
 
 
-def test_read_splits__other_values_are_counted_and_what_is_meant_is_named():
+def test_read_splits__other_values_are_counted_and_translated():
     with pytest.raises(InputError) as error:
         read_splits(table("train", "validation", "Validation", "validation", "3", ""), 1)
     assert str(error.value) == (
@@ -50,7 +50,7 @@ PATIENTS = st.lists(st.tuples(st.sampled_from(SPLITS), st.integers(1, 3)), min_s
 
 
 def samples(patients, known=True) -> list[Sample]:
-    """Images of patients with (split, number of images); classes alternate."""
+    """Create the images of patients with (split, number of images); classes alternate."""
     forced = [("train", 2)] * 6 + [("test", 2)] * 2
     return [
         Sample(f"{p:02d}-{n}", "ab"[(p + n) % 2], f"P{p}" if known else None, published_splits=(split,))
@@ -69,7 +69,7 @@ def test_split_samples__column_is_obeyed(patients, known):
     assert set(made) <= set(SPLITS)
     if "val" in given_splits:
         assert np.array_equal(made, given_splits)
-    else:  # taken from train alone
+    else:  # validation is taken from train
         assert set(given_splits[made == "val"]) == {"train"}
     patients_of = [{sample.patient_id for sample, split in zip(found, made, strict=True) if split == s} for s in SPLITS]
     if known:
@@ -83,7 +83,7 @@ def test_split_samples__a_patient_in_two_splits_is_named():
         split_samples(found, ("a", "b"), COLUMN, "folder")
 
 
-def test_split_samples__validation_is_taken_from_train_and_external_is_told():
+def test_split_samples__validation_from_train_and_external_note():
     made = split_samples(samples([("external", 3)]), ("a", "b"), COLUMN, "folder")
     assert any("3 images are external: never used for a choice" in note for note in made.notes)
     assert any(
@@ -112,7 +112,7 @@ def test_split_samples__a_split_without_images(splits, message):
         split_samples(found, ("a", "b"), SplitParams(protocol="column", test_fold=0), "folder")
 
 
-def test_split_samples__a_class_that_is_not_tested_is_the_columns_decision():
+def test_split_samples__class_without_test_images():
     found = [Sample(f"{k}", "ab"[k % 2], f"P{k}", published_splits=(SPLITS[k // 2 % 3],)) for k in range(24)]
     found = [sample for sample in found if (sample.label, sample.published_splits) != ("b", ("test",))]
     with pytest.raises(InputError, match=r"Class b .* is absent from test.* The column determines the splits"):

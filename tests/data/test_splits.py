@@ -64,14 +64,14 @@ def test_split__hcrf_trains_on_one_fold_of_four():
         assert (made.splits[:, chain] == "train").mean() == 0.25
 
 
-def test_split__patient_without_patient_ids_says_what_else():
+def test_split__patient_protocol_without_patients_suggests_others():
     with pytest.raises(InputError, match=r"names no patients.*Use image"):
         split_samples(make(named=False), CLASSES, SplitParams(), "hcrf")
     with pytest.raises(InputError, match="Use image or official"):
         split_samples(make(named=False, published_splits=("train",)), CLASSES, SplitParams(), "medmnist")
 
 
-def test_split__too_few_groups():
+def test_split__too_few_patients():
     with pytest.raises(InputError, match=r"folds=5: source .* has only 4 patients"):
         split_samples(make(groups=4), CLASSES, SplitParams(), "test")
 
@@ -83,7 +83,7 @@ def test_split__empty_class_and_single_class():
         split_samples([Sample("1", "a", "P")], ("a",), SplitParams(), "test")
 
 
-def test_split__class_of_one_patient_is_refused_by_name_or_allowed_with_a_note():
+def test_split__class_of_one_patient_is_rejected_or_allowed():
     records = [*make(), *(Sample(f"z/{image}", "rare", "Z") for image in range(4))]
     with pytest.raises(
         InputError,
@@ -161,14 +161,14 @@ def test_folders__too_few_images_to_validate():
         split_samples(train, CLASSES, SplitParams(protocol="folders"), "folder")
 
 
-def test_split__classes_one_folder_deeper_are_named():
+def test_split__classes_one_level_deeper_are_suggested():
     records = [Sample(f"set/{label}/{n}.png", "set", f"P{n}") for n, label in enumerate("abab")]
     with pytest.raises(InputError, match=r"folders \(a, b\) are the classes, set data\.root to the folder set"):
         split_samples(records, ("set",), SplitParams(), "folder")
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_folders__a_missing_validation_part_is_taken_from_train(known):
+def test_folders__missing_validation_is_taken_from_train(known):
     train = make(12, 4, named=known, published_splits=("train",))
     test = [
         Sample(f"test/{n}", CLASSES[n % 2], f"T{n}" if known else None, published_splits=("test",)) for n in range(8)

@@ -1,4 +1,4 @@
-"""Tables as Excel, R, SQL and pandas write them: read right, or refused in one line that says what to do."""
+"""Tables from Excel, R, SQL and pandas: read correctly, or rejected with one line that states the fix."""
 
 import csv
 import datetime
@@ -108,7 +108,7 @@ REFUSED = {
     "header twice": ("t.csv", b"path,label,label\na,b,c\n", "duplicate column label"),
     "header twice after trimming": ("t.csv", b"path,label, label \na,b,c\n", "duplicate column label"),
     "short row": ("t.csv", b"path,label,group\na,b,c\na,b\n", "line 3: expected 3 fields, as in the header; found 2"),
-    "title above the header": ("t.csv", b"my images\npath,label\na,b\n", "line 2 looks like the header: remove"),
+    "title above the header": ("t.csv", b"my images\npath,label\na,b\n", "line 2 looks like the header\. Remove"),
     "long rows": ("t.csv", b"path,label\na.png,b,c\nb.png,c,d\n", "line 2: expected 2 fields"),
     "long row": ("t.csv", b"path,label\na,b\na,b,c\n", "t.csv line 3: expected 2 fields, as in the header; found 3"),
     "row numbers that are there twice": ("t.csv", b"path,label\n1,a,b\n1,a,b\n", "line 2: expected 2 fields"),
@@ -140,7 +140,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_read_table__refused_in_one_line(tmp_path, case):
+def test_read_table__invalid_files_give_one_line(tmp_path, case):
     name, content, said = REFUSED[case]
     with pytest.raises(InputError, match=said) as caught:
         read(tmp_path, name, content)

@@ -29,7 +29,7 @@ def test_read_rows__other_columns_are_metadata():
         (("a.png", "x\ty", "P1", ""), "expected one line of text"),
     ],
 )
-def test_read_rows__refused(row, message):
+def test_read_rows__invalid_cells(row, message):
     with pytest.raises(InputError, match=message):
         read_rows(table(row), POSITIONS, Path("/root"), "{path}")
 

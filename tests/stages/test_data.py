@@ -139,7 +139,7 @@ def test_run__killed_while_packing_starts_clean(root):
 
 
 def test_run__missing_root(tmp_path):
-    with pytest.raises(InputError, match="nowhere does not exist"):
+    with pytest.raises(InputError, match="nowhere: no such path"):
         prepare(tmp_path / "nowhere")
 
 

@@ -264,5 +264,5 @@ def test_evaluate__a_column_of_splits_is_refused_with_a_way_out(world, capsys):
     table = world / "images" / "t.csv"
     table.write_text(table.read_text().replace("sex", "split"))
     error = error_of(capsys, "bundle", "--data", str(table), *MAP)
-    assert "the table has a column split, but every row is evaluated" in error
+    assert "the table has a column split, but all rows are evaluated" in error
     assert "protocol" not in error

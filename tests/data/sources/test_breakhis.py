@@ -19,7 +19,7 @@ SLIDES = {
 
 
 def draw_tree(folder, magnifications=(200,), each=2):
-    """The official tree in small; names of the images written."""
+    """Write a small official folder tree and return the names of the images."""
     names = []
     for subtype, slides in SLIDES.items():
         kind = "benign" if subtype == "adenosis" else "malignant"
@@ -29,7 +29,7 @@ def draw_tree(folder, magnifications=(200,), each=2):
                 place.mkdir(parents=True, exist_ok=True)
                 for number in range(1, each + 1):
                     name = f"{slide}-{magnification}-{number:03d}.png"
-                    # 13412 has the same pictures under both its labels, as published.
+                    # The published images of patient 13412 are the same for both labels.
                     seed = zlib.crc32(f"{slide.partition('-')[2]} {magnification} {number}".encode())
                     pixels = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), np.uint8)
                     Image.fromarray(pixels).save(place / name)
@@ -50,7 +50,7 @@ def params(**more):
     return breakhis.Params(root="x", **more)
 
 
-def test_records__strict_groups_and_columns(tmp_path):
+def test_samples__patients_and_metadata(tmp_path):
     draw_tree(tmp_path)
     found = {record.path.rpartition("/")[2]: record for record in breakhis.list_samples(tmp_path, params())}
     assert (
@@ -130,7 +130,7 @@ def test_records__official_folds_without_13412(tmp_path):
     assert any(note.startswith("4 images are in none") for note in made.notes)
 
 
-def test_records__official_without_lists_or_with_bad_ones(tmp_path):
+def test_samples__official_without_valid_lists(tmp_path):
     names = draw_tree(tmp_path)
     chosen = params(split={"protocol": "official"})
     with pytest.raises(InputError, match=r"dsfold1\.txt, .*dsfold5\.txt not found"):

@@ -52,7 +52,7 @@ def test_records__image_beside_the_class_folders(root):
         folder.list_samples(root, params())
 
 
-def test_records__table_with_own_columns(root):
+def test_samples__table_with_renamed_columns(root):
     chosen = table(root, "\ufeffpath,label,group,age\ndog/P3_1.png,dog,P3,7\ncat/P1_1.png, cat ,P1,\n")
     first, second = folder.list_samples(root, chosen)
     assert (first.path, first.label, first.patient_id, first.metadata) == ("cat/P1_1.png", "cat", "P1", {"age": ""})
@@ -79,7 +79,7 @@ def test_records__table_with_own_columns(root):
         ("", "no column path and no label"),
     ],
 )
-def test_records__table_refused(root, text, reason):
+def test_samples__invalid_table(root, text, reason):
     with pytest.raises(InputError, match=reason):
         read(root, table(root, text))
 
@@ -88,11 +88,11 @@ def test_records__missing_table(root):
     with pytest.raises(InputError, match=r"data\.csv=other\.csv: no such file in .*\. Write other\.csv with"):
         folder.list_samples(root, params(csv="other.csv"))
     (root / "exported.txt").write_text("path label\n")
-    with pytest.raises(InputError, match=r"The folder holds exported\.txt: set data\.csv to the right one, or write"):
+    with pytest.raises(InputError, match=r"The folder contains exported\.txt\. Set data\.csv to one of them, or write"):
         folder.list_samples(root, params(csv="other.csv"))
 
 
-def test_records__nothing_there(tmp_path):
+def test_samples__no_images(tmp_path):
     with pytest.raises(InputError, match="no images"):
         folder.list_samples(tmp_path, params())
 
@@ -110,7 +110,7 @@ def test_records__a_table_without_patients_says_so(root, capsys):
 
 @pytest.fixture
 def images(tmp_path):
-    """Six images of three patients, and no table yet."""
+    """Write six images of three patients, without a table."""
     for name in ("1.png", "2.png", "3.png", "deep/4.png", "deep/5.png", "6.PNG"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -145,7 +145,7 @@ def test_table__a_missing_column_names_the_option(images, header, said):
     assert said in str(caught.value)
 
 
-def test_table__a_named_group_must_be_there(images):
+def test_table__selected_patient_column_must_exist(images):
     chosen = table(images, "path,label\n1.png,a\n")
     chosen = chosen.model_copy(update={"columns": ColumnParams(group="patient")})
     with pytest.raises(InputError, match="no column patient"):
@@ -153,7 +153,7 @@ def test_table__a_named_group_must_be_there(images):
 
 
 def test_table__lines_above_the_header(images):
-    with pytest.raises(InputError, match=r"labels\.csv line 3 looks like the header: remove the lines above it"):
+    with pytest.raises(InputError, match=r"labels\.csv line 3 looks like the header\. Remove the lines above it"):
         read(images, table(images, "Study,X\n2026,03\npath,label\n1.png,a\n"))
 
 
@@ -173,7 +173,7 @@ def test_table__a_patient_column_is_suggested(images, capsys):
         ("absent.png", "1 of 1 rows name files that do not exist: labels.csv line 2: 'absent.png'. Correct the rows"),
     ],
 )
-def test_table__a_missing_file_is_told_before_decoding(images, path, said):
+def test_table__missing_file_is_reported_before_decoding(images, path, said):
     with pytest.raises(InputError) as caught:
         read(images, table(images, f"path,label\n{path},a\n"))
     assert said in str(caught.value)
@@ -208,7 +208,7 @@ def test_table__labels_are_mapped(images):
         read(images, chosen)
     mapped = chosen.model_copy(update={"label_map": {"Benign": "benign"}})
     assert [sample.label for sample in read(images, mapped)] == ["benign", "benign", "malignant"]
-    with pytest.raises(InputError, match="no image has label 'Bengin'; labels: Benign, benign, malignant"):
+    with pytest.raises(InputError, match="no image has label 'Bengin'; labels are Benign, benign, malignant"):
         read(images, chosen.model_copy(update={"label_map": {"Bengin": "benign"}}))
 
 
@@ -225,13 +225,13 @@ def test_table__a_cell_with_several_lines(images):
         read(images, table(images, 'path,label\n1.png,"a\nb"\n'))
 
 
-def test_table__and_split_folders_exclude_each_other(images):
+def test_table__cannot_be_combined_with_split_folders(images):
     chosen = params(csv="labels.csv", split={"protocol": "folders"})
     with pytest.raises(InputError, match=r"data\.split\.protocol=folders: data\.csv"):
         folder.list_samples(images, chosen)
 
 
-def test_masks__are_refused_left_out_or_used(tmp_path):
+def test_masks__error_leave_out_or_use(tmp_path):
     for name in ("a/x (1).png", "a/x (1)_mask.png", "b/y.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

@@ -10,7 +10,7 @@ from tests.data.sources.folder_params import params, read
 
 @pytest.fixture
 def images(tmp_path):
-    """Six images of three patients, and no table yet."""
+    """Write six images of three patients, without a table."""
     for name in ("1.png", "2.png", "3.png", "deep/4.png", "deep/5.png", "6.PNG"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -57,7 +57,7 @@ def test_findings__columns_that_cannot_be(images, more, said):
         read(images, several(images, "path,mass\n1.png,1\n2.png,0\n", columns=more))
 
 
-def test_findings__spelled_in_two_ways_are_refused(images):
+def test_findings__similar_spellings(images):
     with pytest.raises(InputError, match=r"labels 'Mass' .* and 'mass' .* differ only in case"):
         read(images, several(images, "path,label\n1.png,Mass|Edema\n2.png,mass\n"))
 

@@ -39,7 +39,7 @@ def test_records__other_file_name_and_file_as_root(tmp_path):
     assert len(medmnist.list_samples(tmp_path / "pneumoniamnist_64.npz", params())) == 18
 
 
-def test_records__official_needs_three_parts(tmp_path):
+def test_samples__official_needs_three_splits(tmp_path):
     write(tmp_path / "pneumoniamnist.npz", ("train", "val"))
     with pytest.raises(InputError, match=r"has no test images\. Use protocol image"):
         medmnist.list_samples(tmp_path, params(split={"protocol": "official"}))
@@ -75,7 +75,7 @@ def test_fetch__checked_against_the_published_md5(tmp_path, monkeypatch, server)
     assert len(server.asked) == asked
 
 
-def test_tables__one_md5_a_size():
+def test_tables__one_md5_per_size():
     assert set(medmnist.MD5) == set(medmnist.CLASSES)
     assert all(len(md5s) == 4 and {len(md5) for md5 in md5s} <= {0, 32} for md5s in medmnist.MD5.values())
     known = [md5 for md5s in medmnist.MD5.values() for md5 in md5s if md5]
@@ -94,7 +94,7 @@ def test_records__real_arrays(shared):
     [("AdrenalMNIST3D", "3-D")]
     + [(f"{organ}mnist3d", "3-D") for organ in ("adrenal", "fracture", "nodule", "organ", "synapse", "vessel")],
 )
-def test_subset__refused_with_the_reason(tmp_path, name, reason):
+def test_subset__unsupported_sets_give_the_reason(tmp_path, name, reason):
     with pytest.raises(ValueError, match=rf"{name} cannot be used: .*{reason}"):
         params(subset=name)
     file = tmp_path / f"{name.lower()}_64.npz"
@@ -141,7 +141,7 @@ def test_chestmnist__wrong_labels(tmp_path, labels, said):
         medmnist.list_samples(tmp_path, params(subset="chestmnist"))
 
 
-def test_chestmnist__read_as_another_set_is_refused(tmp_path):
+def test_chestmnist__read_as_another_set(tmp_path):
     chest(tmp_path / "chestmnist.npz", np.zeros((3, 14), np.uint8))
     with pytest.raises(InputError, match=r"train_labels is uint8 \(3, 14\); expected \(3, 1\) integers"):
         medmnist.list_samples(tmp_path / "chestmnist.npz", params())

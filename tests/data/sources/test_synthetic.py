@@ -22,12 +22,12 @@ assert not {"torch", "prefect", "timm"} & set(sys.modules)
 
 
 def colours(image):
-    """Mean of each channel and of its darkest tenth: what stain is, wherever things lie."""
+    """Return the mean of each channel and of its darkest tenth, which depend on stain but not on arrangement."""
     pixels = image.reshape(-1, 3).astype(float)
     return np.concatenate([pixels.mean(0), np.percentile(pixels, 10, axis=0)])
 
 
-def test_records__default_is_40_patients_of_one_tissue_each():
+def test_samples__default_is_40_patients_with_one_tissue():
     found = synthetic.list_samples(None, synthetic.Params())
     assert len(found) == 480
     assert [r.path for r in found] == sorted({r.path for r in found})
@@ -96,6 +96,6 @@ def test_stain__tells_the_patient_and_so_the_class_to_an_image_split_only():
 
 
 @pytest.mark.parametrize("wrong", [{"patients": 3}, {"images_per_patient": 0}, {"labels": "subtypes8"}, {"stain": 1}])
-def test_params__wrong_values_are_refused(wrong):
+def test_params__invalid_values(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         synthetic.Params(**wrong)
