@@ -72,8 +72,8 @@ def read_rows(table: Table, positions: Mapping[str, int], root: Path, path_forma
         samples.append(Sample(path.as_posix(), cells.get("label", ""), cells.get("group"), metadata, where=where))
     if empty:
         parts = [
-            f"{', '.join(locations[:SHOWN])}{f' and {len(locations) - SHOWN:,} more' * (len(locations) > SHOWN)}: {what}"
-            for what, locations in empty.items()
+            f"{', '.join(rows[:SHOWN])}{f' and {len(rows) - SHOWN:,} more' * (len(rows) > SHOWN)}: {what}"
+            for what, rows in empty.items()
         ]
         raise InputError(f"{'; '.join(parts)}; every image needs a value. Fill it in, or remove these rows")
     return samples

@@ -108,7 +108,7 @@ REFUSED = {
     "header twice": ("t.csv", b"path,label,label\na,b,c\n", "duplicate column label"),
     "header twice after trimming": ("t.csv", b"path,label, label \na,b,c\n", "duplicate column label"),
     "short row": ("t.csv", b"path,label,group\na,b,c\na,b\n", "line 3: expected 3 fields, as in the header; found 2"),
-    "title above the header": ("t.csv", b"my images\npath,label\na,b\n", "line 2 looks like the header\. Remove"),
+    "title above the header": ("t.csv", b"my images\npath,label\na,b\n", r"line 2 looks like the header\. Remove"),
     "long rows": ("t.csv", b"path,label\na.png,b,c\nb.png,c,d\n", "line 2: expected 2 fields"),
     "long row": ("t.csv", b"path,label\na,b\na,b,c\n", "t.csv line 3: expected 2 fields, as in the header; found 3"),
     "row numbers that are there twice": ("t.csv", b"path,label\n1,a,b\n1,a,b\n", "line 2: expected 2 fields"),
@@ -244,9 +244,9 @@ CELL = st.text(st.characters(codec="cp1252", exclude_characters="\r\n\0", exclud
     st.sampled_from(["\n", "\r\n"]),
 )
 def test_read_table__round_trip(tmp_path_factory, rows, separator, encoding, quoting, newline):
-    assume(all(any(cell.strip() for cell in row) for row in rows))  # an empty row is no row
+    assume(all(any(cell.strip() for cell in row) for row in rows))  # empty rows are ignored
     assume(not any(cell.startswith('="') for row in rows for cell in row))
     content = written(separator, newline, quoting, rows).encode(encoding)
     assume(encoding != "cp1252" or not re.search("[\u00c2-\u00f4][\x80-\xbf\u0152-\u2122]", content.decode("cp1252")))
-    assume("-" not in "".join(rows[0]))  # a line of dashes is refused
+    assume("-" not in "".join(rows[0]))  # lines of dashes are rejected
     assert cells(read(tmp_path_factory.mktemp("t"), "t.csv", content)) == rows
