@@ -1,4 +1,4 @@
-"""The method comparison: every cell of benchmark.yaml. A cell runs only if its record does not exist yet."""
+"""Comparison of methods on the grid of benchmark.yaml. Only trials without a record run."""
 
 import logging
 import shutil
@@ -18,6 +18,7 @@ from medtune.runtime.lock import output_lock
 from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
+from medtune.serving.one_line import first_line
 
 log = logging.getLogger("medtune.flow")
 
@@ -31,29 +32,42 @@ def benchmark(
     resume: bool = True,
     prefect: bool = True,
 ) -> None:
-    """Compare methods on the grid of benchmark.yaml: artifacts/benchmark/results.csv and report.html.
+    """Compare methods on the grid of benchmark.yaml and write results.csv and report.html to artifacts/benchmark.
 
-    Exits 0 when nothing failed (cells left out by --only and --max-cells are pending), 1 when a cell failed even
-    when tried again, 2 when the input was wrong.
+    The exit code is 0 if no trial failed (trials excluded by `only` and `max_cells` stay pending), 1 if a trial failed
+    after all retries, and 2 if the input is invalid.
+
+    Args:
+        grid_file: file with the grid; None for benchmark.yaml.
+        sets: overrides as `key=value`.
+        out: folder for artifacts/.
+        only: filters that select trials.
+        max_cells: maximum number of trials to run.
+        resume: keep the records of earlier trials.
+        prefect: run the trials as a Prefect flow.
+
+    Raises:
+        InputError: the grid or an override is invalid.
+        SystemExit: a trial failed (exit code 1).
     """
-    chosen, tree = load_grid(grid_file, sets or ())
-    params = jobs.list_cells(chosen, tree)
-    wanted = set(filter_cells(list(params), only or ()))
-    jobs.check([params[cell] for cell in wanted])
+    grid, tree = load_grid(grid_file, sets or ())
+    params = jobs.list_cells(grid, tree)
+    selected = set(filter_cells(list(params), only or ()))
+    jobs.check([params[cell] for cell in selected])
     paths = RunPaths.from_env(out)
     with output_lock(paths), logfile(paths.cache / "logs", "benchmark"):
-        works = jobs.build_jobs(chosen, params, paths)
+        all_jobs = jobs.build_jobs(grid, params, paths)
         if not resume:
-            for cell in wanted:
+            for cell in selected:
                 shutil.rmtree(cells.record_dir(paths, cell), ignore_errors=True)
-        records = {work.cell: jobs.find_record(work, paths) for work in works}
-        missing = [work for work in works if work.cell in wanted and records[work.cell] is None][:max_cells]
-        found = sum(record is not None for record in records.values())
-        info(f"benchmark: {len(records)} cells, {found} found, {len(missing)} to compute")
-        errors = _compute(chosen, missing, paths, records, prefect) if missing else {}
-        lines = summary_files.write_summary(chosen, works, records, errors, paths)
+        records = {job.cell: jobs.find_record(job, paths) for job in all_jobs}
+        missing = [job for job in all_jobs if job.cell in selected and records[job.cell] is None][:max_cells]
+        n_finished = sum(record is not None for record in records.values())
+        info(f"benchmark: {len(records)} trials, {n_finished} finished, {len(missing)} to run")
+        errors = _compute(grid, missing, paths, records, prefect) if missing else {}
+        lines = summary_files.write_summary(grid, all_jobs, records, errors, paths)
         if missing:
-            summary_files.log_summary(tree, records, lines, chosen.metric)
+            summary_files.log_summary(tree, records, lines, grid.metric)
     for cell, error in errors.items():
         print(f"error: {cell.name} failed: {error}", file=sys.stderr)
     if errors:
@@ -61,32 +75,32 @@ def benchmark(
 
 
 def _compute(
-    chosen: BenchmarkParams,
+    grid: BenchmarkParams,
     missing: Sequence[jobs.CellJob],
     paths: RunPaths,
     records: dict[CellId, Artifact | None],
     prefect: bool,
 ) -> dict[CellId, str]:
-    """Fills `records`; gives what went wrong with the cells that failed even when tried again."""
+    """Run the missing trials, fill `records`, and return the errors of trials that failed after all retries."""
     errors: dict[CellId, str] = {}
-    if prefect and isinstance(chosen.runner, DaskRunner):
-        _require_scheduler(chosen.runner.address)
-    with progress("benchmark", len(missing), "cells") as advance:
+    if prefect and isinstance(grid.runner, DaskRunner):
+        _require_scheduler(grid.runner.address)
+    with progress("benchmark", len(missing), "trials") as advance:
 
         def on_result(job: jobs.CellJob, record: Artifact | None, error: str | None) -> str:
             records[job.cell] = record
             if error is not None:
                 errors[job.cell] = error
-            line = f"{job.cell.name}: {error or _metric_text(record, chosen.metric)}"
+            line = f"{job.cell.name}: {error or _metric_text(record, grid.metric)}"
             log.info(line)
             advance(1, line)
             return line
 
         if prefect:
-            _with_prefect(chosen, missing, paths, on_result)
-        for work in missing:  # all of them, or what a fault of Prefect's or Dask's own left undone
-            if records[work.cell] is None and work.cell not in errors:
-                worker.run_locally(work, paths, chosen.retries, on_result)
+            _with_prefect(grid, missing, paths, on_result)
+        for job in missing:  # without Prefect, or if Prefect or Dask failed
+            if records[job.cell] is None and job.cell not in errors:
+                worker.run_locally(job, paths, grid.retries, on_result)
     return errors
 
 
@@ -99,25 +113,26 @@ def _require_scheduler(address: str) -> None:
     import distributed
 
     try:
-        distributed.Client(address, timeout=10, set_as_default=False).close()
+        client = distributed.Client(address, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
+        client.close()  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(
-            f"benchmark.runner.address is {address!r}: no Dask scheduler answers there ({error})"
+            f"benchmark.runner.address={address}: no Dask scheduler answers. Check the address ({first_line(error)})"
         ) from None
 
 
 def _with_prefect(
-    chosen: BenchmarkParams, missing: Sequence[jobs.CellJob], paths: RunPaths, on_result: worker.OnResult
+    grid: BenchmarkParams, missing: Sequence[jobs.CellJob], paths: RunPaths, on_result: worker.OnResult
 ) -> None:
-    """Compute `missing` as one flow run; what Prefect or Dask leave undone stays missing."""
-    name = f"benchmark {len(missing)} cells {time.strftime('%H:%M:%S')}"
+    """Run the missing trials as one flow run. If Prefect or Dask fails, the caller runs the remaining trials."""
+    name = f"benchmark {len(missing)} trials {time.strftime('%H:%M:%S')}"
 
-    def through() -> None:
+    def run_flow() -> None:
         from medtune.flows import benchmark_cells as flow
 
-        flow.run(missing, paths, chosen.retries, on_result, flow.task_runner(chosen), name)
+        flow.run(missing, paths, grid.retries, on_result, flow.task_runner(grid), name)
 
-    with_prefect(name, paths.cache, through, lambda: None)
+    with_prefect(name, paths.cache, run_flow, lambda: None)
 
 
 def _metric_text(record: Artifact | None, metric: str) -> str:
