@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from medtune.benchmark import cell as cells
 from medtune.benchmark import jobs, summary_files, worker
-from medtune.benchmark.grid import BenchmarkParams, CellId, DaskRunner, filter_cells, load_grid
+from medtune.benchmark import trial as trials
+from medtune.benchmark.grid import BenchmarkParams, DaskRunner, TrialId, filter_trials, load_grid
 from medtune.config.errors import InputError
 from medtune.flows.prefect_run import with_prefect
 from medtune.runtime.artifact import Artifact
@@ -28,13 +28,13 @@ def benchmark(
     sets: Sequence[str] | None = None,
     out: Path | None = None,
     only: Sequence[str] | None = None,
-    max_cells: int | None = None,
+    max_trials: int | None = None,
     resume: bool = True,
     prefect: bool = True,
 ) -> None:
     """Compare methods on the grid of benchmark.yaml and write results.csv and report.html to artifacts/benchmark.
 
-    The exit code is 0 if no trial failed (trials excluded by `only` and `max_cells` stay pending), 1 if a trial failed
+    The exit code is 0 if no trial failed (trials excluded by `only` and `max_trials` stay pending), 1 if a trial failed
     after all retries, and 2 if the input is invalid.
 
     Args:
@@ -42,7 +42,7 @@ def benchmark(
         sets: overrides as `key=value`.
         out: folder for artifacts/.
         only: filters that select trials.
-        max_cells: maximum number of trials to run.
+        max_trials: maximum number of trials to run.
         resume: keep the records of earlier trials.
         prefect: run the trials as a Prefect flow.
 
@@ -51,47 +51,47 @@ def benchmark(
         SystemExit: a trial failed (exit code 1).
     """
     grid, tree = load_grid(grid_file, sets or ())
-    params = jobs.list_cells(grid, tree)
-    selected = set(filter_cells(list(params), only or ()))
-    jobs.check([params[cell] for cell in selected])
+    params = jobs.list_trials(grid, tree)
+    selected = set(filter_trials(list(params), only or ()))
+    jobs.check([params[trial] for trial in selected])
     paths = RunPaths.from_env(out)
     with output_lock(paths), logfile(paths.cache / "logs", "benchmark"):
         all_jobs = jobs.build_jobs(grid, params, paths)
         if not resume:
-            for cell in selected:
-                shutil.rmtree(cells.record_dir(paths, cell), ignore_errors=True)
-        records = {job.cell: jobs.find_record(job, paths) for job in all_jobs}
-        missing = [job for job in all_jobs if job.cell in selected and records[job.cell] is None][:max_cells]
+            for trial in selected:
+                shutil.rmtree(trials.record_dir(paths, trial), ignore_errors=True)
+        records = {job.trial: jobs.find_record(job, paths) for job in all_jobs}
+        missing = [job for job in all_jobs if job.trial in selected and records[job.trial] is None][:max_trials]
         n_finished = sum(record is not None for record in records.values())
-        info(f"benchmark: {len(records)} trials, {n_finished} finished, {len(missing)} to run")
+        info(f"benchmark: {len(records)} trials, {n_finished} found, {len(missing)} to compute")
         errors = _compute(grid, missing, paths, records, prefect) if missing else {}
         lines = summary_files.write_summary(grid, all_jobs, records, errors, paths)
         if missing:
             summary_files.log_summary(tree, records, lines, grid.metric)
-    for cell, error in errors.items():
-        print(f"error: {cell.name} failed: {error}", file=sys.stderr)
+    for trial, error in errors.items():
+        print(f"error: {trial.name} failed: {error}", file=sys.stderr)
     if errors:
         raise SystemExit(1)
 
 
 def _compute(
     grid: BenchmarkParams,
-    missing: Sequence[jobs.CellJob],
+    missing: Sequence[jobs.TrialJob],
     paths: RunPaths,
-    records: dict[CellId, Artifact | None],
+    records: dict[TrialId, Artifact | None],
     prefect: bool,
-) -> dict[CellId, str]:
+) -> dict[TrialId, str]:
     """Run the missing trials, fill `records`, and return the errors of trials that failed after all retries."""
-    errors: dict[CellId, str] = {}
+    errors: dict[TrialId, str] = {}
     if prefect and isinstance(grid.runner, DaskRunner):
         _require_scheduler(grid.runner.address)
     with progress("benchmark", len(missing), "trials") as advance:
 
-        def on_result(job: jobs.CellJob, record: Artifact | None, error: str | None) -> str:
-            records[job.cell] = record
+        def on_result(job: jobs.TrialJob, record: Artifact | None, error: str | None) -> str:
+            records[job.trial] = record
             if error is not None:
-                errors[job.cell] = error
-            line = f"{job.cell.name}: {error or _metric_text(record, grid.metric)}"
+                errors[job.trial] = error
+            line = f"{job.trial.name}: {error or _metric_text(record, grid.metric)}"
             log.info(line)
             advance(1, line)
             return line
@@ -99,7 +99,7 @@ def _compute(
         if prefect:
             _with_prefect(grid, missing, paths, on_result)
         for job in missing:  # without Prefect, or if Prefect or Dask failed
-            if records[job.cell] is None and job.cell not in errors:
+            if records[job.trial] is None and job.trial not in errors:
                 worker.run_locally(job, paths, grid.retries, on_result)
     return errors
 
@@ -122,13 +122,13 @@ def _require_scheduler(address: str) -> None:
 
 
 def _with_prefect(
-    grid: BenchmarkParams, missing: Sequence[jobs.CellJob], paths: RunPaths, on_result: worker.OnResult
+    grid: BenchmarkParams, missing: Sequence[jobs.TrialJob], paths: RunPaths, on_result: worker.OnResult
 ) -> None:
     """Run the missing trials as one flow run. If Prefect or Dask fails, the caller runs the remaining trials."""
     name = f"benchmark {len(missing)} trials {time.strftime('%H:%M:%S')}"
 
     def run_flow() -> None:
-        from medtune.flows import benchmark_cells as flow
+        from medtune.flows import benchmark_trials as flow
 
         flow.run(missing, paths, grid.retries, on_result, flow.task_runner(grid), name)
 

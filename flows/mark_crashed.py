@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("medtune.flow")
 
-MESSAGE = "its process is gone"
+MESSAGE = "the process has ended"
 
 
 def tag(out: str) -> str:

@@ -148,7 +148,7 @@ def publish_bundle(params: Params, paths: RunPaths, store: ModelStore, outcome: 
     """Upload the bundle with the decision, make it the current bundle, and remove old bundles.
 
     Args:
-        params: all params; `handoff.keep` bundles are kept.
+        params: all params; `handoff.keep_last` bundles are kept.
         paths: where the bundle is.
         store: store of accepted bundles.
         outcome: the decision.
@@ -167,7 +167,7 @@ def publish_bundle(params: Params, paths: RunPaths, store: ModelStore, outcome: 
     store.set_current(outcome.name)
     shutil.rmtree(work)
     protected = {outcome.name, outcome.champion}
-    for name in store.bundles()[: -params.handoff.keep]:
+    for name in store.bundles()[: -params.handoff.keep_last]:
         if name not in protected:
             store.remove(name)
 

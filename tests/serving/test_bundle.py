@@ -176,7 +176,7 @@ def test_self_test__pickled_samples_are_refused_unexecuted(bundle_folder):
     content = read_manifest(bundle_folder)
     content["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     (bundle_folder / "bundle.json").write_text(dump_manifest(content))
-    with pytest.raises(BundleError, match="is not a valid .npy file"):
+    with pytest.raises(BundleError, match=r"is not a valid \.npy file"):
         Bundle.load(bundle_folder).self_test()
 
 

@@ -13,7 +13,7 @@ from prefect.task_runners import TaskRunner
 from prefect_dask.task_runners import DaskTaskRunner
 
 from medtune.benchmark.grid import BenchmarkParams, DaskRunner
-from medtune.benchmark.jobs import CellJob
+from medtune.benchmark.jobs import TrialJob
 from medtune.benchmark.worker import OnResult, run_job
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.paths import RunPaths
@@ -24,7 +24,7 @@ warnings.filterwarnings("ignore", "Port 8787 is already in use", UserWarning)
 
 
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=RETRY_AFTER_S)
-def run_cell(name: str, work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
+def run_trial(name: str, work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
     """Run one trial and return its record as `Artifact.as_dict()`."""
     return run_job(work, out, cache)
 
@@ -45,17 +45,17 @@ def task_runner(grid: BenchmarkParams) -> TaskRunner[Any]:
 
 
 def run(
-    jobs: Sequence[CellJob], paths: RunPaths, retries: int, on_result: OnResult, runner: TaskRunner[Any], name: str
+    jobs: Sequence[TrialJob], paths: RunPaths, retries: int, on_result: OnResult, runner: TaskRunner[Any], name: str
 ) -> None:
     """Run all jobs as one flow run and call `on_result` for each job when it ends."""
 
     @flow(name="benchmark", flow_run_name=name, task_runner=runner, persist_result=False)
-    def benchmark(cells: int) -> None:
-        configured = run_cell.with_options(retries=retries)
+    def benchmark(trials: int) -> None:
+        configured = run_trial.with_options(retries=retries)
         submitted = {}
         for job in jobs:
             future: Any = configured.submit(
-                name=job.cell.name, work=job.as_dict(), out=str(paths.out), cache=str(paths.cache)
+                name=job.trial.name, work=job.as_dict(), out=str(paths.out), cache=str(paths.cache)
             )
             submitted[future.wrapped_future] = job
         lines = []
