@@ -86,7 +86,7 @@ def test_by_split__labels_are_inner_folders(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("paths", "said"),
+    ("paths", "message"),
     [
         (["train/n/1.png"], "no folder test with images"),
         (["a/n/1.png", "b/n/1.png"], "no folder train and no test with images in .*; found a, b"),
@@ -97,6 +97,6 @@ def test_by_split__labels_are_inner_folders(tmp_path):
         (["x/train/n/1.png", "x/test/n/1.png"], "--set data.root=.*/x"),
     ],
 )
-def test_by_split__invalid_folders(tmp_path, paths, said):
-    with pytest.raises(InputError, match=said):
+def test_by_split__invalid_folders(tmp_path, paths, message):
+    with pytest.raises(InputError, match=message):
         by_split(files(tmp_path, *paths))

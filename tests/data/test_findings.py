@@ -57,27 +57,27 @@ def test_renamed__two_findings_become_one():
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (("mass", "lump|edema"), r"'lump\|edema' contains \|"),
         (("mass", "no finding"), "'no finding' is the label of images without findings"),
     ],
 )
-def test_check_names__invalid_names(names, said):
-    with pytest.raises(InputError, match=said):
+def test_check_names__invalid_names(names, message):
+    with pytest.raises(InputError, match=message):
         findings.check_names(names, "No Finding")
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (("mass", "edema", "hernia"), "no image has the finding hernia"),
         (("mass", "edema"), "every image has the finding edema"),
     ],
 )
-def test_split__findings_that_cannot_be_learned(names, said):
+def test_split__findings_that_cannot_be_learned(names, message):
     samples = [sample(k, *("mass", "edema")[k % 2 :], patient=f"P{k}") for k in range(12)]
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         split_samples(samples, names, SplitParams(), "folder", min_classes=1)
 
 

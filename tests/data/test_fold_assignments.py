@@ -34,8 +34,8 @@ def test_new_patients__do_not_move_recorded_patients(tmp_path_factory, before, m
 def test_new_patients__balance_the_folds():
     labels, groups = np.repeat([0, 1], 12), np.array([f"g{n}" for n in range(24)])
     kept = {f"g{n}": 0 for n in (*range(4), *range(12, 16))}
-    dealt = grouped_stratified_folds(labels, groups, 3, kept)
-    assert [int(((dealt == fold) & (labels == label)).sum()) for fold in range(3) for label in (0, 1)] == [4] * 6
+    assigned = grouped_stratified_folds(labels, groups, 3, kept)
+    assert [int(((assigned == fold) & (labels == label)).sum()) for fold in range(3) for label in (0, 1)] == [4] * 6
 
 
 def test_file__hides_names_and_keeps_sets_apart(tmp_path):
@@ -56,11 +56,13 @@ def test_file__recorded_folds_do_not_change(tmp_path):
     assert read_assignments(path, "folder", 5).lookup(["a"]) == {"a": 3}
 
 
-@pytest.mark.parametrize(("text", "said"), [("name,fold\na,1\n", "the columns are"), ("group,fold\na,x\n", "line 2")])
-def test_file__invalid_content(tmp_path, text, said):
+@pytest.mark.parametrize(
+    ("text", "message"), [("name,fold\na,1\n", "the columns are"), ("group,fold\na,x\n", "line 2")]
+)
+def test_file__invalid_content(tmp_path, text, message):
     path = tmp_path / "folds.csv"
     path.write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read_assignments(path, "folder", 5)
 
 

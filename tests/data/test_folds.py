@@ -23,12 +23,12 @@ def cases(draw):
 @given(cases())
 def test_folds__are_disjoint_by_patient_and_reproducible(case):
     labels, groups, folds = case
-    dealt = grouped_stratified_folds(labels, groups, folds)
-    assert dealt.shape == labels.shape
-    assert set(np.unique(dealt)) == set(range(folds))
+    assigned = grouped_stratified_folds(labels, groups, folds)
+    assert assigned.shape == labels.shape
+    assert set(np.unique(assigned)) == set(range(folds))
     for group in np.unique(groups):
-        assert len(set(dealt[groups == group])) == 1
-    assert np.array_equal(dealt, grouped_stratified_folds(labels, groups, folds))
+        assert len(set(assigned[groups == group])) == 1
+    assert np.array_equal(assigned, grouped_stratified_folds(labels, groups, folds))
 
 
 @settings(max_examples=30)
@@ -39,8 +39,8 @@ def test_folds__every_class_in_every_fold_if_possible(seed, folds):
     sizes = rng.integers(4, 8, len(label_of))
     groups = np.repeat(np.arange(len(label_of)), sizes)
     labels = label_of[groups]
-    dealt = grouped_stratified_folds(labels, groups.astype(str), folds)
-    table = np.array([np.bincount(labels[dealt == fold], minlength=3) for fold in range(folds)])
+    assigned = grouped_stratified_folds(labels, groups.astype(str), folds)
+    table = np.array([np.bincount(labels[assigned == fold], minlength=3) for fold in range(folds)])
     assert (table > 0).all()
     # The size of every fold differs from the mean by at most 1.5 times the largest patient.
     assert np.abs(table - np.bincount(labels) / folds).max() <= 1.5 * sizes.max()

@@ -39,15 +39,15 @@ def test_cells__joined_findings_are_parsed(sets, separator):
 
 
 @pytest.mark.parametrize(
-    ("cell", "said"),
+    ("cell", "message"),
     [
         ("Mass|", r"labels.csv line 3: label is 'Mass\|', with an empty name next to '\|' \(1 rows\)"),
         ("Mass||Edema", "with an empty name"),
         ("No Finding|Mass", r"label is 'No Finding\|Mass', a finding and 'No Finding' \(1 rows\)"),
     ],
 )
-def test_cells__invalid_labels(cell, said):
-    with pytest.raises(InputError, match=said):
+def test_cells__invalid_labels(cell, message):
+    with pytest.raises(InputError, match=message):
         label_table.from_cells(lists("Mass|Edema", cell), "|", "No Finding")
 
 

@@ -34,9 +34,9 @@ def test_split__each_image_is_tested_once_and_no_patient_leaks(protocol, folds, 
     if protocol == "patient":
         assert made.leaked_patients == ()
         names = np.array([record.patient_id for record in records])
-        for chain in range(folds):
+        for fold in range(folds):
             for group in set(names):
-                assert len(set(made.splits[names == group, chain])) == 1
+                assert len(set(made.splits[names == group, fold])) == 1
 
 
 def test_split__image_is_the_papers_and_names_the_leak():
@@ -57,11 +57,11 @@ def test_split__chosen_val_fold():
 
 def test_split__hcrf_trains_on_one_fold_of_four():
     made = split_samples(make(named=False), CLASSES, SplitParams(protocol="hcrf-1-1-2", folds=4), "test")
-    for chain in range(4):
-        parts = {part: set(made.folds[made.splits[:, chain] == part]) for part in ("train", "val", "test")}
+    for fold in range(4):
+        parts = {part: set(made.folds[made.splits[:, fold] == part]) for part in ("train", "val", "test")}
         assert [len(parts[part]) for part in ("train", "val", "test")] == [1, 1, 2]
-        assert chain in parts["test"]
-        assert (made.splits[:, chain] == "train").mean() == 0.25
+        assert fold in parts["test"]
+        assert (made.splits[:, fold] == "train").mean() == 0.25
 
 
 def test_split__patient_protocol_without_patients_suggests_others():
@@ -126,10 +126,10 @@ def test_split__official_carves_validation_by_patient():
     assert made.leaked_patients == ()
     names = np.array([record.patient_id for record in records])
     assert set(made.splits[names == "P0"].ravel()) == {"unused"}
-    for chain, column in enumerate(columns):
+    for fold, column in enumerate(columns):
         published = np.array([column[name] for name in names])
-        assert np.array_equal(made.splits[:, chain] == "test", published == "test")
-        val = made.splits[:, chain] == "val"
+        assert np.array_equal(made.splits[:, fold] == "test", published == "test")
+        val = made.splits[:, fold] == "val"
         assert 0.1 < val.sum() / (published == "train").sum() < 0.35
         assert len({records[row].label for row in np.flatnonzero(val)}) == 2
     assert (made.folds == -1).any()

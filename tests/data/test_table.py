@@ -141,8 +141,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_read_table__invalid_files_give_one_line(tmp_path, case):
-    name, content, said = REFUSED[case]
-    with pytest.raises(InputError, match=said) as caught:
+    name, content, message = REFUSED[case]
+    with pytest.raises(InputError, match=message) as caught:
         read(tmp_path, name, content)
     assert "\n" not in str(caught.value)
 

@@ -65,7 +65,7 @@ def test_samples__patients_and_metadata(tmp_path):
 
 
 @pytest.mark.parametrize(("task", "count"), [("malignant4", 4), ("binary", 2), ("subtypes8", 8)])
-def test_records__tasks(tmp_path, task, count):
+def test_samples__tasks(tmp_path, task, count):
     draw_tree(tmp_path)
     chosen = params(labels=task)
     assert len(breakhis.classes(chosen)) == count
@@ -74,7 +74,7 @@ def test_records__tasks(tmp_path, task, count):
     assert ("adenosis" in labels) == (task == "subtypes8")
 
 
-def test_records__magnifications(tmp_path):
+def test_samples__magnifications(tmp_path):
     names = draw_tree(tmp_path, (40, 400), each=1)
     assert len(breakhis.list_samples(tmp_path, params(magnification=None))) == len(names)
     assert len(breakhis.list_samples(tmp_path, params(magnification=40))) == len(names) / 2
@@ -82,14 +82,14 @@ def test_records__magnifications(tmp_path):
         breakhis.list_samples(tmp_path, params())
 
 
-def test_records__any_layout_and_foreign_files(tmp_path):
+def test_samples__any_layout_and_foreign_files(tmp_path):
     for name in ("x/SOB_M_DC-14-1-200-001.png", "SOB_B_F-14-2-200-001.png", "SOB_B_DC-14-3-200-001.png", "cat.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [record.patient_id for record in breakhis.list_samples(tmp_path, params())] == ["2", "1"]
 
 
-def test_records__same_image_in_two_places(tmp_path):
+def test_samples__same_image_in_two_places(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "SOB_M_DC-14-1-200-001.png").touch()
@@ -98,7 +98,7 @@ def test_records__same_image_in_two_places(tmp_path):
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_records__from_the_archive(tmp_path, monkeypatch, inside):
+def test_samples__from_the_archive(tmp_path, monkeypatch, inside):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     names = draw_tree(tmp_path / "tree")
     (tmp_path / "raw").mkdir()
@@ -115,7 +115,7 @@ def test_records__from_the_archive(tmp_path, monkeypatch, inside):
         breakhis.fetch(archive, chosen)
 
 
-def test_records__official_folds_without_13412(tmp_path):
+def test_samples__official_folds_without_13412(tmp_path):
     write_folds(tmp_path, draw_tree(tmp_path))
     chosen = params(split={"protocol": "official", "test_fold": "all", "allow_missing_classes": True})
     found = breakhis.list_samples(tmp_path, chosen)
@@ -166,7 +166,7 @@ def test_expected__published_counts():
 
 
 @pytest.mark.real
-def test_records__real_subset(shared):
+def test_samples__real_subset(shared):
     found = breakhis.list_samples(shared / "breakhis200x", params())
     assert len(found) == 305
     assert len({record.patient_id for record in found}) == 31

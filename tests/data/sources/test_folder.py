@@ -15,14 +15,14 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_records__class_folders(root):
+def test_samples__class_folders(root):
     found = folder.list_samples(root, params())
     assert [(record.path, record.label, record.patient_id) for record in found] == [
         ("cat/P1_1.png", "cat", None), ("cat/deep/P2_1.png", "cat", None), ("dog/P3_1.png", "dog", None),
     ]  # fmt: skip
 
 
-def test_records__patient_from_the_path(root):
+def test_samples__patient_from_the_path(root):
     assert [record.patient_id for record in folder.list_samples(root, params(patient_pattern=r"(P\d+)_"))] == [
         "P1",
         "P2",
@@ -38,7 +38,7 @@ def test_params__pattern_must_name_a_group(pattern):
         params(patient_pattern=pattern)
 
 
-def test_records__class_names(root):
+def test_samples__class_names(root):
     assert folder.classes(params(class_names=["dog", "cat"])) == ("dog", "cat")
     with pytest.raises(InputError, match=r"'dog' is not in data\.class_names"):
         read(root, params(class_names=["cat", "cow"]))
@@ -46,7 +46,7 @@ def test_records__class_names(root):
         params(class_names=["cat", "cat"])
 
 
-def test_records__image_beside_the_class_folders(root):
+def test_samples__image_beside_the_class_folders(root):
     (root / "stray.png").touch()
     with pytest.raises(InputError, match=r"stray\.png is not in a class folder"):
         folder.list_samples(root, params())
@@ -84,7 +84,7 @@ def test_samples__invalid_table(root, text, reason):
         read(root, table(root, text))
 
 
-def test_records__missing_table(root):
+def test_samples__missing_table(root):
     with pytest.raises(InputError, match=r"data\.csv=other\.csv: no such file in .*\. Write other\.csv with"):
         folder.list_samples(root, params(csv="other.csv"))
     (root / "exported.txt").write_text("path label\n")
@@ -97,13 +97,13 @@ def test_samples__no_images(tmp_path):
         folder.list_samples(tmp_path, params())
 
 
-def test_records__an_empty_class_folder_is_named(root):
+def test_samples__an_empty_class_folder_is_named(root):
     (root / "fish").mkdir()
     with pytest.raises(InputError, match=r"class folder .*fish has no images"):
         folder.list_samples(root, params())
 
 
-def test_records__a_table_without_patients_says_so(root, capsys):
+def test_samples__a_table_without_patients_says_so(root, capsys):
     folder.list_samples(root, table(root, "path,label,patient\ncat/P1_1.png,cat,P1\n"))
     assert "no column group, so no patients are known; found path, label, patient" in capsys.readouterr().out
 
@@ -127,7 +127,7 @@ def test_table__columns_of_other_names(images):
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "message"),
     [
         ("filename,diagnosis,x", "no column path and no label; found filename, diagnosis, x. Add --set "
          "data.columns.path=filename --set data.columns.label=diagnosis"),
@@ -139,10 +139,10 @@ def test_table__columns_of_other_names(images):
         ("path,label,Label", "columns 'label' and 'Label' differ only in case"),
     ],
 )  # fmt: skip
-def test_table__a_missing_column_names_the_option(images, header, said):
+def test_table__a_missing_column_names_the_option(images, header, message):
     with pytest.raises(InputError) as caught:
         read(images, table(images, f"{header}\n{','.join('x' for _ in header.split(','))}\n"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_table__selected_patient_column_must_exist(images):
@@ -163,7 +163,7 @@ def test_table__a_patient_column_is_suggested(images, capsys):
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
         ("1.PNG", "labels.csv line 2: '1.PNG' (there is '1.png')"),
         ("1", "'1' (there is '1.png')"),
@@ -173,10 +173,10 @@ def test_table__a_patient_column_is_suggested(images, capsys):
         ("absent.png", "1 of 1 rows name files that do not exist: labels.csv line 2: 'absent.png'. Correct the rows"),
     ],
 )
-def test_table__missing_file_is_reported_before_decoding(images, path, said):
+def test_table__missing_file_is_reported_before_decoding(images, path, message):
     with pytest.raises(InputError) as caught:
         read(images, table(images, f"path,label\n{path},a\n"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "--set data.on_bad_image=reject" in str(caught.value) or "data.path_format=" in str(caught.value)
 
 

@@ -4,7 +4,7 @@ from medtune.config.errors import InputError
 from medtune.data.sources import hcrf
 
 
-def test_records__class_folders_in_any_case_and_depth(tmp_path):
+def test_samples__class_folders_in_any_case_and_depth(tmp_path):
     for name in ("Normal/1.tif", "Abnormal/train/1.tif", "abnormal/normal/2.tif", "other/3.tif"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

@@ -9,29 +9,29 @@ def params(**more):
     return medmnist.Params(root="x", **more)
 
 
-def write(file, parts=("train", "val", "test"), colour=False, labels=(0, 1)):
+def write(file, parts=("train", "val", "test"), color=False, labels=(0, 1)):
     rng = np.random.default_rng(7)
     arrays = {}
     for part in parts:
-        arrays[f"{part}_images"] = rng.integers(0, 256, (6, 8, 8, 3) if colour else (6, 8, 8), np.uint8)
+        arrays[f"{part}_images"] = rng.integers(0, 256, (6, 8, 8, 3) if color else (6, 8, 8), np.uint8)
         arrays[f"{part}_labels"] = np.resize(np.array(labels, np.uint8), (6, 1))
     np.savez(file, **arrays)
     return arrays
 
 
-@pytest.mark.parametrize("colour", [False, True])
-def test_records__pixels_labels_and_published_roles(tmp_path, colour):
-    arrays = write(tmp_path / "pneumoniamnist.npz", colour=colour)
+@pytest.mark.parametrize("color", [False, True])
+def test_samples__pixels_labels_and_published_roles(tmp_path, color):
+    arrays = write(tmp_path / "pneumoniamnist.npz", color=color)
     found = medmnist.list_samples(tmp_path, params(split={"protocol": "official"}))
     assert len(found) == 18
     assert [record.published_splits for record in found[::6]] == [("train",), ("val",), ("test",)]
     assert found[1].label == "pneumonia"
     pixels = found[8].read()
     expected = arrays["val_images"][2]
-    assert np.array_equal(pixels, expected if colour else np.repeat(expected[..., None], 3, 2))
+    assert np.array_equal(pixels, expected if color else np.repeat(expected[..., None], 3, 2))
 
 
-def test_records__other_file_name_and_file_as_root(tmp_path):
+def test_samples__other_file_name_and_file_as_root(tmp_path):
     write(tmp_path / "pneumoniamnist_trainval.npz", ("train", "val"))
     write(tmp_path / "pneumoniamnist_64.npz")
     assert len(medmnist.list_samples(tmp_path, params())) == 12
@@ -45,7 +45,7 @@ def test_samples__official_needs_three_splits(tmp_path):
         medmnist.list_samples(tmp_path, params(split={"protocol": "official"}))
 
 
-def test_records__missing_ambiguous_or_wrong(tmp_path):
+def test_samples__missing_ambiguous_or_wrong(tmp_path):
     with pytest.raises(InputError, match=r"found none. Set data\.download=true"):
         medmnist.list_samples(tmp_path, params())
     write(tmp_path / "pneumoniamnist_a.npz")
@@ -83,7 +83,7 @@ def test_tables__one_md5_per_size():
 
 
 @pytest.mark.real
-def test_records__real_arrays(shared):
+def test_samples__real_arrays(shared):
     found = medmnist.list_samples(shared / "pneumoniamnist28", params())
     assert len(found) == 5221
     assert sum(record.label == "normal" for record in found) == 1348
@@ -128,16 +128,16 @@ def test_chestmnist__findings_of_each_image(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message"),
     [
         (np.zeros((3, 13), np.uint8), r"train_labels is uint8 \(3, 13\); expected \(3, 14\) integers"),
         (np.zeros((3, 14)), "float64"),
         (np.full((3, 14), 2, np.uint8), r"train_labels row 0 is \[2, 2.*expected 0 or 1 for each finding"),
     ],
 )
-def test_chestmnist__wrong_labels(tmp_path, labels, said):
+def test_chestmnist__wrong_labels(tmp_path, labels, message):
     chest(tmp_path / "chestmnist.npz", labels)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         medmnist.list_samples(tmp_path, params(subset="chestmnist"))
 
 
