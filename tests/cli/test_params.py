@@ -27,7 +27,7 @@ def out(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     ("words", "said"),
     [
         (["--set", "frozen.epoch=3"], "did you mean 'epochs'?"),
-        (["--set", "frozen.epochs=0"], "frozen.epochs is 0"),
+        (["--set", "frozen.epochs=0"], "frozen.epochs=0"),
         (["--set", "data.source=folder", "--set", "data.root=/nowhere"], "data.root=/nowhere"),
         (["breakhis-binary-vitt"], "did you mean 'breakhis-binary-vit'?"),
         (["default", "--set", "model.head.kind=cdmt"], "did you mean 'cdtm'?"),
@@ -47,7 +47,7 @@ def test_check__valid_and_as_json(capsys):
     assert call(["params", "check", "--set", "frozen.epochs=0", "--json"]) == 2
     answer = json.loads(capsys.readouterr().out)
     assert answer["valid"] is False
-    assert answer["error"].startswith("frozen.epochs is 0")
+    assert answer["error"].startswith("frozen.epochs=0")
 
 
 @pytest.mark.parametrize("name", ["mode-linear", "mode-linear.yaml", "recipes/mode-linear.yaml"])

@@ -48,5 +48,5 @@ def test_external_params__refused(tmp_path: Path, assignment: str, message: str)
 
 def test_external_params__findings_need_a_table(tmp_path: Path):
     document = {**DOCUMENT, "task": {"kind": "multilabel"}}
-    with pytest.raises(InputError, match=r"--data=.*: this bundle tells several findings per image.*Name the table"):
+    with pytest.raises(InputError, match=r"--data=.*: this bundle predicts several findings per image.*Name the table"):
         external_params(document, tmp_path)

@@ -42,10 +42,10 @@ def test_lr__wrong_value_gets_one_message(stage, value):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("frozen.lr={lora: 0.1}", "no head"),
+        ("frozen.lr={lora: 0.1}", "unknown head"),
         ("frozen.lr={linaer: 0.1}", "did you mean 'linear'"),
-        ("finetune.lr={linear: 0.1}", "no PEFT method"),
-        ("finetune.lr={full: 0.1}", "no PEFT method"),
+        ("finetune.lr={linear: 0.1}", "unknown PEFT method"),
+        ("finetune.lr={full: 0.1}", "unknown PEFT method"),
     ],
 )
 def test_lr__mapping_names_heads_or_methods(wrong, said):

@@ -10,13 +10,13 @@ TABLE = ["data.source=folder", "data.csv=a.csv", "data.label_type=multi"]
 @pytest.mark.parametrize(
     ("sets", "said"),
     [
-        (CHEST, "task.kind=classification: data.subset=chestmnist gives an image several labels. Use "
+        (CHEST, "task.kind=classification: data.subset=chestmnist allows several labels per image. Use "
          "task.kind=multilabel"),
-        (TABLE, "task.kind=classification: data.label_type=multi gives an image several labels. Use "
+        (TABLE, "task.kind=classification: data.label_type=multi allows several labels per image. Use "
          "task.kind=multilabel"),
-        (["task.kind=multilabel"], "task.kind=multilabel: source synthetic gives an image one label here. Use "
+        (["task.kind=multilabel"], "task.kind=multilabel: source synthetic has one label per image. Use "
          "task.kind=classification"),
-        (["task.kind=multilabel", *TABLE[:2]], "task.kind=multilabel: source folder gives an image one label here. Use "
+        (["task.kind=multilabel", *TABLE[:2]], "task.kind=multilabel: source folder has one label per image. Use "
          "task.kind=classification or data.label_type=multi"),
     ],
 )  # fmt: skip
