@@ -10,7 +10,9 @@ def test_check_device__takes_what_may_be(named, monkeypatch):
     device.check_device()
 
 
-@pytest.mark.parametrize(("named", "said"), [("banana", "set cpu"), ("cuda:x", "set cpu"), ("cuda:1", "shows no GPU")])
+@pytest.mark.parametrize(
+    ("named", "said"), [("banana", "expected cpu"), ("cuda:x", "expected cpu"), ("cuda:1", "this machine has no GPU")]
+)
 def test_check_device__refuses_what_is_not_there(named, said, monkeypatch):
     monkeypatch.setenv("MEDTUNE_DEVICE", named)
     monkeypatch.setattr(device, "_has_nvidia_gpu", lambda: False)
