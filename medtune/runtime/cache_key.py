@@ -22,7 +22,7 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "cell": ("task", "model", "frozen", "finetune", "evaluate"),
 }
 # Entry module of each stage.
-MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"cell": "medtune.benchmark.cell"}
+MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"cell": "medtune.benchmark.trial"}
 # Packages that decode the files of a single source.
 SOURCE_PACKAGES = {"slides": ("tifffile", "imagecodecs", "zarr")}
 STAGE_PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")

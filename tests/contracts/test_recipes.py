@@ -3,7 +3,7 @@
 import pytest
 
 from medtune.benchmark.grid import load_grid
-from medtune.benchmark.jobs import list_cells
+from medtune.benchmark.jobs import list_trials
 from medtune.config import registry
 from medtune.config.learning_rate import TRAINED
 from medtune.config.load import DEFAULT_PARAMS, load, merge, read, validate
@@ -26,7 +26,7 @@ def test_recipe__reads(recipe):
 @pytest.mark.parametrize("recipe", GRIDS, ids=lambda path: path.stem)
 def test_grid__reads_and_its_cells_are_valid(recipe):
     chosen, tree = load_grid(recipe)
-    assert len(list_cells(chosen, tree)) == len(chosen.methods) * len(chosen.percent) * len(chosen.seeds)
+    assert len(list_trials(chosen, tree)) == len(chosen.methods) * len(chosen.percent) * len(chosen.seeds)
 
 
 def test_default__is_what_a_fresh_checkout_does():

@@ -1,4 +1,4 @@
-"""The benchmark as Prefect sees it: one task a missing cell, on worker processes here or on a Dask cluster."""
+"""The benchmark as Prefect sees it: one task a missing trial, on worker processes here or on a Dask cluster."""
 
 import logging
 import warnings
@@ -13,7 +13,7 @@ from prefect.task_runners import TaskRunner
 from prefect_dask import DaskTaskRunner
 
 from medtune.benchmark.grid import BenchmarkParams, DaskRunner
-from medtune.benchmark.jobs import CellJob
+from medtune.benchmark.jobs import TrialJob
 from medtune.benchmark.worker import OnResult, run_job
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.paths import RunPaths
@@ -24,18 +24,18 @@ warnings.filterwarnings("ignore", "Port 8787 is already in use", UserWarning)
 
 
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=RETRY_AFTER_S)
-def run_cell(name: str, work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
-    """The finished record of one cell, as `Artifact.as_dict()`. What is there already was found on disk before."""
+def run_trial(name: str, work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
+    """The finished record of one trial, as `Artifact.as_dict()`. What is there already was found on disk before."""
     return run_job(work, out, cache)
 
 
 def task_runner(grid: BenchmarkParams) -> TaskRunner[Any]:
-    """Where cells are computed: processes of this machine, or the cluster that `benchmark.runner` names."""
+    """Where trials are computed: processes of this machine, or the cluster that `benchmark.runner` names."""
     if isinstance(grid.runner, DaskRunner):
         return DaskTaskRunner(address=grid.runner.address)
     options = {
         "n_workers": grid.workers,
-        "threads_per_worker": 1,  # two cells in one process would share torch's random numbers
+        "threads_per_worker": 1,  # two trials in one process would share torch's random numbers
         "processes": True,
         "memory_limit": 0,
         "dashboard_address": None,
@@ -45,17 +45,17 @@ def task_runner(grid: BenchmarkParams) -> TaskRunner[Any]:
 
 
 def run(
-    jobs: Sequence[CellJob], paths: RunPaths, retries: int, on_result: OnResult, runner: TaskRunner[Any], name: str
+    jobs: Sequence[TrialJob], paths: RunPaths, retries: int, on_result: OnResult, runner: TaskRunner[Any], name: str
 ) -> None:
     """Computes every one of `jobs` as one flow run; `on_result` hears of each as it ends."""
 
     @flow(name="benchmark", flow_run_name=name, task_runner=runner, persist_result=False)
-    def benchmark(cells: int) -> None:
-        configured = run_cell.with_options(retries=retries)
+    def benchmark(trials: int) -> None:
+        configured = run_trial.with_options(retries=retries)
         submitted = {}
         for work in jobs:
             future: Any = configured.submit(
-                name=work.cell.name, work=work.as_dict(), out=str(paths.out), cache=str(paths.cache)
+                name=work.trial.name, work=work.as_dict(), out=str(paths.out), cache=str(paths.cache)
             )
             submitted[future.wrapped_future] = work
         lines = []
@@ -65,7 +65,7 @@ def run(
             try:
                 state = ended.result()
                 lines.append(on_result(work, Artifact(**state.result(raise_on_failure=True)), None))
-            except Exception as error:  # whatever a cell failed of is its figure, and no reason to stop the others
+            except Exception as error:  # whatever a trial failed of is its figure, and no reason to stop the others
                 lines.append(on_result(work, None, f"{type(error).__name__}: {error}"))
         create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="benchmark-cells")
 

@@ -1,4 +1,4 @@
-"""One cell of the benchmark: a method trained with the learning rate that validation prefers, judged on test."""
+"""One trial of the benchmark: a method trained with the learning rate that validation prefers, judged on test."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from medtune.benchmark.grid import CellId
+from medtune.benchmark.grid import TrialId
 from medtune.config.schema import Params
 from medtune.config.training import FinetuneParams, FrozenParams
 from medtune.runtime import cache_key as keys
@@ -26,20 +26,20 @@ PREDICTIONS_FILE = "predictions.csv"
 SPLITS = ("train", "val", "test")
 
 
-def record_dir(paths: RunPaths, cell: CellId) -> Path:
-    """Where a cell's record lies."""
-    return paths.stage("benchmark") / "cells" / cell.slug
+def record_dir(paths: RunPaths, trial: TrialId) -> Path:
+    """Where a trial's record lies."""
+    return paths.stage("benchmark") / "cells" / trial.slug
 
 
-def cell_key(
-    params: Params, prepared: "PreparedDataset", cell: CellId, threads: int, with_validation: bool = True
+def trial_key(
+    params: Params, prepared: "PreparedDataset", trial: TrialId, threads: int, with_validation: bool = True
 ) -> str:
-    """Cache key of one cell.
+    """Cache key of one trial.
 
     Args:
-        params: of the cell.
+        params: of the trial.
         prepared: its data set, whole; what its share takes follows from percent and seed.
-        cell: which cell.
+        trial: which trial.
         threads: CPU threads; they decide the last digits.
         with_validation: whether the share applies to the validation patients, too.
     """
@@ -47,7 +47,7 @@ def cell_key(
         "data": prepared.digest,
         "roles": [prepared.split_digest(fold) for fold in params.data.split.test_folds],
         "schedule": params.schedule,
-        "share": [cell.percent, cell.seed, with_validation],
+        "share": [trial.percent, trial.seed, with_validation],
         "threads": threads,
     }
     defaults = {"frozen": FrozenParams(), "finetune": FinetuneParams()}
@@ -55,13 +55,13 @@ def cell_key(
     return keys.stage_key("cell", params.model_copy(update=unused), inputs, device_class())
 
 
-def run(params: Params, paths: RunPaths, cell: CellId, threads: int, with_validation: bool = True) -> Artifact:
-    """Compute one cell; resume if an earlier run was interrupted.
+def run(params: Params, paths: RunPaths, trial: TrialId, threads: int, with_validation: bool = True) -> Artifact:
+    """Compute one trial; resume if an earlier run was interrupted.
 
     Args:
-        params: of the cell.
+        params: of the trial.
         paths: the prepared data, and where records and unfinished work go.
-        cell: which cell.
+        trial: which trial.
         threads: CPU threads.
         with_validation: whether the share applies to the validation patients, too.
 
@@ -74,7 +74,7 @@ def run(params: Params, paths: RunPaths, cell: CellId, threads: int, with_valida
     from medtune.data.prepared import open_prepared
 
     prepared = open_prepared(paths)
-    folder, key = record_dir(paths, cell), cell_key(params, prepared, cell, threads, with_validation)
+    folder, key = record_dir(paths, trial), trial_key(params, prepared, trial, threads, with_validation)
     work = paths.cache / "benchmark" / "work" / key
     work.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{work}.lock"):  # a worker that was given up for dead may still be at it
@@ -86,7 +86,7 @@ def run(params: Params, paths: RunPaths, cell: CellId, threads: int, with_valida
 
         torch.set_num_threads(threads)
         memory = PeakMemory(device_name())
-        own = replace(paths, subset=TrainSubset(cell.percent, cell.seed, with_validation))
+        own = replace(paths, subset=TrainSubset(trial.percent, trial.seed, with_validation))
         part = open_prepared(own)
         out = replace(own, out=work, data=own.prepared)
         stages = {fold: _train(params, out, fold) for fold in params.data.split.test_folds}
@@ -100,7 +100,7 @@ def run(params: Params, paths: RunPaths, cell: CellId, threads: int, with_valida
         unfinished.mkdir(parents=True)
         record = {
             "stage": "benchmark",
-            "cell": asdict(cell),
+            "cell": asdict(trial),
             **_rates(list(trained.values())),
             "select_by": getattr(params, params.training_stages[-1]).select_by,
             "metrics": _test(params, prepared, folds, unfinished),
@@ -134,17 +134,17 @@ def _rates(trained: Sequence[Artifact]) -> dict[str, Any]:
     results = [artifact.result() for artifact in trained]
     by_rate: dict[float, list[dict[str, Any]]] = {}
     for result in results:
-        for trial in result["trials"]:
-            if "validation" in trial:
-                by_rate.setdefault(trial["lr"], []).append(trial)
+        for candidate in result["trials"]:
+            if "validation" in candidate:
+                by_rate.setdefault(candidate["lr"], []).append(candidate)
     return {
         "lr": sorted({result["lr"] for result in results} - {None}),
         "trials": [
             {
                 "lr": rate,
                 "epoch": own[0]["epoch"],
-                "seconds": round(sum(trial["seconds"] for trial in own), 1),
-                "validation": dict(_means([trial["validation"] for trial in own])),
+                "seconds": round(sum(candidate["seconds"] for candidate in own), 1),
+                "validation": dict(_means([candidate["validation"] for candidate in own])),
             }
             for rate, own in sorted(by_rate.items())
         ],
