@@ -25,7 +25,8 @@ class StrictParams(BaseParams):
     @classmethod
     def _reject_removed_keys(cls, values: Any) -> Any:
         for name, advice in cls.REMOVED.items():
-            if isinstance(values, dict) and (key := name.rpartition(".")[2]) in values:
+            key = name.rpartition(".")[2]
+            if isinstance(values, dict) and key in values and key not in cls.model_fields:
                 raise InputError(f"{name}={values[key]}: {advice}")
         return values
 
@@ -36,6 +37,11 @@ class StrictParams(BaseParams):
         if _contains_bool(value) and not _accepts_bool(cls.model_fields[info.field_name or ""].annotation):
             raise PydanticCustomError(BOOLEAN, "booleans are not allowed here; put a name in quotes")
         return value
+
+
+def renamed(section: str, **names: str) -> dict[str, str]:
+    """Return `StrictParams.REMOVED` for keys of `section` that have a new name, as `old="new"`."""
+    return {f"{section}.{old}": f"renamed. Use {section}.{new}." for old, new in names.items()}
 
 
 def _contains_bool(value: Any) -> bool:

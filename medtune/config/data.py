@@ -1,10 +1,10 @@
 """Section data of params.yaml: keys shared by all data sources, split protocols and intensity scaling."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from medtune.config.base import StrictParams
+from medtune.config.base import StrictParams, renamed
 from medtune.config.names import Name
 from medtune.config.validation_errors import param_error
 
@@ -16,6 +16,10 @@ ROTATING_PROTOCOLS = ("patient", "image", "site", "hcrf-1-1-2")
 class SplitParams(StrictParams):
     """Split into train, validation and test. See docs/protocols.md."""
 
+    REMOVED: ClassVar[dict[str, str]] = {
+        "data.split.absent_classes": "replaced. Use data.split.allow_missing_classes=true or false."
+    }
+
     protocol: Literal["patient", "image", "official", "folders", "column", "site", "hcrf-1-1-2"] = "patient"
     folds: Annotated[int, Field(ge=2, le=100)] = Field(5, description="3 to 20. For protocol site: the number of sites")
     test_fold: Annotated[int, Field(ge=0)] | str = Field(
@@ -24,9 +28,9 @@ class SplitParams(StrictParams):
         "site also the name of a site. A network is trained for every fold in any case",
     )
     val_fold: Annotated[int, Field(ge=0)] | None = Field(None, description="null: the fold before the test fold")
-    absent_classes: Literal["error", "allow"] = Field(
-        "error",
-        description="a class without images in train, val or test of a fold. error: refuse. allow: list it in "
+    allow_missing_classes: bool = Field(
+        False,
+        description="class without images in train, val or test of a fold. false: refuse. true: list it in "
         "dataset.json",
     )
 
@@ -108,6 +112,8 @@ class IntensityParams(StrictParams):
 
 class DataParams(StrictParams):
     """Keys that all data sources share. The `Params` of a source adds more keys."""
+
+    REMOVED: ClassVar[dict[str, str]] = renamed("data", task="labels", group_pattern="patient_pattern")
 
     source: str
     root: str | None = Field(None, description="local folder or archive. null: the default folder of the source")

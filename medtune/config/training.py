@@ -1,10 +1,10 @@
 """Sections of the two training stages in params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from medtune.config.base import StrictParams
+from medtune.config.base import StrictParams, renamed
 from medtune.config.learning_rate import LearningRate, check_names
 from medtune.config.names import Name
 from medtune.config.validation_errors import param_error
@@ -61,11 +61,22 @@ class AugmentParams(StrictParams):
         return self
 
 
+# Earlier names of keys in both sections.
+RENAMED = {
+    "passes": "repeats_per_epoch",
+    "accumulate": "gradient_accumulation_steps",
+    "select_by": "monitor",
+    "ema": "ema_decay",
+}
+
+
 class TrainingParams(StrictParams):
     """Keys that both training stages share."""
 
     epochs: Annotated[int, Field(ge=1)] = 12
-    passes: Annotated[int, Field(ge=1)] = Field(1, description="repetitions of the training images per epoch")
+    repeats_per_epoch: Annotated[int, Field(ge=1)] = Field(
+        1, description="repetitions of the training images per epoch"
+    )
     min_steps: Annotated[int, Field(ge=0)] = Field(
         0, description="minimum number of optimizer steps. Epochs repeat small training sets until they reach it"
     )
@@ -75,7 +86,7 @@ class TrainingParams(StrictParams):
         "auto: candidates of the head or PEFT method. The best candidate is selected on validation",
     )
     batch_size: Annotated[int, Field(ge=1)] = 16
-    accumulate: Annotated[int, Field(ge=1)] = Field(1, description="batches per optimizer step")
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = Field(1, description="batches per optimizer step")
     optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam: coupled weight decay, as in the paper")
     weight_decay: Annotated[float, Field(ge=0)] = 1.0e-3
     warmup_epochs: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
@@ -87,10 +98,8 @@ class TrainingParams(StrictParams):
         "auto", description="auto: inverse frequency. Or a weight per class"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU")
-    select_by: str = Field(
-        "auroc", description="metric that selects the best epoch on validation. loss: the lowest loss"
-    )
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+    monitor: str = Field("auroc", description="metric that selects the best epoch on validation. loss: the lowest loss")
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         0.98, description="decay of the averaged weights, which are evaluated and saved. null: no averaging"
     )
     patience: Annotated[int, Field(ge=1)] | None = Field(
@@ -109,18 +118,20 @@ class TrainingParams(StrictParams):
         return min(self.warmup_epochs, self.epochs)
 
     def passes_over(self, images: int) -> int:
-        """Return the repetitions of `images` training images per epoch: `passes`, or more to reach `min_steps`."""
-        needed = self.min_steps * self.batch_size * self.accumulate
-        return max(self.passes, -(-needed // (self.epochs * images)) if images else 1)
+        """Return the repetitions of `images` training images per epoch that reach `min_steps`."""
+        needed = self.min_steps * self.batch_size * self.gradient_accumulation_steps
+        return max(self.repeats_per_epoch, -(-needed // (self.epochs * images)) if images else 1)
 
 
 class FrozenParams(TrainingParams):
-    """Stage 1: trains the head on a frozen backbone in eval mode. `augment` applies to `views: online`."""
+    """Stage 1: trains the head on a frozen backbone in eval mode. `augment` applies to `feature_views: online`."""
 
-    views: Annotated[int, Field(ge=1, le=8)] | Literal["online"] = Field(
+    REMOVED: ClassVar[dict[str, str]] = renamed("frozen", **RENAMED, views="feature_views", store_gb="feature_cache_gb")
+
+    feature_views: Annotated[int, Field(ge=1, le=8)] | Literal["online"] = Field(
         8, description="dihedral views with stored features. online: run the backbone in every epoch"
     )
-    store_gb: Annotated[float, Field(ge=0)] = Field(
+    feature_cache_gb: Annotated[float, Field(ge=0)] = Field(
         20.0, description="disk space for the stored features of one fold. If they need more: online"
     )
 
@@ -132,18 +143,20 @@ class FrozenParams(TrainingParams):
 
     @model_validator(mode="after")
     def _views_are_dihedral(self) -> "FrozenParams":
-        if self.views not in (1, "online") and not self.augment.dihedral:
+        if self.feature_views not in (1, "online") and not self.augment.dihedral:
             raise param_error(
-                "views",
-                self.views,
+                "feature_views",
+                self.feature_views,
                 "stored views are flips and quarter turns, but augment.dihedral=false. "
-                "Use views=1, or views=online for other augmentations",
+                "Use feature_views=1, or feature_views=online for other augmentations",
             )
         return self
 
 
 class FinetuneParams(TrainingParams):
     """Stage 2: fine-tunes the best model of stage 1, or the pretrained weights."""
+
+    REMOVED: ClassVar[dict[str, str]] = renamed("finetune", **RENAMED)
 
     epochs: Annotated[int, Field(ge=1)] = 10
     channels_last: bool | Literal["auto"] = Field(

@@ -42,8 +42,8 @@ EXCLUDED_KEYS = {"checkpoint_seconds"}
 FINETUNE_ONLY = {"peft", "batchnorm"}
 # Keys of section frozen that a solved head does not use. It has no optimizer and no augmentation.
 NOT_USED_BY_SOLVER = {
-    "epochs", "passes", "lr", "batch_size", "accumulate", "optimizer", "weight_decay", "warmup_epochs", "clip_norm",
-    "precision", "ema", "patience", "augment",
+    "epochs", "repeats_per_epoch", "lr", "batch_size", "gradient_accumulation_steps", "optimizer", "weight_decay",
+    "warmup_epochs", "clip_norm", "precision", "ema_decay", "patience", "augment",
 }  # fmt: skip
 # Only stage evaluate has subgroups. In a benchmark trial they would invalidate the training.
 SUBGROUPS = {"by", "bins"}

@@ -24,7 +24,7 @@ class Params(HeadParams):
     kind: Literal["logistic"] = "logistic"
     C: Strength | Annotated[list[Strength], Field(min_length=1)] = Field(
         2.0,
-        description="inverse strength of the L2 penalty, or a list to choose from by frozen.select_by on validation",
+        description="inverse strength of the L2 penalty, or a list to choose from by frozen.monitor on validation",
     )
 
     @property

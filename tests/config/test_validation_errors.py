@@ -86,9 +86,9 @@ def test_format__no_wrong_value_of_any_key_gets_pydantics_wording():
 @pytest.mark.parametrize(
     ("model", "values", "message"),
     [
-        (FrozenParams, {"views": 9}, "section.views=9: expected an integer from 1 to 8 or online"),
-        (FrozenParams, {"views": "onlin"},
-         "section.views=onlin: expected an integer from 1 to 8 or online (did you mean 'online'?)"),
+        (FrozenParams, {"feature_views": 9}, "section.feature_views=9: expected an integer from 1 to 8 or online"),
+        (FrozenParams, {"feature_views": "onlin"},
+         "section.feature_views=onlin: expected an integer from 1 to 8 or online (did you mean 'online'?)"),
         (TrainingParams, {"epochs": 0}, "section.epochs=0: expected an integer of at least 1"),
         (TrainingParams, {"epochs": True}, "section.epochs=true: expected an integer of at least 1, got a boolean"),
         (TrainingParams, {"optimizer": "sgd"}, "section.optimizer=sgd: expected adamw or adam"),

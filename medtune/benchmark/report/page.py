@@ -92,7 +92,7 @@ def _chosen(trials: Sequence[TrialRecord]) -> str:
     if not tried:
         return ""
     by = ", ".join(
-        sorted({metric_title(result["select_by"], kind_of(results)) for result in results if result.get("select_by")})
+        sorted({metric_title(result["monitor"], kind_of(results)) for result in results if result.get("monitor")})
     )
     rates = ", ".join(f"{rate:g}" for rate in tried)
     return f"Each trial's learning rate (tried: {rates}) and epoch are the ones with the best validation {by}."
