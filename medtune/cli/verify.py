@@ -29,5 +29,5 @@ def verify(
         print_json({"files": files, "classes": classes, "precision": precision, "provider": first,
                     "sample_difference": difference})  # fmt: skip
     else:
-        print(f"ok: {files} files verified, {loaded.task.summary(loaded.manifest)}; "
+        print(f"sound: {files} files verified, {loaded.task.summary(loaded.manifest)}; "
               f"{precision} on {first}, samples within {difference:.1g}")  # fmt: skip

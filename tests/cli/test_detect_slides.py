@@ -20,7 +20,7 @@ def test_detect__class_folders(root):
     assert found.settings == {"data.source": "slides", "data.image_size": 128, "data.tiles.size_um": 64.0}
     assert found.findings[0] == ("slides", f"4 in {root}")
     assert ("classes", "one folder per class: no 2, yes 2") in found.findings
-    assert ("tiles", "64 micrometres become 128 pixels; slides have 0.5 micrometres per pixel") in found.findings
+    assert ("tiles", "64 micrometers become 128 pixels; slides have 0.5 micrometers per pixel") in found.findings
 
 
 def test_detect__table(root):
@@ -38,7 +38,7 @@ def test_detect__what_is_missing_is_a_warning(root):
         write_slide(root / ("no", "yes")[number % 2] / f"{number}.tif", number, side=512, mpp=None)
     (root / "no" / "x.mrxs").write_bytes(b"x")
     found = detect(root)
-    assert any("does not state its micrometres per pixel" in warning for warning in found.warnings)
+    assert any("does not state its micrometers per pixel" in warning for warning in found.warnings)
     assert any(warning.startswith("no/x.mrxs: such files cannot be read") for warning in found.warnings)
 
 

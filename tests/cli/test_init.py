@@ -88,10 +88,10 @@ def test_init__splits_one_folder_deeper(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("classes", "words", "message"),
     [
-        ("ab", [], "two classes, a and b. Name the one that sensitivity is about: --positive a or --positive b"),
+        ("ab", [], "two classes, a and b. Name the one that sensitivity refers to: --positive a or --positive b"),
         (["no finding", "x"], [], "--positive 'no finding' or --positive x"),
-        ("ab", ["--positive", "c"], "--positive=c: no such class. Classes: a, b"),
-        ("abc", ["--positive", "a"], "only one of two classes can be positive; found 3 classes"),
+        ("ab", ["--positive", "c"], "--positive=c: unknown class. Classes: a, b"),
+        ("abc", ["--positive", "a"], "--positive=a: it needs two classes, but there are 3 classes"),
     ],
 )
 def test_init__positive_class_is_never_guessed(tmp_path, capsys, classes, words, message):
@@ -140,10 +140,10 @@ def test_init__medmnist(tmp_path, capsys):
     ("prepare", "words", "said"),
     [
         (lambda root: (root / "params.yaml").write_text("seed: 1\n"), [], "--force"),
-        (lambda root: images(root, "a/1.png", "b/2.png"), [], "2 folders hold images (a, b)"),
+        (lambda root: images(root, "a/1.png", "b/2.png"), [], "2 folders contain images (a, b)"),
         (lambda root: None, ["--data", "absent"], "--data=absent: no such folder"),
         (lambda root: (root / "empty").mkdir(), ["--data", "empty"], "no images"),
-        (lambda root: images(root, "a/1.png"), ["--data", "a/1.png"], "--data=a/1.png: a file that is not a table"),
+        (lambda root: images(root, "a/1.png"), ["--data", "a/1.png"], "--data=a/1.png: the file is not a table"),
         (lambda root: images(root, "a/1.png"), ["--data", "."], "Use another project folder"),
     ],
     ids=["exists", "classes-here", "absent", "empty", "image", "inside"],

@@ -58,4 +58,4 @@ def test_remote__probed_or_named(make_job, tmp_path: Path, monkeypatch: pytest.M
     assert found.state == "wrong"
     assert "cannot write" in found.message
     settings.write_text("[core]\n")
-    assert "none is set" in dvc_remote.check_remote(make_job(tmp_path)).message
+    assert "no remote is set" in dvc_remote.check_remote(make_job(tmp_path)).message

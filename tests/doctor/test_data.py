@@ -47,7 +47,7 @@ def test_data__an_image_that_cannot_be_used(tmp_path: Path) -> None:
     (root / "a" / "0.png").write_bytes(b"not a picture")
     found = check_data(job(root))
     assert found.state == "wrong"
-    assert "1 of 6 tried cannot be used: a/0.png: " in found.message
+    assert "1 of 6 sampled images are unusable: a/0.png: " in found.message
     assert check_data(job(root, "data.on_bad_image=reject")).state == "warning"
 
 
@@ -64,7 +64,7 @@ def test_data__an_archive_is_opened_and_not_unpacked(tmp_path: Path, monkeypatch
     with zipfile.ZipFile(root / "images.zip", "w") as bundle:
         bundle.writestr("a/0.png", b"x")
     asked = job(root)
-    assert "opens with a/0.png" in check_data(asked).message
+    assert "first file a/0.png" in check_data(asked).message
     assert "images" not in asked.facts
     assert not (tmp_path / "cache").exists()
     (root / "images.zip").write_bytes(b"PK damaged")

@@ -25,7 +25,7 @@ def test_write__a_file_in_the_way(make_job, tmp_path: Path) -> None:
 def test_write__no_right_to(make_job, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir(mode=0o500)
     found = {one.label: one for one in folders.check_write(make_job(tmp_path))}
-    assert "give this user the right" in found["write cache"].fix
+    assert "give this user write permission" in found["write cache"].fix
 
 
 def test_write__a_folder_that_is_not_there_is_not_made(make_job, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def test_device__as_the_environment_says(make_job, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("MEDTUNE_DEVICE", "cuda")
     monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi
     if not device.DRIVER.exists():
-        assert "no NVIDIA driver answers" in device.check_device(make_job(tmp_path)).message
+        assert "no NVIDIA driver responds" in device.check_device(make_job(tmp_path)).message
 
 
 @pytest.mark.parametrize(("named", "state"), [("100000", "warning"), ("many", "warning"), ("", "ok")])

@@ -91,7 +91,7 @@ def test_doctor__four_faults_in_one_run_are_all_named(tmp_path: Path) -> None:
         ("write artifacts", "wrong", "Read-only file system", "mount it writable"),
         ("write cache", "wrong", "No space left on device", "MEDTUNE_CACHE=DIR"),
         ("disk of cache", "wrong", "0 bytes free", "free space"),
-        ("hub", "warning", f"{NOBODY} does not answer", "HF_ENDPOINT"),
+        ("hub", "warning", f"{NOBODY} does not respond", "HF_ENDPOINT"),
         ("weights", "wrong", "other.safetensors does not fit", ".safetensors"),
     ):
         found = line(out, label)
@@ -128,7 +128,7 @@ def test_doctor__the_checkout_s_own_params_are_ok_offline_and_nothing_is_left(tm
     assert "(estimate from 480 images of 128 px" in line(out, "estimate disk")
     assert "forward pass" in line(out, "estimate time")
     assert "a training process needs about" in line(out, "memory")
-    assert "not asked (--offline)" in line(out, "hub")
+    assert "not contacted (--offline)" in line(out, "hub")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -155,6 +155,6 @@ def test_examine__a_check_that_fails_is_wrong_and_the_others_run(
     monkeypatch.setattr(command, "CHECKS", {"broken": broken, "clock": checkout.check_clock})
     failed, clock = command.run_checks(Context(load(), RunPaths(tmp_path, tmp_path / "cache")))
     assert (failed.state, failed.label) == ("wrong", "broken")
-    assert failed.message == "this check itself failed: TypeError: no such thing"
+    assert failed.message == "the check itself failed: TypeError: no such thing"
     assert failed.fix == f"look at {broken.__module__}"
     assert clock.state == "ok"

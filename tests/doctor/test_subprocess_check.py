@@ -47,7 +47,7 @@ def test_ask__each_process_fails_alone_and_is_named(questions):
 def test_ask__a_process_that_hangs_or_ends_the_server_is_named(questions):
     params = load(sets=["seed=7"])
     first = questions.ask("seed_question", params, 60)
-    with pytest.raises(CheckError, match=r"^hanging_question did not answer within 1 s$"):
+    with pytest.raises(CheckError, match=r"^hanging_question did not respond within 1 s$"):
         questions.ask("hanging_question", params, 1)
     second = questions.ask("seed_question", params, 60)
     with pytest.raises(CheckError, match=r"^killing_question: exit code -9$"):

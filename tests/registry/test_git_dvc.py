@@ -84,14 +84,14 @@ def another(own: Path, tmp_path: Path) -> Path:
 def test_check__what_cannot_be_recorded_is_refused(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     GitDvcRepo(own).require_recordable()
     (own / "params.yaml").write_text("seed: 2\n")
-    with pytest.raises(InputError, match=r"params\.yaml changed since the last commit"):
+    with pytest.raises(InputError, match=r"params\.yaml: changed since the last commit"):
         GitDvcRepo(own).require_recordable()
     git(own, "checkout", "params.yaml")
     monkeypatch.setenv("DVC_STAGE", "train")
-    with pytest.raises(InputError, match="DVC_STAGE is train"):
+    with pytest.raises(InputError, match="DVC_STAGE=train"):
         GitDvcRepo(own).require_recordable()
     monkeypatch.delenv("DVC_STAGE")
-    with pytest.raises(InputError, match="no git repository with a commit"):
+    with pytest.raises(InputError, match="not a git repository with a commit"):
         GitDvcRepo(tmp_path).require_recordable()
 
 
@@ -106,10 +106,10 @@ def test_pull__local_and_upstream_changes_and_an_import(own: Path, tmp_path: Pat
     assert checkout.pull() == []
 
     (own / "raw" / "b").write_text("second\n")  # images put there by hand
-    assert checkout.pull() == ["raw.dvc: changed here, recorded"]
+    assert checkout.pull() == ["raw.dvc: local changes recorded"]
     assert checkout.pull() == []
     (origin / "y").write_text("2\n")
-    assert checkout.pull() == ["imported.dvc: its origin changed"]
+    assert checkout.pull() == ["imported.dvc: the source of the import changed"]
     assert (own / "imported" / "y").read_text() == "2\n"
     checkout.commit_and_push("model-1", "Accept")
 

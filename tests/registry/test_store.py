@@ -58,7 +58,7 @@ def test_target__what_was_put_and_pointed_at_is_current(target, tmp_path):
 
 def test_target__the_current_bundle_cannot_be_removed(target, tmp_path):
     accepted(target, tmp_path, "one", "two")
-    with pytest.raises(BundleError, match="two is the current bundle"):
+    with pytest.raises(BundleError, match="two: the current bundle"):
         target.remove("two")
     target.remove("one")
     assert target.bundles() == ["two"]
@@ -83,7 +83,7 @@ def test_rollback__to_the_one_before_and_back(target, tmp_path):
     ("to", "said"),
     [
         (None, "one is the first bundle"),
-        ("nine", "has no bundle nine; it has: one"),
+        ("nine", "no bundle nine. Choose one of: one"),
         ("one", "is the current bundle already"),
     ],
 )
@@ -129,11 +129,11 @@ def test_folder__a_copied_link_and_one_that_leads_nowhere_are_said(tmp_path):
     link = tmp_path / "there" / "current"
     link.unlink()
     link.symlink_to("bundles/gone")
-    with pytest.raises(BundleError, match="points at gone, which is not there"):
+    with pytest.raises(BundleError, match="links to gone, which does not exist"):
         target.current()
     link.unlink()
     link.mkdir()
-    with pytest.raises(BundleError, match="is no link"):
+    with pytest.raises(BundleError, match="not a link"):
         target.current()
 
 
@@ -153,7 +153,7 @@ def test_target__a_lost_pointer_is_no_new_target(target, tmp_path):
         target.files.rm_file(f"{target.root}/current.json")
     else:
         (target.folder / "current").unlink()
-    with pytest.raises(BundleError, match=r"is gone, although two was accepted: .* --to two puts it back"):
+    with pytest.raises(BundleError, match=r"missing, although two was accepted\. .*--to two`"):
         target.current()
     assert rollback.rollback(target, "two", "it was lost", tmp_path / "cache") == ("none", "two")
     assert target.current() == "two"
@@ -165,7 +165,7 @@ def test_folder__a_link_to_elsewhere_is_not_followed_by_its_last_name(tmp_path):
     link = tmp_path / "there" / "current"
     link.unlink()
     link.symlink_to("bundlez/one")
-    with pytest.raises(BundleError, match="points at bundlez/one, which is no folder under bundles/"):
+    with pytest.raises(BundleError, match="links to bundlez/one, which is not a folder in bundles/"):
         target.current()
 
 
@@ -176,7 +176,7 @@ def test_folder__a_changed_history_is_refused(tmp_path):
     text = path.read_text()
     for broken in (text.replace("promoted", "refused_"), text[:20], text[:-3], ""):
         path.write_text(broken)
-        with pytest.raises(BundleError, match=r"history\.jsonl is damaged"):
+        with pytest.raises(BundleError, match=r"history\.jsonl: the file is damaged"):
             target.history()
 
 
@@ -200,5 +200,5 @@ def test_memory__a_pointer_that_leads_elsewhere_deletes_nothing(tmp_path, name):
 
 
 def test_open__a_url_of_no_known_kind(tmp_path):
-    with pytest.raises(BundleError, match="fsspec knows no nowhere://"):
+    with pytest.raises(BundleError, match="fsspec does not support nowhere://"):
         open_store("nowhere://bucket", tmp_path)

@@ -205,7 +205,7 @@ def test_evaluate__training_data_of_another_bundle_are_refused(world, capsys):
         (["bundle", "--data", "images/t.csv", *MAP, "--by", "sexe"], "evaluate.by=sexe: no such column (did you mean"),
         (["bundle", "--data", "images/t.csv", *MAP, "--by", "patient"], None),
         (["bundle", "--data", "none.csv"], "--data=none.csv: does not exist"),
-        (["bundle"], "--data is missing"),
+        (["bundle"], "--data: missing"),
         (["images", "--data", "images/t.csv"], "images is no bundle"),
         (["--data", "images/t.csv"], "--data: applies to a bundle only"),
         (["bundle", "--data", "images/t.csv", "--params", "p.yaml"], "--params: a bundle has its own params"),

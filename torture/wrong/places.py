@@ -74,19 +74,19 @@ def grids(folder: Path) -> Iterator[Case]:
 def remotes() -> Iterator[Case]:
     """`medtune remote`: nothing is written into .dvc/config."""
     for words, says in {
-        (): ("no URL",),
+        (): ("URL: missing",),
         ("nonesuch://host/x",): ("nonesuch",),
         ("me@host:/path",): ("did you mean ssh://",),
         ("s3:bucket/path",): ("did you mean s3://",),
-        ("s3://",): ("names no host or bucket",),
+        ("s3://",): ("no host or bucket",),
         ("s3://key:secret@bucket/x",): ("AWS_ACCESS_KEY_ID",),
         ("ssh://me:hunter2@host/x",): ("secret", "***"),
-        ("ssh://host:port/x",): ("no URL",),
-        (str(PROJECT / "store"),): ("lies in this checkout",),
-        ("/dev/null/x",): ("/dev/null/x", "nothing was changed"),
+        ("ssh://host:port/x",): ("not a valid URL",),
+        (str(PROJECT / "store"),): ("the folder is in the project",),
+        ("/dev/null/x",): ("/dev/null/x", "Nothing was changed"),
         ("ssh://host/x", "--endpoint", "http://x"): ("--endpoint",),
         ("s3://bucket/x", "--endpoint", "host"): ("--endpoint",),
-        ("/tmp/x", "--name", "a b"): ("--name is 'a b'",),
+        ("/tmp/x", "--name", "a b"): ('--name="a b"',),
     }.items():
         yield Case(f"remote {' '.join(words)}", "remote", words, says)
 
