@@ -18,13 +18,13 @@ def project_version(pyproject: str) -> str:
 
 
 def release_notes(changelog: str, version: str) -> str | None:
-    """Return the text below the heading of a version, or None if there is no such heading.
+    """Return the text below the heading of a version, or None if it has no heading or is marked as unreleased.
 
     Args:
-        changelog: Contents of CHANGELOG.md, with headings `## [1.2.3] - 2026-01-31` or `## 1.2.3`.
+        changelog: Contents of CHANGELOG.md, with headings `## [1.2.3] - 2026-01-31` or `## [1.2.3]`.
         version: Version without `v`.
     """
-    heading = re.compile(rf"^## \[?{re.escape(version)}\]?(?: .*)?$", re.MULTILINE)
+    heading = re.compile(rf"^## \[{re.escape(version)}\](?! - unreleased).*$", re.MULTILINE)
     start = heading.search(changelog)
     if start is None:
         return None
@@ -36,7 +36,7 @@ def problem(tag: str, version: str, changelog: str) -> str | None:
     if tag != f"v{version}":
         return f"TAG={tag}: pyproject.toml has version {version}. Tag v{version}, or change the version."
     if not release_notes(changelog, version):
-        return f"TAG={tag}: CHANGELOG.md has no text for {version}. Add a section with the heading [{version}]."
+        return f"TAG={tag}: CHANGELOG.md does not describe {version}. Add the section `## [{version}] - <date>`."
     return None
 
 

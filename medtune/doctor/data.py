@@ -19,7 +19,7 @@ from medtune.doctor.check_result import CheckResult, Context, failure, format_du
 from medtune.serving.one_line import first_line
 
 N_DECODED = 6
-HINT = "set data.root to the folder (or archive) with your images, see docs/inputs.md"
+HINT = "set data.root to the folder (or archive) with your images, see docs/settings.md"
 
 
 def check_data(context: Context) -> CheckResult:
@@ -46,9 +46,8 @@ def check_data(context: Context) -> CheckResult:
     chosen = samples[:: max(1, len(samples) // N_DECODED)][:N_DECODED]
     bad, seconds = _try_decoding(chosen, root, params.image_size, params.resize)
     context.facts["decode_s"] = seconds
-    summary = (
-        f"{len(samples):,} images of source {params.source}{f' in {root}' if root and _reads_files(chosen) else ''}"
-    )
+    location = f" in {root}" if root and _reads_files(chosen) else ""
+    summary = f"{len(samples):,} images of source {params.source}{location}"
     if bad:
         fix = "fix or remove them, or set data.on_bad_image=reject"
         result = warning if params.on_bad_image == "reject" else failure
@@ -72,9 +71,7 @@ def _check_slides(context: Context, source: ModuleType, slides: Sequence[Sample]
     if bad:
         return failure(f"{len(slides):,} slides in {root}: {bad[0]}", "fix or remove it")
     total = format_duration(per_tile * len(slides) * len(tiles))
-    return ok(
-        f"{len(slides):,} slides in {root}; {first.path} has {len(tiles):,} tiles, all would take {total} to read"
-    )
+    return ok(f"{len(slides):,} slides in {root}; {first.path} has {len(tiles):,} tiles, reading all takes {total}")
 
 
 def _reads_files(samples: Sequence[Sample]) -> bool:

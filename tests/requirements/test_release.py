@@ -23,7 +23,7 @@ def test_release_notes__are_the_section_of_the_version(release: ModuleType) -> N
     assert release.release_notes(CHANGELOG, "1.2.0") == "### Added\n- This."
     assert release.release_notes(CHANGELOG, "1.1.0") == "- Old."
     assert release.release_notes(CHANGELOG, "1.2") is None
-    assert release.release_notes("## 1.2.0\n- This.\n", "1.2.0") == "- This."
+    assert release.release_notes("## [1.2.0] - unreleased\n- This.\n", "1.2.0") is None
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_release_notes__are_the_section_of_the_version(release: ModuleType) -> N
         ("v1.2.0", "1.2.0", None),
         ("1.2.0", "1.2.0", "TAG=1.2.0: pyproject.toml has version 1.2.0. "),
         ("v1.2.0", "1.3.0.dev0", "TAG=v1.2.0: pyproject.toml has version 1.3.0.dev0. "),
-        ("v1.3.0", "1.3.0", "TAG=v1.3.0: CHANGELOG.md has no text for 1.3.0. "),
+        ("v1.3.0", "1.3.0", "TAG=v1.3.0: CHANGELOG.md does not describe 1.3.0. "),
     ],
 )
 def test_problem__tag_version_and_changelog_agree(
