@@ -11,7 +11,7 @@ from medtune.cli.json_output import print_json
 from medtune.cli.program import INSTALL
 
 if TYPE_CHECKING:
-    from medtune.cli.detect import DetectedData
+    from medtune.cli.detected import DetectedData
 
 app = options.program()
 
@@ -95,7 +95,8 @@ def _check_new(folder: Path) -> None:
 
 
 def _detect(folder: Path, data: Path | None) -> "DetectedData":
-    from medtune.cli.detect import DetectedData, detect
+    from medtune.cli.detect import detect
+    from medtune.cli.detected import DetectedData
     from medtune.config.errors import InputError
     from medtune.data.table import SUFFIXES
 

@@ -101,7 +101,8 @@ def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str]
 
 
 def _section(source: str) -> type[DataParams]:
-    return registry.load_plugin("medtune.data.sources", source, "data.source").Params
+    section: type[DataParams] = registry.load_plugin("medtune.data.sources", source, "data.source").Params
+    return section
 
 
 def _validate(model: Any, values: dict[str, Any], key: str) -> Any:

@@ -223,7 +223,7 @@ class Params(StrictParams):
         "all labeled images with the settings that the folds selected. See docs/final_model.md",
     )
     task: Annotated[SerializeAsAny[TaskParams], _plugin_validator("medtune.tasks", "kind", "task")] = Field(
-        {"kind": DEFAULT_TASK},  # type: ignore[arg-type]
+        {"kind": DEFAULT_TASK},
         validate_default=True,
     )
     data: Annotated[SerializeAsAny[DataParams], _plugin_validator("medtune.data.sources", "source", "data")]
@@ -281,4 +281,5 @@ class Params(StrictParams):
 
     def section(self, name: str) -> dict[str, Any]:
         """Return one section as JSON values including defaults, the form that cache keys hash."""
-        return getattr(self, name).model_dump(mode="json")
+        values: dict[str, Any] = getattr(self, name).model_dump(mode="json")
+        return values

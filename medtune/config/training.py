@@ -117,7 +117,7 @@ class TrainingParams(StrictParams):
             return min(2, self.epochs / 5)
         return min(self.warmup_epochs, self.epochs)
 
-    def passes_over(self, images: int) -> int:
+    def repeats_for(self, images: int) -> int:
         """Return the repetitions of `images` training images per epoch that reach `min_steps`."""
         needed = self.min_steps * self.batch_size * self.gradient_accumulation_steps
         return max(self.repeats_per_epoch, -(-needed // (self.epochs * images)) if images else 1)

@@ -96,7 +96,7 @@ def time_requirements(
         options, head = params.frozen, measured["head"]["seconds"]
         candidates = len(params.learning_rates("frozen"))
         solved = params.model.head.solved  # takes seconds, independent of `epochs`
-        n_samples = 0.0 if solved else candidates * options.epochs * options.passes_over(round(train)) * train
+        n_samples = 0.0 if solved else candidates * options.epochs * options.repeats_for(round(train)) * train
         if stored:  # folds share stored features
             views = train * stored + val if n_folds == 1 else images * stored
             seconds["stage 1"] = views * forward / n_folds + n_samples * head
@@ -104,7 +104,7 @@ def time_requirements(
             seconds["stage 1"] = n_samples * (forward + head) + candidates * options.epochs * val * forward
     if "finetune" in params.training_stages:
         tuned, candidates = params.finetune, len(params.learning_rates("finetune"))
-        n_samples = tuned.epochs * tuned.passes_over(round(train)) * train
+        n_samples = tuned.epochs * tuned.repeats_for(round(train)) * train
         seconds["stage 2"] = candidates * (
             n_samples * measured["train"]["seconds"] + (tuned.epochs + 1) * val * forward
         )

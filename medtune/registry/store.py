@@ -71,4 +71,5 @@ def previous_bundle(store: ModelStore, cache: Path) -> str | None:
     name = store.current()
     if name is None:
         return None
-    return verify_bundle(store.fetch(name, cache)).get("gate", {}).get("champion")
+    champion: str | None = verify_bundle(store.fetch(name, cache)).get("gate", {}).get("champion")
+    return champion

@@ -125,7 +125,8 @@ class UrlStore:
             self.files.invalidate_cache()
             if not self.files.exists(self._path(name)):
                 return None
-            return self.files.cat_file(self._path(name)).decode("utf-8", "replace")
+            content: bytes = self.files.cat_file(self._path(name))
+            return content.decode("utf-8", "replace")
 
     def _write(self, name: str, text: str) -> None:
         with self._as_bundle_error("write to"):

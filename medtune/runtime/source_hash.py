@@ -83,5 +83,5 @@ def _hash_and_imports(path: Path) -> tuple[str, tuple[str, ...]]:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
             node, clean=False
         ):
-            node.body = node.body[1:] or [ast.Pass()]  # type: ignore[assignment]
+            node.body = node.body[1:] or [ast.Pass()]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imported)
