@@ -39,7 +39,7 @@ def test_detect__what_is_missing_is_a_warning(root):
     (root / "no" / "x.mrxs").write_bytes(b"x")
     found = detect(root)
     assert any("does not state its micrometers per pixel" in warning for warning in found.warnings)
-    assert any(warning.startswith("no/x.mrxs: such files cannot be read") for warning in found.warnings)
+    assert any(warning.startswith("no/x.mrxs: unsupported format") for warning in found.warnings)
 
 
 def test_find_slides__single_images_are_none(tmp_path):

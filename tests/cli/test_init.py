@@ -104,7 +104,7 @@ def test_init__positive_class_is_never_guessed(tmp_path, capsys, classes, words,
 def test_init__positive_class_is_written(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{label}/{n}.png" for label in ("cancer", "normal") for n in range(3)))
     found = init(tmp_path / "project", root, capsys, "cancer")
-    assert found["found"]["positive"].startswith("cancer: ")
+    assert found["found"]["positive"].startswith("cancer, ")
     assert load.validate(load.read(tmp_path / "project" / "params.yaml")).data.positive == "cancer"
 
 
@@ -215,7 +215,7 @@ def test_init__dicom_folder_has_its_patients_and_sizes(tmp_path, capsys):
     assert found["found"]["images"].startswith("13 ")
     assert found["found"]["image size"].startswith("48x40")
     assert [w for w in found["warnings"] if "cannot be read as an image" in w] == [
-        "a/damaged.dcm: cannot be read as an image. `medtune data` names every such file"
+        "a/damaged.dcm: cannot be read as an image. `medtune data` lists every unreadable file"
     ]
     (tmp_path / "scans" / "a" / "damaged.dcm").unlink()
     again = init(tmp_path / "other", tmp_path / "scans", capsys)

@@ -27,7 +27,7 @@ def test_packages__this_environment_is_the_lock(make_job, tmp_path: Path) -> Non
     ("text", "state", "said"),
     [
         ("numpy==0.0.1 \\\n", "warning", "(lock: 0.0.1)"),
-        ("no-such-package==1 \\\n", "wrong", "1 of 1 are missing: no-such-package"),
+        ("no-such-package==1 \\\n", "wrong", "1 of 1 packages are missing: no-such-package"),
     ],
 )
 def test_packages__other_or_missing(
