@@ -5,7 +5,7 @@ from typing import Any, ClassVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from medtune.config.errors import InputError
+from medtune.config.errors import InputError, show_value
 from medtune.config.validation_errors import BOOLEAN
 
 
@@ -27,7 +27,7 @@ class StrictParams(BaseParams):
         for name, advice in cls.REMOVED.items():
             key = name.rpartition(".")[2]
             if isinstance(values, dict) and key in values and key not in cls.model_fields:
-                raise InputError(f"{name}={values[key]}: {advice}")
+                raise InputError(f"{name}={show_value(values[key])}: {advice}")
         return values
 
     @field_validator("*", mode="before")

@@ -60,7 +60,9 @@ def _parse(text: str, name: str) -> Any:
         if _node_count(tree, {}) > MAX_NODES:
             raise InputError(f"{name}: more than {MAX_NODES:,} values. Check the aliases (*name)")
         return tree
-    except (RecursionError, ValueError) as error:  # endless nesting, or a number with thousands of digits
+    except RecursionError:
+        raise InputError(f"{name}: not valid YAML: nested too deeply") from None
+    except ValueError as error:  # a number with thousands of digits
         raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
     except MarkedYAMLError as error:
         where = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""

@@ -1,4 +1,4 @@
-"""`medtune init`: what it detects in real folders, and the project that it writes."""
+"""Detection of image folders in `medtune init`, and the project that it writes."""
 
 import os
 import re
@@ -46,7 +46,7 @@ def test_init__class_folders_and_a_pattern_of_patients(tmp_path, capsys):
     assert "# epochs without a better score" in (tmp_path / "project" / "params.yaml").read_text()
 
 
-def test_init__split_folders_are_not_taken_for_classes(tmp_path, capsys):
+def test_init__split_folders_are_not_classes(tmp_path, capsys):
     paths = [f"{split}/{label}/{n}.png" for split in ("train", "test") for label in ("a", "b") for n in range(3)]
     found = init(tmp_path / "project", images(tmp_path / "scans", *paths), capsys)
     assert found["found"]["classes"] == "one folder per class in each: a 6, b 6"
@@ -137,7 +137,7 @@ def test_init__medmnist(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("prepare", "words", "said"),
+    ("prepare", "words", "message"),
     [
         (lambda root: (root / "params.yaml").write_text("seed: 1\n"), [], "--force"),
         (lambda root: images(root, "a/1.png", "b/2.png"), [], "2 folders contain images (a, b)"),
@@ -148,7 +148,7 @@ def test_init__medmnist(tmp_path, capsys):
     ],
     ids=["exists", "classes-here", "absent", "empty", "image", "inside"],
 )
-def test_init__refuses_in_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys, prepare, words, said):
+def test_init__refuses_in_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys, prepare, words, message):
     prepare(tmp_path)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
@@ -156,12 +156,12 @@ def test_init__refuses_in_one_line_and_writes_nothing(tmp_path, monkeypatch, cap
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
-    assert said in error
+    assert message in error
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_init__works_with_the_base_dependencies_beside_folders_of_the_same_names(tmp_path):
-    """The commands that it prints must work in the folder too, which has its own models/ and config/."""
+def test_init__works_with_base_dependencies_and_folders_of_the_same_names(tmp_path):
+    """The printed commands must also work in a folder with models/ and config/."""
     for name in ("models", "config"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise RuntimeError('the wrong package')\n")

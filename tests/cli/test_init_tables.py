@@ -1,4 +1,4 @@
-"""`medtune init`: what it detects in tables."""
+"""Detection of tables in `medtune init`."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_init__table_with_patients(tmp_path, capsys):
     assert found["warnings"] == []
 
 
-def test_init__a_table_can_be_named_itself(tmp_path, capsys):
+def test_init__data_is_a_table(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
     table(root, "path", "label", "group", rows=20)
     (root / "a_first.csv").write_bytes((root / "labels.csv").read_bytes())
@@ -31,7 +31,7 @@ def test_init__a_table_can_be_named_itself(tmp_path, capsys):
     assert "other.csv: no column path or label (columns: width, height)" in capsys.readouterr().err
 
 
-def test_init__columns_under_names_of_their_own(tmp_path, capsys):
+def test_init__columns_with_custom_names(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"pat{n % 4:02}_{n}.png" for n in range(20)))
     rows = [f"pat{n % 4:02}_{n},{'ab'[n % 2]},C{n // 2},{'MF'[n % 2]}" for n in range(20)]
     (root / "cases.csv").write_text("\n".join(["Slide file,Diagnosis,Case no.,Sex", *rows]))

@@ -1,4 +1,4 @@
-"""params.yaml, overlays and --set: what they give, and what a mistake says."""
+"""Loading and validation of params.yaml, overlays and --set."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from medtune.config import load
 from medtune.config.errors import InputError
 
 
-def test_load__gives_the_checkouts_params():
+def test_load__returns_the_project_params():
     params = load.load()
     assert params.data.source == "synthetic"
     assert params.section("model")["head"]["kind"] == "logistic"
@@ -52,7 +52,7 @@ def test_load__gives_the_checkouts_params():
         ),
     ],
 )
-def test_load__names_key_value_and_what_is_right(assignment, words):
+def test_load__error_names_key_value_and_fix(assignment, words):
     with pytest.raises(InputError) as caught:
         load.load(sets=[assignment])
     message = str(caught.value)
@@ -97,14 +97,14 @@ def test_load__the_order_of_sets_does_not_matter():
         assert (data.source, data.root, data.csv) == ("folder", "/somewhere", "labels.csv")
 
 
-def test_load__refuses_what_is_not_text(tmp_path):
+def test_load__rejects_binary_file(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_bytes(b"seed: \xff")
     with pytest.raises(InputError, match="not a UTF-8 text file"):
         load.load(path)
 
 
-def test_merge__another_source_drops_the_old_ones_keys():
+def test_merge__new_source_drops_keys_of_the_old_source():
     tree = load.read(load.DEFAULT_PARAMS)
     load.merge(tree, {"data": {"source": "folder"}})
     assert "labels" not in tree["data"]
@@ -123,12 +123,12 @@ def test_merge__another_source_drops_the_old_ones_keys():
     ],
     ids=["other", "other-shipped", "same", "with-its-own", "with-weights"],
 )
-def test_backbone__another_one_inherits_no_arguments(sets, args, weights):
+def test_merge__new_backbone_drops_arguments(sets, args, weights):
     model = load.load(sets=sets).model
     assert (model.backbone_args, model.weights) == (args, weights)
 
 
-def test_backbone__another_one_in_an_overlay_inherits_nothing_either(tmp_path):
+def test_merge__new_backbone_in_an_overlay_drops_arguments(tmp_path):
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
     first.write_text(
         "model: {backbone: resnet18, weights: a.pth, backbone_args: {output_stride: 8},"
@@ -142,7 +142,7 @@ def test_backbone__another_one_in_an_overlay_inherits_nothing_either(tmp_path):
     assert load.read_tree([first, second])["model"]["backbone_args"] == {"output_stride": 8}
 
 
-def test_set__value_is_yaml_and_scientific_notation_is_a_number():
+def test_set__scientific_notation_is_a_number():
     assert load.load(sets=["frozen.lr=1e-4"]).frozen.lr == pytest.approx(1e-4)
 
 
@@ -156,7 +156,7 @@ def test_apply__writes_the_recipe_and_keeps_comments(tmp_path):
     assert load.read(target)["frozen"]["epochs"] == 3
 
 
-def test_apply__refuses_a_wrong_value_and_leaves_the_file(tmp_path, capsys):
+def test_apply__invalid_value_keeps_the_file(tmp_path, capsys):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT_PARAMS.read_text())
     assert call(["params", "set", "frozen.epochs=none", "--to", str(target)]) == 2
@@ -166,7 +166,7 @@ def test_apply__refuses_a_wrong_value_and_leaves_the_file(tmp_path, capsys):
     assert target.read_text() == load.DEFAULT_PARAMS.read_text()
 
 
-def test_apply__refuses_a_root_that_is_not_there(tmp_path, capsys):
+def test_apply__missing_root_keeps_the_file(tmp_path, capsys):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT_PARAMS.read_text())
     assert call(["params", "set", "data.source=hcrf", "data.root=/nowhere", "--to", str(target)]) == 2
@@ -175,7 +175,7 @@ def test_apply__refuses_a_root_that_is_not_there(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a: &a [x]\n" + "".join(f"{n}: &{n} [{f'*{m}, ' * 9}]\n" for m, n in zip("abcdef", "bcdefg", strict=True)),
          "more than 100,000 values"),
@@ -184,19 +184,19 @@ def test_apply__refuses_a_root_that_is_not_there(tmp_path, capsys):
     ],
     ids=["aliases", "depth", "digits"],
 )  # fmt: skip
-def test_load__a_file_that_is_more_than_it_looks(tmp_path, text, said):
+def test_load__rejects_yaml_bombs(tmp_path, text, message):
     bomb = tmp_path / "bomb.yaml"
     bomb.write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         load.load(bomb)
 
 
 @pytest.mark.parametrize("key", ["seed", "frozen.epochs", "data.patients", "frozen.augment.shift"])
-def test_load__true_is_no_number(key):
+def test_load__rejects_boolean_as_number(key):
     with pytest.raises(InputError, match=f"{key}=true: expected"):
         load.load(sets=[f"{key}=true"])
 
 
-def test_load__a_key_of_a_section_that_may_be_null():
+def test_load__unknown_key_of_an_optional_section():
     with pytest.raises(InputError, match=r"model\.normalization\.meann: unknown key \(did you mean 'mean'"):
         load.load(sets=["model.normalization={meann: [0, 0, 0], mean: [0, 0, 0], std: [1, 1, 1]}"])

@@ -8,7 +8,7 @@ TABLE = ["data.source=folder", "data.csv=a.csv", "data.label_type=multi"]
 
 
 @pytest.mark.parametrize(
-    ("sets", "said"),
+    ("sets", "message"),
     [
         (CHEST, "task.kind=classification: data.subset=chestmnist allows several labels per image. Use "
          "task.kind=multilabel"),
@@ -20,14 +20,14 @@ TABLE = ["data.source=folder", "data.csv=a.csv", "data.label_type=multi"]
          "task.kind=classification or data.label_type=multi"),
     ],
 )  # fmt: skip
-def test_task__that_does_not_fit_the_labels(sets, said):
+def test_check_task__rejects_other_labels(sets, message):
     with pytest.raises(InputError) as error:
         load.load(sets=[*sets, "data.labels=null"] if "data.source=synthetic" in sets else sets)
-    assert str(error.value) == said
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize("labels", [CHEST, TABLE])
-def test_task__with_the_default_metrics(labels):
+def test_check_task__accepts_the_default_metrics(labels):
     params = load.load(sets=[*labels, "task.kind=multilabel"])
     assert params.frozen.monitor in params.metric_choices["frozen.monitor"]
     assert params.gate.metric in params.metric_choices["gate.metric"]

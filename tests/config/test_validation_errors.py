@@ -39,14 +39,14 @@ def message_of(model: type[BaseModel], values: Any, prefix: str = "section") -> 
 def sections() -> set[type[BaseModel]]:
     roots = [registry.load_plugin(package, name, "").Params for package in PLUGINS
              for name in registry.plugin_names(package)]  # fmt: skip
-    found: set[type[BaseModel]] = set()
+    models: set[type[BaseModel]] = set()
     queue: list[Any] = [Params, BenchmarkParams, *roots]
     while queue:
         model = queue.pop()
-        if model not in found:
-            found.add(model)
+        if model not in models:
+            models.add(model)
             queue += [section for field in model.model_fields.values() for section in _sections_in(field.annotation)]
-    return found
+    return models
 
 
 def _sections_in(annotation: Any) -> list[type[BaseModel]]:
@@ -55,7 +55,7 @@ def _sections_in(annotation: Any) -> list[type[BaseModel]]:
     return [section for part in getattr(annotation, "__args__", ()) for section in _sections_in(part)]
 
 
-def test_format__no_wrong_value_of_any_key_gets_pydantics_wording():
+def test_format__contains_no_pydantic_wording():
     types = set()
     for model in sections():
         cases: list[Any] = [3, [1], {"nonesuch": 1}, {1: 2}]
@@ -123,5 +123,5 @@ def test_format__names_key_value_and_what_is_expected(model, values, message):
     assert message in message_of(model, values)
 
 
-def test_format__names_the_params_file_where_a_section_has_no_key():
+def test_format__params_without_a_key():
     assert message_of(Params, 3, prefix="").startswith("params=3: expected a mapping with the keys seed, ")
