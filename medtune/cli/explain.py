@@ -20,7 +20,7 @@ class Field(NamedTuple):
         key: dotted name.
         type: type with bounds.
         choices: allowed values. Empty if the type allows any value.
-        default: default value. `...` if there is none.
+        default: default value. `...` if the key is required.
         value: current value.
         description: meaning.
     """

@@ -18,7 +18,7 @@ def job(root: Path, *sets: str) -> Context:
     return Context(load(sets=[*FOLDER, f"data.root={root}", *sets]), RunPaths(root, root / "cache"))
 
 
-def pictures(root: Path, count: int = 3) -> Path:
+def write_images(root: Path, count: int = 3) -> Path:
     for label in ("a", "b"):
         (root / label).mkdir(parents=True)
         for number in range(count):
@@ -27,7 +27,7 @@ def pictures(root: Path, count: int = 3) -> Path:
 
 
 def test_data__counts_and_times_the_images(tmp_path: Path) -> None:
-    context = job(pictures(tmp_path / "set"))
+    context = job(write_images(tmp_path / "set"))
     result = check_data(context)
     assert result.state == "ok", result
     assert result.message.startswith("6 images of source folder")
@@ -43,8 +43,8 @@ def test_data__missing_root(tmp_path: Path) -> None:
 
 
 def test_data__unusable_image(tmp_path: Path) -> None:
-    root = pictures(tmp_path / "set")
-    (root / "a" / "0.png").write_bytes(b"not a picture")
+    root = write_images(tmp_path / "set")
+    (root / "a" / "0.png").write_bytes(b"not an image")
     result = check_data(job(root))
     assert result.state == "wrong"
     assert "1 of 6 sampled images are unusable: a/0.png: " in result.message
@@ -52,7 +52,7 @@ def test_data__unusable_image(tmp_path: Path) -> None:
 
 
 def test_data__two_classes_need_a_positive_class(tmp_path: Path) -> None:
-    result = check_data(job(pictures(tmp_path / "set"), "data.positive=null"))
+    result = check_data(job(write_images(tmp_path / "set"), "data.positive=null"))
     assert result.state == "wrong"
     assert "two classes, a and b" in result.message
 
@@ -72,7 +72,7 @@ def test_data__an_archive_is_opened_and_not_unpacked(tmp_path: Path, monkeypatch
 
 
 def test_data__labels_that_stage_data_rejects(tmp_path: Path) -> None:
-    root = pictures(tmp_path / "set")
+    root = write_images(tmp_path / "set")
     (root / "a").rename(root / "unknown")
     result = check_data(job(root))
     assert result.state == "wrong"

@@ -13,13 +13,13 @@ def write(folder, key="k", text="hello"):
     (work / "a.txt").write_text(text)
     (work / "sub").mkdir()
     (work / "sub" / "b.bin").write_bytes(bytes(range(256)))
-    return artifact.commit(folder, key, {"figure": 1})
+    return artifact.commit(folder, key, {"metric": 1})
 
 
 def test_commit__artifact_is_found_with_key_and_result(tmp_path):
     made = write(tmp_path / "out")
     assert artifact.find_artifact(tmp_path / "out", "k") == made
-    assert made.result()["figure"] == 1
+    assert made.result()["metric"] == 1
     assert artifact.find_artifact(tmp_path / "out", "other") is None
 
 
@@ -57,7 +57,7 @@ def test_find__detects_every_mutation(tmp_path, seed):
 def test_result__rejects_changed_content(tmp_path):
     made = write(tmp_path / "out")
     path = tmp_path / "out" / artifact.RESULT_FILE
-    path.write_text(path.read_text().replace('"figure": 1', '"figure": 2'))
+    path.write_text(path.read_text().replace('"metric": 1', '"metric": 2'))
     assert artifact.find_artifact(tmp_path / "out") is None
     with pytest.raises(RuntimeError, match=r"result\.json is damaged"):
         made.result()
