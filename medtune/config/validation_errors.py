@@ -98,7 +98,8 @@ class _Problem:
 
 
 def _locate(problem: Any, model: type[BaseModel], prefix: str) -> _Problem:
-    kind, value, loc, tail = problem["type"], problem["input"], list(problem["loc"]), []
+    kind, value, loc = problem["type"], problem["input"], list(problem["loc"])
+    tail: list[str] = []
     context, message = problem.get("ctx", {}), problem["msg"].removeprefix("Value error, ")
     if kind == "missing" and loc and isinstance(loc[-1], int):  # a list with too few entries
         kind, loc = "too_short", loc[:-1]
