@@ -208,7 +208,7 @@ def test_evaluate__training_data_of_another_bundle_are_refused(world, capsys):
         (["bundle"], "--data: missing"),
         (["images", "--data", "images/t.csv"], "images is not a bundle"),
         (["--data", "images/t.csv"], "--data: applies to a bundle only"),
-        (["bundle", "--data", "images/t.csv", "--params", "p.yaml"], "--params: a bundle has its own params"),
+        (["bundle", "--data", "images/t.csv", "--params", "p.yaml"], "--params=p.yaml: a bundle contains its params"),
         (["bundle", "--data", "images/t.csv", "--set", "model.weights=hub"], "--set model: has no effect"),
         (["bundle", "--data", "images/t.csv", "--set", "data.resize=pad"], "--set data.resize: the bundle decides it"),
         (["bundle", "--data", "images/t.csv", "--set", "evaluate.threshold=argmax"], "--set evaluate.threshold: the b"),
