@@ -24,7 +24,7 @@ from medtune.runtime.console import info
 from medtune.tasks.classification.class_metrics import class_metrics
 from medtune.tasks.classification.metrics import METRICS as OF_CLASSES
 from medtune.tasks.multilabel.metrics import METRICS as OF_FINDINGS
-from medtune.tasks.multilabel.metrics import of_finding
+from medtune.tasks.multilabel.metrics import finding_metrics
 
 PAGE = PROJECT / "docs" / "statistics.md"
 BEGIN, END = "<!-- tables of python -m benchmarks.coverage -->\n", "<!-- end of the tables -->\n"
@@ -45,7 +45,7 @@ def class_metric_list(classes: int) -> list[Metric]:
 
 def finding_metric_list() -> list[Metric]:
     """Metrics of several findings, those of each finding among them."""
-    return [*OF_FINDINGS, *(metric for k in range(3) for metric in of_finding(k).values())]
+    return [*OF_FINDINGS, *(metric for k in range(3) for metric in finding_metrics(k).values())]
 
 
 def cover(

@@ -28,5 +28,5 @@ def test_wandb__online_without_a_key_or_a_server(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("WANDB_BASE_URL", NOBODY)
     found = check_wandb(job(tmp_path, "online"))
     assert found.state == "warning"
-    assert f"{NOBODY} does not answer" in found.message
+    assert f"{NOBODY} does not respond" in found.message
     assert check_wandb(job(tmp_path, "online", offline=True)).state == "ok"

@@ -11,7 +11,7 @@ from medtune.config.schema import Params
 from medtune.config.training import TrainingParams
 from medtune.data.manifest import PreparedDataset
 from medtune.models import classifier
-from medtune.tasks.base import Move
+from medtune.tasks.base import SpatialTransform
 
 
 def n_outputs(prepared: PreparedDataset) -> int:
@@ -45,7 +45,7 @@ class Objective:
     def averaged_terms(self, n_outputs: int) -> int:
         return 1
 
-    def augment(self, target: Tensor, move: Move) -> Tensor:
+    def augment(self, target: Tensor, move: SpatialTransform) -> Tensor:
         return move(target[:, None])[:, 0]
 
     def total(self, target: Tensor) -> float:

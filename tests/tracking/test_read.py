@@ -33,7 +33,7 @@ def test_read_run__values_as_they_were_logged(cache: Path, params: Params) -> No
 def test_read_run__another_file_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "run-x.wandb"
     other.write_bytes(b"something else")
-    with pytest.raises(ValueError, match=r"run-x\.wandb is no \.wandb file"):
+    with pytest.raises(ValueError, match=r"run-x\.wandb is not a \.wandb file"):
         read_run(other)
 
 

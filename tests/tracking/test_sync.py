@@ -160,7 +160,7 @@ def test_sync__uploads_parts_in_order_and_not_twice(
     killed.write_bytes(killed.read_bytes()[:-5])  # the last record, that it ended, is cut off
     assert ended(sync) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "sync: left alone, empty: 1"
+    assert said[0] == "sync: skipped, empty: 1"
     assert [line.split(" (")[0] for line in said[1:]] == [
         "sync: 1 of 3: frozen a", "sync: 2 of 3: frozen b", "sync: 3 of 3: frozen a"
     ]  # fmt: skip
@@ -191,7 +191,7 @@ def test_sync__what_fails_is_named_and_the_others_go_on(
     said = capsys.readouterr().out.splitlines()
     assert "failed: " in said[1]
     assert "404" in said[1]
-    assert said[3].endswith("waits for the part before it")
+    assert said[3].endswith("waits for the previous part of its run")
     assert [part.synced_marker.exists() for part in list_run_files(recorded)] == [
         False
     ] * 4  # though `wandb sync` had marked them
@@ -223,7 +223,7 @@ def test_sync__without_key_is_wrong_input(cache: Path, params: Params, capsys: p
     record(A, params, range(20, 61, 20))
     code, printed = command(cache)
     assert code == 2
-    assert printed.count("error: WANDB_API_KEY is not set: 1 recorded runs wait here for it") == 1
+    assert printed.count("error: WANDB_API_KEY is not set: 1 recorded runs wait for upload") == 1
     assert "Traceback" not in printed
 
 
@@ -232,7 +232,7 @@ def test_sync__refused_key_is_wrong_input(cache: Path, params: Params, server: "
     server.knows_key = False
     code, printed = command(cache, WANDB_API_KEY="0" * 40, WANDB_BASE_URL=server.url)
     assert (code, len(printed.splitlines())) == (2, 1)
-    assert "does not know the key" in printed
+    assert "rejects the key" in printed
     assert not list_run_files(cache)[0].synced_marker.exists()
 
 
@@ -244,10 +244,7 @@ def test_sync__no_server_is_one_line_and_nothing_is_lost(cache: Path, params: Pa
     assert any(path.suffix == ".wandb" for path in before)
     code, printed = command(cache, WANDB_API_KEY="0" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
     assert code == 1
-    assert (
-        printed
-        == "sync: http://127.0.0.1:9 does not answer: [Errno 111] Connection refused; 1 recorded runs wait here\n"
-    )
+    assert printed == "sync: http://127.0.0.1:9 does not respond: Connection refused; 1 recorded runs wait for upload\n"
     assert {path: path.read_bytes() for path in before} == before
     assert not list_run_files(cache)[0].synced_marker.exists()
 

@@ -42,7 +42,7 @@ def test_view__draws_what_is_logged(spec: dict[str, Any]) -> None:
     summary = figures.flatten_metrics(
         {"test": dict.fromkeys(names, row), "validation": {}, "per_class": [], "folds": [], "n_images": 3}
     )
-    for panel in sections(spec)["Test figures with intervals"][:-1]:
+    for panel in sections(spec)["Test metrics with confidence intervals"][:-1]:
         assert set(panel["metrics"]) <= summary.keys()
     media = {key for panels in sections(spec).values() for panel in panels for key in panel.get("mediaKeys", [])}
     assert {f"test/{name}" for name in figures.PLOTS} <= media
@@ -83,9 +83,9 @@ def test_save__what_the_server_refuses_is_one_line(
 ) -> None:
     online.refuse = {"UpsertView2"}
     assert ended(save) == 1
-    assert "UpsertView2 is refused; nothing is saved" in capsys.readouterr().out
+    assert "UpsertView2 is refused; nothing was saved" in capsys.readouterr().out
     assert ended(save, update=f"{online.url}/team/medtune?nw=unknown") == 1
-    assert "nothing is saved" in capsys.readouterr().out
+    assert "nothing was saved" in capsys.readouterr().out
 
 
 def test_save__refused_key_and_silent_server(
@@ -98,9 +98,9 @@ def test_save__refused_key_and_silent_server(
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     server.knows_key = False
-    with pytest.raises(InputError, match="does not know the key"):
+    with pytest.raises(InputError, match="rejects the key"):
         save()
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     assert ended(save) == 1
-    assert "nothing is saved" in capsys.readouterr().out
+    assert "nothing was saved" in capsys.readouterr().out
     assert server.views == []

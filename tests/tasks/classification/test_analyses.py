@@ -52,7 +52,7 @@ def make_result(n_patients=40, n_folds=4, classes=2, known=True, several=False, 
 
 def facts_of(result: EvaluationResult, **options):
     chosen = OPTIONS.model_copy(update=options)
-    return Analyses.of(result, chosen).facts(result, chosen)
+    return Analyses.compute(result, chosen).facts(result, chosen)
 
 
 def read(path):
@@ -63,7 +63,7 @@ def read(path):
 @pytest.mark.parametrize("classes", [2, 3])
 def test_analyses__facts_files_and_sections(classes, tmp_path):
     result = make_result(classes=classes)
-    analyses = Analyses.of(result, OPTIONS)
+    analyses = Analyses.compute(result, OPTIONS)
     facts = analyses.facts(result, OPTIONS)
     assert tuple(facts) == ANALYSES
     assert facts["patient_level"]["n_patients"] == 40
@@ -115,7 +115,7 @@ def test_patient_level__other_scores_choose_a_threshold_on_validation_patients(h
 
 
 def test_patient_level__says_why_there_is_none():
-    assert "name no patients" in facts_of(make_result(known=False))["patient_level"]["reason"]
+    assert "no patient ids" in facts_of(make_result(known=False))["patient_level"]["reason"]
     assert "more than one class" in facts_of(make_result(several=True))["patient_level"]["reason"]
     assert "needs two classes" in facts_of(make_result(classes=3), patient_score="max")["patient_level"]["reason"]
 
@@ -153,7 +153,7 @@ def test_prediction_sets__too_few_patients():
 
 def test_doubtful_labels__every_image_once(tmp_path):
     result = make_result()
-    doubtful = Analyses.of(result, OPTIONS).doubtful
+    doubtful = Analyses.compute(result, OPTIONS).doubtful
     assert doubtful.n_images == len(result.prepared.labels)
     assert len(np.unique(doubtful.rows)) == len(doubtful.rows)
     assert (doubtful.suggested != doubtful.labels).all()

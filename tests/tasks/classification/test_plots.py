@@ -21,7 +21,7 @@ def test_pictures__of_nearly_nothing(tmp_path):
     plots.draw_roc(tmp_path / "roc.png", {}, "one class")
     plots.draw_history(tmp_path / "history.png", [], "no history")
     plots.draw_samples(tmp_path / "samples.png", [], [], "no mistakes")
-    patients = [{"group": "a" * 80, "images": 3, "right": 0.5, "label": 0}]
+    patients = [{"patient": "a" * 80, "images": 3, "correct": 0.5, "label": 0}]
     plots.draw_patients(tmp_path / "patients.png", patients, ("a", "b"), "one patient")
     labels, certain = np.zeros(3, np.int64), np.eye(2)[np.zeros(3, np.int64)]
     plots.draw_reliability(tmp_path / "reliability.png", labels, certain, certain, 15, "certain")
@@ -31,7 +31,7 @@ def test_pictures__of_nearly_nothing(tmp_path):
 
 def test_patients__hundreds(tmp_path):
     draw = np.random.default_rng(0)
-    patients = [{"group": f"P{i}", "images": 9, "right": draw.random(), "label": i % 3} for i in range(300)]
+    patients = [{"patient": f"P{i}", "images": 9, "correct": draw.random(), "label": i % 3} for i in range(300)]
     plots.draw_patients(tmp_path / "patients.png", patients, ("a", "b", "c"), "many")
     with Image.open(tmp_path / "patients.png") as image:
         assert image.size[0] < 2000

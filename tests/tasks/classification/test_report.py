@@ -9,5 +9,8 @@ def test_figure__three_decimals(value, shown):
 
 
 def test_rule__in_words():
-    assert describe_rule({"kind": "argmax"}) == "most probable"
-    assert describe_rule({"kind": "threshold", "positive": "malignant", "threshold": 0.4}) == "malignant from 0.400"
+    assert describe_rule({"kind": "argmax"}) == "most probable class"
+    assert (
+        describe_rule({"kind": "threshold", "positive": "malignant", "threshold": 0.4})
+        == "malignant if its probability is at least 0.400"
+    )

@@ -45,11 +45,11 @@ def test_roc_curves__class_without_positives_is_left_out(tmp_path):
     assert {row["class"] for row in read(tmp_path / "roc.csv")} == {"a", "b", "c"}
 
 
-def test_patient_rows__lowest_share_first():
+def test_patient_rows__lowest_fraction_first():
     scored = make_scored()
     rows = tables.patient_rows(scored)
     assert sum(row["images"] for row in rows) == 80
-    assert [row["right"] for row in rows] == sorted(row["right"] for row in rows)
+    assert [row["correct"] for row in rows] == sorted(row["correct"] for row in rows)
 
 
 def test_write_reliability__before_and_after(tmp_path):

@@ -48,8 +48,8 @@ def test_calibration__a_finding_without_images_of_both_kinds_says_so(validation)
     fitted = calibration.fit(truth, labels, patients, NAMES)
     assert (fitted.scale[1:].tolist(), fitted.offset[1:].tolist()) == ([1, 1], [0, 0])
     assert fitted.reasons == {
-        "edema": "every validation image shows it: not calibrated",
-        "hernia": "no validation image shows it: not calibrated",
+        "edema": "every validation image shows it, so it is not calibrated",
+        "hernia": "no validation image shows it, so it is not calibrated",
     }
     assert calibration.fit(truth, labels, patients, NAMES, "none").reasons == {}
 

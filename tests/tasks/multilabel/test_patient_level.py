@@ -80,7 +80,7 @@ def test_patient_level__thresholds_ignore_the_labels_of_the_test_patients():
 
 def test_patient_level__without_patients_says_so():
     result, _ = make_result(known=False)
-    assert patient_level.patient_level(result, EvaluateParams()) == "the data name no patients"
+    assert patient_level.patient_level(result, EvaluateParams()) == "the dataset has no patient ids"
 
 
 def test_doubtful_findings__flipped_labels_come_first(tmp_path):

@@ -6,7 +6,7 @@ from sklearn import metrics as sklearn
 
 from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import compute, values
-from medtune.tasks.multilabel.metrics import METRICS, OF_A_FINDING, of_finding, score
+from medtune.tasks.multilabel.metrics import FINDING_METRICS, METRICS, finding_metrics, score
 from medtune.tasks.multilabel.statistics import accumulate, effective_patients
 
 
@@ -29,7 +29,7 @@ def test_metrics__of_each_finding_are_scikit_learns(images):
             "specificity": sklearn.recall_score(~labels[:, k], ~decided[:, k]),
             "f1": sklearn.f1_score(labels[:, k], decided[:, k]),
         }
-        found = {name: float(getattr(weighted, name)[0, k]) for name in OF_A_FINDING}
+        found = {name: float(getattr(weighted, name)[0, k]) for name in FINDING_METRICS}
         assert found == pytest.approx(expected)
 
 
@@ -67,13 +67,13 @@ def test_calibration__of_one_stated_probability():
 
 
 def test_of_finding__intervals_contain_the_value(images):
-    flat = [metric for k in range(4) for metric in of_finding(k).values()]
+    flat = [metric for k in range(4) for metric in finding_metrics(k).values()]
     found = intervals(flat, accumulate(*images))
     assert len(found) == 20
     for k in range(3):
-        each = found[of_finding(k)["auroc"].name]
+        each = found[finding_metrics(k)["auroc"].name]
         assert each.lo < each.value < each.hi
-    assert found[of_finding(3)["auroc"].name].value is None
+    assert found[finding_metrics(3)["auroc"].name].value is None
 
 
 def test_accumulate__refuses_what_cannot_be_scored():
@@ -96,5 +96,5 @@ def test_effective_patients__are_fewer_where_few_patients_have_most_images():
     stats = accumulate(labels, np.full((40, 2), 0.5), labels, np.arange(40) // 10)
     assert effective_patients(0)(stats) == pytest.approx(1)
     assert effective_patients(1)(stats) == pytest.approx(4)
-    one = intervals(list(of_finding(0).values()), stats)["auroc_0"]
+    one = intervals(list(finding_metrics(0).values()), stats)["auroc_0"]
     assert one.lo is None

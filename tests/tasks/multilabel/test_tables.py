@@ -45,7 +45,7 @@ def test_predictions__survive_the_file(scored, tmp_path):
     assert read.support == {"mass": 2, "edema": 1, "hernia": 0}
     expected = accumulate(scored.labels, scored.probabilities, scored.decided, scored.patient_ids)
     assert np.array_equal(read.stats.actual, expected.actual)
-    assert np.array_equal(read.stats.hits, expected.hits)
+    assert np.array_equal(read.stats.true_positives, expected.true_positives)
 
 
 def test_predictions__of_another_task_are_refused(tmp_path):
@@ -84,8 +84,9 @@ def test_warnings__say_what_is_thin(scored):
         calibration=SimpleNamespace(reasons={"hernia": "no validation image shows it: not calibrated"}),
     )
     assert evaluation_warnings(prepared, [fold], scored) == [
-        "No test image shows hernia: undefined there, and averages leave it out.",
-        "Fewer than 10 test patients show mass 2, edema 1: intervals of these are wide and approximate.",
+        "No test image shows hernia: the metrics are undefined, and averages exclude them.",
+        "Fewer than 10 test patients show mass 2, edema 1: "
+        "confidence intervals of these findings are wide and approximate.",
         "Fold 1, threshold: hernia: 0 validation patients show it, fewer than 3: threshold 0.5.",
         "Fold 1, calibration: hernia: no validation image shows it: not calibrated.",
     ]
