@@ -22,8 +22,8 @@ import typer
 from benchmarks.results import Row, Save, finish
 from benchmarks.synthetic_images import chosen, prepare
 from benchmarks.timing import in_turns, seconds
-from medtune.benchmark import cell as cells
 from medtune.benchmark import jobs
+from medtune.benchmark import trial as trials
 from medtune.benchmark.grid import BenchmarkParams, load_grid
 from medtune.cli import program
 from medtune.config.schema import Params
@@ -108,7 +108,7 @@ class _Chain:
 class _Grid:
     params: BenchmarkParams
     paths: RunPaths
-    works: list[jobs.CellJob]
+    works: list[jobs.TrialJob]
 
     @classmethod
     def of(cls, folder: Path, number: int, workers: int | None) -> "_Grid":
@@ -117,26 +117,26 @@ class _Grid:
         write_text(folder / "grid.yaml", GRID)
         runner = f"benchmark.runner={{kind: local, workers: {workers or 'null'}}}"
         params, tree = load_grid(folder / "grid.yaml", [f"benchmark.seeds={list(range(number))}", runner])
-        works = jobs.build_jobs(params, jobs.list_cells(params, tree), paths)
+        works = jobs.build_jobs(params, jobs.list_trials(params, tree), paths)
         for work in works:
-            _record(cells.record_dir(paths, work.cell), work.key, {"stage": "benchmark"}, {})
+            _record(trials.record_dir(paths, work.trial), work.key, {"stage": "benchmark"}, {})
         return cls(params, paths, works)
 
     def direct(self) -> None:
-        """`medtune.benchmark.cell` for every cell."""
+        """`medtune.benchmark.trial` for every cell."""
         for work in self.works:
             paths = replace(self.paths, data=work.prepared)
-            cells.run(work.params, paths, work.cell, work.threads, work.with_validation)
+            trials.run(work.params, paths, work.trial, work.threads, work.with_validation)
 
     def through(self, number: int, name: str) -> None:
         """The first `number` cells as `medtune benchmark` computes them."""
-        from medtune.flows import benchmark_cells as flow
+        from medtune.flows import benchmark_trials as flow
         from medtune.flows import server
 
-        def told(work: jobs.CellJob, record: Artifact | None, error: str | None) -> str:
+        def told(work: jobs.TrialJob, record: Artifact | None, error: str | None) -> str:
             if error is not None:
-                raise RuntimeError(f"{work.cell.name}: {error}")
-            return work.cell.name
+                raise RuntimeError(f"{work.trial.name}: {error}")
+            return work.trial.name
 
         flow.run(self.works[:number], self.paths, self.params.retries, told, flow.task_runner(self.params), name)
         server.wait_until_settled(name)

@@ -86,5 +86,5 @@ def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
     try:
         compare(Path(grid) if grid else None, sets or [])
     except SystemExit as ended:
-        raise RuntimeError("cells failed even when tried again: the log names them") from ended
+        raise RuntimeError("trials failed even when tried again: the log names them") from ended
     return "artifacts/benchmark/report.html"

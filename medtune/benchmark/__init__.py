@@ -1,1 +1,1 @@
-"""Comparison of methods: grid, cells, statistics and report."""
+"""Comparison of methods: grid, trials, statistics and report."""

@@ -1,4 +1,4 @@
-"""benchmark.yaml: the grid of the benchmark, and the params that all its cells share.
+"""benchmark.yaml: the grid of the benchmark, and the params that all its trials share.
 
 The file is an overlay on params.yaml with a section `benchmark` more. Reading it imports neither torch nor prefect.
 """
@@ -27,8 +27,8 @@ Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
 
 
 @dataclass(frozen=True, order=True)
-class CellId:
-    """One cell of the grid: which data, backbone, method, share of the training patients, and seed."""
+class TrialId:
+    """One trial of the grid: which data, backbone, method, share of the training patients, and seed."""
 
     data: str
     backbone: str
@@ -71,7 +71,7 @@ class DaskRunner(BaseParams):
 
 
 class BenchmarkParams(StrictParams):
-    """What is crossed with what, and how a cell is trained and judged."""
+    """What is crossed with what, and how a trial is trained and judged."""
 
     REMOVED: ClassVar[dict[str, str]] = {"benchmark.replicates": "removed, intervals need no resampling. Remove it."}
 
@@ -93,8 +93,10 @@ class BenchmarkParams(StrictParams):
     min_steps: Annotated[int, Field(ge=0)] = Field(
         60, description="small shares are gone over more often, until a training has so many optimizer steps"
     )
-    threads: Positive = Field(1, description="CPU threads a cell may use; decides the last digits, so it is in the key")
-    retries: Annotated[int, Field(ge=0, le=5)] = Field(1, description="times a crashed cell is tried again")
+    threads: Positive = Field(
+        1, description="CPU threads a trial may use; decides the last digits, so it is in the key"
+    )
+    retries: Annotated[int, Field(ge=0, le=5)] = Field(1, description="times a crashed trial is tried again")
     runner: LocalRunner | DaskRunner = Field(LocalRunner(), discriminator="kind")
 
     @model_validator(mode="after")
@@ -153,7 +155,7 @@ def all_methods() -> list[str]:
 
 
 def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[BenchmarkParams, dict[str, Any]]:
-    """The grid, and the params tree that its cells share.
+    """The grid, and the params tree that its trials share.
 
     Args:
         path: a grid file; None: the checkout's benchmark.yaml.
@@ -180,24 +182,24 @@ def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[Bench
     return grid, tree
 
 
-def filter_cells(cells: Sequence[CellId], only: Sequence[str]) -> list[CellId]:
-    """The cells that `--only field=value[,value]` leaves; several fields must all hold.
+def filter_trials(trials: Sequence[TrialId], only: Sequence[str]) -> list[TrialId]:
+    """The trials that `--only field=value[,value]` leaves; several fields must all hold.
 
     Raises:
         InputError: no such field, or nothing is left.
     """
-    left = list(cells)
+    left = list(trials)
     for wish in only:
         field, equals, values = wish.partition("=")
-        if not equals or field not in CellId.__dataclass_fields__:
-            fields = ", ".join(CellId.__dataclass_fields__)
+        if not equals or field not in TrialId.__dataclass_fields__:
+            fields = ", ".join(TrialId.__dataclass_fields__)
             raise InputError(f"--only {wish!r}: write FIELD=VALUE, FIELD one of {fields}")
-        known = {str(getattr(cell, field)) for cell in cells}
+        known = {str(getattr(trial, field)) for trial in trials}
         if unknown := [value for value in values.split(",") if value not in known]:
             raise InputError(
-                f"--only {wish!r}: no cell has {field} {unknown[0]!r}{suggestion(unknown[0], sorted(known))}"
+                f"--only {wish!r}: no trial has {field} {unknown[0]!r}{suggestion(unknown[0], sorted(known))}"
             )
-        left = [cell for cell in left if str(getattr(cell, field)) in values.split(",")]
+        left = [trial for trial in left if str(getattr(trial, field)) in values.split(",")]
     if not left:
-        raise InputError(f"--only {' '.join(only)}: no cell of the grid is all of that")
+        raise InputError(f"--only {' '.join(only)}: no trial of the grid is all of that")
     return left

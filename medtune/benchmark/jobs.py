@@ -1,4 +1,4 @@
-"""The grid, cell by cell: params, learning rates, data and key of each, and which are already there."""
+"""The grid, trial by trial: params, learning rates, data and key of each, and which are already there."""
 
 import copy
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from medtune.benchmark.grid import METHODS, BenchmarkParams, CellId, MethodSpec, all_methods, parse_method
+from medtune.benchmark.grid import METHODS, BenchmarkParams, MethodSpec, TrialId, all_methods, parse_method
 from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.load import merge, validate
@@ -23,11 +23,11 @@ from medtune.runtime.paths import RunPaths
 
 
 @dataclass(frozen=True)
-class CellJob:
-    """One cell, ready to be computed anywhere that sees `prepared` and `out`.
+class TrialJob:
+    """One trial, ready to be computed anywhere that sees `prepared` and `out`.
 
     Attributes:
-        cell: which.
+        trial: which.
         params: its own, with the learning rates that it chooses from.
         threads: CPU threads.
         with_validation: whether the share applies to the validation patients, too.
@@ -35,7 +35,7 @@ class CellJob:
         key: its cache key.
     """
 
-    cell: CellId
+    trial: TrialId
     params: Params
     threads: int
     with_validation: bool
@@ -45,7 +45,7 @@ class CellJob:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for another process."""
         return {
-            "cell": asdict(self.cell),
+            "trial": asdict(self.trial),
             "params": self.params.model_dump(mode="json"),
             "threads": self.threads,
             "with_validation": self.with_validation,
@@ -54,8 +54,8 @@ class CellJob:
         }
 
 
-def list_cells(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[CellId, Params]:
-    """Every cell of the grid with its params, in order; a method is left out where it does not fit the backbone.
+def list_trials(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[TrialId, Params]:
+    """Every trial of the grid with its params, in order; a method is left out where it does not fit the backbone.
 
     Raises:
         InputError: unknown method, one that fits no backbone of the grid, or params that are wrong.
@@ -64,7 +64,7 @@ def list_cells(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[CellId, Para
 
     methods = all_methods() if grid.methods == "all" else grid.methods
     plans = {method: parse_method(method, grid.head) for method in methods}
-    found: dict[CellId, Params] = {}
+    found: dict[TrialId, Params] = {}
     fits: dict[str, bool] = dict.fromkeys(methods, False)
     for data, own_data in grid.data.items():
         for backbone, own_model in grid.backbones.items():
@@ -76,8 +76,8 @@ def list_cells(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[CellId, Para
                 fits[method] = True
                 for percent in grid.percent:
                     for seed in grid.seeds:
-                        cell = CellId(data, backbone, method, percent, seed)
-                        found[cell] = _params(base, chosen, cell, grid.lr.get(method))
+                        trial = TrialId(data, backbone, method, percent, seed)
+                        found[trial] = _params(base, chosen, trial, grid.lr.get(method))
     if grid.methods != "all" and (unfit := [method for method, fit in fits.items() if not fit]):
         raise InputError(
             f"benchmark.methods: {unfit[0]!r} does not support {', '.join(grid.backbones)}; it supports the families "
@@ -86,34 +86,36 @@ def list_cells(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[CellId, Para
     return found
 
 
-def build_jobs(grid: BenchmarkParams, params: dict[CellId, Params], paths: RunPaths) -> list[CellJob]:
-    """Every cell with its data prepared and its key made; each data set is decoded once."""
+def build_jobs(grid: BenchmarkParams, params: dict[TrialId, Params], paths: RunPaths) -> list[TrialJob]:
+    """Every trial with its data prepared and its key made; each data set is decoded once."""
     ready: dict[str, tuple[Path, PreparedDataset]] = {}
     made = []
-    for cell, own in params.items():
-        if cell.data not in ready:
-            folder = _prepare(own, paths, cell.data)
-            ready[cell.data] = folder, open_prepared(replace(paths, data=folder))
-        folder, prepared = ready[cell.data]
-        made.append(build_job(grid, cell, own, folder, prepared))
+    for trial, own in params.items():
+        if trial.data not in ready:
+            folder = _prepare(own, paths, trial.data)
+            ready[trial.data] = folder, open_prepared(replace(paths, data=folder))
+        folder, prepared = ready[trial.data]
+        made.append(build_job(grid, trial, own, folder, prepared))
     return made
 
 
-def build_job(grid: BenchmarkParams, cell: CellId, params: Params, folder: Path, prepared: PreparedDataset) -> CellJob:
-    """One cell's work on its prepared data."""
-    from medtune.benchmark import cell as cells
+def build_job(
+    grid: BenchmarkParams, trial: TrialId, params: Params, folder: Path, prepared: PreparedDataset
+) -> TrialJob:
+    """One trial's work on its prepared data."""
+    from medtune.benchmark import trial as trials
 
     params = _with_min_steps(params, grid.min_steps)
     with_validation = grid.validation == "share"
-    key = cells.cell_key(params, prepared, cell, grid.threads, with_validation)
-    return CellJob(cell, params, grid.threads, with_validation, folder, key)
+    key = trials.trial_key(params, prepared, trial, grid.threads, with_validation)
+    return TrialJob(trial, params, grid.threads, with_validation, folder, key)
 
 
-def find_record(job: CellJob, paths: RunPaths) -> Artifact | None:
-    """The cell's verified record, if it is there."""
-    from medtune.benchmark import cell as cells
+def find_record(job: TrialJob, paths: RunPaths) -> Artifact | None:
+    """The trial's verified record, if it is there."""
+    from medtune.benchmark import trial as trials
 
-    return find_artifact(cells.record_dir(paths, job.cell), job.key)
+    return find_artifact(trials.record_dir(paths, job.trial), job.key)
 
 
 def check(params: Sequence[Params]) -> None:
@@ -150,14 +152,14 @@ def _merged(tree: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     return base
 
 
-def _params(base: dict[str, Any], chosen: MethodSpec, cell: CellId, rates: list[float] | None) -> Params:
-    """Params of a cell; the last stage chooses from `rates`, or from the grid of what it trains."""
+def _params(base: dict[str, Any], chosen: MethodSpec, trial: TrialId, rates: list[float] | None) -> Params:
+    """Params of a trial; the last stage chooses from `rates`, or from the grid of what it trains."""
     own = {
         STAGES[chosen.schedule][-1]: {"lr": rates or "auto"},
-        "seed": cell.seed,
+        "seed": trial.seed,
         "schedule": chosen.schedule,
         "model": {"head": {"kind": chosen.head}, "peft": {"method": chosen.peft}},
-        "tracking": {"mode": "disabled"},  # the benchmark is one run, not a run a cell
+        "tracking": {"mode": "disabled"},  # the benchmark is one run, not a run a trial
     }
     return validate(_merged(base, own))
 

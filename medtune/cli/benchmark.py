@@ -13,7 +13,7 @@ app = options.program()
 @app.command(
     epilog=options.examples(
         "medtune benchmark",
-        "medtune benchmark --only method=linear,lora --max-cells 4",
+        "medtune benchmark --only method=linear,lora --max-trials 4",
         "medtune benchmark --grid recipes/benchmark-pneumoniamnist.yaml --out /tmp/pneumonia",
     )
 )
@@ -27,18 +27,18 @@ def benchmark(
         list[str] | None,
         typer.Option(
             metavar="FIELD=VALUE[,VALUE]",
-            help="Compute only cells with this data, backbone, method, percent or seed; may be repeated.",
+            help="Compute only trials with this data, backbone, method, percent or seed; may be repeated.",
         ),
     ] = None,
-    max_cells: Annotated[int | None, typer.Option(min=0, help="Largest number of cells to compute now.")] = None,
-    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Keep finished cells, or compute again.")] = True,
+    max_trials: Annotated[int | None, typer.Option(min=0, help="Largest number of trials to compute now.")] = None,
+    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Keep finished trials, or compute again.")] = True,
     prefect: options.WithPrefect = True,
 ) -> None:
     """Compare methods on the grid of benchmark.yaml.
 
-    Writes results.csv and report.html to artifacts/benchmark. Exits 0 if nothing failed (cells left out by --only
-    and --max-cells are pending), 1 if a cell failed after its retries, 2 if the input is wrong.
+    Writes results.csv and report.html to artifacts/benchmark. Exits 0 if nothing failed (trials left out by --only
+    and --max-trials are pending), 1 if a trial failed after its retries, 2 if the input is wrong.
     """
     from medtune.flows.benchmark import benchmark as run
 
-    run(grid_file, overrides, out, only, max_cells, resume, prefect)
+    run(grid_file, overrides, out, only, max_trials, resume, prefect)

@@ -135,7 +135,7 @@ def _model(params: Params, facts: Mapping[str, Any]) -> dict[str, str]:
         f"{params.seed}.",
         "training": f"Schedule {params.schedule}. {'; '.join(stages)}. Augmentation and all other params: result.json "
         "and params.yaml. Internal validation: validation images of each fold.",
-        "selection": f"The best epoch by validation {last.select_by}. Weights kept: {facts['stage']}.",
+        "selection": f"The best epoch by validation {last.monitor}. Weights kept: {facts['stage']}.",
         "imbalance": f"Class weights in the loss: {', '.join(weights)} (params: class_weights).",
         "code": f"MedTune, git revision {versions.get('git') or 'unknown'}, Python {versions['python']}; {listed}. "
         "Apache-2.0.",

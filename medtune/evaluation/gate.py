@@ -1,9 +1,9 @@
 """Does a newly trained model replace the accepted one? A paired interval over patients, and what both must pass.
 
 Both models are scored without the same patient each time, whom neither was trained on; the new one is promoted only
-where the lower end of the interval of the difference is above `gate.tolerance`. Of two equally good models the new one
-is promoted in at most half of 1 - `evaluate.confidence`, 2.5 % (docs/statistics.md). This interval is slightly wider
-than a report's, because there an interval may err to both sides and here only to one.
+where the lower end of the interval of the difference is above `gate.min_improvement`. Of two equally good models the
+new one is promoted in at most half of 1 - `evaluate.confidence`, 2.5 % (docs/statistics.md). This interval is slightly
+wider than a report's, because there an interval may err to both sides and here only to one.
 """
 
 from collections.abc import Sequence
@@ -166,7 +166,7 @@ def decide(
         promoted,
         tuple(reasons),
         metric.name,
-        gate.tolerance,
+        gate.min_improvement,
         difference,
         model_scores[0],
         model_scores[1] if champion else None,
@@ -195,7 +195,7 @@ def _cautious(metric: Metric) -> Metric:
 
 def rejection(reasons: Sequence[str], gate: GateParams, notes: Sequence[str] = ()) -> GateDecision:
     """The decision where the two models cannot be compared."""
-    return GateDecision(False, tuple(reasons), gate.metric, gate.tolerance, notes=tuple(notes))
+    return GateDecision(False, tuple(reasons), gate.metric, gate.min_improvement, notes=tuple(notes))
 
 
 def _blocking_reasons(model: ModelScores, limits: Sequence[Limit]) -> list[str]:
@@ -223,12 +223,12 @@ def _fewest_patients(stats: PatientStats) -> tuple[int, str]:
 def _insufficient_improvement(difference: Interval, detectable: float | None, gate: GateParams, name: str) -> list[str]:
     if difference.value is None or difference.lo is None:
         return [f"the difference of {name} has no interval: {difference.reason}"]
-    if difference.lo > gate.tolerance:
+    if difference.lo > gate.min_improvement:
         return []
     power = "" if detectable is None else f"; so many patients show a difference of {detectable:.3f} in 4 of 5 cases"
     return [
         f"{name} {difference.value:+.3f} against the champion, lower end {difference.lo:+.3f}, "
-        f"is not above gate.tolerance {gate.tolerance:+g}{power}"
+        f"is not above gate.min_improvement {gate.min_improvement:+g}{power}"
     ]
 
 

@@ -57,7 +57,7 @@ class Metric:
             models are not compared by such a metric.
         formula: weighted statistics -> (R,) values, one per row of weights; NaN where undefined.
         order: position in tables, lowest first.
-        each_epoch: computed on validation after every epoch; `select_by` may name it.
+        each_epoch: computed on validation after every epoch; `monitor` may name it.
         headline: shown in the one-line summary of an evaluation.
         defined: statistics -> whether the metric applies to this set of images at all.
         of_positive: of two classes, it is about the positive one.

@@ -22,7 +22,7 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "cell": ("task", "model", "frozen", "finetune", "evaluate"),
 }
 # Where each stage's code starts.
-MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"cell": "medtune.benchmark.cell"}
+MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"cell": "medtune.benchmark.trial"}
 # What decodes the files of one source only.
 SOURCE_PACKAGES = {"slides": ("tifffile", "imagecodecs", "zarr")}
 STAGE_PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
@@ -42,8 +42,8 @@ EXCLUDED_KEYS = {"checkpoint_seconds"}
 FINETUNE_ONLY = {"peft", "batchnorm"}
 # Of section frozen, what a solved head does not use: it has no optimizer, and its stored views are not augmented.
 NOT_SOLVED_BY = {
-    "epochs", "passes", "lr", "batch_size", "accumulate", "optimizer", "weight_decay", "warmup_epochs", "clip_norm",
-    "precision", "ema", "patience", "augment",
+    "epochs", "repeats_per_epoch", "lr", "batch_size", "gradient_accumulation_steps", "optimizer", "weight_decay",
+    "warmup_epochs", "clip_norm", "precision", "ema_decay", "patience", "augment",
 }  # fmt: skip
 # Only the evaluation stage has subgroups; a cell of the benchmark would train again.
 SUBGROUPS = {"by", "bins"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medtune.benchmark.grid import METHODS, CellId, MethodSpec, all_methods, filter_cells, load_grid, parse_method
+from medtune.benchmark.grid import METHODS, MethodSpec, TrialId, all_methods, filter_trials, load_grid, parse_method
 from medtune.config import registry
 from medtune.config.errors import InputError
 
@@ -67,12 +67,12 @@ def test_load_grid__says_what_is_wrong(wrong, said):
         load_grid(sets=[wrong])
 
 
-CELLS = [CellId("a", "vit", method, percent, 1) for method in ("lora", "full") for percent in (10, 100)]
+TRIALS = [TrialId("a", "vit", method, percent, 1) for method in ("lora", "full") for percent in (10, 100)]
 
 
 def test_select__values_are_either_fields_are_both():
-    assert filter_cells(CELLS, []) == CELLS
-    assert [cell.method for cell in filter_cells(CELLS, ["method=lora,full", "percent=10"])] == ["lora", "full"]
+    assert filter_trials(TRIALS, []) == TRIALS
+    assert [trial.method for trial in filter_trials(TRIALS, ["method=lora,full", "percent=10"])] == ["lora", "full"]
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_select__values_are_either_fields_are_both():
     [
         ("method", r"write FIELD=VALUE, FIELD one of data, backbone, method"),
         ("colour=red", r"FIELD one of"),
-        ("method=lorra", r"no cell has method 'lorra' \(did you mean 'lora'\?\)"),
+        ("method=lorra", r"no trial has method 'lorra' \(did you mean 'lora'\?\)"),
     ],
 )
 def test_select__says_what_is_wrong(only, said):
     with pytest.raises(InputError, match=said):
-        filter_cells(CELLS, [only])
+        filter_trials(TRIALS, [only])

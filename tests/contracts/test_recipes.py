@@ -3,7 +3,7 @@
 import pytest
 
 from medtune.benchmark.grid import load_grid
-from medtune.benchmark.jobs import list_cells
+from medtune.benchmark.jobs import list_trials
 from medtune.config import registry
 from medtune.config.learning_rate import TRAINED
 from medtune.config.load import DEFAULT_PARAMS, load, merge, read, validate
@@ -26,7 +26,7 @@ def test_recipe__reads(recipe):
 @pytest.mark.parametrize("recipe", GRIDS, ids=lambda path: path.stem)
 def test_grid__reads_and_its_cells_are_valid(recipe):
     chosen, tree = load_grid(recipe)
-    assert len(list_cells(chosen, tree)) == len(chosen.methods) * len(chosen.percent) * len(chosen.seeds)
+    assert len(list_trials(chosen, tree)) == len(chosen.methods) * len(chosen.percent) * len(chosen.seeds)
 
 
 def test_default__is_what_a_fresh_checkout_does():
@@ -55,7 +55,7 @@ def test_mode__keeps_the_papers_module_where_the_head_stays_cdtm(mode):
     }[mode.stem]
     if params.model.head.kind == "cdtm":
         assert params.model.head.skip is False
-        assert params.frozen.views == "online"
+        assert params.frozen.feature_views == "online"
 
 
 @pytest.mark.parametrize("recipe", [DEFAULT_PARAMS, *RECIPES], ids=lambda path: path.stem)
@@ -89,7 +89,7 @@ def test_paper__trains_at_the_papers_rates():
 
 
 # Keys that change the time or the memory that training takes, not what is trained.
-WITHOUT_EFFECT = {"checkpoint_seconds", "store_gb", "channels_last", "compile", "gradient_checkpointing"}
+WITHOUT_EFFECT = {"checkpoint_seconds", "feature_cache_gb", "channels_last", "compile", "gradient_checkpointing"}
 
 
 @pytest.mark.parametrize("recipe", PAPER, ids=lambda path: path.stem)

@@ -20,7 +20,7 @@ benchmark:
   percent: [50, 100]
   lr: {linear: [0.01], bitfit: [0.01]}
   min_steps: 4
-frozen: {epochs: 1, views: 1}
+frozen: {epochs: 1, feature_views: 1}
 finetune: {epochs: 1}
 tracking: {mode: disabled}
 """
@@ -52,23 +52,23 @@ def statuses(rows):
 
 @pytest.mark.slow
 def test_benchmark__computes_what_is_missing_and_nothing_else(compare):
-    printed, rows, _ = compare(max_cells=1)
-    assert "4 cells, 0 found, 1 to compute" in printed
-    assert "3 cells are still to be computed" in printed
+    printed, rows, _ = compare(max_trials=1)
+    assert "4 trials, 0 found, 1 to compute" in printed
+    assert "3 trials are still to be computed" in printed
     assert [row["status"] for row in rows] == ["done", "pending", "pending", "pending"]
 
     printed, rows, _ = compare(only=["method=bitfit"])
-    assert "4 cells, 1 found, 2 to compute" in printed
+    assert "4 trials, 1 found, 2 to compute" in printed
     assert statuses(rows)["linear", "100"] == "pending"
 
     printed, rows, status = compare()
-    assert "4 cells, 3 found, 1 to compute" in printed
+    assert "4 trials, 3 found, 1 to compute" in printed
     assert {row["status"] for row in rows} == {"done"}
     assert status == 0
 
     shutil.rmtree(compare.folder / "cells" / "drawn-test_vit-bitfit-50pc-seed1")
     printed, again, _ = compare()
-    assert "4 cells, 3 found, 1 to compute" in printed
+    assert "4 trials, 3 found, 1 to compute" in printed
     assert [row["accuracy"] for row in again] == [row["accuracy"] for row in rows]
     assert "0 to compute" in compare()[0]
     assert "2 found, 2 to compute" in compare(only=["percent=100"], resume=False)[0]
@@ -83,8 +83,10 @@ def test_benchmark__no_scheduler_at_the_address(compare):
 
 
 @pytest.mark.slow
-def test_benchmark__a_cell_that_fails_is_tried_again_and_reported(compare):
-    printed, rows, status = compare("benchmark.lr.bitfit=[1.0e+38]", "finetune.ema=null", "finetune.clip_norm=null")
+def test_benchmark__one_trial_that_fails_is_tried_again_and_reported(compare):
+    printed, rows, status = compare(
+        "benchmark.lr.bitfit=[1.0e+38]", "finetune.ema_decay=null", "finetune.clip_norm=null"
+    )
     assert status == 1
     assert statuses(rows) == {
         ("linear", "50"): "done",
@@ -97,24 +99,24 @@ def test_benchmark__a_cell_that_fails_is_tried_again_and_reported(compare):
     assert "bitfit" in (compare.folder / "report.html").read_text()
 
 
-def test_cells__all_is_what_the_backbone_supports():
+def test_trials__all_is_what_the_backbone_supports():
     chosen, tree = load_grid(sets=["benchmark.percent=[100]"])
-    methods = [cell.method for cell in jobs.list_cells(chosen, tree)]
+    methods = [trial.method for trial in jobs.list_trials(chosen, tree)]
     assert {"linear", "cdtm", "full", "lora", "vpt", "cdtm+lora"} <= set(methods)
     assert "tsa" not in methods
 
 
-def test_cells__a_method_that_fits_no_backbone_is_refused():
+def test_trials__a_method_that_fits_no_backbone_is_refused():
     chosen, tree = load_grid(sets=["benchmark.methods=[linear, tsa]"])
     with pytest.raises(
         InputError, match=r"'tsa' does not support test_vit; it supports the families mobilenet, resnet"
     ):
-        jobs.list_cells(chosen, tree)
+        jobs.list_trials(chosen, tree)
 
 
-def test_cells__params_are_those_of_the_method():
+def test_trials__params_are_those_of_the_method():
     chosen, tree = load_grid(sets=["benchmark.methods=[linear, cdtm+lora]", "benchmark.percent=[25]"])
-    linear, crossed = jobs.list_cells(chosen, tree).values()
+    linear, crossed = jobs.list_trials(chosen, tree).values()
     assert (linear.schedule, linear.model.head.kind) == ("frozen", "linear")
     assert (crossed.schedule, crossed.model.head.kind, crossed.model.peft.method) == ("staged", "cdtm", "lora")
     assert json.dumps(linear.model_dump(mode="json"))
@@ -125,15 +127,15 @@ def test_works__small_shares_are_gone_over_to_as_many_steps(tmp_path, monkeypatc
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "grid.yaml").write_text(GRID)
     chosen, tree = load_grid(tmp_path / "grid.yaml", ["finetune.batch_size=4", "finetune.epochs=2"])
-    works = jobs.build_jobs(chosen, jobs.list_cells(chosen, tree), RunPaths.from_env(tmp_path))
+    works = jobs.build_jobs(chosen, jobs.list_trials(chosen, tree), RunPaths.from_env(tmp_path))
     images = {50: 12, 100: 24}  # 12 training patients of two images
 
-    def passes_of(work: jobs.CellJob) -> int:
-        return work.params.finetune.passes_over(images[work.cell.percent])
+    def passes_of(work: jobs.TrialJob) -> int:
+        return work.params.finetune.passes_over(images[work.trial.percent])
 
-    passes = {(work.cell.method, work.cell.percent): passes_of(work) for work in works}
+    passes = {(work.trial.method, work.trial.percent): passes_of(work) for work in works}
     # 24 images are 6 steps an epoch, half of them 3; four are asked for.
     assert passes == {("linear", 50): 1, ("linear", 100): 1, ("bitfit", 50): 1, ("bitfit", 100): 1}
     more = chosen.model_copy(update={"min_steps": 30})
-    works = jobs.build_jobs(more, jobs.list_cells(chosen, tree), RunPaths.from_env(tmp_path))
-    assert {work.cell.percent: passes_of(work) for work in works} == {50: 5, 100: 3}
+    works = jobs.build_jobs(more, jobs.list_trials(chosen, tree), RunPaths.from_env(tmp_path))
+    assert {work.trial.percent: passes_of(work) for work in works} == {50: 5, 100: 3}

@@ -30,14 +30,14 @@ benchmark:
   lr: {full: [1.0e-3], cdtm+bitfit: [1.0e-3]}
   min_steps: 8
   runner: {kind: local, workers: 2}
-frozen: {epochs: 2, views: 1}
+frozen: {epochs: 2, feature_views: 1}
 finetune: {epochs: 2}
 """
-COUNT = re.compile(r"benchmark: (\d+) cells, (\d+) found, (\d+) to compute")
+COUNT = re.compile(r"benchmark: (\d+) trials, (\d+) found, (\d+) to compute")
 
 
 def counted(printed: str) -> tuple[int, ...]:
-    """Cells of the grid, found, to compute."""
+    """Trials of the grid, found, to compute."""
     found = COUNT.search(printed)
     assert found is not None, printed
     return tuple(int(number) for number in found.groups())
@@ -51,14 +51,14 @@ def rows(folder: Path) -> list[dict[str, str]]:
         ]
 
 
-def cells(folder: Path) -> Path:
-    """Folder of the records of all cells."""
+def trials(folder: Path) -> Path:
+    """Folder of the records of all trials."""
     return folder / "artifacts" / "benchmark" / "cells"
 
 
 def records(folder: Path) -> dict[str, int]:
-    """When each cell's record was written."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in cells(folder).glob("[!.]*/result.json")}
+    """When each trial's record was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in trials(folder).glob("[!.]*/result.json")}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def compared(trained_copy: "Checkout") -> "Checkout":
     return checkout
 
 
-def test_dvc__first_time_computes_every_cell(compared: "Checkout") -> None:
+def test_dvc__first_time_computes_every_trial(compared: "Checkout") -> None:
     printed = compared.run("dvc", "repro", "benchmarks/dvc.yaml")
     assert counted(printed) == (6, 0, 6)
     assert "continuing without it" not in printed
@@ -123,7 +123,7 @@ def test_dask__a_killed_worker_loses_no_cell_and_a_deleted_record_costs_that_cel
     deleted = {name for name in before if "-linear-" not in name}
     assert len(deleted) == 4
     for name in deleted:
-        shutil.rmtree(cells(compared.folder) / name)
+        shutil.rmtree(trials(compared.folder) / name)
     address, (worker, _) = cluster
     runner = f"benchmark.runner={{kind: dask, address: '{address}'}}"
     process = compared.start(["python", "-m", "medtune", "benchmark", "--set", runner])

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medtune.benchmark.grid import CellId
+from medtune.benchmark.grid import TrialId
 from medtune.config.schema import Params
 from medtune.runtime.artifact import find_artifact
 from medtune.runtime.cache_key import data_key
@@ -22,7 +22,7 @@ class _Cut(Exception):
 
 def places(folder: Path) -> list[Place]:
     """A small job's, after every stage of it has run, one was cut, and a cell of the benchmark was computed."""
-    params = job.params({"frozen": {"epochs": 1, "views": 1}, "finetune": {"epochs": 1}})
+    params = job.params({"frozen": {"epochs": 1, "feature_views": 1}, "finetune": {"epochs": 1}})
     paths = job.prepare(folder, params)
     job.train(params, paths)
     return [
@@ -160,16 +160,16 @@ def _cut_after(saves: int) -> Iterator[None]:
 
 
 def _cell(params: Params, paths: RunPaths) -> Place:
-    from medtune.benchmark import cell as cells
+    from medtune.benchmark import trial as trials
     from medtune.data.manifest import load_prepared
 
-    one = CellId("drawn", "test_vit", "linear", 100, 1)
+    one = TrialId("drawn", "test_vit", "linear", 100, 1)
     chosen = params.model_copy(update={"schedule": "frozen"})
     prepared = load_prepared(paths.prepared)
-    key = cells.cell_key(chosen, prepared, one, 1)
-    made = cells.run(chosen, paths, one, 1)
+    key = trials.trial_key(chosen, prepared, one, 1)
+    made = trials.run(chosen, paths, one, 1)
 
     def use(file: Path, harm: str) -> str | None:
-        return seen(find_artifact(cells.record_dir(paths, one), key) is None, REUSED)
+        return seen(find_artifact(trials.record_dir(paths, one), key) is None, REUSED)
 
     return Place("benchmark's cell", files_of(made.folder), use)

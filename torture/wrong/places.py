@@ -10,7 +10,7 @@ from torture.wrong.expected_errors import Case
 def grids(folder: Path) -> Iterator[Case]:
     """benchmark.yaml and its options."""
     folder.mkdir(parents=True, exist_ok=True)
-    none = ("--no-prefect", "--max-cells", "0")  # a mistake that is not seen costs no time
+    none = ("--no-prefect", "--max-trials", "0")  # a mistake that is not seen costs no time
     for name, text, said in (
         ("list", "- 1\n", "expected sections"),
         ("none", "benchmark: 3\n", "no section benchmark"),
@@ -68,7 +68,7 @@ def grids(folder: Path) -> Iterator[Case]:
         yield Case(f"grid --only {only}", "benchmark", ("--only", only, *none), says)
     both = ("--only", "method=lora", "--only", "backbone=nonesuch")
     yield Case("grid --only of nothing", "benchmark", both, ("--only", "nonesuch"))
-    yield Case("grid --max-cells -1", "benchmark", ("--max-cells", "-1"), ("--max-cells",))
+    yield Case("grid --max-trials -1", "benchmark", ("--max-trials", "-1"), ("--max-trials",))
 
 
 def remotes() -> Iterator[Case]:

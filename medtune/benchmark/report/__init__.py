@@ -1,1 +1,1 @@
-"""From the finished cells of the PEFT benchmark to results.csv and report.html."""
+"""From the finished trials of the PEFT benchmark to results.csv and report.html."""

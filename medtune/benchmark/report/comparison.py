@@ -18,7 +18,7 @@ class Comparison:
     Attributes:
         cube: the figures.
         summary: means, intervals and ranks.
-        trainable: (M,) trainable parameters of the backbone, head not counted; NaN where no cell is done.
+        trainable: (M,) trainable parameters of the backbone, head not counted; NaN where no trial is done.
         best: (P,) index of the method with the best mean at each percent; None where none has figures.
         against_best: (P,) the others against it, by method.
         against_full: (P,) the others against full fine-tuning, by method; empty where that has no figures.
@@ -40,7 +40,7 @@ class Comparison:
 
     @property
     def is_empty(self) -> bool:
-        """True where no cell has figures."""
+        """True where no trial has figures."""
         return all(best is None for best in self.best)
 
     @property

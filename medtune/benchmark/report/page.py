@@ -1,4 +1,4 @@
-"""report.html of a benchmark: every cell compared on one page that needs no other file."""
+"""report.html of a benchmark: every trial compared on one page that needs no other file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,18 +11,18 @@ from medtune.benchmark.report.context import report_context
 from medtune.benchmark.report.formatting import metric_title, pluralize, resampling_unit
 from medtune.benchmark.report.metric_cube import build_cubes, sign_of
 from medtune.benchmark.report.recommendation import recommendations
-from medtune.benchmark.report.records import CellRecord, kind_of
+from medtune.benchmark.report.records import TrialRecord, kind_of
 from medtune.benchmark.report.template import PAGE
 from medtune.benchmark.report.warnings import comparison_warnings
 from medtune.runtime.artifact import write_text
 
 
-def write_report(path: Path, cells: Sequence[CellRecord], metric: str, confidence: float) -> list[str]:
+def write_report(path: Path, trials: Sequence[TrialRecord], metric: str, confidence: float) -> list[str]:
     """Writes the page.
 
     Args:
         path: where to.
-        cells: the grid, failed and pending cells too.
+        trials: the grid, failed and pending trials too.
         metric: that methods are compared by, the name of a metric of the task.
         confidence: coverage of the intervals, 0..1; tests are at 1 less this.
 
@@ -30,21 +30,21 @@ def write_report(path: Path, cells: Sequence[CellRecord], metric: str, confidenc
         The recommendations, then what limits them; plain text, each beginning with what it is about.
 
     Raises:
-        InputError: no cell knows the metric, or cells cannot be paired.
+        InputError: no trial knows the metric, or trials cannot be paired.
     """
-    kind = kind_of(cell.result or {} for cell in cells)
-    comparisons = [compare_methods(block, confidence) for block in build_cubes(cells, metric)]
+    kind = kind_of(trial.result or {} for trial in trials)
+    comparisons = [compare_methods(block, confidence) for block in build_cubes(trials, metric)]
     units = sorted(
         {resampling_unit(comparison.cube) for comparison in comparisons if not comparison.is_empty}, reverse=True
     )
     lines = [line for comparison in comparisons for line in recommendations(comparison)] or [
-        f"Nothing to recommend: no cell has a figure of {metric_title(metric, kind)}."
+        f"Nothing to recommend: no trial has a figure of {metric_title(metric, kind)}."
     ]
     said = " or ".join(f"{of}s" for of in units)
     facts: dict[str, Any] = {
-        "grid": _grid(cells, said),
-        "status": _status(cells),
-        "chosen": _chosen(cells),
+        "grid": _grid(trials, said),
+        "status": _status(trials),
+        "chosen": _chosen(trials),
         "judged": any(not comparison.is_empty for comparison in comparisons),
         "metric": metric_title(metric, kind),
         "lower": sign_of(metric, kind) < 0,
@@ -53,8 +53,8 @@ def write_report(path: Path, cells: Sequence[CellRecord], metric: str, confidenc
         "units": said,
         "lines": lines,
         "blocks": [report_context(comparison) for comparison in comparisons],
-        "failed": [cell for cell in cells if cell.status == "failed"],
-        "versions": _versions(cells),
+        "failed": [trial for trial in trials if trial.status == "failed"],
+        "versions": _versions(trials),
     }
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     write_text(path, environment.from_string(PAGE).render(**facts))
@@ -68,40 +68,40 @@ def write_report(path: Path, cells: Sequence[CellRecord], metric: str, confidenc
     ]
 
 
-def _grid(cells: Sequence[CellRecord], units: str) -> str:
+def _grid(trials: Sequence[TrialRecord], units: str) -> str:
     said = []
     for axis, noun in (("data", "data set"), ("backbone", "backbone"), ("method", "method"), ("seed", "seed")):
-        found = list(dict.fromkeys(str(getattr(cell.identity, axis)) for cell in cells))
+        found = list(dict.fromkeys(str(getattr(trial.identity, axis)) for trial in trials))
         named = f" ({', '.join(found)})" if found and axis != "method" else ""
         said.append(pluralize(len(found), noun) + named)
-    percents = sorted({cell.identity.percent for cell in cells})
+    percents = sorted({trial.identity.percent for trial in trials})
     if percents:
         nested = ", smaller shares within larger ones" if len(percents) > 1 else ""
         said.append(f"{', '.join(str(p) for p in percents)} % of the training {units or 'patients'}{nested}")
     return "; ".join(said) + "."
 
 
-def _status(cells: Sequence[CellRecord]) -> str:
-    counts = {status: sum(cell.status == status for cell in cells) for status in ("done", "failed", "pending")}
-    return f"{pluralize(len(cells), 'cell')}: {', '.join(f'{n} {status}' for status, n in counts.items())}."
+def _status(trials: Sequence[TrialRecord]) -> str:
+    counts = {status: sum(trial.status == status for trial in trials) for status in ("done", "failed", "pending")}
+    return f"{pluralize(len(trials), 'trial')}: {', '.join(f'{n} {status}' for status, n in counts.items())}."
 
 
-def _chosen(cells: Sequence[CellRecord]) -> str:
-    results = [cell.result for cell in cells if cell.result is not None]
-    tried = sorted({trial["lr"] for result in results for trial in result.get("trials", [])})
+def _chosen(trials: Sequence[TrialRecord]) -> str:
+    results = [trial.result for trial in trials if trial.result is not None]
+    tried = sorted({candidate["lr"] for result in results for candidate in result.get("trials", [])})
     if not tried:
         return ""
     by = ", ".join(
-        sorted({metric_title(result["select_by"], kind_of(results)) for result in results if result.get("select_by")})
+        sorted({metric_title(result["monitor"], kind_of(results)) for result in results if result.get("monitor")})
     )
     rates = ", ".join(f"{rate:g}" for rate in tried)
-    return f"Each cell's learning rate (tried: {rates}) and epoch are the ones with the best validation {by}."
+    return f"Each trial's learning rate (tried: {rates}) and epoch are the ones with the best validation {by}."
 
 
-def _versions(cells: Sequence[CellRecord]) -> str:
+def _versions(trials: Sequence[TrialRecord]) -> str:
     found = dict.fromkeys(
         ", ".join(f"{name} {version}" for name, version in told.get("packages", {}).items())
         + f"; git {told.get('git') or 'unknown'}{' with uncommitted changes' if told.get('dirty') else ''}"
-        for told in (cell.result["provenance"] for cell in cells if cell.result and "provenance" in cell.result)
+        for told in (trial.result["provenance"] for trial in trials if trial.result and "provenance" in trial.result)
     )
     return " | ".join(found)

@@ -1,11 +1,11 @@
-"""One cell of the benchmark's grid: a method on a backbone, a share of the training patients, a seed."""
+"""One trial of the benchmark's grid: a method on a backbone, a share of the training patients, a seed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from medtune.benchmark.grid import CellId
+from medtune.benchmark.grid import TrialId
 from medtune.config.schema import DEFAULT_TASK
 
 # What the PEFT methods are held against; the table and the pictures mark them.
@@ -20,8 +20,8 @@ def kind_of(results: Iterable[dict[str, Any]]) -> str:
 
 
 @dataclass(frozen=True)
-class CellRecord:
-    """What became of one cell.
+class TrialRecord:
+    """What became of one trial.
 
     Attributes:
         identity: its place in the grid.
@@ -30,7 +30,7 @@ class CellRecord:
         error: why it failed; None where it did not.
     """
 
-    identity: CellId
+    identity: TrialId
     folder: Path | None
     result: dict[str, Any] | None
     error: str | None

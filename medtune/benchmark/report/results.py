@@ -1,14 +1,14 @@
-"""results.csv: a row a cell of the grid."""
+"""results.csv: a row a trial of the grid."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medtune.benchmark.report.records import CellRecord, kind_of
+from medtune.benchmark.report.records import TrialRecord, kind_of
 from medtune.evaluation.tables import write_csv
 from medtune.tasks import base
 
-# Columns that differ from run to run of the same cell.
+# Columns that differ from run to run of the same trial.
 COST_COLUMNS = ("seconds", "images_per_s", "peak_memory_mb")
 LEADING_COLUMNS = ("data", "backbone", "method", "percent", "seed", "status", "lr")
 TRAILING_COLUMNS = (
@@ -29,15 +29,15 @@ TRAILING_COLUMNS = (
 )
 
 
-def write_results(path: Path, cells: Sequence[CellRecord]) -> None:
-    """Writes a row a cell in the order given; what a cell does not have stays empty.
+def write_results(path: Path, trials: Sequence[TrialRecord]) -> None:
+    """Writes a row a trial in the order given; what a trial does not have stays empty.
 
     Args:
         path: where to.
-        cells: the grid, failed and pending cells too.
+        trials: the grid, failed and pending trials too.
     """
-    found = {name for cell in cells for name in (cell.result or {}).get("metrics", {})}
-    kind = kind_of(cell.result or {} for cell in cells)
+    found = {name for trial in trials for name in (trial.result or {}).get("metrics", {})}
+    kind = kind_of(trial.result or {} for trial in trials)
     known = [metric.name for metric in base.metrics(kind) if metric.name in found]
     metrics = [*known, *sorted(found - set(known))]
     columns = [
@@ -45,17 +45,17 @@ def write_results(path: Path, cells: Sequence[CellRecord]) -> None:
         *(f"{name}{part}" for name in metrics for part in ("", "_lo", "_hi")),
         *TRAILING_COLUMNS,
     ]
-    rows = [_row(cell, metrics) for cell in cells]
+    rows = [_row(trial, metrics) for trial in trials]
     write_csv(path, columns, ([_plain(row.get(name)) for name in columns] for row in rows))
 
 
-def _row(cell: CellRecord, metrics: Sequence[str]) -> dict[str, Any]:
-    row: dict[str, Any] = {**vars(cell.identity), "status": cell.status}
-    if cell.error is not None:
-        row["error"] = " ".join(cell.error.split())
-    if cell.status != "done" or cell.result is None:
+def _row(trial: TrialRecord, metrics: Sequence[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {**vars(trial.identity), "status": trial.status}
+    if trial.error is not None:
+        row["error"] = " ".join(trial.error.split())
+    if trial.status != "done" or trial.result is None:
         return row
-    result = cell.result
+    result = trial.result
     for name in metrics:
         told = result["metrics"].get(name) or {}
         row |= {name: told.get("value"), f"{name}_lo": told.get("lo"), f"{name}_hi": told.get("hi")}

@@ -1,4 +1,4 @@
-"""The page that compares the cells of a benchmark (Jinja2), in the look of the evaluation's report."""
+"""The page that compares the trials of a benchmark (Jinja2), in the look of the evaluation's report."""
 
 from medtune.tasks.classification.template import CSS
 
@@ -48,7 +48,7 @@ rate holds. Not separating does not mean equal.</p>
 {% endfor %}</ul>
 {% for block in blocks %}
 <h2>{{ block.data }}, {{ block.backbone }}</h2>
-{% if block.empty %}<p>No cell has a figure of {{ metric }}.</p>
+{% if block.empty %}<p>No trial has a figure of {{ metric }}.</p>
 {% else %}<p class="facts">{{ block.facts }}</p>
 {% for limit in block.limits %}<p class="warning">{{ limit }}</p>
 {% endfor %}
@@ -94,12 +94,12 @@ Detectable: the difference that a test set of this size shows in four of five ca
 <h3>Time and memory</h3>
 <img alt="training time and peak memory" src="data:image/png;base64,{{ block.costs }}">
 {% endif %}{% endfor %}
-{% if failed %}<h2>Failed cells</h2>
+{% if failed %}<h2>Failed trials</h2>
 <table>
-<tr><th>cell</th><th>error</th></tr>
-{% for cell in failed %}<tr><td>{{ cell.identity.name }}</td><td>{{ cell.error }}</td></tr>
+<tr><th>trial</th><th>error</th></tr>
+{% for trial in failed %}<tr><td>{{ trial.identity.name }}</td><td>{{ trial.error }}</td></tr>
 {% endfor %}</table>{% endif %}
-<footer>{{ versions }}<br>results.csv has a row for every cell.</footer>
+<footer>{{ versions }}<br>results.csv has a row for every trial.</footer>
 </body>
 </html>
 """

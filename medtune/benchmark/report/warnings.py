@@ -53,10 +53,10 @@ def _seeds(comparison: Comparison) -> list[str]:
 
 def _grid(comparison: Comparison) -> list[str]:
     cube, said = comparison.cube, []
-    missing = len(cube.cells) - int(cube.is_available.sum())
+    missing = len(cube.trials) - int(cube.is_available.sum())
     if missing:
         said.append(
-            f"{missing} of {pluralize(len(cube.cells), 'cell')} have no figures: means are over the seeds there are, "
+            f"{missing} of {pluralize(len(cube.trials), 'trial')} have no figures: means are over the seeds there are, "
             "differences over the seeds both methods have."
         )
     searched = [result for result in cube.results if len({trial["lr"] for trial in result.get("trials", [])}) > 1]
@@ -66,8 +66,8 @@ def _grid(comparison: Comparison) -> list[str]:
         edge += bool({min(tried), max(tried)} & set(result["lr"]))
     if any(len({t["lr"] for t in r["trials"]}) > 2 for r in searched) and edge > EDGE_FRACTION * len(searched):
         said.append(
-            f"In {edge} of {pluralize(len(searched), 'cell')} the chosen learning rate is the lowest or highest tried: "
-            "a wider grid might serve those methods better."
+            f"In {edge} of {pluralize(len(searched), 'trial')} the selected learning rate is the lowest or highest "
+            "tried. A wider grid might suit these methods better."
         )
     return said
 
@@ -75,5 +75,5 @@ def _grid(comparison: Comparison) -> list[str]:
 def _machines(comparison: Comparison) -> list[str]:
     found = sorted({f"{r.get('device')}, {r.get('threads')} threads" for r in comparison.cube.results})
     if len(found) > 1:
-        return [f"Cells ran on different machines ({'; '.join(found)}): times and memory do not compare."]
+        return [f"Trials ran on different machines ({'; '.join(found)}): times and memory do not compare."]
     return []

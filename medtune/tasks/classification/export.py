@@ -157,11 +157,11 @@ def rejection_reason(parity: Mapping[str, Any], precision: str, params: ExportPa
         The reason, or None.
     """
     if precision == "int8":
-        return _drop_reason(parity, "int8_metric_drop", params.int8_metric_drop)
+        return _drop_reason(parity, "int8_max_metric_drop", params.int8_max_metric_drop)
     changed = parity["argmax_changed" if precision == "fp32" else "argmax_changed_not_toss_up"]
     if changed > MAX_CHANGED_FRACTION[precision] * parity["images"]:
         return f"{changed} of {parity['images']} images change their most probable class"
-    return _drop_reason(parity, "metric_drop", params.metric_drop)
+    return _drop_reason(parity, "max_metric_drop", params.max_metric_drop)
 
 
 def losses(parity: Mapping[str, Any]) -> dict[str, float]:

@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from medtune.benchmark.report.records import CellId, CellRecord
+from medtune.benchmark.report.records import TrialId, TrialRecord
 from medtune.tasks.classification.metrics import compute_all
 
 CLASSES = ("benign", "malignant")
@@ -11,8 +11,8 @@ TRAINABLE = {"linear": 0, "bitfit": 1_000, "lora": 3_000, "full": 90_000}
 
 
 @pytest.fixture
-def make_cells(tmp_path):
-    """Cells of methods whose scores lie `strengths[method]` apart between the classes; the noise is shared."""
+def make_trials(tmp_path):
+    """Trials of methods whose scores lie `strengths[method]` apart between the classes; the noise is shared."""
 
     def make(strengths, percents=(10,), seeds=(1,), groups=24, images=2, noise=0.3, known=True, backbone="vit"):
         member = np.repeat(np.arange(groups), images)
@@ -24,7 +24,7 @@ def make_cells(tmp_path):
                 for seed in seeds:
                     own = np.random.default_rng([seed, percent, sum(method.encode())]).normal(0, noise, len(labels))
                     score = strength * (2 * labels - 1) + shared + own
-                    identity = CellId("toy", backbone, method, percent, seed)
+                    identity = TrialId("toy", backbone, method, percent, seed)
                     found.append(write(tmp_path, identity, labels, score, member, known))
         return found
 
@@ -52,7 +52,7 @@ def write(root, identity, labels, score, member, known):
         "files": {},
         "lr": [0.001],
         "trials": [{"lr": rate, "epoch": 3, "seconds": 1.0, "validation": {}} for rate in (3e-4, 1e-3, 3e-3)],
-        "select_by": "auroc",
+        "monitor": "auroc",
         "metrics": {name: {"value": value, "lo": None, "hi": None} for name, value in figures.items()},
         "images": {"train": 2 * identity.percent, "val": 8, "test": len(labels)},
         "groups": {"train": identity.percent, "val": 4, "test": groups},
@@ -71,4 +71,4 @@ def write(root, identity, labels, score, member, known):
         "classes": list(CLASSES),
         "provenance": {"packages": {"torch": "2.10", "timm": "1.0", "peft": "0.18"}, "git": "abc", "dirty": False},
     }
-    return CellRecord(identity, folder, result, None)
+    return TrialRecord(identity, folder, result, None)

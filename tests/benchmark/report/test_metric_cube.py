@@ -5,40 +5,40 @@ import pytest
 
 from medtune.benchmark.report.metric_cube import build_cubes
 from medtune.benchmark.report.predictions import read_predictions
-from medtune.benchmark.report.records import CellId, CellRecord
+from medtune.benchmark.report.records import TrialId, TrialRecord
 from medtune.benchmark.report.summary import ranks, summarize
 from medtune.config.errors import InputError
 from medtune.evaluation.intervals import intervals
 from medtune.tasks.classification.metrics import METRICS
 
 
-def test_blocks__value_is_what_the_cell_says(make_cells):
-    cells = make_cells({"linear": 0.3, "lora": 1.0}, percents=(100, 10), seeds=(2, 1))
-    (block,) = build_cubes(cells, "auroc")
+def test_blocks__value_is_what_the_cell_says(make_trials):
+    trials = make_trials({"linear": 0.3, "lora": 1.0}, percents=(100, 10), seeds=(2, 1))
+    (block,) = build_cubes(trials, "auroc")
     assert (block.methods, block.percents, block.seeds) == (("linear", "lora"), (10, 100), (1, 2))
     assert block.left.shape == (2, 2, 2, 24)
     assert block.support == {"benign": 12, "malignant": 12}
-    for cell in cells:
-        where = cell.identity
+    for trial in trials:
+        where = trial.identity
         place = block.methods.index(where.method), block.percents.index(where.percent), block.seeds.index(where.seed)
-        assert block.value[place] == pytest.approx(cell.result["metrics"]["auroc"]["value"], abs=1e-9)
+        assert block.value[place] == pytest.approx(trial.result["metrics"]["auroc"]["value"], abs=1e-9)
 
 
-def test_summary__interval_of_one_seed_is_that_of_its_cell(make_cells):
-    cells = make_cells({"lora": 0.5})
-    summary = summarize(build_cubes(cells, "balanced_accuracy")[0], 0.9)
-    right = intervals(METRICS, read_predictions(cells[0]).stats, 0.9)["balanced_accuracy"]
+def test_summary__interval_of_one_seed_is_that_of_its_trial(make_trials):
+    trials = make_trials({"lora": 0.5})
+    summary = summarize(build_cubes(trials, "balanced_accuracy")[0], 0.9)
+    right = intervals(METRICS, read_predictions(trials[0]).stats, 0.9)["balanced_accuracy"]
     assert [summary.mean[0, 0], summary.lo[0, 0], summary.hi[0, 0]] == [right.value, right.lo, right.hi]
     assert np.isnan(summary.spread[0, 0])
 
 
-def test_summary__gaps_leave_the_mean_over_what_is_there(make_cells):
-    cells = make_cells({"lora": 0.5, "bitfit": 0.2}, seeds=(1, 2))
-    cells[1] = CellRecord(cells[1].identity, None, None, "no")
-    cells += [CellRecord(CellId("toy", "vit", "vera", 10, seed), None, None, None) for seed in (1, 2)]
-    summary = summarize(build_cubes(cells, "auroc")[0], 0.9)
+def test_summary__gaps_leave_the_mean_over_what_is_there(make_trials):
+    trials = make_trials({"lora": 0.5, "bitfit": 0.2}, seeds=(1, 2))
+    trials[1] = TrialRecord(trials[1].identity, None, None, "no")
+    trials += [TrialRecord(TrialId("toy", "vit", "vera", 10, seed), None, None, None) for seed in (1, 2)]
+    summary = summarize(build_cubes(trials, "auroc")[0], 0.9)
     assert summary.seeds[:, 0].tolist() == [1, 2, 0]
-    assert summary.mean[0, 0] == pytest.approx(cells[0].result["metrics"]["auroc"]["value"])
+    assert summary.mean[0, 0] == pytest.approx(trials[0].result["metrics"]["auroc"]["value"])
     assert np.isnan([summary.mean[2, 0], summary.rank[2, 0], summary.mean_rank[2]]).all()
     assert summary.order[-1] == 2
 
@@ -50,35 +50,35 @@ def test_ranks__ties_share_their_mean(scores, expected):
     assert ranks(np.array(scores)) == pytest.approx(expected, nan_ok=True)
 
 
-def test_summary__lower_brier_score_ranks_first(make_cells):
-    summary = summarize(build_cubes(make_cells({"a": 0.1, "b": 3.0}), "brier")[0], 0.9)
+def test_summary__lower_brier_score_ranks_first(make_trials):
+    summary = summarize(build_cubes(make_trials({"a": 0.1, "b": 3.0}), "brier")[0], 0.9)
     assert summary.order[0] == np.argmin(summary.mean[:, 0])
 
 
-def test_blocks__cell_without_a_figure_is_not_scored(make_cells):
-    cells = make_cells({"lora": 0.5, "bitfit": 0.2})
-    cells[0].result["metrics"]["auroc"] = {"value": None, "lo": None, "hi": None, "reason": "diverged"}
-    (cells[0].folder / "predictions.csv").write_text("path\n")
-    assert build_cubes(cells, "auroc")[0].is_available.ravel().tolist() == [False, True]
+def test_blocks__cell_without_a_figure_is_not_scored(make_trials):
+    trials = make_trials({"lora": 0.5, "bitfit": 0.2})
+    trials[0].result["metrics"]["auroc"] = {"value": None, "lo": None, "hi": None, "reason": "diverged"}
+    (trials[0].folder / "predictions.csv").write_text("path\n")
+    assert build_cubes(trials, "auroc")[0].is_available.ravel().tolist() == [False, True]
 
 
-def test_blocks__other_test_images_are_refused(make_cells):
-    cells = make_cells({"lora": 0.5, "bitfit": 0.2})
-    place = cells[1].folder / "predictions.csv"
+def test_blocks__other_test_images_are_refused(make_trials):
+    trials = make_trials({"lora": 0.5, "bitfit": 0.2})
+    place = trials[1].folder / "predictions.csv"
     place.write_text(place.read_text().replace("p003", "p002"))
     with pytest.raises(InputError, match=r"bitfit.*lora.*different images"):
-        build_cubes(cells, "auroc")
+        build_cubes(trials, "auroc")
 
 
-def test_blocks__unknown_metric(make_cells):
+def test_blocks__unknown_metric(make_trials):
     with pytest.raises(InputError, match="did you mean 'auroc'"):
-        build_cubes(make_cells({"lora": 0.5}), "auroq")
+        build_cubes(make_trials({"lora": 0.5}), "auroq")
 
 
-def test_read__damaged_predictions(make_cells):
-    (cell,) = make_cells({"lora": 0.5})
-    (cell.folder / "predictions.csv").write_text("path,label,group,prediction,prob_benign\na,malignant,p,benign,1\n")
+def test_read__damaged_predictions(make_trials):
+    (trial,) = make_trials({"lora": 0.5})
+    (trial.folder / "predictions.csv").write_text("path,label,group,prediction,prob_benign\na,malignant,p,benign,1\n")
     with pytest.raises(InputError, match="toy vit lora 10 % seed 1"):
-        read_predictions(cell)
+        read_predictions(trial)
     with pytest.raises(InputError, match=r"predictions\.csv"):
-        read_predictions(replace(cell, folder=cell.folder / "none"))
+        read_predictions(replace(trial, folder=trial.folder / "none"))

@@ -11,8 +11,8 @@ from medtune.tasks.classification.metrics import compute_all
 CLASSES = ("benign", "malignant")
 
 
-def rows_of(cell):
-    with (cell.folder / "predictions.csv").open(newline="") as stream:
+def rows_of(trial):
+    with (trial.folder / "predictions.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     labels, predictions = (np.array([CLASSES.index(row[name]) for row in rows]) for name in ("label", "prediction"))
     probabilities = np.array([[float(row[f"prob_{name}"]) for name in CLASSES] for row in rows])
@@ -20,9 +20,9 @@ def rows_of(cell):
 
 
 @pytest.mark.parametrize("metric", ["auroc", "balanced_accuracy"])
-def test_compare__equals_leaving_patients_out_by_hand(make_cells, metric):
-    cells = make_cells({"lora": 0.6, "full": 0.4}, seeds=(1, 2), groups=12, images=3)
-    cases = {(cell.identity.method, cell.identity.seed): rows_of(cell) for cell in cells}
+def test_compare__equals_leaving_patients_out_by_hand(make_trials, metric):
+    trials = make_trials({"lora": 0.6, "full": 0.4}, seeds=(1, 2), groups=12, images=3)
+    cases = {(trial.identity.method, trial.identity.seed): rows_of(trial) for trial in trials}
     labels, patients = cases["lora", 1][0], cases["lora", 1][3]
 
     def difference(rows):
@@ -33,7 +33,7 @@ def test_compare__equals_leaving_patients_out_by_hand(make_cells, metric):
     of_class = [left[[labels[patients == name][0] == k for name in np.unique(patients)]] for k in (0, 1)]
     variance = np.array([5 / 6 * ((own - own.mean()) ** 2).sum() for own in of_class])
     degrees = variance.sum() ** 2 / (variance**2 / 5).sum()
-    (found,) = paired_differences(build_cubes(cells, metric)[0], 1, 0, 0.9).values()
+    (found,) = paired_differences(build_cubes(trials, metric)[0], 1, 0, 0.9).values()
     value = difference(np.full(36, True))
     width = t.ppf(0.95, degrees) * variance.sum() ** 0.5
     assert [found.difference, found.lo, found.hi] == pytest.approx([value, value - width, value + width], abs=1e-7)
@@ -41,9 +41,9 @@ def test_compare__equals_leaving_patients_out_by_hand(make_cells, metric):
     assert found.detectable == pytest.approx(width + t.ppf(0.8, degrees) * variance.sum() ** 0.5)
 
 
-def test_compare__seeds_that_both_have(make_cells):
-    cells = make_cells({"lora": 0.6, "full": 0.4}, seeds=(1, 2, 3))
-    (block,) = build_cubes(cells[1:4] + cells[5:], "auroc")  # lora 2, 3 and full 1, 3
+def test_compare__seeds_that_both_have(make_trials):
+    trials = make_trials({"lora": 0.6, "full": 0.4}, seeds=(1, 2, 3))
+    (block,) = build_cubes(trials[1:4] + trials[5:], "auroc")  # lora 2, 3 and full 1, 3
     (found,) = paired_differences(block, block.methods.index("full"), 0, 0.9).values()
     assert found.seeds == found.n_agreeing_seeds == 1
     assert found.difference == pytest.approx(block.value[0, 0, 2] - block.value[1, 0, 2])

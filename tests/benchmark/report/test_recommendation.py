@@ -3,17 +3,17 @@ import pytest
 from medtune.benchmark.report.comparison import compare_methods
 from medtune.benchmark.report.metric_cube import build_cubes
 from medtune.benchmark.report.recommendation import recommendations
-from medtune.benchmark.report.records import CellRecord
+from medtune.benchmark.report.records import TrialRecord
 from medtune.benchmark.report.warnings import comparison_warnings
 
 
-def judged(cells, metric="auroc", confidence=0.95):
-    return compare_methods(build_cubes(cells, metric)[0], confidence)
+def judged(trials, metric="auroc", confidence=0.95):
+    return compare_methods(build_cubes(trials, metric)[0], confidence)
 
 
-def test_recommend__clear_winner(make_cells):
-    cells = make_cells({"linear": 0.0, "full": 0.2, "lora": 3.0, "bitfit": 0.1}, seeds=(1, 2), groups=40)
-    (line,) = recommendations(judged(cells))
+def test_recommend__clear_winner(make_trials):
+    trials = make_trials({"linear": 0.0, "full": 0.2, "lora": 3.0, "bitfit": 0.1}, seeds=(1, 2), groups=40)
+    (line,) = recommendations(judged(trials))
     assert line.startswith(
         "toy, vit, 10 % (10 training patients, 40 test patients, 2 seeds): lora has the best mean AUROC"
     )
@@ -24,8 +24,8 @@ def test_recommend__clear_winner(make_cells):
     assert "do not separate" not in line
 
 
-def test_recommend__nothing_separates(make_cells):
-    found = judged(make_cells({"full": 0.5, "lora": 0.5, "bitfit": 0.5, "linear": 0.5}, noise=0))
+def test_recommend__nothing_separates(make_trials):
+    found = judged(make_trials({"full": 0.5, "lora": 0.5, "bitfit": 0.5, "linear": 0.5}, noise=0))
     (line,) = recommendations(found)
     assert "Nothing separates from it (paired over 24 patients, Holm over 3): these figures name no winner." in line
     assert "None of 2 PEFT methods separates from full" in line
@@ -34,16 +34,16 @@ def test_recommend__nothing_separates(make_cells):
     assert not any(paired.is_significant(found.alpha) for paired in found.against_best[0].values())
 
 
-def test_recommend__cheapest_of_those_level_with_the_best(make_cells):
-    cells = make_cells({"linear": 0.0, "full": 2.0, "lora": 2.01, "bitfit": 2.0}, groups=40, noise=0.05)
-    (line,) = recommendations(judged(cells))
+def test_recommend__cheapest_of_those_level_with_the_best(make_trials):
+    trials = make_trials({"linear": 0.0, "full": 2.0, "lora": 2.01, "bitfit": 2.0}, groups=40, noise=0.05)
+    (line,) = recommendations(judged(trials))
     assert "2 of 3 others do not separate from it" in line
     assert "bitfit" in line.partition("trains fewer")[0]
     assert "1 k trainable parameters" in line
 
 
-def test_recommend__few_patients_rule_nothing_out(make_cells):
-    found = judged(make_cells({"linear": 0.0, "full": 0.1, "lora": 3.0}, groups=4))
+def test_recommend__few_patients_rule_nothing_out(make_trials):
+    found = judged(make_trials({"linear": 0.0, "full": 0.1, "lora": 3.0}, groups=4))
     (line,) = recommendations(found)
     assert "Too few test patients for tests: these figures name no winner and rule no method out." in line
     said = " ".join(comparison_warnings(found))
@@ -51,31 +51,31 @@ def test_recommend__few_patients_rule_nothing_out(make_cells):
         assert words in said
 
 
-def test_recommend__few_patients_of_a_class_are_said(make_cells):
-    said = " ".join(comparison_warnings(judged(make_cells({"full": 0.1, "lora": 3.0}, groups=6))))
+def test_recommend__few_patients_of_a_class_are_said(make_trials):
+    said = " ".join(comparison_warnings(judged(make_trials({"full": 0.1, "lora": 3.0}, groups=6))))
     assert "Only 3 test patients with benign: intervals are wide and approximate." in said
 
 
-def test_recommend__one_method(make_cells):
-    (line,) = recommendations(judged(make_cells({"lora": 1.0})))
+def test_recommend__one_method(make_trials):
+    (line,) = recommendations(judged(make_trials({"lora": 1.0})))
     assert "nothing to compare it with" in line
 
 
-def test_recommend__lower_is_better(make_cells):
-    found = judged(make_cells({"linear": 0.1, "lora": 3.0, "full": 0.2}), "brier")
+def test_recommend__lower_is_better(make_trials):
+    found = judged(make_trials({"linear": 0.1, "lora": 3.0, "full": 0.2}), "brier")
     assert found.cube.value[found.best[0], 0, 0] == found.cube.value.min()
     assert all(paired.difference >= 0 for paired in found.against_best[0].values())
 
 
-def test_recommend__one_patient_has_no_test(make_cells):
-    found = judged(make_cells({"lora": 1.0, "full": 0.5}, groups=1, images=9), "accuracy")
+def test_recommend__one_patient_has_no_test(make_trials):
+    found = judged(make_trials({"lora": 1.0, "full": 0.5}, groups=1, images=9), "accuracy")
     (line,) = recommendations(found)
     assert "Too few test patients" in line
     assert any("no intervals and no tests" in said for said in comparison_warnings(found))
 
 
-def test_limits__nothing_to_warn_of(make_cells):
-    assert comparison_warnings(judged(make_cells({"lora": 1.0, "full": 0.5}, seeds=(1, 2)))) == []
+def test_limits__nothing_to_warn_of(make_trials):
+    assert comparison_warnings(judged(make_trials({"lora": 1.0, "full": 0.5}, seeds=(1, 2)))) == []
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,16 @@ def test_limits__nothing_to_warn_of(make_cells):
         ({"device": "cuda"}, "times and memory do not compare"),
     ],
 )
-def test_limits__are_said(make_cells, change, words):
-    cells = make_cells({"lora": 1.0, "full": 0.5}, seeds=(1, 2))
-    for cell in cells[: None if "lr" in change or "groups_known" in change else 1]:
-        cell.result.update(change)
-    (said,) = comparison_warnings(judged(cells))
+def test_limits__are_said(make_trials, change, words):
+    trials = make_trials({"lora": 1.0, "full": 0.5}, seeds=(1, 2))
+    for trial in trials[: None if "lr" in change or "groups_known" in change else 1]:
+        trial.result.update(change)
+    (said,) = comparison_warnings(judged(trials))
     assert words in said
 
 
-def test_limits__gaps(make_cells):
-    cells = make_cells({"lora": 1.0, "full": 0.5, "bitfit": 0.2}, seeds=(1, 2))
-    cells[0] = CellRecord(cells[0].identity, None, None, "no")
-    (gaps,) = comparison_warnings(judged(cells))
-    assert gaps.startswith("1 of 6 cells")
+def test_limits__gaps(make_trials):
+    trials = make_trials({"lora": 1.0, "full": 0.5, "bitfit": 0.2}, seeds=(1, 2))
+    trials[0] = TrialRecord(trials[0].identity, None, None, "no")
+    (gaps,) = comparison_warnings(judged(trials))
+    assert gaps.startswith("1 of 6 trials")

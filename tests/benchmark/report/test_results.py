@@ -1,6 +1,6 @@
 import csv
 
-from medtune.benchmark.report.records import CellId, CellRecord
+from medtune.benchmark.report.records import TrialId, TrialRecord
 from medtune.benchmark.report.results import COST_COLUMNS, LEADING_COLUMNS, TRAILING_COLUMNS, write_results
 
 
@@ -9,17 +9,17 @@ def read(path):
         return list(csv.DictReader(stream))
 
 
-def test_results__are_read_back(tmp_path, make_cells):
-    cells = make_cells({"linear": 0.5, "lora": 1.0}, seeds=(1, 2))
-    cells.insert(1, CellRecord(CellId("toy", "vit", "vera", 10, 1), None, None, "RuntimeError: no\n  memory, none"))
-    cells.append(CellRecord(CellId("toy", "vit", "vera", 10, 2), None, None, None))
-    write_results(tmp_path / "results.csv", cells)
+def test_results__are_read_back(tmp_path, make_trials):
+    trials = make_trials({"linear": 0.5, "lora": 1.0}, seeds=(1, 2))
+    trials.insert(1, TrialRecord(TrialId("toy", "vit", "vera", 10, 1), None, None, "RuntimeError: no\n  memory, none"))
+    trials.append(TrialRecord(TrialId("toy", "vit", "vera", 10, 2), None, None, None))
+    write_results(tmp_path / "results.csv", trials)
     rows = read(tmp_path / "results.csv")
     assert [row["status"] for row in rows] == ["done", "failed", "done", "done", "done", "pending"]
-    for cell, row in zip(cells, rows, strict=True):
-        assert CellId(*(kind(row[name]) for name, kind in CellId.__annotations__.items())) == cell.identity
-        if cell.result:
-            assert float(row["auroc"]) == round(cell.result["metrics"]["auroc"]["value"], 6)
+    for trial, row in zip(trials, rows, strict=True):
+        assert TrialId(*(kind(row[name]) for name, kind in TrialId.__annotations__.items())) == trial.identity
+        if trial.result:
+            assert float(row["auroc"]) == round(trial.result["metrics"]["auroc"]["value"], 6)
             assert (row["train_images"], row["test_groups"], row["torch"]) == ("20", "24", "2.10")
             assert row["auroc_lo"] == row["error"] == ""
         else:
@@ -29,10 +29,10 @@ def test_results__are_read_back(tmp_path, make_cells):
     assert rows[0]["trainable"] == "0"
 
 
-def test_results__same_cells_same_bytes(tmp_path, make_cells):
-    cells = make_cells({"lora": 1.0})
+def test_results__same_trials_same_bytes(tmp_path, make_trials):
+    trials = make_trials({"lora": 1.0})
     for name in ("a", "b"):
-        write_results(tmp_path / name, cells)
+        write_results(tmp_path / name, trials)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
