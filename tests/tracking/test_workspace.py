@@ -1,4 +1,4 @@
-"""The saved view: what it draws is what is logged, without a server; saved where there is one."""
+"""Saved workspace view: it shows logged values only, and needs a server only for saving."""
 
 import json
 from collections.abc import Callable
@@ -27,14 +27,14 @@ def sections(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return {section["name"]: [panel["config"] for panel in section["panels"]] for section in bank}
 
 
-def test_view__each_stage_has_its_curves(spec: dict[str, Any]) -> None:
+def test_workspace__curves_per_stage(spec: dict[str, Any]) -> None:
     for title, stage in (("Stage 1: frozen backbone", "frozen"), ("Stage 2: fine-tuning", "finetune")):
         drawn = sections(spec)[title]
         assert [panel["metrics"] for panel in drawn] == [[name] for name in curves(METRICS)]
         assert {panel["xAxis"] for panel in drawn} == {f"{stage}/epoch"}
 
 
-def test_view__draws_what_is_logged(spec: dict[str, Any]) -> None:
+def test_workspace__shows_logged_values(spec: dict[str, Any]) -> None:
     assert '"{self.stage}/epoch"' in (PROJECT / "medtune" / "tracking" / "candidate_curves.py").read_text()
     assert '"best/{name}"' in (PROJECT / "medtune" / "training" / "run_stage.py").read_text()
     row = {"value": 0.5, "lo": 0.4, "hi": 0.6}
@@ -53,7 +53,7 @@ def test_view__draws_what_is_logged(spec: dict[str, Any]) -> None:
     assert set(gate) == {"gate/promoted", "gate/difference", "gate/lo", "gate/hi", "gate/tolerance"}
 
 
-def test_save__without_a_key_writes_the_definition(
+def test_save__without_key_writes_definition(
     cache: Path, tmp_path: Path, ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = tmp_path / "view.json"
@@ -66,7 +66,7 @@ def test_save__without_a_key_writes_the_definition(
     assert len(sections(written["spec"])) == 7
 
 
-def test_save__with_a_key_sends_the_same_definition(
+def test_save__with_key_sends_same_definition(
     online: "Server", ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended(save, project="ours") == 0
@@ -78,7 +78,7 @@ def test_save__with_a_key_sends_the_same_definition(
     assert [(view["name"], view.get("id")) for view in online.views] == [(sent["name"], None), (sent["name"], "v")]
 
 
-def test_save__what_the_server_refuses_is_one_line(
+def test_save__rejected_view(
     online: "Server", ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     online.refuse = {"UpsertView2"}
@@ -88,7 +88,7 @@ def test_save__what_the_server_refuses_is_one_line(
     assert "nothing was saved" in capsys.readouterr().out
 
 
-def test_save__refused_key_and_silent_server(
+def test_save__rejected_key_and_unreachable_server(
     cache: Path,
     server: "Server",
     ended: Callable[..., object],

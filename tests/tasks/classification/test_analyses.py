@@ -1,4 +1,4 @@
-"""Patients, prediction sets and doubtful labels of an evaluation, from its predictions alone."""
+"""Patient predictions, prediction sets and label error candidates of an evaluation."""
 
 import csv
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ OPTIONS = EvaluateParams()
 
 
 def make_result(n_patients=40, n_folds=4, classes=2, known=True, several=False, seed=0) -> EvaluationResult:
-    """Four folds: the patients of fold k are tested by network k and validated by network k - 1."""
+    """Make folds in which network k tests the patients of fold k and network k - 1 validates on them."""
     rng = np.random.default_rng(seed)
     images = rng.integers(2, 7, n_patients)
     patients = np.repeat(np.arange(n_patients), images)
@@ -86,7 +86,7 @@ def test_analyses__facts_files_and_sections(classes, tmp_path):
         assert words in page
 
 
-def test_patient_level__mean_has_the_rule_for_images():
+def test_patient_level__mean_uses_rule_for_images():
     result = make_result()
     level = patient_level.patient_level(result, OPTIONS)
     for position, patient in enumerate(level.predictions.patient_ids):
@@ -98,11 +98,11 @@ def test_patient_level__mean_has_the_rule_for_images():
 
 
 @pytest.mark.parametrize("how", ["max", "noisy_or"])
-def test_patient_level__other_scores_choose_a_threshold_on_validation_patients(how):
+def test_patient_level__other_scores_choose_threshold_on_validation_patients(how):
     result = make_result()
     facts = facts_of(result, patient_score=how)["patient_level"]
     assert facts["decision"]["kind"] == "threshold"
-    # The labels of the test patients of a fold, changed in all folds, do not change their own decisions.
+    # Changed labels of a fold's test patients must not change the decisions about these patients.
     options = OPTIONS.model_copy(update={"patient_score": how})
     before = patient_level.patient_level(result, options).predictions
     tested = result.folds[0].test
@@ -114,7 +114,7 @@ def test_patient_level__other_scores_choose_a_threshold_on_validation_patients(h
     np.testing.assert_array_equal(before.predictions[own], after.predictions[own])
 
 
-def test_patient_level__says_why_there_is_none():
+def test_patient_level__missing_with_reason():
     assert "no patient ids" in facts_of(make_result(known=False))["patient_level"]["reason"]
     assert "more than one class" in facts_of(make_result(several=True))["patient_level"]["reason"]
     assert "needs two classes" in facts_of(make_result(classes=3), patient_score="max")["patient_level"]["reason"]
@@ -151,7 +151,7 @@ def test_prediction_sets__too_few_patients():
     assert "min_probability" in facts["calibration"]
 
 
-def test_doubtful_labels__every_image_once(tmp_path):
+def test_doubtful_labels__each_image_once(tmp_path):
     result = make_result()
     doubtful = Analyses.compute(result, OPTIONS).doubtful
     assert doubtful.n_images == len(result.prepared.labels)

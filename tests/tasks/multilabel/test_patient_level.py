@@ -12,7 +12,7 @@ NAMES = ("mass", "edema")
 
 
 def make_result(flipped=0, known=True, n_patients=60, n_folds=3, seed=0):
-    """Each patient has four images; some show a finding. Fold k tests the patients k, k + 3, ..."""
+    """Make patients with four images each. Fold k tests the patients k, k + 3, ..."""
     draw = np.random.default_rng(seed)
     patients = np.repeat(np.arange(n_patients), 4)
     labels = (draw.random((n_patients, 2)) < 0.5)[patients] & (draw.random((len(patients), 2)) < 0.6)
@@ -38,7 +38,7 @@ def make_result(flipped=0, known=True, n_patients=60, n_folds=3, seed=0):
 
 
 @pytest.mark.parametrize("how", ["mean", "max", "noisy_or"])
-def test_patient_level__a_patient_shows_what_an_image_shows(how, tmp_path):
+def test_patient_level__patient_has_findings_of_all_images(how, tmp_path):
     result, _ = make_result()
     options = EvaluateParams(patient_score=how)
     level = patient_level.patient_level(result, options)
@@ -64,7 +64,7 @@ def test_patient_level__a_patient_shows_what_an_image_shows(how, tmp_path):
     assert len(lines) == 60
 
 
-def test_patient_level__thresholds_ignore_the_labels_of_the_test_patients():
+def test_patient_level__thresholds_independent_of_test_labels():
     options, found = EvaluateParams(patient_score="noisy_or", threshold={"sensitivity": 0.8}), []
     for flip in (False, True):
         result, _ = make_result()
@@ -78,12 +78,12 @@ def test_patient_level__thresholds_ignore_the_labels_of_the_test_patients():
     assert not (found[0][1] == found[1][1]).all()
 
 
-def test_patient_level__without_patients_says_so():
+def test_patient_level__no_patient_ids():
     result, _ = make_result(known=False)
     assert patient_level.patient_level(result, EvaluateParams()) == "the dataset has no patient ids"
 
 
-def test_doubtful_findings__flipped_labels_come_first(tmp_path):
+def test_doubtful_findings__flipped_labels_first(tmp_path):
     result, flipped = make_result(flipped=12)
     found = label_errors.doubtful_findings(result)
     assert found.n_images == 240
@@ -100,7 +100,7 @@ def test_doubtful_findings__flipped_labels_come_first(tmp_path):
     assert first.split(",")[2:5] == [name, *words]
 
 
-def test_doubtful_findings__none_where_every_label_agrees():
+def test_doubtful_findings__none_if_all_labels_agree():
     result, _ = make_result()
     for fold in result.folds:
         for part in (fold.val, fold.test):
