@@ -56,11 +56,11 @@ def auroc(ranking: Ranking, weights: Floats) -> Floats:
     Returns:
         (R,) areas; NaN if the weights of the positives or the negatives sum to 0.
     """
-    own, others = weights[:, ranking.positives], _cumulative_sums(weights[:, ranking.negatives])
-    total = others[:, -1]
-    higher = (others[:, ranking.negatives_above] + others[:, ranking.negatives_at_or_above]) / 2
-    wins = np.einsum("rp,rp->r", own, total[:, None] - higher)
-    return _divide(wins, own.sum(axis=1) * total)
+    positives, negatives = weights[:, ranking.positives], _cumulative_sums(weights[:, ranking.negatives])
+    total = negatives[:, -1]
+    higher = (negatives[:, ranking.negatives_above] + negatives[:, ranking.negatives_at_or_above]) / 2
+    wins = np.einsum("rp,rp->r", positives, total[:, None] - higher)
+    return _divide(wins, positives.sum(axis=1) * total)
 
 
 def average_precision(ranking: Ranking, weights: Floats) -> Floats:
@@ -73,11 +73,11 @@ def average_precision(ranking: Ranking, weights: Floats) -> Floats:
     Returns:
         (R,) values; NaN if the weights of the positives sum to 0.
     """
-    own = weights[:, ranking.positives]
-    true = _cumulative_sums(own)[:, ranking.positives_at_or_above]
+    positives = weights[:, ranking.positives]
+    true = _cumulative_sums(positives)[:, ranking.positives_at_or_above]
     false = _cumulative_sums(weights[:, ranking.negatives])[:, ranking.negatives_at_or_above]
     precision = np.divide(true, true + false, out=np.zeros_like(true), where=true + false > 0)
-    return _divide(np.einsum("rp,rp->r", own, precision), own.sum(axis=1))
+    return _divide(np.einsum("rp,rp->r", positives, precision), positives.sum(axis=1))
 
 
 def sensitivity_at(ranking: Ranking, weights: Floats, specificity: float) -> Floats:
@@ -85,18 +85,18 @@ def sensitivity_at(ranking: Ranking, weights: Floats, specificity: float) -> Flo
 
     Args:
         ranking: ranking of the images.
-        weights: (R, n) weights of the images. Each weighting has a threshold of its own.
+        weights: (R, n) weights of the images. The threshold is chosen per weighting.
         specificity: minimum specificity, 0..1.
 
     Returns:
         (R,) sensitivities; NaN if the weights of the positives or the negatives sum to 0.
     """
-    own, others = weights[:, ranking.positives], _cumulative_sums(weights[:, ranking.negatives])
-    total = others[:, -1]
+    positives, negatives = weights[:, ranking.positives], _cumulative_sums(weights[:, ranking.negatives])
+    total = negatives[:, -1]
     allowed = (1 - specificity) * total * (1 + 1e-12)
-    reached = others[:, ranking.negatives_at_or_above] <= allowed[:, None]
-    true = np.where(reached, _cumulative_sums(own)[:, ranking.positives_at_or_above], 0.0)
-    return np.where(total > 0, _divide(true.max(axis=1), own.sum(axis=1)), np.nan)
+    reached = negatives[:, ranking.negatives_at_or_above] <= allowed[:, None]
+    true = np.where(reached, _cumulative_sums(positives)[:, ranking.positives_at_or_above], 0.0)
+    return np.where(total > 0, _divide(true.max(axis=1), positives.sum(axis=1)), np.nan)
 
 
 def precision_recall_curve(positive: npt.NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
