@@ -70,8 +70,8 @@ def shares(logits: np.ndarray) -> np.ndarray:
 
 def evaluate_folds(requests: Any, outputs: Any, prepared: Any, options: EvaluateParams) -> list[Fold]:
     folds = []
-    for request, own in zip(requests, outputs, strict=True):
-        val, test = (from_bundle(prepared, request.indices[s], shares(own[s]), {}) for s in ("val", "test"))
+    for request, fold_outputs in zip(requests, outputs, strict=True):
+        val, test = (from_bundle(prepared, request.indices[s], shares(fold_outputs[s]), {}) for s in ("val", "test"))
         folds.append(Fold(request.fold, request.trained.result()["kept"], val, test))
     return folds
 

@@ -67,7 +67,9 @@ def bundle(tmp_path: Path) -> Artifact:
     return published(tmp_path / "export", EXPORT, "onnx", stage="export", fold=1, parity={"fp32": {"max": 1e-7}})
 
 
-def chain(params: Params, prepared: PreparedDataset, frozen: Artifact, finetuned: Artifact, bundle: Artifact) -> None:
+def log_stages(
+    params: Params, prepared: PreparedDataset, frozen: Artifact, finetuned: Artifact, bundle: Artifact
+) -> None:
     """Log the inputs and outputs of three stages."""
     with start_run("frozen", FROZEN, "group", params, "frozen fold 1", 1) as run:
         lineage.log_inputs(run, prepared)
@@ -91,7 +93,7 @@ STAGE_1, STAGE_2 = ("model", "frozen-fold-1"), ("model", "finetune-fold-1")
 def test_lineage__offline_runs(
     cache: Path, params: Params, prepared: PreparedDataset, frozen: Artifact, finetuned: Artifact, bundle: Artifact
 ) -> None:
-    chain(params, prepared, frozen, finetuned, bundle)
+    log_stages(params, prepared, frozen, finetuned, bundle)
     first, second, third = read_runs(cache)
     assert names(first) == ([DATA], [STAGE_1])
     assert names(second) == ([DATA, STAGE_1], [STAGE_2])
@@ -130,11 +132,11 @@ def test_lineage__repeated_logging_creates_one_version(
     bundle: Artifact,
 ) -> None:  # fmt: skip
     for _ in range(2):
-        chain(params, prepared, frozen, finetuned, bundle)
+        log_stages(params, prepared, frozen, finetuned, bundle)
     assert sorted(name for name, _ in online.artifacts) == [
         "data-breast-200x", "finetune-fold-1", "frozen-fold-1", "medtune-bundle"
     ]  # fmt: skip
-    assert {kept["state"] for kept in online.artifacts.values()} == {"COMMITTED"}
+    assert {artifact["state"] for artifact in online.artifacts.values()} == {"COMMITTED"}
     runs = online.runs
     assert set(runs[run_id(FINETUNE)]["used"]) == {"data-breast-200x", "frozen-fold-1"}
     assert set(runs[run_id(EXPORT)]["used"]) == {"data-breast-200x", "finetune-fold-1"}

@@ -32,12 +32,12 @@ def recorded(cache: Path) -> RecordedRun:
 
 
 def test_run__round_trip(cache: Path, params: Params) -> None:
-    picture = cache / "picture.png"
-    Image.new("RGB", (4, 4), "red").save(picture)
+    plot = cache / "picture.png"
+    Image.new("RGB", (4, 4), "red").save(plot)
     with start_run("frozen", KEY, "group-1", params, "frozen fold 1") as run:
         for step in range(3):
             run.log({"train/loss": 1.0 / (step + 1)}, step)
-        run.image("confusion", picture)
+        run.image("confusion", plot)
         run.table("stages", ("stage", "state"), [("frozen", "ran")])
         run.summary({"test/accuracy": 0.5})
 
@@ -137,13 +137,13 @@ def test_read_run__truncated_file(cache: Path, params: Params) -> None:
     with start_run("frozen", KEY, "group", params, "frozen") as run:
         for step in range(500):
             run.log({"train/loss": float(step), "val/loss": 0.0}, step)
-    whole = recorded(cache)
+    complete = recorded(cache)
     (path,) = (cache / "wandb").glob("offline-run-*/run-*.wandb")
-    assert len(whole.history) == 500  # more than one 32 KiB block
+    assert len(complete.history) == 500  # more than one 32 KiB block
     assert path.stat().st_size > 2 * 32768
     path.write_bytes(path.read_bytes()[:40000])
     cut = read_run(path)
-    assert cut.run_id == whole.run_id
+    assert cut.run_id == complete.run_id
     assert 0 < len(cut.history) < 500
     assert cut.exit_code is None
 
@@ -159,9 +159,9 @@ def test_redaction__no_path_host_or_command_line_is_sent(
     ) as run:
         run.log({"train/loss": 1.0}, 20)
         run.table("stages", ("stage", "state"), [("frozen", "ran")])
-        picture = cache / "picture.png"
-        Image.new("RGB", (4, 4), "red").save(picture)
-        run.image("test/confusion", picture)
+        plot = cache / "picture.png"
+        Image.new("RGB", (4, 4), "red").save(plot)
+        run.image("test/confusion", plot)
     sent = online.everything
     assert b"train/loss" in sent
     assert b"frozen</td>" in sent

@@ -37,10 +37,12 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def killed(key: str = KEY) -> None:
     """Run a process that logs steps 20 to 100 and is killed before W&B writes them to its file."""
-    own = {
+    environment = {
         name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"
     }  # starts a separate W&B process
-    done = subprocess.run([sys.executable, "-c", KILLED, key], cwd=PROJECT, env=own, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, key], cwd=PROJECT, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
@@ -96,9 +98,9 @@ def test_outage__next_stage_does_not_wait(
         with start_run("frozen", str(number) + KEY, "group", params, "frozen fold 1", 1) as run:
             run.log({"train/loss": 1.0}, 20)
         time.sleep(1.01 - time.time() % 1)
-    said = capsys.readouterr().out
-    assert said.count("recording offline instead") == 1
-    assert said.count("the server failed recently") == 1
+    printed = capsys.readouterr().out
+    assert printed.count("recording offline instead") == 1
+    assert printed.count("the server failed recently") == 1
     assert time.monotonic() - begun < 10
     assert len(read_runs(cache)) == 2
 

@@ -53,7 +53,7 @@ def wait_until_written(cache: Path) -> None:
             return False
 
     deadline = time.monotonic() + 60
-    while not all(is_written(own.file) for own in list_run_files(cache)):
+    while not all(is_written(run_file.file) for run_file in list_run_files(cache)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -79,8 +79,10 @@ def recorded(template: Path, cache: Path, params: Params) -> Path:
         record(key, params, steps)
         wait_until_written(cache)
         wait_for_next_second()
-    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
-    done = subprocess.Popen([sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=own, stdout=subprocess.PIPE, text=True)
+    inherited = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    done = subprocess.Popen(
+        [sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=inherited, stdout=subprocess.PIPE, text=True
+    )
     assert done.stdout is not None
     assert done.stdout.readline() == "there\n"
     done.kill()
@@ -100,7 +102,7 @@ def decided(cache: Path) -> list[tuple[str, str]]:
 
 
 def verdicts(cache: Path) -> list[SyncDecision]:
-    return decide(list_run_files(cache), lambda own: LocalLog(cache, own).is_live(), read_run)
+    return decide(list_run_files(cache), lambda run_id: LocalLog(cache, run_id).is_live(), read_run)
 
 
 @pytest.mark.slow
@@ -124,9 +126,9 @@ def test_decide__live_run_is_skipped(cache: Path, params: Params) -> None:
     record(C, params, range(20, 61, 20))
     wait_until_written(cache)
     wait_for_next_second()
-    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    inherited = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     process = subprocess.Popen(
-        [sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=own, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=inherited, stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
@@ -159,12 +161,12 @@ def test_sync__parts_in_order_and_once(
     killed = list_run_files(recorded)[1].file
     killed.write_bytes(killed.read_bytes()[:-5])  # truncates the last record, the exit code
     assert ended(sync) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "sync: skipped, empty: 1"
-    assert [line.split(" (")[0] for line in said[1:]] == [
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "sync: skipped, empty: 1"
+    assert [line.split(" (")[0] for line in lines[1:]] == [
         "sync: 1 of 3: frozen a", "sync: 2 of 3: frozen b", "sync: 3 of 3: frozen a"
     ]  # fmt: skip
-    assert all("uploaded in" in line for line in said[1:])
+    assert all("uploaded in" in line for line in lines[1:])
     assert online_later.steps(run_id(A)) == list(range(20, 201, 20))
     assert online_later.steps(run_id(B)) == [20, 40, 60]
     assert online_later.runs[run_id(A)]["about"]["jobType"] == "frozen"
@@ -188,10 +190,10 @@ def test_sync__failed_run_is_reported_and_others_continue(
     capsys.readouterr()
     online_later.refuse = {"file_stream"}
     assert ended(sync) == 1
-    said = capsys.readouterr().out.splitlines()
-    assert "failed: " in said[1]
-    assert "404" in said[1]
-    assert said[3].endswith("waits for the previous part of its run")
+    lines = capsys.readouterr().out.splitlines()
+    assert "failed: " in lines[1]
+    assert "404" in lines[1]
+    assert lines[3].endswith("waits for the previous part of its run")
     assert [part.synced_marker.exists() for part in list_run_files(recorded)] == [
         False
     ] * 4  # although `wandb sync` marked them
@@ -259,11 +261,11 @@ def test_sync__dry_run_without_key_and_server(cache: Path, params: Params) -> No
 
 def command(cache: Path, *words: str, **environment: str) -> tuple[int, str]:
     """Run `medtune sync` in a subprocess."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     done = subprocess.run(
         [sys.executable, "-m", "medtune", "sync", *words],
         cwd=PROJECT,
-        env={**own, **environment, "MEDTUNE_CACHE": str(cache)},
+        env={**inherited, **environment, "MEDTUNE_CACHE": str(cache)},
         capture_output=True,
         text=True,
         timeout=120,

@@ -58,9 +58,9 @@ def test_save__without_key_writes_definition(
 ) -> None:
     place = tmp_path / "view.json"
     assert ended(save, out=place, project="ours", entity="team") == 0
-    said = capsys.readouterr().out
-    assert f"7 sections written to {place}" in said
-    assert "set WANDB_API_KEY" in said
+    printed = capsys.readouterr().out
+    assert f"7 sections written to {place}" in printed
+    assert "set WANDB_API_KEY" in printed
     written = json.loads(place.read_text())
     assert (written["entity"], written["project"], written["displayName"]) == ("team", "ours", "MedTune")
     assert len(sections(written["spec"])) == 7

@@ -78,10 +78,10 @@ def test_analyses__facts_files_and_sections(classes, tmp_path):
     common = {"positive": None, "classes": ["a", "b"], "folds": [1], "percent": "95", "groups_known": True}
     page = analyses.section(result, facts | common)
     for words in (
-        "metric of patients",
+        "metric per patient",
         "coverage (requested: 0.9)",
         "Nothing is corrected automatically",
-        "would halve the interval",
+        "would halve the confidence interval",
     ):
         assert words in page
 
@@ -90,8 +90,8 @@ def test_patient_level__mean_uses_rule_for_images():
     result = make_result()
     level = patient_level.patient_level(result, OPTIONS)
     for position, patient in enumerate(level.predictions.patient_ids):
-        own = result.pooled.patient_ids == patient
-        mean = result.pooled.probabilities[own, 1].mean()
+        selected = result.pooled.patient_ids == patient
+        mean = result.pooled.probabilities[selected, 1].mean()
         assert level.predictions.probabilities[position, 1] == pytest.approx(mean)
         assert level.predictions.predictions[position] == (mean >= 0.5)
         assert result.pooled.patient_ids[level.predictions.rows[position]] == patient
@@ -110,8 +110,8 @@ def test_patient_level__other_scores_choose_threshold_on_validation_patients(how
         for part in (fold.val, fold.test):
             part.labels[np.isin(part.patient_ids, tested.patient_ids)] ^= 1
     after = patient_level.patient_level(result, options).predictions
-    own = np.isin(before.patient_ids, tested.patient_ids)
-    np.testing.assert_array_equal(before.predictions[own], after.predictions[own])
+    selected = np.isin(before.patient_ids, tested.patient_ids)
+    np.testing.assert_array_equal(before.predictions[selected], after.predictions[selected])
 
 
 def test_patient_level__missing_with_reason():
@@ -164,7 +164,7 @@ def test_projection__each_class_with_its_patients():
     assert {row["patients"] for row in facts["classes"]} == {20}
     assert all(50 < row["more_patients"] <= 60 for row in facts["classes"])
     assert sum(row["share_of_variance"] for row in facts["classes"]) == pytest.approx(1)
-    assert {text.split("interval of its ")[1].split(",")[0] for text in facts["sentences"]} == {
+    assert {text.split("interval of its ")[1].split(".")[0] for text in facts["sentences"]} == {
         "sensitivity", "specificity",
     }  # fmt: skip
 
@@ -175,5 +175,5 @@ def test_projection__too_few_patients_of_a_class():
         fold.test.labels[:] = 1
     facts = facts_of(EvaluationResult(result.prepared, (), (), result.folds, pool([f.test for f in result.folds]), {}))
     none, all_of_them = facts["more_patients"]["classes"]
-    assert (none["patients"], none["reason"]) == (0, "an interval needs more patients")
+    assert (none["patients"], none["reason"]) == (0, "a confidence interval needs more patients")
     assert all_of_them["patients"] == 5

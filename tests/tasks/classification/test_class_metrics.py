@@ -16,9 +16,9 @@ def make_stats(patients=(8, 8), wrong=3):
 
 def test_per_class__recall_of_two_classes_is_sensitivity_and_specificity():
     stats = make_stats()
-    rows, whole = per_class(stats, ["no", "yes"], 0.95), intervals(METRICS, stats)
+    rows, overall = per_class(stats, ["no", "yes"], 0.95), intervals(METRICS, stats)
     for row, name in zip(rows, ("specificity", "sensitivity"), strict=True):
-        one = whole[name]
+        one = overall[name]
         assert (row["recall"], row["recall_lo"], row["recall_hi"]) == (one.value, one.lo, one.hi)
         assert row["patients"] == 8
         assert row["reason"] is None

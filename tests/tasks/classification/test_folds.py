@@ -32,14 +32,14 @@ def make_prepared(protocol="patient", leaked=(), n=12):
 def test_evaluate_folds__independent_of_test_labels():
     draw = np.random.default_rng(0)
     rows = {"val": np.arange(30), "test": np.arange(30, 60)}
-    logits = {role: draw.normal(size=(30, 2)).astype("f4") for role in rows}
+    logits = {split: draw.normal(size=(30, 2)).astype("f4") for split in rows}
     trained = SimpleNamespace(result=lambda: {"kept": "finetune"})
     labels, found = draw.integers(0, 2, 60), []
     for flip in (0, 1):
-        mine = np.where(np.arange(60) < 30, labels, labels ^ flip)
-        prepared = SimpleNamespace(info={}, labels=mine, patient_ids=np.arange(60) // 3, classes=("a", "b"))
-        wanted = SimpleNamespace(fold=1, indices=rows, trained=trained)
-        found += folds.evaluate_folds([wanted], [logits], prepared, EvaluateParams())
+        changed = np.where(np.arange(60) < 30, labels, labels ^ flip)
+        prepared = SimpleNamespace(info={}, labels=changed, patient_ids=np.arange(60) // 3, classes=("a", "b"))
+        requests = SimpleNamespace(fold=1, indices=rows, trained=trained)
+        found += folds.evaluate_folds([requests], [logits], prepared, EvaluateParams())
     assert found[0].calibration == found[1].calibration
     assert found[0].decision == found[1].decision
     assert (found[0].test.predictions == found[1].test.predictions).all()
@@ -54,13 +54,13 @@ def test_evaluate_folds__independent_of_other_labels_of_test_patients():
     logits = (draw.normal(size=(90, 2)) + np.stack([-labels, labels + 1], 1)).astype("f4")
     trained = SimpleNamespace(result=lambda: {"kept": "finetune"})
     rows = [{"test": np.flatnonzero(part == k), "val": np.flatnonzero(part == (k - 1) % 3)} for k in range(3)]
-    wanted = [SimpleNamespace(fold=k, indices=rows[k], trained=trained) for k in range(3)]
-    outputs = [{split: logits[own] for split, own in each.items()} for each in rows]
+    requests = [SimpleNamespace(fold=k, indices=rows[k], trained=trained) for k in range(3)]
+    outputs = [{split: logits[index] for split, index in by_split.items()} for by_split in rows]
     options, found = EvaluateParams(threshold={"specificity": 0.7}), []
     for flip in (False, True):
-        mine = np.where(flip & (part == 1), 1 - labels, labels)
-        prepared = SimpleNamespace(info={}, labels=mine, patient_ids=patients, classes=("a", "b"))
-        found.append(folds.evaluate_folds(wanted, outputs, prepared, options))
+        changed = np.where(flip & (part == 1), 1 - labels, labels)
+        prepared = SimpleNamespace(info={}, labels=changed, patient_ids=patients, classes=("a", "b"))
+        found.append(folds.evaluate_folds(requests, outputs, prepared, options))
     before, after = found
     assert before[1].record() == after[1].record()
     assert (before[1].test.probabilities == after[1].test.probabilities).all()
@@ -75,8 +75,8 @@ def test_fit_rules__use_all_validation_images():
     logits = draw.normal(size=(60, 2)) + 2 * np.eye(2)[labels]
     part, prepared = patients % 3, SimpleNamespace(info={}, labels=labels, patient_ids=patients, classes=("a", "b"))
     rows = [np.flatnonzero(part == k) for k in range(3)]
-    wanted = [SimpleNamespace(fold=k, indices={"val": own}) for k, own in enumerate(rows)]
-    rules = folds.fit_rules(wanted, [{"val": logits[own]} for own in rows], prepared, EvaluateParams())
+    requests = [SimpleNamespace(fold=k, indices={"val": index}) for k, index in enumerate(rows)]
+    rules = folds.fit_rules(requests, [{"val": logits[index]} for index in rows], prepared, EvaluateParams())
     order = np.concatenate(rows)
     fitted = fit_temperature(logits[order], labels[order], patients[order])
     assert rules.calibration == fitted

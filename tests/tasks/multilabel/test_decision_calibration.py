@@ -69,13 +69,13 @@ def test_decision__separates_each_finding(validation):
     assert rule["choices"]["edema"]["why"].startswith("tuned")
 
 
-@pytest.mark.parametrize(("shown", "said"), [(9, "51 negative and 9 positive"), (58, "2 negative and 58 positive")])
-def test_decision__too_few_patients(shown, said):
+@pytest.mark.parametrize(("shown", "counts"), [(9, "51 negative and 9 positive"), (58, "2 negative and 58 positive")])
+def test_decision__too_few_patients(shown, counts):
     labels = np.zeros((60, 1), bool)
     labels[:shown] = True
     rule = decision.fit_decision(np.linspace(1, 0, 60)[:, None], labels, np.arange(60), ("mass",))
     assert rule["thresholds"] == {"mass": 0.5}
-    assert rule["choices"]["mass"]["why"] == f"0.5: {said} validation patients, and 10 of each are needed"
+    assert rule["choices"]["mass"]["why"] == f"0.5: {counts} validation patients, and 10 of each are needed"
     assert rule["reasons"] == {}
 
 
@@ -84,8 +84,8 @@ def test_decision__sensitivity_criterion_per_finding(validation):
     probabilities = calibration.sigmoid(truth)
     rule = decision.fit_decision(probabilities, labels, patients, NAMES, {"sensitivity": 0.9})
     for k, name in enumerate(NAMES):
-        said = probabilities[:, k] >= rule["thresholds"][name]
-        assert 0.9 <= said[labels[:, k]].mean() < 0.92
+        decided = probabilities[:, k] >= rule["thresholds"][name]
+        assert 0.9 <= decided[labels[:, k]].mean() < 0.92
 
 
 def test_decision__argmax_is_threshold_half(validation):

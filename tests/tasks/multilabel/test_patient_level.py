@@ -23,8 +23,10 @@ def make_result(flipped=0, known=True, n_patients=60, n_folds=3, seed=0):
     ids = np.array([f"P{k:02}" for k in patients])
 
     def part(which):
-        own = np.flatnonzero(which)
-        return FindingPredictions(own, ids[own], labels[own], p[own], p[own], p[own] >= 0.5)
+        selected = np.flatnonzero(which)
+        return FindingPredictions(
+            selected, ids[selected], labels[selected], p[selected], p[selected], p[selected] >= 0.5
+        )
 
     fold_of = patients % n_folds
     folds = [
@@ -47,10 +49,10 @@ def test_patient_level__patient_has_findings_of_all_images(how, tmp_path):
         level.predictions.patient_ids, level.predictions.labels, level.predictions.probabilities, level.n_images,
         strict=True,
     ):  # fmt: skip
-        own = images.patient_ids == patient
-        assert n == own.sum() == 4
-        assert (labels == images.labels[own].any(axis=0)).all()
-        each = images.probabilities[own]
+        selected = images.patient_ids == patient
+        assert n == selected.sum() == 4
+        assert (labels == images.labels[selected].any(axis=0)).all()
+        each = images.probabilities[selected]
         expected = {"mean": each.mean(0), "max": each.max(0), "noisy_or": 1 - (1 - each).prod(0)}[how]
         assert p == pytest.approx(expected)
     facts = patient_level.patient_facts(level, result, options)
@@ -72,8 +74,8 @@ def test_patient_level__thresholds_independent_of_test_labels():
         for part in (part for fold in result.folds for part in (fold.val, fold.test)):
             part.labels[np.isin(part.patient_ids, tested)] ^= flip
         level = patient_level.patient_level(result, options).predictions
-        own = np.isin(level.patient_ids, result.folds[0].test.patient_ids)
-        found.append((level.decided[own], level.decided[~own]))
+        selected = np.isin(level.patient_ids, result.folds[0].test.patient_ids)
+        found.append((level.decided[selected], level.decided[~selected]))
     assert (found[0][0] == found[1][0]).all()
     assert not (found[0][1] == found[1][1]).all()
 

@@ -66,11 +66,11 @@ def test_training__resumed_run_is_bit_identical(tmp_path, cut_at):
         weights = class_weights({"a": 3.0}, ("a", "b"), targets)
         return loop.ended(replace(made, targets=targets, objective=BinaryCrossEntropy(weights, 0.1)))
 
-    whole = ended("whole")
+    complete = ended("whole")
     with pytest.raises(loop.Cut):
         ended("cut", cut_at)
     resumed = ended("cut")
-    assert whole[0].history == resumed[0].history
-    assert len(whole[0].history) == 4
-    for one, other in zip(whole[1:], resumed[1:], strict=True):
+    assert complete[0].history == resumed[0].history
+    assert len(complete[0].history) == 4
+    for one, other in zip(complete[1:], resumed[1:], strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)
