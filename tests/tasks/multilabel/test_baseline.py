@@ -17,8 +17,8 @@ def test_fit_and_predict__findings_are_independent():
 
 
 def test_document__accepted_by_serving():
-    from medtune.serving.tasks.multilabel import decide, fault
+    from medtune.serving.tasks.multilabel import decide, validate
 
     document = baseline.document(("mass", "edema"))
-    assert fault(document) is None
+    assert validate(document) is None
     assert decide(np.array([[0.5, 0.49]]), document["decision"], document["classes"]).tolist() == [[True, False]]
