@@ -8,7 +8,7 @@ from medtune.data.class_selection import MAX_CLASSES
 from medtune.evaluation.subgroup_tables import COLUMNS, table_rows
 from medtune.tracking.run import Run
 
-# Plots that may be uploaded. `mistakes` and `hits` show images of patients, and `patients` shows their names.
+# Plots that may be uploaded. `errors` and `correct` show images of patients, and `patients` shows their names.
 PLOTS = ("confusion", "roc", "precision_recall", "findings", "reliability", "decision_curve", "history", "subgroups")
 # Name endings of the per-class values that appear only in the table test/classes.
 NOT_IN_SUMMARY = ("class", "_lo", "_hi", "reason")

@@ -38,7 +38,7 @@ def draw_plots(folder: Path, result: EvaluationResult, history: Sequence[dict[st
     folder.mkdir(parents=True)
     pooled, classes, title = result.pooled, result.prepared.classes, result.title
     names = ["confusion", "roc", "precision_recall", "patients", "reliability"]
-    names += [*(["history"] if history else []), "mistakes", "hits"]
+    names += [*(["history"] if history else []), "errors", "correct"]
     paths = {name: folder / f"{name}.png" for name in names}
     counts = confusion_matrix(pooled.labels, pooled.predictions, len(classes))
     plots.draw_confusion(paths["confusion"], counts, classes, title)
@@ -51,7 +51,7 @@ def draw_plots(folder: Path, result: EvaluationResult, history: Sequence[dict[st
     plots.draw_patients(paths["patients"], tables.patient_rows(pooled), classes, title)
     if history:
         plots.draw_history(paths["history"], history, f"{len(result.folds)} fold{'s' * (len(result.folds) > 1)}")
-    for name, correct in (("mistakes", False), ("hits", True)):
+    for name, correct in (("errors", False), ("correct", True)):
         positions = tables.sort_by_confidence(pooled, correct)[:MAX_SAMPLES]
         captions = [_caption(result, position) for position in positions]
         images = [result.prepared.images[pooled.rows[position]] for position in positions]

@@ -60,7 +60,7 @@ def draw(
     """
     folder.mkdir(parents=True)
     pooled, title = result.pooled, result.title
-    names = ["roc", "findings", "reliability", *(["history"] if history else []), "mistakes", "hits"]
+    names = ["roc", "findings", "reliability", *(["history"] if history else []), "errors", "correct"]
     paths = {name: folder / f"{name}.png" for name in names}
     draw_roc(paths["roc"], tables.roc_curves(result.prepared.classes, pooled), title)
     draw_findings(paths["findings"], rows, title)
@@ -68,7 +68,7 @@ def draw(
     folds = len(result.folds)
     if history:
         draw_history(paths["history"], history, f"{folds} fold{'s' * (folds > 1)}", EACH_EPOCH)
-    for name, correct in (("mistakes", False), ("hits", True)):
+    for name, correct in (("errors", False), ("correct", True)):
         positions = sort_by_confidence(pooled, correct)[:MAX_SAMPLES].tolist()
         images = [result.prepared.images[pooled.rows[position]] for position in positions]
         captions = [_caption(result, position) for position in positions]
