@@ -89,8 +89,8 @@ def class_weights(setting: str | dict[str, float], classes: tuple[str, ...], tar
     """Compute the weights of images without and with each finding.
 
     Args:
-        setting: `none`, `auto` (inverse frequency, at most 20 to 1) or a mapping from finding to the weight of images
-            with the finding relative to images without. The default of a finding is 1.
+        setting: `none`, `auto` (inverse frequency, at most 20 to 1) or a mapping from finding to weight. The weight is
+            that of images with the finding relative to images without it. The default is 1.
         classes: names of the findings.
         targets: (n, findings) targets of the training images.
 
