@@ -37,8 +37,8 @@ def fit_slope(x: Floats, y: Floats, weights: Floats, start: Floats | None = None
         start: (2,) starting point; None for a = 0 and b = 1.
 
     Returns:
-        (R, 2) intercepts and slopes; NaN without a finite optimum. A single outcome and outcomes that x separates have no
-        finite optimum.
+        (R, 2) intercepts and slopes; NaN without a finite optimum. A single outcome has no finite optimum. Neither do
+        outcomes that x separates.
     """
     beta = np.tile(np.array([0.0, 1.0]) if start is None or np.isnan(start).any() else start, (len(weights), 1))
     fitted = np.full(beta.shape, np.nan)
