@@ -28,5 +28,5 @@ def test_wandb__online_without_a_key_or_a_server(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("WANDB_BASE_URL", NOBODY)
     result = check_wandb(job(tmp_path, "online"))
     assert result.state == "warning"
-    assert f"{NOBODY} does not answer" in result.message
+    assert f"{NOBODY} does not respond" in result.message
     assert check_wandb(job(tmp_path, "online", offline=True)).state == "ok"

@@ -121,7 +121,7 @@ def test_evaluate__missing_class_is_reported(world):
     write_table(world / "images" / "t.csv", [row for row in rows if row[1] == "Red"])
     assert evaluate("--set", "data.label_map={Red: red}", *PATIENTS, "--out", "result") == 0
     metrics = json.loads((world / "result" / "metrics.json").read_text())
-    assert "No test image is blue: averages over classes leave it out." in metrics["warnings"]
+    assert "No test image is blue: averages over classes exclude it." in metrics["warnings"]
     assert metrics["test"]["auroc"]["value"] is None
     assert metrics["test"]["sensitivity"]["value"] is not None
 
