@@ -1,7 +1,8 @@
 """`python -m benchmarks.tracking`: compare training steps with and without an offline W&B run.
 
 In one run of fine-tuning, every other interval of 20 steps is logged. Neighboring intervals are compared, so other
-work on the machine affects both. An interval begins with its log call, and the process of W&B works during the interval.
+work on the machine affects both. An interval begins with its log call, and the process of W&B works
+during the interval.
 """
 
 import os

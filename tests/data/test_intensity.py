@@ -92,7 +92,7 @@ def test_describe__dark_images_are_counted() -> None:
 
 
 def test_params__one_range_only() -> None:
-    with pytest.raises(ValueError, match="bits and window are both set"):
+    with pytest.raises(ValueError, match="bits is set too"):
         IntensityParams(bits=12, window=(0, 1))
     with pytest.raises(ValueError, match="must be below"):
         IntensityParams(window=(5, 5))

@@ -78,12 +78,12 @@ def test_split_samples__refused(found, more, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"protocol": "patient", "test_fold": "A"}, "only protocol site takes a name"),
-        ({"protocol": "patient", "folds": 2}, "3 to 20"),
-        ({"protocol": "site", "val_fold": 2}, "val_fold must be null"),
+        ({"protocol": "patient", "test_fold": "A"}, "Names are for protocol site"),
+        ({"protocol": "patient", "folds": 2}, "expected an integer from 3 to 20"),
+        ({"protocol": "site", "val_fold": 2}, "Use val_fold=null"),
         (
             {"protocol": "site", "folds": 2, "test_fold": 2},
-            "folds are numbered 0 to 1; if a site has this name, put it in quotes",
+            "folds are numbered 0 to 1. If a site has this name, put it in quotes",
         ),
     ],
 )

@@ -112,7 +112,7 @@ def test_evaluate_bundle__from_python(world):
     assert (
         found.metrics["auroc"] == json.loads((world / "result" / "metrics.json").read_text())["test"]["auroc"]["value"]
     )
-    with pytest.raises(medtune.InputError, match="is no bundle"):
+    with pytest.raises(medtune.InputError, match="is not a bundle"):
         medtune.evaluate_bundle("images", "images/t.csv")
 
 
@@ -121,7 +121,7 @@ def test_evaluate__missing_class_is_reported(world):
     write_table(world / "images" / "t.csv", [row for row in rows if row[1] == "Red"])
     assert evaluate("--set", "data.label_map={Red: red}", *PATIENTS, "--out", "result") == 0
     metrics = json.loads((world / "result" / "metrics.json").read_text())
-    assert "No test image is blue: averages over classes leave it out." in metrics["warnings"]
+    assert "No test image is blue: averages over classes exclude it." in metrics["warnings"]
     assert metrics["test"]["auroc"]["value"] is None
     assert metrics["test"]["sensitivity"]["value"] is not None
 
@@ -205,10 +205,10 @@ def test_evaluate__training_data_of_another_bundle_are_refused(world, capsys):
         (["bundle", "--data", "images/t.csv", *MAP, "--by", "sexe"], "evaluate.by=sexe: no such column (did you mean"),
         (["bundle", "--data", "images/t.csv", *MAP, "--by", "patient"], None),
         (["bundle", "--data", "none.csv"], "--data=none.csv: does not exist"),
-        (["bundle"], "--data is missing"),
-        (["images", "--data", "images/t.csv"], "images is no bundle"),
+        (["bundle"], "--data: missing"),
+        (["images", "--data", "images/t.csv"], "images is not a bundle"),
         (["--data", "images/t.csv"], "--data: applies to a bundle only"),
-        (["bundle", "--data", "images/t.csv", "--params", "p.yaml"], "--params: a bundle has its own params"),
+        (["bundle", "--data", "images/t.csv", "--params", "p.yaml"], "--params=p.yaml: a bundle contains its params"),
         (["bundle", "--data", "images/t.csv", "--set", "model.weights=hub"], "--set model: has no effect"),
         (["bundle", "--data", "images/t.csv", "--set", "data.resize=pad"], "--set data.resize: the bundle decides it"),
         (["bundle", "--data", "images/t.csv", "--set", "evaluate.threshold=argmax"], "--set evaluate.threshold: the b"),

@@ -1,4 +1,4 @@
-"""What consumers get: the mean share of dark pixels."""
+"""Output for consumers: the mean fraction of dark pixels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 
-def fault(document: Mapping[str, Any]) -> str | None:
+def validate(document: Mapping[str, Any]) -> str | None:
     return None if len(document["output"].get("shape", ())) == 3 else "output.shape: expected three sizes"
 
 
