@@ -68,8 +68,8 @@ def test_checklist__facts(write):
     page = write(make_prepared(), make_facts())
     for words in (
         "AUROC 0.900 (0.800 to 0.950)", "accuracy 0.700", "positive class: malignant", "benign: 6, malignant: 6",
-        "1,200 images, 30 patients", "Disjoint by patients.", "3 of 400 images are candidates", "Few patients.",
-        "Set \\| one", "Nobody &lt;2020>", "No external images were evaluated.",
+        "1,200 images, 30 patients", "disjoint at the level of patients.", "3 of 400 images are candidates",
+        "Few patients.", "Set \\| one", "Nobody &lt;2020>", "No external images were evaluated.",
     ):  # fmt: skip
         assert words in page, words
     assert "secret" not in page
@@ -77,8 +77,8 @@ def test_checklist__facts(write):
 
 
 def test_checklist__leaks_and_unknown_patients(write):
-    assert "Disjoint by images, not patients." in write(make_prepared(protocol="image"), make_facts())
-    assert "Disjoint by images, not patients." in write(make_prepared(leaked_groups=["a"]), make_facts())
+    assert "disjoint at the level of images, not patients." in write(make_prepared(protocol="image"), make_facts())
+    assert "disjoint at the level of images, not patients." in write(make_prepared(leaked_groups=["a"]), make_facts())
     assert "patients unknown" in write(make_prepared(), make_facts(groups_known=False))
 
 

@@ -54,7 +54,8 @@ def test_calibrate__refuses_what_cannot_be_calibrated():
     assert "at least 9 patients; there are 8" in calibrate(*draw_images(rng, 8), CLASSES, 0.9)["reason"]
     probabilities, labels, patients = draw_images(rng, 30)
     assert (
-        "no calibration image is benign" in calibrate(probabilities, labels * 0 + 1, patients, CLASSES, 0.9)["reason"]
+        "no calibration image has the class benign"
+        in calibrate(probabilities, labels * 0 + 1, patients, CLASSES, 0.9)["reason"]
     )
     assert "separates" in calibrate(probabilities, labels, patients, ("a|b", "c"), 0.9)["reason"]
 

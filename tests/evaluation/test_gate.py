@@ -42,7 +42,7 @@ def test_judge__better_beyond_doubt_is_promoted_with_its_figures():
     assert decision.difference.value == pytest.approx(0.5)
     assert 0 < decision.difference.lo < 0.5 < decision.difference.hi
     assert (decision.n_images, decision.n_patients) == (PATIENTS * EACH, PATIENTS)
-    assert [row["figure"] for row in decision.rows()] == [
+    assert [row["metric"] for row in decision.rows()] == [
         "challenger balanced_accuracy", "challenger confidence_gap",
         "champion balanced_accuracy", "champion confidence_gap", "difference of balanced_accuracy",
     ]  # fmt: skip
@@ -63,7 +63,7 @@ def test_judge__names_the_positive_class_of_metrics_that_are_about_it(metric, na
 def test_judge__worse_equal_or_within_chance_is_refused(new, old):
     decision = decided(new, old)
     assert not decision.promoted
-    assert "is not above gate.tolerance +0" in decision.reasons[0]
+    assert "is not above gate.tolerance=+0" in decision.reasons[0]
 
 
 def test_judge__a_negative_tolerance_lets_an_equal_one_pass():
@@ -106,7 +106,7 @@ def test_judge__the_first_one_needs_only_its_own_checks():
 def test_judge__too_few_patients_promote_nothing():
     decision = decided(range(0), range(12), GateParams(max_confidence_gap=0.6, min_patients_per_class=13))
     assert decision.reasons == (
-        "12 test patients of the rarest class that neither model has seen; gate.min_patients_per_class is 13",
+        "only 12 test patients of the rarest class that neither model has seen, below gate.min_patients_per_class=13",
     )
 
 
@@ -118,7 +118,7 @@ def test_judge__one_patient_promotes_nothing():
     )
     decision = judged(better, worse, GateParams(max_confidence_gap=1))
     assert decision.reasons == (
-        "1 test patients of the rarest class that neither model has seen; gate.min_patients_per_class is 3",
+        "only 1 test patients of the rarest class that neither model has seen, below gate.min_patients_per_class=3",
         "the difference of balanced_accuracy has no interval: 1 patient: an interval needs 5",
     )
 

@@ -123,7 +123,7 @@ def test_intervals__a_metric_without_bounds_moves_with_its_scale():
     assert (moved.lo, moved.hi) == pytest.approx((3 + 10 * plain.lo, 3 + 10 * plain.hi))
     constant = intervals([scaled(3, 0)], stats)["m"]
     assert constant.lo is None
-    assert "the same without each patient" in constant.reason
+    assert "does not change if any patient is left out" in constant.reason
 
 
 def test_paired_interval__is_students_for_one_image_per_patient():

@@ -72,14 +72,18 @@ def test_subgroup_columns__every_image_is_in_one_subgroup(cells):
         ),
         ({}, {"by": ["sex"]}, r"evaluate\.by=sex: no such column\. The data set has no further columns"),
         (COLUMNS, {"by": ["Site", "site"]}, "the same column"),
-        (COLUMNS, {"by": ["sex"], "bins": {"sex": [1]}}, r"evaluate\.bins\.sex: 'F' is no number"),
-        ({"sex": ["F", "f "]}, {"by": ["sex"]}, r"evaluate\.by=sex: values 'F' and 'f' differ in case"),
+        (
+            COLUMNS,
+            {"by": ["sex"], "bins": {"sex": [1]}},
+            r"evaluate\.bins\.sex: the column has the value 'F', which is not a number",
+        ),
+        ({"sex": ["F", "f "]}, {"by": ["sex"]}, r"evaluate\.by=sex: the values 'F' and 'f' differ only in case"),
         (
             {"age": [str(k) for k in range(MAX_VALUES + 1)]},
             {"by": ["age"]},
-            r"evaluate\.by=age: 13 different values; at most 12\. .*evaluate\.bins=\{age: \[6\]\}",
+            r"evaluate\.by=age: the column has 13 different values, at most 12 .*evaluate\.bins=\{age: \[6\]\}",
         ),
-        ({"x": [f"v{k}" for k in range(13)]}, {"by": ["x"]}, "13 different values.* Add a column with fewer values"),
+        ({"x": [f"v{k}" for k in range(13)]}, {"by": ["x"]}, "13 different values.* Use a column with fewer values"),
     ],
 )
 def test_subgroup_columns__refused_in_one_line(columns, options, message):

@@ -139,7 +139,7 @@ def test_compare__one_class_only():
     assert own["accuracy"].lo is not None
     assert own["sensitivity"].lo is not None
     assert found.subgroups[1].support["no"] == 0
-    assert found.subgroups[1].notes == ("no image is no: averages over classes leave it out",)
+    assert found.subgroups[1].notes == ("no image has the class no, so averages over classes exclude it",)
     gaps = {gap.metric: gap.difference for gap in found.gaps}
     # a mean of one recall is no balanced accuracy
     assert own["balanced_accuracy"].value is not None

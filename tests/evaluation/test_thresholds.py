@@ -41,7 +41,7 @@ def test_best__no_threshold_is_better_by_more_than_the_tolerance(seed, n, decima
 def test_choose__balanced_probabilities_keep_one_half():
     choice = choose_threshold(*draw_set(np.random.default_rng(0), 60, 0.0), "balanced_accuracy")
     assert choice.threshold == 0.5
-    assert "not shown to be better" in choice.why
+    assert "not significantly better" in choice.why
     assert (choice.images, choice.patients, choice.failed) == (480, (30, 30), False)
 
 
