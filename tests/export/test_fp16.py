@@ -105,7 +105,7 @@ def test_to_half__emulation_shows_the_overflow_that_the_cpu_hides():
 def test_to_half__refuses_weights_beyond_fp16():
     graph = overflow()
     graph.graph.initializer[0].CopyFrom(numpy_helper.from_array(eye(1e5), "big"))
-    with pytest.raises(ValueError, match=r"big holds 1e\+05, beyond fp16's 65504"):
+    with pytest.raises(ValueError, match=r"big has a value of 1e\+05, above the fp16 maximum of 65504"):
         to_half(graph)
 
 

@@ -92,11 +92,11 @@ def test_to_int8__products_of_two_activations_and_both_ends_stay_in_fp32():
 
 def test_to_int8__refuses_a_graph_of_two_layers():
     nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("MatMul", ["a", "w"], ["y"])]
-    with pytest.raises(ValueError, match="no layer to quantise"):
+    with pytest.raises(ValueError, match="no layer to quantize"):
         to_int8(hand_made(nodes, {"w": np.eye(4)}), np.zeros((2, 4), np.uint8))
 
 
 def test_to_int8__says_in_a_line_what_onnxruntime_cannot():
     nodes = [helper.make_node("MatMul", [i, "w"], [o]) for i, o in (("x", "a"), ("a", "b"), ("b", "y"))]
-    with pytest.raises(ValueError, match="onnxruntime cannot quantise it: "):
+    with pytest.raises(ValueError, match="onnxruntime cannot quantize the graph: "):
         to_int8(hand_made(nodes, {"w": np.eye(4)}), np.zeros((0, 4), np.uint8))

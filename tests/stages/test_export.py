@@ -204,7 +204,7 @@ def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
         writer.writerows(rows)
     record = made.evaluated.result()
     commit(paths.stage("evaluate"), record["key"], {name: record[name] for name in record.keys() - {"key", "files"}})
-    with pytest.raises(RuntimeError, match=r"values .* off those in predictions\.csv"):
+    with pytest.raises(RuntimeError, match=r"differs from predictions\.csv by"):
         export.run(made.params, paths)
     assert not paths.stage("export").exists()
 
