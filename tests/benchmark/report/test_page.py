@@ -39,27 +39,27 @@ def test_report__no_full_and_an_undefined_figure(tmp_path, make_trials):
     _, page = report(tmp_path, trials)
     assert "against full" not in page
     assert "leaving out test images" in page
-    assert "1 of 3 trials have no figures" in page
+    assert "1 of 3 trials have no results" in page
 
 
 def test_report__one_trial(tmp_path, make_trials):
     lines, page = report(tmp_path, make_trials({"linear": 1.0}))
-    assert "nothing to compare it with" in lines[0]
-    assert "Only one method has figures." in page
+    assert "No other method has results" in lines[0]
+    assert "Only one method has results." in page
 
 
 def test_report__two_backbones_one_unfinished(tmp_path, make_trials):
     trials = make_trials({"full": 1.0, "lora": 1.0})
     _, page = report(tmp_path, [*trials, TrialRecord(TrialId("toy", "resnet", "lora", 10, 1), None, None, None)])
     assert "2 backbones (vit, resnet)" in page
-    assert "No trial has a figure of AUROC." in page
+    assert "No trial has a value of AUROC." in page
 
 
 @pytest.mark.parametrize("trials", [[], [FAILED, PENDING]], ids=["none", "unfinished"])
 def test_report__nothing_done(tmp_path, trials):
     lines, page = report(tmp_path, trials)
-    assert lines == ["Nothing to recommend: no trial has a figure of AUROC."]
-    assert "no trial has a figure of AUROC." in page
+    assert lines == ["No recommendation: no trial has a value of AUROC."]
+    assert "no trial has a value of AUROC." in page
     assert ("no memory" in page) == bool(trials)
 
 

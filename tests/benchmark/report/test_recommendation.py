@@ -17,18 +17,20 @@ def test_recommend__clear_winner(make_trials):
     assert line.startswith(
         "toy, vit, 10 % (10 training patients, 40 test patients, 2 seeds): lora has the best mean AUROC"
     )
-    assert "All 3 others separate from it." in line
+    assert "All 3 other methods are significantly worse." in line
     assert "Better than full" in line
-    assert "1 of 2 PEFT methods, by most lora +" in line
+    assert "1 of 2 PEFT methods. The largest gain: lora +" in line
     assert "same sign in 2 of 2 seeds" in line
-    assert "do not separate" not in line
+    assert "not significantly worse" not in line
 
 
 def test_recommend__nothing_separates(make_trials):
     found = judged(make_trials({"full": 0.5, "lora": 0.5, "bitfit": 0.5, "linear": 0.5}, noise=0))
     (line,) = recommendations(found)
-    assert "Nothing separates from it (paired over 24 patients, Holm over 3): these figures name no winner." in line
-    assert "None of 2 PEFT methods separates from full" in line
+    assert (
+        "No method is significantly worse (paired over 24 patients, Holm over 3). These results show no winner." in line
+    )
+    assert "None of 2 PEFT methods differs significantly from full" in line
     assert "linear" in line
     assert "no adaptation is shown to help" in line
     assert not any(paired.is_significant(found.alpha) for paired in found.against_best[0].values())
@@ -37,17 +39,17 @@ def test_recommend__nothing_separates(make_trials):
 def test_recommend__cheapest_of_those_level_with_the_best(make_trials):
     trials = make_trials({"linear": 0.0, "full": 2.0, "lora": 2.01, "bitfit": 2.0}, groups=40, noise=0.05)
     (line,) = recommendations(judged(trials))
-    assert "2 of 3 others do not separate from it" in line
-    assert "bitfit" in line.partition("trains fewer")[0]
+    assert "2 of 3 other methods are not significantly worse" in line
+    assert "bitfit" in line.partition("has fewer")[0]
     assert "1 k trainable parameters" in line
 
 
 def test_recommend__few_patients_rule_nothing_out(make_trials):
     found = judged(make_trials({"linear": 0.0, "full": 0.1, "lora": 3.0}, groups=4))
     (line,) = recommendations(found)
-    assert "Too few test patients for tests: these figures name no winner and rule no method out." in line
+    assert "There are too few test patients for tests. These results show no winner and exclude no method." in line
     said = " ".join(comparison_warnings(found))
-    for words in ("4 patients: an interval needs 5: there are no intervals and no tests.", "One seed"):
+    for words in ("There are no intervals and no tests (4 patients: an interval needs 5).", "only one seed"):
         assert words in said
 
 
@@ -58,7 +60,7 @@ def test_recommend__few_patients_of_a_class_are_said(make_trials):
 
 def test_recommend__one_method(make_trials):
     (line,) = recommendations(judged(make_trials({"lora": 1.0})))
-    assert "nothing to compare it with" in line
+    assert "No other method has results" in line
 
 
 def test_recommend__lower_is_better(make_trials):
@@ -70,7 +72,7 @@ def test_recommend__lower_is_better(make_trials):
 def test_recommend__one_patient_has_no_test(make_trials):
     found = judged(make_trials({"lora": 1.0, "full": 0.5}, groups=1, images=9), "accuracy")
     (line,) = recommendations(found)
-    assert "Too few test patients" in line
+    assert "too few test patients" in line
     assert any("no intervals and no tests" in said for said in comparison_warnings(found))
 
 
@@ -82,9 +84,9 @@ def test_limits__nothing_to_warn_of(make_trials):
     ("change", "words"),
     [
         ({"protocol": "image"}, "splits images, not patients"),
-        ({"groups_known": False}, "intervals and tests are over images"),
+        ({"groups_known": False}, "Intervals and tests are over images"),
         ({"lr": [0.003]}, "lowest or highest tried"),
-        ({"device": "cuda"}, "times and memory do not compare"),
+        ({"device": "cuda"}, "Do not compare their times and memory"),
     ],
 )
 def test_limits__are_said(make_trials, change, words):
