@@ -22,7 +22,7 @@ from medtune.stages import frozen
 from medtune.training.checkpoint import load_trained
 from medtune.training.trained_outputs import compute_trained_outputs
 
-STAGE = {"epochs": 1, "views": 1}
+STAGE = {"epochs": 1, "feature_views": 1}
 
 
 def measure(params_file: Path | None = None, sets: Sequence[str] = (), rounds: int = 3) -> list[Row]:

@@ -55,7 +55,7 @@ MAX_PARAMETERS = 120.0
 MODES = ("frozen", "fine-tuning", "export", "lora")
 DATA = ("data.labels=binary", "data.patients=12", "data.images_per_patient=1", "data.split.folds=3")
 SHORT = (
-    "model.weights=none", "model.head.kind=linear", "frozen.epochs=1", "frozen.views=1", "finetune.epochs=1",
+    "model.weights=none", "model.head.kind=linear", "frozen.epochs=1", "frozen.feature_views=1", "finetune.epochs=1",
     "frozen.batch_size=3", "finetune.batch_size=3", "tracking.mode=disabled",
     "data.split.test_fold=1", "frozen.warmup_epochs=0", "finetune.warmup_epochs=0",
 )  # fmt: skip

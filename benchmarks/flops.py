@@ -40,7 +40,7 @@ def compare(params: Params, chains: Sequence[dict[str, np.ndarray]], epochs: int
         views: 1 to 8.
     """
     backbone, scored, trained = _an_image(params)
-    train = epochs * params.frozen.passes * sum(len(rows["train"]) for rows in chains)
+    train = epochs * params.frozen.repeats_per_epoch * sum(len(rows["train"]) for rows in chains)
     val = epochs * sum(len(rows["val"]) for rows in chains)
     by_view = zip(*(feature_cache.required_indices(rows, views) for rows in chains), strict=True)
     once = sum(len(np.unique(np.concatenate(rows))) for rows in by_view)

@@ -104,7 +104,7 @@ def run(
     image_size: Annotated[int, typer.Option(help="Pixels a side.")] = 224,
     method: Annotated[str, typer.Option(help="model.peft.method; none: everything is trained.")] = "none",
     classes: Annotated[int, typer.Option(help="Classes.")] = 2,
-    ema: Annotated[bool, typer.Option(help="With averaged weights (finetune.ema).")] = True,
+    ema: Annotated[bool, typer.Option(help="With averaged weights (finetune.ema_decay).")] = True,
 ) -> None:
     """Reckon the memory of weights, gradients and optimizer on each rank, whole and sharded."""
     try:

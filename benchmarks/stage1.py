@@ -106,7 +106,7 @@ def measure(
             sides = {"stored": Side(), "online": Side()}
             for turn in range(rounds):
                 for name, side in sides.items():
-                    stage: dict[str, Any] = {"epochs": epochs, "views": VIEWS if name == "stored" else "online"}
+                    stage: dict[str, Any] = {"epochs": epochs, "feature_views": VIEWS if name == "stored" else "online"}
                     stage |= {"augment": FLIPS, "patience": None}
                     tree = {"schedule": "frozen", "model": {"head": {"kind": head}}, "frozen": stage}
                     params = chosen(params_file, sets, tree)

@@ -20,7 +20,7 @@ AT_MOST = 1.5
 TINY = ("data.labels=binary", "data.image_size=32", "data.patients=20", "data.images_per_patient=2",
         "model.weights=none", "model.backbone_args={img_size: 32, depth: 1}", "model.head.kind=linear",
         "schedule=frozen", "frozen.epochs=1",
-        "frozen.views=1", "export.precisions=[fp32]", "export.parity_images=8",
+        "frozen.feature_views=1", "export.precisions=[fp32]", "export.parity_images=8",
         "export.batch_sizes=[1]", "tracking.mode=disabled")  # fmt: skip
 # medtune.stages.data without its look at the network, which imports torch.
 PREPARE = "from medtune.config.load import load; from medtune.runtime.paths import RunPaths; "

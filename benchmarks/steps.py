@@ -38,7 +38,7 @@ def finetune(
         device: that trains; `model` and what `feed` gives lie there.
         compiled: through torch.compile.
     """
-    own = params.finetune.model_copy(update={"epochs": 1, "passes": 1, "checkpoint_seconds": 1e9})
+    own = params.finetune.model_copy(update={"epochs": 1, "repeats_per_epoch": 1, "checkpoint_seconds": 1e9})
     parts = prepared.indices(params.data.split.test_folds[0])
 
     def set_modes() -> None:

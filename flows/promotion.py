@@ -141,7 +141,7 @@ def publish_bundle(params: Params, paths: RunPaths, store: ModelStore, outcome: 
     store.set_current(outcome.name)
     shutil.rmtree(work)
     kept = {outcome.name, outcome.champion}
-    for name in store.bundles()[: -params.handoff.keep]:
+    for name in store.bundles()[: -params.handoff.keep_last]:
         if name not in kept:
             store.remove(name)
 

@@ -111,7 +111,7 @@ def _build_source(
     from medtune.training import inputs as feeds
     from medtune.training.bags import BagSource
 
-    views, budget = params.frozen.views, params.frozen.store_gb
+    views, budget = params.frozen.feature_views, params.frozen.feature_cache_gb
     needs_store = params.model.head.aggregation == ATTENTION or params.model.head.solved
     if views != "online":
         shape = token_shape(model.backbone, params.data.image_size)
@@ -126,11 +126,13 @@ def _build_source(
             return feeds.FeatureSource(store, torch.device(device)), model.head
         if needs_store:
             raise InputError(
-                f"frozen.store_gb={budget:g}: the features of {views} views take {wanted:.1f} GB, and head "
-                f"{params.model.head.kind} needs them stored. Use frozen.store_gb={math.ceil(wanted)} or fewer views"
+                f"frozen.feature_cache_gb={budget:g}: the features of {views} views take {wanted:.1f} GB, and head "
+                f"{params.model.head.kind} needs them stored. "
+                f"Use frozen.feature_cache_gb={math.ceil(wanted)} or fewer views"
             )
         console.info(
-            f"frozen: {views} views need {wanted:.1f} GB, frozen.store_gb is {budget:g}: running the backbone online"
+            f"frozen: {views} views need {wanted:.1f} GB, frozen.feature_cache_gb is {budget:g}: "
+            "running the backbone online"
         )
     feed = feeds.PackedImageSource(prepared, model, params.frozen.augment, torch.device(device))
     return feed, feeds.FrozenBackboneModel(model)

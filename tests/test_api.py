@@ -17,7 +17,7 @@ SMALL = [
     "data.image_size=32", "data.patients=20", "data.images_per_patient=2", "data.labels=binary", "data.split.folds=3",
     "data.split.test_fold=1",
     "model.weights=none", "model.backbone_args={img_size: 32, depth: 2}", "model.head.kind=linear",
-    "frozen.epochs=1", "frozen.views=1", "finetune.epochs=1",
+    "frozen.epochs=1", "frozen.feature_views=1", "finetune.epochs=1",
     "export.precisions=[fp32]", "tracking.mode=disabled",
 ]  # fmt: skip
 

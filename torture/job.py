@@ -24,7 +24,7 @@ TREE: dict[str, Any] = {
         "head": {"kind": "cdtm", "centers": 4},
         "peft": {"method": "none"},
     },
-    "frozen": {"epochs": 2, "lr": 3e-4, "batch_size": 4, "views": 2, "checkpoint_seconds": 0},
+    "frozen": {"epochs": 2, "lr": 3e-4, "batch_size": 4, "feature_views": 2, "checkpoint_seconds": 0},
     "finetune": {"epochs": 2, "lr": 3e-5, "batch_size": 4, "checkpoint_seconds": 0},
     "export": {"parity_images": 16, "precisions": ["fp32"]},
     "tracking": {"mode": "disabled"},

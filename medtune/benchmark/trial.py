@@ -106,7 +106,7 @@ def run(params: Params, paths: RunPaths, trial: TrialId, threads: int, with_vali
             "stage": "benchmark",
             "cell": asdict(trial),
             **_rates(list(trained.values())),
-            "select_by": getattr(params, params.training_stages[-1]).select_by,
+            "monitor": getattr(params, params.training_stages[-1]).monitor,
             "metrics": _test(params, prepared, folds, unfinished),
             **_provenance_facts(params, subset),
             **_cost(params, next(iter(trained.values())), seconds, subset),

@@ -22,15 +22,15 @@ def suggest(paths: list[str], detected: DetectedData) -> None:
     """
     for pattern in PATTERNS:
         if count := _patients(pattern, paths):
-            assignment = shlex.quote(f"data.group_pattern={pattern}")
+            assignment = shlex.quote(f"data.patient_pattern={pattern}")
             detected.warnings.append(
                 f"patients are unknown; {count:,} ids look like patients in the file names, for example "
-                f"{_example(pattern, paths)}. If they are, set data.group_pattern"
+                f"{_example(pattern, paths)}. If they are, set data.patient_pattern"
             )
             detected.commands.append(f"medtune params set {assignment}")
             return
     detected.warnings.append(
-        "patients are unknown. Name them in a column group or by data.group_pattern; "
+        "patients are unknown. Name them in a column group or by data.patient_pattern; "
         "data.split.protocol=image splits without them, which favors the scores"
     )
     detected.commands.append("medtune params set data.split.protocol=image")

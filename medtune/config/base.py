@@ -23,7 +23,8 @@ class StrictParams(BaseParams):
     @classmethod
     def _name_what_replaces_a_key(cls, values: Any) -> Any:
         for name, advice in cls.REMOVED.items():
-            if isinstance(values, dict) and (key := name.rpartition(".")[2]) in values:
+            key = name.rpartition(".")[2]
+            if isinstance(values, dict) and key in values and key not in cls.model_fields:
                 raise InputError(f"{name}={values[key]}: {advice}")
         return values
 
@@ -34,6 +35,11 @@ class StrictParams(BaseParams):
         if _contains_bool(value) and not _accepts_bool(cls.model_fields[info.field_name or ""].annotation):
             raise ValueError("neither true nor false is meant here; put a name in quotes")
         return value
+
+
+def renamed(section: str, **names: str) -> dict[str, str]:
+    """Return `StrictParams.REMOVED` for keys of `section` that have a new name, as `old="new"`."""
+    return {f"{section}.{old}": f"renamed. Use {section}.{new}." for old, new in names.items()}
 
 
 def _contains_bool(value: Any) -> bool:

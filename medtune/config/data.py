@@ -1,10 +1,10 @@
 """Section data of params.yaml: what every data source shares, and how images are split and scaled."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from medtune.config.base import StrictParams
+from medtune.config.base import StrictParams, renamed
 from medtune.config.names import Name
 
 MIN_FOLDS, MAX_FOLDS = 3, 20
@@ -14,6 +14,10 @@ ROTATING_PROTOCOLS = ("patient", "image", "site", "hcrf-1-1-2")
 
 class SplitParams(StrictParams):
     """How images become train, validation and test. See docs/protocols.md."""
+
+    REMOVED: ClassVar[dict[str, str]] = {
+        "data.split.absent_classes": "replaced. Use data.split.allow_missing_classes=true or false."
+    }
 
     protocol: Literal["patient", "image", "official", "folders", "column", "site", "hcrf-1-1-2"] = "patient"
     folds: Annotated[int, Field(ge=2, le=100)] = Field(
@@ -25,8 +29,10 @@ class SplitParams(StrictParams):
         "protocol site also the name of a site. A network is trained for every fold in any case",
     )
     val_fold: Annotated[int, Field(ge=0)] | None = Field(None, description="null: the fold before the test fold")
-    absent_classes: Literal["error", "allow"] = Field(
-        "error", description="a class that train, val or test of a chain lacks: refused, or noted in dataset.json"
+    allow_missing_classes: bool = Field(
+        False,
+        description="false: refuse a fold whose training, validation or test split lacks a class; true: note it in "
+        "dataset.json",
     )
 
     @field_validator("folds")
@@ -98,6 +104,8 @@ class IntensityParams(StrictParams):
 
 class DataParams(StrictParams):
     """What every data source shares; a source's `Params` adds its own keys."""
+
+    REMOVED: ClassVar[dict[str, str]] = renamed("data", task="labels", group_pattern="patient_pattern")
 
     source: str
     root: str | None = Field(None, description="local folder or archive; null: the source's own place")

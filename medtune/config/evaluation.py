@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from medtune.config.base import StrictParams
+from medtune.config.base import StrictParams, renamed
 
 
 class OperatingPoint(StrictParams):
@@ -27,7 +27,7 @@ class EvaluateParams(StrictParams):
 
     REMOVED: ClassVar[dict[str, str]] = {
         "evaluate.bootstrap": "removed, intervals need no resampling. Remove it.",
-        "evaluate.ece_bins": "renamed. Use evaluate.reliability_bins.",
+        **renamed("evaluate", ece_bins="reliability_bins"),
     }
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95

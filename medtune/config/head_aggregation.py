@@ -14,13 +14,15 @@ def check_head(kind: str, aggregation: str, solved: bool, source: str, schedule:
         solved: of this head.
         source: `data.source`.
         schedule: `schedule`.
-        views: `frozen.views`.
+        views: `frozen.feature_views`.
 
     Raises:
         InputError: the data are no slides, or the head would not be trained on stored features alone.
     """
     if views == "online" and (aggregation == ATTENTION or (solved and schedule != "full")):
-        raise InputError(f"frozen.views=online: head {kind} needs stored features. Use frozen.views=1 to 8.")
+        raise InputError(
+            f"frozen.feature_views=online: head {kind} needs stored features. Use frozen.feature_views=1 to 8."
+        )
     if aggregation != ATTENTION:
         return
     if source != "slides":

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, fi
 from pydantic_core import PydanticCustomError
 
 from medtune.config import registry
-from medtune.config.base import StrictParams
+from medtune.config.base import StrictParams, renamed
 from medtune.config.data import DataParams
 from medtune.config.errors import InputError, format_validation_error, suggestion
 from medtune.config.evaluation import EvaluateParams as EvaluateParams
@@ -60,10 +60,6 @@ class PeftParams(StrictParams):
     method: str
 
 
-# Keys of params.yaml by the section that held them, with their present names.
-RENAMED = {"data": {"task": "labels"}}
-
-
 def _plugin_validator(package: str, discriminator: str, key: str) -> BeforeValidator:
     def choose(value: Any) -> Any:
         if isinstance(value, dict):
@@ -72,9 +68,6 @@ def _plugin_validator(package: str, discriminator: str, key: str) -> BeforeValid
                     f"{key}.{discriminator} is missing; choose one of: {', '.join(registry.plugin_names(package))}"
                 )
             plugin = registry.load_plugin(package, value[discriminator], f"{key}.{discriminator}")
-            for old, new in RENAMED.get(key, {}).items():
-                if old in value and old not in plugin.Params.model_fields:
-                    raise InputError(f"{key}.{old}={value[old]}: renamed. Use {key}.{new}.")
             try:
                 return plugin.Params.model_validate(value)
             except ValidationError as error:
@@ -115,16 +108,25 @@ class ModelParams(StrictParams):
 class ExportParams(StrictParams):
     """The ONNX bundle and what it must pass."""
 
+    REMOVED: ClassVar[dict[str, str]] = renamed(
+        "export",
+        metric_drop="max_metric_drop",
+        int8_metric_drop="int8_max_metric_drop",
+        int8_speedup="int8_min_speedup",
+    )
+
     precisions: list[Literal["fp32", "fp16", "int8"]] = Field(["fp32", "fp16"], description="int8: for CPUs")
     opset: Annotated[int, Field(ge=18, le=24)] = 20
     parity_images: Positive = 128
     batch_sizes: Annotated[list[Positive], Field(min_length=1)] = Field([1, 2, 7, 32])
     fp32_tolerance: Annotated[float, Field(gt=0)] = 1.0e-4
     fp16_tolerance: Annotated[float, Field(gt=0)] = 2.0e-2
-    metric_drop: Annotated[float, Field(ge=0)] = Field(0.001, description="balanced accuracy a precision may lose")
+    max_metric_drop: Annotated[float, Field(ge=0)] = Field(0.001, description="balanced accuracy a precision may lose")
     calibration_images: Positive = Field(128, description="training images that int8 takes its ranges from")
-    int8_metric_drop: Annotated[float, Field(ge=0)] = Field(0.005, description="balanced accuracy int8 may lose")
-    int8_speedup: Annotated[float, Field(ge=0)] = Field(1.5, description="times as fast as fp32, measured at export")
+    int8_max_metric_drop: Annotated[float, Field(ge=0)] = Field(0.005, description="balanced accuracy int8 may lose")
+    int8_min_speedup: Annotated[float, Field(ge=0)] = Field(
+        1.5, description="times as fast as fp32, measured at export"
+    )
 
     @model_validator(mode="after")
     def _fp32_first(self) -> "ExportParams":
@@ -139,10 +141,11 @@ class GateParams(StrictParams):
     REMOVED: ClassVar[dict[str, str]] = {
         "gate.max_ece": "replaced, it depended on the number of images. Use gate.max_confidence_gap.",
         "gate.min_patients": "replaced, every class needs patients. Use gate.min_patients_per_class.",
+        **renamed("gate", tolerance="min_improvement"),
     }
 
     metric: str = Field("balanced_accuracy", description="metric of the task that the two models are compared by")
-    tolerance: Annotated[float, Field(ge=-1, lt=1)] = Field(
+    min_improvement: Annotated[float, Field(ge=-1, lt=1)] = Field(
         0.0, description="the paired difference's lower end must be above it; negative: how much worse is let pass"
     )
     max_confidence_gap: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -160,8 +163,10 @@ class GateParams(StrictParams):
 class HandoffParams(StrictParams):
     """Where accepted bundles go."""
 
+    REMOVED: ClassVar[dict[str, str]] = renamed("handoff", keep="keep_last")
+
     target: str = Field("published", description="a folder, or a URL that fsspec knows (s3://..., sftp://...)")
-    keep: Annotated[int, Field(ge=2)] = Field(10, description="newest bundles that stay there")
+    keep_last: Annotated[int, Field(ge=2)] = Field(10, description="newest bundles that stay there")
 
     @field_validator("target")
     @classmethod
@@ -231,7 +236,7 @@ class Params(StrictParams):
     def _task_and_head_fit(self) -> "Params":
         check_task(self.task.kind, self.data)
         head = self.model.head
-        check_head(head.kind, head.aggregation, head.solved, self.data.source, self.schedule, self.frozen.views)
+        check_head(head.kind, head.aggregation, head.solved, self.data.source, self.schedule, self.frozen.feature_views)
         return self
 
     @property
@@ -240,8 +245,8 @@ class Params(StrictParams):
         metrics = registry.load_part("medtune.tasks", self.task.kind, "metrics", "task.kind").METRICS
         each_epoch = ["loss", *(metric.name for metric in metrics if metric.each_epoch)]
         return {
-            "frozen.select_by": each_epoch,
-            "finetune.select_by": each_epoch,
+            "frozen.monitor": each_epoch,
+            "finetune.monitor": each_epoch,
             "gate.metric": [one.name for one in metrics if one.no_interval is None and one.direction != "target"],
         }
 

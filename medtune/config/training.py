@@ -1,10 +1,10 @@
 """What both training stages may say in params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from medtune.config.base import StrictParams
+from medtune.config.base import StrictParams, renamed
 from medtune.config.learning_rate import LearningRate, check_names
 from medtune.config.names import Name
 
@@ -59,11 +59,20 @@ class AugmentParams(StrictParams):
         return self
 
 
+# Earlier names of keys in both sections.
+RENAMED = {
+    "passes": "repeats_per_epoch",
+    "accumulate": "gradient_accumulation_steps",
+    "select_by": "monitor",
+    "ema": "ema_decay",
+}
+
+
 class TrainingParams(StrictParams):
     """Shared by the two stages."""
 
     epochs: Annotated[int, Field(ge=1)] = 12
-    passes: Annotated[int, Field(ge=1)] = Field(
+    repeats_per_epoch: Annotated[int, Field(ge=1)] = Field(
         1, description="times an epoch goes over the training images: more where they are few"
     )
     min_steps: Annotated[int, Field(ge=0)] = Field(
@@ -75,7 +84,9 @@ class TrainingParams(StrictParams):
         "to choose from, or a mapping from head or PEFT method to either",
     )
     batch_size: Annotated[int, Field(ge=1)] = 16
-    accumulate: Annotated[int, Field(ge=1)] = Field(1, description="batches whose gradients are summed into a step")
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = Field(
+        1, description="batches whose gradients are summed into a step"
+    )
     optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam: coupled weight decay, as in the paper")
     weight_decay: Annotated[float, Field(ge=0)] = 1.0e-3
     warmup_epochs: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
@@ -87,10 +98,10 @@ class TrainingParams(StrictParams):
         "auto", description="auto: inverse frequency; or a weight for each class"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU")
-    select_by: str = Field(
+    monitor: str = Field(
         "auroc", description="metric that picks the best epoch on validation, or loss: the lowest loss"
     )
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         0.98, description="decay of the averaged weights that are scored and kept; null: the last step's weights"
     )
     patience: Annotated[int, Field(ge=1)] | None = Field(
@@ -109,18 +120,20 @@ class TrainingParams(StrictParams):
         return min(self.warmup_epochs, self.epochs)
 
     def passes_over(self, images: int) -> int:
-        """Times an epoch goes over `images` training images: `passes`, or more to reach `min_steps`."""
-        needed = self.min_steps * self.batch_size * self.accumulate
-        return max(self.passes, -(-needed // (self.epochs * images)) if images else 1)
+        """Times an epoch goes over `images` training images: `repeats_per_epoch`, or more to reach `min_steps`."""
+        needed = self.min_steps * self.batch_size * self.gradient_accumulation_steps
+        return max(self.repeats_per_epoch, -(-needed // (self.epochs * images)) if images else 1)
 
 
 class FrozenParams(TrainingParams):
-    """Stage 1: the backbone frozen and in eval mode, the head trained. `augment` is for `views: online`."""
+    """Stage 1: the backbone frozen and in eval mode, the head trained. `augment` is for `feature_views: online`."""
 
-    views: Annotated[int, Field(ge=1, le=8)] | Literal["online"] = Field(
+    REMOVED: ClassVar[dict[str, str]] = renamed("frozen", **RENAMED, views="feature_views", store_gb="feature_cache_gb")
+
+    feature_views: Annotated[int, Field(ge=1, le=8)] | Literal["online"] = Field(
         8, description="dihedral views whose features are stored; online: run the backbone every epoch"
     )
-    store_gb: Annotated[float, Field(ge=0)] = Field(
+    feature_cache_gb: Annotated[float, Field(ge=0)] = Field(
         20.0, description="disk that the stored features of one chain may take; above it: online"
     )
 
@@ -132,16 +145,18 @@ class FrozenParams(TrainingParams):
 
     @model_validator(mode="after")
     def _views_are_dihedral(self) -> "FrozenParams":
-        if self.views not in (1, "online") and not self.augment.dihedral:
+        if self.feature_views not in (1, "online") and not self.augment.dihedral:
             raise ValueError(
-                f"views is {self.views}, but augment.dihedral is false: stored views are flips and quarter turns; "
-                "set views: 1, or views: online for the other augmentations"
+                f"feature_views is {self.feature_views}, but augment.dihedral is false: stored views are flips and "
+                "quarter turns; set feature_views: 1, or feature_views: online for the other augmentations"
             )
         return self
 
 
 class FinetuneParams(TrainingParams):
     """Stage 2: from stage 1's best, or from the pretrained weights."""
+
+    REMOVED: ClassVar[dict[str, str]] = renamed("finetune", **RENAMED)
 
     epochs: Annotated[int, Field(ge=1)] = 10
     channels_last: bool | Literal["auto"] = Field(

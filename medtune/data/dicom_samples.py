@@ -104,7 +104,7 @@ def _patients(samples: Sequence[Sample], headers: dict[int, DicomHeader]) -> dic
         raise InputError(
             f"{len(samples) - len(known)} of {len(samples)} images name no patient, for example "
             f"{printable(samples[example].path)}, while the others have a PatientID. Name the patients in a table "
-            "or in data.group_pattern"
+            "or in data.patient_pattern"
         )
     return known
 

@@ -38,7 +38,8 @@ def check_classes(
         One sentence per absent class, and one for those after the first `MAX_CLASSES`.
 
     Raises:
-        InputError: a part has no images, train has too few classes, or a class is absent and `absent_classes` is error.
+        InputError: a split has no images, the training split has too few classes, or a class is missing and
+            `allow_missing_classes` is false.
     """
     missing: dict[int, list[str]] = {}
     for test_fold in params.trained_folds:
@@ -66,7 +67,7 @@ def check_classes(
         shown = ", ".join(places[:_PLACES]) + (f" and {len(places) - _PLACES} more" if len(places) > _PLACES else "")
         what = "Class" if labels.ndim == 1 else "Finding"
         notes.append(f"{what} {classes[label]}{how_many} is absent from {shown}.")
-    if notes and params.absent_classes == "error":
+    if notes and not params.allow_missing_classes:
         small = [classes[label] for label, count in units.items() if count < len(SPLITS)]
         fix = _enlarge(small, "group" if known else "image", source) if small else _fewer_folds(params)
         raise InputError(f"{' '.join(_first(notes, _SHOWN))} {fix}")
@@ -94,15 +95,15 @@ def _first(notes: list[str], limit: int) -> list[str]:
 def _fewer_folds(params: SplitParams) -> str:
     if params.protocol in ("folders", "column"):
         where = "The folders decide" if params.protocol == "folders" else "The column decides"
-        return f"{where}: put images of it there, or accept it with data.split.absent_classes=allow"
+        return f"{where}: put images of it there, or accept it with data.split.allow_missing_classes=true"
     if params.protocol == "site":
         return (
             "A site without images of a class cannot be tested for it: test another site, or accept it with "
-            "data.split.absent_classes=allow"
+            "data.split.allow_missing_classes=true"
         )
     return (
         f"Protocol {params.protocol} cannot share it among {params.folds} folds: use fewer folds or another "
-        "data.labels, or accept it with data.split.absent_classes=allow"
+        "data.labels, or accept it with data.split.allow_missing_classes=true"
     )
 
 
@@ -113,5 +114,5 @@ def _enlarge(names: Sequence[str], unit: str, source: str) -> str:
     these = "this class" if one else "these classes"
     return (
         f"Train, val and test need one {unit} of a class each, three in all. Add {unit}s of "
-        f"{list_names(names, _SHOWN)}, remove {these}{merge}, or accept it with data.split.absent_classes=allow"
+        f"{list_names(names, _SHOWN)}, remove {these}{merge}, or accept it with data.split.allow_missing_classes=true"
     )

@@ -60,7 +60,7 @@ def split_samples(
 
     Raises:
         InputError: the source lacks what the protocol needs, an empty class, too few groups or images, or a class
-            that a part of a chain lacks (unless `absent_classes` is `allow`).
+            that a part of a chain lacks (unless `allow_missing_classes`).
     """
     labels = members(samples, classes)
     if labels.ndim > 1:
@@ -116,7 +116,7 @@ def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
 _ProtocolResult = tuple[np.ndarray, np.ndarray, list[str]]
 
 
-NAME_PATIENTS = "name the patients in a column of data.csv (data.columns.group) or by data.group_pattern, "
+NAME_PATIENTS = "name the patients in a column of data.csv (data.columns.group) or by data.patient_pattern, "
 GROUP_COLUMN = {"folder": NAME_PATIENTS, "slides": NAME_PATIENTS}
 
 

@@ -36,11 +36,11 @@ def split_fractions(params: Params) -> dict[str, float]:
 
 def stored_views(params: Params, images: int, facts: Mapping[str, Any]) -> int:
     """Views whose features stage 1 stores; 0: none, it runs the backbone in every epoch or not at all."""
-    if "frozen" not in params.training_stages or params.frozen.views == "online":
+    if "frozen" not in params.training_stages or params.frozen.feature_views == "online":
         return 0
-    fractions, views = split_fractions(params), int(params.frozen.views)
+    fractions, views = split_fractions(params), int(params.frozen.feature_views)
     size = images * (fractions["train"] * views + fractions["val"]) * facts["tokens"] * facts["channels"] * FP16_BYTES
-    return views if size <= params.frozen.store_gb * 1e9 else 0
+    return views if size <= params.frozen.feature_cache_gb * 1e9 else 0
 
 
 def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> dict[str, float]:
@@ -118,7 +118,11 @@ def _disk_estimate(context: Context) -> CheckResult:
         context.require_space(PROJECT / ".dvc" / "cache", needs["data/prepared"] + needs["artifacts"])
     message = ", ".join(f"{name} {format_size(count)}" for name, count in needs.items())
     online = "frozen" in context.params.training_stages and not needs["cache"]
-    above = "; stage 1 stores no features: frozen.views is online, or they exceed frozen.store_gb" if online else ""
+    above = (
+        "; stage 1 stores no features: frozen.feature_views is online, or they exceed frozen.feature_cache_gb"
+        if online
+        else ""
+    )
     counted = f"estimate from {context.facts['images']:,} images of {context.params.data.image_size} px"
     return ok(f"{message} ({counted} and {context.facts['parameters']:,} parameters{above})", "estimate disk")
 

@@ -101,7 +101,7 @@ def _check_space(context: Context, names: list[str], folders: dict[str, Path]) -
     )
     requirement = f"about {format_size(required)} needed (estimate)" if required else "what is needed is not known"
     message = f"{format_size(free)} free for {', '.join(names)}; {requirement}"
-    fix = f"free space (docs/operation.md), lower frozen.store_gb, or {HINTS[names[0]]}"
+    fix = f"free space (docs/operation.md), lower frozen.feature_cache_gb, or {HINTS[names[0]]}"
     if facts.f_files and facts.f_favail < 1000:
         return failure(f"{message}; only {facts.f_favail} files more can be made", fix, label)
     if free < required + RESERVE_BYTES:

@@ -138,7 +138,7 @@ def _model(params: Params, facts: Mapping[str, Any]) -> dict[str, str]:
         f"{params.seed}.",
         "training": f"Schedule {params.schedule}. {'; '.join(stages)}. result.json and params.yaml have the "
         "augmentation and all other params. Internal validation uses the validation images of each fold.",
-        "selection": f"The best epoch by validation {last.select_by}. Selected stage: {facts['stage']}.",
+        "selection": f"The best epoch by validation {last.monitor}. Selected stage: {facts['stage']}.",
         "imbalance": f"Class weights in the loss: {class_weights} (params: class_weights).",
         "code": f"MedTune, git revision {versions.get('git') or 'unknown'}, Python {versions['python']}; {listed}. "
         "Apache-2.0.",

@@ -2,7 +2,7 @@
 
 Both models are evaluated on the same patients, who are in neither training set. The gate computes a paired jackknife
 interval of the difference over these patients. It promotes the challenger only if the lower end of this interval is
-above `gate.tolerance`.
+above `gate.min_improvement`.
 
 If both models are equally good, the challenger is promoted in at most (1 - `evaluate.confidence`) / 2 of cases, 2.5 %
 by default (docs/statistics.md). The interval is slightly wider than in reports. There an error on either side counts,
@@ -181,7 +181,7 @@ def decide(
         promoted,
         tuple(reasons),
         metric.name,
-        gate.tolerance,
+        gate.min_improvement,
         difference,
         model_scores[0],
         model_scores[1] if champion else None,
@@ -210,7 +210,7 @@ def _cautious(metric: Metric) -> Metric:
 
 def rejection(reasons: Sequence[str], gate: GateParams, notes: Sequence[str] = ()) -> GateDecision:
     """Return the decision for two models that cannot be compared."""
-    return GateDecision(False, tuple(reasons), gate.metric, gate.tolerance, notes=tuple(notes))
+    return GateDecision(False, tuple(reasons), gate.metric, gate.min_improvement, notes=tuple(notes))
 
 
 def _blocking_reasons(model: ModelScores, limits: Sequence[Limit]) -> list[str]:
@@ -238,7 +238,7 @@ def _fewest_patients(stats: PatientStats) -> tuple[int, str]:
 def _insufficient_improvement(difference: Interval, detectable: float | None, gate: GateParams, name: str) -> list[str]:
     if difference.value is None or difference.lo is None:
         return [f"the difference of {name} has no interval: {difference.reason}"]
-    if difference.lo > gate.tolerance:
+    if difference.lo > gate.min_improvement:
         return []
     power = (
         ""
@@ -247,7 +247,7 @@ def _insufficient_improvement(difference: Interval, detectable: float | None, ga
     )
     return [
         f"{name} {difference.value:+.3f} against the champion: the lower end {difference.lo:+.3f} "
-        f"is not above gate.tolerance={gate.tolerance:+g}{power}"
+        f"is not above gate.min_improvement={gate.min_improvement:+g}{power}"
     ]
 
 

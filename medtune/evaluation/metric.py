@@ -63,7 +63,7 @@ class Metric:
             are not compared by metrics with a target.
         formula: function from weighted statistics to (R,) values, one per row of weights; NaN if undefined.
         order: position in tables, lowest first.
-        each_epoch: True if the metric is computed on validation after every epoch. `select_by` may then name it.
+        each_epoch: True if the metric is computed on validation after every epoch. `monitor` may then name it.
         headline: True if the one-line summary of an evaluation shows the metric.
         defined: function from statistics to True if the metric applies to these images.
         of_positive: True if the metric describes the positive class of two classes.

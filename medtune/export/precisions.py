@@ -128,9 +128,11 @@ class PrecisionExporter:
         return graph, metrics, "; ".join(filter(None, (reason, self._too_slow(entry["speedup"])))) or None
 
     def _too_slow(self, speedup: float) -> str | None:
-        if speedup >= self.params.int8_speedup:
+        if speedup >= self.params.int8_min_speedup:
             return None
-        return f"{speedup:.2f} times as fast as fp32 here, below export.int8_speedup={self.params.int8_speedup:g}"
+        return (
+            f"{speedup:.2f} times as fast as fp32 here, below export.int8_min_speedup={self.params.int8_min_speedup:g}"
+        )
 
 
 def session(

@@ -42,8 +42,8 @@ EXCLUDED_KEYS = {"checkpoint_seconds"}
 FINETUNE_ONLY = {"peft", "batchnorm"}
 # Of section frozen, what a solved head does not use: it has no optimizer, and its stored views are not augmented.
 NOT_SOLVED_BY = {
-    "epochs", "passes", "lr", "batch_size", "accumulate", "optimizer", "weight_decay", "warmup_epochs", "clip_norm",
-    "precision", "ema", "patience", "augment",
+    "epochs", "repeats_per_epoch", "lr", "batch_size", "gradient_accumulation_steps", "optimizer", "weight_decay",
+    "warmup_epochs", "clip_norm", "precision", "ema_decay", "patience", "augment",
 }  # fmt: skip
 # Only the evaluation stage has subgroups; a cell of the benchmark would train again.
 SUBGROUPS = {"by", "bins"}

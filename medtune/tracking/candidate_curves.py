@@ -17,7 +17,9 @@ class CandidateCurves:
     def __init__(self, run: Run, stage: str, rates: Sequence[float], params: TrainingParams, images: int) -> None:
         """Prepare the curves of a stage that trains on `images` images."""
         self.run, self.stage, self.rates = run, stage, rates
-        per_epoch = math.ceil(images * params.passes_over(images) / (params.batch_size * params.accumulate))
+        per_epoch = math.ceil(
+            images * params.passes_over(images) / (params.batch_size * params.gradient_accumulation_steps)
+        )
         self.stride = per_epoch * params.epochs + 1
 
     def step(self, number: int, step: int, values: dict[str, float]) -> None:

@@ -75,8 +75,8 @@ def save_stage_artifact(
             "params": params.model_dump(mode="json"),
             "best": {
                 "epoch": state.best_epoch,
-                "select_by": config.params.select_by,
-                "value": nan_to_none(best.get(f"val/{config.params.select_by}", math.nan)),
+                "monitor": config.params.monitor,
+                "value": nan_to_none(best.get(f"val/{config.params.monitor}", math.nan)),
                 "validation": {
                     k.removeprefix("val/"): None if v != v else v for k, v in best.items() if k.startswith("val/")
                 },

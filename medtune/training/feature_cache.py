@@ -121,7 +121,8 @@ def _write_shard(
             features = model.features(x).half()
             if not features.isfinite().all():
                 raise RunError(
-                    f"features of {prepared.paths[batch[0]]} and after exceed half precision; set frozen.views: online"
+                    f"features of {prepared.paths[batch[0]]} and after exceed half precision. "
+                    "Use frozen.feature_views=online"
                 )
             if array is None:
                 array = np.lib.format.open_memmap(

@@ -47,11 +47,11 @@ class Trainer:
         self.saved_at = time.monotonic()
         self.augment_rng = torch.Generator()
         self.ema: dict[str, Tensor] | None = None
-        if config.params.ema:
+        if config.params.ema_decay:
             self.ema = {k: v.detach().clone() for k, v in config.saved.state_dict().items()}
-        group = config.params.batch_size * config.params.accumulate
-        self.passes = config.params.passes_over(len(config.train))
-        self.steps_per_epoch = math.ceil(len(config.train) * self.passes / group)
+        group = config.params.batch_size * config.params.gradient_accumulation_steps
+        self.repeats_per_epoch = config.params.passes_over(len(config.train))
+        self.steps_per_epoch = math.ceil(len(config.train) * self.repeats_per_epoch / group)
         self.steps = self.steps_per_epoch * config.params.epochs
         self.warmup = round(self.steps_per_epoch * config.params.warmup)
 
@@ -75,7 +75,7 @@ class Trainer:
                 advance(self.state.epoch)
             while self.state.epoch < epochs and not self._out_of_patience():
                 row = self._epoch()
-                shown = ("train/loss", f"val/{self.config.params.select_by}")
+                shown = ("train/loss", f"val/{self.config.params.monitor}")
                 advance(1, " ".join(f"{k} {row[k]:.3f}" for k in shown if k in row))
         return self.state, self.best
 
@@ -93,8 +93,8 @@ class Trainer:
     def _epoch(self) -> dict[str, float]:
         config, state = self.config, self.state
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "order", state.epoch))
-        order = np.concatenate([epoch_order(config.train, generator) for _ in range(self.passes)])
-        group = config.params.batch_size * config.params.accumulate
+        order = np.concatenate([epoch_order(config.train, generator) for _ in range(self.repeats_per_epoch)])
+        group = config.params.batch_size * config.params.gradient_accumulation_steps
         config.set_modes()
         started = time.monotonic()
         while state.batch < self.steps_per_epoch:
@@ -181,7 +181,7 @@ class Trainer:
     @torch.no_grad()
     def _update_ema(self) -> None:
         assert self.ema is not None
-        decay = self.config.params.ema or 0.0
+        decay = self.config.params.ema_decay or 0.0
         decay = min(decay, (1 + self.state.step) / (10 + self.state.step))
         for name, value in self.config.saved.state_dict().items():
             if value.is_floating_point():
@@ -202,7 +202,7 @@ class Trainer:
         state.history.append(row)
         candidate = (float(epoch), 0.0)
         if scores:
-            value = config.signs.get(config.params.select_by, 1) * row[f"val/{config.params.select_by}"]
+            value = config.signs.get(config.params.monitor, 1) * row[f"val/{config.params.monitor}"]
             # AUROC does not exist where validation has one class: then the loss decides.
             candidate = (WORST if math.isnan(value) else value, -row["val/loss"])
         if state.best is None or candidate > state.best:

@@ -141,9 +141,9 @@ def run_training_stage(
         result = artifact.result()
         best_scores = {f"best/{name}": value for name, value in result["best"]["validation"].items()}
         tried = {
-            f"lr-{trial['lr']:g}/{section.select_by}": trial["validation"][section.select_by]
+            f"lr-{trial['lr']:g}/{section.monitor}": trial["validation"][section.monitor]
             for trial in result["trials"]
-            if section.select_by in trial.get("validation", {})
+            if section.monitor in trial.get("validation", {})
         }
         run.summary(
             {
@@ -159,7 +159,7 @@ def run_training_stage(
         scores = ", ".join(
             f"{name[3:].partition('/')[0]}: {value:.4g}" for name, value in tried.items() if value is not None
         )
-        info(f"{name}: chose lr {found.lr:g} by validation {section.select_by} ({scores})")
+        info(f"{name}: chose lr {found.lr:g} by validation {section.monitor} ({scores})")
     return artifact
 
 

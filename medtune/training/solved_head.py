@@ -51,7 +51,7 @@ class HeadSolver:
             if len(config.val):
                 outputs = _validation_outputs(config, head, self.device)
                 scores = config.objective.score(outputs, torch.from_numpy(config.targets[config.val]).to(self.device))
-                value = config.signs.get(config.params.select_by, 1) * scores[config.params.select_by]
+                value = config.signs.get(config.params.monitor, 1) * scores[config.params.monitor]
                 merit = (WORST if np.isnan(value) else value, -scores["loss"])
             if state.best is None or merit > state.best:
                 state.best, best = merit, (solution, outputs)
@@ -67,7 +67,7 @@ class HeadSolver:
             state.validation_outputs = outputs.float().cpu().numpy()
         state.epoch = state.best_epoch = 1
         state.step, state.seconds = solution.iterations, time.monotonic() - began
-        row, scored = state.history[0], f"val/{config.params.select_by}"
+        row, scored = state.history[0], f"val/{config.params.monitor}"
         score = f", {scored} {row[scored]:.3f}" if scored in row else ""
         found = f"C {self.chosen:g}, {solution.iterations} iterations{score}"
         info(f"{config.name}: solved on {len(rows):,} images, {found}")

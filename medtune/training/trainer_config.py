@@ -33,7 +33,7 @@ class TrainerConfig:
         seed: of every stream of random numbers.
         key: a checkpoint of another key is ignored.
         checkpoint_dir: folder for the checkpoint.
-        signs: 1 or -1 by metric that `select_by` may name, -1 where lower is better.
+        signs: 1 or -1 by metric that `monitor` may name, -1 where lower is better.
         start: network that training starts from, scored first as epoch 0, a candidate for the best.
         penalty: gives a term () that is added to the loss of every step.
         after_step: told (steps done, steps in all) after every optimizer step, before its gradients go.

@@ -50,7 +50,7 @@ def run_trial_steps(params: Params, n_outputs: int) -> TrialResult:
         model = base.training(params.task.kind).build(bare, n_outputs, load_weights=False).to(device)
         result = TrialResult(model)
         if "frozen" in params.training_stages:
-            stored = params.frozen.views != "online" and params.model.weights == "none"
+            stored = params.frozen.feature_views != "online" and params.model.weights == "none"
             _guard(params, "frozen", lambda: _train_head(bare, model, device, result, stored))
         if "finetune" in params.training_stages:
             _guard(params, "finetune", lambda: _finetune(bare, model, device, result))
@@ -83,8 +83,8 @@ def _train_head(params: Params, model: Classifier, device: torch.device, result:
         features = model.features(model.preprocess(_images(params, device)))
     if stored and not torch.isfinite(features.half()).all():
         raise InputError(
-            f"frozen.views={params.frozen.views}: features of {params.model.backbone} exceed half precision, in which "
-            "they are stored. Set frozen.views=online"
+            f"frozen.feature_views={params.frozen.feature_views}: features of {params.model.backbone} exceed half "
+            "precision, in which they are stored. Set frozen.feature_views=online"
         )
     _steps(params, "frozen", model.head, features, result)
     model.requires_grad_(True)

@@ -1,1 +1,1 @@
-"""Building blocks that PEFT methods share."""
+"""Shared building blocks of PEFT methods."""

@@ -1,4 +1,4 @@
-"""New modules beside or behind a frozen one: how adapters enter a network."""
+"""Wrappers that attach an adapter in parallel to a frozen module or after it."""
 
 from typing import Any
 
@@ -6,32 +6,35 @@ from torch import Tensor, nn
 
 
 class SequentialAdapter(nn.Module):
-    """y = module(x); y + adapter(y): a sequential adapter with its own skip."""
+    """Sequential adapter with a skip connection: y + adapter(y), where y = module(x)."""
 
     def __init__(self, module: nn.Module, adapter: nn.Module) -> None:
         super().__init__()
         self.module, self.adapter = module, adapter
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+        """Map tokens (B, N, C) to (B, N, C)."""
         y = self.module(x, *args, **kwargs)
         return y + self.adapter(y)
 
 
 class ParallelAdapter(nn.Module):
-    """module(x) + scale * adapter(x): a parallel adapter."""
+    """Parallel adapter: module(x) + scale * adapter(x)."""
 
     def __init__(self, module: nn.Module, adapter: nn.Module, scale: float) -> None:
         super().__init__()
         self.module, self.adapter, self.scale = module, adapter, scale
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Of the module's own shapes."""
+        """Map an input of the module to an output of the same shape as the module's."""
         return self.module(x, *args, **kwargs) + self.scale * self.adapter(x)
 
 
 class Bottleneck(nn.Module):
-    """Down, non-linearity, up; up starts at zero, so that training begins at the pretrained network."""
+    """Linear layer to `hidden` channels, activation, linear layer `up`.
+
+    `up` starts at zero, so that training begins at the pretrained network.
+    """
 
     def __init__(self, channels: int, hidden: int, activation: nn.Module) -> None:
         super().__init__()
@@ -42,5 +45,5 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+        """Map tokens (B, N, C) to (B, N, C)."""
         return self.up(self.activation(self.down(x)))

@@ -1,11 +1,11 @@
-"""A 1x1 residual adapter as a change of a convolution's kernel."""
+"""1x1 residual adapter as an update of a convolution kernel."""
 
 import torch
 from torch import Tensor, nn
 
 
 class CenterTapAdapter(nn.Module):
-    """Adds a trained matrix (out, in) or diagonal (out,), zero at first, to the centre of a (out, in, k, k) kernel."""
+    """Trained matrix (out, in) or diagonal (out,), initially zero, added to the center of a kernel (out, in, k, k)."""
 
     def __init__(self, weight: Tensor, channelwise: bool) -> None:
         super().__init__()
@@ -14,7 +14,7 @@ class CenterTapAdapter(nn.Module):
         self.middle = weight.shape[-1] // 2
 
     def forward(self, weight: Tensor) -> Tensor:
-        """(out, in, k, k) -> (out, in, k, k)."""
+        """Return the updated kernel (out, in, k, k)."""
         matrix: Tensor = self.residual
         if matrix.dim() == 1:
             matrix = matrix[:, None] if weight.shape[1] == 1 else torch.diag(matrix)

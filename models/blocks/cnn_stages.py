@@ -1,4 +1,4 @@
-"""The blocks of a CNN's stages, whatever timm calls them."""
+"""Blocks and convolutions of the stages of timm's CNN families."""
 
 import re
 
@@ -7,24 +7,32 @@ from torch import Tensor, nn
 
 from medtune.config.errors import InputError
 
-# ConvNeXt and ResNetV2; ResNet; EfficientNet and MobileNet. Stems, and what lies between stages, are no blocks.
+# ConvNeXt and ResNetV2; ResNet; EfficientNet and MobileNet. Stems and downsampling layers between stages do not match.
 BLOCK_NAME = re.compile(r"(stages\.\d+\.blocks|layer\d+|blocks\.\d+)\.\d+")
 PROBE_SIZE = 64
 
 
 def cnn_blocks(backbone: nn.Module) -> list[str]:
-    """Names of the blocks, in the order of the network.
+    """Return the names of the blocks in network order.
+
+    Args:
+        backbone: a timm CNN.
+
+    Returns:
+        Module names, for example `stages.0.blocks.1`.
 
     Raises:
-        InputError: the backbone has none that is known.
+        InputError: no module has a known block name.
     """
     if names := [name for name, _ in backbone.named_modules() if BLOCK_NAME.fullmatch(name)]:
         return names
-    raise InputError(f"model.peft.method finds no block to adapt in {type(backbone).__name__}")
+    raise InputError(
+        f"model.peft.method: it found no block to adapt in {type(backbone).__name__}. Choose another method"
+    )
 
 
 def spatial_convs(backbone: nn.Module) -> list[str]:
-    """Names of the convolutions larger than 1x1 in the blocks."""
+    """Return the names of the convolutions larger than 1x1 in the blocks."""
     return [
         f"{block}.{name}"
         for block in cnn_blocks(backbone)
@@ -34,7 +42,15 @@ def spatial_convs(backbone: nn.Module) -> list[str]:
 
 
 def channel_counts(backbone: nn.Module, names: list[str]) -> dict[str, tuple[int, int]]:
-    """Channels that each of the named modules takes and gives, from a pass of one empty image in eval mode."""
+    """Measure the input and output channels of modules in a forward pass of one empty image in eval mode.
+
+    Args:
+        backbone: a timm CNN.
+        names: module names.
+
+    Returns:
+        Input and output channels by module name.
+    """
     channels: dict[str, tuple[int, int]] = {}
 
     def add_hook(name: str) -> torch.utils.hooks.RemovableHandle:

@@ -1,4 +1,4 @@
-"""Small branches beside the convolutions of a CNN; each gives zero at the start."""
+"""Small branches parallel to the convolutions of a CNN, whose output is initially zero."""
 
 import math
 
@@ -8,10 +8,10 @@ from torch.nn import functional
 
 
 class LiteResidual(nn.Module):
-    """module(x) plus a branch that sees x at half its size.
+    """module(x) plus a branch at half the resolution of x.
 
-    The branch: 2x2 average, k x k convolution in groups to `hidden` channels, group norm, ReLU, 1x1 convolution,
-    enlarged again.
+    The branch applies a 2x2 average, a grouped k x k convolution to `hidden` channels, group norm, ReLU and a 1x1
+    convolution. Its output is then upsampled.
     """
 
     def __init__(self, module: nn.Module, inner: int, hidden: int, out: int, kernel: int, groups: int) -> None:
@@ -24,7 +24,7 @@ class LiteResidual(nn.Module):
         nn.init.zeros_(self.project.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> what the module gives."""
+        """Map images (B, C, H, W) to the shape of the module's output."""
         y = self.module(x)
         if min(x.shape[2:]) > 1:
             x = functional.avg_pool2d(x, 2)
@@ -33,15 +33,16 @@ class LiteResidual(nn.Module):
 
 
 class ConvBottleneck(nn.Module):
-    """A convolution of `like`'s own kernel to fewer channels, ReLU, 1x1 up, scaled by channel.
+    """Convolution `down` to fewer channels, ReLU, 1x1 convolution `up` and a scale per channel.
 
-    Its first convolution is in as many groups as it has channels, or as that number and `like`'s inputs allow.
+    `down` has the kernel and stride of `reference`. It has as many groups as output channels, at most one per
+    `reduction` input channels, and their number divides the input channels.
     """
 
     def __init__(self, reference: nn.Conv2d, reduction: int) -> None:
         super().__init__()
         hidden = math.gcd(reference.in_channels, max(1, reference.in_channels // reduction))
-        # Of the same class: timm has convolutions that pad by themselves.
+        # Use the same class, because some of timm's convolutions compute their padding.
         self.down = type(reference)(
             reference.in_channels,
             hidden,
@@ -57,5 +58,5 @@ class ConvBottleneck(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, H, W) -> (B, out, H', W')."""
+        """Map images (B, in, H, W) to (B, out, H', W')."""
         return self.scale * self.up(torch.relu(self.down(x)))

@@ -1,4 +1,4 @@
-"""How much a network's answers depend on each of its weights."""
+"""Fisher information of a network's weights."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,20 +7,23 @@ from torch import Tensor, nn
 
 
 def _negative_log_probability(logits: Tensor, label: Tensor) -> Tensor:
-    """() of a class, or of findings that are each present or not."""
+    """Return the loss () for a class label, or for findings that are independently present or absent."""
     if label.ndim == 1:
         return nn.functional.cross_entropy(logits, label)
     return nn.functional.binary_cross_entropy_with_logits(logits, label.float(), reduction="sum")
 
 
 def diagonal_fisher(model: nn.Module, tensors: Sequence[Tensor], examples: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """(total,) diagonal of the empirical Fisher information of `tensors`, laid end to end.
+    """Compute the diagonal of the empirical Fisher information of frozen tensors.
 
     Args:
-        model: images to logits; put in eval mode, so that no draw and no batch statistic takes part.
-        tensors: frozen tensors of it, left frozen and without gradient.
-        examples: one image (1, 3, H, W) and its label (1,), or findings (1, K), at a time: squares do not add up over
-            a batch.
+        model: maps images to logits. It is put in eval mode, to exclude dropout and batch statistics.
+        tensors: frozen tensors of the model. They remain frozen and without gradient.
+        examples: pairs of one image (1, 3, H, W) and its label (1,) or findings (1, K). Batches of one are required,
+            because the square of a sum of gradients is not the sum of their squares.
+
+    Returns:
+        Information (total,) of all entries, the flattened tensors one after the other.
     """
     model.eval()
     device = tensors[0].device

@@ -1,23 +1,23 @@
-"""Matrices as sums of Kronecker products."""
+"""Layers and updates whose matrices are sums of Kronecker products."""
 
 import torch
 from torch import Tensor, nn
 
 
 def shared_factors(terms: int) -> nn.Parameter:
-    """(n, n, n): the A_i that all layers share, drawn small."""
+    """Create the factors A_i (n, n, n) that all layers share, with small random values."""
     return nn.Parameter(torch.randn(terms, terms, terms) * 0.1)
 
 
 def kronecker_sum(left: Tensor, right: Tensor) -> Tensor:
-    """sum_i left_i (x) right_i: (n, a, b), (n, c, d) -> (a c, b d)."""
+    """Return sum_i left_i (x) right_i (a c, b d) for factors (n, a, b) and (n, c, d)."""
     _, a, b = left.shape
     _, c, d = right.shape
     return torch.einsum("nab,ncd->acbd", left, right).reshape(a * c, b * d)
 
 
 class Hypercomplex(nn.Module):
-    """Linear layer whose (in, out) weight is sum_i A_i (x) (s_i t_i), A_i (n, n) shared."""
+    """Linear layer with the weight sum_i A_i (x) (s_i t_i) (in, out) and shared A_i (n, n)."""
 
     def __init__(self, inner: int, out: int, shared: nn.Parameter, zero: bool) -> None:
         super().__init__()
@@ -29,12 +29,12 @@ class Hypercomplex(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in) -> (..., out)."""
+        """Map features (..., in) to (..., out)."""
         return x @ kronecker_sum(self.shared, self.left @ self.right) + self.bias
 
 
 class HypercomplexBottleneck(nn.Sequential):
-    """Down, GELU, up of hypercomplex layers; zero at the start."""
+    """Two hypercomplex layers with GELU between them; the output is initially zero."""
 
     def __init__(self, channels: int, hidden: int, shared: nn.Parameter) -> None:
         down = Hypercomplex(channels, hidden, shared, zero=False)
@@ -42,7 +42,7 @@ class HypercomplexBottleneck(nn.Sequential):
 
 
 class KroneckerDelta(nn.Module):
-    """sum_i A_i (x) (u_i v_i) as an update of an (out, in) weight; A_i (n, n) shared, v starts at zero."""
+    """Update sum_i A_i (x) (u_i v_i) of a weight (out, in) with shared A_i (n, n); v starts at zero."""
 
     def __init__(self, out: int, inner: int, shared: nn.Parameter, rank: int) -> None:
         super().__init__()
@@ -52,5 +52,5 @@ class KroneckerDelta(nn.Module):
         self.right = nn.Parameter(torch.zeros(terms, rank, inner // terms))
 
     def forward(self) -> Tensor:
-        """(out, in)."""
+        """Return the update (out, in)."""
         return kronecker_sum(self.shared, self.left @ self.right)

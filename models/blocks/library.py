@@ -1,4 +1,4 @@
-"""Methods that the peft library provides: a configuration class there, and its fields."""
+"""PEFT methods of the peft library, defined by a configuration class and its fields."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -6,33 +6,36 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-Apply = Callable[["nn.Module", Any], "nn.Module"]
+Inject = Callable[["nn.Module", Any], "nn.Module"]
 Merge = Callable[["nn.Module"], "nn.Module"]
 
 
-def method(config: str, fields: Callable[[Any], Mapping[str, Any]]) -> tuple[Apply, Merge]:
-    """Make `apply` and `merge` of a method that adapts the usual target layers.
+def method(config: str, fields: Callable[[Any], Mapping[str, Any]]) -> tuple[Inject, Merge]:
+    """Create `inject` and `merge` for a method that adapts the default target layers.
 
-    Imports neither torch nor peft until one of them is called.
+    torch and peft are imported only when one of the two is called.
 
     Args:
         config: name of the configuration class in the peft library.
-        fields: from the method's `Params` to that class's arguments.
+        fields: maps the method's `Params` to the arguments of that class.
+
+    Returns:
+        The functions `inject` and `merge`.
     """
 
-    def apply(backbone: "nn.Module", params: Any) -> "nn.Module":
-        """Inject the change into the target layers; everything else is frozen."""
+    def inject(backbone: "nn.Module", params: Any) -> "nn.Module":
+        """Add the trainable updates to the target layers and freeze everything else."""
         import peft
 
         from medtune.models.blocks.peft_library import inject_adapter
 
         return inject_adapter(backbone, getattr(peft, config)(**fields(params)))
 
-    return apply, merge
+    return inject, merge
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """Put the change into the backbone's own weights; no wrapper is left."""
+    """Merge the updates into the weights of the backbone and remove all wrappers."""
     from medtune.models.blocks.peft_library import merge_adapter
 
     return merge_adapter(backbone)

@@ -1,7 +1,7 @@
-"""Trained changes of frozen weights, as torch parametrizations: no cost beyond the change, and merged to nothing.
+"""Trained updates of frozen weights as torch parametrizations, which can be merged.
 
-A method gives a module whose forward maps a frozen tensor to the changed one; `bake_in` writes the changed tensor
-into the layer and takes the module away.
+The forward method of a parametrization maps a frozen tensor to the updated tensor. `bake_in` writes the updated tensor
+into the layer and removes the parametrization.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ AFFINE = (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm
 
 
 def affine_layers(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Name and module of every layer that scales and shifts: linear, convolution, norm with parameters."""
+    """Yield name and module of every linear layer, convolution and norm layer with parameters."""
     for name, module in backbone.named_modules():
         if name.startswith(CLASSIFIER_PREFIXES):
             continue
@@ -25,19 +25,19 @@ def affine_layers(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def parametrize_tensor(layer: nn.Module, tensor: str, module: nn.Module) -> None:
-    """From now on `layer.<tensor>` is `module(<tensor>)`."""
+    """Replace the attribute `layer.<tensor>` by `module(<tensor>)`."""
     parametrize.register_parametrization(layer, tensor, module, unsafe=True)
 
 
 def ensure_bias(layer: nn.Module) -> None:
-    """Gives a linear layer or convolution without bias a frozen one of zeros."""
+    """Add a frozen bias of zeros to a linear layer or convolution without bias."""
     if layer.bias is None:
         weight = layer.weight
         layer.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)  # type: ignore[union-attr]
 
 
 def bake_in(backbone: nn.Module) -> nn.Module:
-    """`backbone` with every change written into its weights."""
+    """Write every parametrization of `backbone` into its weights and remove it."""
     for module in list(backbone.modules()):
         if parametrize.is_parametrized(module):
             for name in list(module.parametrizations):  # type: ignore[union-attr,arg-type]
@@ -46,31 +46,31 @@ def bake_in(backbone: nn.Module) -> nn.Module:
 
 
 class Scale(nn.Module):
-    """Multiplies the first dimension, output channels, by `scale` (out,)."""
+    """Multiplication of the first dimension, the output channels, by `scale` (out,)."""
 
     def __init__(self, scale: nn.Parameter) -> None:
         super().__init__()
         self.scale = scale
 
     def forward(self, tensor: Tensor) -> Tensor:
-        """Of any shape (out, ...)."""
+        """Return the scaled tensor (out, ...)."""
         return tensor * self.scale.view(-1, *[1] * (tensor.dim() - 1))
 
 
 class ScaleShift(Scale):
-    """Scales (out,) and adds `shift` (out,)."""
+    """Multiplication by `scale` (out,) and addition of `shift` (out,)."""
 
     def __init__(self, scale: nn.Parameter, shift: nn.Parameter) -> None:
         super().__init__(scale)
         self.shift = shift
 
     def forward(self, tensor: Tensor) -> Tensor:
-        """(out,) -> (out,)."""
+        """Return the scaled and shifted tensor (out,)."""
         return super().forward(tensor) + self.shift
 
 
 class AdditiveUpdate(nn.Module):
-    """Adds an update of the tensor's size, `scale` times what `delta()` gives."""
+    """Addition of `scale * delta()`, reshaped to the shape of the tensor."""
 
     def __init__(self, delta: nn.Module, scale: float = 1.0) -> None:
         super().__init__()
@@ -78,5 +78,5 @@ class AdditiveUpdate(nn.Module):
         self.scale = scale
 
     def forward(self, tensor: Tensor) -> Tensor:
-        """Of any shape."""
+        """Return the updated tensor in the same shape."""
         return tensor + self.scale * torch.reshape(self.delta(), tensor.shape)

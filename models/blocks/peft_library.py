@@ -1,4 +1,4 @@
-"""The peft library's tuners on a timm backbone: injected in place, merged without a wrapper left."""
+"""Injection and merging of the peft library's tuners in timm backbones."""
 
 from typing import Any
 
@@ -14,34 +14,52 @@ TUNER_ATTRIBUTE = "_tuner"
 
 
 def resolve_targets(backbone: nn.Module, names: list[str] | None = None) -> list[str]:
-    """`names`, or without them `default_targets`; at least one.
+    """Return the target layers: `names`, or the default targets of the backbone.
+
+    Args:
+        backbone: a timm model.
+        names: module names; None selects `default_targets`.
+
+    Returns:
+        At least one module name.
 
     Raises:
-        InputError: the method finds no layer it knows.
+        InputError: there is no target layer.
     """
     names = default_targets(backbone) if names is None else names
     if not names:
-        raise InputError(f"model.peft.method finds no layer to adapt in {type(backbone).__name__}")
+        raise InputError(
+            f"model.peft.method: it found no layer to adapt in {type(backbone).__name__}. Choose another method"
+        )
     return names
 
 
 def inject_adapter(backbone: nn.Module, config: PeftConfig, names: list[str] | None = None) -> nn.Module:
-    """`backbone` with `config`'s adapter in its target layers; only the adapter is trained.
+    """Inject an adapter of the peft library into the target layers; only the adapter is trained.
+
+    Args:
+        backbone: a timm model, changed in place.
+        config: configuration of the adapter.
+        names: target modules; None selects `default_targets`.
+
+    Returns:
+        The same backbone.
 
     Raises:
-        InputError: the method finds no layer it knows, or cannot change one of them.
+        InputError: there is no target layer, or the library does not support one of them.
     """
     config.target_modules = resolve_targets(backbone, names)
     try:
         tuner: Any = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](backbone, {"default": config}, "default")
     except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
         raise InputError(
-            f"model.peft.method cannot change the layers of {type(backbone).__name__}: {first_line(error)}"
+            f"model.peft.method: it cannot adapt the layers of {type(backbone).__name__} ({first_line(error)}). "
+            "Choose another method"
         ) from None
-    backbone.__dict__[TUNER_ATTRIBUTE] = tuner  # past nn.Module's bookkeeping: the tuner holds the backbone in turn
+    backbone.__dict__[TUNER_ATTRIBUTE] = tuner  # not as a submodule, because the tuner contains the backbone
     return backbone
 
 
 def merge_adapter(backbone: nn.Module) -> nn.Module:
-    """`backbone` with the adapter's update in its own weights, and plain layers again."""
+    """Merge the adapter into the weights of `backbone` and restore plain layers."""
     return backbone.__dict__.pop(TUNER_ATTRIBUTE).merge_and_unload()

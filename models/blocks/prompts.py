@@ -1,4 +1,4 @@
-"""Prompt tokens through a ViT's blocks."""
+"""Prompt tokens in the blocks of a ViT."""
 
 import math
 from typing import Any
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 class PromptedBlocks(nn.Sequential):
-    """A ViT's blocks with learned tokens between its prefix and its patch tokens.
+    """Blocks of a ViT with learned prompt tokens between its prefix and patch tokens.
 
     Attributes:
-        prompts: (1 or depth, p, C), drawn uniformly as in VPT's equation for Xavier initialisation.
+        prompts: (1 or depth, p, C), with the uniform Xavier initialization of VPT.
     """
 
     def __init__(self, backbone: Any, tokens: int, deep: bool) -> None:
@@ -24,7 +24,7 @@ class PromptedBlocks(nn.Sequential):
         nn.init.uniform_(self.prompts, -limit, limit)
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """(B, P + N, C) -> (B, P + N, C)."""
+        """Map prefix and patch tokens (B, P + N, C) to (B, P + N, C)."""
         start, count = self.prefix_tokens, self.prompts.shape[1]
         for index, block in enumerate(self):
             if index < len(self.prompts):

@@ -1,4 +1,4 @@
-"""Updates whose rank is shared out among layers while they train."""
+"""Low-rank updates whose ranks are allocated to layers during training."""
 
 from collections.abc import Sequence
 
@@ -13,16 +13,16 @@ BETA = 0.85
 class SVDTriplets(nn.Module):
     """Update P diag(values) Q of an (out, in) matrix: `rank` triplets, each with an importance.
 
-    What the importance is made of lies in buffers, so that a checkpoint holds all of it.
+    The sensitivity and uncertainty behind the importance are buffers, so that a checkpoint contains them.
 
     Attributes:
         left: P (out, r).
-        values: (r,), zero at first.
+        values: (r,), initially zero.
         right: Q (r, in).
-        kept: (r,) whether the triplet is within the budget.
+        selected: (r,) bool, True for triplets within the budget.
     """
 
-    kept: Tensor
+    selected: Tensor
 
     def __init__(self, out: int, inner: int, rank: int) -> None:
         super().__init__()
@@ -31,22 +31,22 @@ class SVDTriplets(nn.Module):
         self.values = nn.Parameter(torch.zeros(rank))
         self.right = nn.Parameter(0.02 * torch.randn(rank, inner))
         for name in FACTORS:
-            for what in ("sensitivity", "uncertainty"):
-                self.register_buffer(f"{name}_{what}", torch.zeros_like(getattr(self, name)))
-        self.register_buffer("kept", torch.ones(rank, dtype=torch.bool))
+            for statistic in ("sensitivity", "uncertainty"):
+                self.register_buffer(f"{name}_{statistic}", torch.zeros_like(getattr(self, name)))
+        self.register_buffer("selected", torch.ones(rank, dtype=torch.bool))
 
     def forward(self) -> Tensor:
-        """(out, in)."""
+        """Return the update (out, in)."""
         return (self.left * self.values) @ self.right
 
     def orthogonality_loss(self) -> Tensor:
-        """() how far P and Q are from orthonormal, mean of the two Frobenius norms."""
+        """Return the distance () of P and Q from orthonormal, the mean of the two Frobenius norms."""
         gram = torch.stack([self.left.T @ self.left, self.right @ self.right.T])
         return torch.linalg.matrix_norm(gram - torch.eye(len(self.values), device=gram.device)).mean()
 
     @torch.no_grad()
     def update_sensitivity(self) -> None:
-        """Takes the gradients at hand into the smoothed sensitivity |w g| and its uncertainty."""
+        """Update the smoothed sensitivity |w g| and its uncertainty from the current gradients."""
         for name in FACTORS:
             tensor = getattr(self, name)
             current = (tensor * tensor.grad).abs()
@@ -54,7 +54,11 @@ class SVDTriplets(nn.Module):
             getattr(self, f"{name}_uncertainty").lerp_((current - sensitivity).abs(), 1 - BETA)
 
     def importance(self) -> Tensor:
-        """(r,) sensitivity * uncertainty: of the value, and the mean over its column of P and its row of Q."""
+        """Return the importance (r,) of each triplet.
+
+        Returns:
+            Sensitivity times uncertainty of the value, plus the means of the same over its column of P and row of Q.
+        """
         left, values, right = (
             getattr(self, f"{name}_sensitivity") * getattr(self, f"{name}_uncertainty") for name in FACTORS
         )
@@ -62,19 +66,19 @@ class SVDTriplets(nn.Module):
 
     @torch.no_grad()
     def prune(self) -> None:
-        """Sets the values of the triplets that are not kept to zero; their gradient may bring them back."""
-        self.values.masked_fill_(~self.kept, 0)
+        """Set the values of triplets that are not selected to zero; their gradients may restore them."""
+        self.values.masked_fill_(~self.selected, 0)
 
 
 def allocate_ranks(layers: Sequence[SVDTriplets], budget: int) -> None:
-    """Keeps the `budget` most important triplets of all layers."""
+    """Select the `budget` most important triplets of all layers."""
     scores = torch.cat([layer.importance() for layer in layers])
     selected = torch.zeros_like(scores, dtype=torch.bool)
     selected[scores.topk(min(budget, len(scores))).indices] = True
-    for layer, mask in zip(layers, selected.split([len(layer.kept) for layer in layers]), strict=True):
-        layer.kept.copy_(mask)
+    for layer, mask in zip(layers, selected.split([len(layer.selected) for layer in layers]), strict=True):
+        layer.selected.copy_(mask)
 
 
 def cubic_budget(first: int, last: int, fraction: float) -> int:
-    """Budget between `first` and `last` after `fraction` (0..1) of the time it shrinks in."""
+    """Return the budget between `first` and `last` after `fraction` (0..1) of the steps in which it shrinks."""
     return round(last + (first - last) * (1 - fraction) ** 3)

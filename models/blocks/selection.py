@@ -1,4 +1,4 @@
-"""Which parameters of a backbone are what: norms, biases, attention; and freezing all but some."""
+"""Selection of the trainable parameters of a backbone by layer type."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,28 +6,35 @@ from torch import nn
 
 from medtune.config.errors import InputError
 
-# Layers that only timm's own classifier passes through: MedTune reads the features before them.
+# Layers of timm's classifier, which MedTune does not use, because it reads the features before them.
 CLASSIFIER_PREFIXES = ("head.", "fc_norm.", "attn_pool.")
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
 def set_trainable(backbone: nn.Module, is_selected: Callable[[str, nn.Parameter], bool]) -> nn.Module:
-    """`backbone`, with requires_grad exactly where `is_selected(name, parameter)`.
+    """Set requires_grad to `is_selected(name, parameter)` for every parameter, and to False in timm's classifier.
+
+    Args:
+        backbone: a timm model, changed in place.
+        is_selected: called with the name and the parameter.
+
+    Returns:
+        The same backbone.
 
     Raises:
-        InputError: nothing is chosen; the method has no hold on this backbone.
+        InputError: the method matches no layer of this backbone.
     """
     count = 0
     for name, parameter in backbone.named_parameters():
         parameter.requires_grad_(not name.startswith(CLASSIFIER_PREFIXES) and is_selected(name, parameter))
         count += parameter.requires_grad
     if not count:
-        raise InputError(f"model.peft.method finds nothing to train in {type(backbone).__name__}")
+        raise InputError(f"model.peft.method: it matches no layer of {type(backbone).__name__}. Choose another method")
     return backbone
 
 
 def norm_names(backbone: nn.Module) -> set[str]:
-    """Names of the scale and shift of every norm layer."""
+    """Return the names of the parameters of every norm layer."""
     return {
         f"{prefix}.{name}"
         for prefix, module in backbone.named_modules()
@@ -37,20 +44,27 @@ def norm_names(backbone: nn.Module) -> set[str]:
 
 
 def vit_blocks(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Name and module of every transformer block: `.norm1 .attn(.qkv .proj) .norm2 .mlp(.fc1 .fc2)`."""
+    """Yield name and module of every transformer block: `.norm1 .attn(.qkv .proj) .norm2 .mlp(.fc1 .fc2)`."""
     for index, block in enumerate(backbone.blocks):  # type: ignore[arg-type,union-attr]
         yield f"blocks.{index}", block
 
 
 def is_attention(name: str) -> bool:
-    """Whether a parameter belongs to the attention of a block; `patch_embed.proj` does not."""
+    """Return True if a parameter belongs to the attention of a block; `patch_embed.proj` does not."""
     return name.startswith("blocks.") and ".attn." in name and (".qkv." in name or ".proj." in name)
 
 
 def branch_ends(backbone: nn.Module) -> list[tuple[nn.Module, list[str]]]:
-    """Last layer of every residual branch, with the names of its tensors that scale what the branch adds.
+    """Find the last layer of every residual branch.
 
-    ViT: `attn.proj` and `mlp.fc2`. ConvNeXt: the block's `gamma`. ResNet and MobileNet: the block's last norm.
+    These layers are `attn.proj` and `mlp.fc2` of a ViT, the block of a ConvNeXt (with its parameter `gamma`), or the
+    last norm of a block of a ResNet or MobileNet.
+
+    Args:
+        backbone: a timm model.
+
+    Returns:
+        Layers and the names of those of their parameters that scale the output of the branch.
     """
     ends: list[tuple[nn.Module, list[str]]] = []
     for module in backbone.modules():

@@ -1,11 +1,11 @@
-"""Updates of many matrices that share their factors."""
+"""Low-rank updates of many matrices with shared factors."""
 
 import torch
 from torch import Tensor, nn
 
 
 class SharedFactors(nn.Module):
-    """Factors of every slice: U (C, r), zero at first, V (C, r), and for the Tucker form a core (r, r, r)."""
+    """Factors that all slices share: U (C, r), V (C, r) and, in Tucker form, a core (r, r, r). U is initially zero."""
 
     def __init__(self, channels: int, rank: int, tucker: bool) -> None:
         super().__init__()
@@ -15,7 +15,11 @@ class SharedFactors(nn.Module):
 
 
 class SliceDelta(nn.Module):
-    """Update (out, in) of a matrix cut into C x C slices, each U S_i V^T."""
+    """Update (out, in) of a matrix that consists of C x C slices; the update of a slice is U S_i V^T.
+
+    Attributes:
+        factors: S_i (slices, r, r), or in Tucker form the rows (slices, r) that mix the shared core to S_i.
+    """
 
     def __init__(self, out: int, inner: int, shared: SharedFactors) -> None:
         super().__init__()
@@ -24,12 +28,13 @@ class SliceDelta(nn.Module):
         slices = self.shape[0] * self.shape[1]
         self.shared = shared
         size = (slices, rank) if shared.core is not None else (slices, rank, rank)
-        self.own = nn.Parameter(torch.randn(size) / rank**0.5)
+        self.factors = nn.Parameter(torch.randn(size) / rank**0.5)
 
     def forward(self) -> Tensor:
-        """(out, in)."""
-        own = self.own if self.shared.core is None else torch.einsum("ip,pqr->iqr", self.own, self.shared.core)
-        slices = torch.einsum("cq,iqr,dr->icd", self.shared.left, own, self.shared.right)
+        """Return the update (out, in)."""
+        core = self.shared.core
+        factors = self.factors if core is None else torch.einsum("ip,pqr->iqr", self.factors, core)
+        slices = torch.einsum("cq,iqr,dr->icd", self.shared.left, factors, self.shared.right)
         rows, columns = self.shape
         channels = self.shared.left.shape[0]
         grid = slices.reshape(rows, columns, channels, channels).transpose(1, 2)

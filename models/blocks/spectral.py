@@ -1,11 +1,11 @@
-"""A weight through its singular values."""
+"""Update of the singular values of a weight."""
 
 import torch
 from torch import Tensor, nn
 
 
 class SpectralShift(nn.Module):
-    """U diag(relu(s + delta)) V^T of the weight it was made from, reshaped as the weight; delta (rank,) is trained."""
+    """U diag(relu(s + delta)) V^T of a weight with the SVD U diag(s) V^T, in its shape; delta (rank,) is trained."""
 
     left: Tensor
     values: Tensor
@@ -19,5 +19,5 @@ class SpectralShift(nn.Module):
         self.delta = nn.Parameter(torch.zeros_like(self.values))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The shifted weight, in the shape of `weight`."""
+        """Return the updated weight in the shape of `weight`."""
         return ((self.left * torch.relu(self.values + self.delta)) @ self.right).reshape(weight.shape)

@@ -1,4 +1,4 @@
-"""Which layers a method of low-rank or similar updates adapts, found in any timm network."""
+"""Target layers of low-rank and similar updates in any timm network."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from medtune.config.errors import InputError
 from medtune.models.blocks.selection import CLASSIFIER_PREFIXES
 from medtune.serving.one_line import first_line
 
-# Names of the layers that project tokens to queries, keys and values, fused or apart.
+# Names of the layers that project tokens to queries, keys and values, fused or separate.
 PROJECTIONS = {
     "in_proj", "k", "k_proj", "key", "kv", "q", "q_proj", "qk", "qkv", "qkvm", "query", "to_kv", "to_q", "to_qkv", "v",
     "v_proj", "value",
@@ -20,13 +20,17 @@ STEMS = ("stem", "conv_stem", "patch_embed")
 
 
 def default_targets(backbone: nn.Module) -> list[str]:
-    """Names of the layers that are adapted.
+    """Return the names of the layers that are adapted by default.
 
-    In a transformer they are the linear layers that project queries, keys and values, or all linear layers of the
-    blocks if the attention uses its weights without calling the layer: a change of such a layer would have no effect.
-    In a CNN they are the stages' pointwise and dense convolutions. Depthwise convolutions are left out.
+    In a transformer, these are the linear layers that project to queries, keys and values. If the attention uses their
+    weights without calling them, an update would have no effect, and all called linear layers of the blocks are
+    returned. In a CNN, these are the pointwise and dense convolutions of the stages, without depthwise convolutions.
 
-    Names are whole, not suffixes: `proj` would also match `patch_embed.proj`.
+    Args:
+        backbone: a timm model.
+
+    Returns:
+        Full module names, because a suffix such as `proj` would also match `patch_embed.proj`.
     """
     if type(backbone) is VisionTransformer:
         return [name for name, _ in backbone.named_modules() if name.startswith("blocks.") and name.endswith(".qkv")]
@@ -44,19 +48,26 @@ def default_targets(backbone: nn.Module) -> list[str]:
 
 
 def feedforward_targets(backbone: nn.Module) -> list[str]:
-    """Names of the second linear layer of each transformer block's MLP."""
+    """Return the names of the second linear layer in the MLP of each transformer block."""
     names = [name for name, module in backbone.named_modules() if isinstance(module, nn.Linear)]
-    found = [name for name in names if name.endswith(".mlp.fc2")]
-    in_blocks = [name for name in found if name.startswith("blocks.")]
-    if type(backbone) is VisionTransformer or not found:
+    outputs = [name for name in names if name.endswith(".mlp.fc2")]
+    in_blocks = [name for name in outputs if name.startswith("blocks.")]
+    if type(backbone) is VisionTransformer or not outputs:
         return in_blocks
     if not any(_projects(name) for name in names):
         return in_blocks
-    return called_layers(backbone, found)
+    return called_layers(backbone, outputs)
 
 
 def called_layers(backbone: nn.Module, names: list[str]) -> list[str]:
-    """Those of the named layers that a forward pass calls, in the order of the network.
+    """Return those of the named layers that a forward pass calls.
+
+    Args:
+        backbone: a timm model.
+        names: module names.
+
+    Returns:
+        Names of the called layers, in the order of `names`.
 
     Raises:
         InputError: the backbone does not run.
@@ -78,10 +89,13 @@ def called_layers(backbone: nn.Module, names: list[str]) -> list[str]:
 
 
 def run_features(backbone: nn.Module) -> None:
-    """Run the backbone on one empty image of a size that it takes.
+    """Run the backbone on one empty image of a supported size.
+
+    Args:
+        backbone: a timm model.
 
     Raises:
-        InputError: it takes none of the sizes that were tried.
+        InputError: the backbone ran at none of the sizes that were tried.
     """
     device = next(backbone.parameters()).device
     for height, width in dict.fromkeys(_sizes(backbone)):
@@ -89,15 +103,16 @@ def run_features(backbone: nn.Module) -> None:
             with torch.no_grad():
                 backbone.forward_features(torch.zeros(1, 3, height, width, device=device))  # type: ignore[operator]
             return
-        except Exception as error:  # a backbone raises whatever its first wrong line raises
+        except Exception as error:  # backbones raise exceptions of any type
             last = error
     raise InputError(
-        f"model.peft.method cannot look for layers in {type(backbone).__name__}, which does not run: {first_line(last)}"
+        f"model.peft.method: it cannot search for layers in {type(backbone).__name__}, because the network does not "
+        f"run ({first_line(last)}). Choose another backbone"
     )
 
 
 def _sizes(backbone: nn.Module) -> Iterator[tuple[int, int]]:
-    """Heights and widths in pixels that the backbone may take, the most likely first."""
+    """Yield heights and widths in pixels that the backbone may support, the most likely first."""
     for fixed in (
         getattr(getattr(backbone, "patch_embed", None), "img_size", None),
         getattr(backbone, "img_size", None),
@@ -107,7 +122,7 @@ def _sizes(backbone: nn.Module) -> Iterator[tuple[int, int]]:
             yield fixed, fixed
         elif fixed and len(fixed) == 2:
             yield int(fixed[0]), int(fixed[1])
-    # Hiera takes one size and names only its grid of tokens.
+    # Hiera supports a single size and has attributes only for its token grid.
     shape, stride = getattr(backbone, "tokens_spatial_shape", None), getattr(backbone, "patch_stride", None)
     if shape and stride and len(shape) == len(stride) == 2:
         yield shape[0] * stride[0], shape[1] * stride[1]
@@ -115,7 +130,7 @@ def _sizes(backbone: nn.Module) -> Iterator[tuple[int, int]]:
 
 
 def _is_position(name: str) -> bool:
-    """Whether a layer computes position biases, as the `cpb_mlp` of Swin V2 does."""
+    """Return True if a layer computes position biases, as the `cpb_mlp` of Swin V2 does."""
     return any(word in name for word in ("cpb_mlp", "rel_pos", "pos_embed", "pos_mlp"))
 
 

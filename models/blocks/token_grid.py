@@ -1,4 +1,4 @@
-"""Tokens back on their grid, for a convolution among them."""
+"""Convolution over the grid of patch tokens."""
 
 import math
 
@@ -7,14 +7,15 @@ from torch import Tensor, nn
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """x sigmoid(1.702 x), an approximation of GELU, of any shape."""
+    """Return x sigmoid(1.702 x), an approximation of GELU, for any shape."""
     return x * torch.sigmoid(1.702 * x)
 
 
 class TokenGridConv(nn.Module):
-    """Down to `hidden` channels, 3x3 convolution over the square patch grid, up; zero at the start.
+    """Linear layer to `hidden` channels, 3x3 convolution over the square patch grid, linear layer `up`.
 
-    Each prefix token passes the same convolution on a grid of its own. Activations are QuickGELU. Both as in Convpass.
+    The output is initially zero. As in Convpass, activations are QuickGELU, and each prefix token passes the same
+    convolution on a separate 1x1 grid.
     """
 
     def __init__(self, channels: int, hidden: int, prefix_tokens: int) -> None:
@@ -33,7 +34,7 @@ class TokenGridConv(nn.Module):
             self.convolve.weight[:, :, 1, 1] = torch.eye(hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, P + N, C) -> (B, P + N, C)."""
+        """Map prefix and patch tokens (B, P + N, C) to (B, P + N, C)."""
         hidden = quick_gelu(self.down(x))
         batch, tokens, width = hidden.shape
         side = math.isqrt(tokens - self.prefix_tokens)

@@ -1,1 +1,1 @@
-"""Heads, one file each: registry key = file name."""
+"""Heads, one per file; the file name is the registry key."""

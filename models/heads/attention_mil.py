@@ -14,21 +14,21 @@ LR_GRID = (3e-4, 1e-3, 3e-3)
 
 
 class Params(HeadParams):
-    """Trained on whole slides: a batch is `frozen.batch_size` slides with all their tiles."""
+    """Options of attention pooling; a training batch is `frozen.batch_size` slides with all their tiles."""
 
     kind: Literal["attention_mil"] = "attention_mil"
     hidden: Annotated[int, Field(ge=1)] = Field(128, description="L, width of the attention")
-    norm: bool = Field(True, description="LayerNorm of each tile's feature first")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of each tile's feature")
+    norm: bool = Field(True, description="apply LayerNorm to the features of each tile first")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="dropout of the features of each tile")
 
     @property
     def aggregation(self) -> Literal["mean", "attention"]:
-        """Tiles are weighted by attention."""
+        """Weighting of the tiles of a slide."""
         return "attention"
 
 
 def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
-    """Reads (B, 1, C) features of tiles, gives (B, classes + 1): evidence per class, then the attention score."""
+    """Build a head from tile features (B, 1, C) to (B, classes + 1): evidence per class, then the attention score."""
     from medtune.models.attention_pooling import GatedAttentionHead
 
     return GatedAttentionHead(channels, classes, params.hidden, params.norm, params.dropout)

@@ -14,24 +14,39 @@ LR_GRID = (3e-4, 1e-3, 3e-3)
 
 
 class Params(HeadParams):
-    """`skip: false, temperature: fixed, init: normal` is the paper's module."""
+    """Options of CDTM; `skip=false`, `temperature=fixed` and `init=normal` give the paper's module."""
 
     kind: Literal["cdtm"] = "cdtm"
-    centers: Annotated[int, Field(ge=1)] = Field(300, description="K, learned centres and mixing matrices")
+    centers: Annotated[int, Field(ge=1)] = Field(300, description="K, learned centers and mixing matrices")
     layers: Annotated[int, Field(ge=1, le=12)] = 1
     mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    skip: bool = Field(True, description="keep the tokens beside their mixture")
-    temperature: Literal["learned", "fixed"] = Field("fixed", description="of the softmax; fixed: 1, as in the paper")
-    init: Literal["kmeans", "normal"] = Field(
-        "kmeans", description="kmeans: centres and scale from the training images; normal: as in the paper"
+    skip: bool = Field(True, description="add a skip connection around the mixing of tokens")
+    temperature: Literal["learned", "fixed"] = Field(
+        "fixed", description="temperature of the softmax; fixed is 1, as in the paper"
     )
-    summary: bool = Field(False, description="the classifier reads class token and mean patch token too")
-    tokens: int | None = Field(None, description="N; null: what backbone and image size give, else checked")
+    init: Literal["kmeans", "normal"] = Field(
+        "kmeans", description="kmeans initializes centers and scale from the training images, normal as in the paper"
+    )
+    summary: bool = Field(False, description="the classifier also reads the class token and the mean patch token")
+    tokens: int | None = Field(
+        None, description="N, expected number of patch tokens; null accepts the number of the backbone"
+    )
 
 
 def build(params: Params, tokens: int, channels: int, classes: int, class_tokens: int = 0) -> "nn.Module":
-    """The module on (B, N, C) tokens, with `summary` after `class_tokens` class tokens; gives (B, classes) logits."""
+    """Build the module from tokens (B, N, C) to logits (B, classes).
+
+    Args:
+        params: options of the head.
+        tokens: N, patch tokens.
+        channels: C.
+        classes: number of classes.
+        class_tokens: class tokens before the patch tokens; used if `params.summary`.
+
+    Returns:
+        The head.
+    """
     from medtune.models.cdtm import CDTM
 
     options = params.model_dump(exclude={"kind", "tokens"})
@@ -39,5 +54,5 @@ def build(params: Params, tokens: int, channels: int, classes: int, class_tokens
 
 
 def reads(params: Params) -> str:
-    """What the head reads of the backbone, in place of `INPUT`."""
+    """Return the features that the head reads; overrides `INPUT`."""
     return "all_tokens" if params.summary else INPUT

@@ -18,7 +18,7 @@ class Params(HeadParams):
 
 
 def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
-    """Reads the (B, 1, C) pooled feature, gives (B, classes) logits."""
+    """Build a head from the pooled feature (B, 1, C) to logits (B, classes)."""
     from medtune.models.classifier import mean_head
 
     return mean_head(channels, classes, norm=False)

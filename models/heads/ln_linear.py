@@ -1,4 +1,4 @@
-"""Head `ln_linear`: LayerNorm and a linear layer on the token mean; the norm that ConvNeXt heads expect."""
+"""Head `ln_linear`: LayerNorm and a linear layer on the token mean, as in ConvNeXt."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,7 @@ class Params(HeadParams):
 
 
 def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
-    """Reads the (B, 1, C) token mean, gives (B, classes) logits."""
+    """Build a head from the token mean (B, 1, C) to logits (B, classes)."""
     from medtune.models.classifier import mean_head
 
     return mean_head(channels, classes, norm=True)

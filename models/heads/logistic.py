@@ -1,7 +1,7 @@
 """Head `logistic`: logistic regression on the class token and the mean patch feature, solved exactly.
 
-With a frozen backbone the optimum is found by L-BFGS instead of an optimizer with a learning rate
-(`medtune.training.logistic`). With schedule `full` it starts at zero and is trained like any other head.
+With a frozen backbone, L-BFGS finds the optimum, and there is no learning rate (`medtune.training.logistic`). With
+`schedule=full`, the head starts at zero and is trained like any other head.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,21 +14,22 @@ if TYPE_CHECKING:
     from torch import nn
 
 INPUT = "summary"
-LR_GRID = (1e-3, 1e-2, 1e-1)  # not used where it is solved
+LR_GRID = (1e-3, 1e-2, 1e-1)  # unused if the head is solved
 Strength = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class Params(HeadParams):
-    """In stage 1 the keys of `frozen` that concern an optimizer, such as `epochs` and `lr`, have no effect."""
+    """Strength of the penalty; in stage 1, optimizer keys of `frozen` such as `epochs` and `lr` have no effect."""
 
     kind: Literal["logistic"] = "logistic"
     C: Strength | Annotated[list[Strength], Field(min_length=1)] = Field(
-        2.0, description="inverse strength of the L2 penalty; a list: chosen on validation by frozen.select_by"
+        2.0,
+        description="inverse strength of the L2 penalty, or a list to choose from by frozen.monitor on validation",
     )
 
     @property
     def solved(self) -> bool:
-        """Stage 1 solves it."""
+        """True, because stage 1 solves the head instead of training it."""
         return True
 
     @property
@@ -38,7 +39,7 @@ class Params(HeadParams):
 
 
 def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
-    """Reads (B, 1, D) features, gives (B, classes) logits; starts at zero."""
+    """Build a head from features (B, 1, D) to logits (B, classes), with all parameters zero."""
     from torch import nn
 
     from medtune.models.classifier import mean_head

@@ -1,4 +1,4 @@
-"""Head `mean_linear`: a linear layer on the token mean; separates CDTM from its pooling."""
+"""Head `mean_linear`: a linear layer on the token mean, the baseline with the pooling of CDTM."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,7 @@ class Params(HeadParams):
 
 
 def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
-    """Reads the (B, 1, C) token mean, gives (B, classes) logits."""
+    """Build a head from the token mean (B, 1, C) to logits (B, classes)."""
     from medtune.models.classifier import mean_head
 
     return mean_head(channels, classes, norm=False)

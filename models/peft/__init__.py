@@ -1,1 +1,1 @@
-"""What stage 2 trains, one method a file: registry key = file name."""
+"""PEFT methods, one per file; the file name is the registry key."""

@@ -1,9 +1,10 @@
-"""Method `adalora`: low-rank updates P diag(values) Q whose rank goes where it matters (arXiv 2303.10512).
+"""Method `adalora`: low-rank updates P diag(values) Q with ranks allocated by importance (arXiv 2303.10512).
 
-Zhang et al. 2023; own implementation, since the peft library's allocator keeps its state outside the network. Every
-layer begins with `start` triplets. After each step their importance is brought up to date (equations 4 to 6), every
-`interval` steps those beyond the budget are set to zero; it shrinks on a cubic (equation 9) to `rank` a layer on
-average, after which what is kept stays. P and Q are held near orthonormal by a penalty. Merges to nothing.
+Zhang et al. 2023. This is our own implementation, because the allocator of the peft library keeps its state outside
+the network. Every layer begins with `start` triplets. After each step, the importance of every triplet is updated
+(equations 4 to 6). Every `interval` steps, the triplets beyond the budget are set to zero. The budget shrinks along a
+cubic (equation 9) until the layers have `rank` triplets on average, and the selection is then fixed. A penalty keeps P
+and Q close to orthonormal. The update merges into the weights.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,28 +24,37 @@ LR_GRID = (2e-3, 1e-2, 5e-2)
 
 
 class Params(PeftParams):
-    """Ranks, the schedule between them, the update's scale and the penalty's weight."""
+    """Initial and final rank, schedule of the rank, scale of the update and weight of the penalty."""
 
     method: Literal["adalora"] = "adalora"
-    rank: Annotated[int, Field(ge=1)] = Field(8, description="r, mean over the layers at the end")
-    start: Annotated[int, Field(ge=1)] = Field(12, description="rank of every layer at first")
+    rank: Annotated[int, Field(ge=1)] = Field(8, description="r, final rank, mean over the layers")
+    start: Annotated[int, Field(ge=1)] = Field(12, description="initial rank of every layer")
     alpha: Annotated[float, Field(gt=0)] = Field(8.0, description="the update is scaled by alpha / r")
-    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of the steps before ranks shrink")
-    final: Annotated[float, Field(ge=0, lt=1)] = Field(0.4, description="share of the steps after they are settled")
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, description="fraction of the steps before the ranks shrink"
+    )
+    final: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.4, description="fraction of the steps after the ranks are fixed"
+    )
     interval: Annotated[int, Field(ge=1)] = Field(10, description="steps between two allocations")
     orthogonality: Annotated[float, Field(ge=0)] = Field(0.1, description="weight of the penalty")
 
     @model_validator(mode="after")
     def _shrinks(self) -> "Params":
         if self.start < self.rank:
-            raise ValueError(f"start is {self.start}, below rank {self.rank}: ranks only shrink")
+            raise ValueError(
+                f"start={self.start} is below rank={self.rank}, but ranks only shrink. Use start>={self.rank}"
+            )
         if self.warmup + self.final >= 1:
-            raise ValueError(f"warmup {self.warmup} and final {self.final} leave no steps to shrink the ranks in")
+            raise ValueError(
+                f"warmup={self.warmup} and final={self.final} leave no steps to shrink the ranks. "
+                "Use values whose sum is below 1"
+            )
         return self
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with the triplets of its target layers trained, everything else frozen."""
+    """Add trainable triplets to the target layers and freeze everything else."""
     from medtune.models.blocks.parametrizations import AdditiveUpdate, parametrize_tensor
     from medtune.models.blocks.peft_library import resolve_targets
     from medtune.models.blocks.rank_allocation import SVDTriplets
@@ -58,7 +68,7 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 
 def after_step(backbone: "nn.Module", params: Params, step: int, steps: int) -> None:
-    """Importance from the step's gradients, and ranks where they are due."""
+    """Update the importance from the gradients of this step, and the ranks if an allocation is due."""
     from medtune.models.blocks.rank_allocation import allocate_ranks, cubic_budget
 
     layers = _triplets(backbone)
@@ -67,9 +77,9 @@ def after_step(backbone: "nn.Module", params: Params, step: int, steps: int) -> 
         for layer in layers:
             layer.update_sensitivity()
     if step == end or (begin < step < end and step % params.interval == 0):
-        share = (step - begin) / (end - begin) if step < end else 1.0
-        first = sum(len(layer.kept) for layer in layers)
-        allocate_ranks(layers, cubic_budget(first, min(first, params.rank * len(layers)), share))
+        fraction = (step - begin) / (end - begin) if step < end else 1.0
+        first = sum(len(layer.selected) for layer in layers)
+        allocate_ranks(layers, cubic_budget(first, min(first, params.rank * len(layers)), fraction))
     elif step < end:
         return
     for layer in layers:
@@ -77,14 +87,14 @@ def after_step(backbone: "nn.Module", params: Params, step: int, steps: int) -> 
 
 
 def penalty(backbone: "nn.Module", params: Params) -> "Tensor":
-    """() added to the loss: the layers' mean distance of P and Q from orthonormal, weighted."""
+    """Return the penalty (), a scalar: the weighted mean over layers of the distance of P and Q from orthonormal."""
     import torch
 
     return params.orthogonality * torch.stack([layer.orthogonality_loss() for layer in _triplets(backbone)]).mean()
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with the updates in its weights."""
+    """Merge the updates into the weights of `backbone`."""
     from medtune.models.blocks.parametrizations import bake_in
 
     return bake_in(backbone)

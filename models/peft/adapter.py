@@ -1,7 +1,8 @@
 """Method `adapter`: a bottleneck after attention and after the MLP (Houlsby et al. 2019, arXiv 1902.00751).
 
-y + up(GELU(down(y))), y the output of attention or MLP before the residual is added. The norm layers are trained too,
-as in the paper. `up` starts at zero, where the authors draw it with a standard deviation of 0.01.
+The adapter computes y + up(GELU(down(y))). Here y is the output of attention or MLP before the residual is added. The
+norm layers are trained too, as in the paper. `up` starts at zero, whereas the authors initialize it with a standard
+deviation of 0.01.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -25,7 +26,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with two bottlenecks per block and the norm layers trained, everything else frozen."""
+    """Add two trainable bottlenecks per block, train the norm layers and freeze everything else."""
     from torch import nn
 
     from medtune.models.blocks.adapters import Bottleneck, SequentialAdapter

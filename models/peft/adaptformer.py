@@ -22,7 +22,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with one bottleneck a block trained, everything else frozen."""
+    """Add a trainable bottleneck per block and freeze everything else."""
     from torch import nn
 
     from medtune.models.blocks.adapters import Bottleneck, ParallelAdapter

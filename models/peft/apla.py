@@ -1,4 +1,4 @@
-"""Method `apla`: only the attention's output projection is trained (Sorkhei et al. 2025, arXiv 2503.18873)."""
+"""Method `apla`: training of the attention's output projection only (Sorkhei et al. 2025, arXiv 2503.18873)."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -18,12 +18,12 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with `blocks.*.attn.proj` trained, everything else frozen."""
+    """Train `blocks.*.attn.proj` and freeze everything else."""
     from medtune.models.blocks.selection import set_trainable
 
     return set_trainable(backbone, lambda name, _: name.startswith("blocks.") and ".attn.proj." in name)
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` as it is: nothing was added."""
+    """Return `backbone` unchanged, because the method adds no layers."""
     return backbone

@@ -1,4 +1,4 @@
-"""Method `attention`: query, key, value and output projections are trained (Touvron et al. 2022, arXiv 2203.09795)."""
+"""Method `attention`: training of the query, key, value and output projections (Touvron 2022, arXiv 2203.09795)."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -18,12 +18,12 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with `blocks.*.attn.*` trained, everything else frozen."""
+    """Train `blocks.*.attn.*` and freeze everything else."""
     from medtune.models.blocks.selection import is_attention, set_trainable
 
     return set_trainable(backbone, lambda name, _: is_attention(name))
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` as it is: nothing was added."""
+    """Return `backbone` unchanged, because the method adds no layers."""
     return backbone

@@ -1,6 +1,6 @@
-"""Method `bitfit`: every bias is trained (Ben Zaken et al. 2022, arXiv 2106.10199).
+"""Method `bitfit`: training of every bias (Ben Zaken et al. 2022, arXiv 2106.10199).
 
-Norm shifts (beta) count as biases; on a CNN without biases they are all there is.
+Norm shifts (beta) count as biases. In a CNN without biases, they are the only trained parameters.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -22,12 +22,12 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with its biases trained, everything else frozen."""
+    """Train the biases and freeze everything else."""
     from medtune.models.blocks.selection import set_trainable
 
     return set_trainable(backbone, lambda name, _: name.endswith("bias"))
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` as it is: nothing was added."""
+    """Return `backbone` unchanged, because the method adds no layers."""
     return backbone

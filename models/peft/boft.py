@@ -1,7 +1,7 @@
 """Method `boft`: rotations of the weight as butterfly factors.
 
-Liu et al. 2024, arXiv 2311.06243; by the peft library.
-W = R1 R2 ... W0, each factor block-diagonal and orthogonal, permuted between.
+Liu et al. 2024, arXiv 2311.06243. The peft library implements the method.
+W = R1 R2 ... W0, where each factor is block-diagonal and orthogonal, with permutations between the factors.
 """
 
 from typing import Annotated, Literal
@@ -17,10 +17,10 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["boft"] = "boft"
-    block: Annotated[int, Field(ge=2)] = Field(8, description="rows of a block; divides the layer's inputs")
+    block: Annotated[int, Field(ge=2)] = Field(8, description="rows per block; must divide the layer's input size")
     factors: Annotated[int, Field(ge=1)] = 1
 
 

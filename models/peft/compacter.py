@@ -1,9 +1,9 @@
 """Method `compacter`: adapters made of sums of Kronecker products with shared factors.
 
-Mahabadi et al. 2021, arXiv 2106.04647. A bottleneck after attention and after the MLP whose two matrices are
-W = sum_i A_i (x) (s_i t_i), A_i (n, n) shared by all layers, s_i (C / n, 1) and t_i (1, h / n) of their own: a
-parametrised hypercomplex layer of rank 1. The norm layers are trained too, and h is 24, as in the paper. The second
-matrix starts at zero, where the authors draw it close to zero.
+Mahabadi et al. 2021, arXiv 2106.04647. A bottleneck follows attention and MLP. Its two matrices are
+W = sum_i A_i (x) (s_i t_i), a parametrized hypercomplex layer of rank 1. All layers share A_i (n, n). Each layer has
+separate s_i (C / n, 1) and t_i (1, h / n). The norm layers are trained too, and h is 24, as in the paper. The second
+matrix starts at zero, whereas the authors initialize it close to zero.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,12 +23,19 @@ class Params(PeftParams):
     """Number of Kronecker terms and width of the bottleneck."""
 
     method: Literal["compacter"] = "compacter"
-    terms: Annotated[int, Field(ge=1)] = Field(4, description="n; divides the channels and `hidden`")
+    terms: Annotated[int, Field(ge=1)] = Field(4, description="n; must divide the channels and `hidden`")
     hidden: Annotated[int, Field(ge=1)] = Field(24, description="h")
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with two hypercomplex bottlenecks per block and the norm layers trained, everything else frozen.
+    """Add two trainable hypercomplex bottlenecks per block, train the norm layers and freeze everything else.
+
+    Args:
+        backbone: a ViT, changed in place.
+        params: options of the method.
+
+    Returns:
+        The same backbone.
 
     Raises:
         InputError: `terms` does not divide the channels and `hidden`.
@@ -43,7 +50,8 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     channels = backbone.embed_dim
     if channels % params.terms or params.hidden % params.terms:
         raise InputError(
-            f"model.peft.terms is {params.terms}: it must divide {channels} channels and hidden {params.hidden}"
+            f"model.peft.terms={params.terms}: it does not divide both {channels} channels and "
+            f"hidden={params.hidden}. Use a common divisor of both"
         )
     shared = shared_factors(params.terms)
     for _, block in vit_blocks(backbone):

@@ -1,8 +1,8 @@
 """Method `conv_adapter`: a bottleneck beside every k x k convolution (Chen et al. 2022, arXiv 2208.07463).
 
-The paper's convolution-parallel form, in the blocks: h = conv(x) + alpha * up(relu(down(x))), down with the kernel and
-stride of the convolution itself to 1/gamma of its channels in groups, up 1x1 and zero at first, alpha a trained number
-a channel. Does not merge.
+This is the convolution-parallel form of the paper, h = conv(x) + alpha * up(relu(down(x))), in every block. `down` is a
+grouped convolution with the kernel and stride of `conv` and 1/gamma of its channels. `up` is a 1x1 convolution that
+starts at zero. `alpha` is a trained scale per channel. The method cannot be merged.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,11 +22,11 @@ class Params(PeftParams):
     """Width of the bottleneck."""
 
     method: Literal["conv_adapter"] = "conv_adapter"
-    reduction: Annotated[int, Field(ge=1)] = Field(4, description="gamma, channels for one of the bottleneck")
+    reduction: Annotated[int, Field(ge=1)] = Field(4, description="gamma, input channels per channel of the bottleneck")
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with the bottlenecks trained, everything else frozen."""
+    """Add the trainable bottlenecks and freeze everything else."""
     from medtune.models.blocks.adapters import ParallelAdapter
     from medtune.models.blocks.cnn_stages import spatial_convs
     from medtune.models.blocks.conv_branches import ConvBottleneck

@@ -1,8 +1,8 @@
-"""Method `convpass`: a 3x3 convolution over the re-gridded tokens, in a bottleneck beside attention and MLP.
+"""Method `convpass`: a 3x3 convolution over the grid of tokens, in a bottleneck parallel to attention and MLP.
 
-Jie & Deng 2022, arXiv 2207.07039: down to h channels, QuickGELU, 3x3 convolution over the patch grid (class token
-apart), QuickGELU, up. The convolution starts as the identity, `up` at zero. The authors' code also drops a tenth of the
-hidden values in training.
+Jie & Deng 2022, arXiv 2207.07039. The branch is a linear layer to h channels, QuickGELU, a 3x3 convolution over the
+patch grid, QuickGELU and a linear layer `up`. The class token passes the convolution separately. The convolution starts
+as the identity and `up` at zero. The authors' code also applies dropout of 0.1 to the hidden values.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -27,7 +27,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with two convolutional bottlenecks a block trained, everything else frozen."""
+    """Add two trainable convolutional bottlenecks per block and freeze everything else."""
     from medtune.models.blocks.adapters import ParallelAdapter
     from medtune.models.blocks.selection import vit_blocks
     from medtune.models.blocks.token_grid import TokenGridConv

@@ -1,9 +1,9 @@
-"""Method `delora`: normalised low-rank updates with a trained strength.
+"""Method `delora`: normalized low-rank updates with a trained strength.
 
-Bini et al. 2025, arXiv 2503.18225; by the peft library.
-W = W0 + (lambda / r) B Xi A ||W0||, each of the r components of unit norm, ||W0|| by input channel (equation 8).
-lambda, the strength, bounds the change relative to the weight. At the library's 15, the first step multiplies the loss
-by ten or more, whatever the learning rate. Here lambda starts at 0.5.
+Bini et al. 2025, arXiv 2503.18225. The peft library implements the method.
+W = W0 + (lambda / r) B Xi A ||W0||, where each of the r components has unit norm and ||W0|| is the norm per input
+channel (equation 8). The strength lambda bounds the change relative to the weight. With the library's default of 15,
+the first step multiplies the loss by ten or more at any learning rate. Therefore lambda starts at 0.5 here.
 """
 
 from typing import Annotated, Literal
@@ -19,12 +19,12 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["delora"] = "delora"
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")
     strength: Annotated[float, Field(gt=0)] = Field(
-        0.5, description="initial lambda: largest change, as a share of the weight's norm; trained"
+        0.5, description="initial lambda, the largest change as a fraction of the weight's norm; trained"
     )
 
 

@@ -1,7 +1,8 @@
 """Method `difffit`: biases, norms and a new scalar after each attention and MLP (Xie et al. 2023, arXiv 2304.06648).
 
-The scalar starts at 1 and multiplies what a residual branch adds: it is written as a change of the branch's last layer
-(attention projection and fc2 of a ViT, last norm or layer scale of a CNN block) and merges to nothing.
+The scalar starts at 1 and multiplies the output of a residual branch. It parametrizes the last layer of the branch and
+merges into its weights. In a ViT, these layers are the attention projection and fc2. In a CNN block, they are the last
+norm or the layer scale.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +23,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with biases, norms and one scalar a residual branch trained, everything else frozen."""
+    """Train biases, norms and a scalar per residual branch, and freeze everything else."""
     import torch
     from torch import nn
 
@@ -40,7 +41,7 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with the scalars in its weights."""
+    """Merge the scalars into the weights of `backbone`."""
     from medtune.models.blocks.parametrizations import bake_in
 
     return bake_in(backbone)

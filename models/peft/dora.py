@@ -1,9 +1,9 @@
-"""Method `dora`: low-rank updates of the direction, a trained magnitude for each output channel.
+"""Method `dora`: low-rank updates of the direction and a trained magnitude per output channel.
 
-Liu et al. 2024, arXiv 2402.09353; by the peft library.
-W = m (W0 + (alpha / r) B A) / ||W0 + (alpha / r) B A||, norms by output channel; m (out,), A and B
-are trained. Where all weights of a channel are zero, the library divides 0 by 0. Here norms are at least 1e-6, and such
-a channel remains zero.
+Liu et al. 2024, arXiv 2402.09353. The peft library implements the method.
+W = m (W0 + (alpha / r) B A) / ||W0 + (alpha / r) B A||, with one norm per output channel. m (out,), A and B are
+trained. If all weights of a channel are zero, the library divides 0 by 0. Here norms are at least 1e-6, and such a
+channel remains zero.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,7 +22,7 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["dora"] = "dora"
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")
@@ -30,7 +30,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with the change of its target layers trained, everything else frozen."""
+    """Add trainable updates to the target layers and freeze everything else."""
     from peft import LoraConfig
 
     from medtune.models.blocks.dora_norm import clamp_norms

@@ -1,8 +1,9 @@
 """Method `fact`: all weight updates as one decomposed tensor (Jie & Deng 2023, arXiv 2212.03145).
 
-`tt` (equation 5): delta W_i = s U S_i V^T, U (C, r) and V (C, r) shared by all layers, S_i (r, r) of each C x C slice.
-`tk` (equation 7): S_i itself is a mixture of a shared core (r, r, r) by a row (r,) of the slice's own. A ViT block has
-twelve slices: q, k, v, the output projection, four of fc1 and four of fc2. U, or the rows, start at zero; merges.
+`tt` (equation 5): delta W_i = s U S_i V^T. All layers share U (C, r) and V (C, r). Each C x C slice has a matrix S_i
+(r, r). `tk` (equation 7): S_i mixes a shared core (r, r, r) with a row (r,) per slice. A ViT block has twelve slices:
+q, k, v, the output projection, four of fc1 and four of fc2. U starts at zero in both forms. The update merges into the
+weights.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,7 +20,7 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Form of the decomposition, its rank and its weight."""
+    """Form, rank and scale of the decomposition."""
 
     method: Literal["fact"] = "fact"
     form: Literal["tt", "tk"] = "tt"
@@ -28,7 +29,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with the decomposed update of every block's matrices trained, everything else frozen."""
+    """Add a trainable decomposed update to the matrices of every block and freeze everything else."""
     from medtune.models.blocks.parametrizations import AdditiveUpdate, parametrize_tensor
     from medtune.models.blocks.selection import vit_blocks
     from medtune.models.blocks.shared_factors import SharedFactors, SliceDelta
@@ -42,7 +43,7 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with the updates in its weights."""
+    """Merge the updates into the weights of `backbone`."""
     from medtune.models.blocks.parametrizations import bake_in
 
     return bake_in(backbone)

@@ -1,8 +1,9 @@
-"""Method `fishmask`: the weights with the most Fisher information are trained (Sung et al. 2021, arXiv 2111.09839).
+"""Method `fishmask`: training of the weights with the most Fisher information (Sung et al. 2021, arXiv 2111.09839).
 
-Before training, equation 4 on training images: the mean over images of the squared gradient of the log-probability of
-the image's label. The top share among the weights and biases of all linear layers, convolutions and norms is trained,
-as changes of the frozen tensors, so that weight decay touches nothing. Merges to nothing.
+Before training, the Fisher information of every weight is computed on training images (equation 4). It is the mean over
+images of the squared gradient of the log-probability of the image's label. A fraction of the weights and biases of all
+linear layers, convolutions and norms is then selected. The trained parameters are differences from the frozen tensors,
+so that weight decay does not shrink the pretrained values. They merge into the weights.
 """
 
 from collections.abc import Iterable
@@ -23,15 +24,15 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """How many weights, judged on how many images."""
+    """Fraction of the weights, and number of images for the Fisher information."""
 
     method: Literal["fishmask"] = "fishmask"
-    share: Annotated[float, Field(gt=0, lt=1)] = Field(0.005, description="of the weights that is trained")
-    images: Annotated[int, Field(ge=1)] = Field(256, description="training images that the information is computed on")
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(0.005, description="fraction of the weights that is trained")
+    images: Annotated[int, Field(ge=1)] = Field(256, description="training images for the Fisher information")
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with a share of its weights trained, everything else frozen; `prepare` says which."""
+    """Train a fraction of the weights, which `prepare` selects, and freeze everything else."""
     from torch import nn
 
     from medtune.models.blocks.parametrizations import affine_layers, parametrize_tensor
@@ -45,45 +46,45 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
         if isinstance(getattr(layer, tensor, None), nn.Parameter)
     ]
     sizes = [getattr(layer, tensor).numel() for layer, tensor in layers]
-    backbone.chosen = SparseDelta(sizes, max(1, round(params.share * sum(sizes))))
+    backbone.sparse_delta = SparseDelta(sizes, max(1, round(params.share * sum(sizes))))
     for index, (layer, tensor) in enumerate(layers):
-        parametrize_tensor(layer, tensor, SparseEntry(backbone.chosen, index))
+        parametrize_tensor(layer, tensor, SparseEntry(backbone.sparse_delta, index))
     return backbone
 
 
 def prepare(model: "Classifier", batches: "Iterable[tuple[Tensor, Tensor]]", params: Params) -> None:
-    """Chooses the weights by their Fisher information on the first `params.images` images of `batches`."""
+    """Select the weights by their Fisher information on the first `params.images` images of `batches`."""
     from itertools import islice
 
     from medtune.models.blocks.fisher import diagonal_fisher
 
-    singles = ((image[None], label[None]) for batch in batches for image, label in zip(*batch, strict=True))
-    model.backbone.chosen.select_entries(
-        diagonal_fisher(model, _frozen_tensors(model.backbone), islice(singles, params.images))
+    examples = ((image[None], label[None]) for batch in batches for image, label in zip(*batch, strict=True))
+    model.backbone.sparse_delta.select_entries(
+        diagonal_fisher(model, _frozen_tensors(model.backbone), islice(examples, params.images))
     )
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with the changes in its weights."""
+    """Merge the differences into the weights of `backbone`."""
     from medtune.models.blocks.parametrizations import bake_in
 
     bake_in(backbone)
-    del backbone.chosen
+    del backbone.sparse_delta
     return backbone
 
 
 def _frozen_tensors(backbone: "nn.Module") -> "list[Tensor]":
-    """The tensors that are changed, in the order in which `inject` numbered them."""
+    """Return the frozen tensors under the differences, in the order in which `inject` numbered them."""
     from torch.nn.utils.parametrize import is_parametrized
 
     from medtune.models.blocks.sparse_delta import SparseEntry
 
     entries = {
-        change.index: own.original
+        entry.index: parametrization.original
         for module in backbone.modules()
         if is_parametrized(module)
-        for own in module.parametrizations.values()
-        for change in own
-        if isinstance(change, SparseEntry)
+        for parametrization in module.parametrizations.values()
+        for entry in parametrization
+        if isinstance(entry, SparseEntry)
     }
     return [entries[index] for index in range(len(entries))]

@@ -1,8 +1,9 @@
-"""Method `fourierft`: sparse spectra of the update.
+"""Method `fourierft`: updates with a sparse Fourier spectrum.
 
-Gao et al. 2024, arXiv 2405.03003; by the peft library.
-W = W0 + alpha * the inverse Fourier transform of a matrix with n trained coefficients at random places. They start at
-zero, not drawn as in the paper: on narrow networks the drawn ones outweigh the pretrained weights (docs/log.md).
+Gao et al. 2024, arXiv 2405.03003. The peft library implements the method.
+W = W0 + alpha F, where F is the inverse Fourier transform of a matrix with n trained coefficients at random positions.
+The coefficients start at zero. The paper's random initialization outweighs the pretrained weights of narrow networks
+(docs/log.md).
 """
 
 from typing import Annotated, Literal
@@ -18,10 +19,10 @@ LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["fourierft"] = "fourierft"
-    frequencies: Annotated[int, Field(ge=1)] = Field(1000, description="n, coefficients a layer")
+    frequencies: Annotated[int, Field(ge=1)] = Field(1000, description="n, coefficients per layer")
     scale: Annotated[float, Field(gt=0)] = Field(150.0, description="alpha")
 
 

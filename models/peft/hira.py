@@ -1,7 +1,7 @@
 """Method `hira`: Hadamard products of a low-rank update with the weight itself.
 
-Huang et al. 2025, ICLR; by the peft library.
-W = W0 + W0 * (B A): an update of high rank at low cost.
+Huang et al. 2025, ICLR. The peft library implements the method.
+W = W0 + W0 * (B A), an update of high rank with few parameters.
 """
 
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["hira"] = "hira"
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")

@@ -1,8 +1,8 @@
-"""Method `hra`: chains of Householder reflections of the weight.
+"""Method `hra`: products of Householder reflections of the weight.
 
-Yuan et al. 2024, arXiv 2405.17484; by the peft library.
-W = W0 H1 ... Hr, H_i = I - 2 u_i u_i^T with trained unit vectors u_i. They start in equal pairs, which cancel:
-r must be even.
+Yuan et al. 2024, arXiv 2405.17484. The peft library implements the method.
+W = W0 H1 ... Hr, where H_i = I - 2 u_i u_i^T and the unit vectors u_i are trained. They start in equal pairs, whose
+reflections cancel. Therefore r must be even.
 """
 
 from typing import Annotated, Literal
@@ -18,7 +18,7 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["hra"] = "hra"
     rank: Annotated[int, Field(ge=2, multiple_of=2)] = Field(

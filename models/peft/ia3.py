@@ -1,7 +1,8 @@
-"""Method `ia3`: learned scaling of keys, values and MLP hidden units (Liu et al. 2022, arXiv 2205.05638); by peft.
+"""Method `ia3`: learned scales of keys, values and MLP hidden units (Liu et al. 2022, arXiv 2205.05638).
 
-timm fuses query, key and value into one projection, so its whole output is scaled (3 C numbers); fc2 is scaled at its
-input, the MLP's hidden units. On a CNN the convolutions' outputs are scaled. Starts at one; merges to nothing.
+The peft library implements the method. In timm, one layer projects to queries, keys and values, so its complete output
+is scaled (3 C numbers). The input of fc2, the hidden units of the MLP, is scaled too. In a CNN, the outputs of the
+convolutions are scaled. The scales start at 1 and merge into the weights.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -24,7 +25,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with the scalings trained, everything else frozen."""
+    """Add the trainable scales and freeze everything else."""
     from peft import IA3Config
 
     from medtune.models.blocks.peft_library import inject_adapter

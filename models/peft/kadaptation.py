@@ -1,8 +1,8 @@
 """Method `kadaptation`: updates of the attention as sums of Kronecker products (He et al. 2022, arXiv 2203.16329).
 
-Delta W = sum_i A_i (x) (u_i v_i), A_i (n, n) shared by all layers, u_i v_i of low rank; v starts at zero; merges. One
-update covers queries, keys and values together. The authors' code has one for the queries and one for the values, none
-for the keys.
+Delta W = sum_i A_i (x) (u_i v_i), where all layers share A_i (n, n) and u_i v_i has low rank. v starts at zero. The
+update merges into the weights. A single update covers queries, keys and values. The authors' code has separate updates
+for the queries and the values, and none for the keys.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,15 +19,22 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Number of Kronecker terms and rank of their second factors."""
+    """Number of Kronecker terms and rank of the second factor of each term."""
 
     method: Literal["kadaptation"] = "kadaptation"
-    terms: Annotated[int, Field(ge=1)] = Field(4, description="n; divides the channels")
+    terms: Annotated[int, Field(ge=1)] = Field(4, description="n; must divide the channels")
     rank: Annotated[int, Field(ge=1)] = 1
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with the updates of every qkv projection trained, everything else frozen.
+    """Add a trainable update to every qkv projection and freeze everything else.
+
+    Args:
+        backbone: a ViT, changed in place.
+        params: options of the method.
+
+    Returns:
+        The same backbone.
 
     Raises:
         InputError: `terms` does not divide the channels.
@@ -39,7 +46,10 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
     backbone.requires_grad_(False)
     if backbone.embed_dim % params.terms:
-        raise InputError(f"model.peft.terms is {params.terms}: it must divide the {backbone.embed_dim} channels")
+        raise InputError(
+            f"model.peft.terms={params.terms}: it does not divide {backbone.embed_dim} channels. "
+            f"Use a divisor of {backbone.embed_dim}"
+        )
     shared = shared_factors(params.terms)
     for _, block in vit_blocks(backbone):
         out, inner = block.attn.qkv.weight.shape
@@ -48,7 +58,7 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with the updates in its weights."""
+    """Merge the updates into the weights of `backbone`."""
     from medtune.models.blocks.parametrizations import bake_in
 
     return bake_in(backbone)

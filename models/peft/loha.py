@@ -1,6 +1,6 @@
 """Method `loha`: Hadamard products of two low-rank updates.
 
-Hyeon-Woo et al. 2022, arXiv 2108.06098; by the peft library.
+Hyeon-Woo et al. 2022, arXiv 2108.06098. The peft library implements the method.
 W = W0 + (alpha / r) (B1 A1) * (B2 A2).
 """
 
@@ -17,7 +17,7 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["loha"] = "loha"
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")

@@ -1,6 +1,6 @@
 """Method `lokr`: Kronecker products of low-rank factors.
 
-Yeh et al. 2024, arXiv 2309.14859; by the peft library.
+Yeh et al. 2024, arXiv 2309.14859. The peft library implements the method.
 W = W0 + (alpha / r) C (x) (B A).
 """
 
@@ -17,7 +17,7 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["lokr"] = "lokr"
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")

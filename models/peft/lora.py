@@ -1,7 +1,8 @@
-"""Method `lora`: low-rank updates, W + (alpha / r) B A (Hu et al. 2021, arXiv 2106.09685); by the peft library.
+"""Method `lora`: low-rank updates W + (alpha / r) B A (Hu et al. 2021, arXiv 2106.09685).
 
-A is (r, in), B is (out, r) and starts at zero, so training begins at the pretrained network. On a ViT the fused
-qkv projections are adapted, on a CNN the convolutions of the stages. `merge` leaves plain layers.
+The peft library implements the method. A is (r, in). B is (out, r) and starts at zero, so that training begins at the
+pretrained network. The fused qkv projections of a ViT are adapted, or the convolutions in the stages of a CNN. `merge`
+restores plain layers.
 """
 
 from typing import Annotated, Literal

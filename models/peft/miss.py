@@ -1,7 +1,7 @@
-"""Method `miss`: shards of one small trained matrix.
+"""Method `miss`: updates that repeat one small trained matrix.
 
-Kang & Yin 2024, arXiv 2409.15371; by the peft library.
-W = W0 + D expanded over the inputs in shards of r.
+Kang & Yin 2024, arXiv 2409.15371. The peft library implements the method.
+W = W0 + D, where the small matrix D is expanded over the inputs in shards of r.
 """
 
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["miss"] = "miss"
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")

@@ -1,4 +1,4 @@
-"""Method `none`: stage 2 trains every weight (full fine-tuning)."""
+"""Method `none`: full fine-tuning, where stage 2 trains every weight."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -18,12 +18,12 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with all parameters trained that affect its features, without timm's own classifier."""
+    """Train all parameters that affect the features; timm's own classifier does not."""
     from medtune.models.blocks.selection import set_trainable
 
     return set_trainable(backbone, lambda name, parameter: True)
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` as it is."""
+    """Return `backbone` unchanged, because the method adds no layers."""
     return backbone

@@ -1,7 +1,7 @@
-"""Method `norm`: scale and shift of every norm layer are trained.
+"""Method `norm`: training of the scale and shift of every norm layer.
 
-LayerNorm on a ViT (Basu et al. 2023, arXiv 2304.01917), BatchNorm on a CNN (Frankle et al. 2021, arXiv 2003.00152);
-BatchNorm statistics stay frozen unless `model.batchnorm: train`.
+These are LayerNorm in a ViT (Basu et al. 2023, arXiv 2304.01917) and BatchNorm in a CNN (Frankle et al. 2021, arXiv
+2003.00152). BatchNorm statistics stay frozen unless `model.batchnorm=train`.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -23,7 +23,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with its norms trained, everything else frozen."""
+    """Train the norm layers and freeze everything else."""
     from medtune.models.blocks.selection import norm_names, set_trainable
 
     norms = norm_names(backbone)
@@ -31,5 +31,5 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` as it is: nothing was added."""
+    """Return `backbone` unchanged, because the method adds no layers."""
     return backbone

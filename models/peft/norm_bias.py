@@ -1,4 +1,4 @@
-"""Method `norm_bias`: `norm` and `bitfit` together: every norm layer and every bias is trained."""
+"""Method `norm_bias`: `norm` and `bitfit` combined, training of every norm layer and every bias."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +19,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with its norms and biases trained, everything else frozen."""
+    """Train the norm layers and biases and freeze everything else."""
     from medtune.models.blocks.selection import norm_names, set_trainable
 
     norms = norm_names(backbone)
@@ -27,5 +27,5 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` as it is: nothing was added."""
+    """Return `backbone` unchanged, because the method adds no layers."""
     return backbone

@@ -1,4 +1,4 @@
-"""Method `norm_bias_attention`: `norm`, `bitfit` and `attention` together."""
+"""Method `norm_bias_attention`: `norm`, `bitfit` and `attention` combined."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with its norms, biases and attention trained, everything else frozen."""
+    """Train norm layers, biases and attention and freeze everything else."""
     from medtune.models.blocks.selection import is_attention, norm_names, set_trainable
 
     norms = norm_names(backbone)
@@ -26,5 +26,5 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` as it is: nothing was added."""
+    """Return `backbone` unchanged, because the method adds no layers."""
     return backbone

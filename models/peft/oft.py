@@ -1,9 +1,9 @@
-"""Method `oft`: rotations of the weight in blocks.
+"""Method `oft`: block-diagonal rotations of the weight.
 
-Qiu et al. 2023, arXiv 2306.07280; by the peft library.
-W = R W0, R block-diagonal and orthogonal by the Cayley transform of a trained skew matrix. On a CNN the 1x1
-convolutions whose inputs the block divides, few in a ResNet of basic blocks: for larger kernels what the library
-merges is not what it trained.
+Qiu et al. 2023, arXiv 2306.07280. The peft library implements the method.
+W = R W0, where R is block-diagonal and orthogonal by the Cayley transform of a trained skew-symmetric matrix. In a CNN,
+only 1x1 convolutions are adapted, because the library's merge is wrong for larger kernels. Their input channels must be
+a multiple of the block size. A ResNet with basic blocks has few such layers.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,14 +22,14 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["oft"] = "oft"
-    block: Annotated[int, Field(ge=2)] = Field(8, description="rows of a block; divides the layer's inputs")
+    block: Annotated[int, Field(ge=2)] = Field(8, description="rows per block; must divide the layer's input size")
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with the change of its target layers trained, everything else frozen."""
+    """Add trainable rotations to the target layers and freeze everything else."""
     from peft import OFTConfig
 
     from medtune.models.blocks.peft_library import inject_adapter

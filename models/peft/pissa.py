@@ -1,7 +1,7 @@
-"""Method `pissa`: low-rank updates that begin as the principal part of the weight.
+"""Method `pissa`: low-rank updates that start as the principal components of the weight.
 
-Meng et al. 2024, arXiv 2404.02948; by the peft library.
-W = W_res + B A, where B A starts as the r largest singular components of W0 and W_res is the rest.
+Meng et al. 2024, arXiv 2404.02948. The peft library implements the method.
+W = W_res + B A, where B A starts as the r largest singular components of W0 and W_res is the remainder.
 """
 
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["pissa"] = "pissa"
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")

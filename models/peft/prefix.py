@@ -1,7 +1,7 @@
 """Method `prefix`: learned keys and values in the attention of every block (Li & Liang 2021, arXiv 2101.00190).
 
-Every head of every block gets p keys and p values of its own, which all tokens attend to beside the image's. They are
-trained as they are, without the paper's network behind them. No plain layer does the same, so it does not merge.
+Every head of every block gets p additional keys and values, to which all tokens attend. They are trained directly,
+without the paper's reparametrization by a network. No plain layer computes the same, so the method cannot be merged.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -25,10 +25,17 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with the keys and values trained, everything else frozen.
+    """Add the trainable keys and values and freeze everything else.
+
+    Args:
+        backbone: a ViT, changed in place.
+        params: options of the method.
+
+    Returns:
+        The same backbone.
 
     Raises:
-        InputError: the backbone's attention is not timm's plain one (BEiT, EVA).
+        InputError: the attention of the backbone is not timm's `Attention` (for example BEiT and EVA).
     """
     from timm.layers import Attention
 
@@ -39,6 +46,9 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     backbone.requires_grad_(False)
     for _, block in vit_blocks(backbone):
         if type(block.attn) is not Attention:
-            raise InputError(f"model.peft.method: prefix does not know the attention of {type(backbone).__name__}")
+            raise InputError(
+                f"model.peft.method=prefix: it does not support the attention of {type(backbone).__name__}. "
+                "Choose another method"
+            )
         block.attn = PrefixedAttention(block.attn, params.tokens)
     return backbone

@@ -1,8 +1,8 @@
-"""Method `randlora`: scaled sums of random low-rank matrices, of full rank.
+"""Method `randlora`: full-rank updates, scaled sums of random low-rank matrices.
 
-Albert et al. 2025, arXiv 2502.00987; by the peft library.
-W = W0 + sum_i diag(b_i) B_i diag(d_i) A_i, A_i and B_i random and frozen. The
-sum is scaled by alpha / r = 20, as in the paper; the library's default alpha would scale it by 640 / r.
+Albert et al. 2025, arXiv 2502.00987. The peft library implements the method.
+W = W0 + sum_i diag(b_i) B_i diag(d_i) A_i, where A_i and B_i are random and frozen. The sum is scaled by
+alpha / r = 20, as in the paper. The library's default alpha would scale it by 640 / r.
 """
 
 from typing import Annotated, Literal
@@ -18,7 +18,7 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["randlora"] = "randlora"
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")

@@ -1,7 +1,7 @@
 """Method `rslora`: low-rank updates scaled by alpha / sqrt(r).
 
-Kalajdzievski 2023, arXiv 2312.03732; by the peft library.
-W = W0 + (alpha / sqrt(r)) B A, A (r, in), B (out, r) zero at first.
+Kalajdzievski 2023, arXiv 2312.03732. The peft library implements the method.
+W = W0 + (alpha / sqrt(r)) B A, where A is (r, in) and B is (out, r). B starts at zero.
 """
 
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["rslora"] = "rslora"
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")

@@ -1,7 +1,7 @@
-"""Method `shira`: a sparse part of the weight itself.
+"""Method `shira`: sparse updates of the weight.
 
-Bhardwaj et al. 2024, arXiv 2406.13175; by the peft library.
-W = W0 + S, S with as many trained entries as LoRA of rank r would have, at random places.
+Bhardwaj et al. 2024, arXiv 2406.13175. The peft library implements the method.
+W = W0 + S. S has trained entries at random positions, as many as LoRA of rank r has parameters.
 """
 
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["shira"] = "shira"
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")

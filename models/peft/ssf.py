@@ -1,7 +1,8 @@
 """Method `ssf`: y = gamma * x + beta after every layer (Lian et al. 2022, arXiv 2210.08823).
 
-After the patch embedding, norms, qkv, proj, fc1 and fc2 of a ViT, after every convolution and norm of a CNN. Scaling
-and shifting what a layer gives is scaling its weight's rows and its bias, so it is written there and merges to nothing.
+These layers are the patch embedding, norms, qkv, proj, fc1 and fc2 of a ViT, or every convolution and norm of a CNN.
+Scaling and shifting the output of a layer is equivalent to scaling the rows of its weight and changing its bias. The
+method therefore parametrizes weight and bias and merges into them.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -23,7 +24,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with a scale and a shift (out,) trained for every layer, everything else frozen."""
+    """Add a trainable scale and shift (out,) to every layer and freeze everything else."""
     import torch
     from torch import nn
 
@@ -40,7 +41,7 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with scales and shifts in its weights."""
+    """Merge scales and shifts into the weights of `backbone`."""
     from medtune.models.blocks.parametrizations import bake_in
 
     return bake_in(backbone)

@@ -1,6 +1,6 @@
-"""Method `svdiff`: W = U diag(relu(s + delta)) V^T, only delta is trained (Han et al. 2023, arXiv 2303.11305).
+"""Method `svdiff`: W = U diag(relu(s + delta)) V^T with trained delta (Han et al. 2023, arXiv 2303.11305).
 
-Convolutions are taken as (out, in * k * k). Equation 2 of the paper.
+This is equation 2 of the paper. The kernel of a convolution is reshaped to (out, in * k * k).
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +22,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with the spectral shift of every linear and convolution weight trained, everything else frozen."""
+    """Add a trainable spectral shift to every linear and convolution weight and freeze everything else."""
     from torch import nn
 
     from medtune.models.blocks import parametrizations
@@ -36,7 +36,7 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with the shifted spectra in its weights."""
+    """Merge the shifted spectra into the weights of `backbone`."""
     from medtune.models.blocks.parametrizations import bake_in
 
     return bake_in(backbone)

@@ -1,8 +1,9 @@
-"""Method `tinytl`: biases, and a lite residual branch beside every block (Cai et al. 2020, arXiv 2007.11622).
+"""Method `tinytl`: biases and a lite residual branch parallel to every block (Cai et al. 2020, arXiv 2007.11622).
 
-The branch sees the block's input at half its size, convolves it in groups and is enlarged again; its last convolution
-starts at zero, so that training begins at the pretrained network. The paper's blocks are narrow where the branch
-enters; those of ResNet and ConvNeXt are wide, so its width is bounded here. Norm shifts count as biases. No merge.
+The branch downsamples the input of the block by 2, applies a grouped convolution and upsamples the result. Its last
+convolution starts at zero, so that training begins at the pretrained network. The paper's blocks are narrow where the
+branch enters. Blocks of ResNet and ConvNeXt are wide, so the width of the branch is bounded here. Norm shifts count as
+biases. The method cannot be merged.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,12 +24,16 @@ class Params(PeftParams):
 
     method: Literal["tinytl"] = "tinytl"
     kernel: Literal[1, 3, 5, 7] = 3
-    hidden: Annotated[int, Field(ge=1)] = Field(32, description="channels of the branch, at most the block's")
-    groups: Annotated[int, Field(ge=1)] = Field(2, description="as far as they divide the channels")
+    hidden: Annotated[int, Field(ge=1)] = Field(
+        32, description="channels of the branch; at most the input channels of the block"
+    )
+    groups: Annotated[int, Field(ge=1)] = Field(
+        2, description="groups of the convolution, reduced if they do not divide the channels"
+    )
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with its biases and one branch a block trained, everything else frozen."""
+    """Train the biases and a new branch per block, and freeze everything else."""
     from medtune.models.blocks.cnn_stages import channel_counts, cnn_blocks
     from medtune.models.blocks.conv_branches import LiteResidual
     from medtune.models.blocks.selection import set_trainable

@@ -1,9 +1,9 @@
 """Method `tsa`: conv(x) + A * x, a 1x1 residual adapter of each k x k convolution (Li et al. 2022, arXiv 2107.00358).
 
-A is a full matrix or, `form: channelwise`, one number per channel. A 1x1 convolution beside a k x k one of the same
-stride changes the kernel's center, so it is written there and merges to nothing. The authors start A at 0.0001 I, not
-at zero, and leave out the first convolution. They also train a linear map of the features, because their classifier has
-no weights. Here the head is trained.
+A is a full matrix or, with `form=channelwise`, one number per channel. A 1x1 convolution parallel to a k x k
+convolution of the same stride is equivalent to a change of the kernel's center. The method therefore parametrizes the
+kernel and merges into it. The authors start A at 0.0001 I, not at zero, and leave out the first convolution. They also
+train a linear map of the features, because their classifier has no weights. Here the head is trained instead.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -23,21 +23,23 @@ class Params(PeftParams):
     """Shape of the adapter."""
 
     method: Literal["tsa"] = "tsa"
-    form: Literal["matrix", "channelwise"] = Field("matrix", description="channelwise: where in and out channels agree")
+    form: Literal["matrix", "channelwise"] = Field(
+        "matrix", description="channelwise adapts only convolutions with as many input as output channels"
+    )
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with a residual adapter trained beside every convolution larger than 1x1, everything else frozen."""
+    """Add a trainable residual adapter to every convolution larger than 1x1 and freeze everything else."""
     from torch import nn
 
     from medtune.models.blocks import parametrizations
     from medtune.models.blocks.center_tap import CenterTapAdapter
 
     backbone.requires_grad_(False)
-    found = [
+    convolutions = [
         m for m in backbone.modules() if isinstance(m, nn.Conv2d) and m.kernel_size[0] > 1 and m.kernel_size[0] % 2
     ]
-    for layer in found:
+    for layer in convolutions:
         square = layer.weight.shape[1] == layer.weight.shape[0] or layer.groups == layer.weight.shape[0]
         if params.form == "matrix" or square:
             parametrizations.parametrize_tensor(
@@ -47,7 +49,7 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":
-    """`backbone` with the adapters in its kernels."""
+    """Merge the adapters into the kernels of `backbone`."""
     from medtune.models.blocks.parametrizations import bake_in
 
     return bake_in(backbone)

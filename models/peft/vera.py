@@ -1,7 +1,7 @@
-"""Method `vera`: scalings of shared random low-rank matrices.
+"""Method `vera`: trained scales of shared random low-rank matrices.
 
-Kopiczko et al. 2024, arXiv 2310.11454; by the peft library.
-W = W0 + diag(b) B diag(d) A, A and B random, frozen and shared; only b (out,) and d (r,) are trained.
+Kopiczko et al. 2024, arXiv 2310.11454. The peft library implements the method.
+W = W0 + diag(b) B diag(d) A, where A and B are random, frozen and shared. Only b (out,) and d (r,) are trained.
 """
 
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):
-    """Size of the change."""
+    """Size of the update."""
 
     method: Literal["vera"] = "vera"
     rank: Annotated[int, Field(ge=1)] = Field(64, description="r")

@@ -1,7 +1,8 @@
-"""Method `vpt`: learned tokens beside the image's (Jia et al. 2022, arXiv 2203.12119).
+"""Method `vpt`: learned prompt tokens (Jia et al. 2022, arXiv 2203.12119).
 
-`shallow`: p tokens enter before the first block; `deep`: every block gets p tokens of its own, the last block's outputs
-for them dropped. They stand between prefix and patch tokens and are taken away before the final norm.
+With `depth=shallow`, p prompt tokens enter before the first block. With `depth=deep`, every block gets p separate
+prompt tokens, which replace the outputs of the previous ones. The prompt tokens are between prefix and patch tokens.
+They are removed before the final norm.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,7 +19,7 @@ LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
 class Params(PeftParams):
-    """Number of tokens, and where they enter."""
+    """Number of prompt tokens and the blocks that they enter."""
 
     method: Literal["vpt"] = "vpt"
     tokens: Annotated[int, Field(ge=1)] = Field(50, description="p")
@@ -26,7 +27,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """`backbone` with the prompt tokens trained, everything else frozen."""
+    """Add the trainable prompt tokens and freeze everything else."""
     from medtune.models.blocks.prompts import PromptedBlocks
 
     backbone.requires_grad_(False)

@@ -29,7 +29,7 @@ def asked(world, method="lora", percent=50, schedule="full", rates=RATES, **chan
     tree["schedule"] = schedule
     tree["model"]["peft"] = {"method": method}
     common = {"epochs": 2, "batch_size": 8, "checkpoint_seconds": 0, **changes}
-    tree["frozen"], tree["finetune"] = {**common, "views": 1}, dict(common)
+    tree["frozen"], tree["finetune"] = {**common, "feature_views": 1}, dict(common)
     tree["frozen" if schedule == "frozen" else "finetune"]["lr"] = list(rates)
     return validate(tree), TrialId("drawn", "test_vit", method, percent, 1)
 
@@ -59,7 +59,7 @@ def test_run__record_says_what_it_cost_and_what_it_is_worth(world):
 
 
 def test_run__rate_is_the_one_that_validation_prefers(world):
-    params, trial = asked(world, select_by="loss")
+    params, trial = asked(world, monitor="loss")
     result = run(world, params, trial).result()
     losses = {trial["lr"]: trial["validation"]["loss"] for trial in result["trials"]}
     assert set(losses) == set(RATES)
@@ -68,7 +68,7 @@ def test_run__rate_is_the_one_that_validation_prefers(world):
 
 
 def test_run__rate_that_diverges_is_left_out_unless_all_do(world):
-    loose = {"ema": None, "clip_norm": None}
+    loose = {"ema_decay": None, "clip_norm": None}
     result = run(world, *asked(world, rates=(1e-3, 1e38), **loose)).result()
     assert (result["lr"], [trial["lr"] for trial in result["trials"]]) == ([1e-3], [1e-3])
     with pytest.raises(RuntimeError, match="the loss is"):

@@ -23,7 +23,7 @@ def chain(*folds):
 
 
 def test_compare__passes_of_one_chain_and_of_two_that_share():
-    params = params_of("linear", passes=3)
+    params = params_of("linear", repeats_per_epoch=3)
     every, once = flops.compare(params, chain(0), epochs=10, views=4)
     assert (every.passes, once.passes) == (10 * (3 * 6 + 2), 4 * 6 + 2)
     both, shared = flops.compare(params, chain(0, 1), epochs=10, views=4)

@@ -11,7 +11,7 @@ from benchmarks import memory_flat
 @pytest.mark.slow
 def test_measure__a_small_and_a_larger_set():
     network = ["data.image_size=16", "model.backbone_args={img_size: 16, depth: 2}", "model.weights=none"]
-    (row,) = memory_flat.measure([*network, "frozen.views=1"], images=40, times=2)
+    (row,) = memory_flat.measure([*network, "frozen.feature_views=1"], images=40, times=2)
     assert row.what == "peak memory of stage 1, 80 images"
     assert row.ratio == pytest.approx(row.value / row.reference_value)
     assert row.reference_value > 100  # torch alone takes more

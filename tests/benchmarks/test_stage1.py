@@ -24,7 +24,7 @@ def test_measure__one_chain_and_all_folds_a_head(capsys):
 def test_row__target_is_for_the_backbone_it_was_set_for(capsys):
     side = stage1.Side([0.1, 0.1], [1.0], score=stage1.Interval(0.9, 0.8, 1.0, 0))
     params = stage1.chosen(
-        None, stage1.of(stage1.OF_TARGETS[0]), {"model": {"head": {"kind": "cdtm"}}, "frozen": {"views": 8}}
+        None, stage1.of(stage1.OF_TARGETS[0]), {"model": {"head": {"kind": "cdtm"}}, "frozen": {"feature_views": 8}}
     )
 
     class Prepared:

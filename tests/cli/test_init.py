@@ -38,10 +38,10 @@ def test_init__class_folders_and_a_pattern_of_patients(tmp_path, capsys):
     assert found["found"]["image size"].startswith("40x48")
     assert "6 ids look like patients" in found["warnings"][0]
     assert found["next"][1] == "git init && dvc init"  # `dvc repro` needs both
-    assert found["next"][2].startswith("medtune params set 'data.group_pattern=")
+    assert found["next"][2].startswith("medtune params set 'data.patient_pattern=")
     params = load.validate(load.read(tmp_path / "project" / "params.yaml"))
     assert (params.data.source, params.data.root, params.data.image_size) == ("folder", str(tmp_path / "scans"), 32)
-    assert params.data.group_pattern is None  # only suggested
+    assert params.data.patient_pattern is None  # only suggested
     assert "# staged" not in (tmp_path / "project" / "params.yaml").read_text()
     assert "# epochs without a better score" in (tmp_path / "project" / "params.yaml").read_text()
 
@@ -182,9 +182,9 @@ def test_init__works_with_the_base_dependencies_beside_folders_of_the_same_names
     assert "10 in" not in out
     assert 'pip install "medtune[train]"' in out
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [".gitignore", "params.yaml"]
-    pattern = next(line.strip() for line in out.splitlines() if "group_pattern=" in line)
+    pattern = next(line.strip() for line in out.splitlines() if "patient_pattern=" in line)
     run(*shlex.split(pattern)[1:])
-    assert "group_pattern" in run("params", "show", "data")
+    assert "patient_pattern" in run("params", "show", "data")
     assert run("params", "check") == "params: valid\n"
     assert "scans" in run("params", "show", "data.root")
     assert "data" in run("status")

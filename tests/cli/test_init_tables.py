@@ -40,7 +40,7 @@ def test_init__columns_under_names_of_their_own(tmp_path, capsys):
     assert found["settings"]["data.path_format"] == "{path}.png"
     assert "the column 'Case no.' may name them" in found["warnings"][0]
     assert "medtune params set 'data.columns.group=Case no.'" in found["next"]
-    assert not any("group_pattern" in command for command in found["next"])
+    assert not any("patient_pattern" in command for command in found["next"])
 
 
 def test_init__a_missing_label_column_is_among_the_next_commands(tmp_path, capsys):

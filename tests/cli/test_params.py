@@ -82,7 +82,7 @@ def test_show__a_section_a_value_and_json(capsys):
 def test_explain__says_type_choices_default_and_meaning(capsys):
     text = out(capsys, "params", "explain", "model.head")
     assert f"one of {', '.join(registry.plugin_names('medtune.models.heads'))}" in text
-    (field,) = json.loads(out(capsys, "params", "explain", "frozen.select_by", "--json"))
+    (field,) = json.loads(out(capsys, "params", "explain", "frozen.monitor", "--json"))
     assert "balanced_accuracy" in field["choices"]
     assert field["default"] == "auroc"
     assert field["description"]

@@ -12,9 +12,9 @@ from medtune.config.project import PROJECT
 
 SMALL = """
 schedule: staged
-data: {image_size: 32, patients: 24, images_per_patient: 3, split: {folds: 3, absent_classes: allow}}
+data: {image_size: 32, patients: 24, images_per_patient: 3, split: {folds: 3, allow_missing_classes: true}}
 model: {weights: none, backbone_args: {img_size: 32, depth: 1}, head: {kind: linear}}
-frozen: {epochs: 1, views: 1}
+frozen: {epochs: 1, feature_views: 1}
 tracking: {mode: disabled}
 """
 

@@ -17,7 +17,7 @@ def test_check_head__slides_frozen_and_stored_is_accepted():
     [
         (["schedule=staged"], r"schedule=staged: head attention_mil .* Use schedule=frozen"),
         (["schedule=full"], r"schedule=full: head attention_mil"),
-        (["frozen.views=online"], r"frozen\.views=online: head attention_mil needs stored features"),
+        (["frozen.feature_views=online"], r"frozen\.feature_views=online: head attention_mil needs stored features"),
         (["data.source=folder", "data.root=x"], r"model\.head\.kind=attention_mil: it weights the tiles of slides"),
     ],
 )

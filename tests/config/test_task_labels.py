@@ -29,5 +29,5 @@ def test_task__that_does_not_fit_the_labels(sets, said):
 @pytest.mark.parametrize("labels", [CHEST, TABLE])
 def test_task__with_the_default_metrics(labels):
     params = load.load(sets=[*labels, "task.kind=multilabel"])
-    assert params.frozen.select_by in params.metric_choices["frozen.select_by"]
+    assert params.frozen.monitor in params.metric_choices["frozen.monitor"]
     assert params.gate.metric in params.metric_choices["gate.metric"]

@@ -25,7 +25,7 @@ def test_warmup__is_a_fifth_of_a_short_training_unless_set(settings, epochs):
 
 @given(st.integers(1, 20), st.integers(1, 64), st.integers(1, 5000), st.integers(0, 500), st.integers(1, 4))
 def test_passes__reach_the_least_number_of_steps_and_no_more(epochs, batch_size, images, min_steps, passes):
-    params = TrainingParams(epochs=epochs, batch_size=batch_size, min_steps=min_steps, passes=passes)
+    params = TrainingParams(epochs=epochs, batch_size=batch_size, min_steps=min_steps, repeats_per_epoch=passes)
     found = params.passes_over(images)
     needed = min_steps * batch_size
     assert found * epochs * images >= needed
@@ -33,4 +33,4 @@ def test_passes__reach_the_least_number_of_steps_and_no_more(epochs, batch_size,
 
 
 def test_passes__no_rounding_error_adds_a_pass():
-    assert TrainingParams(epochs=1, batch_size=29, min_steps=159, passes=1).passes_over(159) == 29
+    assert TrainingParams(epochs=1, batch_size=29, min_steps=159).passes_over(159) == 29

@@ -55,7 +55,7 @@ def test_mode__keeps_the_papers_module_where_the_head_stays_cdtm(mode):
     }[mode.stem]
     if params.model.head.kind == "cdtm":
         assert params.model.head.skip is False
-        assert params.frozen.views == "online"
+        assert params.frozen.feature_views == "online"
 
 
 @pytest.mark.parametrize("recipe", [DEFAULT_PARAMS, *RECIPES], ids=lambda path: path.stem)
@@ -89,7 +89,7 @@ def test_paper__trains_at_the_papers_rates():
 
 
 # Keys that change the time or the memory that training takes, not what is trained.
-WITHOUT_EFFECT = {"checkpoint_seconds", "store_gb", "channels_last", "compile", "gradient_checkpointing"}
+WITHOUT_EFFECT = {"checkpoint_seconds", "feature_cache_gb", "channels_last", "compile", "gradient_checkpointing"}
 
 
 @pytest.mark.parametrize("recipe", PAPER, ids=lambda path: path.stem)

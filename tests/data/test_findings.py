@@ -115,16 +115,18 @@ def test_split__findings_are_in_every_part(protocol):
 def test_split__a_finding_that_a_part_lacks_is_refused_or_noted():
     samples = [*many(), sample(90, "rare", patient="P90"), sample(91, "rare", patient="P90")]
     names = (*NAMES, "rare")
-    with pytest.raises(InputError, match=r"Finding rare \(1 groups, 2 images\) is absent from .*absent_classes=allow"):
+    with pytest.raises(
+        InputError, match=r"Finding rare \(1 groups, 2 images\) is absent from .*allow_missing_classes=true"
+    ):
         split_samples(samples, names, SplitParams(), "folder", min_classes=1)
-    made = split_samples(samples, names, SplitParams(absent_classes="allow"), "folder", min_classes=1)
+    made = split_samples(samples, names, SplitParams(allow_missing_classes=True), "folder", min_classes=1)
     assert "Finding rare (1 groups, 2 images) is absent from" in made.notes[0]
 
 
 def test_split__train_without_any_finding_is_refused():
     samples = [Sample(f"{k}", "", None, findings=("mass",) * (k > 4), published_splits=(part,))
                for k, part in enumerate(["train"] * 5 + ["val", "test"])]  # fmt: skip
-    params = SplitParams(protocol="official", test_fold=0, absent_classes="allow")
+    params = SplitParams(protocol="official", test_fold=0, allow_missing_classes=True)
     with pytest.raises(InputError, match="train has no image with a finding"):
         split_samples(samples, ("mass",), params, "medmnist", min_classes=1)
 

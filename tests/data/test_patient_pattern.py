@@ -15,7 +15,7 @@ def read(tmp_path):
             (tmp_path / name).touch()
         rows = [f"{name},{name[0]},{cell}" for name, cell in zip(IMAGES, cells, strict=True)]
         (tmp_path / "t.csv").write_text("\n".join([f"path,label,{header}", *rows]))
-        found = folder.list_samples(tmp_path, folder.Params(csv="t.csv", group_pattern=pattern))
+        found = folder.list_samples(tmp_path, folder.Params(csv="t.csv", patient_pattern=pattern))
         return [sample.patient_id for sample in found]
 
     return patients

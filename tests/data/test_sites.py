@@ -11,7 +11,7 @@ from medtune.data.splits import split_samples
 
 
 def site_params(folds: int = 3, **more) -> SplitParams:
-    return SplitParams(protocol="site", folds=folds, absent_classes="allow", **more)
+    return SplitParams(protocol="site", folds=folds, allow_missing_classes=True, **more)
 
 
 def samples(sites, known=True) -> list[Sample]:

@@ -32,7 +32,7 @@ def test_small_class__is_named_with_a_fix_that_helps(protocol, count):
 
 def test_small_class__allowed():
     found = samples({"a": 20, "b": 20, "rare": 1}, False)
-    made = split_samples(found, ("a", "b", "rare"), SplitParams(protocol="image", absent_classes="allow"), "folder")
+    made = split_samples(found, ("a", "b", "rare"), SplitParams(protocol="image", allow_missing_classes=True), "folder")
     assert any("Class rare (1 images) is absent" in note for note in made.notes)
 
 
@@ -42,5 +42,5 @@ def test_many_small_classes__make_a_short_message():
     with pytest.raises(InputError, match="995 more classes") as error:
         split_samples(found, tuple(counts), SplitParams(protocol="image"), "folder")
     assert len(str(error.value)) < 1000
-    made = split_samples(found, tuple(counts), SplitParams(protocol="image", absent_classes="allow"), "folder")
+    made = split_samples(found, tuple(counts), SplitParams(protocol="image", allow_missing_classes=True), "folder")
     assert len(made.notes) < 40

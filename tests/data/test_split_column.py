@@ -10,7 +10,7 @@ from medtune.data.split_column import ALIASES, SPLITS, find_split_column, read_s
 from medtune.data.splits import split_samples
 from medtune.data.table import Table
 
-COLUMN = SplitParams(protocol="column", absent_classes="allow")
+COLUMN = SplitParams(protocol="column", allow_missing_classes=True)
 
 
 def table(*cells: str, name: str = "Split") -> Table:

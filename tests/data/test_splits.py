@@ -23,7 +23,7 @@ def make(groups: int = 20, each: int = 5, named: bool = True, **more) -> list[Sa
 @settings(max_examples=40)
 @given(st.sampled_from(["patient", "image"]), st.integers(3, 6), st.integers(12, 30), st.integers(1, 5), st.booleans())
 def test_split__each_image_is_tested_once_and_no_patient_leaks(protocol, folds, groups, each, every):
-    params = SplitParams(protocol=protocol, folds=folds, test_fold="all" if every else 1, absent_classes="allow")
+    params = SplitParams(protocol=protocol, folds=folds, test_fold="all" if every else 1, allow_missing_classes=True)
     records = make(groups, each)
     made = split_samples(records, CLASSES, params, "test")
     assert ((made.splits == "test").sum(1) == 1).all()
@@ -86,10 +86,11 @@ def test_split__empty_class_and_single_class():
 def test_split__class_of_one_patient_is_refused_by_name_or_allowed_with_a_note():
     records = [*make(), *(Sample(f"z/{image}", "rare", "Z") for image in range(4))]
     with pytest.raises(
-        InputError, match=r"Class rare \(1 groups, 4 images\) is absent from .*val of test fold 1.*absent_classes=allow"
+        InputError,
+        match=r"Class rare \(1 groups, 4 images\) is absent from .*val of test fold 1.*allow_missing_classes=true",
     ):
         split_samples(records, ("a", "b", "rare"), SplitParams(), "test")
-    made = split_samples(records, ("a", "b", "rare"), SplitParams(absent_classes="allow"), "test")
+    made = split_samples(records, ("a", "b", "rare"), SplitParams(allow_missing_classes=True), "test")
     assert "rare" in made.notes[0]
     assert set(made.splits[-4:, 1]) == {"train"}
 

@@ -14,7 +14,7 @@ SETS = [
     "data.split.folds=5",
     "frozen.epochs=2",
     "finetune.epochs=4",
-    "frozen.views=8",
+    "frozen.feature_views=8",
     "frozen.lr=0.1",
     "finetune.lr=0.1",
 ]
@@ -39,7 +39,9 @@ def test_disk__every_chain_shares_the_store() -> None:
     )
 
 
-@pytest.mark.parametrize("sets", [["frozen.views=online"], ["schedule=full"], ["frozen.store_gb=0.001"]])
+@pytest.mark.parametrize(
+    "sets", [["frozen.feature_views=online"], ["schedule=full"], ["frozen.feature_cache_gb=0.001"]]
+)
 def test_disk__nothing_is_stored(sets: list[str]) -> None:
     params = load(sets=[*SETS, *sets])
     assert stored_views(params, 1000, FACTS) == 0

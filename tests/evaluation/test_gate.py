@@ -63,13 +63,13 @@ def test_judge__names_the_positive_class_of_metrics_that_are_about_it(metric, na
 def test_judge__worse_equal_or_within_chance_is_refused(new, old):
     decision = decided(new, old)
     assert not decision.promoted
-    assert "is not above gate.tolerance=+0" in decision.reasons[0]
+    assert "is not above gate.min_improvement=+0" in decision.reasons[0]
 
 
 def test_judge__a_negative_tolerance_lets_an_equal_one_pass():
-    assert decided(range(4), range(4), GateParams(tolerance=-0.2, max_confidence_gap=0.6)).promoted
-    assert not decided(range(4), range(4), GateParams(tolerance=-0.1, max_confidence_gap=0.6)).promoted
-    assert not decided(range(9), range(4), GateParams(tolerance=-0.2, max_confidence_gap=0.6)).promoted
+    assert decided(range(4), range(4), GateParams(min_improvement=-0.2, max_confidence_gap=0.6)).promoted
+    assert not decided(range(4), range(4), GateParams(min_improvement=-0.1, max_confidence_gap=0.6)).promoted
+    assert not decided(range(9), range(4), GateParams(min_improvement=-0.2, max_confidence_gap=0.6)).promoted
 
 
 def test_judge__pairs_patients():

@@ -92,7 +92,7 @@ def test_refusal__balanced_accuracy_falls():
         agreement(np.where(np.arange(50) == 5, 0, LABELS), 2e-2), [32],
     )  # fmt: skip
     assert "balanced accuracy falls" in rejection_reason(figures, "fp16", ExportParams(), task.rejection_reason)
-    assert rejection_reason(figures, "fp16", ExportParams(metric_drop=0.2), task.rejection_reason) is None
+    assert rejection_reason(figures, "fp16", ExportParams(max_metric_drop=0.2), task.rejection_reason) is None
 
 
 def test_refusal__int8_is_held_to_the_balanced_accuracy_alone():
@@ -100,10 +100,10 @@ def test_refusal__int8_is_held_to_the_balanced_accuracy_alone():
     assert refuse(far, "int8") is None
     candidate = REFERENCE.copy()
     candidate[40] = np.eye(3)[(LABELS[40] + 1) % 3]
-    assert "export.int8_metric_drop allows 0.005" in refuse(candidate, "int8")
-    assert refuse(candidate, "int8", int8_metric_drop=0.2) is None
+    assert "export.int8_max_metric_drop allows 0.005" in refuse(candidate, "int8")
+    assert refuse(candidate, "int8", int8_max_metric_drop=0.2) is None
     candidate[3, 1] = np.nan
-    assert "is NaN or infinite" in refuse(candidate, "int8", int8_metric_drop=1)
+    assert "is NaN or infinite" in refuse(candidate, "int8", int8_max_metric_drop=1)
 
 
 def test_losses__are_of_the_balanced_accuracy():

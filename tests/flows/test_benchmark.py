@@ -20,7 +20,7 @@ benchmark:
   percent: [50, 100]
   lr: {linear: [0.01], bitfit: [0.01]}
   min_steps: 4
-frozen: {epochs: 1, views: 1}
+frozen: {epochs: 1, feature_views: 1}
 finetune: {epochs: 1}
 tracking: {mode: disabled}
 """
@@ -84,7 +84,9 @@ def test_benchmark__no_scheduler_at_the_address(compare):
 
 @pytest.mark.slow
 def test_benchmark__one_trial_that_fails_is_tried_again_and_reported(compare):
-    printed, rows, status = compare("benchmark.lr.bitfit=[1.0e+38]", "finetune.ema=null", "finetune.clip_norm=null")
+    printed, rows, status = compare(
+        "benchmark.lr.bitfit=[1.0e+38]", "finetune.ema_decay=null", "finetune.clip_norm=null"
+    )
     assert status == 1
     assert statuses(rows) == {
         ("linear", "50"): "done",

@@ -24,7 +24,7 @@ SMALL = """
 schedule: staged
 data: {labels: binary, image_size: 32, patients: 20, images_per_patient: 2, split: {folds: 3, test_fold: 1}}
 model: {head: {kind: cdtm}, weights: WEIGHTS, backbone_args: {img_size: 32, depth: 2}, normalization: HALF}
-frozen: {epochs: 2, views: 1, batch_size: 8}
+frozen: {epochs: 2, feature_views: 1, batch_size: 8}
 finetune: {epochs: 2, batch_size: 8}
 export: {precisions: [fp32], parity_images: 8, batch_sizes: [1, 2]}
 """

@@ -30,7 +30,7 @@ benchmark:
   lr: {full: [1.0e-3], cdtm+bitfit: [1.0e-3]}
   min_steps: 8
   runner: {kind: local, workers: 2}
-frozen: {epochs: 2, views: 1}
+frozen: {epochs: 2, feature_views: 1}
 finetune: {epochs: 2}
 """
 COUNT = re.compile(r"benchmark: (\d+) trials, (\d+) found, (\d+) to compute")

@@ -20,8 +20,8 @@ SETTINGS = [
     "data.source=folder", "data.csv=labels.csv", "data.label_type=multi",
     "data.columns={labels: [bright, striped, rare], split: part}", "data.split.protocol=column", "data.image_size=32",
     "data.labels=null",
-    "data.split.absent_classes=allow", "model.backbone_args={img_size: 32}", "frozen.epochs=4", "frozen.views=1",
-    "frozen.lr=0.003", "finetune.epochs=1", "tracking.mode=disabled",
+    "data.split.allow_missing_classes=true", "model.backbone_args={img_size: 32}", "frozen.epochs=4",
+    "frozen.feature_views=1", "frozen.lr=0.003", "finetune.epochs=1", "tracking.mode=disabled",
 ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 OPTIONS = (
     "schedule=frozen", "data.source=folder", "data.csv=labels.csv", "data.positive=dark", "data.image_size=32",
     "model={backbone: test_vit, weights: bundled, backbone_args: {img_size: 32}, head: {kind: linear}}",
-    "frozen={epochs: 2, views: 1, batch_size: 16, lr: 0.01}",
+    "frozen={epochs: 2, feature_views: 1, batch_size: 16, lr: 0.01}",
     "export={precisions: [fp32], parity_images: 8, batch_sizes: [1, 8]}", "tracking.mode=disabled",
 )  # fmt: skip
 SPLIT = {0: "test", 1: "test", 2: "external", 3: "external", 4: "External"}

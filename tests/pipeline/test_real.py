@@ -37,7 +37,7 @@ def cache(tmp_path_factory):
 
 def prepare(recipe: str, out: Path, cache: Path, *sets: str) -> tuple[Params, RunPaths]:
     """Prepared data of `recipe`, with small settings for the stages that follow."""
-    small = ["frozen.views=1", "frozen.lr=1.0e-3", "tracking.mode=disabled",
+    small = ["frozen.feature_views=1", "frozen.lr=1.0e-3", "tracking.mode=disabled",
              "export.precisions=[fp32]", "export.parity_images=32"]  # fmt: skip
     params: Params = load.load(PROJECT / "recipes" / recipe, [*small, *sets])
     paths = RunPaths(out, cache)

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_grou
 
 GATE = """
 gate: {max_confidence_gap: 1, min_patients_per_class: 2}
-handoff: {keep: 2}
+handoff: {keep_last: 2}
 """
 RETRAIN = ("python", "-m", "medtune", "retrain", "--no-prefect")
 
@@ -176,7 +176,7 @@ def test_new_images__picked_up_and_nobody_changes_folds(standing: Checkout) -> N
     new = (standing.folder / "data" / "folds.csv").read_text().splitlines()[2:]
     assert set(old) < set(new)
     assert len(new) == 26
-    assert len(list((standing.folder / "published" / "bundles").iterdir())) == 2  # handoff.keep
+    assert len(list((standing.folder / "published" / "bundles").iterdir())) == 2  # handoff.keep_last
 
 
 def test_rollback__the_one_before_is_current_and_stays(standing: Checkout) -> None:

@@ -25,7 +25,7 @@ OPTIONS = [
     "schedule=frozen", "data.source=slides", "data.csv=labels.csv", "data.image_size=32",
     "data.tiles={size_um: 32.0, max_per_slide: 12}", "data.split={folds: 3, test_fold: 1}",
     "model={backbone: test_vit, weights: bundled, backbone_args: {img_size: 32}, head: {kind: linear}}",
-    "frozen={epochs: 3, views: 1, batch_size: 16, lr: 0.002}",
+    "frozen={epochs: 3, feature_views: 1, batch_size: 16, lr: 0.002}",
     "export={precisions: [fp32], parity_images: 30, batch_sizes: [1, 8]}", "tracking.mode=disabled",
 ]  # fmt: skip
 

@@ -23,7 +23,7 @@ from tests.pipeline.test_slides import CLASSES, OPTIONS, read, slide_by_hand, wr
 
 ATTENTION = [
     *OPTIONS,
-    "model.head={kind: attention_mil, hidden: 16}", "frozen={epochs: 6, views: 2, batch_size: 3, lr: 0.003}",
+    "model.head={kind: attention_mil, hidden: 16}", "frozen={epochs: 6, feature_views: 2, batch_size: 3, lr: 0.003}",
     "export={precisions: [fp32, fp16], parity_images: 30, batch_sizes: [1, 8]}",
 ]  # fmt: skip
 
@@ -62,8 +62,8 @@ def test_frozen__rows_are_slides_and_features_are_computed_once(world, capsys):
 
 def test_frozen__features_over_the_budget_are_refused(world):
     _, paths, folder = world
-    params = load(None, [f"data.root={folder / 'raw'}", *ATTENTION, "frozen.store_gb=0"])
-    with pytest.raises(InputError, match=r"frozen\.store_gb=0: .* head attention_mil needs them stored"):
+    params = load(None, [f"data.root={folder / 'raw'}", *ATTENTION, "frozen.feature_cache_gb=0"])
+    with pytest.raises(InputError, match=r"frozen\.feature_cache_gb=0: .* head attention_mil needs them stored"):
         frozen.run(params, RunPaths(folder / "budget", folder / "cache", data=paths.prepared))
 
 

@@ -23,7 +23,7 @@ def draw(root, patients=12, each=4, size=(14, 10)):
 
 
 def prepare(root, *sets, source="folder", pattern=r"(P\d+)_"):
-    own = ["data.group_pattern=" + json.dumps(pattern)] if source == "folder" and pattern else []
+    own = ["data.patient_pattern=" + json.dumps(pattern)] if source == "folder" and pattern else []
     own += ["data.positive=yes"] if source == "folder" else []
     params = load(None, [f"data.source={source}", f"data.root={root}", "data.image_size=16", *own, *sets])
     return data.run(params, RunPaths.from_env(root.parent / "out"))

@@ -22,7 +22,7 @@ def test_run__real_breakhis(shared, tmp_path, task):
     begin = time.monotonic()
     params = load(None, ["data.source=breakhis", f"data.root={shared / 'breakhis200x'}", f"data.labels={task}",
                          "data.image_size=224",
-                         "data.split.absent_classes=allow", "data.split.test_fold=1"])  # fmt: skip
+                         "data.split.allow_missing_classes=true", "data.split.test_fold=1"])  # fmt: skip
     done = data.run(params, RunPaths.from_env(tmp_path))
     assert time.monotonic() - begin < 30
     info, report = told(done, "dataset.json"), told(done)

@@ -11,7 +11,7 @@ from tests.stages.test_export import build
 def test_run__int8_is_shipped_only_where_it_pays_and_says_its_figures_either_way(make_world):
     world = make_world()
     precisions, loose = ["fp32", "int8"], {"int8_metric_drop": 1.0, "calibration_images": 8}
-    shipped = build(world, precisions=precisions, int8_speedup=0.0, **loose).run()
+    shipped = build(world, precisions=precisions, int8_min_speedup=0.0, **loose).run()
     document = json.loads((shipped.folder / "bundle.json").read_text())
     entry = document["precisions"]["int8"]
     assert entry["shipped"] is True
@@ -28,11 +28,11 @@ def test_run__int8_is_shipped_only_where_it_pays_and_says_its_figures_either_way
         in card
     )
 
-    refused = build(world, precisions=precisions, int8_speedup=1000.0, **loose).run()
+    refused = build(world, precisions=precisions, int8_min_speedup=1000.0, **loose).run()
     document = json.loads((refused.folder / "bundle.json").read_text())
     entry = document["precisions"]["int8"]
     assert entry["shipped"] is False
-    assert "below export.int8_speedup=1000" in entry["reason"]
+    assert "below export.int8_min_speedup=1000" in entry["reason"]
     assert entry.keys() >= {"speedup", "balanced_accuracy_drop"}
     assert not (refused.folder / "model.int8.onnx").exists()
     with pytest.raises(BundleError, match="no int8 model"):

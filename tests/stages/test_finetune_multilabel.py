@@ -21,7 +21,7 @@ SETTINGS = [
     "data.columns={labels: [bright, striped]}", "data.split={folds: 3, test_fold: 1}", "schedule=staged",
     "tracking.mode=disabled",
     "model={backbone: test_vit, weights: none, backbone_args: {img_size: 32, depth: 2}, head: {kind: linear}}",
-    "frozen={epochs: 3, views: 1, batch_size: 8, class_weights: auto, checkpoint_seconds: 0}",
+    "frozen={epochs: 3, feature_views: 1, batch_size: 8, class_weights: auto, checkpoint_seconds: 0}",
     "finetune={epochs: 3, batch_size: 8, class_weights: {bright: 2}, checkpoint_seconds: 0}",
 ]  # fmt: skip
 # Runs the stages and kills itself at the end of an epoch.

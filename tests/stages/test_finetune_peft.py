@@ -37,8 +37,8 @@ def params_of(world, method, backbone="test_vit", **finetune):
         "backbone_args": args,
     }
     common = {"epochs": 2, "batch_size": 8, "checkpoint_seconds": 0}
-    tree["frozen"] = {**common, "views": 1}
-    tree["finetune"] = {**common, "lr": 1e-2, "select_by": "loss", **finetune}
+    tree["frozen"] = {**common, "feature_views": 1}
+    tree["finetune"] = {**common, "lr": 1e-2, "monitor": "loss", **finetune}
     return validate(tree)
 
 
@@ -68,7 +68,7 @@ def test_finetune__keeps_a_merged_or_an_adapted_network(world, method, holds):
 
 @pytest.mark.parametrize("method", ["vpt", "lora"])
 def test_finetune__falls_back_to_stage_one_bit_for_bit(world, method):
-    params = params_of(world, method, lr=0.1, label_smoothing=1.0, ema=None)
+    params = params_of(world, method, lr=0.1, label_smoothing=1.0, ema_decay=None)
     first, second = run_both(params, world.paths)
     assert second.result()["kept"] == "frozen"
     a, b = checkpoint.load_trained(first).state_dict(), checkpoint.load_trained(second).state_dict()

@@ -35,7 +35,7 @@ def params_of(world, **changes):
     tree["schedule"] = "staged"
     tree["model"]["head"] = {"kind": "cdtm", "centers": 4}
     common = {"epochs": 2, "batch_size": 8, "lr": 1e-3, "checkpoint_seconds": 0}
-    tree["frozen"], tree["finetune"] = {**common, "views": 2}, dict(common)
+    tree["frozen"], tree["finetune"] = {**common, "feature_views": 2}, dict(common)
     for path, value in changes.items():
         section, _, key = path.partition("__")
         tree[section][key] = value
@@ -67,7 +67,7 @@ def test_frozen__stored_features_and_online_agree(world):
     same = {"augment": {"dihedral": False, "shift": 0, "scale": 0, "brightness": 0, "contrast": 0, "stain": 0}}
     scores = {}
     for views in (1, "online"):
-        params = params_of(world, frozen__views=views, frozen__augment=same["augment"])
+        params = params_of(world, frozen__feature_views=views, frozen__augment=same["augment"])
         artifact = frozen.run(params, world.paths, 1)
         assert artifact.result()["stored_features"] is (views == 1)
         scores[views] = artifact.result()["best"]["validation"]["loss"]
@@ -75,10 +75,10 @@ def test_frozen__stored_features_and_online_agree(world):
 
 
 def test_frozen__falls_back_to_online_over_the_disk_budget(world, capsys):
-    params = params_of(world, frozen__store_gb=0)
+    params = params_of(world, frozen__feature_cache_gb=0)
     artifact = frozen.run(params, world.paths, 1)
     assert artifact.result()["stored_features"] is False
-    assert "frozen.store_gb is 0: running the backbone online" in capsys.readouterr().out
+    assert "frozen.feature_cache_gb is 0: running the backbone online" in capsys.readouterr().out
 
 
 def test_frozen__chains_share_features_and_each_trains_as_if_alone(world, tmp_path, capsys):
@@ -97,7 +97,7 @@ def test_frozen__chains_share_features_and_each_trains_as_if_alone(world, tmp_pa
 
 
 def test_finetune__keeps_stage_one_when_it_is_better(world):
-    params = params_of(world, finetune__lr=5.0, finetune__clip_norm=None, finetune__select_by="loss")
+    params = params_of(world, finetune__lr=5.0, finetune__clip_norm=None, finetune__monitor="loss")
     first, second = run_both(params, world.paths)
     assert second.result()["kept"] == "frozen"
     assert second.result()["best"]["epoch"] == 0
@@ -180,11 +180,11 @@ def test_check__refuses_gradient_checkpointing_where_it_cannot_be(world):
 def test_key__of_a_solved_head_depends_on_what_it_uses(world):
     prepared, head = load_prepared(world.paths.prepared), {"kind": "logistic"}
     key = frozen_key(params_of(world, model__head=head), prepared, 1)
-    unused = {"epochs": 7, "lr": 0.5, "batch_size": 3, "ema": None, "optimizer": "adam", "precision": "fp32",
+    unused = {"epochs": 7, "lr": 0.5, "batch_size": 3, "ema_decay": None, "optimizer": "adam", "precision": "fp32",
               "augment": {"shift": 0.5}, "patience": 2}  # fmt: skip
     for name, value in unused.items():
         assert frozen_key(params_of(world, model__head=head, **{f"frozen__{name}": value}), prepared, 1) == key
-    for name, value in {"class_weights": "none", "views": 1, "select_by": "loss", "label_smoothing": 0.1}.items():
+    for name, value in {"class_weights": "none", "feature_views": 1, "monitor": "loss", "label_smoothing": 0.1}.items():
         assert frozen_key(params_of(world, model__head=head, **{f"frozen__{name}": value}), prepared, 1) != key
     assert frozen_key(params_of(world, model__head={**head, "C": 1.0}), prepared, 1) != key
 

@@ -46,7 +46,7 @@ def test_images_for_champion__tiles_are_not_resized(tmp_path, prepare):
         write_slide(tmp_path / "raw" / "ab"[number % 2] / f"{number}.tif", number, side=256, kind=number % 2)
     tiles = "data.tiles={size_um: 16.0, max_per_slide: 2}"
     params, paths, prepared = prepare(
-        "data.source=slides", "data.image_size=32", tiles, "data.group_pattern=(\\d)[.]tif", "data.resize=pad"
+        "data.source=slides", "data.image_size=32", tiles, "data.patient_pattern=(\\d)[.]tif", "data.resize=pad"
     )
     rows = prepared.indices(1)["test"]
     found = gate._images_for_champion(params, paths, prepared, rows, champion(32, "squash", prepared))
@@ -59,7 +59,7 @@ def test_common_images__a_training_image_under_another_name_is_left_out(tmp_path
         folder = tmp_path / "raw" / "ab"[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw.integers(0, 255, (32, 32, 3)).astype(np.uint8)).save(folder / f"P{number}_.png")
-    _, _, prepared = prepare("data.source=folder", "data.image_size=32", "data.group_pattern=(P\\d+)_")
+    _, _, prepared = prepare("data.source=folder", "data.image_size=32", "data.patient_pattern=(P\\d+)_")
     rows = prepared.indices(1)["test"]
     line = "old/{}.png,a,Q{},{},{}"
     seen = [line.format(k, k, prepared.sha256[row], "train" if k == 0 else "test") for k, row in enumerate(rows)]

@@ -37,7 +37,7 @@ def world(make_world, tmp_path):
         tree = made.params.model_dump(mode="json")
         tree["schedule"] = "staged"
         common = {"checkpoint_seconds": 0, "lr": 1e-3}
-        tree["frozen"] = {**common, "epochs": 3, "views": 2, "batch_size": 4, "accumulate": 2}
+        tree["frozen"] = {**common, "epochs": 3, "feature_views": 2, "batch_size": 4, "gradient_accumulation_steps": 2}
         tree["finetune"] = {**common, "epochs": 3, "lr": 1e-4, "batch_size": 7}
         for path, value in changes.items():
             section, _, key = path.partition("__")

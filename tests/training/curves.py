@@ -51,8 +51,8 @@ def settings(folder: Path) -> Curves:
         return {"history": at.history, "best": _digest(best), "last": _digest(last)}
 
     found = {
-        "uneven": ended("uneven", batch_size=43, ema=0.9),
-        "accumulated": ended("accumulated", batch_size=5, accumulate=3, ema=0.9),
+        "uneven": ended("uneven", batch_size=43, ema_decay=0.9),
+        "accumulated": ended("accumulated", batch_size=5, gradient_accumulation_steps=3, ema_decay=0.9),
         "adam": ended("adam", optimizer="adam", clip_norm=None),
         "unused": ended("unused", unused=True),
     }
@@ -103,7 +103,7 @@ def methods(folder: Path) -> Curves:
             train=np.arange(7),
             val=np.arange(7, 11),
             objective=CrossEntropy(),
-            params=TrainingParams(epochs=2, batch_size=3, warmup_epochs=0, select_by="loss", ema=None),
+            params=TrainingParams(epochs=2, batch_size=3, warmup_epochs=0, monitor="loss", ema_decay=None),
             lr=1e-3,
             seed=1,
             key="key",

@@ -45,7 +45,7 @@ def job(tmp_path, network="mlp", cut_at=None, **settings):
     torch.manual_seed(5)
     middle = nn.BatchNorm1d(16) if network == "batchnorm" else nn.LayerNorm(16)
     model = nn.Sequential(nn.Linear(FEATURES, 16), middle, nn.Dropout(0.3), nn.Linear(16, 2))
-    common = {"epochs": 4, "lr": 1e-2, "batch_size": 8, "ema": None, "checkpoint_seconds": 0}
+    common = {"epochs": 4, "lr": 1e-2, "batch_size": 8, "ema_decay": None, "checkpoint_seconds": 0}
     params = TrainingParams(**common | settings)
 
     def on_epoch(step, values):
@@ -92,7 +92,13 @@ CUTS = [("epoch", 1), ("epoch", 3), ("step", 0), ("step", 3), ("step", 9), ("ste
 @pytest.mark.parametrize("cut_at", CUTS, ids=lambda cut: f"{cut[0]}{cut[1]}")
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"checkpoint_seconds": 0.005}, {"ema": 0.9, "accumulate": 2}, {"optimizer": "adam"}, {"passes": 3}],
+    [
+        {},
+        {"checkpoint_seconds": 0.005},
+        {"ema_decay": 0.9, "gradient_accumulation_steps": 2},
+        {"optimizer": "adam"},
+        {"repeats_per_epoch": 3},
+    ],
     ids=["plain", "mid-epoch", "ema-accumulate", "adam", "passes"],
 )
 def test_resume__ends_bit_identical(tmp_path, cut_at, settings):
@@ -106,7 +112,7 @@ def test_resume__ends_bit_identical(tmp_path, cut_at, settings):
 
 
 def test_run__keeps_the_best_epoch_by_the_chosen_metric(tmp_path):
-    at, best, last = ended(job(tmp_path, epochs=6, lr=0.2, select_by="loss"))
+    at, best, last = ended(job(tmp_path, epochs=6, lr=0.2, monitor="loss"))
     losses = {row["epoch"]: row["val/loss"] for row in at.history}
     assert at.best_epoch == min(losses, key=losses.get)
     assert at.best_epoch == 6 or any(not torch.equal(best[name], last[name]) for name in best)
@@ -138,7 +144,7 @@ def test_run__frozen_batchnorm_statistics_do_not_move(tmp_path):
 
 
 def test_run__an_epoch_of_three_passes_shows_every_image_three_times(tmp_path):
-    made = job(tmp_path, passes=3, epochs=1, batch_size=4)
+    made = job(tmp_path, repeats_per_epoch=3, epochs=1, batch_size=4)
     seen = []
     plain = made.source.train
     made.source.train = lambda rows, generator, take: (seen.extend(rows), plain(rows, generator, take))[1]
@@ -167,7 +173,7 @@ def test_run__head_is_trained_at_its_own_rate(tmp_path):
 
 
 def test_run__accumulation_equals_the_large_batch(tmp_path):
-    made = [job(tmp_path / str(n), batch_size=n, accumulate=16 // n, epochs=1) for n in (16, 4)]
+    made = [job(tmp_path / str(n), batch_size=n, gradient_accumulation_steps=16 // n, epochs=1) for n in (16, 4)]
     for each in made:
         each.network[2].p = 0.0
         each.source.train = lambda rows, generator, take, feed=each.source: (feed.data[rows][take], Geometry())
@@ -184,7 +190,7 @@ def test_run__loss_not_finite_is_named(tmp_path):
 
 
 def test_run__loss_not_finite_is_neither_saved_nor_scored(tmp_path):
-    made = job(tmp_path, batch_size=1, epochs=2, checkpoint_seconds=1e9, select_by="loss")
+    made = job(tmp_path, batch_size=1, epochs=2, checkpoint_seconds=1e9, monitor="loss")
     made.source.data[made.train] = math.inf
     scored = []
 
@@ -226,11 +232,11 @@ def eager(monkeypatch):
 @pytest.mark.parametrize("cut_at", [("epoch", 2), ("step", 9)], ids=lambda cut: f"{cut[0]}{cut[1]}")
 def test_compile__gives_the_same_under_plain_names_and_resumes(tmp_path, eager, cut_at):
     def compiled(folder, **settings):
-        made = job(tmp_path / folder, ema=0.9, **settings)
+        made = job(tmp_path / folder, ema_decay=0.9, **settings)
         made.compile = True
         return made
 
-    plain, whole = ended(job(tmp_path / "plain", ema=0.9)), ended(compiled("whole"))
+    plain, whole = ended(job(tmp_path / "plain", ema_decay=0.9)), ended(compiled("whole"))
     with pytest.raises(Cut):
         ended(compiled("cut", cut_at=cut_at))
     resumed = ended(compiled("cut"))

@@ -32,7 +32,7 @@ def runner(**changes):
     """`configure` of a search over one network, which every candidate changes."""
     torch.manual_seed(3)
     network = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
-    params = TrainingParams(**{"epochs": 3, "batch_size": 10, "select_by": "loss", "checkpoint_seconds": 0, **changes})
+    params = TrainingParams(**{"epochs": 3, "batch_size": 10, "monitor": "loss", "checkpoint_seconds": 0, **changes})
 
     def configure(number, rate, folder):
         return TrainerConfig(
@@ -67,7 +67,7 @@ def test_search__chooses_by_validation_and_equals_a_run_at_that_rate(tmp_path):
 
 
 def test_search__leaves_a_diverged_rate_out(tmp_path):
-    loose = runner(clip_norm=None, ema=None)
+    loose = runner(clip_norm=None, ema_decay=None)
     found = search(tmp_path, (1e-3, 1e38), loose)
     assert found.lr == 1e-3
     assert "the loss is" in found.trials[1].as_dict()["failure"]

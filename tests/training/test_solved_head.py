@@ -70,7 +70,7 @@ def test_head_solver__refit_uses_every_image_and_keeps_unseen_outputs(store, con
 
 
 def test_head_solver__chooses_the_candidate_with_the_lowest_validation_loss(store, config):
-    config.params = FrozenParams(select_by="loss")
+    config.params = FrozenParams(monitor="loss")
     losses = {}
     for strength in (1e-4, 0.1, 1e5):
         state, _ = HeadSolver(store, [strength], False, CPU)(config)

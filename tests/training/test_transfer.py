@@ -67,7 +67,7 @@ def test_step__waits_for_nothing_on_the_gpu(tmp_path, strict):
         train=np.arange(32),
         val=np.arange(8),
         objective=CrossEntropy(torch.tensor([1.2, 0.8])),
-        params=TrainingParams(batch_size=8, ema=0.9),
+        params=TrainingParams(batch_size=8, ema_decay=0.9),
         lr=3e-4,
         seed=1,
         key="key",

@@ -22,7 +22,7 @@ class _Cut(Exception):
 
 def places(folder: Path) -> list[Place]:
     """A small job's, after every stage of it has run, one was cut, and a cell of the benchmark was computed."""
-    params = job.params({"frozen": {"epochs": 1, "views": 1}, "finetune": {"epochs": 1}})
+    params = job.params({"frozen": {"epochs": 1, "feature_views": 1}, "finetune": {"epochs": 1}})
     paths = job.prepare(folder, params)
     job.train(params, paths)
     return [

@@ -36,7 +36,7 @@ def random_listing(protocol: str, seed: int) -> tuple[list[Any], tuple[str, ...]
     ]
     chain: int | str = "all" if draw.random() < 0.5 else int(draw.integers(folds))
     val = None if chain == "all" or draw.random() < 0.5 else (int(chain) + int(draw.integers(1, folds))) % folds
-    split = SplitParams(protocol=protocol, folds=folds, test_fold=chain, val_fold=val, absent_classes="allow")  # type: ignore[arg-type]
+    split = SplitParams(protocol=protocol, folds=folds, test_fold=chain, val_fold=val, allow_missing_classes=True)  # type: ignore[arg-type]
     return records, classes, split
 
 

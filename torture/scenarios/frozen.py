@@ -59,7 +59,7 @@ def _params(
     tree = copy.deepcopy(job.TREE)
     once = {"epochs": 1, "lr": 1e-2, "checkpoint_seconds": 30}
     tree["data"] |= {"image_size": SIZE, "images_per_patient": 2}
-    tree["frozen"] |= {**once, "views": views}
+    tree["frozen"] |= {**once, "feature_views": views}
     tree["finetune"] |= once
     backbone, weights = BACKBONES[family]
     tree["model"] = {

@@ -22,7 +22,7 @@ OTHER: dict[str, dict[str, Any]] = {
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "stored": {},
-    "online": {"frozen": {"views": "online"}},
+    "online": {"frozen": {"feature_views": "online"}},
     "lora": {"model": {"peft": {"method": "lora"}}},
     "seldom": SELDOM,
 }

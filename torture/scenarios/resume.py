@@ -38,13 +38,17 @@ def parts(full: bool) -> dict[str, dict[str, Any]]:
         return {
             "lora": {"backbone": BACKBONES[0], "methods": ["lora"], "cuts": ["mid-epoch, unsaved"]},
             "whole": {"backbone": BACKBONES[1], "methods": ["none"], "cuts": ["at an epoch's end"]},
-            "frozen": {"backbone": BACKBONES[0], "views": [2], "cuts": ["at the last epoch's end, unpublished"]},
+            "frozen": {
+                "backbone": BACKBONES[0],
+                "feature_views": [2],
+                "cuts": ["at the last epoch's end, unpublished"],
+            },
         }
     found: dict[str, dict[str, Any]] = {}
     for backbone in BACKBONES:
         for methods in (METHODS[:2], METHODS[2:]):
             found[f"{backbone}-{'-'.join(methods)}"] = {"backbone": backbone, "methods": list(methods)}
-        found[f"{backbone}-frozen"] = {"backbone": backbone, "views": [2, "online"]}
+        found[f"{backbone}-frozen"] = {"backbone": backbone, "feature_views": [2, "online"]}
     return found
 
 
@@ -69,7 +73,7 @@ def inject(
         _try_all(outcome, folder / method, prepared, chosen, "finetune", named, cuts or [*CUTS, *BETWEEN])
     for view in views or []:
         named = f"{backbone}, stage 1, views {view}"
-        chosen = params_of(backbone, frozen={"views": view})
+        chosen = params_of(backbone, frozen={"feature_views": view})
         _try_all(outcome, folder / f"views-{view}", prepared, chosen, "frozen", named, cuts or list(CUTS))
     return outcome
 

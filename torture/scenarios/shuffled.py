@@ -177,7 +177,7 @@ def _params(root: Path, head: str, protocol: str, epochs: int, folds: int) -> An
                 "backbone": "test_vit", "weights": "none", "backbone_args": {"img_size": SIZE},
                 "head": HEADS[head], "peft": {"method": "none"},
             },
-            "frozen": {"epochs": epochs, "views": 2, "lr": 1e-2, "warmup_epochs": 1},
+            "frozen": {"epochs": epochs, "feature_views": 2, "lr": 1e-2, "warmup_epochs": 1},
             "tracking": {"mode": "disabled"},
         }
     )  # fmt: skip

@@ -22,7 +22,7 @@ TARGET = "0 stages executed, output hashes unchanged"
 SETS = (
     "data.image_size=32", "data.patients=12", "data.images_per_patient=4", "data.split.folds=3",
     "model.backbone_args={img_size: 32}", "schedule=staged", "data.split.test_fold=1",
-    "model.head={kind: cdtm, centers: 4}", "frozen.epochs=1", "frozen.views=1",
+    "model.head={kind: cdtm, centers: 4}", "frozen.epochs=1", "frozen.feature_views=1",
     "finetune.epochs=1", "export.precisions=[fp32]", "export.parity_images=16",
     "tracking.mode=disabled",
 )  # fmt: skip
@@ -118,7 +118,7 @@ def _stages(folder: Path) -> Outcome:
 
     small = {
         "model": {"weights": "none", "backbone_args": {"img_size": 32, "depth": 1}},
-        "frozen": {"epochs": 1, "views": 1},
+        "frozen": {"epochs": 1, "feature_views": 1},
         "finetune": {"epochs": 1},
     }
     outcome, chosen = Outcome(), job.params(small)

@@ -74,7 +74,7 @@ def params_files(folder: Path) -> Iterator[Case]:
         "export.batch_sizes=[0]": ("export.batch_sizes", "0"),
         "export.batch_sizes=[true]": ("export.batch_sizes",),
         "frozen.class_weights={glands: 0}": ("frozen.class_weights", "0"),
-        "frozen={views: 8, augment: {dihedral: false}}": ("views is 8", "dihedral is false"),
+        "frozen={feature_views: 8, augment: {dihedral: false}}": ("feature_views is 8", "dihedral is false"),
         "model.backbone_args={x: .nan}": ("backbone_args", "finite"),
         "model.backbone_args={pretrained: true}": ("backbone_args", "'pretrained'", "model.weights alone"),
         "model.normalization={mean: [0.5, 0.5], std: [1, 1, 1]}": ("model.normalization.mean",),
@@ -110,7 +110,7 @@ def image_folders(folder: Path, small: Path) -> Iterator[Case]:
                  "data.positive=b")  # fmt: skip
         return Case(f"images: {name}", "data", (*words, *(w for one in sets for w in ("--set", one))), says)
 
-    by_name, image = "data.group_pattern='/(P[0-9])_'", "data.split.protocol=image"
+    by_name, image = "data.patient_pattern='/(P[0-9])_'", "data.split.protocol=image"
     right = pictures("right", *two)
     yield asked("no root", "null", ("data.root is null",))
     yield asked("no such root", folder / "nowhere", ("data.root", "nowhere", "does not exist"))
@@ -129,16 +129,16 @@ def image_folders(folder: Path, small: Path) -> Iterator[Case]:
     yield asked("fewer patients than folds", right, ("data.split.folds is 5", "3 patients"), by_name,
                 "data.split.folds=5")  # fmt: skip
     scarce = pictures("scarce", *(f"a/P{p}_0.png" for p in range(5)), "b/P7_0.png")
-    yield asked("a class that a part lacks", scarce, ("b", "absent_classes=allow"), by_name, "data.split.folds=3")
+    yield asked("a class that a part lacks", scarce, ("b", "allow_missing_classes=true"), by_name, "data.split.folds=3")
     yield asked("more folds than images", right, ("data.split.folds is 20",), image, "data.split.folds=20")
     yield asked("no published split", right, ("official", "no published split"), "data.split.protocol=official")
     yield asked("a label outside class_names", right, ("'b'", "data.class_names"), by_name, "data.class_names=[a, c]")
     yield asked("a class without images", right, ("no images of class c",), by_name, "data.class_names=[a, b, c]",
                 "data.positive=null")  # fmt: skip
-    yield asked("a pattern that finds nothing", right, ("data.group_pattern", "finds no patient"),
-                "data.group_pattern='(Q[0-9])'")  # fmt: skip
-    yield asked("a pattern without a group", right, ("data.group_pattern", "(...)"), "data.group_pattern=P")
-    yield asked("no pattern", right, ("data.group_pattern", "regular expression"), "data.group_pattern='('")
+    yield asked("a pattern that finds nothing", right, ("data.patient_pattern", "finds no patient"),
+                "data.patient_pattern='(Q[0-9])'")  # fmt: skip
+    yield asked("a pattern without a group", right, ("data.patient_pattern", "(...)"), "data.patient_pattern=P")
+    yield asked("no pattern", right, ("data.patient_pattern", "regular expression"), "data.patient_pattern='('")
     yield asked("a class twice", right, ("data.class_names", "each once"), "data.class_names=[a, a]")
     for name, content in {"text": b"no image", "zero": b"", "cut": (right / two[0]).read_bytes()[:40]}.items():
         place = pictures(f"bad-{name}", *two)

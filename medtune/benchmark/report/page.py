@@ -92,7 +92,7 @@ def _selection(trials: Sequence[TrialRecord]) -> str:
     if not tried:
         return ""
     criterion = ", ".join(
-        sorted({metric_title(result["select_by"], kind_of(results)) for result in results if result.get("select_by")})
+        sorted({metric_title(result["monitor"], kind_of(results)) for result in results if result.get("monitor")})
     )
     rates = ", ".join(f"{rate:g}" for rate in tried)
     return f"Every trial uses the learning rate (tried: {rates}) and the epoch with the best validation {criterion}."

@@ -42,7 +42,7 @@ class Params(LabelParams):
     path_format: str = Field(
         PATH, description="image file of a row, where {path} is the cell: 'images/{path}.jpg'; relative to data.root"
     )
-    group_pattern: str | None = Field(
+    patient_pattern: str | None = Field(
         None,
         description="regex on the path whose first (...) is the patient: '/(P[0-9]+)_'; "
         "null if the table has a column of patients",
@@ -58,7 +58,7 @@ class Params(LabelParams):
             raise ValueError(f"write {PATH} once, where the cell belongs")
         return text
 
-    @field_validator("group_pattern")
+    @field_validator("patient_pattern")
     @classmethod
     def _one_group(cls, pattern: str | None) -> str | None:
         if pattern is not None:
@@ -93,7 +93,7 @@ def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = 
 
     Raises:
         InputError: nothing found, a table, folders or masks that cannot be used as they are, or paths in which
-            `group_pattern` finds no patient.
+            `patient_pattern` finds no patient.
     """
     root = listing.require_root(root)
     if not root.is_dir():
@@ -102,8 +102,8 @@ def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = 
     if not found:
         raise InputError(f"data.root {root}: no images; expected one folder a class, or data.csv")
     found = _rename_labels(_without_masks(found, params), params)
-    if params.group_pattern is not None:
-        found = [with_patient(sample, params.group_pattern) for sample in found]
+    if params.patient_pattern is not None:
+        found = [with_patient(sample, params.patient_pattern) for sample in found]
     return sorted(found, key=lambda sample: sample.path)
 
 
@@ -137,7 +137,7 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
     check_table(table, params)
     by_column = params.split.protocol == "column"
     positions = columns.find_columns(table, chosen, several)
-    if "group" not in positions and params.group_pattern is None:
+    if "group" not in positions and params.patient_pattern is None:
         other = columns.similar_column(table, "group")
         fix = f". If {other} is the patient, add {set_option('data.columns.group', other)}" if other else ""
         info(f"{table.name}: no column group, so no patients are known; found {', '.join(table.columns)}{fix}")
@@ -149,8 +149,8 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
         column = set_option("data.split.protocol", "column")
         info(f"{table.name}: the column {table.columns[unused]} does not decide the split; {column} makes it do so")
     rows = read_rows(table, positions, root, params.path_format)
-    if params.group_pattern is not None:
-        check_pattern(params.group_pattern, table, positions, rows)
+    if params.patient_pattern is not None:
+        check_pattern(params.patient_pattern, table, positions, rows)
     if params.split.protocol == "site":
         rows = add_sites(rows, table, params.columns.site)
     if splits is not None:
@@ -211,4 +211,4 @@ def example(root: Path) -> dict[str, object]:
     """Write a tiny data set in this layout to `root` and return the params that read it."""
     for number in range(12):
         write_image(root / ("no", "yes")[number % 2] / f"P{number}_1.png", number)
-    return {"group_pattern": r"(P\d+)_"}
+    return {"patient_pattern": r"(P\d+)_"}

@@ -42,11 +42,11 @@ class Params(DataParams):
 
     source: Literal["gashissdb"] = "gashissdb"
     size: Literal[80, 120, 160] = Field(160, description="side of the crops, in pixels")
-    group_pattern: str | None = Field(
+    patient_pattern: str | None = Field(
         None, description="regular expression that finds the original image or the patient in the path, where names do"
     )
 
-    @field_validator("group_pattern")
+    @field_validator("patient_pattern")
     @classmethod
     def _compiles(cls, pattern: str | None) -> str | None:
         try:
@@ -77,7 +77,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """Every crop of `params.size` under a folder called Normal or Abnormal (any case), sorted by path.
 
     Raises:
-        InputError: no crop of this size, a crop of another size, or `group_pattern` does not find one group.
+        InputError: no crop of this size, a crop of another size, or `patient_pattern` does not find one group.
     """
     root = listing.require_root(root)
     found, other = [], set()
@@ -90,7 +90,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         if sizes and sizes[-1] != params.size:
             other.add(sizes[-1])
         else:
-            found.append(Sample(path, labels[-1], _group(path, params.group_pattern)))
+            found.append(Sample(path, labels[-1], _group(path, params.patient_pattern)))
     if not found and other:
         there = " and ".join(map(str, sorted(other)))
         raise InputError(
@@ -127,7 +127,7 @@ def _group(path: str, pattern: str | None) -> str | None:
     match = re.search(pattern, path)
     group = match and (match[1] if match.re.groups else match[0])
     if not group:
-        raise InputError(f"data.group_pattern={pattern}: finds nothing in {path}. Change it, or set it to null.")
+        raise InputError(f"data.patient_pattern={pattern}: finds nothing in {path}. Change it, or set it to null.")
     return group
 
 

@@ -165,4 +165,4 @@ def example(root: Path) -> dict[str, object]:
 
     for number in range(12):
         write_slide(root / ("no", "yes")[number % 2] / f"P{number}_1.tif", number, side=256)
-    return {"group_pattern": r"(P\d+)_", "tiles": {"size_um": 32.0}, "image_size": 32}
+    return {"patient_pattern": r"(P\d+)_", "tiles": {"size_um": 32.0}, "image_size": 32}

@@ -146,11 +146,11 @@ def rejection_reason(figures: Mapping[str, Any], precision: str, params: ExportP
     hundredths; how far is stated, and only what it does to the balanced accuracy refuses it.
     """
     if precision == "int8":
-        return _drop_reason(figures, "int8_metric_drop", params.int8_metric_drop)
+        return _drop_reason(figures, "int8_max_metric_drop", params.int8_max_metric_drop)
     changed = figures["argmax_changed" if precision == "fp32" else "argmax_changed_not_toss_up"]
     if changed > MAX_CHANGED_FRACTION[precision] * figures["images"]:
         return f"{changed} of {figures['images']} images change their most probable class"
-    return _drop_reason(figures, "metric_drop", params.metric_drop)
+    return _drop_reason(figures, "max_metric_drop", params.max_metric_drop)
 
 
 def losses(figures: Mapping[str, Any]) -> dict[str, float]:

@@ -126,11 +126,11 @@ def rejection_reason(figures: Mapping[str, Any], precision: str, params: ExportP
     it.
     """
     if precision == "int8":
-        return _drop_reason(figures, "int8_metric_drop", params.int8_metric_drop)
+        return _drop_reason(figures, "int8_max_metric_drop", params.int8_max_metric_drop)
     changed = figures["decisions_changed_not_toss_up"]
     if changed > MAX_CHANGED_FRACTION[precision] * figures["decisions"]:
         return f"{changed} of {figures['decisions']} decisions change"
-    return _drop_reason(figures, "metric_drop", params.metric_drop)
+    return _drop_reason(figures, "max_metric_drop", params.max_metric_drop)
 
 
 def losses(figures: Mapping[str, Any]) -> dict[str, float]:

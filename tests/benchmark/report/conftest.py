@@ -52,7 +52,7 @@ def write(root, identity, labels, score, member, known):
         "files": {},
         "lr": [0.001],
         "trials": [{"lr": rate, "epoch": 3, "seconds": 1.0, "validation": {}} for rate in (3e-4, 1e-3, 3e-3)],
-        "select_by": "auroc",
+        "monitor": "auroc",
         "metrics": {name: {"value": value, "lo": None, "hi": None} for name, value in figures.items()},
         "images": {"train": 2 * identity.percent, "val": 8, "test": len(labels)},
         "groups": {"train": identity.percent, "val": 4, "test": groups},

@@ -117,7 +117,7 @@ def test_records__from_the_archive(tmp_path, monkeypatch, inside):
 
 def test_records__official_folds_without_13412(tmp_path):
     write_folds(tmp_path, draw_tree(tmp_path))
-    chosen = params(split={"protocol": "official", "test_fold": "all", "absent_classes": "allow"})
+    chosen = params(split={"protocol": "official", "test_fold": "all", "allow_missing_classes": True})
     found = breakhis.list_samples(tmp_path, chosen)
     faulted = [record for record in found if record.patient_id == "13412"]
     assert len(faulted) == 4

@@ -23,19 +23,19 @@ def test_records__class_folders(root):
 
 
 def test_records__patient_from_the_path(root):
-    assert [record.patient_id for record in folder.list_samples(root, params(group_pattern=r"(P\d+)_"))] == [
+    assert [record.patient_id for record in folder.list_samples(root, params(patient_pattern=r"(P\d+)_"))] == [
         "P1",
         "P2",
         "P3",
     ]
     with pytest.raises(InputError, match="finds no patient"):
-        folder.list_samples(root, params(group_pattern=r"(Q\d+)_"))
+        folder.list_samples(root, params(patient_pattern=r"(Q\d+)_"))
 
 
 @pytest.mark.parametrize("pattern", ["(", "P[0-9]+"])
 def test_params__pattern_must_name_a_group(pattern):
     with pytest.raises(ValidationError):
-        params(group_pattern=pattern)
+        params(patient_pattern=pattern)
 
 
 def test_records__class_names(root):
@@ -217,7 +217,7 @@ def test_table__patients_from_a_pattern_are_checked_too(images):
         (images / name).touch()
     chosen = table(images, "path,label\nP1_1.png,a\np1_2.png,b\n")
     with pytest.raises(InputError, match=r"'P1' .* and 'p1'"):
-        read(images, chosen.model_copy(update={"group_pattern": "([Pp][0-9]+)_"}))
+        read(images, chosen.model_copy(update={"patient_pattern": "([Pp][0-9]+)_"}))
 
 
 def test_table__a_cell_with_several_lines(images):

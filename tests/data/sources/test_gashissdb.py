@@ -49,11 +49,11 @@ def test_samples__mixed_sizes_are_refused(tmp_path, suffix):
 def test_samples__group_from_the_path(tmp_path):
     for image in (1, 2):
         write(tmp_path, f"160/image-{image}", 160)
-    assert {sample.patient_id for sample in read(tmp_path, group_pattern=r"image-(\d+)/")} == {"1", "2"}
+    assert {sample.patient_id for sample in read(tmp_path, patient_pattern=r"image-(\d+)/")} == {"1", "2"}
     with pytest.raises(InputError, match="finds nothing in"):
-        read(tmp_path, group_pattern="slide")
+        read(tmp_path, patient_pattern="slide")
     with pytest.raises(ValueError, match="not a regular expression"):
-        gashissdb.Params(group_pattern="(")
+        gashissdb.Params(patient_pattern="(")
 
 
 def test_samples__nothing_there(tmp_path):

@@ -28,7 +28,7 @@ def table(root, *rows, header="path,label,group"):
 
 
 def test_list_samples__class_folders_and_table(root):
-    found = slides.list_samples(root, params(group_pattern=r"(P\d)"))
+    found = slides.list_samples(root, params(patient_pattern=r"(P\d)"))
     expected = [("no/P0.tif", "no", "P0"), ("no/P2.tif", "no", "P2"), ("yes/P1.tif", "yes", "P1")]
     assert [(one.path, one.label, one.patient_id) for one in found] == expected
     table(root, *(",".join(row) for row in expected))
@@ -36,7 +36,7 @@ def test_list_samples__class_folders_and_table(root):
 
 
 def test_cut__tiles_carry_slide_patient_and_label(root):
-    chosen = params(group_pattern=r"(P\d)")
+    chosen = params(patient_pattern=r"(P\d)")
     found = slides.cut(slides.list_samples(root, chosen), root, chosen)
     assert [slide.path for slide in found.slides] == ["no/P0.tif", "no/P2.tif", "yes/P1.tif"]
     for tile, number in zip(found.tiles, found.slide_index.tolist(), strict=True):

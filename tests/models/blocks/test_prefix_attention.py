@@ -39,5 +39,5 @@ def test_attention__learned_keys_are_as_those_of_a_token(fused):
 
 def test_apply__refuses_an_attention_it_does_not_know():
     backbone = timm.create_model("beit_base_patch16_224", num_classes=0, depth=1, embed_dim=24, num_heads=3)
-    with pytest.raises(InputError, match="prefix does not know the attention of Beit"):
+    with pytest.raises(InputError, match="method=prefix: it does not support the attention of Beit"):
         prefix.inject(backbone, prefix.Params())

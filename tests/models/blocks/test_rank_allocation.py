@@ -1,4 +1,4 @@
-"""AdaLoRA's ranks: shrunk to the budget on time, kept where the importance is."""
+"""Rank allocation of AdaLoRA: the budget shrinks on schedule and keeps the most important triplets."""
 
 import timm
 import torch
@@ -24,7 +24,7 @@ def test_allocate__keeps_the_most_important_triplets_of_all_layers():
             tensor.grad = torch.ones_like(tensor)
         layer.update_sensitivity()
     allocate_ranks(layers, 4)
-    assert [int(layer.kept.sum()) for layer in layers] == [1, 3]
+    assert [int(layer.selected.sum()) for layer in layers] == [1, 3]
 
 
 def test_after_step__reaches_the_budget_and_holds_it():
