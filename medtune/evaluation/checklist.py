@@ -132,7 +132,7 @@ def _model(params: Params, facts: Mapping[str, Any]) -> dict[str, str]:
     listed = ", ".join(f"{name} {version}" for name, version in packages.items()) if isinstance(packages, dict) else ""
     class_weights = last.class_weights if isinstance(last.class_weights, str) else "set per class"
     return {
-        "model": f"Backbone {model.backbone}, head {model.head.kind}, trained part: {model.peft.method}. Input: uint8 "
+        "model": f"Backbone {model.backbone}, head {model.head.kind}, PEFT method: {model.peft.method}. Input: uint8 "
         f"RGB, {params.data.image_size} x {params.data.image_size}. Output: one probability per class.",
         "initialization": f"Backbone weights: {'a local file' if '/' in model.weights else model.weights}; seed "
         f"{params.seed}.",

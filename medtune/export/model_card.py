@@ -21,7 +21,7 @@ TEMPLATE = """\
 
 {{ text.purpose }}
 Backbone `{{ params.model.backbone }}`, head `{{ params.model.head.kind }}`, selected stage: {{ exported.stage }}
-(schedule `{{ params.schedule }}`, trained part `{{ params.model.peft.method }}`).
+(schedule `{{ params.schedule }}`, PEFT method `{{ params.model.peft.method }}`).
 
 ## How to run
 ```

@@ -45,7 +45,7 @@ NOT_SOLVED_BY = {
     "epochs", "repeats_per_epoch", "lr", "batch_size", "gradient_accumulation_steps", "optimizer", "weight_decay",
     "warmup_epochs", "clip_norm", "precision", "ema_decay", "patience", "augment",
 }  # fmt: skip
-# Only the evaluation stage has subgroups; a cell of the benchmark would train again.
+# Only the evaluation stage has subgroups; a trial of the benchmark would train again.
 SUBGROUPS = {"by", "bins"}
 
 

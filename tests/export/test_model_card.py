@@ -21,8 +21,8 @@ def test_card__table_of_classes_is_bounded(classes, rows, final):
     assert "|\n\n|" not in text
 
 
-def test_card__says_why_a_metric_has_no_interval():
-    table = re.search(r"\{% for metric, figure in metrics.test.*?\{% endfor %\}", TEMPLATE, re.DOTALL).group()
+def test_card__states_why_a_metric_has_no_interval():
+    table = re.search(r"\{% for metric, entry in metrics.test.*?\{% endfor %\}", TEMPLATE, re.DOTALL).group()
     macro = TEMPLATE[: TEMPLATE.index("{% endmacro %}") + len("{% endmacro %}")]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.globals["number"] = _number

@@ -176,7 +176,7 @@ def test_run__card_states_facts_leaks_and_faults(exported):
     assert "Positive class: `class1`" in (exported.artifact.folder / "MODEL_CARD.md").read_text()
     card = (exported.artifact.folder / "MODEL_CARD.md").read_text()
     assert "averages the probabilities of 3 networks" in card
-    assert "not those of the average" in card
+    assert "no patient is left to test the average" in card
     for fact in (
         "Research use only", "CC0", "drawn <by> code", exported.prepared.digest, "protocol `patient`",
         "| balanced accuracy |", "onnxruntime >= 1.18, numpy", "medtune predict", "onnxruntime-gpu", exported.key,

@@ -19,19 +19,19 @@ def report(tmp_path, trials, **changes):
     return lines, page
 
 
-def test_report__whole_grid(tmp_path, make_trials):
+def test_report__complete_grid(tmp_path, make_trials):
     trials = make_trials({"linear": 0.0, "full": 0.5, "lora": 2.0}, percents=(10, 50, 100), seeds=(1, 2))
     lines, page = report(tmp_path, [*trials, FAILED, PENDING])
     assert [line.partition(" (")[0] for line in lines[:3]] == [f"toy, vit, {percent} %" for percent in (10, 50, 100)]
     assert "20 trials: 18 done, 1 failed, 1 pending." in page
     assert "RuntimeError: &lt;b&gt;no memory" in page
-    assert page.count("data:image/png;base64,") == 5  # trade, fractions, two forests, costs
+    assert page.count("data:image/png;base64,") == 5  # Pareto, fractions, two forest plots, costs
     assert page.count("★ ") == 3
     assert "Every method against full" in page
     assert "▲ better" in page
 
 
-def test_report__no_full_and_an_undefined_figure(tmp_path, make_trials):
+def test_report__no_full_fine_tuning_and_an_undefined_metric(tmp_path, make_trials):
     trials = make_trials({"lora": 1.0, "bitfit": 0.5, "linear": 0.4}, known=False)
     trials[1].result["metrics"]["auroc"] = {"value": None, "lo": None, "hi": None, "reason": "diverged"}
     for trial in trials:
