@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from benchmarks import coverage_gate
-from benchmarks.coverage_sets import Model, draw_classes
 from medtune.config.evaluation import EvaluateParams
 from medtune.config.schema import GateParams
 from medtune.evaluation.gate import ModelStats, decide
+from studies import coverage_gate
+from studies.coverage_sets import Model, draw_classes
 
 METRICS = coverage_gate.compared(coverage_gate.OF_CLASSES)
 SETS = 120

@@ -1,21 +1,21 @@
-"""Textures that are many painted things: stones, leaves, flowers, grass, bubbles.
+"""Textures of many painted objects: stones, leaves, flowers, grass, bubbles.
 
-Each takes (rng, n) and gives the value and the material field of one picture; size, number and place
-are drawn anew every time.
+Each function takes (rng, n) and returns the value field and the material field of one image. Size, number and positions
+are random.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.fields import Layers, Rng, angle, ellipse, fractal, lined, painted, spread, walk
+from examples.pretraining.fields import Layers, Rng, angle, ellipse, fractal, lined, painted, spread, walk
 
 
-def on(rng: Rng, n: int, figure: np.ndarray, ground: float | None = None) -> Layers:
-    """A painted figure on faint noise: it keeps its tones, the ground has a colour of its own."""
-    mask = (figure > 0.02).astype(float)
-    base = 0.5 + (rng.uniform(0, 0.25) if ground is None else ground) * fractal(rng, n, rng.uniform(0.8, 2.5))
-    return np.where(mask > 0, figure + 0.05 * fractal(rng, n, 1.0), base), mask
+def on_background(rng: Rng, n: int, objects: np.ndarray, noise: float | None = None) -> Layers:
+    """Put painted objects on faint noise: they keep their tones, and the background has another color."""
+    mask = (objects > 0.02).astype(float)
+    base = 0.5 + (rng.uniform(0, 0.25) if noise is None else noise) * fractal(rng, n, rng.uniform(0.8, 2.5))
+    return np.where(mask > 0, objects + 0.05 * fractal(rng, n, 1.0), base), mask
 
 
 def foam(rng: Rng, n: int) -> Layers:
@@ -25,15 +25,15 @@ def foam(rng: Rng, n: int) -> Layers:
         radius = rng.uniform(0.03, 0.085)
         shapes += [(ellipse(y, x, radius), 0.95), (ellipse(y, x, radius * 0.84), rng.uniform(0.3, 0.5)),
                    (ellipse(y - radius * 0.4, x - radius * 0.4, radius * 0.2), 1.0)]  # fmt: skip
-    return on(rng, n, painted(n, shapes))
+    return on_background(rng, n, painted(n, shapes))
 
 
 def pebbles(rng: Rng, n: int) -> Layers:
-    """Pebbles apart from each other on a ground."""
+    """Separate pebbles on a background."""
     points = spread(rng, int(rng.integers(25, 90)), rng.uniform(0.08, 0.13))
     shapes = [(ellipse(y, x, rng.uniform(0.02, 0.05), rng.uniform(1, 1.8), angle(rng)), rng.uniform(0.2, 1))
               for x, y in points]  # fmt: skip
-    return on(rng, n, painted(n, shapes))
+    return on_background(rng, n, painted(n, shapes))
 
 
 def berries(rng: Rng, n: int) -> Layers:
@@ -47,11 +47,11 @@ def berries(rng: Rng, n: int) -> Layers:
                 tone = rng.uniform(0.5, 0.7)
                 shapes += [(ellipse(y + dy * reach, x + dx * reach, size), tone),
                            (ellipse(y + dy * reach - size / 3, x + dx * reach - size / 3, size / 3), 1)]  # fmt: skip
-    return on(rng, n, painted(n, shapes))
+    return on_background(rng, n, painted(n, shapes))
 
 
 def daisies(rng: Rng, n: int) -> Layers:
-    """Daisies: petals round a disc."""
+    """Daisies: petals around a disc."""
     shapes = []
     petals = int(rng.integers(7, 16))
     for x, y in spread(rng, int(rng.integers(5, 18)), 0.2):
@@ -61,17 +61,17 @@ def daisies(rng: Rng, n: int) -> Layers:
                 (ellipse(y + radius * np.sin(k), x + radius * np.cos(k), radius / 3, 2, k), rng.uniform(0.5, 0.9))
             )
         shapes.append((ellipse(y, x, radius * rng.uniform(0.3, 0.7)), 0.15))
-    return on(rng, n, painted(n, shapes))
+    return on_background(rng, n, painted(n, shapes))
 
 
 def pearls(rng: Rng, n: int) -> Layers:
-    """String-of-pearls plant: beads in chains."""
+    """String-of-pearls plant: rows of beads."""
     size = rng.uniform(0.012, 0.022)
     shapes = []
     for _ in range(int(rng.integers(6, 18))):
         for x, y in walk(rng, int(rng.integers(8, 30)), size * 2.2, 0.1):
             shapes.append((ellipse(y, x, size * rng.uniform(0.9, 1.1), 1.2, angle(rng)), rng.uniform(0.5, 0.9)))
-    return on(rng, n, painted(n, shapes))
+    return on_background(rng, n, painted(n, shapes))
 
 
 def foliage(rng: Rng, n: int) -> Layers:
@@ -81,16 +81,16 @@ def foliage(rng: Rng, n: int) -> Layers:
     for y, x in rng.uniform(0, 1, (round(1.6 / size**1.5), 2)):
         length, aspect = size * rng.uniform(0.7, 1.2), rng.uniform(1.6, 2.6)
         shapes.append((ellipse(y, x, length, aspect, rng.uniform(0, 6.3), 1.6), rng.uniform(0.1, 1)))
-    return on(rng, n, painted(n, shapes))
+    return on_background(rng, n, painted(n, shapes))
 
 
 def strokes(rng: Rng, n: int, count: int, length: float, direction: Callable[[np.ndarray], np.ndarray]) -> Layers:
-    """Straight strokes of random tone at random places, each along `direction` of its place."""
+    """Draw straight strokes of random tone at random positions, each along `direction` at its position."""
     start = rng.uniform(-0.1, 1.1, (count, 2))
     turn = direction(start)
     end = start + length * rng.uniform(0.5, 1.2, (count, 1)) * np.stack([np.cos(turn), np.sin(turn)], 1)
     width = rng.uniform(0.004, 0.012)
-    return on(
+    return on_background(
         rng, n, lined(n, [(np.stack([a, b]), width, rng.uniform(0.1, 1)) for a, b in zip(start, end, strict=True)])
     )
 
@@ -119,7 +119,7 @@ def roots(rng: Rng, n: int) -> Layers:
         stem = walk(rng, 40, 0.03, 0.06)
         lines.append((stem, rng.uniform(0.012, 0.03), rng.uniform(0.3, 1)))
         lines += [(walk(rng, 14, 0.02, 0.1, stem[k]), 0.008, rng.uniform(0.3, 1)) for k in rng.integers(0, 40, 4)]
-    return on(rng, n, lined(n, lines))
+    return on_background(rng, n, lined(n, lines))
 
 
 def scales(rng: Rng, n: int) -> Layers:
@@ -130,32 +130,34 @@ def scales(rng: Rng, n: int) -> Layers:
             x, y = (column + 0.5 * (row % 2)) / rows, row * 0.75 / rows
             tone = rng.uniform(0.6, 1)
             shapes += [(ellipse(1 - y * 1.3, x, 0.62 / rows), tone * 0.4), (ellipse(1 - y * 1.3, x, 0.54 / rows), tone)]
-    return on(rng, n, painted(n, shapes))
+    return on_background(rng, n, painted(n, shapes))
 
 
 def snow(rng: Rng, n: int) -> Layers:
     """Snowfall: small bright dots."""
     points = rng.uniform(0, 1, (int(rng.integers(40, 250)), 2))
-    return on(rng, n, painted(n, [(ellipse(y, x, rng.uniform(0.006, 0.018)), rng.uniform(0.6, 1)) for x, y in points]))
+    return on_background(
+        rng, n, painted(n, [(ellipse(y, x, rng.uniform(0.006, 0.018)), rng.uniform(0.6, 1)) for x, y in points])
+    )
 
 
 def grains(rng: Rng, n: int, turn: float) -> Layers:
-    """Long grains, apart from each other, their directions within `turn` of one."""
+    """Draw separate long grains whose directions differ by about `turn` radians."""
     points, a, size = spread(rng, int(rng.integers(40, 160)), 0.06), angle(rng), rng.uniform(0.015, 0.028)
     shapes = []
     for x, y in points:
         leaning = a + rng.normal(0, turn)
         shapes.append((ellipse(y, x, size, rng.uniform(2.2, 4), leaning), rng.uniform(0.3, 1)))
-    return on(rng, n, painted(n, shapes))
+    return on_background(rng, n, painted(n, shapes))
 
 
 def shoal(rng: Rng, n: int) -> Layers:
-    """A shoal: long grains all one way."""
+    """A shoal of fish: long grains in one direction."""
     return grains(rng, n, 0.15)
 
 
 def rice(rng: Rng, n: int) -> Layers:
-    """Spilt rice: long grains every way."""
+    """Spilled rice: long grains in every direction."""
     return grains(rng, n, 5)
 
 
@@ -165,7 +167,7 @@ def pumice(rng: Rng, n: int) -> Layers:
     for radius in rng.uniform(0.01, 0.07, int(rng.integers(25, 70))):
         y, x = rng.uniform(0, 1, 2)
         shapes.append((ellipse(y, x, radius, rng.uniform(1, 1.5), angle(rng)), rng.uniform(0.05, 0.3)))
-    return on(rng, n, painted(n, shapes), 0.3)
+    return on_background(rng, n, painted(n, shapes), 0.3)
 
 
 def lily_pads(rng: Rng, n: int) -> Layers:
@@ -176,10 +178,10 @@ def lily_pads(rng: Rng, n: int) -> Layers:
         shapes.append((ellipse(y, x, radius, rng.uniform(1, 1.3), angle(rng)), 0.6))
         for k in rng.uniform(0, 6.3, int(rng.integers(0, 3))):
             shapes.append((ellipse(y + radius * 0.5 * np.sin(k), x + radius * 0.5 * np.cos(k), radius * 0.22), 0.15))
-    return on(rng, n, painted(n, shapes))
+    return on_background(rng, n, painted(n, shapes))
 
 
-FIGURES = (
+OBJECTS = (
     foam,
     pebbles,
     berries,

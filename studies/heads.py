@@ -1,6 +1,6 @@
-"""Heads on a frozen backbone, compared by repeated cross-validation over patients: how the default was chosen.
+"""Comparison of heads on a frozen backbone by repeated cross-validation over patients, which chose the default.
 
-    python -m benchmarks.heads RECIPE [--repeats 6] [--set key=value ...]
+    python -m studies.heads RECIPE [--repeats 6] [--set key=value ...]
 
 The data must be prepared (`medtune data --params RECIPE`). In each repeat the patients are assigned to five new folds,
 and each fold is predicted by heads that were solved on the other four. Within a repeat nothing is chosen: the table
@@ -13,9 +13,9 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from benchmarks import frozen_heads
 from medtune.tasks.classification import baseline
 from medtune.tasks.classification.metrics import compute_all
+from studies import frozen_heads
 
 STRENGTHS = (0.5, 1.0, 2.0, 5.0, 10.0)
 FOLDS = 5

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.families`: writes docs/backbones.md, what works on one small network of each timm family.
+"""`python -m studies.families`: write docs/backbones.md, which tests one small network of each timm family.
 
 Each network has random weights and goes through the product's own early check, whose exported graph is compared with
 the network, then through a real stage 1, a real stage 2, and a stage 2 with LoRA. What the early check refuses must be
@@ -63,7 +63,7 @@ TOLERANCE = 1e-3
 
 
 class TooLarge(Exception):
-    """The smallest network of a family is not tried; the message says how large it is."""
+    """The smallest network of a family exceeds the size limit; the message gives its size."""
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Row:
 
     Attributes:
         family: module of timm.models.
-        backbone: the network that was tried.
+        backbone: tested network.
         side: of the images, pixels.
         parameters: of the network, millions.
         outcome: by mode: `works`, `refused: ...` before training, `FAILED: ...` after it, or `not tried: ...`.
@@ -88,7 +88,7 @@ class Row:
 
 
 def families() -> dict[str, list[str]]:
-    """Model names by module of timm.models, the likely smallest first."""
+    """Return the model names by module of timm.models, probably the smallest first."""
     found: dict[str, list[str]] = {}
     for name in timm.list_models():
         module = timm.models.model_entrypoint(name).__module__.rsplit(".", 1)[-1]
@@ -104,11 +104,17 @@ def _size_order(name: str) -> tuple[int, int, int, str]:
 
 
 def smallest(names: list[str]) -> tuple[str, int, dict[str, int], float]:
-    """Name, image side, arguments and parameters in millions of the smallest network that can be built.
+    """Find the smallest network that can be built.
+
+    Args:
+        names: model names, probably the smallest first.
+
+    Returns:
+        Name, image side, arguments and millions of parameters.
 
     Raises:
         TooLarge: it has more than MAX_PARAMETERS.
-        InputError: none of the candidates takes any of the sides; says what the last one said.
+        InputError: no candidate accepts any of the sides; gives the last error.
     """
     built: list[tuple[float, str]] = []
     for name in names[:CANDIDATES]:
@@ -116,7 +122,7 @@ def smallest(names: list[str]) -> tuple[str, int, dict[str, int], float]:
             with torch.device("meta"):
                 network = create_backbone(_params(name, 224, {}), load_weights=False)
             built.append((sum(p.numel() for p in network.parameters()) / 1e6, name))
-        except Exception:  # a constructor of timm raises whatever its first wrong line raises
+        except Exception:  # constructors of timm raise many types
             continue
     fault = InputError(f"{', '.join(names[:CANDIDATES])} cannot be built")
     if built and min(built)[0] > MAX_PARAMETERS:
@@ -172,7 +178,7 @@ def _plain(name: str, side: int, args: dict[str, int], cache: Path) -> dict[str,
 def _attempt(run: Callable[[], object]) -> str:
     try:
         run()
-    except Exception as error:  # that it fails is the result
+    except Exception as error:  # the failure is the result
         return f"FAILED: {first_line(error, with_type=True)}"
     return "works"
 
@@ -220,7 +226,7 @@ def _prepared(side: int, cache: Path, name: str) -> RunPaths:
 
 
 def render(rows: list[Row]) -> str:
-    """The page."""
+    """Return the page in Markdown."""
     known, tried = list(families()), [row for row in rows if row.side]
     total, absent = len(known), [name for name in known if name not in {row.family for row in rows}]
     counts = {mode: sum(row.outcome[mode] == "works" for row in rows) for mode in MODES}
@@ -231,7 +237,7 @@ def render(rows: list[Row]) -> str:
         "What works on one small network, with random weights, of each family of timm (a module of `timm.models`), at",
         "the smallest image size that it takes. Each goes through what `medtune train` checks before training, then",
         "through real stages. Refused: the check says so before data are decoded; the reason is below the table.",
-        f"Written by `python -m benchmarks.families`, timm {timm.__version__}.",
+        f"Written by `python -m studies.families`, timm {timm.__version__}.",
         "",
         f"{len(rows)} of {total} families, {len(tried)} of them are built here (at most {MAX_PARAMETERS:.0f} million "
         "parameters). "
@@ -257,19 +263,19 @@ def render(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def run(only: list[str], kept_only: bool = False) -> Iterator[Row]:
-    """Every family's row, from the cache where it is there; `kept_only`: no others."""
+def run(only: list[str], cached_only: bool = False) -> Iterator[Row]:
+    """Yield the row of each family, from the cache if it is there; with `cached_only`, no others."""
     cache = RunPaths.from_env().cache / "families"
     for family, names in families().items():
-        kept = cache / "rows" / f"{family}.json"
-        if (only and family not in only) or (kept_only and not kept.is_file()):
+        row_file = cache / "rows" / f"{family}.json"
+        if (only and family not in only) or (cached_only and not row_file.is_file()):
             continue
-        if kept.is_file():
-            row = Row(**json.loads(kept.read_text(encoding="utf-8")))
+        if row_file.is_file():
+            row = Row(**json.loads(row_file.read_text(encoding="utf-8")))
         else:
             row = try_family(family, names, cache)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_text(kept, json.dumps(asdict(row)))
+            row_file.parent.mkdir(parents=True, exist_ok=True)
+            write_text(row_file, json.dumps(asdict(row)))
         info(f"{row.family}: {row.backbone} at {row.side}: {row.outcome} ({row.seconds:.0f} s)")
         yield row
 

@@ -1,6 +1,6 @@
 """Coverage of prediction sets for images of new patients, by calibration method and number of patients.
 
-    python -m benchmarks.prediction_sets
+    python -m studies.prediction_sets
 
 docs/evaluation.md has the table.
 """

@@ -1,16 +1,16 @@
-"""How often the gate promotes: of two equally good models, and a better one; for `benchmarks.coverage`."""
+"""Promotions by the gate, for two equally good models and for a better model; used by `studies.coverage`."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
-from benchmarks.coverage_sets import Model, draw_classes, draw_findings
 from medtune.config.evaluation import EvaluateParams
 from medtune.evaluation.gate import compare
 from medtune.evaluation.metric import Metric, PatientStats, compute
 from medtune.tasks.classification.metrics import METRICS as OF_CLASSES
 from medtune.tasks.multilabel.metrics import METRICS as OF_FINDINGS
+from studies.coverage_sets import Model, draw_classes, draw_findings
 
 LIMIT = 0.025
 EQUAL = (Model(), Model())
@@ -25,20 +25,23 @@ Shares = dict[str, dict[str, float]]
 
 
 def compared(metrics: Sequence[Metric]) -> list[Metric]:
-    """Metrics that `gate.metric` accepts."""
+    """Return the metrics that `gate.metric` accepts."""
     return [metric for metric in metrics if metric.no_interval is None and metric.direction != "target"]
 
 
 def promotions(
     draw: Callable[[np.random.Generator], Pair], metrics: Sequence[Metric], sets: int, both: bool
 ) -> dict[str, float]:
-    """Share of sets, 0..1, in which the gate would promote the first of two models over the second.
+    """Return the fraction of sets, 0..1, in which the gate would promote the first of two models.
 
     Args:
         draw: returns the statistics of the two models on one set.
-        metrics: compared by; the result has those that are defined for the sets.
-        sets: how many.
-        both: the models are equally good: average over both directions.
+        metrics: metrics to compare; the result has those that are defined for the sets.
+        sets: number of simulated sets.
+        both: average over both directions, for two equally good models.
+
+    Returns:
+        Fractions by metric.
     """
     count: dict[str, float] = {}
     for number in range(sets):
@@ -63,7 +66,7 @@ def _draw_pair_of_findings(draw: np.random.Generator, patients: int, models: tup
 
 
 def gate_shares(sets: int) -> dict[str, Shares]:
-    """Share of promotions of an equally good model, by table, set and metric."""
+    """Return the fraction of promotions of an equally good model, by table, set and metric."""
     of_classes, of_findings = compared(OF_CLASSES), compared(OF_FINDINGS)
     tables: dict[str, Shares] = {"two classes": {}, "three classes": {}, "three findings": {}}
     for title, cells in (("two classes", TWO), ("three classes", THREE)):
@@ -77,7 +80,7 @@ def gate_shares(sets: int) -> dict[str, Shares]:
 
 
 def power_shares(sets: int) -> Shares:
-    """Share of promotions of a better model, by patients of the two classes and metric."""
+    """Return the fraction of promotions of a better model, by patients of the two classes and metric."""
     metrics = [metric for metric in OF_CLASSES if metric.name in POWER]
     return {
         " + ".join(map(str, sizes)): promotions(

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.coverage`: writes the tables of docs/statistics.md by simulation with a known truth.
+"""`python -m studies.coverage`: write the tables of docs/statistics.md by simulation with a known truth.
 
-Test sets are drawn (`benchmarks.coverage_sets`), the product computes their intervals, and the tables say how many of
-these contain the value of a set so large that chance does not matter. It exits 1
-if a cell is outside 93 to 97 %, or the gate promotes above 2.5 %, by more than two standard errors.
+The simulation draws test sets (`studies.coverage_sets`) and computes their intervals with the code of MedTune. The
+tables give the percentage of intervals that contain the true value, which comes from a very large set. The command
+exits with 1 if a coverage is outside 93 to 97 %, or the gate promotes more than 2.5 %, by over two standard errors.
 """
 
 import sys
@@ -14,8 +14,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.coverage_gate import LIMIT, exceeding, gate_lines, gate_shares, power_shares
-from benchmarks.coverage_sets import Model, class_sizes, draw_classes, draw_findings
 from medtune.config.project import PROJECT
 from medtune.evaluation.intervals import Interval, intervals, paired_interval
 from medtune.evaluation.metric import Metric, PatientStats, compute
@@ -25,26 +23,28 @@ from medtune.tasks.classification.class_metrics import class_metrics
 from medtune.tasks.classification.metrics import METRICS as OF_CLASSES
 from medtune.tasks.multilabel.metrics import METRICS as OF_FINDINGS
 from medtune.tasks.multilabel.metrics import of_finding
+from studies.coverage_gate import LIMIT, exceeding, gate_lines, gate_shares, power_shares
+from studies.coverage_sets import Model, class_sizes, draw_classes, draw_findings
 
 PAGE = PROJECT / "docs" / "statistics.md"
-BEGIN, END = "<!-- tables of python -m benchmarks.coverage -->\n", "<!-- end of the tables -->\n"
+BEGIN, END = "<!-- tables of python -m studies.coverage -->\n", "<!-- end of the tables -->\n"
 PATIENTS = (8, 12, 20, 30, 80)
 LARGE = 30_000
 PAIR = (Model(1.3), Model(1.0))
-WANTED = (0.93, 0.97)
-# Cells of which fewer sets have an interval are left out.
+TARGET = (0.93, 0.97)
+# A coverage is omitted if a smaller fraction of the sets has an interval.
 SHOWN = 0.05
 Table = dict[str, list[str]]
 
 
 def class_metric_list(classes: int) -> list[Metric]:
-    """Metrics of one class per image that have intervals, those of each class among them."""
+    """Return the metrics of one class per image that have intervals, including those of each class."""
     per_class = [metric for label in range(classes) for metric in class_metrics(label).values()]
     return [metric for metric in OF_CLASSES if metric.no_interval is None] + per_class
 
 
 def finding_metric_list() -> list[Metric]:
-    """Metrics of several findings, those of each finding among them."""
+    """Return the metrics of several findings, including those of each finding."""
     return [*OF_FINDINGS, *(metric for k in range(3) for metric in of_finding(k).values())]
 
 
@@ -66,7 +66,7 @@ def cover(
 
 
 def true_values(metrics: Sequence[Metric], large: PatientStats, sizes: Sequence[int] | None = None) -> dict[str, float]:
-    """Values of a large set, re-weighted to the shares of classes that `sizes` patients of each class have."""
+    """Return the values of a large set, reweighted to `sizes` patients per class."""
     weights = np.ones((1, large.n_patients))
     if sizes is not None:
         strata = getattr(large, "strata", np.zeros(large.n_patients, np.int64))
@@ -75,7 +75,7 @@ def true_values(metrics: Sequence[Metric], large: PatientStats, sizes: Sequence[
 
 
 def cover_classes(kind: str, sets: int, patients: Sequence[int] = PATIENTS) -> dict[int, dict[str, tuple[int, int]]]:
-    """Coverage of every metric of one class per image, by number of patients."""
+    """Return the coverage of every metric of one class per image, by number of patients."""
     metrics = class_metric_list(len(class_sizes(kind, 12)))
     (large,) = draw_classes(np.random.default_rng(0), class_sizes(kind, LARGE))
     found = {}
@@ -88,7 +88,7 @@ def cover_classes(kind: str, sets: int, patients: Sequence[int] = PATIENTS) -> d
 
 
 def cover_findings(sets: int, patients: Sequence[int] = PATIENTS) -> dict[int, dict[str, tuple[int, int]]]:
-    """Coverage of every metric of several findings, by number of patients."""
+    """Return the coverage of every metric of several findings, by number of patients."""
     metrics = finding_metric_list()
     truth = true_values(metrics, draw_findings(np.random.default_rng(0), LARGE)[0])
     measure = partial(_intervals, metrics)
@@ -96,7 +96,7 @@ def cover_findings(sets: int, patients: Sequence[int] = PATIENTS) -> dict[int, d
 
 
 def cover_differences(sets: int, patients: Sequence[int] = PATIENTS) -> dict[int, dict[str, tuple[int, int]]]:
-    """Coverage of the paired difference of two models, by number of patients."""
+    """Return the coverage of the paired difference of two models, by number of patients."""
     metrics = [metric for metric in OF_CLASSES if metric.no_interval is None]
     large = draw_classes(np.random.default_rng(0), class_sizes("two classes", LARGE), PAIR)
     found = {}
@@ -122,7 +122,7 @@ def _differences(metrics: Sequence[Metric], pair: Sequence[PatientStats]) -> dic
 
 
 def coverage_lines(title: str, found: dict[int, dict[str, tuple[int, int]]], sets: int) -> list[str]:
-    """Lines of one table: percent of the intervals that contain the truth."""
+    """Return the lines of one table with the percentage of intervals that contain the truth."""
     lines = [f"| {title} | {' | '.join(f'{n} patients' for n in found)} |", "|-" * (1 + len(found)) + "|"]
     for name in next(iter(found.values())):
         cells = [_cell(*by_metric[name], sets) for by_metric in found.values()]
@@ -137,24 +137,26 @@ def _cell(hits: int, n: int, sets: int) -> str:
 
 
 def outside(title: str, found: dict[int, dict[str, tuple[int, int]]], sets: int) -> list[str]:
-    """Sentences on the cells outside `WANTED` by more than two standard errors."""
+    """Describe the coverages that are outside `TARGET` by more than two standard errors."""
     sentences = []
     for n, by_metric in found.items():
         for name, (hits, count) in by_metric.items():
             if count < sets * SHOWN:
                 continue
-            low, high = (2 * (bound * (1 - bound) / count) ** 0.5 for bound in WANTED)
-            if not WANTED[0] - low <= hits / count <= WANTED[1] + high:
+            low, high = (2 * (bound * (1 - bound) / count) ** 0.5 for bound in TARGET)
+            if not TARGET[0] - low <= hits / count <= TARGET[1] + high:
                 sentences.append(f"{title}, {n} patients, {name}: {100 * hits / count:.1f} % of {count} intervals")
     return sentences
 
 
 def page(sets: int, gate_sets: int) -> tuple[str, list[str]]:
-    """The tables as Markdown, from so many sets per cell, and sentences on the cells that miss what is wanted."""
+    """Return the tables as Markdown, and sentences about the values that miss their target."""
     error = 100 * (0.95 * 0.05 / sets) ** 0.5
     lines = [
-        f"Percent of the 95 % intervals that contain the true value, {sets:,} sets each (standard error {error:.1f}); "
-        f"in brackets the share of sets that have an interval, where some have none; – where fewer than {SHOWN:.0%}.",
+        f"Percentage of the 95 % intervals that contain the true value, from {sets:,} sets each "
+        f"(standard error {error:.1f}). "
+        "If some sets have no interval, the percentage of sets with an interval is in brackets; "
+        f"– if it is below {SHOWN:.0%}.",
         "",
     ]
     missed, shares = [], []
@@ -171,12 +173,12 @@ def page(sets: int, gate_sets: int) -> tuple[str, list[str]]:
         shares += [hits / n for cells in found.values() for hits, n in cells.values() if n >= sets * SHOWN]
         info(f"coverage: {title}")
     lines += [
-        f"All {len(shares)} cells: {100 * min(shares):.1f} to {100 * max(shares):.1f} %, on average "
-        f"{100 * float(np.mean(shares)):.1f}. Outside {100 * WANTED[0]:.0f} to {100 * WANTED[1]:.0f} % by more than "
+        f"All {len(shares)} coverages: {100 * min(shares):.1f} to {100 * max(shares):.1f} %, on average "
+        f"{100 * float(np.mean(shares)):.1f}. Outside {100 * TARGET[0]:.0f} to {100 * TARGET[1]:.0f} % by more than "
         f"two standard errors: {len(missed) or 'none'}.",
         "",
-        f"Percent of {gate_sets:,} sets in which the gate would promote one of two equally good models over the other, "
-        f"mean of both directions (standard error {100 * (LIMIT * (1 - LIMIT) / gate_sets / 2) ** 0.5:.2f}).",
+        f"Percentage of {gate_sets:,} sets in which the gate would promote one of two equally good models over the "
+        f"other, mean of both directions (standard error {100 * (LIMIT * (1 - LIMIT) / gate_sets / 2) ** 0.5:.2f}).",
         "",
     ]
     equal, power = gate_shares(gate_sets), power_shares(gate_sets // 4)
@@ -185,11 +187,11 @@ def page(sets: int, gate_sets: int) -> tuple[str, list[str]]:
 
 
 def main(
-    sets: Annotated[int, typer.Option(help="Sets per cell.")] = 1000,
-    gate_sets: Annotated[int, typer.Option(help="Sets per cell of the gate's table.")] = 1500,
+    sets: Annotated[int, typer.Option(help="Simulated sets per coverage.")] = 1000,
+    gate_sets: Annotated[int, typer.Option(help="Simulated sets per value of the gate's table.")] = 1500,
     write: Annotated[bool, typer.Option(help="Write docs/statistics.md.")] = True,
 ) -> None:
-    """Simulate, print the tables, and write them into docs/statistics.md; exit 1 if a cell misses what is wanted."""
+    """Simulate, print the tables and write them into docs/statistics.md; exit 1 if a value misses its target."""
     began = time.process_time()
     tables, missed = page(sets, gate_sets)
     sys.stdout.write(tables)

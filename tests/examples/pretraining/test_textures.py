@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.textures import TEXTURES, render
+from examples.pretraining.textures import TEXTURES, render
 
 
 def test_textures__are_many_and_named_once():

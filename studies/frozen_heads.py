@@ -1,4 +1,4 @@
-"""Heads `logistic` on stored features, solved on any images, for the nested comparisons of benchmarks."""
+"""Heads `logistic` on stored features of the frozen backbone, for nested cross-validation."""
 
 import argparse
 from dataclasses import dataclass
@@ -27,12 +27,15 @@ class FrozenHeads:
     features: FrozenFeatures
 
     def solve(self, rows: np.ndarray, scored: np.ndarray, strength: float) -> torch.Tensor:
-        """Logits (n, classes) for the images `scored` (n,) of the head that is solved on the images `rows`.
+        """Solve the head on the images `rows` and return the logits for the images `scored`.
 
         Args:
             rows: (m,) rows of the training images.
             scored: (n,) rows of the images to predict.
-            strength: C.
+            strength: inverse strength C of the penalty.
+
+        Returns:
+            Logits (n, classes).
         """
         objective = base.training("classification").objective(self.params, self.params.frozen, self.prepared, rows)
         classes = len(self.prepared.classes)
@@ -44,7 +47,7 @@ class FrozenHeads:
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """The arguments of every comparison: the recipe, `--repeats`, `--set` and `--out`."""
+    """Return the parser of the common arguments: the recipe, `--repeats`, `--set` and `--out`."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("recipe", type=Path)
     made.add_argument("--repeats", type=int, default=6)

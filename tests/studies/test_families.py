@@ -1,8 +1,8 @@
-"""Four families of timm through the early check and real steps, as `python -m benchmarks.families` does for all."""
+"""Four families of timm through the early check and real steps, as `python -m studies.families` does for all."""
 
 import pytest
 
-from benchmarks import families
+from studies import families
 
 
 @pytest.mark.slow

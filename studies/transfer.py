@@ -1,7 +1,7 @@
-"""`python -m benchmarks.transfer`: shipped weights against random weights on the synthetic set.
+"""`python -m studies.transfer`: bundled weights compared with random weights on the synthetic data set.
 
-By patient, and by image to show the leak. A logistic regression reads the backbone's frozen mean
-token; nothing else is trained.
+A logistic regression is trained on the mean token of the frozen backbone, split by patient, and split by image to show
+the leak.
 """
 
 import json
@@ -27,7 +27,7 @@ BUNDLED = PACKAGE / "models" / "bundled"
 
 
 def network(backbone: str, seed: int | None) -> tuple[Any, dict[str, Any]]:
-    """The backbone with its shipped weights, or with random ones of `seed`; and its card."""
+    """Return the backbone with its bundled weights, or with random weights from `seed`, and its card."""
     import timm
     from safetensors.torch import load_file
 
@@ -41,7 +41,7 @@ def network(backbone: str, seed: int | None) -> tuple[Any, dict[str, Any]]:
 
 @torch.inference_mode()
 def mean_tokens(model: Any, card: dict[str, Any], images: np.ndarray) -> np.ndarray:
-    """(n, C) mean of the final tokens of (n, H, W, 3) uint8 `images`."""
+    """Return the mean of the final tokens (n, C) of `images` (n, H, W, 3) uint8."""
     mean, std = (torch.tensor(card[name]).view(3, 1, 1) for name in ("mean", "std"))
     found = []
     for start in range(0, len(images), 64):
@@ -52,7 +52,7 @@ def mean_tokens(model: Any, card: dict[str, Any], images: np.ndarray) -> np.ndar
 
 
 def scores(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int = 5) -> tuple[float, float]:
-    """Balanced accuracy of a logistic regression on `features`, cross-validated by patient, then by image."""
+    """Return the balanced accuracy of logistic regression, cross-validated by patient and by image."""
     reader = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
     by_patient = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
     by_image = StratifiedKFold(folds, shuffle=True, random_state=0)
@@ -62,14 +62,14 @@ def scores(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: 
 
 
 def drawn(params: synthetic.Params) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images (n, H, W, 3) uint8, labels and patients of the synthetic set."""
+    """Return the images (n, H, W, 3) uint8, labels and patients of the synthetic data set."""
     records = synthetic.list_samples(None, params)
     images = np.stack([record.read() for record in records if record.read])
     return images, np.array([r.label for r in records]), np.array([r.patient_id for r in records])
 
 
 def compare(backbone: str, images: np.ndarray, labels: np.ndarray, groups: np.ndarray, seeds: Sequence[int]) -> dict:
-    """Balanced accuracies {"shipped", "random"}: each (by patient, by image), random averaged over `seeds`."""
+    """Return the balanced accuracies (by patient, by image) of bundled and of random weights, averaged over `seeds`."""
     shipped = scores(mean_tokens(*network(backbone, None), images), labels, groups)
     each = [scores(mean_tokens(*network(backbone, seed), images), labels, groups) for seed in seeds]
     return {"shipped": shipped, "random": tuple(np.mean(each, axis=0).tolist())}
@@ -77,9 +77,9 @@ def compare(backbone: str, images: np.ndarray, labels: np.ndarray, groups: np.nd
 
 def transfer(
     backbones: Annotated[list[str] | None, typer.Argument(help="Names in models/bundled; all by default.")] = None,
-    seeds: Annotated[int, typer.Option(help="Random initialisations to average.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Random initializations to average.")] = 3,
 ) -> None:
-    """Print what the shipped weights are worth on the synthetic set."""
+    """Print the balanced accuracies of bundled and random weights on the synthetic data set."""
     known = sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
     for name in backbones or []:
         if name not in known:
@@ -88,8 +88,8 @@ def transfer(
     info(f"{len(images)} images, {len(set(groups))} patients, 4 tissues; balanced accuracy")
     info(f"{'':34}by patient   by image")
     pixels = images.reshape(len(images), -1, 3) / 255
-    colour = scores(np.concatenate([pixels.mean(1), pixels.std(1)], axis=1), labels, groups)
-    info(f"{'colour alone (mean, deviation)':34}{colour[0]:10.3f}{colour[1]:11.3f}")
+    color = scores(np.concatenate([pixels.mean(1), pixels.std(1)], axis=1), labels, groups)
+    info(f"{'color alone (mean, deviation)':34}{color[0]:10.3f}{color[1]:11.3f}")
     for name in backbones or known:
         found = compare(name, images, labels, groups, range(1, seeds + 1))
         for weights in ("random", "shipped"):

@@ -1,6 +1,6 @@
-"""The exported model by nested cross-validation over patients: average of fold networks or refit, and temperatures.
+"""Comparison of exported models (ensemble or refit) and temperatures by nested cross-validation over patients.
 
-    python -m benchmarks.final_model RECIPE [--repeats 6] [--C 2] [--set key=value ...]
+    python -m studies.final_model RECIPE [--repeats 6] [--C 2] [--set key=value ...]
 
 The data must be prepared (`medtune data --params RECIPE`). In each repeat the patients are assigned to five outer
 folds. The other four fifths are what a user would have: they are divided into five inner folds, and everything that
@@ -18,10 +18,10 @@ temperature from the validation predictions of all inner folds. The table has me
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from benchmarks import frozen_heads
 from medtune.evaluation.thresholds import choose_threshold
 from medtune.tasks.classification.calibration import fit_temperature, softmax
 from medtune.tasks.classification.metrics import compute_all
+from studies import frozen_heads
 
 FOLDS = 5
 COLUMNS = ("AUROC, pooled", "AUROC, mean of folds", "balanced accuracy", "Brier", "NLL", "calibration slope")
@@ -37,11 +37,11 @@ def main() -> None:
     labels, patients, classes = prepared.labels, prepared.patient_ids, len(prepared.classes)
 
     def solve(rows: np.ndarray, scored: np.ndarray) -> np.ndarray:
-        """Logits (n, classes) for `scored` of the head that is solved on `rows`."""
+        """Solve the head on `rows` and return the logits (n, classes) for `scored`."""
         return heads.solve(rows, scored, arguments.C).double().numpy()
 
     def final_models(known: np.ndarray, test: np.ndarray, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Probabilities (n, classes) and decisions (n,) for `test` of each final model that is made of `known`."""
+        """Return probabilities (n, classes) and decisions (n,) for `test` of each final model trained on `known`."""
         splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
         inner = [known[own] for _, own in splitter.split(known, labels[known], patients[known])]
         val_logits, logits = [], []

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from benchmarks import coverage
-from benchmarks.coverage_sets import class_sizes, draw_classes
+from studies import coverage
+from studies.coverage_sets import class_sizes, draw_classes
 
 SETS = 150
 # Intervals that contain the truth in 95 % of sets fall below this in one of 100,000 tests.

@@ -1,12 +1,12 @@
-"""Textures that are fields of noise and waves: stone, wood, skins, water, cloth.
+"""Textures of noise and waves: stone, wood, skins, water, cloth.
 
-Each takes (rng, n) and gives the value and the material field of one picture; scale, direction and
-shape are drawn anew every time.
+Each function takes (rng, n) and returns the value field and the material field of one image. Scale, direction and shape
+are random.
 """
 
 import numpy as np
 
-from benchmarks.fields import Layers, Rng, angle, axes, band, fractal, soft, unit, worley
+from examples.pretraining.fields import Layers, Rng, angle, axes, band, fractal, soft, unit, worley
 
 
 def clouds(rng: Rng, n: int) -> Layers:
@@ -16,7 +16,7 @@ def clouds(rng: Rng, n: int) -> Layers:
 
 
 def sand(rng: Rng, n: int) -> Layers:
-    """Sand: fine grain without any larger form."""
+    """Sand: fine grain without larger structures."""
     return unit(fractal(rng, n, rng.uniform(0, 0.7))), soft(fractal(rng, n, 2.5), 0.5, 2)
 
 
@@ -38,7 +38,7 @@ def wood(rng: Rng, n: int) -> Layers:
 
 
 def tree_rings(rng: Rng, n: int) -> Layers:
-    """A cut trunk: rings about one centre."""
+    """A cut trunk: rings around one center."""
     y, x = axes(n)
     cy, cx = rng.uniform(0, 1, 2)
     radius = np.hypot(y - cy, (x - cx) * rng.uniform(0.7, 1.4)) + 0.02 * fractal(rng, n, 2.5)
@@ -58,7 +58,7 @@ def zebra(rng: Rng, n: int) -> Layers:
 
 
 def brain_coral(rng: Rng, n: int) -> Layers:
-    """Brain coral: a labyrinth of ridges, as reaction and diffusion give."""
+    """Brain coral: a labyrinth of ridges, as in reaction-diffusion systems."""
     ridge = band(rng, n, rng.uniform(6, 16), 0.12)
     return unit(ridge), soft(ridge, rng.normal(0, 0.2), 0.5)
 
@@ -70,21 +70,21 @@ def spots(rng: Rng, n: int) -> Layers:
 
 
 def rosettes(rng: Rng, n: int) -> Layers:
-    """Jaguar skin: broken rings about a lighter centre."""
+    """Jaguar skin: broken rings around a lighter center."""
     field = band(rng, n, rng.uniform(4, 9), 0.15)
     ring = np.exp(-(((field - rng.uniform(0.9, 1.2)) / 0.28) ** 2))
     return np.where(field > 1, 0.85, 0.4) + 0.06 * fractal(rng, n, 1), ring * soft(fractal(rng, n, 1.2), -0.7, 0.5)
 
 
 def cobbles(rng: Rng, n: int) -> Layers:
-    """Cobblestones: domes of differing tone in joints."""
+    """Cobblestones: domes of different tones between joints."""
     first, second, tone = worley(rng, n, int(rng.integers(5, 13)), 0.7, rng.uniform(0.7, 1.5))
     dome = soft(second - first, 0.12, 0.15) * (0.4 + 0.6 * tone) * (1.1 - 0.6 * first)
     return dome, soft(second - first, 0.12, 0.1)
 
 
 def cracked_mud(rng: Rng, n: int) -> Layers:
-    """Dry mud: one plain broken by thin cracks."""
+    """Dry mud: a plain surface with thin cracks."""
     first, second, _ = worley(rng, n, int(rng.integers(4, 10)), 0.9)
     return 0.6 + 0.12 * fractal(rng, n, 1.5), soft(second - first + 0.03 * fractal(rng, n, 1.5), 0.07, 0.06)
 
@@ -102,7 +102,7 @@ def honeycomb(rng: Rng, n: int) -> Layers:
 
 
 def leaf_veins(rng: Rng, n: int) -> Layers:
-    """Leaf veins: ribs aslant on both sides of a midrib."""
+    """Leaf veins: oblique ribs on both sides of a midrib."""
     y, x = axes(n)
     a, slope, count = angle(rng), rng.uniform(0.5, 1.5), rng.uniform(5, 12)
     along, across = x * np.cos(a) + y * np.sin(a), y * np.cos(a) - x * np.sin(a)
@@ -119,7 +119,7 @@ def water(rng: Rng, n: int) -> Layers:
 
 
 def weave(rng: Rng, n: int) -> Layers:
-    """Woven cloth: threads over and under."""
+    """Woven cloth: threads that cross over and under each other."""
     y, x = axes(n)
     a, count = angle(rng), rng.uniform(7, 18)
     u, v = count * (x * np.cos(a) + y * np.sin(a)), count * (y * np.cos(a) - x * np.sin(a))

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.stage_losses`: training losses of both stages with PEFT methods and a tenth of the labels.
+"""`python -m studies.stage_losses`: training losses of both stages with PEFT methods and a tenth of the labels.
 
-Both stages run as in `medtune train` with `lr: auto`, on a share of the training images of PneumoniaMNIST. Training
+Both stages run as in `medtune train` with `lr: auto`, on a fraction of the training images of PneumoniaMNIST. Training
 losses are means over the last epoch of the chosen learning rate. Stage 1 trains on stored features of unchanged images,
 so stage 2 is compared without augmentation. The head must be one that is trained, because `logistic` is solved exactly.
 """
@@ -21,7 +21,7 @@ from medtune.runtime.paths import RunPaths, TrainSubset
 from medtune.stages import data, finetune, frozen
 
 METHODS = ("lora", "ssf", "bitfit", "adapter", "vpt")
-# The loss of stage 2 must be below this share of the loss of stage 1.
+# The loss of stage 2 must be below this fraction of the loss of stage 1.
 TARGET = 0.5
 SETTINGS = (
     "tracking.mode=disabled",
@@ -39,7 +39,7 @@ class Losses:
         images: training images.
         loss: training loss of stage 1 and of stage 2.
         lr: chosen learning rates.
-        auroc: validation AUROC of the kept weights.
+        auroc: validation AUROC of the selected weights.
     """
 
     method: str
@@ -49,19 +49,19 @@ class Losses:
     auroc: tuple[float, float]
 
     @property
-    def share(self) -> float:
-        """Loss of stage 2 as a share of that of stage 1."""
+    def ratio(self) -> float:
+        """Loss of stage 2 divided by the loss of stage 1."""
         return self.loss[1] / self.loss[0]
 
     def row(self) -> str:
         """Row of the table in Markdown."""
-        cells = [self.method, f"{self.loss[0]:.3f}", f"{self.loss[1]:.4f}", f"{self.share:.0%}"]
+        cells = [self.method, f"{self.loss[0]:.3f}", f"{self.loss[1]:.4f}", f"{self.ratio:.0%}"]
         cells += [f"{rate:g}" for rate in self.lr] + [f"{auroc:.3f}" for auroc in self.auroc]
         return f"| {' | '.join(cells)} |"
 
 
 HEADER = (
-    "| method | loss, stage 1 | loss, stage 2 | share | lr, stage 1 | lr, stage 2 | AUROC, stage 1 | AUROC, stage 2 |\n"
+    "| method | loss, stage 1 | loss, stage 2 | ratio | lr, stage 1 | lr, stage 2 | AUROC, stage 1 | AUROC, stage 2 |\n"
     f"{'|-' * 8}|"
 )
 
@@ -78,7 +78,7 @@ def measure(method: str, out: Path, percent: int, sets: list[str]) -> Losses:
     Args:
         method: PEFT method.
         out: folder of the data and the artifacts.
-        percent: share of the training images.
+        percent: percentage of the training images.
         sets: `section.key=value` on top of the recipe `pneumoniamnist`.
 
     Returns:
@@ -103,13 +103,13 @@ def measure(method: str, out: Path, percent: int, sets: list[str]) -> Losses:
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the data and the artifacts; a second run continues.")],
     methods: Annotated[list[str] | None, typer.Argument(help="PEFT methods.")] = None,
-    percent: Annotated[int, typer.Option(help="Share of the training images.")] = 10,
+    percent: Annotated[int, typer.Option(help="Percentage of the training images.")] = 10,
     overrides: options.Overrides = None,
 ) -> None:
     """Print the training losses of both stages; exit 1 unless stage 2 halves the loss with every method."""
     found = [measure(method, out.resolve(), percent, list(overrides or ())) for method in methods or METHODS]
     info("\n".join([f"{found[0].images} training images", HEADER, *(losses.row() for losses in found)]))
-    if failed := [losses.method for losses in found if not losses.share < TARGET]:
+    if failed := [losses.method for losses in found if not losses.ratio < TARGET]:
         info(f"the training loss does not fall to half: {', '.join(failed)}")
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.methods`: writes docs/methods.md, which PEFT method fits which backbone, from the registry."""
+"""`python -m studies.methods`: write the table of docs/methods.md from the registry of PEFT methods."""
 
 from medtune.cli.program import run
 from medtune.config import registry
@@ -22,7 +22,7 @@ def render() -> str:
         "adapted by the layers found in them ([backbones](backbones.md)). Merged: the bundle is the plain network's,",
         "at its cost.",
         "Learning rates: `lr: auto` and the benchmark choose among them on validation.",
-        "This table is written by `python -m benchmarks.methods` from the files in models/peft.",
+        "This table is written by `python -m studies.methods` from the files in models/peft.",
         "",
         f"| method | {' | '.join(FAMILIES)} | other | merged | learning rates | |",
         f"|-|{'-|' * len(FAMILIES)}-|-|-|-|",
