@@ -8,13 +8,13 @@ from medtune.runtime.artifact import Artifact
 
 
 @pytest.fixture
-def wanted() -> outputs.OutputsRequest:
+def expected() -> outputs.OutputsRequest:
     rows = {"val": np.arange(4), "test": np.arange(4, 11)}
     return outputs.OutputsRequest(1, Artifact("nowhere", "key", "sha"), rows, "a" * 64)
 
 
 @pytest.fixture
-def found() -> outputs.Outputs:
+def result() -> outputs.Outputs:
     draw = np.random.default_rng(0)
     return {"val": draw.normal(size=(4, 3)).astype("f4"), "test": draw.normal(size=(7, 3)).astype("f4")}
 
