@@ -264,7 +264,8 @@ def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: 
         shared = [len(np.intersect1d(labels[folds == fold], labels[folds != fold])) for fold in range(5)]
     else:
         shared = [int((labels[folds == fold].any(0) & labels[folds != fold].any(0)).sum()) for fold in range(5)]
-    return folds == int(np.argmax(shared))
+    validation: np.ndarray = folds == int(np.argmax(shared))
+    return validation
 
 
 def _images_per_class(labels: np.ndarray) -> np.ndarray:
