@@ -78,7 +78,7 @@ def intervals(metrics: Sequence[Metric], stats: PatientStats, confidence: float 
             full[metric.name],
             left[metric.name],
             design,
-            metric.rests_on(stats),
+            metric.sample_size(stats),
             confidence,
             metric.bounds_of(stats) if metric.bounds_of else None,
         )
@@ -123,7 +123,7 @@ def paired_interval(
             differences[metric.name],
             left[0][metric.name] - left[1][metric.name],
             design,
-            metric.rests_on(first),
+            metric.sample_size(first),
             confidence,
         )
         for metric in metrics

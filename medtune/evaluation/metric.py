@@ -68,8 +68,8 @@ class Metric:
         defined: function from statistics to True if the metric applies to these images.
         of_positive: True if the metric describes the positive class of two classes.
         bounds: lowest and highest possible value. With two finite bounds, the interval is computed on the logit scale.
-        rests_on: function from statistics to the number of patients the metric depends on. For sensitivity, these are
-            the patients of the positive class. It determines the interval of a value at a bound.
+        sample_size: function from statistics to the number of patients the metric depends on. For sensitivity, these
+            are the patients of the positive class. It determines the interval of a value at a bound.
         bounds_of: function from statistics to narrower bounds for the scale of the interval; None for `bounds`.
         skewed: True if the interval corrects for the skewness of the values of patients (Hall 1992).
         min_patients: smallest number of patients for an interval. With fewer, the simulated coverage is outside 93 to
@@ -92,7 +92,7 @@ class Metric:
     defined: Callable[[Any], bool] = always
     of_positive: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
-    rests_on: Callable[[Any], float] = all_patients
+    sample_size: Callable[[Any], float] = all_patients
     bounds_of: Callable[[Any], tuple[float, float]] | None = None
     skewed: bool = False
     min_patients: int = 1
@@ -110,7 +110,7 @@ class Metric:
         return f" (positive: {positive})" if self.of_positive and positive is not None else ""
 
 
-def in_order(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
+def sort_metrics(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
     """Sort metrics for tables, by `order` and then by name."""
     return tuple(sorted(metrics, key=lambda metric: (metric.order, metric.name)))
 

@@ -32,7 +32,7 @@ def pooled_validation(requests: Sequence[OutputsRequest], outputs: Sequence[Outp
     return rows, np.concatenate([by_split["val"] for by_split in outputs])
 
 
-def not_tested(prepared: "PreparedDataset", rows: Rows, tested: Rows) -> npt.NDArray[np.bool_]:
+def without_tested_patients(prepared: "PreparedDataset", rows: Rows, tested: Rows) -> npt.NDArray[np.bool_]:
     """Find the images that show no patient of the test images.
 
     If the split ignores patients, only the test images themselves are excluded.

@@ -81,9 +81,9 @@ def ratio_intervals(
 
 
 def _metric(name: str, highest: float) -> Metric:
-    def rests_on(stats: PatientRatios) -> int:
+    def sample_size(stats: PatientRatios) -> int:
         return int((stats.sums[name][:, 1] > 0).sum())
 
     return Metric(
-        name, name, "max", lambda ratios: ratios[name], bounds=(0.0, highest), rests_on=rests_on, size_power=0
+        name, name, "max", lambda ratios: ratios[name], bounds=(0.0, highest), sample_size=sample_size, size_power=0
     )

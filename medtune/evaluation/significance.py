@@ -51,7 +51,7 @@ def detectable_difference(
         return None
     design = jackknife(first)
     left = [design.leave_out([metric], stats)[metric.name] for stats in (first, second)]
-    return detectable(metric, left[0] - left[1], design, metric.rests_on(first), confidence, power)
+    return detectable(metric, left[0] - left[1], design, metric.sample_size(first), confidence, power)
 
 
 def detectable(

@@ -111,12 +111,12 @@ def _gap(
     fewest = min(part.n_patients for part in stats)
     if fewest < MIN_PATIENTS and not np.isnan(difference):
         return Gap(name, first, second, Interval(difference, None, None, too_few(fewest)))
-    fewest_of_metric = min(metric.rests_on(part) for part in stats)
+    fewest_of_metric = min(metric.sample_size(part) for part in stats)
     if (reason := insufficient(metric, fewest_of_metric)) and not np.isnan(difference):
         return Gap(name, first, second, Interval(difference, None, None, reason))
     left = joint.left[first][name] - joint.left[second][name]
     # The degrees of freedom of two independent samples add up; Satterthwaite's formula weights them.
-    patients = sum(map(metric.rests_on, stats))
+    patients = sum(map(metric.sample_size, stats))
     return Gap(
         name,
         first,

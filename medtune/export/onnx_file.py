@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from medtune.export.onnx_outputs import stacked
+from medtune.export.onnx_outputs import stack_outputs
 from medtune.serving.session import open_session
 
 # Protobuf cannot write more than 2 GiB. The difference is enough for the graph itself.
@@ -71,12 +71,12 @@ def write_graph(graph: onnx.ModelProto, path: Path, limit: int = MAX_INLINE_BYTE
 
 
 def open_graph(path: Path, external: list[str], busy_wait: bool = True) -> Predict:
-    """Open a graph file on the CPU; return a function from uint8 (b, H, W, 3) to `onnx_outputs.stacked`."""
+    """Open a graph file on the CPU; return a function from uint8 (b, H, W, 3) to `onnx_outputs.stack_outputs`."""
     opened = open_session(
         path.read_bytes(), path.name, "cpu", "fp32", busy_wait=busy_wait, folder=path.parent, external=external
     )
     names = [node.name for node in opened.get_outputs()]
-    return lambda images: stacked(names, opened.run(None, {"images": images}))
+    return lambda images: stack_outputs(names, opened.run(None, {"images": images}))
 
 
 def predictor_of(graph: onnx.ModelProto, limit: int = MAX_INLINE_BYTES, busy_wait: bool = True) -> Predict:

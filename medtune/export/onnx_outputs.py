@@ -7,7 +7,7 @@ import numpy as np
 from medtune.serving.members import DECISION, MEMBERS
 
 
-def stacked(names: Sequence[str], outputs: Sequence[np.ndarray]) -> np.ndarray:
+def stack_outputs(names: Sequence[str], outputs: Sequence[np.ndarray]) -> np.ndarray:
     """Stack the outputs of an exported graph into one array.
 
     Args:

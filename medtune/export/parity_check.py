@@ -11,7 +11,7 @@ import numpy as np
 from medtune.config.schema import ExportParams
 from medtune.evaluation.slides import member_probabilities, slide_probabilities
 from medtune.export import parity
-from medtune.export.onnx_outputs import stacked
+from medtune.export.onnx_outputs import stack_outputs
 from medtune.runtime.progress import progress
 from medtune.serving import tasks
 from medtune.serving.slides import aggregate
@@ -32,7 +32,7 @@ class ParityCheck:
         prepared: prepared data.
         indices: (n,) indices of the compared images.
         images: (n, H, W, 3) uint8.
-        reference: outputs of the exported module in eager fp32 on the CPU, in the layout of `onnx_outputs.stacked`:
+        reference: outputs of the exported module in eager fp32 on the CPU, in the layout of `stack_outputs`:
             (n, 1 + M, ...), or (n, M, ...) for tiles.
         document: bundle.json so far.
     """
@@ -73,7 +73,7 @@ class ParityCheck:
         with torch.inference_mode(), progress("export: reference", len(images), "images") as advance:
             for start in range(0, len(images), BATCH_SIZE):
                 outputs = model(torch.from_numpy(images[start : start + BATCH_SIZE]))
-                parts.append(stacked(model.names, [output.numpy() for output in outputs]))
+                parts.append(stack_outputs(model.names, [output.numpy() for output in outputs]))
                 advance(len(parts[-1]))
         return cls(prepared, indices, images, np.concatenate(parts), document)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from medtune.config.schema import ExportParams
 from medtune.export.onnx_file import MAX_INLINE_BYTES, predictor_of, weight_bytes, write_graph
-from medtune.export.onnx_outputs import stacked
+from medtune.export.onnx_outputs import stack_outputs
 from medtune.runtime import console
 from medtune.serving.bundle import SAMPLE_TOLERANCE
 from medtune.serving.manifest import BundleError
@@ -145,7 +145,7 @@ def session(
 
 
 def predictor(graph: bytes, busy_wait: bool = True) -> Callable[[np.ndarray], np.ndarray]:
-    """Open an exported graph; return a function from uint8 (b, H, W, 3) to `onnx_outputs.stacked`."""
+    """Open an exported graph; return a function from uint8 (b, H, W, 3) to `onnx_outputs.stack_outputs`."""
     opened = session(graph, busy_wait=busy_wait)
     names = [node.name for node in opened.get_outputs()]
-    return lambda images: stacked(names, opened.run(None, {"images": images}))
+    return lambda images: stack_outputs(names, opened.run(None, {"images": images}))

@@ -35,7 +35,7 @@ class MetricCube:
         value: (M, P, S) metric of the full test set; NaN if a trial is not finished or the metric is undefined.
         left: (M, P, S, G) metric without each group of patients. G is 0 if there are too few patients.
         design: jackknife design, which states the patients that are left out together; None if there are too few.
-        rests_on: number of patients that the metric depends on.
+        sample_size: number of patients that the metric depends on.
         support: number of test patients with images of each class; empty if no trial has predictions.
         n_groups: number of test patients; 0 if no trial has predictions.
     """
@@ -50,7 +50,7 @@ class MetricCube:
     value: Floats
     left: Floats
     design: Jackknife | None
-    rests_on: float
+    sample_size: float
     support: dict[str, int]
     n_groups: int
 
@@ -138,7 +138,7 @@ def _build_cube(
     value = np.full(shape, np.nan)
     left: Floats | None = None
     design: Jackknife | None = None
-    rests_on = 0.0
+    sample_size = 0.0
     definition = base.metric(kind_of(trial.result or {} for trial in trials), metric)
     for trial in trials:
         if not _defined(trial, metric):
@@ -153,7 +153,7 @@ def _build_cube(
         value[index] = compute([definition], sums)[metric][0]
         if left is None:
             design = jackknife(sums) if sums.n_patients >= MIN_PATIENTS else None
-            rests_on = definition.rests_on(sums)
+            sample_size = definition.sample_size(sums)
             left = np.full((*shape, design.n_groups if design else 0), np.nan)
         if design:
             left[index] = design.leave_out([definition], sums)[metric]
@@ -172,7 +172,7 @@ def _build_cube(
         value,
         np.empty((*shape, 0)) if left is None else left,
         design,
-        rests_on,
+        sample_size,
         support,
         n_groups,
     )

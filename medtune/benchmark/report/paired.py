@@ -80,11 +80,11 @@ def paired_differences(
         if cube.design:
             left = (cube.left[method, percent, both] - cube.left[reference, percent, both]).mean(axis=0)
             interval = difference_interval(
-                cube.metric_of_task, difference, left, cube.design, cube.rests_on, confidence
+                cube.metric_of_task, difference, left, cube.design, cube.sample_size, confidence
             )
             if interval.lo is not None and interval.hi is not None:
-                p = p_value(cube.metric_of_task, difference, left, cube.design, cube.rests_on)
-                smallest = detectable(cube.metric_of_task, left, cube.design, cube.rests_on, confidence)
+                p = p_value(cube.metric_of_task, difference, left, cube.design, cube.sample_size)
+                smallest = detectable(cube.metric_of_task, left, cube.design, cube.sample_size, confidence)
                 plain = replace(
                     plain, lo=interval.lo, hi=interval.hi, p=p, detectable=np.nan if smallest is None else smallest
                 )

@@ -86,7 +86,7 @@ def _full(comparison: Comparison, percent: int) -> list[str]:
     n = pluralize(len(against), "PEFT method")
     if not over and not under:
         none = f"None of {n} differs" if len(against) > 1 else "The PEFT method does not differ"
-        return [f"{none} significantly from {full}. The largest gain: {_difference(comparison, against[0])}."]
+        return [f"{none} significantly from {full}. The best of them: {_difference(comparison, against[0])}."]
     sentences = [
         f"Better than {full}: {len(over)} of {n}. The largest gain: {_difference(comparison, over[0])}."
         if over

@@ -53,7 +53,7 @@ def summarize(cube: MetricCube, confidence: float) -> Summary:
         if cube.design:
             left = cube.left[index][with_value].mean(axis=0)
             interval = metric_interval(
-                cube.metric_of_task, float(mean[index]), left, cube.design, cube.rests_on, confidence
+                cube.metric_of_task, float(mean[index]), left, cube.design, cube.sample_size, confidence
             )
             if interval.lo is not None and interval.hi is not None:
                 lo[index], hi[index] = interval.lo, interval.hi
