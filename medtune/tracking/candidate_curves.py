@@ -27,7 +27,7 @@ class CandidateCurves:
         """
         self.run, self.stage, self.rates = run, stage, rates
         per_epoch = math.ceil(
-            images * params.passes_over(images) / (params.batch_size * params.gradient_accumulation_steps)
+            images * params.repeats_for(images) / (params.batch_size * params.gradient_accumulation_steps)
         )
         self.stride = per_epoch * params.epochs + 1
 
