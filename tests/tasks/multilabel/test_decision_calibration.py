@@ -75,7 +75,7 @@ def test_decision__too_few_patients(shown, counts):
     labels[:shown] = True
     rule = decision.fit_decision(np.linspace(1, 0, 60)[:, None], labels, np.arange(60), ("mass",))
     assert rule["thresholds"] == {"mass": 0.5}
-    assert rule["choices"]["mass"]["why"] == f"0.5: {counts} validation patients, and 10 of each are needed"
+    assert rule["choices"]["mass"]["why"] == f"0.5: {counts} validation patients, but 10 of each are needed"
     assert rule["reasons"] == {}
 
 
