@@ -23,8 +23,8 @@ def test_calibration__inverts_scale_and_offset(validation):
     assert fitted.scale * [0, 1, 2.5] + fitted.offset == pytest.approx([0, 0, 0], abs=0.3)
     assert fitted.nll_after < fitted.nll_before
     assert fitted.reasons == {}
-    found = fitted.probabilities(truth * [2, 0.5, 1] + [0, 1, 2.5])
-    assert found.mean(0) == pytest.approx(labels.mean(0), abs=0.01)
+    result = fitted.probabilities(truth * [2, 0.5, 1] + [0, 1, 2.5])
+    assert result.mean(0) == pytest.approx(labels.mean(0), abs=0.01)
 
 
 def test_calibration__keeps_order_of_images(validation):
