@@ -108,7 +108,7 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
                 detected.commands.append(f"medtune params set data.columns.{what}=NAME")
             continue
         name = table.columns[position]
-        if columns.fold(name) != what:
+        if columns.casefold_name(name) != what:
             detected.settings[f"data.columns.{what}"] = name
             detected.findings.append((what, f"column {name}"))
         cells[what] = [row[position].strip() for _, row in table.rows]

@@ -137,7 +137,7 @@ def test_init__a_table_that_cannot_be_read_is_named(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{label}/{n}.png" for label in "ab" for n in range(3)))
     (root / "labels.csv").write_text("path,label,label\na/0.png,a,b\n")
     found = init(tmp_path / "project", root, capsys)
-    assert "labels.csv: column label is there twice" in found["warnings"][0]
+    assert "labels.csv: duplicate column label" in found["warnings"][0]
     assert "a 3, b 3" in found["found"]["classes"]
 
 

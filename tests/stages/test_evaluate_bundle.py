@@ -98,7 +98,7 @@ def test_evaluate__class_folders_without_patients_say_so(world, capsys):
     assert call(["evaluate", "bundle", "--data", "classes", "--json"]) == 0
     captured = capsys.readouterr()
     metrics = json.loads(captured.out)
-    assert any("No patients are known: the intervals treat each image as a patient" in w for w in metrics["warnings"])
+    assert any("The patients are unknown. Intervals treat each image as a patient" in w for w in metrics["warnings"])
     assert "treat each image as a patient" in captured.err
     assert metrics["intervals"].startswith("95 %, jackknife over images ")
     assert "treat each image as a patient" in (world / "evaluation-classes" / "report.html").read_text()
@@ -200,7 +200,10 @@ def test_evaluate__training_data_of_another_bundle_are_refused(world, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["bundle", "--data", "images/t.csv"], "labels Red (18 images), bleu (18 images) are no classes of the bundle"),
+        (
+            ["bundle", "--data", "images/t.csv"],
+            "labels Red (18 images), bleu (18 images) are not classes of the bundle",
+        ),
         (["bundle", "--data", "images/t.csv", "--set", "data.label_map={bleu: blue}"], "labels Red (18 images) are no"),
         (["bundle", "--data", "images/t.csv", *MAP, "--by", "sexe"], "evaluate.by=sexe: no such column (did you mean"),
         (["bundle", "--data", "images/t.csv", *MAP, "--by", "patient"], None),
@@ -252,12 +255,14 @@ def test_evaluate__class_folders_one_folder_deeper_are_named(world, capsys, name
         folder.mkdir(parents=True, exist_ok=True)
         name.rename(folder / name.name)
     error = error_of(capsys, "bundle", "--data", "classes")
-    assert re.search(r"--data=.*classes: the class folders lie one folder deeper, in .*Name one folder: --data ", error)
+    assert re.search(
+        r"--data=.*classes: the class folders are one level deeper, in .*Use one of these folders: --data ", error
+    )
 
 
 def test_evaluate__a_column_of_splits_is_refused_with_a_way_out(world, capsys):
     table = world / "images" / "t.csv"
     table.write_text(table.read_text().replace("sex", "split"))
     error = error_of(capsys, "bundle", "--data", str(table), *MAP)
-    assert "the table has a column split, but every row is evaluated" in error
+    assert "the table has a column split, but all rows are evaluated" in error
     assert "protocol" not in error

@@ -112,25 +112,25 @@ def image_folders(folder: Path, small: Path) -> Iterator[Case]:
 
     by_name, image = "data.patient_pattern='/(P[0-9])_'", "data.split.protocol=image"
     right = pictures("right", *two)
-    yield asked("no root", "null", ("data.root is null",))
-    yield asked("no such root", folder / "nowhere", ("data.root", "nowhere", "does not exist"))
+    yield asked("no root", "null", ("data.root=null",))
+    yield asked("no such root", folder / "nowhere", ("data.root", "nowhere", "no such path"))
     yield asked("a file as root", right / two[0], ("P0_0.png", "needs a folder"))
     yield asked("empty root", pictures("empty"), ("empty", "no images"))
     pictures("hollow", "a/x.png")
     (folder / "hollow" / "b").mkdir()
-    yield asked("a class folder without images", folder / "hollow", ("b", "holds no images"))
+    yield asked("a class folder without images", folder / "hollow", ("b", "has no images"))
     yield asked("no positive class", right, ("data.positive", "a and b"), by_name, "data.positive=null")
     yield asked(
         "a positive class that is none", right, ("data.positive=c", "no such class"), by_name, "data.positive=c"
     )
     yield asked("one class", pictures("one", *two[:6]), ("one class", "a"), by_name)
     yield asked("images in no class folder", pictures("flat", "x.png", "a/y.png"), ("x.png", "no class folder"))
-    yield asked("no patients", right, ("no patients are named",))
-    yield asked("fewer patients than folds", right, ("data.split.folds is 5", "3 patients"), by_name,
+    yield asked("no patients", right, ("names no patients",))
+    yield asked("fewer patients than folds", right, ("data.split.folds=5", "3 patients"), by_name,
                 "data.split.folds=5")  # fmt: skip
     scarce = pictures("scarce", *(f"a/P{p}_0.png" for p in range(5)), "b/P7_0.png")
     yield asked("a class that a part lacks", scarce, ("b", "allow_missing_classes=true"), by_name, "data.split.folds=3")
-    yield asked("more folds than images", right, ("data.split.folds is 20",), image, "data.split.folds=20")
+    yield asked("more folds than images", right, ("data.split.folds=20",), image, "data.split.folds=20")
     yield asked("no published split", right, ("official", "no published split"), "data.split.protocol=official")
     yield asked("a label outside class_names", right, ("'b'", "data.class_names"), by_name, "data.class_names=[a, c]")
     yield asked("a class without images", right, ("no images of class c",), by_name, "data.class_names=[a, b, c]",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from medtune.data.class_selection import MAX_CLASSES, shorten
-from medtune.data.findings import NO_FINDING, joined
+from medtune.data.findings import NO_FINDING, join_findings
 from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
 from medtune.evaluation.result import EvaluationResult
 from medtune.evaluation.tables import write_history
@@ -181,7 +181,7 @@ def _caption(result: EvaluationResult, position: int) -> str:
     names = np.array(result.prepared.classes, object)
     none = result.prepared.info.get("no_finding", NO_FINDING)
     label, decided = result.pooled.labels[position], result.pooled.decided[position]
-    text = shorten(joined(names[label].tolist(), none))
+    text = shorten(join_findings(names[label].tolist(), none))
     if (label == decided).all():
         return text
-    return f"{text}\npredicted: {shorten(joined(names[decided].tolist(), none))}"
+    return f"{text}\npredicted: {shorten(join_findings(names[decided].tolist(), none))}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medtune.data.findings import NO_FINDING, SEPARATOR, joined
+from medtune.data.findings import NO_FINDING, SEPARATOR, join_findings
 from medtune.evaluation.tables import write_csv
 from medtune.tasks.multilabel.folds import FindingPredictions
 from medtune.tasks.multilabel.statistics import FindingStats, accumulate
@@ -44,8 +44,8 @@ def write_predictions(path: Path, prepared: "PreparedDataset", scored: FindingPr
             [
                 prepared.paths[row],
                 scored.patient_ids[position],
-                joined(names[label].tolist(), none),
-                joined(names[decided].tolist(), none),
+                join_findings(names[label].tolist(), none),
+                join_findings(names[decided].tolist(), none),
                 *(f"{p:.9g}" for p in scored.probabilities[position]),
                 *decided.astype(int).tolist(),
             ]
