@@ -12,7 +12,8 @@ UV := PYTHON='$(PYTHON)' requirements/uv
 TORCH ?= $(or $(shell cat .venv/.torch 2>/dev/null),default)
 AUDIT := .cache/audit
 
-.PHONY: help setup repro benchmark services bench torture test test-fast fuzz lint format lock sbom audit clean
+.PHONY: help setup repro benchmark services bench torture test test-fast fuzz lint format lock sbom audit licenses \
+  dist check-wheel check-docs release-notes clean
 help:
 	@echo "make repro      set up, then dvc repro: data, train, evaluate, export"
 	@echo "make benchmark  set up, then compare the methods of benchmark.yaml"
@@ -26,6 +27,11 @@ help:
 	@echo "make lint       ruff and mypy"
 	@echo "make lock       upgrade every pinned version: pyproject.toml -> requirements/*.lock"
 	@echo "make sbom       list the locked packages as CycloneDX JSON (.cache/sbom)"
+	@echo "make licenses   list the licenses of the locked packages; fails on one that pyproject.toml does not allow"
+	@echo "make dist       build the wheel and the source distribution into dist/"
+	@echo "make check-wheel  build them, then install and import the wheel in an empty environment"
+	@echo "make check-docs check the links and names in the documentation"
+	@echo "make release-notes TAG=v1.2.3  check a release tag, write its notes to .cache/release-notes.md"
 	@echo "make audit      list known vulnerabilities of the locked packages (asks api.osv.dev)"
 
 # setup.sh decides what is out of date. It takes 0.1 s if nothing is.
@@ -107,6 +113,29 @@ sbom: $(AUDIT)/.stamp
 
 audit: $(AUDIT)/.stamp
 	@$(AUDIT)/bin/python requirements/audit.py $(AUDITED:%=requirements/%.lock)
+
+licenses: setup
+	@python requirements/licenses.py
+
+dist:
+	rm -rf dist
+	$(UV) build --python '$(PYTHON)' --build-constraints requirements/dev.lock --require-hashes --out-dir dist .
+
+WHEEL_ENV := .cache/wheel
+check-wheel: dist
+	$(UV) venv --quiet --clear --python '$(PYTHON)' $(WHEEL_ENV)
+	$(UV) pip install --quiet --require-hashes --python $(WHEEL_ENV)/bin/python -r requirements/predict.lock
+	$(UV) pip install --quiet --no-deps --python $(WHEEL_ENV)/bin/python dist/*.whl
+	cd $(WHEEL_ENV) && env -u PYTHONPATH bin/python -c 'import medtune; medtune.Bundle, medtune.load_params()'
+	cd $(WHEEL_ENV) && env -u PYTHONPATH bin/medtune --version
+
+check-docs: setup
+	python -m pytest tests/contracts/test_doc_references.py
+
+# TAG comes from the command line or, in the release workflow, from the environment.
+release-notes:
+	@mkdir -p .cache
+	@$(PYTHON) requirements/release.py "$$TAG" > .cache/release-notes.md
 
 clean:
 	rm -rf .cache artifacts data/prepared .pytest_cache .mypy_cache .ruff_cache

@@ -1,1 +1,1 @@
-"""Commands that print the figures which README and docs claim."""
+"""Measurements of speed and memory: the commands behind docs/performance.md."""

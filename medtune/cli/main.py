@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -77,10 +77,26 @@ def load(name: str) -> Any:
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _print_version(requested: bool) -> None:
+    if requested:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"medtune {version('medtune')}")
+        except PackageNotFoundError:  # a checkout on PYTHONPATH that was never installed
+            typer.echo("medtune, version unknown: not installed")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+]
+
+
 @app.callback(
     epilog=examples("medtune init", "medtune train --set finetune.epochs=3", "medtune predict artifacts/export scans/")
 )
-def medtune() -> None:
+def medtune(version: Version = False) -> None:
     """Fine-tune vision backbones on small sets of medical images and export a verified ONNX bundle."""
 
 

@@ -19,7 +19,7 @@ from medtune.doctor.check_result import CheckResult, Context, failure, format_du
 from medtune.serving.one_line import first_line
 
 N_DECODED = 6
-HINT = "name the folder (or archive) with your images in data.root: README, `Your images`"
+HINT = "name the folder (or archive) with your images in data.root: docs/settings.md"
 
 
 def check_data(context: Context) -> CheckResult:

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, get_args
 
@@ -39,6 +40,20 @@ def test_help__lists_every_command_in_its_group(capsys: pytest.CaptureFixture[st
     for name, entry in main.COMMANDS.items():
         assert f" {name} " in out
         assert entry.panel in out
+
+
+def test_version__is_that_of_the_installation(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(["--version"]) == 0
+    assert capsys.readouterr().out == f"medtune {version('medtune')}\n"
+
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", absent)
+    assert call(["--version"]) == 0
+    assert "not installed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)

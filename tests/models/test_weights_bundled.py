@@ -24,7 +24,7 @@ def test_card__says_where_the_weights_come_from(name):
     card = card_of(name)
     assert card["sha256"] == file_sha256(FOLDER / f"{name}.safetensors")
     assert card["licence"] == "Apache-2.0"
-    assert card["command"].startswith(f"python -m benchmarks.pretrain --backbone {name} ")
+    assert card["command"].startswith(f"python -m examples.pretraining.pretrain --backbone {name} ")
     assert len(card["mean"]) == len(card["std"]) == 3
     assert card["input_size"] == [3, 128, 128]
     assert card["training"]["held_out_accuracy"] > 0.6
@@ -50,8 +50,8 @@ def test_weights__load_strictly_and_give_finite_tokens(name):
 
 @pytest.mark.slow
 def test_weights__transfer_to_tissue_across_patients():
-    from benchmarks import transfer
     from medtune.data.sources import synthetic
+    from studies import transfer
 
     images, labels, groups = transfer.drawn(synthetic.Params())
     for name in NAMES:

@@ -77,6 +77,16 @@ def test_setup__follows_a_changed_lock_without_a_new_environment(checkout: Check
     assert checkout.calls == ["pip sync", "pip install"]
 
 
+def test_setup__reinstalls_after_a_change_of_the_version(checkout: Checkout) -> None:
+    checkout.setup()
+    project = checkout.folder / "pyproject.toml"
+    project.write_text(
+        project.read_text(encoding="utf-8").replace("\nversion = ", "\nversion = '9' # "), encoding="utf-8"
+    )
+    checkout.setup()
+    assert checkout.calls == ["pip sync", "pip install"]
+
+
 def test_setup__replaces_an_incomplete_environment(checkout: Checkout) -> None:
     (checkout.folder / ".venv" / "bin").mkdir(parents=True)
     assert "Replacing .venv" in checkout.setup().stdout

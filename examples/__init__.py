@@ -1,0 +1,1 @@
+"""Examples: a notebook, and the pretraining of the bundled backbones."""

@@ -1,0 +1,1 @@
+"""Pretraining of the bundled backbones on procedural textures of nature."""

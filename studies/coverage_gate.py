@@ -1,0 +1,130 @@
+"""Promotions by the gate, for two equally good models and for a better model; used by `studies.coverage`."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from medtune.config.evaluation import EvaluateParams
+from medtune.evaluation.gate import compare
+from medtune.evaluation.metric import Metric, PatientStats, compute
+from medtune.tasks.classification.metrics import METRICS as OF_CLASSES
+from medtune.tasks.multilabel.metrics import METRICS as OF_FINDINGS
+from studies.coverage_sets import Model, draw_classes, draw_findings
+
+LIMIT = 0.025
+EQUAL = (Model(), Model())
+BETTER = (Model(1.65), Model(1.3))
+# Patients of each class, from the fewest that the gate accepts on; patients with any of three findings.
+TWO = ((2, 3), (3, 3), (3, 5), (4, 4), (3, 12), (5, 10), (10, 10), (10, 20), (27, 53))
+THREE = ((3, 3, 3), (5, 5, 5), (10, 10, 10), (27, 27, 27))
+FINDINGS = (5, 8, 12, 20, 30, 80)
+POWER = ("accuracy", "balanced_accuracy", "auroc")
+Pair = Sequence[PatientStats]
+Shares = dict[str, dict[str, float]]
+
+
+def compared(metrics: Sequence[Metric]) -> list[Metric]:
+    """Return the metrics that `gate.metric` accepts."""
+    return [metric for metric in metrics if metric.no_interval is None and metric.direction != "target"]
+
+
+def promotions(
+    draw: Callable[[np.random.Generator], Pair], metrics: Sequence[Metric], sets: int, both: bool
+) -> dict[str, float]:
+    """Return the fraction of sets, 0..1, in which the gate would promote the first of two models.
+
+    Args:
+        draw: returns the statistics of the two models on one set.
+        metrics: metrics to compare; the result has those that are defined for the sets.
+        sets: number of simulated sets.
+        both: average over both directions, for two equally good models.
+
+    Returns:
+        Fractions by metric.
+    """
+    count: dict[str, float] = {}
+    for number in range(sets):
+        first, second = draw(np.random.default_rng([number, 7]))
+        found = compare(metrics, first, second, EvaluateParams().confidence)
+        for metric in metrics:
+            one = found.get(metric.name)
+            if one is None:
+                continue
+            better = one.lo is not None and one.hi is not None and (one.lo > 0 if metric.sign > 0 else one.hi < 0)
+            worse = one.lo is not None and one.hi is not None and (one.hi < 0 if metric.sign > 0 else one.lo > 0)
+            count[metric.name] = count.get(metric.name, 0) + ((better + worse) / 2 if both else better)
+    return {name: value / sets for name, value in count.items()}
+
+
+def _draw_pair(draw: np.random.Generator, sizes: Sequence[int], models: tuple[Model, Model]) -> Pair:
+    return draw_classes(draw, sizes, models)
+
+
+def _draw_pair_of_findings(draw: np.random.Generator, patients: int, models: tuple[Model, Model]) -> Pair:
+    return draw_findings(draw, patients, models)
+
+
+def gate_shares(sets: int) -> dict[str, Shares]:
+    """Return the fraction of promotions of an equally good model, by table, set and metric."""
+    of_classes, of_findings = compared(OF_CLASSES), compared(OF_FINDINGS)
+    tables: dict[str, Shares] = {"two classes": {}, "three classes": {}, "three findings": {}}
+    for title, cells in (("two classes", TWO), ("three classes", THREE)):
+        for sizes in cells:
+            draw = partial(_draw_pair, sizes=sizes, models=EQUAL)
+            tables[title][" + ".join(map(str, sizes))] = promotions(draw, of_classes, sets, both=True)
+    for n in FINDINGS:
+        draw = partial(_draw_pair_of_findings, patients=n, models=EQUAL)
+        tables["three findings"][str(n)] = promotions(draw, of_findings, sets, both=True)
+    return tables
+
+
+def power_shares(sets: int) -> Shares:
+    """Return the fraction of promotions of a better model, by patients of the two classes and metric."""
+    metrics = [metric for metric in OF_CLASSES if metric.name in POWER]
+    return {
+        " + ".join(map(str, sizes)): promotions(
+            partial(_draw_pair, sizes=sizes, models=BETTER), metrics, sets, both=False
+        )
+        for sizes in TWO
+    }
+
+
+def exceeding(tables: dict[str, Shares], sets: int) -> list[str]:
+    """Sentences on the cells above `LIMIT` by more than two standard errors."""
+    highest = LIMIT + 2 * (LIMIT * (1 - LIMIT) / sets / 2) ** 0.5
+    return [
+        f"gate, {title}, {cell} patients, {name}: {100 * share:.1f} % promoted"
+        for title, cells in tables.items()
+        for cell, by_metric in cells.items()
+        for name, share in by_metric.items()
+        if share > highest
+    ]
+
+
+def gate_lines(tables: dict[str, Shares], power: Shares) -> list[str]:
+    """Lines of the tables about the gate."""
+    lines = []
+    for title, cells in tables.items():
+        names = list(next(iter(cells.values())))
+        lines += [f"| equally good, {title} | {' | '.join(cells)} |", "|-" * (1 + len(cells)) + "|"]
+        for name in names:
+            shown = " | ".join(f"{100 * by_metric[name]:.1f}" for by_metric in cells.values())
+            lines.append(f"| {name.replace('_', ' ')} | {shown} |")
+        lines.append("")
+    every = [share for cells in tables.values() for by_metric in cells.values() for share in by_metric.values()]
+    lines += [
+        f"All {len(every)} cells: {100 * min(every):.1f} to {100 * max(every):.1f} %; of these "
+        f"{sum(share > LIMIT for share in every)} above {100 * LIMIT:.1f} %.",
+        "",
+        "Percent of sets in which the gate promotes a better model.",
+        "",
+    ]
+    large = draw_classes(np.random.default_rng(0), (10_000, 10_000), BETTER)
+    metrics = [metric for metric in OF_CLASSES if metric.name in POWER]
+    values = [compute(metrics, stats) for stats in large]
+    lines += [f"| better, two classes | {' | '.join(power)} |", "|-" * (1 + len(power)) + "|"]
+    for metric in metrics:
+        name = f"{metric.title} {values[0][metric.name][0]:.3f} instead of {values[1][metric.name][0]:.3f}"
+        lines.append(f"| {name} | {' | '.join(f'{100 * cell[metric.name]:.0f}' for cell in power.values())} |")
+    return [*lines, ""]

@@ -1,0 +1,294 @@
+"""`python -m studies.families`: write docs/backbones.md, which tests one small network of each timm family.
+
+Each network has random weights and goes through the product's own early check, whose exported graph is compared with
+the network, then through a real stage 1, a real stage 2, and a stage 2 with LoRA. What the early check refuses must be
+all that fails: the command ends with exit code 1 if anything fails after it. Results are kept in the cache by family,
+so that an interrupted run resumes; `--only swin_transformer,hiera` runs some, without writing the page, and `--write`
+writes the page from the rows that are there.
+"""
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+
+from medtune.config.errors import InputError
+from medtune.config.load import load
+from medtune.config.project import PROJECT
+from medtune.config.schema import Params
+from medtune.models.backbones import check_backbone, create_backbone
+from medtune.runtime.artifact import write_text
+from medtune.runtime.console import info
+from medtune.runtime.paths import RunPaths
+from medtune.serving.one_line import first_line
+
+PAGE = PROJECT / "docs" / "backbones.md"
+SIDES = (32, 64, 96, 128, 160, 192, 224, 240, 256, 288, 320, 384, 448, 512)
+# Words in names of models, the smallest networks first.
+SIZES = (
+    "atto",
+    "femto",
+    "zepto",
+    "pico",
+    "nano",
+    "xxs",
+    "xxxs",
+    "xs",
+    "xtiny",
+    "tiny",
+    "mini",
+    "small",
+    "050",
+    "b0",
+    "s0",
+)
+CANDIDATES = 4
+# Larger networks would take this command's memory and time; millions of parameters.
+MAX_PARAMETERS = 120.0
+MODES = ("frozen", "fine-tuning", "export", "lora")
+DATA = ("data.labels=binary", "data.patients=12", "data.images_per_patient=1", "data.split.folds=3")
+SHORT = (
+    "model.weights=none", "model.head.kind=linear", "frozen.epochs=1", "frozen.feature_views=1", "finetune.epochs=1",
+    "frozen.batch_size=3", "finetune.batch_size=3", "tracking.mode=disabled",
+    "data.split.test_fold=1", "frozen.warmup_epochs=0", "finetune.warmup_epochs=0",
+)  # fmt: skip
+TOLERANCE = 1e-3
+
+
+class TooLarge(Exception):
+    """The smallest network of a family exceeds the size limit; the message gives its size."""
+
+
+@dataclass
+class Row:
+    """One family.
+
+    Attributes:
+        family: module of timm.models.
+        backbone: tested network.
+        side: of the images, pixels.
+        parameters: of the network, millions.
+        outcome: by mode: `works`, `refused: ...` before training, `FAILED: ...` after it, or `not tried: ...`.
+        seconds: CPU time.
+    """
+
+    family: str
+    backbone: str
+    side: int
+    parameters: float
+    outcome: dict[str, str]
+    seconds: float
+
+
+def families() -> dict[str, list[str]]:
+    """Return the model names by module of timm.models, probably the smallest first."""
+    found: dict[str, list[str]] = {}
+    for name in timm.list_models():
+        module = timm.models.model_entrypoint(name).__module__.rsplit(".", 1)[-1]
+        found.setdefault(module, []).append(name)
+    return {module: sorted(names, key=_size_order) for module, names in sorted(found.items())}
+
+
+def _size_order(name: str) -> tuple[int, int, int, str]:
+    words = re.split(r"[_\W]", name)
+    word = next((index for index, size in enumerate(SIZES) if size in words), len(SIZES))
+    numbers = [int(number) for number in re.findall(r"\d+", name)]
+    return (0 if name.startswith("test_") else 1, word, numbers[0] if numbers else 0, name)
+
+
+def smallest(names: list[str]) -> tuple[str, int, dict[str, int], float]:
+    """Find the smallest network that can be built.
+
+    Args:
+        names: model names, probably the smallest first.
+
+    Returns:
+        Name, image side, arguments and millions of parameters.
+
+    Raises:
+        TooLarge: it has more than MAX_PARAMETERS.
+        InputError: no candidate accepts any of the sides; gives the last error.
+    """
+    built: list[tuple[float, str]] = []
+    for name in names[:CANDIDATES]:
+        try:
+            with torch.device("meta"):
+                network = create_backbone(_params(name, 224, {}), load_weights=False)
+            built.append((sum(p.numel() for p in network.parameters()) / 1e6, name))
+        except Exception:  # constructors of timm raise many types
+            continue
+    fault = InputError(f"{', '.join(names[:CANDIDATES])} cannot be built")
+    if built and min(built)[0] > MAX_PARAMETERS:
+        raise TooLarge(f"{min(built)[0]:.0f} million parameters")
+    for parameters, name in sorted(built)[:2]:
+        for side in SIDES:
+            for args in ({"img_size": side}, {}):
+                try:
+                    check_backbone(_params(name, side, args))
+                    return name, side, args, parameters
+                except InputError as error:
+                    fault = error
+    raise fault
+
+
+def _params(name: str, side: int, args: dict[str, int], *sets: str) -> Params:
+    spelled = "{" + ", ".join(f"{key}: {value}" for key, value in args.items()) + "}"
+    return load(sets=[f"model.backbone={name}", f"model.backbone_args={spelled}", f"data.image_size={side}",
+                      *DATA, *SHORT, *sets])  # fmt: skip
+
+
+def try_family(family: str, names: list[str], cache: Path) -> Row:
+    """Take the smallest network of a family through every mode."""
+    begin = time.process_time()
+    try:
+        name, side, args, parameters = smallest(names)
+    except InputError as error:
+        return Row(family, names[0], 0, 0.0, dict.fromkeys(MODES, f"refused: {error}"), time.process_time() - begin)
+    except TooLarge as error:
+        return Row(family, names[0], 0, 0.0, dict.fromkeys(MODES, f"not tried: {error}"), time.process_time() - begin)
+    outcome = _plain(name, side, args, cache) | _lora(name, side, args, cache)
+    return Row(family, name, side, round(parameters, 1), outcome, round(time.process_time() - begin, 1))
+
+
+def _plain(name: str, side: int, args: dict[str, int], cache: Path) -> dict[str, str]:
+    from medtune.stages import finetune, frozen
+    from medtune.stages.dry_run import N_OUTPUTS, try_export
+    from medtune.training.trial_step import run_trial_steps
+
+    params, paths = _params(name, side, args, "schedule=staged"), _prepared(side, cache, name)
+    try:
+        network = run_trial_steps(params, N_OUTPUTS).network
+        graph = try_export(params, network)
+    except InputError as error:
+        return dict.fromkeys(("frozen", "fine-tuning", "export"), f"refused: {error}")
+    return {
+        "frozen": _attempt(lambda: frozen.run(params, paths, 1)),
+        "fine-tuning": _attempt(lambda: finetune.run(params, paths, 1)),
+        "export": _attempt(lambda: _compare(network, graph, side)),
+    }
+
+
+def _attempt(run: Callable[[], object]) -> str:
+    try:
+        run()
+    except Exception as error:  # the failure is the result
+        return f"FAILED: {first_line(error, with_type=True)}"
+    return "works"
+
+
+def _compare(network: torch.nn.Module, graph: bytes, side: int) -> None:
+    """Compare the exported graph with the network on random images.
+
+    Raises:
+        RuntimeError: the probabilities differ.
+    """
+    from benchmarks.inference_model import InferenceModel
+    from medtune.export.precisions import predictor
+
+    model = InferenceModel(network, 1.0)  # type: ignore[arg-type]
+    images = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(images)).numpy()
+    off = float(np.abs(predictor(graph, busy_wait=False)(images)[:, 0] - expected).max())
+    if not off <= TOLERANCE:
+        raise RuntimeError(f"the exported graph is {off:.1g} off")
+
+
+def _lora(name: str, side: int, args: dict[str, int], cache: Path) -> dict[str, str]:
+    from medtune.stages import finetune
+    from medtune.stages.dry_run import N_OUTPUTS
+    from medtune.training.trial_step import run_trial_steps
+
+    params = _params(name, side, args, "schedule=full", "model.peft.method=lora")
+    paths = _prepared(side, cache, f"{name}-lora")
+    try:
+        check_backbone(params)
+        run_trial_steps(params, N_OUTPUTS)  # merged, it is the network whose export was tried
+    except InputError as error:
+        return {"lora": f"refused: {error}"}
+    return {"lora": _attempt(lambda: finetune.run(params, paths, 1))}
+
+
+def _prepared(side: int, cache: Path, name: str) -> RunPaths:
+    """Paths of one run, with a drawn data set of this side that all runs share."""
+    from medtune.stages import data
+
+    shared = RunPaths(cache / "data" / str(side), cache)
+    data.run(_params("test_vit", side, {"img_size": side}), shared)  # does nothing if it is there
+    return RunPaths(cache / "runs" / name, cache, data=shared.prepared)
+
+
+def render(rows: list[Row]) -> str:
+    """Return the page in Markdown."""
+    known, tried = list(families()), [row for row in rows if row.side]
+    total, absent = len(known), [name for name in known if name not in {row.family for row in rows}]
+    counts = {mode: sum(row.outcome[mode] == "works" for row in rows) for mode in MODES}
+    failed = sum(outcome.startswith("FAILED") for row in rows for outcome in row.outcome.values())
+    lines = [
+        "# Backbones",
+        "",
+        "What works on one small network, with random weights, of each family of timm (a module of `timm.models`), at",
+        "the smallest image size that it takes. Each goes through what `medtune train` checks before training, then",
+        "through real stages. Refused: the check says so before data are decoded; the reason is below the table.",
+        f"Written by `python -m studies.families`, timm {timm.__version__}.",
+        "",
+        f"{len(rows)} of {total} families, {len(tried)} of them are built here (at most {MAX_PARAMETERS:.0f} million "
+        "parameters). "
+        + ", ".join(f"{mode} works on {count}" for mode, count in counts.items())
+        + f". Failures after the check: {failed}.",
+        "",
+        f"| family | network | side | million parameters | {' | '.join(MODES)} |",
+        f"|-|-|-|-|{'-|' * len(MODES)}",
+    ]
+    notes: list[str] = []
+    for row in rows:
+        cells = []
+        for mode in MODES:
+            state, _, reason = row.outcome[mode].partition(": ")
+            note = f"`{row.backbone}`: {reason}"
+            if reason and note not in notes:
+                notes.append(note)
+            cells.append("x" if state == "works" else f"{state} ({notes.index(note) + 1})")
+        lines.append(f"| {row.family} | `{row.backbone}` | {row.side} | {row.parameters} | {' | '.join(cells)} |")
+    if absent and len(rows) > len(absent):
+        lines += ["", f"Not run yet: {', '.join(absent)}."]
+    lines += ["", *(f"{number}. {note}" for number, note in enumerate(notes, 1))]
+    return "\n".join(lines) + "\n"
+
+
+def run(only: list[str], cached_only: bool = False) -> Iterator[Row]:
+    """Yield the row of each family, from the cache if it is there; with `cached_only`, no others."""
+    cache = RunPaths.from_env().cache / "families"
+    for family, names in families().items():
+        row_file = cache / "rows" / f"{family}.json"
+        if (only and family not in only) or (cached_only and not row_file.is_file()):
+            continue
+        if row_file.is_file():
+            row = Row(**json.loads(row_file.read_text(encoding="utf-8")))
+        else:
+            row = try_family(family, names, cache)
+            row_file.parent.mkdir(parents=True, exist_ok=True)
+            write_text(row_file, json.dumps(asdict(row)))
+        info(f"{row.family}: {row.backbone} at {row.side}: {row.outcome} ({row.seconds:.0f} s)")
+        yield row
+
+
+def main() -> int:
+    """Try every family, or those after --only; write the page if all were tried, or with --write."""
+    only = sys.argv[2].split(",") if sys.argv[1:2] == ["--only"] else []
+    rows = list(run(only, sys.argv[1:2] == ["--write"]))
+    if not only:
+        write_text(PAGE, render(rows))
+        info(f"{PAGE.relative_to(PROJECT)} written")
+    return int(any(outcome.startswith("FAILED") for row in rows for outcome in row.outcome.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Four families of timm through the early check and real steps, as `python -m studies.families` does for all."""
+
+import pytest
+
+from studies import families
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["byobnet", "convnext", "vision_transformer", "vision_transformer_relpos"])
+def test_family__what_passes_the_early_check_works(family, tmp_path):
+    row = families.try_family(family, families.families()[family], tmp_path)
+    assert row.backbone.startswith("test_")
+    assert row.outcome == dict.fromkeys(families.MODES, "works")
+
+
+def test_page__names_reasons_once_and_counts():
+    outcome = {
+        **dict.fromkeys(families.MODES, "works"),
+        "export": "refused: no operator",
+        "lora": "refused: no operator",
+    }
+    rows = [families.Row("a", "a_tiny", 32, 1.5, outcome, 1.0)]
+    rows.append(families.Row("b", "b_tiny", 0, 0.0, dict.fromkeys(families.MODES, "not tried: 412 million"), 1.0))
+    page = families.render(rows)
+    assert "| a | `a_tiny` | 32 | 1.5 | x | x | refused (1) | refused (1) |" in page
+    assert page.count("no operator") == 1
+    assert "frozen works on 1" in page
+    assert "Failures after the check: 0" in page
+
+
+@pytest.mark.parametrize("name", ["test_vit", "resnet10t"])
+def test_order__small_networks_come_first(name):
+    names = sorted(["vit_large_patch16_224", "resnet152", "vit_base_patch16_224", name], key=families._size_order)
+    assert names[0] == name
