@@ -1,1 +1,1 @@
-"""Prefect: what runs when, and what need not run."""
+"""Prefect flows, tasks and deployments."""

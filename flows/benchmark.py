@@ -1,4 +1,4 @@
-"""The method comparison: every trial of benchmark.yaml. A trial runs only if its record does not exist yet."""
+"""Comparison of methods on the grid of benchmark.yaml. Only trials without a record run."""
 
 import logging
 import shutil
@@ -18,6 +18,7 @@ from medtune.runtime.lock import output_lock
 from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
+from medtune.serving.one_line import first_line
 
 log = logging.getLogger("medtune.flow")
 
@@ -31,29 +32,42 @@ def benchmark(
     resume: bool = True,
     prefect: bool = True,
 ) -> None:
-    """Compare methods on the grid of benchmark.yaml: artifacts/benchmark/results.csv and report.html.
+    """Compare methods on the grid of benchmark.yaml and write results.csv and report.html to artifacts/benchmark.
 
-    Exits 0 when nothing failed (trials left out by --only and --max-trials are pending), 1 when a trial failed even
-    when tried again, 2 when the input was wrong.
+    The exit code is 0 if no trial failed (trials excluded by `only` and `max_trials` stay pending), 1 if a trial failed
+    after all retries, and 2 if the input is invalid.
+
+    Args:
+        grid_file: file with the grid; None for benchmark.yaml.
+        sets: overrides as `key=value`.
+        out: folder for artifacts/.
+        only: filters that select trials.
+        max_trials: maximum number of trials to run.
+        resume: keep the records of earlier trials.
+        prefect: run the trials as a Prefect flow.
+
+    Raises:
+        InputError: the grid or an override is invalid.
+        SystemExit: a trial failed (exit code 1).
     """
-    chosen, tree = load_grid(grid_file, sets or ())
-    params = jobs.list_trials(chosen, tree)
-    wanted = set(filter_trials(list(params), only or ()))
-    jobs.check([params[trial] for trial in wanted])
+    grid, tree = load_grid(grid_file, sets or ())
+    params = jobs.list_trials(grid, tree)
+    selected = set(filter_trials(list(params), only or ()))
+    jobs.check([params[trial] for trial in selected])
     paths = RunPaths.from_env(out)
     with output_lock(paths), logfile(paths.cache / "logs", "benchmark"):
-        works = jobs.build_jobs(chosen, params, paths)
+        all_jobs = jobs.build_jobs(grid, params, paths)
         if not resume:
-            for trial in wanted:
+            for trial in selected:
                 shutil.rmtree(trials.record_dir(paths, trial), ignore_errors=True)
-        records = {work.trial: jobs.find_record(work, paths) for work in works}
-        missing = [work for work in works if work.trial in wanted and records[work.trial] is None][:max_trials]
-        found = sum(record is not None for record in records.values())
-        info(f"benchmark: {len(records)} trials, {found} found, {len(missing)} to compute")
-        errors = _compute(chosen, missing, paths, records, prefect) if missing else {}
-        lines = summary_files.write_summary(chosen, works, records, errors, paths)
+        records = {job.trial: jobs.find_record(job, paths) for job in all_jobs}
+        missing = [job for job in all_jobs if job.trial in selected and records[job.trial] is None][:max_trials]
+        n_finished = sum(record is not None for record in records.values())
+        info(f"benchmark: {len(records)} trials, {n_finished} found, {len(missing)} to compute")
+        errors = _compute(grid, missing, paths, records, prefect) if missing else {}
+        lines = summary_files.write_summary(grid, all_jobs, records, errors, paths)
         if missing:
-            summary_files.log_summary(tree, records, lines, chosen.metric)
+            summary_files.log_summary(tree, records, lines, grid.metric)
     for trial, error in errors.items():
         print(f"error: {trial.name} failed: {error}", file=sys.stderr)
     if errors:
@@ -61,32 +75,32 @@ def benchmark(
 
 
 def _compute(
-    chosen: BenchmarkParams,
+    grid: BenchmarkParams,
     missing: Sequence[jobs.TrialJob],
     paths: RunPaths,
     records: dict[TrialId, Artifact | None],
     prefect: bool,
 ) -> dict[TrialId, str]:
-    """Fills `records`; gives what went wrong with the trials that failed even when tried again."""
+    """Run the missing trials, fill `records`, and return the errors of trials that failed after all retries."""
     errors: dict[TrialId, str] = {}
-    if prefect and isinstance(chosen.runner, DaskRunner):
-        _require_scheduler(chosen.runner.address)
+    if prefect and isinstance(grid.runner, DaskRunner):
+        _require_scheduler(grid.runner.address)
     with progress("benchmark", len(missing), "trials") as advance:
 
         def on_result(job: jobs.TrialJob, record: Artifact | None, error: str | None) -> str:
             records[job.trial] = record
             if error is not None:
                 errors[job.trial] = error
-            line = f"{job.trial.name}: {error or _metric_text(record, chosen.metric)}"
+            line = f"{job.trial.name}: {error or _metric_text(record, grid.metric)}"
             log.info(line)
             advance(1, line)
             return line
 
         if prefect:
-            _with_prefect(chosen, missing, paths, on_result)
-        for work in missing:  # all of them, or what a fault of Prefect's or Dask's own left undone
-            if records[work.trial] is None and work.trial not in errors:
-                worker.run_locally(work, paths, chosen.retries, on_result)
+            _with_prefect(grid, missing, paths, on_result)
+        for job in missing:  # without Prefect, or if Prefect or Dask failed
+            if records[job.trial] is None and job.trial not in errors:
+                worker.run_locally(job, paths, grid.retries, on_result)
     return errors
 
 
@@ -99,25 +113,26 @@ def _require_scheduler(address: str) -> None:
     import distributed
 
     try:
-        distributed.Client(address, timeout=10, set_as_default=False).close()
+        client = distributed.Client(address, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
+        client.close()  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(
-            f"benchmark.runner.address is {address!r}: no Dask scheduler answers there ({error})"
+            f"benchmark.runner.address={address}: no Dask scheduler answers. Check the address ({first_line(error)})"
         ) from None
 
 
 def _with_prefect(
-    chosen: BenchmarkParams, missing: Sequence[jobs.TrialJob], paths: RunPaths, on_result: worker.OnResult
+    grid: BenchmarkParams, missing: Sequence[jobs.TrialJob], paths: RunPaths, on_result: worker.OnResult
 ) -> None:
-    """Compute `missing` as one flow run; what Prefect or Dask leave undone stays missing."""
+    """Run the missing trials as one flow run. If Prefect or Dask fails, the caller runs the remaining trials."""
     name = f"benchmark {len(missing)} trials {time.strftime('%H:%M:%S')}"
 
-    def through() -> None:
+    def run_flow() -> None:
         from medtune.flows import benchmark_trials as flow
 
-        flow.run(missing, paths, chosen.retries, on_result, flow.task_runner(chosen), name)
+        flow.run(missing, paths, grid.retries, on_result, flow.task_runner(grid), name)
 
-    with_prefect(name, paths.cache, through, lambda: None)
+    with_prefect(name, paths.cache, run_flow, lambda: None)
 
 
 def _metric_text(record: Artifact | None, metric: str) -> str:

@@ -1,4 +1,4 @@
-"""What a Prefect server must know before a worker can work for it: the pool, the deployments, the automations."""
+"""Setup of a Prefect server for the worker: work pool, deployments and automations."""
 
 import subprocess
 import sys
@@ -16,12 +16,12 @@ POOL = "medtune"
 
 
 def bootstrap() -> None:
-    """Makes the pool where there is none, the automations, and the deployments of prefect.yaml; marks dead runs.
+    """Create the work pool, the automations and the deployments of prefect.yaml, and mark dead runs as crashed.
 
-    A schedule that somebody has paused stays so. To be called before a worker of the pool takes runs.
+    Paused schedules stay paused. Call this before a worker of the pool starts.
 
     Raises:
-        subprocess.CalledProcessError: `prefect deploy` failed; what it said is on stdout.
+        subprocess.CalledProcessError: `prefect deploy` failed. Its output is on stdout.
     """
     from prefect.client.orchestration import get_client
 
@@ -35,7 +35,7 @@ def bootstrap() -> None:
 
 
 def ensure_pool(client: "SyncPrefectClient") -> None:
-    """The pool, of one flow run at a time where it has no limit of its own: all of them write in the one checkout."""
+    """Create the work pool if necessary, limited to one flow run at a time because all runs write to one checkout."""
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
     from prefect.workers.process import ProcessWorker
@@ -51,13 +51,13 @@ def ensure_pool(client: "SyncPrefectClient") -> None:
 
 
 def mark_dead_runs(client: "SyncPrefectClient", report: bool = True) -> None:
-    """Marks the pool's unended runs as Crashed; to be called where no worker of the pool runs."""
+    """Mark unfinished runs of the pool as Crashed. Call this only while no worker of the pool runs."""
     for name in mark_crashed.mark_crashed_of_worker(client, lambda run: run.work_pool_name == POOL, report):
         info(f"{name}: crashed, {mark_crashed.MESSAGE}")
 
 
 def _paused(client: "SyncPrefectClient") -> set[tuple[UUID, str | None]]:
-    """Deployment and slug of every paused schedule, which deploying anew makes active again."""
+    """Return deployment and slug of every paused schedule, because redeploying activates schedules."""
     return {
         (deployment.id, schedule.slug)
         for deployment in client.read_deployments()
@@ -71,4 +71,4 @@ def _pause(client: "SyncPrefectClient", paused: set[tuple[UUID, str | None]]) ->
         for schedule in deployment.schedules:
             if schedule.active and (deployment.id, schedule.slug) in paused:
                 client.update_deployment_schedule(deployment.id, schedule.id, active=False)
-                info(f"{deployment.name}: its schedule stays paused")
+                info(f"{deployment.name}: the schedule stays paused")

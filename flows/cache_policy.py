@@ -1,4 +1,4 @@
-"""When a task is a hit. The truth is the finished artifact on disk; Prefect's record of it follows."""
+"""Cache policy of Prefect tasks, which follows the finished artifacts on disk."""
 
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,19 @@ from medtune.runtime.artifact import digest
 
 
 class CacheByKey(CachePolicy):
-    """Hits exactly where the task's `cache_key` input was seen before.
+    """Cache policy that uses the task's input `cache_key` as the key.
 
-    Prefect's own policies are of no use here: DEFAULT holds the run id and never hits across runs,
-    INPUTS + TASK_SOURCE hits after an imported file was edited or the output deleted.
+    Prefect's policies are unsuitable. DEFAULT includes the run id, so it never hits across runs. INPUTS + TASK_SOURCE
+    also hits after an imported file was edited or the output was deleted.
     """
 
     def compute_key(
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str | None:
-        """The task's own key, as its caller made it."""
-        return inputs["cache_key"]
+        """Return the cache key that the caller passed to the task."""
+        return str(inputs["cache_key"])
 
 
 def prefect_key(key: str, folder: Path) -> str:
-    """The name under which Prefect stores a step's result: its key and its place, since the result names the place."""
+    """Return Prefect's cache key of a step. It includes the folder, because the result contains the folder's path."""
     return digest([key, str(folder)])

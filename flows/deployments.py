@@ -1,4 +1,4 @@
-"""The deployments of prefect.yaml, for `medtune services serve`; `prefect deploy` reads the same file itself."""
+"""Deployments of prefect.yaml for `medtune services serve`. `prefect deploy` reads the same file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +14,18 @@ FILE = PROJECT / "prefect.yaml"
 
 
 def read_deployments(file: Path = FILE) -> list[dict[str, Any]]:
-    """Every entry under `deployments`, as it stands there."""
-    return YAML(typ="safe", pure=True).load(file)["deployments"]
+    """Return the list `deployments` of prefect.yaml."""
+    return list(YAML(typ="safe", pure=True).load(file)["deployments"])
 
 
 def without_work_pool(file: Path = FILE) -> list["RunnerDeployment"]:
-    """The same without a work pool: whoever serves them runs them."""
+    """Return the deployments without a work pool, to be run by the process that serves them."""
     from prefect.deployments.runner import RunnerDeployment
     from prefect.schedules import Cron
 
-    made = []
+    deployments = []
     for entry in read_deployments(file):
-        schedules = [Cron(each["cron"], timezone=each["timezone"], slug=each["slug"]) for each in entry["schedules"]]
+        schedules = [Cron(item["cron"], timezone=item["timezone"], slug=item["slug"]) for item in entry["schedules"]]
         deployment = RunnerDeployment.from_entrypoint(
             entry["entrypoint"],
             entry["name"],
@@ -34,5 +34,5 @@ def without_work_pool(file: Path = FILE) -> list["RunnerDeployment"]:
             description=entry["description"],
             tags=entry["tags"],
         )
-        made.append(deployment)
-    return made
+        deployments.append(deployment)
+    return deployments

@@ -1,4 +1,4 @@
-"""How Prefect is set up here; must run before `import prefect`. See also prefect.toml, for its own command line."""
+"""Environment variables for Prefect, set before `import prefect`. The file prefect.toml configures its command line."""
 
 import os
 import sys
@@ -10,23 +10,26 @@ LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def bypass_proxy_for_loopback() -> None:
-    """Add this machine's own addresses to NO_PROXY: no proxy reaches a server that runs here.
+    """Add the loopback addresses to NO_PROXY, because a proxy cannot reach a server on this machine.
 
-    Nothing is changed where no proxy is set. Both spellings are written, since the lower-case one wins where it is set.
+    Without a proxy, nothing is changed. Both spellings are set, because the lower-case variable takes precedence.
     """
     proxies = ("http_proxy", "https_proxy", "all_proxy")
     if not any(os.environ.get(name) or os.environ.get(name.upper()) for name in proxies):
         return
-    given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    hosts = [host.strip() for host in given.split(",") if host.strip()]
+    no_proxy = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = [host.strip() for host in no_proxy.split(",") if host.strip()]
     value = ",".join([*hosts, *(host for host in LOOPBACK if host not in hosts)])
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = value
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment in which a child process finds this MedTune and this Python's tools.
+    """Return an environment in which a child process finds this installation of MedTune and its tools.
 
-    The user's project is not on the path: it may have modules of its own with any name.
+    The user's project is not on the path, because the names of its modules could collide.
+
+    Returns:
+        Environment variables for `subprocess`.
     """
     installed = PACKAGE.parent.name in ("site-packages", "dist-packages")
     modules = [*([] if installed else [str(PACKAGE.parent)]), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -37,11 +40,11 @@ def child_environment() -> dict[str, str]:
 
 
 def configure_prefect(cache: Path, console: str = "CRITICAL") -> None:
-    """Sets Prefect's environment where the user has not: its files in the project's cache, no telemetry, quiet.
+    """Set Prefect's environment variables unless the user has set them: files in the cache, no telemetry, quiet.
 
     Args:
-        cache: the project's.
-        console: level from which Prefect's own lines are printed.
+        cache: cache folder of the project.
+        console: minimum level of Prefect's messages on the console.
     """
     bypass_proxy_for_loopback()
     home = cache / "prefect"
@@ -51,14 +54,14 @@ def configure_prefect(cache: Path, console: str = "CRITICAL") -> None:
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(home / "results"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        # Two slow cores need 10-30 s, 50 s without compiled bytecode.
+        # The start takes 10-30 s on two slow cores, and 50 s without compiled bytecode.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
-        # A server that went away, or no longer answers, must not hold a run up for minutes.
+        # A server that stopped or does not answer must not delay a run for minutes.
         "PREFECT_CLIENT_MAX_RETRIES": "1",
         "PREFECT_API_REQUEST_TIMEOUT": "20",
-        # Prefect's shortest; flows/stale_run_automation.py waits for four of them before it calls a run dead.
+        # The minimum. flows/stale_run_automation.py marks a run as crashed after four missing heartbeats.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-        # A run's own lines go to stdout and, by these loggers, to Prefect's record of it; the console stays short.
+        # These loggers send the messages of a run to Prefect, in addition to stdout.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "medtune",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": console,
         "PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL": console,

@@ -1,6 +1,6 @@
-"""A scheduled run ends with the worker that started it, and is marked.
+"""Termination of a scheduled run together with the worker that started it.
 
-Nobody could cancel it any more, and `services down` would leave it.
+Without the worker, nobody could cancel the run, and `medtune services down` would not stop it.
 """
 
 import logging
@@ -13,10 +13,10 @@ POLL_S = 0.2
 
 
 def exit_with_worker() -> None:
-    """Ends this process, as SIGTERM does, once the worker that started it for a flow run is gone.
+    """Send SIGTERM to this process when the worker that started it for a flow run has ended.
 
-    Prefect's engine then marks the run as Crashed; what is trained so far is kept, and the next run goes on from
-    there. Does nothing where no worker started this process.
+    Prefect's engine then marks the run as Crashed. Checkpoints are kept, and the next run resumes. Does nothing if no
+    worker started this process.
     """
     if not os.environ.get("PREFECT__FLOW_RUN_ID"):
         return
@@ -32,10 +32,10 @@ def exit_with_worker() -> None:
 
 
 def _remove_console_handlers() -> None:
-    """Prefect's log lines go to its record and our log file alone.
+    """Silence Prefect's console handlers. Messages still go to the server and the log file.
 
-    Its console handler ends the process at the first line that a worker no longer reads, and the engine writes one
-    before it marks a run as Crashed.
+    After the worker has ended, the console handler would end the process at its first message, before the engine could
+    mark the run as Crashed.
     """
     from prefect.logging.handlers import PrefectConsoleHandler
 

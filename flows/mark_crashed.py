@@ -1,9 +1,9 @@
-"""Runs that Prefect still calls Running, though the process that ran them is gone, are marked as Crashed.
+"""Marking of dead runs, whose process has ended although their state is Running, as Crashed.
 
-Two know that for certain. Whoever holds a folder's lock (medtune.runtime.lock.output_lock), which ends with its
-process, knows of every other run that once held it. A worker that starts knows of the runs that its predecessor took,
-since those end with it (flows/exit_with_parent.py). Subflow runs and task runs of such a run are marked with it; for
-a scheduled run somebody is notified (flows/hooks.py), since it could not do that itself.
+Two processes can detect dead runs. The process that holds the lock of a folder (medtune.runtime.lock.output_lock)
+knows that all other runs of this folder have ended. A new worker knows that the runs of its predecessor have ended
+(flows/exit_with_parent.py). Subflow runs and task runs are marked too. Scheduled runs also send a notification
+(flows/hooks.py), because they could not send it themselves.
 """
 
 import logging
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("medtune.flow")
 
-MESSAGE = "its process is gone"
+MESSAGE = "the process has ended"
 
 
 def tag(out: str) -> str:
-    """What a flow run that holds the lock of the folder `out` is tagged with."""
+    """Return the tag of flow runs that hold the lock of the folder `out`."""
     return f"out:{out}"
 
 
 def mark_crashed(out: str, keep: set[UUID]) -> list[str]:
-    """Marks what others left unended in `out`; to be called with its lock held, not before.
+    """Mark unfinished flow runs of other processes in a folder as Crashed. The caller must hold the folder's lock.
 
-    A run that waits for the lock is alive, and not tagged yet. A server that does not answer is a line in the log.
+    Runs that wait for the lock are alive and not tagged yet. If the server does not answer, a warning is logged.
 
     Args:
-        out: folder that holds artifacts/.
-        keep: the caller's flow runs. They are tagged with the folder, so that a later sweep knows them; they, the
-            runs they belong to, and those they started, stay as they are.
+        out: folder that contains artifacts/.
+        keep: flow runs of the caller. They are tagged with the folder. These runs, their parents and their subflow
+            runs are not marked.
 
     Returns:
-        Names of the flow runs that were marked.
+        Names of the marked flow runs.
     """
     from prefect.client.orchestration import get_client
 
@@ -48,36 +48,36 @@ def mark_crashed(out: str, keep: set[UUID]) -> list[str]:
             for id in keep:
                 client.update_flow_run(id, tags={*client.read_flow_run(id).tags, mark})
             return _ServerRuns(client, lambda run: mark in run.tags, keep).mark_crashed(report=True)
-    except Exception:  # what the record says of a dead run is no reason to fail the living one
-        log.warning("runs that died could not be marked", exc_info=True)
+    except Exception:  # the states of dead runs must not fail this run
+        log.warning("dead runs could not be marked as crashed", exc_info=True)
         return []
 
 
 def mark_crashed_of_worker(
     client: "SyncPrefectClient", claimed: Callable[["FlowRun"], bool], report: bool = True
 ) -> list[str]:
-    """Marks the unended runs that a worker's predecessor took; to be called before the worker takes any.
+    """Mark unfinished runs of an earlier worker as Crashed. Call this before the new worker starts.
 
     Args:
-        client: of the server.
-        claimed: whether it took a run.
-        report: whether it is news that the worker ended.
+        client: client of the Prefect server.
+        claimed: predicate for the flow runs of the earlier worker.
+        report: send notifications about scheduled runs.
 
     Returns:
-        Names of the flow runs that were marked.
+        Names of the marked flow runs.
     """
     return _ServerRuns(client, claimed, set()).mark_crashed(report)
 
 
 class _ServerRuns:
-    """The server's record; each run is asked for once."""
+    """Flow runs and task runs of a server, with a cache of the flow runs."""
 
-    def __init__(self, client: "SyncPrefectClient", gone: Callable[["FlowRun"], bool], keep: set[UUID]) -> None:
+    def __init__(self, client: "SyncPrefectClient", is_gone: Callable[["FlowRun"], bool], keep: set[UUID]) -> None:
         self.client = client
-        self.gone = gone
+        self.is_gone = is_gone
         self.known: dict[UUID, FlowRun] = {}
         self.keep = keep
-        self.above = {run.id for id in keep for run in self._lineage(self._flow_run(id))}
+        self.ancestors = {run.id for id in keep for run in self._lineage(self._flow_run(id))}
 
     def mark_crashed(self, report: bool) -> list[str]:
         self._end_tasks()
@@ -93,32 +93,32 @@ class _ServerRuns:
         from prefect.states import Crashed
 
         live = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-        asked = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=live)))
-        dead = [run for run in self.client.read_flow_runs(flow_run_filter=asked) if self._is_dead(run)]
+        unfinished = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=live)))
+        dead = [run for run in self.client.read_flow_runs(flow_run_filter=unfinished) if self._is_dead(run)]
         for run in dead:
             run.state = Crashed(message=MESSAGE)
             self.client.set_flow_run_state(run.id, run.state, force=True)
         return dead
 
     def _end_tasks(self) -> None:
-        """Those of runs that are marked already, too: a worker and an automation mark the flow run alone."""
+        """Mark task runs, also of flow runs that are already marked: workers and automations mark only flow runs."""
         from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterState, TaskRunFilterStateType
         from prefect.client.schemas.objects import StateType
         from prefect.states import Crashed
 
         live = [StateType.RUNNING, StateType.PENDING]
-        asked = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=live)))
-        for task in self.client.read_task_runs(task_run_filter=asked):
+        unfinished = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=live)))
+        for task in self.client.read_task_runs(task_run_filter=unfinished):
             if task.flow_run_id and self._is_dead(self._flow_run(task.flow_run_id)):
                 self.client.set_task_run_state(task.id, Crashed(message=MESSAGE), force=True)
 
     def _is_dead(self, run: "FlowRun") -> bool:
-        line = list(self._lineage(run))
-        ours = run.id in self.above or any(above.id in self.keep for above in line)
-        return not ours and any(map(self.gone, line))
+        lineage = list(self._lineage(run))
+        is_own = run.id in self.ancestors or any(ancestor.id in self.keep for ancestor in lineage)
+        return not is_own and any(map(self.is_gone, lineage))
 
     def _lineage(self, run: "FlowRun") -> Iterator["FlowRun"]:
-        """`run`, the flow run that started it, and so on up."""
+        """Yield `run` and all its parent flow runs."""
         while True:
             yield run
             task = self.client.read_task_run(run.parent_task_run_id) if run.parent_task_run_id else None

@@ -1,4 +1,4 @@
-"""The pipeline of stages, the same with and without Prefect: what is done already, and what runs."""
+"""Pipeline of stages, identical with and without Prefect. Finished steps are reused."""
 
 import importlib
 import logging
@@ -23,9 +23,9 @@ class StepResult:
 
     Attributes:
         step: the step.
-        cached: True if an earlier run had finished it.
-        seconds: wall time.
-        artifact: its finished artifact.
+        cached: True if the artifact is from an earlier run.
+        seconds: wall time in seconds.
+        artifact: the finished artifact.
     """
 
     step: Step
@@ -35,15 +35,22 @@ class StepResult:
 
 
 class StageError(RunError):
-    """A stage raised; `__cause__` is what it raised."""
+    """Failure of a stage. `__cause__` is the original exception."""
 
 
-# Returns the finished artifact of a step; called for finished steps too, so that Prefect records them.
+# Returns the finished artifact of a step. Called for finished steps too, so that Prefect records them.
 Execute = Callable[[Step], Artifact]
 
 
 def run(steps: Steps, execute: Execute) -> list[StepResult]:
-    """Execute every step in order, and report each as it starts and ends.
+    """Execute all steps in order and print a line when a step starts or ends.
+
+    Args:
+        steps: the steps of the pipeline.
+        execute: function that returns the artifact of a step.
+
+    Returns:
+        One result per step, in order.
 
     Raises:
         InputError: the user's input is wrong.
@@ -70,7 +77,15 @@ def run_directly(steps: Steps) -> list[StepResult]:
 
 
 def run_stage(step: Step, params: Params, paths: RunPaths) -> Artifact:
-    """Run the stage function of one step and return the finished artifact.
+    """Run the stage of one step.
+
+    Args:
+        step: the step.
+        params: all params.
+        paths: where to read and write.
+
+    Returns:
+        The finished artifact.
 
     Raises:
         InputError: the user's input is wrong.
@@ -78,7 +93,8 @@ def run_stage(step: Step, params: Params, paths: RunPaths) -> Artifact:
     """
     stage = importlib.import_module(f"medtune.stages.{step.stage}")
     try:
-        return stage.run(params, paths, step.fold)
+        artifact: Artifact = stage.run(params, paths, step.fold)
+        return artifact
     except InputError:
         raise
     except Exception as error:
@@ -86,30 +102,34 @@ def run_stage(step: Step, params: Params, paths: RunPaths) -> Artifact:
 
 
 def is_complete(steps: Steps) -> bool:
-    """Return True if every step has a verified artifact; then nothing needs torch. Imports nothing heavy."""
+    """Return True if every step has a verified artifact, without importing torch."""
     return all(steps.resolve(stage, fold).artifact is not None for stage, fold in steps.order())
 
 
 def log_line(line: str) -> None:
-    """Says one line and puts it on record: the log file and, in a flow, Prefect's log."""
+    """Print a line and write it to the log file and, in a flow run, to Prefect's log."""
     info(line)
     log.info(line)
 
 
 def prune_outputs(params: Params, paths: RunPaths) -> None:
-    """Leaves in artifacts/ what this chain made and nothing older; called only once the whole chain is done.
+    """Remove the outputs of earlier pipelines from artifacts/. Call this only after the pipeline has finished.
 
-    A stage the schedule leaves out keeps its folder, for DVC, with a file that says why it is empty.
+    DVC requires the folder of every stage. The folder of a stage that `schedule` omits contains only a README.txt.
+
+    Args:
+        params: all params.
+        paths: where the pipeline wrote.
     """
-    for stage in ("evaluate", "export"):  # of a run with other params that was killed
+    for stage in ("evaluate", "export"):  # partial output of a run with other params that was killed
         shutil.rmtree(partial_dir(paths.stage(stage)), ignore_errors=True)
     for stage in ("frozen", "finetune"):
-        left_out = stage not in params.training_stages
+        is_omitted = stage not in params.training_stages
         folder = paths.stage(stage)
         folder.mkdir(parents=True, exist_ok=True)
         networks = {paths.stage(stage, fold).name for fold in params.trained_networks}
-        keep = {"README.txt"} if left_out else networks
+        keep = {"README.txt"} if is_omitted else networks
         for entry in [entry for entry in folder.iterdir() if entry.name not in keep]:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-        if left_out:
+        if is_omitted:
             write_text(folder / "README.txt", f"schedule: {params.schedule} has no {stage} stage.\n")

@@ -1,4 +1,4 @@
-"""Run work through Prefect, and without it if Prefect fails."""
+"""Execution with Prefect, and without it if Prefect fails."""
 
 import logging
 from collections.abc import Callable
@@ -14,19 +14,25 @@ log = logging.getLogger("medtune.flow")
 T = TypeVar("T")
 
 
-def with_prefect(name: str, cache: Path, through: Callable[[], T], without: Callable[[], T]) -> T:
-    """Return what `through` returns, or what `without` returns if Prefect fails.
+def with_prefect(name: str, cache: Path, run_flow: Callable[[], T], run_directly: Callable[[], T]) -> T:
+    """Run work as a Prefect flow, or directly if Prefect fails.
 
-    Finished steps are found again, so `without` repeats no work.
+    The fallback does not repeat finished steps.
 
     Args:
-        name: of the flow run that `through` starts.
-        cache: the project's cache, which holds Prefect's files.
-        through: does the work as a flow run; imports Prefect itself.
-        without: does the same work in this process.
+        name: name of the flow run.
+        cache: cache folder of the project, which contains Prefect's files.
+        run_flow: function that runs the work as a flow and imports Prefect.
+        run_directly: function that does the same work without Prefect.
+
+    Returns:
+        The result of one of the functions.
 
     Raises:
-        InputError, RunError, CommandFailed, BundleError: the work itself failed.
+        InputError: the work failed because of invalid input.
+        RunError: a stage failed.
+        CommandError: git or dvc failed.
+        BundleError: a bundle is invalid.
     """
     from medtune.registry.git_dvc import CommandError
     from medtune.serving.manifest import BundleError
@@ -37,7 +43,7 @@ def with_prefect(name: str, cache: Path, through: Callable[[], T], without: Call
 
         with server.server_connection(cache):
             try:
-                return through()
+                return run_flow()
             finally:
                 server.wait_until_settled(name)
     except (InputError, RunError, CommandError, BundleError):
@@ -45,4 +51,4 @@ def with_prefect(name: str, cache: Path, through: Callable[[], T], without: Call
     except Exception as error:  # any Prefect failure falls back to running without it
         log.warning("Prefect failed", exc_info=True)
         log_line(f"Prefect: {first_line(error, with_type=True)}; continuing without it")
-        return without()
+        return run_directly()

@@ -1,4 +1,4 @@
-"""From a trained chain to the accepted bundle: the gate's decision, and what follows from it."""
+"""Promotion of a trained model: decision of the gate, publication and history."""
 
 import hashlib
 import json
@@ -24,14 +24,14 @@ MANIFEST, DATA_RECORD = "data/prepared/manifest.csv", "data/prepared/result.json
 
 @dataclass(frozen=True)
 class PromotionRecord:
-    """A decision about one challenger.
+    """Decision about a challenger.
 
     Attributes:
-        name: the id that the challenger's bundle has, or would have had, in the target.
-        key: cache key of its export.
-        champion: id of the bundle it was compared with; None: the first.
-        decision: the gate's.
-        time: ISO 8601.
+        name: id of the challenger in the model store, also if it was rejected.
+        key: cache key of the challenger's export.
+        champion: id of the accepted bundle; None if there is no accepted bundle yet.
+        decision: decision of the gate.
+        time: time of the decision, ISO 8601.
     """
 
     name: str
@@ -42,58 +42,77 @@ class PromotionRecord:
 
     @property
     def line(self) -> str:
-        """The decision in one sentence."""
+        """Decision in one sentence."""
         return f"{self.verdict}: {'; '.join(self.decision.reasons)}"
 
     @property
     def verdict(self) -> str:
-        """`promoted` or `rejection`."""
+        """Verdict: `promoted` or `refused`."""
         return "promoted" if self.decision.promoted else "refused"
 
     def record(self) -> dict[str, Any]:
-        """What the bundle and the history say of it."""
-        found = self.decision.as_dict()
-        figures = {side: found.pop(side) for side in ("challenger", "champion")}
-        del found["promoted"]
+        """Return the entry for bundle.json and the history."""
+        decision = self.decision.as_dict()
+        metrics = {side: decision.pop(side) for side in ("challenger", "champion")}
+        del decision["promoted"]
         names = {"challenger": self.name, "key": self.key, "champion": self.champion}
-        return {"time": self.time, "decision": self.verdict, **names, **found, "figures": figures}
+        return {"time": self.time, "decision": self.verdict, **names, **decision, "figures": metrics}
 
 
 def model_store(params: Params) -> ModelStore:
-    """Where accepted bundles lie."""
+    """Open the store of accepted bundles."""
     return open_store(params.handoff.target, PROJECT)
 
 
 def git_tag(name: str) -> str:
-    """The git tag of an accepted model."""
+    """Return the git tag of an accepted model."""
     return f"model-{name}"
 
 
 def already_judged(paths: RunPaths, store: ModelStore) -> str | None:
-    """What was decided about the bundle in artifacts/export against the present champion; None: nothing yet."""
-    made, current = find_artifact(paths.stage("export")), store.current()
-    if made is None or current is None:
+    """Find the earlier decision about the bundle in artifacts/export and the current champion.
+
+    Args:
+        paths: where the bundle is.
+        store: store of accepted bundles.
+
+    Returns:
+        The decision in one sentence, or None if there is none.
+    """
+    exported, current = find_artifact(paths.stage("export")), store.current()
+    if exported is None or current is None:
         return None
-    if bundle_document.read_manifest(store.fetch(current, paths.cache))["key"] == made.key:
+    if bundle_document.read_manifest(store.fetch(current, paths.cache))["key"] == exported.key:
         return f"{current} is the accepted model"
-    for line in reversed(store.history()):
-        if line.get("key") == made.key and current in (line.get("champion"), line.get("challenger")):
-            return f"this model was {line['decision']} on {line['time'][:10]}"
+    for entry in reversed(store.history()):
+        if entry.get("key") == exported.key and current in (entry.get("champion"), entry.get("challenger")):
+            return f"this model was {entry['decision']} on {entry['time'][:10]}"
     return None
 
 
 def evaluate_challenger(
     params: Params, paths: RunPaths, store: ModelStore, repo: "GitDvcRepo", accept: str | None
 ) -> PromotionRecord:
-    """Compares the bundle in artifacts/export with the champion's."""
+    """Compare the bundle in artifacts/export with the champion.
+
+    Args:
+        params: all params.
+        paths: where the bundle and the data are.
+        store: store of accepted bundles.
+        repo: repository with the training data of the champion.
+        accept: reason of a person to promote the challenger in any case; None to follow the gate.
+
+    Returns:
+        The decision.
+    """
     from medtune.evaluation.gate import rejection
     from medtune.registry.git_dvc import CommandError
     from medtune.stages import gate
 
-    made = find_artifact(paths.stage("export"))
-    assert made is not None
+    exported = find_artifact(paths.stage("export"))
+    assert exported is not None
     current, now = store.current(), time.localtime()
-    name = f"{time.strftime('%Y%m%d-%H%M%S', now)}-{made.key[:8]}"
+    name = f"{time.strftime('%Y%m%d-%H%M%S', now)}-{exported.key[:8]}"
     try:
         champion = None
         if current:
@@ -104,29 +123,36 @@ def evaluate_challenger(
         decision = rejection([f"the training data of the champion is missing: {error}"], params.gate)
     if accept and not decision.promoted:
         decision = replace(decision, promoted=True, reasons=(f"accepted by hand: {accept}", *decision.reasons))
-    return PromotionRecord(name, made.key, current, decision, time.strftime("%Y-%m-%dT%H:%M:%S%z", now))
+    return PromotionRecord(name, exported.key, current, decision, time.strftime("%Y-%m-%dT%H:%M:%S%z", now))
 
 
 def _manifest(repo: "GitDvcRepo", name: str) -> str:
-    """manifest.csv that the accepted model was trained with; neither DVC nor git looks at its bytes again.
+    """Read manifest.csv of the accepted model's training data and verify it, because DVC and git do not.
 
     Raises:
-        CommandError: the manifest or the result.json with its sha256 is missing, or the manifest has changed.
+        CommandError: the manifest or the result.json with its checksum is missing, or the manifest has changed.
     """
     from medtune.registry.git_dvc import CommandError
 
-    manifest, record = (repo.read_revision(git_tag(name), one) for one in (MANIFEST, DATA_RECORD))
+    manifest, record = (repo.read_revision(git_tag(name), file) for file in (MANIFEST, DATA_RECORD))
     try:
-        known = json.loads(record)["files"][Path(MANIFEST).name]
+        expected = json.loads(record)["files"][Path(MANIFEST).name]
     except (ValueError, KeyError, TypeError):
         raise CommandError(f"{DATA_RECORD} of {git_tag(name)} is damaged") from None
-    if hashlib.sha256(manifest.encode()).hexdigest() != known:
+    if hashlib.sha256(manifest.encode()).hexdigest() != expected:
         raise CommandError(f"{MANIFEST} of {git_tag(name)} is damaged in DVC's cache or remote")
     return manifest
 
 
 def publish_bundle(params: Params, paths: RunPaths, store: ModelStore, outcome: PromotionRecord) -> None:
-    """Puts the bundle into the target with the decision in it, makes it current, and clears away old ones."""
+    """Upload the bundle with the decision, make it the current bundle, and remove old bundles.
+
+    Args:
+        params: all params; `handoff.keep_last` bundles are kept.
+        paths: where the bundle is.
+        store: store of accepted bundles.
+        outcome: the decision.
+    """
     source, work = paths.stage("export"), paths.cache / "handoff" / f".{outcome.name}.outgoing"
     document = bundle_document.read_manifest(source)
     shutil.rmtree(work, ignore_errors=True)
@@ -140,35 +166,35 @@ def publish_bundle(params: Params, paths: RunPaths, store: ModelStore, outcome: 
     store.upload(work, outcome.name)
     store.set_current(outcome.name)
     shutil.rmtree(work)
-    kept = {outcome.name, outcome.champion}
+    protected = {outcome.name, outcome.champion}
     for name in store.bundles()[: -params.handoff.keep_last]:
-        if name not in kept:
+        if name not in protected:
             store.remove(name)
 
 
 def append_history(store: ModelStore, outcome: PromotionRecord) -> None:
-    """Adds the decision to the target's history."""
+    """Append the decision to the history of the model store."""
     store.append_history(outcome.record())
 
 
 def log_decision(params: Params, paths: RunPaths, outcome: PromotionRecord) -> None:
-    """The decision as a W&B run of its own: figures in its summary, and the table `gate`."""
+    """Log the decision as a W&B run, with metrics in the summary and the table `gate`."""
     from medtune.runtime.artifact import digest
     from medtune.tracking.run import start_run
 
     decision = outcome.decision
     key = digest([outcome.key, outcome.champion, outcome.time])
     with start_run("gate", key, digest(outcome.key), params, f"gate {outcome.name}") as run:
-        ends = decision.difference
+        difference = decision.difference
         run.summary(
             {
                 "gate/promoted": int(decision.promoted),
                 "gate/challenger": outcome.name,
                 "gate/champion": outcome.champion,
                 "gate/tolerance": decision.tolerance,
-                "gate/difference": ends.value if ends else None,
-                "gate/lo": ends.lo if ends else None,
-                "gate/hi": ends.hi if ends else None,
+                "gate/difference": difference.value if difference else None,
+                "gate/lo": difference.lo if difference else None,
+                "gate/hi": difference.hi if difference else None,
                 "gate/reasons": list(decision.reasons),
                 "gate/n_patients": decision.n_patients,
                 "gate/positive": decision.positive,
@@ -180,11 +206,11 @@ def log_decision(params: Params, paths: RunPaths, outcome: PromotionRecord) -> N
 
 
 def markdown(outcome: PromotionRecord) -> str:
-    """The decision as people read it, for Prefect's page of the run."""
+    """Format the decision as Markdown for Prefect's page of the run."""
     decision = outcome.decision
     lines = [f"## {outcome.verdict.capitalize()}", *(f"- {reason}" for reason in decision.reasons), ""]
     lines += [f"Challenger `{outcome.name}`, champion `{outcome.champion or 'none yet'}`; {decision.n_images} test "
-              f"images of {decision.n_patients} patients whom neither was trained on.", ""]  # fmt: skip
+              f"images of {decision.n_patients} patients that neither model has seen.", ""]  # fmt: skip
     lines += [f"- positive class: {decision.positive}"] if decision.positive else []
     lines += [f"- {note}" for note in decision.notes]
     return "\n".join(lines)

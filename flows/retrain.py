@@ -1,4 +1,4 @@
-"""Retraining as a command: with Prefect or without, with the exit codes of the command line."""
+"""The command `medtune retrain`, with or without Prefect."""
 
 import logging
 import os
@@ -17,34 +17,42 @@ log = logging.getLogger("medtune.flow")
 
 
 def retrain(prefect: bool = True, accept: str | None = None) -> None:
-    """Fetch what is new, train, compare with the accepted model, hand over what is better.
+    """Fetch new data and code, train, compare with the accepted model, and publish the new model if it is better.
 
-    Exits 0 when it is done (also where the new model was refused, or nothing had changed), 1 when a step failed,
-    2 when the input was wrong. The accepted model stays until a better one is there whole.
+    The exit code is 0 after success (also if the new model was rejected or nothing has changed), 1 if a step failed,
+    and 2 if the input is invalid. The accepted model is replaced only after the upload of the new one is complete.
+
+    Args:
+        prefect: run the steps as a Prefect flow.
+        accept: reason of a person to publish the new model in any case; None to follow the gate.
+
+    Raises:
+        InputError: the params, the data or the model store are invalid.
+        SystemExit: a step failed (exit code 1).
     """
     from medtune.serving.manifest import BundleError
 
     try:
-        ended = _with_prefect(accept) if prefect else retrain_steps.run(retrain_steps.direct(), accept)
+        outcome = _with_prefect(accept) if prefect else retrain_steps.run(retrain_steps.direct(), accept)
     except BundleError as error:
         raise InputError(str(error)) from error
     except (pipeline.StageError, CommandError) as failure:
         log.error("%s", "".join(traceback.format_exception(failure)))
         print(f"error: {failure} (run again to resume; logs in {RunPaths.from_env().cache / 'logs'})", file=sys.stderr)
         raise SystemExit(1) from None
-    if ended == retrain_steps.RESTART_REQUIRED:
-        console.info("retrain: the code changed: starting again with it")
+    if outcome == retrain_steps.RESTART_REQUIRED:
+        console.info("retrain: restarting, because the code changed")
         os.execv(sys.executable, [sys.executable, "-m", "medtune", *sys.argv[1:]])
 
 
 def _with_prefect(accept: str | None) -> str:
     name = f"by hand {time.strftime('%H:%M:%S')}"
 
-    def through() -> str:
+    def run_flow() -> str:
         from medtune.flows import scheduled
 
         return scheduled.retrain.with_options(flow_run_name=name)(accept)
 
     return with_prefect(
-        name, RunPaths.from_env().cache, through, lambda: retrain_steps.run(retrain_steps.direct(), accept)
+        name, RunPaths.from_env().cache, run_flow, lambda: retrain_steps.run(retrain_steps.direct(), accept)
     )

@@ -1,7 +1,7 @@
-"""The steps of a retraining: fetch data and code, train, compare with the accepted model, publish the better one.
+"""Steps of a retraining: fetch data and code, train, compare with the accepted model, publish the better model.
 
-A retraining reads only the checkout: params.yaml, the files that DVC tracks, and git. One run at a time; a run that
-dies does not touch the accepted model, and the next run resumes where it stopped.
+A retraining reads only the checkout: params.yaml, files tracked by DVC, and git. Only one retraining runs at a time. If
+it crashes, the accepted model is unchanged and the next run resumes.
 """
 
 from collections.abc import Callable
@@ -20,19 +20,19 @@ from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 
-CODE = (".py", ".lock")  # what a running process has read already
+CODE = (".py", ".lock")  # changes to these files require a restart
 RESTART_REQUIRED = "code changed"
 
 
 @dataclass(frozen=True)
 class Executor:
-    """What carries the steps out: plain calls, or Prefect.
+    """Execution of the steps, either by plain calls or with Prefect.
 
     Attributes:
-        step: calls a function under a name.
-        train: trains, evaluates and exports; gives one result per step.
-        show: publishes a decision where people look.
-        on_start: called once the checkout is this run's own.
+        step: function that calls another function under a given name.
+        train: function that trains, evaluates and exports, and returns one result per step.
+        show: function that publishes a decision.
+        on_start: function that is called after the checkout is locked.
     """
 
     step: Callable[..., Any]
@@ -42,16 +42,19 @@ class Executor:
 
 
 def run(executor: Executor, accept: str | None = None) -> str:
-    """One retraining; gives how it ended, in a sentence, or `RESTART_REQUIRED` where new code must be loaded first.
+    """Run one retraining.
 
     Args:
-        executor: what carries the steps out.
-        accept: a person's reason to hand over what the gate would refuse.
+        executor: execution of the steps.
+        accept: reason of a person to publish the new model in any case; None to follow the gate.
+
+    Returns:
+        The outcome in one sentence, or `RESTART_REQUIRED` if the process must restart with new code.
 
     Raises:
-        InputError: params, data or checkout are not as they must be.
+        InputError: the params, the data or the checkout are invalid.
         CommandError: git or dvc failed.
-        BundleError: the target cannot be used.
+        BundleError: the model store cannot be used.
     """
     paths, repo = RunPaths.from_env(), GitDvcRepo(PROJECT)
     check_final(load())
@@ -63,22 +66,25 @@ def run(executor: Executor, accept: str | None = None) -> str:
             pipeline.log_line(f"retrain: {line}")
         changed = [name for name in repo.changed_files(before) if name.endswith(CODE)]
         if any(name.endswith(".lock") and name.startswith("requirements/") for name in changed):
-            raise InputError(f"{changed[0]} changed: run `make setup`, then restart the services")
+            raise InputError(f"{changed[0]} has changed. Run `make setup`, then restart the services")
         if changed:
             return RESTART_REQUIRED
         return _with_data(executor, repo, paths, accept)
 
 
 def check_final(params: Params) -> None:
-    """Refuse a final model that the gate cannot compare.
+    """Check that the gate can compare the final model.
+
+    Args:
+        params: all params.
 
     Raises:
-        InputError: it has seen every patient.
+        InputError: the final model has seen every patient.
     """
     if params.final == "refit":
         raise InputError(
-            "final=refit: the gate compares networks on patients that they have not seen, and a refit network has "
-            "seen all. Use final=ensemble"
+            "final=refit: the gate compares networks on patients that they have not seen, but a refit network has "
+            "seen all patients. Use final=ensemble"
         )
 
 
@@ -120,7 +126,7 @@ def _with_data(executor: Executor, repo: GitDvcRepo, paths: RunPaths, accept: st
 
 
 def direct() -> Executor:
-    """Plain calls, without Prefect."""
+    """Return an executor that calls the steps directly, without Prefect."""
 
     def step(name: str, function: Callable[..., Any], *args: Any) -> Any:
         pipeline.log_line(f"retrain: {name}")

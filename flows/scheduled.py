@@ -1,4 +1,4 @@
-"""What deployments run (prefect.yaml): the retrain flow and the benchmark as Prefect flows."""
+"""Flows of the deployments in prefect.yaml: retraining and benchmark."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 
 DAY_S = 24 * 3600
-# Steps that ask a network are tried again; the others fail for reasons that stay.
+# Only steps that use the network are retried, because other failures are permanent.
 RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [10, 60]}
 NETWORK = {"pull": RETRIES, "record": RETRIES, "publish": RETRIES}
 
@@ -32,24 +32,24 @@ NETWORK = {"pull": RETRIES, "record": RETRIES, "publish": RETRIES}
     on_crashed=[hooks.notify],
 )
 def retrain(accept: str | None = None) -> str:
-    """Fetch, train, gate, record, publish; see flows/retrain_steps.py. Gives how it ended, in a sentence."""
+    """Run a retraining (see flows/retrain_steps.py) and return the outcome in one sentence."""
     exit_with_parent.exit_with_worker()
-    ended = retrain_steps.run(retrain_steps.Executor(_step, _train, _show, _on_start), accept)
-    return _schedule_rerun() if ended == retrain_steps.RESTART_REQUIRED else ended
+    outcome = retrain_steps.run(retrain_steps.Executor(_step, _train, _show, _on_start), accept)
+    return _schedule_rerun() if outcome == retrain_steps.RESTART_REQUIRED else outcome
 
 
 def _on_start() -> None:
-    """The lock is this run's: whatever else Prefect calls running here is dead."""
+    """Mark other runs of this folder as Crashed: this run holds the lock, so they have ended."""
     for name in mark_crashed.mark_crashed(str(RunPaths.from_env().out), {UUID(flow_run.id)}):
         pipeline.log_line(f"retrain: {name} crashed: {mark_crashed.MESSAGE}")
 
 
 def _schedule_rerun() -> str:
-    """A run a minute from now, with the new code: this process has read the old."""
+    """Schedule another run in one minute, because this process has loaded the old code."""
     if deployment.id is None:
-        return retrain_steps.RESTART_REQUIRED  # started by hand: the command line starts again
+        return retrain_steps.RESTART_REQUIRED  # started by hand: the command line restarts
     run_deployment(UUID(deployment.id), scheduled_time=datetime.now(UTC) + timedelta(minutes=1), timeout=0)
-    return "the code changed: another run with it starts in a minute"
+    return "the code changed: another run starts in one minute"
 
 
 def _step(name: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -65,7 +65,7 @@ def _train(steps: Steps) -> list[pipeline.StepResult]:
 
 
 def _show(outcome: promotion.PromotionRecord) -> None:
-    create_markdown_artifact(promotion.markdown(outcome), key="gate", description="was the new model accepted, and why")
+    create_markdown_artifact(promotion.markdown(outcome), key="gate", description="decision about the new model")
     if rows := outcome.decision.rows():
         create_table_artifact(rows, key="gate-figures", description="both models on the same patients")
 
@@ -79,12 +79,12 @@ def _show(outcome: promotion.PromotionRecord) -> None:
     on_crashed=[hooks.notify],
 )
 def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
-    """The method comparison of benchmark.yaml, or of another grid file; see flows/benchmark.py."""
+    """Compare methods on a grid (see flows/benchmark.py) and return the path of the report."""
     from medtune.flows.benchmark import benchmark as compare
 
     exit_with_parent.exit_with_worker()
     try:
         compare(Path(grid) if grid else None, sets or [])
-    except SystemExit as ended:
-        raise RuntimeError("trials failed even when tried again: the log names them") from ended
+    except SystemExit as failure:
+        raise RuntimeError("trials failed after all retries: see the log") from failure
     return "artifacts/benchmark/report.html"

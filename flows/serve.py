@@ -1,4 +1,4 @@
-"""The deployments of prefect.yaml from one process in the foreground, without a worker: `medtune services serve`."""
+"""Deployments of prefect.yaml in one foreground process, without a worker (`medtune services serve`)."""
 
 import os
 from collections.abc import Iterator
@@ -13,17 +13,20 @@ from medtune.runtime.paths import RunPaths
 
 
 def serve() -> None:
-    """Run the deployments of prefect.yaml, on schedule and on demand, until Ctrl-C; one run at a time.
+    """Run the deployments of prefect.yaml, on schedule and on demand, until Ctrl-C, one run at a time.
 
-    Uses the server that $PREFECT_API_URL names or `medtune services up` started; without one, it starts one for as long
-    as this runs. A run that is under way at Ctrl-C ends as crashed, and the next one resumes it.
+    Uses the server of $PREFECT_API_URL or `medtune services up`, or starts a temporary server. Ctrl-C marks an active
+    run as Crashed, and the next run resumes it.
+
+    Raises:
+        InputError: a worker already runs these deployments.
     """
     cache = RunPaths.from_env().cache
     _, worker = service_address.service_daemons(cache)
     if worker.pid:
         raise InputError(
-            f"a worker (process {worker.pid}) takes the runs of these deployments already: "
-            "stop it with `medtune services down`, or leave it to it"
+            f"a worker (process {worker.pid}) already runs these deployments. Stop it with `medtune services down`, or "
+            "use the worker"
         )
     with start_services.report_errors(), _server(cache) as url:
         os.environ["PREFECT_API_URL"] = url
@@ -35,7 +38,7 @@ def serve() -> None:
 
 @contextmanager
 def _server(cache: Path) -> Iterator[str]:
-    """API address of a server that answers."""
+    """Yield the API address of a running server. Stop the server at the end if it was started here."""
     daemon, _ = service_address.service_daemons(cache)
     was_running = daemon.pid is not None
     try:
@@ -54,21 +57,21 @@ def _serve(url: str) -> None:
 
     from medtune.flows import deployments, mark_crashed, stale_run_automation
 
-    made = deployments.without_work_pool()
-    names = {deployment.full_name for deployment in made}
+    served = deployments.without_work_pool()
+    names = {deployment.full_name for deployment in served}
 
-    def mark_dead(tell: bool) -> None:
+    def mark_dead(report: bool) -> None:
         with get_client(sync_client=True) as client:
             flows = {flow.id: flow.name for flow in client.read_flows()}
             ids = {known.id for known in client.read_deployments() if f"{flows[known.flow_id]}/{known.name}" in names}
-            for name in mark_crashed.mark_crashed_of_worker(client, lambda run: run.deployment_id in ids, tell):
+            for name in mark_crashed.mark_crashed_of_worker(client, lambda run: run.deployment_id in ids, report):
                 info(f"{name}: crashed, {mark_crashed.MESSAGE}")
 
     stale_run_automation.ensure_automations()
-    mark_dead(tell=True)
+    mark_dead(report=True)
     info(f"dashboard: {url.removesuffix('/api')}")
     runner = Runner(limit=1, pause_on_shutdown=False)
-    for deployment in made:  # `prefect.serve` registers them, too, but does not say when it has
+    for deployment in served:  # `prefect.serve` does not report when the deployments are registered
         runner.add_deployment(deployment)
     for name in sorted(names):
         info(f"serving:   {name}")
@@ -76,4 +79,4 @@ def _serve(url: str) -> None:
         with suppress(KeyboardInterrupt, TerminationSignal):
             asyncio.run(runner.start())
     finally:
-        mark_dead(tell=False)
+        mark_dead(report=False)

@@ -1,8 +1,7 @@
-"""A Prefect server for the length of one flow, where none stands; `python -m medtune.flows.server` is that process.
+"""Temporary Prefect server for one flow run (`python -m medtune.flows.server`).
 
-Prefect can start one itself, but that one outlives a killed parent, prints its shutdown errors on the
-user's screen, and loses the last second of task states. This one ends with its parent, writes to
-server.log, and is stopped only when every task state is on record.
+Prefect's own temporary server outlives a killed parent, prints shutdown errors to the console, and loses the last task
+states. This server ends with its parent, writes to server.log, and stops only after all task states are stored.
 """
 
 import logging
@@ -26,22 +25,25 @@ log = logging.getLogger("medtune.flow")
 
 START_TIMEOUT_S = float(os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS") or 180)
 SETTLE_TIMEOUT_S = 10.0
-_gone = False  # the server went before a run's record was complete
+_server_lost = False  # the server stopped before all states of the flow run were stored
 
 
 class ServerUnavailable(Exception):
-    """No Prefect server answers; the message says why."""
+    """No Prefect server answers. The message contains the reason."""
 
 
 @contextmanager
 def server_connection(cache: Path) -> Iterator[None]:
-    """Prefect's settings point at a server that answers while the block runs.
+    """Connect Prefect to a running server for the duration of the block.
 
-    It is the one that PREFECT_API_URL names, else the standing one of this checkout (flows/services.py), else one
-    started for the block.
+    Uses the server of PREFECT_API_URL, otherwise the server of this project (flows/services.py), otherwise a temporary
+    server.
+
+    Args:
+        cache: cache folder of the project.
 
     Raises:
-        ServerUnavailable: that server does not answer, or ours did not start.
+        ServerUnavailable: the server does not answer, or the temporary server did not start.
     """
     import prefect.settings
 
@@ -62,7 +64,7 @@ def server_connection(cache: Path) -> Iterator[None]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stream,
-            start_new_session=True,  # Ctrl-C is for the flow; the server goes when the flow is done with it
+            start_new_session=True,  # Ctrl-C must stop only the flow, which then stops the server
         )
     try:
         with _using(_address(process, log)):
@@ -85,7 +87,7 @@ def _using(url: str) -> Iterator[None]:
 
 
 def is_alive() -> bool:
-    """Whether the server of this run still does; asked before several requests that would each wait for it."""
+    """Return True if the server answers. Avoids several requests that would each wait for a timeout."""
     import prefect.settings
 
     try:
@@ -96,7 +98,7 @@ def is_alive() -> bool:
 
 
 def wait_until_settled(flow_run_name: str) -> None:
-    """Waits, 10 s at most, until the server has every task state and log line of a flow run that ended."""
+    """Wait up to 10 s until the server has stored all task states and log messages of a finished flow run."""
     import prefect.settings
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
@@ -108,15 +110,15 @@ def wait_until_settled(flow_run_name: str) -> None:
         end = time.monotonic() + SETTLE_TIMEOUT_S
         while time.monotonic() < end and not _is_settled(flow_run_name):
             time.sleep(0.1)
-    except Exception:  # the run is over; what its record lacks is no reason to fail it
-        global _gone
-        _gone = True
-        log.warning("the Prefect server went before the record was complete", exc_info=True)
+    except Exception:  # an incomplete record must not fail a finished run
+        global _server_lost
+        _server_lost = True
+        log.warning("the Prefect server stopped before the record was complete", exc_info=True)
 
 
 def exit_without_server(code: int) -> None:
-    """Ends this process at once where its server went: Prefect's threads would first wait for it, for minutes."""
-    if _gone:
+    """Exit immediately if the server has stopped, because Prefect's threads would wait for it for minutes."""
+    if _server_lost:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -140,28 +142,28 @@ def _check(url: str) -> None:
     import httpx
 
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=10)
+        response = httpx.get(f"{url.rstrip('/')}/health", timeout=10)
     except httpx.HTTPError as error:
-        raise ServerUnavailable(f"PREFECT_API_URL {url}: {error}") from error
-    if answer.status_code >= 500:
-        raise ServerUnavailable(f"PREFECT_API_URL {url} answers {answer.status_code}")
+        raise ServerUnavailable(f"PREFECT_API_URL={url}: no Prefect server answers ({error})") from error
+    if response.status_code >= 500:
+        raise ServerUnavailable(f"PREFECT_API_URL={url}: the server answers with status {response.status_code}")
 
 
 def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
-    """The API address that our server prints once it is up."""
+    """Wait for the API address that the temporary server prints when it is ready."""
     info("starting a Prefect server for this run (10-30 s)")
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_S)
     line = process.stdout.readline().decode().strip() if ready else ""
     if not line:
-        reason = "ended" if ready else f"did not answer within {START_TIMEOUT_S:.0f} s"
-        raise ServerUnavailable(f"the Prefect server {reason}; its log is {log}")
+        reason = "exited" if ready else f"did not answer within {START_TIMEOUT_S:.0f} s"
+        raise ServerUnavailable(f"the Prefect server {reason}; see {log}")
     return line
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     assert process.stdin is not None
-    process.stdin.close()  # the server ends when its input does
+    process.stdin.close()  # the server exits at the end of its stdin
     try:
         process.wait(timeout=10)
     except subprocess.TimeoutExpired:
@@ -170,7 +172,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def main() -> None:
-    """Serves until stdin ends; prints the API address on stdout once requests are answered."""
+    """Run the server until the end of stdin. Print the API address to stdout when the server is ready."""
     environment.configure_prefect(RunPaths.from_env().cache)
     import uvicorn
     from filelock import FileLock
@@ -180,7 +182,7 @@ def main() -> None:
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            # Two servers that create one database at once would undo each other.
+            # Two servers must not create the database at the same time.
             with FileLock(Path(os.environ["PREFECT_HOME"]) / ".starting.lock"):
                 await super().startup(sockets)
             print(f"http://127.0.0.1:{listening.getsockname()[1]}/api", flush=True)
@@ -189,7 +191,7 @@ def main() -> None:
 
     def end_with_parent() -> None:
         sys.stdin.read()
-        os._exit(0)  # the parent waited for what it wants kept; an orderly shutdown would keep it waiting 3 s more
+        os._exit(0)  # the parent has waited for the states; a regular shutdown would take 3 s more
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     server.run(sockets=[listening])

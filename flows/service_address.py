@@ -1,5 +1,6 @@
-"""Where the standing Prefect server of this checkout is, or would be; imports nothing of Prefect."""
+"""Address of this project's Prefect server. Does not import Prefect."""
 
+import errno
 import os
 import socket
 import time
@@ -14,44 +15,47 @@ LOCAL_HOSTS = ("", "0.0.0.0", "127.0.0.1", "localhost", "::")
 
 
 def service_daemons(cache: Path) -> tuple[Daemon, Daemon]:
-    """The server and the worker, running or not."""
+    """Return the daemons of the server and the worker, which may be stopped."""
     folder = cache / "services"
     return Daemon("server", folder), Daemon("worker", folder)
 
 
 def running_address(cache: Path) -> str | None:
-    """API address of this checkout's standing server while it runs."""
+    """Return the API address of this project's server, or None if it does not run."""
     return service_daemons(cache)[0].note
 
 
 def bind_address() -> tuple[str, int]:
-    """Host and port of a server started here: Prefect's own settings, or 127.0.0.1 and 4200.
+    """Return host and port for a server on this machine, from Prefect's settings or 127.0.0.1 and 4200.
+
+    Returns:
+        (host, port).
 
     Raises:
-        InputError: the port is none.
+        InputError: the port is invalid.
     """
     port = os.environ.get("PREFECT_SERVER_API_PORT") or "4200"
     if not port.isdigit() or not 0 < int(port) < 65536:
-        raise InputError(f"PREFECT_SERVER_API_PORT is {port!r}: a number from 1 to 65535")
+        raise InputError(f"PREFECT_SERVER_API_PORT={port}: invalid port. Use a number from 1 to 65535")
     return os.environ.get("PREFECT_SERVER_API_HOST") or "127.0.0.1", int(port)
 
 
 def local_address() -> str:
-    """API address of a server started here."""
+    """Return the API address of a server on this machine."""
     host, port = bind_address()
     return f"http://{'127.0.0.1' if host in LOCAL_HOSTS else host}:{port}/api"
 
 
 def configured_address() -> str:
-    """API address that a service started here uses: `$PREFECT_API_URL`, or that of a server started here."""
+    """Return the API address for services: `$PREFECT_API_URL`, or the address of a server on this machine."""
     return (os.environ.get("PREFECT_API_URL") or local_address()).rstrip("/").replace("//localhost", "//127.0.0.1")
 
 
 def check_port_free() -> None:
-    """Refuses a port that another program has.
+    """Check that no other program uses the port of the server.
 
     Raises:
-        InputError: it has.
+        InputError: the port is in use, or the host is invalid.
     """
     host, port = bind_address()
     with socket.socket() as attempt:
@@ -59,15 +63,15 @@ def check_port_free() -> None:
         try:
             attempt.bind((host, port))
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
             raise InputError(
-                f"PREFECT_SERVER_API_PORT is {port}, on {host}: {reason}; set another, or PREFECT_API_URL to a Prefect "
-                "server that is there"
+                f"PREFECT_SERVER_API_PORT={port}: cannot listen on {host} ({reason}). Use another port, or set "
+                "PREFECT_API_URL to the address of a running Prefect server"
             ) from None
 
 
 def is_healthy(url: str) -> bool:
-    """Whether a Prefect server answers at `url`."""
+    """Return True if a Prefect server answers at `url`."""
     import httpx
 
     environment.bypass_proxy_for_loopback()
@@ -78,7 +82,16 @@ def is_healthy(url: str) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], is_alive: Callable[[], bool], seconds: float) -> bool:
-    """Whether `condition` came true while `is_alive` was, within that time."""
+    """Wait until a condition is true.
+
+    Args:
+        condition: condition to wait for.
+        is_alive: condition that must stay true while waiting.
+        seconds: maximum time to wait.
+
+    Returns:
+        True if the condition became true in time.
+    """
     end = time.monotonic() + seconds
     while not condition():
         if not is_alive() or time.monotonic() > end:

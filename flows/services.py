@@ -1,6 +1,6 @@
-"""The Prefect server and worker of this project, without containers: `medtune services`.
+"""Prefect server and worker of this project (`medtune services`).
 
-`server` and `worker` are the two in the foreground, for systemd and containers; `up` starts them as daemons.
+`server` and `worker` run in the foreground, for systemd and containers. `up` starts both as daemons.
 """
 
 import os
@@ -16,10 +16,10 @@ from medtune.runtime.paths import RunPaths
 
 
 def up() -> None:
-    """Start the server and the worker, each where it does not run yet, and deploy prefect.yaml.
+    """Start the server and the worker unless they run already, and deploy prefect.yaml.
 
-    $PREFECT_SERVER_API_PORT is the server's port (4200), $MEDTUNE_DATABASE its database (SQLite under .cache). Where
-    $PREFECT_API_URL names a server elsewhere, only the worker is started.
+    $PREFECT_SERVER_API_PORT sets the port of the server (default 4200), $MEDTUNE_DATABASE the database (default SQLite
+    under .cache). If $PREFECT_API_URL refers to another server, only the worker is started.
     """
     cache = RunPaths.from_env().cache
     server, worker = service_address.service_daemons(cache)
@@ -34,7 +34,7 @@ def up() -> None:
 
 
 def down() -> None:
-    """Stop the worker, then the server; a run that is under way ends as crashed, and the next one resumes it."""
+    """Stop the worker, then the server. An active run is marked as Crashed, and the next run resumes it."""
     server, worker = service_address.service_daemons(RunPaths.from_env().cache)
     url = worker.note
     info(f"worker: {'stopped' if worker.stop(start_services.STOP_S) else 'was not running'}")
@@ -44,23 +44,27 @@ def down() -> None:
 
 
 def status() -> None:
-    """Say what runs, and where; exits 1 where something does not."""
+    """Print the status of the services.
+
+    Raises:
+        SystemExit: exit code 0 if all services run, otherwise 1.
+    """
     cache = RunPaths.from_env().cache
     url = service_address.running_address(cache)
-    fine = True
+    all_running = True
     for daemon in service_address.service_daemons(cache):
         pid = daemon.pid
         info(f"{daemon.name}: {f'runs (process {pid}), log {daemon.log}' if pid else 'does not run'}")
-        fine = fine and pid is not None
+        all_running = all_running and pid is not None
     if url:
         answers = service_address.is_healthy(url)
         info(f"dashboard: {url.removesuffix('/api')}{'' if answers else ' does not answer'}")
-        fine = fine and answers
-    raise SystemExit(0 if fine else 1)
+        all_running = all_running and answers
+    raise SystemExit(0 if all_running else 1)
 
 
 def server() -> None:
-    """Be the server, in the foreground."""
+    """Run the server in the foreground."""
     service_address.check_port_free()
     host, port = service_address.bind_address()
     os.environ.setdefault("PREFECT_UI_URL", service_address.local_address().removesuffix("/api"))  # for links in alerts
@@ -70,10 +74,14 @@ def server() -> None:
 
 
 def worker() -> None:
-    """Be the worker, in the foreground: wait for the server, deploy prefect.yaml, take runs."""
+    """Wait for the server, deploy prefect.yaml, and run the worker in the foreground.
+
+    Raises:
+        SystemExit: no server answers (exit code 1).
+    """
     url = service_address.configured_address()
     if not service_address.wait_until(lambda: service_address.is_healthy(url), lambda: True, start_services.START_S):
-        print(f"error: no Prefect server answers at {url} ($PREFECT_API_URL)", file=sys.stderr)
+        print(f"error: PREFECT_API_URL={url}: no Prefect server answers", file=sys.stderr)
         raise SystemExit(1)
     os.environ["PREFECT_API_URL"] = url
     _prepare()
@@ -84,7 +92,7 @@ def worker() -> None:
 
 
 def _mark_dead(url: str) -> None:
-    """A worker that is stopped kills its run, and says so to nobody."""
+    """Mark the runs of the stopped worker as Crashed, because the worker kills them without reporting it."""
     os.environ["PREFECT_API_URL"] = url
     _prepare()
     from prefect.client.orchestration import get_client
@@ -102,5 +110,5 @@ def _prepare() -> None:
 
 
 def _exec(*words: str, **variables: str) -> None:
-    """This process goes on as Prefect's own command line."""
+    """Replace this process by Prefect's command line."""
     os.execve(sys.executable, [sys.executable, "-m", "prefect", *words], {**os.environ, **variables})

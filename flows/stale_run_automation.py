@@ -1,6 +1,6 @@
-"""Automations on a server: a run that sends no heartbeats any more is marked as Crashed, and somebody is told of it.
+"""Automations of the Prefect server that mark runs without heartbeats as Crashed and send a notification.
 
-For when nobody else can: the process is gone, its worker too, and no other has come (flows/mark_crashed.py).
+They handle runs whose process and worker have both ended, without a new worker (see flows/mark_crashed.py).
 """
 
 import os
@@ -21,15 +21,16 @@ HEARTBEAT = "prefect.flow-run.heartbeat"
 STATES = ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled", "AwaitingRetry")
 ENDED = {f"prefect.flow-run.{state}" for state in STATES}
 MARK_NAME = "MedTune: mark runs without a heartbeat"
-NOTIFY_NAME = "MedTune: tell of runs without a heartbeat"
-REASON = "no heartbeat for {} s: its process is gone"
+NOTIFY_NAME = "MedTune: tell of runs without a heartbeat"  # servers store this name
+REASON = "no heartbeat for {} s: the process has ended"
 
 
 def ensure_automations(silent: timedelta = HEARTBEAT_TIMEOUT) -> None:
-    """Makes the server that Prefect's settings name have these automations, as they are here; disabled ones stay so.
+    """Create or update the automations on the server of Prefect's settings. Disabled automations stay disabled.
 
     Args:
-        silent: after so long without a heartbeat a run has crashed; it must exceed the heartbeats' interval by far.
+        silent: time without a heartbeat after which a run is marked as Crashed. It must be several times the interval
+            of the heartbeats.
     """
     from prefect.client.orchestration import get_client
 
@@ -38,30 +39,30 @@ def ensure_automations(silent: timedelta = HEARTBEAT_TIMEOUT) -> None:
         if url := os.environ.get(hooks.URL_VARIABLE):
             _upsert(client, _notify_automation(url))
         else:
-            for found in client.read_automations_by_name(NOTIFY_NAME):
-                client.delete_automation(found.id)
+            for automation in client.read_automations_by_name(NOTIFY_NAME):
+                client.delete_automation(automation.id)
 
 
 def _upsert(client: "SyncPrefectClient", automation: "Automation") -> None:
-    """Creates it, or updates it where it differs: a server that updates one forgets what it was waiting for."""
-    found = next(iter(client.read_automations_by_name(automation.name)), None)
-    if found is None:
+    """Create an automation, or update it only if it differs: an update resets the timers of the server."""
+    existing = next(iter(client.read_automations_by_name(automation.name)), None)
+    if existing is None:
         automation.create()
         return
-    automation.id, automation.enabled = found.id, found.enabled
-    if any(getattr(found, name) != getattr(automation, name) for name in ("description", "trigger", "actions")):
+    automation.id, automation.enabled = existing.id, existing.enabled
+    if any(getattr(existing, name) != getattr(automation, name) for name in ("description", "trigger", "actions")):
         automation.update()
 
 
 def _crash_automation(silent: timedelta) -> "Automation":
-    """Marks a run as Crashed where a heartbeat is followed neither by another, within that time, nor by its end."""
+    """Return the automation that marks a run as Crashed if no heartbeat and no final state follows in time."""
     from prefect.automations import Automation, ChangeFlowRunState, EventTrigger, Posture
     from prefect.client.schemas.objects import StateType
 
     reason = REASON.format(round(silent.total_seconds()))
     return Automation(
         name=MARK_NAME,
-        description="marks a run of MedTune whose process is gone as Crashed (flows/stale_run_automation.py)",
+        description="marks a run of MedTune whose process has ended as Crashed (flows/stale_run_automation.py)",
         trigger=EventTrigger(
             after={HEARTBEAT},
             expect={HEARTBEAT, *ENDED},
@@ -77,7 +78,7 @@ def _crash_automation(silent: timedelta) -> "Automation":
 
 
 def _notify_automation(url: str) -> "Automation":
-    """Sends alert.txt to the webhook when the other one has marked a scheduled run."""
+    """Return the automation that sends alert.txt to the webhook after a scheduled run was marked as Crashed."""
     from prefect.automations import Automation, CallWebhook, EventTrigger, Posture
     from prefect.blocks.webhook import Webhook
 
@@ -111,5 +112,5 @@ def _notify_automation(url: str) -> "Automation":
 
 
 def _matching(flows: list[str]) -> dict[str, Any]:
-    """Runs of these flows alone: others on the same server may send heartbeats seldom, or never."""
+    """Restrict an automation to the given flows, because other flows on the server may not send heartbeats."""
     return {"prefect.resource.role": "flow", "prefect.resource.name": flows}

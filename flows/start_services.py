@@ -1,4 +1,4 @@
-"""Starts the standing server and the worker as daemons, and waits until each is ready."""
+"""Start of the server and the worker as daemons."""
 
 import os
 import sys
@@ -13,16 +13,16 @@ from medtune.runtime.console import info
 
 START_S = float(os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS") or 180)
 STOP_S = 60.0
-SERVER_STOP_S = 10.0  # it may wait for ever for whoever still listens to its events; its database survives a kill
+SERVER_STOP_S = 10.0  # the server may wait indefinitely for clients; its database survives a kill
 
 
 class ServiceError(Exception):
-    """A service did not come up; the message says which and where its log is."""
+    """Failed start of a service. The message names the service and its log."""
 
 
 @contextmanager
 def report_errors() -> Iterator[None]:
-    """What failed inside is one line on stderr and exit code 1."""
+    """Convert a ServiceError to one line on stderr and exit code 1."""
     try:
         yield
     except ServiceError as failure:
@@ -31,23 +31,29 @@ def report_errors() -> Iterator[None]:
 
 
 def start_server(server: Daemon) -> str:
-    """API address of the server, which is started where it is ours and does not run.
+    """Start the server unless it runs already or PREFECT_API_URL refers to another server.
+
+    Args:
+        server: daemon of the server.
+
+    Returns:
+        API address of the server.
 
     Raises:
-        InputError: another program has its port.
-        Failed: it does not answer.
+        InputError: another program uses the port.
+        ServiceError: the server does not answer.
     """
     if running := server.note:
         info(f"server: runs already (process {server.pid})")
         return running
     url = service_address.configured_address()
     if os.environ.get("PREFECT_API_URL") and service_address.is_healthy(url):
-        info(f"server: {url}, by PREFECT_API_URL")
+        info(f"server: {url} (PREFECT_API_URL)")
         return url
     if url != service_address.local_address():
-        raise ServiceError(f"PREFECT_API_URL is {url}: no Prefect server answers there")
+        raise ServiceError(f"PREFECT_API_URL={url}: no Prefect server answers")
     service_address.check_port_free()
-    info("server: starting (10-60 s, longest the first time)")
+    info("server: starting (10-60 s; the first start takes longest)")
     server.start([sys.executable, "-m", "medtune", "services", "server"], environment.child_environment(), url)
     if not service_address.wait_until(lambda: service_address.is_healthy(url), lambda: server.pid is not None, START_S):
         _give_up(server)
@@ -56,41 +62,45 @@ def start_server(server: Daemon) -> str:
 
 
 def start_worker(worker: Daemon, url: str) -> None:
-    """Starts the worker for the server at `url`, where it does not run.
+    """Start the worker unless it runs already.
+
+    Args:
+        worker: daemon of the worker.
+        url: API address of the server.
 
     Raises:
-        Failed: it does not show itself to the server.
+        ServiceError: the worker does not connect to the server.
     """
     if worker.pid:
         info(f"worker: runs already (process {worker.pid})")
         return
     info("worker: starting (10-30 s)")
-    started = time.time()
+    start_time = time.time()
     worker.start(
         [sys.executable, "-m", "medtune", "services", "worker"],
         {**environment.child_environment(), "PREFECT_API_URL": url},
         url,
     )
-    if not service_address.wait_until(lambda: _online(url, started), lambda: worker.pid is not None, START_S):
+    if not service_address.wait_until(lambda: _is_online(url, start_time), lambda: worker.pid is not None, START_S):
         _give_up(worker)
     info(f"worker: runs (process {worker.pid})")
 
 
-def _online(url: str, since: float) -> bool:
-    """Whether a worker of our pool has shown itself since then."""
+def _is_online(url: str, since: float) -> bool:
+    """Return True if a worker of the pool has sent a heartbeat since the given time."""
     import httpx
 
     try:
-        answer = httpx.post(f"{url}/work_pools/medtune/workers/filter", json={}, timeout=5)
-        workers = answer.json() if answer.is_success else []
+        response = httpx.post(f"{url}/work_pools/medtune/workers/filter", json={}, timeout=5)
+        workers = response.json() if response.is_success else []
     except (httpx.HTTPError, ValueError):
         return False
     return any(datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp() > since for worker in workers)
 
 
 def _give_up(daemon: Daemon) -> None:
-    ended = daemon.pid is None
+    exited = daemon.pid is None
     daemon.stop(STOP_S)
     raise ServiceError(
-        f"the {daemon.name} {'ended' if ended else f'was not ready after {START_S:.0f} s'}; log {daemon.log}"
+        f"the {daemon.name} {'exited' if exited else f'was not ready after {START_S:.0f} s'}; see {daemon.log}"
     )

@@ -1,7 +1,7 @@
-"""A process that outlives its terminal: started, found again, stopped.
+"""Daemon processes: start, status and stop.
 
-It holds a lock on its pid file that ends with it, however it ends: a number that another process has by now, or a
-file that a crash left behind, is never taken for it.
+A daemon holds a lock on its pid file until it ends. A stale pid file or a reused process id is therefore never mistaken
+for a running daemon.
 """
 
 import fcntl
@@ -20,11 +20,11 @@ from medtune.config.project import PROJECT
 
 @dataclass(frozen=True)
 class Daemon:
-    """One such process.
+    """A daemon process, which may be stopped.
 
     Attributes:
-        name: of its files.
-        folder: where `<name>.pid` and `<name>.log` lie; `<name>.old.log` is the log of the start before.
+        name: name of the daemon and its files.
+        folder: folder of `<name>.pid`, `<name>.log`, and `<name>.old.log`, the log of the previous start.
     """
 
     name: str
@@ -32,26 +32,32 @@ class Daemon:
 
     @property
     def log(self) -> Path:
-        """What it prints."""
+        """Log file with the output of the daemon."""
         return self.folder / f"{self.name}.log"
 
     @property
     def pid(self) -> int | None:
-        """Its process id while it runs."""
+        """Process id, or None if the daemon does not run."""
         return int(read[0]) if (read := self._read()) else None
 
     @property
     def note(self) -> str | None:
-        """What was noted at its start, while it runs."""
+        """Text that was passed to `start`, or None if the daemon does not run."""
         return read[1] if (read := self._read()) else None
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], note: str = "") -> None:
-        """Starts it in a session of its own, in the checkout; it must not be running."""
+        """Start the daemon in a new session. It must not be running.
+
+        Args:
+            command: the command line.
+            environment: environment variables.
+            note: text to store, for example the address of a server.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".old.log"))
-        with self._file.open("a") as held, self.log.open("w") as log:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with self._file.open("a") as pid_file, self.log.open("w") as log:
+            fcntl.flock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             process = subprocess.Popen(
                 command,
                 cwd=PROJECT,
@@ -60,31 +66,34 @@ class Daemon:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=[held.fileno()],  # which keeps the lock after this process let go of it
+                pass_fds=[pid_file.fileno()],  # the daemon inherits the lock
             )
-            held.truncate(0)
-            held.write(f"{process.pid} {note}")
+            pid_file.truncate(0)
+            pid_file.write(f"{process.pid} {note}")
 
     def stop(self, timeout_s: float) -> bool:
-        """Asks it to end, and ends it and all it started where they have not after `timeout_s` seconds.
+        """Terminate the daemon and its child processes.
+
+        Args:
+            timeout_s: time in seconds after which the processes are killed.
 
         Returns:
-            False where it did not run.
+            False if the daemon was not running.
         """
         if (pid := self.pid) is None:
             return False
         family = set()
-        with suppress(psutil.NoSuchProcess):  # where only what it started still runs
+        with suppress(psutil.NoSuchProcess):  # only child processes may still run
             process = psutil.Process(pid)
             family = {process, *process.children(recursive=True)}
             process.terminate()
         end = time.monotonic() + timeout_s
-        # A process can start another one at any time, so the family is looked up again in each round.
-        while alive := [each for each in family | _session(pid) if _is_alive(each)]:
+        # New child processes can start at any time, so the processes are listed again in each iteration.
+        while alive := [process for process in family | _session(pid) if _is_alive(process)]:
             if time.monotonic() > end:
-                for each in alive:
+                for process in alive:
                     with suppress(psutil.NoSuchProcess):
-                        each.kill()
+                        process.kill()
             family.update(alive)
             time.sleep(0.1)
         return True
@@ -107,7 +116,7 @@ class Daemon:
 
 
 def _session(leader: int) -> set[psutil.Process]:
-    """The processes of the session that `leader` started, including those whose parent has ended."""
+    """Return the processes in the session of `leader`, including those whose parent has ended."""
     members = set()
     for process in psutil.process_iter():
         with suppress(ProcessLookupError, PermissionError):
@@ -117,8 +126,8 @@ def _session(leader: int) -> set[psutil.Process]:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    """False also for one that ended and was not collected, which in a container nobody may do."""
+    """Return True if a process runs. Zombies count as ended, because in a container nothing may reap them."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False

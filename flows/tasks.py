@@ -1,4 +1,4 @@
-"""The pipeline as a Prefect flow: one task per step, cached by our keys; small values in and out."""
+"""Pipeline as a Prefect flow, with one task per step and MedTune's cache keys."""
 
 from typing import Any
 
@@ -15,11 +15,14 @@ from medtune.stages.steps import Step, Steps
 def train(steps: Steps, name: str = "train") -> list[pipeline.StepResult]:
     """Run every step of the pipeline as a task of one flow run.
 
-    The flow's parameters are for display: the tasks use the params of `steps`, which are validated already.
+    The parameters of the flow are only displayed. The tasks use the validated params of `steps`.
 
     Args:
-        steps: the pipeline.
-        name: of the flow run, shown in the dashboard.
+        steps: the steps of the pipeline.
+        name: name of the flow run in the dashboard.
+
+    Returns:
+        One result per step, in order.
     """
     params, paths = steps.params, steps.paths
 
@@ -52,15 +55,17 @@ def train(steps: Steps, name: str = "train") -> list[pipeline.StepResult]:
 
 
 def _publish(steps: Steps, results: list[pipeline.StepResult]) -> None:
-    """Publish the test metrics, the folds, the steps and links as Prefect artifacts."""
+    """Publish test metrics, folds, steps and links as Prefect artifacts."""
     paths = steps.paths
 
     @task(name="publish_artifacts", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
     def publish_artifacts(rows: list[dict[str, Any]]) -> None:
-        create_markdown_artifact(records.markdown(paths), key="test-metrics", description="test set, with intervals")
+        create_markdown_artifact(
+            records.markdown(paths), key="test-metrics", description="test metrics with confidence intervals"
+        )
         folds = records.fold_rows(steps.params, paths)
         create_table_artifact(folds, key="chains", description="one row per fold")
-        create_table_artifact(rows, key="steps", description="what ran, what was cached, and its W&B run")
+        create_table_artifact(rows, key="steps", description="state and W&B run of every step")
         for key, path in records.artifact_links(paths).items():
             create_link_artifact(link=path.as_uri(), key=key)
 

@@ -1,4 +1,4 @@
-"""The training pipeline: frozen, finetune, evaluate, export. A step runs only if its result does not exist yet."""
+"""Training pipeline with the stages frozen, finetune, evaluate and export. Finished steps are reused."""
 
 import logging
 import time
@@ -23,18 +23,18 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
     Args:
         params: all params.
         paths: where to read and write.
-        prefect: record the run with Prefect; otherwise the same stages are called directly.
+        prefect: run the stages as a Prefect flow. If False, the stages are called directly.
 
     Returns:
         One result per step, in order.
 
     Raises:
-        InputError: the input is wrong, or the data are not prepared.
-        StageError: a stage failed; the message names the log with its traceback.
+        InputError: the params are invalid, or the data is not prepared.
+        StageError: a stage failed. The message names the log file with the traceback.
     """
     if not paths.prepared.is_dir():
         check_table(params)
-        load_prepared(paths.prepared)  # names the command to run first, before a folder is created
+        load_prepared(paths.prepared)  # raises an error with the command to run, before a folder is created
     with output_lock(paths), logfile(paths.cache / "logs", "train") as written:
         steps = Steps(params, paths)
         if not pipeline.is_complete(steps):
@@ -55,18 +55,18 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
             f"Next: medtune predict {bundle} IMAGE"
         )
         evaluated = next(result.artifact for result in results if result.step.stage == "evaluate")
-        if better := evaluated.result().get("baseline_verdict"):
-            pipeline.log_line(f"note: {better}")
+        if verdict := evaluated.result().get("baseline_verdict"):
+            pipeline.log_line(f"note: {verdict}")
     return results
 
 
 def describe(params: Params) -> str:
-    """What a run trains, in one sentence."""
+    """Describe in one sentence which networks are trained."""
     folds, stages = params.data.split.trained_folds, " and ".join(params.training_stages)
     refit = params.final == "refit"
     if len(folds) == 1:
-        also = " and one on all images, which is exported" if refit else ""
-        return f"one network ({stages}){also}, then evaluate and export"
+        final = " and one on all images, which is exported" if refit else ""
+        return f"one network ({stages}){final}, then evaluate and export"
     exported = "one more is trained on all images and exported" if refit else "the exported model averages them"
     return (
         f"{len(folds)} networks ({stages}), one per test fold {folds[0]} to {folds[-1]}, then evaluate and export; "
@@ -75,13 +75,13 @@ def describe(params: Params) -> str:
 
 
 def finish(steps: Steps, results: list[pipeline.StepResult]) -> None:
-    """Record the pipeline with W&B and remove what earlier runs left in artifacts/."""
+    """Log the pipeline to W&B and remove outputs of earlier runs from artifacts/."""
     records.log_to_wandb(steps.params, steps.paths, steps.group, results)
     pipeline.prune_outputs(steps.params, steps.paths)
 
 
 def _with_prefect(steps: Steps) -> list[pipeline.StepResult]:
-    def through() -> list[pipeline.StepResult]:
+    def run_flow() -> list[pipeline.StepResult]:
         from medtune.flows import tasks
 
         return tasks.train(steps, name)
@@ -89,4 +89,4 @@ def _with_prefect(steps: Steps) -> list[pipeline.StepResult]:
     params = steps.params
     head, fold = params.model.head.kind, params.data.split.test_fold
     name = f"{params.model.backbone} {head} {params.schedule} fold {fold} {time.strftime('%H:%M:%S')}"
-    return with_prefect(name, steps.paths.cache, through, lambda: pipeline.run_directly(steps))
+    return with_prefect(name, steps.paths.cache, run_flow, lambda: pipeline.run_directly(steps))

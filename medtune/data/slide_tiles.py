@@ -140,7 +140,7 @@ def cut_slides(
         for slide in slides:
             file = slide.file or root / slide.path
             try:
-                with tiling.opened(file, mpp_of(slide), MPP_FIX) as (opened, mpp):
+                with tiling.open_slide(file, mpp_of(slide), MPP_FIX) as (opened, mpp):
                     _check_mpp(table_mpp_of(slide), opened.stated_mpp)
                     plan = tiling.plan_tiles(opened, settings, mpp)
             except DecodeError as error:

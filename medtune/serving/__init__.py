@@ -1,1 +1,1 @@
-"""The consumer's side of the bundle: onnxruntime, numpy and pillow only."""
+"""Loading, verification and inference of exported bundles, with onnxruntime, NumPy and Pillow only."""

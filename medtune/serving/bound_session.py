@@ -1,4 +1,4 @@
-"""A session on a GPU that is asked again and again: its buffers there are made once for each batch size."""
+"""GPU session with bound input and output buffers, which are allocated once per batch size."""
 
 from threading import Lock
 
@@ -11,12 +11,12 @@ MAX_BUFFERS = 4
 
 
 class BoundSession:
-    """One float32 output (N, ...) of a session for uint8 (N, H, W, 3), in batches that its engine takes.
+    """Thread-safe callable that computes one output of a session on a GPU.
 
-    Several threads may share it.
+    Larger inputs are split into batches of the size that the engine accepts.
 
     Attributes:
-        buffers: by batch size, the bound input and output, the one asked last at the end; at most `MAX_BUFFERS`.
+        buffers: bound input and output per batch size, least recently used first; at most `MAX_BUFFERS` entries.
     """
 
     def __init__(
@@ -35,10 +35,17 @@ class BoundSession:
         self.buffers: dict[int, tuple[onnxruntime.IOBinding, onnxruntime.OrtValue, onnxruntime.OrtValue]] = {}
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """(N, ...) float32 of at least one image."""
+        """Compute the output of at least one image.
+
+        Args:
+            images: uint8 (N, H, W, 3).
+
+        Returns:
+            float32 (N, ...).
+        """
         with self._lock:
-            parts = [self._run(images[i : i + self._max_batch]) for i in range(0, len(images), self._max_batch)]
-        return np.concatenate(parts)
+            outputs = [self._run(images[i : i + self._max_batch]) for i in range(0, len(images), self._max_batch)]
+        return np.concatenate(outputs)
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         images = np.ascontiguousarray(images)
@@ -48,7 +55,7 @@ class BoundSession:
             del self.buffers[next(iter(self.buffers))]
         input_buffer.update_inplace(images)
         self._session.run_with_iobinding(binding)
-        return np.array(output_buffer.numpy())  # a copy: the buffer holds the next batch's soon
+        return np.array(output_buffer.numpy())  # copy: the next batch overwrites the buffer
 
     def _bind(self, images: np.ndarray) -> tuple[onnxruntime.IOBinding, onnxruntime.OrtValue, onnxruntime.OrtValue]:
         make = onnxruntime.OrtValue.ortvalue_from_shape_and_type

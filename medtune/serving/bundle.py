@@ -1,4 +1,4 @@
-"""An exported bundle, verified and loaded. Needs onnxruntime, NumPy and Pillow only."""
+"""Loading and running of an exported bundle. Needs onnxruntime, NumPy and Pillow only."""
 
 import io
 import logging
@@ -25,7 +25,7 @@ from medtune.serving.pixels import DecodeError
 from medtune.serving.session import PROVIDERS, count_operators, open_session
 from medtune.serving.slides.predict import NO_SINGLE_IMAGES, predict_source
 
-# Where bundle.json does not say what was measured.
+# Defaults for bundles whose bundle.json has no measured tolerance.
 SAMPLE_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8": 5e-2}
 log = logging.getLogger(__name__)
 
@@ -35,10 +35,10 @@ class Bundle:
     """A loaded bundle.
 
     Attributes:
-        folder: where it lies.
-        manifest: what its bundle.json says.
+        folder: folder of the bundle.
+        manifest: content of bundle.json.
         precision: the precision in use.
-        session: the onnxruntime session; may be used from several threads.
+        session: the onnxruntime session, which is thread-safe.
     """
 
     folder: Path
@@ -55,86 +55,95 @@ class Bundle:
         threads: int = 0,
         busy_wait: bool = True,
     ) -> "Bundle":
-        """The bundle at `folder`, every file checked against its sha256.
+        """Load a bundle and verify the SHA-256 of every file.
 
         Args:
             folder: the exported folder.
-            precision: fp32, or another that bundle.json says is shipped.
-            provider: cpu, cuda or tensorrt. What is asked for is used, or it is an error.
-            threads: CPU threads of one prediction; 0: as many as there are cores.
-            busy_wait: idle threads wait busily while a prediction lasts; False where others want the cores then.
+            precision: fp32, or another precision that the bundle ships.
+            provider: cpu, cuda or tensorrt. There is no fallback to another provider.
+            threads: CPU threads per prediction. 0 uses all cores.
+            busy_wait: let idle threads spin during a prediction. Use False if other programs need the cores.
+
+        Returns:
+            The loaded bundle.
 
         Raises:
-            BundleError: damaged, of another schema, without that precision, onnxruntime is too old, the provider
-                is not active, or this CPU computes int8 otherwise than the one that exported it.
+            BundleError: the bundle is damaged, has an unknown schema version or lacks the precision; onnxruntime is
+                too old; the provider is not active; or int8 results on this CPU differ from the exported samples.
         """
         folder = Path(folder)
         document = bundle_document.read_manifest(folder)
-        offered = document["precisions"].get(precision)
-        if not offered or not offered["shipped"]:
+        model = document["precisions"].get(precision)
+        if not model or not model["shipped"]:
             shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
-            reason = f" ({offered['reason']})" if offered else ""
+            reason = f" ({model['reason']})" if model else ""
             raise BundleError(f"{folder} has no {precision} model{reason}; it has: {', '.join(shipped)}")
         for name in document["files"]:
             bundle_document.check_file(folder, document, name)
         check_version(document.get("requires", {}).get("onnxruntime", MINIMUM))
-        content = bundle_document.read_file(folder, document, offered["file"])
-        given = document["input"]["name"], document["preprocessing"]["image_size"]
-        external = offered.get("external_data", [])
+        content = bundle_document.read_file(folder, document, model["file"])
+        graph_input = document["input"]["name"], document["preprocessing"]["image_size"]
+        external = model.get("external_data", [])
         session = open_session(
-            content, offered["file"], provider, precision, threads, busy_wait, given, folder, external
+            content, model["file"], provider, precision, threads, busy_wait, graph_input, folder, external
         )
-        check_graph(session, document, f"{folder / offered['file']}")
+        check_graph(session, document, f"{folder / model['file']}")
         if counts := count_operators(session):
-            placed = ", ".join(f"{count} operators on {name}" for name, count in counts.items())
-            log.info("%s: %s", offered["file"], placed)
+            assignment = ", ".join(f"{count} operators on {name}" for name, count in counts.items())
+            log.info("%s: %s", model["file"], assignment)
         bundle = cls(folder, document, precision, session)
-        if precision == "int8":  # x86 without VNNI adds pairs of products in 16 bits, and may overflow there
+        if precision == "int8":  # x86 without VNNI adds pairs of products in 16 bits, which may overflow
             bundle.self_test()
         return bundle
 
     @property
     def task(self) -> ModuleType:
-        """What this kind of task does with the output; see `medtune.serving.tasks`."""
-        found = tasks.find(self.manifest["task"]["kind"])
-        assert found is not None  # else the document was refused
-        return found
+        """Module that interprets the output for this kind of task (see `medtune.serving.tasks`)."""
+        task = tasks.find(self.manifest["task"]["kind"])
+        assert task is not None  # read_manifest rejects unknown tasks
+        return task
 
     @property
     def classes(self) -> list[str]:
         """Class names of a classification bundle, in the order of the probabilities' columns."""
-        return self.manifest["classes"]
+        return list(self.manifest["classes"])
 
     @property
     def columns(self) -> list[str]:
-        """Columns of `rows`: for classification the prediction and the probability of each class."""
-        return self.task.columns(self.manifest)
+        """Columns of `rows`. For classification: the prediction and the probability of each class."""
+        return list(self.task.columns(self.manifest))
 
     @property
     def is_for_slides(self) -> bool:
-        """Whether it predicts whole-slide images, by their tiles."""
+        """True if the bundle predicts whole-slide images from their tiles."""
         return "tiles" in self.manifest
 
     @property
     def image_size(self) -> int:
-        """Side of the images the network takes, pixels."""
-        return self.manifest["preprocessing"]["image_size"]
+        """Side of the network's input images in pixels."""
+        return int(self.manifest["preprocessing"]["image_size"])
 
     @cached_property
     def intensity(self) -> Intensity:
-        """How images of more than 8 bits are scaled."""
+        """Scaling of images of more than 8 bits."""
         return Intensity.from_document(self.manifest["preprocessing"].get("intensity"))
 
     @property
     def providers(self) -> list[str]:
         """Active onnxruntime providers, first choice first."""
-        return self.session.get_providers()
+        return list(self.session.get_providers())
 
     def prepare(self, source: ImageSource) -> np.ndarray:
-        """An image as the uint8 (H, W, 3) that the network takes; what `source` can be: see `predict`.
+        """Convert an image into the input of the network.
+
+        Args:
+            source: one image (see `predict`).
+
+        Returns:
+            uint8 (H, W, 3).
 
         Raises:
-            medtune.serving.pixels.DecodeError: it cannot be used, or the bundle is for slides; the message says why.
+            medtune.serving.pixels.DecodeError: the image cannot be used, or the bundle predicts slides.
         """
         if self.is_for_slides:
             raise DecodeError(NO_SINGLE_IMAGES)
@@ -142,19 +151,19 @@ class Bundle:
         return self.intensity.fit(image, self.image_size, self.manifest["preprocessing"]["resize"])
 
     def predict(self, images: ImageSource | Sequence[ImageSource], batch_size: int = 32) -> list[Any]:
-        """Predict images of any size, each prepared as the training images were.
+        """Predict images of any size, which are preprocessed like the training images.
 
         Args:
-            images: one image or several: a path, the bytes of an image file, a Pillow image, or an array uint8
-                or uint16 (h, w) or (h, w, 3), or uint8 (h, w, 4). An array (n, h, w, 3) is n images. Paths of
-                slides for a bundle of slides.
-            batch_size: images that the network takes at once.
+            images: one image or a sequence of images. An image is a path, the bytes of an image file, a Pillow image,
+                or an array: uint8 or uint16 (h, w) or (h, w, 3), or uint8 (h, w, 4). An array (n, h, w, 3) holds n
+                images. A bundle for slides accepts only paths of slides.
+            batch_size: number of images per run of the network.
 
         Returns:
-            One prediction per image, in order; a `medtune.serving.prediction.Prediction` for classification.
+            One prediction per image, in order: a `medtune.serving.prediction.Prediction` for classification.
 
         Raises:
-            medtune.serving.pixels.DecodeError: an image cannot be used; the message names it.
+            medtune.serving.pixels.DecodeError: an image cannot be used. The message names the image.
         """
         sources, results = as_list(images), []
         if self.is_for_slides:
@@ -167,28 +176,31 @@ class Bundle:
         return results
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Run the model on images of its own size: uint8 (N, H, W, 3) RGB.
+        """Run the model on images of its input size.
+
+        Args:
+            images: uint8 (N, H, W, 3) RGB.
 
         Returns:
-            float32 (N, ...): calibrated class probabilities (N, classes) for classification, the mean of the bundle's
-            networks. A bundle of slides gives the output of each network, as `run_members` does.
+            float32 (N, ...), the mean of the bundle's networks. For classification, these are calibrated class
+            probabilities (N, classes). A bundle for slides returns the output of each network, like `run_members`.
 
         Raises:
-            BundleError: the array is of another type or shape, or the output does not fit bundle.json.
-            RuntimeError: the model gave a value that is not finite.
+            BundleError: the array has another type or shape, or the output contradicts bundle.json.
+            RuntimeError: the model returned a value that is not finite.
         """
         name = self.manifest["output"]["name"]
         return self._run(images, name, self._member_shape if name == members.MEMBERS else self._shape)
 
     def run_members(self, images: np.ndarray) -> np.ndarray:
-        """Run the model and return float32 (N, M, ...): the output of each of its M networks; otherwise as `run`."""
+        """Run the model and return the output of each of its M networks, float32 (N, M, ...). See also `run`."""
         if members.MEMBERS not in self.manifest:  # schema version 1
             return self.run(images)[:, None]
         return self._run(images, members.MEMBERS, self._member_shape)
 
     @property
     def _shape(self) -> tuple[int, ...]:
-        return self.task.shape(self.manifest)
+        return tuple(self.task.shape(self.manifest))
 
     @property
     def _member_shape(self) -> tuple[int, ...]:
@@ -204,11 +216,11 @@ class Bundle:
         expected = (len(images), *shape)
         if output.shape != expected:
             raise BundleError(
-                f"{self.folder}: the {self.precision} model gave {output.shape} for {len(images)} images; "
-                f"bundle.json says {expected}"
+                f"{self.folder}: the {self.precision} model returned shape {output.shape} for {len(images)} images; "
+                f"bundle.json requires {expected}"
             )
         if not np.isfinite(output).all():
-            raise RuntimeError(f"{self.folder}: the {self.precision} model gave NaN")
+            raise RuntimeError(f"{self.folder}: the {self.precision} model returned NaN or infinite values")
         return output
 
     def _prepare_named(self, source: ImageSource, index: int) -> np.ndarray:
@@ -219,11 +231,11 @@ class Bundle:
             raise DecodeError(f"{name}: {error}") from None
 
     def _predict_function(self, output: str) -> Callable[[np.ndarray], np.ndarray]:
-        given = self.manifest["input"]["name"]
+        input_name = self.manifest["input"]["name"]
         if self.providers[0] == PROVIDERS["cpu"]:
-            return lambda images: self.session.run([output], {given: np.ascontiguousarray(images)})[0]
+            return lambda images: self.session.run([output], {input_name: np.ascontiguousarray(images)})[0]
         if output not in self._bound:
-            self._bound[output] = BoundSession(self.session, given, output)
+            self._bound[output] = BoundSession(self.session, input_name, output)
         return self._bound[output]
 
     @cached_property
@@ -231,38 +243,42 @@ class Bundle:
         return {}
 
     def decide(self, probabilities: np.ndarray) -> list[str]:
-        """Class names that the bundle's decision rule gives for (N, classes) probabilities."""
+        """Apply the bundle's decision rule to probabilities (N, classes) and return N class names."""
         return [row[0] for row in self.rows(probabilities)]
 
     def rows(self, output: np.ndarray) -> list[list[Any]]:
-        """One list per image with a value (str or float) per entry of `columns`."""
-        return self.task.rows(output, self.manifest)
+        """Convert model output to one list per image, with one value (str or float) per entry of `columns`."""
+        return list(self.task.rows(output, self.manifest))
 
     def self_test(self) -> float:
-        """Largest difference between the bundle's sample output and what is computed here.
+        """Run the bundle's sample input and compare the result with its sample output.
+
+        Returns:
+            The largest absolute difference.
 
         Raises:
-            BundleError: it is more than this precision may differ.
+            BundleError: the difference exceeds the tolerance of this precision, or the decisions differ.
         """
         samples, expected = (self._array(name) for name in ("sample_input.npy", "sample_output.npy"))
         difference = float(np.abs(self.run(samples) - expected).max())
         allowed = self.manifest["precisions"][self.precision].get("sample_tolerance")
         if difference > (allowed or SAMPLE_TOLERANCE[self.precision]):
             raise BundleError(
-                f"{self.folder}: its {self.precision} samples come out {difference:.2g} off on {self.providers[0]}"
+                f"{self.folder}: {self.precision} outputs for the bundle's samples differ by {difference:.2g} on "
+                f"{self.providers[0]}"
             )
         self._check_decision(samples)
         return difference
 
     def _check_decision(self, samples: np.ndarray) -> None:
-        """The graph's own decision, if it has one, must be that of bundle.json."""
+        """Check that the decision output of the graph, if there is one, follows the rule in bundle.json."""
         outputs = [node.name for node in self.session.get_outputs()]
         if members.DECISION not in outputs:
             return
         names = [self.manifest["output"]["name"], members.DECISION]
         output, decided = self.session.run(names, {self.manifest["input"]["name"]: np.ascontiguousarray(samples)})
-        wanted = self.task.decide(output, self.manifest["decision"], self.manifest["classes"])
-        if not np.array_equal(decided, wanted.astype(np.int64)):
+        expected = self.task.decide(output, self.manifest["decision"], self.manifest["classes"])
+        if not np.array_equal(decided, expected.astype(np.int64)):
             raise BundleError(
                 f"{self.folder}: output {members.DECISION!r} of the {self.precision} model is not what the decision "
                 "in bundle.json says"
@@ -271,6 +287,8 @@ class Bundle:
     def _array(self, name: str) -> np.ndarray:
         content = bundle_document.read_file(self.folder, self.manifest, name)
         try:
-            return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)  # np.load takes more than .npy
-        except Exception as error:  # the header is read as Python's syntax, and raises what its tokenizer raises
-            raise BundleError(f"{self.folder / name} holds no plain array: {first_line(error)}") from None
+            return np.lib.format.read_array(
+                io.BytesIO(content), allow_pickle=False
+            )  # np.load also accepts other formats
+        except Exception as error:  # the header is parsed as Python source, so the tokenizer's errors are raised too
+            raise BundleError(f"{self.folder / name} is not a valid .npy file: {first_line(error)}") from None

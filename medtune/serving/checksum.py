@@ -1,7 +1,7 @@
-"""Files that carry their own sha256, so that any changed byte is seen when they are read.
+"""Files with an embedded SHA-256 checksum, so that every changed byte is detected on reading.
 
-Four kinds have one: JSON as an entry, text as its first line, bytes as their first 32, and checkpoints in their
-safetensors header (medtune/training/checkpoint.py). Folders have theirs in result.json (medtune/runtime/artifact.py).
+JSON stores the checksum as an entry, text in its first line, and binary data in its first 32 bytes. Checkpoints store
+it in the safetensors header (medtune/training/checkpoint.py), folders in result.json (medtune/runtime/artifact.py).
 """
 
 import hashlib
@@ -13,22 +13,22 @@ CHECKSUM_BYTES = 32
 
 
 class ChecksumError(ValueError):
-    """The content is not what was written."""
+    """Content that does not match its checksum."""
 
-    def __init__(self, reason: str = "it is not what was written") -> None:
+    def __init__(self, reason: str = "the content does not match its checksum") -> None:
         super().__init__(reason)
 
 
 def dump_with_checksum(document: dict[str, Any], entry: str = CHECKSUM_KEY, ascii_only: bool = True) -> str:
-    """Write a document as JSON with its own sha256 as the last entry.
+    """Serialize a document as JSON with its SHA-256 as the last entry.
 
     Args:
-        document: JSON values; others are written by their `str`. NaN is refused.
-        entry: name of that entry.
-        ascii_only: escape all other characters, so that names of files that are not UTF-8 can be written too.
+        document: JSON values. Other values are converted with `str`.
+        entry: name of the checksum entry.
+        ascii_only: escape all non-ASCII characters. File names that are not valid UTF-8 need this.
 
     Returns:
-        The text, with a newline at its end.
+        The JSON text, with a newline at the end.
 
     Raises:
         ValueError: a number is NaN or infinite.
@@ -39,10 +39,17 @@ def dump_with_checksum(document: dict[str, Any], entry: str = CHECKSUM_KEY, asci
 
 
 def load_with_checksum(text: str, entry: str = CHECKSUM_KEY) -> dict[str, Any]:
-    """Read what `dump_with_checksum` wrote, without its sha256.
+    """Parse the output of `dump_with_checksum` and verify its checksum.
+
+    Args:
+        text: the JSON text.
+        entry: name of the checksum entry.
+
+    Returns:
+        The document without the checksum entry.
 
     Raises:
-        ChecksumError: the text was changed, cut, or never sealed.
+        ChecksumError: the text was changed or truncated, or has no checksum.
     """
     try:
         document = json.loads(text)
@@ -59,20 +66,30 @@ def load_with_checksum(text: str, entry: str = CHECKSUM_KEY) -> dict[str, Any]:
 
 
 def add_text_checksum(body: str, first: str) -> str:
-    """Write a text below a line with its sha256.
+    """Put a line with the SHA-256 of a text above it.
 
     Args:
         body: the text.
-        first: that line, with a `%s` for the sha256.
+        first: the line, with `%s` in place of the checksum.
+
+    Returns:
+        The line, followed by the text.
     """
     return f"{first % hashlib.sha256(body.encode()).hexdigest()}\n{body}"
 
 
 def strip_text_checksum(text: str, first: str) -> str:
-    """Read what `add_text_checksum` wrote, without its first line.
+    """Verify and remove the first line that `add_text_checksum` added.
+
+    Args:
+        text: the line, followed by the text.
+        first: the line, with `%s` in place of the checksum.
+
+    Returns:
+        The text without its first line.
 
     Raises:
-        ChecksumError: the text was changed, cut, or never sealed.
+        ChecksumError: the text was changed or truncated, or has no checksum.
     """
     body = text.partition("\n")[2]
     if add_text_checksum(body, first) != text:
@@ -81,15 +98,21 @@ def strip_text_checksum(text: str, first: str) -> str:
 
 
 def add_bytes_checksum(content: bytes) -> bytes:
-    """Put the sha256 of some bytes before them, 32 bytes."""
+    """Prepend the SHA-256 of the content, as 32 bytes."""
     return hashlib.sha256(content).digest() + content
 
 
 def strip_bytes_checksum(sealed: bytes) -> bytes:
-    """Read what `add_bytes_checksum` wrote, without its sha256.
+    """Verify and remove the checksum that `add_bytes_checksum` added.
+
+    Args:
+        sealed: the checksum, followed by the content.
+
+    Returns:
+        The content.
 
     Raises:
-        ChecksumError: a byte was changed, or some are missing.
+        ChecksumError: a byte was changed or is missing.
     """
     content = sealed[CHECKSUM_BYTES:]
     if add_bytes_checksum(content) != sealed:

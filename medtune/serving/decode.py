@@ -1,6 +1,6 @@
-"""Any image file as pixels, or the reason why not. Training, prediction and the HTTP service all read images here.
+"""Image decoding for training, prediction and the HTTP service.
 
-Pillow reads ordinary 8-bit files; tifffile, imagecodecs and pydicom read the others.
+Pillow reads ordinary 8-bit files. tifffile, imagecodecs and pydicom read the others.
 """
 
 import io
@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from medtune.serving import dicom, png, tiff
 from medtune.serving.pixels import DecodedImage, DecodeError
@@ -19,10 +19,9 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 1 << 29
-# The format is read from the content; Pillow's own guard (89 million pixels) must not be a mere warning either.
+# Pillow only warns above its own limit of 89 million pixels; this must be an error.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
-# Odd metadata is usual in microscopes' TIFF files, and no reason for a line on the user's screen; what makes an image
-# unusable is raised as well.
+# Microscopes often write odd TIFF metadata, which need not concern the user. Problems with the pixels raise errors.
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
@@ -33,20 +32,23 @@ _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 def decode(
     source: Path | bytes | bytearray | memoryview, apply_voi: bool = True, frame: int | None = None
 ) -> DecodedImage:
-    """The pixels of an image file.
+    """Decode an image file.
 
-    Gray images of 8 bits become three equal channels, CMYK and palettes become RGB, transparency is laid on white,
-    and EXIF orientation is applied. Color profiles are ignored. Images of more than 8 bits keep their values: see
-    `medtune.serving.intensity`.
+    8-bit gray images get three equal channels. CMYK and palette images are converted to RGB. Transparent images are
+    blended with white. EXIF orientation is applied, and color profiles are ignored. Images of more than 8 bits keep
+    their values (see `medtune.serving.intensity`).
 
     Args:
-        source: a regular file, or a file's bytes.
+        source: path of a regular file, or the bytes of a file.
         apply_voi: apply the display window of a DICOM file.
-        frame: frame of a DICOM file of several frames, from 0.
+        frame: index of the frame in a DICOM file with several frames, from 0.
+
+    Returns:
+        The pixels of the image.
 
     Raises:
-        DecodeError: empty, not DICOM or one of `FORMATS`, damaged or truncated, over `MAX_PIXELS` or `MAX_BYTES`,
-            several pages, or pixels without a known meaning.
+        DecodeError: the file is empty, damaged or truncated; it is neither DICOM nor one of `FORMATS`; it exceeds
+            `MAX_PIXELS` or `MAX_BYTES`; it has several pages; or the meaning of its pixels is unknown.
     """
     content = _read(source) if isinstance(source, Path) else bytes(source)
     if not content:
@@ -56,20 +58,23 @@ def decode(
     except DecodeError:
         raise
     except MemoryError:
-        raise DecodeError("decoding needs more memory than there is") from None
+        raise DecodeError("not enough memory to decode the image") from None
     except Exception as error:  # parsers raise every kind of error on damaged files
         reason = " ".join(str(error).split()).replace(repr(io.BytesIO)[1:-1], "file")[:160]
         raise DecodeError(f"damaged or not an image: {reason or type(error).__name__}") from error
 
 
 def to_pixels(image: Image.Image | np.ndarray) -> DecodedImage:
-    """An opened image or an array, converted as `decode` does.
+    """Convert a Pillow image or an array as `decode` converts files.
 
     Args:
-        image: a Pillow image, or uint8 or uint16 (h, w) or (h, w, 3), or uint8 (h, w, 4).
+        image: a Pillow image, or an array: uint8 or uint16 (h, w) or (h, w, 3), or uint8 (h, w, 4).
+
+    Returns:
+        The pixels of the image.
 
     Raises:
-        DecodeError: an array of another type or shape.
+        DecodeError: the array has another type or shape.
     """
     if isinstance(image, Image.Image):
         return _from_pillow(image)
@@ -87,8 +92,8 @@ def to_pixels(image: Image.Image | np.ndarray) -> DecodedImage:
 def _decode(content: bytes, apply_voi: bool, frame: int | None) -> DecodedImage:
     if dicom.is_dicom(content):
         return dicom.read_dicom(content, MAX_PIXELS, apply_voi, frame)
-    if content[:4] in tiff.SIGNATURES and (found := tiff.read_tiff(content, MAX_PIXELS)) is not None:
-        return found
+    if content[:4] in tiff.SIGNATURES and (decoded := tiff.read_tiff(content, MAX_PIXELS)) is not None:
+        return decoded
     image = _open(content)
     return png.read_png(content) if png.is_16_bit(content) else _from_pillow(image)
 
@@ -107,7 +112,7 @@ def _read(path: Path) -> bytes:
 def _open(content: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise DecodeError(f"damaged, or not one of {', '.join((*FORMATS, 'DICOM'))}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DecodeError(f"more than {MAX_PIXELS:,} pixels") from None
@@ -117,7 +122,7 @@ def _open(content: bytes) -> Image.Image:
     if image.format != "MPO" and (pages := getattr(image, "n_frames", 1)) > 1:
         raise DecodeError(f"{pages} pages in one file; expected one image")
     if image.format == "PNG":
-        image.verify()  # checksums of every chunk, which loading skips
+        image.verify()  # loading does not check the checksums of the chunks
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     image.load()
     return image
@@ -128,20 +133,25 @@ def _from_pillow(image: Image.Image) -> DecodedImage:
     if image.mode in _DEEP_MODES:
         return DecodedImage(tiff.orient(np.asarray(image), orientation))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        # Without names for the parts: each would hold 200 MB of the largest picture until the end.
+        # No variables for intermediate images: each would keep up to 200 MB alive until the function returns.
         image = _on_white(image.convert("RGBA"))
     return DecodedImage(np.ascontiguousarray(tiff.orient(np.array(image.convert("RGB")), orientation)))
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """Transparency laid on white; an alpha channel of zeros is unused if there is a picture below it.
+    """Blend an image with white.
+
+    Returns:
+        RGB or RGBA without transparency. If alpha is 0 everywhere, it is ignored.
 
     Raises:
-        DecodeError: nothing can be seen.
+        DecodeError: alpha is 0 everywhere and all pixels have the same color.
     """
     if image.getchannel("A").getextrema() == (0, 0):
         colors = image.convert("RGB")
         if (pixels := np.asarray(colors)).min(axis=(0, 1)).tolist() == pixels.max(axis=(0, 1)).tolist():
-            raise DecodeError("the image is fully transparent: alpha is 0 everywhere, and there are no colors below it")
+            raise DecodeError(
+                "the image is fully transparent: alpha is 0 everywhere and all pixels have the same color"
+            )
         return colors
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

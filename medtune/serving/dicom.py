@@ -1,4 +1,4 @@
-"""DICOM files, read with pydicom (extra `dicom`), as a viewer shows them."""
+"""DICOM files, decoded with pydicom (extra `dicom`) as a viewer displays them."""
 
 import io
 import logging
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 INSTALL = 'a DICOM file; pydicom is not installed. Run pip install "medtune[dicom]"'
-# What makes a file unusable is raised as well; other remarks on its metadata do not belong on the user's screen.
+# Problems with the pixels raise errors; warnings about other metadata need not concern the user.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"pydicom\..*")
 _PREAMBLE = 128
@@ -27,14 +27,14 @@ _BARE = (b"\x02\x00\x00\x00", b"\x02\x00\x01\x00", b"\x02\x00\x02\x00", b"\x02\x
 
 @dataclass(frozen=True)
 class DicomHeader:
-    """What the header of a DICOM file says about its image.
+    """Header fields of a DICOM file that describe its image.
 
     Attributes:
         size: (width, height) in pixels; None for a file without an image.
         patient_id: PatientID; None if it is missing or empty.
         frames: number of images in the file.
-        spacing_mm: distance of rows and of columns; None if unknown.
-        burned_in: text or marks may be burned into the pixels.
+        spacing_mm: distance between rows and between columns in mm; None if unknown.
+        burned_in: True if text or marks may be burned into the pixels.
         overlays: number of overlays, which are not part of the pixels.
     """
 
@@ -47,12 +47,12 @@ class DicomHeader:
 
 
 def is_dicom(content: bytes) -> bool:
-    """True if the first bytes of a file (at least 132) are those of a DICOM file."""
+    """Return True if the content, at least the first 132 bytes of a file, begins like a DICOM file."""
     return content[_PREAMBLE : _PREAMBLE + 4] == b"DICM" or content[:4] in _BARE
 
 
 def is_dicom_file(file: Path) -> bool:
-    """True for a regular file that begins as a DICOM file does."""
+    """Return True for a regular file that begins like a DICOM file."""
     try:
         if not file.is_file():  # a pipe would block
             return False
@@ -63,7 +63,13 @@ def is_dicom_file(file: Path) -> bool:
 
 
 def read_header(file: Path) -> DicomHeader:
-    """The header of a DICOM file.
+    """Read the header of a DICOM file without its pixels.
+
+    Args:
+        file: path of the file.
+
+    Returns:
+        The fields that describe the image.
 
     Raises:
         DecodeError: pydicom is not installed, or the file is damaged.
@@ -88,18 +94,21 @@ def read_header(file: Path) -> DicomHeader:
 
 
 def read_dicom(content: bytes, max_pixels: int, apply_voi: bool = True, frame: int | None = None) -> DecodedImage:
-    """The image of a DICOM file: modality LUT, display window (VOI LUT), photometric interpretation.
+    """Decode a DICOM file: modality LUT, display window (VOI LUT) and photometric interpretation.
 
     Args:
-        content: the file.
-        max_pixels: a larger image is refused before it is decoded.
-        apply_voi: apply the file's own display window, which gives 8 bits; False: keep the values of the modality
-            (Hounsfield units for CT).
-        frame: number of the frame, from 0; None: the file must have one.
+        content: the bytes of the file.
+        max_pixels: larger images are rejected before decoding.
+        apply_voi: apply the display window of the file, which yields 8 bits. If False, keep the values of the
+            modality (Hounsfield units for CT).
+        frame: index of the frame, from 0. If None, the file must have exactly one frame.
+
+    Returns:
+        The pixels of the frame.
 
     Raises:
-        DecodeError: pydicom is not installed, no pixels, several frames, a transfer syntax without a decoder, or
-            values without a known range.
+        DecodeError: pydicom is not installed, or the file is damaged, has no pixels, has several frames and `frame`
+            is None, has an unsupported transfer syntax, or has a kind of pixels that is not supported.
     """
     dataset = _parse(io.BytesIO(content))
     if "Rows" not in dataset or "Columns" not in dataset:
@@ -138,8 +147,8 @@ def _parse(stream: Any, stop_before_pixels: bool = False) -> "Dataset":
 
 
 def _pixels(dataset: "Dataset", frame: int) -> np.ndarray:
-    """(rows, columns) or RGB (rows, columns, 3); YBR is converted to RGB."""
-    from pydicom.pixels import pixel_array
+    """Return the pixels as (rows, columns), or as RGB (rows, columns, 3); YBR is converted to RGB."""
+    from pydicom.pixels.utils import pixel_array
 
     from medtune.serving import dicom_codecs
 
@@ -155,7 +164,7 @@ def _pixels(dataset: "Dataset", frame: int) -> np.ndarray:
 
 
 def _apply_functional_groups(dataset: "Dataset", frame: int) -> None:
-    """Copy the rescaling and the window of a frame of an enhanced DICOM file to where ordinary files have them."""
+    """Copy a frame's rescaling and window in an enhanced DICOM file to the top level, as in ordinary files."""
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     groups = [*per_frame[frame : frame + 1], *(dataset.get("SharedFunctionalGroupsSequence") or [])]
     for group in groups:
@@ -167,7 +176,7 @@ def _apply_functional_groups(dataset: "Dataset", frame: int) -> None:
 
 
 def _palette(pixels: np.ndarray, dataset: "Dataset") -> np.ndarray:
-    from pydicom.pixels import apply_color_lut
+    from pydicom.pixels.processing import apply_color_lut
 
     colors = apply_color_lut(pixels, dataset)[..., :3]
     bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
@@ -185,19 +194,21 @@ def _color(pixels: np.ndarray, kind: str, dataset: "Dataset") -> DecodedImage:
 
 
 def _gray(pixels: np.ndarray, inverted: bool, dataset: "Dataset", apply_voi: bool) -> DecodedImage:
-    from pydicom.pixels import apply_modality_lut
+    from pydicom.pixels.processing import apply_modality_lut
 
     try:
         values = apply_modality_lut(pixels, dataset)
         shown = _displayed(values, dataset) if apply_voi else None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError) as error:
-        raise DecodeError(f"the DICOM lookup table or window is wrong: {' '.join(str(error).split())[:160]}") from None
+        raise DecodeError(
+            f"the DICOM lookup table or window is invalid: {' '.join(str(error).split())[:160]}"
+        ) from None
     if shown is not None:
         return _gray_8_bit(shown, inverted)
     bits = int(dataset.BitsStored)
     rescaled = values.dtype != pixels.dtype or not np.array_equal(values, pixels)
     if rescaled or pixels.dtype.kind != "u":
-        # Hounsfield units, say: the possible values are far more than those that are used.
+        # The possible range (of Hounsfield units, for example) is much larger than the range in use.
         return DecodedImage(values.astype(np.float32), None, inverted)
     if bits == 8:
         return _gray_8_bit(pixels.astype(np.uint8), inverted)
@@ -209,7 +220,7 @@ def _gray_8_bit(pixels: np.ndarray, inverted: bool) -> DecodedImage:
 
 
 def _displayed(values: np.ndarray, dataset: "Dataset") -> np.ndarray | None:
-    """uint8 through the file's lookup table or its first window; None if it has neither (DICOM PS3.3, C.11.2)."""
+    """Apply the lookup table or the first window of the file; None if it has neither (DICOM PS3.3, C.11.2)."""
     from pydicom import Dataset
     from pydicom.pixels.processing import apply_voi, apply_windowing
 
@@ -217,14 +228,14 @@ def _displayed(values: np.ndarray, dataset: "Dataset") -> np.ndarray | None:
         entries, _, depth = dataset.VOILUTSequence[0].LUTDescriptor
         if depth == 8 and entries > 256:
             raise ValueError(f"a lookup table of {entries} entries of 8 bits is not supported")
-        found = apply_voi(np.rint(values).astype(np.int64), dataset)
-        return np.rint(found * (255 / (2**depth - 1))).astype(np.uint8)
+        windowed = apply_voi(np.rint(values).astype(np.int64), dataset)
+        return np.asarray(np.rint(windowed * (255 / (2**depth - 1))), np.uint8)
     if dataset.get("WindowCenter") in (None, "") or dataset.get("WindowWidth") in (None, ""):
         return None
-    # The values are the modality's already, so that the window alone remains, with 8 bits as its output.
+    # The modality LUT is already applied: this dataset applies the window alone, with an output of 8 bits.
     window = Dataset()
     window.PhotometricInterpretation, window.BitsStored, window.PixelRepresentation = "MONOCHROME2", 8, 0
     window.WindowCenter, window.WindowWidth = dataset.WindowCenter, dataset.WindowWidth
     if dataset.get("VOILUTFunction"):
         window.VOILUTFunction = dataset.VOILUTFunction
-    return np.rint(np.clip(apply_windowing(values, window), 0, 255)).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(apply_windowing(values, window), 0, 255)), np.uint8)

@@ -1,6 +1,7 @@
-"""Compressed DICOM pixels decoded with imagecodecs, as a plugin of pydicom. Pillow, its own plugin, does most color.
+"""Decoder plugin for pydicom that decompresses DICOM pixels with imagecodecs.
 
-pydicom knows further plugins, but gdcm ends the process on some damaged files, and libjpeg has a copyleft license.
+Pillow decodes most color images. Two other plugins are unsuitable: gdcm crashes the process on some damaged files, and
+libjpeg has a copyleft license.
 """
 
 from collections.abc import Callable
@@ -26,21 +27,28 @@ _DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
     uid.HTJ2KLossless: imagecodecs.jpeg2k_decode,
     uid.HTJ2K: imagecodecs.jpeg2k_decode,
 }
-# The name and the signatures below are pydicom's interface for plugins.
+# pydicom's plugin interface prescribes this name and the signatures below.
 DECODER_DEPENDENCIES = dict.fromkeys(_DECODERS, ("imagecodecs",))
 
 
 def is_available(syntax: str) -> bool:
-    """True if the transfer syntax is decoded here."""
+    """Return True if the plugin decodes this transfer syntax."""
     return syntax in _DECODERS
 
 
 def decode_frame(content: bytes, runner: "DecodeRunner") -> bytes:
-    """The pixels of a compressed frame of gray pixels, or of RGB in JPEG-LS, which transforms no colors.
+    """Decompress a gray frame, or an RGB frame in JPEG-LS, which does not transform colors.
+
+    Args:
+        content: the compressed frame.
+        runner: pydicom's description of the frame.
+
+    Returns:
+        The raw pixels.
 
     Raises:
-        NotImplementedError: the frame has other color.
-        ValueError: its size is not the one in the header.
+        NotImplementedError: the frame has colors in another format.
+        ValueError: the size of the frame differs from the header.
     """
     shape: tuple[int, ...] = (runner.rows, runner.columns)
     if runner.samples_per_pixel != 1:
@@ -57,7 +65,7 @@ def decode_frame(content: bytes, runner: "DecodeRunner") -> bytes:
 
 
 def register() -> None:
-    """Make the plugin known to pydicom; does nothing the second time."""
+    """Register the plugin with pydicom. Further calls have no effect."""
     for decoder in (getattr(base, name) for name in dir(base) if name.endswith("Decoder")):
         known = isinstance(decoder, base.Decoder) and is_available(decoder.UID)
         if known and "imagecodecs" not in decoder.available_plugins:

@@ -1,4 +1,4 @@
-"""What lies in a folder: images, files of other types, and files that an operating system put there."""
+"""Content of a folder: images, files of other types, and files of the operating system."""
 
 import os
 from collections import Counter
@@ -11,22 +11,23 @@ from medtune.serving.dicom import is_dicom_file
 
 SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 SYSTEM_FOLDERS = ("__macosx", "$recycle.bin", "system volume information")
-# Hidden files, and Office's marks of files that are open.
+# Hidden files, and lock files of Microsoft Office.
 _HIDDEN = (".", "~$")
 NO_EXTENSION = "without extension"
-# Extensions that only compress what the extension before them names: x.nii.gz.
+# Extensions of compressed files, whose type is given by the extension before: x.nii.gz.
 _COMPRESSION = (".gz", ".bz2", ".xz", ".zst")
 
 
 @dataclass(frozen=True)
 class FolderContent:
-    """Everything under a folder; paths are relative and posix, sorted.
+    """All files under a folder, as sorted relative POSIX paths.
 
     Attributes:
-        images: files with one of the suffixes asked for.
+        images: files with one of the requested suffixes.
         others: files of other types.
-        system: hidden files and files of the operating system; folders of that kind, which are not entered, end in `/`.
-        links: folders that are links, which are not entered.
+        system: hidden files and files of the operating system. Hidden and system folders end in `/`; their content is
+            not listed.
+        links: symbolic links to folders, which are not followed.
     """
 
     images: tuple[str, ...]
@@ -36,37 +37,40 @@ class FolderContent:
 
 
 def scan_folder(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> FolderContent:
-    """Return the content of `folder` and of every folder under it.
+    """List the content of a folder and of all its subfolders.
 
     Args:
         folder: an existing folder.
-        suffixes: lower-case file endings of an image.
+        suffixes: lower-case file suffixes of images.
+
+    Returns:
+        The files by kind.
 
     Raises:
-        OSError: a folder cannot be read; its `filename` names it.
+        OSError: a folder cannot be read. The error's `filename` is this folder.
     """
     images: list[str] = []
     others: list[str] = []
     system: list[str] = []
     links: list[str] = []
-    for place, folders, files in os.walk(folder, onerror=_raise):
-        here = Path(place).relative_to(folder)
+    for root, folders, files in os.walk(folder, onerror=_raise):
+        relative = Path(root).relative_to(folder)
         skipped = [name for name in folders if name.startswith(".") or name.lower() in SYSTEM_FOLDERS]
-        linked = [name for name in folders if name not in skipped and os.path.islink(os.path.join(place, name))]
+        linked = [name for name in folders if name not in skipped and os.path.islink(os.path.join(root, name))]
         folders[:] = [name for name in folders if name not in skipped and name not in linked]
-        system += [(here / name).as_posix() + "/" for name in skipped]
-        links += [(here / name).as_posix() for name in linked]
+        system += [(relative / name).as_posix() + "/" for name in skipped]
+        links += [(relative / name).as_posix() for name in linked]
         for name in files:
             if name.startswith(_HIDDEN) or name.lower() in SYSTEM_FILES:
                 kind = system
             else:
-                kind = images if _is_image(Path(place, name), suffixes) else others
-            kind.append((here / name).as_posix())
+                kind = images if _is_image(Path(root, name), suffixes) else others
+            kind.append((relative / name).as_posix())
     return FolderContent(tuple(sorted(images)), tuple(sorted(others)), tuple(sorted(system)), tuple(sorted(links)))
 
 
 def _is_image(file: Path, suffixes: tuple[str, ...]) -> bool:
-    """By its ending; DICOM files without one, as archives of hospitals export them, by their first bytes."""
+    """Check the suffix, or the first bytes for DICOM files without a suffix, as hospital archives export them."""
     if file.name.lower().endswith(suffixes):
         return True
     named_by_number = file.suffix == "" or file.suffix[1:].isdigit()  # IM0001, or 1.2.840.113619.2.55
@@ -80,7 +84,7 @@ def _raise(error: OSError) -> None:
 
 
 def file_type(path: str) -> str:
-    """The lower-case extension of a file, or what to call it without one; system files by their usual names."""
+    """Return the lower-case extension of a file, or `without extension`; for system files return their names."""
     name = PurePosixPath(printable(path)).name
     if path.endswith("/"):
         return name + "/"
@@ -98,10 +102,10 @@ def count_types(paths: Iterable[str]) -> dict[str, int]:
 
 
 def format_counts(counts: dict[str, int]) -> str:
-    """Return counts as text: `6 .dcm, 6 .gif`."""
+    """Format counts as text: `6 .dcm, 6 .gif`."""
     return ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
 
 
 def printable(path: str) -> str:
-    """A path as text that every encoding of Unicode can store: bytes that are not UTF-8 become `\\xNN`."""
+    """Return a path as valid Unicode text. Bytes that are not UTF-8 are written as hexadecimal escapes."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

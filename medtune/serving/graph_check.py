@@ -1,4 +1,4 @@
-"""Whether a graph is the one that bundle.json describes."""
+"""Comparison of an ONNX graph with the description in bundle.json."""
 
 from typing import Any
 
@@ -9,32 +9,35 @@ from medtune.serving.manifest import BundleError
 
 
 def check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any], file: str) -> None:
-    """Refuse a graph that is not the one bundle.json describes.
+    """Check that the inputs and outputs of a graph are those that bundle.json describes.
+
+    Args:
+        session: session of the graph.
+        manifest: content of bundle.json.
+        file: name of the graph's file, for messages.
 
     Raises:
-        BundleError: input or output have another name, type or shape.
+        BundleError: an input or output has another name, type or shape.
     """
     size, task = manifest["preprocessing"]["image_size"], tasks.find(manifest["task"]["kind"])
-    assert task is not None  # else the document was refused
+    assert task is not None  # read_manifest rejects unknown tasks
     output = task.shape(manifest)
-    parts = [("input", manifest["input"]["name"], session.get_inputs(), "tensor(uint8)", (None, size, size, 3))]
-    outputs, each = session.get_outputs(), (None, members.count(manifest), *output)
+    expected = [("input", manifest["input"]["name"], session.get_inputs(), "tensor(uint8)", (None, size, size, 3))]
+    outputs, member_shape = session.get_outputs(), (None, members.count(manifest), *output)
     if members.MEMBERS in manifest:
-        parts.append(("output", members.MEMBERS, outputs, "tensor(float)", each))
+        expected.append(("output", members.MEMBERS, outputs, "tensor(float)", member_shape))
     if manifest["output"]["name"] != members.MEMBERS:
-        parts.append(("output", manifest["output"]["name"], outputs, "tensor(float)", (None, *output)))
-    for part, name, nodes, kind, shape in parts:
-        named = {node.name: node for node in nodes}
-        if name not in named:
-            raise BundleError(f"{part}.name is {name!r}, but the {part}s of {file} are {', '.join(named)}")
-        node = named[name]
+        expected.append(("output", manifest["output"]["name"], outputs, "tensor(float)", (None, *output)))
+    for kind, name, nodes, dtype, shape in expected:
+        node_by_name = {node.name: node for node in nodes}
+        if name not in node_by_name:
+            raise BundleError(f"{kind}.name is {name!r}, but the {kind}s of {file} are {', '.join(node_by_name)}")
+        node = node_by_name[name]
         fits = len(node.shape) == len(shape) and all(
-            wanted == given
-            for wanted, given in zip(shape, node.shape, strict=True)
-            if wanted and isinstance(given, int)
+            side == actual for side, actual in zip(shape, node.shape, strict=True) if side and isinstance(actual, int)
         )
-        if node.type != kind or not fits:
+        if node.type != dtype or not fits:
             raise BundleError(
-                f"{part} {name!r} of {file} is {node.type} {node.shape}, which is not what bundle.json says: "
+                f"{kind} {name!r} of {file} is {node.type} {node.shape}, which contradicts bundle.json: "
                 f"preprocessing.image_size {size}, output {list(output)} ({task.summary(manifest)})"
             )

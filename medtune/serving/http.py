@@ -1,8 +1,8 @@
-"""A bundle as a small HTTP service: `medtune serve`.
+"""HTTP service for a bundle (`medtune serve`).
 
-POST /predict takes one image as the body, or several as multipart/form-data; GET /healthz and /metadata.
-FastAPI and uvicorn come with the extra `serve`.
-There is no authentication: it binds to this machine unless told otherwise.
+POST /predict accepts one image as the body, or several images as multipart/form-data. GET /healthz reports the status
+and GET /metadata describes the model. The extra `serve` installs FastAPI and uvicorn. There is no authentication, so
+the service listens only on this machine by default.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medtune.serving.bundle import Bundle, BundleError
+from medtune.serving.bundle import Bundle
+from medtune.serving.manifest import BundleError
 from medtune.serving.multipart import read_parts
 from medtune.serving.pixels import DecodeError
 from medtune.serving.slides.predict import COUNT, predict_upload
@@ -45,7 +46,15 @@ MODEL_INFO_KEYS = (
 
 
 def predict_uploads(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[dict[str, Any]]:
-    """One entry an image, in order: `name`, and what the task's `entry` gives, or `error`."""
+    """Predict uploaded images.
+
+    Args:
+        bundle: the loaded bundle.
+        files: name and bytes per image.
+
+    Returns:
+        One entry per image, in order, with `name` and either the keys of the task's `entry` or `error`.
+    """
     if bundle.is_for_slides:
         return [_predict_slide(bundle, name, content) for name, content in files]
     entries: list[dict[str, Any]] = [{"name": name} for name, _ in files]
@@ -64,22 +73,25 @@ def predict_uploads(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[
 
 def _predict_slide(bundle: Bundle, name: str, content: bytes) -> dict[str, Any]:
     try:
-        found = predict_upload(bundle, name, content)
+        slide = predict_upload(bundle, name, content)
     except (DecodeError, MissingReaderError) as error:
         return {"name": name, "error": str(error)}
-    return {"name": name, **bundle.task.entry(found.row, bundle.manifest), COUNT: len(found.tiles)}
+    return {"name": name, **bundle.task.entry(slide.row, bundle.manifest), COUNT: len(slide.tiles)}
 
 
 def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) -> "FastAPI":
-    """The service around a loaded bundle.
+    """Create the web application for a bundle.
 
     Args:
-        bundle: what answers.
-        max_bytes: largest request body; above it 413.
-        max_images: most images in one request; above it 413.
+        bundle: the loaded bundle.
+        max_bytes: maximum size of a request body. Larger requests get status 413.
+        max_images: maximum number of images per request. Larger requests get status 413.
+
+    Returns:
+        The FastAPI application.
 
     Raises:
-        BundleError: FastAPI is not installed; the message says what to install.
+        BundleError: FastAPI is not installed. The message names the package to install.
     """
     try:
         from fastapi import FastAPI, HTTPException, Request
@@ -93,7 +105,7 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
         async for chunk in request.stream():
             body += chunk
             if len(body) > max_bytes:
-                raise HTTPException(413, f"the request is over {max_bytes:,} bytes")
+                raise HTTPException(413, f"the request is larger than {max_bytes:,} bytes")
         kind = request.headers.get("content-type", "")
         try:
             files = read_parts(kind, bytes(body)) if kind.startswith("multipart/") else [("image", bytes(body))]
@@ -110,12 +122,12 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
         return {"status": "ok", "precision": bundle.precision, "providers": bundle.providers}
 
     def metadata() -> dict[str, Any]:
-        shown = {key: bundle.manifest[key] for key in MODEL_INFO_KEYS if key in bundle.manifest}
-        if isinstance(shown.get("data"), dict):  # older bundles name patients there
-            shown["data"] = {key: value for key, value in shown["data"].items() if key != "leaked_groups"}
-        return shown
+        info = {key: bundle.manifest[key] for key in MODEL_INFO_KEYS if key in bundle.manifest}
+        if isinstance(info.get("data"), dict):  # older bundles list patient ids under this key
+            info["data"] = {key: value for key, value in info["data"].items() if key != "leaked_groups"}
+        return info
 
-    # FastAPI finds `Request` in these annotations although it is imported here: they are objects, not strings.
+    # No `from __future__ import annotations` here: FastAPI could not resolve the local name `Request` from a string.
     app.post("/predict")(predict)
     app.get("/healthz")(healthz)
     app.get("/metadata")(metadata)
@@ -126,19 +138,19 @@ def serve(bundle: Bundle, host: str, port: int, max_bytes: int, max_connections:
     """Serve until interrupted.
 
     Args:
-        bundle: what answers.
+        bundle: the loaded bundle.
         host: address to listen on.
         port: port to listen on.
-        max_bytes: largest request body; above it 413.
-        max_connections: most connections at once; above it 503.
+        max_bytes: maximum size of a request body. Larger requests get status 413.
+        max_connections: maximum number of concurrent connections. Further connections get status 503.
 
     Raises:
-        BundleError: FastAPI or uvicorn is not installed; the message says what to install.
+        BundleError: FastAPI or uvicorn is not installed. The message names the package to install.
     """
     app = create_app(bundle, max_bytes)
     try:
         import uvicorn
     except ImportError:
         raise BundleError(INSTALL) from None
-    # Each connection may hold a request of the largest size and a decoded image of fifty million pixels.
+    # Each connection may need memory for a request of maximum size and a decoded image of 50 million pixels.
     uvicorn.run(app, host=host, port=port, log_level="warning", limit_concurrency=max_connections + 1)

@@ -1,4 +1,4 @@
-"""The kinds of images that a bundle predicts: files, bytes, Pillow images and arrays."""
+"""Types of images that a bundle accepts: files, bytes, Pillow images and arrays."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +20,17 @@ def as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:
 
 
 def read_image(image: ImageSource, apply_voi: bool = True) -> DecodedImage:
-    """Return the pixels of an image; `apply_voi` as in `medtune.serving.decode.decode`.
+    """Read an image of any supported type.
+
+    Args:
+        image: path, bytes, Pillow image or array.
+        apply_voi: apply the display window of a DICOM file.
+
+    Returns:
+        The pixels of the image.
 
     Raises:
-        DecodeError: it cannot be used; the message is the reason.
+        DecodeError: the image cannot be used. The message is the reason.
     """
     if isinstance(image, Image.Image | np.ndarray):
         return to_pixels(image)

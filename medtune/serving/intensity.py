@@ -1,8 +1,8 @@
-"""Images of more than 8 bits as 8 bits: one range of values for a whole data set, and for every prediction after it.
+"""Conversion of images of more than 8 bits to 8 bits, with one range of values per data set.
 
-A 16-bit file says little about the range of its values: radiographs use 10, 12 or 14 of the 16 bits. The range is
-determined once from all training images (medtune.data.intensity), stored in dataset.json and bundle.json, and applied
-here. An image at prediction time that does not fit the stored range is refused.
+A 16-bit file does not reveal the range of its values: radiographs use 10, 12 or 14 of the 16 bits. The range is
+determined once from all training images (medtune.data.intensity) and stored in dataset.json and bundle.json. Images
+that do not fit this range are rejected at prediction time.
 """
 
 import math
@@ -18,15 +18,16 @@ from medtune.serving.resize import Resize, resize_square
 
 @dataclass(frozen=True)
 class Intensity:
-    """How pixel values become 8 bits.
+    """Mapping of pixel values to 8 bits.
 
     Attributes:
-        low: value of images of more than 8 bits that becomes 0.
-        high: value that becomes 255.
-        clip: values outside low to high are clipped (the user chose a window or percentiles); False: refused.
-        from_8_bit: images of 8 bits were among the training images.
-        from_deep: images of more than 8 bits were among them.
-        apply_voi: the display window of a DICOM file is applied, which gives an 8-bit image.
+        low: value that is mapped to 0, for images of more than 8 bits.
+        high: value that is mapped to 255.
+        clip: clip values outside of the range, because the user chose a window or percentiles. If False, images with
+            such values are rejected.
+        from_8_bit: True if the training images include 8-bit images.
+        from_deep: True if the training images include images of more than 8 bits.
+        apply_voi: apply the display window of a DICOM file, which yields an 8-bit image.
     """
 
     low: float = 0.0
@@ -38,32 +39,38 @@ class Intensity:
 
     @classmethod
     def from_document(cls, values: Mapping[str, Any] | None) -> "Intensity":
-        """The entry `preprocessing.intensity` of bundle.json, or of dataset.json; without one, 8-bit images only."""
+        """Parse the entry `intensity` of bundle.json or dataset.json; None means 8-bit images only."""
         return cls() if values is None else cls(**{key: values[key] for key in cls.__dataclass_fields__})
 
     def document(self) -> dict[str, Any]:
-        """The entry for dataset.json and bundle.json."""
+        """Return the entry for dataset.json and bundle.json."""
         return asdict(self)
 
     def range_for(self, image: DecodedImage) -> tuple[float, float]:
-        """The range that is scaled to 0..255 for one image at prediction time.
+        """Return the range of values that is scaled to 0..255 for an image at prediction time.
+
+        Args:
+            image: the decoded image.
+
+        Returns:
+            Lowest and highest value.
 
         Raises:
-            DecodeError: the image has another depth or range than the training images.
+            DecodeError: the image has another bit depth or range than the training images.
         """
         if not image.is_deep:
             if not self.from_8_bit:
                 raise DecodeError(
-                    f"an image of 8 bits, but the model was trained on images of more bits (values {self._range()}): "
-                    "their relation is unknown. Give the original file"
+                    f"an image of 8 bits, but the model was trained on images of more bits (values {self._range()}). "
+                    "Use the original file"
                 )
             return 0.0, 255.0
         low, high = image.observed()
         if not self.from_deep:
             if image.declared is None or low < image.declared[0] or high > image.declared[1]:
                 raise DecodeError(
-                    f"an image of more than 8 bits (values {low:g} to {high:g}) that does not say which range it uses, "
-                    "but the model was trained on 8-bit images. Convert it as those were converted"
+                    f"an image of more than 8 bits (values {low:g} to {high:g}) that does not declare its range, but "
+                    "the model was trained on 8-bit images. Convert it like the training images"
                 )
             return image.declared
         if self.clip:
@@ -71,15 +78,23 @@ class Intensity:
         if low < self.low or high > self.high:
             raise DecodeError(f"values {low:g} to {high:g}, but the model was trained on the range {self._range()}")
         if image.declared is not None and image.declared != (self.low, self.high):
-            shown = f"{image.declared[0]:g} to {image.declared[1]:g}"
-            raise DecodeError(f"the file declares the range {shown}, but the model was trained on {self._range()}")
+            declared = f"{image.declared[0]:g} to {image.declared[1]:g}"
+            raise DecodeError(f"the file declares the range {declared}, but the model was trained on {self._range()}")
         return self.low, self.high
 
     def fit(self, image: DecodedImage, size: int, resize: Resize) -> np.ndarray:
-        """The image as the network takes it: uint8 (size, size, 3).
+        """Resize and scale an image for the network.
+
+        Args:
+            image: the decoded image.
+            size: side of the result in pixels.
+            resize: conversion of an image that is not square.
+
+        Returns:
+            uint8 (size, size, 3).
 
         Raises:
-            DecodeError: the image has another depth or range than the training images.
+            DecodeError: the image has another bit depth or range than the training images.
         """
         value_range = self.range_for(image)
         return to_uint8(shrink(image, size, resize), value_range, image.inverted)
@@ -89,18 +104,21 @@ class Intensity:
 
 
 def shrink(image: DecodedImage, size: int, resize: Resize) -> np.ndarray:
-    """The square image before scaling: uint8 (size, size, 3), or float32 (size, size) or (size, size, 3)."""
+    """Resize without scaling to 8 bits: uint8 (size, size, 3), or float32 (size, size) or (size, size, 3)."""
     pixels = image.pixels.astype(np.float32) if image.is_deep else image.pixels
     return resize_square(pixels, size, resize)
 
 
 def to_uint8(pixels: np.ndarray, value_range: tuple[float, float], inverted: bool = False) -> np.ndarray:
-    """Scaled linearly and rounded: uint8 (h, w, 3). Pixels that are uint8 already are returned as they are.
+    """Scale pixels linearly to 8 bits and round them. Pixels that are already uint8 are returned unchanged.
 
     Args:
         pixels: uint8 (h, w, 3), or float32 (h, w) or (h, w, 3).
-        value_range: values that become 0 and 255; values beyond are clipped (bicubic resizing overshoots).
-        inverted: low values are bright.
+        value_range: values that become 0 and 255. Values outside are clipped, because bicubic resizing overshoots.
+        inverted: True if low values are bright.
+
+    Returns:
+        uint8 (h, w, 3).
     """
     if pixels.dtype == np.uint8:
         return pixels
@@ -110,8 +128,8 @@ def to_uint8(pixels: np.ndarray, value_range: tuple[float, float], inverted: boo
     return np.repeat(scaled[..., None], 3, axis=2) if scaled.ndim == 2 else scaled
 
 
-def fault(values: Any) -> str | None:
-    """What is wrong with `preprocessing.intensity` of a bundle.json; None if nothing is."""
+def validate(values: Any) -> str | None:
+    """Return the error in `preprocessing.intensity` of bundle.json, or None if it is valid."""
     if values is None:
         return None
     fields = Intensity.__dataclass_fields__

@@ -1,4 +1,4 @@
-"""bundle.json: how it is written, and how it is read back or refused."""
+"""Reading, verification and writing of bundle.json."""
 
 import hashlib
 import json
@@ -17,61 +17,73 @@ REQUIRED_KEYS = ("task", "input", "output", "preprocessing", "precisions", "file
 
 
 class BundleError(Exception):
-    """The bundle, or what was asked of it, cannot be used: one line that says why."""
+    """User-facing error about a bundle or its use, formatted as a single line."""
 
 
 def dump_manifest(document: dict[str, Any]) -> str:
-    """The one spelling of `document`, with its own sha256 in it: any changed byte shows when it is read.
-
-    Args:
-        document: JSON values; NaN is refused.
-    """
+    """Serialize bundle.json with its checksum; raises ValueError for NaN and infinite numbers."""
     return dump_with_checksum(document, CHECKSUM_KEY, ascii_only=False)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What `folder`/bundle.json says.
+    """Read and validate bundle.json.
+
+    Args:
+        folder: folder of the bundle.
+
+    Returns:
+        The content of bundle.json.
 
     Raises:
-        BundleError: there is none, it was changed since it was written, a field of it is not as it must be, or this
-            version cannot read it.
+        BundleError: the file is missing or was changed after export, a field is invalid, or this version of MedTune
+            cannot read it.
     """
     path = folder / MANIFEST_FILE
     try:
         text = path.read_bytes().decode("utf-8")
-        document = json.loads(text)
+        document: Any = json.loads(text)
     except FileNotFoundError:
-        raise BundleError(f"{folder} is no bundle: there is no {MANIFEST_FILE} in it") from None
+        raise BundleError(f"{folder} is not a bundle: it contains no {MANIFEST_FILE}") from None
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise BundleError(f"{path} is damaged: it is not JSON") from None
     version = document.get("schema_version") if isinstance(document, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise BundleError(f"{path} has schema version {version}; this handoff reads {SCHEMA_VERSION}: update it")
+        raise BundleError(
+            f"{path} has schema version {version}; this version of medtune reads {SCHEMA_VERSION}. Update medtune"
+        )
     try:
         load_with_checksum(text, CHECKSUM_KEY)
     except ChecksumError:
-        raise BundleError(f"{path} is damaged: it is not what was exported") from None
+        raise BundleError(f"{path} is damaged: it was changed after export") from None
     if version not in READABLE_VERSIONS:
-        raise BundleError(f"{path} has schema version {version!r}; this handoff reads {SCHEMA_VERSION}")
+        raise BundleError(f"{path} has schema version {version!r}; this version of medtune reads {SCHEMA_VERSION}")
     if missing := [key for key in REQUIRED_KEYS if key not in document]:
         raise BundleError(f"{path} lacks {', '.join(missing)}")
-    if wrong := validate_manifest(document) or members.fault(document):
-        raise BundleError(f"{path}: {wrong}")
+    if error := validate_manifest(document) or members.validate(document):
+        raise BundleError(f"{path}: {error}")
     task = tasks.find(document["task"]["kind"])
     if task is None:
         raise BundleError(f"{path}: task.kind is {document['task']['kind']!r}, which this installation does not know")
-    if wrong := task.fault(document):
-        raise BundleError(f"{path}: {wrong}")
-    return document
+    if error := task.validate(document):
+        raise BundleError(f"{path}: {error}")
+    return dict(document)
 
 
 def read_file(folder: Path, document: dict[str, Any], name: str) -> bytes:
-    """The bytes of a file of the bundle, checked: what was hashed is what is handed back.
+    """Read a file of the bundle and verify its checksum.
+
+    Args:
+        folder: folder of the bundle.
+        document: content of bundle.json.
+        name: name of the file.
+
+    Returns:
+        The verified bytes.
 
     Raises:
-        BundleError: it is absent, differs from its sha256, is not of the bundle or outside its folder.
+        BundleError: the file is missing, does not match its SHA-256, is not listed or is outside of the folder.
     """
     try:
         content = _path(folder, document, name).read_bytes()
@@ -82,27 +94,32 @@ def read_file(folder: Path, document: dict[str, Any], name: str) -> bytes:
 
 
 def check_file(folder: Path, document: dict[str, Any], name: str) -> None:
-    """Check a file of the bundle that may be larger than memory.
+    """Verify the checksum of a file that may be larger than memory.
+
+    Args:
+        folder: folder of the bundle.
+        document: content of bundle.json.
+        name: name of the file.
 
     Raises:
-        BundleError: as for `read_file`.
+        BundleError: the file is missing, does not match its SHA-256, is not listed or is outside of the folder.
     """
     try:
         with _path(folder, document, name).open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            actual = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}") from None
-    _compare(folder, document, name, found)
+    _compare(folder, document, name, actual)
 
 
 def _path(folder: Path, document: dict[str, Any], name: str) -> Path:
     if name not in document["files"]:
-        raise BundleError(f"{folder}: {MANIFEST_FILE} names no file {name!r}")
+        raise BundleError(f"{folder}: {MANIFEST_FILE} does not list the file {name!r}")
     if Path(name).name != name:
-        raise BundleError(f"{folder}: {MANIFEST_FILE} names {name!r}, outside the bundle's own folder")
+        raise BundleError(f"{folder}: {MANIFEST_FILE} lists {name!r}, which is outside of the bundle's folder")
     return folder / name
 
 
 def _compare(folder: Path, document: dict[str, Any], name: str, sha256: str) -> None:
     if sha256 != document["files"][name]:
-        raise BundleError(f"{folder / name} is damaged: its sha256 is not the one in {MANIFEST_FILE}")
+        raise BundleError(f"{folder / name} is damaged: its SHA-256 differs from {MANIFEST_FILE}")

@@ -1,4 +1,4 @@
-"""What must stand in bundle.json, field by field: an intact file may still be another program's, or made by hand."""
+"""Validation of the fields of bundle.json, which may be written by another program or by hand."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ TEXTS = ("task.kind", "input.name", "output.name")
 
 
 def validate_manifest(document: dict[str, Any]) -> str | None:
-    """The first field that is not as it must be, with its value and what would be right; None where all are."""
+    """Return the first invalid field with its value and the expected value, or None if all fields are valid."""
     for path in TEXTS:
         if not isinstance(value := _lookup(document, path), str):
             return f"{path} is {value!r}: expected a text"
@@ -21,13 +21,13 @@ def validate_manifest(document: dict[str, Any]) -> str | None:
         return f"preprocessing.image_size is {size!r}: expected a number of pixels"
     if (fit := _lookup(document, "preprocessing.resize")) not in RESIZE_MODES:
         return f"preprocessing.resize is {fit!r}: expected one of {', '.join(RESIZE_MODES)}"
-    if wrong := intensity.fault(_lookup(document, "preprocessing.intensity")):
-        return wrong
-    if wrong := _check_tiles(document, size):
-        return wrong
+    if error := intensity.validate(_lookup(document, "preprocessing.intensity")):
+        return error
+    if error := _check_tiles(document, size):
+        return error
     requires = document.get("requires", {})
-    needed = requires.get("onnxruntime", "0.0") if isinstance(requires, dict) else None
-    if not (isinstance(needed, str) and re.fullmatch(r"\d+\.\d+", needed)):
+    minimum = requires.get("onnxruntime", "0.0") if isinstance(requires, dict) else None
+    if not (isinstance(minimum, str) and re.fullmatch(r"\d+\.\d+", minimum)):
         return f"requires is {requires!r}: expected onnxruntime: MAJOR.MINOR"
     return _check_files(document["files"], document["precisions"])
 
@@ -56,16 +56,16 @@ def _check_tiles(document: dict[str, Any], size: int) -> str | None:
 
 
 def _check_files(files: Any, precisions: Any) -> str | None:
-    if not isinstance(files, dict) or not all(isinstance(one, str) for one in files.values()):
-        return f"files is {files!r}: expected names with their sha256"
+    if not isinstance(files, dict) or not all(isinstance(sha256, str) for sha256 in files.values()):
+        return f"files is {files!r}: expected file names with their SHA-256"
     if not isinstance(precisions, dict) or not precisions:
-        return f"precisions is {precisions!r}: expected fp32 and the like"
+        return f"precisions is {precisions!r}: expected at least fp32"
     for name, entry in precisions.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("shipped"), bool):
-            return f"precisions.{name} is {entry!r}: expected shipped: true or false"
+            return f"precisions.{name} is {entry!r}: expected shipped, true or false"
         if entry["shipped"] and not (isinstance(entry.get("file"), str) and entry["file"] in files):
-            return f"precisions.{name}.file is {entry.get('file')!r}: expected one of files"
+            return f"precisions.{name}.file is {entry.get('file')!r}: expected a name that is listed in files"
         external = entry.get("external_data", [])
-        if not isinstance(external, list) or not all(isinstance(one, str) and one in files for one in external):
-            return f"precisions.{name}.external_data is {external!r}: expected names of files"
+        if not isinstance(external, list) or not all(isinstance(file, str) and file in files for file in external):
+            return f"precisions.{name}.external_data is {external!r}: expected names that are listed in files"
     return None

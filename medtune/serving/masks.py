@@ -1,4 +1,4 @@
-"""Masks among the images they belong to: `x_mask.png` beside `x.png`, or `masks/x.png` beside `images/x.png`."""
+"""Detection of segmentation masks: `x_mask.png` next to `x.png`, or `masks/x.png` next to `images/x.png`."""
 
 import re
 from collections import defaultdict
@@ -6,22 +6,25 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 _WORD = r"(?:masks?|seg(?:mentation)?s?|segm|annotations?|gt|ground[-_ ]?truth|lesion[-_ ]?mask|roi|contours?|overlay)"
-# Of BUSI `benign (1)_mask_1`, of ISIC `ISIC_0000000_segmentation`.
+# Examples: `benign (1)_mask_1` (BUSI), `ISIC_0000000_segmentation` (ISIC).
 _SUFFIX = re.compile(rf"(.+?)[-_. ]*[-_. ]{_WORD}(?:[-_ ]?\(?\d+\)?)?", re.IGNORECASE)
 _PREFIX = re.compile(rf"{_WORD}[-_. ]+(.+)", re.IGNORECASE)
 _FOLDER = re.compile(rf"{_WORD}|labels?|(?:.+[-_ ])masks?", re.IGNORECASE)
 
 
 def find_masks(paths: Sequence[str]) -> list[str]:
-    """Return the paths whose name or folder says mask and whose image is there too, in the order given.
+    """Find files whose name or folder indicates a mask and whose image exists too.
 
-    A name alone proves nothing: `with_mask_3.png` without a `with.png` is an image.
+    The name alone is not sufficient: `with_mask_3.png` is an image if there is no `with.png`.
 
     Args:
-        paths: image files, relative and posix.
+        paths: image files, as relative POSIX paths.
+
+    Returns:
+        The paths of the masks, in the given order.
     """
     images: defaultdict[str, set[str]] = defaultdict(set)  # stems of the images in a folder
-    below: defaultdict[str, set[str]] = defaultdict(set)  # and in the folders under it, masks' own folders left out
+    below: defaultdict[str, set[str]] = defaultdict(set)  # stems in all subfolders that are not folders of masks
     pure = [PurePosixPath(path) for path in paths]
     for path in pure:
         images[path.parent.as_posix()].add(path.stem.lower())
@@ -38,12 +41,12 @@ def _beside(path: PurePosixPath, images: dict[str, set[str]]) -> bool:
 def _in_folder(path: PurePosixPath, below: dict[str, set[str]]) -> bool:
     for parent in path.parents:
         if _FOLDER.fullmatch(parent.name):
-            found = below.get(parent.parent.as_posix(), set())
-            return bool(({path.stem.lower()} | _stems(path)) & found)
+            candidates = below.get(parent.parent.as_posix(), set())
+            return bool(({path.stem.lower()} | _stems(path)) & candidates)
     return False
 
 
 def _stems(path: PurePosixPath) -> set[str]:
-    """Stems of the image that a mask of this name belongs to."""
+    """Return the possible stems of the image that belongs to a mask of this name."""
     matches = [pattern.fullmatch(path.stem.lower()) for pattern in (_SUFFIX, _PREFIX)]
     return {match[1].strip("-_. ") for match in matches if match}

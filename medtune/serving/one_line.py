@@ -1,17 +1,17 @@
-"""Errors and program output, shortened to one line."""
+"""Shortening of error messages and program output to one line."""
 
 MAX_CHARS = 300
 
 
 def first_line(error: BaseException, with_type: bool = False) -> str:
-    """First line of an error's message.
+    """Return the first line of an error's message.
 
     Args:
-        error: whose message may be empty or have many lines.
-        with_type: put the name of the error's type before it.
+        error: error whose message may be empty or have many lines.
+        with_type: prepend the name of the error's type.
 
     Returns:
-        At most 300 characters of the message; the name of the type where the message is empty.
+        At most 300 characters of the message, or the name of the type if the message is empty.
     """
     lines, name = str(error).strip().splitlines(), type(error).__name__
     if not lines:
@@ -20,6 +20,6 @@ def first_line(error: BaseException, with_type: bool = False) -> str:
 
 
 def last_line(output: str, otherwise: str) -> str:
-    """Last line of what a program printed, at most 300 characters; `otherwise` where it printed nothing."""
+    """Return at most 300 characters of the output's last line, or `otherwise` if the output is empty."""
     lines = output.strip().splitlines()
     return lines[-1][:MAX_CHARS] if lines else otherwise

@@ -1,4 +1,4 @@
-"""Where results are written: stdout, or a file that appears whole."""
+"""Output of results to stdout or, atomically, to a file."""
 
 import io
 import os
@@ -13,12 +13,18 @@ from medtune.serving.manifest import BundleError
 
 @contextmanager
 def open_output(path: Path | None) -> Iterator[TextIO]:
-    """stdout, or a file that appears whole at the end; if an error ends it, FILE.partial keeps what was written.
+    """Open stdout, or a file that appears only after everything is written.
 
-    Characters that stdout cannot encode are written as escapes.
+    After an error, FILE.partial contains the rows that were written. Characters that cannot be encoded are escaped.
+
+    Args:
+        path: the file, or None for stdout.
+
+    Yields:
+        The stream to write to.
 
     Raises:
-        BundleError: the file cannot be written there.
+        BundleError: the file cannot be written.
     """
     if path is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -26,7 +32,7 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     if path.is_dir():
-        raise BundleError(f"--out {path} is a folder; name a file")
+        raise BundleError(f"--out {path} is a folder. Use the name of a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         stream = temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace")
@@ -42,7 +48,7 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
         if temporary.stat().st_size:
             partial = path.with_name(f"{path.name}.partial")
             temporary.replace(partial)
-            print(f"not finished: what was predicted is in {partial}", file=sys.stderr, flush=True)
+            print(f"interrupted: {partial} contains the predictions so far", file=sys.stderr, flush=True)
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Decoded pixels, before they are scaled to 8 bits and resized."""
+"""Decoded pixels before they are resized and scaled to 8 bits."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class DecodeError(Exception):
-    """An image that cannot be used; the message is the reason, without the file's name."""
+    """An image that cannot be used. The message is the reason without the name of the file."""
 
 
 @dataclass(frozen=True)
@@ -14,11 +14,11 @@ class DecodedImage:
     """The pixels of one image.
 
     Attributes:
-        pixels: uint8 (h, w, 3) RGB; or, for an image of more than 8 bits, (h, w) gray or (h, w, 3) RGB integers or
-            floats in the file's own values.
-        declared: lowest and highest value that the file says its pixels can have; None if it does not say so.
-        inverted: True if low values are bright (TIFF WhiteIsZero, DICOM MONOCHROME1). Only for more than 8 bits;
-            8-bit pixels are already inverted.
+        pixels: uint8 (h, w, 3) RGB for 8-bit images. Images of more than 8 bits keep the integers or floats of the
+            file, as (h, w) gray or (h, w, 3) RGB.
+        declared: lowest and highest possible value according to the file; None if the file does not declare them.
+        inverted: True if low values are bright (TIFF WhiteIsZero, DICOM MONOCHROME1). False for 8-bit images, whose
+            pixels are already inverted.
     """
 
     pixels: np.ndarray
@@ -27,7 +27,7 @@ class DecodedImage:
 
     @property
     def is_deep(self) -> bool:
-        """True if the image has more than 8 bits, so that its range of values decides how it looks."""
+        """True if the image has more than 8 bits, so that its values must be scaled."""
         return self.pixels.dtype != np.uint8
 
     @property
@@ -36,7 +36,10 @@ class DecodedImage:
         return self.pixels.shape[1], self.pixels.shape[0]
 
     def observed(self) -> tuple[float, float]:
-        """Lowest and highest value of the pixels.
+        """Return the lowest and the highest value of the pixels.
+
+        Returns:
+            (low, high).
 
         Raises:
             DecodeError: a value is NaN or infinite.

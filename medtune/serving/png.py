@@ -1,4 +1,4 @@
-"""PNG files of 16 bits; Pillow keeps 8 of them in color images."""
+"""PNG files of 16 bits, which Pillow reduces to 8 bits in color images."""
 
 import struct
 
@@ -7,19 +7,25 @@ import numpy as np
 from medtune.serving.pixels import DecodedImage, DecodeError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_BIT_DEPTH = 24  # its place in the file
+_BIT_DEPTH = 24  # offset of this byte in the file
 
 
 def is_16_bit(content: bytes) -> bool:
-    """True for a PNG file of 16 bits a channel."""
+    """Return True for a PNG file with 16 bits per channel."""
     return content.startswith(SIGNATURE) and len(content) > _BIT_DEPTH and content[_BIT_DEPTH] == 16
 
 
 def read_png(content: bytes) -> DecodedImage:
-    """The pixels of a 16-bit PNG file whose checksums have been verified.
+    """Decode a 16-bit PNG file whose checksums are already verified.
+
+    Args:
+        content: the bytes of the file.
+
+    Returns:
+        The pixels of the image.
 
     Raises:
-        DecodeError: it is partly transparent.
+        DecodeError: the image is partly transparent.
     """
     import imagecodecs
 
@@ -28,7 +34,7 @@ def read_png(content: bytes) -> DecodedImage:
         alpha = pixels[..., -1]
         if alpha.min() != alpha.max() or alpha.flat[0] not in (0, 65535):
             raise DecodeError(
-                "the image is partly transparent: the meaning of its pixels is not known. Save gray or RGB"
+                "the image is partly transparent, so the meaning of its pixels is unknown. Save it as gray or RGB"
             )
         pixels = pixels[..., :-1]
     if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -37,7 +43,7 @@ def read_png(content: bytes) -> DecodedImage:
 
 
 def _declared(content: bytes, pixels: np.ndarray) -> tuple[float, float] | None:
-    """From the chunk sBIT. The standard scales samples to 16 bits; many programs store them as they are."""
+    """Read the range from the chunk sBIT. Many programs do not scale the samples to 16 bits, as PNG requires."""
     significant = _significant_bits(content)
     if not significant or not 8 <= max(significant) < 16:
         return None
@@ -46,13 +52,13 @@ def _declared(content: bytes, pixels: np.ndarray) -> tuple[float, float] | None:
 
 
 def _significant_bits(content: bytes) -> bytes:
-    """Data of the chunk sBIT, which precedes the pixels; empty if there is none."""
-    at = len(SIGNATURE)
-    while at + 8 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, at)
+    """Return the data of the chunk sBIT, which precedes the pixels; empty if there is none."""
+    position = len(SIGNATURE)
+    while position + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, position)
         if kind == b"sBIT":
-            return content[at + 8 : at + 8 + length]
+            return content[position + 8 : position + 8 + length]
         if kind == b"IDAT":
             break
-        at += 12 + length
+        position += 12 + length
     return b""

@@ -1,4 +1,4 @@
-"""Class probabilities of image files, as CSV or JSON: `medtune predict`."""
+"""Prediction of image files to CSV or JSON (`medtune predict`)."""
 
 import csv
 import json
@@ -11,43 +11,58 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from medtune.serving.bundle import Bundle, BundleError
+from medtune.serving.bundle import Bundle
 from medtune.serving.decode import SUFFIXES
 from medtune.serving.folder_scan import FolderContent, count_types, format_counts, printable, scan_folder
+from medtune.serving.manifest import BundleError
 from medtune.serving.masks import find_masks
 from medtune.serving.output_file import open_output
 from medtune.serving.pixels import DecodeError
 from medtune.serving.progress import ProgressLog
 from medtune.serving.slides.predict import COUNT, predict_slides
 
-_SHOWN = 6
+_MAX_SHOWN = 6
 
 
 def find_images(paths: Sequence[Path], suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
-    """Files as given, and the image files under folders, each folder's sorted; none twice.
+    """List the given files and the images in the given folders.
 
-    Hidden and system files, files of other types and linked folders are left out: see `left_out`.
+    Hidden and system files, files of other types and linked folders are skipped (see `left_out`).
+
+    Args:
+        paths: files and folders.
+        suffixes: lower-case file suffixes of images.
+
+    Returns:
+        The files without duplicates. Images of a folder are sorted.
 
     Raises:
-        BundleError: a path does not exist, or a folder has no image or cannot be read.
+        BundleError: a path does not exist, or a folder contains no image or cannot be read.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
         if path.is_dir():
             images = _scan(path, suffixes).images
             if not images:
                 lines = "; ".join(["", *left_out([path], suffixes)])
                 raise BundleError(f"no images under {path}: looked for {' '.join(suffixes)}{lines}")
-            found += [path / name for name in images]
+            files += [path / name for name in images]
         elif path.exists():
-            found.append(path)
+            files.append(path)
         else:
             raise BundleError(f"{path} does not exist")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(files))
 
 
 def left_out(paths: Sequence[Path], suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
-    """What `find_images` leaves out of each folder, by type, and images that look like masks; one line each.
+    """Describe the files that `find_images` skips, and images that look like masks.
+
+    Args:
+        paths: files and folders.
+        suffixes: lower-case file suffixes of images.
+
+    Returns:
+        Up to two lines per folder.
 
     Raises:
         BundleError: a folder cannot be read.
@@ -55,17 +70,17 @@ def left_out(paths: Sequence[Path], suffixes: tuple[str, ...] = SUFFIXES) -> lis
     lines = []
     for folder in dict.fromkeys(path for path in paths if path.is_dir()):
         content, name = _scan(folder, suffixes), printable(str(folder))
-        by_place: defaultdict[str, list[str]] = defaultdict(list)
-        for other in content.others:
-            by_place[Path(other).parent.as_posix()].append(other)
-        parts = [f"{format_counts(count_types(by_place[place]))} in {printable(place)}" for place in sorted(by_place)]
+        by_folder: defaultdict[str, list[str]] = defaultdict(list)
+        for file in content.others:
+            by_folder[Path(file).parent.as_posix()].append(file)
+        parts = [f"{format_counts(count_types(files))} in {printable(at)}" for at, files in sorted(by_folder.items())]
         if content.system:
             parts.append(f"system files: {format_counts(count_types(content.system))}")
         if content.links:
-            parts.append(f"linked folders: {', '.join(map(printable, content.links[:_SHOWN]))}")
+            parts.append(f"linked folders: {', '.join(map(printable, content.links[:_MAX_SHOWN]))}")
         if parts:
-            more = f"; and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
-            lines.append(f"{name}: left out: {'; '.join(parts[:_SHOWN])}{more}")
+            more = f"; and {len(parts) - _MAX_SHOWN} more" if len(parts) > _MAX_SHOWN else ""
+            lines.append(f"{name}: left out: {'; '.join(parts[:_MAX_SHOWN])}{more}")
         if masks := find_masks(content.images):
             lines.append(f"{name}: {len(masks):,} images look like masks of others, for example {printable(masks[0])}")
     return lines
@@ -79,9 +94,17 @@ def _scan(folder: Path, suffixes: tuple[str, ...]) -> FolderContent:
 
 
 def read_images(bundle: Bundle, paths: Sequence[Path], workers: int, ahead: int) -> Iterator[tuple[Path, np.ndarray]]:
-    """Path and uint8 (H, W, 3), in order, decoded on `workers` threads at most `ahead` images in advance.
+    """Decode images on several threads.
 
-    A file that cannot be used comes with an empty array; why is printed on stderr.
+    Args:
+        bundle: the loaded bundle.
+        paths: image files.
+        workers: number of threads.
+        ahead: maximum number of images that are decoded in advance.
+
+    Yields:
+        Path and uint8 (H, W, 3) in order. If a file cannot be used, the array is empty and the reason is printed to
+        stderr.
     """
 
     def read(path: Path) -> np.ndarray:
@@ -96,21 +119,30 @@ def read_images(bundle: Bundle, paths: Sequence[Path], workers: int, ahead: int)
         for path in paths:
             waiting.append((path, pool.submit(read, path)))
             if len(waiting) > ahead:
-                done, image = waiting.popleft()
-                yield done, image.result()
-        for done, image in waiting:
-            yield done, image.result()
+                next_path, image = waiting.popleft()
+                yield next_path, image.result()
+        for next_path, image in waiting:
+            yield next_path, image.result()
 
 
 def predict_files(
     bundle: Bundle, paths: Sequence[Path], batch_size: int = 32, workers: int = 4
 ) -> Iterator[tuple[Path, list[Any]]]:
-    """Yield path and row (see `Bundle.rows`) of each readable image, in order.
+    """Predict image files.
 
-    Decoding runs ahead while the network works: both leave Python's lock to the others meanwhile.
+    Images are decoded while the network computes, because both release Python's global interpreter lock.
+
+    Args:
+        bundle: the loaded bundle.
+        paths: image files.
+        batch_size: number of images per run of the network.
+        workers: number of decoding threads.
+
+    Yields:
+        Path and row (see `Bundle.rows`) of each readable image, in order.
     """
     waiting: list[Path] = []
-    # One buffer for all batches: the network is done with one before the next is filled.
+    # All batches share one buffer: a batch is predicted before the next one is filled.
     batch = np.empty((min(batch_size, len(paths)), bundle.image_size, bundle.image_size, 3), np.uint8)
 
     def flush() -> Iterator[tuple[Path, list[Any]]]:
@@ -137,16 +169,20 @@ def write_predictions(
     mpp: float | None = None,
     tiles_file: Path | None = None,
 ) -> int:
-    """Write the prediction of every readable image and return the number of images that could not be read.
+    """Write the predictions of all readable images.
 
     Args:
         bundle: the loaded bundle.
         images: image files.
-        out: file to write, see `open_output`; None: stdout.
-        batch_size: images per prediction.
-        workers: threads that decode.
-        as_json: a list of objects instead of CSV with the columns path, prediction, prob_CLASS.
-        mpp, tiles_file: for bundles of slides, see `medtune.serving.slides.predict.predict_slides`.
+        out: output file (see `open_output`), or None for stdout.
+        batch_size: number of images per run of the network.
+        workers: number of decoding threads.
+        as_json: write a list of objects instead of CSV with the columns path, prediction, prob_CLASS.
+        mpp: micrometers per pixel of slides whose files do not state it.
+        tiles_file: CSV file for the predictions of tiles (see `medtune.serving.slides.predict.predict_slides`).
+
+    Returns:
+        The number of images that could not be read.
 
     Raises:
         BundleError: the file cannot be written.
@@ -188,7 +224,7 @@ def _csv_writer(stream: TextIO, bundle: Bundle) -> tuple[WriteRow, Callable[[], 
 
 
 def _json_writer(stream: TextIO, bundle: Bundle) -> tuple[WriteRow, Callable[[], None]]:
-    """Write a list as it grows: the predictions of a whole archive need not fit in memory."""
+    """Write the list incrementally, because the predictions of an archive may not fit in memory."""
     before = "["
 
     def write_row(path: Path, row: list[Any]) -> None:

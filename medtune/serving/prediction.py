@@ -1,4 +1,4 @@
-"""The result of predicting one image: its class, or its findings."""
+"""Predictions of one image: a class or findings."""
 
 from dataclasses import dataclass, field
 
@@ -11,8 +11,8 @@ class Prediction:
         label: the class that the bundle's decision rule chooses.
         probability: calibrated probability of that class, 0..1.
         probabilities: calibrated probability per class; they sum to 1.
-        set: classes that the bundle's calibrated limits do not rule out; None where it has no prediction sets.
-        uncertain: the set is not exactly the predicted class; None where there are no sets.
+        set: classes of the prediction set; None if the bundle has no prediction sets.
+        uncertain: True if the set differs from the predicted class; None if the bundle has no prediction sets.
     """
 
     label: str
@@ -29,18 +29,18 @@ class Prediction:
         set: tuple[str, ...] | None = None,
         uncertain: bool | None = None,
     ) -> "Prediction":
-        """Return the prediction of `label`."""
+        """Create a prediction of `label` with its probability rounded to 6 digits."""
         return cls(label, round(probabilities[label], 6), probabilities, set, uncertain)
 
 
 @dataclass(frozen=True)
 class FindingsPrediction:
-    """Predicted findings, any number of them.
+    """Any number of predicted findings.
 
     Attributes:
-        findings: whose probability reaches the finding's threshold, in the bundle's order; may be empty.
-        probabilities: calibrated probability per finding, each 0..1; they do not sum to 1.
-        decisions: whether each finding reaches its threshold.
+        findings: findings whose probability reaches their threshold, in the bundle's order; may be empty.
+        probabilities: calibrated probability per finding, 0..1; they do not sum to 1.
+        decisions: per finding, True if its probability reaches the threshold.
     """
 
     findings: tuple[str, ...]

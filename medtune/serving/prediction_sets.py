@@ -1,7 +1,6 @@
-"""Prediction sets: every class that a calibrated threshold cannot rule out, and when a prediction is uncertain.
+"""Prediction sets: all classes whose probability reaches a calibrated minimum.
 
-bundle.json states them under `prediction_sets`: `min_probability` is the lowest probability with which each class
-belongs to the set.
+bundle.json stores the minimum per class as `prediction_sets.min_probability`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,44 +13,44 @@ SEPARATOR = "|"
 
 
 def is_available(document: Mapping[str, Any]) -> bool:
-    """Whether the bundle has calibrated prediction sets."""
+    """Return True if the bundle has calibrated prediction sets."""
     return KEY in document
 
 
 def prediction_sets(probabilities: np.ndarray, sets: Mapping[str, Any], classes: Sequence[str]) -> np.ndarray:
-    """Compute which classes belong to the set of each image.
+    """Compute the prediction set of each image.
 
     Args:
         probabilities: (n, classes), rows sum to 1.
-        sets: bundle.json's entry.
+        sets: the entry `prediction_sets` of bundle.json.
         classes: class names, in the order of the columns.
 
     Returns:
-        (n, classes) bool.
+        bool (n, classes), True for the classes in the set.
     """
-    return probabilities >= np.array([sets["min_probability"][name] for name in classes])
+    return np.asarray(probabilities >= np.array([sets["min_probability"][name] for name in classes]))
 
 
 def columns() -> list[str]:
-    """`set,uncertain`: columns that `predict` adds to those of the probabilities."""
+    """Return the columns that `predict` appends to the probabilities: `set` and `uncertain`."""
     return ["set", "uncertain"]
 
 
 def is_uncertain(members: np.ndarray, decided: np.ndarray) -> np.ndarray:
-    """Find images whose set is not exactly the class that the decision rule gives.
+    """Find images whose prediction set differs from the decision.
 
     Args:
-        members: (n, classes) the class is in the set.
-        decided: (n,) class indices.
+        members: bool (n, classes), True for the classes in the set.
+        decided: class indices (n,) that the decision rule chooses.
 
     Returns:
-        (n,) bool: the set has several classes, none, or another one than the decision, whose threshold differs.
+        bool (n,), True if the set is empty, has several classes, or consists of another class than the decision.
     """
     return (members.sum(axis=1) != 1) | ~members[np.arange(len(members)), decided]
 
 
 def cells(probabilities: np.ndarray, decided: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:
-    """Values of `columns` per image: class names joined by `|`, and 1 where the prediction is uncertain."""
+    """Return the values of `columns` per image: class names joined by `|`, and 1 if the prediction is uncertain."""
     classes = document["classes"]
     members = prediction_sets(probabilities, document[KEY], classes)
     uncertain = is_uncertain(members, decided).astype(int).tolist()
@@ -62,13 +61,13 @@ def cells(probabilities: np.ndarray, decided: np.ndarray, document: Mapping[str,
 
 
 def parse(cells: Sequence[Any]) -> tuple[tuple[str, ...], bool]:
-    """Class names and whether the prediction is uncertain, from the cells of one image."""
+    """Parse the cells of one image into class names and the flag `uncertain`."""
     names, uncertain = cells
     return tuple(names.split(SEPARATOR)) if names else (), bool(uncertain)
 
 
-def fault(document: Mapping[str, Any]) -> str | None:
-    """What is wrong with bundle.json's entry; None where it is right or absent."""
+def validate(document: Mapping[str, Any]) -> str | None:
+    """Return the error in the entry of bundle.json, or None if the entry is valid or absent."""
     if not is_available(document):
         return None
     sets, classes = document[KEY], document["classes"]

@@ -1,4 +1,4 @@
-"""A line now and then about long work, on stderr: stdout is for results."""
+"""Progress messages on stderr, because stdout is for results."""
 
 import sys
 import time
@@ -8,10 +8,10 @@ INTERVAL_S = 15.0
 
 
 class ProgressLog:
-    """Counts images, and says every quarter of a minute how many are done, how fast, and what is left.
+    """Counter that periodically prints the number of images, the rate and the remaining time.
 
     Attributes:
-        done: images so far.
+        done: number of finished images.
     """
 
     def __init__(
@@ -23,14 +23,14 @@ class ProgressLog:
     ) -> None:
         self.done = 0
         self._total, self._every, self._clock, self._unit = total, every, clock, unit
-        self._start = self._said = clock()
+        self._start = self._last_message = clock()
 
     def advance(self) -> None:
-        """One more image is done."""
+        """Count one more image."""
         self.done += 1
         now = self._clock()
-        if now - self._said >= self._every:
-            self._said = now
+        if now - self._last_message >= self._every:
+            self._last_message = now
             rate = self.done / (now - self._start)
             left = (self._total - self.done) / rate
             unit = self._unit
@@ -39,7 +39,7 @@ class ProgressLog:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return self._clock() - self._start
 
 

@@ -1,4 +1,4 @@
-"""Images made square, the same way for training and prediction."""
+"""Resizing of images to a square, identical for training and prediction."""
 
 from typing import Literal
 
@@ -9,15 +9,16 @@ Resize = Literal["squash", "pad", "crop"]
 
 
 def resize_square(image: np.ndarray, size: int, resize: Resize) -> np.ndarray:
-    """The image at `size` x `size` with its other axes and its dtype; the same array if it already has that size.
-
-    Bicubic with antialiasing. `squash` changes the aspect ratio; `pad` keeps all of the image and repeats its edge
-    pixels; `crop` keeps the middle square.
+    """Resize an image to a square with bicubic interpolation and antialiasing.
 
     Args:
         image: uint8 (h, w, 3), or float32 (h, w) or (h, w, c).
-        size: side in pixels.
-        resize: how an image that is not square is made square.
+        size: side of the result in pixels.
+        resize: conversion of an image that is not square. `squash` changes the aspect ratio, `pad` keeps the complete
+            image and repeats its edge pixels, and `crop` keeps the central square.
+
+    Returns:
+        (size, size) or (size, size, c) with the same dtype. The input itself if it already has this size.
     """
     height, width = image.shape[:2]
     if (height, width) == (size, size):

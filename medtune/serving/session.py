@@ -1,4 +1,4 @@
-"""onnxruntime sessions: on the provider that was asked for and no other, and tuned for it."""
+"""onnxruntime sessions on the requested provider, without fallback to another one."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-# A TensorRT engine is built for batches from 1 to the last of these, fastest at the second.
+# Minimum, optimal and maximum batch size of a TensorRT engine.
 PROFILE_BATCHES = (1, 32, 64)
 
 
@@ -29,41 +29,44 @@ def open_session(
     folder: Path | None = None,
     external: Collection[str] = (),
 ) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on ONNX bytes, on the provider that was asked for and no other.
+    """Open an onnxruntime session on the requested provider.
 
     Args:
-        content: the ONNX file.
-        name: of the file, for messages.
+        content: bytes of the ONNX file.
+        name: name of the file, for messages.
         provider: cpu, cuda or tensorrt.
-        precision: of the file.
-        threads: CPU threads of one prediction; 0: as many as there are cores.
-        busy_wait: idle threads wait busily for the prediction's next operator; False where others want the cores.
-        input_name: name of the graph's input and the side of its images, pixels; TensorRT's batches need it.
-        folder: where the file `name` lies; only needed if it has weights in other files.
-        external: names of the files in `folder` that it may take weights from.
+        precision: precision of the file.
+        threads: CPU threads per prediction. 0 uses all cores.
+        busy_wait: let idle threads spin during a prediction. Use False if other programs need the cores.
+        input_name: name of the graph's input and the side of its images in pixels, for TensorRT's batch sizes.
+        folder: folder of the file `name`. Only required for a model with external data.
+        external: names of the files in `folder` that the model may load weights from.
+
+    Returns:
+        The session.
 
     Raises:
-        BundleError: weights in files that are not named, no ONNX model, or the provider is not active.
+        BundleError: the content is not an ONNX model, the model refers to external data that is not listed, or the
+            provider is not available or not active.
     """
     try:
         files = external_files(content)
     except ValueError as error:
-        raise BundleError(f"{name} is no ONNX model: {error}") from None
+        raise BundleError(f"{name} is not an ONNX model: {error}") from None
     if files and (folder is None or not files <= set(external)):
-        raise BundleError(f"{name} keeps weights in another file (ONNX external data) that bundle.json does not list: "
-                          "refused")  # fmt: skip
+        raise BundleError(f"{name} stores weights in a file (ONNX external data) that bundle.json does not list")
     if provider not in PROVIDERS:
         raise BundleError(f"provider {provider!r} is unknown; choose one of: {', '.join(PROVIDERS)}")
-    wanted = PROVIDERS[provider]
+    provider_name = PROVIDERS[provider]
     if provider != "cpu":
         if precision == "int8":
-            raise BundleError(f"{name} is for CPUs: on {provider} choose fp16 or fp32")
-        if wanted not in onnxruntime.get_available_providers():
-            raise BundleError(f"provider {provider} is not in this onnxruntime; install onnxruntime-gpu")
-        if hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on; an older one needs CUDA's libraries on its path
-            with redirect_stdout(io.StringIO()):  # it prints what it misses, and stdout is for the CSV
+            raise BundleError(f"{name} runs only on CPUs. For {provider} choose fp16 or fp32")
+        if provider_name not in onnxruntime.get_available_providers():
+            raise BundleError(f"provider {provider} is not available in this onnxruntime. Install onnxruntime-gpu")
+        if hasattr(onnxruntime, "preload_dlls"):  # since 1.21; older versions need the CUDA libraries on the path
+            with redirect_stdout(io.StringIO()):  # it prints missing libraries, but stdout is for the CSV
                 onnxruntime.preload_dlls()
-        onnxruntime.set_default_logger_severity(4)  # a provider that cannot start is reported below, in one line
+        onnxruntime.set_default_logger_severity(4)  # a provider that cannot start is reported below in one line
     try:
         if provider == "tensorrt":
             engine_cache_dir().mkdir(parents=True, exist_ok=True)
@@ -73,63 +76,72 @@ def open_session(
             providers=provider_chain(provider, precision, input_name),
             enable_fallback=0,
         )
-    except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
+    except Exception as error:  # onnxruntime has many unrelated classes of errors
         raise BundleError(f"{name} cannot be loaded on {provider}: {first_line(error)}") from error
     finally:
         if provider != "cpu":
             onnxruntime.set_default_logger_severity(2)
-    if wanted not in session.get_providers():
+    if provider_name not in session.get_providers():
         active = ", ".join(session.get_providers())
         raise BundleError(
-            f"provider {provider} was asked for and is not active (active: {active}); it needs a GPU and "
-            'CUDA libraries: pip install "onnxruntime-gpu[cuda,cudnn]"'
+            f"provider {provider} is not active (active: {active}). It needs a GPU and CUDA libraries: "
+            'pip install "onnxruntime-gpu[cuda,cudnn]"'
         )
     return session
 
 
 def session_options(threads: int = 0, busy_wait: bool = True) -> onnxruntime.SessionOptions:
-    """How a graph is run: all fusions, one operator after the other, each on all threads."""
+    """Return session options: all graph optimizations, and sequential operators that use all threads."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Buffers are planned once a batch size, and kept from batch to batch.
+    # Buffers are planned once per batch size and reused.
     options.enable_mem_pattern = options.enable_cpu_mem_arena = True
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if busy_wait else "0")
-    # Between two predictions they sleep: the cores are others' then.
+    # Between predictions the threads sleep, so that other programs can use the cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
 
 
 def count_operators(session: onnxruntime.InferenceSession) -> dict[str, int]:
-    """Count the graph's operators per provider.
+    """Count the operators that each provider runs.
 
     Args:
         session: from `open_session`.
 
     Returns:
-        Operators by provider name; empty before onnxruntime 1.24, which does not report them.
+        Number of operators per provider name. Empty for onnxruntime before 1.24, which does not report it.
     """
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     if not hasattr(session, "get_provider_graph_assignment_info"):
-        return found
-    for part in session.get_provider_graph_assignment_info():
-        found[part.ep_name] = found.get(part.ep_name, 0) + len(part.get_nodes())
-    return found
+        return counts
+    for subgraph in session.get_provider_graph_assignment_info():
+        counts[subgraph.ep_name] = counts.get(subgraph.ep_name, 0) + len(subgraph.get_nodes())
+    return counts
 
 
 def provider_chain(provider: str, precision: str, input_name: tuple[str, int] | None = None) -> list[Any]:
-    """Providers, first choice first, with their options; those after it only take operators that it has not."""
+    """Return the providers with their options, in order of preference.
+
+    Args:
+        provider: cpu, cuda or tensorrt.
+        precision: precision of the model.
+        input_name: name of the graph's input and the side of its images in pixels.
+
+    Returns:
+        Providers as onnxruntime expects them. Later providers only run operators that earlier ones do not support.
+    """
     if provider == "cpu":
         return [PROVIDERS["cpu"]]
     cuda = {
-        # fp32 means fp32: TF32 would move probabilities by about 1e-3.
+        # TF32 would change probabilities of an fp32 model by about 1e-3.
         "use_tf32": "0" if precision == "fp32" else "1",
-        # The default times every algorithm anew for each batch size: a service would do so for 64 of them.
+        # The default measures all algorithms for every new batch size, which a service would do 64 times.
         "cudnn_conv_algo_search": "HEURISTIC",
-        # The default doubles what it holds: a GPU is shared with others.
+        # The default doubles the allocated memory, but other programs may share the GPU.
         "arena_extend_strategy": "kSameAsRequested",
     }
     chain: list[Any] = [(PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
@@ -137,7 +149,7 @@ def provider_chain(provider: str, precision: str, input_name: tuple[str, int] | 
         return chain
     folder = engine_cache_dir()
     tensorrt = {
-        # Building an engine takes minutes: it is kept, with the timings that it was built from.
+        # Building an engine takes minutes, so the engine and its timings are cached.
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(folder),
         "trt_timing_cache_enable": "1",
@@ -145,7 +157,7 @@ def provider_chain(provider: str, precision: str, input_name: tuple[str, int] | 
         "trt_fp16_enable": "1" if precision == "fp16" else "0",
     }
     if input_name:
-        # Without them the engine is built anew for every batch that is larger than all before it.
+        # Without these shapes, TensorRT rebuilds the engine for every batch that is larger than all previous ones.
         name, side = input_name
         for end, batch in zip(("min", "opt", "max"), PROFILE_BATCHES, strict=True):
             tensorrt[f"trt_profile_{end}_shapes"] = f"{name}:{batch}x{side}x{side}x3"
@@ -153,8 +165,8 @@ def provider_chain(provider: str, precision: str, input_name: tuple[str, int] | 
 
 
 def engine_cache_dir() -> Path:
-    """Where TensorRT engines are kept: under `$MEDTUNE_CACHE`, else in the user's cache folder."""
-    if named := os.environ.get("MEDTUNE_CACHE"):
-        return Path(named).resolve() / "tensorrt"
+    """Return the folder for TensorRT engines: under `$MEDTUNE_CACHE` if set, otherwise in the user's cache folder."""
+    if cache := os.environ.get("MEDTUNE_CACHE"):
+        return Path(cache).resolve() / "tensorrt"
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "medtune" / "tensorrt"

@@ -1,4 +1,4 @@
-"""TIFF files that Pillow reads wrongly or not at all: more than 8 bits, planar color, extra channels, floats."""
+"""TIFF files that Pillow does not support correctly: more than 8 bits, planar color, extra channels, floats."""
 
 import io
 import logging
@@ -9,10 +9,10 @@ import numpy as np
 from medtune.serving.pixels import DecodedImage, DecodeError
 
 if TYPE_CHECKING:
-    import tifffile  # imported where it is used: it takes longer than all else here
+    import tifffile  # slow to import, so it is imported in functions
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what makes a file unusable is raised as well
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # problems with the pixels raise errors
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _TOP_LEFT = 1
 _CONTIGUOUS = 1
@@ -20,14 +20,17 @@ _UINT = 1
 
 
 def read_tiff(content: bytes, max_pixels: int) -> DecodedImage | None:
-    """The pixels of a TIFF file, or None for an ordinary 8-bit file, which Pillow reads.
+    """Decode a TIFF file that Pillow does not support.
 
     Args:
-        content: the file.
-        max_pixels: a larger image is refused before it is decoded.
+        content: the bytes of the file.
+        max_pixels: larger images are rejected before decoding.
+
+    Returns:
+        The pixels of the image, or None for an ordinary 8-bit file, which Pillow can read.
 
     Raises:
-        DecodeError: several pages, channels without a meaning, transparency or a kind of pixel that is not supported.
+        DecodeError: the file has several pages, extra channels, transparency or an unsupported kind of pixels.
     """
     import tifffile
 
@@ -65,13 +68,13 @@ def _is_ordinary(page: "tifffile.TiffPage") -> bool:
     unsigned = page.sampleformat == _UINT
     contiguous = page.planarconfig == _CONTIGUOUS or page.samplesperpixel == 1
     bits = page.bitspersample in ((1, 2, 4, 8) if gray or page.photometric == _PALETTE else (8,))
-    # Pillow takes an unspecified fourth channel of RGB, and any second one of gray, for something else.
+    # Pillow misinterprets an unspecified fourth channel of RGB, and any second channel of gray images.
     plain = page.samplesperpixel == 1 if gray else page.samplesperpixel <= 4
     return unsigned and contiguous and bits and plain
 
 
 def _check_segments(page: "tifffile.TiffPage", size: int) -> None:
-    """tifffile fills absent strips and tiles with zeros."""
+    """Raise DecodeError if strips or tiles are missing, because tifffile fills them with zeros."""
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         if count <= 0 or offset <= 0 or offset + count > size:
             raise DecodeError("damaged: parts of the pixels are missing")
@@ -95,32 +98,32 @@ def _to_image(page: "tifffile.TiffPage") -> DecodedImage:
 
 
 def _without_alpha(pixels: np.ndarray, page: "tifffile.TiffPage") -> np.ndarray:
-    """Gray or RGB; a fourth (or second) channel is dropped if it is opaque or 0 everywhere, which shows nothing."""
+    """Remove an extra channel that is opaque or 0 everywhere, which carries no information."""
     if pixels.ndim == 2 or pixels.shape[2] == 3:
         return pixels
     colors, extra = pixels[..., :-1], pixels[..., -1]
     full = 1 if extra.dtype.kind == "f" else np.iinfo(extra.dtype).max
     if extra.min() != extra.max() or extra.flat[0] not in (0, full):
         kind = "transparency" if page.extrasamples and int(page.extrasamples[0]) else "an extra channel of unknown use"
-        raise DecodeError(f"the image has {kind}: the meaning of its pixels is not known. Save gray or RGB")
+        raise DecodeError(f"the image has {kind}, so the meaning of its pixels is unknown. Save it as gray or RGB")
     return colors[..., 0] if colors.shape[2] == 1 else colors
 
 
 def _declared(page: "tifffile.TiffPage", pixels: np.ndarray) -> tuple[float, float] | None:
-    """From 10, 12 or 14 bits in the file itself, or from the tag MaxSampleValue if that is a number of bits."""
+    """Return the range from the bit depth, or from the tag MaxSampleValue if its value is a power of 2 minus 1."""
     if pixels.dtype.kind != "u":
         return None
     if page.bitspersample < 8 * pixels.dtype.itemsize:
         return 0.0, float(2**page.bitspersample - 1)
     values = np.atleast_1d(np.asarray(page.tags.valueof("MaxSampleValue", 0), np.float64))
     largest = int(values.max())
-    # Some programs write the largest value of this one image there instead.
+    # Some programs store the largest value of the image in this tag.
     is_depth = largest >= 255 and (largest + 1) & largest == 0
     return (0.0, float(largest)) if is_depth and pixels.max() <= largest else None
 
 
 def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The upright image (h, w, ...) of an EXIF or TIFF orientation, 1 to 8; others count as upright."""
+    """Rotate an image (h, w, ...) upright, given its EXIF or TIFF orientation (1 to 8; others count as upright)."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

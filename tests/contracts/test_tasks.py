@@ -14,7 +14,7 @@ from medtune.tasks import base
 
 TASKS = registry.plugin_names("medtune.tasks")
 PARTS = {"targets": base.Targets, "training": base.Training, "evaluation": base.Evaluation, "export": base.Export}
-SERVING = ("fault", "shape", "columns", "rows", "entry", "prediction", "summary")
+SERVING = ("validate", "shape", "columns", "rows", "entry", "prediction", "summary")
 
 
 def members(protocol: type) -> set[str]:

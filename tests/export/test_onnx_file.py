@@ -112,7 +112,9 @@ def test_bundle__refuses_weights_that_are_not_listed_damaged_or_absent(bundle):
         Bundle.load(folder)
     elsewhere = {"file": "model.onnx", "shipped": True, "reason": None, "external_data": ["../other"]}
     folder = bundle(precisions={"fp32": elsewhere})
-    with pytest.raises(BundleError, match=r"precisions\.fp32\.external_data is .*expected names of files"):
+    with pytest.raises(
+        BundleError, match=r"precisions\.fp32\.external_data is .*expected names that are listed in files"
+    ):
         Bundle.load(folder)
 
 

@@ -142,12 +142,12 @@ def test_killed__prefect_alone_leaves_everything_running(told: dict[str, Any]) -
 def test_watch__marks_the_flow_runs_and_is_made_once(told: dict[str, Any]) -> None:
     assert told["automations"] == 2
     for name in ("dies", "dies below"):
-        assert told["watched"][name] == ["CRASHED", "no heartbeat for 10 s: its process is gone"]
+        assert told["watched"][name] == ["CRASHED", "no heartbeat for 10 s: the process has ended"]
 
 
 def test_watch__tells_of_the_scheduled_flow(told: dict[str, Any]) -> None:
     (text,) = told["alerts"]
-    assert text.startswith("MedTune: retrain run dies is Crashed.\nno heartbeat for 10 s: its process is gone\n")
+    assert text.startswith("MedTune: retrain run dies is Crashed.\nno heartbeat for 10 s: the process has ended\n")
 
 
 def test_sweep__leaves_nothing_running_of_what_died(told: dict[str, Any]) -> None:
@@ -156,7 +156,7 @@ def test_sweep__leaves_nothing_running_of_what_died(told: dict[str, Any]) -> Non
     assert {name: found[name] for name in ("dies", "dies below", "train-0", "finetune", "dead too")} == dict.fromkeys(
         ("dies", "dies below", "train-0", "finetune", "dead too"), "CRASHED"
     )
-    assert told["swept"]["finetune"][1] == "its process is gone"
+    assert told["swept"]["finetune"][1] == "the process has ended"
 
 
 def test_sweep__leaves_the_living_and_other_folders_alone(told: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ def test_end_without__ends_at_once_only_where_the_server_is_gone(gone, code):
     # A thread that waits, as Prefect's do at exit: with the server gone nobody waits for it.
     script = (
         "import sys, threading\nfrom medtune.flows import server\n"
-        f"server._gone = {gone}\nthreading.Thread(target=threading.Event().wait, args=[2]).start()\n"
+        f"server._server_lost = {gone}\nthreading.Thread(target=threading.Event().wait, args=[2]).start()\n"
         "print('said')\nserver.exit_without_server(3)\nsys.exit(5)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=60)

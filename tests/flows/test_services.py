@@ -88,10 +88,11 @@ def taken() -> Iterator[int]:
 
 def test_port__that_another_has_is_named_with_its_setting(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(taken))
-    with pytest.raises(InputError, match=f"PREFECT_SERVER_API_PORT is {taken}, on 127.0.0.1: Address already in use"):
+    message = rf"PREFECT_SERVER_API_PORT={taken}: cannot listen on 127.0.0.1 \(the port is in use\)"
+    with pytest.raises(InputError, match=message):
         service_address.check_port_free()
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", "http")
-    with pytest.raises(InputError, match="PREFECT_SERVER_API_PORT is 'http': a number from 1 to 65535"):
+    with pytest.raises(InputError, match=r"PREFECT_SERVER_API_PORT=http: invalid port. Use a number from 1 to 65535"):
         service_address.local_address()
 
 
@@ -121,14 +122,14 @@ def test_up__port_that_another_has(taken: int, tmp_path: Path) -> None:
     for words in ("up", "server", "serve"):
         done = services(tmp_path, words, PREFECT_SERVER_API_PORT=str(taken))
         assert done.returncode == 2
-        assert done.stderr.startswith(f"error: PREFECT_SERVER_API_PORT is {taken}")
+        assert done.stderr.startswith(f"error: PREFECT_SERVER_API_PORT={taken}")
         assert done.stderr.count("\n") == 1
 
 
 def test_up__server_elsewhere_that_does_not_answer(tmp_path: Path) -> None:
     done = services(tmp_path, "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
     assert done.returncode == 1
-    assert done.stderr == "error: PREFECT_API_URL is http://127.0.0.1:9/api: no Prefect server answers there\n"
+    assert done.stderr == "error: PREFECT_API_URL=http://127.0.0.1:9/api: no Prefect server answers\n"
 
 
 def test_status_and_down__nothing_runs(tmp_path: Path) -> None:

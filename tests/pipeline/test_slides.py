@@ -56,7 +56,7 @@ def world(tmp_path_factory):
 def slide_by_hand(bundle, path):
     """Probabilities of a slide, the mean of three networks: each aggregates and calibrates its own tiles."""
     kind, settings = bundle.manifest["aggregation"], TileSettings.from_document(bundle.manifest["tiles"])
-    with tiling.opened(path, None, "") as (slide, mpp):
+    with tiling.open_slide(path, None, "") as (slide, mpp):
         plan = tiling.plan_tiles(slide, settings, mpp)
         tiles = np.stack([tiling.read_tile(slide, place, settings, plan.mpp) for place in plan.positions])
     each = bundle.run(tiles)

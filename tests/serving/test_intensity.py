@@ -45,7 +45,7 @@ def test_fit__the_range_of_the_training_images() -> None:
 @pytest.mark.parametrize(
     ("trained", "image", "reason"),
     [
-        (TRAINED_8, deep(4095), "does not say which range"),
+        (TRAINED_8, deep(4095), "does not declare its range"),
         (TRAINED_DEEP, DecodedImage(np.zeros((8, 8, 3), np.uint8)), "an image of 8 bits"),
         (TRAINED_DEEP, deep(5000), "values 0 to 5000, but the model was trained on the range 0 to 4095"),
         (TRAINED_DEEP, deep(1000, (0, 1023)), "declares the range 0 to 1023"),
@@ -79,10 +79,10 @@ def test_fit__a_window_clips() -> None:
 )
 def test_document__comes_back_and_faults_are_named(change: dict[str, object], named: str) -> None:
     document = TRAINED_DEEP.document()
-    assert intensity.fault(document) is None
+    assert intensity.validate(document) is None
     assert Intensity.from_document(document) == TRAINED_DEEP
-    found = intensity.fault({**document, **change})
+    found = intensity.validate({**document, **change})
     assert found is not None
     assert re.search(named, found)
-    assert intensity.fault({"low": 0}) is not None
-    assert intensity.fault(None) is None
+    assert intensity.validate({"low": 0}) is not None
+    assert intensity.validate(None) is None

@@ -36,7 +36,8 @@ def test_check_version__lets_this_or_a_newer_one_pass(minimum):
 
 def test_load__names_both_versions_and_the_command(by_hand, tmp_path, capsys):
     folder = by_hand.write(tmp_path / "bundle", requires={"onnxruntime": "99.10"})
-    said = f"onnxruntime {onnxruntime.__version__} is installed, this bundle needs >= 99.10. pip install -U onnxruntime"
+    installed = f"onnxruntime {onnxruntime.__version__} is installed"
+    said = f"{installed}, but this bundle needs >= 99.10. Run pip install -U onnxruntime"
     with pytest.raises(BundleError, match=f"^{re.escape(said)}(-gpu)?$"):
         Bundle.load(folder)
     assert call(["verify", str(folder)]) == 2

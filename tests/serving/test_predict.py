@@ -75,7 +75,7 @@ def test_main__all_images_bad_gives_a_header_and_1(bundle_folder, pictures, caps
     [
         (["{bundle}", "{pictures}/absent.png"], "absent.png does not exist"),
         (["{bundle}", "{empty}"], "no images under"),
-        (["{empty}", "{pictures}"], "is no bundle"),
+        (["{empty}", "{pictures}"], "is not a bundle"),
         (["{bundle}", "{pictures}", "--precision", "fp16"], "has no fp16 model"),
         (["{bundle}", "{pictures}", "--out", "{empty}/absent/x.csv"], "--out"),
     ],
@@ -219,7 +219,7 @@ def test_write_predictions__a_failure_in_the_middle_keeps_what_was_predicted(
     partial = (tmp_path / "found.csv.partial").read_text()
     assert len(json.loads(partial) if as_json else rows(partial)) == 4
     assert out.read_text() == "of an earlier run"
-    assert f"not finished: what was predicted is in {out}.partial" in capsys.readouterr().err
+    assert f"interrupted: {out}.partial contains the predictions so far" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir() if "found" in path.name) == [
         "found.csv",
         "found.csv.partial",

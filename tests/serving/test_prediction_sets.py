@@ -11,7 +11,7 @@ from PIL import Image
 from medtune.serving.bundle import Bundle, BundleError
 from medtune.serving.http import predict_uploads
 from medtune.serving.predict import write_predictions
-from medtune.serving.prediction_sets import fault, is_uncertain, prediction_sets
+from medtune.serving.prediction_sets import is_uncertain, prediction_sets, validate
 from torture.hostile.tiny_bundle import write_bundle
 
 SETS = {"coverage": 0.9, "holds_for": "each class", "min_probability": {"blue": 0.3, "red": 0.4}}
@@ -76,14 +76,14 @@ def test_predict__no_sets_without_calibration(tmp_path, images):
     ],
 )
 def test_fault__names_the_field(tmp_path, sets, said):
-    assert said in fault({"classes": ["blue", "red"], "prediction_sets": sets})
+    assert said in validate({"classes": ["blue", "red"], "prediction_sets": sets})
     with pytest.raises(BundleError, match="prediction_sets"):
         Bundle.load(write_bundle(tmp_path / "bundle", prediction_sets=sets))
 
 
 def test_fault__separator_in_a_class():
     document = {"classes": ["a|b", "c"], "prediction_sets": {"min_probability": {"a|b": 0.1, "c": 0.2}}}
-    assert "cannot have |" in fault(document)
+    assert "cannot have |" in validate(document)
 
 
 def test_is_uncertain__several_none_or_another_than_the_decision():

@@ -79,5 +79,5 @@ def test_operators__are_counted_by_provider(by_hand):
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_open_session__int8_is_for_cpus(by_hand, provider):
-    with pytest.raises(BundleError, match=f"is for CPUs: on {provider} choose fp16 or fp32"):
+    with pytest.raises(BundleError, match=f"runs only on CPUs. For {provider} choose fp16 or fp32"):
         open_session(by_hand.model(), "model.int8.onnx", provider, "int8")

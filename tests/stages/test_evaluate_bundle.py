@@ -112,7 +112,7 @@ def test_evaluate_bundle__from_python(world):
     assert (
         found.metrics["auroc"] == json.loads((world / "result" / "metrics.json").read_text())["test"]["auroc"]["value"]
     )
-    with pytest.raises(medtune.InputError, match="is no bundle"):
+    with pytest.raises(medtune.InputError, match="is not a bundle"):
         medtune.evaluate_bundle("images", "images/t.csv")
 
 
@@ -206,7 +206,7 @@ def test_evaluate__training_data_of_another_bundle_are_refused(world, capsys):
         (["bundle", "--data", "images/t.csv", *MAP, "--by", "patient"], None),
         (["bundle", "--data", "none.csv"], "--data=none.csv: does not exist"),
         (["bundle"], "--data is missing"),
-        (["images", "--data", "images/t.csv"], "images is no bundle"),
+        (["images", "--data", "images/t.csv"], "images is not a bundle"),
         (["--data", "images/t.csv"], "--data: applies to a bundle only"),
         (["bundle", "--data", "images/t.csv", "--params", "p.yaml"], "--params: a bundle has its own params"),
         (["bundle", "--data", "images/t.csv", "--set", "model.weights=hub"], "--set model: has no effect"),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 
-def fault(document: Mapping[str, Any]) -> str | None:
+def validate(document: Mapping[str, Any]) -> str | None:
     return None if len(document["output"].get("shape", ())) == 3 else "output.shape: expected three sizes"
 
 

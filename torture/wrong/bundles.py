@@ -97,7 +97,7 @@ def _files(right: Path) -> Iterator[tuple[str, str, str | None, tuple[str, ...]]
     for file in ("model.onnx", "sample_input.npy", "MODEL_CARD.md"):
         yield f"{file} gone", file, None, (file, "missing")
         yield f"{file} empty", file, "", (file, "damaged")
-    yield "bundle.json gone", FILE, None, ("is no bundle", FILE)
+    yield "bundle.json gone", FILE, None, ("is not a bundle", FILE)
     edited = (right / FILE).read_text(encoding="utf-8").replace('"schema_version"', '"schema_version" ')
     texts = {"empty": "", "no JSON": "{", "a list": "[]", "a word": '"x"', "null": "null", "deep": "[" * 9999,
              "edited": edited, "binary": "\0\1"}  # fmt: skip

@@ -1,1 +1,1 @@
-"""Whole-slide images: how they are read and cut into tiles, for training and prediction alike. Imports no torch."""
+"""Whole-slide images: reading and tiling, identical for training and prediction."""

@@ -1,7 +1,7 @@
-"""Stored tiles of a pyramid that the file lacks: scanners leave out glass, and damaged files lack tissue, too.
+"""Missing stored tiles of an image pyramid.
 
-TIFF gives such a tile no bytes. Readers show black for it, which would be taken for pixels; here it is white, as glass
-is, and a slide that lacks stored tiles where another level shows tissue is refused.
+Scanners omit tiles of glass, and damaged files lack tiles of tissue. Readers show such tiles in black; MedTune shows
+them in white, like glass. A slide is rejected if tiles are missing where another level shows tissue.
 """
 
 from collections.abc import Iterator
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     import tifffile
 
 WHITE = 255
-# Share of a stored tile that is tissue on the overview: glass at the edge of tissue is below it.
+# Maximum tissue fraction, on the overview, of a tile that may be missing. Glass at the edge of tissue is below it.
 MAX_TISSUE = 0.5
 
 
 @dataclass(frozen=True)
 class StoredTiles:
-    """The grid in which a level is stored; strips are tiles of the whole width.
+    """Grid of the stored tiles of a level. Strips count as tiles of the full width.
 
     Attributes:
-        absent: bool (rows, columns), the tiles that the file lacks.
-        step: height and width of a tile as shares of the level's.
+        absent: bool (rows, columns), True for the tiles that are missing in the file.
+        step: height and width of a tile as fractions of the height and width of the level.
     """
 
     absent: np.ndarray
     step: tuple[float, float]
 
     def boxes(self) -> Iterator[tuple[slice, slice]]:
-        """Rows and columns of each absent tile as shares of the slide, 0 to 1."""
+        """Yield rows and columns of each missing tile as fractions of the slide, 0 to 1."""
         for row, column in np.argwhere(self.absent).tolist():
             yield (
                 slice(row * self.step[0], min((row + 1) * self.step[0], 1.0)),
@@ -41,53 +41,59 @@ class StoredTiles:
             )
 
     def present_within(self, box: tuple[slice, slice]) -> bool:
-        """Whether a tile that is there has its center in a box."""
+        """Return True if the center of a present tile is inside the box."""
         inside = [
-            (middle >= part.start) & (middle <= part.stop)
-            for part, count, step in zip(box, self.absent.shape, self.step, strict=True)
-            for middle in [(np.arange(count) + 0.5) * step]
+            (center >= interval.start) & (center <= interval.stop)
+            for interval, count, step in zip(box, self.absent.shape, self.step, strict=True)
+            for center in [(np.arange(count) + 0.5) * step]
         ]
         return bool((~self.absent[np.ix_(*inside)]).any())
 
 
 def stored_tiles(level: "tifffile.TiffPageSeries") -> StoredTiles:
-    """Return the grid in which a level is stored.
+    """Read the grid of the stored tiles of a level.
+
+    Args:
+        level: a level of the slide.
+
+    Returns:
+        The grid.
 
     Raises:
-        DecodeError: its tiles do not cover it.
+        DecodeError: the tiles do not cover the level.
     """
-    found: np.ndarray | None = None
+    absent: np.ndarray | None = None
     step = (1.0, 1.0)
-    for one in level.pages:
-        if one is None:
+    for frame in level.pages:
+        if frame is None:
             return StoredTiles(np.ones((1, 1), bool), (1.0, 1.0))
-        page = one.aspage()
+        page = frame.aspage()
         tall, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
         rows, columns = -(-page.imagelength // tall), -(-page.imagewidth // wide)
         counts, offsets = (np.asarray(values, np.int64) for values in (page.databytecounts, page.dataoffsets))
         if counts.shape != offsets.shape or counts.size == 0 or counts.size % (rows * columns):
             raise DecodeError(f"damaged: {counts.size} stored tiles, expected {rows * columns}")
         empty = np.logical_or(counts <= 0, offsets <= 0).reshape(-1, rows, columns).max(axis=0)
-        found = empty if found is None else np.logical_or(found, empty)
+        absent = empty if absent is None else np.logical_or(absent, empty)
         step = (tall / page.imagelength, wide / page.imagewidth)
-    return StoredTiles(np.ones((1, 1), bool) if found is None else found, step)
+    return StoredTiles(np.ones((1, 1), bool) if absent is None else absent, step)
 
 
 def check_absent(overview: StoredTiles, tiles: StoredTiles, tissue: np.ndarray) -> None:
-    """Refuse a slide that lacks stored tiles where it has tissue.
+    """Check that no stored tiles are missing where the slide has tissue.
 
     Args:
-        overview: of the level that tissue was found on.
-        tiles: of the level that tiles are read from.
-        tissue: bool (h, w), the mask of the tissue.
+        overview: grid of the level on which tissue was found.
+        tiles: grid of the level from which tiles are read.
+        tissue: bool (h, w), tissue mask.
 
     Raises:
-        DecodeError: tissue on the overview is absent from the tiles, or tiles are absent from the overview.
+        DecodeError: tiles with tissue on the overview are missing, or tiles of the overview are missing.
     """
     for box in tiles.boxes():
         rows, columns = (
-            slice(min(int(part.start * n), n - 1), max(round(part.stop * n), int(part.start * n) + 1))
-            for part, n in zip(box, tissue.shape, strict=True)
+            slice(min(int(interval.start * n), n - 1), max(round(interval.stop * n), int(interval.start * n) + 1))
+            for interval, n in zip(box, tissue.shape, strict=True)
         )
         if tissue[rows, columns].mean() > MAX_TISSUE:
             raise DecodeError(

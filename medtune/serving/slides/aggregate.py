@@ -1,10 +1,10 @@
-"""From the tiles of a slide to the slide: the mean of probabilities, or attention; then the slide's temperature.
+"""Aggregation of tile outputs to slide probabilities, followed by temperature scaling.
 
-`kind` is bundle.json's `aggregation`:
+`kind` is the entry `aggregation` of bundle.json:
 
-    mean       a tile's outputs are its probabilities (classes,); a slide's are their mean
-    attention  a tile's outputs are its evidence per class and its attention score (classes + 1,); a slide's logits are
-               the evidence weighted by the softmax of the scores over its tiles (Ilse, Tomczak and Welling 2018)
+    mean       The outputs of a tile are its probabilities (classes,). The slide's probabilities are their mean.
+    attention  The outputs of a tile are its evidence per class and an attention score (classes + 1,). The slide's
+               logits are the evidence weighted by the softmax of the scores (Ilse, Tomczak and Welling 2018).
 """
 
 from collections.abc import Sequence
@@ -17,59 +17,70 @@ Floats = npt.NDArray[np.float64]
 
 
 def extra_outputs(kind: object) -> int:
-    """Outputs of a tile besides one per class."""
+    """Return the number of outputs per tile in addition to the classes."""
     return int(kind == ATTENTION)
 
 
 def slide_probabilities(tiles: npt.NDArray[np.floating], kind: str) -> Floats:
-    """(classes,) of one slide in double precision, from the outputs (n, ...) of its tiles; not calibrated."""
+    """Aggregate the outputs (n, ...) of a slide's tiles to uncalibrated probabilities, float64 (classes,)."""
     if kind == MEAN:
         return mean_probabilities(tiles)
     return softmax(slide_logits(tiles))
 
 
 def mean_probabilities(tiles: npt.NDArray[np.floating]) -> Floats:
-    """(classes,) mean over the tiles (n, classes) of one slide, in double precision."""
-    return np.asarray(tiles, np.float64).mean(axis=0)
+    """Average the probabilities (n, classes) of a slide's tiles, float64 (classes,)."""
+    mean: Floats = np.asarray(tiles, np.float64).mean(axis=0)
+    return mean
 
 
 def slide_logits(tiles: npt.NDArray[np.floating]) -> Floats:
-    """(classes,) logits of one slide from the evidence and scores (n, classes + 1) of its tiles."""
+    """Compute the logits (classes,) of a slide from the evidence and scores (n, classes + 1) of its tiles."""
     return attention_weights(tiles) @ np.asarray(tiles, np.float64)[:, :-1]
 
 
 def member_probabilities(tiles: npt.NDArray[np.floating], kind: str, temperatures: Sequence[float]) -> Floats:
-    """Calibrated probabilities (M, classes) of one slide by each of M networks.
+    """Compute calibrated probabilities of one slide for each of M networks.
 
     Args:
-        tiles: (n, M, ...) outputs of the slide's tiles.
-        kind: how tiles become the slide.
-        temperatures: of slides, one per network.
+        tiles: outputs (n, M, ...) of the slide's tiles.
+        kind: kind of aggregation.
+        temperatures: temperature for slides per network.
+
+    Returns:
+        float64 (M, classes).
     """
-    return np.stack([calibrate(slide_probabilities(tiles[:, m], kind), each) for m, each in enumerate(temperatures)])
+    return np.stack([calibrate(slide_probabilities(tiles[:, m], kind), t) for m, t in enumerate(temperatures)])
 
 
 def attention_weights(tiles: npt.NDArray[np.floating]) -> Floats:
-    """(n,) weight of each tile of one slide, summing to 1."""
+    """Return the weights (n,) of a slide's tiles, which sum to 1."""
     return softmax(np.asarray(tiles, np.float64)[:, -1])
 
 
 def tile_probabilities(tiles: npt.NDArray[np.floating], kind: str) -> npt.NDArray[np.floating]:
-    """(..., classes) probabilities of each tile alone; under attention, those of a slide of this one tile."""
+    """Return the probabilities (..., classes) of each tile, as if the slide had only this tile."""
     return tiles if kind == MEAN else softmax(np.asarray(tiles, np.float64)[..., :-1])
 
 
 def softmax(logits: Floats) -> Floats:
-    """Softmax over the last axis."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    """Compute the softmax over the last axis."""
+    powers: Floats = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def calibrate(probabilities: npt.NDArray[np.floating], temperature: float) -> Floats:
-    """Calibrated probabilities of slides (..., classes), rows summing to 1: p^(1/T), normalized.
+    """Calibrate probabilities of slides as p^(1/T), normalized.
 
-    That is a temperature T on the logarithm of a slide's probabilities, where the temperature of a single image would
-    be on its logits. 1 changes nothing.
+    This divides the logarithm of the probabilities by the temperature T. For single images, the logits are divided
+    instead. T = 1 changes nothing.
+
+    Args:
+        probabilities: (..., classes).
+        temperature: T, above 0.
+
+    Returns:
+        float64 (..., classes), rows sum to 1.
     """
     powers = np.asarray(probabilities, np.float64) ** (1 / temperature)
-    return powers / powers.sum(axis=-1, keepdims=True)
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))

@@ -1,15 +1,16 @@
-"""Micrometres per pixel of a slide, as its file states them."""
+"""Micrometers per pixel (mpp) from the metadata of a slide."""
 
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import tifffile
 
-# What microscopes and slide scanners give. The 72, 96, 300 and 600 dots per inch that programs write into every file
-# are 353 to 42 micrometres.
+# Range of microscopes and slide scanners. It excludes the default of 72 to 600 dots per inch that many programs write
+# (353 to 42 micrometers).
 MPP_RANGE = (0.02, 20.0)
 _PER_INCH, _PER_CENTIMETER = 2, 3
 _TAG_UNITS = {_PER_INCH: 25_400.0, _PER_CENTIMETER: 10_000.0, 4: 1000.0, 5: 1.0}
@@ -21,14 +22,17 @@ Pair = tuple[float, float]
 
 
 def stated_mpp(file: "tifffile.TiffFile", page: "tifffile.TiffPage", size: tuple[int, int]) -> Pair | None:
-    """Micrometres per pixel, horizontally and vertically; None if the file states none that are plausible.
+    """Read the micrometers per pixel from the metadata of a file.
 
     Args:
         file: the open file.
         page: level 0 of the slide.
-        size: its width and height in pixels.
+        size: width and height of level 0 in pixels.
+
+    Returns:
+        Micrometers per pixel, horizontally and vertically; None if the file states no plausible values.
     """
-    sources = (
+    sources: tuple[Callable[[], Pair | None], ...] = (
         lambda: _aperio(page.description or "") if file.is_svs else None,
         lambda: from_ome(file.ome_metadata or "", size) if file.is_ome else None,
         lambda: from_philips(file.philips_metadata or "") if file.is_philips else None,
@@ -37,16 +41,16 @@ def stated_mpp(file: "tifffile.TiffFile", page: "tifffile.TiffPage", size: tuple
     )
     for read in sources:
         try:
-            found = read()
+            mpp = read()
         except (TypeError, ValueError, KeyError, ArithmeticError, AttributeError, ElementTree.ParseError):
             continue
-        if found is not None and all(is_plausible(value) for value in found):
-            return found
+        if mpp is not None and all(is_plausible(value) for value in mpp):
+            return mpp
     return None
 
 
 def is_plausible(mpp: float) -> bool:
-    """Whether a microscope can have pixels of this size in micrometres."""
+    """Return True if a microscope can have pixels of this size in micrometers."""
     return math.isfinite(mpp) and MPP_RANGE[0] <= mpp <= MPP_RANGE[1]
 
 
@@ -56,7 +60,7 @@ def _aperio(description: str) -> Pair | None:
 
 
 def from_ome(text: str, size: tuple[int, int]) -> Pair | None:
-    """Pixel size in OME-XML of the image with `size` (width, height); None if it has none."""
+    """Read the pixel size of the image with `size` (width, height) from OME-XML; None if it is missing."""
     for pixels in ElementTree.fromstring(text).iter():
         if pixels.tag.rpartition("}")[2] != "Pixels":
             continue
@@ -71,7 +75,7 @@ def from_ome(text: str, size: tuple[int, int]) -> Pair | None:
 
 
 def from_philips(text: str) -> Pair | None:
-    """Pixel size in the XML of a Philips file, which states it in millimetres, row spacing first."""
+    """Read the pixel size from the XML of a Philips file, which states it in millimeters, row spacing first."""
     for attribute in ElementTree.fromstring(text).iter("Attribute"):
         if attribute.get("Name") == "DICOM_PIXEL_SPACING":
             y, x = (float(part.strip('"')) * 1000 for part in (attribute.text or "").split()[:2])
@@ -92,6 +96,6 @@ def _tags(page: "tifffile.TiffPage") -> Pair | None:
 def _resolution(page: "tifffile.TiffPage", unit_um: float) -> Pair:
     def um(tag: str) -> float:
         numerator, denominator = page.tags[tag].value
-        return unit_um * denominator / numerator
+        return float(unit_um * denominator / numerator)
 
     return um("XResolution"), um("YResolution")

@@ -1,4 +1,4 @@
-"""Predictions of whole-slide images by a bundle, slide by slide; a few batches of tiles are in memory at a time."""
+"""Prediction of whole-slide images, with only a few batches of tiles in memory."""
 
 import csv
 import sys
@@ -23,25 +23,25 @@ from medtune.serving.tiff import SIGNATURES
 
 COUNT = "tiles"
 MPP_FIX = "Give it with --mpp"
-NO_SINGLE_IMAGES = f"this bundle predicts whole-slide images ({', '.join(SUFFIXES)}), and no single images or tiles"
+NO_SINGLE_IMAGES = f"this bundle predicts whole-slide images ({', '.join(SUFFIXES)}), not single images or tiles"
 
 
 class TileModel(Protocol):
-    """What a bundle of slides, `medtune.serving.bundle.Bundle`, gives."""
+    """Interface of a bundle for slides (`medtune.serving.bundle.Bundle`)."""
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What bundle.json says."""
+        """Content of bundle.json."""
 
     @property
     def classes(self) -> list[str]:
         """Class names in the order of the probabilities."""
 
     def run_members(self, images: np.ndarray) -> np.ndarray:
-        """Outputs (n, M, ...) of tiles, uint8 (n, pixels, pixels, 3), as `medtune.serving.slides.aggregate` says."""
+        """Compute the outputs (n, M, ...) of tiles, uint8 (n, pixels, pixels, 3), for each of M networks."""
 
     def rows(self, output: np.ndarray) -> list[list[Any]]:
-        """Prediction and probabilities of each row of `output`."""
+        """Convert probabilities to one list per slide with the prediction and the probabilities."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,11 @@ class SlidePrediction:
     """A predicted slide.
 
     Attributes:
-        row: a value per entry of `Bundle.columns`, as `Bundle.rows` gives it.
-        plan: its tiles.
-        tiles: (n, classes) probabilities of each tile, not calibrated, in the order of `plan.positions`: the mean of
-            the bundle's networks.
-        attention: (n,) weight of each tile, summing to 1, the mean of the networks; None for a bundle that takes the
-            mean of tiles.
+        row: one value per entry of `Bundle.columns`, as returned by `Bundle.rows`.
+        plan: the tiles of the slide.
+        tiles: uncalibrated probabilities (n, classes) per tile, averaged over the networks, in the order of
+            `plan.positions`.
+        attention: weight (n,) per tile, averaged over the networks, with sum 1. None for a bundle that averages tiles.
     """
 
     row: list[Any]
@@ -64,10 +63,13 @@ class SlidePrediction:
 
 
 def check_is_slide(name: str) -> None:
-    """Refuse a file that is no slide by its name.
+    """Check that a file name has the suffix of a supported slide format.
+
+    Args:
+        name: name of the file.
 
     Raises:
-        DecodeError: it is not.
+        DecodeError: the suffix is not supported.
     """
     suffix = PurePath(name).suffix.lower()
     if suffix in OTHER_SUFFIXES:
@@ -77,9 +79,21 @@ def check_is_slide(name: str) -> None:
 
 
 def predict_source(bundle: TileModel, source: object, batch_size: int = 32) -> SlidePrediction:
-    """Predict a slide that is given as a path; errors, which name it, as for `predict_slide`."""
+    """Predict a slide that is given as a path.
+
+    Args:
+        bundle: a bundle for slides.
+        source: path of the slide.
+        batch_size: number of tiles per run of the network.
+
+    Returns:
+        The prediction.
+
+    Raises:
+        DecodeError: the source is not a path, or the slide cannot be used. The message names the slide.
+    """
     if not isinstance(source, str | Path):
-        raise DecodeError(f"{NO_SINGLE_IMAGES}; give the path of a slide")
+        raise DecodeError(f"{NO_SINGLE_IMAGES}. Use the path of a slide")
     try:
         return predict_slide(bundle, Path(source), batch_size)
     except DecodeError as error:
@@ -87,7 +101,19 @@ def predict_source(bundle: TileModel, source: object, batch_size: int = 32) -> S
 
 
 def predict_upload(bundle: TileModel, name: str, content: bytes) -> SlidePrediction:
-    """Predict a slide that is given as the content of its file; errors as for `predict_slide`."""
+    """Predict a slide that is given as the content of its file.
+
+    Args:
+        bundle: a bundle for slides.
+        name: name of the uploaded file.
+        content: bytes of the file.
+
+    Returns:
+        The prediction.
+
+    Raises:
+        DecodeError: the content is not a slide or cannot be used.
+    """
     suffix = PurePath(name).suffix.lower()
     if content[:4] not in SIGNATURES and suffix not in OTHER_SUFFIXES:
         raise DecodeError(NO_SINGLE_IMAGES)
@@ -98,20 +124,23 @@ def predict_upload(bundle: TileModel, name: str, content: bytes) -> SlidePredict
 
 
 def predict_slide(bundle: TileModel, path: Path, batch_size: int = 32, mpp: float | None = None) -> SlidePrediction:
-    """Predict one slide with the tiles that training would have chosen.
+    """Predict one slide with tiles that are selected as for training.
 
     Args:
-        bundle: a bundle of slides.
-        path: the slide.
-        batch_size: tiles that the network takes at once.
-        mpp: micrometres per pixel of a slide whose file does not state it.
+        bundle: a bundle for slides.
+        path: path of the slide.
+        batch_size: number of tiles per run of the network.
+        mpp: micrometers per pixel, if the file does not state it.
+
+    Returns:
+        The prediction.
 
     Raises:
-        DecodeError: the slide cannot be used; the message is the reason.
+        DecodeError: the slide cannot be used. The message is the reason.
     """
     check_is_slide(path.name)
     settings, kind = TileSettings.from_document(bundle.manifest["tiles"]), bundle.manifest["aggregation"]
-    with tiling.opened(path, mpp, MPP_FIX) as (slide, resolved):
+    with tiling.open_slide(path, mpp, MPP_FIX) as (slide, resolved):
         plan = tiling.plan_tiles(slide, settings, resolved)
         batches = _batches(slide, plan, settings, batch_size)
         outputs = np.concatenate([bundle.run_members(batch) for batch in batches])
@@ -125,11 +154,11 @@ def predict_slide(bundle: TileModel, path: Path, batch_size: int = 32, mpp: floa
 
 
 def _batches(slide: Slide, plan: TilePlan, settings: TileSettings, size: int) -> Iterator[np.ndarray]:
-    """Tiles as uint8 (b, pixels, pixels, 3); the next batch is read while the network works."""
+    """Yield batches of tiles, uint8 (b, pixels, pixels, 3). The next batch is read while the network computes."""
 
     def read(start: int) -> np.ndarray:
-        chosen = plan.positions[start : start + size]
-        return np.stack([tiling.read_tile(slide, position, settings, plan.mpp) for position in chosen])
+        positions = plan.positions[start : start + size]
+        return np.stack([tiling.read_tile(slide, position, settings, plan.mpp) for position in positions])
 
     with ThreadPoolExecutor(1) as pool:
         starts = range(0, len(plan.positions), size)
@@ -144,17 +173,17 @@ def _batches(slide: Slide, plan: TilePlan, settings: TileSettings, size: int) ->
 def predict_slides(
     bundle: TileModel, paths: Sequence[Path], batch_size: int, mpp: float | None, tiles_file: Path | None = None
 ) -> Iterator[tuple[Path, list[Any]]]:
-    """Yield path and row of each slide that can be used, with the number of its tiles at the end of the row.
-
-    Why a slide cannot be used is printed on stderr.
+    """Predict slides. The reason why a slide cannot be used is printed to stderr.
 
     Args:
-        bundle: a bundle of slides.
-        paths: slides.
-        batch_size: tiles that the network takes at once.
-        mpp: micrometres per pixel of slides whose files do not state it.
-        tiles_file: CSV file to write with one line per tile: path, x, y, prob_CLASS, and attention where tiles are
-            weighted by it.
+        bundle: a bundle for slides.
+        paths: paths of the slides.
+        batch_size: number of tiles per run of the network.
+        mpp: micrometers per pixel of slides whose files do not state it.
+        tiles_file: CSV file with one line per tile: path, x, y, prob_CLASS, and attention if the bundle uses it.
+
+    Yields:
+        Path and row of each slide that can be used. The last value of the row is the number of tiles.
     """
     weight = ["attention"] if bundle.manifest["aggregation"] == aggregate.ATTENTION else []
     with open_output(tiles_file) if tiles_file else nullcontext() as stream:
@@ -163,16 +192,16 @@ def predict_slides(
             writer.writerow(["path", "x", "y", *(f"prob_{name}" for name in bundle.classes), *weight])
         for path in paths:
             try:
-                found = predict_slide(bundle, path, batch_size, mpp)
+                slide = predict_slide(bundle, path, batch_size, mpp)
             except DecodeError as error:
                 print(f"skipped {printable(str(path))}: {error}", file=sys.stderr, flush=True)
                 continue
-            if found.plan.absent[0]:
-                absent, stored = found.plan.absent
-                print(f"{printable(str(path))}: {absent:,} of {stored:,} stored tiles are absent and shown white",
+            if slide.plan.absent[0]:
+                absent, stored = slide.plan.absent
+                print(f"{printable(str(path))}: {absent:,} of {stored:,} stored tiles are missing and shown in white",
                       file=sys.stderr, flush=True)  # fmt: skip
             if writer:
-                lines = found.tiles if found.attention is None else np.column_stack([found.tiles, found.attention])
-                for (x, y), values in zip(found.plan.positions, lines.tolist(), strict=True):
+                lines = slide.tiles if slide.attention is None else np.column_stack([slide.tiles, slide.attention])
+                for (x, y), values in zip(slide.plan.positions, lines.tolist(), strict=True):
                     writer.writerow([printable(path.as_posix()), x, y, *(f"{value:.7f}" for value in values)])
-            yield path, [*found.row, len(found.plan.positions)]
+            yield path, [*slide.row, len(slide.plan.positions)]

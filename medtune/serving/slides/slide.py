@@ -1,4 +1,4 @@
-"""A whole-slide image: its levels, the size of its pixels, and regions of a level. Needs tifffile and zarr."""
+"""Whole-slide images: levels, pixel size and regions. Needs tifffile and zarr."""
 
 import logging
 import warnings
@@ -15,23 +15,23 @@ from medtune.serving.slides.absent import WHITE, StoredTiles, stored_tiles
 from medtune.serving.slides.pixel_size import stated_mpp
 
 if TYPE_CHECKING:
-    import tifffile  # imported where it is used, as zarr is: the extra wsi, and slow to load
+    import tifffile  # optional (extra wsi) and slow to import, so tifffile and zarr are imported in functions
 
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what makes a file unusable is raised as well
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # problems with the pixels raise errors
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".qptiff")
-# Formats that are no TIFF pyramids, or whose overlapping fields (.bif) would have to be stitched.
+# Formats that are not TIFF pyramids, or whose overlapping fields would require stitching (.bif).
 OTHER_SUFFIXES = (".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".czi", ".vsi", ".isyntax", ".zvi", ".lif", ".ets")
 CONVERT = "Convert it to a pyramidal TIFF: vips tiffsave IN OUT.tif --pyramid --tile --compression jpeg"
 INSTALL = 'whole-slide images need zarr, which is not installed. Run pip install "medtune[wsi]"'
 MAX_REGION = 8192
-# A file stores its pixels in tiles or strips, which are decoded whole.
+# Stored tiles and strips can only be decoded as a whole.
 _MAX_STORED_TILE = 25_000_000
 _RGB, _RGBA = 3, 4
 _OTHER_IMAGES = ("label", "macro", "map", "overview", "thumbnail")
 
 
 class MissingReaderError(Exception):
-    """The libraries that read slides are not installed; the message is what to install."""
+    """Missing library for reading slides. The message names the package to install."""
 
 
 def require_reader() -> None:
@@ -46,16 +46,19 @@ class Slide:
     """An open slide.
 
     Attributes:
-        levels: (width, height) in pixels of each level, level 0 being the largest.
-        stated_mpp: micrometres per pixel of level 0, horizontally and vertically, that the file states; None if it
-            states none that a microscope can have.
+        levels: (width, height) of each level in pixels. Level 0 is the largest.
+        stated_mpp: micrometers per pixel of level 0 according to the file, horizontally and vertically; None if the
+            file states no plausible values.
     """
 
     def __init__(self, path: Path) -> None:
         """Open a slide file; `close` closes it.
 
+        Args:
+            path: path of the file.
+
         Raises:
-            DecodeError: it cannot be read as a slide; the message is the reason.
+            DecodeError: the file cannot be read as a slide. The message is the reason.
         """
         import tifffile
 
@@ -63,10 +66,10 @@ class Slide:
             raise DecodeError(f"{path.suffix} files cannot be read. {CONVERT}")
         if not path.is_file():
             raise DecodeError("not a regular file" if path.exists() else "the file does not exist")
-        with _one_line():
+        with _convert_errors():
             self._file = tifffile.TiffFile(path)
         try:
-            with _one_line():
+            with _convert_errors():
                 series = _largest(self._file)
                 self._series, self._arrays = series, dict[int, Any]()
                 self._axes = _axes(series)
@@ -83,7 +86,7 @@ class Slide:
     @classmethod
     @contextmanager
     def open(cls, path: Path) -> "Iterator[Slide]":
-        """An open slide that is closed at the end; errors as for the constructor."""
+        """Open a slide and close it at the end. Raises the same errors as the constructor."""
         slide = cls(path)
         try:
             yield slide
@@ -101,16 +104,19 @@ class Slide:
         return self.levels[0]
 
     def scale(self, level: int) -> tuple[float, float]:
-        """Pixels of level 0 per pixel of `level`, horizontally and vertically."""
+        """Return the pixels of level 0 per pixel of `level`, horizontally and vertically."""
         (width, height), (level_width, level_height) = self.levels[0], self.levels[level]
         return width / level_width, height / level_height
 
     def read(self, level: int, box: tuple[int, int, int, int]) -> np.ndarray:
-        """Pixels of a region as uint8 (h, w, 3); only the stored tiles that it touches are decoded.
+        """Read a region. Only the stored tiles that overlap the region are decoded.
 
         Args:
             level: number of the level.
-            box: left, top, right, bottom in pixels of that level; inside of it.
+            box: left, top, right and bottom in pixels of this level. The box must be inside of the level.
+
+        Returns:
+            uint8 (h, w, 3). Missing stored tiles are white.
 
         Raises:
             DecodeError: the region is damaged.
@@ -118,7 +124,7 @@ class Slide:
         """
         left, top, right, bottom = box
         region = {"X": slice(left, right), "Y": slice(top, bottom)}
-        with _one_line():
+        with _convert_errors():
             array = self._array(level)
             pixels = np.asarray(array[tuple(region.get(axis, slice(None)) for axis in self._axes)])
         pixels = pixels.transpose([self._axes.index(axis) for axis in "YX"] + [_channel_axis(self._axes)])
@@ -127,12 +133,18 @@ class Slide:
         return _on_white(pixels)
 
     def stored_tiles(self, level: int) -> StoredTiles:
-        """Return the grid in which a level is stored, and what the file lacks of it, which `read` shows white.
+        """Return the grid of the stored tiles of a level.
+
+        Args:
+            level: number of the level.
+
+        Returns:
+            The grid with the missing tiles.
 
         Raises:
             DecodeError: the grid is damaged.
         """
-        with _one_line():
+        with _convert_errors():
             return stored_tiles(self._series.levels[level])
 
     def _array(self, level: int) -> Any:
@@ -145,8 +157,8 @@ class Slide:
 
 
 def _largest(file: "tifffile.TiffFile") -> "tifffile.TiffPageSeries":
-    """The slide itself. Other images of the file are its label, which names the patient, its macro and thumbnail."""
-    found = [
+    """Select the slide itself. The other images in the file are the label, the macro image and thumbnails."""
+    candidates = [
         series
         for series in file.series
         if "X" in series.axes
@@ -154,9 +166,13 @@ def _largest(file: "tifffile.TiffFile") -> "tifffile.TiffPageSeries":
         and series.name.casefold() not in _OTHER_IMAGES
         and not _first_page(series).is_reduced
     ]
-    if not found:
-        raise DecodeError("the file holds no image")
-    return max(found, key=lambda series: series.shape[series.axes.index("X")] * series.shape[series.axes.index("Y")])
+    if not candidates:
+        raise DecodeError("the file contains no image of a slide")
+
+    def n_pixels(series: "tifffile.TiffPageSeries") -> int:
+        return int(series.shape[series.axes.index("X")] * series.shape[series.axes.index("Y")])
+
+    return max(candidates, key=n_pixels)
 
 
 def _first_page(level: "tifffile.TiffPageSeries") -> "tifffile.TiffPage":
@@ -171,7 +187,7 @@ def _channel_axis(axes: str) -> int:
 
 
 def _axes(series: "tifffile.TiffPageSeries") -> str:
-    """Order of the axes: Y, X and one of channels.
+    """Return the order of the axes: Y, X and one axis of channels.
 
     Raises:
         DecodeError: the pixels are not 8-bit RGB in one plane.
@@ -180,38 +196,38 @@ def _axes(series: "tifffile.TiffPageSeries") -> str:
     others = {axis: size for axis, size in zip(axes, series.shape, strict=True) if axis not in "YX"}
     if len(others) != 1 or next(iter(others)) not in "SC":
         shape = ", ".join(f"{axis} {size}" for axis, size in others.items()) or "no channels"
-        raise DecodeError(f"pixels with {shape}; expected one plane of 8-bit RGB, as brightfield scanners write")
+        raise DecodeError(f"pixels with {shape}; expected one plane of 8-bit RGB from a brightfield scanner")
     channels = next(iter(others.values()))
     if series.dtype != np.uint8 or channels not in (_RGB, _RGBA):
-        raise DecodeError(f"{channels} channels of {series.dtype}; expected 8-bit RGB, as brightfield scanners write")
+        raise DecodeError(f"{channels} channels of {series.dtype}; expected 8-bit RGB from a brightfield scanner")
     return axes
 
 
 def _check_levels(series: "tifffile.TiffPageSeries", levels: tuple[tuple[int, int], ...], size: int) -> None:
-    """Refuse pyramids that are damaged, or stored so that a region cannot be read without the rest.
+    """Check that the pyramid is undamaged and that regions can be read separately.
 
     Raises:
-        DecodeError: the message says what is wrong.
+        DecodeError: the levels are inconsistent, the stored tiles are too large or the file is truncated.
     """
     (width, height), axes = levels[0], series.axes
     for number, ((level_width, level_height), level) in enumerate(zip(levels, series.levels, strict=True)):
         if not (0 < level_width <= width and 0 < level_height <= height) or level.axes != axes:
-            raise DecodeError(f"level {number} of the pyramid does not fit the others")
+            raise DecodeError(f"level {number} of the pyramid does not match the other levels")
         skew = abs((width / level_width) / (height / level_height) - 1)
         if skew > 0.02 + 2 / min(level_width, level_height):
             raise DecodeError(f"level {number} of the pyramid has other proportions than level 0")
         page = _first_page(level)
         rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
         if min(rows, page.imagelength) * columns > _MAX_STORED_TILE:
-            raise DecodeError(f"level {number} is stored in pieces too large to read a part of it. {CONVERT}")
+            raise DecodeError(f"level {number} is stored in tiles that are too large for reading a region. {CONVERT}")
         ends = np.asarray(page.dataoffsets, np.int64) + np.asarray(page.databytecounts, np.int64)
         if len(ends) and int(ends.max()) > size:
-            raise DecodeError("damaged: the file is shorter than it should be, so that parts of the pixels are missing")
+            raise DecodeError("damaged: the file is truncated, so parts of the pixels are missing")
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
-    """Parsers raise every kind of error on damaged files: raise DecodeError instead."""
+def _convert_errors() -> Iterator[None]:
+    """Convert all errors to DecodeError, because parsers raise many kinds of errors for damaged files."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -219,7 +235,7 @@ def _one_line() -> Iterator[None]:
     except (DecodeError, MissingReaderError):
         raise
     except MemoryError:
-        raise DecodeError("decoding needs more memory than there is") from None
+        raise DecodeError("not enough memory to decode the slide") from None
     except OSError as error:
         raise DecodeError(f"cannot be read: {error.strerror or first_line(error)}") from None
     except Exception as error:

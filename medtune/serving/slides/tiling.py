@@ -1,8 +1,8 @@
-"""Which tiles of a slide are used, and their pixels: the same for training and prediction."""
+"""Selection and reading of a slide's tiles, identical for training and prediction."""
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from medtune.serving.slides.absent import check_absent
 from medtune.serving.slides.slide import CONVERT, MAX_REGION, Slide
 from medtune.serving.slides.tissue import find_tissue
 
-# A level this much coarser than wanted counts as fine enough: 0.2527 micrometres per pixel are called 0.25.
+# Tolerance for levels that are slightly too coarse: 0.2527 micrometers per pixel are usually called 0.25.
 _LEVEL_TOLERANCE = 1.02
 _MAX_ENLARGED = 1.1
 _MASK_PIXELS_PER_TILE = 8
@@ -27,15 +27,15 @@ _OVERVIEW_SIDE = 1024
 
 @dataclass(frozen=True)
 class TileSettings:
-    """How slides are cut into tiles.
+    """Settings for cutting slides into tiles.
 
     Attributes:
-        size_um: side of a tile in micrometres.
-        pixels: side of the image that a tile becomes.
-        overlap: share of a tile's side that its neighbor repeats, 0 to 0.9.
-        max_per_slide: most tiles of one slide; None: all.
-        min_tissue: least share of a tile that is tissue, 0 to 1.
-        seed: of the choice among more than `max_per_slide` tiles.
+        size_um: side of a tile in micrometers.
+        pixels: side of the resulting image in pixels.
+        overlap: overlap of neighboring tiles as a fraction of the side, 0 to 0.9.
+        max_per_slide: maximum number of tiles per slide; None for all tiles.
+        min_tissue: minimum tissue fraction of a tile, 0 to 1.
+        seed: seed for selecting `max_per_slide` tiles.
     """
 
     size_um: float
@@ -46,32 +46,44 @@ class TileSettings:
     seed: int
 
     def document(self) -> dict[str, Any]:
-        """JSON values for dataset.json and bundle.json."""
+        """Return the settings as JSON values for dataset.json and bundle.json."""
         return asdict(self)
 
     @classmethod
     def from_document(cls, values: Any) -> "TileSettings":
-        """Settings that `document` gave.
+        """Parse the result of `document`.
+
+        Args:
+            values: the JSON values.
+
+        Returns:
+            The settings.
 
         Raises:
-            ValueError: a field is missing or out of its range; the message names it.
+            ValueError: a field is missing or out of range. The message names the field.
         """
         if not isinstance(values, dict):
             raise ValueError(f"tiles is {values!r}: expected the settings of tiles")
-        number = lambda value: isinstance(value, int | float) and not isinstance(value, bool)  # noqa: E731
-        whole = lambda value: isinstance(value, int) and not isinstance(value, bool)  # noqa: E731
-        rules = {
-            "size_um": lambda value: number(value) and 0 < value < math.inf,
-            "pixels": lambda value: whole(value) and value > 0,
-            "overlap": lambda value: number(value) and 0 <= value <= 0.9,
-            "max_per_slide": lambda value: value is None or (whole(value) and value > 0),
-            "min_tissue": lambda value: number(value) and 0 <= value <= 1,
-            "seed": lambda value: whole(value) and value >= 0,
+        rules: dict[str, Callable[[Any], bool]] = {
+            "size_um": lambda value: _is_number(value) and 0 < value < math.inf,
+            "pixels": lambda value: _is_integer(value) and value > 0,
+            "overlap": lambda value: _is_number(value) and 0 <= value <= 0.9,
+            "max_per_slide": lambda value: value is None or (_is_integer(value) and value > 0),
+            "min_tissue": lambda value: _is_number(value) and 0 <= value <= 1,
+            "seed": lambda value: _is_integer(value) and value >= 0,
         }
-        for name, is_right in rules.items():
-            if name not in values or not is_right(values[name]):
+        for name, is_valid in rules.items():
+            if name not in values or not is_valid(values[name]):
                 raise ValueError(f"tiles.{name} is {values.get(name)!r}, which is out of range")
         return cls(**{name: values[name] for name in rules})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -81,14 +93,14 @@ class TilePlan:
     Attributes:
         positions: (x, y) of each tile's upper left corner in pixels of level 0, row by row.
         tile: (width, height) of a tile in pixels of level 0.
-        n_candidates: tiles with enough tissue, before `max_per_slide`.
-        mpp: micrometres per pixel of level 0, horizontally and vertically.
+        n_candidates: number of tiles with enough tissue, before `max_per_slide` is applied.
+        mpp: micrometers per pixel of level 0, horizontally and vertically.
         size: (width, height) of level 0 in pixels.
-        level: the level that tiles are read from.
-        overview: uint8 (h, w, 3), the whole slide, at most 1024 pixels wide and high.
-        tissue: bool (h, w), the mask, coarser than the overview.
-        content: digest of the slide's pixels at the mask's level.
-        absent: stored tiles that the file lacks at `level`, and their number in all; they are white.
+        level: level from which tiles are read.
+        overview: uint8 (h, w, 3), the complete slide, at most 1024 pixels wide and high.
+        tissue: bool (h, w), tissue mask, coarser than the overview.
+        content: digest of the slide's pixels at the resolution of the mask.
+        absent: number of stored tiles that are missing at `level`, and number of all stored tiles.
     """
 
     positions: tuple[tuple[int, int], ...]
@@ -103,42 +115,48 @@ class TilePlan:
     absent: tuple[int, int] = (0, 0)
 
 
-def resolve_mpp(slide: Slide, given: float | None, fix: str) -> tuple[float, float]:
-    """Micrometres per pixel of level 0: what the file states, else what the user gives.
+def resolve_mpp(slide: Slide, user_mpp: float | None, fix: str) -> tuple[float, float]:
+    """Return the micrometers per pixel of level 0. The file takes precedence over the user's value.
 
     Args:
         slide: an open slide.
-        given: the user's value.
-        fix: how to give one, for the error.
+        user_mpp: the user's value.
+        fix: advice for the error message.
+
+    Returns:
+        Micrometers per pixel, horizontally and vertically.
 
     Raises:
-        DecodeError: neither is known.
+        DecodeError: neither value is known.
     """
     if slide.stated_mpp is not None:
         return slide.stated_mpp
-    if given is None:
-        raise DecodeError(f"the file does not state its micrometres per pixel (mpp). {fix}")
-    return given, given
+    if user_mpp is None:
+        raise DecodeError(f"the file does not state its micrometers per pixel (mpp). {fix}")
+    return user_mpp, user_mpp
 
 
 def plan_tiles(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -> TilePlan:
-    """Choose the tiles of a slide.
+    """Select the tiles of a slide.
 
     Args:
         slide: an open slide.
-        settings: how to cut it.
-        mpp: from `resolve_mpp`.
+        settings: settings for cutting it.
+        mpp: micrometers per pixel, from `resolve_mpp`.
+
+    Returns:
+        The selected tiles.
 
     Raises:
-        DecodeError: no tile has enough tissue, the slide is smaller than a tile or coarser than wanted, it lacks a
-            level that fits into memory, or it lacks stored tiles where it has tissue.
+        DecodeError: no tile has enough tissue; the slide is smaller than a tile or too coarse; no level fits into
+            memory; or stored tiles are missing where the slide has tissue.
     """
     width, height = settings.size_um / mpp[0], settings.size_um / mpp[1]
     if width > slide.size[0] or height > slide.size[1]:
-        um = " x ".join(f"{side * one:,.0f}" for side, one in zip(slide.size, mpp, strict=True))
+        um = " x ".join(f"{side * um_per_pixel:,.0f}" for side, um_per_pixel in zip(slide.size, mpp, strict=True))
         raise DecodeError(
-            f"the slide is {um} micrometres, smaller than one tile of {settings.size_um:g}. Use smaller tiles, or "
-            "source folder for images that are no slides"
+            f"the slide is {um} micrometers, smaller than one tile of {settings.size_um:g}. Use smaller tiles, or "
+            "data.source=folder for images that are not slides"
         )
     level = _level(slide, settings, (width, height))
     image, overview, overview_level = _overview(slide, settings, mpp)
@@ -147,37 +165,43 @@ def plan_tiles(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -
     if overview_level != level:
         check_absent(slide.stored_tiles(overview_level), stored, tissue)
     grid = _grid(slide.size, (width, height), settings.overlap)
-    share = _tissue_share(tissue, grid, (width, height), slide.size)
-    chosen = [position for position, part in zip(grid, share.tolist(), strict=True) if part >= settings.min_tissue]
-    if not chosen or not tissue.any():
+    fractions = _tissue_fractions(tissue, grid, (width, height), slide.size).tolist()
+    candidates = [tile for tile, fraction in zip(grid, fractions, strict=True) if fraction >= settings.min_tissue]
+    if not candidates or not tissue.any():
         raise DecodeError(
             f"no tissue: {tissue.mean():.1%} of the slide is tissue, and none of {len(grid):,} tiles reaches "
             f"min_tissue {settings.min_tissue:g}"
         )
     content = hashlib.sha256(repr((slide.size, image.shape)).encode() + image.tobytes()).hexdigest()
-    selected = _select(chosen, settings, content)
+    selected = _select(candidates, settings, content)
     absent = int(stored.absent.sum()), stored.absent.size
     return TilePlan(
-        selected, (width, height), len(chosen), mpp, slide.size, level, overview, tissue, content, absent
+        selected, (width, height), len(candidates), mpp, slide.size, level, overview, tissue, content, absent
     )  # fmt: skip
 
 
 def read_tile(slide: Slide, position: tuple[int, int], settings: TileSettings, mpp: tuple[float, float]) -> np.ndarray:
-    """A tile as uint8 (pixels, pixels, 3): the region of the next finer level, resampled with antialiasing.
+    """Read a tile from the next finer level and resample it with antialiasing.
 
     Args:
         slide: an open slide.
-        position: (x, y) of its upper left corner in pixels of level 0.
-        settings: how slides are cut.
-        mpp: from `resolve_mpp`.
+        position: (x, y) of the upper left corner in pixels of level 0.
+        settings: settings for cutting slides.
+        mpp: micrometers per pixel, from `resolve_mpp`.
+
+    Returns:
+        uint8 (pixels, pixels, 3).
     """
     tile = settings.size_um / mpp[0], settings.size_um / mpp[1]
     level = _level(slide, settings, tile)
     scale, bounds = slide.scale(level), slide.levels[level]
-    start = [at / one for at, one in zip(position, scale, strict=True)]
-    end = [min((at + side) / one, limit) for at, side, one, limit in zip(position, tile, scale, bounds, strict=True)]
-    left, top = (math.floor(at + 1e-6) for at in start)
-    right, bottom = (math.ceil(at - 1e-6) for at in end)
+    start = [corner / factor for corner, factor in zip(position, scale, strict=True)]
+    end = [
+        min((corner + side) / factor, limit)
+        for corner, side, factor, limit in zip(position, tile, scale, bounds, strict=True)
+    ]
+    left, top = (math.floor(coordinate + 1e-6) for coordinate in start)
+    right, bottom = (math.ceil(coordinate - 1e-6) for coordinate in end)
     region = Image.fromarray(slide.read(level, (left, top, right, bottom)))
     box = (max(start[0] - left, 0), max(start[1] - top, 0), min(end[0] - left, region.width),
            min(end[1] - top, region.height))  # fmt: skip
@@ -185,39 +209,39 @@ def read_tile(slide: Slide, position: tuple[int, int], settings: TileSettings, m
 
 
 @contextmanager
-def opened(path: Path, given_mpp: float | None, fix: str) -> Iterator[tuple[Slide, tuple[float, float]]]:
-    """An open slide and its micrometres per pixel; arguments and errors as for `resolve_mpp`."""
+def open_slide(path: Path, user_mpp: float | None, fix: str) -> Iterator[tuple[Slide, tuple[float, float]]]:
+    """Open a slide and determine its micrometers per pixel (see `resolve_mpp`)."""
     with Slide.open(path) as slide:
-        yield slide, resolve_mpp(slide, given_mpp, fix)
+        yield slide, resolve_mpp(slide, user_mpp, fix)
 
 
 def _level(slide: Slide, settings: TileSettings, tile: tuple[float, float]) -> int:
-    """The coarsest level that is not coarser than a tile's pixels."""
-    wanted = min(tile) / settings.pixels
-    if wanted * _MAX_ENLARGED < 1:
+    """Return the coarsest level that is not coarser than the pixels of a tile."""
+    target = min(tile) / settings.pixels
+    if target * _MAX_ENLARGED < 1:
         raise DecodeError(
-            f"a tile of {settings.size_um:g} micrometres has only {min(tile):,.0f} pixels here, less than "
+            f"a tile of {settings.size_um:g} micrometers has only {min(tile):,.0f} pixels in this slide, less than "
             f"{settings.pixels}. Use larger tiles (data.tiles.size_um) or a smaller data.image_size"
         )
     level = max(
-        (number for number in range(len(slide.levels)) if max(slide.scale(number)) <= wanted * _LEVEL_TOLERANCE),
+        (number for number in range(len(slide.levels)) if max(slide.scale(number)) <= target * _LEVEL_TOLERANCE),
         default=0,
         key=lambda number: max(slide.scale(number)),
     )
-    if max(side / one for side, one in zip(tile, slide.scale(level), strict=True)) > MAX_REGION:
-        raise DecodeError(f"the slide lacks levels of low resolution, so that tiles do not fit in memory. {CONVERT}")
+    if max(side / factor for side, factor in zip(tile, slide.scale(level), strict=True)) > MAX_REGION:
+        raise DecodeError(f"the slide lacks levels of low resolution, so tiles do not fit in memory. {CONVERT}")
     return level
 
 
 def _overview(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -> tuple[np.ndarray, np.ndarray, int]:
-    """The slide at the mask's resolution and as an overview, both uint8 (h, w, 3), and the level that they show."""
+    """Read the slide at the resolution of the mask and as an overview, both uint8 (h, w, 3), and return their level."""
     target = min(settings.size_um / _MASK_PIXELS_PER_TILE, _MASK_UM)
     fitting = [n for n, (width, height) in enumerate(slide.levels) if width * height <= _MAX_MASK_PIXELS]
     if not fitting:
-        raise DecodeError(f"the slide has no level of low resolution to find tissue on. {CONVERT}")
+        raise DecodeError(f"the slide has no level of low resolution for detecting tissue. {CONVERT}")
 
     def um(level: int) -> float:
-        return max(one * scale for one, scale in zip(mpp, slide.scale(level), strict=True))
+        return max(um_per_pixel * scale for um_per_pixel, scale in zip(mpp, slide.scale(level), strict=True))
 
     fine = [level for level in fitting if um(level) <= target]
     level = max(fine, key=um) if fine else min(fitting, key=um)
@@ -229,19 +253,19 @@ def _overview(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) ->
 
 
 def _grid(size: tuple[int, int], tile: tuple[float, float], overlap: float) -> list[tuple[int, int]]:
-    """Corners of all tiles that lie inside of the slide, row by row."""
+    """Return the corners of all tiles that are completely inside the slide, row by row."""
     columns, rows = (
-        [round(number * step) for number in range(int((whole - side) / step + 1e-9) + 1)]
-        for whole, side in zip(size, tile, strict=True)
+        [round(number * step) for number in range(int((length - side) / step + 1e-9) + 1)]
+        for length, side in zip(size, tile, strict=True)
         for step in [side * (1 - overlap)]
     )
     return [(x, y) for y in rows for x in columns]
 
 
-def _tissue_share(
+def _tissue_fractions(
     tissue: np.ndarray, grid: list[tuple[int, int]], tile: tuple[float, float], size: tuple[int, int]
 ) -> np.ndarray:
-    """(tiles,) share of each tile that the mask marks, to the nearest pixel of the mask."""
+    """Return the tissue fraction (tiles,) of each tile, to the nearest pixel of the mask."""
     height, width = tissue.shape
     total = np.pad(tissue.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     corners = np.array(grid, np.float64).reshape(-1, 2)
@@ -252,16 +276,16 @@ def _tissue_share(
     )
     left, top = np.minimum(left, right - 1), np.minimum(top, bottom - 1)
     marked = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
-    return marked / ((right - left) * (bottom - top))
+    return np.asarray(marked / ((right - left) * (bottom - top)))
 
 
 def _select(tiles: list[tuple[int, int]], settings: TileSettings, content: str) -> tuple[tuple[int, int], ...]:
-    """At most `max_per_slide` tiles, drawn by the seed and the slide's content, in their order."""
+    """Select at most `max_per_slide` tiles, depending on the seed and the slide's content, in the given order."""
     if settings.max_per_slide is None or len(tiles) <= settings.max_per_slide:
         return tuple(tiles)
 
     def rank(position: tuple[int, int]) -> bytes:
         return hashlib.sha256(f"{settings.seed} {content} {position}".encode()).digest()
 
-    chosen = set(sorted(tiles, key=rank)[: settings.max_per_slide])
-    return tuple(tile for tile in tiles if tile in chosen)
+    selected = set(sorted(tiles, key=rank)[: settings.max_per_slide])
+    return tuple(tile for tile in tiles if tile in selected)

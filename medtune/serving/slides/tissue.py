@@ -1,36 +1,45 @@
-"""Tissue on an overview of a slide: Otsu's threshold of the saturation, without pen marks and black margins."""
+"""Tissue detection on an overview of a slide with Otsu's threshold of the saturation.
+
+Pen marks and black margins are excluded.
+"""
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-# Glass is below the first of these saturations and stained tissue above the second, whatever Otsu's method finds:
-# on a slide that is all tissue, or all glass, the best threshold would divide what is alike.
+# Limits for Otsu's threshold, which is meaningless for a slide with only tissue or only glass. The saturation of glass
+# is below the first limit, that of stained tissue above the second.
 THRESHOLD_RANGE = (0.06, 0.15)
-DARK = 40  # black margins and ink: below it a saturation says nothing
-_VIVID = 0.6  # saturation of ink; green and blue stains (trichrome) are paler
+DARK = 40  # black margins and ink: the saturation of darker pixels is meaningless
+_VIVID = 0.6  # minimum saturation of ink; green and blue stains (trichrome) are paler
 _MEDIAN = 3
 
 
 def find_tissue(image: np.ndarray) -> np.ndarray:
-    """Mark the tissue.
+    """Detect tissue.
 
     Args:
         image: uint8 (h, w, 3), an overview of a slide.
 
     Returns:
-        bool (h, w).
+        bool (h, w), True for tissue.
     """
     saturation = _saturation(image)
     usable = ~(is_pen(image) | (image.max(axis=2) < DARK))
     smooth = np.asarray(Image.fromarray(np.round(saturation * 255).astype(np.uint8)).filter(_median(image))) / 255
     threshold = float(np.clip(otsu(smooth[usable]), *THRESHOLD_RANGE)) if usable.any() else THRESHOLD_RANGE[1]
-    return (smooth > threshold) & usable
+    return np.asarray((smooth > threshold) & usable)
 
 
 def is_pen(image: np.ndarray) -> np.ndarray:
-    """Mark ink of green, blue and red pens, bool (h, w).
+    """Detect ink of green, blue and red pens by colors that common stains do not have.
 
-    Only colors that no usual stain has: hematoxylin, eosin, DAB and trichrome stay.
+    Hematoxylin, eosin, DAB and trichrome are not detected as ink.
+
+    Args:
+        image: uint8 (h, w, 3).
+
+    Returns:
+        bool (h, w), True for ink.
     """
     red, green, blue = (image[..., channel].astype(np.float32) for channel in range(3))
     vivid = _saturation(image) > _VIVID
@@ -41,21 +50,21 @@ def is_pen(image: np.ndarray) -> np.ndarray:
 
 
 def otsu(values: np.ndarray) -> float:
-    """Otsu's threshold of values from 0 to 1: it divides them into two groups with the least variance within."""
+    """Compute Otsu's threshold of values from 0 to 1, which minimizes the variance within the two groups."""
     counts, edges = np.histogram(values, bins=256, range=(0.0, 1.0))
-    middle = (edges[:-1] + edges[1:]) / 2
+    centers = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts).astype(np.float64)
     above = below[-1] - below
-    sums = np.cumsum(counts * middle)
+    sums = np.cumsum(counts * centers)
     with np.errstate(divide="ignore", invalid="ignore"):
         between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
     return float(edges[1:][int(np.nanargmax(between))]) if np.isfinite(between).any() else 0.0
 
 
 def _saturation(image: np.ndarray) -> np.ndarray:
-    """Saturation of HSV, 0..1."""
+    """Compute the saturation of HSV, 0..1."""
     high, low = image.max(axis=2).astype(np.float32), image.min(axis=2).astype(np.float32)
-    return np.divide(high - low, high, out=np.zeros_like(high), where=high > 0)
+    return np.asarray(np.divide(high - low, high, out=np.zeros_like(high), where=high > 0))
 
 
 def _median(image: np.ndarray) -> ImageFilter.MedianFilter | ImageFilter.GaussianBlur:

@@ -1,17 +1,18 @@
-"""What consumers do with a model's output: one module per task kind, numpy only.
+"""Interpretation of model outputs, with one module per kind of task. Needs NumPy only.
 
-A module here, or `serving.py` in the folder of a task that is not part of the slim installation, has these functions.
-`document` is bundle.json, `output` is (N, ...) float32.
+The module of a task is in this package. Tasks that are not part of the slim installation have a `serving.py` in their
+own folder. A module defines the following functions, where `document` is the content of bundle.json and `output` is
+float32 (N, ...):
 
-    fault(document) -> str | None               the task's first wrong field, with what is expected; None: all are right
-    shape(document) -> tuple[int, ...]          shape of one image's output by one network
-    decide(output, decision, classes)           the decision (N, ...) as the graph's output `decision` has it; only for
-                                                bundles whose graph has one
-    columns(document) -> list[str]              columns of the table that `predict` writes, after the path
-    rows(output, document) -> list[list]        one list per image with a value (str or float) per column
-    entry(row, document) -> dict[str, Any]      one of these lists as JSON for the HTTP service
-    prediction(row, document) -> Any            one of these lists as the object that `Bundle.predict` returns
-    summary(document) -> str                    the bundle in a few words
+    validate(document) -> str | None            first invalid field of the task and the expected value, or None
+    shape(document) -> tuple[int, ...]          shape of one network's output for one image
+    decide(output, decision, classes)           decision (N, ...) like the graph's output `decision`; only for bundles
+                                                whose graph has this output
+    columns(document) -> list[str]              columns of the table that `predict` writes, without the path
+    rows(output, document) -> list[list]        one list per image, with one value (str or float) per column
+    entry(row, document) -> dict[str, Any]      a row as JSON for the HTTP service
+    prediction(row, document) -> Any            a row as the object that `Bundle.predict` returns
+    summary(document) -> str                    short description of the bundle
 """
 
 import importlib
@@ -20,13 +21,13 @@ from types import ModuleType
 
 
 def find(kind: object) -> ModuleType | None:
-    """Module of a task kind; None where this installation does not know it."""
+    """Return the module of a kind of task, or None if this installation does not know it."""
     if not isinstance(kind, str) or not kind.isidentifier():
         return None
     for name in (f"{__name__}.{kind}", f"medtune.tasks.{kind}.serving"):
         try:
             if find_spec(name) is not None:
                 return importlib.import_module(name)
-        except ModuleNotFoundError:  # there is no medtune.tasks in the slim installation
+        except ModuleNotFoundError:  # the slim installation has no medtune.tasks
             continue
     return None

@@ -1,4 +1,4 @@
-"""Class probabilities and the decision rule: what consumers and training both apply."""
+"""Decision rule for one class per image, identical for training and prediction."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,98 +16,102 @@ _SHOWN_CLASSES = 30
 def decide(probabilities: np.ndarray, decision: Mapping[str, Any], classes: Sequence[str]) -> np.ndarray:
     """Apply a decision rule.
 
-    A probability equal to the threshold is positive; of equally probable classes the first is taken.
+    A probability that equals the threshold is positive. Among equally probable classes, the first is chosen.
 
     Args:
         probabilities: (n, classes), rows sum to 1.
-        decision: `{"kind": "argmax"}`, or `{"kind": "threshold", "positive": class, "threshold": t}`: the
-            positive class from t on, else the other one.
+        decision: `{"kind": "argmax"}`, or `{"kind": "threshold", "positive": class, "threshold": t}`, which chooses
+            the positive class if its probability is at least t.
         classes: class names, in the order of the columns.
 
     Returns:
-        (n,) int64 class indices.
+        Class indices, int64 (n,).
 
     Raises:
         ValueError: the kind of the decision is unknown.
     """
     if decision["kind"] == "argmax":
-        return probabilities.argmax(axis=1).astype(np.int64)
+        return np.asarray(probabilities.argmax(axis=1), np.int64)
     if decision["kind"] != "threshold":
-        raise ValueError(f"decision kind {decision['kind']!r} is unknown: {' or '.join(DECISIONS)}")
+        raise ValueError(f"decision kind {decision['kind']!r} is unknown: expected {' or '.join(DECISIONS)}")
     positive = list(classes).index(decision["positive"])
     return np.where(probabilities[:, positive] >= decision["threshold"], positive, 1 - positive).astype(np.int64)
 
 
-def fault(document: Mapping[str, Any]) -> str | None:
-    """The first field of bundle.json that is wrong, with its value and what is expected; None where all are right."""
+def validate(document: Mapping[str, Any]) -> str | None:
+    """Return the first invalid field of bundle.json with its value and the expected value, or None."""
     if missing := [key for key in ("classes", "decision") if key not in document]:
         return f"{missing[0]} is missing"
     classes = document["classes"]
-    if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes) or len(set(classes)) < 2:
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or len(set(classes)) < 2:
         return f"classes is {classes!r}: expected at least two names"
     if len(set(classes)) < len(classes):
         return f"classes is {classes!r}: duplicate name"
     positive = document.get("positive")
     if positive is not None and (len(classes) != 2 or positive not in classes):
-        return f"positive is {positive!r}: expected two classes and one of them; classes: {classes}"
-    if wrong := prediction_sets.fault(document):
-        return wrong
+        return f"positive is {positive!r}: expected one of exactly two classes; classes: {classes}"
+    if error := prediction_sets.validate(document):
+        return error
     decision = document["decision"]
     if not isinstance(decision, dict) or decision.get("kind") not in DECISIONS:
         return f"decision is {decision!r}: expected a kind, one of {', '.join(DECISIONS)}"
     if decision["kind"] == "argmax":
         return None
     if len(classes) != 2 or decision.get("positive") not in classes:
-        return f"decision is {decision!r}: expected two classes and a positive one of them; classes: {classes}"
+        return f"decision is {decision!r}: expected positive to be one of exactly two classes; classes: {classes}"
     if positive not in (None, decision["positive"]):
         return f"decision.positive is {decision['positive']!r}, but positive is {positive!r}: expected the same class"
     threshold = decision.get("threshold")
-    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    return None if number else f"decision.threshold is {threshold!r}: expected a number"
+    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    return None if is_number else f"decision.threshold is {threshold!r}: expected a number"
 
 
 def shape(document: Mapping[str, Any]) -> tuple[int, ...]:
-    """(classes,) of one network, or (classes + 1,) for tiles: see `medtune.serving.slides.aggregate`."""
+    """Return the shape of one network's output: (classes,), or (classes + 1,) for tiles with attention."""
     return (len(document["classes"]) + extra_outputs(document.get("aggregation")),)
 
 
 def columns(document: Mapping[str, Any]) -> list[str]:
-    """`prediction,prob_<class>,...`, then `set,uncertain` where the bundle has prediction sets."""
-    added = prediction_sets.columns() if prediction_sets.is_available(document) else []
-    return ["prediction", *(f"prob_{name}" for name in document["classes"]), *added]
+    """Return the columns of the table: `prediction,prob_<class>,...` and, with prediction sets, `set,uncertain`."""
+    set_columns = prediction_sets.columns() if prediction_sets.is_available(document) else []
+    return ["prediction", *(f"prob_{name}" for name in document["classes"]), *set_columns]
 
 
 def rows(output: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:
-    """Predicted class, the probability of each class, then the prediction set where the bundle has them."""
+    """Return one row per image: class, probability per class, and the prediction set if the bundle has them."""
     classes = document["classes"]
     decided = decide(output, document["decision"], classes)
-    added: list[list[Any]] = [[]] * len(output)
+    set_cells: list[list[Any]] = [[]] * len(output)
     if prediction_sets.is_available(document):
-        added = prediction_sets.cells(output, decided, document)
+        set_cells = prediction_sets.cells(output, decided, document)
     return [
         [classes[index], *row, *cells]
-        for index, row, cells in zip(decided.tolist(), output.tolist(), added, strict=True)
+        for index, row, cells in zip(decided.tolist(), output.tolist(), set_cells, strict=True)
     ]
 
 
 def entry(row: Sequence[Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"prediction": class, "probabilities": {class: probability}}`, with `set` and `uncertain` if available."""
-    found = prediction(row, document)
-    told: dict[str, Any] = {"prediction": found.label, "probabilities": found.probabilities}
-    return told if found.set is None else told | {"set": list(found.set), "uncertain": found.uncertain}
+    """Return a row as JSON: `prediction`, `probabilities` per class, and `set` and `uncertain` if available."""
+    result = prediction(row, document)
+    values: dict[str, Any] = {"prediction": result.label, "probabilities": result.probabilities}
+    return values if result.set is None else values | {"set": list(result.set), "uncertain": result.uncertain}
 
 
 def prediction(row: Sequence[Any], document: Mapping[str, Any]) -> Prediction:
-    """What `Bundle.predict` returns for one image."""
+    """Return the result of `Bundle.predict` for one row."""
     end = 1 + len(document["classes"])
-    found = prediction_sets.parse(row[end:]) if prediction_sets.is_available(document) else (None, None)
-    return Prediction.of(row[0], dict(zip(document["classes"], row[1:end], strict=True)), *found)
+    prediction_set = prediction_sets.parse(row[end:]) if prediction_sets.is_available(document) else (None, None)
+    return Prediction.of(row[0], dict(zip(document["classes"], row[1:end], strict=True)), *prediction_set)
 
 
 def summary(document: Mapping[str, Any]) -> str:
-    """The classes and the decision rule, for example `benign, malignant; malignant if prob_malignant >= 0.73`.
+    """Describe the classes and the decision rule: `benign, malignant; malignant if prob_malignant >= 0.73`.
 
-    Of more than 30 classes the first are named.
+    Args:
+        document: content of bundle.json.
+
+    Returns:
+        The description, with at most 30 classes.
     """
     names, decision = document["classes"], document["decision"]
     more = f", and {len(names) - _SHOWN_CLASSES:,} more" if len(names) > _SHOWN_CLASSES else ""

@@ -1,4 +1,4 @@
-"""Probabilities and decisions of several findings per image: what consumers and training both apply."""
+"""Decisions for several findings per image, identical for training and prediction."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ _SHOWN = 30
 
 
 def decide(probabilities: np.ndarray, decision: Mapping[str, Any], findings: Sequence[str]) -> np.ndarray:
-    """Apply each finding's threshold; a probability equal to it is positive.
+    """Apply the threshold of each finding. A probability that equals the threshold is positive.
 
     Args:
         probabilities: (n, findings).
@@ -21,17 +21,17 @@ def decide(probabilities: np.ndarray, decision: Mapping[str, Any], findings: Seq
         findings: names, in the order of the columns.
 
     Returns:
-        (n, findings) bool.
+        bool (n, findings).
     """
-    return probabilities >= np.array([decision["thresholds"][name] for name in findings])
+    return np.asarray(probabilities >= np.array([decision["thresholds"][name] for name in findings]))
 
 
-def fault(document: Mapping[str, Any]) -> str | None:
-    """The first field of bundle.json that is wrong, with its value and what is expected; None where all are right."""
+def validate(document: Mapping[str, Any]) -> str | None:
+    """Return the first invalid field of bundle.json with its value and the expected value, or None."""
     if missing := [key for key in ("classes", "decision") if key not in document]:
         return f"{missing[0]} is missing"
     findings = document["classes"]
-    if not isinstance(findings, list) or not findings or not all(isinstance(one, str) for one in findings):
+    if not isinstance(findings, list) or not findings or not all(isinstance(name, str) for name in findings):
         return f"classes is {findings!r}: expected names of findings"
     if len(set(findings)) < len(findings):
         return f"classes is {findings!r}: duplicate name"
@@ -42,7 +42,7 @@ def fault(document: Mapping[str, Any]) -> str | None:
         return f"decision is {decision!r}: expected the kind thresholds"
     thresholds = decision.get("thresholds")
     if not isinstance(thresholds, dict) or set(thresholds) != set(findings):
-        return f"decision.thresholds is {thresholds!r}: expected one for each of {findings}"
+        return f"decision.thresholds is {thresholds!r}: expected a threshold for each of {findings}"
     for name, value in thresholds.items():
         if not isinstance(value, int | float) or isinstance(value, bool):
             return f"decision.thresholds.{name} is {value!r}: expected a number"
@@ -50,35 +50,35 @@ def fault(document: Mapping[str, Any]) -> str | None:
 
 
 def shape(document: Mapping[str, Any]) -> tuple[int, ...]:
-    """(findings,)."""
+    """Return the shape of one network's output for one image: (findings,)."""
     return (len(document["classes"]),)
 
 
 def columns(document: Mapping[str, Any]) -> list[str]:
-    """`prediction,prob_<finding>,...,pred_<finding>,...`."""
+    """Return the columns of the table: `prediction,prob_<finding>,...,pred_<finding>,...`."""
     findings = document["classes"]
     return ["prediction", *(f"prob_{name}" for name in findings), *(f"pred_{name}" for name in findings)]
 
 
 def rows(output: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:
-    """Findings that are decided to be there, joined by `|`; the probability of each; 1 or 0 for each."""
-    findings, none = document["classes"], document.get("no_finding", NO_FINDING)
+    """Return one row per image: positive findings joined by `|`, then probability and decision (0 or 1) per finding."""
+    findings, no_finding = document["classes"], document.get("no_finding", NO_FINDING)
     decided = decide(output, document["decision"], findings)
-    found = []
-    for probabilities, present in zip(output.tolist(), decided.tolist(), strict=True):
-        names = [name for name, there in zip(findings, present, strict=True) if there]
-        found.append([SEPARATOR.join(names) or none, *probabilities, *map(int, present)])
-    return found
+    table = []
+    for probabilities, decisions in zip(output.tolist(), decided.tolist(), strict=True):
+        names = [name for name, positive in zip(findings, decisions, strict=True) if positive]
+        table.append([SEPARATOR.join(names) or no_finding, *probabilities, *map(int, decisions)])
+    return table
 
 
 def entry(row: Sequence[Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"prediction": [finding, ...], "probabilities": {finding: p}, "decisions": {finding: true or false}}`."""
-    found = prediction(row, document)
-    return {"prediction": list(found.findings), "probabilities": found.probabilities, "decisions": found.decisions}
+    """Return a row as JSON: list `prediction`, and `probabilities` and `decisions` per finding."""
+    result = prediction(row, document)
+    return {"prediction": list(result.findings), "probabilities": result.probabilities, "decisions": result.decisions}
 
 
 def prediction(row: Sequence[Any], document: Mapping[str, Any]) -> FindingsPrediction:
-    """What `Bundle.predict` returns for one image."""
+    """Return the result of `Bundle.predict` for one row."""
     findings = document["classes"]
     probabilities = dict(zip(findings, row[1 : 1 + len(findings)], strict=True))
     decisions = dict(zip(findings, map(bool, row[1 + len(findings) :]), strict=True))
@@ -86,9 +86,13 @@ def prediction(row: Sequence[Any], document: Mapping[str, Any]) -> FindingsPredi
 
 
 def summary(document: Mapping[str, Any]) -> str:
-    """The findings with their thresholds, for example `any of mass (from 0.31), edema (from 0.5)`.
+    """Describe the findings and their thresholds, for example `any of mass (from 0.31), edema (from 0.5)`.
 
-    Of more than 30 findings the first are named.
+    Args:
+        document: content of bundle.json.
+
+    Returns:
+        The description, with at most 30 findings.
     """
     findings, thresholds = document["classes"], document["decision"]["thresholds"]
     more = f", and {len(findings) - _SHOWN:,} more" if len(findings) > _SHOWN else ""

@@ -107,7 +107,7 @@ def test_worker_and_run__killed_at_once_are_marked_as_the_worker_is_back(standin
     assert standing.state(run) == "CRASHED"
     standing.wait(lambda: set(standing.states()) == {"FAILED", "CRASHED", "COMPLETED"}, 10)
     (text,) = standing.webhook.got[3:]
-    assert "its process is gone" in text
+    assert "the process has ended" in text
     assert text.endswith(f"{standing.url}/runs/flow-run/{run}")
 
 
@@ -129,7 +129,7 @@ def test_down__leaves_no_process(standing: "Standing") -> None:
     assert len(alive(standing)) == 3
     printed = standing.run("down")
     assert re.findall(r"^(?:worker|server): .*$", printed, re.MULTILINE) == ["worker: stopped", "server: stopped"]
-    assert printed.count("crashed, its process is gone") == 2  # the run and its subflow
+    assert printed.count("crashed, the process has ended") == 2  # the run and its subflow
     assert alive(standing) == []
     with sqlite3.connect(standing.checkout.folder / ".cache" / "prefect" / "prefect.db") as database:
         states = {

@@ -53,7 +53,7 @@ def test_write_predictions__a_row_per_slide_and_per_tile(bundle, slides, by_hand
     paths = find_images([slides], SUFFIXES)
     skipped = write_predictions(bundle, paths, tmp_path / "p.csv", tiles_file=tmp_path / "t.csv")
     assert skipped == 1
-    assert "no_mpp.tif: the file does not state its micrometres per pixel (mpp). Give it with --mpp" in (
+    assert "no_mpp.tif: the file does not state its micrometers per pixel (mpp). Give it with --mpp" in (
         capsys.readouterr().err
     )
     rows = list(csv.DictReader((tmp_path / "p.csv").open()))

@@ -46,12 +46,12 @@ def test_summary__names_findings_and_thresholds():
         ({"classes": []}, "classes is []"),
         ({"classes": ["mass", "mass"]}, "duplicate name"),
         ({"decision": {"kind": "argmax"}}, "expected the kind thresholds"),
-        ({"decision": {"kind": "thresholds", "thresholds": {"mass": 0.5}}}, "expected one for each of"),
+        ({"decision": {"kind": "thresholds", "thresholds": {"mass": 0.5}}}, "expected a threshold for each of"),
         ({"decision": {"kind": "thresholds", "thresholds": {"mass": 0.5, "edema": True}}}, "edema is True"),
         ({"no_finding": 3}, "no_finding is 3"),
     ],
 )
 def test_fault__names_the_field(change, said):
-    assert multilabel.fault(DOCUMENT) is None
-    assert said in multilabel.fault(DOCUMENT | change)
-    assert multilabel.fault({}) == "classes is missing"
+    assert multilabel.validate(DOCUMENT) is None
+    assert said in multilabel.validate(DOCUMENT | change)
+    assert multilabel.validate({}) == "classes is missing"

@@ -17,8 +17,8 @@ def test_fit_and_predict__findings_do_not_influence_each_other():
 
 
 def test_document__is_a_decision_that_serving_accepts():
-    from medtune.serving.tasks.multilabel import decide, fault
+    from medtune.serving.tasks.multilabel import decide, validate
 
     document = baseline.document(("mass", "edema"))
-    assert fault(document) is None
+    assert validate(document) is None
     assert decide(np.array([[0.5, 0.49]]), document["decision"], document["classes"]).tolist() == [[True, False]]
