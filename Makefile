@@ -102,7 +102,7 @@ lock:
 	  $(LOCKS:%=.cache/pylock/pylock.%.toml) > .cache/pylock/sizes.txt
 	mv .cache/pylock/sizes.txt requirements/sizes.txt
 
-# The audit tools have an environment of their own, because the locks they check do not contain them.
+# The audit tools have a separate environment, because the locks that they check do not contain them.
 $(AUDIT)/.stamp: requirements/audit.lock
 	$(UV) venv --quiet --clear --python '$(PYTHON)' $(AUDIT)
 	$(UV) pip sync --require-hashes --python $(AUDIT)/bin/python requirements/audit.lock
