@@ -29,7 +29,7 @@ from medtune.data.sources import synthetic
 from medtune.models import classifier
 from medtune.serving.decode import SUFFIXES, decode
 from medtune.serving.resize import resize_square
-from medtune.tasks.base import Move
+from medtune.tasks.base import SpatialTransform
 from medtune.training.augmentation import augment
 from medtune.training.inputs import PackedImageSource
 from medtune.training.replicas import ALL_ROWS
@@ -50,7 +50,9 @@ class TimedSource(PackedImageSource):
         self.reading += time.perf_counter() - start
         return images
 
-    def train(self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS) -> tuple[Tensor, Move]:
+    def train(
+        self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS
+    ) -> tuple[Tensor, SpatialTransform]:
         """As `PackedImageSource.train`."""
         start = time.perf_counter()
         images = super().train(indices, generator, selected)

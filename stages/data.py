@@ -138,7 +138,7 @@ def _prepare(
         write_overviews(folder / "slides", slides)
     info["intensity"] = packed.intensity.document()
     manifest.write_info(folder, info)
-    shown, indices = findings.groups(kept, classes)
+    shown, indices = findings.display_groups(kept, classes)
     contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, shown)
     tested = np.flatnonzero(np.asarray(made.splits)[:, data.split.test_folds[0]] == "test")
     contact_sheet.write_sample_files(folder / "samples", images, indices, shown, tested)

@@ -131,7 +131,7 @@ def test_works__small_shares_are_gone_over_to_as_many_steps(tmp_path, monkeypatc
     images = {50: 12, 100: 24}  # 12 training patients of two images
 
     def passes_of(work: jobs.TrialJob) -> int:
-        return work.params.finetune.passes_over(images[work.trial.percent])
+        return work.params.finetune.repeats_for(images[work.trial.percent])
 
     passes = {(work.trial.method, work.trial.percent): passes_of(work) for work in works}
     # 24 images are 6 steps an epoch, half of them 3; four are asked for.

@@ -139,7 +139,7 @@ def test_run__killed_while_packing_starts_clean(root):
 
 
 def test_run__missing_root(tmp_path):
-    with pytest.raises(InputError, match="nowhere does not exist"):
+    with pytest.raises(InputError, match="nowhere: no such path"):
         prepare(tmp_path / "nowhere")
 
 
@@ -199,7 +199,7 @@ def test_run__patients_declared_equal_are_one(root):
         prepare(root)
     info = told(prepare(root, "data.similar_patients=equal"), "dataset.json")
     assert info["n_groups"] == 12
-    assert "1 patients were written in several ways" in info["notes"][0]
+    assert "1 patients had several spellings" in info["notes"][0]
     assert told(prepare(root, "data.similar_patients=different"), "dataset.json")["n_groups"] == 13
 
 
