@@ -142,7 +142,9 @@ def test_run__without_a_gpu_is_one_line_and_nothing_heavy():
     environment = {**os.environ, "MEDTUNE_DEVICE": "cpu"}
     done = subprocess.run(words, cwd=PROJECT, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "error: benchmarks.gpu: no CUDA device found. Run it on a machine with a GPU."
+    assert (
+        done.stderr.splitlines()[-1] == "error: benchmarks.gpu: no CUDA device found. Run it on a machine with a GPU."
+    )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
     assert "typer" in imported
     assert not {"torch", "numpy", "onnxruntime"} & imported

@@ -254,7 +254,7 @@ def test_command__ends_with_two_and_one_line_on_wrong_input(tmp_path):
     done = subprocess.run([*COMMAND, "--set", "data.source=folder", "--set", f"data.root={tmp_path}/none", "--out",
                            str(tmp_path)], cwd=PROJECT, capture_output=True, text=True, timeout=60)  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.startswith("error: data.root: ")
+    assert done.stderr.startswith("error: data.root=")
     assert done.stderr.count("\n") == 1
 
 
