@@ -107,7 +107,7 @@ def test_finetune__shows_a_method_that_asks_the_training_images_as_they_are(worl
     def spy(model, batches, options):
         shown.append(list(batches))
         real(model, shown[-1], options)
-        chosen.append(model.backbone.chosen.places.tolist())
+        chosen.append(model.backbone.sparse_delta.positions.tolist())
 
     monkeypatch.setattr(fishmask, "prepare", spy)
     first, second = run_both(params, world.paths)
