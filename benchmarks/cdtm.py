@@ -54,7 +54,7 @@ def compare(
                 leaf.grad = None
             start = time.perf_counter()
             out = call()
-            out.square().mean().backward()
+            out.square().mean().backward()  # type: ignore[no-untyped-call]
             seconds[name].append(time.perf_counter() - start)
             outputs[name] = out.detach()
     first, second = (outputs[name] for name in NAMES)
@@ -86,7 +86,8 @@ def measure(
     weights = module.weights(x).detach().requires_grad_()
 
     def whole(formula: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        return module.project(formula(module.weights(x), module.mixing) @ x)
+        projected: Tensor = module.project(formula(module.weights(x), module.mixing) @ x)
+        return projected
 
     shape = f"B {batch}, N {tokens}, C {channels}, K {centers}"
     console.info(f"shape: {shape}; {threads} threads; torch {torch.__version__}")

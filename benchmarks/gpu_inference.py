@@ -115,7 +115,7 @@ def measure(
 def _asking(module: nn.Module, device: torch.device) -> Predict:
     def ask(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return module(to_device(torch.from_numpy(images), device)).cpu().numpy()
+            return np.asarray(module(to_device(torch.from_numpy(images), device)).cpu().numpy())
 
     return ask
 

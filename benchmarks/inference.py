@@ -100,7 +100,7 @@ def _engines(
 
     def eager(batch: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return model(torch.from_numpy(batch)).numpy()
+            return np.asarray(model(torch.from_numpy(batch)).numpy())
 
     def opened(graph: bytes) -> Callable[[np.ndarray], np.ndarray]:
         session = open_session(graph, "the exported graph", "cpu", "fp32", threads)

@@ -1,4 +1,4 @@
-"""The Python API: what the commands do, as functions that return their results. See docs/api.md."""
+"""Python API: the commands as functions that return their results. See docs/api.md."""
 
 import json
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class PreparedData:
         images: number of images.
         patients: number of patients, or of images if the source names no patients.
         counts: images per class.
-        notes: what a reader of the results must know.
+        notes: limitations of the data, one sentence each.
     """
 
     folder: Path
@@ -46,11 +46,11 @@ class Evaluation:
 
     Attributes:
         metrics: value per metric; None if the test images do not define it.
-        intervals: lower and upper end per metric, resampled over patients; None if undefined.
+        intervals: lower and upper end per metric, over patients; None if undefined.
         folder: artifacts/evaluate.
         report: report.html.
         predictions: predictions.csv, one row per test image.
-        warnings: what limits these metrics, one sentence each.
+        warnings: limitations of these metrics, one sentence each.
     """
 
     metrics: dict[str, float | None]
@@ -79,7 +79,7 @@ class ExportResult:
     """An exported model.
 
     Attributes:
-        bundle: the folder to hand to users; `Bundle.load` reads it.
+        bundle: folder for the users of the model; `Bundle.load` reads it.
         precisions: the shipped precisions.
         model_card: MODEL_CARD.md.
     """
@@ -94,7 +94,7 @@ class ExportResult:
 
 @dataclass(frozen=True, repr=False)
 class TrainResult:
-    """The outcome of a whole training run.
+    """The result of a complete training run.
 
     Attributes:
         evaluation: the test metrics.
@@ -133,20 +133,26 @@ def load_params(path: Path | str | None = None, sets: Sequence[str] = ()) -> Par
 
     Args:
         path: a params file, or an overlay such as a recipe; None is the project's params.yaml alone.
-        sets: single values over both, for example ["finetune.epochs=3"].
+        sets: `key=value` overrides of both, for example ["finetune.epochs=3"].
+
+    Returns:
+        The validated params.
 
     Raises:
-        InputError: names the key, its value and what is allowed.
+        InputError: a value is not valid; the message names the key, the value and the allowed values.
     """
     return load(Path(path) if path is not None else None, sets)
 
 
 def prepare(params: Params, out: Folder = None) -> PreparedData:
-    """Find, check, split and pack the images. Nothing is done if they are prepared already.
+    """Find, check, split and pack the images; do nothing if they are already prepared.
 
     Args:
         params: from `load_params`.
         out: folder for data/prepared and artifacts; None is the project.
+
+    Returns:
+        The prepared data.
 
     Raises:
         InputError: the images, their labels or the split are wrong.
@@ -172,6 +178,9 @@ def train(params: Params, out: Folder = None, prefect: bool = False) -> TrainRes
         out: as in `prepare`, which must run first.
         prefect: record the run with Prefect.
 
+    Returns:
+        The evaluation and the exported model.
+
     Raises:
         InputError: the data are not prepared with these params, or the params do not fit them.
         RunError: a stage failed; the message names the log with its traceback.
@@ -191,6 +200,9 @@ def evaluate(params: Params, out: Folder = None) -> Evaluation:
         params: from `load_params`.
         out: as in `train`, which must run first.
 
+    Returns:
+        The test metrics.
+
     Raises:
         InputError: the folds are not trained with these params.
     """
@@ -209,28 +221,31 @@ def evaluate_bundle(
     provider: str = "cpu",
     training_data: Folder = None,
 ) -> Evaluation:
-    """Evaluate a finished bundle on external labeled images; needs no project.
+    """Evaluate a finished bundle on external labeled images, without a project.
 
     Args:
         bundle: exported folder.
-        data: a table of labels, or a folder with a folder per class.
+        data: a table of labels, or a folder with one subfolder per class.
         out: folder for the result; None is `evaluation-<data>` in the working directory.
-        sets: values of data.* and evaluate.*, for example ["data.columns.group=patient", "evaluate.by=[site]"].
-        precision: of the bundle.
-        provider: where onnxruntime computes.
-        training_data: `data/prepared` of the bundle's training, to find images that it has seen.
+        sets: overrides of data.* and evaluate.*, for example ["data.columns.group=patient", "evaluate.by=[site]"].
+        precision: precision of the bundle.
+        provider: execution provider of onnxruntime.
+        training_data: `data/prepared` of the training, to find images that the model was trained on.
+
+    Returns:
+        The metrics on these images.
 
     Raises:
-        InputError: the bundle, the data or an option are wrong.
+        InputError: the bundle, the data or an option is not valid.
         RunError: the bundle gives values that are not finite.
     """
     from medtune.config.errors import InputError
     from medtune.serving.manifest import BundleError
     from medtune.stages import evaluate_bundle as stage
 
-    places = [None if one is None else Path(one) for one in (out, training_data)]
+    folders = [None if folder is None else Path(folder) for folder in (out, training_data)]
     try:
-        done = stage.run(Path(bundle), Path(data), places[0], sets, precision, provider, places[1])
+        done = stage.run(Path(bundle), Path(data), folders[0], sets, precision, provider, folders[1])
     except BundleError as error:
         raise InputError(str(error)) from error
     return _evaluation(done.folder)
@@ -243,6 +258,9 @@ def export(params: Params, out: Folder = None) -> ExportResult:
         params: from `load_params`.
         out: as in `train`, which must run first.
 
+    Returns:
+        The exported model.
+
     Raises:
         InputError: the folds are not trained and evaluated with these params.
     """
@@ -253,17 +271,18 @@ def export(params: Params, out: Folder = None) -> ExportResult:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
 
 
 def _evaluation(folder: Path) -> Evaluation:
     document = _read(folder / "metrics.json")
-    test = {name: found for name, found in document["test"].items() if isinstance(found, dict) and "value" in found}
+    test = {name: entry for name, entry in document["test"].items() if isinstance(entry, dict) and "value" in entry}
     intervals = {
-        name: None if found.get("lo") is None or found.get("hi") is None else (found["lo"], found["hi"])
-        for name, found in test.items()
+        name: None if entry.get("lo") is None or entry.get("hi") is None else (entry["lo"], entry["hi"])
+        for name, entry in test.items()
     }
-    metrics = {name: found["value"] for name, found in test.items()}
+    metrics = {name: entry["value"] for name, entry in test.items()}
     report, predictions = folder / "report.html", folder / "predictions.csv"
     return Evaluation(metrics, intervals, folder, report, predictions, tuple(document.get("warnings", ())))
 

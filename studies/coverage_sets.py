@@ -44,12 +44,15 @@ def class_sizes(kind: str, patients: int) -> Ints:
 def draw_classes(
     draw: np.random.Generator, sizes: npt.ArrayLike, models: tuple[Model, ...] = (Model(),)
 ) -> list[ClassificationStats]:
-    """Draw images of patients with one class each, and what each model says of them.
+    """Draw images of patients with one class each, and the predictions of each model.
 
     Args:
-        draw: source of chance.
-        sizes: (classes,) patients of each class.
-        models: one or two.
+        draw: random generator.
+        sizes: (classes,) patients per class.
+        models: one or two models.
+
+    Returns:
+        Statistics per model.
     """
     sizes = np.asarray(sizes, np.int64)
     classes = len(sizes)

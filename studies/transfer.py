@@ -68,7 +68,9 @@ def drawn(params: synthetic.Params) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return images, np.array([r.label for r in records]), np.array([r.patient_id for r in records])
 
 
-def compare(backbone: str, images: np.ndarray, labels: np.ndarray, groups: np.ndarray, seeds: Sequence[int]) -> dict:
+def compare(
+    backbone: str, images: np.ndarray, labels: np.ndarray, groups: np.ndarray, seeds: Sequence[int]
+) -> dict[str, tuple[float, ...]]:
     """Return the balanced accuracies (by patient, by image) of bundled and of random weights, averaged over `seeds`."""
     shipped = scores(mean_tokens(*network(backbone, None), images), labels, groups)
     each = [scores(mean_tokens(*network(backbone, seed), images), labels, groups) for seed in seeds]

@@ -17,7 +17,7 @@ Layers = tuple[np.ndarray, np.ndarray]
 def unit(values: np.ndarray) -> np.ndarray:
     """Scale `values` to 0..1 between their 1st and 99th percentiles."""
     low, high = np.percentile(values[::3, ::3], [1, 99])
-    return np.clip((values - low) / (high - low + 1e-9), 0, 1)
+    return np.asarray(np.clip((values - low) / (high - low + 1e-9), 0, 1))
 
 
 def soft(values: np.ndarray, limit: float, ramp: float) -> np.ndarray:
@@ -45,7 +45,7 @@ def spectral(rng: Rng, n: int, weight: Callable[[np.ndarray, np.ndarray], np.nda
     amplitude[0, 0] = 0
     waves = rng.normal(size=amplitude.shape) + 1j * rng.normal(size=amplitude.shape)
     field = irfft2(amplitude * waves, s=(n, n))
-    return field / (field.std() + 1e-12)
+    return np.asarray(field / (field.std() + 1e-12))
 
 
 def fractal(rng: Rng, n: int, slope: float, stretch: float = 1, angle: float = 0) -> np.ndarray:
@@ -60,7 +60,7 @@ def band(rng: Rng, n: int, cycles: float, width: float, angle: float = 0, turn: 
         amplitude = np.exp(-(((np.hypot(u, v) - cycles) / (width * cycles)) ** 2))
         if np.isfinite(turn):
             amplitude = amplitude * np.exp(-((np.arctan2(np.abs(v), np.abs(u)) / turn) ** 2))
-        return amplitude
+        return np.asarray(amplitude)
 
     return spectral(rng, n, weight, angle)
 
@@ -148,4 +148,4 @@ def colorize(rng: Rng, value: np.ndarray, material: np.ndarray) -> np.ndarray:
     weight = np.clip(material, 0, 1)[..., None]
     image = ramps[0] * (1 - weight) + ramps[1] * weight
     light = 1 + 0.12 * fractal(rng, n, 3.0)[..., None]
-    return np.clip(image * light * 255, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image * light * 255, 0, 255), np.uint8)

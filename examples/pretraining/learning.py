@@ -132,7 +132,7 @@ def train(
             logits = model(augment(torch.from_numpy(images[rows]), generator, color))
             loss = torch.stack([functional.cross_entropy(each, target, label_smoothing=0.1) for each in logits]).mean()
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             advance(1, f"loss {loss.item():.3f}")

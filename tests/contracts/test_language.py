@@ -1,0 +1,80 @@
+"""The project is written in plain technical English: none of the words below occurs in code, messages or pages."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+# Rejected pattern and what to write instead.
+REJECTED = {
+    r"anew": "again",
+    r"dealt|deals? (?:groups|patients|images|out)": "assigned, assign",
+    r"heed(?:s|ed)?": "check, follow",
+    r"mend(?:s|ed|ing)?": "fix",
+    r"reckon(?:s|ed|ing)?": "compute, estimate",
+    r"held against": "verified against",
+    r"told (?:of|from|apart)": "notified about, distinguished from",
+    r"go(?:es)? on": "continue",
+    r"(?:to|cannot) be had": "available",
+    r"of whatever": "of any",
+    r"at fault": "causes the error",
+    r"want of": "because it is missing",
+    r"that (?:is|are) none": "that does not exist, that is not valid",
+    r"stands? (?:ready|there|in|twice|before)": "is",
+    r"what (?:is|was) (?:said|told|asked|wanted|meant)": "the value, the request",
+    r"thereof|therein|whereof|wherein|thereby|hence|thus": "a plain sentence",
+    r"amidst?|whilst|upon": "in, while, on",
+    r"none other|as it were|so to speak": "nothing",
+    r"likewise": "also, the same",
+    r"lets? (?:pass|go of)": "accept, release",
+    r"whole or absent": "atomic",
+    r"puts? back": "restore",
+    r"clear(?:s|ed)? away": "remove",
+    r"owns? what": "tracks",
+    r"hand(?:s|ed)? over": "pass, publish",
+    r"brings? back": "restore",
+    r"figures?": "number, metric, plot",
+    r"pictures?": "image, plot",
+}
+REJECTED_WORD = re.compile(rf"\b(?:{'|'.join(REJECTED)})\b", re.IGNORECASE)
+# CHANGELOG.md keeps the text of release 0.1.0. torture/ is replaced by tests/robustness (CONTRIBUTING.md).
+EXEMPT = ("CHANGELOG.md", "torture/", "tests/torture/", "tests/contracts/test_language.py")
+SUFFIXES = {".cff", ".ipynb", ".j2", ".md", ".py", ".sh", ".toml", ".yaml", ".yml"}
+
+
+def text_files() -> list[str]:
+    """Return the tracked text files of the project, relative to its root."""
+    names = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split()
+    return sorted(
+        name
+        for name in names
+        if not name.startswith(EXEMPT)
+        and (Path(name).suffix in SUFFIXES or Path(name).name in ("Dockerfile", "Makefile"))
+    )
+
+
+@pytest.mark.parametrize("name", text_files())
+def test_text__has_no_rejected_word(name: str) -> None:
+    path = PROJECT / name
+    if path.is_symlink():
+        return
+    found = [
+        f"{name}:{number}: {match[0]!r} in {line.strip()[:100]!r}"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for match in REJECTED_WORD.finditer(line)
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "text", ["The folds are dealt anew.", "Likewise for images", "no figure is given", "Mend them"]
+)
+def test_rejected_word__is_found(text: str) -> None:
+    assert REJECTED_WORD.search(text)
+
+
+@pytest.mark.parametrize("text", ["We recommend configured runs.", "The amended line", "config_figure_size"])
+def test_other_word__is_not_found(text: str) -> None:
+    assert not REJECTED_WORD.search(text)
