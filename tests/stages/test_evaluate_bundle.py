@@ -217,9 +217,9 @@ def test_evaluate__training_data_of_another_bundle_are_refused(world, capsys):
             ["bundle", "--data", "images/t.csv", *MAP, "--precision", "fp16"],
             "has no fp16 model (3 images came out NaN)",
         ),
-        (["bundle", "--data", "images/t.csv", *MAP, "--out", "images"], "exists and is no result of this command"),
-        (["bundle", "--data", "images/t.csv", *MAP, "--out", "bundle/x"], "need folders of their own"),
-        (["bundle", "--data", "images", "--out", "images/x"], "need folders of their own"),
+        (["bundle", "--data", "images/t.csv", *MAP, "--out", "images"], "exists and is not a result of this command"),
+        (["bundle", "--data", "images/t.csv", *MAP, "--out", "bundle/x"], "need separate folders"),
+        (["bundle", "--data", "images", "--out", "images/x"], "need separate folders"),
     ],
 )
 def test_evaluate__refused_in_one_line(world, capsys, words, message):

@@ -78,7 +78,7 @@ def test_frozen__falls_back_to_online_over_the_disk_budget(world, capsys):
     params = params_of(world, frozen__feature_cache_gb=0)
     artifact = frozen.run(params, world.paths, 1)
     assert artifact.result()["stored_features"] is False
-    assert "frozen.feature_cache_gb is 0: running the backbone online" in capsys.readouterr().out
+    assert "frozen.feature_cache_gb is 0; the backbone runs in every epoch" in capsys.readouterr().out
 
 
 def test_frozen__chains_share_features_and_each_trains_as_if_alone(world, tmp_path, capsys):

@@ -68,6 +68,6 @@ def test_common_images__a_training_image_under_another_name_is_left_out(tmp_path
     assert rows[kept].tolist() == rows.tolist()[1:]
     assert theirs.tolist() == [0] * (len(rows) - 1)
     assert notes == [
-        f"1 test images left out: pixel for pixel the champion was trained on them ({prepared.paths[rows[0]]} first)"
+        f"1 test images left out: the champion was trained on identical images (first: {prepared.paths[rows[0]]})"
     ]
     assert changed == ""

@@ -84,10 +84,10 @@ def test_common_images__a_network_that_has_seen_the_pixels_is_not_asked():
 def test_of_member__has_its_own_decision_and_temperature():
     members = [{"fold": 0, "temperature": 1.0, "decision": {"kind": "a"}}, {"fold": 1, "temperature": 2.0}]
     document = {"members": members, "decision": {"kind": "all"}}
-    assert gate._of_member(document, 0) == {"members": members[:1], "decision": {"kind": "a"}}
-    assert gate._of_member(document, 1) == {"members": members[1:], "decision": {"kind": "all"}}
+    assert gate._member_document(document, 0) == {"members": members[:1], "decision": {"kind": "a"}}
+    assert gate._member_document(document, 1) == {"members": members[1:], "decision": {"kind": "all"}}
     old = {"temperature": 1.0, "decision": {"kind": "all"}}
-    assert gate._of_member(old, 0) == old
+    assert gate._member_document(old, 0) == old
 
 
 @pytest.mark.slow

@@ -137,10 +137,10 @@ def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world):
 @pytest.mark.parametrize(
     ("stage", "expected"),
     [
-        ("stage finetune", "error: model.batchnorm is train, but WORLD_SIZE is 2: "),
+        ("stage finetune", "error: model.batchnorm=train: every process would have"),
         (
             "evaluate",
-            "error: WORLD_SIZE is 2: only `medtune stage` runs as several processes",
+            "error: WORLD_SIZE=2: only `medtune stage` supports several processes",
         ),
     ],
 )
