@@ -1,4 +1,4 @@
-"""The benchmark's command: what it computes, leaves, reports, and how it ends."""
+"""Tests of the benchmark command: computed trials, outputs, messages and exit codes."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ tracking: {mode: disabled}
 
 @pytest.fixture
 def compare(tmp_path, monkeypatch, capsys):
-    """Runs the command on a small grid; gives what it printed, results.csv, and its exit status."""
+    """Return a function that runs the command on a small grid and returns output, results.csv and exit code."""
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "grid.yaml").write_text(GRID)
 
@@ -134,7 +134,7 @@ def test_works__small_shares_are_gone_over_to_as_many_steps(tmp_path, monkeypatc
         return work.params.finetune.passes_over(images[work.trial.percent])
 
     passes = {(work.trial.method, work.trial.percent): passes_of(work) for work in works}
-    # 24 images are 6 steps an epoch, half of them 3; four are asked for.
+    # 24 images are 6 steps per epoch, 12 images are 3 steps, and at least 4 steps are required.
     assert passes == {("linear", 50): 1, ("linear", 100): 1, ("bitfit", 50): 1, ("bitfit", 100): 1}
     more = chosen.model_copy(update={"min_steps": 30})
     works = jobs.build_jobs(more, jobs.list_trials(chosen, tree), RunPaths.from_env(tmp_path))

@@ -1,4 +1,4 @@
-"""The environment of Prefect and its children."""
+"""Tests of the environment of Prefect and its child processes."""
 
 import os
 
@@ -12,7 +12,7 @@ from medtune.flows import environment
 def clean(monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         for spelling in (name, name.upper()):
-            monkeypatch.setenv(spelling, "")  # remembered, so that what a test sets is undone
+            monkeypatch.setenv(spelling, "")  # monkeypatch restores the variable after the test
             monkeypatch.delenv(spelling)
 
 

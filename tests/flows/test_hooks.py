@@ -1,4 +1,4 @@
-"""An alert reaches a webhook, says what the template says, and is never in the way."""
+"""Tests of alerts: delivery to a webhook, templates, and failures that must not affect the run."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from medtune.flows import hooks
 
 
 class Webhook(HTTPServer):
-    """Remembers what it was sent; answers with `status`."""
+    """HTTP handler that stores requests and answers with `status`."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -50,7 +50,7 @@ def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """`run(state)` is what Prefect does when a flow run enters it."""
+    """Return a function that calls the hook like Prefect when a flow run enters a state."""
     from uuid import UUID
 
     from prefect import flow

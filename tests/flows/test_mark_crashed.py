@@ -1,4 +1,4 @@
-"""A flow process that is killed with SIGKILL leaves nothing Running; who waits, and who is elsewhere, is left alone."""
+"""Tests of marking a killed flow run as Crashed, without affecting waiting runs and runs in other folders."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from medtune.config.project import PROJECT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("sweep")]
 
-# Holds the folder's lock as a scheduled run does, and is killed in the middle of a task of its subflow.
+# Holds the folder's lock like a scheduled run, and is killed during a task of its subflow.
 DIES = """
 import sys, time
 from pathlib import Path
@@ -44,7 +44,7 @@ def retrain():
 retrain()
 """
 
-# Starts that one on a server of its own, kills it, and says what is on record after the automation and the sweep.
+# Starts the flow on a separate server, kills it, and prints the states after the automation and mark_crashed.
 SCRIPT = """
 import http.server, json, os, subprocess, sys, threading, time
 from datetime import timedelta
@@ -84,7 +84,7 @@ with server.server_connection(out / "cache"):
     watch.ensure_automations(silent=timedelta(seconds=10))
     process = subprocess.Popen([sys.executable, str(out / "dies.py"), str(out)], stdout=subprocess.DEVNULL)
     standing.wait_until((out / "training").exists, lambda: process.poll() is None, 120)
-    time.sleep(1)  # its last task state is on its way
+    time.sleep(1)  # the last task state is being sent
     process.kill()
     process.wait()
     with get_client(sync_client=True) as client:

@@ -22,7 +22,7 @@ STAGED = [*(name for pair in zip(FROZEN, FINETUNE, strict=True) for name in pair
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared set that every pipeline here reads."""
+    """Prepare a data set that all tests of this module share."""
     paths = RunPaths.from_env(tmp_path_factory.mktemp("prepared"))
     data.run(load(sets=SMALL), paths)
     return paths.prepared
@@ -105,7 +105,7 @@ def test_run__flipped_byte_runs_that_step_again(runner: Callable[..., list[tuple
     runner()
     file = tmp_path / "artifacts" / "frozen" / "fold-1" / "says.txt"
     file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
-    assert ran(runner()) == ["frozen fold 1"]  # it came out as before, so what follows still stands
+    assert ran(runner()) == ["frozen fold 1"]  # the result is identical, so later steps are reused
 
 
 def test_complete__only_with_every_step(runner: Callable[..., list[tuple[str, bool]]], paths: RunPaths) -> None:

@@ -1,4 +1,4 @@
-"""Processes that stay: found again only while they live; and what a mistake looks like when starting them."""
+"""Tests of daemons: detection while they run, and errors when starting them."""
 
 import os
 import signal

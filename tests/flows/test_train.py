@@ -1,4 +1,4 @@
-"""What a user's mistake looks like: one line, exit 2, soon, and nothing heavy imported on the way."""
+"""Tests of invalid input: one line, exit code 2, quickly, and without heavy imports."""
 
 import subprocess
 import sys

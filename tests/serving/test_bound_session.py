@@ -1,4 +1,4 @@
-"""Bound buffers, on the CPU: what differs on a GPU is where they lie."""
+"""Tests of bound buffers on the CPU, where only the memory differs from a GPU."""
 
 from concurrent.futures import ThreadPoolExecutor
 

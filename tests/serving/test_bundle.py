@@ -193,7 +193,7 @@ def _gpu() -> bool:
 
 
 def int8_bundle(by_hand, folder: Path, tolerance: float | None) -> Path:
-    """A bundle whose int8 model is up to about 0.1 off its samples."""
+    """Write a bundle whose int8 outputs differ by up to 0.1 from its samples."""
     graph = onnx.load_model_from_string(by_hand.model())
     weight = next(t for t in graph.graph.initializer if t.name == "weight")
     weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(0.3), "weight"))

@@ -1,4 +1,4 @@
-"""DICOM files show what a viewer shows, or say why not. The oracle is numpy with the standard's formulas."""
+"""Tests of DICOM decoding against NumPy implementations of the standard's formulas."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from medtune.serving.dicom import read_header
 from medtune.serving.pixels import DecodeError
 
 RNG = np.random.default_rng(3)
-# Not get_testdata_files, which also tries to download 79 other files while tests are collected.
+# get_testdata_files would try to download 79 other files during the collection of tests.
 SHIPPED = sorted(path for path in (Path(DATA_ROOT) / "test_files").rglob("*.dcm"))
 
 
 def write(folder: Path, pixels: np.ndarray, **values: object) -> Path:
-    """A DICOM file of gray pixels (h, w) or (n, h, w), or color (h, w, 3); `values` are further elements."""
+    """Write a DICOM file of gray (h, w) or (n, h, w) or color (h, w, 3) pixels; `values` are further elements."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -53,14 +53,14 @@ def write(folder: Path, pixels: np.ndarray, **values: object) -> Path:
 
 
 def window(values: np.ndarray, center: float, width: float) -> np.ndarray:
-    """The function LINEAR of DICOM PS3.3, C.11.2.1.2.1, with 0 to 255 as its output."""
+    """Apply the function LINEAR of DICOM PS3.3, C.11.2.1.2.1, with output 0 to 255."""
     shown = ((values - (center - 0.5)) / (width - 1) + 0.5) * 255
     shown = np.where(values <= center - 0.5 - (width - 1) / 2, 0, shown)
     return np.rint(np.where(values > center - 0.5 + (width - 1) / 2, 255, shown)).astype(int)
 
 
 def raw(dataset: Dataset) -> np.ndarray | None:
-    """The stored values (h, w) of an uncompressed gray file of one frame, read without pydicom's decoders."""
+    """Read the stored values (h, w) of an uncompressed gray file with one frame, without pydicom's decoders."""
     kinds = {(8, 0): "u1", (8, 1): "i1", (16, 0): "u2", (16, 1): "i2"}
     kind = kinds.get((dataset.get("BitsAllocated"), dataset.get("PixelRepresentation")))
     syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
@@ -74,7 +74,7 @@ def raw(dataset: Dataset) -> np.ndarray | None:
 
 
 def expected(file: Path) -> np.ndarray | None:
-    """What the file shows, uint8 (h, w), by the oracle; None where the oracle cannot say."""
+    """Return the expected image, uint8 (h, w), or None if the reference implementation does not support the file."""
     dataset = pydicom.dcmread(file, force=True)
     if (stored := raw(dataset)) is None or dataset.get("VOILUTSequence") or dataset.get("ModalityLUTSequence"):
         return None
@@ -88,7 +88,7 @@ def expected(file: Path) -> np.ndarray | None:
 
 
 def test_shipped_files__are_right_or_refused() -> None:
-    """Every DICOM file that pydicom installs."""
+    """List all DICOM files that pydicom installs."""
     outcome: Counter[str] = Counter()
     for file in SHIPPED:
         try:

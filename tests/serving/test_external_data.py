@@ -73,7 +73,7 @@ def test_weights_inside__stops_at_deep_nesting():
         return bytes([number << 3 | 2, size & 0x7F | 0x80, size >> 7]) + content
 
     graph = b""
-    for _ in range(100):  # a graph in an attribute of a node of a graph, and so on
+    for _ in range(100):  # nest graphs in attributes of nodes
         graph = field(1, field(5, field(6, graph)))
     with pytest.raises(ValueError, match="deep"):
         external_files(field(7, graph))

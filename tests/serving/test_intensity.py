@@ -1,4 +1,4 @@
-"""Values of more than 8 bits become 8 bits by one range, or the image is refused."""
+"""Tests of scaling images of more than 8 bits, and of rejecting images that do not fit the range."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""An intact bundle.json whose fields are not as they must be."""
+"""Tests of a bundle.json with a valid checksum but invalid fields."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Old releases of onnxruntime: the first one that a bundle names runs it, and an older one is refused in one line."""
+"""Tests with old releases of onnxruntime: the minimum version runs a bundle, an older version is rejected."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from medtune.serving.onnxruntime_version import MINIMUM, MINIMUM_BY_OPSET, check
 
 PROJECT = Path(__file__).resolve().parents[2]
 UNREACHABLE = re.compile("Failed to fetch|Request failed|error sending request|dns error", re.IGNORECASE)
-# The newest CPython with wheels of onnxruntime 1.18.
+# The newest version of CPython with wheels of onnxruntime 1.18.
 NEWEST_PYTHON = (3, 12)
 
 
@@ -53,7 +53,7 @@ def test_load__refuses_a_minimum_that_is_no_version(by_hand, tmp_path, requires)
 
 @pytest.fixture(scope="module")
 def oldest_python(tmp_path_factory) -> Path:
-    """The interpreter of an environment with the oldest supported onnxruntime."""
+    """Create an environment with the oldest supported onnxruntime and return its interpreter."""
     if sys.version_info[:2] > NEWEST_PYTHON:
         pytest.skip(f"onnxruntime {MINIMUM} has no wheel for Python {sys.version_info[0]}.{sys.version_info[1]}")
     folder = tmp_path_factory.mktemp("oldest") / "venv"
@@ -69,7 +69,7 @@ def oldest_python(tmp_path_factory) -> Path:
 
 
 def run(python: Path, *words: object) -> str:
-    """The standard output of a command in that environment."""
+    """Run a command in that environment and return its stdout."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     command_line = [str(word) for word in (python, *words)]
     done = subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=120)
@@ -87,7 +87,7 @@ def test_oldest__verifies_a_bundle_and_predicts(oldest_python, bundle_folder, pi
 
 @pytest.fixture(scope="module")
 def graph():
-    """The default network as an ONNX graph."""
+    """Export the default network as an ONNX graph."""
     from benchmarks.inference_model import InferenceModel
     from medtune.config.load import load
     from medtune.export.onnx_graph import to_onnx

@@ -1,4 +1,4 @@
-"""PNG files of 16 bits keep their values."""
+"""Tests of PNG files of 16 bits, which must keep their values."""
 
 import io
 import struct
@@ -16,7 +16,7 @@ RNG = np.random.default_rng(1)
 
 
 def with_chunk(content: bytes, kind: bytes, body: bytes) -> bytes:
-    """The file with a chunk after its header."""
+    """Insert a chunk after the header of the file."""
     chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     return content[:33] + chunk + content[33:]
 

@@ -28,7 +28,7 @@ def test_main__predicts_files_and_folders_in_order(bundle_folder, pictures, by_h
     assert call(["predict", str(bundle_folder), str(single), str(pictures), "--batch-size", "2"]) == 0
     said = capsys.readouterr()
     found = rows(said.out)
-    names = ["c.bmp", "a.PNG", "b.png", "deep/d.tif", "deep/e.jpg"]  # the single file first, and not again
+    names = ["c.bmp", "a.PNG", "b.png", "deep/d.tif", "deep/e.jpg"]  # the single file is first, without a duplicate
     assert [row["path"] for row in found] == [(pictures / name).as_posix() for name in names]
     assert list(found[0]) == ["path", "prediction", "prob_blue", "prob_red"]
     for name, row in zip(names, found, strict=True):
@@ -124,7 +124,7 @@ def test_command__stops_quietly_when_its_reader_does(bundle_folder, pictures):
 
 
 def test_predict_files__decodes_the_next_batch_while_the_network_works(bundle_folder, pictures, monkeypatch):
-    """The first prediction ends only once an image of the second batch is decoded."""
+    """Let the first prediction wait until an image of the second batch is decoded."""
     paths = predict.find_images([pictures])
     bundle, decoded, waited = Bundle.load(bundle_folder), threading.Event(), []
     prepare, ask = Bundle.prepare, Bundle.run

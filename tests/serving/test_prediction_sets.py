@@ -1,4 +1,4 @@
-"""Prediction sets of a bundle, in every way to predict."""
+"""Tests of a bundle's prediction sets in Python, CSV, JSON and HTTP."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""TIFF files of every kind give the pixels that were written, or a reason."""
+"""Tests of TIFF decoding: every kind of file yields the written pixels or an error."""
 
 import io
 import itertools
@@ -29,7 +29,7 @@ def pixels(dtype: str, channels: int) -> np.ndarray:
 
 
 def variants(dtype: str) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """Pixels (h, w) or (h, w, c) and how they are written: gray or color, layout, compression, container."""
+    """Draw pixels (h, w) or (h, w, c) and options for writing them: layout, compression and container."""
     kinds = itertools.product(
         ["miniswhite", "minisblack", "rgb"],
         ["contig", "separate"],
@@ -62,7 +62,7 @@ def variants(dtype: str) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
 
 
 def write(given: np.ndarray, options: dict[str, Any]) -> bytes | None:
-    """The file; None for a combination that tifffile does not write."""
+    """Write the file; return None for a combination that tifffile does not support."""
     stream = io.BytesIO()
     layout = np.moveaxis(given, -1, 0) if options["planarconfig"] == "separate" else given
     try:
@@ -73,7 +73,7 @@ def write(given: np.ndarray, options: dict[str, Any]) -> bytes | None:
 
 
 def is_right(found: DecodedImage, given: np.ndarray, options: dict[str, Any]) -> bool:
-    """Compare with the array that was written, not with what a second reader makes of the file."""
+    """Compare with the written array instead of the result of another reader."""
     inverted = options["photometric"] == "miniswhite"
     alpha = None
     if options["extrasamples"]:

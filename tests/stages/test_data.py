@@ -121,7 +121,7 @@ def test_run__equal_pixels_under_two_patients(root):
 def test_run__near_copies_are_told(root):
     image = Image.open(root / "no" / "P0_0.png").convert("RGB")
     for patient in (2, 4, 6, 8, 10):
-        # Seen at the packed size: a change of one grey level.
+        # A change of one gray level is visible at the packed size.
         image.point(lambda value, by=patient: min(255, value + by // 2)).save(root / "no" / f"P{patient}_0.png")
     near = told(prepare(root))["duplicates"]["near"]
     assert near["across_splits"] > 0
@@ -170,7 +170,7 @@ def test_run__what_is_left_out_is_printed_and_reported(root, capsys):
     (root / "yes" / ".DS_Store").touch()
     capsys.readouterr()
     prepare(root)
-    assert "nothing changed" in capsys.readouterr().out  # the system writes such files at any time
+    assert "nothing changed" in capsys.readouterr().out  # operating systems write such files at any time
 
 
 def test_run__a_file_name_that_is_not_utf8(root):
@@ -178,7 +178,7 @@ def test_run__a_file_name_that_is_not_utf8(root):
     with open(bad, "wb") as stream:
         stream.write((root / "no" / "P0_0.png").read_bytes())
     for path in root.rglob("*.png"):
-        path.write_bytes(path.read_bytes() + b" ")  # only the name is wrong
+        path.write_bytes(path.read_bytes() + b" ")  # only the name is invalid
     with pytest.raises(InputError, match=r"1 of 49 images cannot be used: no/P0_k\\xf6rper\.png"):
         prepare(root)
     report = told(prepare(root, "data.on_bad_image=reject"))
@@ -231,7 +231,7 @@ sys.exit(code)
 """
 
 
-# Training leaves the split to stage data.
+# Training must not split the data again.
 CASES = [("data", name) for name in WRONG_TABLES] + [("train", name) for name in WRONG_TABLES if name != "few"]
 
 

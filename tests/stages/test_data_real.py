@@ -1,4 +1,4 @@
-"""The data stage on real images."""
+"""Tests of stage data on real images."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Stage data: protocols, splits and the positive class."""
+"""Tests of protocols, splits and the positive class in stage data."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The trial before training: what would fail later is refused, and a trial is made once."""
+"""Tests of the check before training, which rejects invalid networks and is cached."""
 
 from types import SimpleNamespace
 
@@ -24,7 +24,7 @@ CNN = ("schedule=staged",
 
 @pytest.fixture
 def check(tmp_path):
-    """Checks params with a cache of the test's own."""
+    """Return a function that checks params with a separate cache per test."""
 
     def run(*sets, prepared=None):
         check_network(load(sets=sets), RunPaths(tmp_path, tmp_path / "cache"), prepared)

@@ -67,7 +67,7 @@ def test_run__two_classes_all_folds(make_world):
     page = (done.folder / "report.html").read_text()
     assert all(f"{name} (positive: class1)" in page for name in ("sensitivity", "specificity", "AUROC"))
 
-    # predictions.csv alone gives the metrics again
+    # predictions.csv is sufficient to compute the metrics
     assert list(rows[0]) == ["path", "group", "label", "prediction", "prob_class0", "prob_class1"]
     assert len({row["path"] for row in rows}) == 45
     classes = result["classes"]
@@ -78,7 +78,7 @@ def test_run__two_classes_all_folds(make_world):
     for name, value in again.items():
         assert metrics["test"][name]["value"] == pytest.approx(value, abs=1e-6), name
 
-    # and so do the stored logits, with each fold's own temperature and decision
+    # the stored logits are sufficient too, with the temperature and decision of each fold
     stored = np.load(done.folder / "logits.npz")
     from medtune.tasks.classification.calibration import softmax
 
@@ -90,8 +90,10 @@ def test_run__two_classes_all_folds(make_world):
         assert [classes[p] for p in decided] == [told[name] for name in names]
     assert set(result["folds"]["0"]) >= {"kept", "temperature", "decision", "validation"}
     assert result["test_folds"] == [0, 1, 2]
-    assert result["decision"]["images"] == 45  # every image is a validation image once
-    assert all(facts["decision"]["images"] == 30 for facts in result["folds"].values())  # without the fold's patients
+    assert result["decision"]["images"] == 45  # every image is in the validation split of one fold
+    assert all(
+        facts["decision"]["images"] == 30 for facts in result["folds"].values()
+    )  # without the patients of the fold
     assert "cross_validation" not in metrics
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of a bundle on external images, through the command."""
+"""Tests of evaluating a bundle on external images with the command."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ PATIENTS = ["--set", "data.columns.group=patient"]
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    """A bundle for images of 8 x 8 pixels, 36 images of 12 patients, and a table in other words."""
+    """Write a bundle for 8 x 8 pixels, 36 images of 12 patients, and a table with other class names."""
     monkeypatch.chdir(tmp_path)
     write_bundle(tmp_path / "bundle")
     draw = np.random.default_rng(1)
@@ -148,7 +148,7 @@ def test_evaluate__images_left_out_are_named(world):
 
 
 def test_evaluate__training_images_and_patients_are_a_leak(world):
-    """The bundle lies in a project whose data/prepared it was trained on."""
+    """Put the bundle into a project with the data/prepared of its training."""
     from medtune.config.load import load
     from medtune.data.manifest import load_prepared
     from medtune.runtime.paths import RunPaths
@@ -223,7 +223,7 @@ def test_evaluate__training_data_of_another_bundle_are_refused(world, capsys):
     ],
 )
 def test_evaluate__refused_in_one_line(world, capsys, words, message):
-    if message is None:  # twelve patients are as many values as allowed
+    if message is None:  # twelve patients are the maximum number of values
         assert call(["evaluate", *words]) == 0
         return
     assert message in error_of(capsys, *words)

@@ -12,10 +12,10 @@ from medtune.stages import evaluate
 from medtune.stages.preflight import run_preflight
 from medtune.stages.steps import evaluate_key, frozen_key
 
-# Nine patients with five images each, three patients a fold.
+# Nine patients with five images each, three patients per fold.
 SEX = ["F" if k // 5 % 2 else "M" for k in range(45)]
 SITE = ["north" if k // 5 < 7 else "" for k in range(45)]  # the last two patients: not recorded
-SCANNER = [f"S{k % 2}" for k in range(45)]  # every patient was on both
+SCANNER = [f"S{k % 2}" for k in range(45)]  # both scanners have images of every patient
 COLUMNS = {"sex": SEX, "site": SITE, "scanner": SCANNER, "age": [str(20 + k) for k in range(45)]}
 
 
@@ -51,7 +51,7 @@ def test_run__subgroups_of_all_folds(make_world, capsys):
     assert (female["lo"], female["reason"]) == (None, "4 patients: an interval needs 5")
     predictions = list(csv.DictReader((done.folder / "predictions.csv").open(newline="")))
     by_path = {f"img/{k}.png": value for k, value in enumerate(SCANNER)}
-    for one in scanner["subgroups"]:  # predictions.csv and the column give the value again
+    for one in scanner["subgroups"]:  # predictions.csv and the column are sufficient to compute the value
         own = [row for row in predictions if by_path[row["path"]] == one["value"]]
         accuracy = sum(row["label"] == row["prediction"] for row in own) / len(own)
         assert one["metrics"]["accuracy"]["value"] == pytest.approx(accuracy)

@@ -35,7 +35,7 @@ def build(world, **changes) -> SimpleNamespace:
 
 @pytest.fixture
 def exported(make_world) -> SimpleNamespace:
-    """One export for the tests that only look at it."""
+    """Run one export for all tests that only read it."""
     if not BUILT:
         made = build(make_world())
         made.artifact = made.run()
@@ -52,7 +52,7 @@ def test_run__bundle_has_all_files_and_they_are_whole(exported):
     for name, sha256 in document["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256
     assert verify(exported.artifact)
-    assert exported.run() == exported.artifact  # the same key: nothing is made again
+    assert exported.run() == exported.artifact  # the same key: the artifact is reused
     samples = np.load(folder / "sample_input.npy")
     assert samples.shape == (4, 32, 32, 3)
     assert samples.dtype == np.uint8
@@ -77,12 +77,12 @@ def test_run__document_says_what_evaluate_found(exported):
     assert document["preprocessing"]["resize"] == "squash"
     assert document["data"]["counts"]["class0"]["all"] == (exported.prepared.labels == 0).sum()
     assert document["data"]["n_leaked_groups"] == 0
-    assert "leaked_groups" not in document["data"]  # they are patients, and a bundle goes to others
-    assert "train" not in document["data"]["counts"]["class0"]  # all images trained a network
+    assert "leaked_groups" not in document["data"]  # patient ids must not leave the project
+    assert "train" not in document["data"]["counts"]["class0"]  # every image was used to train a network
 
 
 def test_run__graph_is_the_mean_of_the_fold_networks_on_one_backbone(exported):
-    """Each network is PyTorch's, its own fold's predictions are evaluate's, and the backbone is there once."""
+    """Compare each network with PyTorch and with the predictions of stage evaluate; the backbone is stored once."""
     bundle = Bundle.load(exported.artifact.folder)
     images = exported.prepared.images[:]
     each, mean = bundle.run_members(images), bundle.run(images)
@@ -188,7 +188,7 @@ def test_run__card_states_facts_leaks_and_faults(exported):
 
 
 def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
-    """Evaluate's figures of another network, under the right names: nothing may be published."""
+    """Replace the predictions of stage evaluate by those of another network: nothing may be published."""
     made = exported
     world = made.world.paths
     paths = RunPaths(tmp_path / "other", world.cache, frozen_out=world.out, data=world.prepared)

@@ -1,4 +1,4 @@
-"""A multilabel training that is killed, by the process dying, ends where the uninterrupted one does."""
+"""Test that a killed multilabel training resumes with the same result as an uninterrupted training."""
 
 import csv
 import shutil

@@ -1,4 +1,4 @@
-"""Stage 2 with a PEFT method: trained, kept, merged where it can be, and loaded again."""
+"""Tests of stage 2 with PEFT methods: training, storing, merging and loading."""
 
 import shutil
 
@@ -21,7 +21,7 @@ def world(make_world):
     return made
 
 
-# Options with which a method does within these few steps all that it does.
+# Options with which all parts of a method run within few steps.
 OPTIONS = {"adalora": {"interval": 1, "rank": 2, "start": 4}}
 
 
@@ -75,7 +75,7 @@ def test_finetune__falls_back_to_stage_one_bit_for_bit(world, method):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-# What is resumed without a hook of the method's own: torture/scenarios/resume.py.
+# Resuming methods without hooks is tested in torture/scenarios/resume.py.
 CUT = [("adalora", "test_vit"), ("fishmask", "test_efficientnet")]
 
 

@@ -1,4 +1,4 @@
-"""Stages 1 and 2 on a small set: what they keep, and what stays frozen."""
+"""Tests of stages 1 and 2 on a small data set: outputs and frozen parameters."""
 
 import csv
 import re
@@ -24,7 +24,7 @@ HEADS = [name for name in registry.plugin_names("medtune.models.heads") if name 
 
 @pytest.fixture
 def world(make_world):
-    """Params and paths of a prepared set of 45 images at 32 pixels."""
+    """Prepare 45 images at 32 pixels and return params and paths."""
     made = make_world(test_fold=1)
     shutil.rmtree(made.paths.stage("frozen"))
     return made
@@ -92,7 +92,7 @@ def test_frozen__chains_share_features_and_each_trains_as_if_alone(world, tmp_pa
         shared = frozen.run(params, world.paths, fold)
         computed[fold] = re.findall(r"view (\d) of 2: (\d+) images", capsys.readouterr().out)
         assert shared.sha256 == alone[fold].sha256
-    # A third of 45 images is trained on, a third validates; the last chain's training images validated the first.
+    # Training and validation have 15 of 45 images; the last fold trains on the validation images of the first fold.
     assert computed == {1: [("1", "30"), ("2", "15")], 0: [("1", "15"), ("2", "15")], 2: [("2", "15")]}
 
 

@@ -1,4 +1,4 @@
-"""The images of the gate, as the champion takes them."""
+"""Tests of the images that the gate prepares for the champion."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The gate compares networks on patients that they have not seen."""
+"""Tests that the gate compares networks on patients that they have not seen."""
 
 import json
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from medtune.stages import evaluate, export, gate
 
 
 def dataset(patients=9, folds=3):
-    """Two images per patient; patient k is a test patient of fold k % folds."""
+    """Create two images per patient, where patient k is a test patient of fold k % folds."""
     ids = np.repeat(np.arange(patients), 2)
     splits = np.full((len(ids), folds), "train", "<U8")
     for fold in range(folds):
@@ -27,7 +27,7 @@ def dataset(patients=9, folds=3):
 
 
 def manifest(prepared, patients, splits=None):
-    """manifest.csv of the champion, which knows the first `patients` patients."""
+    """Return manifest.csv of a champion that was trained on the first `patients` patients."""
     splits = prepared.splits if splits is None else splits
     lines = ["path,label,group,sha256," + ",".join(f"role_{k}" for k in range(splits.shape[1]))]
     for row in range(2 * patients):
@@ -54,7 +54,7 @@ def test_common_images__every_patient_counts_and_no_network_has_seen_its_patient
     prepared = dataset()
     rows, own = gate._tested(prepared, [0, 1, 2])
     kept, theirs, notes, changed = gate._common_images(prepared, rows, own, manifest(prepared, 6), [0, 1, 2])
-    assert kept.tolist() == list(range(18))  # also patients that the champion does not know
+    assert kept.tolist() == list(range(18))  # including patients that are new to the champion
     assert (notes, changed) == ([], "")
     for row, fold in zip(rows[:12], theirs[:12], strict=True):
         assert prepared.patient_ids[row] not in seen(prepared, fold)
@@ -71,7 +71,7 @@ def test_common_images__a_champion_of_one_network_leaves_out_the_patients_that_i
 
 
 def test_common_images__a_network_that_has_seen_the_pixels_is_not_asked():
-    """An unknown patient has an image of a known one: only the network that tested that one may answer."""
+    """A new patient has a copy of a known patient's image: only the network that tested this image may predict it."""
     prepared = dataset()
     prepared.sha256[12] = prepared.sha256[2]  # P6 has an image of P1, who is a test patient of fold 1
     rows, own = gate._tested(prepared, [0, 1, 2])
@@ -92,7 +92,7 @@ def test_of_member__has_its_own_decision_and_temperature():
 
 @pytest.mark.slow
 def test_run__predicts_each_patient_by_the_network_that_has_not_seen_it(make_world):
-    """Networks that have seen a patient would be right too often: the gate's score is that of the evaluation."""
+    """The score of the gate equals the evaluation, although networks are better on patients that they have seen."""
     world = make_world()
     metrics = json.loads((evaluate.run(world.params, world.paths).folder / "metrics.json").read_text())
     export.run(world.params, world.paths)

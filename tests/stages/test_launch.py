@@ -1,4 +1,4 @@
-"""What cannot run as several processes is refused in one line that says what to do instead."""
+"""Tests of one-line errors for settings that do not support several processes."""
 
 import pytest
 

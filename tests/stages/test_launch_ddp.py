@@ -1,4 +1,4 @@
-"""Two processes train as one does: the same curve, one writer, and a killed launch goes on where it was."""
+"""Tests of training with two processes: same losses as one process, a single writer, and resume after a kill."""
 
 import csv
 import os
@@ -29,7 +29,7 @@ CLEAN = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", 
 
 @pytest.fixture
 def world(make_world, tmp_path):
-    """A prepared set whose 15 training images leave one in the last batch of 7, and the params file to launch with."""
+    """Prepare data whose 15 training images leave one in the last batch of 7, and write the params file."""
     made = make_world(test_fold=1)
     shutil.rmtree(made.paths.stage("frozen"))
 
@@ -63,11 +63,11 @@ def command(stage, paths, *words):
 
 
 def ended(process):
-    """What it wrote; it does not outlive the test."""
+    """Read the output of the process, which is terminated after the test."""
     try:
         return process.communicate(timeout=300)
     finally:
-        process.terminate()  # the launcher ends its processes
+        process.terminate()  # the launcher terminates its processes
 
 
 def begin(stage, paths, *words):
@@ -104,13 +104,13 @@ def test_launch__stage_1_in_two_processes_gives_the_curve_of_one(world, tmp_path
     expected = frozen.run(params, other)
     words = ("medtune", "stage", "frozen", "--params", str(paths.out / "params.yaml"), "--out", str(paths.out))
     (first, second), again = run_ranks(tmp_path / "printed", *words, times=2, MEDTUNE_CACHE=str(paths.cache))
-    assert (first + second).count("frozen fold 1: ") == 2  # the progress line and the end: one process speaks
+    assert (first + second).count("frozen fold 1: ") == 2  # the progress line and the final line of a single process
     assert_same_curve(history(paths.stage("frozen", 1)), history(expected.folder))
-    assert "".join(again).count("frozen fold 1: ") == 1  # found again by both
+    assert "".join(again).count("frozen fold 1: ") == 1  # both processes reuse the artifact
 
 
 def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world):
-    # Of all methods AdaLoRA keeps the most from step to step.
+    # AdaLoRA has the most state of all methods.
     params, paths, other = world(finetune__epochs=25, model__peft={"method": "adalora"})
     expected = alone(params, other)
     shutil.copytree(expected[0].folder, paths.stage("frozen", 1))

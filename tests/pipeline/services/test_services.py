@@ -1,4 +1,4 @@
-"""Standing services in a copy of the checkout: started, used, killed, started again, stopped; in this order."""
+"""Tests of services in a copy of the checkout: start, use, kill, restart and stop, in this order."""
 
 import os
 import re
@@ -74,7 +74,7 @@ def test_worker__killed_in_the_middle_ends_its_run(standing: "Standing") -> None
     standing.wait(standing.waiting)
     assert standing.worker.pid is not None
     os.kill(standing.worker.pid, signal.SIGKILL)
-    standing.wait(lambda: set(standing.states()) == {"FAILED", "CRASHED"}, 20)  # also what the killed run left
+    standing.wait(lambda: set(standing.states()) == {"FAILED", "CRASHED"}, 20)  # including the killed run
     standing.wait(lambda: len(standing.webhook.got) == 3, 20)
     assert standing.webhook.got[2].endswith(f"{standing.url}/runs/flow-run/{run}")
 
@@ -112,7 +112,7 @@ def test_worker_and_run__killed_at_once_are_marked_as_the_worker_is_back(standin
 
 
 def alive(standing: "Standing") -> list[str]:
-    """Command lines of the processes that work in the copy."""
+    """Return the command lines of the processes that run in the copy."""
     found = []
     for process in psutil.process_iter():
         try:

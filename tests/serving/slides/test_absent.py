@@ -15,7 +15,7 @@ MPP = (0.5, 0.5)
 
 @pytest.fixture
 def slide(tmp_path):
-    """Writes a pyramid whose file lacks stored tiles: (level, row, column)."""
+    """Write a pyramid without the given stored tiles (level, row, column)."""
 
     def write(*absent, size=SIDE):
         path = tmp_path / "slide.tif"

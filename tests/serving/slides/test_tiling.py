@@ -66,7 +66,7 @@ def test_read_tile__between_levels_is_the_finer_one_resampled(path):
 
 @pytest.mark.parametrize("mpp", [(0.5, 0.5), (0.31, 0.31), (0.5, 0.4), (0.2527, 0.2527)])
 def test_read_tile__shows_the_same_micrometres_whatever_the_pixels(tmp_path, mpp):
-    # A slope of brightness along x: the tile's own slope says how many micrometres it spans.
+    # Brightness is proportional to x, so the slope of a tile reveals how many micrometers it spans.
     ramp = np.linspace(20, 230, 1200)[None, :, None] * np.ones((1200, 1, 3))
     write_pyramid(tmp_path / "a.tif", np.rint(ramp).astype(np.uint8), 0.5, 3)
     settings = replace(SETTINGS, size_um=100.0, pixels=40)
