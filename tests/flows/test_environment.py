@@ -24,7 +24,7 @@ def clean(monkeypatch):
         ({"no_proxy": "localhost, .local", "NO_PROXY": "other"}, "localhost,.local,127.0.0.1"),
     ],
 )
-def test_bypass__adds_this_machine_and_keeps_what_is_given(monkeypatch, given, expected):
+def test_bypass__adds_loopback_and_keeps_existing_hosts(monkeypatch, given, expected):
     for name, value in {"HTTP_PROXY": "http://127.0.0.1:9", **given}.items():
         monkeypatch.setenv(name, value)
     environment.bypass_proxy_for_loopback()

@@ -94,7 +94,7 @@ def test_run__second_time_is_all_cached(
         ("tracking.project=other", []),
     ],
 )
-def test_run__change_runs_what_it_concerns(
+def test_run__change_runs_only_affected_steps(
     change: str, steps: list[str], runner: Callable[..., list[tuple[str, bool]]]
 ) -> None:
     runner()
@@ -108,7 +108,7 @@ def test_run__flipped_byte_runs_that_step_again(runner: Callable[..., list[tuple
     assert ran(runner()) == ["frozen fold 1"]  # the result is identical, so later steps are reused
 
 
-def test_complete__only_with_every_step(runner: Callable[..., list[tuple[str, bool]]], paths: RunPaths) -> None:
+def test_is_complete__requires_every_step(runner: Callable[..., list[tuple[str, bool]]], paths: RunPaths) -> None:
     params = load(sets=SMALL)
     assert not pipeline.is_complete(Steps(params, paths))
     runner()
@@ -117,7 +117,7 @@ def test_complete__only_with_every_step(runner: Callable[..., list[tuple[str, bo
     assert not pipeline.is_complete(Steps(params, paths))
 
 
-def test_group__knows_params_and_data_but_not_tracking(paths: RunPaths, tmp_path: Path) -> None:
+def test_group__depends_on_params_and_data_not_on_tracking(paths: RunPaths, tmp_path: Path) -> None:
     group = Steps(load(sets=SMALL), paths).group
     assert Steps(load(sets=[*SMALL, "tracking.project=other"]), paths).group == group
     assert Steps(load(sets=[*SMALL, "seed=2"]), paths).group != group
@@ -126,7 +126,7 @@ def test_group__knows_params_and_data_but_not_tracking(paths: RunPaths, tmp_path
     assert Steps(load(sets=others), RunPaths.from_env(tmp_path / "other")).group != group
 
 
-def test_run_stage__failure_is_named_and_user_mistake_passes(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_stage__wraps_failures_but_not_input_errors(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load(sets=SMALL)
     for raised, seen in ((ValueError("boom"), pipeline.StageError), (InputError("mistake"), InputError)):
 
@@ -138,7 +138,7 @@ def test_run_stage__failure_is_named_and_user_mistake_passes(paths: RunPaths, mo
             pipeline.run_stage(Step("evaluate", None, "key"), params, paths)
 
 
-def test_tidy__removes_what_the_pipeline_did_not_make(tmp_path: Path) -> None:
+def test_prune_outputs__removes_other_files(tmp_path: Path) -> None:
     paths = RunPaths.from_env(tmp_path)
     for fold in (2, 3):
         for stage in ("frozen", "finetune"):

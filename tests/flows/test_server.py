@@ -9,7 +9,7 @@ from medtune.config.project import PROJECT
 
 
 @pytest.mark.parametrize(("gone", "code"), [(True, 3), (False, 5)])
-def test_end_without__ends_at_once_only_where_the_server_is_gone(gone, code):
+def test_exit_without_server__exits_only_without_a_server(gone, code):
     # The thread waits like Prefect's threads at exit; without a server the process must not wait for it.
     script = (
         "import sys, threading\nfrom medtune.flows import server\n"

@@ -31,7 +31,7 @@ def train(*words: str) -> "subprocess.CompletedProcess[str]":
     ],
     ids=["key", "head", "fold", "file", "not-prepared"],
 )
-def test_mistake__is_one_line_and_exit_2(words: list[str], said: str, tmp_path: Path) -> None:
+def test_invalid_input__is_one_line_and_exits_with_2(words: list[str], said: str, tmp_path: Path) -> None:
     done = train("--out", str(tmp_path / "out"), *words)
     assert done.returncode == 2
     assert said in done.stderr

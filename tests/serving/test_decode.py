@@ -44,7 +44,7 @@ def test_decode__lossy_formats(kind):
     assert found.dtype == np.uint8
 
 
-def test_decode__grey_gives_equal_channels():
+def test_decode__gray_has_equal_channels():
     grey = PIXELS[..., 0]
     assert np.array_equal(decode(encode(grey)).pixels, np.repeat(grey[..., None], 3, 2))
 
@@ -62,7 +62,7 @@ def test_decode__sixteen_bits_keep_their_values():
         assert np.array_equal(found.pixels, deep)
 
 
-def test_decode__transparency_is_laid_on_white():
+def test_decode__transparency_is_blended_with_white():
     alpha = np.zeros((30, 40), np.uint8)
     alpha[:, :20] = 255
     found = decode(encode(np.dstack([PIXELS, alpha]))).pixels
@@ -73,7 +73,7 @@ def test_decode__transparency_is_laid_on_white():
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
-def test_decode__alpha_of_zeros_is_unused(kind):
+def test_decode__alpha_of_zeros_is_ignored(kind):
     clear = np.zeros((30, 40), np.uint8)
     found = decode(
         encode(np.dstack([PIXELS, clear]), kind, **({"lossless": True, "exact": True} if kind == "WEBP" else {}))
@@ -102,7 +102,7 @@ def test_decode__exif_orientation_applied():
     assert np.array_equal(found, np.rot90(PIXELS, -1))
 
 
-def test_decode__wrong_extension_goes_by_content(tmp_path):
+def test_decode__format_depends_on_content_not_extension(tmp_path):
     file = tmp_path / "image.jpg"
     file.write_bytes(encode(PIXELS, "PNG"))
     assert np.array_equal(decode(file).pixels, PIXELS)
@@ -121,12 +121,12 @@ def test_decode__wrong_extension_goes_by_content(tmp_path):
     ],
     ids=["empty", "text", "truncated", "gif", "bomb", "over the limit", "pages"],
 )
-def test_decode__refuses(content, reason):
+def test_decode__invalid_files_are_rejected(content, reason):
     with pytest.raises(DecodeError, match=reason):
         decode(content)
 
 
-def test_decode__flipped_bit_in_png_is_noticed():
+def test_decode__flipped_bit_in_png_is_detected():
     content = bytearray(encode(PIXELS))
     content[len(content) // 2] ^= 4
     with pytest.raises(DecodeError, match="damaged"):
@@ -144,19 +144,19 @@ def test_decode__pipe_and_missing_file_and_folder(tmp_path):
 
 @pytest.mark.parametrize("resize", ["squash", "pad", "crop"])
 @pytest.mark.parametrize("shape", [(460, 700), (700, 460), (1, 300), (16, 16), (3, 3)])
-def test_fit__gives_the_square(resize, shape):
+def test_resize_square__any_shape(resize, shape):
     found = resize_square(RNG.integers(0, 256, (*shape, 3), np.uint8), 16, resize)
     assert found.shape == (16, 16, 3)
     assert found.dtype == np.uint8
 
 
-def test_fit__same_size_is_untouched():
+def test_resize_square__same_size_is_unchanged():
     image = PIXELS[:30, :30].copy()
     for resize in ("squash", "pad", "crop"):
         assert resize_square(image, 30, resize) is image
 
 
-def test_fit__crop_keeps_the_middle_and_pad_keeps_all():
+def test_resize_square__crop_keeps_the_center_and_pad_keeps_all():
     image = np.zeros((10, 30, 3), np.uint8)
     image[:, 10:20] = 255
     assert (resize_square(image, 10, "crop") > 200).all()

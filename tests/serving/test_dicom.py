@@ -87,7 +87,7 @@ def expected(file: Path) -> np.ndarray | None:
     return 255 - shown if dataset.PhotometricInterpretation == "MONOCHROME1" else shown
 
 
-def test_shipped_files__are_right_or_refused() -> None:
+def test_shipped_files__are_correct_or_rejected() -> None:
     """List all DICOM files that pydicom installs."""
     outcome: Counter[str] = Counter()
     for file in SHIPPED:
@@ -199,7 +199,7 @@ def test_header__patient_frames_spacing_and_marks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [200, 400, -50])
-def test_damaged__is_refused(tmp_path: Path, cut: int) -> None:
+def test_damaged__is_rejected(tmp_path: Path, cut: int) -> None:
     content = write(tmp_path, RNG.integers(0, 256, (20, 30), np.uint8)).read_bytes()
     with pytest.raises(DecodeError):
         decode(content[:cut])

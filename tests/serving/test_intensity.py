@@ -22,7 +22,7 @@ def deep(largest: int, declared: tuple[float, float] | None = None, inverted: bo
 
 @settings(max_examples=50)
 @given(st.integers(8, 16), st.integers(0, 2**16 - 1))
-def test_to_uint8__eight_bits_stored_deeper_come_back_within_one_level(bits: int, seed: int) -> None:
+def test_to_uint8__eight_bits_stored_in_16_are_restored_within_one_level(bits: int, seed: int) -> None:
     small = np.random.default_rng(seed).integers(0, 256, (8, 8))
     stored = np.rint(small / 255 * (2**bits - 1)).astype(np.float32)
     found = to_uint8(stored, (0, 2**bits - 1))
@@ -31,7 +31,7 @@ def test_to_uint8__eight_bits_stored_deeper_come_back_within_one_level(bits: int
     assert np.array_equal(to_uint8(stored, (0, 2**bits - 1), inverted=True), 255 - found)
 
 
-def test_fit__keeps_8_bits_as_they_are() -> None:
+def test_fit__8_bits_are_unchanged() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     assert np.array_equal(TRAINED_8.fit(DecodedImage(pixels), 8, "squash"), pixels)
 
@@ -52,7 +52,7 @@ def test_fit__the_range_of_the_training_images() -> None:
         (TRAINED_DEEP, DecodedImage(np.full((8, 8), np.nan, np.float32)), "NaN"),
     ],
 )
-def test_fit__refuses_another_depth_or_range(trained: Intensity, image: DecodedImage, reason: str) -> None:
+def test_fit__rejects_another_depth_or_range(trained: Intensity, image: DecodedImage, reason: str) -> None:
     with pytest.raises(DecodeError, match=reason):
         trained.fit(image, 8, "squash")
 
@@ -77,7 +77,7 @@ def test_fit__a_window_clips() -> None:
         ({"clip": 1}, r"intensity\.clip is 1: expected true or false"),
     ],
 )
-def test_document__comes_back_and_faults_are_named(change: dict[str, object], named: str) -> None:
+def test_document__round_trip_and_invalid_fields(change: dict[str, object], named: str) -> None:
     document = TRAINED_DEEP.document()
     assert intensity.validate(document) is None
     assert Intensity.from_document(document) == TRAINED_DEEP

@@ -26,7 +26,7 @@ from medtune.serving.manifest import BundleError
         ({"files": []}, "files is"),
     ],
 )
-def test_load__names_the_field_that_is_wrong(by_hand, tmp_path, changes, said):
+def test_load__error_names_the_invalid_field(by_hand, tmp_path, changes, said):
     folder = by_hand.write(tmp_path / "bundle", **changes)
     with pytest.raises(BundleError) as caught:
         Bundle.load(folder)

@@ -19,5 +19,5 @@ from medtune.serving.masks import find_masks
         ([], []),
     ],
 )
-def test_find_masks__needs_the_image_too(paths, masks):
+def test_find_masks__requires_the_image(paths, masks):
     assert find_masks(paths) == [paths[i] for i in masks]

@@ -22,7 +22,7 @@ UNREACHABLE = re.compile("Failed to fetch|Request failed|error sending request|d
 NEWEST_PYTHON = (3, 12)
 
 
-def test_minimum_for__every_opset_that_can_be_exported_has_one():
+def test_minimum_for__every_supported_opset():
     limits = {type(limit).__name__: limit for limit in ExportParams.model_fields["opset"].metadata}
     opsets = range(limits["Ge"].ge, limits["Le"].le + 1)
     assert max(MINIMUM_BY_OPSET) == opsets[-1]
@@ -30,11 +30,11 @@ def test_minimum_for__every_opset_that_can_be_exported_has_one():
 
 
 @pytest.mark.parametrize("minimum", [MINIMUM, "0.0", ".".join(onnxruntime.__version__.split(".")[:2])])
-def test_check_version__lets_this_or_a_newer_one_pass(minimum):
+def test_check_version__accepts_this_and_newer_versions(minimum):
     check_version(minimum)
 
 
-def test_load__names_both_versions_and_the_command(by_hand, tmp_path, capsys):
+def test_load__error_names_both_versions_and_the_command(by_hand, tmp_path, capsys):
     folder = by_hand.write(tmp_path / "bundle", requires={"onnxruntime": "99.10"})
     installed = f"onnxruntime {onnxruntime.__version__} is installed"
     said = f"{installed}, but this bundle needs >= 99.10. Run pip install -U onnxruntime"
@@ -45,7 +45,7 @@ def test_load__names_both_versions_and_the_command(by_hand, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("requires", [{"onnxruntime": 1.18}, {"onnxruntime": "new"}, "1.18"])
-def test_load__refuses_a_minimum_that_is_no_version(by_hand, tmp_path, requires):
+def test_load__rejects_an_invalid_minimum_version(by_hand, tmp_path, requires):
     folder = by_hand.write(tmp_path / "bundle", requires=requires)
     with pytest.raises(BundleError, match="expected onnxruntime: MAJOR"):
         Bundle.load(folder)
@@ -100,7 +100,7 @@ def graph():
 @pytest.mark.slow
 @pytest.mark.xdist_group("onnxruntime")
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_oldest__runs_an_exported_network_as_the_newest_does(oldest_python, graph, tmp_path, precision):
+def test_oldest__same_outputs_as_the_newest_version(oldest_python, graph, tmp_path, precision):
     from onnx import ModelProto
 
     from medtune.config.load import load

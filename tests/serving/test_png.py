@@ -30,7 +30,7 @@ def test_png__sixteen_bits_gray_and_color(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("channels", [2, 4])
-def test_png__opaque_or_unused_alpha_is_dropped_and_other_refused(channels: int) -> None:
+def test_png__only_opaque_or_unused_alpha_is_accepted(channels: int) -> None:
     given = RNG.integers(0, 65536, (20, 30, channels), np.uint16)
     with pytest.raises(DecodeError, match="partly transparent"):
         decode(imagecodecs.png_encode(given))
@@ -48,7 +48,7 @@ def test_png__significant_bits(largest: int, declared: float) -> None:
     assert decode(content).declared == (0.0, declared)
 
 
-def test_png__flipped_bit_is_noticed() -> None:
+def test_png__flipped_bit_is_detected() -> None:
     content = bytearray(imagecodecs.png_encode(RNG.integers(0, 65536, (20, 30), np.uint16)))
     content[len(content) // 2] ^= 4
     with pytest.raises(DecodeError, match="damaged"):

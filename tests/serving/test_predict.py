@@ -51,7 +51,7 @@ def test_predict_files__does_not_depend_on_the_batch_size(bundle_folder, picture
     np.testing.assert_allclose(np.array([row[1:] for _, row in found]), one_by_one, atol=1e-6)
 
 
-def test_main__names_bad_images_predicts_the_others_and_exits_1(bundle_folder, pictures, tmp_path, capsys):
+def test_main__invalid_images_are_named_and_exit_with_1(bundle_folder, pictures, tmp_path, capsys):
     (pictures / "broken.png").write_bytes((pictures / "b.png").read_bytes()[:40])
     (pictures / "empty.jpg").write_bytes(b"")
     out = tmp_path / "found.csv"
@@ -65,7 +65,7 @@ def test_main__names_bad_images_predicts_the_others_and_exits_1(bundle_folder, p
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
-def test_main__all_images_bad_gives_a_header_and_1(bundle_folder, pictures, capsys):
+def test_main__only_invalid_images_write_a_header_and_exit_with_1(bundle_folder, pictures, capsys):
     assert call(["predict", str(bundle_folder), str(pictures / "notes.txt")]) == 1
     assert capsys.readouterr().out == "path,prediction,prob_blue,prob_red\n"
 
@@ -80,7 +80,7 @@ def test_main__all_images_bad_gives_a_header_and_1(bundle_folder, pictures, caps
         (["{bundle}", "{pictures}", "--out", "{empty}/absent/x.csv"], "--out"),
     ],
 )
-def test_main__wrong_input_is_one_line_and_2(bundle_folder, pictures, tmp_path, capsys, words, said):
+def test_main__invalid_input_is_one_line_and_exits_with_2(bundle_folder, pictures, tmp_path, capsys, words, said):
     (tmp_path / "empty").mkdir()
     places = {"bundle": bundle_folder, "pictures": pictures, "empty": tmp_path / "empty"}
     assert call(["predict", *(word.format(**places) for word in words)]) == 2
@@ -91,7 +91,7 @@ def test_main__wrong_input_is_one_line_and_2(bundle_folder, pictures, tmp_path, 
 
 
 @pytest.mark.parametrize("words", [["--batch-size", "0"], ["--threads", "x"], ["--provider", "abacus"], ["--unknown"]])
-def test_main__wrong_options_are_one_line_and_2(bundle_folder, pictures, capsys, words):
+def test_main__invalid_options_are_one_line_and_exit_with_2(bundle_folder, pictures, capsys, words):
     assert call(["predict", str(bundle_folder), str(pictures), *words]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -104,7 +104,7 @@ def test_out__keeps_the_old_file_when_prediction_fails(bundle_folder, pictures, 
     assert out.read_text() == "old"
 
 
-def test_folder__is_walked_without_following_links(pictures, tmp_path):
+def test_find_images__does_not_follow_links(pictures, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "x.png").write_bytes((pictures / "b.png").read_bytes())
@@ -112,7 +112,7 @@ def test_folder__is_walked_without_following_links(pictures, tmp_path):
     assert not [path for path in predict.find_images([pictures]) if path.name == "x.png"]
 
 
-def test_command__stops_quietly_when_its_reader_does(bundle_folder, pictures):
+def test_command__closed_pipe_exits_silently(bundle_folder, pictures):
     command = [sys.executable, "-m", "medtune", "predict", str(bundle_folder), *[str(pictures)], "--threads", "1"]
     read, write = os.pipe()
     os.close(read)
@@ -123,7 +123,7 @@ def test_command__stops_quietly_when_its_reader_does(bundle_folder, pictures):
     assert done.returncode == 1
 
 
-def test_predict_files__decodes_the_next_batch_while_the_network_works(bundle_folder, pictures, monkeypatch):
+def test_predict_files__decodes_while_the_network_computes(bundle_folder, pictures, monkeypatch):
     """Let the first prediction wait until an image of the second batch is decoded."""
     paths = predict.find_images([pictures])
     bundle, decoded, waited = Bundle.load(bundle_folder), threading.Event(), []
@@ -147,7 +147,7 @@ def test_predict_files__decodes_the_next_batch_while_the_network_works(bundle_fo
     assert waited == [True, True, True]
 
 
-def test_main__counts_what_it_leaves_out_of_a_folder(bundle_folder, pictures, capsys):
+def test_main__counts_skipped_files_of_a_folder(bundle_folder, pictures, capsys):
     for name in (
         "._b.png",
         "deep/.DS_Store",
@@ -168,7 +168,7 @@ def test_main__counts_what_it_leaves_out_of_a_folder(bundle_folder, pictures, ca
     assert "1 images look like masks of others, for example b_mask.png" in said.err
 
 
-def test_main__a_folder_without_images_says_what_it_holds(bundle_folder, pictures, tmp_path, capsys):
+def test_main__folder_without_images_lists_its_content(bundle_folder, pictures, tmp_path, capsys):
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "x.gif").touch()
     assert call(["predict", str(bundle_folder), str(tmp_path / "scans")]) == 2
@@ -200,7 +200,7 @@ def test_main__a_terminal_without_unicode(bundle_folder, pictures):
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_write_predictions__a_failure_in_the_middle_keeps_what_was_predicted(
+def test_write_predictions__failure_keeps_earlier_predictions(
     bundle_folder, pictures, tmp_path, monkeypatch, capsys, as_json
 ):
     bundle, out = Bundle.load(bundle_folder), tmp_path / "found.csv"

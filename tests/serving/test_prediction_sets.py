@@ -75,18 +75,18 @@ def test_predict__no_sets_without_calibration(tmp_path, images):
         ({"min_probability": {"blue": 0.3, "red": "0.4"}}, "min_probability.red is '0.4'"),
     ],
 )
-def test_fault__names_the_field(tmp_path, sets, said):
+def test_validate__names_the_field(tmp_path, sets, said):
     assert said in validate({"classes": ["blue", "red"], "prediction_sets": sets})
     with pytest.raises(BundleError, match="prediction_sets"):
         Bundle.load(write_bundle(tmp_path / "bundle", prediction_sets=sets))
 
 
-def test_fault__separator_in_a_class():
+def test_validate__separator_in_a_class():
     document = {"classes": ["a|b", "c"], "prediction_sets": {"min_probability": {"a|b": 0.1, "c": 0.2}}}
     assert "cannot have |" in validate(document)
 
 
-def test_is_uncertain__several_none_or_another_than_the_decision():
+def test_is_uncertain__several_classes_no_class_or_another_class():
     members = np.array([[True, True], [False, False], [True, False], [True, False]])
     assert is_uncertain(members, np.array([0, 0, 0, 1])).tolist() == [True, True, False, True]
 

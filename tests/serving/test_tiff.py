@@ -92,7 +92,7 @@ def is_right(found: DecodedImage, given: np.ndarray, options: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_tiff__matrix_is_right_or_refused(dtype: str) -> None:
+def test_tiff__combinations_are_correct_or_rejected(dtype: str) -> None:
     outcome: Counter[str] = Counter()
     wrong = []
     for given, options in variants(dtype):
@@ -112,14 +112,14 @@ def test_tiff__matrix_is_right_or_refused(dtype: str) -> None:
 
 
 @pytest.mark.parametrize(("value", "declared"), [(4095, (0.0, 4095.0)), (3999, None), (1023, None)])
-def test_tiff__largest_sample_value_counts_if_it_is_a_number_of_bits(value: int, declared: Any) -> None:
+def test_tiff__max_sample_value_of_a_bit_depth_is_the_range(value: int, declared: Any) -> None:
     stream = io.BytesIO()
     given = np.full((8, 8), 2000, np.uint16)
     tifffile.imwrite(stream, given, metadata=None, extratags=[(281, 3, 1, value, True)])
     assert decode(stream.getvalue()).declared == declared
 
 
-def test_tiff__several_pages_and_missing_strips_are_refused() -> None:
+def test_tiff__several_pages_and_missing_strips_are_rejected() -> None:
     stream = io.BytesIO()
     tifffile.imwrite(stream, pixels("uint16", 1)[None].repeat(3, 0), metadata=None, photometric="minisblack")
     with pytest.raises(DecodeError, match="3 pages in one file"):

@@ -25,7 +25,7 @@ def root(tmp_path):
     return tmp_path / "raw"
 
 
-def test_run__writes_all_that_others_read(root):
+def test_run__writes_all_outputs(root):
     done = prepare(root)
     assert {path.name for path in done.folder.iterdir()} == {
         "manifest.csv", "dataset.json", "report.json", "images.npy", "samples.png", "samples", "result.json",
@@ -46,7 +46,7 @@ def test_run__writes_all_that_others_read(root):
     assert not partial_dir(done.folder).exists()
 
 
-def test_run__patient_protocol_leaks_no_group_no_pixels(root):
+def test_run__patient_protocol_has_no_leaks(root):
     prepared = load_prepared(prepare(root, "data.split.test_fold=all").folder)
     for chain in range(5):
         parts = prepared.indices(chain)
@@ -64,7 +64,7 @@ def test_run__nothing_changed_returns_at_once(root, capsys):
 
 
 @pytest.mark.parametrize("change", ["file", "params", "damage", "removed"])
-def test_run__a_change_is_noticed(root, change, capsys):
+def test_run__change_is_detected(root, change, capsys):
     first = prepare(root)
     sets = []
     if change == "file":
@@ -84,7 +84,7 @@ def test_run__a_change_is_noticed(root, change, capsys):
     load_prepared(second.folder)
 
 
-def test_run__same_input_gives_the_same_set(root):
+def test_run__same_input_same_result(root):
     first = load_prepared(prepare(root).folder)
     other = load_prepared(prepare(root, "data.split.test_fold=2").folder)
     assert first.digest == other.digest
@@ -118,7 +118,7 @@ def test_run__equal_pixels_under_two_patients(root):
     assert exact["across_splits"] > 0
 
 
-def test_run__near_copies_are_told(root):
+def test_run__near_duplicates_are_reported(root):
     image = Image.open(root / "no" / "P0_0.png").convert("RGB")
     for patient in (2, 4, 6, 8, 10):
         # A change of one gray level is visible at the packed size.
@@ -158,7 +158,7 @@ def test_run__root_is_relative_to_the_project(root):
     assert told(data.run(params, RunPaths.from_env(root.parent / "out")))["n_kept"] == 48
 
 
-def test_run__what_is_left_out_is_printed_and_reported(root, capsys):
+def test_run__skipped_files_are_printed_and_reported(root, capsys):
     for name in ("no/x.pdf", "no/y.gif", "no/z.gif", "no/.DS_Store", "yes/._P1_0.png", "yes/Thumbs.db"):
         (root / name).write_bytes(b"x")
     report = told(prepare(root))
@@ -186,7 +186,7 @@ def test_run__a_file_name_that_is_not_utf8(root):
     assert (report["n_found"], report["n_kept"], report["n_rejected"]) == (49, 48, 1)
 
 
-def test_run__patients_declared_equal_are_one(root):
+def test_run__patients_with_the_same_id_are_merged(root):
     for number in range(4):
         (root / "no" / f"P0_{number}.png").rename(root / "no" / f"P00_{number}.png")
     draw(root.parent / "more", patients=1)
@@ -203,7 +203,7 @@ def test_run__patients_declared_equal_are_one(root):
     assert told(prepare(root, "data.similar_patients=different"), "dataset.json")["n_groups"] == 13
 
 
-def test_run__a_column_with_a_taken_name_is_refused_before_decoding(root):
+def test_run__reserved_column_name_is_rejected_before_decoding(root):
     for path in root.rglob("*.png"):
         path.write_bytes(b"never read")
     rows = "".join(f"{path.relative_to(root)},{path.parent.name},{n},1\n" for n, path in enumerate(root.rglob("*.png")))
@@ -236,7 +236,7 @@ CASES = [("data", name) for name in WRONG_TABLES] + [("train", name) for name in
 
 
 @pytest.mark.parametrize(("command", "name"), CASES)
-def test_command__a_wrong_table_is_told_without_torch(root, command, name):
+def test_command__invalid_table_is_reported_without_torch(root, command, name):
     words = [command, *(["--no-prefect"] if command == "train" else [])]
     (root / "labels.csv").write_text(WRONG_TABLES[name])
     options = ["--set", "data.source=folder", "--set", f"data.root={root}", "--set", "data.csv=labels.csv",
@@ -250,7 +250,7 @@ def test_command__a_wrong_table_is_told_without_torch(root, command, name):
 
 
 @pytest.mark.slow
-def test_command__ends_with_two_and_one_line_on_wrong_input(tmp_path):
+def test_command__invalid_input_is_one_line_and_exits_with_2(tmp_path):
     done = subprocess.run([*COMMAND, "--set", "data.source=folder", "--set", f"data.root={tmp_path}/none", "--out",
                            str(tmp_path)], cwd=PROJECT, capture_output=True, text=True, timeout=60)  # fmt: skip
     assert done.returncode == 2

@@ -31,7 +31,7 @@ def test_run__without_patients(root):
     assert "cannot be excluded" in info["notes"][-1]
 
 
-def test_run__bad_split_is_refused_before_decoding(root):
+def test_run__invalid_split_is_rejected_before_decoding(root):
     for path in root.rglob("*.png"):
         path.write_bytes(b"never read")
     with pytest.raises(InputError, match="only 12 patients"):
@@ -58,7 +58,7 @@ def test_run__positive_class_has_index_one(root, capsys, positive, classes):
 
 
 @pytest.mark.parametrize("protocol", ["patient", "image"])
-def test_run__positive_class_moves_no_patient_and_no_pixel(root, protocol):
+def test_run__positive_class_does_not_change_splits_or_pixels(root, protocol):
     yes, no = (
         load_prepared(prepare(root, f"data.positive={name}", f"data.split.protocol={protocol}").folder)
         for name in ("yes", "no")
@@ -79,7 +79,7 @@ def test_run__positive_class_is_required_before_decoding(root):
     assert not (root.parent / "out").exists()
 
 
-def test_run__faulted_breakhis_patient_stays_in_one_split(tmp_path):
+def test_run__known_issue_of_breakhis_patient_stays_in_one_split(tmp_path):
     (tmp_path / "raw").mkdir()
     rng = np.random.default_rng(2)
     for number in range(12):
@@ -109,7 +109,7 @@ def by_split(root, val):
 
 @pytest.mark.parametrize("pattern", [None, r"/([A-Za-z]+\d+)_"])
 @pytest.mark.parametrize("val", [True, False])
-def test_run__split_folders_are_the_split(tmp_path, val, pattern):
+def test_run__split_folders_define_the_split(tmp_path, val, pattern):
     done = prepare(by_split(tmp_path / "raw", val), "data.split.protocol=folders", "data.positive=p", pattern=pattern)
     prepared = load_prepared(done.folder)
     assert prepared.classes == ("n", "p")
@@ -169,7 +169,7 @@ def test_run__split_by_a_column_with_an_external_set(root, capsys):
         (["part"], ["data.split.protocol=site"], r"no column site; found path, label, group, part"),
     ],
 )  # fmt: skip
-def test_run__columns_of_splits_and_sites_refused_before_decoding(root, columns, sets, message):
+def test_run__invalid_split_and_site_columns_are_rejected_before_decoding(root, columns, sets, message):
     table = write_table(root, columns, lambda patient: ["x"])
     with pytest.raises(InputError, match=message):
         prepare(root, table, *sets, pattern=None)

@@ -97,7 +97,7 @@ def test_run__two_classes_all_folds(make_world):
     assert "cross_validation" not in metrics
 
 
-def test_run__one_requested_fold__metrics_of_it_and_of_all(make_world):
+def test_run__metrics_of_one_fold_and_of_all_folds(make_world):
     whole = evaluate_world(make_world())
     pooled, rows = read_json(whole, "metrics.json"), read_csv(whole, "predictions.csv")
     world = make_world(test_fold=1)
@@ -152,7 +152,7 @@ def test_run__files_for_dvc_and_readers__reused_when_finished(make_world):
     assert (done.folder / "result.json").stat().st_mtime_ns == before
 
 
-def test_run__changed_options_compute_no_logits_again(make_world):
+def test_run__changed_options_reuse_logits(make_world):
     world = make_world(test_fold=1)
     first = evaluate_world(world)
     stored = sorted((world.paths.cache / "logits").iterdir())
@@ -165,7 +165,7 @@ def test_run__changed_options_compute_no_logits_again(make_world):
     assert [path.stat().st_mtime_ns for path in stored] == when
 
 
-def test_run__damaged_result_is_made_again_byte_for_byte(make_world):
+def test_run__damaged_result_is_reproduced_byte_for_byte(make_world):
     world = make_world(test_fold=1)
     first = evaluate_world(world)
     (first.folder / "predictions.csv").write_text("spoilt")
@@ -188,7 +188,7 @@ def test_run__logits_that_are_not_finite_name_the_fold(make_world):
     assert find_artifact(world.paths.stage("evaluate")) is None
 
 
-def test_key__follows_what_the_result_depends_on(make_world):
+def test_key__depends_on_all_inputs_of_the_result(make_world):
     world = make_world(test_fold=1)
     prepared = load_prepared(world.paths.prepared)
 
@@ -205,7 +205,7 @@ def test_key__follows_what_the_result_depends_on(make_world):
     assert key(world.params.model_copy(update={"tracking": tracking})) == key()
 
 
-def test_run__names_the_stage_to_run_first(make_world):
+def test_run__error_names_the_stage_to_run_first(make_world):
     world = make_world(test_fold=1)
     (world.trained[1].folder / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"artifacts/frozen/fold-1: not finished .* Run `medtune stage frozen` first"):

@@ -60,7 +60,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return error
 
 
-def test_evaluate__equals_the_bundle_asked_by_hand(world):
+def test_evaluate__equals_direct_predictions_of_the_bundle(world):
     before = {path: path.read_bytes() for path in (world / "bundle").iterdir()}
     assert evaluate(*MAP, *PATIENTS, "--by", "sex", "--out", "result") == 0
     metrics = json.loads((world / "result" / "metrics.json").read_text())
@@ -126,7 +126,7 @@ def test_evaluate__missing_class_is_reported(world):
     assert metrics["test"]["sensitivity"]["value"] is not None
 
 
-def test_evaluate__bundle_of_8_bit_images_refuses_12_bit_ones(world, capsys):
+def test_evaluate__bundle_of_8_bit_images_rejects_12_bit_images(world, capsys):
     for path in sorted((world / "images").glob("*.*[gf]")):
         deep = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 16
         path.with_suffix(".png").write_bytes(imagecodecs.png_encode(deep))
@@ -185,14 +185,14 @@ def has_positive() -> bool:
     return "positive" in DataParams.model_fields
 
 
-def test_evaluate__bundle_of_slides_is_refused(world, capsys):
+def test_evaluate__bundle_for_slides_is_rejected(world, capsys):
     write_bundle(world / "bundle", tiles={"size_px": 8, "size_um": 4.0}, temperature=1.0)
     error = error_of(capsys, "bundle", "--data", "images/t.csv", *MAP)
     assert "bundle" in error
     assert not (world / "evaluation-t").exists()
 
 
-def test_evaluate__training_data_of_another_bundle_are_refused(world, capsys):
+def test_evaluate__training_data_of_another_bundle_is_rejected(world, capsys):
     error = error_of(capsys, "bundle", "--data", "images/t.csv", *MAP, "--training-data", "images")
     assert "images" in error
 
@@ -222,7 +222,7 @@ def test_evaluate__training_data_of_another_bundle_are_refused(world, capsys):
         (["bundle", "--data", "images", "--out", "images/x"], "need separate folders"),
     ],
 )
-def test_evaluate__refused_in_one_line(world, capsys, words, message):
+def test_evaluate__invalid_input_is_one_line(world, capsys, words, message):
     if message is None:  # twelve patients are the maximum number of values
         assert call(["evaluate", *words]) == 0
         return
@@ -246,7 +246,7 @@ def test_evaluate__imports_no_torch(world):
 
 
 @pytest.mark.parametrize("names", [("train", "test"), ("external",)])
-def test_evaluate__class_folders_one_folder_deeper_are_named(world, capsys, names):
+def test_evaluate__nested_class_folders_are_named(world, capsys, names):
     for number, name in enumerate(sorted((world / "images").glob("*.*g"))):
         folder = world / "classes" / names[number % len(names)] / ("blue", "red")[int(name.stem) % 2]
         folder.mkdir(parents=True, exist_ok=True)
@@ -255,7 +255,7 @@ def test_evaluate__class_folders_one_folder_deeper_are_named(world, capsys, name
     assert re.search(r"--data=.*classes: the class folders lie one folder deeper, in .*Name one folder: --data ", error)
 
 
-def test_evaluate__a_column_of_splits_is_refused_with_a_way_out(world, capsys):
+def test_evaluate__split_column_error_names_the_fix(world, capsys):
     table = world / "images" / "t.csv"
     table.write_text(table.read_text().replace("sex", "split"))
     error = error_of(capsys, "bundle", "--data", str(table), *MAP)

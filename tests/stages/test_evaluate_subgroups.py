@@ -76,7 +76,7 @@ def test_run__subgroups_of_all_folds(make_world, capsys):
     assert "largest gap in AUROC: S0 - S1:" in printed
 
 
-def test_run__subgroups_of_one_fold_and_an_absent_value(make_world):
+def test_run__subgroups_of_one_fold_and_a_missing_value(make_world):
     columns = {"site": ["A" if k // 5 % 3 == 1 else "B" for k in range(45)]}
     world = make_world(test_fold=1, columns=columns)
     (site,) = read(evaluate.run(with_options(world, by=["site"]), world.paths))["subgroups"]
@@ -107,13 +107,13 @@ def test_keys__subgroups_change_the_evaluation_only(make_world):
         ({"by": ["age"]}, r"evaluate\.by=age: 45 different values; at most 12"),
     ],
 )
-def test_preflight__refuses_what_cannot_be_divided(make_world, changes, message):
+def test_preflight__rejects_invalid_subgroups(make_world, changes, message):
     world = make_world(test_fold=1, columns=COLUMNS)
     with pytest.raises(InputError, match=message):
         run_preflight(with_options(world, **changes), world.paths)
 
 
-def test_data__refuses_an_unknown_column_before_an_image_is_decoded(tmp_path, capsys):
+def test_data__unknown_column_is_rejected_before_decoding(tmp_path, capsys):
     for k in range(4):
         (tmp_path / f"{k}.png").write_bytes(b"no image")
     (tmp_path / "t.csv").write_text(

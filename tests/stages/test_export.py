@@ -44,7 +44,7 @@ def exported(make_world) -> SimpleNamespace:
     return BUILT[0]
 
 
-def test_run__bundle_has_all_files_and_they_are_whole(exported):
+def test_run__bundle_has_all_files_with_valid_checksums(exported):
     folder, document = exported.artifact.folder, exported.document
     names = {"model.onnx", "model.fp16.onnx", "MODEL_CARD.md", "checklist.md", "sample_input.npy", "sample_output.npy"}
     assert set(document["files"]) == names
@@ -58,7 +58,7 @@ def test_run__bundle_has_all_files_and_they_are_whole(exported):
     assert samples.dtype == np.uint8
 
 
-def test_run__document_says_what_evaluate_found(exported):
+def test_run__manifest_contains_the_evaluation(exported):
     document, record = exported.document, exported.evaluated.result()
     assert (document["exported"]["final"], document["exported"]["stage"]) == ("ensemble", "frozen")
     assert document["decision"] == record["decision"]
@@ -103,7 +103,7 @@ def test_run__graph_is_the_mean_of_the_fold_networks_on_one_backbone(exported):
     assert 0.9 * backbone < stored < 1.2 * backbone
 
 
-def test_run__decision_of_the_graph_is_the_bundle_s(exported):
+def test_run__decision_of_the_graph_equals_bundle_json(exported):
     bundle = Bundle.load(exported.artifact.folder)
     images = np.ascontiguousarray(exported.prepared.images[:])
     decided, found = bundle.session.run(["decision", "probabilities"], {"images": images})
@@ -129,7 +129,7 @@ def test_run__parity_is_measured_for_every_precision_and_batch_size(exported):
     assert parity["fp32"]["consumer"]["max_abs_diff"] < 1e-4
 
 
-def test_run__graph_is_self_contained_and_names_no_path(exported):
+def test_run__graph_is_self_contained_without_paths(exported):
     content = (exported.artifact.folder / "model.onnx").read_bytes()
     graph = onnx.load_model_from_string(content)
     onnx.checker.check_model(graph, full_check=True)
@@ -167,12 +167,12 @@ def test_run__command_line_reproduces_predictions_from_image_files(exported, tmp
     assert "45 images" in capsys.readouterr().err
 
 
-def test_run__fp16_answers_and_says_its_own_parity(exported):
+def test_run__fp16_predicts_and_records_its_parity(exported):
     half = Bundle.load(exported.artifact.folder, "fp16")
     assert half.self_test() < 2e-2
 
 
-def test_run__card_states_facts_leaks_and_faults(exported):
+def test_run__model_card_has_facts_leaks_and_known_issues(exported):
     assert "Positive class: `class1`" in (exported.artifact.folder / "MODEL_CARD.md").read_text()
     card = (exported.artifact.folder / "MODEL_CARD.md").read_text()
     assert "averages the probabilities of 3 networks" in card
@@ -187,7 +187,7 @@ def test_run__card_states_facts_leaks_and_faults(exported):
     assert "{%" not in card
 
 
-def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
+def test_run__rejects_a_graph_that_differs_from_the_evaluation(exported, tmp_path):
     """Replace the predictions of stage evaluate by those of another network: nothing may be published."""
     made = exported
     world = made.world.paths
@@ -209,7 +209,7 @@ def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
     assert not paths.stage("export").exists()
 
 
-def test_run__single_fold_leaks_are_in_the_card_and_a_refused_precision_is_not_shipped(make_world):
+def test_run__single_fold_has_leaks_in_the_card_and_no_rejected_precision(make_world):
     made = build(make_world(classes=3, test_fold=1, protocol="image"), fp16_tolerance=1e-9, opset=18)
     artifact = made.run()
     document = json.loads((artifact.folder / "bundle.json").read_text())
@@ -224,7 +224,7 @@ def test_run__single_fold_leaks_are_in_the_card_and_a_refused_precision_is_not_s
     assert "no: outputs differ" in card
 
 
-def test_calibration__draws_training_images_only_and_the_same_ones_each_time(make_world):
+def test_calibration__selects_only_training_images_reproducibly(make_world):
     world = make_world()
     prepared = load_prepared(world.paths.prepared)
     params = world.params.model_copy(
@@ -238,7 +238,7 @@ def test_calibration__draws_training_images_only_and_the_same_ones_each_time(mak
     np.testing.assert_array_equal(chosen, export.calibration(params, prepared, [1]))
 
 
-def test_key__follows_its_inputs(exported):
+def test_key__depends_on_inputs(exported):
     made = exported
     one = made.evaluated
     other = type(one)(one.path, one.key, "1" * 64)

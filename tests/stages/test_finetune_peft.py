@@ -49,7 +49,7 @@ def run_both(params, paths):
 @pytest.mark.parametrize(
     ("method", "holds"), [("lora", "all"), ("ssf", "all"), ("adapter", "adapted"), ("vpt", "adapted")]
 )
-def test_finetune__keeps_a_merged_or_an_adapted_network(world, method, holds):
+def test_finetune__stores_a_merged_or_an_adapted_network(world, method, holds):
     params = params_of(world, method)
     first, second = run_both(params, world.paths)
     stored = checkpoint.read(second.folder / "model.safetensors")
@@ -80,7 +80,7 @@ CUT = [("adalora", "test_vit"), ("fishmask", "test_efficientnet")]
 
 
 @pytest.mark.parametrize(("method", "backbone"), [*CUT, pytest.param("adapter", "test_vit", marks=pytest.mark.slow)])
-def test_finetune__cut_and_resumed_ends_bit_identical(world, tmp_path, monkeypatch, method, backbone):
+def test_finetune__interrupted_and_resumed_is_bit_identical(world, tmp_path, monkeypatch, method, backbone):
     params = params_of(world, method, backbone)
     whole = run_both(params, world.paths)
     cut = RunPaths(tmp_path / "cut", world.paths.cache)
@@ -100,7 +100,7 @@ def test_finetune__cut_and_resumed_ends_bit_identical(world, tmp_path, monkeypat
     assert [artifact.sha256 for artifact in run_both(params, cut)] == [artifact.sha256 for artifact in whole]
 
 
-def test_finetune__shows_a_method_that_asks_the_training_images_as_they_are(world, monkeypatch):
+def test_finetune__prepare_gets_unaugmented_training_images(world, monkeypatch):
     params, shown, chosen = params_of(world, "fishmask"), [], []
     real = fishmask.prepare
 

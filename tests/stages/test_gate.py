@@ -53,7 +53,7 @@ def test_images_for_champion__tiles_are_not_resized(tmp_path, prepare):
     assert np.array_equal(found, prepared.images[rows])
 
 
-def test_common_images__a_training_image_under_another_name_is_left_out(tmp_path, prepare):
+def test_common_images__renamed_training_image_is_excluded(tmp_path, prepare):
     draw = np.random.default_rng(0)
     for number in range(12):
         folder = tmp_path / "raw" / "ab"[number % 2]

@@ -40,7 +40,7 @@ def seen(prepared, fold):
     return set(prepared.patient_ids[np.isin(prepared.splits[:, fold], ("train", "val"))])
 
 
-def test_tested__each_image_by_the_network_of_its_fold():
+def test_tested__network_of_each_image_s_fold():
     prepared = dataset()
     rows, own = gate._tested(prepared, [0, 1, 2])
     assert rows.tolist() == list(range(18))
@@ -50,7 +50,7 @@ def test_tested__each_image_by_the_network_of_its_fold():
     assert own.tolist() == [0] * 6
 
 
-def test_common_images__every_patient_counts_and_no_network_has_seen_its_patient():
+def test_common_images__no_network_has_seen_the_patient():
     prepared = dataset()
     rows, own = gate._tested(prepared, [0, 1, 2])
     kept, theirs, notes, changed = gate._common_images(prepared, rows, own, manifest(prepared, 6), [0, 1, 2])
@@ -61,7 +61,7 @@ def test_common_images__every_patient_counts_and_no_network_has_seen_its_patient
     assert theirs[12:].tolist() == own[12:].tolist()
 
 
-def test_common_images__a_champion_of_one_network_leaves_out_the_patients_that_it_has_seen():
+def test_common_images__seen_patients_of_a_single_network_are_excluded():
     prepared = dataset()
     rows, own = gate._tested(prepared, [0, 1, 2])
     kept, theirs, notes, _ = gate._common_images(prepared, rows, own, manifest(prepared, 9), [1])
@@ -70,7 +70,7 @@ def test_common_images__a_champion_of_one_network_leaves_out_the_patients_that_i
     assert notes == ["12 test images of 6 patients left out: the champion was trained on them"]
 
 
-def test_common_images__a_network_that_has_seen_the_pixels_is_not_asked():
+def test_common_images__network_that_has_seen_the_pixels_is_not_used():
     """A new patient has a copy of a known patient's image: only the network that tested this image may predict it."""
     prepared = dataset()
     prepared.sha256[12] = prepared.sha256[2]  # P6 has an image of P1, who is a test patient of fold 1
@@ -81,7 +81,7 @@ def test_common_images__a_network_that_has_seen_the_pixels_is_not_asked():
     assert (len(kept), notes) == (18, [])
 
 
-def test_of_member__has_its_own_decision_and_temperature():
+def test_member_document__decision_and_temperature_of_the_network():
     members = [{"fold": 0, "temperature": 1.0, "decision": {"kind": "a"}}, {"fold": 1, "temperature": 2.0}]
     document = {"members": members, "decision": {"kind": "all"}}
     assert gate._member_document(document, 0) == {"members": members[:1], "decision": {"kind": "a"}}
@@ -91,7 +91,7 @@ def test_of_member__has_its_own_decision_and_temperature():
 
 
 @pytest.mark.slow
-def test_run__predicts_each_patient_by_the_network_that_has_not_seen_it(make_world):
+def test_run__predicts_patients_with_networks_that_have_not_seen_them(make_world):
     """The score of the gate equals the evaluation, although networks are better on patients that they have seen."""
     world = make_world()
     metrics = json.loads((evaluate.run(world.params, world.paths).folder / "metrics.json").read_text())

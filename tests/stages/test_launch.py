@@ -14,7 +14,7 @@ def plain(monkeypatch):
     monkeypatch.setenv("MEDTUNE_DEVICE", "cpu")
 
 
-def test_check__one_process_is_never_refused():
+def test_check__one_process_is_always_accepted():
     launch.check_launch(load(sets=["model.batchnorm=train"]), True)
 
 
@@ -32,7 +32,7 @@ def test_check__one_process_is_never_refused():
         ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}, [], "--cpu ignores --num_processes"),
     ],
 )
-def test_check__names_what_is_wrong(monkeypatch, environment, sets, expected):
+def test_check__error_names_the_setting(monkeypatch, environment, sets, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=expected) as raised:
@@ -40,6 +40,6 @@ def test_check__names_what_is_wrong(monkeypatch, environment, sets, expected):
     assert "\n" not in str(raised.value)
 
 
-def test_check__frozen_alone_leaves_batchnorm_as_it_is(monkeypatch):
+def test_check__stage_1_alone_accepts_batchnorm(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     launch.check_launch(load(sets=["model.batchnorm=train"]), False)

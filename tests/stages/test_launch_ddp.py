@@ -99,7 +99,7 @@ def assert_same_curve(left, right):
             assert float(a[name] or 0) == pytest.approx(float(b[name] or 0), rel=1e-4), (a, b)
 
 
-def test_launch__stage_1_in_two_processes_gives_the_curve_of_one(world, tmp_path):
+def test_launch__stage_1_in_two_processes_has_the_losses_of_one(world, tmp_path):
     params, paths, other = world()
     expected = frozen.run(params, other)
     words = ("medtune", "stage", "frozen", "--params", str(paths.out / "params.yaml"), "--out", str(paths.out))
@@ -109,7 +109,7 @@ def test_launch__stage_1_in_two_processes_gives_the_curve_of_one(world, tmp_path
     assert "".join(again).count("frozen fold 1: ") == 1  # both processes reuse the artifact
 
 
-def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world):
+def test_launch__two_processes_have_the_losses_of_one_after_a_kill(world):
     # AdaLoRA has the most state of all methods.
     params, paths, other = world(finetune__epochs=25, model__peft={"method": "adalora"})
     expected = alone(params, other)
@@ -144,7 +144,7 @@ def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world):
         ),
     ],
 )
-def test_launch__refuses_in_one_line_what_several_cannot_do(world, stage, expected, monkeypatch, capsys):
+def test_launch__unsupported_settings_are_one_line(world, stage, expected, monkeypatch, capsys):
     _, paths, _ = world(model__batchnorm="train")
     for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MEDTUNE_CACHE": str(paths.cache)}.items():
         monkeypatch.setenv(name, value)

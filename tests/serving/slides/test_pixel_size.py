@@ -27,7 +27,7 @@ def test_stated_mpp__resolution_tags(tmp_path, unit, per_mpp):
 
 
 @pytest.mark.parametrize("dpi", [72, 96, 150, 300, 600])
-def test_stated_mpp__dots_per_inch_of_programs_are_none(tmp_path, dpi):
+def test_stated_mpp__default_dots_per_inch_are_ignored(tmp_path, dpi):
     assert read(write(tmp_path / "a.tif", metadata=None, resolution=(dpi, dpi), resolutionunit="INCH")) is None
 
 

@@ -83,7 +83,7 @@ def test_predict__python_and_http(bundle, slides):
     assert ".mrxs files cannot be read" in foreign["error"]
 
 
-def test_predict__single_images_are_refused(bundle, pictures):
+def test_predict__single_images_are_rejected(bundle, pictures):
     with pytest.raises(DecodeError, match="predicts whole-slide images"):
         bundle.predict(str(pictures / "b.png"))
     with pytest.raises(DecodeError, match="predicts whole-slide images"):
@@ -101,7 +101,7 @@ def test_predict__single_images_are_refused(bundle, pictures):
         ({"temperature": 0}, "temperature"),
     ],
 )
-def test_load__wrong_fields_are_named(by_hand, tmp_path, changes, field):
+def test_load__error_names_invalid_fields(by_hand, tmp_path, changes, field):
     folder = by_hand.write(tmp_path / "bundle", **(SLIDES | changes))
     with pytest.raises(BundleError, match=field):
         Bundle.load(folder)

@@ -79,7 +79,7 @@ def test_read__planes_and_transparency(tmp_path):
     assert (found[32:] == 255).all()
 
 
-def test_levels__a_single_one(tmp_path):
+def test_levels__single_level(tmp_path):
     write_slide(tmp_path / "a.tif", 3, side=256, levels=1)
     with Slide.open(tmp_path / "a.tif") as slide:
         assert slide.levels == ((256, 256),)
@@ -95,26 +95,26 @@ def test_levels__a_single_one(tmp_path):
         (np.zeros((5, 64, 64), np.uint8), {"photometric": "minisblack"}, "expected"),
     ],
 )
-def test_open__other_pixels_are_refused(tmp_path, image, options, reason):
+def test_open__unsupported_pixels_are_rejected(tmp_path, image, options, reason):
     tifffile.imwrite(tmp_path / "a.tif", image, **options)
     assert reason in open_error(tmp_path / "a.tif")
 
 
-def test_open__formats_that_cannot_be_read_are_named(tmp_path):
+def test_open__error_names_unsupported_formats(tmp_path):
     (tmp_path / "a.mrxs").write_bytes(b"x")
     assert ".mrxs files cannot be read. Convert" in open_error(tmp_path / "a.mrxs")
     assert "does not exist" in open_error(tmp_path / "none.tif")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_open__truncated_file_is_refused(path, tmp_path, share):
+def test_open__truncated_file_is_rejected(path, tmp_path, share):
     content = path.read_bytes()
     (tmp_path / "a.tif").write_bytes(content[: int(share * len(content))])
     assert "damaged" in open_error(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_open__damaged_tags_are_refused_in_one_line(tmp_path, seed, capfd):
+def test_open__damaged_tags_are_one_line(tmp_path, seed, capfd):
     file = tmp_path / "a.tif"
     write_slide(file, 3, side=128, levels=2)
     with tifffile.TiffFile(file) as opened:
@@ -136,7 +136,7 @@ def test_open__damaged_tags_are_refused_in_one_line(tmp_path, seed, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_read__damaged_pixels_are_refused(tmp_path):
+def test_read__damaged_pixels_are_rejected(tmp_path):
     file = tmp_path / "a.tif"
     image = write_slide(file, 3, side=256)
     with tifffile.TiffFile(file) as opened:
@@ -148,7 +148,7 @@ def test_read__damaged_pixels_are_refused(tmp_path):
         slide.read(0, (0, 0, *image.shape[:2]))
 
 
-def test_levels__image_of_other_proportions_is_no_level(tmp_path):
+def test_levels__other_aspect_ratio_is_rejected(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as out:
         image = np.zeros((256, 256, 3), np.uint8)
         out.write(image, photometric="rgb", tile=(64, 64), subifds=1, metadata=None)

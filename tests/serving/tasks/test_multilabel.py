@@ -51,7 +51,7 @@ def test_summary__names_findings_and_thresholds():
         ({"no_finding": 3}, "no_finding is 3"),
     ],
 )
-def test_fault__names_the_field(change, said):
+def test_validate__names_the_field(change, said):
     assert multilabel.validate(DOCUMENT) is None
     assert said in multilabel.validate(DOCUMENT | change)
     assert multilabel.validate({}) == "classes is missing"
