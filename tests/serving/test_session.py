@@ -7,13 +7,13 @@ from medtune.serving.session import (
     count_operators,
     engine_cache_dir,
     open_session,
-    provider_chain,
+    provider_list,
     session_options,
 )
 
 
-def options_of(chain: list, provider: str) -> dict[str, str]:
-    return dict(entry for entry in chain if isinstance(entry, tuple))[PROVIDERS[provider]]
+def options_of(providers: list, provider: str) -> dict[str, str]:
+    return dict(entry for entry in providers if isinstance(entry, tuple))[PROVIDERS[provider]]
 
 
 def test_session_options__all_optimizations_and_sequential_execution():
@@ -27,27 +27,30 @@ def test_session_options__all_optimizations_and_sequential_execution():
     assert session_options().get_session_config_entry("session.intra_op.allow_spinning") == "1"
 
 
-def test_provider_chain__cpu_is_alone():
-    assert provider_chain("cpu", "int8") == ["CPUExecutionProvider"]
+def test_provider_list__cpu_is_alone():
+    assert provider_list("cpu", "int8") == ["CPUExecutionProvider"]
 
 
-def test_provider_chain__cuda_without_tf32_and_algorithm_search():
-    chain = provider_chain("cuda", "fp32")
-    assert [entry if isinstance(entry, str) else entry[0] for entry in chain] == [PROVIDERS["cuda"], PROVIDERS["cpu"]]
-    assert options_of(chain, "cuda") == {
+def test_provider_list__cuda_without_tf32_and_algorithm_search():
+    providers = provider_list("cuda", "fp32")
+    assert [entry if isinstance(entry, str) else entry[0] for entry in providers] == [
+        PROVIDERS["cuda"],
+        PROVIDERS["cpu"],
+    ]
+    assert options_of(providers, "cuda") == {
         "use_tf32": "0",
         "cudnn_conv_algo_search": "HEURISTIC",
         "arena_extend_strategy": "kSameAsRequested",
     }
-    assert options_of(provider_chain("cuda", "fp16"), "cuda")["use_tf32"] == "1"
+    assert options_of(provider_list("cuda", "fp16"), "cuda")["use_tf32"] == "1"
 
 
-def test_provider_chain__tensorrt_engine_cache_and_batch_sizes(tmp_path, monkeypatch):
+def test_provider_list__tensorrt_engine_cache_and_batch_sizes(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path))
-    chain = provider_chain("tensorrt", "fp32", ("images", 224))
-    assert chain[0][0] == PROVIDERS["tensorrt"]
-    assert chain[1:] == provider_chain("cuda", "fp32")
-    assert options_of(chain, "tensorrt") == {
+    providers = provider_list("tensorrt", "fp32", ("images", 224))
+    assert providers[0][0] == PROVIDERS["tensorrt"]
+    assert providers[1:] == provider_list("cuda", "fp32")
+    assert options_of(providers, "tensorrt") == {
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(tmp_path / "tensorrt"),
         "trt_timing_cache_enable": "1",
@@ -59,8 +62,8 @@ def test_provider_chain__tensorrt_engine_cache_and_batch_sizes(tmp_path, monkeyp
     }
 
 
-def test_provider_chain__tensorrt_fp16_only_on_request():
-    assert options_of(provider_chain("tensorrt", "fp16"), "tensorrt")["trt_fp16_enable"] == "1"
+def test_provider_list__tensorrt_fp16_only_on_request():
+    assert options_of(provider_list("tensorrt", "fp16"), "tensorrt")["trt_fp16_enable"] == "1"
 
 
 def test_engine_cache_dir__default_is_the_user_s_cache(tmp_path, monkeypatch):

@@ -111,7 +111,7 @@ def test_run__decision_of_the_graph_equals_bundle_json(exported):
     assert [bundle.classes[k] for k in decided] == bundle.decide(found)
     assert set(decided.tolist()) == {0, 1}
     other = {**bundle.manifest, "decision": {**bundle.manifest["decision"], "threshold": float(np.median(found[:, 1]))}}
-    with pytest.raises(BundleError, match="output 'decision' of the fp32 model is not what the decision"):
+    with pytest.raises(BundleError, match="output 'decision' of the fp32 model contradicts the decision rule"):
         Bundle(bundle.folder, other, "fp32", bundle.session)._check_decision(images)
 
 
