@@ -33,9 +33,9 @@ def paths(tmp_path: Path, prepared: Path) -> RunPaths:
     return RunPaths(tmp_path, tmp_path / "cache", data=prepared)
 
 
-def made(paths: RunPaths, step: Step, says: str = "") -> Artifact:
+def made(paths: RunPaths, step: Step, message: str = "") -> Artifact:
     folder = paths.stage(step.stage, step.fold)
-    write_text(partial_dir(folder) / "says.txt", f"{step.name} {says}")
+    write_text(partial_dir(folder) / "says.txt", f"{step.name} {message}")
     return commit(folder, step.key, {"fold": step.fold, "classes": ["a", "b"]})
 
 

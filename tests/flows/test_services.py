@@ -120,20 +120,20 @@ def services(tmp_path: Path, *words: str, **variables: str) -> "subprocess.Compl
 
 def test_up__port_in_use(taken: int, tmp_path: Path) -> None:
     for words in ("up", "server", "serve"):
-        done = services(tmp_path, words, PREFECT_SERVER_API_PORT=str(taken))
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"error: PREFECT_SERVER_API_PORT={taken}")
-        assert done.stderr.count("\n") == 1
+        process = services(tmp_path, words, PREFECT_SERVER_API_PORT=str(taken))
+        assert process.returncode == 2
+        assert process.stderr.startswith(f"error: PREFECT_SERVER_API_PORT={taken}")
+        assert process.stderr.count("\n") == 1
 
 
 def test_up__configured_server_does_not_answer(tmp_path: Path) -> None:
-    done = services(tmp_path, "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
-    assert done.returncode == 1
-    assert done.stderr == "error: PREFECT_API_URL=http://127.0.0.1:9/api: no Prefect server answers\n"
+    process = services(tmp_path, "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
+    assert process.returncode == 1
+    assert process.stderr == "error: PREFECT_API_URL=http://127.0.0.1:9/api: no Prefect server answers\n"
 
 
 def test_status_and_down__nothing_runs(tmp_path: Path) -> None:
-    done = services(tmp_path, "status")
-    assert (done.returncode, done.stdout) == (1, "server: does not run\nworker: does not run\n")
-    done = services(tmp_path, "down")
-    assert (done.returncode, done.stdout) == (0, "worker: was not running\nserver: was not running\n")
+    process = services(tmp_path, "status")
+    assert (process.returncode, process.stdout) == (1, "server: does not run\nworker: does not run\n")
+    process = services(tmp_path, "down")
+    assert (process.returncode, process.stdout) == (0, "worker: was not running\nserver: was not running\n")

@@ -22,7 +22,7 @@ def bundle_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def image_folder(tmp_path: Path) -> Path:
     """Write five images of several sizes and formats and a text file into two folders."""
     rng = np.random.default_rng(1)
     folder = tmp_path / "pictures"

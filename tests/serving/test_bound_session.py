@@ -43,5 +43,5 @@ def test_call__accepts_views_and_several_threads(asked, by_hand):
     view = images(8)[::2]
     np.testing.assert_allclose(asked(view), by_hand.probability(view), atol=1e-6)
     with ThreadPoolExecutor(4) as pool:
-        for seed, found in enumerate(pool.map(lambda seed: asked(images(3, seed)), range(40))):
-            np.testing.assert_allclose(found, by_hand.probability(images(3, seed)), atol=1e-6)
+        for seed, result in enumerate(pool.map(lambda seed: asked(images(3, seed)), range(40))):
+            np.testing.assert_allclose(result, by_hand.probability(images(3, seed)), atol=1e-6)

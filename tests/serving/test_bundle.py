@@ -19,31 +19,31 @@ def test_run__returns_probabilities_for_any_batch_size(bundle_folder, by_hand):
     bundle = Bundle.load(bundle_folder)
     for n in (0, 1, 2, 7, 32):
         images = np.random.default_rng(n).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
-        found = bundle.run(images)
-        assert found.shape == (n, 2)
-        np.testing.assert_allclose(found, by_hand.probability(images), atol=1e-6)
+        result = bundle.run(images)
+        assert result.shape == (n, 2)
+        np.testing.assert_allclose(result, by_hand.probability(images), atol=1e-6)
     assert bundle.providers == ["CPUExecutionProvider"]
     assert bundle.self_test() < 1e-6
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "message"),
     [
         (np.zeros((1, 8, 8, 3), np.float32), "float32"),
         (np.zeros((1, 3, 8, 8), np.uint8), r"\(1, 3, 8, 8\)"),
         (np.zeros((8, 8, 3), np.uint8), r"expected uint8 \(N, 8, 8, 3\)"),
     ],
 )
-def test_run__rejects_other_arrays(bundle_folder, array, said):
-    with pytest.raises(BundleError, match=said):
+def test_run__rejects_other_arrays(bundle_folder, array, message):
+    with pytest.raises(BundleError, match=message):
         Bundle.load(bundle_folder).run(array)
 
 
-def test_predict__accepts_files_bytes_pillow_images_and_arrays(bundle_folder, pictures):
-    bundle, path = Bundle.load(bundle_folder), pictures / "a.PNG"
+def test_predict__accepts_files_bytes_pillow_images_and_arrays(bundle_folder, image_folder):
+    bundle, path = Bundle.load(bundle_folder), image_folder / "a.PNG"
     with Image.open(path) as opened:
-        given = [path, str(path), path.read_bytes(), opened, np.array(opened)]
-        results = bundle.predict(given, batch_size=2)
+        sources = [path, str(path), path.read_bytes(), opened, np.array(opened)]
+        results = bundle.predict(sources, batch_size=2)
     assert len(results) == 5
     assert results == [results[0]] * 5
     probabilities = bundle.run(bundle.prepare(path)[None])[0]
@@ -54,7 +54,7 @@ def test_predict__accepts_files_bytes_pillow_images_and_arrays(bundle_folder, pi
     assert repr(results[0]) == f"Prediction(label={label!r}, probability={results[0].probability!r})"
 
 
-def test_predict__accepts_one_image_or_a_stack(bundle_folder, pictures):
+def test_predict__accepts_one_image_or_a_stack(bundle_folder, image_folder):
     bundle = Bundle.load(bundle_folder)
     grey = np.random.default_rng(0).integers(0, 256, (9, 12), dtype=np.uint8)
     assert bundle.predict(grey) == bundle.predict([np.repeat(grey[..., None], 3, axis=2)])

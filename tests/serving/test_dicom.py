@@ -92,16 +92,16 @@ def test_shipped_files__are_correct_or_rejected() -> None:
     outcome: Counter[str] = Counter()
     for file in SHIPPED:
         try:
-            found = decode(file)
+            result = decode(file)
         except DecodeError as error:
             assert len(str(error)) < 300, file  # noqa: PT017
             outcome["refused"] += 1
             continue
         outcome["read"] += 1
         wanted = expected(file)
-        if wanted is not None and not found.is_deep:
+        if wanted is not None and not result.is_deep:
             outcome["compared"] += 1
-            assert np.abs(found.pixels[..., 0].astype(int) - wanted).max() <= 1, file
+            assert np.abs(result.pixels[..., 0].astype(int) - wanted).max() <= 1, file
     assert outcome["read"] >= 40, outcome
     assert outcome["compared"] >= 6, outcome
 
@@ -130,17 +130,17 @@ def test_gray__window_and_both_photometric_interpretations(tmp_path: Path) -> No
     stored = RNG.integers(0, 4096, (20, 30), np.uint16)
     given = {"BitsStored": 12, "WindowCenter": 1000, "WindowWidth": 800, "RescaleSlope": 2, "RescaleIntercept": -1024}
     wanted = window(stored * 2.0 - 1024, 1000, 800)
-    found = decode(write(tmp_path, stored, **given))
-    assert np.abs(found.pixels[..., 1].astype(int) - wanted).max() <= 1
+    result = decode(write(tmp_path, stored, **given))
+    assert np.abs(result.pixels[..., 1].astype(int) - wanted).max() <= 1
     inverted = decode(write(tmp_path, stored, PhotometricInterpretation="MONOCHROME1", **given))
-    assert np.array_equal(inverted.pixels, 255 - found.pixels)
+    assert np.array_equal(inverted.pixels, 255 - result.pixels)
 
 
 def test_gray__without_a_window_keeps_its_values_and_its_bits(tmp_path: Path) -> None:
     stored = RNG.integers(0, 4096, (20, 30), np.uint16)
-    found = decode(write(tmp_path, stored, BitsStored=12))
-    assert np.array_equal(found.pixels, stored)
-    assert (found.declared, found.inverted) == ((0.0, 4095.0), False)
+    result = decode(write(tmp_path, stored, BitsStored=12))
+    assert np.array_equal(result.pixels, stored)
+    assert (result.declared, result.inverted) == ((0.0, 4095.0), False)
     file = write(tmp_path, stored, BitsStored=12, PhotometricInterpretation="MONOCHROME1")
     assert decode(file).inverted
 
@@ -148,9 +148,9 @@ def test_gray__without_a_window_keeps_its_values_and_its_bits(tmp_path: Path) ->
 def test_gray__hounsfield_units_for_a_window_of_the_user(tmp_path: Path) -> None:
     stored = RNG.integers(-1000, 3000, (20, 30)).astype(np.int16)
     file = write(tmp_path, stored, RescaleSlope=1, RescaleIntercept=-24, WindowCenter=40, WindowWidth=400)
-    found = decode(file, apply_voi=False)
-    assert np.array_equal(found.pixels, stored - 24.0)
-    assert found.declared is None
+    result = decode(file, apply_voi=False)
+    assert np.array_equal(result.pixels, stored - 24.0)
+    assert result.declared is None
 
 
 def test_gray__lookup_table_for_display(tmp_path: Path) -> None:
@@ -158,8 +158,8 @@ def test_gray__lookup_table_for_display(tmp_path: Path) -> None:
     table = Dataset()
     table.LUTDescriptor = [256, 0, 12]
     table.LUTData = np.linspace(4095, 0, 256).astype("<u2").tobytes()
-    found = decode(write(tmp_path, stored, BitsStored=12, VOILUTSequence=Sequence([table])))
-    assert np.abs(found.pixels[..., 0].astype(int) - np.arange(255, -1, -1).reshape(16, 16)).max() <= 1
+    result = decode(write(tmp_path, stored, BitsStored=12, VOILUTSequence=Sequence([table])))
+    assert np.abs(result.pixels[..., 0].astype(int) - np.arange(255, -1, -1).reshape(16, 16)).max() <= 1
 
 
 def test_enhanced__rescaling_and_window_of_the_frame(tmp_path: Path) -> None:
@@ -176,17 +176,17 @@ def test_enhanced__rescaling_and_window_of_the_frame(tmp_path: Path) -> None:
     with pytest.raises(DecodeError, match="2 frames in one DICOM file"):
         decode(file)
     for frame, center in enumerate((300, 900)):
-        found = decode(file, frame=frame).pixels[..., 0].astype(int)
-        assert np.abs(found - window(stored[frame] - 100.0, center, 400)).max() <= 1
+        result = decode(file, frame=frame).pixels[..., 0].astype(int)
+        assert np.abs(result - window(stored[frame] - 100.0, center, 400)).max() <= 1
 
 
 def test_color__eight_and_sixteen_bits(tmp_path: Path) -> None:
     small = RNG.integers(0, 256, (20, 30, 3), np.uint8)
     assert np.array_equal(decode(write(tmp_path, small)).pixels, small)
     deep = RNG.integers(0, 4096, (20, 30, 3), np.uint16)
-    found = decode(write(tmp_path, deep, BitsStored=12))
-    assert np.array_equal(found.pixels, deep)
-    assert found.declared == (0.0, 4095.0)
+    result = decode(write(tmp_path, deep, BitsStored=12))
+    assert np.array_equal(result.pixels, deep)
+    assert result.declared == (0.0, 4095.0)
 
 
 def test_header__patient_frames_spacing_and_marks(tmp_path: Path) -> None:
@@ -221,6 +221,6 @@ def test_compressed__gray_of_12_bits(tmp_path: Path, syntax: uid.UID, encode: Ca
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset["PixelData"].VR = "OB"
     dataset.save_as(file)
-    found = decode(file)
-    assert np.abs(found.pixels.astype(int) - stored).max() <= difference
-    assert found.declared == (0.0, 4095.0)
+    result = decode(file)
+    assert np.abs(result.pixels.astype(int) - stored).max() <= difference
+    assert result.declared == (0.0, 4095.0)

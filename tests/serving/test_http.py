@@ -23,19 +23,21 @@ def client(bundle_folder):
     return TestClient(serve.create_app(Bundle.load(bundle_folder), max_bytes=100_000, max_images=3))
 
 
-def test_predict__one_image_as_the_body(client, pictures, bundle_folder):
-    answer = client.post("/predict", content=(pictures / "b.png").read_bytes(), headers={"content-type": "image/png"})
+def test_predict__one_image_as_the_body(client, image_folder, bundle_folder):
+    answer = client.post(
+        "/predict", content=(image_folder / "b.png").read_bytes(), headers={"content-type": "image/png"}
+    )
     assert answer.status_code == 200
     (entry,) = answer.json()["predictions"]
     bundle = Bundle.load(bundle_folder)
-    expected = bundle.run(bundle.prepare(pictures / "b.png")[None])
+    expected = bundle.run(bundle.prepare(image_folder / "b.png")[None])
     np.testing.assert_allclose([entry["probabilities"][name] for name in ("blue", "red")], expected[0], atol=1e-6)
     assert entry["prediction"] == bundle.decide(expected)[0]
 
 
-def test_predict__several_files_with_an_invalid_one(client, pictures):
+def test_predict__several_files_with_an_invalid_one(client, image_folder):
     names = ["b.png", "deep/e.jpg", "notes.txt"]
-    files = [("files", (name, (pictures / name).read_bytes())) for name in names]
+    files = [("files", (name, (image_folder / name).read_bytes())) for name in names]
     answer = client.post("/predict", files=files)
     assert answer.status_code == 200
     entries = answer.json()["predictions"]

@@ -25,10 +25,10 @@ def deep(largest: int, declared: tuple[float, float] | None = None, inverted: bo
 def test_to_uint8__eight_bits_stored_in_16_are_restored_within_one_level(bits: int, seed: int) -> None:
     small = np.random.default_rng(seed).integers(0, 256, (8, 8))
     stored = np.rint(small / 255 * (2**bits - 1)).astype(np.float32)
-    found = to_uint8(stored, (0, 2**bits - 1))
-    assert found.shape == (8, 8, 3)
-    assert np.abs(found[..., 0].astype(int) - small).max() <= 1
-    assert np.array_equal(to_uint8(stored, (0, 2**bits - 1), inverted=True), 255 - found)
+    result = to_uint8(stored, (0, 2**bits - 1))
+    assert result.shape == (8, 8, 3)
+    assert np.abs(result[..., 0].astype(int) - small).max() <= 1
+    assert np.array_equal(to_uint8(stored, (0, 2**bits - 1), inverted=True), 255 - result)
 
 
 def test_fit__8_bits_are_unchanged() -> None:
@@ -37,8 +37,8 @@ def test_fit__8_bits_are_unchanged() -> None:
 
 
 def test_fit__the_range_of_the_training_images() -> None:
-    found = TRAINED_DEEP.fit(deep(3000), 8, "squash")
-    assert found.max() == round(3000 / 4095 * 255)
+    result = TRAINED_DEEP.fit(deep(3000), 8, "squash")
+    assert result.max() == round(3000 / 4095 * 255)
     assert TRAINED_DEEP.fit(deep(4095, inverted=True), 8, "squash")[0, 0, 0] == 255
 
 
@@ -81,8 +81,8 @@ def test_document__round_trip_and_invalid_fields(change: dict[str, object], name
     document = TRAINED_DEEP.document()
     assert intensity.validate(document) is None
     assert Intensity.from_document(document) == TRAINED_DEEP
-    found = intensity.validate({**document, **change})
-    assert found is not None
-    assert re.search(named, found)
+    result = intensity.validate({**document, **change})
+    assert result is not None
+    assert re.search(named, result)
     assert intensity.validate({"low": 0}) is not None
     assert intensity.validate(None) is None

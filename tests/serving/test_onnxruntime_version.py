@@ -37,11 +37,11 @@ def test_check_version__accepts_this_and_newer_versions(minimum):
 def test_load__error_names_both_versions_and_the_command(by_hand, tmp_path, capsys):
     folder = by_hand.write(tmp_path / "bundle", requires={"onnxruntime": "99.10"})
     installed = f"onnxruntime {onnxruntime.__version__} is installed"
-    said = f"{installed}, but this bundle needs >= 99.10. Run pip install -U onnxruntime"
-    with pytest.raises(BundleError, match=f"^{re.escape(said)}(-gpu)?$"):
+    message = f"{installed}, but this bundle needs >= 99.10. Run pip install -U onnxruntime"
+    with pytest.raises(BundleError, match=f"^{re.escape(message)}(-gpu)?$"):
         Bundle.load(folder)
     assert call(["verify", str(folder)]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {said}")
+    assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
 @pytest.mark.parametrize("requires", [{"onnxruntime": 1.18}, {"onnxruntime": "new"}, "1.18"])
@@ -61,10 +61,10 @@ def oldest_python(tmp_path_factory) -> Path:
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
     packages = (f"onnxruntime=={MINIMUM}.*", "numpy<2", "pillow", "typer", "imagecodecs", "tifffile")
     install = [uv, "pip", "install", "--quiet", "--python", python, *packages]
-    done = subprocess.run(install, capture_output=True, text=True, timeout=500)
-    if done.returncode and UNREACHABLE.search(done.stderr):
+    process = subprocess.run(install, capture_output=True, text=True, timeout=500)
+    if process.returncode and UNREACHABLE.search(process.stderr):
         pytest.skip("the package registry cannot be reached")
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     return python
 
 
@@ -72,17 +72,17 @@ def run(python: Path, *words: object) -> str:
     """Run a command in that environment and return its stdout."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     command_line = [str(word) for word in (python, *words)]
-    done = subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    process = subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("onnxruntime")
-def test_oldest__verifies_a_bundle_and_predicts(oldest_python, bundle_folder, pictures):
+def test_oldest__verifies_a_bundle_and_predicts(oldest_python, bundle_folder, image_folder):
     assert run(oldest_python, "-c", "import onnxruntime; print(onnxruntime.__version__)").startswith(f"{MINIMUM}.")
     assert run(oldest_python, "-m", "medtune", "verify", bundle_folder).startswith("sound: 3 files verified")
-    assert len(run(oldest_python, "-m", "medtune", "predict", bundle_folder, pictures).splitlines()) == 6
+    assert len(run(oldest_python, "-m", "medtune", "predict", bundle_folder, image_folder).splitlines()) == 6
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +111,13 @@ def test_oldest__same_outputs_as_the_newest_version(oldest_python, graph, tmp_pa
 
     size = load().data.image_size
     images = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), dtype=np.uint8)
-    own = ModelProto()
-    own.CopyFrom(graph)
-    convert = {"fp32": lambda: own, "fp16": lambda: to_half(own), "int8": lambda: to_int8(own, images)}
+    model_proto = ModelProto()
+    model_proto.CopyFrom(graph)
+    convert = {
+        "fp32": lambda: model_proto,
+        "fp16": lambda: to_half(model_proto),
+        "int8": lambda: to_int8(model_proto, images),
+    }
     content = convert[precision]().SerializeToString()
     (tmp_path / "model.onnx").write_bytes(content)
     np.save(tmp_path / "images.npy", images)

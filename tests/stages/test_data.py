@@ -14,7 +14,7 @@ from medtune.data.manifest import load_prepared
 from medtune.runtime.artifact import partial_dir
 from medtune.runtime.paths import RunPaths
 from medtune.stages import data
-from tests.stages.drawn_folder import draw, prepare, told
+from tests.stages.drawn_folder import draw, prepare, read_json
 
 COMMAND = [sys.executable, "-m", "medtune", "data"]
 
@@ -30,7 +30,7 @@ def test_run__writes_all_outputs(root):
     assert {path.name for path in done.folder.iterdir()} == {
         "manifest.csv", "dataset.json", "report.json", "images.npy", "samples.png", "samples", "result.json",
     }  # fmt: skip
-    info, report = told(done, "dataset.json"), told(done)
+    info, report = read_json(done, "dataset.json"), read_json(done)
     assert info["classes"] == ["no", "yes"]
     assert info["counts"]["all"] == {"no": 24, "yes": 24}
     assert info["n_images"] == 48
@@ -101,7 +101,7 @@ def test_run__bad_images(root):
         prepare(root)
     assert not (root.parent / "out" / "data" / "prepared").exists()
     assert not partial_dir(root.parent / "out" / "data" / "prepared").exists()
-    report = told(prepare(root, "data.on_bad_image=reject"))
+    report = read_json(prepare(root, "data.on_bad_image=reject"))
     assert [entry["path"] for entry in report["rejected"]] == names
     assert report["n_kept"] + report["n_rejected"] == report["n_found"] == 48
 
@@ -113,7 +113,7 @@ def test_run__equal_pixels_under_two_patients(root):
             (root / "no" / f"P{patient}_{number}.png").write_bytes(content)
     with pytest.raises(InputError, match=r"pixel for pixel.*no/P0_0\.png = no/P10_0\.png"):
         prepare(root)
-    exact = told(prepare(root, "data.split.protocol=image"))["duplicates"]["exact"]
+    exact = read_json(prepare(root, "data.split.protocol=image"))["duplicates"]["exact"]
     assert exact["sets"] == 4
     assert exact["across_splits"] > 0
 
@@ -123,7 +123,7 @@ def test_run__near_duplicates_are_reported(root):
     for patient in (2, 4, 6, 8, 10):
         # A change of one gray level is visible at the packed size.
         image.point(lambda value, by=patient: min(255, value + by // 2)).save(root / "no" / f"P{patient}_0.png")
-    near = told(prepare(root))["duplicates"]["near"]
+    near = read_json(prepare(root))["duplicates"]["near"]
     assert near["across_splits"] > 0
     assert near["first"][0]["across_splits"]
 
@@ -155,18 +155,18 @@ def test_run__root_is_relative_to_the_project(root):
             "data.positive=no",
         ],
     )
-    assert told(data.run(params, RunPaths.from_env(root.parent / "out")))["n_kept"] == 48
+    assert read_json(data.run(params, RunPaths.from_env(root.parent / "out")))["n_kept"] == 48
 
 
 def test_run__skipped_files_are_printed_and_reported(root, capsys):
     for name in ("no/x.pdf", "no/y.gif", "no/z.gif", "no/.DS_Store", "yes/._P1_0.png", "yes/Thumbs.db"):
         (root / name).write_bytes(b"x")
-    report = told(prepare(root))
+    report = read_json(prepare(root))
     assert report["left_out"]["files"] == {"no": {".pdf": 1, ".gif": 2}}
     assert report["left_out"]["system_files"] == {"._*": 1, ".DS_Store": 1, "Thumbs.db": 1}
     assert "data: left out: 2 .gif, 1 .pdf in no\n" in capsys.readouterr().out
     (root / "yes" / "new.pdf").touch()
-    assert told(prepare(root))["left_out"]["files"]["yes"] == {".pdf": 1}
+    assert read_json(prepare(root))["left_out"]["files"]["yes"] == {".pdf": 1}
     (root / "yes" / ".DS_Store").touch()
     capsys.readouterr()
     prepare(root)
@@ -181,7 +181,7 @@ def test_run__a_file_name_that_is_not_utf8(root):
         path.write_bytes(path.read_bytes() + b" ")  # only the name is invalid
     with pytest.raises(InputError, match=r"1 of 49 images cannot be used: no/P0_k\\xf6rper\.png"):
         prepare(root)
-    report = told(prepare(root, "data.on_bad_image=reject"))
+    report = read_json(prepare(root, "data.on_bad_image=reject"))
     assert report["rejected"] == [{"path": "no/P0_k\\xf6rper.png", "reason": "the file name is not valid UTF-8"}]
     assert (report["n_found"], report["n_kept"], report["n_rejected"]) == (49, 48, 1)
 
@@ -197,10 +197,10 @@ def test_run__patients_with_the_same_id_are_merged(root):
         (root / "no" / f"P0_{number}x.png").unlink()
     with pytest.raises(InputError, match=r"'P00' \(no/P00_0\.png\) and 'P0' \(no/P0_0x\.png\)"):
         prepare(root)
-    info = told(prepare(root, "data.similar_patients=equal"), "dataset.json")
+    info = read_json(prepare(root, "data.similar_patients=equal"), "dataset.json")
     assert info["n_groups"] == 12
     assert "1 patients were written in several ways" in info["notes"][0]
-    assert told(prepare(root, "data.similar_patients=different"), "dataset.json")["n_groups"] == 13
+    assert read_json(prepare(root, "data.similar_patients=different"), "dataset.json")["n_groups"] == 13
 
 
 def test_run__reserved_column_name_is_rejected_before_decoding(root):

@@ -43,7 +43,7 @@ def test_check__runs_once_per_configuration(check, capsys):
 
 def test_check__of_a_weights_file_prints_no_warnings(check, recwarn):
     check(*SMALL[1:], "model.backbone_args={img_size: 32}")  # the shipped weights
-    assert [str(each.message) for each in recwarn if "non-meta parameter" in str(each.message)] == []
+    assert [str(warning.message) for warning in recwarn if "non-meta parameter" in str(warning.message)] == []
 
 
 @pytest.mark.parametrize(

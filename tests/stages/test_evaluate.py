@@ -86,8 +86,8 @@ def test_run__two_classes_all_folds(make_world):
         mine = softmax(stored[f"fold{fold}_test_logits"], facts["temperature"])
         decided = decide(mine, facts["decision"], classes)
         names = [f"img/{row}.png" for row in stored[f"fold{fold}_test_rows"]]
-        told = {row["path"]: row["prediction"] for row in rows}
-        assert [classes[p] for p in decided] == [told[name] for name in names]
+        decision_by_path = {row["path"]: row["prediction"] for row in rows}
+        assert [classes[p] for p in decided] == [decision_by_path[name] for name in names]
     assert set(result["folds"]["0"]) >= {"kept", "temperature", "decision", "validation"}
     assert result["test_folds"] == [0, 1, 2]
     assert result["decision"]["images"] == 45  # every image is in the validation split of one fold

@@ -72,12 +72,18 @@ def test_evaluate__equals_direct_predictions_of_the_bundle(world):
     assert [row["prediction"] for row in rows] == [("blue", "red")[k] for k in decided]
     labels = np.array([int(row["path"][:2]) % 2 for row in rows])
     expected = compute_all(labels, probabilities, decided, np.array([row["group"] for row in rows]))
-    assert {name: one["value"] for name, one in metrics["test"].items()} == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert {name: entry["value"] for name, entry in metrics["test"].items()} == pytest.approx(
+        expected, rel=1e-5, abs=1e-6
+    )
     assert (metrics["n_images"], metrics["n_groups"], metrics["protocol"]) == (36, 12, "external")
     assert metrics["external"]["images_by_class"] == {"blue": 18, "red": 18}
     assert metrics["external"]["training_overlap"] == {"known": False}
     (sex,) = metrics["subgroups"]
-    assert [(one["value"], one["n_groups"]) for one in sex["subgroups"]] == [("F", 4), ("M", 4), ("not recorded", 4)]
+    assert [(entry["value"], entry["n_groups"]) for entry in sex["subgroups"]] == [
+        ("F", 4),
+        ("M", 4),
+        ("not recorded", 4),
+    ]
 
     page = (world / "result" / "report.html").read_text()
     assert "evaluation of a bundle on external images" in page
@@ -107,10 +113,11 @@ def test_evaluate__class_folders_without_patients_say_so(world, capsys):
 def test_evaluate_bundle__from_python(world):
     import medtune
 
-    found = medtune.evaluate_bundle("bundle", "images/t.csv", "result", [MAP[1], PATIENTS[1]])
-    assert found.report.is_file()
+    artifact = medtune.evaluate_bundle("bundle", "images/t.csv", "result", [MAP[1], PATIENTS[1]])
+    assert artifact.report.is_file()
     assert (
-        found.metrics["auroc"] == json.loads((world / "result" / "metrics.json").read_text())["test"]["auroc"]["value"]
+        artifact.metrics["auroc"]
+        == json.loads((world / "result" / "metrics.json").read_text())["test"]["auroc"]["value"]
     )
     with pytest.raises(medtune.InputError, match="is not a bundle"):
         medtune.evaluate_bundle("images", "images/t.csv")
@@ -174,8 +181,8 @@ def test_evaluate__training_images_and_patients_are_a_leak(world):
     assert f'class="warning">Leak: {trained} images' in page
 
     elsewhere = write_bundle(world / "bundle", data_digest=prepared.digest, exported={"fold": 1})
-    given = ["--training-data", str(world / "project" / "data" / "prepared")]
-    assert call(["evaluate", str(elsewhere), "--data", "images/t.csv", *MAP, *PATIENTS, *out, *given]) == 0
+    options = ["--training-data", str(world / "project" / "data" / "prepared")]
+    assert call(["evaluate", str(elsewhere), "--data", "images/t.csv", *MAP, *PATIENTS, *out, *options]) == 0
     assert json.loads((world / "result" / "metrics.json").read_text())["external"]["training_overlap"] == overlap
 
 
@@ -238,10 +245,10 @@ def test_evaluate__imports_no_torch(world):
         "assert not heavy, heavy\nsys.exit(code)"
     )
     environment = {"PYTHONPATH": str(PROJECT), "PATH": "/usr/bin:/bin", "HOME": str(world)}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], cwd=world, env=environment, capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     assert (world / "evaluation-t" / "report.html").is_file()
 
 

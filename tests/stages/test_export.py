@@ -88,7 +88,7 @@ def test_run__graph_is_the_mean_of_the_fold_networks_on_one_backbone(exported):
     each, mean = bundle.run_members(images), bundle.run(images)
     assert each.shape == (45, 3, 2)
     np.testing.assert_allclose(each.mean(1), mean, atol=1e-6)
-    told = {row["path"]: row for row in csv.DictReader((exported.evaluated.folder / "predictions.csv").open())}
+    row_by_path = {row["path"]: row for row in csv.DictReader((exported.evaluated.folder / "predictions.csv").open())}
     for index, artifact in enumerate(exported.world.trained):
         network = load_trained(artifact)
         with torch.inference_mode():
@@ -96,7 +96,9 @@ def test_run__graph_is_the_mean_of_the_fold_networks_on_one_backbone(exported):
             own = torch.softmax(logits / exported.document["members"][index]["temperature"], -1).numpy()
         np.testing.assert_allclose(each[:, index], own, atol=1e-5)
         for row in exported.prepared.indices(index)["test"]:
-            assert own[row, 1] == pytest.approx(float(told[exported.prepared.paths[row]]["prob_class1"]), abs=1e-5)
+            assert own[row, 1] == pytest.approx(
+                float(row_by_path[exported.prepared.paths[row]]["prob_class1"]), abs=1e-5
+            )
     backbone = sum(p.numel() for p in network.backbone.parameters())
     graph = onnx.load(exported.artifact.folder / "model.onnx")
     stored = sum(np.prod(tensor.dims) for tensor in graph.graph.initializer)

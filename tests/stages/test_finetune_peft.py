@@ -16,9 +16,9 @@ from medtune.training.loop import Trainer
 
 @pytest.fixture
 def world(make_world):
-    made = make_world(test_fold=1)
-    shutil.rmtree(made.paths.stage("frozen"))
-    return made
+    small_world = make_world(test_fold=1)
+    shutil.rmtree(small_world.paths.stage("frozen"))
+    return small_world
 
 
 # Options with which all parts of a method run within few steps.

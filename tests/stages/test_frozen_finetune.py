@@ -25,9 +25,9 @@ HEADS = [name for name in registry.plugin_names("medtune.models.heads") if name 
 @pytest.fixture
 def world(make_world):
     """Prepare 45 images at 32 pixels and return params and paths."""
-    made = make_world(test_fold=1)
-    shutil.rmtree(made.paths.stage("frozen"))
-    return made
+    small_world = make_world(test_fold=1)
+    shutil.rmtree(small_world.paths.stage("frozen"))
+    return small_world
 
 
 def params_of(world, **changes):

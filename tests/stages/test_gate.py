@@ -64,9 +64,11 @@ def test_common_images__renamed_training_image_is_excluded(tmp_path, prepare):
     line = "old/{}.png,a,Q{},{},{}"
     seen = [line.format(k, k, prepared.sha256[row], "train" if k == 0 else "test") for k, row in enumerate(rows)]
     manifest = "\n".join(["path,label,group,sha256,role_1", *seen])
-    kept, theirs, notes, changed = gate._common_images(prepared, rows, np.zeros(len(rows), int), manifest, [1])
-    assert rows[kept].tolist() == rows.tolist()[1:]
-    assert theirs.tolist() == [0] * (len(rows) - 1)
+    selected, champion_networks, notes, changed = gate._common_images(
+        prepared, rows, np.zeros(len(rows), int), manifest, [1]
+    )
+    assert rows[selected].tolist() == rows.tolist()[1:]
+    assert champion_networks.tolist() == [0] * (len(rows) - 1)
     assert notes == [
         f"1 test images left out: the champion was trained on identical images (first: {prepared.paths[rows[0]]})"
     ]

@@ -53,20 +53,22 @@ def test_tested__network_of_each_image_s_fold():
 def test_common_images__no_network_has_seen_the_patient():
     prepared = dataset()
     rows, own = gate._tested(prepared, [0, 1, 2])
-    kept, theirs, notes, changed = gate._common_images(prepared, rows, own, manifest(prepared, 6), [0, 1, 2])
-    assert kept.tolist() == list(range(18))  # including patients that are new to the champion
+    selected, champion_networks, notes, changed = gate._common_images(
+        prepared, rows, own, manifest(prepared, 6), [0, 1, 2]
+    )
+    assert selected.tolist() == list(range(18))  # including patients that are new to the champion
     assert (notes, changed) == ([], "")
-    for row, fold in zip(rows[:12], theirs[:12], strict=True):
+    for row, fold in zip(rows[:12], champion_networks[:12], strict=True):
         assert prepared.patient_ids[row] not in seen(prepared, fold)
-    assert theirs[12:].tolist() == own[12:].tolist()
+    assert champion_networks[12:].tolist() == own[12:].tolist()
 
 
 def test_common_images__seen_patients_of_a_single_network_are_excluded():
     prepared = dataset()
     rows, own = gate._tested(prepared, [0, 1, 2])
-    kept, theirs, notes, _ = gate._common_images(prepared, rows, own, manifest(prepared, 9), [1])
-    assert set(prepared.patient_ids[rows[kept]]) == {"P1", "P4", "P7"}
-    assert theirs.tolist() == [0] * 6
+    selected, champion_networks, notes, _ = gate._common_images(prepared, rows, own, manifest(prepared, 9), [1])
+    assert set(prepared.patient_ids[rows[selected]]) == {"P1", "P4", "P7"}
+    assert champion_networks.tolist() == [0] * 6
     assert notes == ["12 test images of 6 patients left out: the champion was trained on them"]
 
 
@@ -76,9 +78,9 @@ def test_common_images__network_that_has_seen_the_pixels_is_not_used():
     prepared.sha256[12] = prepared.sha256[2]  # P6 has an image of P1, who is a test patient of fold 1
     rows, own = gate._tested(prepared, [0, 1, 2])
     assert own[12] == 0
-    kept, theirs, notes, _ = gate._common_images(prepared, rows, own, manifest(prepared, 6), [0, 1, 2])
-    assert (theirs[12], theirs[13]) == (1, 0)
-    assert (len(kept), notes) == (18, [])
+    selected, champion_networks, notes, _ = gate._common_images(prepared, rows, own, manifest(prepared, 6), [0, 1, 2])
+    assert (champion_networks[12], champion_networks[13]) == (1, 0)
+    assert (len(selected), notes) == (18, [])
 
 
 def test_member_document__decision_and_temperature_of_the_network():

@@ -30,11 +30,11 @@ CLEAN = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", 
 @pytest.fixture
 def world(make_world, tmp_path):
     """Prepare data whose 15 training images leave one in the last batch of 7, and write the params file."""
-    made = make_world(test_fold=1)
-    shutil.rmtree(made.paths.stage("frozen"))
+    small_world = make_world(test_fold=1)
+    shutil.rmtree(small_world.paths.stage("frozen"))
 
     def world(**changes):
-        tree = made.params.model_dump(mode="json")
+        tree = small_world.params.model_dump(mode="json")
         tree["schedule"] = "staged"
         common = {"checkpoint_seconds": 0, "lr": 1e-3}
         tree["frozen"] = {**common, "epochs": 3, "feature_views": 2, "batch_size": 4, "gradient_accumulation_steps": 2}
@@ -44,11 +44,11 @@ def world(make_world, tmp_path):
             tree[section][key] = value
         params = validate(tree)
         (tmp_path / "params.yaml").write_text(params.model_dump_json())
-        sealed = dump_with_checksum({**read_result(made.paths.prepared), "key": data_key(params)})
-        (made.paths.prepared / RESULT_FILE).write_text(sealed)
+        sealed = dump_with_checksum({**read_result(small_world.paths.prepared), "key": data_key(params)})
+        (small_world.paths.prepared / RESULT_FILE).write_text(sealed)
         alone = RunPaths(tmp_path / "alone", tmp_path / "alone" / "cache")
-        shutil.copytree(made.paths.prepared, alone.prepared, dirs_exist_ok=True)
-        return params, made.paths, alone
+        shutil.copytree(small_world.paths.prepared, alone.prepared, dirs_exist_ok=True)
+        return params, small_world.paths, alone
 
     return world
 

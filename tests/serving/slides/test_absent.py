@@ -47,24 +47,24 @@ def plan(path):
 def test_read__missing_stored_tile_is_white(slide):
     path, pixels = slide((0, 3, 4))
     with Slide.open(path) as opened:
-        found = opened.read(0, (0, 0, SIDE, SIDE))
+        result = opened.read(0, (0, 0, SIDE, SIDE))
         assert np.argwhere(opened.stored_tiles(0).absent).tolist() == [[3, 4]]
         assert not opened.stored_tiles(1).absent.any()
     hole = (slice(3 * STORED, 4 * STORED), slice(4 * STORED, 5 * STORED))
-    assert (found[hole] == 255).all()
-    found[hole] = pixels[hole]
-    assert np.array_equal(found, pixels)
+    assert (result[hole] == 255).all()
+    result[hole] = pixels[hole]
+    assert np.array_equal(result, pixels)
 
 
 def test_plan__missing_glass_is_accepted_and_counted(slide):
     whole = plan(slide()[0])
     corners = [(1, 0, 0), (1, 0, 3), (1, 3, 0), (2, 0, 0)]
     path, _ = slide(*corners[:3])
-    found = plan(path)
-    assert (found.level, found.absent, whole.absent) == (1, (3, 16), (0, 16))
-    assert found.positions == whole.positions
+    result = plan(path)
+    assert (result.level, result.absent, whole.absent) == (1, (3, 16), (0, 16))
+    assert result.positions == whole.positions
     with Slide.open(path) as opened:
-        tiles = [read_tile(opened, position, SETTINGS, MPP) for position in found.positions]
+        tiles = [read_tile(opened, position, SETTINGS, MPP) for position in result.positions]
     assert min(tile.mean() for tile in tiles) > 60
 
 

@@ -78,8 +78,8 @@ def test_stated_mpp__any_description_is_read_or_ignored(tmp_path_factory, text):
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
         page.description = "Aperio " + text
-        found = stated_mpp(file, page, (96, 64))
-    assert found is None or all(map(is_plausible, found))
+        result = stated_mpp(file, page, (96, 64))
+    assert result is None or all(map(is_plausible, result))
 
 
 def test_slide__has_the_stated_size(tmp_path):

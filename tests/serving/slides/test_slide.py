@@ -26,9 +26,9 @@ def open_error(path):
 def test_read__equals_the_level_that_tifffile_reads(path, level, box):
     whole = tifffile.imread(path, series=0, level=level)
     with Slide.open(path) as slide:
-        found = slide.read(level, box)
+        result = slide.read(level, box)
     left, top, right, bottom = box
-    np.testing.assert_array_equal(found, whole[top:bottom, left:right])
+    np.testing.assert_array_equal(result, whole[top:bottom, left:right])
 
 
 def test_levels__sizes_and_scales(path):
@@ -61,8 +61,8 @@ def test_open__aperio_file_with_thumbnail_label_and_macro(tmp_path):
     with Slide.open(tmp_path / "a.svs") as slide:
         assert slide.levels == ((1024, 1024), (512, 512))
         assert slide.stated_mpp == (0.499, 0.499)
-        found = slide.read(0, (256, 256, 768, 768))
-    assert np.abs(found.astype(int) - image[256:768, 256:768]).mean() < 12
+        result = slide.read(0, (256, 256, 768, 768))
+    assert np.abs(result.astype(int) - image[256:768, 256:768]).mean() < 12
 
 
 def test_read__planes_and_transparency(tmp_path):
@@ -74,9 +74,9 @@ def test_read__planes_and_transparency(tmp_path):
     alpha[:32] = 255
     tifffile.imwrite(tmp_path / "b.tif", np.concatenate([image, alpha], 2), photometric="rgb", extrasamples=[2])
     with Slide.open(tmp_path / "b.tif") as slide:
-        found = slide.read(0, (0, 0, 64, 64))
-    np.testing.assert_array_equal(found[:32], image[:32])
-    assert (found[32:] == 255).all()
+        result = slide.read(0, (0, 0, 64, 64))
+    np.testing.assert_array_equal(result[:32], image[:32])
+    assert (result[32:] == 255).all()
 
 
 def test_levels__single_level(tmp_path):

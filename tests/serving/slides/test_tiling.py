@@ -29,12 +29,12 @@ def plan(path, settings=SETTINGS, mpp=MPP):
 
 
 def test_plan__tiles_form_a_grid_of_the_given_size(path):
-    found = plan(path)
-    assert found.tile == (128.0, 128.0)
-    assert found.level == 1
-    assert len(found.positions) == found.n_candidates > 10
-    assert all(x % 128 == 0 and y % 128 == 0 and 0 <= x <= 896 and 0 <= y <= 896 for x, y in found.positions)
-    assert list(found.positions) == sorted(found.positions, key=lambda position: position[::-1])
+    result = plan(path)
+    assert result.tile == (128.0, 128.0)
+    assert result.level == 1
+    assert len(result.positions) == result.n_candidates > 10
+    assert all(x % 128 == 0 and y % 128 == 0 and 0 <= x <= 896 and 0 <= y <= 896 for x, y in result.positions)
+    assert list(result.positions) == sorted(result.positions, key=lambda position: position[::-1])
 
 
 def test_plan__only_tiles_with_tissue_are_selected(path):
@@ -51,17 +51,17 @@ def test_read_tile__equals_the_level_at_the_same_resolution(path):
     level = tifffile.imread(path, series=0, level=1)
     with Slide.open(path) as slide:
         for x, y in plan(path).positions[:5]:
-            found = read_tile(slide, (x, y), SETTINGS, MPP)
-            np.testing.assert_array_equal(found, level[y // 2 : y // 2 + 64, x // 2 : x // 2 + 64])
+            result = read_tile(slide, (x, y), SETTINGS, MPP)
+            np.testing.assert_array_equal(result, level[y // 2 : y // 2 + 64, x // 2 : x // 2 + 64])
 
 
 def test_read_tile__resamples_the_next_finer_level(path):
     settings = replace(SETTINGS, pixels=50)
     level = Image.fromarray(tifffile.imread(path, series=0, level=1))
     with Slide.open(path) as slide:
-        found = read_tile(slide, (256, 384), settings, MPP)
+        result = read_tile(slide, (256, 384), settings, MPP)
     expected = level.crop((128, 192, 192, 256)).resize((50, 50), Image.Resampling.BICUBIC)
-    np.testing.assert_array_equal(found, np.asarray(expected))
+    np.testing.assert_array_equal(result, np.asarray(expected))
 
 
 @pytest.mark.parametrize("mpp", [(0.5, 0.5), (0.31, 0.31), (0.5, 0.4), (0.2527, 0.2527)])

@@ -30,9 +30,9 @@ def test_find_tissue__excludes_pen_marks_and_black(ink):
     image = canvas()
     image[5:20, 5:55] = ink
     image[30:50, 10:50] = canvas(EOSIN)[30:50, 10:50]
-    found = find_tissue(image)
-    assert not found[6:19, 6:54].any()
-    assert found[31:49, 11:49].all()
+    result = find_tissue(image)
+    assert not result[6:19, 6:54].any()
+    assert result[31:49, 11:49].all()
 
 
 @pytest.mark.parametrize(("color", "share"), [(GLASS, 0.0), ((235, 236, 230), 0.0), (EOSIN, 1.0)])
@@ -52,6 +52,6 @@ def test_otsu__divides_two_groups():
 
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3))))
 def test_find_tissue__any_image(image):
-    found = find_tissue(image)
-    assert found.shape == image.shape[:2]
-    assert found.dtype == bool
+    result = find_tissue(image)
+    assert result.shape == image.shape[:2]
+    assert result.dtype == bool
