@@ -74,7 +74,7 @@ def read_policy(table: Mapping[str, Any]) -> Policy:
     Raises:
         ValueError: An exception has no reason.
     """
-    exceptions = {}
+    exceptions: dict[str, str] = {}
     for entry in table.get("exceptions", []):
         if not entry.get("reason"):
             raise ValueError(f"tool.medtune.licenses.exceptions: {entry['packages']} has no reason")
@@ -151,13 +151,14 @@ def installed_license(name: str) -> str | None:
         fields = metadata(name)
     except PackageNotFoundError:
         return None
-    return license_of(fields.get("License-Expression"), fields.get("License"), fields.get_all("Classifier") or [])
+    expression, text = ((fields.get_all(key) or [None])[0] for key in ("License-Expression", "License"))
+    return license_of(expression, text, fields.get_all("Classifier") or [])
 
 
 def report(locks: Mapping[str, list[Package]], policy: Policy) -> tuple[list[str], list[str]]:
     """Return the lines of the table, and one error per package of a runtime lock that is not allowed."""
     lines, errors = [], []
-    packages = {package.name: package for lock in reversed(locks.values()) for package in lock}
+    packages = {package.name: package for lock in [*locks.values()][::-1] for package in lock}
     for name, package in sorted(packages.items()):
         runtime = [lock for lock in RUNTIME if any(name == other.name and other.here for other in locks.get(lock, []))]
         accepted = policy.exceptions.get(name)

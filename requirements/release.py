@@ -14,7 +14,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 def project_version(pyproject: str) -> str:
     """Return the version that pyproject.toml declares."""
-    return tomllib.loads(pyproject)["project"]["version"]
+    return str(tomllib.loads(pyproject)["project"]["version"])
 
 
 def release_notes(changelog: str, version: str) -> str | None:
