@@ -135,7 +135,7 @@ def try_export(params: Params, network: "Classifier") -> bytes:
         graph = to_onnx(model, side, params.export.opset, {}, model.names)
         if weight_bytes(graph) > MAX_OPENED_BYTES:
             return b""
-        content = graph.SerializeToString()
+        content: bytes = graph.SerializeToString()
         predict = predictor(content, busy_wait=False)
         for count in (1, 3):
             if len(predict(np.zeros((count, side, side, 3), np.uint8))) != count:
