@@ -29,7 +29,7 @@ def prepare(root, *sets, source="folder", pattern=r"(P\d+)_"):
     return data.run(params, RunPaths.from_env(root.parent / "out"))
 
 
-def told(artifact, name="report.json"):
+def read_json(artifact, name="report.json"):
     return json.loads((artifact.folder / name).read_text())
 
 
