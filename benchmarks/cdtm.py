@@ -1,4 +1,4 @@
-"""`python -m benchmarks.cdtm`: CDTM's mixing as one product against the expanded formula, same run, same tensors."""
+"""`python -m benchmarks.cdtm`: compare CDTM's mixing as one matrix product with the expanded formula."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,28 +17,35 @@ from medtune.training.memory import PeakMemory
 
 NAMES = ("expanded", "one product")
 TARGET, LEANER = 15, 50  # times faster, times less memory
-PAGE_MIB = 0.1  # what the peak is told to
+PAGE_MIB = 0.1  # resolution of the peak
 
 
 def expanded(weights: Tensor, mixing: Tensor) -> Tensor:
-    """(B, N, N) matrices by the expanded formula: the (B, K) weights become a (B, K, N, N) tensor, so does the product.
+    """Mix with the expanded formula of the paper: the weights (B, K) become a tensor (B, K, N, N).
 
-    Two temporaries of K N N numbers an image, 92 MB at ViT-B shape, as in the paper's code.
+    It needs two temporaries of K N N numbers per image, 92 MB each for ViT-B.
+
+    Args:
+        weights: (B, K).
+        mixing: (K, N, N).
+
+    Returns:
+        (B, N, N).
     """
     _, tokens, _ = mixing.shape
     return (weights[:, :, None, None].repeat(1, 1, tokens, tokens) * mixing).sum(1)
 
 
 def one_product(weights: Tensor, mixing: Tensor) -> Tensor:
-    """The same as one matrix product."""
+    """Mix with one matrix product; arguments and result as in `expanded`."""
     centers, tokens, _ = mixing.shape
     return (weights @ mixing.reshape(centers, tokens * tokens)).reshape(-1, tokens, tokens)
 
 
-def race(
+def compare(
     calls: Mapping[str, Callable[[], Tensor]], leaves: Sequence[Tensor], rounds: int
 ) -> tuple[dict[str, float], float]:
-    """Median seconds of forward + backward of each call, interleaved, and their outputs' relative difference."""
+    """Return median seconds of forward + backward per call, interleaved, and the relative difference of outputs."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     outputs = {}
     for _ in range(rounds + 1):
@@ -57,7 +64,7 @@ def race(
 
 @torch.no_grad()
 def temporaries(calls: Mapping[str, Callable[[], Tensor]]) -> list[float] | None:
-    """MiB that each call holds at its peak, its result included; None where the system does not say."""
+    """Return the peak memory of each call in MiB, including its result; None if the system does not report it."""
     peaks = []
     for call in calls.values():
         memory = PeakMemory("cpu")
@@ -71,7 +78,7 @@ def temporaries(calls: Mapping[str, Callable[[], Tensor]]) -> list[float] | None
 def measure(
     batch: int = 8, tokens: int = 196, channels: int = 768, centers: int = 300, threads: int = 2, rounds: int = 9
 ) -> list[Row]:
-    """Time of forward + backward of both formulas, of the mixing alone and within the module, and their memory."""
+    """Measure time and memory of both formulas, for the mixing alone and within the module."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     module = ClusterAttention(tokens, channels, centers)
@@ -90,11 +97,11 @@ def measure(
         ("mixing", mixing, TARGET),
         ("whole cluster attention, with the projection", {n: lambda f=f: whole(f) for n, f in formulas.items()}, None),
     ):
-        seconds, difference = race(calls, [weights, *module.parameters()], rounds)
+        seconds, difference = compare(calls, [weights, *module.parameters()], rounds)
         slow, fast = (seconds[name] * 1e3 for name in NAMES)
-        wanted = f", target {target}x" if target else ""
+        target_text = f", target {target}x" if target else ""
         console.info(f"{title}: {slow:.1f} ms expanded, {fast:.1f} ms as one product, forward + backward")
-        console.info(f"  {slow / fast:.1f}x{wanted}; relative difference {difference:.1e} (limit 1e-6)")
+        console.info(f"  {slow / fast:.1f}x{target_text}; relative difference {difference:.1e} (limit 1e-6)")
         note = f"{shape}; forward + backward; relative difference {difference:.1e}, limit 1e-6"
         rows.append(Row(f"CDTM {title}", fast, "ms", "expanded formula", slow, slow / fast, target, note=note))
     if peaks := temporaries(mixing):
@@ -111,13 +118,13 @@ def run(
     batch: Annotated[int, typer.Option(help="Images, B.")] = 8,
     tokens: Annotated[int, typer.Option(help="Tokens, N.")] = 196,
     channels: Annotated[int, typer.Option(help="Channels, C.")] = 768,
-    centers: Annotated[int, typer.Option(help="Centres, K.")] = 300,
+    centers: Annotated[int, typer.Option(help="Centers, K.")] = 300,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are printed.")] = 9,
     save: Save = False,
 ) -> None:
-    """Compare both formulas: largest relative difference, and time of forward + backward."""
-    finish("cdtm", measure(batch, tokens, channels, centers, threads, rounds), save, told=False)
+    """Compare both formulas by their relative difference, time and memory."""
+    finish("cdtm", measure(batch, tokens, channels, centers, threads, rounds), save, show=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A copy of the checkout, in which DVC, Prefect and the stages can be run and timed without touching this one."""
+"""Temporary copies of the checkout in which DVC, Prefect and the stages can be run and timed."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from medtune.config.project import PROJECT
 
-LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", ".cache", "artifacts", "prepared", ".*_cache", "docs", "tests")
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".cache", "artifacts", "prepared", ".*_cache", "docs", "tests")
 
 
 @dataclass(frozen=True)
@@ -23,21 +23,29 @@ class Checkout:
     folder: Path
 
     def run(self, *words: str) -> tuple[str, float]:
-        """What a command printed, both streams, and its seconds.
+        """Run a command.
+
+        Args:
+            *words: command and arguments.
+
+        Returns:
+            Its output (stdout and stderr) and its seconds.
 
         Raises:
-            RuntimeError: it did not exit with 0.
+            RuntimeError: the command did not exit with 0.
         """
-        printed, seconds, code = self.end(*words)
+        printed, seconds, code = self.run_to_end(*words)
         if code:
             raise RuntimeError(f"{' '.join(words)} ended with {code}:\n{printed}")
         return printed, seconds
 
-    def end(self, *words: str) -> tuple[str, float, int]:
-        """What a command printed, its seconds and its exit code."""
-        ours = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "WANDB_", "DVC_", "MEDTUNE_"))}
+    def run_to_end(self, *words: str) -> tuple[str, float, int]:
+        """Run a command and return its output, seconds and exit code."""
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "WANDB_", "DVC_", "MEDTUNE_"))
+        }
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        environment = {**ours, "PATH": path, "MEDTUNE_DEVICE": "cpu", "PYTHONPATH": str(self.folder)}
+        environment = {**inherited, "PATH": path, "MEDTUNE_DEVICE": "cpu", "PYTHONPATH": str(self.folder)}
         start = time.perf_counter()
         done = subprocess.run(
             words, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -47,10 +55,10 @@ class Checkout:
 
 @contextmanager
 def copied(sets: Sequence[str] = ()) -> Iterator[Checkout]:
-    """A copy with nothing made in it, bytecode compiled as `make setup` leaves it, and `sets` in its params.yaml."""
-    with TemporaryDirectory(prefix="medtune-") as place:
-        copy = Checkout(Path(place) / "medtune")
-        shutil.copytree(PROJECT, copy.folder, ignore=LEFT_BEHIND)
+    """Copy the checkout without outputs, compile the bytecode as `make setup` does, and apply `sets` to params.yaml."""
+    with TemporaryDirectory(prefix="medtune-") as temporary:
+        copy = Checkout(Path(temporary) / "medtune")
+        shutil.copytree(PROJECT, copy.folder, ignore=NOT_COPIED)
         copy.run("git", "init", "--quiet")
         copy.run("python", "-m", "compileall", "-q", ".")
         if sets:
@@ -60,17 +68,17 @@ def copied(sets: Sequence[str] = ()) -> Iterator[Checkout]:
 
 @contextmanager
 def empty() -> Iterator[Checkout]:
-    """A project of two DVC stages that copy a word, run once."""
-    with TemporaryDirectory(prefix="medtune-") as place:
-        made = Checkout(Path(place))
-        made.run("git", "init", "--quiet")
-        made.run("dvc", "init", "--quiet")
-        shutil.copy(PROJECT / ".dvc" / "config", made.folder / ".dvc" / "config")
-        (made.folder / "word").write_text("word\n")
-        (made.folder / "dvc.yaml").write_text(
+    """Create a project of two DVC stages that copy a file, and run it once."""
+    with TemporaryDirectory(prefix="medtune-") as temporary:
+        project = Checkout(Path(temporary))
+        project.run("git", "init", "--quiet")
+        project.run("dvc", "init", "--quiet")
+        shutil.copy(PROJECT / ".dvc" / "config", project.folder / ".dvc" / "config")
+        (project.folder / "word").write_text("word\n")
+        (project.folder / "dvc.yaml").write_text(
             "stages:\n"
             "  first: {cmd: cp word one, deps: [word], outs: [one]}\n"
             "  second: {cmd: cp one two, deps: [one], outs: [two]}\n"
         )
-        made.run("dvc", "repro")
-        yield made
+        project.run("dvc", "repro")
+        yield project

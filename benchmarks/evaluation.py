@@ -1,7 +1,7 @@
-"""`python -m benchmarks.evaluation`: outputs of all folds with one pass of the frozen backbone against one per fold.
+"""`python -m benchmarks.evaluation`: compare one backbone pass for all folds with one pass per fold.
 
-Both sides are the product's functions on the same trained heads, measured in turns. CPU time of the whole process is
-compared; on one thread, other work on the machine changes it little.
+Both variants use the same trained heads and run alternately. The comparison uses the CPU time of the process. With one
+thread, other work on the machine hardly changes it.
 """
 
 import time
@@ -26,7 +26,7 @@ STAGE = {"epochs": 1, "feature_views": 1}
 
 
 def measure(params_file: Path | None = None, sets: Sequence[str] = (), rounds: int = 3) -> list[Row]:
-    """One row: CPU seconds of the outputs of all folds, from loaded artifacts to logits."""
+    """Measure the CPU seconds from loaded artifacts to the logits of all folds."""
     tree = {"schedule": "frozen", "frozen": STAGE, "data": {"split": {"test_fold": "all"}}}
     params = chosen(params_file, sets, tree)
     size = params.evaluate.batch_size
@@ -47,9 +47,9 @@ def measure(params_file: Path | None = None, sets: Sequence[str] = (), rounds: i
         taken: dict[Callable[[], list[Outputs]], list[float]] = {shared: [], per_fold: []}
         for _ in range(rounds):
             for call, seconds in taken.items():
-                begun = time.process_time()
+                start = time.process_time()
                 call()
-                seconds.append(time.process_time() - begun)
+                seconds.append(time.process_time() - start)
         pairs = zip(shared(), per_fold(), strict=True)
         difference = max(float(np.abs(one[split] - other[split]).max()) for one, other in pairs for split in other)
     once, each = median(taken[shared]), median(taken[per_fold])
@@ -61,7 +61,7 @@ def run(
     params: options.ParamsFile = None,
     sets: options.Overrides = None,
     backbone: Backbone = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Runs of each side, in turns.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Alternating runs of each variant.")] = 3,
     save: Save = False,
 ) -> None:
     """Compare one pass of a frozen backbone for all folds with one pass per fold."""

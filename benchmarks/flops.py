@@ -1,7 +1,7 @@
-"""How much there is to multiply in stage 1, with the backbone run every epoch and with its features stored.
+"""Operations of stage 1 with the backbone run in every epoch and with stored features.
 
-Products and convolutions are counted, and nothing is run. Their ratio is what stored features can gain at most: the
-head is trained either way.
+Matrix products and convolutions are counted without computing anything. The ratio is the largest possible speedup by
+stored features, because the head is trained in both cases.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from medtune.training import feature_cache
 
 @dataclass(frozen=True)
 class Work:
-    """Of stage 1 in one or more chains.
+    """Work of stage 1 for one or more folds.
 
     Attributes:
-        passes: images through the backbone.
+        passes: images that go through the backbone.
         operations: floating-point operations.
     """
 
@@ -30,26 +30,29 @@ class Work:
     operations: float
 
 
-def compare(params: Params, chains: Sequence[dict[str, np.ndarray]], epochs: int, views: int) -> tuple[Work, Work]:
-    """The backbone run every epoch, and features stored in `views` views that all chains share.
+def compare(params: Params, folds: Sequence[dict[str, np.ndarray]], epochs: int, views: int) -> tuple[Work, Work]:
+    """Count the work without and with stored features that all folds share.
 
     Args:
-        params: network and passes an epoch.
-        chains: rows of each by part, as `PreparedDataset.indices` gives them.
-        epochs: of each chain.
-        views: 1 to 8.
+        params: network and repeats per epoch.
+        folds: row indices by split of each fold, from `PreparedDataset.indices`.
+        epochs: epochs per fold.
+        views: stored views, 1 to 8.
+
+    Returns:
+        Work with the backbone run in every epoch, and with stored features.
     """
-    backbone, scored, trained = _an_image(params)
-    train = epochs * params.frozen.repeats_per_epoch * sum(len(rows["train"]) for rows in chains)
-    val = epochs * sum(len(rows["val"]) for rows in chains)
-    by_view = zip(*(feature_cache.required_indices(rows, views) for rows in chains), strict=True)
+    backbone, scored, trained = _per_image(params)
+    train = epochs * params.frozen.repeats_per_epoch * sum(len(rows["train"]) for rows in folds)
+    val = epochs * sum(len(rows["val"]) for rows in folds)
+    by_view = zip(*(feature_cache.required_indices(rows, views) for rows in folds), strict=True)
     once = sum(len(np.unique(np.concatenate(rows))) for rows in by_view)
     head = train * trained + val * scored
     return Work(train + val, (train + val) * backbone + head), Work(once, once * backbone + head)
 
 
-def _an_image(params: Params) -> tuple[int, int, int]:
-    """Operations on one image: of the backbone, of the head that scores it, of the head that is trained on it."""
+def _per_image(params: Params) -> tuple[int, int, int]:
+    """Count the operations per image of the backbone, of scoring with the head, and of training the head."""
     model = classifier.build(params, 2, load_weights=False).to("meta")
     images = torch.empty(2, 3, params.data.image_size, params.data.image_size, device="meta")
     with torch.no_grad():

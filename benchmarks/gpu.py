@@ -1,7 +1,7 @@
-"""`python -m benchmarks.gpu`: training and inference on a CUDA device, and the share of what it could do at most.
+"""`python -m benchmarks.gpu`: measure training and inference on a CUDA device against its ceiling.
 
-Weights are random: they do not change how long a network takes. Training is the project's own loop on a small drawn
-set, inference the exported bundle's own session, both with all copies to the device and back.
+Weights are random, because they do not affect the time. Training uses the training loop of MedTune on a small synthetic
+data set. Inference uses the session of the exported bundle. Both include all copies to and from the device.
 """
 
 from pathlib import Path
@@ -29,15 +29,18 @@ def measure(
     train_batch: int,
     rounds: int = 9,
 ) -> list[Row]:
-    """Rows of one backbone at 224 pixels: training, then inference.
+    """Measure training and inference of one backbone at 224 pixels.
 
     Args:
         backbone: timm name.
         device: a CUDA device.
-        rate: of its large bf16 products, operations a second.
-        batches: images at a time, of inference.
-        train_batch: of training.
-        rounds: of inference, interleaved.
+        rate: operations per second of large bf16 matrix products.
+        batches: batch sizes of inference.
+        train_batch: batch size of training.
+        rounds: interleaved rounds of inference.
+
+    Returns:
+        Rows of training, then of inference.
     """
     import torch
 
@@ -47,10 +50,10 @@ def measure(
     from benchmarks.synthetic_images import chosen, of, prepare
     from medtune.models import classifier
 
-    own = {"schedule": "full", "model": {"head": {"kind": "linear"}}, "finetune": {"batch_size": train_batch}}
-    params = chosen(None, of(backbone), own)
-    with TemporaryDirectory(prefix="medtune-") as place:
-        folder = Path(place)
+    settings = {"schedule": "full", "model": {"head": {"kind": "linear"}}, "finetune": {"batch_size": train_batch}}
+    params = chosen(None, of(backbone), settings)
+    with TemporaryDirectory(prefix="medtune-") as temporary:
+        folder = Path(temporary)
         prepared = prepare(params, folder)[1]
         classes, size = len(prepared.classes), params.data.image_size
         with torch.device("meta"):
@@ -63,15 +66,15 @@ def measure(
 
 
 def run(
-    backbone: Annotated[str, typer.Option(help="timm names, by commas.")] = BACKBONES,
-    batch: Annotated[str, typer.Option(help="Batch sizes of inference, by commas.")] = "1,64,256",
+    backbone: Annotated[str, typer.Option(help="timm names, separated by commas.")] = BACKBONES,
+    batch: Annotated[str, typer.Option(help="Batch sizes of inference, separated by commas.")] = "1,64,256",
     train_batch: Annotated[int, typer.Option(min=1, help="Batch size of training.")] = 128,
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds of inference; medians are printed.")] = 9,
     save: Save = False,
 ) -> None:
     """Measure training and inference on a GPU against torch and against its ceiling."""
     if not all(text.isdecimal() and int(text) for text in batch.split(",")):
-        raise InputError(f"--batch {batch!r}: write numbers of images, 1,64,256")
+        raise InputError(f"--batch {batch!r}: use numbers of images such as 1,64,256")
     batches = [int(text) for text in batch.split(",")]
     device = _cuda()
     from benchmarks.roofline import product_rate
@@ -80,13 +83,13 @@ def run(
     found: list[Row] = []
     for name in backbone.split(","):
         rows = measure(name, device, rate, batches, train_batch, rounds)
-        finish("gpu", rows, save=False)  # said as they come: what was measured is not lost where the next one fails
+        finish("gpu", rows, save=False)  # shown at once, so a failure of the next network loses nothing
         found += rows
-    finish("gpu", found, save, told=False)
+    finish("gpu", found, save, show=False)
 
 
 def _cuda() -> "torch.device":
-    """The CUDA device; an InputError, before anything heavy is imported, where there is none."""
+    """Return the CUDA device, or raise InputError before heavy imports if there is none."""
     if device_class() == "cuda":
         import torch
 
@@ -94,7 +97,7 @@ def _cuda() -> "torch.device":
 
         if torch.cuda.is_available():
             return torch.device(device_name())
-    raise InputError("benchmarks.gpu needs a CUDA device; none is here")
+    raise InputError("benchmarks.gpu: no CUDA device found. Run it on a machine with a GPU.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""uint8 images in host memory to probabilities there: torch against the exported fp16 graph on each provider.
+"""Inference from uint8 images to probabilities, both in host memory, with torch and the exported fp16 graph.
 
-The graph is asked as its consumer asks it, by `medtune.serving.bundle` with bound buffers; torch in bf16 throughout,
-but for pre-processing and softmax. Every way pays for both copies.
+The graph runs through `medtune.serving.bundle` with bound buffers, as for its users. torch runs in bf16 except for
+preprocessing and softmax. Every variant includes both copies.
 """
 
 import copy
@@ -29,12 +29,16 @@ from medtune.training.speed import CNN_FAMILIES, use_compile
 from medtune.training.transfer import to_device
 
 EAGER, COMPILED = "torch eager bf16", "torch.compile bf16"
-FASTER, SHARE, FROM = 1.0, 50.0, 64  # than torch.compile, percent of the ceiling, for batches of so many or more
+FASTER, SHARE, FROM = (
+    1.0,
+    50.0,
+    64,
+)  # speedup over torch.compile, percent of the ceiling, smallest batch of both targets
 OPSET, COMPARED, WARM_UP = 20, 16, 3
 
 
 class InBf16(nn.Module):
-    """`InferenceModel` with weights and activations in bf16; pre-processing and softmax stay in fp32."""
+    """`InferenceModel` with weights and activations in bf16; preprocessing and softmax stay in fp32."""
 
     def __init__(self, model: InferenceModel, innermost: bool) -> None:
         super().__init__()
@@ -45,14 +49,14 @@ class InBf16(nn.Module):
             self.network.backbone.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) -> (B, classes)."""
+        """Compute probabilities (B, classes) from uint8 images (B, H, W, 3)."""
         logits = self.network(self.network.preprocess(images).to(torch.bfloat16))
         return torch.softmax(logits.float() / self.temperature, dim=-1)
 
 
 @dataclass
 class Way:
-    """One way of asking, and what to say of it; without `ask`, why it cannot be measured."""
+    """One variant with a note; without `ask`, the note says why it cannot be measured."""
 
     ask: Predict | None
     note: str = ""
@@ -69,18 +73,21 @@ def measure(
     through: Sequence[str] = (EAGER, COMPILED),
     rounds: int = 9,
 ) -> list[Row]:
-    """A row each batch of one, its milliseconds; two each larger batch: images a second, and the share of the ceiling.
+    """Measure every variant: milliseconds for one image; images per second and percent of the ceiling for batches.
 
     Args:
         model: on the CPU.
         backbone: timm name.
         size: side of the images, pixels.
-        ceiling: of the network.
-        device: that torch uses.
-        batches: images at a time.
-        providers: of the exported graph; one that is not active gives rows without figures.
+        ceiling: highest throughput of the network.
+        device: device of torch.
+        batches: batch sizes.
+        providers: providers of the exported graph; an inactive one gives rows without values.
         through: EAGER, COMPILED.
-        rounds: interleaved; medians are taken.
+        rounds: interleaved rounds; medians are taken.
+
+    Returns:
+        Rows by batch size and variant.
     """
     images = np.random.default_rng(0).integers(0, 256, (max(*batches, COMPARED), size, size, 3), dtype=np.uint8)
     expected = np.asarray(_asking(copy.deepcopy(model).to(device), device)(images[:COMPARED]))
@@ -120,7 +127,7 @@ def _bf16(model: InferenceModel, backbone: str, device: torch.device) -> InBf16:
 def _compiled(model: InferenceModel, backbone: str, device: torch.device) -> Way:
     if device.type == "cuda" and not use_compile("auto", device):
         return Way(None, "torch.compile needs Triton and a C compiler")
-    torch.compiler.reset()  # another network's graphs count towards the number after which torch gives up, silently
+    torch.compiler.reset()  # torch stops compiling after a number of graphs, which include those of other networks
     network: nn.Module = torch.compile(_bf16(model, backbone, device), dynamic=False)  # type: ignore[assignment]
     return Way(_asking(network, device))
 
@@ -151,7 +158,7 @@ def _warmed_up(
     expected: np.ndarray,
     device: torch.device,
 ) -> Way:
-    """A way that was asked for every batch size; without `ask` where it fails, or says what the network does not."""
+    """Warm up a variant with every batch size; returns one without `ask` if it fails or its output is wrong."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     before = _free(device)
@@ -163,7 +170,7 @@ def _warmed_up(
         for batch in batches:
             for _ in range(WARM_UP):
                 way.ask(images[:batch])
-    except Exception as error:  # out of memory, the compiler's; onnxruntime has a class for each kind of failure
+    except Exception as error:  # out of memory, compiler errors, and many classes of onnxruntime
         return Way(None, first_line(error))
     off = float(np.abs(found - expected).max())
     if not off <= SAMPLE_TOLERANCE["fp16"]:
@@ -174,7 +181,7 @@ def _warmed_up(
 
 
 def _free(device: torch.device) -> int:
-    """Bytes of the GPU that nobody holds: neither torch, with what it keeps for later, nor onnxruntime."""
+    """Return the free bytes of the GPU, without the caches of torch and onnxruntime."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
 
 
@@ -187,13 +194,13 @@ def _rows(what: str, name: str, way: Way, batch: int, seconds: Mapping[str, floa
         note = way.note
         return [Row(what, None, unit, note=note), *([] if batch == 1 else [replace(share, note=note)])]
 
-    def figure(taken: float) -> float:
+    def metric(taken: float) -> float:
         return 1e3 * taken if batch == 1 else batch / taken
 
-    row = Row(what, figure(seconds[name]), unit, note=way.note)
+    row = Row(what, metric(seconds[name]), unit, note=way.note)
     if exported and COMPILED in seconds:
         ratio = seconds[COMPILED] / seconds[name]
-        row = replace(row, reference=COMPILED, reference_value=figure(seconds[COMPILED]), ratio=ratio,
+        row = replace(row, reference=COMPILED, reference_value=metric(seconds[COMPILED]), ratio=ratio,
                       at_least=FASTER if aimed else None)  # fmt: skip
     if batch == 1:
         return [row]

@@ -1,4 +1,4 @@
-"""Steps of fine-tuning the whole network, by the project's own loop and input, in several precisions and layouts."""
+"""Steps of full fine-tuning with the training loop of MedTune, in several precisions and memory layouts."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from medtune.training.speed import CNN_FAMILIES, use_channels_last, use_compile
 SHARE = 40.0
 OF_TARGET = "vit_base_patch16_224"
 PLAIN, COMPILED, INNERMOST = "eager fp32", "torch.compile bf16", "eager bf16, channels last"
-# Each as `finetune` settings.
+# Settings of section `finetune` by variant.
 WAYS: dict[str, dict[str, Any]] = {
     PLAIN: {"precision": "fp32", "channels_last": False, "compile": False},
     "eager bf16": {"precision": "bf16", "channels_last": False, "compile": False},
@@ -37,25 +37,25 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Clock:
-    """Notes when each stretch of `LOG_EVERY` steps had ended on the device; stands where W&B does."""
+    """Record when each `LOG_EVERY` steps have ended on the device, as the callback of W&B."""
 
     device: torch.device
     ends: list[float] = field(default_factory=list)
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
-        """As the loop's `on_step`."""
+        """Record the time, as `on_step` of the training loop."""
         synchronize(self.device)
         self.ends.append(time.perf_counter())
 
     @property
     def stretches(self) -> list[float]:
-        """Seconds of each stretch but the first, which warms up."""
+        """Seconds of each interval after the first, which is the warm-up."""
         return [after - before for before, after in pairwise(self.ends)]
 
 
 @dataclass
 class Found:
-    """Of one way: seconds of its stretches, MiB at the peak, and why it could not be measured."""
+    """Result of one variant: seconds per interval, peak memory in MiB, and the reason if it could not be measured."""
 
     seconds: list[float] = field(default_factory=list)
     memory: float | None = None
@@ -63,7 +63,7 @@ class Found:
 
 
 def ways_for(backbone: str) -> list[str]:
-    """Names of the ways that differ for `backbone`."""
+    """Return the names of the variants that differ for `backbone`."""
     return [name for name in WAYS if name != INNERMOST or family(backbone) in CNN_FAMILIES]
 
 
@@ -77,17 +77,20 @@ def measure(
     turns: int = 2,
     stretches: int = 3,
 ) -> list[Row]:
-    """Two rows a way: images a second against the eager fp32 loop, and the share of the ceiling.
+    """Measure images per second of each variant, relative to eager fp32 and to the ceiling.
 
     Args:
-        params: network and `finetune`; each way sets precision, layout and compiler over it.
+        params: network and section `finetune`, in which each variant sets precision, layout and compiler.
         prepared: data.
-        ceiling: of the network.
-        device: that trains.
-        work: folder for checkpoints, of which there are none.
+        ceiling: highest throughput of the network.
+        device: training device.
+        work: folder for checkpoints; none are written.
         ways: names of `WAYS`.
-        turns: runs of each, one after the other; each begins with a stretch that is not counted.
-        stretches: of 20 steps, counted, in each of them.
+        turns: alternating runs of each variant; the first interval of a run is a warm-up.
+        stretches: measured intervals of 20 steps per run.
+
+    Returns:
+        Two rows per variant.
     """
     found = {name: Found() for name in ways}
     for _ in range(turns):
@@ -104,7 +107,7 @@ def _run(
 ) -> None:
     options = params.finetune.model_copy(update=WAYS[name])
     own = params.model_copy(update={"finetune": options})
-    torch.compiler.reset()  # another network's graphs count towards the number after which torch gives up, silently
+    torch.compiler.reset()  # torch stops compiling after a number of graphs, which include those of other networks
     clock, peak = Clock(device), PeakMemory(str(device))
     innermost = use_channels_last(options.channels_last, params.model.backbone, device)
     model = classifier.build(own, len(prepared.classes)).to(device)
@@ -116,7 +119,7 @@ def _run(
         if through and device.type == "cuda" and not use_compile("auto", device):
             raise RuntimeError("torch.compile needs Triton and a C compiler")
         finetune(model, feed, prepared, own, steps, work, clock, str(device), through)
-    except RuntimeError as error:  # out of memory, or the compiler's
+    except RuntimeError as error:  # out of memory, or a compiler error
         way.refused = first_line(error)
         return
     way.seconds += clock.stretches

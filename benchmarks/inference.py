@@ -1,6 +1,6 @@
-"""`python -m benchmarks.inference`: torch eager against the exported ONNX graph, fp32 and int8, on the same threads.
+"""`python -m benchmarks.inference`: compare torch eager with the exported ONNX graph in fp32 and int8.
 
-Sessions and network are asked in turn in one process, so that what disturbs one disturbs the others.
+All run alternately in one process with the same number of threads, so other work on the machine affects all alike.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from medtune.runtime import console
 if TYPE_CHECKING:
     from benchmarks.inference_model import InferenceModel
 
-# Images a second, as a multiple of torch's: no less, or nothing is gained by exporting.
+# Smallest speedup over torch in images per second.
 TARGETS = {"deit_tiny_patch16_224": 1.15, "mobilenetv2_100": 3.0}
 INT8_TARGET = 1.5
 CALIBRATION = 32
@@ -30,20 +30,23 @@ def measure(
     backbone: str, *, size: int, batches: Sequence[int], threads: int, rounds: int, weights: str = "none",
     head: str = "linear", arguments: dict[str, Any] | None = None,
 ) -> list[Row]:  # fmt: skip
-    """A row each batch size and engine: images/s, and how many times torch's and onnx fp32's that is.
+    """Measure images per second for each batch size and engine, with the speedups over torch and ONNX fp32.
 
     Args:
         backbone: timm name.
         size: side of the images, pixels.
-        batches: images at a time.
-        threads: CPU threads, of each engine.
-        rounds: interleaved; medians are taken.
+        batches: batch sizes.
+        threads: CPU threads of each engine.
+        rounds: interleaved rounds; medians are taken.
         weights: none (random), or a file.
         head: kind of the head.
-        arguments: of the backbone.
+        arguments: arguments of the backbone.
+
+    Returns:
+        One row per batch size and engine.
 
     Raises:
-        RuntimeError: the exported graph does not say what the network says.
+        RuntimeError: the exported graph and the network give different probabilities.
     """
     from medtune.export.latency import benchmark_interleaved
 
@@ -90,7 +93,7 @@ def _network(backbone: str, size: int, weights: str, head: str, arguments: dict[
 def _engines(
     model: "InferenceModel", images: np.ndarray, size: int, threads: int
 ) -> tuple[dict[str, Callable[[np.ndarray], np.ndarray]], dict[str, float], str | None]:
-    """Engines by name, how far each is from torch, and why there is no int8, if so."""
+    """Return the engines by name, their largest differences from torch, and the reason if int8 is not possible."""
     from medtune.export.int8 import to_int8
     from medtune.export.onnx_graph import to_onnx
     from medtune.serving.session import open_session
@@ -111,23 +114,23 @@ def _engines(
     except ValueError as error:
         refused = str(error)
     reference = eager(images)
-    differences = {name: float(np.abs(ask(images) - reference).max()) for name, ask in engines.items()}
+    differences = {name: float(np.abs(run(images) - reference).max()) for name, run in engines.items()}
     if not differences[ONNX] < 1e-4:
         raise RuntimeError(f"the exported graph is {differences[ONNX]:.2g} off the network")
     return engines, differences, refused
 
 
 def report(rows: Sequence[Row]) -> None:
-    """Prints `rows`, and whether the targets are met."""
+    """Print `rows` with their targets."""
     for row in rows:
         name = f"{row['backbone']}, {row['size']} px, batch {row['batch']}, {row['threads']} threads: {row['engine']}"
         if row["refused"]:
             console.info(f"{name}: refused: {row['refused']}")
             continue
-        console.info(f"{name}: {row['images_per_s']:.1f} images/s" + _said(row))
+        console.info(f"{name}: {row['images_per_s']:.1f} images/s" + _details(row))
 
 
-def _said(row: Row) -> str:
+def _details(row: Row) -> str:
     if row["engine"] == ONNX:
         target = TARGETS.get(row["backbone"].partition(".")[0])
         return f", {row['against_torch']:.2f}x torch" + (f" (target {target:g}x)" if target else "")
@@ -141,7 +144,7 @@ def _said(row: Row) -> str:
 
 
 def recorded(rows: Sequence[Row]) -> list[results.Row]:
-    """The same figures as every benchmark records them: the graph against the network, int8 against the graph."""
+    """Convert `rows` to `results.Row`: the graph relative to the network, int8 relative to the graph."""
     against = {(row["batch"], row["engine"]): row["images_per_s"] for row in rows}
     found = []
     for row in rows:
@@ -162,16 +165,16 @@ def recorded(rows: Sequence[Row]) -> list[results.Row]:
 
 
 def run(
-    backbone: Annotated[str, typer.Option(help="timm names, by commas.")] = ",".join(TARGETS),
+    backbone: Annotated[str, typer.Option(help="timm names, separated by commas.")] = ",".join(TARGETS),
     weights: Annotated[str, typer.Option(help="none, or a file of one backbone.")] = "none",
     size: Annotated[int, typer.Option(help="Side of the images, pixels.")] = 224,
-    batches: Annotated[str, typer.Option(help="Batch sizes, by commas.")] = "1,32",
-    threads: Annotated[int, typer.Option(help="CPU threads, of each engine.")] = 2,
+    batches: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1,32",
+    threads: Annotated[int, typer.Option(help="CPU threads of each engine.")] = 2,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are printed.")] = 9,
     head: Annotated[str, typer.Option(help="Kind of the head.")] = "linear",
     save: results.Save = False,
 ) -> None:
-    """Compare the exported graph with the network itself: images a second, with all of the pre-processing."""
+    """Compare images per second of the exported graph and the network, including preprocessing."""
     import onnxruntime
 
     console.info(f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, uint8 pixels to probabilities")
@@ -181,7 +184,7 @@ def run(
         rows = measure(name, size=size, batches=sizes, threads=threads, rounds=rounds, weights=weights, head=head)
         report(rows)
         found += recorded(rows)
-    results.finish("inference", found, save, told=False)
+    results.finish("inference", found, save, show=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A classifier from pixels to probabilities as one PyTorch module: what an exported graph is compared with."""
+"""A classifier from pixels to probabilities as one PyTorch module: the reference for exported graphs."""
 
 import torch
 from torch import Tensor, nn
@@ -7,11 +7,11 @@ from medtune.models.classifier import Classifier
 
 
 class InferenceModel(nn.Module):
-    """uint8 (B, H, W, 3) -> (B, classes) probabilities: normalization and temperature are part of the network.
+    """Network from uint8 images (B, H, W, 3) to probabilities (B, classes), including normalization and temperature.
 
     Attributes:
         network: a merged classifier in eval mode.
-        temperature: () what its logits are divided by.
+        temperature: () divisor of the logits.
     """
 
     temperature: Tensor
@@ -23,6 +23,6 @@ class InferenceModel(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) -> (B, classes), rows sum to 1."""
+        """Compute probabilities (B, classes) from uint8 images (B, H, W, 3)."""
         logits = self.network(self.network.preprocess(images))
         return torch.softmax(logits / self.temperature, dim=-1)

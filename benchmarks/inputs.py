@@ -1,7 +1,7 @@
-"""`python -m benchmarks.inputs`: training images from the packed set against decoding their files every epoch.
+"""`python -m benchmarks.inputs`: compare the packed data set with decoding image files in every epoch.
 
-Both as the project does it: `medtune.serving.decode` then, batches of the memory-mapped pack now. And the share of a
-fine-tuning step that its input takes.
+The decoding uses `medtune.serving.decode`. The packed data set is read in batches from a memory-mapped file. The
+fraction of a fine-tuning step that the input takes is measured too.
 """
 
 import time
@@ -29,7 +29,7 @@ from medtune.data.sources import synthetic
 from medtune.models import classifier
 from medtune.serving.decode import SUFFIXES, decode
 from medtune.serving.resize import resize_square
-from medtune.tasks.base import Move
+from medtune.tasks.base import SpatialTransform
 from medtune.training.augmentation import augment
 from medtune.training.inputs import PackedImageSource
 from medtune.training.replicas import ALL_ROWS
@@ -40,7 +40,7 @@ FASTER, SHARE = 10.0, 5.0
 
 
 class TimedSource(PackedImageSource):
-    """Counts the seconds that training inputs take: the whole of it, and reading from the pack alone."""
+    """Source that measures the seconds of its training inputs, in total and for reading alone."""
 
     seconds, reading = 0.0, 0.0
 
@@ -50,8 +50,10 @@ class TimedSource(PackedImageSource):
         self.reading += time.perf_counter() - start
         return images
 
-    def train(self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS) -> tuple[Tensor, Move]:
-        """As `PackedImageSource.train`."""
+    def train(
+        self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS
+    ) -> tuple[Tensor, SpatialTransform]:
+        """Return a training batch, as `PackedImageSource.train`."""
         start = time.perf_counter()
         images = super().train(indices, generator, selected)
         self.seconds += time.perf_counter() - start
@@ -66,15 +68,18 @@ def measure(
     rounds: int = 5,
     steps: int = 20,
 ) -> list[Row]:
-    """Images a second of both pipelines, without and with augmentation, and the input's share of a step.
+    """Measure images per second of both pipelines, and the input's percentage of a training step.
 
     Args:
-        params_file: over the checkout's; None: a small drawn set.
-        networks: those that are fine-tuned, as `--set` values over it.
-        images: folder of image files; None: drawn ones, PNG of 700 x 460.
-        count: of images.
-        rounds: epochs of each pipeline, in turns.
-        steps: of fine-tuning.
+        params_file: overlay of the checkout's params; None: a small synthetic data set.
+        networks: `--set` values of each network to fine-tune.
+        images: folder of image files; None: synthetic PNG files of 700 x 460 pixels.
+        count: number of images.
+        rounds: alternating epochs of each pipeline.
+        steps: steps of fine-tuning.
+
+    Returns:
+        Rows of the pipelines, then of the networks.
     """
     with TemporaryDirectory(prefix="medtune-") as folder:
         files = _files(images, Path(folder) / "files", count)
@@ -150,7 +155,7 @@ def _shares(params: Params, prepared: PreparedDataset, steps: int, work: Path) -
     share, reading = (100 * taken / done.seconds for taken in (feed.seconds, feed.reading))
     return [
         Row("a step's wait for the loader: reading", reading, "%", at_most=SHARE, note=note),
-        Row("a step's input: reading, augmenting, normalising", share, "%", at_most=SHARE, note=note),
+        Row("a step's input: reading, augmenting, normalizing", share, "%", at_most=SHARE, note=note),
     ]
 
 
@@ -158,15 +163,17 @@ def run(
     params: options.ParamsFile = None,
     sets: options.Overrides = None,
     backbone: Backbone = None,
-    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Files to decode; else drawn ones.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Image files to decode; default: synthetic ones.")
+    ] = None,
     count: Annotated[int, typer.Option(help="Images.")] = 64,
-    rounds: Annotated[int, typer.Option(help="Epochs of each pipeline, in turns; medians count.")] = 5,
+    rounds: Annotated[int, typer.Option(help="Alternating epochs of each pipeline; medians are reported.")] = 5,
     steps: Annotated[int, typer.Option(help="Steps of fine-tuning.")] = 20,
     save: Save = False,
 ) -> None:
-    """Compare reading the packed set with decoding files, and set its time against a training step's."""
-    wanted = [sets or (), *([[*of(backbone), *(sets or ())]] if backbone else [])]
-    finish("inputs", measure(params, wanted, images, count, rounds, steps), save)
+    """Compare reading the packed data set with decoding files, and with the time of a training step."""
+    networks = [sets or (), *([[*of(backbone), *(sets or ())]] if backbone else [])]
+    finish("inputs", measure(params, networks, images, count, rounds, steps), save)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.job`: the main job on the embedded set, and what Prefect takes of it.
+"""`python -m benchmarks.job`: time `dvc repro` on the synthetic data set, and Prefect's part of it.
 
-`dvc repro` in a copy of the checkout, with a new Prefect database, then again after a change of one evaluate value.
-Prefect's part is the flow against `--no-prefect` where every step is cached, in turns: with a database that has to be
-made, and with one that is there.
+`dvc repro` runs in a copy of the checkout with a new Prefect database, and again after a change in section evaluate.
+Prefect's part is the difference between the flow and `--no-prefect` when every step is cached, with a new and with an
+existing database.
 """
 
 import shutil
@@ -22,11 +22,14 @@ FLOW = ("python", "-m", "medtune", "train")
 
 
 def measure(sets: Sequence[str] = (), rounds: int = 3) -> list[Row]:
-    """Seconds of the job, of the job after a change, and Prefect's share of each.
+    """Measure the seconds of the job, of the job after a change, and of Prefect's part.
 
     Args:
-        sets: over the checkout's params, for a smaller job.
-        rounds: of the flow on cached steps; medians count.
+        sets: `--set` values for a smaller job.
+        rounds: runs of the flow on cached steps; medians are reported.
+
+    Returns:
+        One row per measurement.
     """
     with copied(sets) as copy:
         printed, whole = copy.run("dvc", "repro")
@@ -63,10 +66,10 @@ def _expect(printed: str, state: str, times: int) -> None:
 
 def run(
     sets: options.Overrides = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Of the flow on cached steps; medians count.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs of the flow on cached steps; medians are reported.")] = 3,
     save: Save = False,
 ) -> None:
-    """Time the whole job, and Prefect's part of it."""
+    """Time the complete job and Prefect's part of it."""
     finish("job", measure(sets or (), rounds), save)
 
 

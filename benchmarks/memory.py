@@ -1,7 +1,7 @@
-"""`python -m benchmarks.memory`: what weights, gradients and AdamW hold on each rank, reckoned from a network's shapes.
+"""`python -m benchmarks.memory`: compute the memory of weights, gradients and AdamW per rank.
 
-Nothing is run and nothing measured: the network lies on the meta device. Activations, which grow with batch and image
-size, and what torch and CUDA hold for themselves come on top.
+The numbers follow from the shapes of a network on the meta device; nothing is run. Activations, which grow with the
+batch and image size, and the overhead of torch and CUDA come on top.
 """
 
 from collections.abc import Iterable
@@ -19,19 +19,19 @@ from medtune.config.errors import InputError
 from medtune.runtime import console
 
 GIB = 2**30
-MOMENTS = 2  # AdamW's; its step counts are a few bytes a tensor
+MOMENTS = 2  # of AdamW; its step counters are a few bytes per tensor
 
 
 @dataclass(frozen=True)
-class Held:
+class RankMemory:
     """Bytes on one rank.
 
     Attributes:
         weights: parameters and buffers, fp32 under mixed precision too.
-        gradients: of what is trained.
-        moments: of what is trained.
-        average: the copy that `ema` keeps of all weights.
-        gathered: weights and gradients of the largest block, whole while it computes; only where they are sharded.
+        gradients: gradients of the trained parameters.
+        moments: moments of the optimizer.
+        average: averaged weights (`ema_decay`).
+        gathered: weights and gradients of the largest block, which FSDP gathers while it computes.
     """
 
     weights: int
@@ -42,27 +42,27 @@ class Held:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Sum of all attributes."""
         return self.weights + self.gradients + self.moments + self.average + self.gathered
 
 
-def replicated(network: nn.Module, ema: bool) -> Held:
-    """What every rank holds where each has the whole network (DDP, as MedTune trains), however many there are."""
+def replicated(network: nn.Module, ema: bool) -> RankMemory:
+    """Compute the memory of each rank if every rank has the complete network (DDP, as in MedTune)."""
     return _held(network, 1, ema)
 
 
-def sharded(network: nn.Module, ranks: int, ema: bool) -> Held:
-    """What the fullest rank would hold where every tensor is cut along its first dimension (FSDP, fully sharded)."""
+def sharded(network: nn.Module, ranks: int, ema: bool) -> RankMemory:
+    """Compute the memory of the fullest rank if every tensor is sharded along its first dimension (FSDP)."""
     held = _held(network, ranks, ema)
     whole = [_held(block, 1, False) for block in _blocks(network) or [network]]
     gathered = max(block.weights + block.gradients for block in whole) if ranks > 1 else 0
-    return Held(held.weights, held.gradients, held.moments, held.average, gathered)
+    return RankMemory(held.weights, held.gradients, held.moments, held.average, gathered)
 
 
-def _held(network: nn.Module, ranks: int, ema: bool) -> Held:
+def _held(network: nn.Module, ranks: int, ema: bool) -> RankMemory:
     trained = _bytes((p for p in network.parameters() if p.requires_grad), ranks)
     weights = _bytes(network.parameters(), ranks) + _bytes(network.buffers(), 1)
-    return Held(weights, trained, MOMENTS * trained, weights if ema else 0)
+    return RankMemory(weights, trained, MOMENTS * trained, weights if ema else 0)
 
 
 def _bytes(tensors: Iterable[Tensor], ranks: int) -> int:
@@ -74,13 +74,13 @@ def _bytes(tensors: Iterable[Tensor], ranks: int) -> int:
 
 
 def _blocks(network: nn.Module) -> list[nn.Module]:
-    """What FSDP would gather at a time: the children of the backbone's lists and sequences of layers."""
+    """Return the units that FSDP would gather: the children of the backbone's lists and sequences of layers."""
     holders = (nn.Sequential, nn.ModuleList)
     return [child for module in network.modules() if isinstance(module, holders) for child in module.children()]
 
 
 def network_of(backbone: str, image_size: int, method: str, classes: int) -> nn.Module:
-    """The classifier as stage 2 trains it, without memory, with a linear head."""
+    """Build the classifier of stage 2 with a linear head on the meta device."""
     from medtune.models import adapt, backbones, classifier
 
     params = load.load(
@@ -100,31 +100,31 @@ def network_of(backbone: str, image_size: int, method: str, classes: int) -> nn.
 
 def run(
     backbone: Annotated[str, typer.Option(help="timm name.")] = "vit_large_patch16_224",
-    ranks: Annotated[str, typer.Option(help="Numbers of processes, comma between them.")] = "1,2,4,8",
-    image_size: Annotated[int, typer.Option(help="Pixels a side.")] = 224,
-    method: Annotated[str, typer.Option(help="model.peft.method; none: everything is trained.")] = "none",
+    ranks: Annotated[str, typer.Option(help="Numbers of processes, separated by commas.")] = "1,2,4,8",
+    image_size: Annotated[int, typer.Option(help="Image side in pixels.")] = 224,
+    method: Annotated[str, typer.Option(help="model.peft.method; none: all parameters are trained.")] = "none",
     classes: Annotated[int, typer.Option(help="Classes.")] = 2,
     ema: Annotated[bool, typer.Option(help="With averaged weights (finetune.ema_decay).")] = True,
 ) -> None:
-    """Reckon the memory of weights, gradients and optimizer on each rank, whole and sharded."""
+    """Compute the memory of weights, gradients and optimizer per rank, replicated and sharded."""
     try:
         counts = sorted({int(word) for word in ranks.split(",")})
     except ValueError:
         counts = [0]
     if counts[0] < 1:
-        raise InputError(f"--ranks {ranks!r}: write numbers of processes, 1,2,4,8")
+        raise InputError(f"--ranks {ranks!r}: use numbers of processes such as 1,2,4,8")
     network = network_of(backbone, image_size, method, classes)
     total = sum(p.numel() for p in network.parameters())
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     console.info(f"{backbone}, method {method}: {total:,} parameters, {trained:,} trained")
-    console.info("reckoned from shapes in fp32, not measured; GiB a rank, without activations")
+    console.info("computed from shapes in fp32, not measured; GiB per rank, without activations")
     console.info(f"{'':24}{'weights':>10}{'gradients':>11}{'moments':>9}{'average':>9}{'gathered':>10}{'total':>8}")
     rows = [("DDP, any number", replicated(network, ema))]
     rows += [(f"FSDP, {count} of them", sharded(network, count, ema)) for count in counts]
     for name, held in rows:
-        figures = (held.weights, held.gradients, held.moments, held.average, held.gathered, held.total)
+        values = (held.weights, held.gradients, held.moments, held.average, held.gathered, held.total)
         widths = (10, 11, 9, 9, 10, 8)
-        console.info(f"{name:24}" + "".join(f"{n / GIB:{w}.2f}" for n, w in zip(figures, widths, strict=True)))
+        console.info(f"{name:24}" + "".join(f"{n / GIB:{w}.2f}" for n, w in zip(values, widths, strict=True)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""`python -m benchmarks.memory_flat`: peak memory of stage 1 on a set and on one eight times as large.
+"""`python -m benchmarks.memory_flat`: compare the peak memory of stage 1 on a data set and one eight times as large.
 
-Each is `medtune stage frozen` in a process of its own, watched from outside. What counts is memory that
-nothing else can have (RssAnon of /proc/PID/status): pages of the mapped image pack and feature store are files'
-pages, which the kernel takes back when it wants them; they are shown in the note.
+Each run is `medtune stage frozen` in a separate process. The measurement is anonymous memory (RssAnon of
+/proc/PID/status). Pages of memory-mapped files can be reclaimed by the kernel, so they are given in the note only.
 """
 
 import os
@@ -33,13 +32,13 @@ TINY = ("schedule=frozen", "tracking.mode=disabled", "frozen.epochs=2", "frozen.
 
 @dataclass
 class Peak:
-    """Most memory a process held, MiB: its own, and with pages of mapped files."""
+    """Peak memory of a process in MiB, without and with pages of mapped files."""
 
     own: float = 0.0
     resident: float = 0.0
 
-    def see(self, process: int) -> None:
-        """Looks at it once; one that has just ended is passed over."""
+    def update(self, process: int) -> None:
+        """Read the current memory; does nothing if the process has ended."""
         try:
             lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
         except OSError:
@@ -51,13 +50,16 @@ class Peak:
 
 
 def measure(sets: Sequence[str] = (), images: int = 240, times: int = TIMES, rounds: int = 1) -> list[Row]:
-    """Peak memory at `times` the images against that at `images`.
+    """Compare the peak memory for `times` as many images.
 
     Args:
-        sets: over the checkout's params.
-        images: of the smaller set, a multiple of 40.
-        times: how much larger the other is.
-        rounds: runs of each, in turns; the highest counts.
+        sets: `--set` values.
+        images: images of the smaller data set, a multiple of 40.
+        times: factor of the larger data set.
+        rounds: alternating runs of each; the highest peak is reported.
+
+    Returns:
+        One row.
     """
     peaks = {1: Peak(), times: Peak()}
     with TemporaryDirectory(prefix="medtune-") as folder:
@@ -67,7 +69,7 @@ def measure(sets: Sequence[str] = (), images: int = 240, times: int = TIMES, rou
                 paths = RunPaths(Path(folder) / f"{factor}", Path(folder) / f"cache-{factor}-{number}")
                 params = load(None, own)
                 data.run(params, paths)
-                check_network(params, paths)  # its export would count towards the peak
+                check_network(params, paths)  # done before, so that the export does not count towards the peak
                 _watch(own, paths, peak)
     small, large = peaks[1], peaks[times]
     more = (large.own - small.own) * 1024 / (images * (times - 1))
@@ -80,7 +82,8 @@ def measure(sets: Sequence[str] = (), images: int = 240, times: int = TIMES, rou
             small.own,
             large.own / small.own,
             at_most=WITHIN,
-            note=f"{more:.1f} KiB an image; with mapped files' pages {large.resident:.0f} and {small.resident:.0f} MiB",
+            note=f"{more:.1f} KiB per image; with pages of mapped files {large.resident:.0f} and "
+            f"{small.resident:.0f} MiB",
         )
     ]
 
@@ -91,7 +94,7 @@ def _watch(sets: Sequence[str], paths: RunPaths, peak: Peak) -> None:
     environment = {**os.environ, "MEDTUNE_CACHE": str(paths.cache), "PYTHONPATH": str(PROJECT)}
     with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            peak.see(process.pid)
+            peak.update(process.pid)
             time.sleep(EVERY_S)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command[1:])} ended with {process.returncode}")
@@ -99,12 +102,12 @@ def _watch(sets: Sequence[str], paths: RunPaths, peak: Peak) -> None:
 
 def run(
     sets: options.Overrides = None,
-    images: Annotated[int, typer.Option(min=40, help="Of the smaller set, a multiple of 40.")] = 240,
-    times: Annotated[int, typer.Option(min=2, help="How much larger the other is.")] = TIMES,
-    rounds: Annotated[int, typer.Option(min=1, help="Runs of each; the highest peak counts.")] = 1,
+    images: Annotated[int, typer.Option(min=40, help="Images of the smaller data set, a multiple of 40.")] = 240,
+    times: Annotated[int, typer.Option(min=2, help="Factor of the larger data set.")] = TIMES,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs of each; the highest peak is reported.")] = 1,
     save: Save = False,
 ) -> None:
-    """Compare stage 1's peak memory on a small set with that on a large one."""
+    """Compare the peak memory of stage 1 on a small and a large data set."""
     finish("memory_flat", measure(sets or (), images, times, rounds), save)
 
 

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.orchestration`: what Prefect and Dask cost a step, a run of an hour and a benchmark cell.
+"""`python -m benchmarks.orchestration`: measure the overhead of Prefect and Dask per step, per hour and per trial.
 
-Every step and cell is finished beforehand (an empty record under the right key), so that there is nothing to compute:
-what is left is Prefect's part and our own checks. A cell's cost is the slope between a few cells and many, so that the
-start of server and workers, once a benchmark, stays out of it.
+Every step and trial has an empty result under its key, so nothing is computed. The remaining time is the overhead of
+Prefect and of MedTune's checks. The overhead per trial is the slope between few and many trials, so the start of server
+and workers does not count.
 """
 
 import os
@@ -46,13 +46,16 @@ benchmark:
 
 
 def measure(number: int = 64, rounds: int = 3, workers: int | None = None, warm_up: int = 1) -> list[Row]:
-    """Overhead a step, of a whole flow, and a cell.
+    """Measure the overhead per step, per flow and per trial.
 
     Args:
-        number: of cells.
-        rounds: of each, in turns.
-        workers: processes that compute cells; None: one a core, as `make benchmark` has them.
-        warm_up: rounds before, that do not count.
+        number: number of trials.
+        rounds: alternating rounds of each.
+        workers: worker processes; None: one per core, as in `make benchmark`.
+        warm_up: additional rounds at the start that are not measured.
+
+    Returns:
+        One row per measurement.
     """
     with TemporaryDirectory(prefix="medtune-") as place, _elsewhere(Path(place)):
         chained = _Chain.of(Path(place) / "chain")
@@ -68,7 +71,7 @@ def measure(number: int = 64, rounds: int = 3, workers: int | None = None, warm_
 
 @contextmanager
 def _elsewhere(folder: Path) -> Iterator[None]:
-    """Cache, Prefect's database and settings in `folder`, the environment restored afterwards."""
+    """Put the cache and Prefect's database and settings into `folder`, and restore the environment afterwards."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     with mock.patch.dict(os.environ, {**ours, "MEDTUNE_CACHE": str(folder / "cache")}, clear=True):
         environment.configure_prefect(folder / "cache")
@@ -82,7 +85,7 @@ class _Chain:
 
     @classmethod
     def of(cls, folder: Path) -> "_Chain":
-        """A small set prepared, and an empty record for every step."""
+        """Prepare a small data set and an empty result for every step."""
         params = chosen(None, TINY, {})
         prepare(params, folder)
         paths = RunPaths.from_env(folder / "out")
@@ -96,11 +99,11 @@ class _Chain:
         return cls(params, paths)
 
     def steps(self) -> Steps:
-        """The pipeline, with nothing resolved yet."""
+        """Return the pipeline with unresolved steps."""
         return Steps(self.params, self.paths)
 
     def direct(self) -> list[pipeline.StepResult]:
-        """The stage functions, one after the other."""
+        """Call the stage functions one after the other."""
         return pipeline.run(self.steps(), lambda step: pipeline.run_stage(step, self.params, self.paths))
 
 
@@ -112,7 +115,7 @@ class _Grid:
 
     @classmethod
     def of(cls, folder: Path, number: int, workers: int | None) -> "_Grid":
-        """`number` cells with an empty record each."""
+        """Prepare `number` trials with an empty result each."""
         paths = RunPaths.from_env(folder)
         write_text(folder / "grid.yaml", GRID)
         runner = f"benchmark.runner={{kind: local, workers: {workers or 'null'}}}"
@@ -123,13 +126,13 @@ class _Grid:
         return cls(params, paths, works)
 
     def direct(self) -> None:
-        """`medtune.benchmark.trial` for every cell."""
+        """Call `medtune.benchmark.trial` for every trial."""
         for work in self.works:
             paths = replace(self.paths, data=work.prepared)
             trials.run(work.params, paths, work.trial, work.threads, work.with_validation)
 
     def through(self, number: int, name: str) -> None:
-        """The first `number` cells as `medtune benchmark` computes them."""
+        """Run the first `number` trials as `medtune benchmark` does."""
         from medtune.flows import benchmark_trials as flow
         from medtune.flows import server
 
@@ -154,8 +157,8 @@ def _steps(chained: _Chain, start: float, rounds: int, warm_up: int) -> list[Row
     whole = start + taken["flow"] + settle - taken["direct"]
     return [
         Row("a finished step through the flow", flow, "ms", "its stage function called directly", direct,
-            note=f"{flow - direct:.0f} ms a step, the report among them"),
-        Row("the flow's share of an hour", 100 * whole / HOUR_S, "%", at_most=HOUR_PERCENT,
+            note=f"{flow - direct:.0f} ms per step, including the report"),
+        Row("the flow's fraction of an hour", 100 * whole / HOUR_S, "%", at_most=HOUR_PERCENT,
             note=f"server {start:.1f} s, {steps} steps {taken['flow']:.2f} s, settling {settle:.1f} s"),
     ]  # fmt: skip
 
@@ -170,15 +173,15 @@ def _cells(crossed: _Grid, rounds: int, warm_up: int) -> list[Row]:
     taken = in_turns(calls, rounds, warm_up)
     a_cell = (taken["many"] - taken["few"]) / (many - FEW)
     return [
-        Row("a finished cell through the benchmark's flow", a_cell * 1e3, "ms", "the cell called directly",
+        Row("a finished trial through the benchmark's flow", a_cell * 1e3, "ms", "the trial called directly",
             taken["direct"] / many * 1e3, at_most=CELL_MS,
-            note=f"{many} cells less {FEW}, {crossed.params.workers} workers"),
-        Row("start and end of a benchmark's workers", taken["few"] - FEW * a_cell, "s", note="once a benchmark"),
+            note=f"{many} trials minus {FEW}, {crossed.params.workers} workers"),
+        Row("start and end of a benchmark's workers", taken["few"] - FEW * a_cell, "s", note="once per benchmark"),
     ]  # fmt: skip
 
 
 def _record(folder: Path, key: str, result: dict[str, Any], files: Mapping[str, str]) -> Artifact:
-    """A finished record that nothing was computed for."""
+    """Write an empty result."""
     for name, text in files.items():
         write_text(partial_dir(folder) / name, text)
     partial_dir(folder).mkdir(parents=True, exist_ok=True)
@@ -186,12 +189,12 @@ def _record(folder: Path, key: str, result: dict[str, Any], files: Mapping[str, 
 
 
 def run(
-    number: Annotated[int, typer.Option("--cells", min=FEW + 1, help="Cells of the benchmark.")] = 64,
-    rounds: Annotated[int, typer.Option(min=1, help="Of each, in turns; medians count.")] = 3,
-    workers: Annotated[int | None, typer.Option(help="Processes that compute cells; default: one a core.")] = None,
+    number: Annotated[int, typer.Option("--trials", min=FEW + 1, help="Trials of the benchmark.")] = 64,
+    rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds of each; medians are reported.")] = 3,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; default: one per core.")] = None,
     save: Save = False,
 ) -> None:
-    """Measure what running through Prefect costs where nothing is to be computed."""
+    """Measure the overhead of Prefect when nothing has to be computed."""
     finish("orchestration", measure(number, rounds, workers), save)
 
 

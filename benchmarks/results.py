@@ -1,4 +1,4 @@
-"""One measured figure beside its reference and its target: as a line on the screen and as a row of a csv file."""
+"""Measurements with reference and target, as a printed line and as a row of a CSV file."""
 
 import csv
 import io
@@ -31,17 +31,17 @@ Save = Annotated[bool, typer.Option("--save", help="Also write benchmarks/result
 
 @dataclass(frozen=True)
 class Row:
-    """One figure.
+    """One measurement.
 
     Attributes:
-        what: what was measured.
-        value: of it, in `unit`; None: it could not be measured, and `note` says why.
-        unit: of both values.
-        reference: what it is set against; empty where the figure stands alone.
-        reference_value: of that, from the same run.
-        ratio: of the two, in the sense that the target is meant; None: the target is for `value` itself.
-        at_least, at_most: the target.
-        note: what the figure cannot exceed, or what it leaves out.
+        what: name of the measurement.
+        value: result in `unit`; None if it could not be measured, with the reason in `note`.
+        unit: unit of both values.
+        reference: name of the reference; empty if there is none.
+        reference_value: result of the reference in the same run.
+        ratio: ratio of the two that the target refers to; None if the target refers to `value`.
+        at_least, at_most: target.
+        note: limits and conditions.
     """
 
     what: str
@@ -56,22 +56,22 @@ class Row:
 
     @property
     def target(self) -> str:
-        """As it is written in docs/performance.md; empty where there is none."""
+        """Target as in docs/performance.md; empty if there is none."""
         unit = "x" if self.ratio is not None else f" {self.unit}"
         bounds = ((">=", self.at_least), ("<=", self.at_most))
         return " and ".join(f"{sign} {bound:g}{unit}" for sign, bound in bounds if bound is not None)
 
     @property
     def met(self) -> bool | None:
-        """Whether the target was reached; None where there is none, or nothing was measured."""
-        figure = self.value if self.ratio is None else self.ratio
-        if not self.target or figure is None:
+        """True if the target was reached; None without a target or a measurement."""
+        result = self.value if self.ratio is None else self.ratio
+        if not self.target or result is None:
             return None
-        return (self.at_least is None or figure >= self.at_least) and (self.at_most is None or figure <= self.at_most)
+        return (self.at_least is None or result >= self.at_least) and (self.at_most is None or result <= self.at_most)
 
 
 def line(row: Row) -> str:
-    """`what: 1.2 s, against reference 12 s: 10.0x, target >= 8x: met (note)`."""
+    """Format a row, for example `what: 1.2 s, against reference 12 s: 10.0x, target >= 8x: met (note)`."""
     text = f"{row.what}: " + ("not measured" if row.value is None else f"{number(row.value)} {row.unit}")
     if row.reference_value is not None:
         text += f", against {row.reference} {number(row.reference_value)} {row.unit}"
@@ -82,22 +82,22 @@ def line(row: Row) -> str:
     return text + (f" ({row.note})" if row.note else "")
 
 
-def finish(name: str, rows: Sequence[Row], save: bool, told: bool = True) -> None:
-    """Ends a benchmark's command: says its rows, unless it did so itself, and saves them where asked."""
-    for row in rows if told else ():
+def finish(name: str, rows: Sequence[Row], save: bool, show: bool = True) -> None:
+    """Print the rows of a benchmark unless `show` is false, and write the CSV file if `save` is true."""
+    for row in rows if show else ():
         info(line(row))
     if save:
         write_text(RESULTS / f"{name}.csv", table(rows))
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as csv, each with the machine, the versions and the revision that it was measured on."""
+    """Format the rows as CSV, each with machine, package versions and git revision."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     here = circumstances()
     for row in rows:
-        figures = {"value": row.value, "reference_value": row.reference_value, "ratio": row.ratio}
+        values = {"value": row.value, "reference_value": row.reference_value, "ratio": row.ratio}
         writer.writerow(
             {
                 "what": row.what,
@@ -106,7 +106,7 @@ def table(rows: Sequence[Row]) -> str:
                 "target": row.target,
                 "met": "" if row.met is None else "yes" if row.met else "no",
                 "note": row.note,
-                **{name: "" if value is None else f"{value:.6g}" for name, value in figures.items()},
+                **{name: "" if value is None else f"{value:.6g}" for name, value in values.items()},
                 **here,
             }
         )
@@ -114,7 +114,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def circumstances() -> dict[str, str | int]:
-    """Machine, threads, versions, git revision and date."""
+    """Return the machine, threads, package versions, git revision and date."""
     found = package_versions(*PACKAGES, "onnxruntime-gpu")
     found["onnxruntime"] = found.get("onnxruntime") or found.get("onnxruntime-gpu", "")
     return {
@@ -128,19 +128,19 @@ def circumstances() -> dict[str, str | int]:
 
 
 def threads() -> int:
-    """CPU threads that torch uses here; without importing it, those that it would."""
+    """Return the number of CPU threads of torch, without importing it."""
     if torch := sys.modules.get("torch"):
         return int(torch.get_num_threads())
     return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
 
 
 def number(value: float) -> str:
-    """Three digits, or the whole number where it has more."""
+    """Format a number with three digits, or as a whole number from 100 on."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _machine() -> str:
-    """The processor, and the GPU where one was used."""
+    """Return the names of the processor and, if used, of the GPU."""
     torch = sys.modules.get("torch")
     used = torch is not None and torch.cuda.is_initialized()
     return f"{_processor()}, {torch.cuda.get_device_name()}" if torch and used else _processor()
@@ -156,7 +156,7 @@ def _processor() -> str:
 
 
 def _changed() -> bool:
-    """Whether the checkout is another than its revision; figures that were just written do not count."""
+    """Return True if the checkout differs from its revision, apart from new results."""
     words = ["git", "diff", "--quiet", "HEAD", "--", ".", ":(exclude)benchmarks/results"]
     try:
         return subprocess.run(words, cwd=PROJECT, capture_output=True, timeout=10).returncode == 1

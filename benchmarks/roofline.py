@@ -1,4 +1,4 @@
-"""Images a second that a device cannot exceed: a network's operations at the rate of the device's large products."""
+"""Highest possible images per second: the operations of a network at the rate of large matrix products."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -10,9 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import seconds
 
-INFERENCE, TRAINING = 1, 3  # forward passes' worth of operations: the backward pass has twice a forward pass's
+INFERENCE, TRAINING = 1, 3  # operations in forward passes; a backward pass takes two
 SIDE, REPEATS = 8192, 10
-# Images a second that docs/performance.md sets targets against.
+# Images per second from the hardware specification, for the targets in docs/performance.md.
 NAMED = {
     ("H200", "vit_base_patch16_224", INFERENCE): 22_400.0,
     ("H200", "convnext_base", INFERENCE): 25_700.0,
@@ -22,13 +22,13 @@ NAMED = {
 
 @dataclass(frozen=True)
 class Ceiling:
-    """What one network can reach on one device.
+    """Highest possible throughput of a network on a device.
 
     Attributes:
         backbone: timm name.
-        device: what it is called.
-        flops: floating-point operations of an image's forward pass.
-        rate: of large bf16 products on this device in this run, operations a second.
+        device: name of the device.
+        flops: floating-point operations of the forward pass of one image.
+        rate: measured operations per second of large bf16 matrix products.
     """
 
     backbone: str
@@ -37,44 +37,49 @@ class Ceiling:
     rate: float
 
     def named(self, passes: int) -> float | None:
-        """Images a second that are named for this device and network, if any are."""
+        """Return the specified images per second for this device and network, or None."""
         found = (
             rate for (device, *of), rate in NAMED.items() if device in self.device and of == [self.backbone, passes]
         )
         return next(found, None)
 
     def images(self, passes: int) -> float:
-        """Images a second: what was reckoned from this run's rate, or what is named where that is more."""
+        """Return the higher of the computed and the specified images per second."""
         return max(self.rate / (self.flops * passes), self.named(passes) or 0.0)
 
     def share(self, images: float, passes: int) -> float:
-        """Percent of the ceiling that `images` a second are."""
+        """Return `images` per second as a percentage of the ceiling."""
         return 100 * images / self.images(passes)
 
     def note(self, passes: int) -> str:
-        """Where the ceiling comes from."""
-        reckoned = self.rate / (self.flops * passes)
-        text = f"{self.device}; ceiling {reckoned:,.0f} images/s: {self.flops * passes / 1e9:.3g} GFLOP an image at "
+        """Describe how the ceiling was determined."""
+        computed = self.rate / (self.flops * passes)
+        text = f"{self.device}; ceiling {computed:,.0f} images/s: {self.flops * passes / 1e9:.3g} GFLOP per image at "
         text += f"{self.rate / 1e12:.3g} TFLOP/s, measured"
-        return text if (named := self.named(passes)) is None else f"{text}; named {named:,.0f}"
+        return text if (named := self.named(passes)) is None else f"{text}; specified {named:,.0f}"
 
 
 def flops(network: nn.Module, size: int) -> float:
-    """Floating-point operations of products and convolutions for one (3, size, size) image, two a multiply-add.
+    """Count the floating-point operations of matrix products and convolutions for one (3, size, size) image.
+
+    A multiply-add counts as two operations.
 
     Args:
-        network: on the meta device: nothing is computed.
+        network: network on the meta device, so nothing is computed.
         size: H = W.
+
+    Returns:
+        The number of operations.
     """
     images = torch.empty(1, 3, size, size, device="meta")
-    # Attention in plain products: each fused kernel counts its own way, or not at all.
+    # Attention as plain matrix products, because fused kernels are counted inconsistently.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         network(images)
     return float(counter.get_total_flops())
 
 
 def product_rate(device: torch.device, side: int = SIDE, rounds: int = 9) -> float:
-    """Operations a second of bf16 products of two (side, side) matrices; the median of `rounds`."""
+    """Measure the operations per second of bf16 products of (side, side) matrices, the median of `rounds`."""
     left, right = (torch.randn(side, side, device=device).to(torch.bfloat16) for _ in range(2))
     out = torch.empty_like(left)
 
@@ -83,11 +88,11 @@ def product_rate(device: torch.device, side: int = SIDE, rounds: int = 9) -> flo
             torch.mm(left, right, out=out)
         synchronize(device)
 
-    taken = [seconds(products) for _ in range(2 + rounds)][2:]  # two warm up
+    taken = [seconds(products) for _ in range(2 + rounds)][2:]  # two rounds warm up
     return 2.0 * side**3 * REPEATS / median(taken)
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits until a GPU has done what it was given."""
+    """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,11 +1,11 @@
-"""`python -m benchmarks.stage1`: stage 1 on stored features against the frozen backbone run every epoch.
+"""`python -m benchmarks.stage1`: compare stage 1 on stored features with running the backbone in every epoch.
 
-Both sides are `medtune.stages.frozen` as it is, on the same images, varied by flips and quarter turns alone, which is
-what stored views can do. A few epochs of each are timed, in turns; an epoch is its training and its validation.
-The paper's 100 are reckoned from them: what is done once (network, features, centres, writing) plus 100 times the
-median epoch. A chain stores its training images in 8 views and its validation images in one. All folds share what
-is stored: the others' once is measured too, each computing what those before it left out. With the backbone run
-every epoch nothing is shared, and each fold's once is taken to be the first one's.
+Both variants are `medtune.stages.frozen` on the same images, augmented by flips and quarter turns only, because stored
+views offer no other augmentation. A few epochs of each are timed alternately, including validation. The time of the
+paper's 100 epochs is the setup time (network, features, centers, writing) plus 100 times the median epoch.
+
+A fold stores its training images in 8 views and its validation images in one. All folds share stored features, so the
+setup time of each further fold is measured too. Without stored features, all folds have the setup time of the first.
 """
 
 import time
@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from unittest import mock
 
 import numpy as np
-import sklearn.cluster  # noqa: F401  imported here, as `run_training_stage` below, so that no run is charged for it
+import sklearn.cluster  # noqa: F401  imported here, like `run_training_stage` below, so that no run includes the import
 import typer
 
 from benchmarks import flops
@@ -43,20 +43,20 @@ from medtune.training.checkpoint import load_trained
 from medtune.training.run_stage import run_training_stage  # noqa: F401
 
 EPOCHS, VIEWS = 100, 8
-TARGETS = {"linear": 10.0, "cdtm": 3.5}  # for this backbone; a smaller one leaves less to save
+TARGETS = {"linear": 10.0, "cdtm": 3.5}  # for the backbone below; a smaller one has less to save
 OF_TARGETS = ("deit_tiny_patch16_224", 224)
 FLIPS = {"dihedral": True, "shift": 0, "scale": 0, "rotate": 0, "brightness": 0, "contrast": 0, "stain": 0}
 
 
 @dataclass
 class Side:
-    """One way of running the stage.
+    """Measurements of one variant.
 
     Attributes:
-        epochs: seconds of every epoch of the first chain.
-        once: seconds of all else of it, a run each; the first run fills the store.
-        others: seconds of all else of each other chain; None: as the first one's.
-        score: the last run's on validation.
+        epochs: seconds of every epoch of the first fold.
+        once: setup seconds of each run; the first run fills the feature store.
+        others: setup seconds of the other folds; None if they equal those of the first.
+        score: validation metric of the last run.
     """
 
     epochs: list[float] = field(default_factory=list)
@@ -64,29 +64,29 @@ class Side:
     others: list[float] | None = None
     score: Interval | None = None
 
-    def reckoned(self, chains: int = 1) -> float:
-        """Seconds of the paper's 100 epochs, on each of `chains`: the first, or all."""
+    def total(self, folds: int = 1) -> float:
+        """Return the seconds of the paper's 100 epochs for `folds` folds."""
         first = max(self.once)
-        others = [first] * (chains - 1) if self.others is None else self.others[: chains - 1]
-        return first + sum(others) + chains * EPOCHS * median(self.epochs)
+        others = [first] * (folds - 1) if self.others is None else self.others[: folds - 1]
+        return first + sum(others) + folds * EPOCHS * median(self.epochs)
 
 
 class Clock(Run):
-    """Stands where W&B does, and notes when each epoch ended."""
+    """Replacement of the W&B run that records the end of each epoch."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ends: list[float] = []
 
     def log(self, values: dict[str, float], step: int) -> None:
-        """Counts the points that end an epoch."""
+        """Record the time if `values` end an epoch."""
         if "val/loss" in values:
             self.ends.append(time.perf_counter())
 
 
 @contextmanager
 def timed() -> Iterator[Clock]:
-    """A training stage's epochs, while it runs."""
+    """Record the epochs of a training stage."""
     clock = Clock()
     with mock.patch("medtune.training.run_stage.start_run", return_value=clock):
         yield clock
@@ -99,7 +99,7 @@ def measure(
     epochs: int = 4,
     rounds: int = 2,
 ) -> list[Row]:
-    """Two rows a head, one chain and all folds: seconds of 100 epochs on stored features against those without."""
+    """Measure the seconds of 100 epochs with and without stored features, for one fold and for all folds."""
     rows = []
     with TemporaryDirectory(prefix="medtune-") as folder:
         for head in heads:
@@ -112,7 +112,7 @@ def measure(
                     params = chosen(params_file, sets, tree)
                     paths, prepared = prepare(params, Path(folder))
                     own = RunPaths(paths.out / f"{head}-{name}-{turn}", paths.cache, data=paths.prepared)
-                    first, *others = _chains(params)
+                    first, *others = _test_folds(params)
                     side.score = _validation(params, _run(side, params, own, first), prepared)
                     if name == "stored" and turn == 0:
                         each = Side()
@@ -123,25 +123,25 @@ def measure(
     return rows
 
 
-def _chains(params: Params) -> list[int]:
-    """Every fold as the test fold, the chosen one first."""
+def _test_folds(params: Params) -> list[int]:
+    """Return all test folds, the selected one first."""
     first = params.data.split.test_folds[0]
     return [first, *(fold for fold in range(params.data.split.folds) if fold != first)]
 
 
 def _run(side: Side, params: Params, paths: RunPaths, fold: int) -> Artifact:
     with timed() as clock:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         done = frozen.run(params, paths, fold)
         ended = time.perf_counter()
     epochs = [after - before for before, after in pairwise(clock.ends)]
     side.epochs += epochs
-    side.once.append(ended - begun - median(epochs) * len(clock.ends))
+    side.once.append(ended - start - median(epochs) * len(clock.ends))
     return done
 
 
 def _validation(params: Params, done: Artifact, prepared: PreparedDataset) -> Interval:
-    """Balanced accuracy on the validation images of the epoch that was kept, with its interval over patients."""
+    """Return the balanced accuracy of the selected epoch on validation images, with its interval over patients."""
     wanted = logits.OutputsRequest.for_artifact(done, prepared)
     found = logits.compute_outputs(wanted, load_trained(done), prepared.images, "cpu", 64, lambda images: None)["val"]
     rows = wanted.indices["val"]
@@ -155,24 +155,24 @@ def _rows(head: str, params: Params, prepared: PreparedDataset, stored: Side, on
     for name, side in (("stored features", stored), ("backbone every epoch", online)):
         once, epoch = max(side.once), median(side.epochs)
         console.info(
-            f"{head}, {name}: once {once:.2f} s, an epoch {epoch:.3f} s, {EPOCHS} epochs {side.reckoned():.1f} s; "
+            f"{head}, {name}: once {once:.2f} s, {epoch:.3f} s per epoch, {EPOCHS} epochs {side.total():.1f} s; "
             f"balanced accuracy on validation {_shown(side.score)}"
         )
     backbone = params.model.backbone
-    parts = [prepared.indices(fold) for fold in _chains(params)]
+    parts = [prepared.indices(fold) for fold in _test_folds(params)]
     scores = f"balanced accuracy {_shown(stored.score)} and {_shown(online.score)}"
     rows = []
-    for chains in (1, len(parts)):
-        work, less = flops.compare(params, parts[:chains], EPOCHS, VIEWS)
+    for folds in (1, len(parts)):
+        work, less = flops.compare(params, parts[:folds], EPOCHS, VIEWS)
         limit = f"limit {work.operations / less.operations:.1f}x by operations; {work.passes} backbone passes against"
         rows.append(
             Row(
-                f"stage 1, {head}, {EPOCHS} epochs, {'one chain' if chains == 1 else f'{chains} folds'}",
-                stored.reckoned(chains),
+                f"stage 1, {head}, {EPOCHS} epochs, {'one fold' if folds == 1 else f'{folds} folds'}",
+                stored.total(folds),
                 "s",
                 "backbone every epoch",
-                online.reckoned(chains),
-                online.reckoned(chains) / stored.reckoned(chains),
+                online.total(folds),
+                online.total(folds) / stored.total(folds),
                 TARGETS.get(head) if (backbone, params.data.image_size) == OF_TARGETS else None,
                 note=f"{backbone}; {limit} {less.passes}; {scores}",
             )
@@ -193,10 +193,10 @@ def run(
     backbone: Backbone = None,
     head: Annotated[list[str] | None, typer.Option(help="Head; may be repeated. Default: linear and cdtm.")] = None,
     epochs: Annotated[int, typer.Option(min=2, help="Epochs of each run.")] = 4,
-    rounds: Annotated[int, typer.Option(min=1, help="Runs of each side, in turns.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Alternating runs of each variant.")] = 2,
     save: Save = False,
 ) -> None:
-    """Compare stage 1 on stored features with running the backbone every epoch."""
+    """Compare stage 1 on stored features with running the backbone in every epoch."""
     finish("stage1", measure(params, [*of(backbone), *(sets or ())], head or tuple(TARGETS), epochs, rounds), save)
 
 

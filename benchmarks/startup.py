@@ -1,6 +1,6 @@
-"""`python -m benchmarks.startup`: `dvc repro` with nothing to do against that of an empty two-stage project.
+"""`python -m benchmarks.startup`: compare `dvc repro` with nothing to do with that of an empty project.
 
-In a copy of the checkout that was run once at a tiny size. What it imports is read from `python -X importtime`.
+It runs in a copy of the checkout in which a tiny pipeline has finished. `python -X importtime` reports the imports.
 """
 
 import re
@@ -22,7 +22,7 @@ TINY = ("data.labels=binary", "data.image_size=32", "data.patients=20", "data.im
         "schedule=frozen", "frozen.epochs=1",
         "frozen.feature_views=1", "export.precisions=[fp32]", "export.parity_images=8",
         "export.batch_sizes=[1]", "tracking.mode=disabled")  # fmt: skip
-# medtune.stages.data without its look at the network, which imports torch.
+# medtune.stages.data without the check of the network, which imports torch.
 PREPARE = "from medtune.config.load import load; from medtune.runtime.paths import RunPaths; "
 PREPARE += "from medtune.stages import data; data.run(load(), RunPaths.from_env())"
 SHORT = {
@@ -33,15 +33,21 @@ SHORT = {
 
 
 def measure(rounds: int = 7) -> list[Row]:
-    """Seconds of both commands, in turns, and of three that should need nothing heavy.
+    """Measure both commands alternately, and three commands that need no heavy imports.
+
+    Args:
+        rounds: alternating runs; medians are reported.
+
+    Returns:
+        One row per command.
 
     Raises:
-        RuntimeError: something ran, a server was started, or something heavy was imported.
+        RuntimeError: a stage ran, a server was started, or a heavy package was imported.
     """
     with copied(TINY) as ours, empty() as theirs:
         ours.run("python", "-c", PREPARE)
         ours.run("python", "-m", "medtune", "train", "--no-prefect")
-        ours.run("dvc", "commit", "--force", "dvc.yaml")  # what ran by hand is what `dvc repro` would have run
+        ours.run("dvc", "commit", "--force", "dvc.yaml")  # records the finished runs as those of `dvc repro`
         calls: dict[str, Callable[[], object]] = {
             "ours": lambda: _nothing(ours),
             "theirs": lambda: _nothing(theirs),
@@ -68,20 +74,21 @@ def _nothing(project: Checkout) -> None:
 
 
 def _light(project: Checkout, code: int, words: list[str]) -> float:
-    """Seconds of a command, run again to see what it imports."""
-    printed, _, ended = project.end("python", "-X", "importtime", *words)
+    """Check the imports of a command, run it again and return its seconds."""
+    printed, _, ended = project.run_to_end("python", "-X", "importtime", *words)
     imported = set(re.findall(r"\| +(\w+)(?:\.\w+)*$", printed, re.MULTILINE))
     if ended != code or not imported:
         raise RuntimeError(f"{' '.join(words)} ended with {ended}:\n{printed[-2000:]}")
     if found := HEAVY & imported:
         raise RuntimeError(f"{' '.join(words)} imports {', '.join(sorted(found))}")
-    return project.end("python", *words)[1]
+    return project.run_to_end("python", *words)[1]
 
 
 def run(
-    rounds: Annotated[int, typer.Option(min=1, help="Of both, in turns; medians count.")] = 7, save: Save = False
+    rounds: Annotated[int, typer.Option(min=1, help="Alternating runs of both; medians are reported.")] = 7,
+    save: Save = False,
 ) -> None:
-    """Compare `dvc repro` with nothing to do with that of an empty project."""
+    """Compare `dvc repro` with nothing to do and that of an empty project."""
     finish("startup", measure(rounds), save)
 
 

@@ -1,4 +1,4 @@
-"""A given number of fine-tuning steps, by the training loop that stage 2 uses."""
+"""A given number of fine-tuning steps with the training loop of stage 2."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,20 +25,23 @@ def finetune(
     device: str = "cpu",
     compiled: bool = False,
 ) -> TrainingState:
-    """Where `steps` steps ended, with their seconds: one epoch, no checkpoint, hardly any validation.
+    """Train for `steps` steps in one epoch, without checkpoints and with almost no validation.
 
     Args:
-        model: all of it is trained.
-        feed: inputs of rows.
+        model: network; all parameters are trained.
+        feed: training inputs.
         prepared: data.
-        params: batch size, optimizer, ...
-        steps: how many.
-        work: folder for checkpoints, of which there are none.
-        on_step: told (step, values) as W&B is.
-        device: that trains; `model` and what `feed` gives lie there.
-        compiled: through torch.compile.
+        params: batch size, optimizer and other settings.
+        steps: number of steps.
+        work: folder for checkpoints; none are written.
+        on_step: callback with (step, values), as for W&B.
+        device: training device of `model` and `feed`.
+        compiled: use torch.compile.
+
+    Returns:
+        The final state with the seconds.
     """
-    own = params.finetune.model_copy(update={"epochs": 1, "repeats_per_epoch": 1, "checkpoint_seconds": 1e9})
+    settings = params.finetune.model_copy(update={"epochs": 1, "repeats_per_epoch": 1, "checkpoint_seconds": 1e9})
     parts = prepared.indices(params.data.split.test_folds[0])
 
     def set_modes() -> None:
@@ -51,10 +54,10 @@ def finetune(
         set_modes=set_modes,
         source=feed,
         targets=prepared.labels,
-        train=np.resize(parts["train"], steps * own.batch_size),
+        train=np.resize(parts["train"], steps * settings.batch_size),
         val=parts["val"][:2],
         objective=CrossEntropy(),
-        params=own,
+        params=settings,
         lr=params.learning_rates("finetune")[0],
         seed=params.seed,
         key="",

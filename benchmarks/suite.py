@@ -1,7 +1,7 @@
-"""`python -m benchmarks.suite`: every benchmark, each in a process of its own, into benchmarks/results/.
+"""`python -m benchmarks.suite`: run every CPU benchmark and write the results to benchmarks/results/.
 
-Sizes are chosen so that all of it takes a quarter of an hour on two cores. A figure that misses its target is said,
-and is no error; a benchmark that breaks is.
+Each benchmark runs in a separate process. All of them take about 15 minutes on two cores. A missed target is reported
+and is not an error. A benchmark that fails is an error.
 """
 
 import csv
@@ -34,27 +34,30 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 
 def run(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(COMMANDS)}; all by default.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"One or more of {', '.join(COMMANDS)}; all by default.")
+    ] = None,
 ) -> None:
-    """Measure every figure that docs/performance.md claims of a CPU."""
+    """Repeat every CPU measurement of docs/performance.md."""
     for name in names or ():
         if name not in COMMANDS:
             known = list(COMMANDS)
-            raise InputError(f"{name!r} is no benchmark{suggestion(name, known)}; choose from: {', '.join(known)}")
-    begun, broken = time.monotonic(), []
+            raise InputError(f"{name!r} is not a benchmark{suggestion(name, known)}; choose from: {', '.join(known)}")
+    start_time, failed = time.monotonic(), []
     for name in names or COMMANDS:
         console.info(f"== {name}")
         start = time.monotonic()
         done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *COMMANDS[name], "--save"], cwd=PROJECT)
         console.info(f"== {name}: {time.monotonic() - start:.0f} s")
         if done.returncode:
-            broken.append(name)
-    missed = [figure for name in names or COMMANDS if name not in broken for figure in _missed(name)]
+            failed.append(name)
+    missed = [target for name in names or COMMANDS if name not in failed for target in _missed(name)]
     console.info(
-        f"{time.monotonic() - begun:.0f} s; {len(missed)} targets missed{': ' if missed else ''}{'; '.join(missed)}"
+        f"{time.monotonic() - start_time:.0f} s; {len(missed)} targets missed"
+        f"{': ' if missed else ''}{'; '.join(missed)}"
     )
-    if broken:
-        print(f"error: {', '.join(broken)} broke", file=sys.stderr)
+    if failed:
+        print(f"error: {', '.join(failed)} failed", file=sys.stderr)
         raise SystemExit(1)
 
 

@@ -1,4 +1,4 @@
-"""What benchmarks of training run on: params over the checkout's, and their data prepared in a folder of their own."""
+"""Params and prepared data for the benchmarks of training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,33 +12,33 @@ from medtune.data.manifest import PreparedDataset, load_prepared
 from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 
-# Small enough that both sides of a comparison take seconds.
+# Small, so that both variants of a comparison take seconds.
 SMALL: dict[str, Any] = {"data": {"labels": "binary", "patients": 20, "images_per_patient": 6}}
 
-# Weights do not change how long a network takes.
+# Weights do not affect the time.
 Backbone = Annotated[
     str | None, typer.Option(metavar="NAME", help="A timm backbone at 224 pixels with random weights, for its times.")
 ]
 
 
 def of(backbone: str | None) -> list[str]:
-    """`--set` values for that backbone; none for None."""
+    """Return the `--set` values for a backbone; empty for None."""
     if backbone is None:
         return []
     return [f"model.backbone={backbone}", "model.weights=none", "model.backbone_args={}", "data.image_size=224"]
 
 
-def chosen(file: Path | None, sets: Sequence[str], own: dict[str, Any]) -> Params:
-    """The checkout's params; over them a small drawn set, or `file` where there is one; then `sets`, then `own`."""
+def chosen(file: Path | None, sets: Sequence[str], settings: dict[str, Any]) -> Params:
+    """Return the checkout's params with a small synthetic data set or `file`, then `sets`, then `settings`."""
     tree = read(DEFAULT_PARAMS)
     merge(tree, read(file) if file else SMALL)
     apply_overrides(tree, sets)
-    merge(tree, {**own, "tracking": {"mode": "disabled"}})
+    merge(tree, {**settings, "tracking": {"mode": "disabled"}})
     return validate(tree)
 
 
 def prepare(params: Params, folder: Path) -> tuple[RunPaths, PreparedDataset]:
-    """The data of `params`, packed under `folder`, where the cache lies too."""
+    """Prepare the data of `params` in `folder`, which also contains the cache."""
     paths = RunPaths(folder / "out", folder / "cache")
     data.run(params, paths)
     return paths, load_prepared(paths.prepared)

@@ -1,4 +1,4 @@
-"""Two or more ways of doing the same, timed in turns: what disturbs the machine disturbs them alike."""
+"""Alternating measurements, so that other work on the machine affects all variants alike."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,19 +6,22 @@ from statistics import median
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """Return the seconds of one call."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
-    """Median seconds of each call, one of each a round.
+    """Run all calls once per round and return their median seconds.
 
     Args:
-        calls: by name, in the order of a round.
-        rounds: that count.
-        warm_up: rounds before them, which do not.
+        calls: calls by name, in the order of a round.
+        rounds: measured rounds.
+        warm_up: additional rounds at the start that are not measured.
+
+    Returns:
+        Median seconds by name.
     """
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(warm_up + rounds):

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.tracking`: a training step with W&B recording offline against one without.
+"""`python -m benchmarks.tracking`: compare training steps with and without an offline W&B run.
 
-One run of fine-tuning, in which every other stretch of 20 steps is logged, as the loop logs: neighbouring stretches
-are compared, so that what disturbs the machine disturbs both. A stretch begins with its log call, and W&B's own
-process works while it lasts.
+In one run of fine-tuning, every other interval of 20 steps is logged. Neighboring intervals are compared, so other
+work on the machine affects both. An interval begins with its log call, and the process of W&B works
+during the interval.
 """
 
 import os
@@ -31,10 +31,10 @@ PERCENT = 1.0
 
 
 class Alternating:
-    """Logs every other time it is told of a step, and times what lies between.
+    """Callback that logs every other call and measures the time between calls.
 
     Attributes:
-        logged, plain: seconds of the stretches that began with a log call, and of those that did not.
+        logged, plain: seconds of the intervals with and without a log call.
         calling: seconds of each log call.
     """
 
@@ -43,30 +43,37 @@ class Alternating:
         self.logged: list[float] = []
         self.plain: list[float] = []
         self.calling: list[float] = []
-        self.told = 0
+        self.calls = 0
         self.last = 0.0
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
-        """As the loop's `on_step`."""
+        """Log or only measure, as `on_step` of the training loop."""
         now = time.perf_counter()
-        if self.told:
-            (self.plain if self.told % 2 else self.logged).append(now - self.last)
-        self.told, self.last = self.told + 1, now
-        if self.told % 2 == 0:
+        if self.calls:
+            (self.plain if self.calls % 2 else self.logged).append(now - self.last)
+        self.calls, self.last = self.calls + 1, now
+        if self.calls % 2 == 0:
             self.run.log(values, step)
             self.calling.append(time.perf_counter() - now)
 
 
 def measure(params_file: Path | None = None, sets: Sequence[str] = (), pairs: int = 40) -> list[Row]:
-    """Milliseconds a step with W&B and without, and the share of step time that the log calls themselves take.
+    """Measure the milliseconds per step with and without W&B, and the fraction of time in log calls.
 
     Args:
-        params_file, sets: of the network that is fine-tuned, over the checkout's and a small drawn set.
-        pairs: stretches of 20 steps with W&B, and as many without.
+        params_file: overlay of the checkout's params; None: a small synthetic data set.
+        sets: `--set` values.
+        pairs: intervals of 20 steps with W&B, and as many without.
+
+    Returns:
+        Two rows.
+
+    Raises:
+        RuntimeError: W&B did not start.
     """
     params = chosen(params_file, sets, {"schedule": "full"})
-    with TemporaryDirectory(prefix="medtune-", ignore_cleanup_errors=True) as place:
-        folder = Path(place)
+    with TemporaryDirectory(prefix="medtune-", ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary)
         prepared = prepare(params, folder)[1]
         model = classifier.build(params, len(prepared.classes))
         feed = PackedImageSource(prepared, model, params.finetune.augment, torch.device("cpu"))
@@ -76,30 +83,30 @@ def measure(params_file: Path | None = None, sets: Sequence[str] = (), pairs: in
             start_run("benchmark", "0" * 32, "benchmark", recorded, "benchmark") as run,
         ):
             if not run:
-                raise RuntimeError("W&B did not start: there is nothing to compare")
-            told = Alternating(run)
-            finetune(model, feed, prepared, params, LOG_EVERY * (2 * pairs + 1), folder / "work", told)
-    logged, plain = (1e3 * median(stretches) / LOG_EVERY for stretches in (told.logged, told.plain))
-    ratio = median(one / other for one, other in zip(told.logged, told.plain, strict=True))
-    spread = sorted(one / other for one, other in zip(told.logged, told.plain, strict=True))
+                raise RuntimeError("W&B did not start, so there is nothing to compare")
+            callback = Alternating(run)
+            finetune(model, feed, prepared, params, LOG_EVERY * (2 * pairs + 1), folder / "work", callback)
+    logged, plain = (1e3 * median(stretches) / LOG_EVERY for stretches in (callback.logged, callback.plain))
+    ratio = median(one / other for one, other in zip(callback.logged, callback.plain, strict=True))
+    spread = sorted(one / other for one, other in zip(callback.logged, callback.plain, strict=True))
     note = f"{params.model.backbone} at {params.data.image_size}, batch {params.finetune.batch_size}; logged every "
-    note += f"{LOG_EVERY} steps; median of {pairs} neighbouring pairs, quartiles {spread[pairs // 4]:.3f} and "
+    note += f"{LOG_EVERY} steps; median of {pairs} neighboring pairs, quartiles {spread[pairs // 4]:.3f} and "
     note += f"{spread[3 * pairs // 4]:.3f}"
-    share = 100 * median(told.calling) / median(told.plain)
+    share = 100 * median(callback.calling) / median(callback.plain)
     return [
         Row("a training step, W&B offline", logged, "ms", "tracking off", plain, ratio, at_most=AT_MOST, note=note),
-        Row("W&B's log calls, share of step time", share, "%", at_most=PERCENT,
-            note=f"{1e3 * median(told.calling):.2f} ms a call"),
+        Row("W&B's log calls, fraction of step time", share, "%", at_most=PERCENT,
+            note=f"{1e3 * median(callback.calling):.2f} ms per call"),
     ]  # fmt: skip
 
 
 def run(
     params: options.ParamsFile = None,
     sets: options.Overrides = None,
-    pairs: Annotated[int, typer.Option(min=2, help="Stretches of 20 steps with W&B, and as many without.")] = 40,
+    pairs: Annotated[int, typer.Option(min=2, help="Intervals of 20 steps with W&B, and as many without.")] = 40,
     save: Save = False,
 ) -> None:
-    """Compare training steps that are recorded with those that are not."""
+    """Compare training steps with and without W&B."""
     finish("tracking", measure(params, sets or (), pairs), save)
 
 

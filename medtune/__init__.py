@@ -7,7 +7,7 @@
     result = medtune.train(params)
     medtune.Bundle.load(result.bundle).predict("scan.png")
 
-docs/api.md describes every name. Nothing is imported before it is used.
+docs/api.md describes all names. They are imported on first use.
 """
 
 import importlib
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from medtune.serving.prediction import FindingsPrediction as FindingsPrediction
     from medtune.serving.prediction import Prediction as Prediction
 
-_HOME = {
+_MODULES = {
     "load_params": "medtune.api",
     "prepare": "medtune.api",
     "train": "medtune.api",
@@ -59,29 +59,29 @@ _HOME = {
     "inject_peft": "medtune.models.attach",
     "merge_peft": "medtune.models.attach",
 }
-__all__ = sorted(_HOME)
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'medtune' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
+    value = getattr(importlib.import_module(_MODULES[name]), name)
     return globals().setdefault(name, value)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_MODULES})
 
 
 class _CallableModule(ModuleType):
-    """The package `medtune.export`, which is also the function of that name."""
+    """Package `medtune.export`, which can also be called as the function `export`."""
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         return importlib.import_module("medtune.api").export(*args, **options)
 
 
 class _Package(ModuleType):
-    """Importing `medtune.export` replaces the function `export` here: the module that replaces it is callable, too."""
+    """Package `medtune`. It keeps `medtune.export` callable when the package of that name is imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "export" and isinstance(value, ModuleType):

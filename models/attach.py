@@ -10,7 +10,8 @@ from timm.data import resolve_data_config
 from torch import Tensor, nn
 
 from medtune.config import registry
-from medtune.config.errors import InputError, format_validation_error
+from medtune.config.errors import InputError
+from medtune.config.validation_errors import format_validation_error
 from medtune.models.backbones import FAMILIES, to_tokens, token_shape
 from medtune.models.cdtm import CDTM
 from medtune.models.classifier import Classifier

@@ -1,7 +1,7 @@
 """`make sbom`: write the packages of a lock as a CycloneDX 1.6 bill of materials in JSON.
 
-Needs the environment of requirements/audit.lock, whose cyclonedx-python-lib validates the result. The output depends
-on the lock alone and contains no address of a package registry.
+It needs the environment of requirements/audit.lock, which contains cyclonedx-python-lib to validate the result. The
+output depends only on the lock and contains no address of a package registry.
 """
 
 import argparse
@@ -20,23 +20,23 @@ HASH = re.compile(r"^\s+--hash=sha256:(?P<sha256>[0-9a-f]{64})")
 
 
 def components(lock: str) -> list[dict[str, Any]]:
-    """Return one component per line `name==version` of a lock, with the digests of its files."""
-    found: list[dict[str, Any]] = []
+    """Return one component per line `name==version` of a lock, with the digests of the package's files."""
+    packages: list[dict[str, Any]] = []
     for line in lock.splitlines():
         if package := PACKAGE.match(line):
             name, version = re.sub(r"[-_.]+", "-", package["name"]).lower(), package["version"]
             purl = f"pkg:pypi/{name}@{version}"
-            found.append({"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl,
-                          "externalReferences": [{"type": "distribution", "url": purl, "hashes": []}]})  # fmt: skip
+            packages.append({"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl,
+                             "externalReferences": [{"type": "distribution", "url": purl, "hashes": []}]})  # fmt: skip
             if package["marker"]:
-                found[-1]["properties"] = [{"name": "medtune:marker", "value": package["marker"]}]
+                packages[-1]["properties"] = [{"name": "medtune:marker", "value": package["marker"]}]
         elif digest := HASH.match(line):
-            found[-1]["externalReferences"][0]["hashes"].append({"alg": "SHA-256", "content": digest["sha256"]})
-    return found
+            packages[-1]["externalReferences"][0]["hashes"].append({"alg": "SHA-256", "content": digest["sha256"]})
+    return packages
 
 
 def document(lock: Path) -> dict[str, Any]:
-    """Return the bill of materials of `lock`, without the dependencies between packages."""
+    """Return the bill of materials of a lock, without the dependencies between packages."""
     content = lock.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -79,14 +79,14 @@ def main() -> int:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for lock in args.locks:
-        made = document(lock)
-        text = json.dumps(made, indent=2) + "\n"
-        if wrong := schema_error(text):
-            print(f"error: {lock}: not valid CycloneDX: {wrong}", file=sys.stderr)
+        bom = document(lock)
+        text = json.dumps(bom, indent=2) + "\n"
+        if error := schema_error(text):
+            print(f"error: {lock}: not valid CycloneDX: {error}", file=sys.stderr)
             return 1
         target = args.out / f"medtune-{lock.stem}.cdx.json"
         target.write_text(text, encoding="utf-8")
-        print(f"{target}: {len(made['components'])} packages")
+        print(f"{target}: {len(bom['components'])} packages")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Write the download size of each lock per platform, which `make setup` prints before it installs.
+"""Print the download size of each lock per platform; `make setup` shows it before it installs packages.
 
-Input: one pylock.<lock>.toml per lock, as `uv pip compile --format pylock.toml` writes them. Output: one line per lock
-and platform with the size in MB. `make lock` runs this.
+The input is one pylock.<lock>.toml per lock, written by `uv pip compile --format pylock.toml`. The output is one line
+per lock and platform with the size in MB. `make lock` runs this script.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from packaging.markers import Marker
 from packaging.utils import parse_wheel_filename
 
 PYTHON = (3, 13)
-# Name as in `uname -s`-`uname -m`: values of the markers, and how a wheel's platform tag may start and end.
+# Key: `uname -s`-`uname -m`. Value: values of the markers, then allowed starts and ends of a wheel's platform tag.
 PLATFORMS = {
     "Linux-x86_64": ("linux", "Linux", "posix", "x86_64", ("manylinux", "linux"), "x86_64"),
     "Linux-aarch64": ("linux", "Linux", "posix", "aarch64", ("manylinux", "linux"), "aarch64"),
@@ -54,7 +54,7 @@ def fits(filename: str, platform: str) -> bool:
 
 
 def download_bytes(lock: dict[str, Any], platform: str) -> int:
-    """Return the bytes to download for a parsed pylock.toml, taking the sdist where no wheel fits."""
+    """Return the bytes to download for a parsed pylock.toml, with the sdist of packages without a fitting wheel."""
     total = 0
     variables = environment(platform)
     for package in lock["packages"]:

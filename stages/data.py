@@ -145,7 +145,7 @@ def _prepare(
         write_overviews(folder / "slides", slides)
     info["intensity"] = packed.intensity.document()
     manifest.write_info(folder, info)
-    titles, indices = findings.groups(selected, classes)
+    titles, indices = findings.display_groups(selected, classes)
     contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, titles)
     tested = np.flatnonzero(np.asarray(split.splits)[:, data.split.test_folds[0]] == "test")
     contact_sheet.write_sample_files(folder / "samples", images, indices, titles, tested)

@@ -161,7 +161,7 @@ def _check_batches_of_one(params: Params, reasons: "Mapping[str, str]", prepared
         for fold in params.trained_networks if prepared is not None else ():
             assert prepared is not None
             images = len(prepared.indices(fold)["train"])
-            images *= section.passes_over(images)
+            images *= section.repeats_for(images)
             if images % size == 1:
                 raise InputError(
                     f"{stage}.batch_size={size}: the last batch of {network_name(fold)} has 1 of {images} images, and "

@@ -22,7 +22,7 @@ from medtune.runtime.console import info
 from medtune.tasks.classification.class_metrics import class_metrics
 from medtune.tasks.classification.metrics import METRICS as OF_CLASSES
 from medtune.tasks.multilabel.metrics import METRICS as OF_FINDINGS
-from medtune.tasks.multilabel.metrics import of_finding
+from medtune.tasks.multilabel.metrics import finding_metrics
 from studies.coverage_gate import LIMIT, exceeding, gate_lines, gate_shares, power_shares
 from studies.coverage_sets import Model, class_sizes, draw_classes, draw_findings
 
@@ -45,7 +45,7 @@ def class_metric_list(classes: int) -> list[Metric]:
 
 def finding_metric_list() -> list[Metric]:
     """Return the metrics of several findings, including those of each finding."""
-    return [*OF_FINDINGS, *(metric for k in range(3) for metric in of_finding(k).values())]
+    return [*OF_FINDINGS, *(metric for k in range(3) for metric in finding_metrics(k).values())]
 
 
 def cover(

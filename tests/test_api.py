@@ -57,7 +57,7 @@ def test_names__all_resolve_and_are_declared_for_type_checkers() -> None:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert declared == {name: f"{medtune._HOME[name]}.{name}" for name in medtune.__all__}
+    assert declared == {name: f"{medtune._MODULES[name]}.{name}" for name in medtune.__all__}
     for name in medtune.__all__:
         assert getattr(medtune, name).__doc__
         assert name in dir(medtune)

@@ -13,11 +13,12 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 
 from medtune.config import registry
 from medtune.config.base import BaseParams, StrictParams
-from medtune.config.errors import InputError, format_validation_error, suggestion
+from medtune.config.errors import InputError, suggestion
 from medtune.config.load import apply_overrides, merge, read, read_base
 from medtune.config.project import PROJECT
 from medtune.config.schema import DEFAULT_TASK, Positive, check_metric
 from medtune.config.training import Schedule
+from medtune.config.validation_errors import format_validation_error
 
 GRID_FILE = PROJECT / "benchmark.yaml"
 HEADS, METHODS = "medtune.models.heads", "medtune.models.peft"

@@ -217,7 +217,7 @@ def _cost(params: Params, trained_stage: Artifact, seconds: float, prepared: "Pr
     trained = result["trainable"] - head
     used = [getattr(params, stage) for stage in params.training_stages]
     images = [len(prepared.indices(fold)["train"]) for fold in params.data.split.test_folds]
-    seen = sum(count * section.passes_over(count) * section.epochs for section in used for count in images)
+    seen = sum(count * section.repeats_for(count) * section.epochs for section in used for count in images)
     return {
         "trainable": trained,
         "head": head,

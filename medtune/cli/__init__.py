@@ -1,1 +1,1 @@
-"""The command `medtune`: one small module per command, loaded when it is called."""
+"""Command line `medtune`, one module per command. A module is imported when its command is called."""

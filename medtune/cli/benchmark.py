@@ -1,4 +1,4 @@
-"""`medtune benchmark`: compare methods."""
+"""Command `medtune benchmark`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ app = options.program()
 )
 def benchmark(
     grid_file: Annotated[
-        Path | None, typer.Option("--grid", metavar="FILE", help="Grid file; default: the project's benchmark.yaml.")
+        Path | None, typer.Option("--grid", metavar="FILE", help="Grid file. Default: benchmark.yaml of the project.")
     ] = None,
     overrides: options.Overrides = None,
     out: options.Out = None,
@@ -27,17 +27,17 @@ def benchmark(
         list[str] | None,
         typer.Option(
             metavar="FIELD=VALUE[,VALUE]",
-            help="Compute only trials with this data, backbone, method, percent or seed; may be repeated.",
+            help="Run only trials with this data, backbone, method, percent or seed. Repeatable.",
         ),
     ] = None,
-    max_trials: Annotated[int | None, typer.Option(min=0, help="Largest number of trials to compute now.")] = None,
-    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Keep finished trials, or compute again.")] = True,
+    max_trials: Annotated[int | None, typer.Option(min=0, help="Maximum number of trials to run now.")] = None,
+    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Reuse finished trials, or run them again.")] = True,
     prefect: options.WithPrefect = True,
 ) -> None:
     """Compare methods on the grid of benchmark.yaml.
 
-    Writes results.csv and report.html to artifacts/benchmark. Exits 0 if nothing failed (trials left out by --only
-    and --max-trials are pending), 1 if a trial failed after its retries, 2 if the input is wrong.
+    Writes results.csv and report.html to artifacts/benchmark. Trials that --only or --max-trials exclude stay pending.
+    Exit codes: 0 no trial failed, 1 a trial failed after its retries, 2 invalid input.
     """
     from medtune.flows.benchmark import benchmark as run
 

@@ -1,4 +1,4 @@
-"""`medtune dashboard`: the W&B view."""
+"""Command `medtune dashboard`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,17 +12,17 @@ app = options.program()
 
 @app.command(epilog=options.examples("medtune dashboard", "medtune dashboard --out view.json"))
 def dashboard(
-    project: Annotated[str | None, typer.Option(help="Default: tracking.project of the params.")] = None,
-    entity: Annotated[str | None, typer.Option(help="Default: tracking.entity, else the key's own.")] = None,
+    project: Annotated[str | None, typer.Option(help="Default: tracking.project.")] = None,
+    entity: Annotated[str | None, typer.Option(help="Default: tracking.entity, or that of the API key.")] = None,
     update: Annotated[
-        str | None, typer.Option(metavar="URL", help="Replace this saved view; default: save a new one.")
+        str | None, typer.Option(metavar="URL", help="Saved view to replace. Default: save a new view.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the definition to FILE too.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the definition to FILE.")] = None,
 ) -> None:
     """Save the project's W&B view.
 
-    Without WANDB_API_KEY its definition is written to a file. Exits 1 if the server does not answer or refuses the
-    view, 2 if it does not know the key.
+    Without WANDB_API_KEY, the definition is written to a file. Exit codes: 1 the server does not respond or rejects the
+    view, 2 the server rejects the API key.
     """
     from medtune.tracking.workspace import save
 

@@ -1,4 +1,4 @@
-"""`medtune data`: prepare the images."""
+"""Command `medtune data`."""
 
 from medtune.cli import options
 from medtune.cli.json_output import print_json, progress_on_stderr
@@ -22,7 +22,7 @@ def data(
 ) -> None:
     """Find, check, split and pack the images into data/prepared.
 
-    Nothing is done if the params, the code and the image files are unchanged.
+    Reuses the result if params, code and image files are unchanged.
     """
     import json
 
@@ -32,8 +32,9 @@ def data(
     from medtune.stages import data as stage
     from medtune.stages.preflight import check_model
 
-    read, paths = load(params, overrides or ()), RunPaths.from_env(out)
+    loaded, paths = load(params, overrides or ()), RunPaths.from_env(out)
     with progress_on_stderr(as_json), output_lock(paths):
-        done = stage.run(read, paths, lambda: check_model(read, paths))
+        artifact = stage.run(loaded, paths, lambda: check_model(loaded, paths))
     if as_json:
-        print_json({"path": done.path, **json.loads((done.folder / "report.json").read_text(encoding="utf-8"))})
+        report = json.loads((artifact.folder / "report.json").read_text(encoding="utf-8"))
+        print_json({"path": artifact.path, **report})

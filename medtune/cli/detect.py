@@ -1,4 +1,4 @@
-"""What a folder of images is: its layout, classes, patients and image sizes. Reads names, tables and image headers."""
+"""Detection of layout, classes, patients and image sizes from file names, tables and image headers."""
 
 import re
 from collections import Counter
@@ -23,22 +23,25 @@ HEADERS_READ = 50
 
 
 def detect(root: Path, table_name: str | None = None) -> DetectedData:
-    """Detect what is in `root`.
+    """Detect the layout of a data set and suggest settings.
 
     Args:
-        root: a folder, or an .npz file of MedMNIST.
-        table_name: file name of the table in `root` that describes the images; None: the one that is found.
+        root: folder of images, or an .npz file of MedMNIST.
+        table_name: file name of the table in `root` that describes the images. None searches for a table.
+
+    Returns:
+        Settings, findings and warnings.
 
     Raises:
-        InputError: a link or a folder that cannot be read, or a named file that is not a table.
+        InputError: a link or folder is not readable, or `table_name` is not a table.
     """
     if not table_name and (archives := _npz_files(root)):
         return _medmnist(archives)
     slides = detect_slides.find_slides(root)
-    found = slides or find_files(root)
-    images = [path for path in found if printable(path) == path]
+    files = slides or find_files(root)
+    images = [path for path in files if printable(path) == path]
     detected = DetectedData(findings=[("slides" if slides else "images", f"{len(images):,} in {root}")])
-    if bad := [printable(path) for path in found if printable(path) != path]:
+    if bad := [printable(path) for path in files if printable(path) != path]:
         detected.warnings.append(f"{len(bad):,} images have names that are not valid UTF-8: {bad[0]}. Rename them")
     if not slides and not table_name and any(breakhis.image_name(path) for path in images):
         _breakhis(images, detected)
@@ -62,9 +65,7 @@ def _medmnist(files: list[Path]) -> DetectedData:
     detected = DetectedData(findings=[("MedMNIST", ", ".join(file.name for file in files))])
     file, subset = next(((file, name) for file, name in names.items() if name), (files[0], None))
     if subset is None:
-        detected.warnings.append(
-            f"{file.name}: no MedMNIST set begins with this name. Set data.subset to the right one"
-        )
+        detected.warnings.append(f"{file.name}: the name matches no MedMNIST data set. Set data.subset")
     published = {f"{part}_images" for part in medmnist.SPLITS} <= array_names(file)
     size = re.search(r"_(64|128|224)$", file.stem)
     detected.settings = {
@@ -83,7 +84,7 @@ def _medmnist(files: list[Path]) -> DetectedData:
         (
             "patients",
             "MedMNIST has no patient ids: "
-            + ("the published split is used" if published else "the images are split, which favors the scores"),
+            + ("the published split is used" if published else "images are split, which inflates scores"),
         )
     )
     return detected
@@ -106,34 +107,32 @@ def _breakhis(images: list[str], detected: DetectedData) -> None:
         ("patients", f"{len({match['case'] for match in matches}):,}, from the file names"),
     ]
     if len(matches) < len(images):
-        detected.warnings.append(f"{len(images) - len(matches):,} images have other names and are not used")
+        detected.warnings.append(f"{len(images) - len(matches):,} images have no BreakHis name and are not used")
 
 
 def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
-    inside = [PurePosixPath(path).parts for path in images]
-    names = {parts[0] for parts in inside if len(parts) > 1}
-    broken = detected.settings.pop("data.csv", None)  # a table that cannot be read, and that the warnings name
+    image_parts = [PurePosixPath(path).parts for path in images]
+    names = {parts[0] for parts in image_parts if len(parts) > 1}
+    broken = detected.settings.pop("data.csv", None)  # an unreadable table, which a warning names
     detected.settings = {"data.source": "folder"}
     if class_folders.split_folders(images):
         _by_splits(root, detected, images)
     elif inner := class_folders.inner_folder(images):
-        detected.warnings.append(
-            f"the images lie in {inner}/, in folders that are splits. Run with --data {root / inner}"
-        )
+        detected.warnings.append(f"{inner}/ contains the images, in split folders. Use --data {root / inner}")
     elif not names and broken:
         detected.settings["data.csv"] = broken
     elif not names:
         detected.settings["data.csv"] = "labels.csv"
-        detected.warnings.append("no class folders and no table. Write labels.csv with the columns path,label,group")
+        detected.warnings.append("no class folders and no table. Create labels.csv with the columns path,label,group")
     else:
         detected.findings.append(
-            ("classes", f"one folder per class: {class_counts(p[0] for p in inside if len(p) > 1)}")
+            ("classes", f"one folder per class: {class_counts(p[0] for p in image_parts if len(p) > 1)}")
         )
         detected.classes = tuple(sorted(names))
         if len(names) == 1:
-            detected.warnings.append("only one class folder: at least two classes are needed")
-        if loose := sum(len(parts) == 1 for parts in inside):
-            detected.warnings.append(f"{loose:,} images are in no class folder. Move them into one")
+            detected.warnings.append("only one class folder found. At least two classes are required")
+        if loose := sum(len(parts) == 1 for parts in image_parts):
+            detected.warnings.append(f"{loose:,} images are outside of class folders. Move them into class folders")
     if patients := image_headers.dicom_patients(root / path for path in images):
         detected.findings.append(("patients", f"{patients:,}, from PatientID in the DICOM files"))
     else:
@@ -141,32 +140,30 @@ def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
 
 
 def _by_splits(root: Path, detected: DetectedData, images: list[str]) -> None:
-    """Folders train, val and test with class folders in each."""
+    """Add what follows from folders train, val and test with class folders in each."""
     detected.settings["data.split.protocol"] = "folders"
     try:
         suffixes = tuple({PurePosixPath(path).suffix.lower() for path in images} - {""})
-        found = class_folders.by_split(root, (*SUFFIXES, *suffixes))
+        listed = class_folders.by_split(root, (*SUFFIXES, *suffixes))
     except InputError as error:
         detected.warnings.append(str(error))
         return
-    splits = Counter(image.split or "" for image in found)
-    detected.classes = tuple(sorted({image.label for image in found}))
+    splits = Counter(image.split or "" for image in listed)
+    detected.classes = tuple(sorted({image.label for image in listed}))
     detected.findings += [
         ("splits", ", ".join(f"{name} {splits[name]:,}" for name in ("train", "val", "test")) + ", from the folders"),
-        ("classes", f"one folder per class in each: {class_counts(image.label for image in found)}"),
+        ("classes", f"one folder per class in each: {class_counts(image.label for image in listed)}"),
     ]
 
 
 def _size(root: Path, images: list[str], detected: DetectedData) -> None:
-    """Sizes from the headers of some images; a small image size where all are small."""
-    tried = images[:: max(1, len(images) // HEADERS_READ)]
-    found = {path: size for path in tried if (size := image_headers.image_size(root / path)) is not None}
-    sizes = Counter(found.values())
-    if bad := [path for path in tried if path not in found]:
-        shown = (
-            f"{len(bad)} of {len(tried)} images that were tried cannot be read" if len(bad) > 1 else "cannot be read"
-        )
-        detected.warnings.append(f"{bad[0]}: {shown} as an image. `medtune data` names every such file")
+    """Add the sizes of a sample of images, and a small input size for small images."""
+    sample = images[:: max(1, len(images) // HEADERS_READ)]
+    size_of = {path: size for path in sample if (size := image_headers.image_size(root / path)) is not None}
+    sizes = Counter(size_of.values())
+    if bad := [path for path in sample if path not in size_of]:
+        shown = f"{len(bad)} of {len(sample)} sampled images cannot be read" if len(bad) > 1 else "cannot be read"
+        detected.warnings.append(f"{bad[0]}: {shown} as an image. `medtune data` lists every unreadable file")
     if sizes:
         shown = ", ".join(f"{width}x{height}" for (width, height), _ in sizes.most_common(3))
         detected.findings.append(("image size", f"{shown} pixels ({sum(sizes.values())} images read)"))
@@ -176,5 +173,5 @@ def _size(root: Path, images: list[str], detected: DetectedData) -> None:
 
 
 def _network_input(side: int) -> dict[str, Any]:
-    """Settings for images of `side` pixels with the shipped network."""
+    """Return the settings for images of `side` pixels with the bundled backbone."""
     return {"data.image_size": side, "model.backbone_args": {"img_size": side}}

@@ -1,4 +1,4 @@
-"""Columns of a table under names that are not known: the one of the image files, and those that may name patients."""
+"""Detection of image and patient columns with unknown names."""
 
 import re
 from collections.abc import Collection
@@ -16,30 +16,37 @@ PATIENT_WORDS = re.compile(
 
 
 def path_column(table: Table, root: Path, used: Collection[int]) -> str | None:
-    """The only column whose every cell names an image file, as it is or in one common form; else None.
+    """Find the column of image paths.
 
     Args:
-        table: the table.
-        root: the data root.
-        used: positions that have another meaning.
+        table: table that describes the images.
+        root: data root.
+        used: positions of columns with another meaning.
+
+    Returns:
+        Name of the only column whose cells all name image files, directly or in one common format. None if no column,
+        or more than one, qualifies.
     """
     files = ImageFiles(root, scan_root(root))
-    found = []
+    candidates = []
     for position, name in enumerate(table.columns):
         cells = [row[position].strip() for _, row in table.rows]
         if position in used or not all(cells):
             continue
         if all((root / cell).is_file() for cell in cells) or files.common_format(cells):
-            found.append(name)
-    return found[0] if len(found) == 1 else None
+            candidates.append(name)
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def patient_columns(table: Table, used: Collection[int]) -> tuple[list[str], list[str]]:
-    """Columns whose name speaks of patients, and all others of unknown meaning that could name them.
+    """Find columns that may contain patient ids.
 
     Args:
-        table: the table.
-        used: positions that have another meaning.
+        table: table that describes the images.
+        used: positions of columns with another meaning.
+
+    Returns:
+        Columns whose names refer to patients, and other columns with more than two different values.
     """
     unused = [
         name

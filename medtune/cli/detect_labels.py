@@ -1,4 +1,4 @@
-"""Whether a table has several labels per image: a column of 0 and 1 per finding, or cells that list them."""
+"""Detection of several labels per image: one binary column per finding, or cells that list findings."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from medtune.data.identifiers import squeeze
 from medtune.data.label_table import NO_LABEL, VALUES
 from medtune.data.table import Table
 
-# Of the separators in use only this one is in no name of a class.
+# The only common separator that does not occur in class names.
 SEPARATOR = "|"
 MIN_COLUMNS = 2
-# Labels of images without findings, as `squeeze` spells them.
+# Labels of images without findings, after `squeeze`.
 NONE = NO_LABEL
-# Columns of 0 and 1 that are no findings.
+# Binary columns that are not findings.
 NOT_FINDINGS = {
     "sex",
     "gender",
@@ -32,36 +32,39 @@ NOT_FINDINGS = {
 
 
 def finding_columns(table: Table, used: set[int]) -> list[str]:
-    """Columns that hold 0 and 1 in every row, and both of them; empty where there are fewer than two.
+    """Find binary columns of findings.
 
     Args:
-        table: the table.
-        used: positions of the path and the patient.
+        table: table that describes the images.
+        used: positions of the path column and the patient column.
+
+    Returns:
+        Names of the columns that contain both 0 and 1 and nothing else. Empty if there are fewer than two.
     """
-    found = []
+    names = []
     for position, name in enumerate(table.columns):
         cells = {VALUES.get(row[position].strip().casefold()) for _, row in table.rows}
         if position not in used and cells == {False, True} and name.casefold() not in NOT_FINDINGS:
-            found.append(name)
-    return found if len(found) >= MIN_COLUMNS else []
+            names.append(name)
+    return names if len(names) >= MIN_COLUMNS else []
 
 
 def set_columns(names: list[str], table: Table, detected: DetectedData) -> None:
-    """Add the settings of one column per finding."""
+    """Add the settings for one column per finding."""
     detected.settings |= {"task.kind": "multilabel", "data.label_type": "multi", "data.columns.labels": names}
     cells = {name: [row[table.columns.index(name)].strip().casefold() for _, row in table.rows] for name in names}
     _describe({name: sum(bool(VALUES[cell]) for cell in column) for name, column in cells.items()}, detected)
 
 
 def set_lists(cells: list[str], detected: DetectedData) -> bool:
-    """Add the settings of cells that list findings; False where no cell lists several of the table's labels."""
-    whole = {cell.strip() for cell in cells}
-    lists = [cell for cell in whole if SEPARATOR in cell]
-    if not lists or not any(part.strip() in whole for cell in lists for part in cell.split(SEPARATOR)):
+    """Add the settings for cells that list findings. Return False if no cell lists several labels."""
+    values = {cell.strip() for cell in cells}
+    lists = [cell for cell in values if SEPARATOR in cell]
+    if not lists or not any(part.strip() in values for cell in lists for part in cell.split(SEPARATOR)):
         return False
     detected.settings |= {"task.kind": "multilabel", "data.label_type": "multi"}
-    beside = {part.strip() for cell in lists for part in cell.split(SEPARATOR)}
-    none = sorted(cell for cell in whole - beside if squeeze(cell) in NONE)
+    listed = {part.strip() for cell in lists for part in cell.split(SEPARATOR)}
+    none = sorted(cell for cell in values - listed if squeeze(cell) in NONE)
     if none and squeeze(none[0]) != squeeze(NO_FINDING):
         detected.settings["data.no_finding"] = none[0]
     _describe(Counter(part.strip() for cell in cells for part in cell.split(SEPARATOR)), detected)
@@ -71,4 +74,4 @@ def set_lists(cells: list[str], detected: DetectedData) -> bool:
 def _describe(counts: Mapping[str, int], detected: DetectedData) -> None:
     shown = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:8])
     more = f", ... ({len(counts)} findings)" if len(counts) > 8 else ""
-    detected.findings.append(("findings", f"{shown}{more}; an image may show several"))
+    detected.findings.append(("findings", f"{shown}{more}; several per image"))

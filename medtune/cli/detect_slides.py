@@ -1,4 +1,4 @@
-"""Whole-slide images in a folder: which files they are, and tiles of a size that suits them. Reads no pixels."""
+"""Detection of whole-slide images and a suitable tile size, without reading pixels."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -12,39 +12,45 @@ from medtune.serving.slides.slide import CONVERT, OTHER_SUFFIXES, SUFFIXES, Slid
 TIFF = (".tif", ".tiff")
 _TRIED = 5
 TILE_PIXELS = 128
-# At 2 micrometres per pixel cells and their arrangement are visible; a slide should have several tiles.
+# At 2 micrometers per pixel, cells and their arrangement are visible. A slide should have several tiles.
 _MPP = 2.0
 _TILES_PER_SIDE = 8
 
 
 def find_slides(root: Path) -> list[str]:
-    """Slides under `root`, relative and posix, sorted; empty where TIFF files are single images.
+    """Find whole-slide images.
+
+    Args:
+        root: data root.
+
+    Returns:
+        Sorted POSIX paths relative to `root`. Empty if the only candidates are TIFF files without pyramid levels.
 
     Raises:
-        InputError: a link or a folder that cannot be read.
+        InputError: a link or folder is not readable.
     """
     if not root.is_dir():
         return []
-    found = [path for path in find_files(root, (*SUFFIXES, *OTHER_SUFFIXES)) if printable(path) == path]
-    scanned = [path for path in found if not path.lower().endswith(TIFF)]
-    images = [path for path in found if path.lower().endswith(TIFF)]
+    files = [path for path in find_files(root, (*SUFFIXES, *OTHER_SUFFIXES)) if printable(path) == path]
+    scanned = [path for path in files if not path.lower().endswith(TIFF)]
+    images = [path for path in files if path.lower().endswith(TIFF)]
     if scanned or any(_levels(root / path) > 1 for path in images[:: max(1, len(images) // _TRIED)][:_TRIED]):
-        return found
+        return files
     return []
 
 
 def describe_slides(root: Path, slides: Sequence[str], detected: DetectedData) -> None:
-    """Add the source, the size of tiles and what is wrong with the slides.
+    """Add settings, findings and warnings about the slides.
 
     Args:
-        root: the data root.
-        slides: from `find_slides`.
-        detected: has what the folders or the table say; gets settings, findings and warnings.
+        root: data root.
+        slides: result of `find_slides`.
+        detected: result to extend.
     """
     detected.settings["data.source"] = "slides"
     detected.settings["data.image_size"] = TILE_PIXELS
     if foreign := [path for path in slides if PurePosixPath(path).suffix.lower() in OTHER_SUFFIXES]:
-        detected.warnings.append(f"{foreign[0]}: such files cannot be read ({len(foreign):,} of them). {CONVERT}")
+        detected.warnings.append(f"{foreign[0]}: unsupported format ({len(foreign):,} files). {CONVERT}")
     mpp: list[float] = []
     sides: list[float] = []
     without: list[str] = []
@@ -56,33 +62,36 @@ def describe_slides(root: Path, slides: Sequence[str], detected: DetectedData) -
                     without.append(path)
                     continue
                 mpp.append(max(slide.stated_mpp))
-                sides.append(min(side * one for side, one in zip(slide.size, slide.stated_mpp, strict=True)))
+                sides.append(min(side * scale for side, scale in zip(slide.size, slide.stated_mpp, strict=True)))
         except DecodeError as error:
             detected.warnings.append(f"{path}: {error}")
     if without:
         detected.warnings.append(
-            f"{without[0]} does not state its micrometres per pixel. If you know them, set data.tiles.mpp, or name a "
-            "column of the table in data.tiles.mpp_column"
+            f"{without[0]}: the file does not state its micrometers per pixel. Set data.tiles.mpp, or name a column of "
+            "the table in data.tiles.mpp_column"
         )
     if mpp:
         size = tile_size(max(mpp), min(sides))
         detected.settings["data.tiles.size_um"] = size
-        seen = sorted({round(one, 3) for one in mpp})
-        shown = f"{seen[0]:g}" if len(seen) == 1 else f"{seen[0]:g} to {seen[-1]:g}"
+        values = sorted({round(value, 3) for value in mpp})
+        shown = f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"
         detected.findings.append(
-            ("tiles", f"{size:g} micrometres become {TILE_PIXELS} pixels; slides have {shown} micrometres per pixel")
+            ("tiles", f"{size:g} micrometers become {TILE_PIXELS} pixels; slides have {shown} micrometers per pixel")
         )
 
 
 def tile_size(mpp: float, side_um: float) -> float:
-    """Side of a tile in micrometres that becomes 128 pixels.
+    """Return the side of a tile in micrometers. A tile has 128 x 128 pixels.
 
     Args:
-        mpp: micrometres per pixel of the coarsest slide; tiles are never enlarged.
-        side_um: shortest side of a slide in micrometres.
+        mpp: micrometers per pixel of the coarsest slide. Tiles are never enlarged.
+        side_um: shortest side of a slide in micrometers.
+
+    Returns:
+        Side in micrometers.
     """
-    wanted = min(_MPP * TILE_PIXELS, side_um / _TILES_PER_SIDE)
-    return round(max(wanted, mpp * TILE_PIXELS), 1)
+    side = min(_MPP * TILE_PIXELS, side_um / _TILES_PER_SIDE)
+    return round(max(side, mpp * TILE_PIXELS), 1)
 
 
 def _levels(path: Path) -> int:

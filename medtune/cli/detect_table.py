@@ -1,4 +1,4 @@
-"""What a table in a folder of images says: columns, classes, patients and paths."""
+"""Detection of columns, classes, patients and paths in a table of images."""
 
 import shlex
 from collections import Counter, defaultdict
@@ -18,66 +18,73 @@ from medtune.data.table_paths import ImageFiles
 
 
 def find_table(root: Path, detected: DetectedData) -> Table | None:
-    """The first table in `root` with a path and a label under some name, else with one of them.
+    """Find the table that describes the images.
 
     Args:
-        root: the data root.
-        detected: gets warnings about tables that cannot be read or could be meant too.
+        root: data root.
+        detected: result to extend with warnings about unreadable or ambiguous tables.
+
+    Returns:
+        The first table with a path column and a label column, or else with one of the two. None without such a table.
     """
     complete: list[Table] = []
     partial: list[Table] = []
     broken: list[str] = []
     for file in sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()):
-        if file.name.startswith((".", "~$")):  # not the user's
+        if file.name.startswith((".", "~$")):  # hidden, or a lock file of Excel
             continue
         try:
             table = read_table(file, columns.KNOWN)
-            found = [what for what in ("path", "label") if _column(table, what) is not None]
+            known = [what for what in ("path", "label") if _column(table, what) is not None]
         except InputError as error:
-            if file.suffix.lower() != ".txt":  # a text is rarely meant as a table
+            if file.suffix.lower() != ".txt":  # a text file is rarely a table
                 detected.warnings.append(str(error))
                 broken.append(file.name)
             continue
-        if found:
-            (complete if len(found) == 2 else partial).append(table)
+        if known:
+            (complete if len(known) == 2 else partial).append(table)
     if len(complete) > 1:
         names = ", ".join(table.name for table in complete[1:])
-        detected.warnings.append(
-            f"{complete[0].name} is used; {names} could be meant too. Set data.csv to the right one"
-        )
+        detected.warnings.append(f"{complete[0].name} is used, but {names} could also be the table. Set data.csv")
     if broken and not complete and not partial:
         detected.settings["data.csv"] = broken[0]
     return next(iter([*complete, *partial]), None)
 
 
 def read_named(file: Path) -> Table:
-    """The table that the user named.
+    """Read the table that the user names.
+
+    Args:
+        file: path of the table.
+
+    Returns:
+        The table.
 
     Raises:
-        InputError: it cannot be read, or has neither a path nor a label.
+        InputError: the file is not a readable table, or has neither a path column nor a label column.
     """
     table = read_table(file, columns.KNOWN)
     if all(_column(table, what) is None for what in ("path", "label")):
         shown = ", ".join(table.columns)
-        raise InputError(f"--data={file}: no column path or label; columns: {shown}. Rename the two columns to these")
+        raise InputError(f"--data={file}: no column path or label (columns: {shown}). Rename the two columns")
     return table
 
 
 def _column(table: Table, what: str) -> int | None:
-    """Position of the column path, label or group, under its own or another common name."""
+    """Return the position of the column path, label or group, under this name or a common synonym."""
     position = columns.find_column(table, what)
-    other = columns.similar_column(table, what)
-    return table.columns.index(other) if position is None and other is not None else position
+    synonym = columns.similar_column(table, what)
+    return table.columns.index(synonym) if position is None and synonym is not None else position
 
 
 def by_table(table: Table, root: Path, images: list[str], detected: DetectedData) -> None:
-    """Add what follows from a table: columns, classes, patients and where its images are.
+    """Add settings, findings and warnings that follow from a table.
 
     Args:
-        table: from `find_table`.
-        root: the data root.
-        images: image files, relative to it.
-        detected: gets settings, findings and warnings.
+        table: result of `find_table` or `read_named`.
+        root: data root.
+        images: image files, relative to `root`.
+        detected: result to extend.
     """
     detected.settings = {"data.source": "folder", "data.csv": table.name}
     shown = ", ".join(table.columns)
@@ -85,23 +92,23 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
     detected.findings += [("note", note) for note in table.notes]
     cells: dict[str, list[str]] = {}
     known = {what: position for what in columns.ALIASES if (position := _column(table, what)) is not None}
-    if "path" not in known and (found := path_column(table, root, known.values())):
-        known["path"] = table.columns.index(found)
-    several = [] if "label" in known else detect_labels.finding_columns(table, set(known.values()))
+    if "path" not in known and (name := path_column(table, root, known.values())):
+        known["path"] = table.columns.index(name)
+    findings = [] if "label" in known else detect_labels.finding_columns(table, set(known.values()))
     for what in columns.ALIASES:
         position = known.get(what)
-        if position is None and what == "label" and several:
-            detect_labels.set_columns(several, table, detected)
+        if position is None and what == "label" and findings:
+            detect_labels.set_columns(findings, table, detected)
             continue
         if position is None:
             if what != "group":
                 detected.warnings.append(
-                    f"{table.name}: no column {what}. Name it with medtune params set data.columns.{what}=NAME"
+                    f"{table.name}: no column {what}. Run `medtune params set data.columns.{what}=NAME`"
                 )
                 detected.commands.append(f"medtune params set data.columns.{what}=NAME")
             continue
         name = table.columns[position]
-        if columns.fold(name) != what:
+        if columns.casefold_name(name) != what:
             detected.settings[f"data.columns.{what}"] = name
             detected.findings.append((what, f"column {name}"))
         cells[what] = [row[position].strip() for _, row in table.rows]
@@ -110,57 +117,57 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
             detected.settings["data.path_format"] = pattern
             detected.findings.append(("files", pattern))
         else:
-            detected.warnings.append(f"{table.name}: the column {table.columns[known['path']]} names no file")
+            detected.warnings.append(f"{table.name}: column {table.columns[known['path']]} names no existing file")
     if "label" in cells and not detect_labels.set_lists(cells["label"], detected):
         detected.findings.append(("classes", class_counts(iter(cells["label"]))))
         detected.classes = tuple(sorted({label for label in cells["label"] if not is_missing(label)}))
     if "group" in cells:
         patients = len(set(cells["group"]))
         detected.findings.append(
-            ("patients", f"{patients:,}, in the column {detected.settings.get('data.columns.group', 'group')}")
+            ("patients", f"{patients:,}, in column {detected.settings.get('data.columns.group', 'group')}")
         )
         labels = cells.get("label") if "task.kind" not in detected.settings else None
         _folds(patients, fewest_patients(cells["group"], labels), detected)
     else:
         _suggest_patients(
-            table, {*known.values(), *map(table.columns.index, several)}, detected, cells.get("path", images)
+            table, {*known.values(), *map(table.columns.index, findings)}, detected, cells.get("path", images)
         )
 
 
 def _suggest_patients(table: Table, used: Collection[int], detected: DetectedData, paths: list[str]) -> None:
-    """Suggest a column of patients; a pattern in the file names only if no column is named like one."""
+    """Suggest a patient column, or a pattern in the file names if no column name refers to patients."""
     named, others = patient_columns(table, used)
     if not named:
         if others:
             detected.warnings.append(
-                f"{table.name}: if one of the columns {', '.join(others)} names the patients, set data.columns.group"
+                f"{table.name}: if one of the columns {', '.join(others)} contains patient ids, set data.columns.group"
             )
         suggest(paths, detected)
         return
-    more = f" ({', '.join(named[1:])} could be meant too)" if named[1:] else ""
+    more = f" (other candidates: {', '.join(named[1:])})" if named[1:] else ""
     detected.warnings.append(
-        f"patients are unknown; the column {named[0]!r} may name them{more}. If it does, set data.columns.group"
+        f"patients are unknown, but column {named[0]!r} may contain patient ids{more}. If so, set data.columns.group"
     )
     detected.commands.append(f"medtune params set {shlex.quote(f'data.columns.group={named[0]}')}")
 
 
 def fewest_patients(groups: Sequence[str], labels: Sequence[str] | None) -> int:
-    """Patients of the class that has the fewest; all patients where there are no labels."""
+    """Return the smallest number of patients per class, or the number of all patients without labels."""
     by_class: defaultdict[str, set[str]] = defaultdict(set)
     for group, label in zip(groups, labels or [""] * len(groups), strict=True):
         by_class[label].add(group)
     return min(map(len, by_class.values()), default=0)
 
 
-def _folds(patients: int, of_a_class: int, detected: DetectedData) -> None:
-    if min(patients, of_a_class) < 5:
+def _folds(patients: int, fewest: int, detected: DetectedData) -> None:
+    if min(patients, fewest) < 5:
         detected.settings["data.split.folds"] = 3
     if patients < 3:
-        detected.warnings.append(f"{patients} patients cannot be split into 3 folds")
+        detected.warnings.append(f"{patients} patients are too few for 3 folds")
 
 
 def class_counts(labels: Iterable[str]) -> str:
-    """Return the classes and their numbers of images as text."""
+    """Return the classes with their numbers of images as text."""
     counts = sorted(Counter(labels).items())
     shown = ", ".join(f"{name} {count:,}" for name, count in counts[:8])
     return f"{shown}, ... ({len(counts)} classes)" if len(counts) > 8 else shown

@@ -1,4 +1,4 @@
-"""What `medtune init` finds in a folder of images."""
+"""Result of data set detection in `medtune init`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 
 @dataclass
 class DetectedData:
-    """What was detected.
+    """Detected properties of a data set.
 
     Attributes:
-        settings: params that follow from it, by dotted key.
-        findings: one line per fact, as (what, finding).
-        warnings: what the user must decide or change.
-        commands: suggested commands for that.
-        classes: names of the classes in class folders or a table, sorted; empty where the source names them.
+        settings: resulting params by dotted key.
+        findings: one line per property, as (property, value).
+        warnings: problems that the user must decide or fix.
+        commands: suggested commands for the warnings.
+        classes: sorted names of the classes in class folders or a table. Empty if the data source defines them.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""`medtune doctor`: check the machine before a run."""
+"""Command `medtune doctor`."""
 
 from typing import Annotated
 
@@ -16,14 +16,16 @@ def doctor(
     overrides: options.Overrides = None,
     out: options.Out = None,
     offline: Annotated[bool, typer.Option("--offline", help="Contact no other machine.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Measure nothing: no estimate of the time.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Skip measurements, and with them the time estimate.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Check this machine for the run that the params describe.
 
-    Prints one line per check, and what to do if it is not ok. Changes nothing: probe files are deleted again. Exits 2
-    if a check fails.
+    Prints one line per check, with a fix if the check is not ok. Probe files are deleted. Exits with code 2 if a check
+    fails.
     """
+    import sys
+
     from medtune.config.load import load
     from medtune.doctor.check_result import Context
     from medtune.doctor.run import run_checks
@@ -33,15 +35,13 @@ def doctor(
     context = Context(load(params, overrides or ()), RunPaths.from_env(out), offline, quick)
     counts, checks = {"ok": 0, "warning": 0, "wrong": 0}, []
     with progress_on_stderr(as_json):
-        for finding in run_checks(context):
-            counts[finding.state] += 1
-            checks.append(
-                {"check": finding.label, "state": finding.state, "found": finding.message, "todo": finding.fix}
-            )
-            todo = f" -> {finding.fix}" if finding.fix else ""
-            info(f"{finding.state:<8} {finding.label:<21} {finding.message}{todo}".replace("\n", " "))
+        for result in run_checks(context):
+            counts[result.state] += 1
+            checks.append({"check": result.label, "state": result.state, "found": result.message, "todo": result.fix})
+            fix = f" -> {result.fix}" if result.fix else ""
+            info(f"{result.state:<8} {result.label:<21} {result.message}{fix}".replace("\n", " "))
         info(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['wrong']} wrong")
     if as_json:
         print_json({"checks": checks, **counts})
     if counts["wrong"]:
-        raise typer.Exit(2)
+        sys.exit(2)

@@ -1,6 +1,7 @@
-"""`medtune evaluate`: evaluate the trained folds, or a finished bundle on external images."""
+"""Command `medtune evaluate`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from medtune.cli.json_output import print_json, progress_on_stderr
 app = options.program()
 Bundle = Annotated[
     Path | None,
-    typer.Argument(metavar="BUNDLE", help="Exported folder to evaluate on --data; default: the trained folds."),
+    typer.Argument(metavar="BUNDLE", help="Bundle to evaluate on --data. Default: the trained folds."),
 ]
 
 
@@ -27,48 +28,55 @@ Bundle = Annotated[
 def evaluate(
     bundle: Bundle = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="BUNDLE: a table of labels, or a folder with class folders.")
+        Path | None, typer.Option(metavar="PATH", help="With BUNDLE: table of labels, or folder of class folders.")
     ] = None,
-    by: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Column that divides subgroups; may be repeated.")
-    ] = None,
+    by: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Column of subgroups. Repeatable.")] = None,
     params: options.ParamsFile = None,
     overrides: options.Overrides = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Put artifacts under DIR; BUNDLE: write the result to DIR."),
+        typer.Option(metavar="DIR", help="Put artifacts under DIR. With BUNDLE: write the result to DIR."),
     ] = None,
     precision: options.Precision = "fp32",
     provider: options.Provider = "cpu",
     training_data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="BUNDLE: data/prepared of its training, to find images that it has seen."),
+        typer.Option(metavar="DIR", help="With BUNDLE: data/prepared of its training, to find known images."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Evaluate the trained folds on their test images, or a bundle on external images.
 
-    Writes metrics.json, predictions, plots and report.html to artifacts/evaluate. With BUNDLE and --data, the bundle is
-    evaluated with its own decision rule through onnxruntime, and the result is written to --out.
+    Writes metrics.json, predictions, plots and report.html to artifacts/evaluate. With BUNDLE and --data, onnxruntime
+    evaluates the bundle with its own decision rule, and the result is written to --out.
     """
-    from medtune.config.errors import InputError
-
     sets = [*(overrides or ())]
     if by:
         sets.append(f"evaluate.by={json.dumps(by, ensure_ascii=False)}")
     if bundle is None:
-        given = {"--data": data, "--training-data": training_data, "--precision": precision != "fp32" or None}
-        if wrong := [name for name, value in given.items() if value is not None]:
-            raise InputError(f"{wrong[0]}: applies to a bundle only. Name it: medtune evaluate BUNDLE --data PATH.")
+        _reject({"--data": data, "--training-data": training_data, "--precision": precision != "fp32" or None})
         folder = _folds(params, sets, out, as_json)
     else:
-        if data is None:
-            raise InputError("--data is missing: name a table of labels, or a folder with a folder per class.")
-        if params is not None:
-            raise InputError("--params: a bundle has its own params. Set data.* and evaluate.* with --set.")
-        folder = _bundle(bundle, data, out, sets, precision, provider, training_data, as_json)
+        folder = _bundle(bundle, _require_data(data, params), out, sets, precision, provider, training_data, as_json)
     if as_json:
         print_json(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+
+
+def _reject(bundle_options: Mapping[str, object]) -> None:
+    from medtune.config.errors import InputError
+
+    if wrong := [name for name, value in bundle_options.items() if value is not None]:
+        raise InputError(f"{wrong[0]}: applies to a bundle only. Name it: medtune evaluate BUNDLE --data PATH.")
+
+
+def _require_data(data: Path | None, params: Path | None) -> Path:
+    from medtune.config.errors import InputError
+
+    if data is None:
+        raise InputError("--data: missing. Name a table of labels or a folder of class folders.")
+    if params is not None:
+        raise InputError(f"--params={params}: a bundle contains its params. Set data.* and evaluate.* with --set.")
+    return data
 
 
 def _folds(params: Path | None, sets: list[str], out: Path | None, as_json: bool) -> Path:
@@ -78,11 +86,11 @@ def _folds(params: Path | None, sets: list[str], out: Path | None, as_json: bool
     from medtune.runtime.paths import RunPaths
     from medtune.stages import evaluate as stage
 
-    read, paths = load(params, sets), RunPaths.from_env(out)
+    loaded, paths = load(params, sets), RunPaths.from_env(out)
     with progress_on_stderr(as_json), output_lock(paths):
-        done = stage.run(read, paths)
-        info(f"evaluate: {done.path}")
-    return done.folder
+        artifact = stage.run(loaded, paths)
+        info(f"evaluate: {artifact.path}")
+    return artifact.folder
 
 
 def _bundle(
@@ -99,6 +107,6 @@ def _bundle(
     from medtune.runtime.console import info
 
     with progress_on_stderr(as_json):
-        done = evaluate_bundle(bundle, data, out, sets, precision, provider, training_data)
-        info(f"evaluate: {done.report}")
-    return done.folder
+        evaluation = evaluate_bundle(bundle, data, out, sets, precision, provider, training_data)
+        info(f"evaluate: {evaluation.report}")
+    return evaluation.folder

@@ -1,7 +1,7 @@
-"""What a section or key of params.yaml may contain, read from the pydantic models."""
+"""Explanation of the keys of params.yaml from the pydantic models."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from pydantic import BaseModel
 
@@ -14,7 +14,16 @@ BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveM
 
 
 class Field(NamedTuple):
-    """One key: its dotted name, type with bounds, allowed values (empty: any), default, value now and meaning."""
+    """One key of params.yaml.
+
+    Attributes:
+        key: dotted name.
+        type: type with bounds.
+        choices: allowed values. Empty if the type allows any value.
+        default: default value. `...` if the key is required.
+        value: current value.
+        description: meaning.
+    """
 
     key: str
     type: str
@@ -25,47 +34,57 @@ class Field(NamedTuple):
 
 
 def lookup(params: Params, key: str | None) -> Any:
-    """Return a section as plain values or one value; None is all params.
+    """Return a section or a single value.
+
+    Args:
+        params: validated params.
+        key: dotted name. None is all params.
+
+    Returns:
+        A section as nested mappings, or the value of a key.
 
     Raises:
-        InputError: no such key.
+        InputError: there is no such key.
     """
     value: Any = params.model_dump(mode="json")
     for depth, name in enumerate(key.split(".") if key else []):
         if not isinstance(value, dict) or name not in value:
-            raise _unknown(key or "", depth, list(value) if isinstance(value, dict) else [])
+            _raise_unknown(key or "", depth, list(value) if isinstance(value, dict) else [])
         value = value[name]
     return value
 
 
 def fields(params: Params, key: str | None) -> list[Field]:
-    """Return the keys of a section, or the one key that is named; None is the sections themselves.
+    """Return the keys of a section, or a single key.
 
     Args:
-        params: validated params; they choose the source, head and method whose keys are meant.
-        key: dotted name.
+        params: validated params. They select the source, head and PEFT method.
+        key: dotted name. None is the list of sections.
+
+    Returns:
+        One entry per key.
 
     Raises:
-        InputError: no such key.
+        InputError: there is no such key.
     """
     section: Any = params
     names = key.split(".") if key else []
     for depth, name in enumerate(names):
         if name not in type(section).model_fields:
-            raise _unknown(key or "", depth, list(type(section).model_fields))
+            _raise_unknown(key or "", depth, list(type(section).model_fields))
         value = getattr(section, name)
         if not isinstance(value, BaseModel):
             if depth < len(names) - 1:
-                raise _unknown(key or "", depth + 1, [])
+                _raise_unknown(key or "", depth + 1, [])
             return [field for field in _fields_of(section, ".".join(names[:-1]), params) if field.key == key]
         section = value
     return list(_fields_of(section, key or "", params))
 
 
-def lines(found: list[Field]) -> Iterator[str]:
-    """Yield a readable line or two per key."""
-    width = max(len(field.key) for field in found)
-    for field in found:
+def lines(entries: list[Field]) -> Iterator[str]:
+    """Yield one or two lines of text per key."""
+    width = max(len(field.key) for field in entries)
+    for field in entries:
         allowed = f"one of {', '.join(map(_plain, field.choices))}" if field.choices else field.type
         default = "" if field.default is ... else f"; default {_plain(field.default)}"
         now = "" if field.type == "section" or field.value == field.default else f"; now {_plain(field.value)}"
@@ -90,7 +109,7 @@ def _fields_of(section: BaseModel, prefix: str, params: Params) -> Iterator[Fiel
             kinds, choices = [], list(registry.plugin_names(package))
         elif _join(prefix, name) in params.metric_choices:
             kinds, choices = [], params.metric_choices[_join(prefix, name)]
-        # `auto or a number` is a type with words in it; choices are complete or empty.
+        # A type such as `auto or number` contains its literal values. `choices` is complete or empty.
         if choices and kinds:
             kinds, choices = [*map(_plain, choices), *kinds], []
         default = entry.get("default", ...)
@@ -99,12 +118,14 @@ def _fields_of(section: BaseModel, prefix: str, params: Params) -> Iterator[Fiel
 
 
 def _allowed(entry: dict[str, Any], defs: dict[str, Any]) -> tuple[list[str], list[Any]]:
-    """Types and literal values that a JSON schema entry allows."""
+    """Return the types and literal values that a JSON schema entry allows."""
     if "$ref" in entry:
         return _allowed(defs[entry["$ref"].rpartition("/")[2]], defs)
     if "anyOf" in entry:
-        parts = [_allowed(one, defs) for one in entry["anyOf"]]
-        return [kind for kinds, _ in parts for kind in kinds], [choice for _, choices in parts for choice in choices]
+        options = [_allowed(option, defs) for option in entry["anyOf"]]
+        return [kind for kinds, _ in options for kind in kinds], [
+            choice for _, choices in options for choice in choices
+        ]
     if "enum" in entry or "const" in entry:
         return [], entry.get("enum", [entry.get("const")])
     kind = entry.get("type", "")
@@ -117,11 +138,10 @@ def _allowed(entry: dict[str, Any], defs: dict[str, Any]) -> tuple[list[str], li
     return [f"{kind} {bounds}".strip()] if kind else [], []
 
 
-def _unknown(key: str, depth: int, known: list[str]) -> InputError:
+def _raise_unknown(key: str, depth: int, known: list[str]) -> NoReturn:
     names = key.split(".")
-    where = ".".join(names[: depth + 1])
-    there = f"; known here: {', '.join(known)}" if known else f"; {'.'.join(names[:depth])} has no keys"
-    return InputError(f"{where}: unknown key{suggestion(names[depth], known)}{there}")
+    hint = f"Known keys: {', '.join(known)}" if known else f"{'.'.join(names[:depth])} has no keys"
+    raise InputError(f"{'.'.join(names[: depth + 1])}: unknown key{suggestion(names[depth], known)}. {hint}")
 
 
 def _join(prefix: str, name: str) -> str:
@@ -129,5 +149,5 @@ def _join(prefix: str, name: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    """The value as YAML would write it."""
+    """Return a value as YAML writes it."""
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

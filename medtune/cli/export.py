@@ -1,4 +1,4 @@
-"""`medtune export`: the ONNX bundle."""
+"""Command `medtune export`."""
 
 from medtune.cli import options
 
@@ -7,9 +7,9 @@ app = options.program()
 
 @app.command(epilog=options.examples("medtune export", "medtune export --set 'export.precisions=[fp32, int8]'"))
 def export(params: options.ParamsFile = None, overrides: options.Overrides = None, out: options.Out = None) -> None:
-    """Export the best fold's network as an ONNX bundle.
+    """Export the trained networks as an ONNX bundle.
 
-    Writes artifacts/export. A precision that differs too much from the network is left out, and bundle.json says why.
+    Writes artifacts/export. A precision that fails its parity check is omitted, with the reason in bundle.json.
     """
     from medtune.config.load import load
     from medtune.runtime.console import info
@@ -17,6 +17,6 @@ def export(params: options.ParamsFile = None, overrides: options.Overrides = Non
     from medtune.runtime.paths import RunPaths
     from medtune.stages import export as stage
 
-    read, paths = load(params, overrides or ()), RunPaths.from_env(out)
+    loaded, paths = load(params, overrides or ()), RunPaths.from_env(out)
     with output_lock(paths):
-        info(f"export: {stage.run(read, paths).path}")
+        info(f"export: {stage.run(loaded, paths).path}")

@@ -1,4 +1,4 @@
-"""What the headers of image files say, without decoding the images."""
+"""Image sizes and patients from file headers, without decoding."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +10,7 @@ from medtune.serving.pixels import DecodeError
 
 
 def image_size(file: Path) -> tuple[int, int] | None:
-    """(width, height) in pixels; None if the file cannot be read as an image."""
+    """Return (width, height) in pixels, or None if the file is not a readable image."""
     try:
         if is_dicom_file(file):
             return read_header(file).size
@@ -21,7 +21,7 @@ def image_size(file: Path) -> tuple[int, int] | None:
 
 
 def dicom_patients(files: Iterable[Path]) -> int:
-    """Number of patients if every file is DICOM and has a PatientID, otherwise 0."""
+    """Return the number of patients if every file is DICOM with a PatientID, otherwise 0."""
     patients = set()
     for file in files:
         try:

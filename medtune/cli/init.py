@@ -1,4 +1,4 @@
-"""`medtune init`: a project for the user's images."""
+"""Command `medtune init`."""
 
 import shlex
 from pathlib import Path
@@ -11,11 +11,11 @@ from medtune.cli.json_output import print_json
 from medtune.cli.program import INSTALL
 
 if TYPE_CHECKING:
-    from medtune.cli.detect import DetectedData
+    from medtune.cli.detected import DetectedData
 
 app = options.program()
 
-# Folders of a project that hold no images to train on.
+# Project folders without training images.
 NOT_IMAGES = {"artifacts", "config", "docs", "models", "notebooks", "published", "recipes", "src", "tests", "wandb"}
 LARGER_MODEL_COMMAND = "medtune params set model.backbone=deit_tiny_patch16_224 data.image_size=224"
 USUAL_FOLDERS = ("data/raw", "images", "data")
@@ -27,42 +27,35 @@ USUAL_FOLDERS = ("data/raw", "images", "data")
     )
 )
 def init(
-    folder: Annotated[Path, typer.Argument(help="Project folder; created if it does not exist.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="Project folder. It is created if it does not exist.")] = Path(),
     data: Annotated[
         Path | None,
-        typer.Option(
-            metavar="PATH", help="Folder with your images, or the table in it; default: the one found in FOLDER."
-        ),
+        typer.Option(metavar="PATH", help="Folder with your images, or the table in it. Default: search in FOLDER."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing params.yaml.")] = False,
     positive: Annotated[
         str | None,
-        typer.Option(
-            metavar="CLASS", help="Positive class of two, which sensitivity is about; required for two classes."
-        ),
+        typer.Option(metavar="CLASS", help="Positive class, for sensitivity. Required for two classes."),
     ] = None,
     dvc: Annotated[
-        bool | None, typer.Option("--dvc/--no-dvc", help="Write dvc.yaml and more; default: if DVC is installed.")
+        bool | None,
+        typer.Option("--dvc/--no-dvc", help="Write the DVC files. Default: if DVC is installed."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Create a project for your images in a folder.
 
-    Looks at the images (class folders, a table, whole-slide images, BreakHis names, MedMNIST files, sizes, patients),
-    writes params.yaml for them and prints what to do next. Images are read, never changed. Without images the project
-    uses the built-in synthetic set, to try everything with.
+    Detects class folders, tables, whole-slide images, BreakHis names, MedMNIST files, image sizes and patients. Writes
+    params.yaml and prints the next commands. Images are never changed. Without images, the project uses synthetic
+    data.
     """
     import importlib.util
 
     from medtune.cli import project_files
-    from medtune.config.errors import InputError
-    from medtune.config.project import PARAMS_FILE
 
     folder = folder.resolve()
-    if (folder / PARAMS_FILE).exists() and not force:
-        raise InputError(
-            f"{folder / PARAMS_FILE} exists. Change it with `medtune params set`, or replace it with --force"
-        )
+    if not force:
+        _check_new(folder)
     detected = _detect(folder, data)
     _add_positive(detected, positive)
     tree = project_files.params_tree(detected.settings)
@@ -90,11 +83,20 @@ def init(
     print("next:")
     for command in commands:
         print(f"  {command}")
-    print(f"for real work, a larger network whose weights are downloaded:\n  {LARGER_MODEL_COMMAND}")
+    print(f"for better results, use a larger backbone, whose weights are downloaded:\n  {LARGER_MODEL_COMMAND}")
+
+
+def _check_new(folder: Path) -> None:
+    from medtune.config.errors import InputError
+    from medtune.config.project import PARAMS_FILE
+
+    if (path := folder / PARAMS_FILE).exists():
+        raise InputError(f"{path}: the file exists. Change it with `medtune params set`, or replace it with --force")
 
 
 def _detect(folder: Path, data: Path | None) -> "DetectedData":
-    from medtune.cli.detect import DetectedData, detect
+    from medtune.cli.detect import detect
+    from medtune.cli.detected import DetectedData
     from medtune.config.errors import InputError
     from medtune.data.table import SUFFIXES
 
@@ -105,15 +107,15 @@ def _detect(folder: Path, data: Path | None) -> "DetectedData":
         return DetectedData({}, [("images", "none found: the project uses the built-in synthetic set")],
                             commands=["medtune init --force --data /path/to/images"])  # fmt: skip
     if root == folder or root in folder.parents:
-        raise InputError(f"--data={root}: the project's results would lie among the images. Use another project folder")
+        raise InputError(f"--data={root}: results would be written into the image folder. Use another project folder")
     table = root.name if root.is_file() and root.suffix.lower() in SUFFIXES else None
     if root.is_file() and not table and root.suffix.lower() != ".npz":
-        raise InputError(f"--data={data}: a file that is not a table. Name the folder with your images")
+        raise InputError(f"--data={data}: the file is not a table. Name the folder with your images")
     root = root.parent if table else root
     detected = detect(root, table)
     known = any(name in ("BreakHis", "MedMNIST") for name, _ in detected.findings)
     if not known and detected.findings[0][1].startswith("0 "):
-        raise InputError(f"{root}: no images. Name the folder with your images in --data")
+        raise InputError(f"{root}: no images found. Name the folder with your images in --data")
     detected.settings["data.root"] = root.relative_to(folder).as_posix() if root.is_relative_to(folder) else str(root)
     return detected
 
@@ -122,7 +124,7 @@ def _add_positive(detected: "DetectedData", positive: str | None) -> None:
     """Set data.positive, which is never guessed.
 
     Raises:
-        InputError: two classes of which none is named, or a name that is not one of two classes.
+        InputError: --positive is missing for two classes, or it does not name one of two classes.
     """
     from medtune.config.errors import InputError, suggestion
     from medtune.data.identifiers import label_key, similar
@@ -131,31 +133,31 @@ def _add_positive(detected: "DetectedData", positive: str | None) -> None:
     for names in variants:
         detected.warnings.append(
             f"classes {' and '.join(map(repr, names))} differ in case, blanks, Unicode form or a final dot only. "
-            "`medtune data` names the setting that makes them one class"
+            "`medtune data` suggests the setting that merges them"
         )
     classes = tuple(name for name in detected.classes if not any(name in names[1:] for names in variants))
     if positive is None:
         if len(classes) == 2:
             first, second = (shlex.quote(name) for name in classes)
             raise InputError(
-                f"--positive is missing: the images have two classes, {classes[0]} and {classes[1]}. Name the one that "
-                f"sensitivity is about: --positive {first} or --positive {second}"
+                f"--positive: missing, but the images have two classes, {classes[0]} and {classes[1]}. Name the one "
+                f"that sensitivity refers to: --positive {first} or --positive {second}"
             )
         return
     if classes and positive not in detected.classes:
         raise InputError(
-            f"--positive={positive}: no such class{suggestion(positive, list(classes))}. Classes: {', '.join(classes)}"
+            f"--positive={positive}: unknown class{suggestion(positive, list(classes))}. Classes: {', '.join(classes)}"
         )
-    several = "task.kind" in detected.settings
-    if "data.source" not in detected.settings or len(classes) not in (0, 2) or several:
-        found = f"{len(classes)} classes" if classes else "several findings per image" if several else "no images"
-        raise InputError(f"--positive={positive}: only one of two classes can be positive; found {found}. Remove it")
+    multi_label = "task.kind" in detected.settings
+    if "data.source" not in detected.settings or len(classes) not in (0, 2) or multi_label:
+        found = f"{len(classes)} classes" if classes else "several findings per image" if multi_label else "no images"
+        raise InputError(f"--positive={positive}: it needs two classes, but there are {found}. Remove it")
     detected.settings["data.positive"] = positive
-    detected.findings.append(("positive", f"{positive}: sensitivity and the decision threshold are about this class"))
+    detected.findings.append(("positive", f"{positive}, for sensitivity and the decision threshold"))
 
 
 def _find_root(folder: Path) -> Path | None:
-    """The only folder of the project that holds images, if there is one."""
+    """Return the only folder of the project that contains images, or None."""
     from medtune.config.errors import InputError
 
     if not folder.is_dir():
@@ -163,18 +165,18 @@ def _find_root(folder: Path) -> Path | None:
     for name in USUAL_FOLDERS:
         if _contains_images(folder / name):
             return folder / name
-    found = [
+    candidates = [
         path
         for path in sorted(folder.iterdir())
         if path.is_dir() and not path.name.startswith(".") and path.name not in NOT_IMAGES and _contains_images(path)
     ]
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found[:4])
+    if len(candidates) > 1:
+        names = ", ".join(path.name for path in candidates[:4])
         raise InputError(
-            f"{folder}: {len(found)} folders hold images ({names}). If they are your classes, run "
-            f"`medtune init NEW-FOLDER --data {folder}`; otherwise name one of them in --data"
+            f"{folder}: {len(candidates)} folders contain images ({names}). If they are your classes, run "
+            f"`medtune init NEW-FOLDER --data {folder}`. Otherwise name one of them in --data"
         )
-    return found[0] if found else None
+    return candidates[0] if candidates else None
 
 
 def _contains_images(folder: Path) -> bool:
@@ -187,12 +189,12 @@ def _contains_images(folder: Path) -> bool:
 
 
 def _commands(folder: Path, detected: Any, can_train: bool, with_dvc: bool) -> list[str]:
-    """Command lines to go on with."""
-    go = [] if folder == Path.cwd() else [f"cd {folder}"]
+    """Return the suggested next commands."""
+    change_folder = [] if folder == Path.cwd() else [f"cd {folder}"]
     install = [] if can_train else [INSTALL]
     repository = ["git init && dvc init"] if with_dvc and not (folder / ".dvc").is_dir() else []
     return [
-        *go,
+        *change_folder,
         *install,
         *repository,
         *detected.commands,

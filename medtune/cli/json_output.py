@@ -1,4 +1,4 @@
-"""Machine-readable results: JSON on stdout, everything else that is printed on stderr."""
+"""JSON results on stdout, with all other output on stderr."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def progress_on_stderr(as_json: bool) -> Iterator[None]:
-    """Send what the block prints to stderr if `as_json` is true, so that stdout has only the result."""
+    """Redirect the output of the block to stderr if `as_json` is True, so that stdout contains only JSON."""
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         yield
 

@@ -1,4 +1,4 @@
-"""The command `medtune`: its table of commands, each imported when it is called."""
+"""Entry point of `medtune` with the table of its commands, which are imported on demand."""
 
 import importlib
 import os
@@ -14,7 +14,7 @@ from medtune.cli.options import examples
 
 
 class Entry(NamedTuple):
-    """One line of `medtune --help`: the module that defines `app`, its group and its summary."""
+    """One command of `medtune --help`: module that defines `app`, help panel and summary."""
 
     module: str
     panel: str
@@ -31,11 +31,11 @@ COMMANDS = {
     "params": Entry("params", PARAMS, "Show, change, check and explain params.yaml."),
     "recipes": Entry("recipes", PARAMS, "List the shipped recipes."),
     "data": Entry("data", PIPELINE, "Find, check, split and pack the images into data/prepared."),
-    "train": Entry("train", PIPELINE, "Train, evaluate and export; finished steps are reused."),
+    "train": Entry("train", PIPELINE, "Train, evaluate and export. Finished steps are reused."),
     "evaluate": Entry(
         "evaluate", PIPELINE, "Evaluate the trained folds on their test images, or a bundle on external images."
     ),
-    "export": Entry("export", PIPELINE, "Export the best fold's network as an ONNX bundle."),
+    "export": Entry("export", PIPELINE, "Export the trained networks as an ONNX bundle."),
     "stage": Entry("stage", PIPELINE, "Run one training stage, in one process or in several."),
     "predict": Entry("predict", USE, "Predict the class probabilities of images, or of whole-slide images."),
     "serve": Entry("serve", USE, "Serve a bundle over HTTP."),
@@ -51,7 +51,7 @@ COMMANDS = {
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands are summaries until one of them is called."""
+    """Command group that imports a command when it is called."""
 
     def __init__(self, **attrs: Any) -> None:
         super().__init__(**attrs)
@@ -61,13 +61,13 @@ class LazyGroup(TyperGroup):
         }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Return the name, the imported command and the arguments left for it."""
+        """Return the name, the imported command and its arguments."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, load(name) if name and command else None, rest
 
 
 def load(name: str) -> Any:
-    """Import a command of COMMANDS and return it."""
+    """Import and return a command of COMMANDS."""
     module = importlib.import_module(f"medtune.cli.{COMMANDS[name].module}")
     command = typer.main.get_command(module.app)
     command.name = name
@@ -101,22 +101,25 @@ def medtune(version: Version = False) -> None:
 
 
 def call(words: Sequence[str] | None = None) -> int:
-    """Run one command in this process and return its exit code: 0 done, 1 the run failed, 2 wrong input or usage.
+    """Run one command in this process.
 
     Args:
-        words: what follows `medtune`; None: this process's arguments.
+        words: arguments of `medtune`. None uses the arguments of this process.
+
+    Returns:
+        Exit code: 0 success, 1 failed run, 2 invalid input or usage.
     """
     return program.execute(typer.main.get_command(app), "medtune", words)
 
 
 def main() -> NoReturn:
-    """Run this process's command line and exit."""
+    """Run the command line of this process and exit."""
     code = call()
     if "medtune.flows.server" in sys.modules:  # the run used Prefect
         sys.modules["medtune.flows.server"].exit_without_server(code)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader ended first, as `medtune predict ... | head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would say so at exit
+    except BrokenPipeError:  # the reader closed the pipe, as in `medtune predict ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports it at exit
         sys.exit(code or 1)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""`medtune params`: show, change, check and explain params.yaml."""
+"""Command `medtune params`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,8 @@ from medtune.cli.json_output import print_json
 app = options.program()
 
 Target = Annotated[
-    Path | None, typer.Option("--to", metavar="FILE", help="Params file to change; default: the project's.")
+    Path | None,
+    typer.Option("--to", metavar="FILE", help="File to change. Default: params.yaml of the project."),
 ]
 Recipes = Annotated[list[str] | None, typer.Argument(metavar="[RECIPE]...", help="Recipe names or files, in order.")]
 
@@ -34,7 +35,7 @@ def show(
     overrides: options.Overrides = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show the params that a run would use, with every default."""
+    """Show the params that a run would use, including defaults."""
     import sys
 
     from medtune.cli.explain import lookup
@@ -54,9 +55,9 @@ def set_values(
     assignments: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="For example finetune.epochs=20.")],
     target: Target = None,
 ) -> None:
-    """Write values into params.yaml; comments are kept.
+    """Set values in params.yaml and keep its comments.
 
-    The result is checked before anything is written.
+    The result is validated before the file is written.
     """
     _write([], assignments, target)
 
@@ -67,9 +68,9 @@ def set_values(
     )
 )
 def apply(recipes: Recipes = None, overrides: options.Overrides = None, target: Target = None) -> None:
-    """Write recipes into params.yaml; comments are kept.
+    """Apply recipes to params.yaml and keep its comments.
 
-    The result is checked before anything is written. See it with `git diff`, then `dvc repro`.
+    The result is validated before the file is written. Review it with `git diff`, then run `dvc repro`.
     """
     _write(recipes or [], overrides or [], target)
 
@@ -83,26 +84,14 @@ def check(
     overrides: options.Overrides = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check params.yaml with recipes and overrides; change nothing.
+    """Check params.yaml with recipes and overrides. Changes nothing.
 
-    Exits 2 if a key or value is wrong, or data.root does not exist.
+    Exits with code 2 if a key or value is invalid, or data.root does not exist.
     """
-    from medtune.cli.params_file import require_root
     from medtune.cli.recipe_files import find
-    from medtune.config import load
-    from medtune.config.errors import InputError
 
     overlays = [*([params] if params else []), *(find(name) for name in recipes or [])]
-    try:
-        require_root(load.validate(load.read_tree(overlays, overrides or [])))
-    except InputError as error:
-        if as_json:
-            print_json({"valid": False, "error": str(error)})
-        raise
-    if as_json:
-        print_json({"valid": True, "error": None})
-    else:
-        print("params: valid")
+    _check(overlays, overrides or [], as_json)
 
 
 @app.command(
@@ -111,14 +100,14 @@ def check(
     )
 )
 def explain(
-    key: Annotated[str | None, typer.Argument(help="Section or key; default: the sections.")] = None,
+    key: Annotated[str | None, typer.Argument(help="Section or key. Default: list the sections.")] = None,
     params: options.ParamsFile = None,
     overrides: options.Overrides = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Explain a section or a key: type, allowed values, default, meaning.
+    """Explain a section or a key: type, allowed values, default and meaning.
 
-    The keys of data, model.head and model.peft depend on the chosen source, head and method.
+    The keys of data, model.head and model.peft depend on the source, head and method.
     """
     from medtune.cli import explain as text
     from medtune.config.load import load
@@ -132,6 +121,23 @@ def explain(
         print("\n".join(text.lines(fields)))
 
 
+def _check(overlays: list[Path], overrides: list[str], as_json: bool) -> None:
+    from medtune.cli.params_file import require_root
+    from medtune.config import load
+    from medtune.config.errors import InputError
+
+    try:
+        require_root(load.validate(load.read_tree(overlays, overrides)))
+    except InputError as error:
+        if as_json:
+            print_json({"valid": False, "error": str(error)})
+        raise
+    if as_json:
+        print_json({"valid": True, "error": None})
+    else:
+        print("params: valid")
+
+
 def _write(recipes: list[str], overrides: list[str], target: Path | None) -> None:
     from medtune.cli.params_file import change
     from medtune.cli.recipe_files import find
@@ -139,11 +145,11 @@ def _write(recipes: list[str], overrides: list[str], target: Path | None) -> Non
     from medtune.config.load import DEFAULT_PARAMS, read_base
 
     if not recipes and not overrides:
-        raise InputError("nothing to apply. Name a recipe (`medtune recipes`) or --set KEY=VALUE")
+        raise InputError("nothing to apply. Name a recipe (see `medtune recipes`) or --set KEY=VALUE")
     if target is None:
-        read_base(with_overlay=False)  # names `medtune init` if there is no project
+        read_base(with_overlay=False)  # raises if there is no project
     overlays = [find(name) for name in recipes]
     removed = change(target or DEFAULT_PARAMS, overlays, overrides)
     print(f"{(target or DEFAULT_PARAMS).name} written: {', '.join([*(path.name for path in overlays), *overrides])}")
     if removed:
-        print(f"removed: {', '.join(removed)} (they belong to the previous setting)")
+        print(f"removed: {', '.join(removed)} (keys of the previous setting)")

@@ -1,4 +1,4 @@
-"""Changes to params.yaml that keep its comments, checked before anything is written."""
+"""Validated changes to params.yaml that keep its comments."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -13,18 +13,18 @@ from medtune.runtime.artifact import write_text
 
 
 def change(target: Path, overlays: Sequence[Path], sets: Sequence[str]) -> list[str]:
-    """Merge overlays and assignments into a params file, which is replaced as a whole or left as it is.
+    """Merge overlays and assignments into a params file, which is replaced atomically.
 
     Args:
-        target: the file to change.
+        target: params file to change.
         overlays: recipes, in order.
-        sets: `section.key=value` assignments, after the overlays.
+        sets: `section.key=value` assignments, applied after the overlays.
 
     Returns:
-        The keys that the file no longer has, such as another backbone's arguments.
+        Keys that the change removed, for example arguments of the previous backbone.
 
     Raises:
-        InputError: the result is not valid, or its data.root does not exist.
+        InputError: the result is invalid, or its data.root does not exist.
     """
     tree = load.read(target)
     before = _keys(tree)
@@ -40,18 +40,21 @@ def change(target: Path, overlays: Sequence[Path], sets: Sequence[str]) -> list[
 
 
 def _keys(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of all values of nested mappings, in order."""
-    found: list[str] = []
+    """Return the dotted names of all values of nested mappings, in order."""
+    names: list[str] = []
     for name, value in tree.items():
-        found += _keys(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [f"{prefix}{name}"]
-    return found
+        names += _keys(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [f"{prefix}{name}"]
+    return names
 
 
 def require_root(params: Params) -> None:
-    """Check that data.root exists: DVC would only report a missing file.
+    """Raise if data.root does not exist. DVC would only report a missing file.
+
+    Args:
+        params: validated params.
 
     Raises:
-        InputError: no such folder or file, and the source neither draws nor downloads its images.
+        InputError: data.root does not exist, and the source neither generates nor downloads images.
     """
     data = params.data
     if data.source == "synthetic" or getattr(data, "download", False):

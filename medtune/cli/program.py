@@ -1,4 +1,4 @@
-"""Run a command line and turn its end into an exit code: 0 done, 1 the run failed, 2 wrong input or usage."""
+"""Execution of a command line with exit codes: 0 success, 1 failed run, 2 invalid input or usage."""
 
 import errno
 import sys
@@ -9,20 +9,27 @@ import typer
 
 from medtune.config.errors import InputError, RunError
 
-# Caused by the disk or by permissions, not by a bug.
+# Errno values caused by the disk or permissions, not by a bug.
 DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 INSTALL = 'pip install "medtune[train]"'
-# Typer has contained click since 0.26 and depended on it before; either way this is the base of BadParameter.
+# Typer bundles click since 0.26 and depended on it before. In both cases this is the base of BadParameter.
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 
 def execute(command: Any, name: str, words: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code; a user's mistake is one line on stderr.
+    """Run a command. Errors of the user or the environment become one line on stderr.
 
     Args:
-        command: what `typer.main.get_command` returns.
+        command: result of `typer.main.get_command`.
         name: program name on help pages.
-        words: arguments; None: this process's own.
+        words: arguments. None uses the arguments of this process.
+
+    Returns:
+        Exit code: 0 success, 1 failed run, 2 invalid input or usage.
+
+    Raises:
+        ModuleNotFoundError: a module of MedTune is missing.
+        OSError: an error that is not caused by the disk or permissions.
     """
     try:
         code = command.main(words, prog_name=name, standalone_mode=False)
@@ -41,14 +48,14 @@ def execute(command: Any, name: str, words: Sequence[str] | None = None) -> int:
         if error.errno not in DISK_ERRNOS:
             raise
         where = f": {error.filename}" if error.filename else ""
-        return _failed(f"{error.strerror}{where}. Free disk space or fix the permissions, then run again to resume", 1)
+        return _failed(f"{error.strerror}{where}. Free disk space or fix permissions, then rerun to resume", 1)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return code if isinstance(code, int) else 0
 
 
 def run(*commands: Callable[..., None]) -> NoReturn:
-    """Run a function as this process's command line and exit; of several, the one named first."""
+    """Run functions as the command line of this process and exit. The first argument selects one of several."""
     app = typer.Typer(add_completion=False, no_args_is_help=len(commands) > 1)
     for command in commands:
         app.command()(command)

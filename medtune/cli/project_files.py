@@ -1,4 +1,4 @@
-"""The files of a new project, written from those that are shipped with MedTune."""
+"""Files of a new project, written from the shipped template."""
 
 import io
 from collections.abc import Mapping
@@ -28,14 +28,20 @@ FOLDS = "group,fold\n"
 
 
 def params_tree(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the shipped params, comments included, with settings by dotted key merged over them.
+    """Merge settings into the shipped params.
+
+    Args:
+        settings: values by dotted key.
+
+    Returns:
+        Params as a mapping, with the comments of the shipped file.
 
     Raises:
-        InputError: the result is not valid.
+        InputError: the result is invalid.
     """
     tree = load.read(load.SHIPPED)
-    first = {key: value for key, value in settings.items() if key.rpartition(".")[2] in load.PLUGIN_KEYS}
-    for key, value in {**first, **settings}.items():
+    plugins = {key: value for key, value in settings.items() if key.rpartition(".")[2] in load.PLUGIN_KEYS}
+    for key, value in {**plugins, **settings}.items():
         overlay: Any = value
         for name in reversed(key.split(".")):
             overlay = {name: overlay}
@@ -45,12 +51,12 @@ def params_tree(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(folder: Path, tree: dict[str, Any], with_dvc: bool) -> list[str]:
-    """Write a project's files; an existing .gitignore, dvc.yaml or other file than params.yaml is kept.
+    """Write the files of a project. Existing files are kept, except params.yaml.
 
     Args:
-        folder: the project.
-        tree: its params.
-        with_dvc: write dvc.yaml, prefect.yaml and benchmark.yaml too.
+        folder: project folder.
+        tree: params as a mapping.
+        with_dvc: True to write dvc.yaml, prefect.yaml, benchmark.yaml and data/folds.csv.
 
     Returns:
         Names of the files that were written.
@@ -74,14 +80,11 @@ def write(folder: Path, tree: dict[str, Any], with_dvc: bool) -> list[str]:
 
 
 def _pipeline() -> str:
-    """The shipped dvc.yaml without MedTune's source files, which are not in a user's project."""
+    """Return the shipped dvc.yaml without the source files of MedTune, which a project does not contain."""
     tree = load.read(TEMPLATE / "dvc.yaml")
     for stage in tree["stages"].values():
         stage["deps"] = [path for path in stage["deps"] if path.startswith(("data/", "${"))]
-    return (
-        "# After an upgrade of MedTune: dvc repro --force. Finished steps are reused where nothing changed.\n"
-        + _dump(tree)
-    )
+    return "# After an upgrade of MedTune: dvc repro --force. Unchanged steps are reused.\n" + _dump(tree)
 
 
 def _dump(tree: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Recipes by name: the project's own first, then those shipped with MedTune."""
+"""Recipes by name. Recipes of the project take precedence over shipped recipes."""
 
 from pathlib import Path
 
@@ -9,19 +9,22 @@ FOLDERS = (PROJECT / "recipes", PACKAGE / "template" / "recipes")
 
 
 def known() -> dict[str, Path]:
-    """Return every recipe's file by name, sorted."""
-    found = {path.stem: path for folder in reversed(FOLDERS) for path in folder.glob("*.yaml")}
-    return dict(sorted(found.items()))
+    """Return the files of all recipes by name, sorted."""
+    files = {path.stem: path for folder in reversed(FOLDERS) for path in folder.glob("*.yaml")}
+    return dict(sorted(files.items()))
 
 
 def find(name: str) -> Path:
     """Return the file of a recipe.
 
     Args:
-        name: a path, or a name as `medtune recipes` lists it.
+        name: path, or name as `medtune recipes` lists it.
+
+    Returns:
+        Path of the file.
 
     Raises:
-        InputError: no such file or recipe.
+        InputError: there is no such file or recipe.
     """
     if (path := Path(name)).is_file():
         return path
@@ -34,6 +37,6 @@ def find(name: str) -> Path:
 
 
 def summary(path: Path) -> str:
-    """Return the first comment of a recipe: what it trains, in one line."""
+    """Return the first comment of a recipe, a summary of what it trains."""
     first = path.read_text(encoding="utf-8").partition("\n")[0]
     return first.removeprefix("#").strip().rstrip(":")

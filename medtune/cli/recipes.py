@@ -1,4 +1,4 @@
-"""`medtune recipes`: the shipped recipes."""
+"""Command `medtune recipes`."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ app.info.no_args_is_help = False
 def recipes(context: typer.Context, as_json: options.AsJson = False) -> None:
     """List the shipped recipes.
 
-    A recipe is an overlay on params.yaml. `medtune params apply NAME` writes it into the file; `--params FILE` uses one
+    A recipe is an overlay on params.yaml. `medtune params apply NAME` writes it to the file. `--params FILE` uses it
     for a single command.
     """
     if context.invoked_subcommand is None:
@@ -27,12 +27,12 @@ def recipes(context: typer.Context, as_json: options.AsJson = False) -> None:
 
 @app.command("list", epilog=options.examples("medtune recipes list --json"))
 def list_recipes(as_json: options.AsJson = False) -> None:
-    """List every recipe with one line on what it trains."""
+    """List all recipes with a summary."""
     _list(as_json)
 
 
 @app.command(epilog=options.examples("medtune recipes show breakhis-binary-vit"))
-def show(name: Annotated[str, typer.Argument(help="Name as listed, or a file.")]) -> None:
+def show(name: Annotated[str, typer.Argument(help="Recipe name or file.")]) -> None:
     """Print a recipe."""
     from medtune.cli.recipe_files import find
 

@@ -1,4 +1,4 @@
-"""`medtune remote`: the DVC remote."""
+"""Command `medtune remote`."""
 
 from typing import Annotated
 
@@ -18,19 +18,17 @@ app = options.program()
 )
 def remote(
     url: Annotated[str | None, typer.Argument(help="/path, ssh://host/path, s3://bucket/path, ...")] = None,
-    name: Annotated[str, typer.Option(help="What DVC calls it.")] = "storage",
+    name: Annotated[str, typer.Option(help="Name of the DVC remote.")] = "storage",
     endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="With s3://, your own server instead of Amazon's.")
+        str | None, typer.Option(metavar="URL", help="With s3://: server to use instead of AWS.")
     ] = None,
-    local: Annotated[
-        bool, typer.Option("--local", help="Write to .dvc/config.local, which is not committed: for this clone alone.")
-    ] = False,
-    show: Annotated[bool, typer.Option("--show", help="Show what is set; change nothing.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Write to .dvc/config.local, which is not committed.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show the current remote. Changes nothing.")] = False,
 ) -> None:
     """Set the DVC remote for data and results.
 
-    Every file is verified when it is pulled. Nothing is changed unless a small file can be written there, read back
-    and deleted.
+    DVC verifies every file that it pulls. The remote is set only if a small file can be written, read back and deleted
+    there.
     """
     from medtune.registry.remote import configure_remote as run
 

@@ -1,4 +1,4 @@
-"""`medtune retrain`: one scheduled or manual retraining."""
+"""Command `medtune retrain`."""
 
 from typing import Annotated
 
@@ -18,13 +18,13 @@ def retrain(
     prefect: options.WithPrefect = True,
     accept: Annotated[
         str | None,
-        typer.Option(metavar="REASON", help="Publish even what the gate rejects; the reason is recorded."),
+        typer.Option(metavar="REASON", help="Publish the model even if the gate rejects it. The reason is recorded."),
     ] = None,
 ) -> None:
     """Fetch new data, train, and publish the model if it is better.
 
-    Exits 0 when it is done (also if the new model was rejected or nothing had changed), 1 if a step failed, 2 if the
-    input is wrong. The accepted model stays until a better one is complete.
+    The accepted model stays current until a better model is complete. Exit codes: 0 success (also if the new model is
+    rejected or nothing changed), 1 a step failed, 2 invalid input.
     """
     from medtune.flows.retrain import retrain as run
 

@@ -1,10 +1,14 @@
-"""`medtune rollback`: return to an earlier accepted bundle."""
+"""Command `medtune rollback`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medtune.cli import options
+from medtune.cli.bundle_errors import as_input_errors
+
+if TYPE_CHECKING:
+    from medtune.registry.store import ModelStore
 
 app = options.program()
 
@@ -18,25 +22,23 @@ app = options.program()
 )
 def rollback(
     target: Annotated[
-        str | None, typer.Argument(help="Folder or URL of the accepted bundles; default: handoff.target of the params.")
+        str | None, typer.Argument(help="Folder or URL of the accepted bundles. Default: handoff.target.")
     ] = None,
-    to: Annotated[str | None, typer.Option(metavar="ID", help="Bundle to return to; default: the previous.")] = None,
-    because: Annotated[str, typer.Option(metavar="TEXT", help="Reason, for the history.")] = "",
-    list_only: Annotated[bool, typer.Option("--list", help="List the bundles and decisions; change nothing.")] = False,
+    to: Annotated[str | None, typer.Option(metavar="ID", help="Bundle to restore. Default: the previous one.")] = None,
+    because: Annotated[str, typer.Option(metavar="TEXT", help="Reason, recorded in the history.")] = "",
+    list_only: Annotated[bool, typer.Option("--list", help="List bundles and decisions. Changes nothing.")] = False,
 ) -> None:
     """Make an earlier accepted bundle the current one.
 
-    Exits 2 if there is no earlier bundle or it is damaged; nothing has changed then.
+    Exits with code 2 and changes nothing if there is no earlier bundle or it is damaged.
     """
     import tempfile
     from pathlib import Path
 
-    from medtune.config.errors import InputError
     from medtune.registry import rollback as registry
     from medtune.registry.store import open_store
-    from medtune.serving.manifest import BundleError
 
-    try:
+    with as_input_errors():
         store = open_store(target, Path.cwd()) if target else _store_of_params()
         if list_only:
             for line in registry.describe(store):
@@ -44,12 +46,10 @@ def rollback(
             return
         with tempfile.TemporaryDirectory(prefix="medtune-") as cache:
             before, after = registry.rollback(store, to, because, Path(cache))
-    except BundleError as error:
-        raise InputError(str(error)) from error
     print(f"current: {after} (was {before})")
 
 
-def _store_of_params():  # type: ignore[no-untyped-def]
+def _store_of_params() -> "ModelStore":
     from medtune.config.load import load
     from medtune.config.project import PROJECT
     from medtune.registry.store import open_store

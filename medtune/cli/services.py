@@ -1,4 +1,4 @@
-"""`medtune services`: the Prefect server and worker of this project."""
+"""Command `medtune services`."""
 
 from medtune.cli import options
 
@@ -14,8 +14,8 @@ def services() -> None:
 def up() -> None:
     """Start the server and the worker in the background, and deploy prefect.yaml.
 
-    $PREFECT_SERVER_API_PORT is the server's port (4200), $MEDTUNE_DATABASE its database (SQLite under .cache). If
-    $PREFECT_API_URL names a server elsewhere, only the worker is started.
+    $PREFECT_SERVER_API_PORT sets the port (default 4200), $MEDTUNE_DATABASE the database (default SQLite in .cache). If
+    $PREFECT_API_URL names another server, only the worker is started.
     """
     from medtune.flows import services as run
 
@@ -26,7 +26,7 @@ def up() -> None:
 def down() -> None:
     """Stop the worker, then the server.
 
-    A run in progress ends as crashed, and the next one resumes it.
+    A run in progress becomes crashed, and the next run resumes it.
     """
     from medtune.flows import services as run
 
@@ -35,7 +35,7 @@ def down() -> None:
 
 @app.command(epilog=options.examples("medtune services status"))
 def status() -> None:
-    """Show what is running and where; exit 1 if something is not."""
+    """Show the state and address of the services. Exits with code 1 if one is not running."""
     from medtune.flows import services as run
 
     run.status()
@@ -53,7 +53,7 @@ def server() -> None:
 def worker() -> None:
     """Run the worker in the foreground, for systemd and containers.
 
-    It waits for the server, deploys prefect.yaml and takes runs.
+    It waits for the server, deploys prefect.yaml and executes flow runs.
     """
     from medtune.flows import services as run
 
@@ -64,8 +64,8 @@ def worker() -> None:
 def serve() -> None:
     """Run the deployments of prefect.yaml in the foreground, without a worker, until Ctrl-C.
 
-    Uses the server that $PREFECT_API_URL names or `medtune services up` started; otherwise it starts one and stops it
-    at the end. A run in progress at Ctrl-C ends as crashed, and the next one resumes it.
+    Uses the server of $PREFECT_API_URL or `medtune services up`. Otherwise it starts a server and stops it at the end.
+    Ctrl-C marks a run in progress as crashed, and the next run resumes it.
     """
     from medtune.flows.serve import serve as run
 

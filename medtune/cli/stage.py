@@ -1,4 +1,4 @@
-"""`medtune stage`: a single training stage, for several GPUs or for separate jobs per fold."""
+"""Command `medtune stage`, for several GPUs or one job per fold."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ app = options.program()
 def stage() -> None:
     """Run one training stage, in one process or in several.
 
-    `medtune train` runs both, then evaluates and exports. It finds what these commands trained.
+    `medtune train` runs both stages, evaluates and exports. It reuses the results of these commands.
     """
 
 
@@ -42,9 +42,9 @@ def finetune(
     overrides: options.Overrides = None,
     out: options.Out = None,
 ) -> None:
-    """Fine-tune from stage 1's best weights (stage 2).
+    """Fine-tune from the best weights of stage 1 (stage 2).
 
-    With `schedule: full` it starts from the pretrained weights.
+    With `schedule: full`, fine-tuning starts from the pretrained weights.
     """
     _train("finetune", fold, params, overrides, out)
 
@@ -60,16 +60,16 @@ def _train(name: str, fold: int | None, params: Path | None, overrides: list[str
     from medtune.stages.launch import check_launch, distributed_launch
     from medtune.stages.preflight import run_preflight
 
-    read, paths = load(params, overrides or ()), RunPaths.from_env(out)
+    loaded, paths = load(params, overrides or ()), RunPaths.from_env(out)
     check_device()
-    check_launch(read, "finetune" in read.training_stages)  # before torch connects the processes
+    check_launch(loaded, "finetune" in loaded.training_stages)  # before torch connects the processes
     stage = importlib.import_module(f"medtune.stages.{name}")
     with distributed_launch(paths):
         with distributed.main_process_first():
-            prepared = run_preflight(read, paths, several=True)
+            prepared = run_preflight(loaded, paths, several=True)
         from medtune.stages.dry_run import check_network
 
         with distributed.main_process_first():
-            check_network(read, paths, prepared)
-        for each in read.trained_networks if fold is None else [fold]:
-            console.info(f"{name} {network_name(each)}: {stage.run(read, paths, each).path}")
+            check_network(loaded, paths, prepared)
+        for test_fold in loaded.trained_networks if fold is None else [fold]:
+            console.info(f"{name} {network_name(test_fold)}: {stage.run(loaded, paths, test_fold).path}")

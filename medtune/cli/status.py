@@ -1,4 +1,4 @@
-"""`medtune status`: where the project is."""
+"""Command `medtune status`."""
 
 from typing import Any
 
@@ -19,24 +19,24 @@ def status(
 ) -> None:
     """Show what is prepared, trained and exported, and what would run.
 
-    For a step that would run it says why: no result yet, or the params that changed. New or changed image files are
-    found by `medtune data`, not here.
+    Gives the reason for each step that would run: no result yet, or changed params. It does not look for new or changed
+    image files. `medtune data` finds them.
     """
     from medtune.cli import steps
     from medtune.config.load import load
     from medtune.config.project import PROJECT
     from medtune.runtime.paths import RunPaths
 
-    read, paths = load(params, overrides or ()), RunPaths.from_env(out)
-    found = steps.report(read, paths)
-    accepted, services = _accepted(read.handoff.target), _services(paths)
+    loaded, paths = load(params, overrides or ()), RunPaths.from_env(out)
+    statuses = steps.report(loaded, paths)
+    accepted, services = _accepted(loaded.handoff.target), _services(paths)
     if as_json:
-        print_json({"project": PROJECT, "steps": [step._asdict() for step in found], "accepted": accepted,
+        print_json({"project": PROJECT, "steps": [step._asdict() for step in statuses], "accepted": accepted,
                     "services": services})  # fmt: skip
         return
     lines = [
         ("project", str(PROJECT)),
-        *((step.name, step.reason) for step in found),
+        *((step.name, step.reason) for step in statuses),
         ("accepted model", accepted["note"]),
     ]
     lines += [(name, f"runs (process {pid})" if pid else "not running") for name, pid in services.items()]
@@ -46,22 +46,22 @@ def status(
 
 
 def _accepted(target: str) -> dict[str, Any]:
-    """The current accepted bundle; a target elsewhere is not contacted."""
+    """Return the current accepted bundle. A remote target is not contacted."""
     from medtune.config.project import PROJECT
     from medtune.registry.store import open_store
     from medtune.serving.manifest import BundleError
 
     if "://" in target:
-        return {"target": target, "current": None, "note": f"at {target}: see `medtune rollback --list`"}
+        return {"target": target, "current": None, "note": f"at {target}, see `medtune rollback --list`"}
     try:
         current = open_store(target, PROJECT).current()
     except BundleError as error:
         return {"target": target, "current": None, "note": str(error)}
-    return {"target": target, "current": current, "note": current or "none yet: `medtune retrain` accepts the first"}
+    return {"target": target, "current": current, "note": current or "none yet. `medtune retrain` accepts the first"}
 
 
 def _services(paths: Any) -> dict[str, int | None]:
-    """Process id of the Prefect server and worker of this project; None if not running, empty without Prefect."""
+    """Return the process ids of the Prefect server and worker. None: not running. Empty: no Prefect."""
     import importlib.util
 
     if importlib.util.find_spec("prefect") is None:

@@ -1,4 +1,4 @@
-"""Which steps of the pipeline are done, and why the others would run. Imports no torch."""
+"""Status of the pipeline steps, with the reasons for running them. Does not import torch."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from medtune.stages.steps import Step, Steps, step_name, step_order
 
 
 class StepStatus(NamedTuple):
-    """One step: its name, whether its result is there, and what that is or why it would run."""
+    """Status of one step: name, True if its result exists, and a description or the reason for running it."""
 
     name: str
     done: bool
@@ -25,27 +25,29 @@ def report(params: Params, paths: RunPaths) -> list[StepStatus]:
     """Return the status of every step of the pipeline, in order."""
     data = _data(params, paths)
     if not data.done:
-        return [data, *(StepStatus(step_name(*one), False, "after data") for one in step_order(params))]
-    steps, found = Steps(params, paths), [data]
+        return [data, *(StepStatus(step_name(*step), False, "after data") for step in step_order(params))]
+    steps, statuses = Steps(params, paths), [data]
     for stage, fold in steps.order():
         try:
             step = steps.resolve(stage, fold)
         except InputError:  # its key depends on a step that is missing
-            missing = [status.name for status in found if not status.done]
-            same_fold = [] if fold is None else [one for one in missing if one.endswith(f" {network_name(fold)}")]
+            missing = [status.name for status in statuses if not status.done]
+            same_fold = [] if fold is None else [name for name in missing if name.endswith(f" {network_name(fold)}")]
             before = (same_fold or missing)[0]
-            found.append(StepStatus(step_name(stage, fold), False, f"after {before}"))
+            statuses.append(StepStatus(step_name(stage, fold), False, f"after {before}"))
             continue
         if step.artifact is not None:
-            chosen = describe_choices(_own_choices(step.artifact, stage))
-            found.append(StepStatus(step.name, True, f"cached (key {step.key[:6]}){f': {chosen}' if chosen else ''}"))
+            chosen = describe_choices(_choices_of(step.artifact, stage))
+            statuses.append(
+                StepStatus(step.name, True, f"cached (key {step.key[:6]}){f': {chosen}' if chosen else ''}")
+            )
         else:
-            found.append(StepStatus(step.name, False, f"would run: {_reason(step, steps)}"))
-    return found
+            statuses.append(StepStatus(step.name, False, f"would run: {_reason(step, steps)}"))
+    return statuses
 
 
-def _own_choices(artifact: Artifact, stage: str) -> dict[str, Any]:
-    """What validation chose in this stage."""
+def _choices_of(artifact: Artifact, stage: str) -> dict[str, Any]:
+    """Return the settings that the stage selected on validation."""
     choices = artifact.result().get("choices", {})
     return {stage: choices[stage]} if stage in choices else {}
 
@@ -64,7 +66,7 @@ def _data(params: Params, paths: RunPaths) -> StepStatus:
 
 
 def _reason(step: Step, steps: Steps) -> str:
-    """What differs between the result that is there and the one that is needed."""
+    """Return why the existing result of a step is not valid any more."""
     try:
         result = read_result(steps.paths.stage(step.stage, step.fold))
     except (OSError, ValueError):

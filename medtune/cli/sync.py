@@ -1,4 +1,4 @@
-"""`medtune sync`: upload offline W&B runs."""
+"""Command `medtune sync`."""
 
 from typing import Annotated
 
@@ -11,16 +11,14 @@ app = options.program()
 
 @app.command(epilog=options.examples("medtune sync --dry-run", "medtune sync --prune"))
 def sync(
-    project: Annotated[str | None, typer.Option(help="W&B project; default: the one recorded in each run.")] = None,
-    entity: Annotated[str | None, typer.Option(help="Team or user; default: as recorded, else the key's own.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded; upload nothing.")] = False,
-    prune: Annotated[
-        bool, typer.Option("--prune/--keep", help="Remove the images and logs of runs that are uploaded.")
-    ] = False,
+    project: Annotated[str | None, typer.Option(help="W&B project. Default: as recorded in the run.")] = None,
+    entity: Annotated[str | None, typer.Option(help="Team or user. Default: as recorded, or of the key.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs without uploading them.")] = False,
+    prune: Annotated[bool, typer.Option("--prune/--keep", help="Remove images and logs of uploaded runs.")] = False,
 ) -> None:
     """Upload the W&B runs that were recorded offline.
 
-    Exits 0 when everything is uploaded, 1 if a run could not be or the server does not answer, 2 without a valid key.
+    Exit codes: 0 all runs are uploaded, 1 an upload failed or the server does not respond, 2 no valid API key.
     """
     from medtune.tracking.sync import sync as run
 

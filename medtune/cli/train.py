@@ -1,4 +1,4 @@
-"""`medtune train`: the training pipeline."""
+"""Command `medtune train`."""
 
 from medtune.cli import options
 from medtune.cli.json_output import print_json, progress_on_stderr
@@ -20,10 +20,10 @@ def train(
     prefect: options.WithPrefect = True,
     as_json: options.AsJson = False,
 ) -> None:
-    """Train, evaluate and export; finished steps are reused.
+    """Train, evaluate and export. Finished steps are reused.
 
-    Needs data/prepared, which `medtune data` makes. Exits 0 when every step is done, 1 if a step failed (its
-    traceback is in the log file that the error names), 2 if the input is wrong.
+    Requires data/prepared from `medtune data`. Exit codes: 0 success, 1 a step failed (see the log file in the error
+    message), 2 invalid input.
     """
     import json
 

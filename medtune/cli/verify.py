@@ -1,6 +1,7 @@
-"""`medtune verify`: check a bundle."""
+"""Command `medtune verify`."""
 
 from medtune.cli import options
+from medtune.cli.bundle_errors import as_input_errors
 from medtune.cli.json_output import print_json
 
 app = options.program()
@@ -15,16 +16,13 @@ def verify(
 ) -> None:
     """Verify a bundle's files and its sample predictions.
 
-    Exits 2 if a file is damaged or a sample's output differs more than the precision may.
+    Exits with code 2 if a file is damaged, or the output for a sample exceeds the tolerance of the precision.
     """
-    from medtune.config.errors import InputError
-    from medtune.serving.bundle import Bundle, BundleError
+    from medtune.serving.bundle import Bundle
 
-    try:
+    with as_input_errors():
         loaded = Bundle.load(bundle, precision, provider)
         difference = loaded.self_test()
-    except BundleError as error:
-        raise InputError(str(error)) from error
     files, first = len(loaded.manifest["files"]), loaded.providers[0]
     if as_json:
         classes = loaded.manifest.get("classes")

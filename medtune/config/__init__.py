@@ -1,1 +1,1 @@
-"""What params.yaml may say, and what every other package stands on."""
+"""Params: schema, loading, plugin registry and user-facing errors."""

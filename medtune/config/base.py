@@ -1,39 +1,41 @@
-"""What every part of params.yaml has in common: no unknown key, no infinite number, no `true` for a number."""
+"""Base classes of all sections of params.yaml."""
 
 from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from medtune.config.errors import InputError
+from medtune.config.errors import InputError, show_value
+from medtune.config.validation_errors import BOOLEAN
 
 
 class BaseParams(BaseModel):
-    """A part that is told from others by one of its keys: pydantic lets no validator stand before that one."""
+    """Base for discriminated unions: pydantic does not allow "before" validators on the discriminator."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class StrictParams(BaseParams):
-    """A part of params.yaml: unknown keys refused, values immutable once read."""
+    """Immutable section of params.yaml that rejects unknown keys, infinite numbers and booleans for numbers."""
 
     REMOVED: ClassVar[dict[str, str]] = {}
-    """Keys of earlier versions, as `section.key`, with the sentences that say what to do instead."""
+    """Keys of earlier versions, as `section.key`, with a message that names the replacement."""
 
     @model_validator(mode="before")
     @classmethod
-    def _name_what_replaces_a_key(cls, values: Any) -> Any:
+    def _reject_removed_keys(cls, values: Any) -> Any:
         for name, advice in cls.REMOVED.items():
             key = name.rpartition(".")[2]
             if isinstance(values, dict) and key in values and key not in cls.model_fields:
-                raise InputError(f"{name}={values[key]}: {advice}")
+                raise InputError(f"{name}={show_value(values[key])}: {advice}")
         return values
 
     @field_validator("*", mode="before")
     @classmethod
     def _reject_bool_as_number(cls, value: Any, info: ValidationInfo) -> Any:
-        # pydantic takes true for 1: `epochs: true` would train one epoch.
+        # pydantic reads true as 1, and `epochs: true` would train one epoch.
         if _contains_bool(value) and not _accepts_bool(cls.model_fields[info.field_name or ""].annotation):
-            raise ValueError("neither true nor false is meant here; put a name in quotes")
+            raise PydanticCustomError(BOOLEAN, "booleans are not allowed here; put a name in quotes")
         return value
 
 
@@ -49,5 +51,5 @@ def _contains_bool(value: Any) -> bool:
 
 
 def _accepts_bool(annotation: Any) -> bool:
-    inner = isinstance(annotation, type) and issubclass(annotation, BaseModel)  # says so itself, key by key
-    return annotation in (bool, Any) or inner or any(map(_accepts_bool, get_args(annotation)))
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)  # it checks its own keys
+    return annotation in (bool, Any) or is_section or any(map(_accepts_bool, get_args(annotation)))

@@ -1,4 +1,4 @@
-"""Section data of params.yaml: what every data source shares, and how images are split and scaled."""
+"""Section data of params.yaml: keys shared by all data sources, split protocols and intensity scaling."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -6,32 +6,31 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from medtune.config.base import StrictParams, renamed
 from medtune.config.names import Name
+from medtune.config.validation_errors import param_error
 
 MIN_FOLDS, MAX_FOLDS = 3, 20
-# Protocols in which every fold is the test fold once; the others have one split.
+# Protocols in which every fold is the test fold once. The other protocols have one split.
 ROTATING_PROTOCOLS = ("patient", "image", "site", "hcrf-1-1-2")
 
 
 class SplitParams(StrictParams):
-    """How images become train, validation and test. See docs/protocols.md."""
+    """Split into train, validation and test. See docs/protocols.md."""
 
     REMOVED: ClassVar[dict[str, str]] = {
         "data.split.absent_classes": "replaced. Use data.split.allow_missing_classes=true or false."
     }
 
     protocol: Literal["patient", "image", "official", "folders", "column", "site", "hcrf-1-1-2"] = "patient"
-    folds: Annotated[int, Field(ge=2, le=100)] = Field(
-        5, description="3 to 20; under protocol site the number of sites"
-    )
+    folds: Annotated[int, Field(ge=2, le=100)] = Field(5, description="3 to 20. For protocol site: the number of sites")
     test_fold: Annotated[int, Field(ge=0)] | str = Field(
         1,
-        description="fold whose images the test metrics are about, 0 to folds - 1; all: each in turn, pooled; under "
-        "protocol site also the name of a site. A network is trained for every fold in any case",
+        description="fold that the test metrics are computed on, 0 to folds - 1. all: every fold, pooled. For protocol "
+        "site also the name of a site. A network is trained for every fold in any case",
     )
     val_fold: Annotated[int, Field(ge=0)] | None = Field(None, description="null: the fold before the test fold")
     allow_missing_classes: bool = Field(
         False,
-        description="false: refuse a fold whose training, validation or test split lacks a class; true: note it in "
+        description="class without images in train, val or test of a fold. false: refuse. true: list it in "
         "dataset.json",
     )
 
@@ -39,106 +38,115 @@ class SplitParams(StrictParams):
     @classmethod
     def _check_range(cls, folds: int, info: ValidationInfo) -> int:
         if info.data.get("protocol") != "site" and not MIN_FOLDS <= folds <= MAX_FOLDS:
-            raise ValueError(f"{MIN_FOLDS} to {MAX_FOLDS}")
+            raise ValueError(f"expected an integer from {MIN_FOLDS} to {MAX_FOLDS}")
         return folds
 
     @model_validator(mode="after")
     def _check_folds(self) -> "SplitParams":
         if self.protocol == "hcrf-1-1-2" and self.folds != 4:
-            raise ValueError(f"folds is {self.folds}, but protocol hcrf-1-1-2 has 4")
+            raise param_error("folds", self.folds, "protocol hcrf-1-1-2 has 4 folds. Use folds=4")
         if self.protocol != "site" and isinstance(self.test_fold, str) and self.test_fold != "all":
-            raise ValueError(f"test_fold is {self.test_fold!r}: a number or all; only protocol site takes a name")
+            raise param_error("test_fold", self.test_fold, "expected a number or all. Names are for protocol site")
         if self.protocol == "site" and self.val_fold is not None:
-            raise ValueError("val_fold must be null: protocol site validates on patients of the training sites")
+            raise param_error(
+                "val_fold",
+                self.val_fold,
+                "protocol site validates on training sites. Use val_fold=null",
+            )
         for name, fold in (("test_fold", self.test_fold), ("val_fold", self.val_fold)):
             if isinstance(fold, int) and fold >= self.folds:
-                hint = f'; if a site has this name, put it in quotes: "{fold}"' if self.protocol == "site" else ""
-                raise ValueError(f"{name} is {fold}, but folds are numbered 0 to {self.folds - 1}{hint}")
+                hint = f'. If a site has this name, put it in quotes: "{fold}"' if self.protocol == "site" else ""
+                raise param_error(name, fold, f"folds are numbered 0 to {self.folds - 1}{hint}")
         if self.val_fold is not None and self.test_fold == "all":
-            raise ValueError("val_fold must be null when test_fold is all: it is the fold before each test fold")
+            raise param_error(
+                "val_fold",
+                self.val_fold,
+                "with test_fold=all, the validation fold is the fold before each test fold. Use val_fold=null",
+            )
         if self.val_fold is not None and self.val_fold == self.test_fold:
-            raise ValueError(f"val_fold and test_fold are both {self.val_fold}: they must differ")
+            raise param_error("val_fold", self.val_fold, "it is also the test fold. Use another fold")
         return self
 
     @property
     def test_folds(self) -> list[int]:
-        """Test folds whose images the test metrics are about."""
+        """Test folds that the test metrics are computed on."""
         if self.test_fold == "all":
             return [0] if self.protocol in ("folders", "column") else list(range(self.folds))
-        return [self.test_fold] if isinstance(self.test_fold, int) else [0]  # the site that is named comes first
+        return [self.test_fold] if isinstance(self.test_fold, int) else [0]  # protocol site puts the named site first
 
     @property
     def trained_folds(self) -> list[int]:
-        """Test folds for which a network is trained: all, also where one is tested; one where the split is fixed."""
+        """Test folds that get a network: all folds, or one fold for protocols with a fixed split."""
         return list(range(self.folds)) if self.protocol in ROTATING_PROTOCOLS else self.test_folds
 
     def val_fold_for(self, test_fold: int) -> int:
-        """The validation fold of the chain whose test fold is `test_fold`."""
+        """Return the validation fold that belongs to a test fold."""
         return (test_fold - 1) % self.folds if self.val_fold is None else self.val_fold
 
 
 class IntensityParams(StrictParams):
-    """The range of values that becomes 0 to 255 in images of more than 8 bits; at most one of the three."""
+    """Range of pixel values that is scaled to 0 to 255 in images of more than 8 bits. Set at most one key."""
 
     bits: Annotated[int, Field(ge=2, le=16)] | None = Field(
-        None, description="values 0 to 2^bits - 1; null: from the files, or the smallest usual depth that fits them all"
+        None,
+        description="range 0 to 2^bits - 1. null: bit depth of the files, or the smallest common depth that fits all",
     )
     window: tuple[float, float] | None = Field(
-        None, description="[low, high], clipped; in Hounsfield units for CT; replaces the window of DICOM files"
+        None, description="[low, high], clipped. Hounsfield units for CT. Overrides the window of DICOM files"
     )
     percentiles: tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]] | None = Field(
-        None, description="[low, high] of all pixels of all images, clipped: [0.5, 99.5], for example"
+        None, description="[low, high] percentiles of all pixels of all images, clipped. Example: [0.5, 99.5]"
     )
 
     @model_validator(mode="after")
     def _check_range(self) -> "IntensityParams":
         given = [name for name in ("bits", "window", "percentiles") if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} are both set: choose one")
+            raise param_error(given[1], getattr(self, given[1]), f"{given[0]} is set too. Remove one of the two")
         for name in ("window", "percentiles"):
             value = getattr(self, name)
             if value is not None and value[0] >= value[1]:
-                raise ValueError(f"{name} is {list(value)}: the first number must be below the second")
+                raise param_error(name, list(value), "the first number must be below the second")
         return self
 
 
 class DataParams(StrictParams):
-    """What every data source shares; a source's `Params` adds its own keys."""
+    """Keys that all data sources share. The `Params` of a source adds more keys."""
 
     REMOVED: ClassVar[dict[str, str]] = renamed("data", task="labels", group_pattern="patient_pattern")
 
     source: str
-    root: str | None = Field(None, description="local folder or archive; null: the source's own place")
+    root: str | None = Field(None, description="local folder or archive. null: the default folder of the source")
     image_size: Annotated[int, Field(ge=8, le=2048)] = 224
     resize: Literal["squash", "pad", "crop"] = "squash"
     on_bad_image: Literal["error", "reject"] = "error"
     intensity: IntensityParams = IntensityParams()
     frames: Literal["error", "expand"] = Field(
-        "error", description="DICOM files of several frames: refused, or each frame is an image of its patient"
+        "error", description="DICOM files with several frames. error: refuse. expand: one image per frame"
     )
     similar_patients: Literal["error", "equal", "different"] = Field(
         "error",
-        description="patients whose names differ only in case, blanks, Unicode form, leading zeros or a trailing .0: "
-        "refused, one patient, or different patients",
+        description="patients whose names differ only in case, blanks, Unicode form, leading zeros or a trailing .0. "
+        "error: refuse. equal: one patient. different: different patients",
     )
     allow_values: list[Name] = Field(
         [],
-        description="names of patients or classes that would be taken for a missing value otherwise: [unknown, none]",
+        description="names of patients or classes that look like missing values but are not: [unknown, none]",
     )
     positive: Name | None = Field(
         None,
-        description="of two classes the one that sensitivity, specificity, the decision threshold and AUROC are about "
-        "(malignant); null: what the source declares, else refused. More classes have none",
+        description="positive class of two (malignant) for sensitivity, specificity, AUROC and the decision threshold. "
+        "null: the class that the source declares. More than two classes have no positive class",
     )
     split: SplitParams = SplitParams()
 
     @property
     def multi_label(self) -> str | None:
-        """The setting by which an image may have several labels, as `key=value`; None where it has one."""
+        """Setting that allows several labels per image, as `key=value`. None if an image has one label."""
         return None
 
     @field_validator("allow_values", mode="before")
     @classmethod
     def _null_is_a_name(cls, values: Any) -> Any:
-        # YAML reads an unquoted null as no value.
+        # YAML reads an unquoted null as a missing value.
         return ["null" if value is None else value for value in values] if isinstance(values, list) else values

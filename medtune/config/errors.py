@@ -1,90 +1,67 @@
-"""What a user's mistake becomes: one line."""
+"""User-facing errors, formatted as a single line."""
 
 import difflib
 import json
+import math
 import re
 import shlex
 import unicodedata
-from typing import TYPE_CHECKING, Any, get_args
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
 
 
 class InputError(Exception):
-    """A mistake in what the user gave: one line that names the thing, its value and what would be right.
+    """Mistake in the user's input, as one line.
 
-    Command lines turn it into that line on stderr and exit code 2.
+    The message has the form `key=value: problem. Fix.` The command line prints it to stderr and exits with code 2.
     """
 
 
 class RunError(RuntimeError):
-    """A run that failed, through no mistake in the params: one line that names the step, and what to do.
+    """Failed run with valid params, as one line that names the step and the fix.
 
-    Command lines turn it into that line on stderr and exit code 1.
+    The command line prints it to stderr and exits with code 1.
     """
 
 
 class DivergedError(RunError):
-    """A training run whose loss is not finite."""
+    """Training run whose loss is not finite."""
 
 
 def suggestion(name: object, known: list[str]) -> str:
-    """` (did you mean 'x'?)` where one of `known` looks like `name`, else an empty string."""
+    """Return ` (did you mean 'x'?)` if a name in `known` is similar to `name`, else an empty string."""
     close = difflib.get_close_matches(str(name), known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def format_validation_error(error: "ValidationError", model: "type[BaseModel]", prefix: str = "") -> str:
-    """Every problem pydantic found, each as `key is value: what would be right`.
+def show_value(value: object) -> str:
+    """Return a value as a user types it after `key=` in `--set`.
 
     Args:
-        error: what validating `model` raised.
-        model: the section that was validated, for suggestions.
-        prefix: dotted key under which the section stands.
+        value: a string, number, boolean, None, or a list or mapping of them.
+
+    Returns:
+        Text that YAML reads as `value`. Characters that a reader could mistake for others are escaped.
     """
-    return "; ".join(dict.fromkeys(_format_problem(problem, model, prefix) for problem in error.errors()))
-
-
-def _format_problem(problem: Any, model: "type[BaseModel]", prefix: str) -> str:
-    keys, fields, path = list(problem["loc"]), model.model_fields, []
-    for depth, key in enumerate(keys):
-        if depth and not fields:  # past the last section only union branches and list positions follow
-            path += [str(key)] if isinstance(key, int) else []
-            continue
-        if depth and depth < len(keys) - 1 and str(key) not in fields:
-            continue  # which of several sections it is taken for
-        path.append(str(key))
-        if problem["type"] != "extra_forbidden" or depth < len(keys) - 1:
-            fields = _nested_fields(fields.get(str(key)))
-    name = ".".join([prefix, *path] if prefix else path) or "params"
-    if problem["type"] == "extra_forbidden":
-        known = list(fields)
-        return f"{name}: unknown key{suggestion(keys[-1], known)}; known here: {', '.join(known)}"
-    if problem["type"] == "missing":
-        return f"{name} is missing"
-    shown = "" if isinstance(problem["input"], dict) or problem["type"] == "secret" else f" is {problem['input']!r}"
-    return f"{name}{shown}: {problem['msg'].removeprefix('Value error, ')}"
-
-
-def _nested_fields(field: Any) -> dict[str, Any]:
-    annotation = getattr(field, "annotation", None)
-    sections = [one for one in (annotation, *get_args(annotation)) if hasattr(one, "model_fields")]
-    return {name: one for section in sections for name, one in section.model_fields.items()}
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _YAML_WORDS:
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    if unicodedata.normalize("NFC", shown) != shown or not shown.isprintable():
+        shown = "".join(c if c.isascii() else _escape(c) for c in shown)  # two texts may look the same
+    return shown
 
 
 def set_option(key: str, value: object) -> str:
-    """The option `--set key=value` as one types it in a shell, for messages that name a fix.
+    """Return the option `--set key=value` as a user types it in a shell.
 
     Args:
         key: dotted params key.
         value: None, a string, or lists and mappings of strings.
+
+    Returns:
+        The option with shell quotes where they are needed.
     """
-    shown = json.dumps(value, ensure_ascii=False)
-    if unicodedata.normalize("NFC", shown) != shown or not shown.isprintable():
-        shown = "".join(c if c.isascii() else _escape(c) for c in shown)  # two texts may look the same
-    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_./][\w./-]*", value) and value.lower() not in _YAML_WORDS
-    return f"--set {shlex.quote(f'{key}={value if plain else shown}')}"
+    return f"--set {shlex.quote(f'{key}={show_value(value)}')}"
 
 
 def _escape(character: str) -> str:
@@ -92,5 +69,6 @@ def _escape(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+_PLAIN = re.compile(r"[A-Za-z_./](?:[\w./-]|:(?=[\w./-]))*")
 # Words that YAML does not read as text.
 _YAML_WORDS = ("null", "true", "false", "~", ".nan", ".inf")

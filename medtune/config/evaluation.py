@@ -7,10 +7,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from medtune.config.base import StrictParams, renamed
+from medtune.config.validation_errors import param_error
 
 
 class OperatingPoint(StrictParams):
-    """A rate that the threshold must reach on validation; one of the two."""
+    """Rate that the threshold must reach on validation. Set exactly one key."""
 
     specificity: Annotated[float, Field(gt=0, lt=1)] | None = None
     sensitivity: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -18,12 +19,12 @@ class OperatingPoint(StrictParams):
     @model_validator(mode="after")
     def _one_rate(self) -> "OperatingPoint":
         if (self.specificity is None) == (self.sensitivity is None):
-            raise ValueError("give specificity or sensitivity, one of the two: {specificity: 0.95}")
+            raise ValueError("give specificity or sensitivity, not both. Example: {specificity: 0.95}")
         return self
 
 
 class EvaluateParams(StrictParams):
-    """Metrics, their intervals, calibration, the decision rule and subgroups."""
+    """Confidence intervals, calibration, decision rule and subgroups."""
 
     REMOVED: ClassVar[dict[str, str]] = {
         "evaluate.bootstrap": "removed, intervals need no resampling. Remove it.",
@@ -34,31 +35,31 @@ class EvaluateParams(StrictParams):
     calibration: Literal["temperature", "none"] = "temperature"
     threshold: Literal["balanced_accuracy", "argmax"] | OperatingPoint = Field(
         "balanced_accuracy",
-        description="of two classes, or of each finding, chosen on the validation images of all folds. "
-        "balanced_accuracy: 0.5, or a threshold that is shown to be better; argmax: 0.5; {specificity: 0.95} or "
+        description="decision threshold for two classes or per finding, chosen on the validation images of all folds. "
+        "balanced_accuracy: 0.5, or a threshold that is significantly better. argmax: 0.5. {specificity: 0.95} or "
         "{sensitivity: 0.95}: the threshold that reaches this rate",
     )
     patient_score: Literal["mean", "max", "noisy_or"] = Field(
         "mean",
-        description="a patient's probability from those of its images; max and noisy_or for two classes or findings",
+        description="aggregation of image probabilities per patient. max and noisy_or: two classes or findings only",
     )
     coverage: Annotated[float, Field(ge=0.5, lt=1)] = Field(
-        0.9, description="share of images whose prediction set contains the label"
+        0.9, description="fraction of images whose prediction set contains the label"
     )
     reliability_bins: Annotated[int, Field(ge=2, le=100)] = 15
     batch_size: Annotated[int, Field(gt=0)] = 64
     by: list[str] = Field(
-        [], description="columns of the table whose values form subgroups, each with its own metrics: [sex, site]"
+        [], description="columns of the table that define subgroups, with metrics per subgroup: [sex, site]"
     )
     bins: dict[str, list[float]] = Field(
-        {}, description="limits between the subgroups of a column of numbers in evaluate.by: {age: [40, 60]}"
+        {}, description="limits between the subgroups of a numeric column in evaluate.by: {age: [40, 60]}"
     )
 
     @field_validator("by")
     @classmethod
     def _names_differ(cls, names: list[str]) -> list[str]:
         if any(not name.strip() for name in names) or len(set(names)) < len(names):
-            raise ValueError("name each column once")
+            raise ValueError("a column is empty or repeated. Name each column once")
         return names
 
     @field_validator("bins")
@@ -67,18 +68,22 @@ class EvaluateParams(StrictParams):
         for name, limits in bins.items():
             ascending = all(low < high for low, high in itertools.pairwise(limits))
             if not limits or not ascending or not all(map(math.isfinite, limits)):
-                raise ValueError(f"{name} is {limits}: give at least one limit, in ascending order")
+                raise ValueError(f"{name} needs at least one limit. Give limits in ascending order")
         return bins
 
     @model_validator(mode="after")
     def _bins_belong_to_columns(self) -> "EvaluateParams":
         if unused := sorted(self.bins.keys() - set(self.by)):
-            raise ValueError(f"bins.{unused[0]}: by does not name this column. Add it to evaluate.by")
+            raise param_error(
+                f"bins.{unused[0]}",
+                self.bins[unused[0]],
+                "evaluate.by does not name this column. Add it to evaluate.by",
+            )
         return self
 
     @property
     def threshold_criterion(self) -> str | dict[str, float]:
-        """`threshold` as a name, or as the rate to reach by its name."""
+        """`threshold` as a name, or as a mapping from the rate's name to its value."""
         if isinstance(self.threshold, str):
             return self.threshold
         return self.threshold.model_dump(exclude_none=True)

@@ -1,4 +1,4 @@
-"""Params for the evaluation of a finished bundle on external data: what the bundle leaves open."""
+"""Params for the evaluation of a finished bundle on external data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,18 +9,19 @@ from pydantic import ValidationError
 
 from medtune.config import registry
 from medtune.config.data import DataParams
-from medtune.config.errors import InputError, format_validation_error, suggestion
+from medtune.config.errors import InputError, suggestion
 from medtune.config.load import apply_overrides, merge
 from medtune.config.schema import EvaluateParams
-from medtune.config.task_labels import SEVERAL
+from medtune.config.task_labels import MULTI_LABEL
+from medtune.config.validation_errors import format_validation_error
 
 SOURCE = "folder"
-# What these keys decide was decided when the bundle was trained, or by --data.
+# Keys that the bundle or --data decides.
 FIXED = {
     "data": ("source", "csv", "image_size", "resize", "intensity", "class_names", "label_type", "positive", "split"),
     "evaluate": ("calibration", "threshold"),
 }
-# How the bundle's training read labels.
+# Keys that define how labels were read in training.
 LABEL_KEYS = ("label_type", "positive", "no_finding", "label_separator")
 
 
@@ -29,9 +30,9 @@ class ExternalParams:
     """Params of an external evaluation.
 
     Attributes:
-        data: how the external data are read.
-        evaluate: intervals and subgroups.
-        seed: of random choices.
+        data: section data for the external images.
+        evaluate: confidence intervals and subgroups.
+        seed: random seed.
     """
 
     data: DataParams
@@ -40,18 +41,21 @@ class ExternalParams:
 
 
 def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str] = ()) -> ExternalParams:
-    """Build the params from a bundle's bundle.json, the external data and the user's `--set`.
+    """Return the params for a bundle's bundle.json, the external data and the user's `--set`.
 
     Args:
-        document: bundle.json.
-        data: a table of labels, or a folder with a folder per class.
+        document: content of bundle.json.
+        data: table of labels, or a folder with one folder per class.
         sets: `key=value` assignments of data.* and evaluate.*.
 
+    Returns:
+        Validated params. Keys that nobody sets keep the values of the bundle's training.
+
     Raises:
-        InputError: the data do not exist, or an assignment is wrong or names what the bundle decides.
+        InputError: the data do not exist, or an assignment is invalid or sets a key that the bundle decides.
     """
     if not data.exists():
-        raise InputError(f"--data={data}: does not exist. Name a table of labels, or a folder with a folder per class.")
+        raise InputError(f"--data={data}: does not exist. Name a table of labels or a folder of class folders.")
     path, trained = data.resolve(), document.get("params") or {}
     section = _section(SOURCE)
     known = section.model_fields
@@ -64,7 +68,7 @@ def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str]
             "csv": None if path.is_dir() else str(path),
             "image_size": fit["image_size"],
             "resize": fit["resize"],
-            # Folds of images need no patients; nothing is split here.
+            # Protocol image needs no patients, and nothing is split here.
             "split": {"protocol": "image"},
             **{key: trained["data"][key] for key in LABEL_KEYS if key in known and key in trained.get("data", {})},
         },
@@ -77,11 +81,11 @@ def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str]
     classes = document.get("classes", [])
     if "positive" in known and len(classes) == 2:
         tree["data"]["positive"] = classes[1]
-    if document.get("task", {}).get("kind") == SEVERAL:
+    if document.get("task", {}).get("kind") == MULTI_LABEL:
         if path.is_dir():
             raise InputError(
-                f"--data={data}: this bundle tells several findings per image, which class folders cannot. Name the "
-                "table that lists them."
+                f"--data={data}: this bundle predicts several findings per image, but class folders give one label. "
+                "Name the table of findings."
             )
         tree["data"]["label_type"] = "multi"
         read = trained.get("data", {})
@@ -97,7 +101,8 @@ def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str]
 
 
 def _section(source: str) -> type[DataParams]:
-    return registry.load_plugin("medtune.data.sources", source, "data.source").Params
+    section: type[DataParams] = registry.load_plugin("medtune.data.sources", source, "data.source").Params
+    return section
 
 
 def _validate(model: Any, values: dict[str, Any], key: str) -> Any:
@@ -117,5 +122,5 @@ def _check_keys(overlay: Mapping[str, Any]) -> None:
         if not isinstance(section, dict):
             raise InputError(f"--set {name}={section}: write {name}.KEY=VALUE.")
         if fixed := [key for key in section if key in FIXED[name]]:
-            by = "--data names the images" if fixed[0] in ("csv", "source", "split") else "the bundle decides it"
-            raise InputError(f"--set {name}.{fixed[0]}: {by}. Remove it.")
+            reason = "--data names the images" if fixed[0] in ("csv", "source", "split") else "the bundle decides it"
+            raise InputError(f"--set {name}.{fixed[0]}: {reason}. Remove it.")

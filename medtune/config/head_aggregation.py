@@ -1,4 +1,4 @@
-"""What a head that pools the tiles of slides needs of the other sections."""
+"""Requirements of tile-pooling heads and solved heads on the other sections."""
 
 from medtune.config.errors import InputError
 
@@ -6,18 +6,18 @@ ATTENTION = "attention"
 
 
 def check_head(kind: str, aggregation: str, solved: bool, source: str, schedule: str, views: int | str) -> None:
-    """Refuse a head that pools tiles, or that is solved, where it cannot be trained.
+    """Raise if a head that pools tiles, or a solved head, does not fit the other params.
 
     Args:
         kind: `model.head.kind`.
-        aggregation: of this head.
-        solved: of this head.
+        aggregation: `aggregation` of the head.
+        solved: `solved` of the head.
         source: `data.source`.
         schedule: `schedule`.
         views: `frozen.feature_views`.
 
     Raises:
-        InputError: the data are no slides, or the head would not be trained on stored features alone.
+        InputError: the data are not slides, or the head would not be trained on stored features only.
     """
     if views == "online" and (aggregation == ATTENTION or (solved and schedule != "full")):
         raise InputError(
@@ -27,8 +27,8 @@ def check_head(kind: str, aggregation: str, solved: bool, source: str, schedule:
         return
     if source != "slides":
         raise InputError(
-            f"model.head.kind={kind}: it weights the tiles of slides, but data.source={source}. Use "
-            "data.source=slides or another head"
+            f"model.head.kind={kind}: the head weights the tiles of slides, but data.source={source}. "
+            "Use data.source=slides or another head"
         )
     if schedule != "frozen":
         raise InputError(

@@ -1,4 +1,4 @@
-"""Learning rates to choose from: they belong to what is trained, a head or a PEFT method."""
+"""Learning rate candidates per head and PEFT method."""
 
 import math
 from collections.abc import Mapping
@@ -10,20 +10,20 @@ from medtune.config import registry
 from medtune.config.errors import suggestion
 from medtune.config.names import Name
 
-# What a stage trains, by stage: heads in stage 1, PEFT methods (`none` is full fine-tuning) in stage 2.
+# Plugins that each stage trains. PEFT method `none` is full fine-tuning.
 TRAINED: dict[str, tuple[str, str]] = {
     "frozen": ("head", "medtune.models.heads"),
     "finetune": ("PEFT method", "medtune.models.peft"),
 }
 ALLOWED = (
-    "use auto, a finite number above 0, a list of such numbers, or a mapping from a head (frozen) or PEFT method "
+    "expected auto, a finite number above 0, a list of such numbers, or a mapping from a head (frozen) or PEFT method "
     "(finetune) to one of these"
 )
 
 
 def _check(value: Any) -> Any:
     rates = list(value.values()) if isinstance(value, dict) and value else [value]
-    if not all(one == "auto" or _is_rate(one) or _is_list(one) for one in rates):
+    if not all(rate == "auto" or _is_rate(rate) or _is_list(rate) for rate in rates):
         raise ValueError(ALLOWED)
     return value
 
@@ -38,19 +38,19 @@ def _is_list(value: Any) -> bool:
 
 Rate = Annotated[float, Field(gt=0)]
 Rates = Literal["auto"] | Rate | Annotated[list[Rate], Field(min_length=1)]
-# The check comes first, so that a wrong value gets one message instead of one from each member of the union.
+# The check runs first because pydantic would report one error per member of the union.
 LearningRate = Annotated[Rates | dict[Name, Rates], BeforeValidator(_check)]
 
 
 def check_names(stage: str, lr: object) -> None:
-    """Refuse a mapping that names no head or PEFT method.
+    """Raise if a mapping of learning rates names an unknown head or PEFT method.
 
     Args:
         stage: `frozen` or `finetune`.
         lr: value of the stage's `lr`.
 
     Raises:
-        ValueError: names the unknown entry and what is known.
+        ValueError: an unknown name, with the known names.
     """
     if not isinstance(lr, Mapping):
         return
@@ -58,11 +58,11 @@ def check_names(stage: str, lr: object) -> None:
     known = registry.plugin_names(package)
     for name in lr:
         if name not in known:
-            raise ValueError(f"{name!r} is no {kind}{suggestion(name, known)}; choose from: {', '.join(known)}")
+            raise ValueError(f"unknown {kind} {name!r}{suggestion(name, known)}. Choose one of: {', '.join(known)}")
 
 
 def resolve(stage: str, lr: object, name: str) -> tuple[float, ...]:
-    """Return the learning rates that a stage chooses from on validation, ascending.
+    """Return the candidate learning rates of a stage, ascending. The stage chooses on validation.
 
     Args:
         stage: `frozen` or `finetune`.

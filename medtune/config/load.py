@@ -1,4 +1,4 @@
-"""Reads params.yaml, overlays and --set into `Params`, or says in one line what is wrong."""
+"""Load params.yaml, overlays and --set as validated `Params`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from medtune.config.errors import InputError, format_validation_error
+from medtune.config.errors import InputError
 from medtune.config.project import PACKAGE, PARAMS_FILE, PROJECT
 from medtune.config.schema import Params
+from medtune.config.validation_errors import format_validation_error
 from medtune.serving.one_line import first_line
 
 DEFAULT_PARAMS = PROJECT / PARAMS_FILE
@@ -18,7 +19,7 @@ SHIPPED = PACKAGE / "template" / PARAMS_FILE
 
 
 def yaml_loader() -> YAML:
-    """The one YAML parser (YAML 1.2, as DVC's), which keeps comments."""
+    """Return the YAML parser of the project: YAML 1.2 like DVC, with comments preserved."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 120
@@ -31,17 +32,23 @@ def _write_null(representer: Any, value: None) -> Any:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A YAML file as a mapping.
+    """Read a YAML file as a mapping.
+
+    Args:
+        path: params file or overlay.
+
+    Returns:
+        Mapping of sections, with comments preserved.
 
     Raises:
-        InputError: missing, not YAML, or not a mapping.
+        InputError: the file does not exist, is not YAML, or is not a mapping.
     """
     if not path.is_file():
-        raise InputError(f"params file {path} does not exist")
+        raise InputError(f"{path}: the params file does not exist")
     try:
         tree = _parse(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file in UTF-8") from None
+        raise InputError(f"{path}: not a UTF-8 text file") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected sections (seed, data, model, ...), found {type(tree).__name__}")
     return tree
@@ -51,9 +58,11 @@ def _parse(text: str, name: str) -> Any:
     try:
         tree = yaml_loader().load(text)
         if _node_count(tree, {}) > MAX_NODES:
-            raise InputError(f"{name}: more than {MAX_NODES:,} values: aliases (*name) that repeat one another?")
+            raise InputError(f"{name}: more than {MAX_NODES:,} values. Check the aliases (*name)")
         return tree
-    except (RecursionError, ValueError) as error:  # nested without end; a number of thousands of digits
+    except RecursionError:
+        raise InputError(f"{name}: not valid YAML: nested too deeply") from None
+    except ValueError as error:  # a number with thousands of digits
         raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
     except MarkedYAMLError as error:
         where = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
@@ -62,31 +71,31 @@ def _parse(text: str, name: str) -> Any:
         raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
 
 
-MAX_NODES = 100_000  # a few lines of aliases of aliases stand for billions
+MAX_NODES = 100_000  # a few lines of nested aliases can expand to billions of values
 
 
 def _node_count(value: Any, known: dict[int, int]) -> int:
-    """How many values `value` is when written out without aliases."""
-    inside = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
+    """Return the number of values after aliases are expanded."""
+    children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
     if id(value) not in known:
-        known[id(value)] = MAX_NODES + 1  # for one that holds itself
-        known[id(value)] = 1 + sum(_node_count(one, known) for one in inside)
+        known[id(value)] = MAX_NODES + 1  # a value that contains itself
+        known[id(value)] = 1 + sum(_node_count(child, known) for child in children)
     return known[id(value)]
 
 
-# Keys that belong to one backbone. They go when model.backbone changes, unless the same overlay sets them.
+# Keys that belong to one backbone. A new model.backbone removes them unless the same overlay sets them.
 BACKBONE_KEYS = ("backbone_args", "normalization", "weights")
-# Where one of these changes, the keys beside it are another plugin's and go, except those that every plugin shares.
+# Keys that choose a plugin. A change removes the sibling keys, except those that all plugins share.
 PLUGIN_KEYS = {"source", "kind", "method"}
 SHARED_DATA_KEYS = {"root", "image_size", "resize", "on_bad_image", "split"}
 
 
 def merge(base: dict[str, Any], overlay: dict[str, Any]) -> None:
-    """Puts `overlay` over `base`, in place, section by section."""
+    """Merge `overlay` into `base` in place, section by section."""
     for key in [k for k in PLUGIN_KEYS & overlay.keys() & base.keys() if overlay[k] != base[k]]:
         base[key] = overlay[key]
-        for own in [k for k in base if k not in overlay and k not in SHARED_DATA_KEYS]:
-            del base[own]
+        for stale in [k for k in base if k not in overlay and k not in SHARED_DATA_KEYS]:
+            del base[stale]
     if "backbone" in overlay and overlay["backbone"] != base.get("backbone"):
         for key in [key for key in BACKBONE_KEYS if key not in overlay and _only_for_backbone(base, key, overlay)]:
             del base[key]
@@ -98,7 +107,7 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> None:
 
 
 def _only_for_backbone(model: dict[str, Any], key: str, overlay: dict[str, Any]) -> bool:
-    """True if `model[key]` makes no sense for the backbone that `overlay` names."""
+    """Return True if `model[key]` does not apply to the backbone in `overlay`."""
     value = model.get(key)
     if key != "weights":
         return value is not None
@@ -107,14 +116,18 @@ def _only_for_backbone(model: dict[str, Any], key: str, overlay: dict[str, Any])
 
 
 def apply_override(tree: dict[str, Any], assignment: str) -> None:
-    """Applies one `section.key=value` to `tree`, in place; the value is read as YAML.
+    """Apply one `section.key=value` to `tree` in place. The value is parsed as YAML.
+
+    Args:
+        tree: params as a mapping.
+        assignment: dotted key, `=` and a YAML value.
 
     Raises:
-        InputError: no `=` in it, or the path runs through a plain value.
+        InputError: the assignment has no `=`, or the value is not YAML.
     """
     path, equals, text = assignment.partition("=")
     if not equals or not path:
-        raise InputError(f"--set {assignment!r}: write section.key=value")
+        raise InputError(f"--set {assignment!r}: expected section.key=value")
     overlay: Any = _parse(text, f"--set {assignment!r}") if text else None
     for key in reversed(path.split(".")):
         overlay = {key: overlay}
@@ -122,7 +135,7 @@ def apply_override(tree: dict[str, Any], assignment: str) -> None:
 
 
 def apply_overrides(tree: dict[str, Any], assignments: Sequence[str]) -> None:
-    """Applies every `section.key=value`; what chooses a plugin first, so that their order does not matter."""
+    """Apply every `section.key=value`. The order does not matter: keys that choose a plugin come first."""
 
     def chooses_later(assignment: str) -> bool:
         return assignment.partition("=")[0].rpartition(".")[2] not in {*PLUGIN_KEYS, "backbone"}
@@ -132,15 +145,23 @@ def apply_overrides(tree: dict[str, Any], assignments: Sequence[str]) -> None:
 
 
 def read_base(with_overlay: bool) -> dict[str, Any]:
-    """Read the project's params.yaml, or the shipped defaults if there is no project but an overlay.
+    """Read the project's params.yaml.
+
+    Args:
+        with_overlay: True if an overlay follows. Without a project it is then merged over the shipped defaults.
+
+    Returns:
+        Mapping of sections.
 
     Raises:
-        InputError: no params.yaml here, in a folder above, or in $MEDTUNE_PROJECT.
+        InputError: no params.yaml in this folder, its parents, or $MEDTUNE_PROJECT.
     """
     if with_overlay and not DEFAULT_PARAMS.is_file():
         return read(SHIPPED)
     if not DEFAULT_PARAMS.is_file():
-        raise InputError(f"{PROJECT}: no {PARAMS_FILE} here or in a folder above. Create a project with `medtune init`")
+        raise InputError(
+            f"{PROJECT}: no {PARAMS_FILE} in this folder or its parents. Create a project with `medtune init`"
+        )
     return read(DEFAULT_PARAMS)
 
 
@@ -148,8 +169,11 @@ def read_tree(overlays: Sequence[Path] = (), sets: Sequence[str] = ()) -> dict[s
     """Return the project's params as a mapping, with `overlays` and then `sets` merged over them.
 
     Args:
-        overlays: whole files or overlays, in order.
+        overlays: complete files or overlays, in order.
         sets: `section.key=value` assignments.
+
+    Returns:
+        Mapping of sections, not validated.
     """
     tree = read_base(with_overlay=bool(overlays))
     for overlay in overlays:
@@ -160,19 +184,34 @@ def read_tree(overlays: Sequence[Path] = (), sets: Sequence[str] = ()) -> dict[s
 
 
 def load(path: Path | None = None, sets: Sequence[str] = ()) -> Params:
-    """Params from the project's params.yaml, `path` over it, and `sets` over both.
+    """Load the project's params.yaml, with `path` and then `sets` merged over it.
 
-    What `path` (a whole file or an overlay) does not say stays as in the project's params.yaml; without a project, as
-    in the shipped defaults.
+    Args:
+        path: complete file or overlay. Keys that it lacks keep the values of the project's params.yaml, or the shipped
+            defaults if there is no project.
+        sets: `section.key=value` assignments.
+
+    Returns:
+        Validated params.
 
     Raises:
-        InputError: names the key, its value and what is allowed.
+        InputError: a key is unknown or its value is invalid.
     """
     return validate(read_tree([path] if path else [], sets))
 
 
 def validate(tree: dict[str, Any]) -> Params:
-    """`Params` from a plain mapping; every problem in one InputError."""
+    """Validate a mapping of sections.
+
+    Args:
+        tree: mapping of sections.
+
+    Returns:
+        Validated params.
+
+    Raises:
+        InputError: lists every problem.
+    """
     try:
         return Params.model_validate(tree)
     except ValidationError as error:

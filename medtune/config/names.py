@@ -1,4 +1,4 @@
-"""Names in params.yaml: classes, columns and sites, which may look like numbers."""
+"""Names of classes, columns and sites in params.yaml. They may look like numbers."""
 
 import math
 from typing import Annotated, Any
@@ -7,11 +7,13 @@ from pydantic import BeforeValidator
 
 
 def to_name(value: Any) -> Any:
-    """Return a name as text: YAML reads an unquoted 1 as a number, and a class, a column or a site may be called so.
+    """Return a name as text. YAML reads an unquoted 1 as a number, but a class may have this name.
 
     Args:
-        value: what YAML gives. Lists and mappings are converted entry by entry; true, false and null stay, because
-            their spelling is lost, and so do .nan and .inf, which name nothing.
+        value: parsed YAML. Lists and mappings are converted entry by entry.
+
+    Returns:
+        Numbers as text. Booleans, null, .nan and .inf are unchanged because their spelling is lost.
     """
     if isinstance(value, dict):
         return {to_name(key): to_name(entry) for key, entry in value.items()}

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from medtune.config.base import StrictParams
+from medtune.config.validation_errors import param_error
 
 
 class Normalization(StrictParams):
@@ -17,7 +18,5 @@ class Normalization(StrictParams):
     def _check_scale(self) -> "Normalization":
         for name, values in (("mean", self.mean), ("std", self.std)):
             if not all(0 <= value <= 1 for value in values):
-                raise ValueError(
-                    f"{name} is {list(values)}, but images are scaled to 0..1. Divide values for 0..255 by 255"
-                )
+                raise param_error(name, list(values), "expected values from 0 to 1. Divide values for 0..255 by 255")
         return self

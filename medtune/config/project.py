@@ -1,4 +1,4 @@
-"""The two places that MedTune reads from: the installed package and the user's project."""
+"""Folders of the installed package and of the user's project."""
 
 import os
 from pathlib import Path
@@ -8,13 +8,13 @@ PARAMS_FILE = "params.yaml"
 
 
 def find_project(start: Path | None = None) -> Path:
-    """Return the project folder: `$MEDTUNE_PROJECT`, else the nearest folder above `start` with a params.yaml.
+    """Return the project folder: `$MEDTUNE_PROJECT`, or the nearest folder with a params.yaml.
 
     Args:
-        start: where to begin the search; None is the working directory.
+        start: folder where the search begins. Its parents follow. None is the working directory.
 
     Returns:
-        An absolute folder; `start` itself if no params.yaml is found.
+        Absolute folder. `start` if no params.yaml is found.
     """
     if named := os.environ.get("MEDTUNE_PROJECT"):
         return Path(named).expanduser().resolve()

@@ -1,40 +1,46 @@
-"""Plugins by file name: a data source, a head, a PEFT method or a metric is one file in its package, a task one folder.
+"""Plugin registry by file name.
 
-The registry key is the file's name, and the value in params.yaml. Names are listed from the
-directory, so asking what exists imports nothing; only the chosen file is ever imported.
+A data source, head, PEFT method or metric is one file in its package. A task is one folder. The name of the file or
+folder is the registry key and the value in params.yaml. Names come from the directory listing: only the chosen plugin
+is imported.
 """
 
 import importlib
 import pkgutil
 from types import ModuleType
 
-from medtune.config.errors import InputError, suggestion
+from medtune.config.errors import InputError, show_value, suggestion
 from medtune.config.project import PACKAGE
 
-NOT_A_PLUGIN = {"base"}  # the protocol that the plugins beside it implement
+NOT_A_PLUGIN = {"base"}  # protocol of the plugins in the same package
 
 
 def plugin_names(package: str) -> list[str]:
-    """Registry keys of `package` ("medtune.data.sources", "medtune.models.heads", ...), sorted."""
+    """Return the sorted registry keys of a package, for example "medtune.models.heads"."""
     folder = PACKAGE.parent.joinpath(*package.split("."))
-    found = (module.name for module in pkgutil.iter_modules([str(folder)]))
-    return sorted(name for name in found if not name.startswith("_") and name not in NOT_A_PLUGIN)
+    names = (module.name for module in pkgutil.iter_modules([str(folder)]))
+    return sorted(name for name in names if not name.startswith("_") and name not in NOT_A_PLUGIN)
 
 
 def load_plugin(package: str, name: object, key: str) -> ModuleType:
-    """The plugin file `name` of `package`.
+    """Import a plugin by its registry key.
 
     Args:
-        package: dotted package that holds the plugins.
+        package: dotted package that contains the plugins.
         name: registry key, as the user wrote it.
-        key: the params key it came from, for the error message.
+        key: params key of the name, for the error message.
+
+    Returns:
+        The plugin's module.
 
     Raises:
         InputError: there is no such plugin.
     """
     known = plugin_names(package)
     if name not in known:
-        raise InputError(f"{key}: {name!r} is unknown{suggestion(name, known)}; choose one of: {', '.join(known)}")
+        raise InputError(
+            f"{key}={show_value(name)}: unknown{suggestion(name, known)}. Choose one of: {', '.join(known)}"
+        )
     return importlib.import_module(f"{package}.{name}")
 
 
@@ -44,8 +50,18 @@ def load_all(package: str) -> list[ModuleType]:
 
 
 def load_part(package: str, name: object, part: str, key: str) -> ModuleType:
-    """Import one module of a plugin that is a folder: `<package>.<name>.<part>`.
+    """Import the module `<package>.<name>.<part>` of a plugin that is a folder.
 
-    Arguments and errors as in `load_plugin`.
+    Args:
+        package: dotted package that contains the plugins.
+        name: registry key, as the user wrote it.
+        part: module within the plugin's folder.
+        key: params key of the name, for the error message.
+
+    Returns:
+        The imported module.
+
+    Raises:
+        InputError: there is no such plugin.
     """
     return importlib.import_module(f"{load_plugin(package, name, key).__name__}.{part}")

@@ -1,7 +1,7 @@
-"""params.yaml as pydantic models: one section a stage, no key without a meaning.
+"""params.yaml as pydantic models, one section per stage.
 
-Reading and checking a file imports neither torch nor prefect. A section whose fields depend on a
-plugin (data source, head, PEFT method) takes its model from the plugin's own `Params` class.
+Validation imports neither torch nor prefect. A section that depends on a plugin (data source, head, PEFT method, task)
+is validated by the `Params` class of the plugin.
 """
 
 import json
@@ -14,13 +14,14 @@ from pydantic_core import PydanticCustomError
 from medtune.config import registry
 from medtune.config.base import StrictParams, renamed
 from medtune.config.data import DataParams
-from medtune.config.errors import InputError, format_validation_error, suggestion
+from medtune.config.errors import InputError, suggestion
 from medtune.config.evaluation import EvaluateParams as EvaluateParams
 from medtune.config.head_aggregation import check_head
 from medtune.config.learning_rate import resolve
 from medtune.config.normalization import Normalization as Normalization
 from medtune.config.task_labels import check_task
 from medtune.config.training import STAGES, FinetuneParams, FrozenParams, Schedule
+from medtune.config.validation_errors import SECRET, format_validation_error, param_error
 from medtune.serving.members import REFIT
 
 Positive = Annotated[int, Field(gt=0)]
@@ -28,34 +29,34 @@ DEFAULT_TASK = "classification"
 
 
 class TaskParams(StrictParams):
-    """What every task shares; a task's `Params` adds its own keys."""
+    """Keys that all tasks share. The `Params` of a task adds more keys."""
 
     kind: str
 
 
 class HeadParams(StrictParams):
-    """What every head shares; a head's `Params` adds its own keys."""
+    """Keys that all heads share. The `Params` of a head adds more keys."""
 
     kind: str
 
     @property
     def aggregation(self) -> Literal["mean", "attention"]:
-        """How tiles become a slide: the mean of their probabilities, or weights that the head learns."""
+        """Aggregation of tiles into a slide: the mean of their probabilities, or learned attention weights."""
         return "mean"
 
     @property
     def solved(self) -> bool:
-        """Whether stage 1 finds the head's optimum by a solver, without epochs and a learning rate."""
+        """True if stage 1 finds the head's optimum with a solver, without epochs and a learning rate."""
         return False
 
     @property
     def candidates(self) -> list[float]:
-        """Regularization strengths to choose from, of a head that is solved."""
+        """Candidate regularization strengths of a solved head."""
         return []
 
 
 class PeftParams(StrictParams):
-    """What stage 2 trains: `none` is every weight; a method's `Params` adds its own keys."""
+    """PEFT method of stage 2. `none` trains every weight. The `Params` of a method adds more keys."""
 
     method: str
 
@@ -65,7 +66,7 @@ def _plugin_validator(package: str, discriminator: str, key: str) -> BeforeValid
         if isinstance(value, dict):
             if discriminator not in value:
                 raise InputError(
-                    f"{key}.{discriminator} is missing; choose one of: {', '.join(registry.plugin_names(package))}"
+                    f"{key}.{discriminator}: missing. Choose one of: {', '.join(registry.plugin_names(package))}"
                 )
             plugin = registry.load_plugin(package, value[discriminator], f"{key}.{discriminator}")
             try:
@@ -77,18 +78,18 @@ def _plugin_validator(package: str, discriminator: str, key: str) -> BeforeValid
     return BeforeValidator(choose)
 
 
-# Arguments of timm.create_model that would bring weights past model.weights, its checks and the cache keys.
+# Arguments of timm.create_model that load weights and would bypass model.weights, its checks and the cache keys.
 WEIGHT_ARGS = {"cache_dir", "checkpoint_path", "pretrained"}
 
 
 class ModelParams(StrictParams):
-    """The network: a timm backbone, where its weights come from, the head, what stage 2 trains."""
+    """Backbone, pretrained weights, head and PEFT method."""
 
-    backbone: str = Field(description="timm name, arch.tag")
+    backbone: str = Field(description="timm model name, arch.tag")
     weights: str = Field("hub", description="hub, bundled, none, or a file: .safetensors, .pth, .pt, .bin or .ckpt")
-    backbone_args: dict[str, Any] = Field(default_factory=dict, description="passed to timm.create_model")
+    backbone_args: dict[str, Any] = Field(default_factory=dict, description="arguments of timm.create_model")
     normalization: Normalization | None = Field(
-        None, description="null: that of the published weights; a weights file may need it"
+        None, description="null: normalization of the published weights. A weights file may need its own values"
     )
     batchnorm: Literal["frozen", "train"] = Field("frozen", description="BatchNorm statistics in stage 2")
     head: Annotated[SerializeAsAny[HeadParams], _plugin_validator("medtune.models.heads", "kind", "model.head")]
@@ -97,16 +98,20 @@ class ModelParams(StrictParams):
     @model_validator(mode="after")
     def _args_are_json(self) -> "ModelParams":
         if taken := sorted(WEIGHT_ARGS & self.backbone_args.keys()):
-            raise ValueError(f"backbone_args has {taken[0]!r}: weights are named by model.weights alone")
+            raise param_error(
+                f"backbone_args.{taken[0]}", self.backbone_args[taken[0]], "not allowed here. Use model.weights"
+            )
         try:
             json.dumps(self.backbone_args, allow_nan=False)
         except (TypeError, ValueError):
-            raise ValueError(f"backbone_args is {self.backbone_args!r}: plain finite values only") from None
+            raise param_error(
+                "backbone_args", self.backbone_args, "expected strings, booleans and finite numbers"
+            ) from None
         return self
 
 
 class ExportParams(StrictParams):
-    """The ONNX bundle and what it must pass."""
+    """ONNX bundle and its acceptance limits."""
 
     REMOVED: ClassVar[dict[str, str]] = renamed(
         "export",
@@ -121,65 +126,71 @@ class ExportParams(StrictParams):
     batch_sizes: Annotated[list[Positive], Field(min_length=1)] = Field([1, 2, 7, 32])
     fp32_tolerance: Annotated[float, Field(gt=0)] = 1.0e-4
     fp16_tolerance: Annotated[float, Field(gt=0)] = 2.0e-2
-    max_metric_drop: Annotated[float, Field(ge=0)] = Field(0.001, description="balanced accuracy a precision may lose")
-    calibration_images: Positive = Field(128, description="training images that int8 takes its ranges from")
-    int8_max_metric_drop: Annotated[float, Field(ge=0)] = Field(0.005, description="balanced accuracy int8 may lose")
+    max_metric_drop: Annotated[float, Field(ge=0)] = Field(0.001, description="largest loss of balanced accuracy")
+    calibration_images: Positive = Field(128, description="training images for the calibration of int8 ranges")
+    int8_max_metric_drop: Annotated[float, Field(ge=0)] = Field(0.005, description="the same for int8")
     int8_min_speedup: Annotated[float, Field(ge=0)] = Field(
-        1.5, description="times as fast as fp32, measured at export"
+        1.5, description="smallest speedup of int8 over fp32, measured at export"
     )
 
     @model_validator(mode="after")
     def _fp32_first(self) -> "ExportParams":
         if "fp32" not in self.precisions:
-            raise ValueError("precisions must include fp32: the other precisions are measured against it")
+            raise param_error(
+                "precisions", self.precisions, "fp32 is missing. Add it, because other precisions are compared with it"
+            )
         return self
 
 
 class GateParams(StrictParams):
-    """What a newly trained model must show before it replaces the accepted one (flows/retrain.py)."""
+    """Conditions for promoting a newly trained model (flows/retrain.py)."""
 
     REMOVED: ClassVar[dict[str, str]] = {
-        "gate.max_ece": "replaced, it depended on the number of images. Use gate.max_confidence_gap.",
-        "gate.min_patients": "replaced, every class needs patients. Use gate.min_patients_per_class.",
+        "gate.max_ece": "replaced, because it depends on the number of images. Use gate.max_confidence_gap.",
+        "gate.min_patients": "replaced, because every class needs patients. Use gate.min_patients_per_class.",
         **renamed("gate", tolerance="min_improvement"),
     }
 
-    metric: str = Field("balanced_accuracy", description="metric of the task that the two models are compared by")
+    metric: str = Field("balanced_accuracy", description="metric of the comparison of the two models")
     min_improvement: Annotated[float, Field(ge=-1, lt=1)] = Field(
-        0.0, description="the paired difference's lower end must be above it; negative: how much worse is let pass"
+        0.0,
+        description="the lower bound of the paired difference must exceed it. Negative values allow a small regression",
     )
     max_confidence_gap: Annotated[float, Field(gt=0, le=1)] = Field(
         0.2,
-        description="mean confidence may not be shown to be further from the accuracy than this, of either model: the "
-        "whole interval must lie beyond it for a refusal",
+        description="largest gap between mean confidence and accuracy, for both models. A model is refused only "
+        "if the complete confidence interval of its gap exceeds it",
     )
     min_patients_per_class: Annotated[int, Field(ge=2)] = Field(
         3,
-        description="test patients of the rarest class that neither model was trained on; below, nothing is promoted. "
-        "docs/statistics.md says which differences so many patients show",
+        description="test patients of the rarest class that neither model has seen. With fewer patients, no model is "
+        "promoted. docs/statistics.md lists the detectable differences",
     )
 
 
 class HandoffParams(StrictParams):
-    """Where accepted bundles go."""
+    """Storage of accepted bundles."""
 
     REMOVED: ClassVar[dict[str, str]] = renamed("handoff", keep="keep_last")
 
-    target: str = Field("published", description="a folder, or a URL that fsspec knows (s3://..., sftp://...)")
-    keep_last: Annotated[int, Field(ge=2)] = Field(10, description="newest bundles that stay there")
+    target: str = Field("published", description="folder or fsspec URL (s3://..., sftp://...)")
+    keep_last: Annotated[int, Field(ge=2)] = Field(10, description="number of newest bundles that are kept")
 
     @field_validator("target")
     @classmethod
     def _reject_password(cls, target: str) -> str:
         if "://" in target and (urlsplit(target).password is not None or "?" in target):
-            # Neither params.yaml nor W&B, which is sent the params, is a place for it; nor is this message.
-            raise PydanticCustomError("secret", "a password or token in it would be committed and sent to W&B; use "
-                                      "environment variables, ~/.ssh or ~/.aws instead")  # fmt: skip
+            # params.yaml is committed and sent to W&B. The message must not repeat the secret either.
+            raise PydanticCustomError(
+                SECRET,
+                "it contains a password or token, which would be committed and sent to W&B. "
+                "Use environment variables, ~/.ssh or ~/.aws",
+            )
         return target
 
 
 class TrackingParams(StrictParams):
-    """Where W&B runs go. `auto`: online when WANDB_API_KEY is set, else offline."""
+    """W&B runs. Mode `auto` is online if WANDB_API_KEY is set, otherwise offline."""
 
     project: str = "medtune"
     entity: str | None = None
@@ -187,12 +198,12 @@ class TrackingParams(StrictParams):
 
 
 def check_metric(key: str, name: str, known: list[str]) -> None:
-    """Refuse a metric that the task does not have.
+    """Raise if the task does not have the metric.
 
     Args:
-        key: the params key that names it.
-        name: as the user wrote it.
-        known: the names to choose from.
+        key: params key of the name, for the error message.
+        name: metric, as the user wrote it.
+        known: metrics of the task.
 
     Raises:
         InputError: `name` is not in `known`.
@@ -202,17 +213,17 @@ def check_metric(key: str, name: str, known: list[str]) -> None:
 
 
 class Params(StrictParams):
-    """The whole of params.yaml."""
+    """Complete params.yaml."""
 
     seed: Annotated[int, Field(ge=0)] = 1
     schedule: Schedule = "staged"
     final: Literal["ensemble", "refit"] = Field(
         "ensemble",
-        description="the exported model. ensemble: the average of the networks of all folds; refit: one network, "
-        "trained on all labeled images with the settings that the folds chose. docs/final_model.md",
+        description="exported model. ensemble: average of the networks of all folds. refit: one network, trained on "
+        "all labeled images with the settings that the folds selected. See docs/final_model.md",
     )
     task: Annotated[SerializeAsAny[TaskParams], _plugin_validator("medtune.tasks", "kind", "task")] = Field(
-        {"kind": DEFAULT_TASK},  # type: ignore[arg-type]
+        {"kind": DEFAULT_TASK},
         validate_default=True,
     )
     data: Annotated[SerializeAsAny[DataParams], _plugin_validator("medtune.data.sources", "source", "data")]
@@ -241,31 +252,34 @@ class Params(StrictParams):
 
     @property
     def metric_choices(self) -> dict[str, list[str]]:
-        """The metrics of the task to choose from, by the params key that names one."""
+        """Allowed metrics of the task per params key."""
         metrics = registry.load_part("medtune.tasks", self.task.kind, "metrics", "task.kind").METRICS
         each_epoch = ["loss", *(metric.name for metric in metrics if metric.each_epoch)]
         return {
             "frozen.monitor": each_epoch,
             "finetune.monitor": each_epoch,
-            "gate.metric": [one.name for one in metrics if one.no_interval is None and one.direction != "target"],
+            "gate.metric": [
+                metric.name for metric in metrics if metric.no_interval is None and metric.direction != "target"
+            ],
         }
 
     @property
     def training_stages(self) -> tuple[Literal["frozen", "finetune"], ...]:
-        """The stages that this schedule trains, in the order they run."""
+        """Training stages of the schedule, in the order they run."""
         return STAGES[self.schedule]
 
     @property
     def trained_networks(self) -> list[int]:
-        """Test folds of the networks that are trained, in the order they are; `REFIT` is trained on all images."""
+        """Test folds of the trained networks, in training order. `REFIT` stands for the network of all images."""
         return [*self.data.split.trained_folds, *([REFIT] if self.final == "refit" else [])]
 
     def learning_rates(self, stage: str) -> tuple[float, ...]:
-        """The learning rates that a stage chooses from on validation, ascending; a solved head has no use for them."""
+        """Return the candidate learning rates of a stage, ascending. A solved head does not use them."""
         name = self.model.head.kind if stage == "frozen" else self.model.peft.method
         rates = resolve(stage, getattr(self, stage).lr, name)
         return rates[:1] if stage == "frozen" and self.model.head.solved else rates
 
     def section(self, name: str) -> dict[str, Any]:
-        """One section as plain JSON values, defaults written out: what a cache key hashes."""
-        return getattr(self, name).model_dump(mode="json")
+        """Return one section as JSON values including defaults, the form that cache keys hash."""
+        values: dict[str, Any] = getattr(self, name).model_dump(mode="json")
+        return values

@@ -1,26 +1,27 @@
-"""One or several labels per image: what section data says must fit the task."""
+"""Compatibility of the task with one or several labels per image."""
 
 from medtune.config.data import DataParams
 from medtune.config.errors import InputError
 
-SINGLE, SEVERAL = "classification", "multilabel"
+SINGLE_LABEL, MULTI_LABEL = "classification", "multilabel"
 
 
 def check_task(kind: str, data: DataParams) -> None:
-    """Refuse a task that does not fit the labels.
+    """Raise if the task does not fit the labels.
 
     Args:
         kind: `task.kind`.
         data: section data.
 
     Raises:
-        InputError: several labels per image without task multilabel, or the reverse.
+        InputError: several labels per image with another task than multilabel, or one label with multilabel.
     """
-    several = data.multi_label
-    if several and kind != SEVERAL:
-        raise InputError(f"task.kind={kind}: {several} gives an image several labels. Use task.kind={SEVERAL}")
-    if kind == SEVERAL and not several:
-        other = " or data.label_type=multi" if "label_type" in type(data).model_fields else ""
+    setting = data.multi_label
+    if setting and kind != MULTI_LABEL:
+        raise InputError(f"task.kind={kind}: {setting} allows several labels per image. Use task.kind={MULTI_LABEL}")
+    if kind == MULTI_LABEL and not setting:
+        alternative = " or data.label_type=multi" if "label_type" in type(data).model_fields else ""
         raise InputError(
-            f"task.kind={SEVERAL}: source {data.source} gives an image one label here. Use task.kind={SINGLE}{other}"
+            f"task.kind={MULTI_LABEL}: source {data.source} has one label per image. "
+            f"Use task.kind={SINGLE_LABEL}{alternative}"
         )

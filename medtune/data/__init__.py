@@ -1,1 +1,1 @@
-"""Where images come from, and how they become a checked, split, packed set."""
+"""Data sources, and preparation of their images: checks, splits, decoding and packing."""

@@ -1,4 +1,4 @@
-"""Unpacks archives that strangers made: nothing lands outside, and nothing but plain files lands at all."""
+"""Safe unpacking of untrusted archives: only regular files, and only inside the target folder."""
 
 import bz2
 import errno
@@ -23,7 +23,7 @@ from medtune.runtime.progress import progress
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 MAX_FILES = 1_000_000
-# Images are compressed already: an archive that grows twentyfold is not one of images.
+# Images are already compressed, so an archive of images does not grow twentyfold.
 MAX_GROWTH = 20
 MAX_SMALL = 64 << 20
 _CHUNK = 1 << 20
@@ -33,31 +33,43 @@ _DAMAGE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAErr
 
 
 def is_archive(path: Path) -> bool:
-    """Whether `path` is a file with an archive's name."""
+    """Return True for a file whose name has the suffix of an archive."""
     return path.is_file() and path.name.lower().endswith(SUFFIXES)
 
 
 def first_member(archive: Path) -> str:
-    """Name of the first file in `archive`: that it opens at all. Unpacks nothing.
+    """Check that an archive can be opened, without unpacking it.
+
+    Args:
+        archive: the archive.
+
+    Returns:
+        Name of the first file in the archive.
 
     Raises:
-        InputError: damaged, empty, or what `unpack` refuses at once.
+        InputError: the archive is damaged or empty, or `unpack` rejects its first members.
     """
     with _report_damage(archive):
         for name, stream in _members(archive):
             stream.read(1)
             return name
-    raise InputError(f"{archive}: there is no file in it")
+    raise InputError(f"{archive}: contains no files")
 
 
 def unpack_cached(archive: Path) -> Path:
-    """Folder with the contents of `archive`, in the project's cache; unpacked once, whole or not at all.
+    """Unpack an archive to the cache of the project, once and atomically.
+
+    Args:
+        archive: the archive.
+
+    Returns:
+        Folder with the contents.
 
     Raises:
-        InputError: damaged, or refused by `unpack`.
+        InputError: the archive is damaged, or `unpack` rejects it.
     """
-    facts = archive.stat()
-    name = digest([archive.name, facts.st_size, facts.st_mtime_ns])[:16]
+    status = archive.stat()
+    name = digest([archive.name, status.st_size, status.st_mtime_ns])[:16]
     folder = RunPaths.from_env().cache / "archives" / f"{archive.name.split('.')[0]}-{name}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -79,23 +91,23 @@ def _unpack_atomically(archive: Path, folder: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Writes the files of a tar or zip archive under `folder`, which exists and is empty.
+    """Unpack a tar or zip archive to an existing, empty folder.
 
     Raises:
-        InputError: not an archive, damaged, or a member that is absolute, climbs with .., is a link, a device or
-            another special file, stands twice, or makes the contents larger than an archive of images can be.
+        InputError: the file is damaged or not an archive, the contents are too large, or a member is not allowed.
+            Duplicates, absolute paths, paths with `..`, links, devices and other special files are not allowed.
     """
     limit, written, count = _size_limit(archive), 0, 0
     with progress(f"unpack {archive.name}", archive.stat().st_size / 1e6, "MB") as advance, _report_damage(archive):
         for name, stream in _members(archive):
             count += 1
             if count > MAX_FILES:
-                raise InputError(f"{archive}: more than {MAX_FILES:,} files; refused")
+                raise InputError(f"{archive}: more than {MAX_FILES:,} files. Use a smaller archive, or unpack it")
             with _create_file(archive, folder, name) as out:
                 while chunk := stream.read(_CHUNK):
                     written += len(chunk)
                     if written > limit:
-                        raise InputError(f"{archive}: unpacks to over {limit:,} bytes; refused as a bomb")
+                        raise InputError(f"{archive}: unpacks to over {limit:,} bytes; rejected as an archive bomb")
                     out.write(chunk)
                     advance(len(chunk) / 1e6)
 
@@ -110,22 +122,24 @@ def _create_file(archive: Path, folder: Path, name: str) -> IO[bytes]:
         target.parent.mkdir(parents=True, exist_ok=True)
         return target.open("xb")
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise InputError(f"{archive}: member {name!r} stands there twice; refused") from None
+        raise InputError(f"{archive}: duplicate member {name!r}") from None
     except OSError as error:
         if error.errno not in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
             raise
-        raise InputError(f"{archive}: member {name[:80]!r}...: {error.strerror}; refused") from None
+        raise InputError(
+            f"{archive}: member {name[:80]!r}... has a name that this file system does not allow"
+        ) from None
 
 
 @contextmanager
 def _report_damage(archive: Path) -> Iterator[None]:
-    """Makes what a damaged archive raises one line that names it."""
+    """Convert the exceptions of a damaged archive to an InputError."""
     try:
         yield
     except _DAMAGE_ERRORS as error:
         raise InputError(f"{archive}: damaged or not an archive: {error}") from error
     except OSError as error:
-        if error.errno is None:  # gzip's own errors carry no number; a full disk does
+        if error.errno is None:  # errors of gzip have no errno; a full disk does
             raise InputError(f"{archive}: damaged or not an archive: {error}") from error
         raise
 
@@ -137,7 +151,7 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 _safe_parts(archive, entry.filename)
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                    raise InputError(f"{archive}: member {entry.filename!r} is a link or special file; refused")
+                    raise InputError(f"{archive}: member {entry.filename!r} is a link or special file. Remove it")
                 if not entry.is_dir():
                     with bundle.open(entry) as content:
                         yield entry.filename, content
@@ -155,22 +169,22 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             for member in bundle:
                 _safe_parts(archive, member.name)
                 if not (member.isreg() or member.isdir()) or member.issparse():
-                    raise InputError(f"{archive}: member {member.name!r} is a link or special file; refused")
+                    raise InputError(f"{archive}: member {member.name!r} is a link or special file. Remove it")
                 if member.isreg() and (file := bundle.extractfile(member)) is not None:
                     yield member.name, file
-            # A header that it cannot read is the end to tarfile, as is the end of the file: what is behind is lost.
+            # tarfile treats an unreadable header as the end of the archive, so members could be missed unnoticed.
             if stream.last != bytes(_BLOCK):
-                raise tarfile.ReadError("it ends amid its members")
-            # The compressor's checksum stands behind the last byte, which tarfile has no reason to read.
+                raise tarfile.ReadError("it ends within its members")
+            # Read to the end, because the compressor's checksum is after the last byte that tarfile reads.
             rest = 0
             while chunk := stream.read(_CHUNK):
                 rest += len(chunk)
                 if rest > _size_limit(archive):
-                    raise InputError(f"{archive}: over {rest:,} bytes behind its end; refused as a bomb")
+                    raise InputError(f"{archive}: over {rest:,} bytes after its end; rejected as an archive bomb")
 
 
 class _Stream:
-    """What tarfile reads from; remembers what it read last, and refuses a name or header of many megabytes."""
+    """Stream for tarfile that stores the last block read, and rejects names or headers of many megabytes."""
 
     def __init__(self, content: IO[bytes]) -> None:
         self._content = content
@@ -179,7 +193,7 @@ class _Stream:
 
     def read(self, size: int) -> bytes:
         if size > _CHUNK:
-            raise tarfile.ReadError(f"a member's name or header is said to have {size:,} bytes")
+            raise tarfile.ReadError(f"the name or header of a member has {size:,} bytes")
         self.last = self._content.read(size)
         return self.last
 
@@ -188,5 +202,5 @@ def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
     path = PurePosixPath(name.replace("\\", "/"))
     parts = tuple(part for part in path.parts if part != ".")
     if path.is_absolute() or ".." in parts or any(":" in part or "\0" in part for part in parts):
-        raise InputError(f"{archive}: member {name!r} would land outside the folder; refused")
+        raise InputError(f"{archive}: member {name!r} would be written outside of the folder. Remove it")
     return parts

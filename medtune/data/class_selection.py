@@ -1,4 +1,4 @@
-"""Which classes a table or an image shows where there are too many to show them all."""
+"""Selection of classes and names for tables, images and messages with limited space."""
 
 from collections.abc import Sequence
 
@@ -13,21 +13,21 @@ def most_frequent(counts: npt.NDArray[np.int64], limit: int = MAX_CLASSES) -> np
     """Select the `limit` classes with the highest counts.
 
     Args:
-        counts: (classes,) what the classes are compared by, images or errors.
-        limit: most classes to select.
+        counts: (classes,) number of images or errors per class.
+        limit: maximum number of classes.
 
     Returns:
-        (at most limit,) class indices, ascending; of equal counts the first classes.
+        (at most limit,) class indices, ascending. Of classes with equal counts, the first are selected.
     """
     return np.sort(np.argsort(-np.asarray(counts), kind="stable")[:limit])
 
 
 def list_names(names: Sequence[str], limit: int = MAX_CLASSES) -> str:
-    """Names separated by commas; after `limit` of them the number that is left out."""
+    """Join names with commas; after `limit` names, add the number of the others."""
     more = f", and {len(names) - limit:,} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 
 
 def shorten(name: str) -> str:
-    """Name as an image can hold it: at most 40 letters."""
+    """Shorten a name to at most 40 characters, for plots."""
     return name if len(name) <= _MAX_LETTERS else f"{name[: _MAX_LETTERS - 1]}…"

@@ -1,4 +1,4 @@
-"""Samples to look at: a contact sheet, and a few images as files to try the finished bundle on."""
+"""Contact sheet of a data set, and sample images to try a bundle on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ _FILES = 4
 
 
 def write_contact_sheet(file: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
-    """Write a PNG with up to eight images of each class, evenly spaced through the set.
+    """Write a PNG with up to eight images per class, evenly spaced through the set.
 
-    Of more than `MAX_CLASSES` classes the most frequent are shown, and a last line counts the others.
+    At most `MAX_CLASSES` classes are shown, the most frequent ones. A last line counts the others.
 
     Args:
-        file: where to.
-        images: uint8 (n, H, W, 3).
+        file: path of the PNG.
+        images: (n, H, W, 3) uint8.
         labels: (n,) class indices.
         classes: class names.
     """
@@ -33,10 +33,10 @@ def write_contact_sheet(file: Path, images: np.ndarray, labels: np.ndarray, clas
     if left_out:
         text = f"{left_out:,} other classes, with fewer images, are not shown"
         pen.text((2, height - _LINE + 2), text, fill="black")
-    for place, number in enumerate(shown.tolist()):
+    for line, number in enumerate(shown.tolist()):
         rows = np.flatnonzero(labels == number)
-        top = place * (_TILE + _LINE)
-        # Pillow's built-in font knows Latin letters only.
+        top = line * (_TILE + _LINE)
+        # Pillow's built-in font has Latin letters only.
         title = f"{classes[number]}: {len(rows)} images".encode("ascii", "replace").decode()
         pen.text((2, top + 2), title, fill="black")
         for column, row in enumerate(rows[np.unique(np.linspace(0, len(rows) - 1, _COLUMNS).astype(int))]):
@@ -48,16 +48,16 @@ def write_contact_sheet(file: Path, images: np.ndarray, labels: np.ndarray, clas
 def write_sample_files(
     folder: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str], rows: np.ndarray
 ) -> None:
-    """Write up to four images of each class, as they were packed, as `<folder>/<class>-<row>.png`.
+    """Write up to four packed images per class to `<folder>/<class>-<row>.png`.
 
-    Of more than `MAX_CLASSES` classes those with the most images in `rows` are taken.
+    At most `MAX_CLASSES` classes are written, those with the most images in `rows`.
 
     Args:
-        folder: made here.
-        images: uint8 (n, H, W, 3).
+        folder: folder to create.
+        images: (n, H, W, 3) uint8.
         labels: (n,) class indices.
         classes: class names.
-        rows: which images to choose from, the test images say.
+        rows: indices of the images to choose from, for example the test images.
     """
     folder.mkdir()
     for number in most_frequent(np.bincount(labels[rows], minlength=len(classes))).tolist():

@@ -1,4 +1,4 @@
-"""Images decoded and made square, in this process or in several, each once."""
+"""Decoding and resizing of images, in this process or in a process pool."""
 
 import errno
 import hashlib
@@ -25,25 +25,34 @@ from medtune.serving.intensity import Intensity, shrink
 from medtune.serving.pixels import DecodedImage, DecodeError
 from medtune.serving.resize import Resize
 
-# Worker processes take a second or two to start: less work than this many seconds is done without them.
+# Starting worker processes takes one or two seconds, so a pool is used only for more work than this.
 MIN_SECONDS_FOR_POOL = 15.0
 _CHUNK = 16
 
 
 @dataclass(frozen=True)
 class FittedImage:
-    """One decoded image, square, and what is known of its original."""
+    """Decoded square image, with properties of the original.
 
-    pixels: np.ndarray  # uint8 (S, S, 3); float32 (S, S) or (S, S, 3) if more than 8 bits
+    Attributes:
+        pixels: (S, S, 3) uint8; float32 (S, S) or (S, S, 3) for images of more than 8 bits.
+        size: width and height of the original.
+        sha256: digest of `pixels`.
+        values: pixel range; None for images of 8 bits.
+        inverted: True if the lowest value is white.
+        value_range: range of this image, if an earlier data set determines it.
+    """
+
+    pixels: np.ndarray
     size: tuple[int, int]
     sha256: str
     values: PixelRange | None
     inverted: bool
-    value_range: tuple[float, float] | None  # of this image, where an earlier data set decides
+    value_range: tuple[float, float] | None
 
 
 class Fit(NamedTuple):
-    """How every image is decoded, checked and resized."""
+    """Options for decoding, checking and resizing images."""
 
     size: int
     resize: Resize
@@ -53,17 +62,23 @@ class Fit(NamedTuple):
 
 @dataclass(frozen=True)
 class DecodeJob:
-    """An image to decode: from its file, which must lie in the data root, or from the reader of its sample."""
+    """Image to decode, from a file inside the data root or from the sample's `read` function."""
 
     sample: Sample
     file: Path | None
     root: Path | None
 
     def decode(self, apply_voi: bool) -> DecodedImage:
-        """The pixels of the image.
+        """Decode the image.
+
+        Args:
+            apply_voi: apply the display window of DICOM files.
+
+        Returns:
+            The decoded image at its original size.
 
         Raises:
-            DecodeError: the file cannot be used, or is a link that leads out of the data root.
+            DecodeError: the file cannot be decoded, or is a link to a file outside of the data root.
         """
         if self.sample.read is not None:
             return DecodedImage(self.sample.read())
@@ -73,19 +88,18 @@ class DecodeJob:
                 real = self.file.resolve(strict=True)
             except FileNotFoundError:
                 raise DecodeError("the file does not exist") from None
-            except RuntimeError:  # what Python before 3.13 raises for ELOOP
-                raise DecodeError("a link that leads in a circle") from None
+            except RuntimeError:  # Python before 3.13 raises this for ELOOP
+                raise DecodeError("a circular link") from None
             except OSError as error:
-                circle = error.errno == errno.ELOOP
-                reason = "a link that leads in a circle" if circle else f"cannot be read: {error.strerror}"
+                reason = "a circular link" if error.errno == errno.ELOOP else f"cannot be read: {error.strerror}"
                 raise DecodeError(reason) from None
             if not (real.is_relative_to(self.root) or real.is_relative_to(RunPaths.from_env().cache / "archives")):
-                raise DecodeError("a link that leads out of the data root")
+                raise DecodeError("a link to a file outside of the data root")
         return decode(self.file, apply_voi, self.sample.frame)
 
 
 def _decode_one(job: DecodeJob, fit: Fit) -> FittedImage | str:
-    """The fitted image, or why there is none."""
+    """Return the resized image, or the reason why it cannot be used."""
     try:
         image = job.decode(fit.apply_voi)
         earlier = fit.intensity if isinstance(fit.intensity, Intensity) else None
@@ -102,7 +116,19 @@ def _decode_chunk(jobs: Sequence[DecodeJob], fit: Fit) -> list[FittedImage | str
 
 
 def decode_all(jobs: Sequence[DecodeJob], fit: Fit, workers: int | None) -> Iterator[FittedImage | str]:
-    """Results in the order of `jobs`; at most a few chunks are decoded ahead of the consumer."""
+    """Decode images in order, at most a few chunks ahead of the consumer.
+
+    Args:
+        jobs: the images.
+        fit: options for decoding and resizing.
+        workers: number of processes; None: decided by the duration of the first images.
+
+    Yields:
+        The resized image, or the reason why it cannot be used.
+
+    Raises:
+        RuntimeError: a decoding worker was killed.
+    """
     first = jobs[: _CHUNK if workers is None else 0]
     begin = time.monotonic()
     yield from [_decode_one(job, fit) for job in first]
@@ -113,7 +139,7 @@ def decode_all(jobs: Sequence[DecodeJob], fit: Fit, workers: int | None) -> Iter
     if workers < 2 or not jobs or not _is_picklable(jobs[0].sample):
         yield from (_decode_one(job, fit) for job in jobs)
         return
-    # Not fork: the progress bar runs a thread, and a forked child may inherit a lock that nobody will release.
+    # "spawn", because the progress bar runs a thread and a forked child may inherit a lock that is never released.
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         ahead: deque[Future[list[FittedImage | str]]] = deque()
         try:
@@ -124,14 +150,14 @@ def decode_all(jobs: Sequence[DecodeJob], fit: Fit, workers: int | None) -> Iter
             while ahead:
                 yield from ahead.popleft().result()
         except BrokenProcessPool:
-            raise RuntimeError("a decoding process was killed, most likely for want of memory") from None
+            raise RuntimeError("a decoding worker was killed (probably out of memory)") from None
         finally:
             for future in ahead:
                 future.cancel()
 
 
 def _is_picklable(sample: Sample) -> bool:
-    """Whether another process can load it; a reader of an open file cannot be sent."""
+    """Return True if the sample can be sent to another process."""
     try:
         pickle.dumps(sample)
     except (TypeError, AttributeError, pickle.PicklingError):

@@ -1,4 +1,4 @@
-"""DICOM files among the images of a source: their patients, frames, pixel spacing and marks, read from the headers."""
+"""Patients, frames, pixel spacing and warnings from the headers of a source's DICOM files."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -20,12 +20,12 @@ _OTHER_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix not in DICOM_SUF
 
 @dataclass(frozen=True)
 class DicomSamples:
-    """Samples with what their DICOM headers say.
+    """Samples with information from their DICOM headers.
 
     Attributes:
-        samples: as before, with one per frame, patients and the column `pixel_spacing_mm`.
-        notes: what a reader of the results must know, sentences.
-        from_headers: whether `patient_id` is PatientID as it is; `hide_patients` makes digests of them.
+        samples: one sample per frame, with patients and the column `pixel_spacing_mm`.
+        notes: warnings for readers of the results, one sentence each.
+        from_headers: True if `patient_id` is the original PatientID, which `hide_patients` replaces by digests.
     """
 
     samples: list[Sample]
@@ -34,18 +34,21 @@ class DicomSamples:
 
 
 def add_dicom_headers(samples: Sequence[Sample], root: Path | None, frames: Literal["error", "expand"]) -> DicomSamples:
-    """Read the headers of the DICOM files among `samples`; without any, the samples are returned as they are.
+    """Add patients, frames and pixel spacing from the headers of DICOM files.
 
-    A patient that the source does not know is taken from PatientID. Identifiers are compared as they are, and then
-    `hide_patients` replaces them: the identifier itself is written nowhere.
+    PatientID is the patient if the source names no patients. After the checks of identifiers, `hide_patients` replaces
+    it by a digest, so that it is not written to any file.
 
     Args:
-        samples: what a source lists.
+        samples: the samples of a source.
         root: the data root.
-        frames: error: refuse files of several frames; expand: one sample per frame.
+        frames: error: reject files of several frames; expand: one sample per frame.
+
+    Returns:
+        The samples, which are unchanged if no file is DICOM.
 
     Raises:
-        InputError: files of several frames, or some files name a patient and others do not.
+        InputError: a file has several frames, or only some of the images have a PatientID.
     """
     headers = {} if root is None else dict(_headers(samples, root))
     if not headers:
@@ -58,23 +61,23 @@ def add_dicom_headers(samples: Sequence[Sample], root: Path | None, frames: Lite
             "as an image of its patient"
         )
     patients = _patients(samples, headers)
-    found: list[Sample] = []
+    expanded: list[Sample] = []
     for number, sample in enumerate(samples):
         header = headers.get(number)
         spacing = "x".join(f"{value:g}" for value in header.spacing_mm) if header and header.spacing_mm else ""
         metadata = {**sample.metadata, SPACING: spacing}
-        one = replace(sample, patient_id=patients.get(number, sample.patient_id), metadata=metadata)
+        sample = replace(sample, patient_id=patients.get(number, sample.patient_id), metadata=metadata)
         if header is None or header.frames == 1:
-            found.append(one)
+            expanded.append(sample)
             continue
         assert root is not None
         file = image_path(sample, root)
-        found += [replace(one, path=f"{sample.path}#{n}", file=file, frame=n) for n in range(header.frames)]
-    return DicomSamples(found, tuple(_notes(list(headers.values()))), bool(patients))
+        expanded += [replace(sample, path=f"{sample.path}#{n}", file=file, frame=n) for n in range(header.frames)]
+    return DicomSamples(expanded, tuple(_notes(list(headers.values()))), bool(patients))
 
 
 def hide_patients(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples with a digest for each patient."""
+    """Replace each patient by a digest."""
     return [
         replace(sample, patient_id=f"dicom-{hashlib.sha256((sample.patient_id or '').encode()).hexdigest()[:16]}")
         for sample in samples
@@ -82,7 +85,7 @@ def hide_patients(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _headers(samples: Sequence[Sample], root: Path) -> Iterator[tuple[int, DicomHeader]]:
-    """Header by position, of the files that are DICOM; a damaged one is left to decoding, which names it."""
+    """Yield index and header of each DICOM file; damaged files are skipped because decoding reports them."""
     for number, sample in enumerate(samples):
         file = image_path(sample, root)
         if sample.read is not None or file.suffix.lower() in _OTHER_SUFFIXES or not is_dicom_file(file):
@@ -102,9 +105,9 @@ def _patients(samples: Sequence[Sample], headers: dict[int, DicomHeader]) -> dic
     if len(known) < len(samples):
         example = next(n for n in range(len(samples)) if n not in known)
         raise InputError(
-            f"{len(samples) - len(known)} of {len(samples)} images name no patient, for example "
-            f"{printable(samples[example].path)}, while the others have a PatientID. Name the patients in a table "
-            "or in data.patient_pattern"
+            f"{len(samples) - len(known)} of {len(samples)} images have no patient, for example "
+            f"{printable(samples[example].path)}, but the others have a PatientID. Name the patients in a table "
+            "or with data.patient_pattern"
         )
     return known
 
@@ -113,10 +116,10 @@ def _notes(headers: list[DicomHeader]) -> Iterator[str]:
     spacings = {header.spacing_mm for header in headers}
     if len(spacings) > 1:
         yield (
-            f"{len(spacings)} different pixel spacings in {len(headers):,} DICOM files: images are resized to the same "
-            f"number of pixels, not to the same scale (column {SPACING} of manifest.csv)"
+            f"{len(headers):,} DICOM files have {len(spacings)} different pixel spacings: images are resized to the "
+            f"same number of pixels, not to the same scale (column {SPACING} of manifest.csv)"
         )
     if marked := sum(header.burned_in for header in headers):
-        yield f"{marked:,} DICOM files say that text is burned into their pixels: it may give the label away, or a name"
+        yield f"{marked:,} DICOM files have text burned into their pixels: it may reveal the label or a name"
     if overlaid := sum(header.overlays > 0 for header in headers):
-        yield f"{overlaid:,} DICOM files have overlays, which are not part of the images used here"
+        yield f"{overlaid:,} DICOM files have overlays, which are not used"

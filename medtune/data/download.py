@@ -1,4 +1,4 @@
-"""Fetches a file over HTTP: resumed where it broke off, checked, and renamed into place only when whole."""
+"""HTTP downloads that resume, verify a checksum, and rename the file only when it is complete."""
 
 import hashlib
 import time
@@ -15,26 +15,30 @@ TIMEOUT_S = 30.0
 
 
 def download(url: str, target: Path, md5: str | None = None, pause_s: float = 1.0) -> Path:
-    """`target`, holding what lies at `url`; returned at once where it is there already.
+    """Download a file, unless it exists.
 
-    What has arrived is kept in `<target>.part`; the next attempt, or the next run, asks for the rest (HTTP Range,
-    only if the server still has the same version).
+    Partial content is stored in `<target>.part`. The next attempt or run requests the rest with HTTP Range, if the
+    server still has the same version.
 
     Args:
         url: http or https address.
-        target: where the file goes.
-        md5: published checksum, hexadecimal; None where none is known.
-        pause_s: seconds before the second attempt; doubles with each further one.
+        target: path of the file.
+        md5: published checksum, hexadecimal; None if unknown.
+        pause_s: seconds before the second attempt, which double with every further attempt.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        InputError: no such address, no answer after `ATTEMPTS`, or the checksum is wrong (the file is then deleted).
+        InputError: the address is wrong, the server does not answer after `ATTEMPTS` attempts, or the checksum is
+            wrong. A downloaded file with a wrong checksum is deleted.
     """
     if target.exists():
-        if md5 is not None and (found := _md5(target)) != md5.lower():
-            raise InputError(f"{target}: md5 is {found}, expected {md5}; delete the file to fetch it again")
+        if md5 is not None and (actual := _md5(target)) != md5.lower():
+            raise InputError(f"{target}: md5 is {actual}, expected {md5}. Delete the file to download it again")
         return target
     if not url.startswith(("http://", "https://")):
-        raise InputError(f"download address {url!r}: write http:// or https://")
+        raise InputError(f"download address {url!r}: must begin with http:// or https://")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     for attempt in range(1, ATTEMPTS + 1):
@@ -42,59 +46,59 @@ def download(url: str, target: Path, md5: str | None = None, pause_s: float = 1.
         if reason is None:
             break
         if attempt == ATTEMPTS:
-            raise InputError(f"{url}: {reason}; run again to resume, or put the file at {target} yourself")
+            raise InputError(f"{url}: {reason}. Run again to resume, or download the file to {target} yourself")
         info(f"download: {reason}; attempt {attempt + 1} of {ATTEMPTS}")
         time.sleep(pause_s * 2 ** (attempt - 1))
-    if md5 is not None and (found := _md5(part)) != md5.lower():
+    if md5 is not None and (actual := _md5(part)) != md5.lower():
         part.unlink()
         _version_file(part).unlink(missing_ok=True)
-        raise InputError(f"{url}: md5 is {found}, published is {md5}; the file was deleted, run again")
+        raise InputError(f"{url}: md5 is {actual}, published is {md5}. The file was deleted; run again")
     part.replace(target)
     _version_file(part).unlink(missing_ok=True)
     return target
 
 
 def _transfer(url: str, part: Path) -> str | None:
-    """None when `part` is complete, else why the transfer broke off."""
+    """Download to `part`; return None if it is complete, otherwise the reason of the interruption."""
     import httpx
 
-    have = part.stat().st_size if part.exists() else 0
+    received = part.stat().st_size if part.exists() else 0
     version = _version_file(part).read_text(encoding="utf-8") if _version_file(part).exists() else ""
-    headers = {"Range": f"bytes={have}-", "If-Range": version} if have and version else {}
-    # Bytes must count as they lie on disk, so no transport compression.
+    headers = {"Range": f"bytes={received}-", "If-Range": version} if received and version else {}
+    # No compression, because Range counts the bytes of the file.
     headers["Accept-Encoding"] = "identity"
     try:
         with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=TIMEOUT_S) as answer:
-            if answer.status_code == 416 and answer.headers.get("content-range") == f"bytes */{have}":
+            if answer.status_code == 416 and answer.headers.get("content-range") == f"bytes */{received}":
                 return None
             if answer.status_code in (416, 429) or answer.status_code >= 500:
                 if answer.status_code == 416:
                     part.unlink()
                 return f"the server answered {answer.status_code}"
             if answer.status_code not in (200, 206):
-                raise InputError(f"{url}: the server answered {answer.status_code}; check the address")
+                raise InputError(f"{url}: the server answered {answer.status_code}. Check the address")
             resumed = answer.status_code == 206
-            if resumed and not answer.headers.get("content-range", "").startswith(f"bytes {have}-"):
+            if resumed and not answer.headers.get("content-range", "").startswith(f"bytes {received}-"):
                 part.unlink()
-                return "the server sent another part than asked for"
+                return "the server sent another range than requested"
             with atomic_write(_version_file(part)) as file:
                 file.write_text(_strong_validator(answer.headers), encoding="utf-8")
             length = answer.headers.get("content-length")
-            total = (int(length) if length else 0) + (have if resumed else 0)
+            total = (int(length) if length else 0) + (received if resumed else 0)
             with (
                 part.open("ab" if resumed else "wb") as out,
-                progress(f"download {part.stem}", total / 1e6, "MB") as go,
+                progress(f"download {part.stem}", total / 1e6, "MB") as advance,
             ):
-                go(have / 1e6 if resumed else 0)
-                for chunk in answer.iter_raw():  # as they arrive: what a larger chunk waits for is lost in a break
+                advance(received / 1e6 if resumed else 0)
+                for chunk in answer.iter_raw():  # without a chunk size, so that an interruption loses no received bytes
                     out.write(chunk)
-                    go(len(chunk) / 1e6)
-            got = part.stat().st_size
-            return None if not total or got == total else f"{got:,} of {total:,} bytes arrived"
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise InputError(f"download address {url!r}: {error}") from None
+                    advance(len(chunk) / 1e6)
+            size = part.stat().st_size
+            return None if not total or size == total else f"received {size:,} of {total:,} bytes"
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        raise InputError(f"download address {url!r}: not a valid address. Correct it") from None
     except httpx.HTTPError as error:
-        return f"connection broke ({type(error).__name__}: {error})".replace(": )", ")")
+        return f"connection lost ({type(error).__name__}: {error})".replace(": )", ")")
 
 
 def _version_file(part: Path) -> Path:
@@ -102,7 +106,7 @@ def _version_file(part: Path) -> Path:
 
 
 def _strong_validator(headers: Mapping[str, str]) -> str:
-    """A strong validator for If-Range, or nothing: weak ones may not be used with it (RFC 9110, 13.1.5)."""
+    """Return a strong validator for If-Range, or an empty string; weak ones are not allowed (RFC 9110, 13.1.5)."""
     etag = headers.get("etag", "")
     return etag if etag and not etag.startswith("W/") else headers.get("last-modified", "")
 

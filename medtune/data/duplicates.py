@@ -1,4 +1,4 @@
-"""Images that are there twice: exactly, or nearly."""
+"""Exact and near duplicates among the images of a data set."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,11 +19,12 @@ MAX_PAIRS = 1_000_000
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Pairs of rows.
+    """Duplicate images, as indices into the data set.
 
     Attributes:
-        exact: lists of two or more rows with equal pixels.
-        near: (pairs, 3) int64: row, later row, differing bits (0 to NEAR_BITS); equal pixels not among them.
+        exact: sets of two or more images with equal pixels.
+        near: (pairs, 3) int64: first image, second image, number of differing bits (0 to NEAR_BITS). Images with equal
+            pixels are in `exact` only.
     """
 
     exact: tuple[tuple[int, ...], ...]
@@ -31,11 +32,14 @@ class Duplicates:
 
 
 def find_duplicates(images: np.ndarray, sha256: Sequence[str]) -> Duplicates:
-    """Exact and near duplicates among packed images.
+    """Find exact and near duplicates among packed images.
 
     Args:
-        images: uint8 (n, H, W, 3).
-        sha256: of each image's pixels.
+        images: (n, H, W, 3) uint8.
+        sha256: digest of the pixels of each image.
+
+    Returns:
+        The duplicates. Near duplicates are cut off after `MAX_PAIRS` pairs.
     """
     same: dict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(sha256):
@@ -45,12 +49,15 @@ def find_duplicates(images: np.ndarray, sha256: Sequence[str]) -> Duplicates:
 
 
 def crosses_splits(rows: Sequence[int], splits: np.ndarray, test_folds: Sequence[int]) -> bool:
-    """Whether some of `rows` are in different parts (train, val, test) of a chain.
+    """Return True if images are in different splits (train, val, test) of a fold.
 
     Args:
-        rows: positions.
-        splits: (n, chains) roles.
-        test_folds: columns that count.
+        rows: indices of the images.
+        splits: (n, folds) split of each image per test fold.
+        test_folds: the columns of `splits` to compare.
+
+    Returns:
+        True if at least one fold separates the images. Unused images are ignored.
     """
     return any(len(set(splits[list(rows), fold].tolist()) - {"unused"}) > 1 for fold in test_folds)
 
@@ -58,7 +65,7 @@ def crosses_splits(rows: Sequence[int], splits: np.ndarray, test_folds: Sequence
 def duplicate_report(
     duplicates: Duplicates, paths: Sequence[str], labels: Sequence[str], splits: np.ndarray, test_folds: Sequence[int]
 ) -> dict[str, Any]:
-    """What report.json says: counts, and the first few of each kind by name; those across splits come first."""
+    """Return the entry of report.json: counts and examples, with duplicates across splits first."""
     exact = sorted(duplicates.exact, key=lambda rows: not crosses_splits(rows, splits, test_folds))
     apart = np.zeros(len(duplicates.near), bool)
     for fold in test_folds:
@@ -91,7 +98,7 @@ def duplicate_report(
 
 
 def _hashes(images: np.ndarray) -> np.ndarray:
-    """(n,) uint64 perceptual hashes (ImageHash's phash: signs of the low frequencies of a 32 x 32 DCT)."""
+    """Return (n,) uint64 perceptual hashes: ImageHash's phash, the signs of the low frequencies of a 32 x 32 DCT."""
     import imagehash
     from PIL import Image
 
@@ -109,10 +116,10 @@ def _near_pairs(hashes: np.ndarray, sha256: Sequence[str]) -> np.ndarray:
     total = 0
     for start in range(0, len(hashes), _BLOCK):
         block = hashes[start : start + _BLOCK]
-        for other in range(start, len(hashes), _BLOCK):
-            bits = np.bitwise_count(block[:, None] ^ hashes[None, other : other + _BLOCK])
+        for second_start in range(start, len(hashes), _BLOCK):
+            bits = np.bitwise_count(block[:, None] ^ hashes[None, second_start : second_start + _BLOCK])
             first, second = np.nonzero(bits <= NEAR_BITS)
-            rows, columns = first + start, second + other
+            rows, columns = first + start, second + second_start
             keep = (rows < columns) & (digests[rows] != digests[columns])
             pairs.append(np.column_stack([rows, columns, bits[first, second]])[keep].astype(np.int64))
             total += int(keep.sum())

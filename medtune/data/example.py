@@ -1,4 +1,4 @@
-"""Random images for the tiny data sets that sources define as their own examples."""
+"""Random images for the example data sets of sources."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def write_image(file: Path, seed: int) -> None:
-    """Write a random RGB image of 14 x 10 pixels, and the folders above it."""
+    """Write a random RGB image of 14 x 10 pixels, and create its folder."""
     from PIL import Image
 
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""External labeled images as a prepared set for the evaluation of a finished bundle."""
+"""Preparation of external labeled images for the evaluation of a bundle."""
 
 import shlex
 from collections import Counter
@@ -13,7 +13,7 @@ from medtune.config.data import DataParams
 from medtune.config.errors import InputError, set_option
 from medtune.data import manifest
 from medtune.data.class_selection import list_names
-from medtune.data.findings import members, rarest
+from medtune.data.findings import encode_labels, rarest_finding
 from medtune.data.identifiers import is_missing, label_key
 from medtune.data.listing import scan_root
 from medtune.data.packing import IMAGES_FILE, pack
@@ -27,13 +27,13 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class ExternalListing:
-    """The external images, checked but not decoded.
+    """External images that are checked but not decoded.
 
     Attributes:
         listed: the images and their labels.
-        classes: of the bundle, in index order.
-        columns: metadata of each image by column.
-        positive: positive class of the bundle, the one with index 1; None where there is none.
+        classes: classes of the bundle, in index order.
+        columns: metadata of each image, by column.
+        positive: positive class of the bundle, which has index 1; None if there is none.
     """
 
     listed: SourceListing
@@ -43,15 +43,19 @@ class ExternalListing:
 
 
 def list_external(params: DataParams, classes: Sequence[str], positive: str | None = None) -> ExternalListing:
-    """List the images and check patients and labels as stage data does.
+    """List the images and check patients and labels like stage data.
 
     Args:
         params: section data.
-        classes: of the bundle, in index order.
-        positive: positive class of the bundle; None where there is none.
+        classes: classes of the bundle, in index order.
+        positive: positive class of the bundle; None if there is none.
+
+    Returns:
+        The images.
 
     Raises:
-        InputError: as `medtune.data.source_listing.list_source` says, or a label that is no class of the bundle.
+        InputError: see `medtune.data.source_listing.list_source`; or a label is not a class of the bundle, the
+            positive class differs, or the table has a column split.
     """
     if params.positive not in (None, positive):
         raise InputError(f"data.positive={params.positive}: the bundle's positive class is {positive}. Remove it.")
@@ -64,8 +68,8 @@ def list_external(params: DataParams, classes: Sequence[str], positive: str | No
     names = list(samples[0].metadata)
     if split := [name for name in names if name.strip().casefold() == "split"]:
         raise InputError(
-            f"--data={getattr(params, 'csv', None)}: the table has a column {split[0]}, but every row is evaluated, "
-            "training images too. Keep the rows that you mean, and rename or remove the column."
+            f"--data={getattr(params, 'csv', None)}: the table has a column {split[0]}, but all rows are evaluated, "
+            "including training images. Remove the other rows, and rename or remove the column."
         )
     manifest.check_metadata(names, 1)
     columns = {name: [s.metadata[name] for s in samples] for name in names}
@@ -73,7 +77,7 @@ def list_external(params: DataParams, classes: Sequence[str], positive: str | No
 
 
 def _check_findings(params: DataParams, classes: Sequence[str]) -> None:
-    """Refuse columns of findings that leave out one of the bundle's: images that nobody looked at do not lack it."""
+    """Reject a table without a column for a finding of the bundle, because the finding is unknown, not absent."""
     columns = getattr(params, "columns", None)
     if columns is None or columns.labels is None:
         return
@@ -82,15 +86,15 @@ def _check_findings(params: DataParams, classes: Sequence[str]) -> None:
     if missing := [name for name in classes if name not in named]:
         raise InputError(
             f"data.columns.labels={list_names(columns.labels, _SHOWN)}: the bundle also predicts "
-            f"{list_names(missing, _SHOWN)}, and a finding without a column is unknown, not absent. Name a column of 0 "
-            "and 1 for each"
+            f"{list_names(missing, _SHOWN)}, and a finding without a column is unknown, not absent. Add a column of 0 "
+            "and 1 for each of them"
         )
 
 
 def _with_known_labels(params: DataParams, classes: Sequence[str]) -> DataParams:
-    """Params that leave the comparison of labels and classes to `_check_labels`, which names all that differ."""
+    """Return params that accept all labels, so that `_check_labels` can report all unknown labels at once."""
     changes: dict[str, Any] = {
-        "positive": None,  # the bundle's, which decides the order of its classes
+        "positive": None,  # the bundle determines the positive class and the order of the classes
         "allow_values": [*params.allow_values, *(name for name in classes if is_missing(name))],
     }
     if params.multi_label:
@@ -102,14 +106,14 @@ def _with_known_labels(params: DataParams, classes: Sequence[str]) -> DataParams
 
 
 def _check_depth(samples: Sequence[Sample], classes: Sequence[str], root: Path) -> None:
-    """Refuse class folders that lie one folder deeper: in those of splits, or in one folder around all."""
+    """Reject class folders that are one level deeper, inside split folders or a single folder."""
     keys = {label_key(name) for name in classes}
     tops = {Path(sample.path).parts[0] for sample in samples}
     inner = [parts for sample in samples if len(parts := Path(sample.path).parts) > 2 and label_key(parts[1]) in keys]
     if inner and not any(label_key(top) in keys for top in tops):
-        found = list_names(sorted({parts[0] for parts in inner}), _SHOWN)
+        outer = list_names(sorted({parts[0] for parts in inner}), _SHOWN)
         raise InputError(
-            f"--data={root}: the class folders lie one folder deeper, in {found}. Name one folder: "
+            f"--data={root}: the class folders are one level deeper, in {outer}. Use one of these folders: "
             f"--data {shlex.quote(str(root / inner[0][0]))}"
         )
 
@@ -124,8 +128,8 @@ def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
     shown = list_names([f"{label} ({counts[label]:,} images)" for label in unknown], _SHOWN)
     fix = set_option("data.label_map", dict(list(likely.items())[:_SHOWN]))
     raise InputError(
-        f"labels {shown} are no classes of the bundle ({list_names(classes, _SHOWN)}). Say which they are "
-        f"with {fix}, or remove these images."
+        f"labels {shown} are not classes of the bundle ({list_names(classes, _SHOWN)}). Map them to classes with "
+        f"{fix}, or remove these images."
     )
 
 
@@ -137,29 +141,32 @@ def prepare_external(
     name: str,
     targets: Any,
 ) -> manifest.PreparedDataset:
-    """Decode the images as the bundle's consumers do, and return them as one test set.
+    """Decode the images like users of the bundle, and return them as one test set.
 
     Args:
-        listing: of `list_external`.
+        listing: result of `list_external`.
         params: section data.
-        intensity: range of values that the bundle stores.
-        folder: existing folder for the pixels; it must stay while the set is in use.
-        name: of the data, for the report.
-        targets: part of the task that encodes targets (`medtune.tasks.base.Targets`).
+        intensity: intensity range of the bundle.
+        folder: existing folder for the pixels, which must exist while the set is in use.
+        name: name of the data, for the report.
+        targets: targets module of the task (`medtune.tasks.base.Targets`).
+
+    Returns:
+        A prepared set in which all images are test images of fold 0.
 
     Raises:
-        InputError: images that cannot be used, or that the bundle's intensity range does not fit.
+        InputError: images cannot be used, or do not fit the intensity range of the bundle.
     """
     listed, samples, classes = listing.listed, listing.listed.samples, listing.classes
     targets.check(samples)
     packed = pack(samples, listed.root, folder, params.image_size, params.resize, params.on_bad_image, intensity)
-    kept = [samples[position] for position in packed.selected]
-    manifest.write_targets(folder, (targets.encode(sample, params) for sample in kept), len(kept))
-    known = kept[0].patient_id is not None
-    patients = [sample.path if sample.patient_id is None else sample.patient_id for sample in kept]
+    selected = [samples[index] for index in packed.selected]
+    manifest.write_targets(folder, (targets.encode(sample, params) for sample in selected), len(selected))
+    patients_known = selected[0].patient_id is not None
+    patients = [sample.path if sample.patient_id is None else sample.patient_id for sample in selected]
     rejected = [*listed.rejected, *packed.rejected]
-    found = members(kept, classes)
-    labels = found if found.ndim == 1 else rarest(found[:, : len(classes)])
+    encoded = encode_labels(selected, classes)
+    labels = encoded if encoded.ndim == 1 else rarest_finding(encoded[:, : len(classes)])
     info = {
         "name": name,
         "source": params.source,
@@ -169,9 +176,9 @@ def prepare_external(
         "citation": listed.source.CITATION,
         "faults": list(listed.source.KNOWN_ISSUES),
         "protocol": PROTOCOL,
-        "n_images": len(kept),
+        "n_images": len(selected),
         "n_groups": len(set(patients)),
-        "groups_known": known,
+        "groups_known": patients_known,
         "leaked_groups": [],
         "notes": [*listed.notes, *packed.notes, *_rejected_note(rejected, len(samples) + len(listed.rejected))],
         "allow_values": list(params.allow_values),
@@ -181,32 +188,32 @@ def prepare_external(
         folder=folder,
         info=info,
         classes=classes,
-        paths=tuple(sample.path for sample in kept),
+        paths=tuple(sample.path for sample in selected),
         labels=labels,
         patient_ids=np.array(patients),
-        folds=np.zeros(len(kept), np.int64),
-        splits=np.full((len(kept), 1), "test"),
+        folds=np.zeros(len(selected), np.int64),
+        splits=np.full((len(selected), 1), "test"),
         images=np.lib.format.open_memmap(folder / IMAGES_FILE, mode="r"),
         sha256=packed.sha256,
-        metadata_cells={column: tuple(sample.metadata[column] for sample in kept) for column in listing.columns},
-        names=tuple(sample.label for sample in kept),
+        metadata_cells={column: tuple(sample.metadata[column] for sample in selected) for column in listing.columns},
+        names=tuple(sample.label for sample in selected),
     )
 
 
 def external_warnings(prepared: manifest.PreparedDataset) -> list[str]:
-    """What limits metrics on these images: unknown patients, images left out, and images that are there twice."""
-    info, found = prepared.info, []
+    """Return warnings about metrics on these images: unknown patients, rejected images and duplicates."""
+    info, warnings = prepared.info, []
     if not info["groups_known"]:
-        found.append(
-            "No patients are known: the intervals treat each image as a patient, and are too narrow if a patient has "
-            "several images. Name the column of the patients with data.columns.group."
+        warnings.append(
+            "The patients are unknown. Intervals treat each image as a patient, and are too narrow if a patient has "
+            "several images. Set data.columns.group to the column of the patients."
         )
-    found += [note for note in info["notes"] if note.startswith(_REJECTED)]
+    warnings += [note for note in info["notes"] if note.startswith(_REJECTED)]
     if repeated := [sha for sha, count in Counter(prepared.sha256).items() if count > 1]:
         rows = [row for row, sha in enumerate(prepared.sha256) if sha == repeated[0]]
         example = " = ".join(prepared.paths[row] for row in rows[:2])
-        found.append(f"{len(repeated):,} images are there more than once, pixel for pixel ({example}), and count so.")
-    return found
+        warnings.append(f"{len(repeated):,} images have exact duplicates ({example}); each copy counts.")
+    return warnings
 
 
 _REJECTED = "Left out: "
@@ -220,5 +227,5 @@ def _rejected_note(rejected: Sequence[tuple[str, str]], total: int) -> list[str]
 
 
 def class_counts(prepared: manifest.PreparedDataset) -> Mapping[str, int]:
-    """Images of each class of the bundle, or that show each of its findings."""
+    """Return the number of images per class or finding of the bundle."""
     return {name: int(prepared.has(index).sum()) for index, name in enumerate(prepared.classes)}

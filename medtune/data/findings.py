@@ -1,4 +1,4 @@
-"""Several findings per image: their names, their targets, and what splits balance."""
+"""Several findings per image: names, targets and labels for stratified splits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,49 +14,49 @@ SEPARATOR = "|"
 NO_FINDING = "No Finding"
 
 
-def joined(findings: Sequence[str], no_finding: str) -> str:
-    """The label of an image in tables: its findings separated by `|`, or the name of an image without any."""
+def join_findings(findings: Sequence[str], no_finding: str) -> str:
+    """Return the label of an image in tables: its findings separated by `|`, or `no_finding` without any."""
     return SEPARATOR.join(findings) or no_finding
 
 
-def named(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Every label of the samples once, sorted."""
+def all_labels(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Return the different labels of the samples, sorted."""
     return tuple(sorted({label for sample in samples for label in sample.labels}))
 
 
-def renamed(sample: Sample, names: Mapping[str, str]) -> Sample:
-    """The sample with its labels renamed; two findings with the same new name become one."""
+def rename_labels(sample: Sample, names: Mapping[str, str]) -> Sample:
+    """Rename the labels of a sample; two findings with the same new name become one."""
     if sample.findings is None:
         return replace(sample, label=names.get(sample.label, sample.label))
     return replace(sample, findings=tuple(dict.fromkeys(names.get(name, name) for name in sample.findings)))
 
 
-def check(findings: Sequence[str], no_finding: str) -> None:
-    """Refuse findings that cannot be told apart or written down.
+def check_names(findings: Sequence[str], no_finding: str) -> None:
+    """Reject names of findings that cannot be written to a table.
 
     Args:
-        findings: their names.
-        no_finding: name of an image without any.
+        findings: names of the findings.
+        no_finding: label of an image without findings.
 
     Raises:
-        InputError: a name has a `|` in it or is the name of no finding.
+        InputError: a name contains `|` or equals `no_finding`.
     """
     for name in findings:
         if SEPARATOR in name:
-            raise InputError(f"finding {name!r} has a {SEPARATOR} in its name, which separates findings. Rename it")
+            raise InputError(f"finding {name!r} contains {SEPARATOR}, which separates findings. Rename it")
         if name.casefold() == no_finding.casefold():
-            raise InputError(f"finding {name!r} has the name of an image without findings. Rename or remove it")
+            raise InputError(f"finding {name!r} is the label of images without findings. Rename or remove it")
 
 
 def check_counts(labels: np.ndarray, findings: Sequence[str]) -> None:
-    """Refuse findings that cannot be learned.
+    """Reject findings that cannot be learned.
 
     Args:
-        labels: (n, findings + 1) as `members` gives them.
-        findings: their names.
+        labels: (n, findings + 1) bool, from `encode_labels`.
+        findings: names of the findings.
 
     Raises:
-        InputError: a finding is in no image or in every one.
+        InputError: no image or every image has a finding.
     """
     counts = labels.sum(0)
     if absent := [name for name, count in zip(findings, counts, strict=False) if not count]:
@@ -65,16 +65,16 @@ def check_counts(labels: np.ndarray, findings: Sequence[str]) -> None:
         raise InputError(f"every image has the finding {list_names(constant)}. Remove it, or add images without it")
 
 
-def with_targets(samples: Sequence[Sample], findings: Sequence[str], no_finding: str) -> list[Sample]:
-    """The samples with `label` listing their findings in order, and `target` giving (findings,) uint8 of 0 and 1."""
+def add_targets(samples: Sequence[Sample], findings: Sequence[str], no_finding: str) -> list[Sample]:
+    """Set `label` to the findings in index order, and `target` to a function that returns (findings,) uint8 0 or 1."""
     index = {name: k for k, name in enumerate(findings)}
-    found = []
+    labeled = []
     for sample in samples:
         present = tuple(sorted(index[name] for name in sample.labels))
         names = tuple(findings[k] for k in present)
         target = partial(_target, len(findings), present)
-        found.append(replace(sample, label=joined(names, no_finding), findings=names, target=target))
-    return found
+        labeled.append(replace(sample, label=join_findings(names, no_finding), findings=names, target=target))
+    return labeled
 
 
 def _target(n_findings: int, present: tuple[int, ...]) -> np.ndarray:
@@ -83,43 +83,47 @@ def _target(n_findings: int, present: tuple[int, ...]) -> np.ndarray:
     return target
 
 
-def members(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
-    """What splits balance.
+def encode_labels(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
+    """Encode the labels, which splits balance.
 
     Args:
         samples: images with one class each, or with findings.
-        classes: class names, or findings.
+        classes: class names, or names of the findings.
 
     Returns:
-        (n,) int64 class indices; of several findings (n, findings + 1) bool: the findings of each image, and in the
-        last column whether it has none.
+        (n,) int64 class indices; for findings (n, findings + 1) bool, with True in the last column for images without
+        findings.
     """
     index = {name: k for k, name in enumerate(classes)}
     if not samples or samples[0].findings is None:
         return np.array([index[sample.label] for sample in samples], np.int64)
-    found = np.zeros((len(samples), len(classes) + 1), bool)
+    encoded = np.zeros((len(samples), len(classes) + 1), bool)
     for row, sample in enumerate(samples):
-        found[row, [index[name] for name in sample.labels] or [len(classes)]] = True
-    return found
+        encoded[row, [index[name] for name in sample.labels] or [len(classes)]] = True
+    return encoded
 
 
-def groups(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names of the groups that sample images are shown by, and each image's group (n,): class, or rarest finding."""
-    found = members(samples, classes)
-    if found.ndim == 1:
-        return tuple(classes), found
+def display_groups(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Group images for display by class or rarest finding; return group names and (n,) the group of each image."""
+    labels = encode_labels(samples, classes)
+    if labels.ndim == 1:
+        return tuple(classes), labels
     none = next((sample.label for sample in samples if not sample.labels), NO_FINDING)
-    present, indices = np.unique(rarest(found[:, : len(classes)]), return_inverse=True)
+    present, indices = np.unique(rarest_finding(labels[:, : len(classes)]), return_inverse=True)
     return tuple([*classes, none][k] for k in present), indices
 
 
-def rarest(targets: np.ndarray) -> np.ndarray:
-    """(n,) int64 index of each image's rarest finding, or the number of findings where it has none.
+def rarest_finding(targets: np.ndarray) -> np.ndarray:
+    """Find the rarest finding of each image.
 
     Args:
-        targets: (n, findings) 1 where the image shows the finding.
+        targets: (n, findings) 1 if the image shows the finding, otherwise 0.
+
+    Returns:
+        (n,) int64 index of the rarest finding, or the number of findings for images without any.
     """
     targets = np.asarray(targets, bool)
     order = np.argsort(targets.sum(0), kind="stable")
     sorted_by_rarity = np.column_stack([targets[:, order], np.ones(len(targets), bool)])
-    return np.append(order, targets.shape[1])[sorted_by_rarity.argmax(1)].astype(np.int64)
+    rarest: np.ndarray = np.append(order, targets.shape[1])[sorted_by_rarity.argmax(1)].astype(np.int64)
+    return rarest

@@ -1,7 +1,7 @@
-"""data/folds.csv: the fold each patient was dealt to, kept while the data grow.
+"""Assignment of patients to folds in data/folds.csv, which does not change when data are added.
 
-Dealing anew whenever images arrive would move patients between folds: a model would then be compared with an
-earlier one on patients that the earlier one was trained on. Names are hashed, since the file is in git.
+A new assignment would move patients between folds. A model would then be compared with an earlier model on patients
+that the earlier model was trained on. Patients are hashed, because the file is in git.
 """
 
 import csv
@@ -23,12 +23,12 @@ CHECKSUM_PREFIX = "# sha256 of what follows: %s"
 
 @dataclass(frozen=True)
 class FoldAssignments:
-    """Folds of an earlier deal.
+    """Assignment of patients to folds.
 
     Attributes:
-        source: data source; a name is hashed with it and the number of folds, so that sets do not mix.
+        source: data source. Source and number of folds are part of the hash, so that data sets do not mix.
         n_folds: number of folds.
-        fold_by_hash: hashed group to fold, of every set that was ever recorded.
+        fold_by_hash: fold by hashed patient, for all recorded data sets.
     """
 
     source: str
@@ -36,19 +36,19 @@ class FoldAssignments:
     fold_by_hash: Mapping[str, int] = field(default_factory=dict)
 
     def lookup(self, patient_ids: Iterable[str]) -> dict[str, int]:
-        """Fold by name, of those groups that have one."""
+        """Return the fold by patient, for those patients that have a fold."""
         known = {patient_id: self.fold_by_hash.get(self._hash(patient_id)) for patient_id in set(patient_ids)}
         return {patient_id: fold for patient_id, fold in known.items() if fold is not None and 0 <= fold < self.n_folds}
 
     def is_consistent_with(self, patient_ids: Iterable[str], folds: Iterable[int]) -> bool:
-        """True where every group that has a fold here has the same one there."""
+        """Return True if these folds do not contradict the recorded folds."""
         given = {str(patient_id): int(fold) for patient_id, fold in zip(patient_ids, folds, strict=True)}
         return all(given[patient_id] == fold for patient_id, fold in self.lookup(given).items())
 
     def write(self, path: Path, patient_ids: Iterable[str], folds: Iterable[int]) -> bool:
-        """Adds groups and their folds to the file; False where it held them already."""
+        """Add patients and their folds to the file; return False if it already contains them."""
         new = {self._hash(str(patient_id)): int(fold) for patient_id, fold in zip(patient_ids, folds, strict=True)}
-        rows = {**new, **self.fold_by_hash}  # what was dealt once stays
+        rows = {**new, **self.fold_by_hash}  # recorded folds do not change
         if rows == dict(self.fold_by_hash):
             return False
         lines = [",".join(COLUMNS), *(f"{patient_id},{fold}" for patient_id, fold in sorted(rows.items()))]
@@ -61,15 +61,23 @@ class FoldAssignments:
 
 
 def assignments_path(paths: RunPaths) -> Path:
-    """The file of an output folder; the checkout's is tracked by git."""
+    """Return the path of the file in an output folder; git tracks the file in the checkout."""
     return paths.out / "data" / FILE
 
 
 def read_assignments(path: Path, source: str, n_folds: int) -> FoldAssignments:
-    """What the file says of one source; nothing where there is no file.
+    """Read the folds of one source.
+
+    Args:
+        path: the file, which may not exist.
+        source: data source.
+        n_folds: number of folds.
+
+    Returns:
+        The recorded folds, empty if there is no file.
 
     Raises:
-        InputError: it is not a table of group and fold, or not what was written.
+        InputError: the file is not a table of group and fold, or was changed.
     """
     if not path.is_file():
         return FoldAssignments(source, n_folds)
@@ -79,12 +87,12 @@ def read_assignments(path: Path, source: str, n_folds: int) -> FoldAssignments:
             text = strip_text_checksum(text, CHECKSUM_PREFIX)
         except ChecksumError:
             raise InputError(
-                f"{path} was changed since it was written: git checkout {path.name}; or, where it was merged by hand, "
-                "take its first line away and it is taken as it is"
+                f"{path} was changed after it was written. Restore it with git checkout {path.name}, or if you merged "
+                "it yourself, remove its first line"
             ) from None
     reader = csv.DictReader(io.StringIO(text))
     if tuple(reader.fieldnames or ()) != COLUMNS:
-        raise InputError(f"{path}: its columns are {reader.fieldnames}; expected {', '.join(COLUMNS)}")
+        raise InputError(f"{path}: the columns are {reader.fieldnames}; expected {', '.join(COLUMNS)}")
     try:
         rows = {row["group"]: int(row["fold"]) for row in reader}
     except (TypeError, ValueError):

@@ -1,10 +1,10 @@
-"""Deals groups into folds so that every class is shared out evenly."""
+"""Assignment of patients to folds with balanced class proportions (stratified group k-fold)."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-# The split belongs to the data, not to a training run: `params.seed` does not move it.
+# The split belongs to the data, not to a training run, so it does not depend on `params.seed`.
 SEED = 1
 _MAX_ATTEMPTS = 64
 _MAX_STEPS = 20_000
@@ -13,20 +13,24 @@ _MAX_STEPS = 20_000
 def grouped_stratified_folds(
     labels: np.ndarray, patient_ids: np.ndarray, n_folds: int, assigned: Mapping[str, int] | None = None
 ) -> np.ndarray:
-    """The fold of each image, (n,) int64 in 0 to folds - 1; no group is in two folds.
+    """Assign patients to folds with balanced class proportions (stratified group k-fold).
 
-    Groups are dealt greedily, those that hold most of a class first, each to the fold that has least of what it
-    holds (after Stratified Group K-Fold, scikit-learn). Of several orders the best deal is kept: fewest classes
-    absent from a fold, then evenest shares. Folds that lack a class come first: with the usual chain (test fold 1,
-    validation fold 0) a class of few groups is then at least in train. Depends on the arguments only.
+    The assignment is greedy, as in scikit-learn's StratifiedGroupKFold. Patients with the largest fraction of a class
+    come first. Each is assigned to the fold that has the least of its classes. Several orders are tried. The best
+    has the fewest classes absent from a fold, then the most even fractions. Folds that lack a class get the lowest
+    numbers. With the default (test fold 1, validation fold 0), a class of few patients is then at least in train.
+    The result depends on the arguments only.
 
-    Groups in `assigned` stay in their fold, and the others are dealt around them; folds are then not renumbered.
+    Patients in `assigned` keep their fold, and folds are then not renumbered.
 
     Args:
-        labels: (n,) class indices, or (n, classes) bool where an image may be of several.
-        patient_ids: (n,) group names; a group may hold several classes.
-        n_folds: number of folds; no more than there are groups.
-        assigned: fold of groups that were dealt before, by name; may name groups that are not here.
+        labels: (n,) class indices, or (n, classes) bool if an image can have several classes.
+        patient_ids: (n,) patient per image; a patient can have several classes.
+        n_folds: number of folds, at most the number of patients.
+        assigned: fold by patient of an earlier assignment; further patients are ignored.
+
+    Returns:
+        (n,) int64 fold per image, 0 to n_folds - 1. No patient is in two folds.
     """
     names, patient_index = np.unique(patient_ids, return_inverse=True)
     fixed = np.array([(assigned or {}).get(str(name), -1) for name in names])
@@ -38,15 +42,15 @@ def grouped_stratified_folds(
         np.add.at(counts, patient_index, labels)
     counts = counts[:, counts.sum(0) > 0]
     images = np.bincount(patient_index)
-    # Shares of each class, and, as a last column, of all images: folds of even size count as a class of its own.
-    shares = np.column_stack([counts / counts.sum(0), images / images.sum()])
+    # Fractions of each class, and in the last column of all images, so that fold sizes are balanced like a class.
+    fractions = np.column_stack([counts / counts.sum(0), images / images.sum()])
     best: tuple[tuple[int, float], np.ndarray] | None = None
     for attempt in range(max(1, min(_MAX_ATTEMPTS, _MAX_STEPS // len(names)))):
-        fold_of_patient, shares_per_fold = _assign_greedily(
-            shares, n_folds, fixed, np.random.default_rng(SEED + attempt)
+        fold_of_patient, fractions_per_fold = _assign_greedily(
+            fractions, n_folds, fixed, np.random.default_rng(SEED + attempt)
         )
-        lacking = (shares_per_fold[:, :-1] == 0).sum(1)
-        score = (int(lacking.sum()), float(((shares_per_fold - 1 / n_folds) ** 2).sum()))
+        lacking = (fractions_per_fold[:, :-1] == 0).sum(1)
+        score = (int(lacking.sum()), float(((fractions_per_fold - 1 / n_folds) ** 2).sum()))
         if best is None or score < best[0]:
             number = np.arange(n_folds) if (fixed >= 0).any() else np.argsort(np.argsort(-lacking, kind="stable"))
             best = (score, number[fold_of_patient])
@@ -55,17 +59,17 @@ def grouped_stratified_folds(
 
 
 def _assign_greedily(
-    shares: np.ndarray, n_folds: int, fixed: np.ndarray, rng: np.random.Generator
+    fractions: np.ndarray, n_folds: int, fixed: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    order = rng.permutation(len(shares))
-    order = order[np.argsort(-shares[order, :-1].max(1), kind="stable")]
-    shares_per_fold = np.zeros((n_folds, shares.shape[1]))
+    order = rng.permutation(len(fractions))
+    order = order[np.argsort(-fractions[order, :-1].max(1), kind="stable")]
+    fractions_per_fold = np.zeros((n_folds, fractions.shape[1]))
     fold_of_patient = fixed.copy()
-    np.add.at(shares_per_fold, fixed[fixed >= 0], shares[fixed >= 0])
+    np.add.at(fractions_per_fold, fixed[fixed >= 0], fractions[fixed >= 0])
     for patient in order[fixed[order] < 0]:
-        # The sum of squared shares grows by 2 * held @ share + constant: least where this product is least.
-        cost = shares_per_fold @ shares[patient]
-        fold = int(np.lexsort((shares_per_fold[:, -1], cost.round(12)))[0])
+        # Adding a patient to a fold increases the sum of squared fractions by 2 * cost + constant.
+        cost = fractions_per_fold @ fractions[patient]
+        fold = int(np.lexsort((fractions_per_fold[:, -1], cost.round(12)))[0])
         fold_of_patient[patient] = fold
-        shares_per_fold[fold] += shares[patient]
-    return fold_of_patient, shares_per_fold
+        fractions_per_fold[fold] += fractions[patient]
+    return fold_of_patient, fractions_per_fold

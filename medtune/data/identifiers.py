@@ -1,11 +1,11 @@
-"""Identifiers and labels as people type them: which are the same, and which say that the value is unknown."""
+"""Comparison of typed patients and labels, and detection of markers for missing values."""
 
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
-# What R, SQL, pandas, Excel and people write where a value is missing; compared without case and blanks.
+# Markers of missing values in R, SQL, pandas, Excel and handwritten tables; compared without case and blanks.
 _MARKERS = (
     "na n/a n.a. n.a #n/a #na <na> nan -nan nat null nil none \\n n\\a 1.#ind -1.#ind 1.#qnan -1.#qnan",
     "#n/an/a #null! #ref! #value! #name? #div/0! #num! (blank) (empty) (leer) (vide)",
@@ -16,28 +16,28 @@ _MARKERS = (
 )
 MISSING_MARKERS = frozenset(marker for line in _MARKERS for marker in line.split())
 _BRACKETS = "()[]{}<>\"'"
-# No letter or digit; `+` may be a class.
+# Punctuation only. `+` is not included, because it can be a class.
 _PLACEHOLDER = re.compile(r"[-._?*/\\#~|!,;:=&()\[\]{}<>'\"]*")
 # Cyrillic letters that look like Latin ones.
 _LOOKALIKES = str.maketrans("авекмнорстухіјѕАВЕКМНОРСТУХІЈЅ", "abekmhopctyxijsABEKMHOPCTYXIJS")
-# A patient number in scientific notation: Excel rounds it to 15 digits or fewer. Without sign and decimals it may be a
-# code such as 1E5.
+# Scientific notation, which Excel rounds to at most 15 digits. A sign or decimals are required because 1E5 can be a
+# code.
 _ROUNDED = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+|\d[.,]\d+[eE]\d+")
 _ASCII_BLANKS = dict.fromkeys((*range(33), 127))
 
 
 def squeeze(text: str) -> str:
-    """The text without its case, Unicode form, blanks, invisible characters and kinds of dashes."""
+    """Normalize case, Unicode form and dashes, and remove blanks and invisible characters."""
     if text.isascii():
         return text.casefold().translate(_ASCII_BLANKS)
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    kept = (character for character in folded if not _is_invisible(character))
-    text = "".join("-" if unicodedata.category(c) == "Pd" or c == "\N{MINUS SIGN}" else c for c in kept)
-    return unicodedata.normalize("NFKC", text).replace("i\u0307", "i")  # what a Turkish capital I becomes
+    visible = (character for character in folded if not _is_invisible(character))
+    text = "".join("-" if unicodedata.category(c) == "Pd" or c == "\N{MINUS SIGN}" else c for c in visible)
+    return unicodedata.normalize("NFKC", text).replace("i\u0307", "i")  # lower case of the Turkish capital I with dot
 
 
 def _is_invisible(character: str) -> bool:
-    # Separators, control and format characters (zero-width, direction marks, BOM), and what is drawn as nothing.
+    # Separators, control and format characters (zero-width, direction marks, BOM), and letters without a glyph.
     return (
         unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cc", "Cf")
         or character in "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
@@ -46,22 +46,28 @@ def _is_invisible(character: str) -> bool:
 
 
 def patient_key(text: str) -> str:
-    """What two spellings of one patient have in common: `squeeze`, without leading zeros and a trailing `.0`.
+    """Return the key that spellings of one patient share: `squeeze` without leading zeros and a trailing `.0`.
 
-    Cyrillic letters that look like Latin ones are taken for them: keyboards differ, the patient does not.
+    Cyrillic letters that look like Latin letters are replaced by them, because keyboards differ between sites.
+
+    Args:
+        text: the patient as typed.
+
+    Returns:
+        The key.
     """
     key = re.sub(r"(?<=[0-9])[.,]0+$", "", squeeze(text).translate(_LOOKALIKES))
     return re.sub(r"(?<![0-9])(?<![0-9][.,])0+(?=[0-9])", "", key)
 
 
 def label_key(text: str) -> str:
-    """What two spellings of one label have in common: `squeeze`, without a trailing `.0` and a final dot."""
+    """Return the key that spellings of one label share: `squeeze` without a trailing `.0` and a final dot."""
     key = squeeze(text)
     return re.sub(r"(?<=[0-9])[.,]0+$", "", key.rstrip(".")) or key
 
 
 def is_missing(text: str) -> bool:
-    """Whether the text is empty, invisible, or a usual marker of a missing value (NA, NULL, unknown, -, ?)."""
+    """Return True if the text is empty, invisible or a common marker of a missing value (NA, NULL, unknown, -, ?)."""
     key = squeeze(text)
     return (
         key in MISSING_MARKERS
@@ -71,27 +77,30 @@ def is_missing(text: str) -> bool:
 
 
 def is_rounded_number(text: str) -> bool:
-    """Whether the text is a long number that Excel shortened (1.23457E+15): different ones have become equal."""
+    """Return True for a number that Excel rounded (1.23457E+15), so that different numbers may have become equal."""
     return _ROUNDED.fullmatch(text.strip()) is not None
 
 
 def similar(values: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
-    """Return the sets of different values with the same key, the most frequent value of each set first.
+    """Find different values with the same key.
 
     Args:
-        values: one per image.
+        values: one value per image.
         key: `patient_key` or `label_key`.
+
+    Returns:
+        Sets of values with the same key, sorted. The most frequent value of each set comes first.
     """
     counts = Counter(values)
     by_key: defaultdict[str, list[str]] = defaultdict(list)
     for value in counts:
         by_key[key(value)].append(value)
-    sets = [sorted(found, key=lambda value: (-counts[value], value)) for found in by_key.values() if len(found) > 1]
+    sets = [sorted(values, key=lambda value: (-counts[value], value)) for values in by_key.values() if len(values) > 1]
     return sorted(sets)
 
 
 def spell(*values: str) -> list[str]:
-    """Values in quotes; with code points where they would look the same on a screen."""
+    """Quote values; use code points if the values would look the same on a screen."""
     shown = ("".join(c for c in value if not _is_invisible(c)) for value in values)
     seen = {unicodedata.normalize("NFKC", value).translate(_LOOKALIKES) for value in shown}
     hidden = len(seen) < len(values) or any(unicodedata.category(c) in ("Cf", "Cc") for value in values for c in value)

@@ -1,4 +1,4 @@
-"""The range of values of a data set's images of more than 8 bits, determined once from all of them."""
+"""Intensity range of a data set's images with more than 8 bits, determined once from all images."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from medtune.serving.intensity import Intensity
 from medtune.serving.pixels import DecodedImage, DecodeError
 
 USUAL_BITS = (8, 10, 12, 14, 16)
-# With fewer different values an image is black, or a mask.
+# An image with lower values is black or a mask.
 LEAST_HIGH = 16
 _SHOWN = 5
 _FIX = "Set data.intensity.bits, data.intensity.window or data.intensity.percentiles"
@@ -21,13 +21,13 @@ _FIX = "Set data.intensity.bits, data.intensity.window or data.intensity.percent
 
 @dataclass(frozen=True)
 class PixelRange:
-    """The values of one image of more than 8 bits.
+    """Range of values of one image with more than 8 bits.
 
     Attributes:
         low: lowest value.
         high: highest value.
-        declared: what the file says its values lie in; None if it says nothing.
-        counts: how often each rounded value occurs; None if percentiles are not needed.
+        declared: lowest and highest value according to the file; None if the file does not declare them.
+        counts: number of pixels by rounded value; None if percentiles are not needed.
     """
 
     low: float
@@ -37,15 +37,18 @@ class PixelRange:
 
 
 def measure(image: DecodedImage, params: IntensityParams | Intensity) -> PixelRange | None:
-    """The values of an image; None for an image of 8 bits.
+    """Determine the range of values of an image.
 
     Args:
         image: the image.
-        params: section data.intensity; or the range of an earlier data set, which decides instead.
+        params: section data.intensity; or the range of an earlier data set, which is used instead.
+
+    Returns:
+        The range, or None for an image of 8 bits.
 
     Raises:
-        DecodeError: a value is NaN or infinite; or the params give no window, and values are negative, fractional
-            or above 65535, so that their range is not known.
+        DecodeError: a value is NaN or infinite; or the range is unknown because values are negative, fractional or
+            above 65535, and the params set neither a window nor percentiles.
     """
     if not image.is_deep:
         return None
@@ -68,22 +71,25 @@ def measure(image: DecodedImage, params: IntensityParams | Intensity) -> PixelRa
 
 
 def applies_voi(params: IntensityParams) -> bool:
-    """True if the display window of DICOM files is applied: the params ask for no range of their own."""
+    """Return True if the display window of DICOM files is applied, because the params set no other range."""
     return params.bits is None and params.window is None and params.percentiles is None
 
 
-def resolve(params: IntensityParams, found: Sequence[PixelRange | None]) -> Intensity:
-    """The range for a data set.
+def resolve(params: IntensityParams, ranges: Sequence[PixelRange | None]) -> Intensity:
+    """Determine the intensity range of a data set.
 
     Args:
         params: section data.intensity.
-        found: one entry per image; None for images of 8 bits.
+        ranges: one range per image; None for images of 8 bits.
+
+    Returns:
+        The intensity range.
 
     Raises:
-        InputError: the values of the images leave the range open, or do not fit the one in the params.
+        InputError: the range is ambiguous, or values exceed the range in the params.
     """
-    deep = [each for each in found if each is not None]
-    voi, eight = applies_voi(params), len(deep) < len(found)
+    deep = [pixel_range for pixel_range in ranges if pixel_range is not None]
+    voi, eight = applies_voi(params), len(deep) < len(ranges)
     if not deep:
         return Intensity(apply_voi=voi)
     if params.window is not None:
@@ -93,78 +99,80 @@ def resolve(params: IntensityParams, found: Sequence[PixelRange | None]) -> Inte
         low, high = _percentiles(deep, params.percentiles)
         return Intensity(low, high, clip=True, from_8_bit=eight, from_deep=True, apply_voi=voi)
     low, high = 0.0, float(2**params.bits - 1) if params.bits is not None else _usual_high(deep)
-    largest = max(each.high for each in deep)
+    largest = max(pixel_range.high for pixel_range in deep)
     if largest > high:
-        raise InputError(
-            f"data.intensity.bits={params.bits}: values go up to {largest:g}, above {high:g}. Set more bits"
-        )
+        raise InputError(f"data.intensity.bits={params.bits}: values up to {largest:g} exceed {high:g}. Set more bits")
     return Intensity(low, high, from_8_bit=eight, from_deep=True, apply_voi=voi)
 
 
-def describe(intensity: Intensity, found: Sequence[PixelRange | None]) -> str | None:
-    """A sentence about the range that was used; None if all images have 8 bits."""
-    deep = [each for each in found if each is not None]
+def describe(intensity: Intensity, ranges: Sequence[PixelRange | None]) -> str | None:
+    """Return a sentence about the range that was used, or None if all images have 8 bits."""
+    deep = [pixel_range for pixel_range in ranges if pixel_range is not None]
     if not deep:
         return None
-    largest = max(each.high for each in deep)
-    dark = sum(each.high - intensity.low < (intensity.high - intensity.low) / 8 for each in deep)
+    largest = max(pixel_range.high for pixel_range in deep)
+    dark = sum(pixel_range.high - intensity.low < (intensity.high - intensity.low) / 8 for pixel_range in deep)
     warning = f"; {dark:,} of them use less than an eighth of this range and are dark" if dark else ""
     return (
-        f"{len(deep):,} of {len(found):,} images have more than 8 bits (values up to {largest:g}): "
+        f"{len(deep):,} of {len(ranges):,} images have more than 8 bits (values up to {largest:g}): "
         f"{intensity.low:g} to {intensity.high:g} became 0 to 255{warning}"
     )
 
 
 def _usual_high(deep: Sequence[PixelRange]) -> float:
-    declared = Counter(each.declared for each in deep if each.declared is not None)
+    declared = Counter(pixel_range.declared for pixel_range in deep if pixel_range.declared is not None)
     if len(declared) > 1:
         shown = ", ".join(f"{count} images {low:g} to {high:g}" for (low, high), count in declared.most_common())
         raise InputError(f"data.intensity: the files declare different ranges ({shown}). {_FIX}")
-    largest = max(each.high for each in deep)
+    largest = max(pixel_range.high for pixel_range in deep)
     if largest < LEAST_HIGH:
         raise InputError(
-            f"data.intensity: no value above {largest:g} in {len(deep)} images of more than 8 bits: they are black, or "
-            f"masks. {_FIX} if they are images"
+            f"data.intensity: no value is above {largest:g} in {len(deep)} images of more than 8 bits, so they are "
+            f"black, or masks. {_FIX} if they are images"
         )
     if declared:
         high = next(iter(declared))[1]
         if largest > high:
             raise InputError(
-                f"data.intensity: files declare values up to {high:g}, but others go up to {largest:g}. {_FIX}"
+                f"data.intensity: files declare values up to {high:g}, but other files have values up to {largest:g}. "
+                f"{_FIX}"
             )
         return high
     return next(float(2**bits - 1) for bits in USUAL_BITS if largest <= 2**bits - 1)
 
 
-def _percentiles(deep: Sequence[PixelRange], wanted: tuple[float, float]) -> tuple[float, float]:
+def _percentiles(deep: Sequence[PixelRange], percentiles: tuple[float, float]) -> tuple[float, float]:
     total: Counter[int] = Counter()
-    for each in deep:
-        total.update(each.counts or {})
+    for pixel_range in deep:
+        total.update(pixel_range.counts or {})
     values = np.array(sorted(total))
-    share = np.cumsum([total[value] for value in values.tolist()]) / total.total() * 100
-    low, high = (float(values[min(int(np.searchsorted(share, each)), len(values) - 1)]) for each in wanted)
+    cumulative = np.cumsum([total[value] for value in values.tolist()]) / total.total() * 100
+    low, high = (float(values[min(int(np.searchsorted(cumulative, p)), len(values) - 1)]) for p in percentiles)
     if low >= high:
         raise InputError(
-            f"data.intensity.percentiles={list(wanted)}: both are the value {low:g}. Set percentiles further apart"
+            f"data.intensity.percentiles={list(percentiles)}: both are the value {low:g}. Set percentiles further apart"
         )
     return low, high
 
 
 def describe_confounding(labels: Sequence[str], ranges: Sequence[PixelRange | None]) -> str | None:
-    """Say that the depth of the images tells labels apart; None where it does not.
+    """Return a warning if the bit depth of the images reveals their labels.
 
     Args:
-        labels: of each image.
-        ranges: of each image; None for an image of 8 bits.
+        labels: label of each image.
+        ranges: range of each image; None for an image of 8 bits.
+
+    Returns:
+        The warning, or None.
     """
     counts: dict[str, Counter[bool]] = {}
     for label, values in zip(labels, ranges, strict=True):
         counts.setdefault(label, Counter())[values is not None] += 1
-    plain = sorted(label for label, found in counts.items() if not found[True])
-    deep = sorted(label for label, found in counts.items() if not found[False])
+    plain = sorted(label for label, by_depth in counts.items() if not by_depth[True])
+    deep = sorted(label for label, by_depth in counts.items() if not by_depth[False])
     if not plain or not deep:
         return None
     return (
-        f"Every image of {list_names(plain, _SHOWN)} has 8 bits, and every image of {list_names(deep, _SHOWN)} more: a "
-        "network can tell them by what was done to the files. Convert all images in the same way."
+        f"Every image of {list_names(plain, _SHOWN)} has 8 bits, and every image of {list_names(deep, _SHOWN)} has "
+        "more. A model can recognize the class by the conversion of the files. Convert all images in the same way."
     )

@@ -1,4 +1,4 @@
-"""Settings of the labels in a user's table: its columns, and whether an image has one label or several."""
+"""Parameters of the labels in a user's table: column names, class names and label type."""
 
 from typing import Annotated, Literal
 
@@ -11,20 +11,24 @@ from medtune.data.findings import NO_FINDING, SEPARATOR
 
 
 class ColumnParams(StrictParams):
-    """Names of the table's columns; null: path, label and, where there is one, group."""
+    """Names of the table's columns; null means path, label and the optional group."""
 
-    path: Name | None = Field(None, description="image file, relative to data.root")
-    label: Name | None = Field(None, description="class")
+    path: Name | None = Field(None, description="column of the image file, relative to data.root")
+    label: Name | None = Field(None, description="column of the class")
     labels: Annotated[list[Name], Field(min_length=1)] | None = Field(
-        None, description="findings, a column of 0 and 1 each, for label_type: multi; null: column label lists them"
+        None,
+        description="columns of findings with 0 and 1, for label_type: multi; null: the column label lists the "
+        "findings",
     )
-    group: Name | None = Field(None, description="patient")
-    site: Name | None = Field(None, description="hospital or site, for protocol site; null: site")
-    split: Name | None = Field(None, description="train, val, test or external, for protocol column; null: split")
+    group: Name | None = Field(None, description="column of the patient")
+    site: Name | None = Field(None, description="column of the hospital or site, for protocol site; null: site")
+    split: Name | None = Field(
+        None, description="column with train, val, test or external, for protocol column; null: split"
+    )
 
 
 class LabelParams(DataParams):
-    """What a source whose labels come from a user's table shares."""
+    """Parameters shared by sources whose labels can come from a user's table."""
 
     csv: str | None = None
     columns: ColumnParams = ColumnParams()
@@ -33,10 +37,10 @@ class LabelParams(DataParams):
     label_type: Literal["nominal", "ordinal", "multi"] = Field(
         "nominal",
         description="ordinal: classes are grades in the order of class_names; adds quadratic weighted kappa; "
-        "multi: an image shows any number of findings (task.kind: multilabel)",
+        "multi: an image can show several findings (task.kind: multilabel)",
     )
     label_separator: Annotated[str, Field(min_length=1)] = Field(
-        SEPARATOR, description="between the findings of a label, for label_type: multi"
+        SEPARATOR, description="separator between the findings of a label, for label_type: multi"
     )
     no_finding: Annotated[Name, Field(min_length=1)] = Field(
         NO_FINDING, description="label of an image without findings, for label_type: multi"
@@ -44,13 +48,13 @@ class LabelParams(DataParams):
 
     @property
     def multi_label(self) -> str | None:
-        """`data.label_type=multi`, where it is set."""
+        """The text `data.label_type=multi` if an image can show several findings, otherwise None."""
         return "data.label_type=multi" if self.label_type == "multi" else None
 
     @model_validator(mode="after")
     def _findings_have_columns(self) -> "LabelParams":
         if self.label_type == "multi" and self.csv is None:
-            raise ValueError("label_type is multi, but csv is null: name the table that lists the findings")
+            raise ValueError("label_type is multi, but csv is null: set csv to the table that lists the findings")
         if self.columns.labels is None:
             return self
         if self.label_type != "multi":
@@ -62,7 +66,7 @@ class LabelParams(DataParams):
         return self
 
     def named_classes(self) -> tuple[str, ...]:
-        """Classes in the order asked for; empty where the table decides."""
+        """Return the classes in the user's order; an empty tuple if the table determines them."""
         if self.class_names is None and self.columns.labels is not None:
             return tuple(dict.fromkeys(self.label_map.get(name, name) for name in self.columns.labels))
         return tuple(self.class_names or ())

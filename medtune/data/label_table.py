@@ -1,4 +1,4 @@
-"""Findings of each image in a table: one column of 0 and 1 per finding, or one cell that lists them."""
+"""Findings per image from a table: one column of 0 and 1 per finding, or one cell that lists them."""
 
 import re
 from collections import Counter, defaultdict
@@ -10,68 +10,74 @@ from medtune.data.identifiers import squeeze
 from medtune.data.sample import Sample
 
 SHOWN = 3
-# Labels that are no names of findings, as `squeeze` spells them.
+# Labels that mean "no finding", as returned by `squeeze`.
 NO_LABEL = {
     "none", "nofinding", "nofindings", "nothing", "no", "0", "normal", "healthy", "negative", "unremarkable", "clear",
     "noabnormality", "nodisease", "withoutfinding", "withoutfindings", "ohnebefund", "o.b.", "unauffällig", "gesund",
 }  # fmt: skip
 VALUES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
-# What else people separate labels by.
+# Other common separators.
 OTHER_SEPARATORS: tuple[str, ...] = ("|", ";", ",", "/", "+", "&", "｜", "\\")
-# Of these, what no name of a finding has.
+# Separators that never occur in the name of a finding.
 PLAIN_SEPARATORS = ("|", ";", "｜", "\\")
 # Words that join two findings.
 _JOINING = ("and", "with", "und", "mit", "et", "avec", "y", "con", "e")
 
 
 def from_columns(samples: Sequence[Sample], columns: Mapping[str, str]) -> list[Sample]:
-    """Samples whose findings are the columns with a 1.
+    """Set the findings of each sample to the columns that contain a 1.
 
     Args:
-        samples: with the cells of the columns in `metadata`.
-        columns: name of the column of each finding.
+        samples: samples with the cells of the columns in `metadata`.
+        columns: column name per finding.
+
+    Returns:
+        The samples with findings, in the same order.
 
     Raises:
-        InputError: cells that are neither 0 nor 1, counted by finding and value.
+        InputError: a cell is neither 0 nor 1. The message counts the cells per finding and value.
     """
-    wrong: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    found = []
+    invalid: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    labeled = []
     for sample in samples:
         cells = {name: sample.metadata[column].strip() for name, column in columns.items()}
         values = {name: VALUES.get(cell.casefold()) for name, cell in cells.items()}
         for name, value in values.items():
             if value is None:
-                wrong[name, cells[name]].append(sample.where)
-        found.append(replace(sample, findings=tuple(name for name, value in values.items() if value)))
-    if wrong:
+                invalid[name, cells[name]].append(sample.where)
+        labeled.append(replace(sample, findings=tuple(name for name, value in values.items() if value)))
+    if invalid:
         parts = [
-            f"{name} is {'empty' if not cell else repr(cell)} in {len(places):,} of {len(samples):,} rows "
-            f"({_first(places)})"
-            for (name, cell), places in list(wrong.items())[:SHOWN]
+            f"{name} is {'empty' if not cell else repr(cell)} in {len(locations):,} of {len(samples):,} rows "
+            f"({_first(locations)})"
+            for (name, cell), locations in list(invalid.items())[:SHOWN]
         ]
-        more = f"; and {len(wrong) - SHOWN:,} more" if len(wrong) > SHOWN else ""
+        more = f"; and {len(invalid) - SHOWN:,} more" if len(invalid) > SHOWN else ""
         raise InputError(
-            f"{'; '.join(parts)}{more}. Every finding needs 0 or 1 in each row: fill it in, or remove these rows or "
-            "the finding from data.columns.labels"
+            f"{'; '.join(parts)}{more}. Every finding needs 0 or 1 in each row. Fill in the cells, remove these rows, "
+            "or remove the finding from data.columns.labels"
         )
-    return found
+    return labeled
 
 
 def from_cells(samples: Sequence[Sample], separator: str, no_finding: str, named: Collection[str] = ()) -> list[Sample]:
-    """Samples whose findings are listed in their label.
+    """Parse the findings that the label of each sample lists.
 
     Args:
-        samples: with the cell as `label`.
-        separator: stands between two findings.
-        no_finding: the cell of an image without findings, in any case.
-        named: findings that the user names: they are never taken for lists or for no finding.
+        samples: samples with the cell as `label`.
+        separator: separator between two findings.
+        no_finding: cell of an image without findings; upper and lower case are equal.
+        named: findings listed by the user. They are neither parsed as lists nor read as "no finding".
+
+    Returns:
+        The samples with findings, in the same order.
 
     Raises:
-        InputError: an empty name between separators, no finding beside a finding, another separator, a list in
-            brackets, or a name that means that there is no finding.
+        InputError: a cell has an empty name, a finding together with `no_finding`, another separator, brackets, or
+            another name that means "no finding".
     """
     _check_brackets(samples)
-    empty, both, found = [], [], []
+    empty, both, labeled = [], [], []
     for sample in samples:
         names = [name.strip() for name in sample.label.split(separator)]
         findings = tuple(dict.fromkeys(name for name in names if squeeze(name) != squeeze(no_finding)))
@@ -79,10 +85,10 @@ def from_cells(samples: Sequence[Sample], separator: str, no_finding: str, named
             empty.append(sample)
         if findings and any(squeeze(name) == squeeze(no_finding) for name in names):
             both.append(sample)
-        found.append(replace(sample, findings=findings))
+        labeled.append(replace(sample, findings=findings))
     if empty:
         raise InputError(
-            f"{_first([sample.where for sample in empty])}: label is {empty[0].label!r}, with an empty name beside "
+            f"{_first([sample.where for sample in empty])}: label is {empty[0].label!r}, with an empty name next to "
             f"{separator!r} ({len(empty):,} rows). Remove the separator, or write {no_finding!r} for no finding"
         )
     if both:
@@ -91,13 +97,13 @@ def from_cells(samples: Sequence[Sample], separator: str, no_finding: str, named
             f"({len(both):,} rows). Remove one of them"
         )
     _check_separator(samples, separator, no_finding, named)
-    _check_none(found, no_finding, named)
-    _check_joined(found, separator, named)
-    return found
+    _check_none(labeled, no_finding, named)
+    _check_joined(labeled, separator, named)
+    return labeled
 
 
 def _check_brackets(samples: Sequence[Sample]) -> None:
-    """Refuse lists as Python and JSON write them."""
+    """Reject labels that are Python or JSON lists."""
     lists = [sample for sample in samples if re.fullmatch(r"\[.*\]|\{.*\}", sample.label.strip(), re.DOTALL)]
     if lists:
         example = max((sample.label for sample in lists), key=len)
@@ -108,19 +114,19 @@ def _check_brackets(samples: Sequence[Sample]) -> None:
 
 
 def _check_none(samples: Sequence[Sample], no_finding: str, named: Collection[str]) -> None:
-    """Refuse findings that may mean no finding under another name."""
+    """Reject findings whose names usually mean "no finding"."""
     counts = Counter(name for sample in samples for name in sample.labels if squeeze(name) in NO_LABEL)
     for label, count in counts.items():
         if squeeze(label) != squeeze(no_finding) and label not in named:
             raise InputError(
                 f"data.no_finding={no_finding}: label is {label!r} in {count:,} rows. If it means that the image has "
-                f"no finding, use {set_option('data.no_finding', label)}; if it is a finding, name every finding in "
+                f"no finding, use {set_option('data.no_finding', label)}; if it is a finding, list every finding in "
                 "data.class_names"
             )
 
 
 def _check_separator(samples: Sequence[Sample], separator: str, no_finding: str, named: Collection[str]) -> None:
-    """Refuse labels that another character separates."""
+    """Reject labels that use another separator."""
     cells = {sample.label for sample in samples if sample.label not in named}
     if any(separator in cell for cell in cells):
         return
@@ -131,14 +137,14 @@ def _check_separator(samples: Sequence[Sample], separator: str, no_finding: str,
         if lists and (known or other in PLAIN_SEPARATORS or len(lists) == len(without)):
             count = sum(sample.label in lists for sample in samples)
             raise InputError(
-                f"data.label_separator={separator}: no label has it, but {count:,} have {other!r}, {min(lists)!r} for "
-                f"example. Use {set_option('data.label_separator', other)}, or if these are names of findings, name "
-                "every finding in data.class_names"
+                f"data.label_separator={separator}: no label contains it, but {count:,} contain {other!r}, for example "
+                f"{min(lists)!r}. Use {set_option('data.label_separator', other)}, or if these are names of findings, "
+                "list every finding in data.class_names"
             )
 
 
 def _check_joined(samples: Sequence[Sample], separator: str, named: Collection[str]) -> None:
-    """Refuse a finding that consists of others: a list in which something else than the separator stands."""
+    """Reject a finding that consists of others, because it is probably a list with another separator."""
     counts = Counter(name for sample in samples for name in sample.labels)
     by_words = {_words(name): name for name in counts}
     for name, count in counts.items():
@@ -147,7 +153,7 @@ def _check_joined(samples: Sequence[Sample], separator: str, named: Collection[s
             raise InputError(
                 f"data.label_separator={separator}: label {name!r} ({count:,} images) consists of the findings "
                 f"{' and '.join(map(repr, parts))}. Write {separator!r} between them in every row, or if it is a "
-                "finding of its own, name every finding in data.class_names"
+                "separate finding, list every finding in data.class_names"
             )
 
 
@@ -156,7 +162,7 @@ def _words(name: str) -> tuple[str, ...]:
 
 
 def _divide(words: tuple[str, ...], known: Mapping[tuple[str, ...], str]) -> list[str] | None:
-    """Two or more of the known findings that make up these words; None where there are none."""
+    """Return two or more known findings that together consist of these words, or None."""
     best: list[list[str] | None] = [[], *[None] * len(words)]
     for end in range(1, len(words) + 1):
         for start in range(end):
@@ -166,5 +172,5 @@ def _divide(words: tuple[str, ...], known: Mapping[tuple[str, ...], str]) -> lis
     return best[-1] or None
 
 
-def _first(places: Sequence[str]) -> str:
-    return ", ".join(places[:SHOWN]) + (f" and {len(places) - SHOWN:,} more" if len(places) > SHOWN else "")
+def _first(locations: Sequence[str]) -> str:
+    return ", ".join(locations[:SHOWN]) + (f" and {len(locations) - SHOWN:,} more" if len(locations) > SHOWN else "")

@@ -1,4 +1,4 @@
-"""Files under a data root that are not used, counted by folder and type."""
+"""Unused files under a data root, counted per folder and type."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,13 +17,13 @@ _SHOWN = 6
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What is not used.
+    """Unused files.
 
     Attributes:
-        files: number of files by type, by folder; the empty name is the data root itself.
-        system: number of files of the operating system by type.
-        images: image files that are no sample.
-        table: name of the table that names the images; empty where folders do.
+        files: number of files per folder and type; the empty name is the data root.
+        system: number of files of the operating system per type.
+        images: image files without a sample.
+        table: name of the table that lists the images; empty if folders do.
     """
 
     files: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class LeftOut:
     table: str = ""
 
     def lines(self) -> list[str]:
-        """What to tell the user, one line per kind."""
+        """Return a summary for the user, one line per kind of file."""
         lines = []
         if self.files:
             folders = sorted(self.files, key=lambda folder: (not folder, folder))  # the data root itself last
@@ -41,13 +41,13 @@ class LeftOut:
             lines.append(f"left out: {'; '.join(parts[:_SHOWN])}{more}")
         if self.images and self.table:
             count, example = len(self.images), self.images[0]
-            lines.append(f"{count:,} images are in no row of {self.table} and are not used, for example {example}")
+            lines.append(f"{count:,} images are not listed in {self.table} and are not used, for example {example}")
         if self.system:
             lines.append(f"system files left out: {format_counts(self.system)}")
         return lines
 
     def report(self) -> dict[str, Any]:
-        """The entry `left_out` of report.json."""
+        """Return the entry `left_out` of report.json."""
         return {
             "summary": self.lines(),
             "files": self.files,
@@ -59,14 +59,17 @@ class LeftOut:
 def count_left_out(
     samples: Sequence[Sample], root: Path | None, inputs: Iterable[Path], table: str = "", by_split: bool = False
 ) -> LeftOut:
-    """Count the files under `root` that no sample uses.
+    """Count the files under the data root that no sample uses.
 
     Args:
-        samples: what is used.
-        root: the data root; nothing is counted where it is no folder, or where samples are not files.
-        inputs: files that the samples come from.
-        table: name of the table that names the images; empty where folders do.
-        by_split: whether classes are folders in split folders.
+        samples: the samples of the source.
+        root: the data root. Nothing is counted if it is not a folder, or if samples are not files.
+        inputs: further files that the source reads.
+        table: name of the table that lists the images; empty if folders do.
+        by_split: True if class folders are inside split folders.
+
+    Returns:
+        The unused files.
     """
     if root is None or not root.is_dir() or any(sample.read is not None for sample in samples):
         return LeftOut()

@@ -1,4 +1,4 @@
-"""Which files lie under a data root, and whether they are still the same."""
+"""Files under a data root, and a hash that changes with them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,57 +11,80 @@ from medtune.serving.folder_scan import FolderContent, scan_folder
 
 
 def require_root(root: Path | None) -> Path:
-    """The data root, which exists.
+    """Check that the data root exists.
+
+    Args:
+        root: the data root, or None if `data.root` is null.
+
+    Returns:
+        The data root.
 
     Raises:
-        InputError: none is named, or there is nothing at that path.
+        InputError: `data.root` is null, or the path does not exist.
     """
     if root is None:
-        raise InputError("data.root is null: this source needs the folder (or archive) with your images")
+        raise InputError("data.root=null: this source needs images. Set data.root to the folder (or archive) with them")
     if not root.exists():
-        raise InputError(f"data.root: {root} does not exist; name the folder (or archive) with your images")
+        raise InputError(f"data.root={root}: no such path. Set data.root to the folder (or archive) with your images")
     return root
 
 
 def find_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
-    """Files under `root` with one of `suffixes` (any case), relative and posix, sorted; hidden ones left out.
+    """List the files with one of these suffixes.
+
+    Args:
+        root: the data root.
+        suffixes: lower-case file suffixes; the case of file names does not matter.
+
+    Returns:
+        Posix paths relative to `root`, sorted, without hidden files.
 
     Raises:
-        InputError: as `scan_root`.
+        InputError: see `scan_root`.
     """
     return list(scan_root(root, suffixes).images)
 
 
 def scan_root(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> FolderContent:
-    """Everything under `root`.
+    """List all files under the data root.
+
+    Args:
+        root: the data root.
+        suffixes: lower-case file suffixes of images.
+
+    Returns:
+        The files by kind.
 
     Raises:
-        InputError: a folder cannot be read, or is a link (what it holds could be left out or counted twice unnoticed).
+        InputError: a folder cannot be read, or is a link. Files behind links could be missed or counted twice.
     """
     try:
         content = scan_folder(root, suffixes)
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
     if content.links:
-        raise InputError(f"{root / content.links[0]} is a link to a folder; point data.root at the real one")
+        raise InputError(f"{root / content.links[0]} is a link to a folder. Use folders without links in data.root")
     return content
 
 
 def image_path(sample: Sample, root: Path) -> Path:
-    """Where a record's image file lies."""
+    """Return the path of a sample's image file."""
     return sample.file or root / sample.path
 
 
 def index_hash(
     samples: Iterable[Sample], root: Path | None, inputs: Iterable[Path] = (), unused: Iterable[object] = ()
 ) -> str:
-    """Digest of every record and of the size and time of every file behind them; changes when one of them does.
+    """Return a digest of all samples and of the size and modification time of their files.
 
     Args:
-        samples: the records.
-        root: where their files lie; None where there are none.
-        inputs: further files that the records come from.
-        unused: what the report says of files that are not used.
+        samples: the samples.
+        root: the data root; None if the samples are not files.
+        inputs: further files that the source reads.
+        unused: further values to include, such as the list of unused files.
+
+    Returns:
+        The digest, which changes if a sample or a file does.
     """
     entries: list[object] = []
     for sample in samples:
@@ -75,6 +98,6 @@ def index_hash(
 def _file_signature(path: Path) -> list[int]:
     try:
         stat = path.stat()
-    except OSError:  # a dangling link: decoding names it
+    except OSError:  # a broken link, which decoding reports
         return []
     return [stat.st_size, stat.st_mtime_ns]

@@ -1,4 +1,4 @@
-"""The prepared set as every later stage reads it: manifest.csv, dataset.json and the packed images."""
+"""Prepared set of images: manifest.csv, dataset.json and the packed images."""
 
 import csv
 import json
@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from medtune.config.errors import InputError
-from medtune.data.findings import rarest
+from medtune.data.findings import rarest_finding
 from medtune.data.metadata import find_metadata_column, metadata_values
 from medtune.data.packing import IMAGES_FILE, PackResult
 from medtune.data.sample import Sample
-from medtune.data.splits import ROLE, SPLITS, SplitResult
+from medtune.data.split_checks import SPLITS
+from medtune.data.splits import SPLIT_DTYPE, SplitResult
 from medtune.runtime.artifact import digest, file_sha256, find_artifact, write_text
 from medtune.serving.members import REFIT
 from medtune.serving.one_line import first_line
@@ -27,21 +28,22 @@ SLIDE_COLUMN = "slide_path"
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """A prepared set; rows are images, in the manifest's order.
+    """Prepared set with one row per image, in the order of the manifest.
 
     Attributes:
         folder: data/prepared.
         info: dataset.json.
         classes: class names in index order.
-        paths: as in manifest.csv.
-        labels: (n,) int64 indices into classes; of several findings the rarest one's, len(classes) where there is none.
-        patient_ids: (n,) group names; an image without one is a group of its own, named by its path.
-        folds: (n,) int64; -1 where protocol official tests an image never or more than once.
+        paths: path of each image as in manifest.csv.
+        labels: (n,) int64 indices into `classes`. For findings, the index of the rarest finding, or len(classes)
+            without findings.
+        patient_ids: (n,) patients. An image without a patient has its path as patient.
+        folds: (n,) int64 fold of each image; -1 if not exactly one published fold tests the image.
         splits: (n, folds) of train, val, test, external, unused.
         images: (n, H, W, 3) uint8, memory-mapped.
-        sha256: of each image's pixels.
+        sha256: digest of the pixels of each image.
         names: label of each image as in manifest.csv: its class, or its findings.
-        metadata_cells: the source's own columns (sex, site, scanner) by name, one cell per image as in manifest.csv.
+        metadata_cells: further columns of the source (sex, site, scanner) by name, one cell per image.
     """
 
     folder: Path
@@ -58,11 +60,14 @@ class PreparedDataset:
     names: tuple[str, ...] = ()
 
     def metadata(self, name: str, key: str = "evaluate.by") -> tuple[str | None, ...]:
-        """Values of a metadata column, one per image; None where the value is missing.
+        """Return the values of a metadata column.
 
         Args:
-            name: of the column, in any case.
-            key: the params key that names it, for the message.
+            name: name of the column, in any case.
+            key: the params key that contains the name, for the message.
+
+        Returns:
+            One value per image; None if it is missing.
 
         Raises:
             InputError: there is no such column.
@@ -72,22 +77,22 @@ class PreparedDataset:
 
     @property
     def positive(self) -> str | None:
-        """Positive class of two, the one with index 1; None where there is none."""
+        """Positive class of a set with two classes, which has index 1; None if there is none."""
         return self.info.get("positive")
 
     @cached_property
     def pixels_digest(self) -> str:
-        """Pixels of the set in their order, without labels, classes or patients: what features depend on."""
+        """Digest of the pixels in their order, without labels, classes or patients, as cache key of features."""
         return digest([self.images.shape, self.sha256])
 
     @cached_property
     def slides(self) -> tuple[str, ...]:
-        """The whole-slide image that each image is a tile of; empty where images are no tiles."""
+        """Path of the whole-slide image of each tile; empty if the images are not tiles."""
         return self.metadata_cells[SLIDE_COLUMN] if "tiles" in self.info else ()
 
     @cached_property
     def digest(self) -> str:
-        """Content of the set: pixels, paths, labels, groups, classes. The split is not part of it."""
+        """Digest of pixels, paths, labels, patients and classes, without the splits."""
         targets = self.folder / TARGETS
         return digest(
             [self.images.shape, self.sha256, self.paths, self.labels.tolist(), self.patient_ids.tolist(), self.classes]
@@ -97,28 +102,34 @@ class PreparedDataset:
 
     @cached_property
     def targets(self) -> np.ndarray:
-        """(n, ...) what the task predicts: the labels, or targets.npy, memory-mapped."""
+        """(n, ...) targets of the task: the labels, or targets.npy, memory-mapped."""
         path = self.folder / TARGETS
         return np.lib.format.open_memmap(path, mode="r") if path.is_file() else self.labels
 
     def has(self, index: int) -> np.ndarray:
-        """(n,) bool, which images are of the class or show the finding `index`."""
+        """Return (n,) bool, True for images of the class or with the finding of this index."""
         return self.targets[:, index] > 0 if self.info.get("label_type") == "multi" else self.labels == index
 
     def indices(self, test_fold: int) -> dict[str, np.ndarray]:
-        """Sorted row numbers of train, val and test in the chain whose test fold is `test_fold`.
+        """Return the rows of train, val and test of a fold.
 
-        For `REFIT`, every image that is train, val or test in some fold is a training image.
+        For `REFIT`, every image that is train, val or test of any fold is a training image.
+
+        Args:
+            test_fold: test fold, or `REFIT`.
+
+        Returns:
+            Row indices by split, ascending.
         """
         column = self._column(test_fold)
         return {split: np.flatnonzero(column == split) for split in SPLITS}
 
     def external_indices(self, test_fold: int) -> np.ndarray:
-        """Sorted row numbers of the external test set of a chain: never used for a choice; empty where none is."""
+        """Return the row indices of a fold's external test set, ascending; it is never used for a choice."""
         return np.flatnonzero(self._column(test_fold) == "external")
 
     def split_digest(self, test_fold: int) -> str:
-        """What the chain's split does: which paths are train, validation and test."""
+        """Return a digest of the paths and their splits in a fold."""
         return digest([self.paths, self._column(test_fold).tolist()])
 
     def _column(self, test_fold: int) -> np.ndarray:
@@ -127,56 +138,56 @@ class PreparedDataset:
             external = np.where((self.splits == "external").any(axis=1), "external", "unused")
             return np.where(labeled, "train", external)
         if not 0 <= test_fold < self.splits.shape[1]:
-            raise InputError(f"fold {test_fold} does not exist: folds are 0 to {self.splits.shape[1] - 1}")
+            raise InputError(f"fold {test_fold} does not exist; folds are 0 to {self.splits.shape[1] - 1}")
         return self.splits[:, test_fold]
 
 
-def _own_columns(n_folds: int) -> list[str]:
+def _reserved_columns(n_folds: int) -> list[str]:
     return [*COLUMNS, *(f"role_{column}" for column in range(n_folds))]
 
 
 def check_metadata(names: Iterable[str], n_folds: int) -> None:
-    """Refuse a source's column that the manifest has already.
+    """Reject a column of the source whose name the manifest uses.
 
     Args:
-        names: the source's own columns.
+        names: further columns of the source.
         n_folds: number of folds.
 
     Raises:
-        InputError: a name is taken or empty.
+        InputError: a name is empty or used by the manifest.
     """
-    ours = _own_columns(n_folds)
+    reserved = _reserved_columns(n_folds)
     if "split" in names:
         raise InputError(
-            "column 'split' of the table: add --set data.split.protocol=column to split by it, or rename it"
+            "column 'split' of the table is not used: add --set data.split.protocol=column to split by it, or rename it"
         )
-    if taken := [name for name in names if name in ours or name.startswith("role_") or not name]:
+    if taken := [name for name in names if name in reserved or name.startswith("role_") or not name]:
         shown = ", ".join(map(repr, taken))
-        raise InputError(f"column {shown} of the table: manifest.csv has a column of this name. Rename or remove it")
+        raise InputError(f"column {shown} of the table: this name is reserved for manifest.csv. Rename or remove it")
 
 
 def write_manifest(
     folder: Path, samples: Sequence[Sample], packed: PackResult, split: SplitResult, test_fold: int | str
 ) -> None:
-    """Writes manifest.csv.
+    """Write manifest.csv.
 
     Args:
-        folder: where to.
-        samples: the kept records, in the pack's order.
-        packed: what packing them gave.
-        split: of the same records.
-        test_fold: the chosen chain, or all.
+        folder: existing folder.
+        samples: the packed samples, in the order of the array.
+        packed: result of packing the samples.
+        split: splits of the samples.
+        test_fold: the selected test fold, or all.
 
     Raises:
-        InputError: a source column has the name of one of ours.
+        InputError: a column of the source has a reserved name.
     """
     n_folds = split.splits.shape[1]
-    ours = _own_columns(n_folds)
-    extra = list(samples[0].metadata)
-    check_metadata(extra, n_folds)
+    split_columns = _reserved_columns(n_folds)[len(COLUMNS) :]
+    metadata = list(samples[0].metadata)
+    check_metadata(metadata, n_folds)
     with (folder / MANIFEST_FILE).open("w", encoding="utf-8", newline="") as stream:
         out = csv.writer(stream, lineterminator="\n")
-        out.writerow([*COLUMNS, *extra, *ours[len(COLUMNS) :]])
+        out.writerow([*COLUMNS, *metadata, *split_columns])
         rows = zip(
             samples, packed.sha256, packed.original_sizes, split.folds.tolist(), split.splits.tolist(), strict=True
         )
@@ -185,16 +196,21 @@ def write_manifest(
             patient_id = sample.path if sample.patient_id is None else sample.patient_id
             out.writerow(
                 [sample.path, sample.label, patient_id, fold, split_name, sha256, width, height]
-                + [sample.metadata[name] for name in extra]
+                + [sample.metadata[name] for name in metadata]
                 + splits
             )
 
 
 def write_targets(folder: Path, targets: Iterable[np.ndarray | None], n: int) -> None:
-    """Write targets.npy, (n, ...), one at a time; nothing where the targets are None.
+    """Write targets.npy, (n, ...), row by row; write nothing if the targets are None.
+
+    Args:
+        folder: existing folder.
+        targets: one target per image.
+        n: number of images.
 
     Raises:
-        InputError: they differ in shape or type.
+        InputError: the targets differ in shape or type.
     """
     array: np.ndarray | None = None
     for row, target in enumerate(targets):
@@ -204,25 +220,31 @@ def write_targets(folder: Path, targets: Iterable[np.ndarray | None], n: int) ->
             array = np.lib.format.open_memmap(folder / TARGETS, "w+", target.dtype, (n, *target.shape))
         if (target.shape, target.dtype) != (array.shape[1:], array.dtype):
             raise InputError(
-                f"target {row} is {target.dtype} {target.shape}, the first one {array.dtype} {array.shape[1:]}: "
-                "all targets need one shape and type"
+                f"target {row} is {target.dtype} {target.shape}, but the first target is {array.dtype} "
+                f"{array.shape[1:]}. All targets must have the same shape and type"
             )
         array[row] = target
 
 
 def write_info(folder: Path, info: dict[str, Any]) -> None:
-    """Writes dataset.json."""
+    """Write dataset.json."""
     write_text(folder / INFO_FILE, json.dumps(info, indent=2, ensure_ascii=False) + "\n")
 
 
 def load_prepared(folder: Path) -> PreparedDataset:
-    """The prepared set in `folder`, every file verified against its sha256.
+    """Load a prepared set and verify the sha256 of every file.
+
+    Args:
+        folder: folder of the set.
+
+    Returns:
+        The prepared set.
 
     Raises:
-        InputError: absent, unfinished or damaged.
+        InputError: the set is absent, incomplete or damaged.
     """
     if find_artifact(folder) is None:
-        state = "is damaged or unfinished" if folder.exists() else "does not exist"
+        state = "is damaged or incomplete" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {state}: run `medtune data` (with the same --params, --set and --out)")
     info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
     classes = tuple(info["classes"])
@@ -230,7 +252,7 @@ def load_prepared(folder: Path) -> PreparedDataset:
         rows = list(csv.DictReader(stream))
     n_folds = sum(name.startswith("role_") for name in rows[0])
     if info.get("label_type") == "multi":
-        labels = rarest(np.load(folder / TARGETS))
+        labels = rarest_finding(np.load(folder / TARGETS))
     else:
         index = {name: number for number, name in enumerate(classes)}
         labels = np.array([index[row["label"]] for row in rows], np.int64)
@@ -242,7 +264,7 @@ def load_prepared(folder: Path) -> PreparedDataset:
         labels=labels,
         patient_ids=np.array([row["group"] for row in rows]),
         folds=np.array([row["fold"] for row in rows], np.int64),
-        splits=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], ROLE),
+        splits=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], SPLIT_DTYPE),
         images=_open_images(folder / IMAGES_FILE, len(rows)),
         sha256=tuple(row["sha256"] for row in rows),
         names=tuple(row["label"] for row in rows),
@@ -256,9 +278,9 @@ def load_prepared(folder: Path) -> PreparedDataset:
 
 def _open_images(path: Path, rows: int) -> np.ndarray:
     try:
-        images = np.lib.format.open_memmap(path, mode="r")  # .npy and nothing else; np.load takes more
-    except Exception as error:  # its header is read as Python's syntax, and raises what the tokenizer raises
-        raise InputError(f"{path} holds no plain array: {first_line(error)}; run `medtune data`") from None
+        images = np.lib.format.open_memmap(path, mode="r")  # accepts .npy files only, unlike np.load
+    except Exception as error:  # numpy parses the header as Python code, so the tokenizer's errors are possible
+        raise InputError(f"{path} is not a valid array: {first_line(error)}. Run `medtune data`") from None
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) != rows:
         raise InputError(f"{path} is {images.dtype} {images.shape}; expected uint8 ({rows}, H, W, 3)")
     return images

@@ -1,4 +1,4 @@
-"""Reads the arrays of an .npz file row by row: flat memory, and never a pickle."""
+"""Reader for the arrays of an .npz file, row by row with constant memory and without pickle."""
 
 import math
 import threading
@@ -13,29 +13,35 @@ from medtune.serving.decode import MAX_PIXELS
 from medtune.serving.one_line import first_line
 
 MAX_ROW_BYTES = 3 * MAX_PIXELS
-# A list of records is made of them; the largest published set has a quarter of a million.
+# Every row becomes a sample in memory; the largest published set has 250,000 images.
 MAX_ROWS = 5_000_000
 
 
 def array_names(file: Path) -> set[str]:
-    """Names of the arrays in `file`.
+    """List the names of the arrays in an .npz file.
+
+    Args:
+        file: the .npz file.
+
+    Returns:
+        The names.
 
     Raises:
-        InputError: not an .npz file.
+        InputError: the file is damaged or not an .npz file.
     """
     try:
         with zipfile.ZipFile(file) as bundle:
             return {name.removesuffix(".npy") for name in bundle.namelist()}
     except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file}: damaged or not an .npz file: {error}") from error
+        raise InputError(f"{file}: damaged or not an .npz file. Download or write it again") from error
 
 
 class RowReader:
-    """One array of an .npz file, read row after row.
+    """Reader for the rows of one array of an .npz file.
 
     Attributes:
-        shape: of the whole array.
-        dtype: of the whole array; never object.
+        shape: shape of the array.
+        dtype: dtype of the array; never object.
     """
 
     def __init__(self, file: Path, name: str):
@@ -46,10 +52,16 @@ class RowReader:
         self._rewind()
 
     def read_row(self, index: int) -> np.ndarray:
-        """Row `index`, shape[1:]; cheap where rows are asked for in order.
+        """Read a row; consecutive rows are fast.
+
+        Args:
+            index: index of the row.
+
+        Returns:
+            The row, with shape[1:] and dtype of the array.
 
         Raises:
-            InputError: the file ends before the row does, or its checksum is wrong.
+            InputError: the file is truncated, or its checksum is wrong.
         """
         with self._lock:
             if index < self._next or self._stream is None:
@@ -59,14 +71,14 @@ class RowReader:
                 while self._next <= index:
                     content = self._stream.read(size) if self._stream else b""
                     self._next += 1
-            except Exception as error:  # zip and its compressors have an error of their own for each kind of damage
+            except Exception as error:  # zipfile and its decompressors raise different errors
                 raise InputError(f"{self.file}: array {self.name} is damaged: {first_line(error)}") from error
         if len(content) != size:
-            raise InputError(f"{self.file}: array {self.name} is cut off at row {index} of {self.shape[0]}")
+            raise InputError(f"{self.file}: array {self.name} is truncated at row {index} of {self.shape[0]}")
         return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
 
     def read_all(self) -> np.ndarray:
-        """The whole array, for small ones."""
+        """Read the entire array, if it is small."""
         return (
             np.stack([self.read_row(index) for index in range(self.shape[0])])
             if self.shape[0]
@@ -88,12 +100,14 @@ class RowReader:
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             self.shape, by_column, self.dtype = read(stream)
         except KeyError:
-            raise InputError(f"{self.file}: no array {self.name} in it") from None
-        except Exception as error:  # numpy reads the header as Python's syntax, and raises what its tokenizer raises
+            raise InputError(f"{self.file}: has no array {self.name}") from None
+        except Exception as error:  # numpy parses the header as Python code, so the tokenizer's errors are possible
             raise InputError(f"{self.file}: array {self.name} is damaged: {first_line(error)}") from error
         row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         if self.dtype.hasobject or by_column or not self.shape or not 0 < row_bytes <= MAX_ROW_BYTES:
             raise InputError(f"{self.file}: array {self.name} is {self.dtype} {self.shape}; expected rows of numbers")
         if not 0 <= self.shape[0] <= MAX_ROWS:
-            raise InputError(f"{self.file}: array {self.name} says it has {self.shape[0]:,} rows; at most {MAX_ROWS:,}")
+            raise InputError(
+                f"{self.file}: array {self.name} has {self.shape[0]:,} rows; expected at most {MAX_ROWS:,}"
+            )
         self._stream, self._next = stream, 0

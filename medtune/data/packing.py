@@ -1,4 +1,4 @@
-"""Every image decoded and checked once, and packed into one array file that training maps into memory."""
+"""Packing of all images into one array file, which training maps into memory."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -24,15 +24,15 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class PackResult:
-    """What `pack` wrote.
+    """Result of `pack`.
 
     Attributes:
-        selected: positions of the packed records in the list given, ascending; row i of the pack is record selected[i].
-        sha256: of each packed image's pixels, hexadecimal.
-        original_sizes: (width, height) of each original.
-        rejected: (path, reason) of each record left out.
-        intensity: how images of more than 8 bits were scaled, and whether there were any.
-        notes: what a reader must know about the scaling, sentences.
+        selected: indices of the packed samples, ascending; row i of the array is sample selected[i].
+        sha256: digest of the pixels of each packed image, hexadecimal.
+        original_sizes: (width, height) of each original in pixels.
+        rejected: (path, reason) of each image that was left out.
+        intensity: scaling of images with more than 8 bits.
+        notes: warnings about the scaling, one sentence each.
     """
 
     selected: tuple[int, ...]
@@ -53,34 +53,38 @@ def pack(
     intensity: IntensityParams | Intensity | None = None,
     workers: int | None = None,
 ) -> PackResult:
-    """Writes `folder`/images.npy, uint8 (kept, size, size, 3), in the order of `samples`; memory use is flat.
+    """Decode the images once and write `folder`/images.npy: (selected, size, size, 3) uint8 in the order of `samples`.
 
-    Each image is decoded once. Images of more than 8 bits wait in a file until all are decoded and the range of their
-    values is known.
+    Memory use does not depend on the number of images. Images of more than 8 bits are stored in a temporary file until
+    all are decoded, because their scaling depends on the values of all images.
 
     Args:
-        samples: what to pack.
-        root: the source's root; a file that a link leads out of it is a bad image.
+        samples: images to pack.
+        root: the data root. A link to a file outside of it is a bad image.
         folder: existing folder.
         size: side in pixels.
         resize: see medtune.serving.resize.resize_square.
-        on_bad_image: error: refuse the set; reject: leave the image out and say so.
+        on_bad_image: error: reject the data set; reject: leave the image out and report it.
         intensity: section data.intensity; or the range of an earlier data set, which every image must fit.
-        workers: processes; None: as many as CPUs where the first images say that it takes long, else none.
+        workers: number of processes; None: one per CPU if the first images are slow, otherwise no further process.
+
+    Returns:
+        The packed images.
 
     Raises:
-        InputError: bad images, under `error`, with the number of them and the first few named; or none is left; or
-            the range of the values is not known.
+        InputError: there are bad images and `on_bad_image` is error, no image is left, or the range of the values is
+            unknown.
+        RuntimeError: the header of the array file changed its length.
     """
     real_root = root.resolve() if root is not None else None
     jobs = [
         DecodeJob(sample, None if sample.read or real_root is None else image_path(sample, real_root), real_root)
         for sample in samples
     ]
-    wanted = intensity or IntensityParams()
-    fit = Fit(size, resize, wanted.apply_voi if isinstance(wanted, Intensity) else applies_voi(wanted), wanted)
+    scaling = intensity or IntensityParams()
+    fit = Fit(size, resize, scaling.apply_voi if isinstance(scaling, Intensity) else applies_voi(scaling), scaling)
     selected: list[int] = []
-    kept: list[FittedImage] = []
+    images: list[FittedImage] = []
     rejected: list[tuple[str, str]] = []
     waiting = folder / f".{IMAGES_FILE}.deep"
     with (
@@ -99,25 +103,25 @@ def pack(
                 if is_deep:
                     np.save(deep, result.pixels)
                 selected.append(position)
-                kept.append(replace(result, pixels=np.empty(0)))
+                images.append(replace(result, pixels=np.empty(0)))
             advance(1, f"{len(rejected)} bad" if rejected else "")
         out.seek(0)
         _write_header(out, len(selected), size)
         if out.tell() != start:
             raise RuntimeError("the header of images.npy changed its length")
     _check_rejected(rejected, len(samples), on_bad_image, bool(selected))
-    ranges = [image.values for image in kept]
-    found = wanted if isinstance(wanted, Intensity) else resolve(wanted, ranges)
-    digests = list(_scale_deep(folder / IMAGES_FILE, waiting, kept, found))
+    ranges = [image.values for image in images]
+    resolved = scaling if isinstance(scaling, Intensity) else resolve(scaling, ranges)
+    digests = list(_scale_deep(folder / IMAGES_FILE, waiting, images, resolved))
     waiting.unlink()
     labels = [samples[row].label if samples[row].findings is None else "" for row in selected]
-    notes = describe(found, ranges), describe_confounding(labels, ranges)
+    notes = describe(resolved, ranges), describe_confounding(labels, ranges)
     return PackResult(
         tuple(selected),
         tuple(digests),
-        tuple(image.size for image in kept),
+        tuple(image.size for image in images),
         tuple(rejected),
-        found,
+        resolved,
         tuple(note for note in notes if note),
     )
 
@@ -135,14 +139,14 @@ def _check_rejected(rejected: list[tuple[str, str]], total: int, on_bad_image: s
         raise InputError(f"none of {total} images can be used; the first, {path}: {reason}")
 
 
-def _scale_deep(images: Path, waiting: Path, kept: Sequence[FittedImage], intensity: Intensity) -> Iterator[str]:
-    """The sha256 of each image, after those of more than 8 bits are scaled and written to their rows."""
-    if all(image.values is None for image in kept):
-        yield from (image.sha256 for image in kept)
+def _scale_deep(file: Path, waiting: Path, images: Sequence[FittedImage], intensity: Intensity) -> Iterator[str]:
+    """Scale images of more than 8 bits, write them to their rows, and yield the sha256 of every image."""
+    if all(image.values is None for image in images):
+        yield from (image.sha256 for image in images)
         return
-    packed = np.lib.format.open_memmap(images, mode="r+")
+    packed = np.lib.format.open_memmap(file, mode="r+")
     with waiting.open("rb") as stream:
-        for row, image in enumerate(kept):
+        for row, image in enumerate(images):
             if image.values is None:
                 yield image.sha256
                 continue

@@ -1,4 +1,4 @@
-"""Patients by a pattern on the path, and what a table says of them beside it."""
+"""Patients from a pattern on the path, and consistency with the patients in a table."""
 
 import re
 from collections import defaultdict
@@ -14,34 +14,44 @@ from medtune.serving.folder_scan import printable
 
 
 def with_patient(sample: Sample, pattern: str) -> Sample:
-    """The sample with the patient that `data.patient_pattern` finds in its path.
+    """Set the patient of a sample by a pattern on its path.
+
+    Args:
+        sample: the sample.
+        pattern: `data.patient_pattern`, whose first group is the patient.
+
+    Returns:
+        The sample with its patient.
 
     Raises:
-        InputError: it finds none.
+        InputError: the pattern does not match.
     """
     match = re.search(pattern, sample.path)
     if match is None or not match[1]:
-        raise InputError(f"{printable(sample.path)}: data.patient_pattern {pattern!r} finds no patient in it")
+        raise InputError(
+            f"data.patient_pattern={pattern}: finds no patient in {printable(sample.path)}. Change the pattern, or "
+            "move or rename the file"
+        )
     return replace(sample, patient_id=match[1])
 
 
 def check_pattern(pattern: str, table: Table, found: Collection[str], samples: Sequence[Sample]) -> None:
-    """Refuse a pattern beside a table that names the patients: one of the two would silently decide the split.
+    """Reject a pattern if the table also names the patients, because either could determine the split.
 
     Args:
         pattern: `data.patient_pattern`.
         table: the table.
-        found: meanings that its columns have; `group` if one of them names the patients.
-        samples: of its rows, with the cells of other columns as metadata.
+        found: meanings of the columns; includes `group` if a column contains the patients.
+        samples: samples of the rows, with the cells of other columns as metadata.
 
     Raises:
-        InputError: the table has the column of patients, or the pattern divides a patient of a column that is named
-            like one.
+        InputError: the table has a column of patients, or the pattern divides a patient of a column whose name
+            suggests patients.
     """
     without = set_option("data.patient_pattern", None)
     if "group" in found:
         raise InputError(
-            f"data.patient_pattern={pattern}: {table.name} names the patients. Use the table with {without}"
+            f"data.patient_pattern={pattern}: {table.name} already names the patients. Use the table with {without}"
         )
     other = columns.similar_column(table, "group")
     if other is None:
@@ -52,7 +62,7 @@ def check_pattern(pattern: str, table: Table, found: Collection[str], samples: S
             by_cell[cell].add(with_patient(sample, pattern).patient_id)
     if divided := [cell for cell, patients in by_cell.items() if len(patients) > 1]:
         raise InputError(
-            f"data.patient_pattern={pattern}: it makes several patients of {len(divided):,} in the column {other} of "
-            f"{table.name}, {divided[0]!r} first. Use the column with {without} "
+            f"data.patient_pattern={pattern}: divides {len(divided):,} patients in the column {other} of {table.name} "
+            f"into several, for example {divided[0]!r}. Use the column with {without} "
             f"{set_option('data.columns.group', other)}, or rename it if it does not name patients"
         )

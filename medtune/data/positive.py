@@ -1,8 +1,8 @@
-"""The positive class of a binary data set: which one it is, and the order of the classes that follows from it.
+"""Positive class of a binary data set, and the resulting order of its classes.
 
-Sensitivity, specificity, the decision threshold and the direction of AUROC depend on it, so it is never guessed: the
-params name it, or the source declares what the publication of the set says. The positive class has index 1 in a
-prepared set, its networks and its bundles.
+Sensitivity, specificity, the decision threshold and the direction of AUROC depend on it, so it is never guessed. The
+params name it, or the source declares the published positive class. It has index 1 in a prepared set, its models and
+its bundles.
 """
 
 from collections.abc import Sequence
@@ -17,22 +17,26 @@ KEY = "data.positive"
 
 
 def find_positive(classes: Sequence[str], params: DataParams, source: ModuleType) -> str | None:
-    """Return the positive class; None where there are not two classes.
+    """Return the positive class of the data set.
 
     Args:
         classes: class names of the data set, after `data.label_map`.
         params: section data.
-        source: the source's module, whose `positive_class(params)` may declare it.
+        source: module of the source, which can define `positive_class(params)`.
+
+    Returns:
+        The positive class, or None unless there are two classes.
 
     Raises:
-        InputError: two classes of which none is named, a name that is no class, or a name where there are more classes.
+        InputError: the positive class of two classes is not set, `data.positive` is not a class, or it is set for more
+            than two classes.
     """
     if len(classes) != 2:
         if params.positive is not None and len(classes) > 2:
             raise InputError(
                 f"{KEY}={params.positive}: the data set has {len(classes):,} classes "
-                f"({list_names(classes)}), and only one of two classes can be the positive one. Remove it with "
-                f"{set_option(KEY, None)}, or make two classes of them (data.label_map, data.labels)."
+                f"({list_names(classes)}), and only a set with two classes has a positive class. Remove it with "
+                f"{set_option(KEY, None)}, or merge the classes into two (data.label_map, data.labels)."
             )
         return None
     chosen = params.positive if params.positive is not None else declared_positive(params, source)
@@ -50,10 +54,10 @@ def find_positive(classes: Sequence[str], params: DataParams, source: ModuleType
 
 
 def declared_positive(params: DataParams, source: ModuleType) -> str | None:
-    """Return the positive class that the source declares for these params; None where it declares none."""
+    """Return the positive class that the source declares for these params, or None."""
     return source.positive_class(params) if hasattr(source, "positive_class") else None
 
 
 def order_classes(classes: Sequence[str], positive: str | None) -> tuple[str, ...]:
-    """Return the classes with the positive one last; unchanged where there is none."""
+    """Return the classes with the positive class last; unchanged if `positive` is None."""
     return tuple(sorted(classes, key=lambda name: name == positive))

@@ -1,4 +1,4 @@
-"""The prepared set that a run reads: verified once per process while its files stay the same."""
+"""Prepared set of a run, verified once per process unless its files change."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -12,8 +12,14 @@ from medtune.runtime.paths import RunPaths, TrainSubset
 def open_prepared(paths: RunPaths) -> PreparedDataset:
     """Return the verified set at `paths.prepared`, restricted to the training patients of `paths.subset`.
 
+    Args:
+        paths: paths of the run.
+
+    Returns:
+        The prepared set.
+
     Raises:
-        InputError: absent, unfinished or damaged.
+        InputError: the set is absent, incomplete or damaged.
     """
     return _open(paths.prepared, folder_state(paths.prepared), paths.subset)
 

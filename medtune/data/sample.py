@@ -1,51 +1,51 @@
-"""What a data source hands over, and what a source file must define.
+"""Samples, and the interface of a data source.
 
-A source is one file `medtune/data/sources/<name>.py`; the registry key is the file's name. It defines, at module level:
+A source is one file `medtune/data/sources/<name>.py`. The registry key is the file name. The file must define:
 
     NAME: str                    name of the data set, for the model card
-    LICENSE: str                 licence of the images
-    CITATION: str                how to cite them
-    KNOWN_ISSUES: tuple[str, ...] what is known to be wrong with labels or groups; printed in the model card
-    class Params(DataParams)     `source: Literal["<name>"] = "<name>"` and the source's own keys; `root` is shared
+    LICENSE: str                 license of the images
+    CITATION: str                publication to cite
+    KNOWN_ISSUES: tuple[str, ...] known errors in labels or patients, for the model card
+    class Params(DataParams)     `source: Literal["<name>"] = "<name>"` and the parameters of the source
 
     def classes(params) -> tuple[str, ...]
-        Class names in index order. Empty where only the files can tell: then `list_samples` decides, sorted by name.
+        Class names in index order. If the tuple is empty, the labels of `list_samples`, sorted by name, are used.
 
     def list_samples(root: Path | None, params) -> list[Sample]
-        Every image, in an order that depends on content only (sorted by path). `root` is `params.root` made absolute
-        (None where the params name none); a source that needs it begins with `root = listing.require(root)`. Reads
-        names and tables, never decodes a picture. Raises InputError where nothing usable lies under `root`, or a
-        label is missing or unknown.
+        All images, in an order that depends on content only (sorted by path). `root` is the absolute `params.root`,
+        or None if it is null. A source that needs it begins with `root = listing.require_root(root)`. The function
+        reads names and tables but does not decode images. It raises InputError if there are no usable images, or
+        if a label is missing or unknown.
 
-and may define
+The file may define:
 
     def fetch(root: Path, params) -> None
-        Downloads into `root`; called first, where `params.download` is true. Does nothing where all is there.
+        Download the data set to `root`, unless it is complete. Called first if `params.download` is true.
 
     def inputs(root: Path | None, params) -> list[Path]
-        Files other than the records' own whose change makes the source another one (the array file behind `read`).
+        Files that affect the samples but are not image files, for example a table or an array file.
 
     def expected(params) -> dict[str, int] | None
-        Images per class in the complete published set, to say what share of it is here.
+        Images per class in the complete published set, to report which fraction of it is present.
 
     def example(root: Path) -> dict[str, object]
-        Writes a tiny data set in the source's layout to `root` and returns the params that read it, for the contract
-        tests. A source that draws its own images needs none.
+        Write a tiny data set in the layout of the source to `root`, and return the params that read it. The contract
+        tests use it. Sources that draw their images do not need it.
 
     def positive_class(params) -> str | None
-        The positive class of a set with two classes, where its publication says so; `data.positive` overrides it.
-        None, or no such function: the user must name it.
+        Positive class of a set with two classes, as published; `data.positive` overrides it. Without this function,
+        or if it returns None, the user must set `data.positive`.
 
     def metadata(params) -> dict[str, object]
-        What else belongs into dataset.json.
+        Further entries of dataset.json.
 
     def cut(samples, root, params) -> medtune.data.slide_tiles.SlideTiles
-        Where a record is a whole-slide image: its tiles, which are then the images. Patients, labels and splits are
-        those of the slides. Called once everything but the pixels is checked.
+        Tiles of samples that are whole-slide images. The tiles replace the samples; patients, labels and splits are
+        those of the slides. Called after all checks that do not need pixels.
 
-Contract, held by tests/contracts/test_sources.py: paths are relative, posix, unique; labels are class names; groups
-are all None or all non-empty; `extra` has the same keys in every record; two calls give equal lists; importing and
-calling it imports no torch.
+tests/contracts/test_sources.py checks the contract. Paths are relative, posix and unique. Labels are class names.
+Patients are all None or all non-empty. `metadata` has the same keys in every sample. Two calls return equal lists.
+Neither importing nor calling the source imports torch.
 """
 
 from collections.abc import Callable
@@ -62,20 +62,21 @@ class Sample:
     """One image before decoding.
 
     Attributes:
-        path: relative to the source's root, posix; a made-up unique name where pixels are not files.
-        label: class name; in a task without classes what splits balance, the same for all where there is nothing; of
-            several findings all of them, `medtune.data.findings.joined`.
-        patient_id: what must stay together in one split (patient, case); None where the source does not know.
-        metadata: the source's own columns of manifest.csv.
-        published_splits: role in the chain of each published fold (one of `SPLITS` each), for protocols
-            `official`, `folders` and `column`.
-        read: gives the pixels, uint8 (h, w, 3), where they are not a file; called in the order of the records.
-        where: the place that names it ("labels.csv line 7"), for error messages; empty where that is the path.
-        target: returns what a task other than classification predicts (a mask, a number), as its `targets` reads it.
-        file: where the image file lies, where that is not `root / path` (unpacked archives).
-        site: where the image was made, for protocol site; None where the source does not know.
-        frame: frame of a DICOM file of several frames, from 0.
-        findings: which of several findings the image shows, in any order; None where it has one class.
+        path: posix path relative to the root of the source; a unique name if the pixels are not in a file.
+        label: class name. In tasks without classes, the value that splits balance. For several findings, the result of
+            `medtune.data.findings.join_findings`.
+        patient_id: patient or case, whose images stay in one split; None if unknown.
+        metadata: further columns of manifest.csv.
+        published_splits: split in each published fold (values of `SPLITS`), for protocols `official`, `folders` and
+            `column`.
+        read: returns the (h, w, 3) uint8 pixels if they are not in a file. Calls follow the order of the samples.
+        where: location of the label, such as "labels.csv line 7", for error messages; empty if the path is enough.
+        target: returns the target of tasks other than classification (a mask, a number), as the task's `targets`
+            module reads it.
+        file: image file, if it is not `root / path` (unpacked archives).
+        site: hospital or site, for protocol site; None if unknown.
+        frame: frame of a multi-frame DICOM file, starting at 0.
+        findings: findings that the image shows, in any order; None if the image has one class.
     """
 
     path: str
@@ -93,5 +94,5 @@ class Sample:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Its findings, or its one class."""
+        """The findings, or a tuple of the class."""
         return (self.label,) if self.findings is None else self.findings

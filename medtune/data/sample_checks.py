@@ -1,4 +1,4 @@
-"""Checks of patients, labels and file names that hold for every data source."""
+"""Checks of patients, labels and file names for all data sources."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,12 +16,12 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class CheckedSamples:
-    """Samples whose patients, labels and names can be relied on.
+    """Samples with valid patients, labels and file names.
 
     Attributes:
-        samples: what is left, in the same order.
+        samples: the valid samples, in the same order.
         rejected: (path, reason) of each sample that was left out.
-        notes: what was changed, sentences.
+        notes: changes that were made, one sentence each.
     """
 
     samples: list[Sample]
@@ -30,16 +30,19 @@ class CheckedSamples:
 
 
 def check_samples(samples: Sequence[Sample], params: DataParams, classes: Sequence[str] = ()) -> CheckedSamples:
-    """Check what decides classes and splits.
+    """Check the patients, labels and file names.
 
     Args:
-        samples: every image of a source.
+        samples: all images of a source.
         params: section data.
-        classes: the classes that the source or the user names; empty where the files decide.
+        classes: classes of the source or the user; empty if the files determine them.
+
+    Returns:
+        The valid samples.
 
     Raises:
-        InputError: a file name that is not UTF-8 (unless `on_bad_image` is reject), a marker of a missing value as
-            patient or label, labels or patients that differ in spelling only, or a label that is no class.
+        InputError: a file name is not UTF-8 (unless `on_bad_image` is reject), a patient or label is a marker of a
+            missing value, patients or labels differ in spelling only, or a label is not a class.
     """
     named, rejected = _check_names(samples, params)
     allowed = {squeeze(value) for value in params.allow_values}
@@ -54,8 +57,8 @@ def _where(sample: Sample) -> str:
     return sample.where or printable(sample.path)
 
 
-def _first(places: Sequence[str]) -> str:
-    return ", ".join(places[:_SHOWN]) + (f" and {len(places) - _SHOWN:,} more" if len(places) > _SHOWN else "")
+def _first(locations: Sequence[str]) -> str:
+    return ", ".join(locations[:_SHOWN]) + (f" and {len(locations) - _SHOWN:,} more" if len(locations) > _SHOWN else "")
 
 
 def _check_names(samples: Sequence[Sample], params: DataParams) -> tuple[list[Sample], tuple[tuple[str, str], ...]]:
@@ -68,15 +71,15 @@ def _check_names(samples: Sequence[Sample], params: DataParams) -> tuple[list[Sa
             f"{len(bad):,} of {len(samples):,} images cannot be used: {_first([printable(s.path) for s in bad])}: "
             f"{reason}. Rename them, or leave them out with {set_option('data.on_bad_image', 'reject')}"
         )
-    left_out = {sample.path for sample in bad}
-    kept = [sample for sample in samples if sample.path not in left_out]
-    return kept, tuple((printable(sample.path), reason) for sample in bad)
+    bad_paths = {sample.path for sample in bad}
+    valid = [sample for sample in samples if sample.path not in bad_paths]
+    return valid, tuple((printable(sample.path), reason) for sample in bad)
 
 
 def _check_missing(
     samples: Sequence[Sample], what: str, values_of: Callable[[Sample], Iterable[str | None]], allowed: set[str]
 ) -> None:
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    locations: defaultdict[str, list[str]] = defaultdict(list)
     missing: dict[str, bool] = {}
     values = ((sample, value) for sample in samples for value in values_of(sample))
     for sample, value in values:
@@ -90,20 +93,20 @@ def _check_missing(
                     "patients may have become one. Format the column as text and export the table again"
                 )
         if missing[value]:
-            found[value].append(_where(sample))
-    if not found:
+            locations[value].append(_where(sample))
+    if not locations:
         return
     parts = [
-        f"{_first(places)}: {what} is {spell(value)[0]}" + (f" ({len(places):,} images)" if len(places) > 1 else "")
-        for value, places in sorted(found.items())
+        f"{_first(rows)}: {what} is {spell(value)[0]}" + (f" ({len(rows):,} images)" if len(rows) > 1 else "")
+        for value, rows in sorted(locations.items())
     ]
-    names = [value for value in sorted(found) if squeeze(value)]
+    names = [value for value in sorted(locations) if squeeze(value)]
     noun = "patient" if what == "group" else "class"
     allow = set_option("data.allow_values", names)
-    way_out = f", or if {' and '.join(map(repr, names))} is a real {noun}, allow it with {allow}" if names else ""
+    exception = f", or if {' and '.join(map(repr, names))} is a real {noun}, allow it with {allow}" if names else ""
     raise InputError(
-        f"{'; '.join(parts)}; every image needs one, and this means that it is unknown. "
-        f"Fill it in, or remove these {'rows' if samples[0].where else 'images'}{way_out}"
+        f"{'; '.join(parts)}, which means unknown, but every image needs a {noun}. "
+        f"Fill it in, or remove these {'rows' if samples[0].where else 'images'}{exception}"
     )
 
 
@@ -122,8 +125,8 @@ def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
         }
         merge = set_option("data.label_map", {label: name for label, name in common.items() if label != name})
         raise InputError(
-            f"labels {shown} differ in case, blanks, Unicode form or a final dot only. Make them one class with "
-            f"{merge}, or if they are different classes, name every class in data.class_names"
+            f"labels {shown} differ only in case, blanks, Unicode form or a final dot. Merge them into one class with "
+            f"{merge}, or if they are different classes, list every class in data.class_names"
         )
     labeled = ((sample, label) for sample in samples for label in sample.labels if classes)
     for sample, label in labeled:
@@ -149,14 +152,12 @@ def _check_patients(samples: list[Sample], params: DataParams) -> tuple[list[Sam
         )
         more = f"; and {len(sets) - _SHOWN:,} more" if len(sets) > _SHOWN else ""
         raise InputError(
-            f"{len(sets):,} patients are written in several ways, which differ in case, blanks, Unicode form, leading "
-            f"zeros or a trailing .0 only: {shown}{more}. Make them one patient each with "
-            f"{set_option('data.similar_patients', 'equal')}, or keep them apart with "
+            f"data.similar_patients=error: {len(sets):,} patients have several spellings, which differ only in case, "
+            f"blanks, Unicode form, leading zeros or a trailing .0: {shown}{more}. If the spellings mean the same "
+            f"patient, add {set_option('data.similar_patients', 'equal')}; otherwise add "
             f"{set_option('data.similar_patients', 'different')}"
         )
     common = {name: names[0] for names in sets for name in names}
     merged = [replace(sample, patient_id=common.get(sample.patient_id or "", sample.patient_id)) for sample in samples]
-    note = (
-        f"{len(sets):,} patients were written in several ways and are one patient each (data.similar_patients: equal)."
-    )
+    note = f"{len(sets):,} patients had several spellings, which were merged (data.similar_patients: equal)."
     return merged, (note,)

@@ -1,4 +1,4 @@
-"""Leave one site out (protocol site): the fold of each site, and what is refused."""
+"""Site of each image and test fold of each site, for protocol site (leave one site out)."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -17,12 +17,15 @@ NAME = "site"
 
 
 def add_sites(rows: Sequence[Sample], table: Table, name: str | None) -> list[Sample]:
-    """Return the samples of a table with their sites.
+    """Add the sites from a column of the table to the samples.
 
     Args:
-        rows: one per row of `table`.
+        rows: one sample per row of `table`.
         table: the table.
         name: `data.columns.site`; None: `site`.
+
+    Returns:
+        The samples with sites, in the same order.
 
     Raises:
         InputError: there is no such column.
@@ -38,32 +41,35 @@ def add_sites(rows: Sequence[Sample], table: Table, name: str | None) -> list[Sa
 
 
 def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> list[str]:
-    """Return the sites by test fold: sorted, with the site that `test_fold` names first.
+    """Return the sites in the order of their test folds.
 
     Args:
         samples: all images.
         params: section data.split.
-        source: the source's name, for messages.
+        source: name of the source, for messages.
+
+    Returns:
+        The sites, sorted. If `test_fold` is a site, it comes first.
 
     Raises:
-        InputError: no sites, images of unknown site, sites that differ in spelling only, a patient at two sites, or
-            another number of sites than `folds`.
+        InputError: sites are missing or differ in spelling only, there are fewer than two sites, a patient is at
+            several sites, or `folds` or `test_fold` does not match the sites.
     """
     sites = [sample.site for sample in samples if sample.site is not None]
     if len(sites) < len(samples):
         raise InputError(
-            f"data.split.protocol=site: source {source} names no sites here. Use a table with a column site "
+            f"data.split.protocol=site: source {source} has no sites here. Use a table with a column site "
             "(data.csv, data.columns.site)"
         )
     if unknown := [sample for sample, site in zip(samples, sites, strict=True) if is_missing(site)]:
         raise InputError(
-            f"data.split.protocol=site: {len(unknown):,} images have no site, for example {_place(unknown[0])}. "
+            f"data.split.protocol=site: {len(unknown):,} images have no site, for example {_location(unknown[0])}. "
             "Fill it in, or remove these rows"
         )
     if same := similar(sites, label_key):
         raise InputError(
-            f"data.split.protocol=site: sites {' and '.join(spell(*same[0]))} differ in case, blanks, Unicode form "
-            "or a final dot only. Write each site in one way"
+            f"data.split.protocol=site: sites {' and '.join(spell(*same[0]))} differ only in case, blanks, Unicode "
+            "form or a final dot. Write each site in one way"
         )
     _check_patients(samples)
     counts = Counter(sites)
@@ -73,7 +79,7 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
         raise InputError(f"data.split.protocol=site: only one site ({shown}); at least two are needed")
     if len(names) != params.folds:
         raise InputError(
-            f"data.split.folds={params.folds}: the table has {len(names):,} sites ({shown}), and each is a fold. Add "
+            f"data.split.folds={params.folds}: the table has {len(names):,} sites ({shown}), one per fold. Add "
             f"{set_option('data.split.folds', len(names))}"
         )
     chosen = params.test_fold
@@ -82,7 +88,7 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
     if not isinstance(chosen, str):
         if str(chosen) in counts and names[chosen] != str(chosen):
             raise InputError(
-                f"data.split.test_fold={chosen}: a fold (site {names[chosen]}), but also the name of a site. Name the "
+                f"data.split.test_fold={chosen}: both a fold (site {names[chosen]}) and the name of a site. Name the "
                 f"site: {set_option('data.split.test_fold', str(chosen))} or "
                 f"{set_option('data.split.test_fold', names[chosen])}"
             )
@@ -93,19 +99,19 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
 
 
 def _check_patients(samples: Sequence[Sample]) -> None:
-    places: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    rows_by_site: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for sample in samples:
         if sample.patient_id is not None and sample.site is not None:
-            places[sample.patient_id].setdefault(sample.site, _place(sample))
-    moved = [patient for patient, found in places.items() if len(found) > 1]
+            rows_by_site[sample.patient_id].setdefault(sample.site, _location(sample))
+    moved = [patient for patient, rows in rows_by_site.items() if len(rows) > 1]
     if moved:
-        found = " and ".join(f"{site} ({place})" for site, place in places[moved[0]].items())
+        sites = " and ".join(f"{site} ({location})" for site, location in rows_by_site[moved[0]].items())
         more = f"; {len(moved) - 1:,} more patients are at several sites" if len(moved) > 1 else ""
         raise InputError(
-            f"data.split.protocol=site: patient {moved[0]} is at {found}{more}. Assign each patient to one site, or "
+            f"data.split.protocol=site: patient {moved[0]} is at {sites}{more}. Assign each patient to one site, or "
             "use data.split.protocol=patient"
         )
 
 
-def _place(sample: Sample) -> str:
+def _location(sample: Sample) -> str:
     return sample.where or printable(sample.path)

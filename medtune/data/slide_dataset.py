@@ -1,4 +1,4 @@
-"""A prepared set of tiles, seen as a set of slides: what everything that is measured refers to."""
+"""Conversion of a prepared set of tiles to a set of slides, on which metrics are computed."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +10,11 @@ from medtune.data.manifest import PreparedDataset
 
 @dataclass(frozen=True)
 class SlideDataset(PreparedDataset):
-    """A prepared set whose rows are slides; `images` shows one tile of each.
+    """Prepared set with one row per slide; `images` contains one tile of each slide.
 
     Attributes:
         tiles: the set of tiles.
-        slide_index: (tiles,) row of each tile's slide.
+        slide_index: (tiles,) int64 row of the slide of each tile.
     """
 
     tiles: PreparedDataset | None = None
@@ -22,27 +22,30 @@ class SlideDataset(PreparedDataset):
 
     @cached_property
     def slides(self) -> tuple[str, ...]:
-        """Empty: the rows are slides, not tiles."""
+        """Empty tuple, because the rows are slides and not tiles."""
         return ()
 
     @cached_property
     def digest(self) -> str:
-        """Content of the set: that of its tiles."""
+        """Digest of the set of tiles."""
         assert self.tiles is not None
         return self.tiles.digest
 
 
 def by_slide(prepared: PreparedDataset, aggregation: str | None = None) -> SlideDataset:
-    """The slides of a set of tiles, in the order of their first tiles.
+    """Convert a set of tiles to a set of slides, in the order of their first tiles.
 
     Args:
-        prepared: a set whose `slides` is not empty. All tiles of a slide have one label, patient and split.
-        aggregation: how the outputs of tiles became outputs of slides, for `info`; None where there are no outputs.
+        prepared: a set with slides. All tiles of a slide have the same label, patient and split.
+        aggregation: method that combined the outputs of tiles, stored in `info`; None if there are no outputs.
+
+    Returns:
+        The set of slides, with a reference to `prepared`.
     """
     first, index = slide_rows(prepared.slides)
-    own = {field: getattr(prepared, field) for field in PreparedDataset.__dataclass_fields__}
+    fields = {field: getattr(prepared, field) for field in PreparedDataset.__dataclass_fields__}
     rows = first.tolist()
-    own |= {
+    fields |= {
         "info": {**prepared.info, "n_images": len(first), "n_tiles": len(prepared.paths)}
         | ({"aggregation": aggregation} if aggregation else {}),
         "paths": tuple(prepared.slides[row] for row in rows),
@@ -55,17 +58,17 @@ def by_slide(prepared: PreparedDataset, aggregation: str | None = None) -> Slide
         "names": tuple(prepared.names[row] for row in rows) if prepared.names else (),
         "metadata_cells": {name: tuple(cells[row] for row in rows) for name, cells in prepared.metadata_cells.items()},
     }
-    return SlideDataset(**own, tiles=prepared, slide_index=index)
+    return SlideDataset(**fields, tiles=prepared, slide_index=index)
 
 
 def slide_rows(slides: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Group tiles by slide.
 
     Args:
-        slides: the slide of each tile.
+        slides: path of the slide of each tile.
 
     Returns:
-        (slides,) the first tile of each slide, ascending, and (tiles,) the position of each tile's slide in it.
+        (slides,) index of the first tile of each slide, ascending; and (tiles,) index of the slide of each tile.
     """
     _, first, inverse = np.unique(np.array(slides), return_index=True, return_inverse=True)
     order = np.argsort(first)

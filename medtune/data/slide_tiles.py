@@ -1,4 +1,4 @@
-"""Whole-slide images cut into tiles: each tile is a sample that knows its slide, and each slide has an overview."""
+"""Tiles of whole-slide images: one sample per tile, and one overview per slide."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,10 +22,10 @@ from medtune.serving.slides.slide import MissingReaderError, Slide, require_read
 from medtune.serving.slides.tiling import TilePlan, TileSettings
 
 COLUMNS = (SLIDE_COLUMN, "tile_x", "tile_y")
-MPP_FIX = "Give it with data.tiles.mpp, or per slide in a column of the table with data.tiles.mpp_column"
+MPP_FIX = "Set it with data.tiles.mpp, or per slide in a column of the table with data.tiles.mpp_column"
 _THUMBNAIL = 128
-_SAME_OVERVIEW = 4.0  # mean difference of pixels, 0..255; a slide that was compressed again differs by less
-_SAME_MPP = 0.05  # scanners state 0.2527 where people write 0.25
+_SAME_OVERVIEW = 4.0  # mean pixel difference, 0 to 255; recompressed slides differ by less
+_SAME_MPP = 0.05  # relative difference; a scanner states 0.2527, a person writes 0.25
 _SHOWN = 5
 
 
@@ -34,10 +34,10 @@ class SlideTiles:
     """Slides and their tiles.
 
     Attributes:
-        slides: the slides that have tiles, in the order given.
-        tiles: the tiles of all slides, slide by slide.
-        slide_index: (tiles,) position in `slides` of each tile.
-        plans: which tiles each slide has.
+        slides: slides that have tiles, in the original order.
+        tiles: tiles of all slides, slide by slide.
+        slide_index: (tiles,) int64 index into `slides` of each tile.
+        plans: tile positions and tissue mask per slide.
         rejected: (path, reason) of each slide that was left out.
     """
 
@@ -48,24 +48,26 @@ class SlideTiles:
     rejected: tuple[tuple[str, str], ...] = ()
 
     def thumbnails(self) -> np.ndarray:
-        """Overview of each slide as uint8 (slides, 128, 128, 3), to find slides that are there twice."""
+        """Return the overviews as (slides, 128, 128, 3) uint8, to find duplicate slides."""
         return np.stack([resize_square(plan.overview, _THUMBNAIL, "pad") for plan in self.plans])
 
     def copies(self) -> Duplicates:
-        """Slides that are there twice: equal pixels, or nearly equal overviews.
+        """Find duplicate slides, with equal content or nearly equal overviews.
 
-        Outlines of tissue on glass are alike, so that overviews count as equal only if their pixels are, too.
+        Tissue outlines on glass have similar hashes, so the pixels of the overviews must also be similar.
+
+        Returns:
+            The duplicates, as indices into `slides`.
         """
         overviews = self.thumbnails()
-        found = find_duplicates(overviews, [plan.content for plan in self.plans])
-        first, second = (overviews[found.near[:, side]].astype(np.int16) for side in (0, 1))
+        duplicates = find_duplicates(overviews, [plan.content for plan in self.plans])
+        first, second = (overviews[duplicates.near[:, side]].astype(np.int16) for side in (0, 1))
         same = np.abs(first - second).mean(axis=(1, 2, 3)) <= _SAME_OVERVIEW
-        return replace(found, near=found.near[same])
+        return replace(duplicates, near=duplicates.near[same])
 
     def select(self, rows: Sequence[int]) -> "SlideTiles":
-        """The tiles in `rows`, and the slides that still have one."""
-        kept = self.slide_index[list(rows)]
-        slides, index = np.unique(kept, return_inverse=True)
+        """Select tiles by index, and the slides that still have a tile."""
+        slides, index = np.unique(self.slide_index[list(rows)], return_inverse=True)
         return replace(
             self,
             slides=[self.slides[number] for number in slides],
@@ -75,20 +77,20 @@ class SlideTiles:
         )
 
     def notes(self) -> list[str]:
-        """What a reader of the figures must know, sentences."""
-        found = [
+        """Return warnings for readers of the metrics, one sentence each."""
+        incomplete = [
             (slide.path, plan.absent) for slide, plan in zip(self.slides, self.plans, strict=True) if plan.absent[0]
         ]
-        if not found:
+        if not incomplete:
             return []
-        path, (absent, stored) = found[0]
+        path, (absent, stored) = incomplete[0]
         return [
-            f"{len(found):,} of {len(self.slides):,} slides lack stored tiles, which are shown white ({path}: "
+            f"{len(incomplete):,} of {len(self.slides):,} slides lack stored tiles, which are shown white ({path}: "
             f"{absent:,} of {stored:,})."
         ]
 
     def report(self) -> list[dict[str, Any]]:
-        """One entry per slide for report.json."""
+        """Return one entry per slide for report.json."""
         counts = np.bincount(self.slide_index, minlength=len(self.slides))
         return [
             {
@@ -114,24 +116,27 @@ def cut_slides(
     reject: bool = False,
     table_mpp_of: Callable[[Sample], float | None] = lambda slide: None,
 ) -> SlideTiles:
-    """Choose the tiles of every slide; their pixels are read later.
+    """Choose the tiles of every slide without reading their pixels.
 
     Args:
         slides: samples whose files are slides.
         root: the data root.
-        settings: how slides are cut.
-        mpp_of: micrometres per pixel that the user gives for a slide.
-        reject: leave out slides that cannot be used; False: refuse the set.
-        table_mpp_of: micrometres per pixel that a table gives for this slide; a file that states others is refused.
+        settings: size, overlap and selection of tiles.
+        mpp_of: returns the micrometers per pixel that the user set for a slide, or None.
+        reject: True: leave out slides that cannot be used; False: raise an error.
+        table_mpp_of: returns the micrometers per pixel in the user's table, which must match the file, or None.
+
+    Returns:
+        The slides and their tiles.
 
     Raises:
-        InputError: zarr is not installed, a slide cannot be used, or none can.
+        InputError: zarr is not installed, a slide cannot be used and `reject` is False, or no slide can be used.
     """
     try:
         require_reader()
     except MissingReaderError as error:
         raise InputError(f"data.source=slides: {error}") from None
-    kept: list[Sample] = []
+    selected: list[Sample] = []
     plans: list[TilePlan] = []
     rejected: list[tuple[str, str]] = []
     tiles: list[Sample] = []
@@ -146,42 +151,42 @@ def cut_slides(
             except DecodeError as error:
                 rejected.append((slide.path, str(error)))
             else:
-                index += [len(kept)] * len(plan.positions)
-                kept.append(slide)
+                index += [len(selected)] * len(plan.positions)
+                selected.append(slide)
                 plans.append(plan)
                 tiles += [_tile(slide, file, position, settings, plan.mpp) for position in plan.positions]
             advance(1, f"{len(rejected)} bad" if rejected else "")
-    if rejected and (not reject or not kept):
+    if rejected and (not reject or not selected):
         shown = "; ".join(f"{path}: {reason}" for path, reason in rejected[:_SHOWN])
         more = f"; and {len(rejected) - _SHOWN} more" if len(rejected) > _SHOWN else ""
-        way_out = ". Correct or remove them, or leave them out with data.on_bad_image=reject" if kept else ""
-        raise InputError(f"{len(rejected)} of {len(slides)} slides cannot be used: {shown}{more}{way_out}")
-    return SlideTiles(kept, tiles, np.array(index, np.int64), plans, tuple(rejected))
+        fix = ". Correct or remove them, or leave them out with data.on_bad_image=reject" if selected else ""
+        raise InputError(f"{len(rejected)} of {len(slides)} slides cannot be used: {shown}{more}{fix}")
+    return SlideTiles(selected, tiles, np.array(index, np.int64), plans, tuple(rejected))
 
 
 def _check_mpp(given: float | None, stated: tuple[float, float] | None) -> None:
-    if given is not None and stated is not None and max(abs(one / given - 1) for one in stated) > _SAME_MPP:
+    if given is not None and stated is not None and max(abs(mpp / given - 1) for mpp in stated) > _SAME_MPP:
         raise DecodeError(
-            f"the table gives {given:g} micrometres per pixel (data.tiles.mpp_column), but the file states "
-            f"{max(stated):g}. Correct the wrong one"
+            f"the table states {given:g} micrometers per pixel (data.tiles.mpp_column), but the file states "
+            f"{max(stated):g}. Correct the wrong value"
         )
 
 
 def write_overviews(folder: Path, tiles: SlideTiles) -> None:
-    """Write a PNG per slide to `folder`: the slide, its tissue outlined in green, and its tiles in blue."""
+    """Write one PNG per slide, with the outline of the tissue in green and the tiles in blue."""
     folder.mkdir()
     for number, (slide, plan) in enumerate(zip(tiles.slides, tiles.plans, strict=True)):
         draw_overview(plan).save(folder / overview_name(number, slide))
 
 
 def overview_name(number: int, slide: Sample) -> str:
-    """File name of a slide's overview."""
+    """Return the file name of a slide's overview."""
     stem = "".join(character if character.isalnum() else "_" for character in Path(slide.path).stem)
     return f"{number:04}-{stem[:60]}.png"
 
 
 def draw_overview(plan: TilePlan) -> Image.Image:
-    """The overview of a slide with the outline of its tissue and with its tiles."""
+    """Draw the overview of a slide with the outline of its tissue and its tiles."""
     image = Image.fromarray(plan.overview)
     mask = np.asarray(Image.fromarray(plan.tissue).resize(image.size, Image.Resampling.NEAREST))
     edge = np.zeros_like(mask)
@@ -189,10 +194,12 @@ def draw_overview(plan: TilePlan) -> Image.Image:
     edge[:, 1:] |= mask[:, 1:] != mask[:, :-1]
     image.paste((0, 160, 0), mask=Image.fromarray(edge))
     pen = ImageDraw.Draw(image)
-    scale = [side / whole for side, whole in zip(image.size, plan.size, strict=True)]
+    scale = [side / full_side for side, full_side in zip(image.size, plan.size, strict=True)]
     for position in plan.positions:
-        left, top = (at * one for at, one in zip(position, scale, strict=True))
-        right, bottom = ((at + side) * one - 1 for at, side, one in zip(position, plan.tile, scale, strict=True))
+        left, top = (start * factor for start, factor in zip(position, scale, strict=True))
+        right, bottom = (
+            (start + side) * factor - 1 for start, side, factor in zip(position, plan.tile, scale, strict=True)
+        )
         pen.rectangle((left, top, max(left, right), max(top, bottom)), outline=(0, 0, 220))
     return image
 
@@ -220,5 +227,5 @@ def _read_tile(file: str, position: tuple[int, int], settings: TileSettings, mpp
 
 @lru_cache(maxsize=1)
 def _open(file: Path, state: State) -> Slide:
-    """A slide that stays open while its tiles are read, one after the other; another one once its file changed."""
+    """Open a slide and keep it open while its tiles are read; `state` reopens it if the file changes."""
     return Slide(file)

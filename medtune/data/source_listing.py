@@ -1,4 +1,4 @@
-"""What a source lists, checked: everything that can be refused before an image is decoded."""
+"""Listing of a source's images, with all checks that do not need decoding."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,19 +19,20 @@ from medtune.data.sample_checks import check_samples
 
 @dataclass(frozen=True)
 class SourceListing:
-    """The images of a source.
+    """Images of a source.
 
     Attributes:
-        source: the source's module.
-        root: absolute data root; None where there is none.
+        source: module of the source.
+        root: absolute data root; None if there is none.
         samples: images to decode.
-        classes: class names in index order, the positive one last.
-        positive: the positive class of two; None where there is none.
-        split_classes: class names in an order that does not depend on the positive class, as splits must not.
+        classes: class names in index order, with the positive class last.
+        positive: positive class of a set with two classes; None if there is none.
+        split_classes: class names in an order that does not depend on the positive class, so that splits do not
+            depend on it.
         rejected: (path, reason) of each image that was left out.
-        left_out: files that are not used.
-        notes: what was changed in the samples, sentences.
-        hash: changes when a sample, its file or what is left out does.
+        left_out: unused files.
+        notes: changes of the samples, one sentence each.
+        hash: digest that changes if a sample, its file or an unused file does.
     """
 
     source: ModuleType
@@ -47,20 +48,23 @@ class SourceListing:
 
 
 def list_source(params: DataParams, has_positive: bool) -> SourceListing:
-    """List and check the images of the source that `params` name; imports neither torch nor an image decoder's work.
+    """List and check the images of a source, without importing torch and without decoding.
 
     Args:
         params: section data.
-        has_positive: one of two classes is the positive one (`Targets.HAS_POSITIVE` of the task).
+        has_positive: True if two classes need a positive class (`Targets.HAS_POSITIVE` of the task).
+
+    Returns:
+        The images.
 
     Raises:
-        InputError: the files, the table, the labels, the patients or the positive class are not as they must be.
+        InputError: the files, the table, the labels, the patients or the positive class are invalid.
     """
     source = registry.load_plugin("medtune.data.sources", params.source, "data.source")
     root = (PROJECT / params.root).resolve() if params.root else None
     if getattr(params, "download", False):
         if root is None:
-            raise InputError("data.root is null: name the folder to download into")
+            raise InputError("data.root=null: data.download needs a folder. Set data.root to it")
         source.fetch(root, params)
     with_headers = add_dicom_headers(source.list_samples(root, params), root, params.frames)
     listed = with_headers.samples
@@ -70,14 +74,14 @@ def list_source(params: DataParams, has_positive: bool) -> SourceListing:
     named = tuple(source.classes(params))
     checked = check_samples(listed, params, named)
     samples = hide_patients(checked.samples) if with_headers.from_headers else checked.samples
-    classes = named or findings.named(checked.samples)
+    classes = named or findings.all_labels(checked.samples)
     if not has_positive and params.positive is not None:
         raise InputError(f"{KEY}={params.positive}: this task has no positive class. Remove it.")
     positive = find_positive(classes, params, source) if has_positive else None
     if samples and samples[0].findings is not None:
         no_finding = getattr(params, "no_finding", findings.NO_FINDING)
-        findings.check(classes, no_finding)
-        samples = findings.with_targets(samples, classes, no_finding)
+        findings.check_names(classes, no_finding)
+        samples = findings.add_targets(samples, classes, no_finding)
     notes = (*with_headers.notes, *checked.notes)
     unused = [left_out.files] if left_out.files else []
     rejected = [list(checked.rejected)] if checked.rejected else []

@@ -1,4 +1,4 @@
-"""The column of a table that names the split of each image: train, val, test or external (protocol column)."""
+"""Split of each image from a column of the table, for protocol column: train, val, test or external."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from medtune.serving.folder_scan import printable
 
 NAME = "split"
 SPLITS = ("train", "val", "test", "external")
-# What other programs and people write for each.
+# Common synonyms, which the error message translates.
 ALIASES = {
     "train": ("training", "trn", "tr"),
     "val": ("valid", "validation", "validate", "dev", "development", "tune", "tuning"),
@@ -29,11 +29,14 @@ _SHOWN = 5
 
 
 def find_split_column(table: Table, name: str | None) -> int:
-    """Return the position of the column.
+    """Return the index of the split column.
 
     Args:
         table: the table.
         name: `data.columns.split`; None: `split`.
+
+    Returns:
+        Index into `table.columns`.
 
     Raises:
         InputError: there is no such column.
@@ -52,18 +55,21 @@ def read_splits(table: Table, position: int) -> list[str]:
 
     Args:
         table: the table.
-        position: of the column.
+        position: index of the column.
+
+    Returns:
+        The split per row, in lower case.
 
     Raises:
-        InputError: values other than train, val, test and external in any case; names each, its number of rows and
-            what is probably meant.
+        InputError: a value is not train, val, test or external. The message lists the values with their number of
+            rows and the split that is probably meant.
     """
     cells = [" ".join(row[position].split()) for _, row in table.rows]
-    wrong = Counter(cell for cell in cells if cell.casefold() not in SPLITS)
-    if not wrong:
+    invalid = Counter(cell for cell in cells if cell.casefold() not in SPLITS)
+    if not invalid:
         return [cell.casefold() for cell in cells]
-    values = sorted(wrong, key=lambda value: (-wrong[value], value))
-    shown = ", ".join(f"{value!r} in {wrong[value]:,} row{'s' * (wrong[value] > 1)}" for value in values[:_SHOWN])
+    values = sorted(invalid, key=lambda value: (-invalid[value], value))
+    shown = ", ".join(f"{value!r} in {invalid[value]:,} row{'s' * (invalid[value] > 1)}" for value in values[:_SHOWN])
     more = f" and {len(values) - _SHOWN:,} more values" if len(values) > _SHOWN else ""
     meant = {value: split for value in values for split, names in ALIASES.items() if value.casefold() in names}
     fix = "; ".join(f"write {split} for {value!r}" for value, split in list(meant.items())[:_SHOWN])
@@ -74,20 +80,22 @@ def read_splits(table: Table, position: int) -> list[str]:
 
 
 def check_patients(samples: Sequence[Sample]) -> None:
-    """Refuse a patient in two splits.
+    """Reject patients with images in several splits.
 
     Raises:
-        InputError: names the first patient, its splits and rows, and how many more there are.
+        InputError: a patient is in several splits. The message names the first patient with its splits and rows.
     """
-    places: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    rows_by_split: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for sample in samples:
         if sample.patient_id is not None and sample.published_splits is not None:
-            places[sample.patient_id].setdefault(sample.published_splits[0], sample.where or printable(sample.path))
-    leaked = [patient for patient, found in places.items() if len(found) > 1]
+            rows_by_split[sample.patient_id].setdefault(
+                sample.published_splits[0], sample.where or printable(sample.path)
+            )
+    leaked = [patient for patient, rows in rows_by_split.items() if len(rows) > 1]
     if leaked:
-        found = " and ".join(f"{split} ({where})" for split, where in places[leaked[0]].items())
+        splits = " and ".join(f"{split} ({where})" for split, where in rows_by_split[leaked[0]].items())
         more = f"; {len(leaked) - 1:,} more patients are in several splits" if len(leaked) > 1 else ""
         raise InputError(
-            f"data.split.protocol=column: patient {leaked[0]} is in {found}{more}. Put all images of a patient into "
+            f"data.split.protocol=column: patient {leaked[0]} is in {splits}{more}. Put all images of a patient into "
             "one split"
         )

@@ -1,4 +1,4 @@
-"""Which image is train, validation or test in which chain, by a named protocol (docs/protocols.md)."""
+"""Assignment of images to train, validation and test of each fold, by a named protocol (docs/protocols.md)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from medtune.config.data import SplitParams
 from medtune.config.errors import InputError
 from medtune.data.class_selection import list_names
-from medtune.data.findings import check_counts, members
+from medtune.data.findings import check_counts, encode_labels
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.folds import SEED, grouped_stratified_folds
 from medtune.data.sample import Sample
@@ -17,20 +17,20 @@ from medtune.data.split_checks import SPLITS, check_classes
 from medtune.data.split_column import check_patients
 
 _SHOWN = 5
-# Array type that holds train, val, test, external and unused.
-ROLE = "<U8"
+# Array type of split names: train, val, test, external, unused.
+SPLIT_DTYPE = "<U8"
 
 
 @dataclass(frozen=True)
 class SplitResult:
-    """A protocol carried out.
+    """Splits of a data set.
 
     Attributes:
-        folds: (n,) int64, the fold an image belongs to; under `official` the one fold that tests it, else -1.
-        splits: (n, chains) of train, val, test, external, unused; column k is the chain whose test fold is k.
-        leaked_patients: groups with images in more than one part of a chain that is run, sorted.
-        notes: what a reader of the figures must know, sentences.
-        sites: name of each test fold under protocol site.
+        folds: (n,) int64 fold of each image. Under published protocols, the only fold that tests the image, or -1.
+        splits: (n, folds) of train, val, test, external, unused; column k has test fold k.
+        leaked_patients: patients with images in several splits of a fold that is trained, sorted.
+        notes: warnings for readers of the metrics, one sentence each.
+        sites: site of each test fold, for protocol site.
     """
 
     folds: np.ndarray
@@ -48,21 +48,24 @@ def split_samples(
     assigned: FoldAssignments | None = None,
     min_classes: int = 2,
 ) -> SplitResult:
-    """The split of `samples` by `params.protocol`, checked.
+    """Split the samples by `params.protocol` and check the result.
 
     Args:
-        samples: all images, in the source's order.
+        samples: all images, in the order of the source.
         classes: class names in index order.
         params: section data.split.
-        source: the source's name, for error messages.
-        assigned: folds of an earlier deal, which protocol patient keeps.
-        min_classes: fewest labels that the task needs in all and in each training split.
+        source: name of the source, for error messages.
+        assigned: folds of an earlier assignment, which protocol patient preserves.
+        min_classes: minimum number of classes, in total and in each training split.
+
+    Returns:
+        The splits.
 
     Raises:
-        InputError: the source lacks what the protocol needs, an empty class, too few groups or images, or a class
-            that a part of a chain lacks (unless `allow_missing_classes`).
+        InputError: the source lacks information that the protocol needs, a class is empty, there are too few patients
+            or images, or a class is absent from a split (unless `allow_missing_classes`).
     """
-    labels = members(samples, classes)
+    labels = encode_labels(samples, classes)
     if labels.ndim > 1:
         check_counts(labels, classes)
     counts = np.bincount(labels, minlength=len(classes)) if labels.ndim == 1 else labels[:, : len(classes)].sum(0)
@@ -86,16 +89,16 @@ def split_samples(
     leaked = _leaked_patients(splits, patient_ids, params.trained_folds)
     if leaked:
         notes.append(
-            f"LEAK: {len(leaked)} of {len(set(patient_ids))} groups have images in more than one of train, "
-            f"validation and test (protocol {params.protocol}): scores say little about new patients."
+            f"LEAK: {len(leaked)} of {len(set(patient_ids))} patients have images in more than one of train, "
+            f"validation and test (protocol {params.protocol}): scores are no estimate for new patients."
         )
     if samples[0].patient_id is None:
-        notes.append("The source has no patient ids: that one patient is in both train and test cannot be excluded.")
+        notes.append("The source has no patient ids: a patient may be in both train and test.")
     return SplitResult(folds, splits, leaked, tuple(notes), tuple(sites))
 
 
 def _inside(samples: Sequence[Sample]) -> str:
-    """Hint for classes that lie one folder deeper; an empty string for other layouts."""
+    """Return a hint if the class folders are one level deeper, otherwise an empty string."""
     folders = {tuple(sample.path.split("/")[:2]) for sample in samples if sample.path.count("/") > 1}
     if len({top for top, _ in folders}) != 1 or len(folders) < 2:
         return ""
@@ -104,8 +107,8 @@ def _inside(samples: Sequence[Sample]) -> str:
 
 
 def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
-    """(n, folds) roles where chain k tests fold k, validates on one other, and trains on the rest."""
-    splits = np.full((len(folds), params.folds), "train", ROLE)
+    """Return (n, folds) splits: column k tests fold k, validates on another fold and trains on the rest."""
+    splits = np.full((len(folds), params.folds), "train", SPLIT_DTYPE)
     for fold in range(params.folds):
         val = params.val_fold_for(fold)
         splits[folds == ((fold - 1) % params.folds if val == fold else val), fold] = "val"
@@ -116,7 +119,7 @@ def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
 _ProtocolResult = tuple[np.ndarray, np.ndarray, list[str]]
 
 
-NAME_PATIENTS = "name the patients in a column of data.csv (data.columns.group) or by data.patient_pattern, "
+NAME_PATIENTS = "Name the patients in a column of data.csv (data.columns.group) or by data.patient_pattern, "
 GROUP_COLUMN = {"folder": NAME_PATIENTS, "slides": NAME_PATIENTS}
 
 
@@ -127,13 +130,13 @@ def _patient(
         others = "image or official" if samples[0].published_splits else "image"
         better = GROUP_COLUMN.get(source, "")
         raise InputError(
-            f"data.split.protocol is patient, but no patients are named (source {source}): {better}"
-            f"or set it to {others}, knowing that patients may then be in both train and test"
+            f"data.split.protocol=patient: source {source} names no patients here. {better}"
+            f"{'or use' if better else 'Use'} {others}; patients may then be in both train and test"
         )
     patient_ids = np.array([sample.patient_id for sample in samples])
     if (n_patients := len(np.unique(patient_ids))) < params.folds:
         raise InputError(
-            f"data.split.folds is {params.folds}, but source {source} has only {n_patients} patients (groups)"
+            f"data.split.folds={params.folds}: source {source} has only {n_patients} patients. Use folds<={n_patients}"
         )
     folds = grouped_stratified_folds(
         labels, patient_ids, params.folds, assigned.lookup(patient_ids.tolist()) if assigned else None
@@ -159,35 +162,43 @@ def _hcrf(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, so
 def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> _ProtocolResult:
     by_folder, by_column = params.protocol == "folders", params.protocol == "column"
     if by_folder and source not in ("folder", "slides"):
-        raise InputError(f"data.split.protocol is folders, but source {source} reads no folders train, val and test")
+        raise InputError(
+            f"data.split.protocol=folders: source {source} does not use folders train, val and test. Choose another "
+            "protocol"
+        )
     if by_column and any(sample.published_splits is None for sample in samples):
-        raise InputError("data.split.protocol=column: no table names the images. Set data.source=folder and data.csv")
+        raise InputError("data.split.protocol=column: no table lists the images. Set data.source=folder and data.csv")
     if by_column:
         check_patients(samples)
     if any(sample.published_splits is None for sample in samples):
-        raise InputError(f"data.split.protocol is {params.protocol}, but source {source} has no published split here")
-    splits = np.array([sample.published_splits for sample in samples], ROLE)
+        raise InputError(
+            f"data.split.protocol={params.protocol}: source {source} has no published split here. Choose another "
+            "protocol"
+        )
+    splits = np.array([sample.published_splits for sample in samples], SPLIT_DTYPE)
     if splits.shape[1] == 1:
         if len(params.test_folds) > 1:
-            raise InputError("data.split.test_fold=all: one split is published. Set it to 0.")
+            raise InputError("data.split.test_fold=all: only one split is published. Set it to 0.")
         splits = np.repeat(splits, params.folds, axis=1)
     if splits.shape[1] != params.folds:
-        raise InputError(f"data.split.folds is {params.folds}, but {splits.shape[1]} folds are published")
+        raise InputError(
+            f"data.split.folds={params.folds}: {splits.shape[1]} folds are published. Use folds={splits.shape[1]}"
+        )
     notes = []
     if by_folder:
-        notes.append("Split by the folders as given (protocol folders): scores are those of their test images.")
+        notes.append("Split by the folders (protocol folders): scores refer to the images in the test folder.")
     if by_column:
-        notes.append("Split by a column of the table (protocol column): scores are those of its rows test.")
+        notes.append("Split by a column of the table (protocol column): scores refer to its rows with test.")
     if external := int((splits[:, 0] == "external").sum()):
         notes.append(
-            f"{external:,} images are external: never used for a choice, and scored apart from the test images."
+            f"{external:,} images are external: never used for a choice, and scored separately from the test images."
         )
     if not (splits == "val").any():
-        where = "There is no validation folder" if by_folder else "The published folds have no validation part"
-        where = "The column has no row val" if by_column else where
+        where = "There is no validation folder" if by_folder else "The published folds have no validation split"
+        where = "The column has no row with val" if by_column else where
         given = by_folder or by_column
         how = f", by {'image' if samples[0].patient_id is None else 'patient'}" if given else ""
-        notes.append(f"{where}: a fifth of each train part was set aside for it{how}.")
+        notes.append(f"{where}: a fifth of each training split is used for validation{how}.")
         for test_fold in range(params.folds):
             rows = np.flatnonzero(splits[:, test_fold] == "train")
             splits[
@@ -196,14 +207,14 @@ def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams
     tested = splits == "test"
     folds = np.where(tested.sum(1) == 1, tested.argmax(1), -1).astype(np.int64)
     if (left_out := int((splits == "unused").all(1).sum())) > 0:
-        notes.append(f"{left_out} images take no part in the published folds as used here.")
+        notes.append(f"{left_out} images are in none of the published folds.")
     return folds, splits, notes
 
 
 def _site(samples: Sequence[Sample], labels: np.ndarray, sites: Sequence[str], source: str) -> _ProtocolResult:
     number = {site: fold for fold, site in enumerate(sites)}
     folds = np.array([number[sample.site or ""] for sample in samples], np.int64)
-    splits = np.full((len(folds), len(sites)), "train", ROLE)
+    splits = np.full((len(folds), len(sites)), "train", SPLIT_DTYPE)
     for fold in range(len(sites)):
         rows = np.flatnonzero(folds != fold)
         held_out = _hold_out_validation(labels[rows], [samples[row] for row in rows.tolist()], source)
@@ -214,22 +225,40 @@ def _site(samples: Sequence[Sample], labels: np.ndarray, sites: Sequence[str], s
     return (
         folds,
         splits,
-        [f"Leave one site out: test folds are {tested}. A fifth of the other sites, by {how}, is validation."],
+        [f"Leave one site out: test folds are {tested}. A fifth of the other sites, by {how}, is used for validation."],
     )
 
 
 def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: str) -> np.ndarray:
-    """A fifth of the rows, whole groups: of five folds the first that shares every class with the other four."""
+    """Select a fifth of the images by patient: of five folds, the first with the most classes in common with the rest.
+
+    Args:
+        labels: (n,) class indices, or (n, classes + 1) bool.
+        samples: the n images of a training split.
+        source: name of the source, for error messages.
+
+    Returns:
+        (n,) bool, True for validation images.
+
+    Raises:
+        InputError: there are fewer than five patients, or fewer than five images per class.
+    """
     if labels.ndim == 1:
         _, labels = np.unique(labels, return_inverse=True)
     if any(sample.patient_id is None for sample in samples):
         if (most := int(_images_per_class(labels).max())) < 5:
-            raise InputError(f"a train part of source {source} has {most} images per class; 5 are needed to validate")
+            raise InputError(
+                f"source {source}: a training split has at most {most} images per class; 5 are needed for validation. "
+                "Add images"
+            )
         folds = _stratified(labels, 5, source)
     else:
         patient_ids = np.array([sample.patient_id for sample in samples])
         if (n_patients := len(np.unique(patient_ids))) < 5:
-            raise InputError(f"a train part of source {source} has {n_patients} patients; 5 are needed to validate")
+            raise InputError(
+                f"source {source}: a training split has {n_patients} patients; 5 are needed for validation. Add "
+                "patients"
+            )
         folds = grouped_stratified_folds(labels, patient_ids, 5)
     if labels.ndim == 1:
         shared = [len(np.intersect1d(labels[folds == fold], labels[folds != fold])) for fold in range(5)]
@@ -239,7 +268,8 @@ def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: 
 
 
 def _images_per_class(labels: np.ndarray) -> np.ndarray:
-    return np.bincount(labels) if labels.ndim == 1 else labels.sum(0)
+    counts: np.ndarray = np.bincount(labels) if labels.ndim == 1 else labels.sum(0)
+    return counts
 
 
 def _stratified(labels: np.ndarray, folds: int, source: str) -> np.ndarray:
@@ -248,12 +278,12 @@ def _stratified(labels: np.ndarray, folds: int, source: str) -> np.ndarray:
     from sklearn.model_selection import StratifiedKFold
 
     if _images_per_class(labels).max() < folds:
-        raise InputError(f"data.split.folds is {folds}, but no class of source {source} has so many images")
+        raise InputError(f"data.split.folds={folds}: no class of source {source} has so many images. Use fewer folds")
     if labels.ndim > 1:  # scikit-learn stratifies by one class only
         return grouped_stratified_folds(labels, np.arange(len(labels)), folds)
     assigned = np.empty(len(labels), np.int64)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class with fewer images than folds: checked below, by name
+        warnings.simplefilter("ignore", UserWarning)  # classes with fewer images than folds are checked later
         for fold, (_, test) in enumerate(StratifiedKFold(folds, shuffle=True, random_state=SEED).split(labels, labels)):
             assigned[test] = fold
     return assigned
@@ -262,8 +292,8 @@ def _stratified(labels: np.ndarray, folds: int, source: str) -> np.ndarray:
 def _leaked_patients(splits: np.ndarray, patient_ids: np.ndarray, test_folds: Sequence[int]) -> tuple[str, ...]:
     leaked: set[str] = set()
     for fold in test_folds:
-        parts = [set(patient_ids[splits[:, fold] == split]) for split in SPLITS]
-        leaked |= (parts[0] & parts[1]) | (parts[0] & parts[2]) | (parts[1] & parts[2])
+        train, val, test = (set(patient_ids[splits[:, fold] == split]) for split in SPLITS)
+        leaked |= (train & val) | (train & test) | (val & test)
     return tuple(sorted(leaked - {""}))
 
 

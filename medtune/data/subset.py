@@ -1,4 +1,4 @@
-"""A share of the training and validation patients: nested, stratified by class, the same for the same seed."""
+"""Nested subsets of the training and validation patients, stratified by class and reproducible by seed."""
 
 import math
 from dataclasses import replace
@@ -10,25 +10,28 @@ from medtune.runtime.paths import TrainSubset
 
 
 def subset_patients(prepared: PreparedDataset, test_fold: int, subset: TrainSubset) -> PreparedDataset:
-    """Return `prepared` with only a share of the training patients of one test fold; the others become `unused`.
+    """Reduce the training patients of one test fold to a fraction; the others become `unused`.
 
-    With `subset.with_validation`, the validation patients are reduced to the same share, and to at most as many
-    patients as are left for training. The test patients stay as they are.
+    With `subset.with_validation`, the validation patients are reduced to the same fraction, and to at most the number
+    of remaining training patients. The test patients do not change.
 
     Args:
-        prepared: the whole set.
+        prepared: the complete set.
         test_fold: the fold whose training patients are reduced.
-        subset: which share.
+        subset: fraction and seed.
+
+    Returns:
+        The set with the reduced splits.
     """
     rows = prepared.indices(test_fold)
     splits = prepared.splits.copy()
     limit = None
-    for role in ("train", "val") if subset.with_validation else ("train",):
-        if not len(rows[role]):
+    for split in ("train", "val") if subset.with_validation else ("train",):
+        if not len(rows[split]):
             continue
-        labels, patients = prepared.labels[rows[role]], prepared.patient_ids[rows[role]]
+        labels, patients = prepared.labels[rows[split]], prepared.patient_ids[rows[split]]
         selected = nested_subset(labels, patients, subset.percent, subset.seed, limit)
-        splits[np.delete(rows[role], selected), test_fold] = "unused"
+        splits[np.delete(rows[split], selected), test_fold] = "unused"
         limit = len(np.unique(patients[selected]))
     return replace(prepared, splits=splits)
 
@@ -36,31 +39,42 @@ def subset_patients(prepared: PreparedDataset, test_fold: int, subset: TrainSubs
 def nested_subset(
     labels: np.ndarray, patient_ids: np.ndarray, percent: int, seed: int, limit: int | None = None
 ) -> np.ndarray:
-    """Sorted positions of the images whose patient is in the share; a smaller percent gives a subset.
+    """Select the images of a percentage of the patients, with at least one patient per class.
 
-    At least one patient for each class is taken, however small the share.
+    A smaller percentage selects a subset of the images of a larger one.
 
     Args:
         labels: (n,) class indices.
         patient_ids: (n,) patients.
-        percent: 1 to 100, of the patients, rounded up.
-        seed: of the order in which patients are taken.
-        limit: largest number of patients, unless one for each class are more; None: no limit.
+        percent: percentage of the patients, 1 to 100; the number of patients is rounded up.
+        seed: seed of the order in which patients are selected.
+        limit: maximum number of patients, unless one patient per class needs more; None: no limit.
+
+    Returns:
+        (m,) int64 indices of the selected images, ascending.
     """
     names, member = np.unique(patient_ids, return_inverse=True)
     counts = np.zeros((len(names), int(labels.max()) + 1))
     np.add.at(counts, (member, labels), 1)
     order, needed = _selection_order(counts, np.random.default_rng(seed))
-    wanted = math.ceil(len(names) * percent / 100)
-    taken = max(needed, wanted if limit is None else min(wanted, limit))
-    return np.flatnonzero(np.isin(member, order[:taken]))
+    target = math.ceil(len(names) * percent / 100)
+    n_selected = max(needed, target if limit is None else min(target, limit))
+    return np.flatnonzero(np.isin(member, order[:n_selected]))
 
 
 def _selection_order(counts: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Patients in the order they are taken, and how many of them it takes to have every class.
+    """Order the patients for selection.
 
-    First one patient for each class, rarest class first; then each stratum (patients whose rarest class is the same)
-    is spread evenly over the order, so that every beginning of it has the classes in about the same shares.
+    The order begins with one patient per class, the rarest class first. Patients with the same rarest class form a
+    stratum. Every stratum is spread evenly over the rest of the order, so that the class fractions of every beginning
+    of the order are about equal.
+
+    Args:
+        counts: (patients, classes) number of images.
+        rng: random generator.
+
+    Returns:
+        Indices of the patients in order, and the number of patients at its beginning that cover every class.
     """
     rarity = np.argsort(counts.sum(0), kind="stable")
     rank = np.empty_like(rarity)

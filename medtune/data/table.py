@@ -1,4 +1,4 @@
-"""A table file as rows of text: CSV in the separators and encodings in use, an Excel workbook, or Parquet."""
+"""Reading of table files as rows of text: CSV with any common separator and encoding, Excel workbooks and Parquet."""
 
 import re
 from collections import Counter
@@ -12,7 +12,7 @@ from medtune.data.table_text import RawTable
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab")
 SUFFIXES = (*TEXT_SUFFIXES, ".xlsx", ".xlsm", ".parquet")
-# Names that pandas gives to columns without one.
+# Names that pandas assigns to columns without a name.
 _NAMELESS = re.compile(r"|Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 _HEADER_ROWS = 10
 _EDGES = "\ufeff\u200b\u200c\u200d\u2060\u200e\u200f"
@@ -20,14 +20,14 @@ _EDGES = "\ufeff\u200b\u200c\u200d\u2060\u200e\u200f"
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose rows all have one cell per column.
+    """Table with one cell per row and column.
 
     Attributes:
         name: file name, for messages.
-        unit: what `rows` are numbered in: line or row.
-        columns: names, without blanks around them; no two are the same.
+        unit: unit of the numbers in `rows`: line or row.
+        columns: unique names, without outer blanks.
         rows: number in the file and cells of each row, as text; an empty cell is an empty string.
-        notes: what was assumed or ignored, one sentence each.
+        notes: assumptions and ignored content, one sentence each.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def where(self, number: int) -> str:
-        """The place of a row, for messages: `labels.csv line 7`."""
+        """Return the location of a row for messages, such as `labels.csv line 7`."""
         return f"{self.name} {self.unit} {number}"
 
 
@@ -45,12 +45,12 @@ def check_file(file: Path) -> None:
     """Check that the table of data.csv exists.
 
     Raises:
-        InputError: it does not; names the tables that are in its folder.
+        InputError: the table does not exist. The message lists other tables in the folder.
     """
     if file.is_file():
         return
     others = sorted(path.name for path in file.parent.glob("[!.~]*") if path.suffix.lower() in SUFFIXES)
-    hint = f"The folder holds {', '.join(others[:3])}: set data.csv to the right one, or write" if others else "Write"
+    hint = f"The folder contains {', '.join(others[:3])}. Set data.csv to one of them, or write" if others else "Write"
     raise InputError(
         f"data.csv={file.name}: no such file in {file.parent}. {hint} {file.name} with the columns path,label,group"
     )
@@ -61,16 +61,19 @@ def read_table(path: Path, known: Collection[str], sheet: str | None = None) -> 
 
     Args:
         path: an existing file.
-        known: column names that a header is recognized by, in lower case.
-        sheet: sheet of a workbook; None: the only one that is not empty.
+        known: lower-case column names that identify a header.
+        sheet: sheet of a workbook; None: the only sheet that is not empty.
+
+    Returns:
+        The table.
 
     Raises:
-        InputError: another kind of file, or one that cannot be read without doubt; names the line and the fix.
+        InputError: the file is of another kind, damaged or ambiguous.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         hint = "Save it as .xlsx or .csv" if suffix in (".xls", ".xlsb", ".ods", ".numbers") else "Rename or export it"
-        raise InputError(f"data.csv={path.name}: no table that can be read ({', '.join(SUFFIXES)}). {hint}")
+        raise InputError(f"data.csv={path.name}: not a readable table ({', '.join(SUFFIXES)}). {hint}")
     if sheet is not None and suffix not in (".xlsx", ".xlsm"):
         raise InputError(f"data.sheet={sheet}: {path.name} has no sheets. Remove data.sheet")
     try:
@@ -86,7 +89,7 @@ def read_table(path: Path, known: Collection[str], sheet: str | None = None) -> 
 
 
 def _clean(raw: RawTable, name: str, known: Collection[str]) -> Table:
-    """One cell per column, without empty rows and nameless columns."""
+    """Remove empty rows and unnamed columns, and pad every row to one cell per column."""
     rows = [(number, row) for number, row in raw.rows if any(cell.strip() for cell in row)]
     notes = list(raw.notes)
     if not rows:
@@ -95,7 +98,7 @@ def _clean(raw: RawTable, name: str, known: Collection[str]) -> Table:
     if not _is_header(header, known):
         for number, row in body[:_HEADER_ROWS]:
             if _is_header(row, known):
-                raise InputError(f"{name} {raw.unit} {number} looks like the header: remove the lines above it")
+                raise InputError(f"{name} {raw.unit} {number} looks like the header. Remove the lines above it")
     if _has_row_names(header, [row for _, row in body]):
         header = ["", *header]
     width = len(header)
@@ -104,8 +107,8 @@ def _clean(raw: RawTable, name: str, known: Collection[str]) -> Table:
     for number, row in body:
         filled_to = max((i for i, cell in enumerate(row, 1) if cell.strip()), default=0)
         if len(row) < named or filled_to > width:
-            found = max(filled_to, len(row)) if len(row) < named else filled_to
-            raise InputError(f"{name} {raw.unit} {number}: expected {named} fields, as in the header; found {found}")
+            length = max(filled_to, len(row)) if len(row) < named else filled_to
+            raise InputError(f"{name} {raw.unit} {number}: expected {named} fields, as in the header; found {length}")
         cells.append((number, [*row[:width], *[""] * (width - len(row))]))
     names = [" ".join(column.strip(_EDGES + " \t\r\n\xa0").split()) for column in header]
     filled = [any(row[i].strip() for _, row in cells) for i in range(width)]
@@ -117,7 +120,7 @@ def _clean(raw: RawTable, name: str, known: Collection[str]) -> Table:
         notes.append(f"{name}: column {which} has no name and is ignored{index}")
     columns = tuple(names[i] for i in keep)
     if repeated := [column for column, count in Counter(columns).items() if count > 1]:
-        raise InputError(f"{name}: column {repeated[0]} is there twice. Rename or remove one of them")
+        raise InputError(f"{name}: duplicate column {repeated[0]}. Rename or remove one of them")
     return Table(
         name, raw.unit, columns, tuple((number, tuple(row[i] for i in keep)) for number, row in cells), tuple(notes)
     )
@@ -128,7 +131,7 @@ def _is_header(row: list[str], known: Collection[str]) -> bool:
 
 
 def _has_row_names(header: list[str], body: list[list[str]]) -> bool:
-    """Whether R wrote row names: each row has one field more than the header, and the first fields name no files."""
+    """Return True for row names of R: rows have one more field than the header, and the first are not file names."""
     if not body or not header or not header[-1].strip() or any(len(row) != len(header) + 1 for row in body):
         return False
     names = [row[0].strip() for row in body]

@@ -1,4 +1,4 @@
-"""Tables in binary files: Excel workbooks and Parquet. Every value becomes the text that a CSV would hold."""
+"""Excel workbooks and Parquet files, with values converted to the text that a CSV would contain."""
 
 import datetime
 import importlib
@@ -16,15 +16,23 @@ from medtune.config.errors import InputError, set_option
 from medtune.data.table_text import RawTable
 from medtune.serving.one_line import first_line
 
-# Excel keeps 15 digits: two longer numbers may have become one.
+# Excel stores 15 digits, so two longer numbers may have become equal.
 EXACT = 10**15
 
 
 def read_workbook(path: Path, sheet: str | None) -> RawTable:
     """Read one sheet of an Excel workbook.
 
+    Args:
+        path: the workbook.
+        sheet: name of the sheet; None: the only sheet with values.
+
+    Returns:
+        The rows as text, padded to equal length.
+
     Raises:
-        InputError: openpyxl is missing, no such sheet or several, or a formula without a stored value.
+        InputError: openpyxl is not installed, the workbook is damaged or protected, the sheet does not exist or is
+            ambiguous, or a formula has no stored value.
     """
     openpyxl = _library("openpyxl", path)
     with path.open("rb") as stream:
@@ -32,7 +40,7 @@ def read_workbook(path: Path, sheet: str | None) -> RawTable:
             raise InputError(f"{path}: protected by a password, or an old .xls. Save it as .xlsx without a password")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on styles and validations that it does not keep
+            warnings.simplefilter("ignore")  # openpyxl warns about styles and validations, which are not needed
             values = openpyxl.load_workbook(path, read_only=True, data_only=True)
             name = _choose_sheet(values, path, sheet)
             rows = list(_sheet_rows(values[name]))
@@ -44,16 +52,18 @@ def read_workbook(path: Path, sheet: str | None) -> RawTable:
             values.close()
     except InputError:
         raise
-    except Exception as error:  # a damaged workbook: errors of zip, XML and openpyxl itself
-        raise InputError(f"{path}: not an Excel workbook that can be read: {first_line(error)}") from None
+    except Exception as error:  # a damaged workbook raises errors of zipfile, XML parsers and openpyxl
+        raise InputError(
+            f"{path}: not a readable Excel workbook ({first_line(error)}). Save it again as .xlsx or .csv"
+        ) from None
     width = max((len(row) for _, row in rows), default=0)
     padded = [(number, [to_text(value) for value in row] + [""] * (width - len(row))) for number, row in rows]
-    note = f"{path.name}: {hidden:,} rows are hidden, by a filter for example, and are read as the others"
+    note = f"{path.name}: {hidden:,} rows are hidden, for example by a filter. They are used like the others"
     return RawTable(padded, "row", (note,) if hidden else ())
 
 
 def _hidden_rows(path: Path, sheet: Any) -> int:
-    """Number of rows that the program does not show; openpyxl keeps it only where it reads all into memory."""
+    """Return the number of hidden rows, which openpyxl does not provide in its read-only mode."""
     member = str(getattr(sheet, "_worksheet_path", "")).lstrip("/")
     with zipfile.ZipFile(path) as archive:
         if member not in archive.namelist():
@@ -62,12 +72,12 @@ def _hidden_rows(path: Path, sheet: Any) -> int:
 
 
 def _choose_sheet(workbook: Any, path: Path, sheet: str | None) -> str:
-    names = [each.title for each in workbook.worksheets]
+    names: list[str] = [worksheet.title for worksheet in workbook.worksheets]
     if sheet is not None:
         if sheet not in names:
             raise InputError(f"data.sheet={sheet}: {path.name} has no such sheet. Choose one of: {', '.join(names)}")
         return sheet
-    filled = [each.title for each in workbook.worksheets if any(_sheet_rows(each))]
+    filled: list[str] = [worksheet.title for worksheet in workbook.worksheets if any(_sheet_rows(worksheet))]
     if len(filled) > 1:
         options = " or ".join(set_option("data.sheet", name) for name in filled)
         raise InputError(f"{path.name}: {len(filled)} sheets have values. Choose one with {options}")
@@ -75,8 +85,8 @@ def _choose_sheet(workbook: Any, path: Path, sheet: str | None) -> str:
 
 
 def _sheet_rows(sheet: Any) -> Iterator[tuple[int, list[Any]]]:
-    """Number and values of each row that is not empty, up to its last value."""
-    sheet.reset_dimensions()  # some programs write wrong ones
+    """Yield number and values of each row that is not empty, up to its last value."""
+    sheet.reset_dimensions()  # some programs store wrong dimensions
     for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
         length = max((i for i, value in enumerate(row, 1) if value not in (None, "")), default=0)
         if length:
@@ -84,7 +94,7 @@ def _sheet_rows(sheet: Any) -> Iterator[tuple[int, list[Any]]]:
 
 
 def _has_formulas(path: Path) -> bool:
-    """False only where no sheet can have one: reading a workbook a second time is slow."""
+    """Return False if no sheet contains a formula, so that the workbook need not be read a second time."""
     with zipfile.ZipFile(path) as archive:
         sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
         return any(b"<f" in archive.read(name) for name in sheets)
@@ -108,17 +118,25 @@ def _check_formulas(
 def read_parquet(path: Path) -> RawTable:
     """Read a Parquet file.
 
+    Args:
+        path: the file.
+
+    Returns:
+        The rows as text.
+
     Raises:
-        InputError: pyarrow is missing, or the file is damaged or has nested columns.
+        InputError: pyarrow is not installed, or the file is damaged or has nested columns.
     """
     parquet = _library("pyarrow.parquet", path)
     try:
         table = parquet.ParquetFile(path).read()
         columns = [column.to_pylist() for column in table.columns]
-    except Exception as error:  # pyarrow's own errors of damaged files, some of them OSErrors
+    except Exception as error:  # pyarrow's errors for damaged files include OSErrors without strerror
         if isinstance(error, OSError) and error.strerror:
             raise
-        raise InputError(f"{path}: not a Parquet file that can be read: {first_line(error)}") from None
+        raise InputError(
+            f"{path}: not a readable Parquet file ({first_line(error)}). Write it again, or save it as CSV"
+        ) from None
     rows: list[tuple[int, list[str]]] = [(0, list(table.column_names))]
     for number, row in enumerate(zip(*columns, strict=True), 1):
         try:
@@ -129,10 +147,16 @@ def read_parquet(path: Path) -> RawTable:
 
 
 def to_text(value: Any) -> str:
-    """A cell's value as text: whole numbers without a decimal point, dates in ISO form, nothing as an empty string.
+    """Convert the value of a cell to text.
+
+    Args:
+        value: the value as the library returns it.
+
+    Returns:
+        The text: whole numbers without a decimal point, dates in ISO form, missing values as an empty string.
 
     Raises:
-        TypeError: a list, mapping or other value that is no single cell.
+        TypeError: the value is a list, a mapping or of another type that does not fit into a cell.
     """
     if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
         return ""
@@ -162,5 +186,6 @@ def _library(name: str, path: Path) -> ModuleType:
     except ModuleNotFoundError:
         package = name.partition(".")[0]
         raise InputError(
-            f"data.csv={path.name}: {package} is not installed. Run pip install {package}, or save the table as CSV"
+            f"data.csv={path.name}: needs {package}, which is not installed. Run pip install {package}, or save the "
+            "table as CSV"
         ) from None

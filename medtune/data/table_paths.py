@@ -1,4 +1,4 @@
-"""Image files that the rows of a table name: found, or what is there instead."""
+"""Lookup of the image files that a table names, and suggestions for missing files."""
 
 import unicodedata
 from collections import defaultdict
@@ -9,18 +9,18 @@ from medtune.config.errors import set_option
 from medtune.serving.folder_scan import FolderContent, printable
 
 SHOWN = 3
-PATH = "{path}"  # what stands for the cell in data.path_format
+PATH = "{path}"  # placeholder for the cell in data.path_format
 
 
 class ImageFiles:
-    """The files under a data root, looked up by the paths of a table."""
+    """Index of the files under a data root."""
 
     def __init__(self, root: Path, content: FolderContent) -> None:
         """Index the files.
 
         Args:
             root: the data root.
-            content: what lies under it.
+            content: the files under the data root.
         """
         self.root = root
         self._files = {*content.images, *content.others}
@@ -28,9 +28,15 @@ class ImageFiles:
         self._guesses: dict[int, dict[str, list[str]]] = {}
 
     def find(self, path: str) -> str | None:
-        """The path as the file system spells it; None where there is no such file.
+        """Find the file of a path.
 
-        macOS stores accents as characters of their own: a name that differs in Unicode form only is the same name.
+        macOS stores accents as separate characters, so paths that differ only in Unicode form are equal.
+
+        Args:
+            path: posix path relative to the data root.
+
+        Returns:
+            The path as the file system spells it, or None if there is no such file.
         """
         if path in self._files:
             return path
@@ -40,36 +46,42 @@ class ImageFiles:
         return path if (self.root / path).is_file() else None
 
     def guess(self, path: str) -> str | None:
-        """The file that is meant by a path that does not exist: another case, no extension, or another folder."""
+        """Return the only file that differs in case, extension or folder from a path that does not exist, or None."""
         for number, key in enumerate((_folded, _stem, _name)):
             if number not in self._guesses:
                 self._guesses[number] = _index(self._files, key)
-            for wanted in dict.fromkeys((key(path), key(f"{path}.x"))):  # with an extension, or without one
-                if len(found := self._guesses[number].get(wanted, [])) == 1:
-                    return found[0]
+            for expected in dict.fromkeys((key(path), key(f"{path}.x"))):  # path with or without an extension
+                if len(files := self._guesses[number].get(expected, [])) == 1:
+                    return files[0]
         return None
 
     def common_format(self, paths: Sequence[str]) -> str | None:
-        """What turns every path into a file, `images/{path}.jpg`; None where there is no such text.
+        """Return the `data.path_format` that makes every path the path of a file, such as `images/{path}.jpg`.
 
         Args:
-            paths: paths that name no file.
+            paths: paths without a file.
+
+        Returns:
+            The format, or None if no single format fits all paths.
         """
-        found = set()
+        formats = set()
         for path in paths:
             guess = self.guess(path)
             before, middle, after = (guess or "").rpartition(path)
-            found.add(f"{before}{PATH}{after}" if middle and "{" not in before + after else None)
-            if len(found) > 1:
+            formats.add(f"{before}{PATH}{after}" if middle and "{" not in before + after else None)
+            if len(formats) > 1:
                 return None
-        return found.pop() if found else None
+        return formats.pop() if formats else None
 
     def describe(self, missing: Sequence[tuple[str, str]], total: int) -> str:
-        """What to say of rows that name no file, and the fix.
+        """Return the error message for rows without a file, including a fix.
 
         Args:
-            missing: (place in the table, path) of each.
+            missing: (location in the table, path) of each row without a file.
             total: number of rows.
+
+        Returns:
+            The message, one line.
         """
         shown = []
         for where, path in missing[:SHOWN]:
@@ -92,17 +104,17 @@ def _folded(path: str) -> str:
 
 
 def _stem(path: str) -> str:
-    """The folded path without its extension."""
+    """Return the path in lower case, without its extension."""
     return str(PurePosixPath(_folded(path)).with_suffix(""))
 
 
 def _name(path: str) -> str:
-    """The folded name of the file without folders and extension."""
+    """Return the file name in lower case, without its extension."""
     return PurePosixPath(_folded(path)).stem
 
 
 def _index(paths: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    paths_by_key: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
-        found[key(path)].append(path)
-    return found
+        paths_by_key[key(path)].append(path)
+    return paths_by_key

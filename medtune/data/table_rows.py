@@ -1,4 +1,4 @@
-"""The rows of a table of labels as samples."""
+"""Conversion of table rows to samples."""
 
 import re
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from medtune.data.table_paths import PATH, SHOWN
 
 
 def check_table(table: Table, params: LabelParams) -> None:
-    """Refuse a table without rows, and names of columns that the protocol does not read.
+    """Reject a table without rows, and column names that the protocol does not use.
 
     Raises:
-        InputError: what is wrong and how to correct it.
+        InputError: the table has no rows, or `columns.split` or `columns.site` is set for another protocol.
     """
     if table.columns and not table.rows:
         raise InputError(f"data.csv={params.csv}: the table has no rows below its header. Add a row per image")
@@ -29,16 +29,19 @@ def check_table(table: Table, params: LabelParams) -> None:
 
 
 def read_rows(table: Table, positions: Mapping[str, int], root: Path, path_format: str) -> list[Sample]:
-    """Return a sample for each row, in the table's order, with the cells of all other columns as metadata.
+    """Convert each row to a sample, with the cells of all other columns as metadata.
 
     Args:
         table: the table.
-        positions: of path, group, split and, where there is one, label.
+        positions: column index of path and, if the table has them, of label, group and split.
         root: the data root.
         path_format: `data.path_format`.
 
+    Returns:
+        One sample per row, in the order of the table.
+
     Raises:
-        InputError: an empty cell, a formula, several lines in a cell, or a path that leads out of the data root.
+        InputError: a cell is empty, a formula or several lines, or a path is outside of the data root.
     """
     samples: list[Sample] = []
     empty: dict[str, list[str]] = {}
@@ -64,13 +67,13 @@ def read_rows(table: Table, positions: Mapping[str, int], root: Path, path_forma
             or ".." in path.parts
             or re.match(r"[A-Za-z]:/", path.as_posix())
         ):
-            raise InputError(f"{where}: path {cells['path']!r} leads out of data.root; write it relative to that")
-        extra = {table.columns[i]: row[i] for i in others}
-        samples.append(Sample(path.as_posix(), cells.get("label", ""), cells.get("group"), extra, where=where))
+            raise InputError(f"{where}: path {cells['path']!r} is outside of data.root. Write it relative to data.root")
+        metadata = {table.columns[i]: row[i] for i in others}
+        samples.append(Sample(path.as_posix(), cells.get("label", ""), cells.get("group"), metadata, where=where))
     if empty:
         parts = [
-            f"{', '.join(places[:SHOWN])}{f' and {len(places) - SHOWN:,} more' * (len(places) > SHOWN)}: {what}"
-            for what, places in empty.items()
+            f"{', '.join(rows[:SHOWN])}{f' and {len(rows) - SHOWN:,} more' * (len(rows) > SHOWN)}: {what}"
+            for what, rows in empty.items()
         ]
-        raise InputError(f"{'; '.join(parts)}; every image needs one. Fill it in, or remove these rows")
+        raise InputError(f"{'; '.join(parts)}; every image needs a value. Fill it in, or remove these rows")
     return samples

@@ -1,4 +1,4 @@
-"""Tables in text: which encoding, which separator, and the fields of each line."""
+"""Tables in text files: detection of encoding and separator, and parsing."""
 
 import codecs
 import csv
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from medtune.config.errors import InputError
 
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "|"}
-# Longest first: the mark of UTF-32 begins with that of UTF-16.
+# Longest first, because the mark of UTF-32 begins with that of UTF-16.
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
@@ -20,21 +20,21 @@ _OTHER_FILES = {
     b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls): save it as .xlsx or CSV",
     b"PAR1": "a Parquet file: give it the extension .parquet",
 }
-# A character beyond ASCII. In Windows-1252 it would be a capital with an accent and then symbols: no word.
+# A character beyond ASCII. Read as Windows-1252, its bytes are an accented capital and symbols, which is not a word.
 _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _SEP_LINE = re.compile(r'"?sep=(.)"?[;,\t|]*\r?\n?', re.IGNORECASE)
-# +------+-----+ or ------,----- under the header: what SQL clients print on a screen.
+# +------+-----+ or ------,----- under the header, as SQL clients print it.
 _RULE = re.compile(r"[\s,;|+=:-]*-{2,}[\s,;|+=:-]*")
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """Rows as they are in the file, the header first.
+    """Unprocessed rows of a file, starting with the header.
 
     Attributes:
         rows: number in the file and fields of each row.
-        unit: what the rows are numbered in.
-        notes: what was assumed.
+        unit: unit of the numbers, line or row.
+        notes: assumptions that were made, one sentence each.
     """
 
     rows: list[tuple[int, list[str]]]
@@ -46,12 +46,15 @@ def read_text(content: bytes, name: str, known: Collection[str]) -> RawTable:
     """Read a table from the content of a text file.
 
     Args:
-        content: the file.
-        name: its name, for messages.
-        known: column names that a header is recognized by, in lower case.
+        content: content of the file.
+        name: name of the file, for messages.
+        known: lower-case column names that identify a header.
+
+    Returns:
+        The rows.
 
     Raises:
-        InputError: not text, in no known encoding, or no table with one separator.
+        InputError: the file is not text, or its encoding or separator is unknown or ambiguous.
     """
     text, notes = _decode(content, name)
     first = 1
@@ -65,7 +68,7 @@ def read_text(content: bytes, name: str, known: Collection[str]) -> RawTable:
         rows = _parse(text, separator, first)
     except csv.Error as error:
         raise InputError(
-            f"{name}: not a CSV: {error}. Put quotes around whole fields only, and double those inside"
+            f"{name}: not a CSV: {error}. Put quotes around entire fields only, and double quotes inside fields"
         ) from None
     return RawTable([(number, [_unwrap(cell) for cell in row]) for number, row in rows], "line", notes)
 
@@ -79,7 +82,9 @@ def _decode(content: bytes, name: str) -> tuple[str, tuple[str, ...]]:
             try:
                 return _without_nul(content.decode(encoding), name), ()
             except UnicodeDecodeError as error:
-                raise InputError(f"{name}: not {encoding.upper()}, as its first bytes say: {error.reason}") from None
+                raise InputError(
+                    f"{name}: not valid {encoding.upper()}, although its first bytes say so: {error.reason}"
+                ) from None
     if b"\0" in content:
         raise InputError(f"{name}: not text, or UTF-16 without a byte order mark. Save it as UTF-8")
     try:
@@ -89,8 +94,7 @@ def _decode(content: bytes, name: str) -> tuple[str, tuple[str, ...]]:
     if match := _UTF8.search(content):
         good, bad = (content.count(b"\n", 0, at) + 1 for at in (match.start(), position))
         raise InputError(
-            f"{name}: line {good} has UTF-8 characters, and line {bad} others: two encodings, or an unknown one. "
-            "Save it as UTF-8"
+            f"{name}: line {good} has UTF-8 characters, but line {bad} is not UTF-8. Save the table as UTF-8"
         )
     try:
         text = content.decode("cp1252")
@@ -108,7 +112,7 @@ def _without_nul(text: str, name: str) -> str:
 
 
 def _parse(text: str, separator: str, first: int) -> list[tuple[int, list[str]]]:
-    """The fields of every line that is not blank, and its number."""
+    """Return number and fields of every line that is not blank."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows, start = [], 0
     for row in reader:
@@ -119,7 +123,7 @@ def _parse(text: str, separator: str, first: int) -> list[tuple[int, list[str]]]
 
 
 def _try(text: str, separator: str) -> tuple[list[str], set[int]]:
-    """The header, and the numbers of fields that rows have; none where they cannot be read with this separator."""
+    """Return the header and the set of row lengths for a separator; the set is empty if the text cannot be parsed."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     header: list[str] = []
     try:
@@ -130,7 +134,7 @@ def _try(text: str, separator: str) -> tuple[list[str], set[int]]:
 
 
 def _choose(tried: dict[str, tuple[list[str], set[int]]], name: str, known: Collection[str]) -> str:
-    """The separator whose header has the most known names; then the same number of fields per row, then most fields."""
+    """Choose the separator by known names in the header, then equal length of all rows, then number of fields."""
 
     def rank(separator: str) -> tuple[int, bool, int]:
         header, lengths = tried[separator]
@@ -140,7 +144,9 @@ def _choose(tried: dict[str, tuple[list[str], set[int]]], name: str, known: Coll
     chosen = [separator for separator in tried if rank(separator) == best]
     if len(chosen) > 1 and best[2] > 1:
         which = " or ".join(SEPARATORS[separator] for separator in chosen)
-        raise InputError(f"{name}: columns are separated by {which}. Name one in the first line: sep={chosen[0]}")
+        raise InputError(
+            f"{name}: columns may be separated by {which}. State the separator in the first line: sep={chosen[0]}"
+        )
     return chosen[0]
 
 
@@ -149,17 +155,17 @@ def _known(header: list[str], known: Collection[str]) -> set[str]:
 
 
 def _check_exported(text: str, name: str, known: Collection[str]) -> None:
-    """Refuse what programs print rather than export."""
+    """Reject tables that a program printed to the screen instead of exporting them."""
     lines = [line for line in text.splitlines() if line.strip()][:2]
     if any(_RULE.fullmatch(line) for line in lines):
-        raise InputError(f"{name}: a line of dashes, as SQL clients print. Export the table as CSV instead")
+        raise InputError(f"{name}: has a line of dashes, as printed by SQL clients. Export the table as CSV instead")
     separated = not lines or any(separator in lines[0] for separator in SEPARATORS)
     spaced = [] if separated else re.findall(r'"[^"]*"|\S+', lines[0])
     if len(_known([cell.strip('"') for cell in spaced], known)) > 1:
-        raise InputError(f'{name}: columns are separated by spaces. Write it with sep="," (R), or as CSV')
+        raise InputError(f'{name}: columns are separated by spaces. Save it with sep="," (R), or as CSV')
 
 
 def _unwrap(cell: str) -> str:
-    """A cell without `="..."`, which keeps Excel from reading text as a number."""
+    """Remove `="..."` from a cell, which programs write to stop Excel from converting text to a number."""
     match = re.fullmatch(r'="(.*)"', cell, re.DOTALL)
     return match[1].replace('""', '"') if match else cell

@@ -1,4 +1,4 @@
-"""External images and patients that a bundle has seen, as far as its training data are there to be compared."""
+"""Overlap of external images and patients with the training data of a bundle."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ _FIRST = 20
 
 @dataclass(frozen=True)
 class Overlap:
-    """What external data and a bundle's training data have in common.
+    """Overlap of external data and the training data of a bundle.
 
     Attributes:
-        known: the training data are there; without them nothing else is known.
-        images: external images that are pixel for pixel a training or validation image.
-        tested: external images that are pixel for pixel one of the bundle's own test images.
-        patients: external patients with the name of a training or validation patient.
-        first: paths of the first of `images`.
+        known: True if the training data are available; the other fields are meaningless without them.
+        images: number of external images with the same pixels as a training or validation image.
+        tested: number of external images with the same pixels as a test image of the bundle.
+        patients: number of external patients with the name of a training or validation patient.
+        first: paths of the first external images that are counted in `images`.
     """
 
     known: bool
@@ -33,53 +33,55 @@ class Overlap:
     first: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values for metrics.json."""
+        """Return JSON values for metrics.json."""
         if not self.known:
             return {"known": False}
         return {"known": True, "images": self.images, "test_images": self.tested, "patients": self.patients,
                 "first": list(self.first)}  # fmt: skip
 
     def warnings(self) -> list[str]:
-        """What a reader of the metrics must know, one sentence each."""
-        found = []
+        """Return warnings for readers of the metrics, one or two sentences each."""
+        warnings = []
         if self.images:
-            example = f"{self.first[0]} first"
-            found.append(
+            warnings.append(
                 f"Leak: {self.images:,} images are identical to training or validation images of the bundle "
-                f"({example}): these figures are no estimate for new patients."
+                f"(first: {self.first[0]}). These metrics are no estimate for new patients."
             )
         if self.patients:
-            found.append(
-                f"{self.patients:,} patients have the name of a training or validation patient of the bundle: if they "
-                "are the same persons, these figures are no estimate for new patients."
+            warnings.append(
+                f"{self.patients:,} patients have the name of a training or validation patient of the bundle. If they "
+                "are the same persons, these metrics are no estimate for new patients."
             )
         if self.tested:
-            found.append(f"{self.tested:,} images are identical to test images of the bundle's own evaluation.")
+            warnings.append(f"{self.tested:,} images are identical to test images of the bundle.")
         if not self.known:
-            found.append(
-                "It is not known whether the bundle was trained on some of these images or patients: its training "
-                "data are not here. Name their folder data/prepared with --training-data."
+            warnings.append(
+                "The bundle may have been trained on some of these images or patients: its training data are not "
+                "available. Set --training-data to their folder data/prepared."
             )
-        return found
+        return warnings
 
 
 def find_training_data(bundle: Path, document: Mapping[str, Any], given: Path | None) -> PreparedDataset | None:
-    """The prepared set that a bundle was trained on; None if it is not there.
+    """Find the prepared set that a bundle was trained on.
 
     Args:
-        bundle: folder of the bundle; in a project, `data/prepared` is beside its `artifacts`.
+        bundle: folder of the bundle. In a project, the folder `artifacts` is next to `data/prepared`.
         document: bundle.json.
-        given: folder that the user names.
+        given: folder set by the user, or None.
+
+    Returns:
+        The prepared set, or None if it is not available.
 
     Raises:
-        InputError: the user's folder is no prepared set, or another one.
+        InputError: the user's folder is not a prepared set, or is a different one.
     """
     digest = document.get("data_digest")
     if given is not None:
         prepared = load_prepared(given)
         if prepared.digest != digest:
             raise InputError(
-                f"--training-data={given}: not the data that this bundle was trained on. Name their folder."
+                f"--training-data={given}: not the data that this bundle was trained on. Use the original folder."
             )
         return prepared
     beside = bundle.resolve().parent.parent / "data" / "prepared"
@@ -93,18 +95,21 @@ def find_training_data(bundle: Path, document: Mapping[str, Any], given: Path | 
 
 
 def find_overlap(external: PreparedDataset, training: PreparedDataset | None, folds: Sequence[int]) -> Overlap:
-    """Compare pixels and patient names.
+    """Compare the pixels and patient names of external and training data.
 
     Args:
-        external: the external images, packed as the training images were.
-        training: the bundle's training data; None if they are not there.
-        folds: test folds of the bundle's networks.
+        external: the external images, packed like the training images.
+        training: the training data of the bundle; None if they are not available.
+        folds: test folds of the bundle's models.
+
+    Returns:
+        The overlap.
     """
     if training is None:
         return Overlap(False)
     splits = [training.indices(fold) for fold in folds]
-    seen_rows = np.unique(np.concatenate([own[name] for own in splits for name in SEEN_SPLITS]))
-    tested_rows = np.unique(np.concatenate([own["test"] for own in splits]))
+    seen_rows = np.unique(np.concatenate([indices[name] for indices in splits for name in SEEN_SPLITS]))
+    tested_rows = np.unique(np.concatenate([indices["test"] for indices in splits]))
     seen = {training.sha256[row] for row in seen_rows.tolist()}
     tested = {training.sha256[row] for row in tested_rows.tolist()} - seen
     same = [path for path, sha in zip(external.paths, external.sha256, strict=True) if sha in seen]

@@ -1,1 +1,1 @@
-"""Preflight checks for a long run: one file per subject, one line per check."""
+"""Preflight checks for a run: one module per subject, one line per check."""

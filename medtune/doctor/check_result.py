@@ -1,4 +1,4 @@
-"""What a check gives back, and what it is given."""
+"""Input and result of a check."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,10 @@ class CheckResult:
     """One line of the report.
 
     Attributes:
-        state: `failure` would stop or spoil the run; `warning` should be known before it begins.
-        message: what is there.
-        fix: what to do about it; empty where it is ok.
-        label: what was checked, where a check gives several lines.
+        state: `wrong` means that the run would fail, `warning` that it would start in a worse state than intended.
+        message: observed state.
+        fix: how to fix the problem. Empty for `ok`.
+        label: subject of the line, for checks with several lines.
     """
 
     state: Literal["ok", "warning", "wrong"]
@@ -27,31 +27,31 @@ class CheckResult:
 
 
 def ok(message: str, label: str = "") -> CheckResult:
-    """Nothing to do."""
+    """Return the result of a successful check."""
     return CheckResult("ok", message, "", label)
 
 
 def warning(message: str, fix: str, label: str = "") -> CheckResult:
-    """The run goes on, but not as it should."""
+    """Return the result for a problem that does not stop the run."""
     return CheckResult("warning", message, fix, label)
 
 
 def failure(message: str, fix: str, label: str = "") -> CheckResult:
-    """The run would fail."""
+    """Return the result for a problem that makes the run fail."""
     return CheckResult("wrong", message, fix, label)
 
 
 @dataclass
 class Context:
-    """The run that is asked about, and what earlier checks learnt of it for later ones.
+    """Planned run, and facts that earlier checks provide for later checks.
 
     Attributes:
         params: all params.
-        paths: where the run would read and write.
-        offline: ask nothing outside this machine.
-        quick: measure nothing.
-        facts: by name; a check does without what is not there, since the one that learns it may have failed.
-        questions: asks what needs torch.
+        paths: paths of the run.
+        offline: True to contact no other machine.
+        quick: True to skip measurements.
+        facts: facts by name. A fact is missing if the check that provides it failed.
+        questions: runs checks that need torch in subprocesses.
     """
 
     params: Params
@@ -62,13 +62,13 @@ class Context:
     questions: Questions = field(default_factory=Questions)
 
     def require_space(self, folder: Path, size: float) -> None:
-        """Notes that the run will put about `format_size` bytes into `folder`."""
+        """Record that the run will write about `size` bytes to `folder`."""
         needs = self.facts.setdefault("needs", {})
         needs[folder] = needs.get(folder, 0) + int(size)
 
 
 def format_size(count: float) -> str:
-    """Bytes as a person reads them."""
+    """Return a number of bytes as readable text."""
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= factor:
             return f"{count / factor:.3g} {unit}"
@@ -76,7 +76,7 @@ def format_size(count: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as a person reads them."""
+    """Return a number of seconds as readable text."""
     if seconds >= 5400:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,4 +1,4 @@
-"""The checkout: what git knows, whether a run holds the output folder, and the clock."""
+"""Checks of git, the lock of the output folder, and the clock."""
 
 import email.utils
 import subprocess
@@ -14,20 +14,20 @@ SKEW_S = 300.0
 
 
 def check_git(context: Context) -> CheckResult:
-    """Whether every result can name the revision that made it."""
+    """Check that results can record the git revision."""
     try:
         revision = _git("log", "-1", "--format=%h %cs")
         changed = _git("status", "--porcelain", "--untracked-files=no").splitlines()
     except (OSError, subprocess.SubprocessError) as error:
         if _is_repository():
-            fix = "git add -A && git commit: results name their revision, and retraining needs it"
+            fix = "run `git add -A && git commit`: results record the revision, and retraining needs it"
             return warning("no commit yet", fix)
-        fix = "install git and work in a clone: results name their revision, and retraining needs it"
-        return warning(f"the revision is unknown ({first_line(error)})", fix)
+        fix = "install git and use a clone: results record the revision, and retraining needs it"
+        return warning(f"not a git repository ({first_line(error)})", fix)
     if changed:
-        fix = "commit them: results are marked `dirty`, and `medtune retrain` refuses"
-        return warning(f"{revision}, {len(changed)} files changed since", fix)
-    return ok(f"{revision}, nothing changed since")
+        fix = "commit them: results are marked as `dirty`, and `medtune retrain` refuses to run"
+        return warning(f"{revision}, {len(changed)} uncommitted files", fix)
+    return ok(f"{revision}, no uncommitted changes")
 
 
 def _is_repository() -> bool:
@@ -38,24 +38,24 @@ def _is_repository() -> bool:
 
 
 def check_lock(context: Context) -> CheckResult:
-    """Whether another run has the output folder now."""
+    """Check that no other run is writing to the output folder."""
     file = context.paths.out / "artifacts" / ".lock"
     if not file.exists():
-        return ok(f"no run has been in {file.parent}")
+        return ok(f"no run has used {file.parent} yet")
     try:
         FileLock(file, timeout=0).acquire().lock.release()
     except Timeout:
-        return warning(f"another run is writing to {file.parent}", "wait for it: a second one waits too, or give --out")
+        return warning(f"another run is writing to {file.parent}", "wait for it, or use another --out")
     except OSError as error:
-        return warning(f"{file} cannot be tried: {error.strerror}", "see `write artifacts`")
+        return warning(f"{file}: the lock cannot be tested ({error.strerror})", "see check `write artifacts`")
     return ok(f"no run is writing to {file.parent}")
 
 
 def check_clock(context: Context) -> CheckResult:
-    """This machine's time against the last commit's, and against a server's where one answered."""
+    """Compare the clock with the last commit, and with a server if one responded."""
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M %z", time.localtime(now))
-    fix = "set the clock (NTP): certificates and S3 refuse another time, and make and DVC compare times"
+    fix = "set the clock (NTP): certificates, S3, make and DVC need the correct time"
     try:
         commit = float(_git("log", "-1", "--format=%ct"))
     except (OSError, ValueError, subprocess.SubprocessError):
@@ -70,5 +70,5 @@ def check_clock(context: Context) -> CheckResult:
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, timeout=20, check=True)
-    return done.stdout.strip()
+    completed = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, timeout=20, check=True)
+    return completed.stdout.strip()

@@ -1,4 +1,4 @@
-"""The images a run would read: there, listed, and a few of them decoded."""
+"""Check of the images: list them and decode a sample."""
 
 import contextlib
 import io
@@ -19,25 +19,25 @@ from medtune.doctor.check_result import CheckResult, Context, failure, format_du
 from medtune.serving.one_line import first_line
 
 N_DECODED = 6
-HINT = "name the folder (or archive) with your images in data.root: docs/settings.md"
+HINT = "set data.root to the folder (or archive) with your images, see docs/settings.md"
 
 
 def check_data(context: Context) -> CheckResult:
-    """What lies at data.root; counts the images, and times the decoding of a few."""
+    """Check data.root, count the images, and measure the decoding of a sample."""
     params = context.params.data
     source = registry.load_plugin("medtune.data.sources", params.source, "data.source")
     root = (PROJECT / params.root).resolve() if params.root else None
     if params.source != "synthetic" and root is not None:
         if not root.exists() and getattr(params, "download", False):
-            return ok(f"{root} is not there yet: data.download fetches it")
+            return ok(f"{root} does not exist yet: data.download fetches it")
         if packed := _find_archive(root):
             return _check_archive(packed, root)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # what it says of the images belongs to stage data
-            named = source.classes(params)
-            samples = check_samples(source.list_samples(root, params), params, named).samples
+        with contextlib.redirect_stdout(io.StringIO()):  # its messages belong to stage data
+            classes = source.classes(params)
+            samples = check_samples(source.list_samples(root, params), params, classes).samples
             if registry.load_part("medtune.tasks", context.params.task.kind, "targets", "task.kind").HAS_POSITIVE:
-                find_positive(named or sorted({sample.label for sample in samples}), params, source)
+                find_positive(classes or sorted({sample.label for sample in samples}), params, source)
     except InputError as error:
         return failure(first_line(error), HINT)
     if hasattr(source, "cut") and root is not None:
@@ -46,16 +46,18 @@ def check_data(context: Context) -> CheckResult:
     chosen = samples[:: max(1, len(samples) // N_DECODED)][:N_DECODED]
     bad, seconds = _try_decoding(chosen, root, params.image_size, params.resize)
     context.facts["decode_s"] = seconds
-    found = f"{len(samples):,} images of source {params.source}{f' in {root}' if root and _reads_files(chosen) else ''}"
+    location = f" in {root}" if root and _reads_files(chosen) else ""
+    summary = f"{len(samples):,} images of source {params.source}{location}"
     if bad:
-        fix = "mend or remove them, or data.on_bad_image=reject"
-        state = warning if params.on_bad_image == "reject" else failure
-        return state(f"{found}; {len(bad)} of {len(chosen)} tried cannot be used: {bad[0]}", fix)
-    return ok(f"{found}; {len(chosen)} tried, {format_duration(seconds * len(samples))} to decode all with one core")
+        fix = "fix or remove them, or set data.on_bad_image=reject"
+        result = warning if params.on_bad_image == "reject" else failure
+        return result(f"{summary}; {len(bad)} of {len(chosen)} sampled images are unusable: {bad[0]}", fix)
+    total = format_duration(seconds * len(samples))
+    return ok(f"{summary}; {len(chosen)} decoded, decoding all takes {total} on one core")
 
 
 def _check_slides(context: Context, source: ModuleType, slides: Sequence[Sample], root: Path) -> CheckResult:
-    """Cut one slide into tiles and read a few of them."""
+    """Cut one slide into tiles and read a sample of them."""
     params, first = context.params.data, slides[len(slides) // 2]
     begin = time.perf_counter()
     try:
@@ -63,21 +65,21 @@ def _check_slides(context: Context, source: ModuleType, slides: Sequence[Sample]
         cut = time.perf_counter()
         bad, seconds = _try_decoding(tiles[:N_DECODED], root, params.image_size, params.resize)
     except InputError as error:
-        return failure(f"{len(slides):,} slides in {root}: {first_line(error)}", "correct or remove it")
+        return failure(f"{len(slides):,} slides in {root}: {first_line(error)}", "fix or remove it")
     per_tile = seconds + (cut - begin) / len(tiles)
     context.facts |= {"images": len(slides) * len(tiles), "decode_s": per_tile}
     if bad:
-        return failure(f"{len(slides):,} slides in {root}: {bad[0]}", "correct or remove it")
+        return failure(f"{len(slides):,} slides in {root}: {bad[0]}", "fix or remove it")
     total = format_duration(per_tile * len(slides) * len(tiles))
-    return ok(f"{len(slides):,} slides in {root}; {first.path} has {len(tiles):,} tiles, {total} to read all so")
+    return ok(f"{len(slides):,} slides in {root}; {first.path} has {len(tiles):,} tiles, reading all takes {total}")
 
 
 def _reads_files(samples: Sequence[Sample]) -> bool:
-    return any(record.read is None for record in samples)
+    return any(sample.read is None for sample in samples)
 
 
 def _find_archive(root: Path) -> Path | None:
-    """The archive that stage `data` would unpack: the root itself, or one in it where nothing else is."""
+    """Return the archive that stage data would unpack: the root, or the only file in it."""
     if is_archive(root):
         return root
     if not root.is_dir():
@@ -90,24 +92,24 @@ def _find_archive(root: Path) -> Path | None:
 def _check_archive(archive: Path, root: Path) -> CheckResult:
     try:
         member = first_member(archive)
-        count = archive.stat().st_size
+        size = archive.stat().st_size
     except (InputError, OSError) as error:
-        return failure(first_line(error), "fetch it again")
+        return failure(first_line(error), "download it again")
     return ok(
-        f"{archive.name} in {root.parent if archive == root else root}: {format_size(count)}, opens with {member}; "
-        "stage data unpacks it, images are not counted"
+        f"{archive.name} in {root.parent if archive == root else root}: {format_size(size)}, first file {member}; "
+        "stage data unpacks it, so the images are not counted"
     )
 
 
 def _try_decoding(samples: Sequence[Sample], root: Path | None, side: int, resize: str) -> tuple[list[str], float]:
-    """What cannot be used among `samples`, and seconds an image."""
+    """Return the problems of unusable samples, and the median seconds per image."""
     from medtune.data.listing import image_path
     from medtune.serving.decode import decode
     from medtune.serving.intensity import shrink
     from medtune.serving.pixels import DecodedImage, DecodeError
 
     bad, seconds = [], []
-    for sample in [*samples[:1], *samples]:  # the first one twice: the first time modules are imported
+    for sample in [*samples[:1], *samples]:  # decode the first sample twice, because the first time includes imports
         begin = time.perf_counter()
         try:
             if sample.read is not None:

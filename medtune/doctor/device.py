@@ -1,4 +1,4 @@
-"""The device that the stages would use, and its driver."""
+"""Check of the device and its driver."""
 
 import os
 import subprocess
@@ -19,18 +19,18 @@ TORCH_QUERY = (
 
 
 def check_device(context: Context) -> CheckResult:
-    """CPU, or the GPU with its driver; torch is asked, in a process of its own, only where there should be a GPU."""
+    """Check the device. If it should be a GPU, check its driver, and torch in a subprocess."""
     named = os.environ.get("MEDTUNE_DEVICE")
     kind = device_class()
-    chosen = f"MEDTUNE_DEVICE={named}" if named else "chosen by what the machine has"
+    chosen = f"MEDTUNE_DEVICE={named}" if named else "chosen automatically"
     if kind not in ("cpu", "cuda", "mps"):
-        return failure(f"MEDTUNE_DEVICE is {named!r}", "set cpu, cuda, cuda:1 or mps, or unset it")
+        return failure(f"MEDTUNE_DEVICE={named}: unknown device", "set cpu, cuda, cuda:1 or mps, or unset it")
     if kind != "cuda":
         return ok(f"{kind} ({chosen})")
     driver = _query_driver()
     if driver is None:
         return failure(
-            f"cuda ({chosen}), but no NVIDIA driver answers", "install the driver, or set MEDTUNE_DEVICE=cpu"
+            f"cuda ({chosen}), but no NVIDIA driver responds", "install the driver, or set MEDTUNE_DEVICE=cpu"
         )
     if context.quick:
         return ok(f"cuda ({chosen}): {driver}")
@@ -38,15 +38,15 @@ def check_device(context: Context) -> CheckResult:
     if seen.endswith(" 0"):
         return failure(
             f"cuda ({chosen}): {driver}; torch {seen} GPUs",
-            "a driver that is new enough for torch's CUDA, or MEDTUNE_DEVICE=cpu; see CUDA_VISIBLE_DEVICES too",
+            "install a driver for the CUDA version of torch, check CUDA_VISIBLE_DEVICES, or set MEDTUNE_DEVICE=cpu",
         )
     return ok(f"cuda ({chosen}): {driver}; torch {seen} GPUs")
 
 
 def _query_driver() -> str | None:
     try:
-        done = subprocess.run(QUERY, capture_output=True, text=True, timeout=20, check=True)
-        if lines := done.stdout.strip().splitlines():
+        completed = subprocess.run(QUERY, capture_output=True, text=True, timeout=20, check=True)
+        if lines := completed.stdout.strip().splitlines():
             return "; ".join(lines[:4])
     except (OSError, subprocess.SubprocessError):
         pass
@@ -55,11 +55,11 @@ def _query_driver() -> str | None:
 
 def _query_torch() -> str:
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-c", TORCH_QUERY], capture_output=True, text=True, timeout=TORCH_TIMEOUT_S, check=True
         )
     except subprocess.TimeoutExpired:
-        return f"did not answer within {TORCH_TIMEOUT_S:.0f} s: 0"
+        return f"did not respond within {TORCH_TIMEOUT_S:.0f} s: 0"
     except (OSError, subprocess.SubprocessError) as error:
-        return f"cannot be asked ({first_line(error)}): 0"
-    return done.stdout.strip().splitlines()[-1]
+        return f"failed ({first_line(error)}): 0"
+    return completed.stdout.strip().splitlines()[-1]

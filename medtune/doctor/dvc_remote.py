@@ -1,4 +1,4 @@
-"""The DVC remote: a probe is written there, read and deleted, as `medtune remote` does."""
+"""Check of the DVC remote with a probe file, like `medtune remote`."""
 
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
@@ -7,7 +7,7 @@ from medtune.serving.one_line import first_line
 
 
 def check_remote(context: Context) -> CheckResult:
-    """Whether the remote that is set, if one is, takes files and gives them back."""
+    """Check that files can be written to and read from the default remote."""
     from medtune.registry.remote import default_remote, probe_remote
     from medtune.registry.remote_url import mask_secrets
 
@@ -16,15 +16,15 @@ def check_remote(context: Context) -> CheckResult:
     try:
         settings, name = default_remote()
     except InputError as error:
-        return failure(first_line(error), "correct .dvc/config, or clone again")
+        return failure(first_line(error), "fix .dvc/config, or clone again")
     if name is None:
-        return ok("none is set; medtune remote URL keeps data and results elsewhere too")
+        return ok("no remote is set; `medtune remote URL` sets one for data and results")
     url = mask_secrets(settings["remote"][name]["url"])
     if context.offline and "://" in url:
-        return ok(f"{name}: {url}, not asked (--offline)")
+        return ok(f"{name}: {url}, not contacted (--offline)")
     try:
         seconds = probe_remote(settings, name)
     except InputError as error:
-        message = first_line(error).removesuffix("; nothing was changed")
-        return failure(f"{name}: {message}", "connection, credentials (docs/remotes.md), or medtune remote URL")
+        message = first_line(error).removesuffix(". Nothing was changed")
+        return failure(f"{name}: {message}", "check connection and credentials, see docs/remotes.md")
     return ok(f"{name}: {url}, wrote, read and deleted a probe in {seconds:.1f} s")

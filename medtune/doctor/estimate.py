@@ -1,4 +1,4 @@
-"""Disk and time that a run will take: reckoned from its params, with steps measured here. Imports no torch."""
+"""Estimates of disk space and time of a run, from its params and measured steps. Does not import torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,21 +11,21 @@ from medtune.doctor.subprocess_check import CheckError
 from medtune.serving.one_line import first_line
 
 PROFILE_TIMEOUT_S = 180.0
-# Official divisions differ; what is left to training is about this.
+# Typical training fraction of official splits.
 OFFICIAL_TRAIN_FRACTION = 0.6
 FP32_BYTES, FP16_BYTES = 4, 2
 
 
 def check_estimate(context: Context) -> list[CheckResult]:
-    """A line on disk and one on time, each saying what it was reckoned from."""
+    """Estimate disk space and time, one line each."""
     try:
         return [_disk_estimate(context), _time_estimate(context)]
     finally:
-        context.questions.close()  # the last one: what it holds would count as memory in use
+        context.questions.close()  # or their memory would count as used
 
 
 def split_fractions(params: Params) -> dict[str, float]:
-    """What part of the images one chain trains, validates and tests on, about."""
+    """Return the approximate fractions of images in train, val and test of one fold."""
     split = params.data.split
     if split.protocol in ("official", "folders"):
         return {"train": OFFICIAL_TRAIN_FRACTION, "val": 0.15, "test": 0.25}
@@ -35,7 +35,7 @@ def split_fractions(params: Params) -> dict[str, float]:
 
 
 def stored_views(params: Params, images: int, facts: Mapping[str, Any]) -> int:
-    """Views whose features stage 1 stores; 0: none, it runs the backbone in every epoch or not at all."""
+    """Return the number of views with stored features in stage 1. 0: the backbone runs in every epoch, or never."""
     if "frozen" not in params.training_stages or params.frozen.feature_views == "online":
         return 0
     fractions, views = split_fractions(params), int(params.frozen.feature_views)
@@ -44,25 +44,28 @@ def stored_views(params: Params, images: int, facts: Mapping[str, Any]) -> int:
 
 
 def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> dict[str, float]:
-    """Bytes by name of the folder: data/prepared, cache, artifacts, handoff, and what each part is.
+    """Estimate the disk space of a run.
 
     Args:
         params: all params.
-        images: in the set.
-        facts: `tokens`, `channels`, `parameters` and `head`, counts, of the network.
+        images: number of images.
+        facts: counts `tokens`, `channels`, `parameters` (backbone) and `head` (head parameters).
+
+    Returns:
+        Bytes per folder: data/prepared, cache, artifacts and handoff.
     """
     n_folds, store = len(params.trained_networks), 0.0
     pack, network = images * params.data.image_size**2 * 3, facts["parameters"] + facts["head"]
     if stored := stored_views(params, images, facts):
         rows = images * (split_fractions(params)["train"] * stored + split_fractions(params)["val"])
-        # The chains of a cross-validation share what they store: each image is trained on by one of them.
+        # Folds share stored features.
         store = facts["tokens"] * facts["channels"] * FP16_BYTES * (rows if n_folds == 1 else images * stored)
     weights = n_folds * (facts["head"] + (network if "finetune" in params.training_stages else 0)) * FP32_BYTES
-    # Weights, averages, the best epoch's, two moments; the old file stays until the new one is whole. A search of the
-    # learning rate adds the initial weights, and the best candidate's beside the last one's.
+    # Two files of five copies: weights, averages, best epoch and two moments. The learning rate search adds three: the
+    # initial weights, the best candidate and the last candidate.
     checkpoints = (2 * 5 + 3) * FP32_BYTES * (network if "finetune" in params.training_stages else facts["head"])
     widths = {"fp32": 4, "fp16": 2, "int8": 1}
-    # Networks of all folds are in the bundle; heads on a frozen backbone share it.
+    # The bundle contains the networks of all folds. Heads on a frozen backbone share the backbone.
     exported = n_folds * network if "finetune" in params.training_stages else network + (n_folds - 1) * facts["head"]
     if params.final == "refit":
         exported = network
@@ -73,14 +76,17 @@ def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> 
 def time_requirements(
     params: Params, images: int, measured: Mapping[str, Any], decode_s: float, stored: int
 ) -> dict[str, float]:
-    """Seconds by part: data, stage 1, stage 2, test; one chain after the other.
+    """Estimate the time of a run that trains its folds one after the other.
 
     Args:
         params: all params.
-        images: in the set.
-        measured: seconds an image of `forward`, `head` and `train`, as medtune.training.profile measures them.
-        decode_s: to decode an image.
-        stored: views whose features stage 1 stores.
+        images: number of images.
+        measured: seconds per image of `forward`, `head` and `train`, from medtune.training.profile.
+        decode_s: seconds per image for decoding.
+        stored: number of views with stored features in stage 1.
+
+    Returns:
+        Seconds per part: data, stage 1, stage 2 and test.
     """
     fractions, n_folds = split_fractions(params), len(params.trained_networks)
     train, val = images * fractions["train"], images * fractions["val"]
@@ -89,16 +95,16 @@ def time_requirements(
     if "frozen" in params.training_stages:
         options, head = params.frozen, measured["head"]["seconds"]
         candidates = len(params.learning_rates("frozen"))
-        solved = params.model.head.solved  # within seconds, whatever `epochs` says
-        n_samples = 0.0 if solved else candidates * options.epochs * options.passes_over(round(train)) * train
-        if stored:  # folds share what they store
+        solved = params.model.head.solved  # takes seconds, independent of `epochs`
+        n_samples = 0.0 if solved else candidates * options.epochs * options.repeats_for(round(train)) * train
+        if stored:  # folds share stored features
             views = train * stored + val if n_folds == 1 else images * stored
             seconds["stage 1"] = views * forward / n_folds + n_samples * head
         else:
             seconds["stage 1"] = n_samples * (forward + head) + candidates * options.epochs * val * forward
     if "finetune" in params.training_stages:
         tuned, candidates = params.finetune, len(params.learning_rates("finetune"))
-        n_samples = tuned.epochs * tuned.passes_over(round(train)) * train
+        n_samples = tuned.epochs * tuned.repeats_for(round(train)) * train
         seconds["stage 2"] = candidates * (
             n_samples * measured["train"]["seconds"] + (tuned.epochs + 1) * val * forward
         )
@@ -108,18 +114,18 @@ def time_requirements(
 def _disk_estimate(context: Context) -> CheckResult:
     missing = [name for name in ("images", "tokens", "channels", "parameters", "head") if name not in context.facts]
     if missing:
-        return warning(f"disk: not known without {', '.join(missing)}", "mend what is wrong above", "estimate disk")
+        return warning(f"unknown without {', '.join(missing)}", "fix the problems above", "estimate disk")
     needs = disk_requirements(context.params, context.facts["images"], context.facts)
     folders = output_dirs(context)
     for name, count in needs.items():
         if name in folders:
             context.require_space(folders[name], count)
-    if context.paths.out == PROJECT:  # `dvc repro` keeps a copy of both where the disk cannot share blocks
+    if context.paths.out == PROJECT:  # DVC keeps copies on disks without reflinks
         context.require_space(PROJECT / ".dvc" / "cache", needs["data/prepared"] + needs["artifacts"])
     message = ", ".join(f"{name} {format_size(count)}" for name, count in needs.items())
     online = "frozen" in context.params.training_stages and not needs["cache"]
     above = (
-        "; stage 1 stores no features: frozen.feature_views is online, or they exceed frozen.feature_cache_gb"
+        "; stage 1 stores no features, because frozen.feature_views=online or they exceed frozen.feature_cache_gb"
         if online
         else ""
     )
@@ -132,30 +138,29 @@ def _time_estimate(context: Context) -> CheckResult:
     if context.quick:
         return ok("not measured (--quick)", label)
     if "images" not in context.facts or "tokens" not in context.facts:
-        return warning("not known without the images and the network's shape", "mend what is wrong above", label)
+        return warning("unknown without the images and the shape of the network", "fix the problems above", label)
     try:
         measured = context.questions.ask("medtune.training.profile", context.params, PROFILE_TIMEOUT_S)
     except CheckError as error:
-        return warning(f"steps cannot be measured: {first_line(error)}", "try a smaller batch_size, or --quick", label)
+        return warning(f"steps cannot be measured: {first_line(error)}", "use a smaller batch_size, or --quick", label)
     context.facts["memory"] = measured["memory"]
     params, images = context.params, context.facts["images"]
     stored = stored_views(params, images, context.facts)
-    found = time_requirements(params, images, measured, context.facts.get("decode_s", 0.0), stored)
-    message = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in found.items() if seconds)
+    estimate = time_requirements(params, images, measured, context.facts.get("decode_s", 0.0), stored)
+    message = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in estimate.items() if seconds)
     steps = {"forward": "forward pass", "head": "head step", "train": "training step"}
     step_times = ", ".join(
         f"{steps[name]} {measured[name]['seconds'] * 1000:.3g} ms" for name in steps if name in measured
     )
     n_folds = len(params.trained_networks)
-    tried = ", ".join(
+    searches = ", ".join(
         f"{len(rates)} learning rates in {name}"
         for name in params.training_stages
         if len(rates := params.learning_rates(name)) > 1
     )
-    total = format_duration(sum(found.values()))
+    total = format_duration(sum(estimate.values()))
     return ok(
-        f"{total} for {n_folds} chain{'s' if n_folds > 1 else ''}{f' with {tried}' if tried else ''}: {message} "
-        "(estimate from "
-        f"steps measured here on {measured['device']}: {step_times} an image; export and start-up not counted)",
+        f"{total} for {n_folds} fold{'s' if n_folds > 1 else ''}{f' with {searches}' if searches else ''}: {message} "
+        f"(estimate from steps measured on {measured['device']}: {step_times} per image, without export and start-up)",
         label,
     )

@@ -1,4 +1,4 @@
-"""The folders a run writes to: whether a file can be written there, and whether there is room."""
+"""Checks of the output folders: write permission and free disk space."""
 
 import errno
 import os
@@ -10,19 +10,19 @@ from medtune.config.project import PROJECT
 from medtune.doctor.check_result import CheckResult, Context, failure, format_size, ok, warning
 
 PROBE_BYTES = 64 * 1024
-# Beside what is estimated: reports, W&B's and Prefect's own files, logs.
+# Not in the estimate: reports, logs, and files of W&B and Prefect.
 RESERVE_BYTES = 200e6
 LOW_BYTES = 2e9
 HINTS = {
-    "data/prepared": "--out DIR puts it elsewhere",
-    "artifacts": "--out DIR puts it elsewhere",
-    "cache": "MEDTUNE_CACHE=DIR puts it elsewhere",
-    "handoff": "handoff.target puts it elsewhere",
+    "data/prepared": "use another --out DIR",
+    "artifacts": "use another --out DIR",
+    "cache": "set MEDTUNE_CACHE=DIR",
+    "handoff": "change handoff.target",
 }
 
 
 def output_dirs(context: Context) -> dict[str, Path]:
-    """The folders by name; a handoff target that is a URL is none."""
+    """Return the output folders by name, without a handoff target that is a URL."""
     folders = {
         "data/prepared": context.paths.prepared,
         "artifacts": context.paths.out / "artifacts",
@@ -33,12 +33,12 @@ def output_dirs(context: Context) -> dict[str, Path]:
 
 
 def check_write(context: Context) -> list[CheckResult]:
-    """A line a folder: a file was written there and deleted, or why not."""
+    """Check that files can be written, one line per folder."""
     return [_check_write(name, folder) for name, folder in output_dirs(context).items()]
 
 
 def check_disk(context: Context) -> list[CheckResult]:
-    """A line a disk: free space against what the run is estimated to put there."""
+    """Compare free space with the estimate, one line per disk."""
     disks: dict[int, list[str]] = {}
     folders = output_dirs(context)
     for name, folder in folders.items():
@@ -47,17 +47,21 @@ def check_disk(context: Context) -> list[CheckResult]:
 
 
 def nearest_existing(folder: Path) -> Path:
-    """`folder`, or the nearest folder above it that is there."""
+    """Return `folder` or its nearest existing parent."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder
 
 
 def check_writable(folder: Path) -> None:
-    """Writes a file in `folder`, or in the nearest one above it that is there, and deletes it.
+    """Write and delete a file in `folder` or its nearest existing parent.
+
+    Args:
+        folder: output folder, which may not exist yet.
 
     Raises:
-        OSError: that is not possible.
+        OSError: the file cannot be written.
+        NotADirectoryError: a parent of the folder is a file.
     """
     existing_dir = nearest_existing(folder)
     if not existing_dir.is_dir():
@@ -66,7 +70,7 @@ def check_writable(folder: Path) -> None:
     stream = file.open("xb")
     try:
         with stream:
-            # A file system that is full lets an empty file be made, and takes a part of what is written.
+            # A full file system may accept an empty file and partial writes.
             stream.write(secrets.token_bytes(PROBE_BYTES))
             stream.flush()
             os.fsync(stream.fileno())
@@ -81,11 +85,11 @@ def _check_write(name: str, folder: Path) -> CheckResult:
     except OSError as error:
         fix = {
             errno.EROFS: "mount it writable",
-            errno.EACCES: "give this user the right to write there",
-            errno.EPERM: "give this user the right to write there",
-            errno.ENOSPC: "free space there (docs/operation.md, `No space left`)",
-            errno.EDQUOT: "free space there, or ask for a larger quota",
-        }.get(error.errno or 0, "make it a folder that can be written")
+            errno.EACCES: "give this user write permission",
+            errno.EPERM: "give this user write permission",
+            errno.ENOSPC: "free disk space (docs/operation.md, `No space left`)",
+            errno.EDQUOT: "free disk space, or ask for a larger quota",
+        }.get(error.errno or 0, "make it a writable folder")
         return failure(f"{folder}: {error.strerror}", f"{fix}, or {HINTS[name]}", label)
     return ok(f"{folder}", label)
 
@@ -99,11 +103,11 @@ def _check_space(context: Context, names: list[str], folders: dict[str, Path]) -
     required = sum(
         count for folder, count in needs.items() if nearest_existing(folder).stat().st_dev == existing_dir.stat().st_dev
     )
-    requirement = f"about {format_size(required)} needed (estimate)" if required else "what is needed is not known"
+    requirement = f"about {format_size(required)} needed (estimate)" if required else "requirement unknown"
     message = f"{format_size(free)} free for {', '.join(names)}; {requirement}"
     fix = f"free space (docs/operation.md), lower frozen.feature_cache_gb, or {HINTS[names[0]]}"
     if facts.f_files and facts.f_favail < 1000:
-        return failure(f"{message}; only {facts.f_favail} files more can be made", fix, label)
+        return failure(f"{message}; only {facts.f_favail} more files possible (inodes)", fix, label)
     if free < required + RESERVE_BYTES:
         return failure(message, fix, label)
     return warning(message, fix, label) if free < max(LOW_BYTES, 1.5 * required) else ok(message, label)

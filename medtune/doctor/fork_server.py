@@ -1,8 +1,8 @@
-"""Imports torch once and runs each question of `medtune doctor` in a child that shares it.
+"""Server that imports torch once and runs each question of `medtune doctor` in a forked child.
 
-Reads a line of JSON per question from stdin: `module`, which runs as `python -m module` does, and `params`, its stdin.
-Writes a line of JSON per answer to stdout: exit `code` (negative: the signal), `out` and `err`. It computes nothing
-itself: a child of a process that had begun other threads could wait for them forever.
+It reads one line of JSON per question from stdin: `module` to run like `python -m module`, and `params` for its stdin.
+It writes one line of JSON per answer to stdout: exit `code` (negative for a signal), `out` and `err`. The server itself
+computes nothing, because a child forked from a process with running threads may deadlock.
 """
 
 import json
@@ -17,22 +17,22 @@ from typing import IO, Any
 
 
 def main() -> None:
-    """Import the modules that the arguments name, then answer until stdin ends."""
+    """Import the modules in the arguments, then answer questions until stdin ends."""
     for name in sys.argv[1:]:
-        with suppress(ImportError):  # the child that needs it says so
+        with suppress(ImportError):  # the child that needs it reports the error
             import_module(name)
     for line in sys.stdin:
         print(json.dumps(answer(**json.loads(line))), flush=True)
 
 
 def answer(module: str, params: str) -> dict[str, Any]:
-    """Run `module` in a child with `params` on its stdin; return its exit code and what it wrote."""
-    with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+", errors="replace") as err:
-        given.write(params)
-        given.seek(0)
+    """Run `module` in a child with `params` on its stdin. Return its exit code and output."""
+    with TemporaryFile("w+") as stdin, TemporaryFile("w+") as out, TemporaryFile("w+", errors="replace") as err:
+        stdin.write(params)
+        stdin.seek(0)
         child = os.fork()
         if not child:
-            _run(module, (given, out, err))
+            _run(module, (stdin, out, err))
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         out.seek(0)
         err.seek(0)

@@ -1,4 +1,4 @@
-"""Cores and memory, as this process may use them: a container may have fewer than the machine."""
+"""Checks of the cores and memory that this process may use, including container limits."""
 
 import os
 from pathlib import Path
@@ -8,42 +8,41 @@ from medtune.doctor.check_result import CheckResult, Context, failure, format_si
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 MIN_BYTES, LOW_BYTES = 1.0e9, 2.5e9
-OVERHEAD_BYTES = (
-    1.0e9  # the whole command peaked 0.3 to 0.9 GB above what the measured step took: figures, export, its parity
-)
+# Measured peak of a complete run above that of a training step, for plots, export and parity: 0.3 to 0.9 GB.
+OVERHEAD_BYTES = 1.0e9
 
 
 def check_threads(context: Context) -> CheckResult:
-    """Cores this process may use, and what OMP_NUM_THREADS makes of them."""
+    """Compare OMP_NUM_THREADS with the available cores."""
     cores, named = _cores(), os.environ.get("OMP_NUM_THREADS", "")
     if not named:
-        return ok(f"{cores:g} cores, OMP_NUM_THREADS not set: all of them")
+        return ok(f"{cores:g} cores, all used (OMP_NUM_THREADS is not set)")
     if not named.isdigit() or not int(named):
-        return warning(f"OMP_NUM_THREADS is {named!r}", "set a number from 1, or unset it")
-    found = f"{cores:g} cores, OMP_NUM_THREADS={named}"
+        return warning(f"OMP_NUM_THREADS={named}: not a positive integer", "set an integer of at least 1, or unset it")
+    summary = f"{cores:g} cores, OMP_NUM_THREADS={named}"
     if int(named) > cores:
-        return warning(
-            f"{found}: more threads than cores slow each other down", f"OMP_NUM_THREADS={max(int(cores), 1)}"
-        )
+        return warning(f"{summary}: more threads than cores are slow", f"set OMP_NUM_THREADS={max(int(cores), 1)}")
     if int(named) < cores / 2:
-        return warning(f"{found}: most cores would idle on a CPU run", "unset OMP_NUM_THREADS")
-    return ok(found)
+        return warning(f"{summary}: most cores would idle in a CPU run", "unset OMP_NUM_THREADS")
+    return ok(summary)
 
 
 def check_memory(context: Context) -> CheckResult:
-    """Free memory against what a measured training step took, where one was measured."""
+    """Compare free memory with the peak of a measured training step, if one was measured."""
     free = _free_memory()
     if free is None:
-        return warning("this system does not tell its free memory", "look yourself")
-    wanted = context.facts.get("memory", 0)
-    found = f"{format_size(free)} free"
-    if wanted:
-        found += f", a training process needs about {format_size(wanted)}"
-        found += f", with export up to {format_size(OVERHEAD_BYTES)} more (estimate)"
-    if free < max(MIN_BYTES, wanted):
-        fix = "end other programs, or a smaller batch_size (accumulate keeps the steps), or "
-        return failure(found, fix + "finetune.gradient_checkpointing=true")
-    return warning(found, "end other programs") if free < max(LOW_BYTES, wanted + OVERHEAD_BYTES) else ok(found)
+        return warning("free memory is unknown on this system", "check the free memory yourself")
+    required = context.facts.get("memory", 0)
+    summary = f"{format_size(free)} free"
+    if required:
+        summary += f", a training process needs about {format_size(required)}"
+        summary += f", with export up to {format_size(OVERHEAD_BYTES)} more (estimate)"
+    if free < max(MIN_BYTES, required):
+        fix = "end other programs, use a smaller batch_size with gradient_accumulation_steps, or set "
+        return failure(summary, fix + "finetune.gradient_checkpointing=true")
+    if free < max(LOW_BYTES, required + OVERHEAD_BYTES):
+        return warning(summary, "end other programs")
+    return ok(summary)
 
 
 def _cores() -> float:

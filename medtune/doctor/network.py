@@ -1,4 +1,4 @@
-"""Whether the network can be trained and exported: the trial that `medtune train` makes. Imports no torch."""
+"""Check that the network can be trained and exported, as `medtune train` does. Does not import torch."""
 
 from medtune.doctor.check_result import CheckResult, Context, failure, ok, warning
 from medtune.doctor.subprocess_check import CheckError
@@ -8,13 +8,13 @@ TRIAL_TIMEOUT_S = 240.0
 
 
 def check_network(context: Context) -> CheckResult:
-    """A training step of each stage and an ONNX export, with random weights; weights files are read too."""
+    """Run one training step per stage and an ONNX export with random weights, and read the weights files."""
     if context.quick:
-        return ok("not tried (--quick); medtune data and medtune train try it")
+        return ok("skipped (--quick); `medtune data` and `medtune train` run it")
     try:
         fault = context.questions.ask("medtune.stages.dry_run", context.params, TRIAL_TIMEOUT_S)["fault"]
     except CheckError as error:
-        return warning(f"cannot be tried: {first_line(error)}", "medtune train tries it again")
+        return warning(f"the check failed: {first_line(error)}", "`medtune train` repeats it")
     if fault:
-        return failure(fault, "medtune params set KEY=VALUE")
-    return ok("a training step of each stage and an ONNX export with random weights work")
+        return failure(fault, "fix params.yaml with `medtune params set KEY=VALUE`")
+    return ok("one training step per stage and an ONNX export work with random weights")

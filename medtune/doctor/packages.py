@@ -1,4 +1,4 @@
-"""Python and the installed packages against the lock."""
+"""Checks of Python and the installed packages."""
 
 import platform
 import re
@@ -11,55 +11,55 @@ from medtune.doctor.check_result import CheckResult, Context, failure, ok, warni
 
 LOCK_FILE = PROJECT / "requirements" / "train.lock"
 LOCK_LINE = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?:\s*;\s*([^\\]+?))?\s*\\?$")
-# Below these, files of strangers can do harm: SECURITY.md.
+# Older versions are not safe with untrusted files, see SECURITY.md.
 MIN_VERSIONS = {"torch": "2.10", "onnx": "1.21", "pillow": "12.2"}
 SETUP = "make setup"
 _SHOWN = 4
 
 
 def check_python(context: Context) -> CheckResult:
-    """Which Python runs this, and whether it is new enough."""
-    found = f"{platform.python_version()}, {sys.executable}"
-    return ok(found) if sys.version_info >= (3, 11) else failure(found, "MedTune needs 3.11 or newer: make PYTHON=...")
+    """Check the version of Python."""
+    summary = f"{platform.python_version()}, {sys.executable}"
+    supported = sys.version_info >= (3, 11)
+    return ok(summary) if supported else failure(summary, "use Python 3.11 or newer: make PYTHON=...")
 
 
 def check_packages(context: Context) -> CheckResult:
-    """Installed versions against requirements/train.lock, and against what safety asks for at least."""
+    """Compare the installed versions with requirements/train.lock and with the safe minimum versions."""
     from packaging.version import Version
 
     low = [
-        f"{name} {at}"
-        for name, floor in MIN_VERSIONS.items()
-        if (at := _installed(name)) and Version(at) < Version(floor)
+        f"{name} {installed}"
+        for name, minimum in MIN_VERSIONS.items()
+        if (installed := _installed(name)) and Version(installed) < Version(minimum)
     ]
     if low:
-        floors = ", ".join(f"{name} >= {floor}" for name, floor in MIN_VERSIONS.items())
-        return failure(f"{', '.join(low)}: known to be unsafe with files of strangers", f"{SETUP} ({floors})")
+        minima = ", ".join(f"{name} >= {minimum}" for name, minimum in MIN_VERSIONS.items())
+        return failure(f"{', '.join(low)}: not safe with untrusted files", f"{SETUP} ({minima})")
     if not LOCK_FILE.is_file():
         if not (PROJECT / "Makefile").is_file():
-            return ok("MedTune is installed as a package, which sets the versions: there is no lock to compare with")
-        return warning(f"{LOCK_FILE.name} is missing", "restore requirements/ from git, then make setup")
-    wanted = read_lock(LOCK_FILE)
-    found = {name: _installed(name) for name in wanted}
-    if missing := [name for name, at in found.items() if at is None]:
-        return failure(f"{len(missing)} of {len(wanted)} are missing: {_summarize(missing)}", SETUP)
-    if other := [f"{name} {at} (lock: {wanted[name]})" for name, at in found.items() if at != wanted[name]]:
-        return warning(
-            f"{len(other)} of {len(wanted)} are other versions than in {LOCK_FILE.name}: {_summarize(other)}", SETUP
-        )
-    return ok(f"{len(wanted)} packages as in {LOCK_FILE.name}")
+            return ok("MedTune is installed as a package, without a lock file to compare with")
+        return warning(f"{LOCK_FILE.name} is missing", "restore requirements/ from git, then run make setup")
+    locked = read_lock(LOCK_FILE)
+    installed = {name: _installed(name) for name in locked}
+    if missing := [name for name, found in installed.items() if found is None]:
+        return failure(f"{len(missing)} of {len(locked)} packages are missing: {_summarize(missing)}", SETUP)
+    if different := [name for name in locked if installed[name] != locked[name]]:
+        versions = _summarize([f"{name} {installed[name]} (lock: {locked[name]})" for name in different])
+        return warning(f"{len(different)} of {len(locked)} packages differ from {LOCK_FILE.name}: {versions}", SETUP)
+    return ok(f"{len(locked)} packages as in {LOCK_FILE.name}")
 
 
 def read_lock(lock: Path) -> dict[str, str]:
-    """Versions by package that `lock` names for this Python and machine."""
+    """Return the locked versions by package for this Python and machine."""
     from packaging.markers import Marker
 
-    found = {}
+    versions = {}
     for line in lock.read_text(encoding="utf-8").splitlines():
         match = LOCK_LINE.match(line)
         if match and (match[3] is None or Marker(match[3]).evaluate()):
-            found[match[1]] = match[2]
-    return found
+            versions[match[1]] = match[2]
+    return versions
 
 
 def _installed(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Prefect: the server a flow would use, or whether it can start one itself. Imports no Prefect."""
+"""Check of the Prefect server, or of the conditions for starting one. Does not import Prefect."""
 
 import os
 import socket
@@ -10,20 +10,20 @@ from medtune.doctor.folders import check_writable
 from medtune.flows import service_address
 from medtune.serving.one_line import first_line
 
-HINT = "medtune train --no-prefect runs the same steps without it"
+HINT = "`medtune train --no-prefect` runs the same steps without it"
 
 
 def check_prefect(context: Context) -> CheckResult:
-    """The server that PREFECT_API_URL names, this checkout's standing one, or one started for the run."""
+    """Check the server of PREFECT_API_URL or of `medtune services`, or that a run can start a server."""
     if find_spec("prefect") is None:
-        return failure("prefect is not installed", f"make setup; {HINT}")
+        return failure("prefect is not installed", f"run make setup; {HINT}")
     named = os.environ.get("PREFECT_API_URL", "").rstrip("/")
     if url := named or service_address.running_address(context.paths.cache):
-        which = "PREFECT_API_URL" if named else "this checkout's standing server"
+        which = "PREFECT_API_URL" if named else "the server of `medtune services`"
         if service_address.is_healthy(url):
-            return ok(f"{which} {url} answers")
-        fix = "start that server, or unset PREFECT_API_URL" if named else "medtune services down, then up"
-        return failure(f"{which} {url} does not answer", f"{fix}; {HINT}")
+            return ok(f"{which} {url} responds")
+        fix = "start that server, or unset PREFECT_API_URL" if named else "run `medtune services down`, then `up`"
+        return failure(f"{which} {url} does not respond", f"{fix}; {HINT}")
     home = Path(os.environ.get("PREFECT_HOME") or context.paths.cache / "prefect")
     try:
         check_writable(home)
@@ -31,7 +31,7 @@ def check_prefect(context: Context) -> CheckResult:
             pass
     except OSError as error:
         return failure(
-            f"no server is named, and none can be started with {home}: {error.strerror or first_line(error)}",
-            f"set PREFECT_HOME to a folder that can be written; {HINT}",
+            f"no server is running, and none can be started in {home}: {error.strerror or first_line(error)}",
+            f"set PREFECT_HOME to a writable folder; {HINT}",
         )
-    return ok(f"no server is named: a run starts its own (10-30 s), with its files in {home}")
+    return ok(f"no server is running: a run starts its own in 10 to 30 s, with files in {home}")

@@ -1,4 +1,4 @@
-"""The checks of `medtune doctor`: can this machine do the run that params.yaml describes?"""
+"""Table of the checks of `medtune doctor`."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,7 +19,7 @@ from medtune.doctor import (
 from medtune.doctor.check_result import CheckResult, Context, failure
 from medtune.serving.one_line import first_line
 
-# The order matters: a check adds to `job.facts` (images, weights, time, disk) what later checks use.
+# The order matters: checks add facts (images, weights, time, disk) to the context for later checks.
 CHECKS: dict[str, Callable[[Context], CheckResult | list[CheckResult]]] = {
     "python": packages.check_python,
     "packages": packages.check_packages,
@@ -43,16 +43,16 @@ CHECKS: dict[str, Callable[[Context], CheckResult | list[CheckResult]]] = {
 
 
 def run_checks(context: Context) -> Iterator[CheckResult]:
-    """Every check's lines, as they come; a check that fails itself is a line that says so."""
+    """Yield the results of all checks. An exception in a check becomes a result."""
     try:
         for label, check in CHECKS.items():
             try:
-                found = check(context)
-            except Exception as error:  # a broken check must not hide what the others find
-                found = failure(
-                    f"this check itself failed: {first_line(error, with_type=True)}", f"look at {check.__module__}"
+                results = check(context)
+            except Exception as error:  # a broken check must not stop the others
+                results = failure(
+                    f"the check itself failed: {first_line(error, with_type=True)}", f"look at {check.__module__}"
                 )
-            for finding in found if isinstance(found, list) else [found]:
-                yield CheckResult(finding.state, finding.message, finding.fix, finding.label or label)
+            for result in results if isinstance(results, list) else [results]:
+                yield CheckResult(result.state, result.message, result.fix, result.label or label)
     finally:
         context.questions.close()

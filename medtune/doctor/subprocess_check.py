@@ -1,4 +1,4 @@
-"""Questions that need torch, asked in processes of their own: they may hang, crash or take all memory."""
+"""Checks that need torch, in subprocesses because they may hang, crash or run out of memory."""
 
 import json
 import os
@@ -16,22 +16,22 @@ from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.serving.one_line import last_line
 
-# Importing them takes most of the time of a question.
+# Their import takes most of the time of a check.
 PRELOADED = ("torch", "timm")
-# Elsewhere system libraries may not be used after a fork.
+# On other systems, system libraries are not safe after a fork.
 CAN_FORK = sys.platform == "linux"
 
 
 class CheckError(Exception):
-    """The process gave none; the message says why."""
+    """A subprocess that failed or timed out."""
 
 
 @dataclass
 class Questions:
-    """Runs modules that print JSON, each in a process of its own; where it is safe they share what they import.
+    """Runner of modules that print JSON, each in its own process. Forked processes share their imports.
 
     Attributes:
-        preloaded: modules that are imported once for all questions.
+        preloaded: modules to import once for all questions.
     """
 
     preloaded: Sequence[str] = PRELOADED
@@ -39,23 +39,31 @@ class Questions:
     _errors: IO[str] | None = field(default=None, init=False, repr=False)
 
     def ask(self, module: str, params: Params, seconds: float) -> dict[str, Any]:
-        """Return what `python -m module` prints as JSON in its last line, given the params as JSON on stdin.
+        """Run `python -m module` with the params as JSON on stdin.
+
+        Args:
+            module: module to run.
+            params: all params.
+            seconds: time limit.
+
+        Returns:
+            JSON object in the last line of its output.
 
         Raises:
-            CheckError: it took longer than `seconds`, or failed; names the module.
+            CheckError: the module failed or exceeded the time limit.
         """
         run = self._run_forked if CAN_FORK else _run_alone
         code, out, err = run(module, params.model_dump_json(), seconds)
         if code:
             raise CheckError(f"{module}: {last_line(err, f'exit code {code}')}")
-        found: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
-        return found
+        answer: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+        return answer
 
     def close(self) -> None:
-        """End the processes; the next question starts them again."""
+        """End the processes. The next question starts them again."""
         if self._server is not None:
             with suppress(ProcessLookupError):
-                os.killpg(self._server.pid, signal.SIGKILL)  # a child that hangs, too
+                os.killpg(self._server.pid, signal.SIGKILL)  # includes children that hang
             self._server.communicate()
             self._server = None
         if self._errors is not None:
@@ -76,11 +84,11 @@ class Questions:
             self.close()
             raise
         if line:
-            found = json.loads(line)
-            return found["code"], found["out"], found["err"]
+            answer = json.loads(line)
+            return answer["code"], answer["out"], answer["err"]
         if line is None:
             self.close()
-            raise CheckError(f"{module} did not answer within {seconds:.0f} s")
+            raise CheckError(f"{module} did not respond within {seconds:.0f} s")
         assert self._errors is not None
         code = server.wait()
         self._errors.seek(0)
@@ -113,5 +121,5 @@ def _run_alone(module: str, params: str, seconds: float) -> tuple[int, str, str]
             timeout=seconds,
         )
     except subprocess.TimeoutExpired:
-        raise CheckError(f"{module} did not answer within {seconds:.0f} s") from None
+        raise CheckError(f"{module} did not respond within {seconds:.0f} s") from None
     return completed.returncode, completed.stdout, completed.stderr

@@ -1,4 +1,4 @@
-"""W&B: what would be recorded where, and whether the server knows the key. Imports no wandb."""
+"""Check of W&B tracking and its API key. Does not import wandb."""
 
 import os
 from importlib.util import find_spec
@@ -10,24 +10,24 @@ from medtune.tracking.server import KeyRefused, ServerUnreachable, check_key, se
 
 
 def check_wandb(context: Context) -> CheckResult:
-    """The mode that params and environment come to; online, the server is asked."""
+    """Check the tracking mode, and in online mode the API key."""
     mode = resolve_mode(context.params)
     if mode == "disabled":
         return ok("disabled")
     if find_spec("wandb") is None:
-        return warning(f"{mode}, but wandb is not installed: no stage is recorded", "make setup")
+        return warning(f"{mode}, but wandb is not installed: no stage is recorded", "run make setup")
     if mode == "offline":
-        return ok(f"offline: runs are kept in {context.paths.cache / 'wandb'}; medtune sync uploads them later")
+        return ok(f"offline: runs are saved in {context.paths.cache / 'wandb'}; `medtune sync` uploads them")
     key = os.environ.get("WANDB_API_KEY")
     if not key:
-        return failure("online, but $WANDB_API_KEY is not set", "set it, or tracking.mode=offline")
+        return failure("online, but $WANDB_API_KEY is not set", "set it, or set tracking.mode=offline")
     if context.offline:
-        return ok(f"online, {server_url()} not asked (--offline)")
+        return ok(f"online, {server_url()} not contacted (--offline)")
     try:
         check_key(key)
     except KeyRefused as error:
-        return failure(first_line(error), "set another key, or tracking.mode=offline")
+        return failure(first_line(error), "set another key, or set tracking.mode=offline")
     except ServerUnreachable as error:
-        fix = "nothing: stages record offline, medtune sync uploads later; WANDB_MODE=offline saves waiting"
+        fix = "optional: set WANDB_MODE=offline to avoid waiting. `medtune sync` uploads the runs later"
         return warning(first_line(error), fix)
-    return ok(f"online: {server_url()} answers and knows the key")
+    return ok(f"online: {server_url()} responds and accepts the key")

@@ -1,1 +1,1 @@
-"""Accepted bundles: where they are stored, how they are replaced and rolled back, and their versions in git and DVC."""
+"""Storage, replacement and rollback of accepted bundles, and their versions in git and DVC."""

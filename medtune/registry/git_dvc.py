@@ -1,7 +1,6 @@
-"""Git and DVC as the retrain flow uses them: fetch what is new, record what was accepted, read what was before.
+"""Git and DVC operations of the retrain flow: pull new data, record accepted models, read earlier versions.
 
-Both are asked through their command lines, never through locks of their own making: a scheduled run may meet a
-person's `dvc pull`.
+Both run through their command lines and use their own locks, because a user may run `dvc pull` during a scheduled run.
 """
 
 import json
@@ -21,7 +20,7 @@ from medtune.serving.one_line import last_line
 log = logging.getLogger("medtune.flow")
 
 TRACKED_STAGES = ("data", "train")
-# What a run itself may change; anything else that git calls changed is somebody's unfinished work.
+# Files that a run may change. Changes to other files are unfinished work of a user.
 GENERATED_FILES = ("dvc.lock", "data/folds.csv", "data/.gitignore", ".dvc/config")
 NETWORK_TIMEOUT_S = 6 * 3600.0
 ROLES = ("AUTHOR", "COMMITTER")
@@ -29,79 +28,81 @@ AUTHOR = {"NAME": "MedTune", "EMAIL": "medtune@localhost"}
 
 
 class CommandError(Exception):
-    """git or dvc ended with an error: the command, and the last line that it said."""
+    """Failed git or dvc command, with the last line of its output."""
 
 
 class GitDvcRepo:
-    """A git checkout with DVC in it.
+    """Git repository with DVC.
 
     Args:
-        folder: its root.
+        folder: root of the repository.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def require_recordable(self) -> None:
-        """Refuses what cannot be recorded.
+        """Raise if results cannot be recorded in git.
 
         Raises:
-            InputError: no git repository with a commit, inside a DVC stage, or changes that are not committed.
+            InputError: not a git repository with a commit, run by a DVC stage, or uncommitted changes.
         """
         if stage := os.environ.get("DVC_STAGE"):
-            raise InputError(f"DVC_STAGE is {stage}: retraining records with DVC, so DVC cannot run it")
+            raise InputError(f"DVC_STAGE={stage}: retraining calls DVC and cannot run in a DVC stage. Run it directly")
         try:
             self.git("rev-parse", "HEAD")
         except CommandError as error:
             raise InputError(
-                f"{self.folder} is no git repository with a commit ({error}): a model is known by one"
+                f"{self.folder}: not a git repository with a commit ({error}). Models are identified by commits. "
+                "Run `git init` and commit the project"
             ) from None
         changed = [line[3:] for line in self.git("status", "--porcelain", "--untracked-files=no").splitlines()]
         if others := [name for name in changed if name not in GENERATED_FILES and not name.endswith(".dvc")]:
             raise InputError(
-                f"{', '.join(others[:5])} changed since the last commit: commit or undo it, so that the commit says "
-                "what the model was trained with"
+                f"{', '.join(others[:5])}: changed since the last commit. Commit or undo the changes, because the "
+                "commit records the configuration of the model"
             )
 
     def head(self) -> str:
-        """The current commit."""
+        """Return the hash of the current commit."""
         return self.git("rev-parse", "HEAD").strip()
 
     def tracked_data(self) -> list[str]:
-        """Data tracked by DVC: the .dvc files of the checkout."""
+        """Return the .dvc files of the repository."""
         listed = self.git("ls-files", "--cached", "--others", "--exclude-standard", "--", "*.dvc")
         return sorted(name for name in listed.splitlines() if (self.folder / name).is_file())
 
     def pull(self) -> list[str]:
-        """Everything that is new for this checkout: its own changed data, commits, imports, and the data themselves.
+        """Record local data changes, merge new commits, update imports and pull data.
 
-        Gives what changed, a line each.
+        Returns:
+            One line per change.
         """
-        told = [*self._commit_local_data(), *self._merge()]
+        changes = [*self._commit_local_data(), *self._merge()]
         for name in self.tracked_data():
-            if "frozen: true" in (self.folder / name).read_text(encoding="utf-8"):  # imported from elsewhere
+            if "frozen: true" in (self.folder / name).read_text(encoding="utf-8"):  # an import
                 before = (self.folder / name).read_bytes()
                 self.dvc("update", name)
                 if (self.folder / name).read_bytes() != before:
-                    told.append(f"{name}: its origin changed")
-        if self.remote() and (wanted := [*self.tracked_data(), *self._missing_outputs()]):
-            self.dvc("pull", *wanted)
-        return told
+                    changes.append(f"{name}: the source of the import changed")
+        if self.remote() and (targets := [*self.tracked_data(), *self._missing_outputs()]):
+            self.dvc("pull", *targets)
+        return changes
 
     def _commit_local_data(self) -> list[str]:
-        """Images put into a tracked folder by hand become its new version."""
+        """Commit local changes of tracked folders to DVC."""
         if not (names := self.tracked_data()):
             return []
-        found = json.loads(self.dvc("status", "--json", *names) or "{}")
-        told = []
-        for name, changes in sorted(found.items()):
+        status = json.loads(self.dvc("status", "--json", *names) or "{}")
+        recorded = []
+        for name, changes in sorted(status.items()):
             outs = [
                 out for change in changes if isinstance(change, dict) for out in change.get("changed outs", {}).items()
             ]
             if any(state in ("modified", "new") for _, state in outs):
                 self.dvc("commit", "--force", name)
-                told.append(f"{name}: changed here, recorded")
-        return told
+                recorded.append(f"{name}: local changes recorded")
+        return recorded
 
     def _merge(self) -> list[str]:
         if not self.upstream():
@@ -113,33 +114,37 @@ class GitDvcRepo:
         return [] if before == after else [f"commits {before[:7]} to {after[:7]}"]
 
     def changed_files(self, before: str) -> list[str]:
-        """Files that commits since `before` changed."""
+        """Return the files that changed between commit `before` and HEAD."""
         return self.git("diff", "--name-only", before, "HEAD").splitlines()
 
     def upstream(self) -> str | None:
-        """The branch that this one follows; None where there is none."""
+        """Return the upstream branch, or None."""
         try:
             return self.git("rev-parse", "--abbrev-ref", "@{upstream}").strip()
         except CommandError:
             return None
 
     def remote(self) -> str | None:
-        """The default DVC remote; None where there is none."""
+        """Return the name of the default DVC remote, or None."""
         try:
             return self.dvc("config", "core.remote").strip() or None
         except CommandError:
             return None
 
     def commit_and_push(self, tag: str, message: str) -> None:
-        """Commits what DVC made to git, tags it, and sends both to their remotes.
+        """Commit the DVC outputs, tag the commit, and push data and commits to their remotes.
 
-        The data and the artifacts go first: a commit that others can fetch names nothing that they cannot.
+        Data and artifacts are pushed first, so that a commit never refers to data that others cannot fetch.
+
+        Args:
+            tag: git tag.
+            message: message of the commit and the tag.
         """
         self.dvc("commit", "--force", *TRACKED_STAGES)
         if self.remote():
             self.dvc("push", *TRACKED_STAGES, *self.tracked_data())
         else:
-            info("retrain: no DVC remote: the model is in this machine's cache only (docs/remotes.md)")
+            info("retrain: no DVC remote is set, the model is only in the local cache (docs/remotes.md)")
         paths = [name for name in (*GENERATED_FILES, *self.tracked_data()) if (self.folder / name).is_file()]
         self.git("add", "--", *paths)
         if self.git("diff", "--cached", "--name-only", "--", *paths):
@@ -153,7 +158,7 @@ class GitDvcRepo:
     def _push(self) -> None:
         try:
             self.git("push", "--quiet")
-        except CommandError:  # somebody was faster
+        except CommandError:  # someone else pushed in the meantime
             try:
                 self.git("pull", "--rebase", "--quiet")
             except CommandError:
@@ -162,7 +167,14 @@ class GitDvcRepo:
             self.git("push", "--quiet")
 
     def read_revision(self, tag: str, path: str) -> str:
-        """A file as it was at a tag, out of DVC's cache or its remote.
+        """Read a file at a tag from the DVC cache or remote.
+
+        Args:
+            tag: git tag.
+            path: path of the file in the repository.
+
+        Returns:
+            Text of the file.
 
         Raises:
             CommandError: the tag, the file or its content is missing.
@@ -171,18 +183,30 @@ class GitDvcRepo:
         return self._run([sys.executable, "-c", code, path, str(self.folder), tag])
 
     def git(self, *words: str) -> str:
-        """What a git command printed.
+        """Run a git command.
+
+        Args:
+            words: arguments of git.
+
+        Returns:
+            Output of the command.
 
         Raises:
-            CommandError: it ended with an error.
+            CommandError: the command failed.
         """
         return self._run(["git", *words])
 
     def dvc(self, *words: str) -> str:
-        """What a DVC command printed.
+        """Run a DVC command.
+
+        Args:
+            words: arguments of DVC.
+
+        Returns:
+            Output of the command.
 
         Raises:
-            CommandError: it ended with an error.
+            CommandError: the command failed.
         """
         return self._run([sys.executable, "-m", "dvc", *words])
 
@@ -191,33 +215,29 @@ class GitDvcRepo:
         return self.git("config", f"branch.{branch}.remote").strip()
 
     def _missing_outputs(self) -> list[str]:
-        """Stages that dvc.lock knows and whose results are not here: a new clone, a lost disk."""
+        """Return the stages of dvc.lock without local results, as in a new clone."""
         lock = self.folder / "dvc.lock"
         known = read(lock).get("stages", {}) if lock.is_file() else {}
-        places = {"data": "data/prepared", "train": "artifacts/export"}
-        return [stage for stage in TRACKED_STAGES if stage in known and not (self.folder / places[stage]).is_dir()]
+        folders = {"data": "data/prepared", "train": "artifacts/export"}
+        return [stage for stage in TRACKED_STAGES if stage in known and not (self.folder / folders[stage]).is_dir()]
 
     def _run(self, words: Sequence[str]) -> str:
         log.info("%s", " ".join(words[:6]))
-        done = subprocess.run(
+        completed = subprocess.run(
             words, cwd=self.folder, capture_output=True, text=True, timeout=NETWORK_TIMEOUT_S, env=self._environment,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        if done.returncode:
-            log.error("%s", done.stderr)
-            shown = " ".join(Path(words[0]).name if n == 0 else w for n, w in enumerate(words[:4])).replace(
-                "-m dvc", "dvc"
-            )
-            raise CommandError(f"{shown}: {last_line(done.stderr or done.stdout, f'exit {done.returncode}')}")
-        return done.stdout
+        if completed.returncode:
+            log.error("%s", completed.stderr)
+            command = " ".join([Path(words[0]).name, *words[1:4]]).replace("-m dvc", "dvc")
+            output = completed.stderr or completed.stdout
+            raise CommandError(f"{command}: {last_line(output, f'exit {completed.returncode}')}")
+        return completed.stdout
 
     @cached_property
     def _environment(self) -> dict[str, str]:
-        """With an author, where git has none: a server often has not."""
-        asked = subprocess.run(["git", "config", "user.email"], cwd=self.folder, capture_output=True)
-        own = (
-            {}
-            if asked.returncode == 0
-            else {f"GIT_{role}_{part}": value for role in ROLES for part, value in AUTHOR.items()}
-        )
-        return {**own, **os.environ}
+        """Environment with a git author if none is configured, as on many servers."""
+        completed = subprocess.run(["git", "config", "user.email"], cwd=self.folder, capture_output=True)
+        if completed.returncode == 0:
+            return dict(os.environ)
+        return {f"GIT_{role}_{field}": value for role in ROLES for field, value in AUTHOR.items()} | dict(os.environ)

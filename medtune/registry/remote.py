@@ -1,4 +1,4 @@
-"""The DVC remote, where `dvc push` and `dvc pull` keep data and results; tested before it is set."""
+"""Configuration of the DVC remote, which is tested before it is set."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from medtune.config.errors import InputError
+from medtune.config.errors import InputError, show_value
 from medtune.config.project import PROJECT
 from medtune.registry.remote_url import check_url, mask_secrets
 from medtune.runtime import console
@@ -18,7 +18,7 @@ from medtune.serving.one_line import first_line
 if TYPE_CHECKING:
     from dvc.config import Config
 
-TIMEOUT_S = 60.0  # long enough to type a passphrase in
+TIMEOUT_S = 60.0  # long enough to type a passphrase
 
 
 def configure_remote(
@@ -28,18 +28,28 @@ def configure_remote(
     local: bool = False,
     show: bool = False,
 ) -> None:
-    """Keep data and results at URL: DVC's default remote, every file verified when it is pulled.
+    """Set the default DVC remote, with verification of every pulled file.
 
-    Refused, and nothing changed, where a small file cannot be written there, read back and deleted.
+    The remote is set only if a small file can be written, read back and deleted there.
+
+    Args:
+        url: path or URL of the remote.
+        name: name of the remote.
+        endpoint: address of an S3 server other than AWS.
+        local: True to write to .dvc/config.local, which is not committed.
+        show: True to print the current remote and change nothing.
+
+    Raises:
+        InputError: the URL or name is invalid, or the probe file failed.
     """
     config = _dvc_config()
     if show:
         console.info(_describe_default(config))
         return
     if not url:
-        raise InputError("no URL: name a folder, ssh://host/path or s3://bucket/path; --show says what is set")
+        raise InputError("URL: missing. Name a folder, ssh://host/path or s3://bucket/path. --show prints the remote")
     if not re.fullmatch(r"[\w-]+", name):
-        raise InputError(f"--name is {name!r}: letters, digits, - and _ only")
+        raise InputError(f"--name={show_value(name)}: expected letters, digits, - and _ only")
     check_url(url, endpoint, local)
     name, level = name.lower(), "local" if local else "repo"
     options = {"url": os.path.expanduser(url), "verify": "true", **({"endpointurl": endpoint} if endpoint else {})}
@@ -47,19 +57,22 @@ def configure_remote(
     with config.edit(level) as edited:
         _set_default(edited, name, options)
     if local:
-        os.chmod(config.files[level], 0o600)  # a password may stand in it
+        os.chmod(config.files[level], 0o600)  # it may contain a password
     console.info(f"{_describe_default(config)}; wrote, read and deleted a probe there in {seconds:.1f} s")
 
 
 def probe_remote(settings: dict[str, Any], name: str) -> float:
-    """Seconds it took to write a small file at a remote, read it back and delete it.
+    """Write a small file to a remote, read it back and delete it.
 
     Args:
-        settings: DVC's configuration, merged.
-        name: the remote's name in it.
+        settings: merged DVC configuration.
+        name: name of the remote.
+
+    Returns:
+        Duration in seconds.
 
     Raises:
-        InputError: one of these did not work, or there was no answer.
+        InputError: a step failed, or the remote did not respond.
     """
     begin, failed = time.monotonic(), list[str]()
 
@@ -76,28 +89,31 @@ def probe_remote(settings: dict[str, Any], name: str) -> float:
             fs.pipe_file(path, text)
             step = "read"
             if fs.cat_file(path) != text:
-                raise ValueError("other bytes came back")
+                raise ValueError("the content differs")
             step = "delete"
             fs.remove(path)
-        except Exception as error:  # of whatever type a plugin and its client raise
+        except Exception as error:  # plugins and their clients raise errors of any type
             failed.append(f"cannot {step}: {mask_secrets(first_line(error, with_type=True))}")
 
-    # In a thread, for a host that never answers would hold DVC for half an hour.
+    # In a thread, because DVC waits half an hour for a host that never responds.
     thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
     thread.join(TIMEOUT_S)
     if thread.is_alive():
-        failed.append(f"no answer within {TIMEOUT_S:.0f} s")
+        failed.append(f"no response within {TIMEOUT_S:.0f} s")
     if failed:
-        raise InputError(f"{mask_secrets(settings['remote'][name]['url'])}: {failed[0]}; nothing was changed")
+        raise InputError(f"{mask_secrets(settings['remote'][name]['url'])}: {failed[0]}. Nothing was changed")
     return time.monotonic() - begin
 
 
 def default_remote() -> tuple[dict[str, Any], str | None]:
-    """DVC's configuration, merged, and the name of the default remote in it; None where none is set.
+    """Read the DVC configuration.
+
+    Returns:
+        Merged configuration, and the name of the default remote or None.
 
     Raises:
-        InputError: there is no .dvc folder, or what it says is wrong.
+        InputError: there is no .dvc folder, or its configuration is invalid.
     """
     settings = _dvc_config().read()
     name = settings["core"].get("remote")
@@ -107,7 +123,7 @@ def default_remote() -> tuple[dict[str, Any], str | None]:
 def _dvc_config() -> "Config":
     folder = PROJECT / ".dvc"
     if not folder.is_dir():
-        raise InputError(f"{PROJECT} has no .dvc folder: run this in a clone made by git")
+        raise InputError(f"{PROJECT}: no .dvc folder. Run `dvc init`, or use a git clone")
     from dvc.config import Config, ConfigError
 
     try:
@@ -117,15 +133,15 @@ def _dvc_config() -> "Config":
 
 
 def _set_default(settings: dict[str, Any], name: str, options: dict[str, str]) -> None:
-    """Makes `name` the default remote; other options it has are kept where it stays the same kind."""
+    """Set the default remote. Existing options are kept if the URL scheme stays the same."""
     known = settings["remote"].get(name, {})
-    same = urlsplit(known.get("url", "")).scheme == urlsplit(options["url"]).scheme
-    settings["remote"][name] = {**known, **options} if same else options
+    same_scheme = urlsplit(known.get("url", "")).scheme == urlsplit(options["url"]).scheme
+    settings["remote"][name] = {**known, **options} if same_scheme else options
     settings["core"]["remote"] = name
 
 
 def _merged_config(config: "Config", level: str, name: str, options: dict[str, str]) -> dict[str, Any]:
-    """All levels of DVC's configuration as they will be: a later one comes first, and may hold the credentials."""
+    """Return the future DVC configuration, merged from all levels. Later levels take precedence."""
     from dvc.config import ConfigError, merge
 
     settings: dict[str, Any] = {}
@@ -137,24 +153,26 @@ def _merged_config(config: "Config", level: str, name: str, options: dict[str, s
     if settings["core"]["remote"] != name or settings["remote"][name]["url"] != options["url"]:
         first = settings["core"]["remote"]
         raise InputError(
-            f".dvc/config.local sets {first!r}, which comes first: `dvc remote remove --local {first}`, or add --local"
+            f".dvc/config.local: remote {first!r} takes precedence. Run `dvc remote remove --local {first}`, or add "
+            "--local"
         )
     try:
         config.validate(settings)
     except ConfigError as error:
         raise InputError(
-            f"{mask_secrets(options['url'])} does not go with what {name!r} is already: choose another --name ({error})"
+            f"{mask_secrets(options['url'])}: conflicts with the options of remote {name!r} ({error}). "
+            "Choose another --name"
         ) from error
     return settings
 
 
 def _describe_default(config: "Config") -> str:
-    """One line: the default remote, and the file that says so."""
+    """Return one line about the default remote and the file that defines it."""
     settings, name = default_remote()
     if name is None:
-        return "no remote is set: medtune remote URL"
+        return "no remote is set. Set one with `medtune remote URL`"
     level = [level for level in config.files if config.load_one(level)["core"].get("remote")][-1]
     file, section = Path(config.files[level]), settings["remote"][name]
-    where = file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file
+    location = file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file
     verified = str(section.get("verify", "false")).lower()
-    return f"{name}: {mask_secrets(section['url'])}, verify {verified}, by default ({where})"
+    return f"{name}: {mask_secrets(section['url'])}, verify {verified}, by default ({location})"

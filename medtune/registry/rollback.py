@@ -1,4 +1,4 @@
-"""Return from the current accepted bundle to an earlier one."""
+"""Rollback from the current accepted bundle to an earlier bundle."""
 
 import time
 from collections.abc import Iterator
@@ -10,35 +10,38 @@ from medtune.serving.manifest import BundleError
 
 
 def rollback(store: ModelStore, to: str | None, reason: str, cache: Path) -> tuple[str, str]:
-    """The bundle that was current, and the one that now is.
+    """Make an earlier bundle the current bundle.
 
     Args:
-        store: where the bundles lie.
-        to: id of the bundle to go back to; None: the one that the current one replaced.
-        reason: why, for the history.
-        cache: for a copy of bundles that lie elsewhere.
+        store: store of accepted bundles.
+        to: id of the bundle to restore. None restores the bundle that the current one replaced.
+        reason: reason for the history.
+        cache: folder for copies of remote bundles.
+
+    Returns:
+        Ids of the previous and the new current bundle.
 
     Raises:
-        BundleError: nothing to go back to, no such bundle, or it is damaged. Nothing has changed then.
+        BundleError: there is no such bundle or it is damaged. The store is unchanged.
     """
     try:
         now = store.current()
     except BundleError:
         if to is None:
             raise
-        now = "none"  # what says which one is current was lost: this puts it back
+        now = "none"  # the pointer to the current bundle is lost, and is restored here
     if now is None:
-        raise BundleError(f"{store} has no current bundle: nothing was accepted yet")
+        raise BundleError(f"{store}: no current bundle, because no bundle was accepted yet")
     requested = to or previous_bundle(store, cache)
     available = store.bundles()
     if requested is None:
         others = [name for name in available if name != now]
-        hint = f"; with --to: {', '.join(others)}" if others else ""
-        raise BundleError(f"{store}: {now} is the first bundle, it replaced none{hint}")
+        hint = f". Choose another one with --to: {', '.join(others)}" if others else ""
+        raise BundleError(f"{store}: {now} is the first bundle, there is no earlier one{hint}")
     if requested not in available:
-        raise BundleError(f"{store} has no bundle {requested}; it has: {', '.join(available)}")
+        raise BundleError(f"{store}: no bundle {requested}. Choose one of: {', '.join(available)}")
     if requested == now:
-        raise BundleError(f"{requested} is the current bundle already")
+        raise BundleError(f"{requested}: it is the current bundle already")
     verify_bundle(store.fetch(requested, cache))
     store.set_current(requested)
     store.append_history(
@@ -54,7 +57,7 @@ def rollback(store: ModelStore, to: str | None, reason: str, cache: Path) -> tup
 
 
 def describe(store: ModelStore) -> Iterator[str]:
-    """Yield one line per bundle, the current one marked with `*`, then one line per decision."""
+    """Yield one line per bundle, with `*` for the current bundle, and one line per decision."""
     now = store.current()
     for name in store.bundles():
         yield f"{'*' if name == now else ' '} {name}"

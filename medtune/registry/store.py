@@ -1,10 +1,10 @@
-"""Where accepted bundles lie: every one under its id, and which one is current.
+"""Store of accepted bundles.
 
-    TARGET/bundles/ID/...    a bundle, never changed once it is there
-    TARGET/current           a link to the accepted bundle (a folder), or current.json (anywhere else)
-    TARGET/history.jsonl     every decision, a line each
+    TARGET/bundles/ID/...    a bundle, never changed after it is written
+    TARGET/current           link to the current bundle in a folder, current.json behind a URL
+    TARGET/history.jsonl     one line per decision
 
-`open_store` takes a folder, or a URL that fsspec knows; fsspec is imported for URLs only.
+`open_store` accepts a folder or an fsspec URL. fsspec is imported for URLs only.
 """
 
 import re
@@ -17,42 +17,45 @@ URL = re.compile(r"^[a-z][a-z0-9+.-]+://")
 
 
 class ModelStore(Protocol):
-    """A place for bundles. Every method raises BundleError, in one line, where the place cannot be used."""
+    """Store of bundles. Every method raises BundleError with one line if the store is not usable."""
 
     def current(self) -> str | None:
-        """Id of the accepted bundle; None where there is none yet."""
+        """Return the id of the current bundle, or None before the first one."""
 
     def bundles(self) -> list[str]:
-        """Ids of the bundles there, oldest first."""
+        """Return the ids of all bundles, oldest first."""
 
     def fetch(self, name: str, cache: Path) -> Path:
-        """A local folder with the bundle `name`, verified; fetched into `cache` where it lies elsewhere."""
+        """Return a local folder with the verified bundle `name`. A remote bundle is fetched to `cache`."""
 
     def upload(self, folder: Path, name: str) -> None:
-        """Copies a bundle there, whole or not at all; it is not current yet."""
+        """Copy a bundle to the store atomically, without making it current."""
 
     def set_current(self, name: str) -> None:
-        """Makes `name` the current bundle, in one step."""
+        """Make `name` the current bundle atomically."""
 
     def remove(self, name: str) -> None:
-        """Deletes a bundle that is not current."""
+        """Delete a bundle that is not current."""
 
     def history(self) -> list[dict[str, Any]]:
-        """Every decision, oldest first."""
+        """Return all decisions, oldest first."""
 
     def append_history(self, entry: dict[str, Any]) -> None:
-        """Adds a decision to the history."""
+        """Append a decision to the history."""
 
 
 def open_store(target: str, base: Path) -> ModelStore:
-    """The target that params name.
+    """Open a store of bundles.
 
     Args:
-        target: a folder, relative to `base`, or a URL.
-        base: the checkout.
+        target: folder, relative to `base`, or URL.
+        base: project folder.
+
+    Returns:
+        The store. It may be empty.
 
     Raises:
-        BundleError: a URL of a kind that is not known or installed here.
+        BundleError: the scheme of the URL is unknown, or its package is not installed.
     """
     if URL.match(target):
         from medtune.registry.store_url import UrlStore
@@ -64,8 +67,9 @@ def open_store(target: str, base: Path) -> ModelStore:
 
 
 def previous_bundle(store: ModelStore, cache: Path) -> str | None:
-    """Id of the bundle that the current one replaced, as the current one's own gate record says."""
+    """Return the id of the bundle that the current one replaced, from the gate record of the current bundle."""
     name = store.current()
     if name is None:
         return None
-    return verify_bundle(store.fetch(name, cache)).get("gate", {}).get("champion")
+    champion: str | None = verify_bundle(store.fetch(name, cache)).get("gate", {}).get("champion")
+    return champion

@@ -1,4 +1,4 @@
-"""What lies at a target, whatever holds it: names, the history's lines, and bundles that are whole."""
+"""Names, history and verification that all stores of bundles share."""
 
 import json
 import re
@@ -16,21 +16,34 @@ BUNDLE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 def check_name(name: str, where: object) -> str:
-    """`name`, which may be a bundle's: a plain file name. Others may write to a target, and names become paths.
+    """Raise if a name is not safe as a path, because others may write to the store.
+
+    Args:
+        name: id of a bundle.
+        where: store or file that contains the name, for the error message.
+
+    Returns:
+        The name.
 
     Raises:
-        BundleError: it may not.
+        BundleError: the name contains other characters than letters, digits, `.`, `-` and `_`.
     """
     if not BUNDLE_NAME.fullmatch(name):
-        raise BundleError(f"{where} names a bundle {name!r}: letters, digits, . - and _ only")
+        raise BundleError(f"{where}: invalid bundle name {name!r}, expected letters, digits, . - and _ only")
     return name
 
 
 def verify_bundle(folder: Path) -> dict[str, Any]:
-    """bundle.json of `folder`, every file that it names checked against its sha256.
+    """Verify all files of a bundle.
+
+    Args:
+        folder: folder of the bundle.
+
+    Returns:
+        Content of bundle.json.
 
     Raises:
-        BundleError: damaged or no bundle.
+        BundleError: the folder is not a bundle, or a file is damaged.
     """
     document = bundle_document.read_manifest(folder)
     for name in document["files"]:
@@ -39,17 +52,24 @@ def verify_bundle(folder: Path) -> dict[str, Any]:
 
 
 def format_history(lines: Sequence[dict[str, Any]]) -> str:
-    """The text of history.jsonl: a line with the sha256 of all that follow, then a line a decision."""
+    """Return the text of history.jsonl: one line with the SHA-256 of the other lines, then one line per decision."""
     return add_text_checksum("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), CHECKSUM_KEY)
 
 
 def parse_history(text: str, where: str) -> list[dict[str, Any]]:
-    """The decisions in history.jsonl. Of an older one, without a sha256, a last line that was cut off is left out.
+    """Parse history.jsonl.
+
+    Args:
+        text: content of the file. Older files have no checksum, and a truncated last line is ignored.
+        where: path of the file, for the error message.
+
+    Returns:
+        Decisions, oldest first.
 
     Raises:
-        BundleError: it is not what was written.
+        BundleError: the file is damaged.
     """
-    damaged = BundleError(f"{where} is damaged: mend it, or move it away: the bundles do not need it")
+    damaged = BundleError(f"{where}: the file is damaged. Fix it or move it away, the bundles do not need it")
     if "sha256_of_the_rest" in text.partition("\n")[0]:
         try:
             return [json.loads(line) for line in strip_text_checksum(text, CHECKSUM_KEY).splitlines()]
@@ -68,13 +88,17 @@ def parse_history(text: str, where: str) -> list[dict[str, Any]]:
 
 
 def require_pointer(history: Sequence[dict[str, Any]], where: object) -> None:
-    """Refuses a target that names no current bundle although it had one: taken for new, it would take any model.
+    """Raise if the pointer to the current bundle is lost. A store that looks new would accept any model.
+
+    Args:
+        history: decisions, oldest first.
+        where: path of the pointer, for the error message.
 
     Raises:
-        BundleError: the history tells of an accepted bundle.
+        BundleError: the history contains an accepted bundle.
     """
     for line in reversed(history):
         if name := line.get("to") or (line.get("challenger") if line.get("decision") == "promoted" else None):
             raise BundleError(
-                f"{where} is gone, although {name} was accepted: `medtune rollback` with --to {name} puts it back"
+                f"{where}: missing, although {name} was accepted. Restore it with `medtune rollback --to {name}`"
             )

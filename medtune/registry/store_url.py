@@ -1,4 +1,4 @@
-"""A target behind a URL that fsspec knows: an object store, SFTP, a share."""
+"""Store of bundles behind an fsspec URL, for example an object store or SFTP."""
 
 import json
 import shutil
@@ -23,9 +23,9 @@ POINTER = "current.json"
 
 
 class UrlStore:
-    """Bundles behind a URL; `current.json` names the current one, and is replaced as one object.
+    """Bundles behind a URL. `current.json` names the current bundle and is replaced as one object.
 
-    Credentials come from the environment or the library's own files (AWS_PROFILE, ~/.ssh), never from params.
+    Credentials come from the environment or the files of the library (AWS_PROFILE, ~/.ssh), never from params.
     """
 
     def __init__(self, url: str) -> None:
@@ -33,21 +33,21 @@ class UrlStore:
             import fsspec
             from fsspec.core import url_to_fs
         except ImportError:
-            raise BundleError(f"handoff target {url} is a URL, which needs fsspec: pip install fsspec") from None
+            raise BundleError(f"handoff.target={url}: a URL needs fsspec. Run pip install fsspec") from None
         scheme = url.partition("://")[0]
         if scheme not in fsspec.available_protocols():
-            raise BundleError(f"handoff target {url}: fsspec knows no {scheme}://")
+            raise BundleError(f"handoff.target={url}: fsspec does not support {scheme}://")
         try:
             self.files, self.root = url_to_fs(url)
         except ImportError as error:
-            raise BundleError(f"handoff target {url}: {error}") from None
+            raise BundleError(f"handoff.target={url}: {error}") from None
         self.url = url
 
     def __str__(self) -> str:
         return self.url
 
     def current(self) -> str | None:
-        """Id of the accepted bundle; None where there is none yet."""
+        """Return the id of the current bundle, or None before the first one."""
         text = self._read(POINTER)
         if text is None:
             require_pointer(self.history(), f"{self.url}/{POINTER}")
@@ -56,13 +56,13 @@ class UrlStore:
             document = json.loads(text)
             name = str(document["bundle"])
         except (ValueError, KeyError, TypeError):
-            raise BundleError(f"{self.url}/{POINTER} is damaged: it names no bundle") from None
+            raise BundleError(f"{self.url}/{POINTER}: the file is damaged, it names no bundle") from None
         if document != _pointer(check_name(name, f"{self.url}/{POINTER}")):
-            raise BundleError(f"{self.url}/{POINTER} is damaged: it names two bundles")
+            raise BundleError(f"{self.url}/{POINTER}: the file is damaged, it names two bundles")
         return name
 
     def bundles(self) -> list[str]:
-        """Ids of the bundles there, oldest first; bundle.json is written last, so a part of one is none."""
+        """Return the ids of all complete bundles, oldest first. bundle.json is written last."""
         with self._as_bundle_error("read"):
             if not self.files.isdir(self._path(BUNDLES)):
                 return []
@@ -72,7 +72,7 @@ class UrlStore:
             return sorted(name for name in names if self.files.exists(self._path(BUNDLES, name, MANIFEST_FILE)))
 
     def fetch(self, name: str, cache: Path) -> Path:
-        """A verified copy of the bundle under `cache`; fetched once."""
+        """Return a verified copy of the bundle in `cache`, which is fetched once."""
         folder = cache / "handoff" / check_name(name, self.url)
         try:
             verify_bundle(folder)
@@ -90,7 +90,7 @@ class UrlStore:
         return folder
 
     def upload(self, folder: Path, name: str) -> None:
-        """Uploads a bundle's files, bundle.json last."""
+        """Upload the files of a bundle, bundle.json last."""
         paths = sorted(path for path in folder.iterdir() if path.is_file())
         with self._as_bundle_error("write the bundle to"):
             self.files.makedirs(self._path(BUNDLES, name), exist_ok=True)
@@ -98,23 +98,23 @@ class UrlStore:
                 self.files.put_file(str(path), self._path(BUNDLES, name, path.name))
 
     def set_current(self, name: str) -> None:
-        """Makes `name` the current bundle by writing one object."""
+        """Make `name` the current bundle by writing one object."""
         self._write(POINTER, json.dumps(_pointer(name)) + "\n")
 
     def remove(self, name: str) -> None:
-        """Deletes a bundle that is not current."""
+        """Delete a bundle that is not current."""
         if name == self.current():
-            raise BundleError(f"{name} is the current bundle: it stays")
+            raise BundleError(f"{name}: the current bundle cannot be removed")
         with self._as_bundle_error("delete from"):
             self.files.rm(self._path(BUNDLES, name), recursive=True)
 
     def history(self) -> list[dict[str, Any]]:
-        """Every decision, oldest first."""
+        """Return all decisions, oldest first."""
         text = self._read(HISTORY)
         return [] if text is None else parse_history(text, f"{self.url}/{HISTORY}")
 
     def append_history(self, entry: dict[str, Any]) -> None:
-        """Adds a decision to the history."""
+        """Append a decision to the history."""
         self._write(HISTORY, format_history([*self.history(), entry]))
 
     def _path(self, *parts: str) -> str:
@@ -125,7 +125,8 @@ class UrlStore:
             self.files.invalidate_cache()
             if not self.files.exists(self._path(name)):
                 return None
-            return self.files.cat_file(self._path(name)).decode("utf-8", "replace")
+            content: bytes = self.files.cat_file(self._path(name))
+            return content.decode("utf-8", "replace")
 
     def _write(self, name: str, text: str) -> None:
         with self._as_bundle_error("write to"):
@@ -138,7 +139,7 @@ class UrlStore:
             yield
         except BundleError:
             raise
-        except Exception as error:  # every library behind fsspec raises its own
+        except Exception as error:  # libraries behind fsspec raise errors of any type
             raise BundleError(f"cannot {action} {self.url}: {first_line(error, with_type=True)}") from error
 
 

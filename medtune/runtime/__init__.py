@@ -1,1 +1,1 @@
-"""Artifacts, cache keys, paths, devices, locks and progress: what every run needs, whatever its task."""
+"""Artifacts, cache keys, paths, devices, locks and progress of runs."""

@@ -1,7 +1,8 @@
-"""Folders that are whole or absent: written beside their place, fsynced, renamed, and verified by sha256.
+"""Atomic artifact directories with checksums.
 
-`result.json` is written last inside the folder, names every other file with its sha256, and carries its own: a
-folder that has one is done, and `verify` tells whether it is still what was written.
+An artifact is written to a temporary folder, fsynced and renamed. Its `result.json` is written last. It contains its
+own checksum and the SHA-256 of every other file. A folder with a result.json is complete, and `verify` checks that it
+is unchanged.
 """
 
 import contextlib
@@ -22,12 +23,12 @@ RESULT_FILE = "result.json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished folder: small enough to hand between tasks.
+    """Reference to a finished artifact folder.
 
     Attributes:
-        path: the folder, absolute.
+        path: absolute path of the folder.
         key: cache key of the run that wrote it.
-        sha256: digest over every file's name and content digest.
+        sha256: digest of the names and SHA-256 of all files.
     """
 
     path: str
@@ -40,10 +41,13 @@ class Artifact:
         return Path(self.path)
 
     def result(self) -> dict[str, Any]:
-        """What its result.json says.
+        """Read result.json.
+
+        Returns:
+            Its content: cache key, files and the result.
 
         Raises:
-            RuntimeError: it was changed since it was written, or is gone.
+            RuntimeError: result.json is missing or was changed after it was written.
         """
         try:
             return read_result(self.folder)
@@ -51,33 +55,33 @@ class Artifact:
             raise RuntimeError(f"{self.path}: {RESULT_FILE} is damaged: {error}") from None
 
     def as_dict(self) -> dict[str, str]:
-        """Plain strings, for JSON."""
+        """Return the attributes as strings for JSON."""
         return asdict(self)
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file's bytes, hexadecimal."""
+    """Return the SHA-256 of a file as a hexadecimal string."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def canonical_json(value: Any) -> str:
-    """`value` as JSON with one spelling: sorted keys, no spaces. NaN is refused."""
+    """Return canonical JSON: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any) -> str:
-    """sha256 of the canonical JSON of `value`, hexadecimal."""
+    """Return the SHA-256 of the canonical JSON of `value` as a hexadecimal string."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def partial_dir(folder: Path) -> Path:
-    """Where the work of `folder` lies while it is unfinished; survives a crash so that it can resume."""
+    """Return the folder for unfinished work on `folder`. It survives a crash, so that a run can resume."""
     return folder.with_name(f".{folder.name}.partial")
 
 
 def checkpoint_dir(folder: Path) -> Path:
-    """Where the checkpoints of an unfinished training run of `folder` lie."""
+    """Return the folder for the checkpoints of an unfinished training run of `folder`."""
     return folder.with_name(f".{folder.name}.training")
 
 
@@ -86,7 +90,7 @@ def _backup_path(folder: Path) -> Path:
 
 
 def recover_interrupted_publish(folder: Path) -> None:
-    """Puts back, or clears away, what a crash between the two renames of `commit` left."""
+    """Recover from a crash between the two renames in `commit`."""
     old = _backup_path(folder)
     if old.exists():
         if folder.exists():
@@ -96,12 +100,15 @@ def recover_interrupted_publish(folder: Path) -> None:
 
 
 def commit(folder: Path, key: str, result: dict[str, Any]) -> Artifact:
-    """Makes `partial_dir(folder)` the finished `folder`, replacing an earlier one whole.
+    """Rename `partial_dir(folder)` to `folder`, which replaces an earlier artifact atomically.
 
     Args:
-        folder: the finished folder's place.
-        key: cache key, written into result.json.
-        result: what else result.json says (params, versions, figures). JSON values.
+        folder: path of the finished artifact.
+        key: cache key, written to result.json.
+        result: further content of result.json as JSON values, for example params, versions and metrics.
+
+    Returns:
+        The finished artifact.
     """
     tmp_dir = partial_dir(folder)
     files = {}
@@ -119,20 +126,26 @@ def commit(folder: Path, key: str, result: dict[str, Any]) -> Artifact:
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """What the result.json of `folder` says; the files that it names are not looked at.
+    """Read the result.json of an artifact folder without verifying the other files.
+
+    Args:
+        folder: artifact folder.
+
+    Returns:
+        Content of result.json.
 
     Raises:
-        OSError: there is none.
-        ValueError: it was changed since it was written.
+        OSError: result.json does not exist.
+        ChecksumError: result.json was changed after it was written. It is a ValueError.
     """
     try:
         return load_with_checksum((folder / RESULT_FILE).read_bytes().decode())
     except UnicodeDecodeError:
-        raise ChecksumError("it is not UTF-8") from None
+        raise ChecksumError("not a UTF-8 text file") from None
 
 
 def find_artifact(folder: Path, key: str | None = None) -> Artifact | None:
-    """The finished artifact at `folder`, or None where it is absent, damaged, or of another key."""
+    """Return the finished artifact at `folder`, or None if it is missing, damaged, or has another key."""
     recover_interrupted_publish(folder)
     try:
         result = read_result(folder)
@@ -145,7 +158,7 @@ def find_artifact(folder: Path, key: str | None = None) -> Artifact | None:
 
 
 def verify(artifact: Artifact) -> bool:
-    """True where every file that result.json names is there with its sha256, and none changed since."""
+    """Return True if result.json and every file that it lists are unchanged."""
     try:
         result = read_result(artifact.folder)
         files = result["files"]
@@ -159,17 +172,24 @@ def verify(artifact: Artifact) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` atomically: readers see the old file or the new one, never a part."""
+    """Write `text` atomically. Readers see the old file or the new file, never a part."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; on leaving without an error it is fsynced and renamed onto `path`."""
+    """Write a file atomically.
+
+    Args:
+        path: file to create or replace.
+
+    Yields:
+        Temporary path in the same folder. If the block succeeds, the file is fsynced and renamed to `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        if not _is_running(leftover.name.split(".")[-2]):  # left by a process that was killed while writing
+        if not _is_running(leftover.name.split(".")[-2]):  # its writer was killed
             leftover.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -192,7 +212,7 @@ def _is_running(pid: str) -> bool:
 
 
 def fsync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the entries of a folder, are written to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

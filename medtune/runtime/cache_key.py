@@ -1,4 +1,4 @@
-"""Cache keys: two runs share one exactly when they would produce the same result."""
+"""Cache keys. Two runs have the same key if and only if they produce the same result."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from medtune.runtime.file_state import State, file_state
 from medtune.runtime.provenance import package_versions
 from medtune.runtime.source_hash import source_fingerprint
 
-# The params a stage reads, besides its own upstream artifacts and the data digest.
+# Sections of params that each stage reads, in addition to upstream artifacts and the data digest.
 STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "frozen": ("task", "model", "frozen"),
     "finetune": ("task", "model", "finetune"),
@@ -21,15 +21,15 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "export": ("task", "export"),
     "cell": ("task", "model", "frozen", "finetune", "evaluate"),
 }
-# Where each stage's code starts.
+# Entry module of each stage.
 MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"cell": "medtune.benchmark.trial"}
-# What decodes the files of one source only.
+# Packages that decode the files of a single source.
 SOURCE_PACKAGES = {"slides": ("tifffile", "imagecodecs", "zarr")}
 STAGE_PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
-# Pillow decodes and resizes, scikit-learn deals the image-level folds.
+# Pillow decodes and resizes. scikit-learn assigns images to folds.
 DATA_PACKAGES = ("pillow", "numpy", "scikit-learn", "imagehash")
 TRAINING = ("frozen", "finetune")
-# The parts of a task's folder that a stage runs.
+# Modules of a task that each stage runs.
 TASK_PARTS: dict[str, tuple[str, ...]] = {
     "frozen": ("training",),
     "finetune": ("training",),
@@ -37,20 +37,20 @@ TASK_PARTS: dict[str, tuple[str, ...]] = {
     "export": ("training", "export", "evaluation"),
     "cell": ("training", "evaluation"),
 }
-# Settings that decide how often work is saved, not what comes out.
+# Params that do not affect results.
 EXCLUDED_KEYS = {"checkpoint_seconds"}
 FINETUNE_ONLY = {"peft", "batchnorm"}
-# Of section frozen, what a solved head does not use: it has no optimizer, and its stored views are not augmented.
-NOT_SOLVED_BY = {
+# Keys of section frozen that a solved head does not use. It has no optimizer and no augmentation.
+NOT_USED_BY_SOLVER = {
     "epochs", "repeats_per_epoch", "lr", "batch_size", "gradient_accumulation_steps", "optimizer", "weight_decay",
     "warmup_epochs", "clip_norm", "precision", "ema_decay", "patience", "augment",
 }  # fmt: skip
-# Only the evaluation stage has subgroups; a cell of the benchmark would train again.
+# Only stage evaluate has subgroups. In a benchmark trial they would invalidate the training.
 SUBGROUPS = {"by", "bins"}
 
 
 def data_key(params: Params) -> str:
-    """Cache key of the data stage: its params, its source and the libraries that decide its result."""
+    """Return the cache key of the data stage, a digest of its params, source code and libraries."""
     return digest(
         {
             "stage": "data",
@@ -67,7 +67,7 @@ def data_key(params: Params) -> str:
 
 
 def _data_section(params: Params) -> dict[str, Any]:
-    """Section data, in which naming the positive class that the source declares anyway changes nothing."""
+    """Return section data with the positive class of the source filled in, so that naming it keeps the key."""
     section = params.section("data")
     if section["positive"] is None:
         source = registry.load_plugin("medtune.data.sources", params.data.source, "data.source")
@@ -76,21 +76,24 @@ def _data_section(params: Params) -> dict[str, Any]:
 
 
 def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -> str:
-    """The cache key of one run of `stage`, a pure function of what is given and of the source on disk.
+    """Return the cache key of a stage. It depends only on the arguments and on the source code on disk.
 
     Args:
         stage: frozen, finetune, evaluate, export or cell.
-        params: all params; only the sections the stage reads count.
-        inputs: everything else that counts: data digest, fold, upstream artifacts' sha256.
+        params: all params. Only the sections that the stage reads affect the key.
+        inputs: all other inputs: data digest, fold and SHA-256 of upstream artifacts.
         device: device class (cpu, cuda, mps).
+
+    Returns:
+        SHA-256 as a hexadecimal string.
     """
     excluded = EXCLUDED_KEYS | {"frozen": FINETUNE_ONLY, "cell": SUBGROUPS}.get(stage, set())
     sections = {name: _without(params.section(name), excluded) for name in STAGE_SECTIONS[stage]}
     for name in TRAINING:
-        if name in sections:  # however they are written; other heads' and methods' rates do not count
+        if name in sections:  # the candidates, in whatever form they were set
             sections[name]["lr"] = list(params.learning_rates(name))
     if "frozen" in sections and params.model.head.solved:
-        sections["frozen"] = _without(sections["frozen"], NOT_SOLVED_BY)
+        sections["frozen"] = _without(sections["frozen"], NOT_USED_BY_SOLVER)
     parts = [f"medtune.tasks.{params.task.kind}.{part}" for part in TASK_PARTS[stage]]
     plugins = [f"medtune.models.heads.{params.model.head.kind}", *parts, *_metric_modules(params, stage in TRAINING)]
     if stage in ("finetune", "cell"):
@@ -111,7 +114,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
 
 
 def _metric_modules(params: Params, each_epoch: bool) -> list[str]:
-    """Modules that define the task's metrics, which no import names; `each_epoch`: those of training."""
+    """Return the modules of the task's metrics, which no import names. `each_epoch`: only training metrics."""
     metrics = registry.load_part("medtune.tasks", params.task.kind, "metrics", "task.kind").METRICS
     return [metric.formula.__module__ for metric in metrics if metric.each_epoch or not each_epoch]
 
@@ -121,10 +124,16 @@ def _without(section: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def weights_sha256(params: Params) -> str:
-    """Content digest of the pretrained weights where they are a file; else the name that fixes them.
+    """Return the identity of the pretrained weights for cache keys.
+
+    Args:
+        params: params with section model.
+
+    Returns:
+        SHA-256 of the weights file, or `weights:backbone` if the weights are not a local file.
 
     Raises:
-        InputError: bundled weights are asked for a backbone that has none.
+        InputError: model.weights=bundled, but MedTune has no weights for the backbone.
     """
     model = params.model
     if model.weights == "bundled":
@@ -132,8 +141,8 @@ def weights_sha256(params: Params) -> str:
         known = sorted(path.stem for path in folder.glob("*.safetensors"))
         if model.backbone not in known:
             raise InputError(
-                f"model.weights is bundled, but {model.backbone!r} has none{suggestion(model.backbone, known)}; "
-                f"bundled here: {', '.join(known) or 'none'}; set model.weights=hub for any other"
+                f"model.weights=bundled: no bundled weights for {model.backbone!r}{suggestion(model.backbone, known)}. "
+                f"Bundled backbones: {', '.join(known) or 'none'}. For others use model.weights=hub"
             )
         return _sha256(folder / f"{model.backbone}.safetensors")
     path = PROJECT / model.weights
@@ -141,7 +150,7 @@ def weights_sha256(params: Params) -> str:
 
 
 def _weights_metadata_hash(params: Params) -> str | None:
-    """Digest of what is known of shipped weights: their mean and std come from there."""
+    """Return the digest of the metadata of bundled weights, which contains their mean and std."""
     path = PACKAGE / "models" / "bundled" / f"{params.model.backbone}.json"
     return _sha256(path) if params.model.weights == "bundled" and path.is_file() else None
 
@@ -152,5 +161,5 @@ def _sha256(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _sha256_of(path: Path, state: State) -> str:
-    """Hash a weights file once per process while it stays the same: every key of a pipeline contains it."""
+    """Hash a weights file once per process and file state, because every key of a pipeline contains it."""
     return file_sha256(path)

@@ -4,6 +4,6 @@ import os
 
 
 def info(message: str) -> None:
-    """One plain line of progress, flushed, on stdout; silent on all but the first of several processes."""
+    """Print one line of progress and flush it. In distributed training only the main process prints."""
     if os.environ.get("RANK", "0") == "0":
         print(message, flush=True)

@@ -1,4 +1,4 @@
-"""The device that stages run on. `$MEDTUNE_DEVICE` overrides the automatic choice."""
+"""Device selection. `$MEDTUNE_DEVICE` overrides the automatic choice."""
 
 import os
 import platform
@@ -9,9 +9,11 @@ from medtune.config.errors import InputError
 
 
 def device_name() -> str:
-    """`$MEDTUNE_DEVICE` (cpu, cuda, cuda:1, mps) or the best one there is. Imports torch.
+    """Return the torch device for this process. Imports torch.
 
-    Where several processes train together, each has the GPU of its number on the machine.
+    Returns:
+        `$MEDTUNE_DEVICE` (cpu, cuda, cuda:1, mps) or the best device of the machine. In distributed training on GPUs,
+        `cuda:$LOCAL_RANK`.
     """
     import torch
 
@@ -28,9 +30,10 @@ def device_name() -> str:
 
 
 def device_class() -> str:
-    """`cpu`, `cuda` or `mps`: the kind of device the stages run on, for cache keys. Imports nothing heavy.
+    """Return the device class for cache keys. Does not import torch.
 
-    `$MEDTUNE_DEVICE` without its index, else what the machine's device nodes say.
+    Returns:
+        `$MEDTUNE_DEVICE` without its index if it is set. Otherwise `cpu`, `cuda` or `mps`, from the device nodes.
     """
     if named := os.environ.get("MEDTUNE_DEVICE"):
         return named.partition(":")[0]
@@ -40,19 +43,19 @@ def device_class() -> str:
 
 
 def check_device() -> None:
-    """Refuses a `$MEDTUNE_DEVICE` that is none, or a GPU where there is none. Imports nothing heavy.
+    """Raise if `$MEDTUNE_DEVICE` is invalid or no GPU is available. Does not import torch.
 
     Raises:
-        InputError: says what may stand there.
+        InputError: the variable is invalid, or it names a GPU on a machine without one.
     """
     named = os.environ.get("MEDTUNE_DEVICE", "")
     kind, colon, index = named.partition(":")
     if named and (kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and index.isdigit()))):
-        raise InputError(f"MEDTUNE_DEVICE is {named!r}: set cpu, cuda, cuda:N or mps, or leave it unset")
+        raise InputError(f"MEDTUNE_DEVICE={named}: expected cpu, cuda, cuda:N or mps. Fix or unset it")
     if kind == "cuda" and not (_has_nvidia_gpu() or Path("/dev/kfd").exists()):
-        raise InputError(f"MEDTUNE_DEVICE is {named!r}, but this machine shows no GPU; set cpu, or leave it unset")
+        raise InputError(f"MEDTUNE_DEVICE={named}: this machine has no GPU. Use MEDTUNE_DEVICE=cpu, or unset it")
 
 
 def _has_nvidia_gpu() -> bool:
-    # The control node is there in containers too; /dev/dxg is how WSL passes a GPU through.
+    # Containers have the control node too. /dev/dxg is the GPU of WSL.
     return any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg"))

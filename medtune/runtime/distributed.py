@@ -1,6 +1,6 @@
-"""Several processes that train together, as `accelerate launch` or torchrun start them: who is who, and waiting.
+"""Process rank, world size and barriers for distributed training with `accelerate launch` or torchrun.
 
-With one process, everything here returns at once and imports nothing.
+With a single process, every function returns immediately and imports nothing.
 """
 
 import os
@@ -10,23 +10,24 @@ from datetime import timedelta
 
 from medtune.runtime.device import device_class
 
-# The others wait while the first computes features or waits for a lock; the launcher ends them where it dies.
+# Other processes wait while the main process computes features or waits for a lock. If it dies, the launcher ends
+# them.
 TIMEOUT = timedelta(days=7)
 
 
 def world_size() -> int:
-    """Number of processes."""
+    """Return the number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """Number of this process; the first, 0, is the one that writes."""
+    """Return the rank of this process. Rank 0 is the main process, which writes results."""
     return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
 
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Connects the processes for as long as it is open: gloo on CPUs, nccl on GPUs."""
+    """Connect the processes within the block, with gloo on CPUs and NCCL on GPUs."""
     if world_size() == 1:
         yield
         return
@@ -34,11 +35,11 @@ def process_group() -> Iterator[None]:
 
     state = PartialState(cpu=device_class() == "cpu", timeout=TIMEOUT)
     yield
-    state.destroy_process_group()  # not after an error: the others are elsewhere, and the launcher ends them
+    state.destroy_process_group()  # not after an error: it would wait for the other processes
 
 
 def barrier() -> None:
-    """Returns when every process is here."""
+    """Wait until every process reaches this call."""
     if world_size() > 1:
         from accelerate import PartialState
 
@@ -47,7 +48,7 @@ def barrier() -> None:
 
 @contextmanager
 def main_process_first() -> Iterator[None]:
-    """Lets the first process through alone, and the others when it is done."""
+    """Run the block in the main process first, then in the others."""
     if rank() > 0:
         barrier()
     yield

@@ -1,4 +1,4 @@
-"""One run at a time in one output folder."""
+"""Lock that allows one run at a time per output folder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,18 @@ from medtune.runtime.paths import RunPaths
 
 @contextmanager
 def output_lock(paths: RunPaths) -> Iterator[None]:
-    """Holds `artifacts/.lock`; waits, with a line that says so, while another run has it.
+    """Hold the lock `artifacts/.lock` within the block. Waits, with a message, while another run holds it.
 
-    The lock ends with the process that holds it, killed or not.
+    The operating system releases the lock when the process ends, also if it is killed.
+
+    Args:
+        paths: paths of the run.
+
+    Yields:
+        None, as soon as this process holds the lock.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder is not writable.
     """
     folder = paths.out / "artifacts"
     try:
@@ -26,10 +32,11 @@ def output_lock(paths: RunPaths) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            info(f"another run is writing to {folder}: waiting for it to end")
+            info(f"waiting for another run that writes to {folder}")
             lock.acquire()
     except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error
+        reason = error.strerror or error
+        raise InputError(f"{folder}: cannot be written ({reason}). Free disk space or fix permissions") from error
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""A run's log file: the lines it said, and the tracebacks that the screen is spared."""
+"""Log file of a run, with its messages and tracebacks."""
 
 import logging
 import os
@@ -12,7 +12,15 @@ MAX_FILES = 20
 
 @contextmanager
 def logfile(folder: Path, name: str) -> Iterator[Path]:
-    """A log file of this run of `name` in `folder`; the last 20 are kept."""
+    """Log to a new file within the block. The 20 newest files are kept.
+
+    Args:
+        folder: folder of the log files.
+        name: name of the command, the first part of the file name.
+
+    Yields:
+        Path of the log file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for old in sorted(folder.glob(f"{name}-*.log"))[: 1 - MAX_FILES]:
         old.unlink(missing_ok=True)
@@ -22,12 +30,12 @@ def logfile(folder: Path, name: str) -> Iterator[Path]:
     loggers = [logging.getLogger(name) for name in ("medtune", "prefect", "prefect._internal")]
     for logger in loggers:
         logger.addHandler(handler)
-    logging.raiseExceptions = False  # else a Prefect server that went away is reported line by line on the screen
+    logging.raiseExceptions = False  # or a stopped Prefect server floods the terminal
     logging.getLogger("medtune").setLevel(logging.INFO)
     try:
         yield path
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
-        with suppress(OSError):  # a full disk; what there is to say was said by the run itself
+        with suppress(OSError):  # the disk is full, which the run has reported already
             handler.close()

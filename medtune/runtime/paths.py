@@ -1,4 +1,4 @@
-"""Where a run reads and writes. Paths never enter a cache key."""
+"""Input and output paths of a run. Paths never affect a cache key."""
 
 import os
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from medtune.serving.members import network_name
 
 @dataclass(frozen=True)
 class TrainSubset:
-    """A part of the training patients.
+    """Fraction of the training patients.
 
     Attributes:
-        percent: 1 to 100, of the training patients, rounded up.
-        seed: seed of the order in which patients are taken.
-        with_validation: whether the same share of the validation patients is taken, too.
+        percent: percentage of the training patients, 1 to 100, rounded up.
+        seed: seed of the order of patients.
+        with_validation: True if the same fraction applies to the validation patients.
     """
 
     percent: int
@@ -25,14 +25,14 @@ class TrainSubset:
 
 @dataclass(frozen=True)
 class RunPaths:
-    """Where one run reads and writes.
+    """Input and output paths of one run.
 
     Attributes:
-        out: folder that holds `data/prepared` and `artifacts`.
-        cache: content-addressed store of what can be recomputed (features, logits, task results).
-        frozen_out: folder that holds `artifacts/frozen` if it is not `out`.
-        data: folder of the prepared set if it is not `data/prepared` under `out`.
-        subset: the training patients to use; None uses all of them.
+        out: folder with `data/prepared` and `artifacts`.
+        cache: content-addressed cache of features, logits and task results.
+        frozen_out: folder with `artifacts/frozen` if it is not `out`.
+        data: folder of the prepared data if it is not `data/prepared` in `out`.
+        subset: training patients to use. None uses all of them.
     """
 
     out: Path
@@ -43,19 +43,24 @@ class RunPaths:
 
     @classmethod
     def from_env(cls, out: Path | str | None = None) -> "RunPaths":
-        """The checkout's own paths, or those under `out`; `$MEDTUNE_CACHE` moves the cache."""
+        """Return the paths of the project, or paths under `out`. `$MEDTUNE_CACHE` overrides the cache."""
         base = Path(out).resolve() if out else PROJECT
         return cls(base, Path(os.environ.get("MEDTUNE_CACHE") or PROJECT / ".cache").resolve())
 
     @property
     def prepared(self) -> Path:
-        """The checked, split, packed data set."""
+        """Folder of the checked, split and packed data set."""
         return self.data or self.out / "data" / "prepared"
 
     def stage(self, stage: str, fold: int | None = None) -> Path:
-        """`artifacts/<stage>`, or `artifacts/<stage>/fold-<k>` for a stage that runs once per fold.
+        """Return the artifact folder of a stage.
 
-        The network that is trained on all images is in `artifacts/<stage>/refit`.
+        Args:
+            stage: name of the stage.
+            fold: test fold, or `REFIT` for the network of all images. None for a stage without folds.
+
+        Returns:
+            `artifacts/<stage>`, `artifacts/<stage>/fold-<k>` or `artifacts/<stage>/refit`.
         """
         out = self.frozen_out if stage == "frozen" and self.frozen_out else self.out
         folder = out / "artifacts" / stage

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+"""Progress of long operations: a bar on a terminal, plain lines otherwise."""
 
 import sys
 import time
@@ -13,10 +13,17 @@ INTERVAL_S = 15.0
 
 @contextmanager
 def progress(label: str, total: float, unit: str = "") -> Iterator[Callable[..., None]]:
-    """Yields `advance(by=1, note="")`, to be called as work is done.
+    """Show the progress of the block: a bar on a terminal, otherwise one line every 15 s and one at the end.
 
-    On a terminal: a bar with rate and time left. Elsewhere: a line every 15 s and one at the end. Of several
-    processes, the first shows it.
+    In distributed training only the main process shows it.
+
+    Args:
+        label: name of the operation.
+        total: number of units of work.
+        unit: name of a unit.
+
+    Yields:
+        Function `advance(by=1, note="")`, to be called when units are done.
     """
     if distributed.rank() > 0:
         yield lambda by=1, note="": None

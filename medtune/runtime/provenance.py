@@ -1,4 +1,4 @@
-"""Which versions and which revision produced a result."""
+"""Package versions and git revision of a result."""
 
 import platform
 import subprocess
@@ -12,7 +12,7 @@ PACKAGES = ("torch", "torchvision", "timm", "peft", "accelerate", "numpy", "onnx
 
 
 def package_versions(*packages: str) -> dict[str, str]:
-    """Versions of `packages` without importing them; those not installed are left out."""
+    """Return the versions of installed `packages` without importing them."""
     return {package: installed_version for package in packages if (installed_version := _version(package)) is not None}
 
 
@@ -26,7 +26,7 @@ def _version(package: str) -> str | None:
 
 @cache
 def provenance() -> dict[str, object]:
-    """Python, package versions and git revision (`dirty`: with uncommitted changes), for result.json."""
+    """Return Python version, package versions and git revision for result.json. `dirty`: uncommitted changes."""
 
     def git(*words: str) -> str | None:
         try:

@@ -1,4 +1,4 @@
-"""What a stage's result depends on in the project's own source: its import closure, without comments."""
+"""Fingerprint of the source code that a stage's result depends on: its import closure without comments."""
 
 import ast
 import hashlib
@@ -7,16 +7,17 @@ from pathlib import Path
 
 from medtune.config.project import PACKAGE
 
-# Watching a run does not change it, and a better error message is no reason to train again.
+# Modules that cannot affect results. Edits to them must not invalidate the cache.
 EXCLUDED_MODULES = (
     "medtune.tracking",
     "medtune.runtime.console",
     "medtune.serving.one_line",
     "medtune.config.errors",
+    "medtune.config.validation_errors",
     "medtune.benchmark.grid",
     "medtune.runtime.lock",
     "medtune.runtime.progress",
-    # What params say enters keys as values, whole sections with their defaults.
+    # Keys contain the values of params, including defaults.
     "medtune.config.load",
     "medtune.config.registry",
     "medtune.config.schema",
@@ -28,22 +29,26 @@ EXCLUDED_MODULES = (
     "medtune.stages.preflight",
     "medtune.models.hub_access",
     "medtune.stages.launch",
-    # Protocols, and loaders of parts that keys name themselves.
+    # Protocols, and loaders of modules that the keys list.
     "medtune.tasks.base",
-    "medtune.stages.steps",  # what it selects, the data and the upstream artifacts, enters keys as content
+    "medtune.stages.steps",  # keys contain the digests of the data and artifacts that it selects
 )
 
 
 def source_fingerprint(*modules: str) -> dict[str, str]:
-    """sha256 of every project file that `modules` import, directly or not, by relative path.
+    """Return the hashes of all project files that `modules` import, directly or indirectly.
 
-    Comments, docstrings and layout do not count. Plugins chosen by params are named by the caller.
+    Args:
+        modules: dotted names of the entry modules, including plugins that params select.
+
+    Returns:
+        SHA-256 by relative path. Comments, docstrings and layout do not affect it.
 
     Raises:
-        ModuleNotFoundError: one of `modules` has no file, so a key would not follow its code.
+        ModuleNotFoundError: a module has no source file.
     """
-    if absent := [module for module in modules if _find_file(module) is None]:
-        raise ModuleNotFoundError(f"no source file for {', '.join(absent)}")
+    if missing := [module for module in modules if _find_file(module) is None]:
+        raise ModuleNotFoundError(f"no source file for {', '.join(missing)}")
     closure: dict[str, str] = {}
     queue = list(modules)
     while queue:
@@ -78,5 +83,5 @@ def _hash_and_imports(path: Path) -> tuple[str, tuple[str, ...]]:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
             node, clean=False
         ):
-            node.body = node.body[1:] or [ast.Pass()]  # type: ignore[assignment]
+            node.body = node.body[1:] or [ast.Pass()]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imported)

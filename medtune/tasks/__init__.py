@@ -1,1 +1,1 @@
-"""One package per task (classification, ...): what a target, a metric and a report are."""
+"""Tasks, one package each. A task defines its targets, loss, metrics and report."""

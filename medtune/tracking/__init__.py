@@ -1,1 +1,1 @@
-"""Weights & Biases: the only package that imports wandb."""
+"""Experiment tracking with Weights & Biases. No other package imports wandb."""

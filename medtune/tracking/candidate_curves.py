@@ -1,4 +1,4 @@
-"""Learning curves of the candidates for a learning rate, in one W&B run."""
+"""Learning curves of all candidate learning rates in one W&B run."""
 
 import math
 from collections.abc import Sequence
@@ -8,31 +8,40 @@ from medtune.tracking.run import Run
 
 
 class CandidateCurves:
-    """Logs each candidate's curves while it trains, and those of the chosen one under the usual names at the end.
+    """Learning curves of every candidate, and those of the chosen candidate under the standard names.
 
-    With one candidate the usual names are used at once. With several they carry `lr-<rate>/`. The steps of a run may
-    not fall, so the steps of a candidate follow those of the one before.
+    A single candidate logs under the standard names at once. With several candidates, the names have the prefix
+    `lr-<rate>/` until training ends. W&B requires steps that never decrease. The steps of each candidate therefore
+    follow those of the previous candidate.
     """
 
     def __init__(self, run: Run, stage: str, rates: Sequence[float], params: TrainingParams, images: int) -> None:
-        """Prepare the curves of a stage that trains on `images` images."""
+        """Reserve a range of steps for each candidate.
+
+        Args:
+            run: W&B run of the stage.
+            stage: `frozen` or `finetune`.
+            rates: candidate learning rates.
+            params: training section of the stage.
+            images: number of training images.
+        """
         self.run, self.stage, self.rates = run, stage, rates
         per_epoch = math.ceil(
-            images * params.passes_over(images) / (params.batch_size * params.gradient_accumulation_steps)
+            images * params.repeats_for(images) / (params.batch_size * params.gradient_accumulation_steps)
         )
         self.stride = per_epoch * params.epochs + 1
 
     def step(self, number: int, step: int, values: dict[str, float]) -> None:
-        """Log values of a training step of candidate `number`."""
+        """Log the values of one training step of candidate `number`."""
         self.run.log(self._named(number, values), number * self.stride + step)
 
     def epoch(self, number: int, step: int, values: dict[str, float]) -> None:
-        """Log values of an epoch of candidate `number`."""
-        # A chart over `frozen/epoch` shows the runs that have it: those of stage 1.
+        """Log the values of one epoch of candidate `number`."""
+        # W&B draws a chart over `frozen/epoch` only for runs that log this key, which are those of stage 1.
         self.step(number, step, {**values, f"{self.stage}/epoch": values["epoch"]})
 
     def chosen(self, history: Sequence[dict[str, float]]) -> None:
-        """Log the chosen candidate's epochs under the usual names."""
+        """Log the epochs of the chosen candidate under the standard names."""
         if len(self.rates) > 1:
             for row in history:
                 values = {name: value for name, value in row.items() if not math.isnan(value)}

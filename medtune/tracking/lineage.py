@@ -1,8 +1,8 @@
-"""What a stage reads and writes, on W&B's record: data set -> models -> bundle.
+"""Lineage of each stage's inputs and outputs in W&B: dataset -> models -> bundle.
 
-Each is a W&B artifact without a byte in it: one reference, `medtune:<type>/<digest>`, and facts that name no patient
-and no path. W&B makes a version of a reference's text, so the same content is the same version, whoever logs it,
-however often. Images, patient ids and weights stay where DVC keeps them.
+Each W&B artifact is empty except for one reference, `medtune:<type>/<digest>`, and metadata without patients or paths.
+W&B derives the version from the text of the reference. Equal content therefore always gets the same version. Images,
+patient ids and weights stay in DVC and are never uploaded.
 """
 
 import re
@@ -17,7 +17,7 @@ from medtune.tracking.redact import redact_paths
 from medtune.tracking.run import Run
 
 DATASET, MODEL, BUNDLE = "dataset", "model", "bundle"
-# Of dataset.json: no leaked_groups, which are patients, nothing that a source adds of its own.
+# Keys of dataset.json that may be uploaded. `leaked_groups` lists patients, and sources may add further private keys.
 DATASET_KEYS = (
     "name",
     "licence",
@@ -36,13 +36,13 @@ BUNDLE_KEYS = ("folds", "parity", "data_digest", "files")
 
 @dataclass(frozen=True)
 class ArtifactVersion:
-    """One version of what stages hand on.
+    """One version of a dataset, model or bundle.
 
     Attributes:
-        name: of the collection that W&B keeps the versions in.
-        type: dataset, model or bundle.
-        digest: of the content.
-        metadata: shown with it.
+        name: name of the W&B collection that contains the versions.
+        type: `dataset`, `model` or `bundle`.
+        digest: digest of the content.
+        metadata: facts that W&B shows next to the version.
     """
 
     name: str
@@ -52,7 +52,7 @@ class ArtifactVersion:
 
 
 def dataset_version(prepared: PreparedDataset) -> ArtifactVersion:
-    """The prepared set: its pixels, labels, patients and split make the version."""
+    """Return the version of the prepared dataset, derived from its pixels, labels, patients and split."""
     facts = {name: prepared.info[name] for name in DATASET_KEYS if name in prepared.info}
     facts |= {"digest": prepared.digest, "n_leaked_groups": len(prepared.info.get("leaked_groups") or [])}
     content = digest([prepared.digest, prepared.splits.tolist()])
@@ -60,7 +60,7 @@ def dataset_version(prepared: PreparedDataset) -> ArtifactVersion:
 
 
 def model_version(trained: Artifact) -> ArtifactVersion:
-    """A trained chain, as `frozen` or `finetune` published it."""
+    """Return the version of a model that `frozen` or `finetune` published."""
     result = trained.result()
     facts = {name: result[name] for name in MODEL_KEYS if name in result} | {
         "key": trained.key,
@@ -74,7 +74,7 @@ def model_version(trained: Artifact) -> ArtifactVersion:
 
 
 def bundle_version(exported: Artifact) -> ArtifactVersion:
-    """The bundle that `export` published; its facts hold the sha256 of every file in it."""
+    """Return the version of a bundle that `export` published, with the SHA-256 checksums of its files."""
     result = exported.result()
     facts = {name: result[name] for name in BUNDLE_KEYS if name in result}
     return ArtifactVersion(
@@ -83,19 +83,19 @@ def bundle_version(exported: Artifact) -> ArtifactVersion:
 
 
 def log_inputs(run: Run, prepared: PreparedDataset, models: Iterable[Artifact] = ()) -> None:
-    """Records what a stage reads; models in any order."""
+    """Log the dataset and the models that a stage reads."""
     run.safely(lambda wandb_run: _log(wandb_run, dataset_version(prepared), used=True))
     for trained in models:
         run.safely(lambda wandb_run, trained=trained: _log(wandb_run, model_version(trained), used=True))  # type: ignore[misc]
 
 
 def log_model(run: Run, trained: Artifact) -> None:
-    """Records what a training stage published."""
+    """Log the model that a training stage published."""
     run.safely(lambda wandb_run: _log(wandb_run, model_version(trained), used=False))
 
 
 def log_bundle(run: Run, exported: Artifact) -> None:
-    """Records what export published."""
+    """Log the bundle that stage export published."""
     run.safely(lambda wandb_run: _log(wandb_run, bundle_version(exported), used=False))
 
 
@@ -105,13 +105,13 @@ def _log(wandb_run: Any, version: ArtifactVersion, used: bool) -> None:
 
     artifact = wandb.Artifact(version.name, type=version.type, metadata=redact_paths(version.metadata))
     reference = f"medtune:{version.type}/{version.digest}"
-    # add_reference would warn on the user's screen that it cannot fetch this reference and check it.
+    # `add_reference` would print a warning that W&B cannot fetch and check this reference.
     artifact.manifest.add_entry(ArtifactManifestEntry(path=version.type, ref=reference, digest=reference))
     if not used:
         wandb_run.log_artifact(artifact)
         return
-    # use_artifact refuses offline runs; what it does with an artifact made here is this call, which works in both.
-    # is_user_created: this run reads the artifact, so W&B must not draw it as the run that made it.
+    # `use_artifact` rejects offline runs. For an artifact created here it makes this call, which works offline too.
+    # `is_user_created` keeps W&B from showing this run, which only reads the artifact, as its producer.
     wandb_run._log_artifact(artifact, aliases=[], is_user_created=True, use_after_commit=True)
 
 

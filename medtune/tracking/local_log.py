@@ -1,4 +1,4 @@
-"""A run's points on disk as they are logged: W&B's own file keeps back the last seconds, and `kill -9` takes them."""
+"""Local log of a run's points, which survives `kill -9`. W&B's own file loses the last seconds."""
 
 import json
 from pathlib import Path
@@ -12,9 +12,10 @@ Point = tuple[int, dict[str, float]]
 
 
 class LocalLog:
-    """The points of one unfinished run, there for the process that resumes it; gone once W&B has them on record.
+    """Points of one unfinished run, for the process that resumes it.
 
-    While a process writes one, it holds its lock: that is how others tell a live run from a killed one.
+    The log is deleted once W&B has recorded its points. A process locks the log while it writes. Other processes
+    recognize a live run by this lock.
     """
 
     def __init__(self, cache: Path, run_id: str) -> None:
@@ -23,25 +24,29 @@ class LocalLog:
         self._stream: IO[str] | None = None
 
     def open(self) -> list[Point]:
-        """What an earlier process left, oldest first; from here on `add` writes, unless another process does."""
+        """Return the points of earlier processes, oldest first, and open the log for `add`.
+
+        Returns:
+            The points; an empty list if another process writes the log.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             return []
         points = self._read()
-        write_text(self.path, "".join(_line(*point) for point in points))  # without a last line that was cut off
+        write_text(self.path, "".join(_line(*point) for point in points))  # drops a truncated last line
         self._stream = self.path.open("a", encoding="utf-8")
         return points
 
     def add(self, step: int, values: dict[str, float]) -> None:
-        """Puts down one point; it outlives this process."""
+        """Write one point to disk."""
         if self._stream is not None:
             self._stream.write(_line(step, values))
             self._stream.flush()
 
     def close(self, recorded: bool) -> None:
-        """Ends it, and where W&B has everything on record, removes it."""
+        """Close the log; delete it if W&B has recorded all points."""
         if self._stream is None:
             return
         self._stream.close()
@@ -52,7 +57,7 @@ class LocalLog:
         Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def is_live(self) -> bool:
-        """True while a process, this one or another, writes the run."""
+        """Return True while this or another process writes the run."""
         lock_file = Path(self._lock.lock_file)
         if self._stream is not None or not lock_file.exists():
             return self._stream is not None
@@ -69,7 +74,7 @@ class LocalLog:
             for line in self.path.read_text(encoding="utf-8").splitlines():
                 try:
                     step, values = json.loads(line)
-                except ValueError:  # cut off as it was written
+                except ValueError:  # the process was killed while it wrote this line
                     break
                 points.append((step, values))
         return points

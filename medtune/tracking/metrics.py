@@ -1,4 +1,4 @@
-"""An evaluation on W&B's record: every figure of metrics.json in the summary, and the pictures that show no patient."""
+"""Evaluation results in W&B: all metrics of metrics.json, and the plots that show no patient."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,55 +8,52 @@ from medtune.data.class_selection import MAX_CLASSES
 from medtune.evaluation.subgroup_tables import COLUMNS, table_rows
 from medtune.tracking.run import Run
 
-# Of evaluate's pictures. `mistakes` and `hits` are images of patients, `patients` names them.
+# Plots that may be uploaded. `errors` and `correct` show images of patients, and `patients` shows their names.
 PLOTS = ("confusion", "roc", "precision_recall", "findings", "reliability", "decision_curve", "history", "subgroups")
-# Of the figures of a class: its name, and what the table test/classes has.
+# Name endings of the per-class values that appear only in the table test/classes.
 NOT_IN_SUMMARY = ("class", "_lo", "_hi", "reason")
-ENDS = (("", "value"), ("_lo", "lo"), ("_hi", "hi"))
+SUFFIXES = (("", "value"), ("_lo", "lo"), ("_hi", "hi"))
 SET_METRICS = ("coverage", "set_size", "uncertain", "accuracy_if_certain")
 CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "positive", "intervals", "warnings")
 
 
 def log_evaluation(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
-    """Logs an evaluation.
+    """Log an evaluation.
 
     Args:
-        run: of stage evaluate.
-        metrics: metrics.json.
-        plots: all of the evaluation's.
+        run: W&B run of stage evaluate.
+        metrics: content of metrics.json.
+        plots: all plots of the evaluation. Only those in `PLOTS` are uploaded.
     """
     run.safely(lambda _: _log(run, metrics, plots))
 
 
 def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Every figure of metrics.json by its name in W&B: `test/auroc`, `test/auroc_lo`, `fold_1/val/auroc`, ...
+    """Return the values of metrics.json by their names in W&B.
 
-    Figures of each class are left out where there are more than `MAX_CLASSES`.
+    Args:
+        metrics: content of metrics.json.
+
+    Returns:
+        Values by name, for example `test/auroc`, `test/auroc_lo` or `fold_1/val/auroc`. Per-class values are included
+        for at most `MAX_CLASSES` classes.
     """
     values: dict[str, Any] = {name: metrics[name] for name in CONTEXT_KEYS if name in metrics}
     for name, interval in metrics["test"].items():
-        values |= {
-            f"test/{name}": interval["value"],
-            f"test/{name}_lo": interval.get("lo"),
-            f"test/{name}_hi": interval.get("hi"),
-        }
-    for part, prefix in (("external_test", "external"), ("cross_validation", "cross_validation")):
-        for name, interval in metrics.get(part, {}).get("metrics", {}).items():
-            values |= {
-                f"{prefix}/{name}": interval["value"],
-                f"{prefix}/{name}_lo": interval.get("lo"),
-                f"{prefix}/{name}_hi": interval.get("hi"),
-            }
-        if part in metrics:
-            values |= {f"{prefix}/{name}": metrics[part][name] for name in ("n_images", "n_groups")}
+        values |= _interval_values(f"test/{name}", interval)
+    for key, prefix in (("external_test", "external"), ("cross_validation", "cross_validation")):
+        for name, interval in metrics.get(key, {}).get("metrics", {}).items():
+            values |= _interval_values(f"{prefix}/{name}", interval)
+        if key in metrics:
+            values |= {f"{prefix}/{name}": metrics[key][name] for name in ("n_images", "n_groups")}
     for name, interval in metrics.get("patient_level", {}).get("metrics", {}).items():
-        values |= {f"patients/{name}{end}": interval[key] for end, key in ENDS}
+        values |= _interval_values(f"patients/{name}", interval)
     for name in SET_METRICS:
         if name in (sets := metrics.get("prediction_sets", {})):
-            values |= {f"sets/{name}{end}": sets[name][key] for end, key in ENDS}
+            values |= _interval_values(f"sets/{name}", sets[name])
     values |= {f"val/{name}": value for name, value in metrics["validation"].items()}
     per_class = metrics.get("per_class", [])
-    # With more classes the table test/classes has them: W&B draws a panel for every key of the summary.
+    # W&B draws one panel per key of the summary, so many classes appear only in the table test/classes.
     for row in per_class if len(per_class) <= MAX_CLASSES else ():
         values |= {f"class/{row['class']}/{name}": row[name] for name in row if not name.endswith(NOT_IN_SUMMARY)}
     for fold in metrics["folds"]:
@@ -69,10 +66,14 @@ def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def _interval_values(name: str, interval: dict[str, Any]) -> dict[str, Any]:
+    return {f"{name}{suffix}": interval.get(key) for suffix, key in SUFFIXES}
+
+
 def _log(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
     run.summary(flatten_metrics(metrics))
-    tested = metrics["test"].items()
-    rows = [(name, interval["value"], interval.get("lo"), interval.get("hi")) for name, interval in tested]
+    test_metrics = metrics["test"].items()
+    rows = [(name, interval["value"], interval.get("lo"), interval.get("hi")) for name, interval in test_metrics]
     run.table("test/metrics", ("metric", "value", "lo", "hi"), rows)
     if metrics.get("per_class"):
         run.table("test/classes", list(metrics["per_class"][0]), [list(row.values()) for row in metrics["per_class"]])
@@ -90,5 +91,5 @@ def _log(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
 
 
 def _fold_row(fold: dict[str, Any], names: Sequence[str]) -> list[Any]:
-    tested, validated = fold["test"], fold["validation"]
-    return [fold["fold"], fold["kept"], *(tested.get(n) for n in names), *(validated.get(n) for n in names)]
+    test, validation = fold["test"], fold["validation"]
+    return [fold["fold"], fold["kept"], *(test.get(n) for n in names), *(validation.get(n) for n in names)]

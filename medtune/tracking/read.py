@@ -1,7 +1,7 @@
-"""What was recorded, read back from `.wandb` files without the network, by W&B's own reader.
+"""Offline reader of `.wandb` files.
 
-wandb-core, the program that the wandb package brings and that writes these files, prints their records as JSON:
-`wandb leet inspect --json`.
+The wandb package contains the program wandb-core, which writes these files. Its command `wandb-core leet inspect
+--json` prints their records as JSON.
 """
 
 import json
@@ -19,10 +19,13 @@ NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 @dataclass(frozen=True)
 class RecordedArtifact:
-    """An artifact as a run recorded it: what it read or what it made.
+    """Artifact that a run read or produced.
 
     Attributes:
-        digest: W&B's, over the content.
+        name: name of the W&B collection.
+        type: `dataset`, `model` or `bundle`.
+        digest: W&B's digest of the content.
+        metadata: facts that W&B shows next to the artifact.
     """
 
     name: str
@@ -33,14 +36,23 @@ class RecordedArtifact:
 
 @dataclass
 class RecordedRun:
-    """One recorded run, or one process's part of it.
+    """Recorded run, or the part of a run that one process recorded.
 
     Attributes:
-        run_id: W&B's id; empty where nothing was written before the process was killed.
-        history: one mapping a logged step, in order; `_step` is the step.
-        used, made: artifacts that it read, and that it published.
-        files: names of the files that are uploaded with it.
-        exit_code: None where it never finished.
+        run_id: W&B's run id. Empty if the process was killed before it wrote anything.
+        name: display name.
+        group: pipeline key, shared by all stages of one flow run.
+        job_type: stage.
+        host: host name as recorded.
+        project: W&B project.
+        entity: W&B team or user.
+        config: params and provenance.
+        history: one mapping per logged step, in order. `_step` is the step.
+        summary: final values by name.
+        used: artifacts that the run read.
+        made: artifacts that the run published.
+        files: names of the files that are uploaded with the run.
+        exit_code: exit code, or None if the run never finished.
     """
 
     run_id: str = ""
@@ -59,34 +71,40 @@ class RecordedRun:
     exit_code: int | None = None
 
     def curve(self, name: str) -> dict[int, Any]:
-        """A metric's value at each step that has one."""
+        """Return the values of metric `name` by step."""
         return {row["_step"]: row[name] for row in self.history if name in row}
 
     @property
     def last_step(self) -> int:
-        """-1 where no step is recorded."""
+        """Last recorded step, or -1."""
         return max((row["_step"] for row in self.history), default=-1)
 
 
 def read_run(path: Path) -> RecordedRun:
-    """The run in one `run-<id>.wandb` file; one that was cut off is read as far as it goes.
+    """Read the run in one `run-<id>.wandb` file.
+
+    Args:
+        path: the file. A truncated file is read up to its last complete record.
+
+    Returns:
+        The recorded run.
 
     Raises:
-        ValueError: it is no .wandb file.
+        ValueError: the file is not a .wandb file.
     """
     recorded = RecordedRun()
     for record in _records(path):
-        _take(record["type"], record.get(record["type"]) or {}, recorded)
+        _add_record(record["type"], record.get(record["type"]) or {}, recorded)
     return recorded
 
 
 def read_runs(cache: Path) -> list[RecordedRun]:
-    """Every part of every run recorded offline under the project's cache folder, oldest first."""
+    """Read all parts of the runs recorded offline under the project's cache folder, oldest first."""
     return [read_run(part.file) for part in list_run_files(cache) if part.offline]
 
 
 def merge_parts(recorded: Iterable[RecordedRun]) -> dict[str, RecordedRun]:
-    """Runs by id, the parts of one put together as they come: what W&B will show of it."""
+    """Merge the parts of each run in the given order, as W&B does, and return the runs by id."""
     runs: dict[str, RecordedRun] = {}
     for part in recorded:
         run = runs.setdefault(part.run_id, RecordedRun())
@@ -104,42 +122,42 @@ def merge_parts(recorded: Iterable[RecordedRun]) -> dict[str, RecordedRun]:
 def _records(path: Path) -> list[dict[str, Any]]:
     from wandb.util import get_core_path
 
-    words = [get_core_path(), "leet", "inspect", "--no-observability", "--json", "--run-file", str(path)]
-    done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8")
-    if done.returncode:
-        raise ValueError(f"{path.name} is no .wandb file: {done.stderr.strip()[:200]}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    command = [get_core_path(), "leet", "inspect", "--no-observability", "--json", "--run-file", str(path)]
+    completed = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    if completed.returncode:
+        raise ValueError(f"{path.name} is not a .wandb file: {completed.stderr.strip()[:200]}")
+    return [json.loads(line) for line in completed.stdout.splitlines()]
 
 
-def _take(kind: str, body: dict[str, Any], into: RecordedRun) -> None:
+def _add_record(kind: str, body: dict[str, Any], run: RecordedRun) -> None:
     if kind == "run":
-        into.run_id, into.name = body["run_id"], body.get("display_name", "")
-        into.group, into.job_type = body.get("run_group", ""), body.get("job_type", "")
-        into.host = body.get("host", "")
-        into.project, into.entity = body.get("project", ""), body.get("entity", "")
-        into.config.update(body.get("config", {}).get("update", {}))
+        run.run_id, run.name = body["run_id"], body.get("display_name", "")
+        run.group, run.job_type = body.get("run_group", ""), body.get("job_type", "")
+        run.host = body.get("host", "")
+        run.project, run.entity = body.get("project", ""), body.get("entity", "")
+        run.config.update(body.get("config", {}).get("update", {}))
     elif kind == "config":
-        into.config.update(body.get("update", {}))
+        run.config.update(body.get("update", {}))
     elif kind == "history":
-        into.history.append(_values(body["item"]))
+        run.history.append(_values(body["item"]))
     elif kind == "summary":
-        into.summary.update(_values(body.get("update", {})))
+        run.summary.update(_values(body.get("update", {})))
     elif kind == "files":
-        into.files += [file["path"] for file in body.get("files", [])]
+        run.files += [file["path"] for file in body.get("files", [])]
     elif kind == "artifact":
         version = RecordedArtifact(body["name"], body["type"], body["digest"], json.loads(body.get("metadata") or "{}"))
-        (into.used if body.get("use_after_commit") else into.made).append(version)
+        (run.used if body.get("use_after_commit") else run.made).append(version)
     elif kind == "exit":
-        into.exit_code = body["exit_code"]
+        run.exit_code = body["exit_code"]
 
 
 def _values(items: dict[str, Any]) -> dict[str, Any]:
-    """Metric names to values; a picture's or a table's fields (`test/roc._type`, ...) in one mapping."""
-    found: dict[str, Any] = {}
+    """Return values by name; merge the fields of an image or table (`test/roc._type`, ...) into one mapping."""
+    values: dict[str, Any] = {}
     for name, value in items.items():
-        whole, dot, part = name.rpartition(".")
-        if dot and f"{whole}._type" in items:
-            found.setdefault(whole, {})[part] = value
+        parent, dot, field_name = name.rpartition(".")
+        if dot and f"{parent}._type" in items:
+            values.setdefault(parent, {})[field_name] = value
         else:
-            found[name] = NUMBERS.get(value, value) if isinstance(value, str) else value
-    return found
+            values[name] = NUMBERS.get(value, value) if isinstance(value, str) else value
+    return values

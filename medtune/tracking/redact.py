@@ -1,11 +1,11 @@
-"""What stays on this machine: local paths, its name, command lines, code; W&B is told of none of them."""
+"""Redaction of local paths, host name, command lines and code. None of them is sent to W&B."""
 
 import os
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 PLACEHOLDER = "<local path>"
-# W&B would send host, command line, working folder, user and git remote; this stands for them.
+# Sent in place of the host name and the program, which W&B would record.
 NAME = "medtune"
 SETTINGS: dict[str, Any] = {
     "host": NAME,
@@ -14,21 +14,21 @@ SETTINGS: dict[str, Any] = {
     "save_code": False,
     "disable_git": True,
 }
-# The reports of W&B's own faults would carry paths too.
+# W&B's error reports would contain local paths too.
 ENVIRONMENT = {"WANDB_ERROR_REPORTING": "false"}
 
 
 def redact_paths(value: Any) -> Any:
-    """`value` with every string that leads out of the project, in whatever depth, replaced by `PLACEHOLDER`."""
+    """Replace every path outside the project by `PLACEHOLDER`, at any depth of `value`."""
     if isinstance(value, dict):
-        return {name: redact_paths(one) for name, one in value.items()}
+        return {name: redact_paths(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [redact_paths(one) for one in value]
+        return [redact_paths(item) for item in value]
     return PLACEHOLDER if isinstance(value, str) and _is_local_path(value) else value
 
 
 def set_environment(cache: Path) -> None:
-    """Keeps W&B's own files in the project's cache, and its fault reports from being sent."""
+    """Store W&B's files in the project's cache and disable its error reports."""
     (cache / "wandb").mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("WANDB_DATA_DIR", str(cache / "wandb" / "data"))
     os.environ.setdefault("WANDB_CACHE_DIR", str(cache / "wandb" / "cache"))

@@ -1,4 +1,4 @@
-"""One W&B run a stage: offline unless asked otherwise, resumed under its id, and never in the way of training."""
+"""One W&B run per stage, resumed by its id. W&B problems never fail a stage."""
 
 import contextlib
 import logging
@@ -25,19 +25,20 @@ log = logging.getLogger("medtune.tracking")
 
 INIT_TIMEOUT_S = 30.0
 FINISH_TIMEOUT_S = 120.0
-BACKOFF_S = 600.0  # after an outage the server is left alone so long: else every stage would wait for it anew
+BACKOFF_S = 600.0  # pause after an outage, so that not every stage waits for the server
 _retry_time = 0.0  # by time.monotonic()
 
 
 def run_id(key: str) -> str:
-    """The W&B run id that belongs to a cache key: a resumed stage continues its run, a cached one is found by it."""
+    """Return the W&B run id of a cache key, by which a resumed stage continues its run."""
     return key[:32]
 
 
 class Run:
-    """A W&B run, or nothing where tracking is off; every method returns at once and never raises.
+    """W&B run of a stage, or a no-op if tracking is disabled.
 
-    A W&B fault (no network, a refused key, a full disk) is said once, and the stage goes on.
+    No method raises. A W&B error, such as no network, an invalid key or a full disk, is reported once. The stage
+    continues.
     """
 
     def __init__(self, run: Any = None, local_log: LocalLog | None = None, first_step: int = 0) -> None:
@@ -52,7 +53,12 @@ class Run:
         return self._run is not None
 
     def log(self, values: dict[str, float], step: int) -> None:
-        """Adds one point to each curve; `step` may not fall. What an earlier process has on record is not repeated."""
+        """Log one point per curve.
+
+        Args:
+            values: values by curve name.
+            step: step, which must not decrease. Steps that an earlier process recorded are skipped.
+        """
         if step < self._first_step:
             return
         if self._local_log is not None:
@@ -60,41 +66,40 @@ class Run:
         self.safely(lambda run: run.log(values, step=step))
 
     def image(self, name: str, path: Path) -> None:
-        """Adds an image file: a figure, never an image of the data set."""
+        """Log an image file, which must be a plot and never an image of the dataset."""
         self.safely(lambda run: run.log({name: _wandb().Image(str(path))}))
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Adds a table to look at: a confusion matrix, the steps of a flow."""
+        """Log a table for display, such as the metrics of all folds."""
         self.safely(lambda run: run.log({name: _wandb().Html(html_table(columns, rows), inject=False)}))
 
     def summary(self, values: dict[str, Any]) -> None:
-        """Sets the run's final figures."""
+        """Set the final values of the run."""
         self.safely(lambda run: run.summary.update(values))
 
     def finish(self, ok: bool) -> None:
-        """Ends the run, as failed where `ok` is False; waits at most two minutes for an upload."""
-        ended = self.safely(lambda run: run.finish(exit_code=0 if ok else 1))
-        if self._run is not None and not ended:
+        """Finish the run, as failed if `ok` is False; wait at most two minutes for the upload."""
+        finished = self.safely(lambda run: run.finish(exit_code=0 if ok else 1))
+        if self._run is not None and not finished:
             _back_off()
             self.safely(_mark_pending)
         if self._local_log is not None:
             with contextlib.suppress(OSError):
-                self._local_log.close(recorded=ended)
+                self._local_log.close(recorded=finished)
         self._run = self._local_log = None
 
     def safely(self, call: Callable[[Any], Any]) -> bool:
-        """Calls `call` with W&B's own run, if there is one; False where that failed, or there is none."""
+        """Call `call` with the W&B run; return False if the call failed or there is no run."""
         if self._run is None:
             return False
         try:
             call(self._run)
-        except Exception as error:  # whatever W&B raises, the stage is worth more
+        except Exception as error:  # W&B may raise anything, and the stage must continue
             log.warning("W&B call failed", exc_info=True)
             if not self._warned:
                 self._warned = True
-                info(
-                    f"W&B: {first_line(error, with_type=True)}; the stage goes on, this run's record may be incomplete"
-                )
+                message = first_line(error, with_type=True)
+                info(f"W&B: {message}; the stage continues, but its recording may be incomplete")
             return False
         return True
 
@@ -107,51 +112,54 @@ class Run:
         self.finish(ok=error is None)
 
     def _replay(self, first_step: int) -> None:
-        """Logs again what was lost with a killed process, from step `first_step` on."""
+        """Log again the points from step `first_step` on, which W&B lost when the process was killed."""
         assert self._local_log is not None
         self._first_step = first_step
         for step, values in self._local_log.open():
             if step >= first_step:
                 self._run.log(values, step=step)
-                self._first_step = step  # the same step may still get more values, an earlier one not
+                self._first_step = step  # this step may get more values, earlier steps may not
 
 
 def start_run(stage: str, key: str, group: str, params: Params, name: str, fold: int | None = None) -> Run:
-    """The W&B run of one stage, as a context manager; does nothing where tracking is off or cannot start.
+    """Start the W&B run of one stage.
 
     Args:
-        stage: job type.
-        key: the stage's cache key; fixes the run's id.
-        group: pipeline key, the same for all stages of one run of the flow.
-        params: written into the run's config, without local paths.
-        name: shown in the dashboard, "frozen fold 1".
-        fold: of the chain, where the stage runs once a chain.
+        stage: stage name, which becomes the W&B job type.
+        key: cache key of the stage, which determines the run id.
+        group: pipeline key, shared by all stages of one flow run.
+        params: params, written into the run's config without local paths.
+        name: display name, for example `frozen fold 1`.
+        fold: fold, for stages that run once per fold.
+
+    Returns:
+        The run, as a context manager. It does nothing if tracking is disabled or cannot start.
     """
     mode = resolve_mode(params)
     if mode == "disabled" or os.environ.get("RANK", "0") != "0":
         return Run()
     cache, wandb_id = RunPaths.from_env().cache, run_id(key)
     if mode == "online" and any(part.pending for part in list_run_files(cache, wandb_id)):
-        info("W&B: an earlier part of this run is not uploaded yet, so this one is recorded offline: "
-            "`medtune sync` uploads both in order")  # fmt: skip
+        info("W&B: an earlier part of this run is not uploaded yet, so this part is recorded offline. "
+             "`medtune sync` uploads both in order")  # fmt: skip
         mode = "offline"
     if mode == "online" and time.monotonic() < _retry_time:
-        info("W&B: its server failed a short while ago, so this run is recorded offline: `medtune sync` "
-            "uploads it later")  # fmt: skip
+        info("W&B: the server failed recently, so this run is recorded offline. `medtune sync` "
+             "uploads it later")  # fmt: skip
         mode = "offline"
     config = {"key": key, "group": group, "fold": fold, "device": device_class(), "provenance": provenance()}
     for attempt in dict.fromkeys([mode, "offline"]):
         try:
-            earlier = _last_step(cache, wandb_id, params)
+            last_step = _last_step(cache, wandb_id, params)
             run = _init(stage, wandb_id, group[:64], params, name, config, attempt, cache)
-            return Run(run, LocalLog(cache, wandb_id), run.starting_step if attempt == "online" else earlier + 1)
-        except Exception as error:  # an outage must not stop training, whatever its type
+            return Run(run, LocalLog(cache, wandb_id), run.starting_step if attempt == "online" else last_step + 1)
+        except Exception as error:  # no W&B outage may stop training
             log.warning("W&B could not start (%s)", attempt, exc_info=True)
             consequence = "recording offline instead" if attempt == "online" else "this stage is not recorded"
             info(f"W&B {attempt}: {first_line(error, with_type=True)}; {consequence}")
             _back_off()
             with contextlib.suppress(Exception):
-                _wandb().teardown()  # its process still holds the run that did not start, and would refuse it
+                _wandb().teardown()  # otherwise W&B's process rejects a second start of the same run
     return Run()
 
 
@@ -161,7 +169,14 @@ def _back_off() -> None:
 
 
 def resolve_mode(params: Params) -> str:
-    """online, offline or disabled: params first, then `$WANDB_MODE`, then whether `$WANDB_API_KEY` is set."""
+    """Return `online`, `offline` or `disabled`.
+
+    Args:
+        params: `tracking.mode` takes precedence over `$WANDB_MODE`.
+
+    Returns:
+        The mode. If neither is set, it is `online` with `$WANDB_API_KEY` and `offline` without.
+    """
     if params.tracking.mode != "auto":
         return params.tracking.mode
     if (mode := os.environ.get("WANDB_MODE", "")) in ("online", "offline", "disabled"):
@@ -197,20 +212,20 @@ def _init(
 
 
 def _last_step(cache: Path, wandb_id: str, params: Params) -> int:
-    """The last step that earlier processes have on record here; -1: none."""
+    """Return the last step that earlier processes recorded on this machine, or -1."""
     last, destination = -1, (params.tracking.project, params.tracking.entity or "")
     for part in list_run_files(cache, wandb_id):
-        with contextlib.suppress(ValueError):  # a file that is damaged has nothing on record
+        with contextlib.suppress(ValueError):  # skip damaged files
             run = read_run(part.file)
             last = max(last, run.last_step if (run.project, run.entity) == destination else -1)
     return last
 
 
 def _mark_pending(run: Any) -> None:
-    """Leaves a mark for `medtune.tracking.sync` beside an online run that was not uploaded in time."""
+    """Mark an online run whose upload did not finish, for `medtune.tracking.sync`."""
     if not run.offline:
         Path(f"{run.settings.sync_file}.unsent").touch()
-        info("W&B: this run is not uploaded; `medtune sync` does it later")
+        info("W&B: this run was not uploaded. `medtune sync` uploads it later")
 
 
 def _wandb() -> Any:

@@ -1,4 +1,4 @@
-"""The folders that W&B recorded runs in: one a process, so several for a run that was resumed."""
+"""Local folders with W&B recordings. Each process writes one, so a resumed run has several."""
 
 import re
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ FOLDER = re.compile(r"(offline-)?run-(\d{8}_\d{6})-(.+)")
 
 @dataclass(frozen=True)
 class RunFile:
-    """What one process recorded of a run.
+    """Recording of a run by one process.
 
     Attributes:
         file: the .wandb file.
-        run_id: W&B's id.
-        start_time: date and time as in the folder's name; sorts.
+        run_id: W&B's run id.
+        start_time: date and time as in the folder's name, in a sortable format.
         offline: recorded without a server.
     """
 
@@ -25,24 +25,24 @@ class RunFile:
 
     @property
     def synced_marker(self) -> Path:
-        """The file beside it that W&B makes when it has uploaded it."""
+        """Marker file that W&B creates after a complete upload."""
         return self.file.with_name(f"{self.file.name}.synced")
 
     @property
     def pending_marker(self) -> Path:
-        """The file beside an online run that says that its upload was cut off."""
+        """Marker file of an online run whose upload was interrupted."""
         return self.file.with_name(f"{self.file.name}.unsent")
 
     @property
     def pending(self) -> bool:
-        """True where W&B's server does not have it all yet."""
+        """True if the upload to W&B is not complete."""
         return not self.synced_marker.exists() and (self.offline or self.pending_marker.exists())
 
 
 def list_run_files(cache: Path, run_id: str = "*") -> list[RunFile]:
-    """Every part under the project's cache folder, or those of one run, oldest first."""
+    """List the recordings under the project's cache folder, oldest first; `run_id` selects one run."""
     files = []
     for file in (cache / "wandb").glob(f"*run-*-{run_id}/run-*.wandb"):
-        if named := FOLDER.fullmatch(file.parent.name):  # latest-run is a link to one of them
-            files.append(RunFile(file, named[3], named[2], named[1] is not None))
+        if match := FOLDER.fullmatch(file.parent.name):  # skips latest-run, a link to another folder
+            files.append(RunFile(file, match[3], match[2], match[1] is not None))
     return sorted(files, key=lambda run_file: (run_file.start_time, run_file.file))

@@ -1,7 +1,7 @@
-"""Upload of the runs recorded offline, after an outage or from a machine without network.
+"""Upload of runs that were recorded offline, after an outage or without a network.
 
-Oldest first, so that the parts of a run that was resumed go in their order. What is uploaded already and what a
-process still writes is left alone; nothing is ever deleted but, with --prune, pictures and logs that are uploaded.
+The oldest recordings are uploaded first, which keeps the parts of a resumed run in order. Uploaded recordings and
+recordings that a process still writes are skipped. Only --prune deletes anything: uploaded images and logs.
 """
 
 import os
@@ -23,12 +23,18 @@ from medtune.tracking.server import KeyRefused, ServerUnreachable, check_key
 from medtune.tracking.upload import upload_run
 
 UPLOAD, LIVE, EMPTY, DAMAGED = "upload", "still being written", "empty", "damaged"
-UNSAFE = "recorded with local paths, by an earlier version or another program"
+UNSAFE = "contains local paths, from an earlier version or another program"
 
 
 @dataclass(frozen=True)
 class SyncDecision:
-    """What becomes of one part, and what it is called."""
+    """Decision about one recording.
+
+    Attributes:
+        run_file: the recording.
+        verdict: `UPLOAD`, `LIVE`, `EMPTY`, `DAMAGED` or `UNSAFE`.
+        name: display name of the run.
+    """
 
     run_file: RunFile
     verdict: str
@@ -36,19 +42,22 @@ class SyncDecision:
 
     @property
     def label(self) -> str:
-        """`frozen fold 1 (20261122_131524)`."""
+        """Name and start time, for example `frozen fold 1 (20261122_131524)`."""
         return f"{self.name} ({self.run_file.start_time})"
 
 
 def decide(
     run_files: Sequence[RunFile], live: Callable[[str], bool], read: Callable[[Path], RecordedRun]
 ) -> list[SyncDecision]:
-    """A verdict for every part that W&B's server does not have yet, oldest first.
+    """Decide about every recording that is not uploaded yet.
 
     Args:
-        run_files: all parts.
-        live: whether a process writes the run of this id.
-        read: a part's file.
+        run_files: all recordings.
+        live: returns True if a process writes the run with this id.
+        read: reads the file of a recording.
+
+    Returns:
+        The decisions, oldest recording first.
     """
     newest = {run_file.run_id: run_file for run_file in sorted(run_files, key=lambda run_file: run_file.start_time)}
     decisions = []
@@ -72,16 +81,23 @@ def decide(
 def sync(project: str | None = None, entity: str | None = None, dry_run: bool = False, prune: bool = False) -> None:
     """Upload the W&B runs that were recorded offline.
 
-    Exits 0 when all is uploaded, 1 when a run could not be, or the server does not answer, 2 without a valid key.
+    Args:
+        project: destination project; None for the recorded project.
+        entity: destination team or user; None for the recorded entity.
+        dry_run: print the recordings and upload nothing.
+        prune: delete the images and logs of uploaded recordings.
+
+    Raises:
+        SystemExit: exit code 1 if a recording is damaged or could not be uploaded.
     """
     cache = RunPaths.from_env().cache
     decisions = decide(list_run_files(cache), lambda run_id: LocalLog(cache, run_id).is_live(), read_run)
     for verdict, count in Counter(decision.verdict for decision in decisions if decision.verdict != UPLOAD).items():
-        info(f"sync: left alone, {verdict}: {count}")
+        info(f"sync: skipped, {verdict}: {count}")
     todo = [decision for decision in decisions if decision.verdict == UPLOAD]
     damaged = [decision for decision in decisions if decision.verdict == DAMAGED]
     for decision in damaged:
-        info(f"sync: {decision.run_file.file} is no .wandb file")
+        info(f"sync: {decision.run_file.file} is not a .wandb file")
     if dry_run:
         for decision in todo:
             info(f"sync: would upload {decision.label}")
@@ -99,17 +115,17 @@ def sync(project: str | None = None, entity: str | None = None, dry_run: bool = 
 def _upload(
     pending: Sequence[SyncDecision], cache: Path, project: str | None, entity: str | None
 ) -> list[SyncDecision]:
-    """Uploads one after the other; gives those that could not be, each said with its reason."""
+    """Upload the recordings in order, report each, and return those that failed."""
     key = os.environ.get("WANDB_API_KEY")
     if not key:
-        raise InputError(f"WANDB_API_KEY is not set: {len(pending)} recorded runs wait here for it")
+        raise InputError(f"WANDB_API_KEY is not set: {len(pending)} recorded runs wait for upload. Set it to your key")
     failed: list[SyncDecision] = []
     blocked_runs: set[str] = set()
     for number, decision in enumerate(pending, 1):
-        where = f"sync: {number} of {len(pending)}: {decision.label}"
+        prefix = f"sync: {number} of {len(pending)}: {decision.label}"
         if decision.run_file.run_id in blocked_runs:
             failed.append(decision)
-            info(f"{where} waits for the part before it")
+            info(f"{prefix} waits for the previous part of its run")
             continue
         try:
             if number == 1 or failed:
@@ -117,24 +133,24 @@ def _upload(
         except KeyRefused as error:
             raise InputError(str(error)) from None
         except ServerUnreachable as error:
-            info(f"sync: {error}; {len(pending) - number + 1} recorded runs wait here")
+            info(f"sync: {error}; {len(pending) - number + 1} recorded runs wait for upload")
             return [*failed, *pending[number - 1 :]]
         start_time = time.monotonic()
-        if fault := upload_run(decision.run_file, cache, project, entity):
+        if reason := upload_run(decision.run_file, cache, project, entity):
             failed.append(decision)
             blocked_runs.add(decision.run_file.run_id)
-            info(f"{where} failed: {fault}")
+            info(f"{prefix} failed: {reason}")
         else:
-            info(f"{where} uploaded in {time.monotonic() - start_time:.1f} s")
+            info(f"{prefix} uploaded in {time.monotonic() - start_time:.1f} s")
     return failed
 
 
 def _prune(run_files: Sequence[RunFile]) -> None:
-    """Removes all of an uploaded part but its record: a stage that runs again asks it what was logged."""
+    """Delete the folders of uploaded recordings, but keep the .wandb files that a resumed stage reads."""
     count = 0
     for run_file in run_files:
         if run_file.synced_marker.exists():
             for folder in [entry for entry in run_file.file.parent.iterdir() if entry.is_dir()]:
                 shutil.rmtree(folder, ignore_errors=True)
                 count += 1
-    info(f"sync: {count} folders of uploaded pictures and logs removed")
+    info(f"sync: deleted {count} folders of uploaded images and logs")

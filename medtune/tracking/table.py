@@ -1,4 +1,4 @@
-"""A table as a small HTML page: a wandb.Table would be an artifact, and carry the path of W&B's own files with it."""
+"""HTML tables for W&B. A wandb.Table would be an artifact that contains a local path."""
 
 import html
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ STYLE = "<style>table{border-collapse:collapse;font:13px sans-serif}th,td{paddin
 
 
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """The page; floats have four digits, None is empty."""
+    """Return the table as an HTML page, with floats to four significant digits and None as an empty cell."""
     lines = [_line("th", columns), *(_line("td", row) for row in rows)]
     return "\n".join([STYLE, "<table>", *lines, "</table>"])
 
 
 def _line(tag: str, cells: Sequence[Any]) -> str:
-    shown = ("" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells)
-    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in shown) + "</tr>"
+    texts = ("" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells)
+    return "<tr>" + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in texts) + "</tr>"

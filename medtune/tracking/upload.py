@@ -1,7 +1,7 @@
-"""One recorded part to W&B's server, by W&B's own `wandb sync`, and whether it got there.
+"""Upload of one recording with `wandb sync`, and a check that the upload succeeded.
 
-`wandb sync` marks a part as uploaded, and exits 0, also where the server refused its points or its artifacts; what
-went wrong stands in the log of W&B's own process alone. So that log is read, and the mark taken back.
+`wandb sync` marks a recording as uploaded and exits 0 even if the server rejected its points or artifacts. Only the log
+of W&B's process contains the errors. This module reads that log and removes the marker after an error.
 """
 
 import json
@@ -16,24 +16,28 @@ from medtune.tracking import redact
 from medtune.tracking.run_files import RunFile
 
 TIMEOUT_S = 900.0
-# A killed process leaves a last record that is cut off; everything before it was uploaded.
-CUT_OFF = "incomplete transaction log"
+# A killed process leaves a truncated last record. All earlier records are uploaded.
+TRUNCATED = "incomplete transaction log"
 
 
 def upload_run(run_file: RunFile, cache: Path, project: str | None = None, entity: str | None = None) -> str | None:
-    """Uploads one part and leaves W&B's mark beside it; where that failed: no mark, and what went wrong.
+    """Upload one recording and mark it as uploaded.
 
     Args:
-        run_file: what to upload.
-        cache: the project's.
-        project, entity: where to; None: as recorded.
+        run_file: recording to upload.
+        cache: cache folder of the project.
+        project: destination project; None for the recorded project.
+        entity: destination team or user; None for the recorded entity.
+
+    Returns:
+        None after a complete upload, otherwise the reason of the failure.
     """
     with tempfile.TemporaryDirectory(prefix="medtune-sync-") as tmp_dir:
-        words = [sys.executable, "-m", "wandb", "sync", "--yes", "--include-online", "--include-synced"]
-        words += [f"--{name}={value}" for name, value in (("project", project), ("entity", entity)) if value]
+        command = [sys.executable, "-m", "wandb", "sync", "--yes", "--include-online", "--include-synced"]
+        command += [f"--{name}={value}" for name, value in (("project", project), ("entity", entity)) if value]
         try:
             completed = subprocess.run(
-                [*words, str(run_file.file)],
+                [*command, str(run_file.file)],
                 env=_environment(cache, tmp_dir),
                 cwd=tmp_dir,
                 capture_output=True,
@@ -46,26 +50,25 @@ def upload_run(run_file: RunFile, cache: Path, project: str | None = None, entit
                 else [last_line(completed.stderr, "wandb sync failed and printed nothing")]
             )
         except subprocess.TimeoutExpired:
-            errors = [f"not done after {TIMEOUT_S:g} s"]
-    cut_off = [error for error in errors if CUT_OFF in error]
-    if cut_off and cut_off == errors:
+            errors = [f"wandb sync did not finish within {TIMEOUT_S:g} s"]
+    if errors and all(TRUNCATED in error for error in errors):
         run_file.synced_marker.touch()
     elif errors or not run_file.synced_marker.exists():
         run_file.synced_marker.unlink(missing_ok=True)
-        return errors[-1] if errors else "wandb sync did not mark it as uploaded"
+        return errors[-1] if errors else "wandb sync did not mark the run as uploaded"
     run_file.pending_marker.unlink(missing_ok=True)
     return None
 
 
 def _environment(cache: Path, tmp_dir: str) -> dict[str, str]:
-    ours = {name: value for name, value in os.environ.items() if name not in ("WANDB_SILENT", "WANDB_QUIET")}
+    inherited = {name: value for name, value in os.environ.items() if name not in ("WANDB_SILENT", "WANDB_QUIET")}
     overrides = {"WANDB_MODE": "online", "WANDB_DIR": tmp_dir, "WANDB_DATA_DIR": str(cache / "wandb" / "data")}
-    # The program is sent along; it would be the path of this environment.
-    return {**ours, **overrides, "WANDB_PROGRAM": redact.NAME, **redact.ENVIRONMENT}
+    # W&B uploads the program's path, which would be the local path of this environment.
+    return {**inherited, **overrides, "WANDB_PROGRAM": redact.NAME, **redact.ENVIRONMENT}
 
 
 def _logged_errors(tmp_dir: Path) -> list[str]:
-    """The errors that W&B's own process logged."""
+    """Return the errors in the log of W&B's process."""
     errors = []
     for log in sorted((tmp_dir / "wandb" / "logs").glob("debug-sync*.log")):
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,6 +1,6 @@
-"""The saved W&B view of the project, defined in code.
+"""W&B workspace view of the project, defined in code.
 
-With a key it is saved to W&B; without one its definition is written to a file, for the record and for review.
+With an API key, the view is saved to W&B. Without a key, its definition is written to a file for review.
 """
 
 import json
@@ -28,20 +28,23 @@ GATE = ("gate/difference", "gate/lo", "gate/hi", "gate/tolerance")
 
 
 def curves(metrics: Sequence[Metric]) -> list[str]:
-    """Names of the learning curves: losses, the metrics of each epoch, learning rate."""
+    """Return the names of the learning curves: losses, per-epoch metrics and learning rate."""
     return ["train/loss", "val/loss", *(f"val/{metric.name}" for metric in metrics if metric.each_epoch), "lr"]
 
 
 def workspace(entity: str, project: str, metrics: Sequence[Metric]) -> "Workspace":
-    """Build the view, unsaved; nothing is asked of a server.
+    """Build the view without saving it or contacting the server.
 
     Args:
-        metrics: of the task, in the order of tables.
         entity: team or user that owns the project.
-        project: whose runs it shows.
+        project: project whose runs the view shows.
+        metrics: metrics of the task, in table order.
+
+    Returns:
+        The unsaved view.
     """
-    import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
+    from wandb_workspaces.reports.v2 import interface as wr
 
     return ws.Workspace(
         entity=entity,
@@ -52,13 +55,13 @@ def workspace(entity: str, project: str, metrics: Sequence[Metric]) -> "Workspac
             _curves("Stage 2: fine-tuning", "finetune", curves(metrics)),
             _section(
                 "Folds, best epoch by validation",
-                *(wr.BarPlot(title=f"{name}, a bar a fold and stage", metrics=[f"best/{name}"], max_bars_to_show=40)
+                *(wr.BarPlot(title=f"{name} per fold and stage", metrics=[f"best/{name}"], max_bars_to_show=40)
                   for name in (*(metric.name for metric in metrics if metric.each_epoch), "loss")),
-                wr.MediaBrowser(title="folds of an evaluation", media_keys=["test/folds"], num_columns=1),
+                wr.MediaBrowser(title="evaluation per fold", media_keys=["test/folds"], num_columns=1),
             ),
             _section(
-                "Test figures with intervals",
-                *(wr.BarPlot(title=f"test {metric.title}: value, lower and upper end",
+                "Test metrics with confidence intervals",
+                *(wr.BarPlot(title=f"test {metric.title}: value, lower and upper bound",
                              metrics=[f"test/{metric.name}{end}" for end in ("", "_lo", "_hi")]) for metric in metrics),
                 wr.MediaBrowser(title="metrics", media_keys=["test/metrics"], num_columns=1),
             ),
@@ -70,20 +73,20 @@ def workspace(entity: str, project: str, metrics: Sequence[Metric]) -> "Workspac
             ),
             _section(
                 "Gate: challengers against the champion",
-                wr.BarPlot(title="promoted (1) or kept back (0)", metrics=["gate/promoted"], max_bars_to_show=40),
-                wr.BarPlot(title="challenger minus champion, with its interval", metrics=list(GATE)),
+                wr.BarPlot(title="promoted (1) or rejected (0)", metrics=["gate/promoted"], max_bars_to_show=40),
+                wr.BarPlot(title="challenger minus champion, with interval", metrics=list(GATE)),
                 wr.ScatterPlot(title="difference over time", x="_timestamp", y="gate/difference"),
                 wr.MediaBrowser(title="gate", media_keys=["gate"], num_columns=1),
             ),
             _section(
                 "Benchmark and flows",
-                wr.MediaBrowser(title="benchmark cells", media_keys=["cells"], num_columns=1),
-                wr.MediaBrowser(title="steps of a flow", media_keys=["stages"], num_columns=1),
+                wr.MediaBrowser(title="benchmark trials", media_keys=["cells"], num_columns=1),
+                wr.MediaBrowser(title="stages of a flow run", media_keys=["stages"], num_columns=1),
             ),
         ],
         settings=ws.WorkspaceSettings(max_runs=40),
         runset_settings=ws.RunsetSettings(
-            # Not grouped: a grouped table would draw means over folds. Its columns say what belongs together.
+            # Not grouped, because W&B would then draw means over folds.
             pinned_columns=["run:displayName", "run:group", "run:jobType", "config:fold.value",
                             *(f"summary:test/{metric.name}" for metric in metrics if metric.headline),
                             "summary:gate/promoted", "summary:gate/champion", "summary:gate/challenger"],
@@ -92,7 +95,7 @@ def workspace(entity: str, project: str, metrics: Sequence[Metric]) -> "Workspac
 
 
 def definition(view: "Workspace") -> dict[str, Any]:
-    """What saving `view` sends: where it belongs, and its spec."""
+    """Return the content that saving `view` sends: entity, project, name and spec."""
     model = view._to_model()
     spec = json.loads(model.spec.model_dump_json(by_alias=True, exclude_none=True))
     return {"entity": model.entity, "project": model.project, "displayName": model.display_name, "spec": spec}
@@ -101,9 +104,16 @@ def definition(view: "Workspace") -> dict[str, Any]:
 def save(
     project: str | None = None, entity: str | None = None, update: str | None = None, out: Path | None = None
 ) -> None:
-    """Save the dashboard's view to W&B; without a key, write its definition to a file.
+    """Save the workspace view to W&B; without an API key, write its definition to a file.
 
-    Exits 1 when the server does not answer or does not take it, 2 when it does not know the key.
+    Args:
+        project: W&B project; None for `tracking.project`.
+        entity: team or user; None for `tracking.entity`.
+        update: URL of a saved view to overwrite; None to create a view.
+        out: file to write the definition to.
+
+    Raises:
+        SystemExit: exit code 1 if the server does not respond or rejects the view.
     """
     params = load()
     tracking, key, cache = params.tracking, os.environ.get("WANDB_API_KEY"), RunPaths.from_env().cache
@@ -113,26 +123,26 @@ def save(
         owner = _owner(key, owner)
     view = workspace(owner or "", project, base.metrics(params.task.kind))
     if out is not None or not key:
-        place = out or cache / "wandb" / "workspace.json"
-        write_text(place, json.dumps(definition(view), indent=2) + "\n")
-        info(f"workspace: {len(view.sections)} sections written to {place}")
+        path = out or cache / "wandb" / "workspace.json"
+        write_text(path, json.dumps(definition(view), indent=2) + "\n")
+        info(f"workspace: {len(view.sections)} sections written to {path}")
     if not key:
-        info("workspace: to save it to W&B, set WANDB_API_KEY and run this again")
+        info("workspace: to save the view to W&B, set WANDB_API_KEY and rerun")
         return
     try:
         if update:
-            found = type(view).from_url(update)
-            view._internal_name, view._internal_id = found._internal_name, found._internal_id
-        view.save()
-    except Exception as error:  # the key may not write there, the view may not exist, the line may drop
-        info(f"workspace: W&B: {first_line(error)}; nothing is saved")
+            saved = type(view).from_url(update)
+            view._internal_name, view._internal_id = saved._internal_name, saved._internal_id
+        view.save()  # type: ignore[no-untyped-call]
+    except Exception as error:  # missing permission, unknown view or connection loss
+        info(f"workspace: W&B: {first_line(error)}; nothing was saved")
         raise SystemExit(1) from None
     info(f"workspace: {len(view.sections)} sections saved at {view.url}")
 
 
 def _curves(title: str, stage: str, names: Sequence[str]) -> "Section":
-    """A chart a metric. Only runs of `stage` log `<stage>/epoch`, so only they are drawn over it."""
-    import wandb_workspaces.reports.v2 as wr
+    """Build one chart per metric over `<stage>/epoch`, which only the runs of `stage` log."""
+    from wandb_workspaces.reports.v2 import interface as wr
 
     panels = [wr.LinePlot(title=f"{stage}: {name}", x=f"{stage}/epoch", y=[name], title_x="epoch", max_runs_to_show=40,
                           legend_template="${run:displayName}") for name in names]  # fmt: skip
@@ -145,17 +155,17 @@ def _section(title: str, *panels: Any) -> "Section":
     return ws.Section(name=title, panels=list(panels), is_open=True)
 
 
-def _owner(key: str, named: str | None) -> str:
-    """The entity named, or the key's own; asks the server first whether it answers."""
+def _owner(key: str, entity: str | None) -> str:
+    """Check the server and the key; return `entity`, or the default entity of the key."""
     try:
         check_key(key)
     except KeyRefused as error:
         raise InputError(str(error)) from None
     except ServerUnreachable as error:
-        info(f"workspace: {error}; nothing is saved")
+        info(f"workspace: {error}; nothing was saved")
         raise SystemExit(1) from None
-    if named:
-        return named
+    if entity:
+        return entity
     import wandb
 
     return wandb.Api().default_entity or ""

@@ -7,7 +7,7 @@ import torch
 
 from medtune.data.slide_dataset import SlideDataset
 from medtune.models.attention_pooling import Bags
-from medtune.tasks.base import Move
+from medtune.tasks.base import SpatialTransform
 from medtune.training.augmentation import Geometry, PerSampleRng
 from medtune.training.feature_store import FeatureStore
 from medtune.training.replicas import ALL_ROWS
@@ -25,7 +25,9 @@ class BagSource:
         counts = np.bincount(slides.slide_index, minlength=len(slides.paths))
         self.tiles = np.split(order, np.cumsum(counts)[:-1])
 
-    def train(self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS) -> tuple[Any, Move]:
+    def train(
+        self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS
+    ) -> tuple[Any, SpatialTransform]:
         """Bags of slides, float32; all tiles of a slide are in one of the stored views, drawn for the slide."""
         views = PerSampleRng(generator, len(indices), selected).integers(self.store.views)
         return self._bags(indices[selected], views.numpy()), Geometry(views)

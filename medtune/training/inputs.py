@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from medtune.config.training import AugmentParams
 from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import Classifier
-from medtune.tasks.base import Move
+from medtune.tasks.base import SpatialTransform
 from medtune.training.augmentation import Geometry, PerSampleRng, vary
 from medtune.training.feature_store import FeatureStore
 from medtune.training.replicas import ALL_ROWS
@@ -21,7 +21,9 @@ from medtune.training.transfer import to_device
 class BatchSource(Protocol):
     """Rows of the prepared set as a network's input."""
 
-    def train(self, indices: np.ndarray, generator: torch.Generator, selected: slice) -> tuple[Tensor, Move]:
+    def train(
+        self, indices: np.ndarray, generator: torch.Generator, selected: slice
+    ) -> tuple[Tensor, SpatialTransform]:
         """Input for a training step: `selected` of `indices`, randomly varied, and the geometry of its images.
 
         Args:
@@ -40,7 +42,9 @@ class FeatureSource:
     def __init__(self, store: FeatureStore, device: torch.device) -> None:
         self.store, self.device = store, device
 
-    def train(self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS) -> tuple[Tensor, Move]:
+    def train(
+        self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS
+    ) -> tuple[Tensor, SpatialTransform]:
         """float32 (B, N, C), one of the stored views each."""
         views = PerSampleRng(generator, len(indices), selected).integers(self.store.views)
         inputs = to_device(self.store.fetch(indices[selected], views.numpy()), self.device).float()
@@ -71,7 +75,9 @@ class PackedImageSource:
     def _with_memory_format(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
 
-    def train(self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS) -> tuple[Tensor, Move]:
+    def train(
+        self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS
+    ) -> tuple[Tensor, SpatialTransform]:
         """(B, 3, H, W), augmented."""
         images, geometry = vary(self._load(indices[selected]), self.params, generator, len(indices), selected)
         return self._with_memory_format(self.model.normalize(images)), geometry

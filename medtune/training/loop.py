@@ -50,7 +50,7 @@ class Trainer:
         if config.params.ema_decay:
             self.ema = {k: v.detach().clone() for k, v in config.saved.state_dict().items()}
         group = config.params.batch_size * config.params.gradient_accumulation_steps
-        self.repeats_per_epoch = config.params.passes_over(len(config.train))
+        self.repeats_per_epoch = config.params.repeats_for(len(config.train))
         self.steps_per_epoch = math.ceil(len(config.train) * self.repeats_per_epoch / group)
         self.steps = self.steps_per_epoch * config.params.epochs
         self.warmup = round(self.steps_per_epoch * config.params.warmup)

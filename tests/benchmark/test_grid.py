@@ -52,7 +52,7 @@ def test_load_grid__runner_is_chosen_by_kind():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("benchmark.percent=[0]", r"benchmark\.percent.*is 0: .*greater than or equal to 1"),
+        ("benchmark.percent=[0]", r"benchmark\.percent\.0=0: expected an integer from 1 to 100"),
         ("benchmark.seeds=[1, 1]", r"seeds names 1 twice"),
         ("benchmark.metrics=auroc", r"benchmark\.metrics: unknown key \(did you mean 'metric'\?\)"),
         ("benchmark.metric=auc", r"benchmark\.metric=auc: unknown metric \(did you mean 'auroc'\?\)"),

@@ -41,7 +41,7 @@ def test_compare__a_head_that_multiplies_bounds_what_can_be_gained():
 
 
 def test_an_image__cdtm_is_counted_by_hand():
-    backbone, scored, trained = flops._an_image(params_of("cdtm"))
+    backbone, scored, trained = flops._per_image(params_of("cdtm"))
     tokens, channels, centers = 4, 64, 5
     products = [
         channels * centers,  # cosines

@@ -67,7 +67,7 @@ def test_ceiling__is_the_higher_of_what_was_measured_and_what_is_named():
     assert named.images(INFERENCE) == 22_400
     assert named.share(3745, TRAINING) == pytest.approx(50)
     assert named.note(INFERENCE) == (
-        "NVIDIA H200; ceiling 20,000 images/s: 35 GFLOP an image at 700 TFLOP/s, measured; named 22,400"
+        "NVIDIA H200; ceiling 20,000 images/s: 35 GFLOP per image at 700 TFLOP/s, measured; specified 22,400"
     )
 
 
@@ -142,17 +142,19 @@ def test_run__without_a_gpu_is_one_line_and_nothing_heavy():
     environment = {**os.environ, "MEDTUNE_DEVICE": "cpu"}
     done = subprocess.run(words, cwd=PROJECT, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "error: benchmarks.gpu needs a CUDA device; none is here"
+    assert (
+        done.stderr.splitlines()[-1] == "error: benchmarks.gpu: no CUDA device found. Run it on a machine with a GPU."
+    )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
     assert "typer" in imported
     assert not {"torch", "numpy", "onnxruntime"} & imported
 
 
-def test_run__a_gpu_that_torch_does_not_see_is_none(monkeypatch):
+def test_run__a_gpu_that_torch_cannot_use(monkeypatch):
     monkeypatch.setenv("MEDTUNE_DEVICE", "cuda")
     if torch.cuda.is_available():
         pytest.skip("there is one")
-    with pytest.raises(InputError, match="needs a CUDA device"):
+    with pytest.raises(InputError, match="no CUDA device found"):
         gpu.run()
 
 

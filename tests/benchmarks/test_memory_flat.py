@@ -20,10 +20,10 @@ def test_measure__a_small_and_a_larger_set():
 
 def test_peak__sees_what_a_process_holds():
     before, after = memory_flat.Peak(), memory_flat.Peak()
-    before.see(os.getpid())
+    before.update(os.getpid())
     with mmap(-1, 80 << 20, MAP_PRIVATE | MAP_ANONYMOUS) as held:  # an array may lie in what was freed before
         for _ in range(80):  # in pieces: the heap may keep what a large one took
             held.write(b"1" * (1 << 20))
-        after.see(os.getpid())
+        after.update(os.getpid())
     assert after.own - before.own == pytest.approx(80, abs=10)
     assert after.resident >= after.own

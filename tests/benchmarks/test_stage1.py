@@ -34,7 +34,7 @@ def test_row__target_is_for_the_backbone_it_was_set_for(capsys):
     rows = stage1._rows("cdtm", params, Prepared(), side, side)
     assert {row.at_least for row in rows} == {3.5}
     assert "limit 5.1x by operations; 800 backbone passes against 50" in rows[0].note
-    assert side.reckoned() == pytest.approx(1 + 10)
-    assert side.reckoned(5) == pytest.approx(5 * (1 + 10))
+    assert side.total() == pytest.approx(1 + 10)
+    assert side.total(5) == pytest.approx(5 * (1 + 10))
     side.others = [0.5, 0.25]
-    assert side.reckoned(3) == pytest.approx(1.75 + 3 * 10)
+    assert side.total(3) == pytest.approx(1.75 + 3 * 10)

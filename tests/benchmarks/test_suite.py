@@ -19,7 +19,7 @@ def ran(tmp_path, monkeypatch):
     def run(words, **options):
         name = words[2].removeprefix("benchmarks.")
         given.append((name, words[-1]))
-        results.finish(name, [Row("this", 2.0, "s", at_most=1)], save=True, told=False)
+        results.finish(name, [Row("this", 2.0, "s", at_most=1)], save=True, show=False)
         return SimpleNamespace(returncode=int(name == "tracking"))
 
     monkeypatch.setattr(suite, "subprocess", SimpleNamespace(run=run))
@@ -32,7 +32,7 @@ def test_run__all_of_them(ran, capsys):
     assert ran == [(name, "--save") for name in suite.COMMANDS]
     printed = capsys.readouterr()
     assert f"{len(suite.COMMANDS) - 1} targets missed: this (<= 1 s); this" in printed.out
-    assert printed.err == "error: tracking broke\n"
+    assert printed.err == "error: tracking failed\n"
 
 
 def test_run__some_of_them(ran, capsys):

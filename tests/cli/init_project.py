@@ -1,4 +1,4 @@
-"""Folders of images for `medtune init`, and its result."""
+"""Image folders and results of `medtune init` for tests."""
 
 import csv
 import json

@@ -16,33 +16,33 @@ def root(tmp_path):
 
 
 def test_detect__class_folders(root):
-    found = detect(root)
-    assert found.settings == {"data.source": "slides", "data.image_size": 128, "data.tiles.size_um": 64.0}
-    assert found.findings[0] == ("slides", f"4 in {root}")
-    assert ("classes", "one folder per class: no 2, yes 2") in found.findings
-    assert ("tiles", "64 micrometres become 128 pixels; slides have 0.5 micrometres per pixel") in found.findings
+    result = detect(root)
+    assert result.settings == {"data.source": "slides", "data.image_size": 128, "data.tiles.size_um": 64.0}
+    assert result.findings[0] == ("slides", f"4 in {root}")
+    assert ("classes", "one folder per class: no 2, yes 2") in result.findings
+    assert ("tiles", "64 micrometers become 128 pixels; slides have 0.5 micrometers per pixel") in result.findings
 
 
 def test_detect__table(root):
     lines = [f"{('no', 'yes')[n % 2]}/{n}.tif,{'ab'[n % 2]},P{n}" for n in range(4)]
     (root / "slides.csv").write_text("\n".join(["filename,diagnosis,patient", *lines]) + "\n", encoding="utf-8")
-    found = detect(root)
-    assert found.settings["data.source"] == "slides"
-    assert found.settings["data.csv"] == "slides.csv"
-    assert found.settings["data.columns.group"] == "patient"
-    assert found.settings["data.split.folds"] == 3  # two patients of each class
+    result = detect(root)
+    assert result.settings["data.source"] == "slides"
+    assert result.settings["data.csv"] == "slides.csv"
+    assert result.settings["data.columns.group"] == "patient"
+    assert result.settings["data.split.folds"] == 3  # two patients of each class
 
 
-def test_detect__what_is_missing_is_a_warning(root):
+def test_detect__missing_information_is_a_warning(root):
     for number in range(4):
         write_slide(root / ("no", "yes")[number % 2] / f"{number}.tif", number, side=512, mpp=None)
     (root / "no" / "x.mrxs").write_bytes(b"x")
-    found = detect(root)
-    assert any("does not state its micrometres per pixel" in warning for warning in found.warnings)
-    assert any(warning.startswith("no/x.mrxs: such files cannot be read") for warning in found.warnings)
+    result = detect(root)
+    assert any("does not state its micrometers per pixel" in warning for warning in result.warnings)
+    assert any(warning.startswith("no/x.mrxs: unsupported format") for warning in result.warnings)
 
 
-def test_find_slides__single_images_are_none(tmp_path):
+def test_find_slides__ignores_single_images(tmp_path):
     assert find_slides(tmp_path / "absent") == []
     Image.new("RGB", (64, 64)).save(tmp_path / "a.tif")
     Image.new("RGB", (64, 64)).save(tmp_path / "b.png")

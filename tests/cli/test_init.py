@@ -1,4 +1,4 @@
-"""`medtune init`: what it detects in real folders, and the project that it writes."""
+"""Detection of image folders in `medtune init`, and the project that it writes."""
 
 import os
 import re
@@ -46,7 +46,7 @@ def test_init__class_folders_and_a_pattern_of_patients(tmp_path, capsys):
     assert "# epochs without a better score" in (tmp_path / "project" / "params.yaml").read_text()
 
 
-def test_init__split_folders_are_not_taken_for_classes(tmp_path, capsys):
+def test_init__split_folders_are_not_classes(tmp_path, capsys):
     paths = [f"{split}/{label}/{n}.png" for split in ("train", "test") for label in ("a", "b") for n in range(3)]
     found = init(tmp_path / "project", images(tmp_path / "scans", *paths), capsys)
     assert found["found"]["classes"] == "one folder per class in each: a 6, b 6"
@@ -88,10 +88,10 @@ def test_init__splits_one_folder_deeper(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("classes", "words", "message"),
     [
-        ("ab", [], "two classes, a and b. Name the one that sensitivity is about: --positive a or --positive b"),
+        ("ab", [], "two classes, a and b. Name the one that sensitivity refers to: --positive a or --positive b"),
         (["no finding", "x"], [], "--positive 'no finding' or --positive x"),
-        ("ab", ["--positive", "c"], "--positive=c: no such class. Classes: a, b"),
-        ("abc", ["--positive", "a"], "only one of two classes can be positive; found 3 classes"),
+        ("ab", ["--positive", "c"], "--positive=c: unknown class. Classes: a, b"),
+        ("abc", ["--positive", "a"], "--positive=a: it needs two classes, but there are 3 classes"),
     ],
 )
 def test_init__positive_class_is_never_guessed(tmp_path, capsys, classes, words, message):
@@ -104,7 +104,7 @@ def test_init__positive_class_is_never_guessed(tmp_path, capsys, classes, words,
 def test_init__positive_class_is_written(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{label}/{n}.png" for label in ("cancer", "normal") for n in range(3)))
     found = init(tmp_path / "project", root, capsys, "cancer")
-    assert found["found"]["positive"].startswith("cancer: ")
+    assert found["found"]["positive"].startswith("cancer, ")
     assert load.validate(load.read(tmp_path / "project" / "params.yaml")).data.positive == "cancer"
 
 
@@ -137,18 +137,18 @@ def test_init__medmnist(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("prepare", "words", "said"),
+    ("prepare", "words", "message"),
     [
         (lambda root: (root / "params.yaml").write_text("seed: 1\n"), [], "--force"),
-        (lambda root: images(root, "a/1.png", "b/2.png"), [], "2 folders hold images (a, b)"),
+        (lambda root: images(root, "a/1.png", "b/2.png"), [], "2 folders contain images (a, b)"),
         (lambda root: None, ["--data", "absent"], "--data=absent: no such folder"),
         (lambda root: (root / "empty").mkdir(), ["--data", "empty"], "no images"),
-        (lambda root: images(root, "a/1.png"), ["--data", "a/1.png"], "--data=a/1.png: a file that is not a table"),
+        (lambda root: images(root, "a/1.png"), ["--data", "a/1.png"], "--data=a/1.png: the file is not a table"),
         (lambda root: images(root, "a/1.png"), ["--data", "."], "Use another project folder"),
     ],
     ids=["exists", "classes-here", "absent", "empty", "image", "inside"],
 )
-def test_init__refuses_in_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys, prepare, words, said):
+def test_init__refuses_in_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys, prepare, words, message):
     prepare(tmp_path)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
@@ -156,12 +156,12 @@ def test_init__refuses_in_one_line_and_writes_nothing(tmp_path, monkeypatch, cap
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
-    assert said in error
+    assert message in error
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_init__works_with_the_base_dependencies_beside_folders_of_the_same_names(tmp_path):
-    """The commands that it prints must work in the folder too, which has its own models/ and config/."""
+def test_init__works_with_base_dependencies_and_folders_of_the_same_names(tmp_path):
+    """The printed commands must also work in a folder with models/ and config/."""
     for name in ("models", "config"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise RuntimeError('the wrong package')\n")
@@ -215,7 +215,7 @@ def test_init__dicom_folder_has_its_patients_and_sizes(tmp_path, capsys):
     assert found["found"]["images"].startswith("13 ")
     assert found["found"]["image size"].startswith("48x40")
     assert [w for w in found["warnings"] if "cannot be read as an image" in w] == [
-        "a/damaged.dcm: cannot be read as an image. `medtune data` names every such file"
+        "a/damaged.dcm: cannot be read as an image. `medtune data` lists every unreadable file"
     ]
     (tmp_path / "scans" / "a" / "damaged.dcm").unlink()
     again = init(tmp_path / "other", tmp_path / "scans", capsys)

@@ -1,4 +1,4 @@
-"""`medtune init`: what it detects in tables."""
+"""Detection of tables in `medtune init`."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ def test_init__table_with_patients(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
     table(root, "path", "label", "group", rows=20)
     found = init(tmp_path / "project", root, capsys)
-    assert found["found"]["patients"] == "10, in the column group"
+    assert found["found"]["patients"] == "10, in column group"
     assert found["settings"]["data.csv"] == "labels.csv"
     assert found["warnings"] == []
 
 
-def test_init__a_table_can_be_named_itself(tmp_path, capsys):
+def test_init__data_is_a_table(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{n}.png" for n in range(20)))
     table(root, "path", "label", "group", rows=20)
     (root / "a_first.csv").write_bytes((root / "labels.csv").read_bytes())
@@ -28,17 +28,17 @@ def test_init__a_table_can_be_named_itself(tmp_path, capsys):
     assert found["warnings"] == []
     (root / "other.csv").write_text("width,height\n1,2\n")
     assert call(["init", str(tmp_path / "second"), "--data", str(root / "other.csv")]) == 2
-    assert "other.csv: no column path or label; columns: width, height" in capsys.readouterr().err
+    assert "other.csv: no column path or label (columns: width, height)" in capsys.readouterr().err
 
 
-def test_init__columns_under_names_of_their_own(tmp_path, capsys):
+def test_init__columns_with_custom_names(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"pat{n % 4:02}_{n}.png" for n in range(20)))
     rows = [f"pat{n % 4:02}_{n},{'ab'[n % 2]},C{n // 2},{'MF'[n % 2]}" for n in range(20)]
     (root / "cases.csv").write_text("\n".join(["Slide file,Diagnosis,Case no.,Sex", *rows]))
     found = init(tmp_path / "project", root, capsys)
     assert found["settings"]["data.columns.path"] == "Slide file"
     assert found["settings"]["data.path_format"] == "{path}.png"
-    assert "the column 'Case no.' may name them" in found["warnings"][0]
+    assert "column 'Case no.' may contain patient ids" in found["warnings"][0]
     assert "medtune params set 'data.columns.group=Case no.'" in found["next"]
     assert not any("patient_pattern" in command for command in found["next"])
 
@@ -49,7 +49,7 @@ def test_init__a_missing_label_column_is_among_the_next_commands(tmp_path, capsy
     (root / "labels.csv").write_text("\n".join(["path,grade,ward", *rows]))
     found = init(tmp_path / "project", root, capsys, None)
     assert "medtune params set data.columns.label=NAME" in found["next"]
-    assert "if one of the columns ward names the patients" in " ".join(found["warnings"])
+    assert "if one of the columns ward contains patient ids" in " ".join(found["warnings"])
 
 
 def test_init__classes_that_differ_in_spelling_are_warned_about(tmp_path, capsys):
@@ -68,7 +68,7 @@ def test_init__table_with_other_column_names(tmp_path, capsys):
     table(root, "filename", "diagnosis", "patient_id", rows=20)
     found = init(tmp_path / "project", root, capsys)
     assert found["warnings"] == []
-    assert found["found"]["patients"] == "10, in the column patient_id"
+    assert found["found"]["patients"] == "10, in column patient_id"
     params = load.validate(load.read(tmp_path / "project" / "params.yaml")).data
     chosen = params.columns.model_dump(exclude_none=True)
     assert chosen == {"path": "filename", "label": "diagnosis", "group": "patient_id"}
@@ -87,7 +87,7 @@ def test_init__table_with_a_column_per_finding(tmp_path, capsys):
     (root / "labels.csv").write_text("\n".join(lines))
     found = init(tmp_path / "project", root, capsys, None)
     assert found["warnings"] == []
-    assert found["found"]["findings"] == "mass 10, edema 10; an image may show several"
+    assert found["found"]["findings"] == "mass 10, edema 10; several per image"
     shown = findings_of(tmp_path / "project", root)
     assert (shown[0], shown[1]) == ((), ("mass",))
 
@@ -97,7 +97,7 @@ def test_init__findings_have_no_positive_class(tmp_path, capsys):
     lines = ["image,patient,mass,edema", *(f"{n}.png,P{n // 2},{n % 2},{int(n > 3)}" for n in range(8))]
     (root / "labels.csv").write_text("\n".join(lines))
     assert call(["init", str(tmp_path / "project"), "--data", str(root), "--positive", "mass"]) == 2
-    assert "--positive=mass: only one of two classes can be positive; found several findings" in capsys.readouterr().err
+    assert "--positive=mass: it needs two classes, but there are several findings" in capsys.readouterr().err
     assert not (tmp_path / "project").exists()
 
 
@@ -117,7 +117,7 @@ def test_init__table_of_excel_in_europe(tmp_path, capsys):
     lines = ["File;Class;Patient", *(f"{n}.png;{'ab'[n % 2]};M\u00fcller {n // 2}" for n in range(20))]
     (root / "labels.csv").write_text("\n".join(lines), "cp1252")
     found = init(tmp_path / "project", root, capsys)
-    assert found["found"]["patients"] == "10, in the column Patient"
+    assert found["found"]["patients"] == "10, in column Patient"
     assert "Windows-1252" in found["found"]["note"]
     assert found["settings"]["data.columns.path"] == "File"
 
@@ -130,14 +130,14 @@ def test_init__workbook(tmp_path, capsys):
     book.save(root / "labels.xlsx")
     found = init(tmp_path / "project", root, capsys)
     assert found["settings"]["data.csv"] == "labels.xlsx"
-    assert found["found"]["patients"] == "10, in the column group"
+    assert found["found"]["patients"] == "10, in column group"
 
 
 def test_init__a_table_that_cannot_be_read_is_named(tmp_path, capsys):
     root = images(tmp_path / "scans", *(f"{label}/{n}.png" for label in "ab" for n in range(3)))
     (root / "labels.csv").write_text("path,label,label\na/0.png,a,b\n")
     found = init(tmp_path / "project", root, capsys)
-    assert "labels.csv: column label is there twice" in found["warnings"][0]
+    assert "labels.csv: duplicate column label" in found["warnings"][0]
     assert "a 3, b 3" in found["found"]["classes"]
 
 
@@ -157,7 +157,7 @@ def test_init__several_tables_are_named(tmp_path, capsys):
     (root / "all.csv").write_text("path,label\n1.png,a\n2.png,b\n")
     (root / "~$labels.xlsx").write_bytes(b"open in Excel")
     found = init(tmp_path / "project", root, capsys)
-    assert found["warnings"][0] == "all.csv is used; labels.csv could be meant too. Set data.csv to the right one"
+    assert found["warnings"][0] == "all.csv is used, but labels.csv could also be the table. Set data.csv"
     assert not any("~$" in warning for warning in found["warnings"])
 
 

@@ -1,4 +1,4 @@
-"""`medtune --help`, every help page, and what a wrong command line prints."""
+"""Help pages and usage errors of `medtune`."""
 
 import json
 import os
@@ -99,7 +99,7 @@ def test_help__takes_at_most_half_a_second_of_cpu() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["trian"], "'train'"),
         (["train", "--prams", "x"], "--params"),
@@ -110,18 +110,18 @@ def test_help__takes_at_most_half_a_second_of_cpu() -> None:
     ],
     ids=" ".join,
 )
-def test_usage__a_mistake_is_one_line_with_a_suggestion_and_2(
-    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_usage__error_is_one_line_with_a_suggestion_and_exit_code_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(words) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
-    assert said in error
+    assert message in error
     assert "--help`" in error
 
 
-def test_choices__are_those_of_serving() -> None:
+def test_choices__match_serving() -> None:
     assert get_args(get_args(options.Precision)[0]) == tuple(SAMPLE_TOLERANCE)
     assert get_args(get_args(options.Provider)[0]) == tuple(PROVIDERS)
 

@@ -1,4 +1,4 @@
-"""`medtune status`: the steps of a small real run, and why each would run."""
+"""`medtune status` for the steps of a small run."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ tracking: {mode: disabled}
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all tests: the network is tried once."""
+    """One cache for all tests, so that the network is checked once."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -68,7 +68,7 @@ print(json.dumps(sorted(sys.modules.keys() & {{"torch", "timm", "prefect", "wand
     assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
-def test_data__json_is_the_report_and_nothing_else_on_stdout(words, capsys):
+def test_data__json_is_the_only_output_on_stdout(words, capsys):
     assert call(["data", *words, "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["n_kept"] == 72

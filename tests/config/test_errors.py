@@ -11,7 +11,7 @@ TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=8)
 
 
 @given(TEXT | st.lists(TEXT, max_size=2) | st.dictionaries(TEXT, TEXT, max_size=2))
-def test_set_option__is_read_back_as_it_was(value):
+def test_set_option__round_trip(value):
     option, assignment = shlex.split(set_option("data.key", value))
     tree = {}
     apply_override(tree, assignment)
@@ -29,7 +29,7 @@ def test_set_option__text_stays_text(value):
     assert tree["data"]["key"] == value
 
 
-def test_set_option__shows_plain_words_plainly():
+def test_set_option__plain_words_are_not_quoted():
     assert set_option("data.columns.path", "file_name") == "--set data.columns.path=file_name"
     assert set_option("data.label_map", {"M\u00fc": "b"}) == '--set \'data.label_map={"M\u00fc": "b"}\''
     assert set_option("data.x", "Mu\u0308") == "--set 'data.x=\"Mu\\u0308\"'"

@@ -7,9 +7,9 @@ from medtune.config.load import load
 @pytest.mark.parametrize(
     ("assignments", "message"),
     [
-        (["evaluate.by=[sex, sex]"], r"evaluate\.by .*name each column once"),
-        (["evaluate.by=sex"], r"evaluate\.by is 'sex'"),
-        (["evaluate.bins={age: [40]}"], r"bins\.age: by does not name this column\. Add it to evaluate\.by"),
+        (["evaluate.by=[sex, sex]"], r"evaluate\.by=.*Name each column once"),
+        (["evaluate.by=sex"], r"evaluate\.by=sex: expected a list"),
+        (["evaluate.bins={age: [40]}"], r"evaluate\.bins\.age=\[40\.0\]: evaluate\.by does not name this column"),
         (["evaluate.by=[age]", "evaluate.bins={age: [60, 40]}"], "in ascending order"),
         (["evaluate.by=[age]", "evaluate.bins={age: []}"], "at least one limit"),
     ],

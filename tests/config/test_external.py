@@ -16,7 +16,7 @@ DOCUMENT = {
 }
 
 
-def test_external_params__the_bundle_decides_images_and_intervals(tmp_path: Path):
+def test_external_params__values_of_the_bundle_are_kept(tmp_path: Path):
     table = tmp_path / "labels.csv"
     table.touch()
     params = external_params(DOCUMENT, table, ["data.label_map={tumor: malignant}", "evaluate.by=[site]"])
@@ -26,7 +26,7 @@ def test_external_params__the_bundle_decides_images_and_intervals(tmp_path: Path
     assert (params.evaluate.reliability_bins, params.evaluate.confidence, params.evaluate.by) == (9, 0.9, ["site"])
 
 
-def test_external_params__bundle_that_states_no_params(tmp_path: Path):
+def test_external_params__bundle_without_params(tmp_path: Path):
     params = external_params({"preprocessing": {"image_size": 8, "resize": "squash"}}, tmp_path)
     assert (params.data.root, params.data.csv, params.evaluate.by) == (str(tmp_path), None, [])
 
@@ -48,5 +48,5 @@ def test_external_params__refused(tmp_path: Path, assignment: str, message: str)
 
 def test_external_params__findings_need_a_table(tmp_path: Path):
     document = {**DOCUMENT, "task": {"kind": "multilabel"}}
-    with pytest.raises(InputError, match=r"--data=.*: this bundle tells several findings per image.*Name the table"):
+    with pytest.raises(InputError, match=r"--data=.*: this bundle predicts several findings per image.*Name the table"):
         external_params(document, tmp_path)

@@ -6,7 +6,7 @@ from medtune.config.load import load
 GOOD = ["data.source=slides", "schedule=frozen", "model.head.kind=attention_mil"]
 
 
-def test_check_head__slides_frozen_and_stored_is_accepted():
+def test_check_head__accepts_stored_slide_features():
     params = load(None, GOOD)
     assert params.model.head.aggregation == "attention"
     assert load(None, ["model.head.kind=linear"]).model.head.aggregation == "mean"
@@ -18,10 +18,10 @@ def test_check_head__slides_frozen_and_stored_is_accepted():
         (["schedule=staged"], r"schedule=staged: head attention_mil .* Use schedule=frozen"),
         (["schedule=full"], r"schedule=full: head attention_mil"),
         (["frozen.feature_views=online"], r"frozen\.feature_views=online: head attention_mil needs stored features"),
-        (["data.source=folder", "data.root=x"], r"model\.head\.kind=attention_mil: it weights the tiles of slides"),
+        (["data.source=folder", "data.root=x"], r"model\.head\.kind=attention_mil: the head weights the tiles"),
     ],
 )
-def test_check_head__other_combinations_are_refused_in_one_line(sets, message):
+def test_check_head__rejects_other_combinations(sets, message):
     with pytest.raises(InputError, match=message) as refused:
         load(None, [*GOOD, *sets])
     assert "\n" not in str(refused.value)

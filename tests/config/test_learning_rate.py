@@ -22,7 +22,7 @@ HEAD, METHOD = "model.head.kind=linear", "model.peft.method=lora"
         (["finetune.lr={lora: auto, none: 1}"], linear.LR_GRID, lora.LR_GRID),
     ],
 )
-def test_learning_rates__belong_to_what_is_trained(sets, frozen, finetune):
+def test_learning_rates__depend_on_head_and_method(sets, frozen, finetune):
     params = load(sets=[HEAD, METHOD, *sets])
     assert params.learning_rates("frozen") == tuple(frozen)
     assert params.learning_rates("finetune") == tuple(finetune)
@@ -40,14 +40,14 @@ def test_lr__wrong_value_gets_one_message(stage, value):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
-        ("frozen.lr={lora: 0.1}", "no head"),
+        ("frozen.lr={lora: 0.1}", "unknown head"),
         ("frozen.lr={linaer: 0.1}", "did you mean 'linear'"),
-        ("finetune.lr={linear: 0.1}", "no PEFT method"),
-        ("finetune.lr={full: 0.1}", "no PEFT method"),
+        ("finetune.lr={linear: 0.1}", "unknown PEFT method"),
+        ("finetune.lr={full: 0.1}", "unknown PEFT method"),
     ],
 )
-def test_lr__mapping_names_heads_or_methods(wrong, said):
-    with pytest.raises(InputError, match=said):
+def test_lr__mapping_names_heads_or_methods(wrong, message):
+    with pytest.raises(InputError, match=message):
         load(sets=[wrong])

@@ -8,26 +8,26 @@ TABLE = ["data.source=folder", "data.csv=a.csv", "data.label_type=multi"]
 
 
 @pytest.mark.parametrize(
-    ("sets", "said"),
+    ("sets", "message"),
     [
-        (CHEST, "task.kind=classification: data.subset=chestmnist gives an image several labels. Use "
+        (CHEST, "task.kind=classification: data.subset=chestmnist allows several labels per image. Use "
          "task.kind=multilabel"),
-        (TABLE, "task.kind=classification: data.label_type=multi gives an image several labels. Use "
+        (TABLE, "task.kind=classification: data.label_type=multi allows several labels per image. Use "
          "task.kind=multilabel"),
-        (["task.kind=multilabel"], "task.kind=multilabel: source synthetic gives an image one label here. Use "
+        (["task.kind=multilabel"], "task.kind=multilabel: source synthetic has one label per image. Use "
          "task.kind=classification"),
-        (["task.kind=multilabel", *TABLE[:2]], "task.kind=multilabel: source folder gives an image one label here. Use "
+        (["task.kind=multilabel", *TABLE[:2]], "task.kind=multilabel: source folder has one label per image. Use "
          "task.kind=classification or data.label_type=multi"),
     ],
 )  # fmt: skip
-def test_task__that_does_not_fit_the_labels(sets, said):
+def test_check_task__rejects_other_labels(sets, message):
     with pytest.raises(InputError) as error:
         load.load(sets=[*sets, "data.labels=null"] if "data.source=synthetic" in sets else sets)
-    assert str(error.value) == said
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize("labels", [CHEST, TABLE])
-def test_task__with_the_default_metrics(labels):
+def test_check_task__accepts_the_default_metrics(labels):
     params = load.load(sets=[*labels, "task.kind=multilabel"])
     assert params.frozen.monitor in params.metric_choices["frozen.monitor"]
     assert params.gate.metric in params.metric_choices["gate.metric"]

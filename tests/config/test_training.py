@@ -19,18 +19,18 @@ def test_training_stages__follow_the_schedule(schedule: str, stages: list[str]) 
     ({"epochs": 3, "warmup_epochs": 1.5}, 1.5),
     ({"epochs": 1, "warmup_epochs": 4}, 1),
 ])  # fmt: skip
-def test_warmup__is_a_fifth_of_a_short_training_unless_set(settings, epochs):
+def test_warmup__default_and_limit(settings, epochs):
     assert TrainingParams(**settings).warmup == pytest.approx(epochs)
 
 
 @given(st.integers(1, 20), st.integers(1, 64), st.integers(1, 5000), st.integers(0, 500), st.integers(1, 4))
-def test_passes__reach_the_least_number_of_steps_and_no_more(epochs, batch_size, images, min_steps, passes):
+def test_repeats_for__minimum_that_reaches_min_steps(epochs, batch_size, images, min_steps, passes):
     params = TrainingParams(epochs=epochs, batch_size=batch_size, min_steps=min_steps, repeats_per_epoch=passes)
-    found = params.passes_over(images)
+    result = params.repeats_for(images)
     needed = min_steps * batch_size
-    assert found * epochs * images >= needed
-    assert found == passes or (found - 1) * epochs * images < needed
+    assert result * epochs * images >= needed
+    assert result == passes or (result - 1) * epochs * images < needed
 
 
-def test_passes__no_rounding_error_adds_a_pass():
-    assert TrainingParams(epochs=1, batch_size=29, min_steps=159).passes_over(159) == 29
+def test_repeats_for__is_exact():
+    assert TrainingParams(epochs=1, batch_size=29, min_steps=159).repeats_for(159) == 29

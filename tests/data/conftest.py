@@ -1,4 +1,4 @@
-"""A web server on this machine that breaks off, forgets or changes what it serves."""
+"""Local web server that can interrupt downloads or change its content."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

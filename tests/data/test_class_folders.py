@@ -26,7 +26,7 @@ def test_split_name__usual_names_in_any_case(name, split):
     assert split_name(name) == split
 
 
-def test_by_class__splits_with_a_common_name_are_refused(tmp_path):
+def test_by_class__split_folders_with_a_common_name(tmp_path):
     with pytest.raises(InputError, match="lung_test, lung_train are named like splits"):
         by_class(files(tmp_path, "lung_train/n/1.png", "lung_test/n/1.png", "lung_train/p/1.png"), ())
 
@@ -36,7 +36,7 @@ def test_by_class__a_class_with_such_a_word_is_a_class(tmp_path):
     assert {image.label for image in found} == {"stress test", "rest"}
 
 
-def test_by_class__folds_are_refused(tmp_path):
+def test_by_class__folders_named_like_folds(tmp_path):
     with pytest.raises(InputError, match="fold1, fold2 are named like folds"):
         by_class(files(tmp_path, "fold1/n/1.png", "fold2/n/1.png"), ())
 
@@ -49,7 +49,7 @@ def test_by_class__labels_are_top_level_folders(tmp_path):
     ]
 
 
-def test_by_class__splits_are_refused_with_the_fix(tmp_path):
+def test_by_class__split_folders(tmp_path):
     root = files(tmp_path, "Train/n/1.png", "Train/p/1.png", "Test/n/2.png")
     with pytest.raises(InputError) as caught:
         by_class(root, ())
@@ -59,14 +59,14 @@ def test_by_class__splits_are_refused_with_the_fix(tmp_path):
     assert f"--set data.root={root}/Train" in message
 
 
-def test_by_class__one_split_among_classes_is_refused_unless_declared(tmp_path):
+def test_by_class__class_named_like_a_split_must_be_declared(tmp_path):
     root = files(tmp_path, "test/1.png", "control/1.png")
-    with pytest.raises(InputError, match=r"name every class in data\.class_names"):
+    with pytest.raises(InputError, match=r"list every class in data\.class_names"):
         by_class(root, ())
     assert {image.label for image in by_class(root, ("test", "control"))} == {"test", "control"}
 
 
-def test_by_class__splits_one_folder_deeper(tmp_path):
+def test_by_class__split_folders_one_level_deeper(tmp_path):
     root = files(tmp_path, "chest_xray/train/n/1.png", "chest_xray/test/n/1.png", "__MACOSX/._x", ".DS_Store")
     with pytest.raises(InputError, match=rf"--set data\.root={root}/chest_xray$"):
         by_class(root, ())
@@ -75,8 +75,8 @@ def test_by_class__splits_one_folder_deeper(tmp_path):
     assert inner_folder([]) is None
 
 
-def test_by_class__a_folder_without_images_says_what_it_holds(tmp_path):
-    with pytest.raises(InputError, match=r"class folder .*/b holds no images \(it holds 2 \.gif\)"):
+def test_by_class__folder_without_images_reports_its_content(tmp_path):
+    with pytest.raises(InputError, match=r"class folder .*/b has no images \(it contains 2 \.gif\)"):
         by_class(files(tmp_path, "a/1.png", "b/1.gif", "b/2.GIF"), ())
 
 
@@ -86,17 +86,17 @@ def test_by_split__labels_are_inner_folders(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("paths", "said"),
+    ("paths", "message"),
     [
         (["train/n/1.png"], "no folder test with images"),
         (["a/n/1.png", "b/n/1.png"], "no folder train and no test with images in .*; found a, b"),
         (["train/n/1.png", "test/n/1.png", "val/n/1.png", "valid/n/2.png"], "val and valid in .* are the same split"),
-        (["train/n/1.png", "test/n/1.png", "other/n/1.png"], "other/n/1.png lies in none of"),
-        (["train/n/1.png", "test/n/1.png", "train/2.png"], "train/2.png lies in no class folder"),
+        (["train/n/1.png", "test/n/1.png", "other/n/1.png"], "other/n/1.png is in none of"),
+        (["train/n/1.png", "test/n/1.png", "train/2.png"], "train/2.png is not in a class folder"),
         (["train/train/n/1.png", "test/test/n/1.png"], "test/test is named like a split, not a class"),
         (["x/train/n/1.png", "x/test/n/1.png"], "--set data.root=.*/x"),
     ],
 )
-def test_by_split__refused(tmp_path, paths, said):
-    with pytest.raises(InputError, match=said):
+def test_by_split__invalid_folders(tmp_path, paths, message):
+    with pytest.raises(InputError, match=message):
         by_split(files(tmp_path, *paths))

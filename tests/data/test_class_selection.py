@@ -8,7 +8,7 @@ def test_most_frequent__in_class_order_and_first_of_equals():
     assert most_frequent(np.array([1, 2]), 30).tolist() == [0, 1]
 
 
-def test_list_names__counts_what_it_leaves_out():
+def test_list_names__counts_the_other_names():
     assert list_names(["a", "b"], 2) == "a, b"
     assert list_names(["a", "b", "c"], 2) == "a, b, and 1 more"
     assert len(list_names([f"class {k}" for k in range(1000)])) < 400

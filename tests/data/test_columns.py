@@ -11,7 +11,8 @@ def table(second: str) -> Table:
 
 def test_find_columns__a_column_that_pandas_renamed():
     with pytest.raises(
-        InputError, match=r"columns label and label\.1 were one name twice, and differ in 1 rows \(t.csv"
+        InputError,
+        match=r"columns label and label\.1 originally had the same name, but differ in 1 rows \(first in t.csv",
     ):
         find_columns(table("x"), {})
     assert find_columns(table("y"), {}) == {"path": 0, "label": 1}

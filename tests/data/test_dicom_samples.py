@@ -1,4 +1,4 @@
-"""Patients, frames and spacing of DICOM files come from their headers."""
+"""Patients, frames and pixel spacing from DICOM headers."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ PIXELS = np.zeros((3, 8, 8), np.uint8)
 
 
 def samples(folder: Path, *patients: str, frames: int = 1, **values: object) -> list[Sample]:
-    """One sample per patient; an empty name is a file without PatientID."""
+    """Create one sample per patient; an empty name creates a file without PatientID."""
     pixels = PIXELS[:frames] if frames > 1 else PIXELS[0]
     files = [write(folder, pixels, PatientID=patient, **values) for patient in patients]
     return [Sample(file.name, "a") for file in files]
@@ -35,13 +35,13 @@ def test_patients__of_the_source_come_first(tmp_path: Path) -> None:
     assert {sample.patient_id for sample in add_dicom_headers(given, tmp_path, "error").samples} == {"own"}
 
 
-def test_patients__missing_in_some_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="1 of 3 images name no patient"):
+def test_patients__missing_in_some_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="1 of 3 images have no patient"):
         add_dicom_headers(samples(tmp_path, "x", "y", ""), tmp_path, "error")
     assert add_dicom_headers(samples(tmp_path, "", ""), tmp_path, "error").samples[0].patient_id is None
 
 
-def test_frames__are_refused_or_expanded_within_their_patient(tmp_path: Path) -> None:
+def test_frames__are_rejected_or_expanded_by_patient(tmp_path: Path) -> None:
     given = samples(tmp_path, "x", frames=3)
     with pytest.raises(InputError, match=r"data\.frames=error: 1 DICOM files have several frames"):
         add_dicom_headers(given, tmp_path, "error")
@@ -57,7 +57,7 @@ def test_notes__spacings_and_marks(tmp_path: Path) -> None:
     found = add_dicom_headers(given, tmp_path, "error")
     assert [sample.metadata[SPACING] for sample in found.samples] == ["0.5x0.5", "1x1"]
     assert "2 different pixel spacings" in found.notes[0]
-    assert found.notes[1].startswith("1 DICOM files say that text is burned")
+    assert found.notes[1].startswith("1 DICOM files have text burned")
 
 
 def test_other_files__are_left_as_they_are(tmp_path: Path) -> None:

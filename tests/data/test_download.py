@@ -10,7 +10,7 @@ CONTENT = np.random.default_rng(3).bytes(400_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
-def test_download__whole_and_then_nothing_to_do(server, tmp_path):
+def test_download__complete_file_is_not_requested_again(server, tmp_path):
     target = tmp_path / "new" / "set.npz"
     assert download(server.url, target, MD5).read_bytes() == CONTENT
     assert [path.name for path in target.parent.iterdir()] == ["set.npz"]
@@ -27,7 +27,7 @@ def test_download__resumes_after_each_break(server, tmp_path):
 
 def test_download__next_run_resumes(server, tmp_path):
     server.cuts = [50_000, 0, 0, 0, 0]
-    with pytest.raises(InputError, match="run again to resume"):
+    with pytest.raises(InputError, match="Run again to resume"):
         download(server.url, tmp_path / "set.npz", MD5, pause_s=0)
     assert (tmp_path / "set.npz.part").stat().st_size == 50_000
     assert not (tmp_path / "set.npz").exists()
@@ -65,24 +65,24 @@ def test_download__wrong_checksum_is_deleted_and_named(server, tmp_path):
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        ("/missing", "404; check the address"),
+        ("/missing", "404. Check the address"),
         ("/broken", "503"),
-        ("ftp://host/a", "write http"),
+        ("ftp://host/a", "must begin with http"),
         ("http://", "address"),
     ],
 )
-def test_download__cannot(server, tmp_path, address, reason):
+def test_download__invalid_address_or_status(server, tmp_path, address, reason):
     url = address if "://" in address else server.url.replace("/set.npz", address)
     with pytest.raises(InputError, match=reason):
         download(url, tmp_path / "set.npz", pause_s=0)
 
 
-def test_download__nobody_listens(tmp_path):
-    with pytest.raises(InputError, match="connection broke"):
+def test_download__server_is_down(tmp_path):
+    with pytest.raises(InputError, match="connection lost"):
         download("http://127.0.0.1:9/set.npz", tmp_path / "set.npz", pause_s=0)
 
 
-def test_download__a_file_that_is_there_is_checked_too(server, tmp_path):
+def test_download__existing_file_is_verified(server, tmp_path):
     (tmp_path / "set.npz").write_bytes(b"something else")
     with pytest.raises(InputError, match="expected"):
         download(server.url, tmp_path / "set.npz", MD5)

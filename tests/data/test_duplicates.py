@@ -58,7 +58,7 @@ def test_across__unused_images_leak_nothing():
     assert crosses_splits([0, 2], roles, [0])
 
 
-def test_find_duplicates__none():
+def test_find_duplicates__no_duplicates():
     found = find_duplicates(textured(3), digests(textured(3)))
     assert found.exact == ()
     assert found.near.shape == (0, 3)

@@ -26,24 +26,24 @@ def many(n: int = 60, each: int = 2, shares: tuple[float, ...] = (0.5, 0.3, 0.15
 
 
 def test_with_targets__vector_and_label_in_the_order_of_the_findings():
-    both, none = findings.with_targets([sample(0, "edema", "mass"), sample(1)], NAMES, "healthy")
+    both, none = findings.add_targets([sample(0, "edema", "mass"), sample(1)], NAMES, "healthy")
     assert (both.label, both.findings, both.target().tolist()) == ("mass|edema", ("mass", "edema"), [1, 1, 0])
     assert (none.label, none.target().tolist(), none.target().dtype) == ("healthy", [0, 0, 0], np.uint8)
 
 
-def test_members__findings_and_none():
-    assert findings.members([sample(0, "hernia", "mass"), sample(1)], NAMES).tolist() == [
+def test_encode_labels__with_and_without_findings():
+    assert findings.encode_labels([sample(0, "hernia", "mass"), sample(1)], NAMES).tolist() == [
         [True, False, True, False],
         [False, False, False, True],
     ]
-    assert findings.members([Sample("a", "edema"), Sample("b", "mass")], NAMES).tolist() == [1, 0]
+    assert findings.encode_labels([Sample("a", "edema"), Sample("b", "mass")], NAMES).tolist() == [1, 0]
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=30))
-def test_rarest__is_a_finding_of_the_image_and_none_is_rarer(rows):
+def test_rarest_finding__is_a_finding_of_the_image(rows):
     targets = np.array(rows)
     counts = targets.sum(0)
-    for row, index in zip(targets, findings.rarest(targets), strict=True):
+    for row, index in zip(targets, findings.rarest_finding(targets), strict=True):
         if not row.any():
             assert index == 4
         else:
@@ -52,32 +52,32 @@ def test_rarest__is_a_finding_of_the_image_and_none_is_rarer(rows):
 
 
 def test_renamed__two_findings_become_one():
-    assert findings.renamed(sample(0, "a", "b", "c"), {"a": "x", "c": "x"}).findings == ("x", "b")
-    assert findings.renamed(Sample("0", "a"), {"a": "x"}).label == "x"
+    assert findings.rename_labels(sample(0, "a", "b", "c"), {"a": "x", "c": "x"}).findings == ("x", "b")
+    assert findings.rename_labels(Sample("0", "a"), {"a": "x"}).label == "x"
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
-        (("mass", "lump|edema"), r"'lump\|edema' has a \| in its name"),
-        (("mass", "no finding"), "'no finding' has the name of an image without findings"),
+        (("mass", "lump|edema"), r"'lump\|edema' contains \|"),
+        (("mass", "no finding"), "'no finding' is the label of images without findings"),
     ],
 )
-def test_check__refuses(names, said):
-    with pytest.raises(InputError, match=said):
-        findings.check(names, "No Finding")
+def test_check_names__invalid_names(names, message):
+    with pytest.raises(InputError, match=message):
+        findings.check_names(names, "No Finding")
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (("mass", "edema", "hernia"), "no image has the finding hernia"),
         (("mass", "edema"), "every image has the finding edema"),
     ],
 )
-def test_split__findings_that_cannot_be_learned_are_refused(names, said):
+def test_split__findings_that_cannot_be_learned(names, message):
     samples = [sample(k, *("mass", "edema")[k % 2 :], patient=f"P{k}") for k in range(12)]
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         split_samples(samples, names, SplitParams(), "folder", min_classes=1)
 
 
@@ -95,7 +95,7 @@ def test_folds__of_several_findings_keep_patients_together_and_share_findings_ou
         assert counts.max() - counts.min() <= max(6, 0.5 * counts.mean())
 
 
-def test_folds__of_one_class_per_image_are_as_before():
+def test_folds__classes_and_single_findings_are_equal():
     rng = np.random.default_rng(0)
     labels, patients = rng.integers(0, 3, 90), np.repeat(np.arange(30), 3)
     one_hot = np.eye(3, dtype=bool)[labels]
@@ -103,27 +103,27 @@ def test_folds__of_one_class_per_image_are_as_before():
 
 
 @pytest.mark.parametrize("protocol", ["patient", "image"])
-def test_split__findings_are_in_every_part(protocol):
+def test_split__findings_are_in_every_split(protocol):
     samples = many()
     made = split_samples(samples, NAMES, SplitParams(protocol=protocol), "folder", min_classes=1)
-    labels = findings.members(samples, NAMES)[:, :3]
+    labels = findings.encode_labels(samples, NAMES)[:, :3]
     for part in ("train", "val", "test"):
         assert labels[made.splits[:, 1] == part].any(0).all()
     assert bool(made.leaked_patients) == (protocol == "image")
 
 
-def test_split__a_finding_that_a_part_lacks_is_refused_or_noted():
+def test_split__finding_absent_from_a_split():
     samples = [*many(), sample(90, "rare", patient="P90"), sample(91, "rare", patient="P90")]
     names = (*NAMES, "rare")
     with pytest.raises(
-        InputError, match=r"Finding rare \(1 groups, 2 images\) is absent from .*allow_missing_classes=true"
+        InputError, match=r"Finding rare \(1 patients, 2 images\) is absent from .*allow_missing_classes=true"
     ):
         split_samples(samples, names, SplitParams(), "folder", min_classes=1)
     made = split_samples(samples, names, SplitParams(allow_missing_classes=True), "folder", min_classes=1)
-    assert "Finding rare (1 groups, 2 images) is absent from" in made.notes[0]
+    assert "Finding rare (1 patients, 2 images) is absent from" in made.notes[0]
 
 
-def test_split__train_without_any_finding_is_refused():
+def test_split__train_without_findings():
     samples = [Sample(f"{k}", "", None, findings=("mass",) * (k > 4), published_splits=(part,))
                for k, part in enumerate(["train"] * 5 + ["val", "test"])]  # fmt: skip
     params = SplitParams(protocol="official", test_fold=0, allow_missing_classes=True)
@@ -131,7 +131,7 @@ def test_split__train_without_any_finding_is_refused():
         split_samples(samples, ("mass",), params, "medmnist", min_classes=1)
 
 
-def test_split__validation_is_held_out_of_a_published_split():
+def test_split__validation_is_taken_from_published_train():
     samples = [
         Sample(
             f"{k}", "", None, findings=("mass",) * (k % 3 == 0) + ("edema",) * (k % 4 == 0), published_splits=(part,)
@@ -140,11 +140,11 @@ def test_split__validation_is_held_out_of_a_published_split():
     ]
     params = SplitParams(protocol="official", test_fold=0)
     made = split_samples(samples, ("mass", "edema"), params, "medmnist", min_classes=1)
-    held_out = findings.members(samples, ("mass", "edema"))[made.splits[:, 0] == "val"]
+    held_out = findings.encode_labels(samples, ("mass", "edema"))[made.splits[:, 0] == "val"]
     assert len(held_out) == 8
     assert held_out[:, :2].any(0).all()
 
 
-def test_groups__of_the_sample_images():
-    names, indices = findings.groups(findings.with_targets([sample(0, "mass"), sample(1)], NAMES, "none"), NAMES)
+def test_display_groups__by_rarest_finding():
+    names, indices = findings.display_groups(findings.add_targets([sample(0, "mass"), sample(1)], NAMES, "none"), NAMES)
     assert (names, indices.tolist()) == (("mass", "none"), [0, 1])

@@ -10,7 +10,7 @@ from medtune.data.folds import grouped_stratified_folds
 
 @settings(max_examples=40)
 @given(st.integers(5, 25), st.integers(0, 20), st.integers(3, 5), st.integers(0, 2**32 - 1))
-def test_new_groups__leave_the_old_ones_where_they_were(tmp_path_factory, before, more, folds, seed):
+def test_new_patients__do_not_move_recorded_patients(tmp_path_factory, before, more, folds, seed):
     rng, path = np.random.default_rng(seed), tmp_path_factory.mktemp("folds") / "folds.csv"
     labels = np.concatenate([[0, 1] * folds, rng.integers(0, 2, before + more)])
     groups = np.array([f"g{n}" for n in range(len(labels))])
@@ -31,11 +31,11 @@ def test_new_groups__leave_the_old_ones_where_they_were(tmp_path_factory, before
     )
 
 
-def test_new_groups__go_where_they_even_things_out():
+def test_new_patients__balance_the_folds():
     labels, groups = np.repeat([0, 1], 12), np.array([f"g{n}" for n in range(24)])
     kept = {f"g{n}": 0 for n in (*range(4), *range(12, 16))}
-    dealt = grouped_stratified_folds(labels, groups, 3, kept)
-    assert [int(((dealt == fold) & (labels == label)).sum()) for fold in range(3) for label in (0, 1)] == [4] * 6
+    assigned = grouped_stratified_folds(labels, groups, 3, kept)
+    assert [int(((assigned == fold) & (labels == label)).sum()) for fold in range(3) for label in (0, 1)] == [4] * 6
 
 
 def test_file__hides_names_and_keeps_sets_apart(tmp_path):
@@ -49,26 +49,28 @@ def test_file__hides_names_and_keeps_sets_apart(tmp_path):
     assert read_assignments(path, "folder", 5).lookup(["patient-07"]) == {"patient-07": 3}
 
 
-def test_file__what_was_dealt_once_stays(tmp_path):
+def test_file__recorded_folds_do_not_change(tmp_path):
     path = tmp_path / "folds.csv"
     FoldAssignments("folder", 5).write(path, ["a"], [3])
     assert not read_assignments(path, "folder", 5).write(path, ["a"], [1])
     assert read_assignments(path, "folder", 5).lookup(["a"]) == {"a": 3}
 
 
-@pytest.mark.parametrize(("text", "said"), [("name,fold\na,1\n", "its columns are"), ("group,fold\na,x\n", "line 2")])
-def test_file__not_what_it_should_be(tmp_path, text, said):
+@pytest.mark.parametrize(
+    ("text", "message"), [("name,fold\na,1\n", "the columns are"), ("group,fold\na,x\n", "line 2")]
+)
+def test_file__invalid_content(tmp_path, text, message):
     path = tmp_path / "folds.csv"
     path.write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read_assignments(path, "folder", 5)
 
 
-def test_file__none_keeps_nothing(tmp_path):
+def test_file__missing_file_is_empty(tmp_path):
     assert read_assignments(tmp_path / "none.csv", "folder", 5).lookup(["a"]) == {}
 
 
-def test_read__a_changed_file_is_refused(tmp_path):
+def test_read__changed_file(tmp_path):
     path = tmp_path / "folds.csv"
     FoldAssignments("folder", 5).write(path, ["p1", "p2"], [0, 1])
     content = path.read_bytes()

@@ -21,38 +21,38 @@ def cases(draw):
 
 @settings(max_examples=60)
 @given(cases())
-def test_deal_groups__no_group_in_two_folds_and_same_again(case):
+def test_folds__are_disjoint_by_patient_and_reproducible(case):
     labels, groups, folds = case
-    dealt = grouped_stratified_folds(labels, groups, folds)
-    assert dealt.shape == labels.shape
-    assert set(np.unique(dealt)) == set(range(folds))
+    assigned = grouped_stratified_folds(labels, groups, folds)
+    assert assigned.shape == labels.shape
+    assert set(np.unique(assigned)) == set(range(folds))
     for group in np.unique(groups):
-        assert len(set(dealt[groups == group])) == 1
-    assert np.array_equal(dealt, grouped_stratified_folds(labels, groups, folds))
+        assert len(set(assigned[groups == group])) == 1
+    assert np.array_equal(assigned, grouped_stratified_folds(labels, groups, folds))
 
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 5))
-def test_deal_groups__every_class_in_every_fold_where_it_can_be(seed, folds):
+def test_folds__every_class_in_every_fold_if_possible(seed, folds):
     rng = np.random.default_rng(seed)
     label_of = np.concatenate([np.full(folds + int(rng.integers(0, 9)), label) for label in range(3)])
     sizes = rng.integers(4, 8, len(label_of))
     groups = np.repeat(np.arange(len(label_of)), sizes)
     labels = label_of[groups]
-    dealt = grouped_stratified_folds(labels, groups.astype(str), folds)
-    table = np.array([np.bincount(labels[dealt == fold], minlength=3) for fold in range(folds)])
+    assigned = grouped_stratified_folds(labels, groups.astype(str), folds)
+    table = np.array([np.bincount(labels[assigned == fold], minlength=3) for fold in range(folds)])
     assert (table > 0).all()
-    # Balance: no fold strays from an even share by more than one and a half of the largest groups.
+    # The size of every fold differs from the mean by at most 1.5 times the largest patient.
     assert np.abs(table - np.bincount(labels) / folds).max() <= 1.5 * sizes.max()
 
 
-def test_deal_groups__a_class_of_one_group_is_in_train_of_the_usual_chain():
+def test_folds__class_of_one_patient_is_in_default_train():
     labels = np.repeat([0] * 10 + [1], 4)
     groups = np.repeat(np.arange(11), 4).astype(str)
     assert grouped_stratified_folds(labels, groups, 5)[-1] == 4
 
 
-def test_deal_groups__order_of_images_does_not_matter():
+def test_folds__do_not_depend_on_the_order_of_images():
     rng = np.random.default_rng(1)
     groups = np.repeat(np.arange(20), 3).astype(str)
     labels = np.repeat(rng.integers(0, 3, 20), 3)

@@ -95,7 +95,7 @@ def test_is_missing__real_values(text):
 @pytest.mark.parametrize(
     ("text", "rounded"), [("1.23457E+15", True), ("1,23457E+15", True), ("1E5", False), ("7.5", False)]
 )
-def test_is_rounded_number__what_excel_shortens(text, rounded):
+def test_is_rounded_number__numbers_rounded_by_excel(text, rounded):
     assert is_rounded_number(text) is rounded
 
 

@@ -1,4 +1,4 @@
-"""One range of values for a data set, found in its files or set by the user, the same when the model is used."""
+"""Intensity range of a data set, determined from its files or set by the user, and stored for inference."""
 
 from pathlib import Path
 
@@ -52,18 +52,18 @@ def test_resolve__the_smallest_usual_depth_that_holds_every_value(largest: list[
     ("params", "images", "reason"),
     [
         (AUTO, [image(1000, (0, 1023)), image(900, (0, 4095))], "the files declare different ranges"),
-        (AUTO, [image(1000, (0, 1023)), image(4000)], "others go up to 4000"),
+        (AUTO, [image(1000, (0, 1023)), image(4000)], "other files have values up to 4000"),
         (AUTO, [image(3), image(1)], "they are black, or masks"),
-        (IntensityParams(bits=10), [image(4000)], r"data\.intensity\.bits=10: values go up to 4000, above 1023"),
+        (IntensityParams(bits=10), [image(4000)], r"data\.intensity\.bits=10: values up to 4000 exceed 1023"),
         (IntensityParams(percentiles=(1, 2)), [DecodedImage(np.full((9, 9), 7, np.uint16))], "both are the value 7"),
     ],
 )
-def test_resolve__refuses_an_open_range(params: IntensityParams, images: list[DecodedImage], reason: str) -> None:
+def test_resolve__ambiguous_range(params: IntensityParams, images: list[DecodedImage], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         found(params, *images)
 
 
-def test_resolve__what_the_user_sets() -> None:
+def test_resolve__range_set_by_the_user() -> None:
     hounsfield = DecodedImage(np.array([[-1000.0, 0.0], [40.0, 3000.0]], np.float32))
     window = found(IntensityParams(window=(-160, 240)), hounsfield)
     assert (window.low, window.high, window.clip, window.apply_voi) == (-160, 240, True, False)
@@ -92,7 +92,7 @@ def test_describe__dark_images_are_counted() -> None:
 
 
 def test_params__one_range_only() -> None:
-    with pytest.raises(ValueError, match="bits and window are both set"):
+    with pytest.raises(ValueError, match="bits is set too"):
         IntensityParams(bits=12, window=(0, 1))
     with pytest.raises(ValueError, match="must be below"):
         IntensityParams(window=(5, 5))
@@ -143,6 +143,6 @@ def test_describe_confounding__depth_that_tells_classes_apart():
     deep = PixelRange(0, 4000, None)
     note = describe_confounding(["a", "a", "b", "c", "c"], [None, None, deep, None, deep])
     assert note is not None
-    assert note.startswith("Every image of a has 8 bits, and every image of b more")
+    assert note.startswith("Every image of a has 8 bits, and every image of b has more")
     for ranges in ([None] * 4, [deep] * 4, [None, deep, None, deep], [None, deep, None, None]):
         assert describe_confounding(["a", "a", "b", "b"], ranges) is None

@@ -32,27 +32,29 @@ def test_columns__values_that_say_neither_are_counted_by_finding():
 
 
 @given(st.lists(st.sets(st.sampled_from(["Mass", "Edema", "Hernia"])), min_size=1), st.sampled_from(["|", ";", ", "]))
-def test_cells__what_was_joined_is_read(sets, separator):
+def test_cells__joined_findings_are_parsed(sets, separator):
     cells = [separator.join(sorted(names)) or "no finding" for names in sets]
     found = label_table.from_cells(lists("Mass" + separator + "Edema", *cells), separator, "No Finding")
     assert [set(sample.findings) for sample in found[1:]] == sets
 
 
 @pytest.mark.parametrize(
-    ("cell", "said"),
+    ("cell", "message"),
     [
-        ("Mass|", r"labels.csv line 3: label is 'Mass\|', with an empty name beside '\|' \(1 rows\)"),
+        ("Mass|", r"labels.csv line 3: label is 'Mass\|', with an empty name next to '\|' \(1 rows\)"),
         ("Mass||Edema", "with an empty name"),
         ("No Finding|Mass", r"label is 'No Finding\|Mass', a finding and 'No Finding' \(1 rows\)"),
     ],
 )
-def test_cells__refused(cell, said):
-    with pytest.raises(InputError, match=said):
+def test_cells__invalid_labels(cell, message):
+    with pytest.raises(InputError, match=message):
         label_table.from_cells(lists("Mass|Edema", cell), "|", "No Finding")
 
 
 def test_cells__another_separator_is_suggested():
-    with pytest.raises(InputError, match=r"no label has it, but 1 have ';'.*--set 'data.label_separator=\";\"'"):
+    with pytest.raises(
+        InputError, match=r"no label contains it, but 1 contain ';'.*--set 'data.label_separator=\";\"'"
+    ):
         label_table.from_cells(lists("Mass;Edema", "Mass", "Edema"), "|", "No Finding")
     found = label_table.from_cells(lists("Pneumonia, viral", "Mass"), "|", "No Finding")
     assert found[0].findings == ("Pneumonia, viral",)
@@ -65,8 +67,8 @@ def test_cells__no_finding_under_another_name():
 
 
 @pytest.mark.parametrize("joint", [" and ", " - ", "\\", " ", ";", " mit ", ", ", "\uff5c", "/"])
-def test_cells__a_list_with_something_else_between_is_no_finding(joint):
-    for other in ([], ["Mass|Edema"]):  # beside cells with the separator, too
+def test_cells__list_with_another_separator(joint):
+    for other in ([], ["Mass|Edema"]):  # also if other cells contain the separator
         with pytest.raises(InputError, match=r"data\.label_separator=\|: .*Mass.*data\.class_names") as error:
             label_table.from_cells(lists(f"Mass{joint}Edema", "Mass", "Edema", *other), "|", "No Finding")
         assert "\n" not in str(error.value)
@@ -75,7 +77,7 @@ def test_cells__a_list_with_something_else_between_is_no_finding(joint):
 @pytest.mark.parametrize("joint", [", ", "; "])
 def test_cells__lists_alone_are_no_findings(joint):
     cells = lists(f"Mass{joint}Edema", f"Nodule{joint}Hernia", "No Finding")
-    with pytest.raises(InputError, match=r"no label has it, but 2 have"):
+    with pytest.raises(InputError, match=r"no label contains it, but 2 contain"):
         label_table.from_cells(cells, "|", "No Finding")
 
 
@@ -92,6 +94,6 @@ def test_cells__a_label_that_says_no_finding_is_no_finding(label):
 
 
 @pytest.mark.parametrize("cell", ["['Mass', 'Edema']", '["Mass"]', "{Mass,Edema}", "[]"])
-def test_cells__lists_in_brackets_are_refused(cell):
+def test_cells__lists_in_brackets(cell):
     with pytest.raises(InputError, match="a list in brackets"):
         label_table.from_cells(lists("Mass", cell), "|", "No Finding")

@@ -29,12 +29,12 @@ def test_count_left_out__images_that_no_row_names(root):
     (root / "labels.csv").touch()
     found = count_left_out([Sample("a/1.png", "x")], root, [root / "labels.csv"], "labels.csv")
     assert found.images == ("a/2.png", "b/1.png")
-    assert "2 images are in no row of labels.csv and are not used, for example a/2.png" in found.lines()
+    assert "2 images are not listed in labels.csv and are not used, for example a/2.png" in found.lines()
     assert ".csv" not in found.files.get("", {})
     assert found.report()["unused_images"] == {"count": 2, "first": ["a/2.png", "b/1.png"]}
 
 
-def test_count_left_out__masks_are_told_from_images(tmp_path):
+def test_count_left_out__counts_masks_separately(tmp_path):
     for name in ("a/1.png", "a/1_mask.png", "a/2_mask.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

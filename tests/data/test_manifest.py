@@ -34,7 +34,7 @@ def prepare(folder, test_fold=1, groups=True, extra=None):
     return folder
 
 
-def test_load_prepared__what_was_written(tmp_path):
+def test_load_prepared__returns_written_data(tmp_path):
     prepared = load_prepared(prepare(tmp_path / "prepared"))
     assert prepared.classes == ("a", "b")
     assert prepared.labels.tolist() == [0, 1] * 10
@@ -72,7 +72,7 @@ def test_manifest__columns_and_split(tmp_path):
     assert {row["split"] for row in csv.DictReader((every / "manifest.csv").open())} == {"cv"}
 
 
-def test_manifest__image_without_patient_is_its_own_group(tmp_path):
+def test_manifest__path_replaces_an_unknown_patient(tmp_path):
     prepared = load_prepared(prepare(tmp_path / "prepared", groups=False))
     assert prepared.patient_ids.tolist() == list(prepared.paths)
 
@@ -130,7 +130,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("images", [np.array([Bomb()], object), np.zeros((1, 8, 8), np.uint8)])
-def test_load__images_that_are_none_are_refused_unexecuted(tmp_path, images):
+def test_load__pickled_images_are_not_executed(tmp_path, images):
     np.save(tmp_path / "images.npy", images, allow_pickle=True)
-    with pytest.raises(InputError, match=r"images\.npy (holds no plain array|is uint8 \(1, 8, 8\))"):
+    with pytest.raises(InputError, match=r"images\.npy (is not a valid array|is uint8 \(1, 8, 8\))"):
         manifest._open_images(tmp_path / "images.npy", 1)

@@ -15,7 +15,7 @@ def test_find_metadata_column__in_any_case():
 @pytest.mark.parametrize(
     ("columns", "name", "message"),
     [
-        (["Sex", "SEX"], "sex", "evaluate.by=sex: columns 'Sex' and 'SEX' differ in case only"),
+        (["Sex", "SEX"], "sex", "evaluate.by=sex: columns 'Sex' and 'SEX' differ only in case"),
         (
             ["sex", "site"],
             "sexe",
@@ -24,7 +24,7 @@ def test_find_metadata_column__in_any_case():
         ([], "sex", "evaluate.by=sex: no such column. The data set has no further columns"),
     ],
 )
-def test_find_metadata_column__refused(columns, name, message):
+def test_find_metadata_column__ambiguous_or_unknown(columns, name, message):
     with pytest.raises(InputError, match=message):
         find_metadata_column(columns, name, "evaluate.by")
 

@@ -47,7 +47,7 @@ def test_rows__damage_is_an_input_error(tmp_path):
 
 
 @pytest.mark.parametrize("head", [b"(" * 79 + b"\n", b"__import__('os').abort()" + b" " * 56])
-def test_rows__header_that_is_no_header_is_named_in_one_line(tmp_path, head):
+def test_rows__damaged_header(tmp_path, head):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as bundle:
         bundle.writestr("images.npy", b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little") + head)
     with pytest.raises(InputError, match=r"array images is damaged: [^\n]+$"):
@@ -58,5 +58,5 @@ def test_rows__more_than_can_be_listed(tmp_path):
     head = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 1), }\n"
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as bundle:
         bundle.writestr("labels.npy", b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little") + head)
-    with pytest.raises(InputError, match="says it has 1,000,000,000,000 rows; at most 5,000,000"):
+    with pytest.raises(InputError, match="has 1,000,000,000,000 rows; expected at most 5,000,000"):
         RowReader(tmp_path / "a.npz", "labels")

@@ -1,4 +1,4 @@
-"""Patients by a pattern beside a table that may name them too."""
+"""Patients from a pattern, with a table that may also name patients."""
 
 import pytest
 
@@ -25,13 +25,15 @@ def test_pattern__beside_other_columns(read):
     assert read("age", "40", "40", "51", "51") == ["p1", "p1", "p2", "p2"]
 
 
-def test_pattern__beside_the_column_of_patients_is_refused(read):
-    with pytest.raises(InputError, match=r"t\.csv names the patients\. Use the table with --set data"):
+def test_pattern__with_a_column_of_patients(read):
+    with pytest.raises(InputError, match=r"t\.csv already names the patients\. Use the table with --set data"):
         read("group", "x", "x", "y", "y")
 
 
-def test_pattern__that_divides_a_patient_of_another_column_is_refused(read):
-    with pytest.raises(InputError, match=r"several patients of 2 in the column Patient of t\.csv, 'x' first"):
+def test_pattern__divides_a_patient_of_another_column(read):
+    with pytest.raises(
+        InputError, match=r"divides 2 patients in the column Patient of t\.csv into several, for example 'x'"
+    ):
         read("Patient", "x", "y", "x", "y")
 
 

@@ -27,16 +27,16 @@ def params(positive: str | None = None) -> DataParams:
         (["no finding", "1"], None, r"--set 'data.positive=\"no finding\"' or --set 'data.positive=\"1\"'"),
         (["cancer", "normal"], "Cancer", r"no such class \(did you mean 'cancer'\?\). Choose one of: cancer, normal"),
         (["cancer", "normal"], "benign", "data.positive=benign: no such class. Choose one of: cancer, normal"),
-        (["a", "b", "c"], "a", "the data set has 3 classes .*only one of two classes can be the positive one"),
+        (["a", "b", "c"], "a", "the data set has 3 classes .*only a set with two classes has a positive class"),
     ],
 )  # fmt: skip
-def test_find_positive__refused(classes, positive, message):
+def test_find_positive__invalid_values(classes, positive, message):
     with pytest.raises(InputError, match=message) as error:
         find_positive(classes, params(positive), SILENT)
     assert "\n" not in str(error.value)
 
 
-def test_find_positive__none_where_there_are_not_two_classes():
+def test_find_positive__needs_two_classes():
     assert find_positive(["a", "b", "c"], params(), SILENT) is None
     assert find_positive(["a"], params("a"), SILENT) is None
 
@@ -48,7 +48,7 @@ def test_order_classes__positive_is_last(classes, second):
 
 
 @given(st.lists(st.text(), unique=True))
-def test_order_classes__kept_without_a_positive_class(classes):
+def test_order_classes__unchanged_without_a_positive_class(classes):
     assert order_classes(classes, None) == tuple(classes)
 
 

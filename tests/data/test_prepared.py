@@ -1,4 +1,4 @@
-"""The prepared set is verified once per process, and again if one of its files changes."""
+"""Verification of the prepared set: once per process, and again if a file changes."""
 
 from dataclasses import replace
 
@@ -32,10 +32,10 @@ def test_open_prepared__verified_once_while_its_files_stay(paths):
 
 
 def test_open_prepared__subset_leaves_out_training_patients_only(paths):
-    whole, half = open_prepared(paths), open_prepared(replace(paths, subset=TrainSubset(50, 1)))
-    assert half.digest == whole.digest
+    complete, half = open_prepared(paths), open_prepared(replace(paths, subset=TrainSubset(50, 1)))
+    assert half.digest == complete.digest
     for fold in range(5):
-        parts, halves = whole.indices(fold), half.indices(fold)
+        parts, halves = complete.indices(fold), half.indices(fold)
         assert 0 < len(halves["train"]) < len(parts["train"])
         assert set(halves["train"]) <= set(parts["train"])
         for split in ("val", "test"):

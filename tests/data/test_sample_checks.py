@@ -21,7 +21,7 @@ def labeled(*labels):
     return [Sample(f"{label}/{n}.png", label) for n, label in enumerate(labels)]
 
 
-def test_patients__similar_ones_are_refused_with_both_spellings_and_both_fixes():
+def test_patients__similar_spellings_are_reported_with_both_fixes():
     with pytest.raises(InputError) as caught:
         check_samples(samples("P1", "p1", "P2"), params())
     message = str(caught.value)
@@ -34,7 +34,7 @@ def test_patients__similar_ones_are_refused_with_both_spellings_and_both_fixes()
 def test_patients__declared_equal_are_merged():
     checked = check_samples(samples("P1", "p1", "p1", "P2"), params(similar_patients="equal"))
     assert [sample.patient_id for sample in checked.samples] == ["p1", "p1", "p1", "P2"]
-    assert "1 patients were written in several ways" in checked.notes[0]
+    assert "1 patients had several spellings" in checked.notes[0]
 
 
 def test_patients__declared_different_stay():
@@ -46,7 +46,7 @@ def test_patients__without_any():
     assert check_samples(samples(None, None), params()).samples == samples(None, None)
 
 
-def test_missing__patients_are_refused_by_line():
+def test_missing__patients_are_reported_by_line():
     with pytest.raises(InputError) as caught:
         check_samples(samples("NA", "P1", "NA", "", "NA", "NA"), params())
     message = str(caught.value)
@@ -68,7 +68,7 @@ def test_missing__null_in_yaml_is_a_name():
     assert len(check_samples(samples("null", "P1"), params(allow_values=[None])).samples) == 2
 
 
-def test_missing__a_class_is_refused_unless_it_is_named_as_a_class():
+def test_missing__class_must_be_declared():
     with pytest.raises(InputError, match=r"unknown/1\.png: label is 'unknown'.*remove these images"):
         check_samples(labeled("a", "unknown"), params())
     assert len(check_samples(labeled("a", "unknown"), params(), ("a", "unknown")).samples) == 2
@@ -84,7 +84,7 @@ def test_patients__rounded_by_excel():
         check_samples(samples("P1", "1.23457E+15"), params())
 
 
-def test_labels__variants_are_refused_with_counts_and_one_fix_for_all():
+def test_labels__similar_spellings_are_reported_with_one_fix():
     with pytest.raises(InputError) as caught:
         check_samples(labeled("Benign", "benign", "benign", "malignant", "malignant."), params())
     message = str(caught.value)
@@ -109,7 +109,7 @@ def test_labels__unknown_class():
         check_samples(labeled("a", "b"), params(), ("a", "c"))
 
 
-def test_names__that_are_not_utf8_are_refused_or_left_out():
+def test_names__not_utf8_are_rejected_or_left_out():
     given = [Sample("a/k\udcf6rper.png", "a"), *labeled("a", "b")]
     with pytest.raises(InputError, match=r"1 of 3 images cannot be used: a/k\\xf6rper\.png: the file name is not"):
         check_samples(given, params())
@@ -118,6 +118,6 @@ def test_names__that_are_not_utf8_are_refused_or_left_out():
     assert checked.samples == labeled("a", "b")
 
 
-def test_names__where_none_is_left():
+def test_names__no_valid_name():
     with pytest.raises(InputError, match="1 of 1 images"):
         check_samples([Sample("k\udcf6.png", "a")], params(on_bad_image="reject"))

@@ -15,7 +15,7 @@ def site_params(folds: int = 3, **more) -> SplitParams:
 
 
 def samples(sites, known=True) -> list[Sample]:
-    """Two images of each of six and more patients per site; both classes at every site."""
+    """Create two images per patient, six or more patients per site, and both classes at every site."""
     return [
         Sample(f"{site}/{p}-{n}", "ab"[p % 2], f"{site}{p}" if known else None, site=site)
         for site, patients in sites.items()
@@ -63,10 +63,10 @@ MOVED = Sample("B/moved", "a", "A0", site="B", where="t.csv line 9")
         (samples({"A": 6}), {"folds": 2}, r"only one site \(A 12\); at least two are needed"),
         (samples({"A": 6, "B": 6}), {"folds": 5}, r"folds=5: the table has 2 sites \(A 12, B 12\).*folds=2"),
         ([*samples({"A": 6, "B": 6}), MOVED], {"folds": 2}, r"patient A0 is at A \(A/0-0\) and B \(t.csv line 9\)"),
-        (samples({"A": 6, "a ": 6}), {"folds": 2}, "sites 'A' and 'a ' differ in case"),
+        (samples({"A": 6, "a ": 6}), {"folds": 2}, "sites 'A' and 'a ' differ only in case"),
         (samples({"A": 6, "N/A": 6}), {"folds": 2}, "12 images have no site, for example N/A/0-0"),
         (samples({"A": 6, "B": 6}), {"folds": 2, "test_fold": "b"}, "test_fold=b: no such site.*Sites: A 12, B 12"),
-        ([Sample("x", "a", "P"), Sample("y", "b", "Q")], {}, "source folder names no sites here"),
+        ([Sample("x", "a", "P"), Sample("y", "b", "Q")], {}, "source folder has no sites here"),
     ],
 )  # fmt: skip
 def test_split_samples__refused(found, more, message):
@@ -78,12 +78,12 @@ def test_split_samples__refused(found, more, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"protocol": "patient", "test_fold": "A"}, "only protocol site takes a name"),
-        ({"protocol": "patient", "folds": 2}, "3 to 20"),
-        ({"protocol": "site", "val_fold": 2}, "val_fold must be null"),
+        ({"protocol": "patient", "test_fold": "A"}, "Names are for protocol site"),
+        ({"protocol": "patient", "folds": 2}, "expected an integer from 3 to 20"),
+        ({"protocol": "site", "val_fold": 2}, "Use val_fold=null"),
         (
             {"protocol": "site", "folds": 2, "test_fold": 2},
-            "folds are numbered 0 to 1; if a site has this name, put it in quotes",
+            "folds are numbered 0 to 1. If a site has this name, put it in quotes",
         ),
     ],
 )
@@ -92,9 +92,9 @@ def test_params__refused(values, message):
         SplitParams(**values)
 
 
-def test_split_samples__a_number_that_is_a_fold_and_a_site_is_refused():
+def test_split_samples__number_is_both_fold_and_site():
     found = samples({"1": 6, "2": 6, "3": 6})
-    with pytest.raises(InputError, match=r"test_fold=2: a fold \(site 3\), but also the name of a site"):
+    with pytest.raises(InputError, match=r"test_fold=2: both a fold \(site 3\) and the name of a site"):
         split_samples(found, ("a", "b"), site_params(test_fold=2), "folder")
     assert split_samples(found, ("a", "b"), site_params(test_fold="2"), "folder").sites == ("2", "1", "3")
     assert split_samples(found, ("a", "b"), site_params(test_fold=0), "folder").sites == ("1", "2", "3")

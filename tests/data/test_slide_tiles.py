@@ -74,11 +74,11 @@ def test_notes__stored_tiles_that_a_file_lacks(cut):
 
 
 @pytest.mark.parametrize(("given", "fits"), [(0.5, True), (0.51, True), (0.25, False), (None, True)])
-def test_cut__micrometres_of_the_table_that_contradict_the_file_are_refused(tmp_path, given, fits):
+def test_cut__pixel_size_of_table_contradicts_file(tmp_path, given, fits):
     write_slide(tmp_path / "a.tif", 0, side=512, kind=0, mpp=0.5)
     slides = [Sample("a.tif", "x", "P")]
     if fits:
         assert len(cut_slides(slides, tmp_path, SETTINGS, lambda slide: None, False, lambda slide: given).tiles) > 0
     else:
-        with pytest.raises(InputError, match=r"a\.tif: the table gives 0\.25 micrometres.*the file states 0\.5"):
+        with pytest.raises(InputError, match=r"a\.tif: the table states 0\.25 micrometers.*the file states 0\.5"):
             cut_slides(slides, tmp_path, SETTINGS, lambda slide: None, False, lambda slide: given)

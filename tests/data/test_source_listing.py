@@ -9,8 +9,8 @@ from tests.serving.test_dicom import write
 
 @pytest.fixture
 def root(tmp_path):
-    own = folder.example(tmp_path)
-    return folder.Params(root=str(tmp_path), **own)
+    overrides = folder.example(tmp_path)
+    return folder.Params(root=str(tmp_path), **overrides)
 
 
 def test_list_source__classes_and_samples(root):
@@ -21,7 +21,7 @@ def test_list_source__classes_and_samples(root):
     assert list_source(root, has_positive=False).hash == listed.hash
 
 
-def test_list_source__hash_follows_what_is_left_out(root, tmp_path):
+def test_list_source__hash_depends_on_unused_files(root, tmp_path):
     before = list_source(root, has_positive=False).hash
     (tmp_path / "no" / ".DS_Store").touch()
     assert list_source(root, has_positive=False).hash == before
@@ -49,18 +49,18 @@ def test_list_source__drawn_images():
 
 
 def test_list_source__nowhere_to_download_to():
-    with pytest.raises(InputError, match="name the folder to download into"):
+    with pytest.raises(InputError, match="data\.root=null: data\.download needs a folder"):
         list_source(breakhis.Params(download=True), has_positive=False)
 
 
 @pytest.mark.parametrize(
-    ("patients", "said"), [(("P1", "p1"), "'P1' .* and 'p1'"), (("ANONYMOUS", "x"), "'ANONYMOUS'")]
+    ("patients", "message"), [(("P1", "p1"), "'P1' .* and 'p1'"), (("ANONYMOUS", "x"), "'ANONYMOUS'")]
 )
-def test_list_source__patients_of_dicom_headers_are_checked_before_they_are_hidden(tmp_path, patients, said):
+def test_list_source__patients_of_dicom_headers_are_checked_before_they_are_hidden(tmp_path, patients, message):
     for label, patient in zip("ab", patients, strict=True):
         (tmp_path / label).mkdir()
         write(tmp_path / label, np.zeros((8, 8), np.uint8), PatientID=patient)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         list_source(folder.Params(root=str(tmp_path)), has_positive=False)
     chosen = folder.Params(root=str(tmp_path), similar_patients="equal", allow_values=["anonymous"])
     found = [sample.patient_id for sample in list_source(chosen, has_positive=False).samples]

@@ -1,4 +1,4 @@
-"""The small inputs of ../shared/cases; other tests generate the like."""
+"""Small real-world inputs of ../shared/cases."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from medtune.data.source_listing import list_source
 from medtune.data.sources import folder
 
 REFUSED = {
-    "table-header-twice": "column label is there twice",
+    "table-header-twice": "duplicate column label",
     "table-label-variants": "'Benign' .* 'benign' .*data.label_map",
     "table-patient-case": "'P0' .* 'p0' .*data.similar_patients=equal",
     "table-patient-unicode": "ller0' .*data.similar_patients=equal",
@@ -32,7 +32,7 @@ def params(shared, case):
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_cases__refused(shared, case):
+def test_cases__rejected(shared, case):
     with pytest.raises(InputError, match=REFUSED[case]):
         list_source(params(shared, case), has_positive=False)
 

@@ -19,7 +19,7 @@ def samples(counts, patients=True):
 def test_small_class__is_named_with_a_fix_that_helps(protocol, count):
     found = samples({"a": 20, "b": 20, "rare": count}, protocol == "patient")
     with pytest.raises(
-        InputError, match=rf"Class rare .*{count} images\) is absent from .*three in all\. Add"
+        InputError, match=rf"Class rare .*{count} images\) is absent from .*three in total\. Add"
     ) as error:
         split_samples(found, ("a", "b", "rare"), SplitParams(protocol=protocol), "folder")
     assert "fewer folds" not in str(error.value)

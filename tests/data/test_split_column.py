@@ -28,7 +28,7 @@ def test_read_splits__in_any_case():
     assert read_splits(table("Train", " VAL ", "test", "External"), 1) == ["train", "val", "test", "external"]
 
 
-def test_read_splits__other_values_are_counted_and_what_is_meant_is_named():
+def test_read_splits__other_values_are_counted_and_translated():
     with pytest.raises(InputError) as error:
         read_splits(table("train", "validation", "Validation", "validation", "3", ""), 1)
     assert str(error.value) == (
@@ -50,7 +50,7 @@ PATIENTS = st.lists(st.tuples(st.sampled_from(SPLITS), st.integers(1, 3)), min_s
 
 
 def samples(patients, known=True) -> list[Sample]:
-    """Images of patients with (split, number of images); classes alternate."""
+    """Create the images of patients with (split, number of images); classes alternate."""
     forced = [("train", 2)] * 6 + [("test", 2)] * 2
     return [
         Sample(f"{p:02d}-{n}", "ab"[(p + n) % 2], f"P{p}" if known else None, published_splits=(split,))
@@ -69,7 +69,7 @@ def test_split_samples__column_is_obeyed(patients, known):
     assert set(made) <= set(SPLITS)
     if "val" in given_splits:
         assert np.array_equal(made, given_splits)
-    else:  # taken from train alone
+    else:  # validation is taken from train
         assert set(given_splits[made == "val"]) == {"train"}
     patients_of = [{sample.patient_id for sample, split in zip(found, made, strict=True) if split == s} for s in SPLITS]
     if known:
@@ -83,12 +83,15 @@ def test_split_samples__a_patient_in_two_splits_is_named():
         split_samples(found, ("a", "b"), COLUMN, "folder")
 
 
-def test_split_samples__validation_is_taken_from_train_and_external_is_told():
+def test_split_samples__validation_from_train_and_external_note():
     made = split_samples(samples([("external", 3)]), ("a", "b"), COLUMN, "folder")
     assert any("3 images are external: never used for a choice" in note for note in made.notes)
-    assert any("no row val: a fifth of each train part was set aside for it, by patient" in note for note in made.notes)
+    assert any(
+        "no row with val: a fifth of each training split is used for validation, by patient" in note
+        for note in made.notes
+    )
     assert SplitParams(protocol="column", test_fold="all").test_folds == [0]
-    with pytest.raises(InputError, match="protocol=column: no table names the images"):
+    with pytest.raises(InputError, match="protocol=column: no table lists the images"):
         split_samples([Sample("x", "a"), Sample("y", "b")], ("a", "b"), COLUMN, "folder")
 
 
@@ -97,10 +100,10 @@ def test_split_samples__validation_is_taken_from_train_and_external_is_told():
     [
         (
             ["train", "val"],
-            r"data\.split\.protocol=column: test fold 0: test has no images. Write test into the column",
+            r"data\.split\.protocol=column: test fold 0: test has no images. Assign more rows to test in the column",
         ),
         (["train", "val", "external"], "test has no images"),
-        (["val", "test"], r"train has no images. Write train into"),
+        (["val", "test"], r"train has no images. Assign more rows to train"),
     ],
 )
 def test_split_samples__a_split_without_images(splits, message):
@@ -109,8 +112,8 @@ def test_split_samples__a_split_without_images(splits, message):
         split_samples(found, ("a", "b"), SplitParams(protocol="column", test_fold=0), "folder")
 
 
-def test_split_samples__a_class_that_is_not_tested_is_the_columns_decision():
+def test_split_samples__class_without_test_images():
     found = [Sample(f"{k}", "ab"[k % 2], f"P{k}", published_splits=(SPLITS[k // 2 % 3],)) for k in range(24)]
     found = [sample for sample in found if (sample.label, sample.published_splits) != ("b", ("test",))]
-    with pytest.raises(InputError, match=r"Class b .* is absent from test.* The column decides"):
+    with pytest.raises(InputError, match=r"Class b .* is absent from test.* The column determines the splits"):
         split_samples(found, ("a", "b"), SplitParams(protocol="column", test_fold=0), "folder")

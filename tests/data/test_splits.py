@@ -34,9 +34,9 @@ def test_split__each_image_is_tested_once_and_no_patient_leaks(protocol, folds, 
     if protocol == "patient":
         assert made.leaked_patients == ()
         names = np.array([record.patient_id for record in records])
-        for chain in range(folds):
+        for fold in range(folds):
             for group in set(names):
-                assert len(set(made.splits[names == group, chain])) == 1
+                assert len(set(made.splits[names == group, fold])) == 1
 
 
 def test_split__image_is_the_papers_and_names_the_leak():
@@ -57,22 +57,22 @@ def test_split__chosen_val_fold():
 
 def test_split__hcrf_trains_on_one_fold_of_four():
     made = split_samples(make(named=False), CLASSES, SplitParams(protocol="hcrf-1-1-2", folds=4), "test")
-    for chain in range(4):
-        parts = {part: set(made.folds[made.splits[:, chain] == part]) for part in ("train", "val", "test")}
+    for fold in range(4):
+        parts = {part: set(made.folds[made.splits[:, fold] == part]) for part in ("train", "val", "test")}
         assert [len(parts[part]) for part in ("train", "val", "test")] == [1, 1, 2]
-        assert chain in parts["test"]
-        assert (made.splits[:, chain] == "train").mean() == 0.25
+        assert fold in parts["test"]
+        assert (made.splits[:, fold] == "train").mean() == 0.25
 
 
-def test_split__patient_without_patient_ids_says_what_else():
-    with pytest.raises(InputError, match=r"no patients are named.*set it to image"):
+def test_split__patient_protocol_without_patients_suggests_others():
+    with pytest.raises(InputError, match=r"names no patients.*Use image"):
         split_samples(make(named=False), CLASSES, SplitParams(), "hcrf")
-    with pytest.raises(InputError, match="set it to image or official"):
+    with pytest.raises(InputError, match="Use image or official"):
         split_samples(make(named=False, published_splits=("train",)), CLASSES, SplitParams(), "medmnist")
 
 
-def test_split__too_few_groups():
-    with pytest.raises(InputError, match=r"folds is 5, but source .* has only 4 patients"):
+def test_split__too_few_patients():
+    with pytest.raises(InputError, match=r"folds=5: source .* has only 4 patients"):
         split_samples(make(groups=4), CLASSES, SplitParams(), "test")
 
 
@@ -83,11 +83,11 @@ def test_split__empty_class_and_single_class():
         split_samples([Sample("1", "a", "P")], ("a",), SplitParams(), "test")
 
 
-def test_split__class_of_one_patient_is_refused_by_name_or_allowed_with_a_note():
+def test_split__class_of_one_patient_is_rejected_or_allowed():
     records = [*make(), *(Sample(f"z/{image}", "rare", "Z") for image in range(4))]
     with pytest.raises(
         InputError,
-        match=r"Class rare \(1 groups, 4 images\) is absent from .*val of test fold 1.*allow_missing_classes=true",
+        match=r"Class rare \(1 patients, 4 images\) is absent from .*val of test fold 1.*allow_missing_classes=true",
     ):
         split_samples(records, ("a", "b", "rare"), SplitParams(), "test")
     made = split_samples(records, ("a", "b", "rare"), SplitParams(allow_missing_classes=True), "test")
@@ -126,10 +126,10 @@ def test_split__official_carves_validation_by_patient():
     assert made.leaked_patients == ()
     names = np.array([record.patient_id for record in records])
     assert set(made.splits[names == "P0"].ravel()) == {"unused"}
-    for chain, column in enumerate(columns):
+    for fold, column in enumerate(columns):
         published = np.array([column[name] for name in names])
-        assert np.array_equal(made.splits[:, chain] == "test", published == "test")
-        val = made.splits[:, chain] == "val"
+        assert np.array_equal(made.splits[:, fold] == "test", published == "test")
+        val = made.splits[:, fold] == "val"
         assert 0.1 < val.sum() / (published == "train").sum() < 0.35
         assert len({records[row].label for row in np.flatnonzero(val)}) == 2
     assert (made.folds == -1).any()
@@ -157,18 +157,18 @@ def test_split__official_with_another_number_of_folds():
 
 def test_folders__too_few_images_to_validate():
     train = make(4, 1, named=False, published_splits=("train",))
-    with pytest.raises(InputError, match="has 2 images per class; 5 are needed to validate"):
+    with pytest.raises(InputError, match="has at most 2 images per class; 5 are needed for validation"):
         split_samples(train, CLASSES, SplitParams(protocol="folders"), "folder")
 
 
-def test_split__classes_one_folder_deeper_are_named():
+def test_split__classes_one_level_deeper_are_suggested():
     records = [Sample(f"set/{label}/{n}.png", "set", f"P{n}") for n, label in enumerate("abab")]
     with pytest.raises(InputError, match=r"folders \(a, b\) are the classes, set data\.root to the folder set"):
         split_samples(records, ("set",), SplitParams(), "folder")
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_folders__a_missing_validation_part_is_taken_from_train(known):
+def test_folders__missing_validation_is_taken_from_train(known):
     train = make(12, 4, named=known, published_splits=("train",))
     test = [
         Sample(f"test/{n}", CLASSES[n % 2], f"T{n}" if known else None, published_splits=("test",)) for n in range(8)

@@ -1,4 +1,4 @@
-"""Shares of the training patients: nested, whole patients, every class in each."""
+"""Subsets of the training patients: nested, by patient, with every class."""
 
 import itertools
 from dataclasses import replace
@@ -19,7 +19,7 @@ SETS = st.integers(0, 2**32 - 1).flatmap(
 
 
 def draw(seed, patients, classes, mixed):
-    """Labels and groups of a made-up set: patients of 1 to 6 images, of one class or several."""
+    """Draw labels and patients with 1 to 6 images of one or several classes per patient."""
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(patients), rng.integers(1, 7, patients))
     of_patient = rng.integers(0, classes, patients)
@@ -37,7 +37,7 @@ def test_nested_rows__a_smaller_share_is_inside_the_larger(made, seed):
 
 
 @given(SETS, st.integers(1, 100), st.integers(0, 9))
-def test_nested_rows__takes_whole_patients_of_every_class(made, percent, seed):
+def test_nested_subset__selects_all_images_of_patients_of_every_class(made, percent, seed):
     labels, groups = draw(*made)
     rows = nested_subset(labels, groups, percent, seed)
     taken = set(groups[rows])

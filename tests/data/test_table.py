@@ -1,4 +1,4 @@
-"""Tables as Excel, R, SQL and pandas write them: read right, or refused in one line that says what to do."""
+"""Tables from Excel, R, SQL and pandas: read correctly, or rejected with one line that states the fix."""
 
 import csv
 import datetime
@@ -105,32 +105,32 @@ def test_read_table__gives_the_rows_that_were_written(tmp_path, case):
 
 
 REFUSED = {
-    "header twice": ("t.csv", b"path,label,label\na,b,c\n", "column label is there twice"),
-    "header twice after trimming": ("t.csv", b"path,label, label \na,b,c\n", "column label is there twice"),
+    "header twice": ("t.csv", b"path,label,label\na,b,c\n", "duplicate column label"),
+    "header twice after trimming": ("t.csv", b"path,label, label \na,b,c\n", "duplicate column label"),
     "short row": ("t.csv", b"path,label,group\na,b,c\na,b\n", "line 3: expected 3 fields, as in the header; found 2"),
-    "title above the header": ("t.csv", b"my images\npath,label\na,b\n", "line 2 looks like the header: remove"),
+    "title above the header": ("t.csv", b"my images\npath,label\na,b\n", r"line 2 looks like the header\. Remove"),
     "long rows": ("t.csv", b"path,label\na.png,b,c\nb.png,c,d\n", "line 2: expected 2 fields"),
     "long row": ("t.csv", b"path,label\na,b\na,b,c\n", "t.csv line 3: expected 2 fields, as in the header; found 3"),
     "row numbers that are there twice": ("t.csv", b"path,label\n1,a,b\n1,a,b\n", "line 2: expected 2 fields"),
     "open quote": ("t.csv", b'path,label\na.png,"cat\n', "not a CSV"),
     "quote that ends early": ("t.csv", b'path,label\n"a"b.png,cat\n', "not a CSV"),
-    "psql on a screen": ("t.txt", b" path | label \n------+-------\n a | b\n(1 row)\n", "line of dashes, as SQL"),
-    "mysql on a screen": ("t.txt", b"+------+-------+\n| path | label |\n", "line of dashes, as SQL"),
-    "sqlcmd": ("t.csv", b"path,label\n----,-----\na,b\n", "line of dashes, as SQL"),
-    "R's spaces": ("t.txt", b'"path" "label" "group"\n"1" "a.png" "x" "p"\n', "separated by spaces. Write it with sep"),
+    "psql on a screen": ("t.txt", b" path | label \n------+-------\n a | b\n(1 row)\n", "line of dashes, as printed"),
+    "mysql on a screen": ("t.txt", b"+------+-------+\n| path | label |\n", "line of dashes, as printed"),
+    "sqlcmd": ("t.csv", b"path,label\n----,-----\na,b\n", "line of dashes, as printed"),
+    "R's spaces": ("t.txt", b'"path" "label" "group"\n"1" "a.png" "x" "p"\n', "separated by spaces. Save it with sep"),
     "two separators": ("t.csv", b"path,label|group\n", "separated by a comma or |. Name one in the first line"),
     "workbook called CSV": ("t.csv", workbook(HEADER), "is an Excel workbook"),
     "old workbook called CSV": ("t.csv", b"\xd0\xcf\x11\xe0\xa1\xb1", "save it as .xlsx or CSV"),
     "Parquet called CSV": ("t.csv", parquet(path=["a"]), "give it the extension .parquet"),
-    "old workbook": ("t.xls", b"\xd0\xcf", r"data\.csv=t\.xls: no table that can be read .* Save it as \.xlsx"),
+    "old workbook": ("t.xls", b"\xd0\xcf", r"data\.csv=t\.xls: not a readable table .* Save it as \.xlsx"),
     "LibreOffice": ("t.ods", b"PK", "Save it as .xlsx"),
     "UTF-16 without a mark": ("t.csv", written().encode("utf-16-le"), "UTF-16 without a byte order mark. Save it"),
     "no encoding": ("t.csv", b"path,label\n\x81\xff,a\n", "neither UTF-8 nor Windows-1252"),
     "two encodings": ("t.csv", "path,label\n\u00e4.png,a\n".encode() + "\u00fc.png,b\n".encode("cp1252"),
-                      "line 2 has UTF-8 characters, and line 3 others"),
-    "broken UTF-8": ("t.csv", b"\xef\xbb\xbfpath,label\n\xff.png,a\n", "not UTF-8-SIG, as its first bytes say"),
-    "damaged workbook": ("t.xlsx", b"PK\x03\x04", "not an Excel workbook that can be read"),
-    "damaged Parquet": ("t.parquet", b"PAR1", "not a Parquet file that can be read"),
+                      "line 2 has UTF-8 characters, but line 3 is not"),
+    "broken UTF-8": ("t.csv", b"\xef\xbb\xbfpath,label\n\xff.png,a\n", "not valid UTF-8-SIG, although"),
+    "damaged workbook": ("t.xlsx", b"PK\x03\x04", "not a readable Excel workbook"),
+    "damaged Parquet": ("t.parquet", b"PAR1", "not a readable Parquet file"),
     "several sheets": ("t.xlsx", workbook(HEADER, ROWS[0], sheets=[("My notes", ("x",))]),
                        "2 sheets have values. Choose .* --set data.sheet=Sheet or --set 'data.sheet=\"My notes\"'"),
     "formula without a value": ("t.xlsx", workbook(HEADER, ("a.png", "x", "=1+1")),
@@ -140,9 +140,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_read_table__refused_in_one_line(tmp_path, case):
-    name, content, said = REFUSED[case]
-    with pytest.raises(InputError, match=said) as caught:
+def test_read_table__invalid_files_give_one_line(tmp_path, case):
+    name, content, message = REFUSED[case]
+    with pytest.raises(InputError, match=message) as caught:
         read(tmp_path, name, content)
     assert "\n" not in str(caught.value)
 
@@ -223,7 +223,7 @@ def test_read_table__hidden_rows_are_read_and_counted(tmp_path):
     book.save(out)
     found = read(tmp_path, "t.xlsx", out.getvalue())
     assert len(found.rows) == 3
-    assert found.notes == ("t.xlsx: 2 rows are hidden, by a filter for example, and are read as the others",)
+    assert found.notes == ("t.xlsx: 2 rows are hidden, for example by a filter. They are used like the others",)
 
 
 def test_read_table__empty(tmp_path):
@@ -244,9 +244,9 @@ CELL = st.text(st.characters(codec="cp1252", exclude_characters="\r\n\0", exclud
     st.sampled_from(["\n", "\r\n"]),
 )
 def test_read_table__round_trip(tmp_path_factory, rows, separator, encoding, quoting, newline):
-    assume(all(any(cell.strip() for cell in row) for row in rows))  # an empty row is no row
+    assume(all(any(cell.strip() for cell in row) for row in rows))  # empty rows are ignored
     assume(not any(cell.startswith('="') for row in rows for cell in row))
     content = written(separator, newline, quoting, rows).encode(encoding)
     assume(encoding != "cp1252" or not re.search("[\u00c2-\u00f4][\x80-\xbf\u0152-\u2122]", content.decode("cp1252")))
-    assume("-" not in "".join(rows[0]))  # a line of dashes is refused
+    assume("-" not in "".join(rows[0]))  # lines of dashes are rejected
     assert cells(read(tmp_path_factory.mktemp("t"), "t.csv", content)) == rows

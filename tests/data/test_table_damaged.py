@@ -1,4 +1,4 @@
-"""Files that are damaged, or no tables: read, or refused in one line; never a traceback."""
+"""Damaged files and files that are not tables: read, or rejected with one line, without a traceback."""
 
 import io
 
@@ -42,7 +42,7 @@ VALID = {
 
 
 def check(path):
-    """Columns found, or one line."""
+    """Return the columns, or the error message."""
     table, message = None, path.name
     try:
         table = read_table(path, KNOWN)
@@ -57,7 +57,7 @@ def check(path):
 @pytest.mark.parametrize("name", VALID)
 @settings(max_examples=60)
 @given(data=st.data())
-def test_read_table__damaged_files_are_read_or_refused(tmp_path_factory, name, data):
+def test_read_table__damaged_files_are_read_or_rejected(tmp_path_factory, name, data):
     content = bytearray(VALID[name])
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(content) - 1))
@@ -70,7 +70,7 @@ def test_read_table__damaged_files_are_read_or_refused(tmp_path_factory, name, d
 
 @settings(max_examples=200)
 @given(st.text(st.sampled_from('path,label;group|\t"\n\r=\u00fc\ufeff -7'), max_size=60))
-def test_read_table__any_text_is_read_or_refused(tmp_path_factory, text):
+def test_read_table__any_text_is_read_or_rejected(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "t.csv"
     path.write_bytes(text.encode())
     check(path)

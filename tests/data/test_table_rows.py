@@ -24,12 +24,12 @@ def test_read_rows__other_columns_are_metadata():
     ("row", "message"),
     [
         (("a.png", "x", "=A7", ""), "t.csv line 2: group is '=A7', a formula"),
-        (("a.png", "", "P1", ""), "label is ''; every image needs one"),
-        (("../a.png", "x", "P1", ""), "leads out of data.root"),
+        (("a.png", "", "P1", ""), "label is ''; every image needs a value"),
+        (("../a.png", "x", "P1", ""), "is outside of data.root"),
         (("a.png", "x\ty", "P1", ""), "expected one line of text"),
     ],
 )
-def test_read_rows__refused(row, message):
+def test_read_rows__invalid_cells(row, message):
     with pytest.raises(InputError, match=message):
         read_rows(table(row), POSITIONS, Path("/root"), "{path}")
 

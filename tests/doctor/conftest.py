@@ -1,4 +1,4 @@
-"""What the doctor's checks are asked about."""
+"""Contexts for the checks of `medtune doctor`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from medtune.runtime.paths import RunPaths
 
 @pytest.fixture
 def make_job() -> Callable[..., Context]:
-    """The checkout's params, with `sets` over them, to be run under `out`."""
+    """Return a context with the project params, changed by `sets`, for a run under `out`."""
 
     def make(out: Path, *sets: str) -> Context:
         return Context(load(sets=sets), RunPaths(out, out / "cache"))

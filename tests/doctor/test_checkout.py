@@ -1,4 +1,4 @@
-"""The lock, git, the clock and the DVC remote."""
+"""Checks of the lock, git, the clock and the DVC remote."""
 
 import subprocess
 from pathlib import Path
@@ -10,11 +10,11 @@ from medtune.runtime.lock import output_lock
 
 
 def test_lock__held_by_another_run(make_job, tmp_path: Path) -> None:
-    asked = make_job(tmp_path)
-    assert checkout.check_lock(asked).state == "ok"
-    with output_lock(asked.paths):
-        assert "another run is writing" in checkout.check_lock(asked).message
-    assert checkout.check_lock(asked).state == "ok"
+    context = make_job(tmp_path)
+    assert checkout.check_lock(context).state == "ok"
+    with output_lock(context.paths):
+        assert "another run is writing" in checkout.check_lock(context).message
+    assert checkout.check_lock(context).state == "ok"
 
 
 def test_git__outside_a_clone(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,19 +26,19 @@ def test_git__outside_a_clone(make_job, tmp_path: Path, monkeypatch: pytest.Monk
 def test_git__without_a_commit(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkout, "PROJECT", tmp_path)
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
-    found = checkout.check_git(make_job(tmp_path))
-    assert (found.state, found.message) == ("warning", "no commit yet")
+    result = checkout.check_git(make_job(tmp_path))
+    assert (result.state, result.message) == ("warning", "no commit yet")
 
 
-def test_clock__hours_from_a_server_s(make_job, tmp_path: Path) -> None:
-    asked = make_job(tmp_path)
-    asked.facts["date"] = "Wed, 21 Oct 2015 07:28:00 GMT"
-    found = checkout.check_clock(asked)
-    assert found.state == "warning"
-    assert "ahead of the hub's" in found.message
+def test_clock__hours_ahead_of_a_server(make_job, tmp_path: Path) -> None:
+    context = make_job(tmp_path)
+    context.facts["date"] = "Wed, 21 Oct 2015 07:28:00 GMT"
+    result = checkout.check_clock(context)
+    assert result.state == "warning"
+    assert "ahead of the hub's" in result.message
 
 
-def test_remote__probed_or_named(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remote__probe_or_error(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from medtune.registry import remote
 
     monkeypatch.setattr(remote, "PROJECT", tmp_path)
@@ -54,8 +54,8 @@ def test_remote__probed_or_named(make_job, tmp_path: Path, monkeypatch: pytest.M
     assert list((tmp_path / "store").iterdir()) == []
     (tmp_path / "store").rmdir()
     (tmp_path / "store").write_text("a file")
-    found = dvc_remote.check_remote(make_job(tmp_path))
-    assert found.state == "wrong"
-    assert "cannot write" in found.message
+    result = dvc_remote.check_remote(make_job(tmp_path))
+    assert result.state == "wrong"
+    assert "cannot write" in result.message
     settings.write_text("[core]\n")
-    assert "none is set" in dvc_remote.check_remote(make_job(tmp_path)).message
+    assert "no remote is set" in dvc_remote.check_remote(make_job(tmp_path)).message

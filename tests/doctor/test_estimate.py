@@ -1,4 +1,4 @@
-"""The estimate of disk and time, against what is known by hand."""
+"""Estimates of disk space and time, compared with manual calculations."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_disk__by_hand() -> None:
     assert one["cache"] == pytest.approx((1000 * OFFICIAL_TRAIN_FRACTION * 8 + 150) * 10 * 100 * 2)
 
 
-def test_disk__every_chain_shares_the_store() -> None:
+def test_disk__folds_share_stored_features() -> None:
     assert (
         disk_requirements(load(sets=[*SETS, "data.split.test_fold=all"]), 1000, FACTS)["cache"]
         == 1000 * 8 * 10 * 100 * 2
@@ -49,11 +49,11 @@ def test_disk__nothing_is_stored(sets: list[str]) -> None:
 
 
 def test_time__by_hand() -> None:
-    found = time_requirements(load(sets=SETS), 1000, MEASURED, 0.5, 8)
-    assert found["data"] == 500
-    assert found["stage 1"] == pytest.approx(1000 * 8 + 5 * 2 * 600 * 0.1)
-    assert found["stage 2"] == pytest.approx(5 * (4 * 600 * 3 + 5 * 200))
-    assert found["test"] == pytest.approx(1000)
+    result = time_requirements(load(sets=SETS), 1000, MEASURED, 0.5, 8)
+    assert result["data"] == 500
+    assert result["stage 1"] == pytest.approx(1000 * 8 + 5 * 2 * 600 * 0.1)
+    assert result["stage 2"] == pytest.approx(5 * (4 * 600 * 3 + 5 * 200))
+    assert result["test"] == pytest.approx(1000)
     online = time_requirements(load(sets=SETS), 1000, MEASURED, 0.5, 0)
     assert online["stage 1"] == pytest.approx(5 * (2 * 600 * 1.1 + 2 * 200))
     train = 1000 * OFFICIAL_TRAIN_FRACTION
@@ -61,7 +61,7 @@ def test_time__by_hand() -> None:
         load(sets=[*SETS, "data.split.protocol=official", "data.split.test_fold=1"]), 1000, MEASURED, 0.5, 8
     )
     assert one["stage 1"] == pytest.approx(train * 8 + 150 + 2 * train * 0.1)
-    assert one["data"] == found["data"]
+    assert one["data"] == result["data"]
 
 
 def test_time__counts_the_candidates_for_the_learning_rate() -> None:
@@ -74,9 +74,9 @@ def test_time__counts_the_candidates_for_the_learning_rate() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sets", [["schedule=frozen"], ["schedule=full"], ["model.peft.method=lora"]])
-def test_rehearse__measures_what_the_schedule_has(sets: list[str]) -> None:
-    found = profile_steps(load(sets=[*sets, "data.image_size=32", "model.backbone_args={img_size: 32}"]))
+def test_profile__measures_the_stages_of_the_schedule(sets: list[str]) -> None:
+    result = profile_steps(load(sets=[*sets, "data.image_size=32", "model.backbone_args={img_size: 32}"]))
     steps = {"frozen": {"head"}, "full": {"train"}, "staged": {"head", "train"}}[load(sets=sets).schedule]
-    assert found.keys() & {"head", "train"} == steps
-    assert all(found[step]["seconds"] > 0 for step in {*steps, "forward"})
-    assert found["memory"] > 1e8
+    assert result.keys() & {"head", "train"} == steps
+    assert all(result[step]["seconds"] > 0 for step in {*steps, "forward"})
+    assert result["memory"] > 1e8

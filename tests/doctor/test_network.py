@@ -1,4 +1,4 @@
-"""The trial of the network in `medtune doctor`."""
+"""Check of the network."""
 
 import pytest
 
@@ -17,12 +17,12 @@ def context(tmp_path, *sets, quick=False):
 @pytest.mark.slow
 def test_network__fault_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path))
-    found = check_network(context(tmp_path, "model.backbone_args={img_size: 32, depth: 2}", "finetune.lr=1e30"))
-    assert found.state == "wrong"
-    assert "finetune.lr=1e+30" in found.message
+    result = check_network(context(tmp_path, "model.backbone_args={img_size: 32, depth: 2}", "finetune.lr=1e30"))
+    assert result.state == "wrong"
+    assert "finetune.lr=1e+30" in result.message
 
 
-def test_network__is_not_tried_when_quick(tmp_path):
-    found = check_network(context(tmp_path, quick=True))
-    assert found.state == "ok"
-    assert "--quick" in found.message
+def test_network__quick_skips_it(tmp_path):
+    result = check_network(context(tmp_path, quick=True))
+    assert result.state == "ok"
+    assert "--quick" in result.message

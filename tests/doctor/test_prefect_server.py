@@ -1,4 +1,4 @@
-"""What `medtune.doctor` says of Prefect."""
+"""Check of Prefect."""
 
 from pathlib import Path
 
@@ -11,31 +11,29 @@ from medtune.runtime.paths import RunPaths
 
 
 @pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     for name in ("PREFECT_API_URL", "PREFECT_HOME"):
         monkeypatch.delenv(name, raising=False)
     return Context(load(), RunPaths(tmp_path, tmp_path / "cache"))
 
 
-def test_prefect__starts_its_own(asked: Context) -> None:
-    found = check_prefect(asked)
-    assert found.state == "ok"
-    assert "a run starts its own" in found.message
-    assert not asked.paths.cache.exists()
+def test_prefect__run_can_start_a_server(context: Context) -> None:
+    result = check_prefect(context)
+    assert result.state == "ok"
+    assert "a run starts its own" in result.message
+    assert not context.paths.cache.exists()
 
 
-def test_prefect__a_server_that_does_not_answer(asked: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefect__server_does_not_respond(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    found = check_prefect(asked)
-    assert found.state == "wrong"
-    assert "unset PREFECT_API_URL" in found.fix
+    result = check_prefect(context)
+    assert result.state == "wrong"
+    assert "unset PREFECT_API_URL" in result.fix
 
 
-def test_prefect__a_home_that_cannot_be_written(
-    asked: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prefect__home_is_not_writable(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file" / "home"))
-    found = check_prefect(asked)
-    assert found.state == "wrong"
-    assert "PREFECT_HOME" in found.fix
+    result = check_prefect(context)
+    assert result.state == "wrong"
+    assert "PREFECT_HOME" in result.fix

@@ -1,4 +1,4 @@
-"""`medtune.doctor`: every fault is really made, and named with what to do."""
+"""`medtune doctor` reports injected faults with a fix."""
 
 import json
 import os
@@ -22,7 +22,7 @@ NOBODY = "http://127.0.0.1:9"  # where no one listens
 
 
 def doctor(words: list[str], environment: dict[str, str], prefix: tuple[str, ...] = ()) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of the command, with the tests' own W&B and hub settings taken away."""
+    """Return exit code, stdout and stderr of the command, without the W&B and hub settings of the tests."""
     inherited = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "WANDB_MODE", "PREFECT_API_URL")}
     done = subprocess.run(
         [*prefix, sys.executable, "-m", "medtune", "doctor", *words],
@@ -36,12 +36,12 @@ def doctor(words: list[str], environment: dict[str, str], prefix: tuple[str, ...
 
 
 def line(out: str, label: str) -> str:
-    (found,) = [one for one in out.splitlines() if one[9:].startswith(f"{label} ")]
-    return found
+    (result,) = [one for one in out.splitlines() if one[9:].startswith(f"{label} ")]
+    return result
 
 
 class Namespace:
-    """Mounts for one command alone; root and, where the kernel allows it, other users may make them."""
+    """Mounts for one command. They need root, or a kernel that allows user namespaces."""
 
     def __init__(self, *mounts: str) -> None:
         self.script = " && ".join([*mounts, 'exec "$@"'])
@@ -60,7 +60,7 @@ class Namespace:
 
 
 def other_shapes(folder: Path) -> Path:
-    """A safetensors file that fits no backbone."""
+    """Write a safetensors file that fits no backbone."""
     save_file({"conv1.weight": np.zeros((2, 3), np.float32)}, folder / "other.safetensors")
     return folder / "other.safetensors"
 
@@ -74,7 +74,7 @@ class Bomb:
 
 
 @pytest.mark.slow
-def test_doctor__four_faults_in_one_run_are_all_named(tmp_path: Path) -> None:
+def test_doctor__reports_four_faults_in_one_run(tmp_path: Path) -> None:
     artifacts, cache = tmp_path / "artifacts", tmp_path / "cache"
     artifacts.mkdir()
     cache.mkdir()
@@ -87,24 +87,24 @@ def test_doctor__four_faults_in_one_run_are_all_named(tmp_path: Path) -> None:
     environment = {"HF_ENDPOINT": NOBODY, "MEDTUNE_CACHE": str(cache)}
     code, out, err = doctor(words, environment, faults.prefix())
     assert (code, err) == (2, "")
-    for label, state, said, todo in (
+    for label, state, message, todo in (
         ("write artifacts", "wrong", "Read-only file system", "mount it writable"),
         ("write cache", "wrong", "No space left on device", "MEDTUNE_CACHE=DIR"),
         ("disk of cache", "wrong", "0 bytes free", "free space"),
-        ("hub", "warning", f"{NOBODY} does not answer", "HF_ENDPOINT"),
+        ("hub", "warning", f"{NOBODY} does not respond", "HF_ENDPOINT"),
         ("weights", "wrong", "other.safetensors does not fit", ".safetensors"),
     ):
-        found = line(out, label)
-        assert found.startswith(state), found
-        assert said in found.partition(" -> ")[0]
-        assert todo in found.partition(" -> ")[2]
+        result = line(out, label)
+        assert result.startswith(state), result
+        assert message in result.partition(" -> ")[0]
+        assert todo in result.partition(" -> ")[2]
     assert line(out, "write data/prepared").startswith("ok")
     counts = [sum(one.startswith(f"{state:<8} ") for one in out.splitlines()) for state in ("ok", "warning", "wrong")]
     assert out.splitlines()[-1] == "{} ok, {} warnings, {} wrong".format(*counts)
 
 
 @pytest.mark.slow
-def test_doctor__the_hub_is_wrong_where_it_is_needed_and_a_pickle_runs_nothing(tmp_path: Path) -> None:
+def test_doctor__needed_hub_fails_and_a_pickle_runs_no_code(tmp_path: Path) -> None:
     evil, made = tmp_path / "evil.pth", tmp_path / "executed"
     evil.write_bytes(pickle.dumps({"state_dict": Bomb(made)}))
     code, out, _ = doctor(
@@ -122,17 +122,17 @@ def test_doctor__the_hub_is_wrong_where_it_is_needed_and_a_pickle_runs_nothing(t
 
 
 @pytest.mark.slow
-def test_doctor__the_checkout_s_own_params_are_ok_offline_and_nothing_is_left(tmp_path: Path) -> None:
+def test_doctor__default_params_are_ok_offline_and_no_file_is_left(tmp_path: Path) -> None:
     code, out, err = doctor(["--offline", "--out", str(tmp_path)], {"MEDTUNE_CACHE": str(tmp_path / "cache")})
     assert (code, err) == (0, ""), out
     assert "(estimate from 480 images of 128 px" in line(out, "estimate disk")
     assert "forward pass" in line(out, "estimate time")
     assert "a training process needs about" in line(out, "memory")
-    assert "not asked (--offline)" in line(out, "hub")
+    assert "not contacted (--offline)" in line(out, "hub")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_doctor__a_mistake_in_params_is_one_line_and_imports_nothing_heavy() -> None:
+def test_doctor__invalid_params_are_one_line_without_heavy_imports() -> None:
     code = """
 import json, sys
 from medtune.cli.main import main
@@ -146,7 +146,7 @@ except SystemExit as end:
     assert done.stderr.startswith("error: frozen.lrr: unknown key")
 
 
-def test_examine__a_check_that_fails_is_wrong_and_the_others_run(
+def test_run_checks__exception_in_a_check_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(job: Context) -> CheckResult:
@@ -155,6 +155,6 @@ def test_examine__a_check_that_fails_is_wrong_and_the_others_run(
     monkeypatch.setattr(command, "CHECKS", {"broken": broken, "clock": checkout.check_clock})
     failed, clock = command.run_checks(Context(load(), RunPaths(tmp_path, tmp_path / "cache")))
     assert (failed.state, failed.label) == ("wrong", "broken")
-    assert failed.message == "this check itself failed: TypeError: no such thing"
+    assert failed.message == "the check itself failed: TypeError: no such thing"
     assert failed.fix == f"look at {broken.__module__}"
     assert clock.state == "ok"

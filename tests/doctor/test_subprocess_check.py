@@ -1,4 +1,4 @@
-"""Questions in processes of their own: what fails is named, and the next one is answered."""
+"""Subprocess checks: a failure is named and does not affect the next check."""
 
 import os
 
@@ -24,12 +24,12 @@ def questions(tmp_path, monkeypatch):
     for name, code in MODULES.items():
         (tmp_path / f"{name}.py").write_text(code)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    asked = Questions(preloaded=())
-    yield asked
-    asked.close()
+    context = Questions(preloaded=())
+    yield context
+    context.close()
 
 
-def test_ask__each_process_fails_alone_and_is_named(questions):
+def test_ask__failed_process_is_named(questions):
     params = load(sets=["seed=7"])
     first = questions.ask("seed_question", params, 60)
     assert (first["seed"], first["name"]) == (7, "__main__")
@@ -44,20 +44,20 @@ def test_ask__each_process_fails_alone_and_is_named(questions):
     assert again == first  # a child of the same process
 
 
-def test_ask__a_process_that_hangs_or_ends_the_server_is_named(questions):
+def test_ask__hanging_process_is_named(questions):
     params = load(sets=["seed=7"])
     first = questions.ask("seed_question", params, 60)
-    with pytest.raises(CheckError, match=r"^hanging_question did not answer within 1 s$"):
+    with pytest.raises(CheckError, match=r"^hanging_question did not respond within 1 s$"):
         questions.ask("hanging_question", params, 1)
     second = questions.ask("seed_question", params, 60)
     with pytest.raises(CheckError, match=r"^killing_question: exit code -9$"):
         questions.ask("killing_question", params, 60)
     third = questions.ask("seed_question", params, 60)
-    assert len({found["parent"] for found in (first, second, third)}) == 3
+    assert len({result["parent"] for result in (first, second, third)}) == 3
     assert first["seed"] == second["seed"] == third["seed"]
 
 
-def test_ask__where_no_process_may_be_forked_each_is_started(questions, monkeypatch):
+def test_ask__without_fork(questions, monkeypatch):
     monkeypatch.setattr(subprocess_check, "CAN_FORK", False)
     assert questions.ask("seed_question", load(sets=["seed=7"]), 60)["parent"] == os.getpid()
     with pytest.raises(CheckError, match=r"^leaving_question: left$"):

@@ -1,4 +1,4 @@
-"""What `medtune.doctor` says of W&B."""
+"""Check of W&B."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def job(tmp_path: Path, mode: str, offline: bool = False) -> Context:
     return Context(load(sets=[f"tracking.mode={mode}"]), RunPaths(tmp_path, tmp_path / "cache"), offline)
 
 
-def test_wandb__offline_and_disabled_ask_nobody(tmp_path: Path) -> None:
+def test_wandb__offline_and_disabled_contact_no_server(tmp_path: Path) -> None:
     assert check_wandb(job(tmp_path, "disabled")).message == "disabled"
     assert "medtune sync" in check_wandb(job(tmp_path, "offline")).message
 
@@ -26,7 +26,7 @@ def test_wandb__online_without_a_key_or_a_server(tmp_path: Path, monkeypatch: py
     assert "$WANDB_API_KEY is not set" in check_wandb(job(tmp_path, "online")).message
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", NOBODY)
-    found = check_wandb(job(tmp_path, "online"))
-    assert found.state == "warning"
-    assert f"{NOBODY} does not answer" in found.message
+    result = check_wandb(job(tmp_path, "online"))
+    assert result.state == "warning"
+    assert f"{NOBODY} does not respond" in result.message
     assert check_wandb(job(tmp_path, "online", offline=True)).state == "ok"

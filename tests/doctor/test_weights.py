@@ -1,4 +1,4 @@
-"""What `medtune.doctor` says of weights and hub; the files themselves are tried in tests/doctor/test_run.py."""
+"""Checks of weights and hub. tests/doctor/test_run.py covers weights files."""
 
 import threading
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def job(tmp_path: Path, *sets: str, offline: bool = False) -> Context:
 
 @pytest.fixture
 def server() -> Iterator[HTTPServer]:
-    """A hub that answers everything with its `status`."""
+    """Hub that answers every request with its `status`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -39,21 +39,19 @@ def server() -> Iterator[HTTPServer]:
     server.shutdown()
 
 
-def test_hub__answers_and_tells_the_time(server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub__responds_with_the_time(server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
-    asked = job(tmp_path)
-    assert weights.check_hub(asked).state == "ok"
-    assert asked.facts["date"].endswith("GMT")
+    context = job(tmp_path)
+    assert weights.check_hub(context).state == "ok"
+    assert context.facts["date"].endswith("GMT")
     server.status = 503  # type: ignore[attr-defined]
-    found = weights.check_hub(job(tmp_path, "model.weights=hub"))
-    assert found.state == "wrong"
-    assert "status 503" in found.message
+    result = weights.check_hub(job(tmp_path, "model.weights=hub"))
+    assert result.state == "wrong"
+    assert "status 503" in result.message
 
 
-def test_hub__offline_is_ok_where_it_is_not_needed_or_fetched_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hub__offline_is_ok_if_not_needed_or_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     assert weights.check_hub(job(tmp_path, offline=True)).state == "ok"
     needed = job(tmp_path, "model.weights=hub", offline=True)
@@ -64,16 +62,16 @@ def test_hub__offline_is_ok_where_it_is_not_needed_or_fetched_before(
     assert "HF_HUB_OFFLINE is set" in weights.check_hub(job(tmp_path)).message
 
 
-def test_answer__knows_the_network_without_its_weights() -> None:
-    found = check_model(load(sets=[*CDTM, "model.weights=hub", "model.backbone=resnet18", "model.backbone_args={}"]))
-    assert found["shape_fault"] is None
-    assert found["weights_fault"] is None
-    assert (found["tokens"], found["channels"]) == (16, 512)
-    assert found["hub_id"].startswith("timm/resnet18")
-    assert 11_000_000 < found["parameters"] < 11_300_000
+def test_check_model__describes_the_network_without_weights() -> None:
+    result = check_model(load(sets=[*CDTM, "model.weights=hub", "model.backbone=resnet18", "model.backbone_args={}"]))
+    assert result["shape_fault"] is None
+    assert result["weights_fault"] is None
+    assert (result["tokens"], result["channels"]) == (16, 512)
+    assert result["hub_id"].startswith("timm/resnet18")
+    assert 11_000_000 < result["parameters"] < 11_300_000
 
 
-def test_answer__names_what_does_not_fit() -> None:
+def test_check_model__names_the_problem() -> None:
     assert "no timm model" in check_model(load(sets=["model.backbone=resnet1800"]))["shape_fault"]
-    found = check_model(load(sets=["model.backbone=resnet18", "model.weights=bundled"]))
-    assert "none are bundled for 'resnet18'" in found["weights_fault"]
+    result = check_model(load(sets=["model.backbone=resnet18", "model.weights=bundled"]))
+    assert "none are bundled for 'resnet18'" in result["weights_fault"]

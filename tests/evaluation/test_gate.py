@@ -89,7 +89,7 @@ def test_judge__either_models_calibration_or_parity_stops_it(who):
     decision = judged(ill["new"], ill["old"], GateParams())
     assert not decision.promoted
     assert decision.reasons[0].startswith(
-        f"{who}: confidence less accuracy is -0.4" if who == "new" else f"{who}: confidence less accuracy is"
+        f"{who}: confidence minus accuracy is -0.4" if who == "new" else f"{who}: confidence minus accuracy is"
     )
     faulty = sides | {who: model(who, wrong, 0.95 if who == "new" else 0.55, ("fp16 samples are off",))}
     decision = judged(faulty["new"], faulty["old"], GateParams())

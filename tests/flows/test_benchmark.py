@@ -131,7 +131,7 @@ def test_jobs__small_train_fractions_are_repeated_to_the_minimum_of_steps(tmp_pa
     images = {50: 12, 100: 24}  # 12 training patients of two images
 
     def passes_of(work: jobs.TrialJob) -> int:
-        return work.params.finetune.passes_over(images[work.trial.percent])
+        return work.params.finetune.repeats_for(images[work.trial.percent])
 
     passes = {(work.trial.method, work.trial.percent): passes_of(work) for work in works}
     # 24 images are 6 steps per epoch, 12 images are 3 steps, and at least 4 steps are required.

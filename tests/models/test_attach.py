@@ -114,7 +114,7 @@ def test_inject_peft__every_method_gives_gradients_to_a_plain_model(method):
         (lambda: medtune.attach_cdtm(timm_model("vit"), 1), "num_classes=1: a classifier needs at least 2"),
         (lambda: medtune.attach_cdtm(timm_model("vit"), 2, image_size=50), "image_size=50: VisionTransformer does not"),
         (lambda: medtune.inject_peft(nn.Linear(2, 2)), "model=Linear: not a timm model"),
-        (lambda: medtune.inject_peft(timm_model("vit"), "lorra"), "method: 'lorra' is unknown"),
+        (lambda: medtune.inject_peft(timm_model("vit"), "lorra"), "method=lorra: unknown"),
         (lambda: medtune.inject_peft(timm_model("vit"), "lora", rang=2), "did you mean 'rank'"),
         (lambda: medtune.inject_peft(timm_model("resnet"), "vpt"), "method=vpt: it does not support ResNet"),
         (lambda: medtune.merge_peft(timm_model("vit")), "it has no PEFT method. Call inject_peft first"),

@@ -23,7 +23,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_grou
 
 GRID = """
 benchmark:
-  data: {drawn: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2}}
+  data:
+    drawn: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2,
+            split: {folds: 3, test_fold: 1}}
   backbones: {test_vit: {}}
   methods: [linear, full, cdtm+bitfit]
   percent: [25, 100]

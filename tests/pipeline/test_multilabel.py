@@ -94,7 +94,7 @@ def test_run__the_bundle_predicts_what_was_evaluated(finished):
         assert found.probabilities["bright"] == pytest.approx(float(row["prob_bright"]), abs=1e-3)
     assert set(finished.result.export.precisions) == {"fp32", "fp16"}
     card = finished.result.export.model_card.read_text()
-    assert "Tells which of these findings" in card
+    assert "Detects these findings" in card
     assert "`bright`" in card
 
 

@@ -107,7 +107,7 @@ def test_again__nothing_changed_ends_early(standing: Checkout) -> None:
 def test_better__promoted(standing: Checkout) -> None:
     first = current(standing)
     standing.run("python", "-m", "medtune", "params", "set", "schedule=frozen", "frozen.epochs=8", "frozen.lr=1.0e-2")
-    assert "params.yaml changed since the last commit" in fails(standing, 2)
+    assert "params.yaml: changed since the last commit" in fails(standing, 2)
     standing.run("git", "commit", "--all", "--quiet", "--message", "Train longer")
     printed = standing.run(*RETRAIN[:-1])  # through Prefect
     assert "continuing without it" not in printed
@@ -140,7 +140,7 @@ def test_corrupted_labels__refused_and_the_champion_is_untouched(standing: Check
     before, bundle, head = current(standing), digests(current(standing)), standing.run("git", "rev-parse", "HEAD")
     swap_labels(standing, ("train", "val"))
     printed = standing.run(*RETRAIN)
-    assert "data/slides.dvc: changed here, recorded" in printed
+    assert "data/slides.dvc: local changes recorded" in printed
     assert "retrain: refused: labels of 39 test images changed since the champion was accepted" in printed
     assert current(standing) == before
     assert digests(before) == bundle

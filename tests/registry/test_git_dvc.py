@@ -1,4 +1,4 @@
-"""Git and DVC as a run uses them, in small repositories with the real tools."""
+"""Git and DVC operations in small repositories."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def commit(folder: Path, message: str) -> None:
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a repository `own` that has tracked images and two stages, its upstream and its remote."""
+    """Create a repository `own` with tracked images and two stages, an upstream and a remote."""
     place = tmp_path_factory.mktemp("started")
     folder = place / "own"
     (folder / "raw").mkdir(parents=True)
@@ -59,7 +59,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without_settings(patch: pytest.MonkeyPatch) -> None:
-    """Nobody has a git identity or settings of git or DVC."""
+    """Remove the git identity and all settings of git and DVC."""
     for name in [name for name in os.environ if name.startswith(("GIT_", "DVC_"))]:
         patch.delenv(name)
     patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
@@ -68,30 +68,30 @@ def without_settings(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def own(started: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with tracked images, two stages, an upstream and a remote; nobody has a git identity."""
+    """Return a repository with tracked images, two stages, an upstream and a remote, without a git identity."""
     without_settings(monkeypatch)
     shutil.copytree(started, tmp_path, symlinks=True, dirs_exist_ok=True)
     return tmp_path / "own"
 
 
 def another(own: Path, tmp_path: Path) -> Path:
-    """A colleague's clone, with the data."""
+    """Return a second clone with the data."""
     folder = tmp_path / "colleague"
     git(own, "clone", "--quiet", "--branch", "main", str(tmp_path / "bare"), str(folder))
     return folder
 
 
-def test_check__what_cannot_be_recorded_is_refused(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_require_recordable__rejects_other_states(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     GitDvcRepo(own).require_recordable()
     (own / "params.yaml").write_text("seed: 2\n")
-    with pytest.raises(InputError, match=r"params\.yaml changed since the last commit"):
+    with pytest.raises(InputError, match=r"params\.yaml: changed since the last commit"):
         GitDvcRepo(own).require_recordable()
     git(own, "checkout", "params.yaml")
     monkeypatch.setenv("DVC_STAGE", "train")
-    with pytest.raises(InputError, match="DVC_STAGE is train"):
+    with pytest.raises(InputError, match="DVC_STAGE=train"):
         GitDvcRepo(own).require_recordable()
     monkeypatch.delenv("DVC_STAGE")
-    with pytest.raises(InputError, match="no git repository with a commit"):
+    with pytest.raises(InputError, match="not a git repository with a commit"):
         GitDvcRepo(tmp_path).require_recordable()
 
 
@@ -106,10 +106,10 @@ def test_pull__local_and_upstream_changes_and_an_import(own: Path, tmp_path: Pat
     assert checkout.pull() == []
 
     (own / "raw" / "b").write_text("second\n")  # images put there by hand
-    assert checkout.pull() == ["raw.dvc: changed here, recorded"]
+    assert checkout.pull() == ["raw.dvc: local changes recorded"]
     assert checkout.pull() == []
     (origin / "y").write_text("2\n")
-    assert checkout.pull() == ["imported.dvc: its origin changed"]
+    assert checkout.pull() == ["imported.dvc: the source of the import changed"]
     assert (own / "imported" / "y").read_text() == "2\n"
     checkout.commit_and_push("model-1", "Accept")
 
@@ -128,7 +128,7 @@ def test_pull__local_and_upstream_changes_and_an_import(own: Path, tmp_path: Pat
     assert checkout.changed_files(before) == ["raw.dvc"]
 
 
-def test_record__commits_tags_and_sends_even_where_somebody_was_faster(own: Path, tmp_path: Path) -> None:
+def test_commit_and_push__rebases_on_concurrent_commits(own: Path, tmp_path: Path) -> None:
     colleague = another(own, tmp_path)
     (colleague / "notes").write_text("hello\n")
     commit(colleague, "Note")
@@ -148,7 +148,7 @@ def test_record__commits_tags_and_sends_even_where_somebody_was_faster(own: Path
     assert "in sync" in dvc(own, "status", "--cloud")
 
 
-def test_record__without_upstream_and_remote_stays_here(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commit_and_push__without_upstream_and_remote(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     git(own, "branch", "--unset-upstream")
     dvc(own, "config", "--unset", "core.remote")
     GitDvcRepo(own).commit_and_push("model-3", "Accept")
@@ -156,14 +156,14 @@ def test_record__without_upstream_and_remote_stays_here(own: Path, capsys: pytes
     assert git(own, "tag").split() == ["model-3"]
 
 
-def test_failed_command__is_said_in_a_line(own: Path) -> None:
+def test_failed_command__error_is_one_line(own: Path) -> None:
     with pytest.raises(CommandError, match=r"^git rev-parse nowhere: "):
         GitDvcRepo(own).git("rev-parse", "nowhere")
     with pytest.raises(CommandError, match="nowhere"):
         GitDvcRepo(own).read_revision("nowhere", "model")
 
 
-def test_read_at__content_that_is_gone_is_a_failure(own: Path, tmp_path: Path) -> None:
+def test_read_revision__missing_content_is_an_error(own: Path, tmp_path: Path) -> None:
     git(own, "-c", "user.name=a", "-c", "user.email=a@b", "tag", "-a", "old", "-m", "old")
     for folder in (own / ".dvc" / "cache", tmp_path / "storage"):
         subprocess.run(["rm", "-rf", str(folder)], check=True)

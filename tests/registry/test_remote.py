@@ -1,4 +1,4 @@
-"""`medtune.registry.remote`: what it refuses, what it writes, and that it writes nothing before a probe came back."""
+"""Configuration of the DVC remote, which requires a successful probe."""
 
 import socket
 import subprocess
@@ -18,7 +18,7 @@ COMMITTED = "[core]\n    analytics = false\n    check_update = false\n"
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with DVC's settings as they are committed, and nothing set for this user or machine."""
+    """Return a folder with the committed DVC settings, without settings of user and machine."""
     folder = tmp_path / "medtune"
     (folder / ".dvc").mkdir(parents=True)
     (folder / ".dvc" / "config").write_text(COMMITTED)
@@ -37,35 +37,35 @@ def refused(call: Callable[[], None]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("shs://host/x", "did you mean 'ssh'?"),
-        ("ftp://host/x", "give a path or one of azure, "),
-        ("hdfs://host/x", "none that DVC can verify"),
+        ("ftp://host/x", "Use a path or one of azure, "),
+        ("hdfs://host/x", "DVC cannot verify files of hdfs://"),
         ("s3:/bucket/x", "did you mean s3://bucket/x?"),
         ("me@host:/srv/x", "did you mean ssh://me@host/srv/x?"),
-        ("ssh:///srv/x", "names no host or bucket"),
-        ("ssh://host:port/x", "is no URL"),
+        ("ssh:///srv/x", "no host or bucket"),
+        ("ssh://host:port/x", "not a valid URL"),
         ("gs://bucket/x", "'dvc-gs' to be installed"),
         ("s3://KEY@bucket/x", "AWS_ACCESS_KEY_ID"),
     ],
 )
-def test_url__no_remote_can_be_there(checkout: Path, url: str, said: str) -> None:
-    assert said in refused(lambda: command.configure_remote(url))
+def test_url__rejects_invalid_remotes(checkout: Path, url: str, message: str) -> None:
+    assert message in refused(lambda: command.configure_remote(url))
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
 
 
 @pytest.mark.parametrize(
     "url", ["ssh://me:hunter2@host/x", "https://host/x?token=hunter2", "s3://KEY:hunter2@bucket/x"]
 )
-def test_url__a_secret_is_neither_committed_nor_repeated(checkout: Path, url: str) -> None:
-    said = refused(lambda: command.configure_remote(url))
-    assert "hunter2" not in said
-    assert "--local" in said or "AWS_SECRET_ACCESS_KEY" in said
+def test_url__secret_is_neither_committed_nor_repeated(checkout: Path, url: str) -> None:
+    message = refused(lambda: command.configure_remote(url))
+    assert "hunter2" not in message
+    assert "--local" in message or "AWS_SECRET_ACCESS_KEY" in message
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
 
 
-def test_url__a_secret_may_stay_in_this_clone(checkout: Path) -> None:
+def test_url__local_config_may_contain_a_secret(checkout: Path) -> None:
     remote_url.check_url("ssh://me:hunter2@host/x", local=True)
     assert remote_url.mask_secrets("ssh://me:hunter2@host/x?a=b") == "ssh://me:***@host/x?***"
     assert "config.local" in (PROJECT / ".dvc" / ".gitignore").read_text()
@@ -75,13 +75,13 @@ def test_url__a_secret_may_stay_in_this_clone(checkout: Path) -> None:
     ("url", "endpoint"),
     [("/srv/x", "http://host:9000"), ("s3://bucket/x", "host:9000"), ("s3://bucket/x", "http://me:hunter2@host:9000")],
 )
-def test_endpoint__goes_with_s3_alone_and_holds_no_secret(checkout: Path, url: str, endpoint: str) -> None:
-    said = refused(lambda: command.configure_remote(url, endpoint=endpoint))
-    assert said.startswith("--endpoint is ")
-    assert "hunter2" not in said
+def test_endpoint__needs_s3_and_contains_no_secret(checkout: Path, url: str, endpoint: str) -> None:
+    message = refused(lambda: command.configure_remote(url, endpoint=endpoint))
+    assert message.startswith("--endpoint=")
+    assert "hunter2" not in message
 
 
-def test_path__is_tried_and_written_by_dvc(
+def test_path__is_probed_and_written_by_dvc(
     checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dvc.config import Config
@@ -91,8 +91,10 @@ def test_path__is_tried_and_written_by_dvc(
     monkeypatch.chdir(checkout)
     command.configure_remote("../store", name="Storage")
     store = tmp_path / "store"
-    said = capsys.readouterr().out
-    assert said.startswith(f"storage: {store}, verify true, by default (.dvc/config); wrote, read and deleted a probe ")
+    message = capsys.readouterr().out
+    assert message.startswith(
+        f"storage: {store}, verify true, by default (.dvc/config); wrote, read and deleted a probe "
+    )
     assert list(store.iterdir()) == []
     settings = Config(str(checkout / ".dvc"))
     assert settings["core"] | {"remote": "storage", "analytics": False} == settings["core"]
@@ -101,30 +103,30 @@ def test_path__is_tried_and_written_by_dvc(
     written = (checkout / ".dvc" / "config").read_text()
     assert "url = ../../store" in written  # as DVC writes it: a clone beside this one finds it too
     command.configure_remote(show=True)
-    assert said.startswith(capsys.readouterr().out.strip())
+    assert message.startswith(capsys.readouterr().out.strip())
 
 
-def test_path__in_the_checkout_would_be_lost_with_it(checkout: Path) -> None:
+def test_path__rejects_folders_in_the_project(checkout: Path) -> None:
     assert "outside" in refused(lambda: command.configure_remote(str(checkout / "store")))
 
 
-def test_probe__that_fails_changes_nothing(checkout: Path, tmp_path: Path) -> None:
+def test_probe__failure_changes_nothing(checkout: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    said = refused(lambda: command.configure_remote(str(tmp_path / "file" / "store")))
-    assert "cannot write: " in said
-    assert said.endswith("; nothing was changed")
+    message = refused(lambda: command.configure_remote(str(tmp_path / "file" / "store")))
+    assert "cannot write: " in message
+    assert message.endswith(". Nothing was changed")
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
 
 
-def test_probe__gives_up_on_a_host_that_never_answers(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe__host_never_responds(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "TIMEOUT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        said = refused(lambda: command.configure_remote(f"ssh://127.0.0.1:{silent.getsockname()[1]}/x"))
-    assert "no answer within" in said
+        message = refused(lambda: command.configure_remote(f"ssh://127.0.0.1:{silent.getsockname()[1]}/x"))
+    assert "no response within" in message
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
 
 
-def test_local__leaves_the_committed_file_and_comes_first(
+def test_local__keeps_the_committed_file_and_takes_precedence(
     checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command.configure_remote(str(tmp_path / "team"))
@@ -137,23 +139,23 @@ def test_local__leaves_the_committed_file_and_comes_first(
     assert own.stat().st_mode & 0o777 == 0o600
 
 
-def test_local__that_would_hide_the_new_one_is_an_error(checkout: Path, tmp_path: Path) -> None:
+def test_local__conflicting_default_is_an_error(checkout: Path, tmp_path: Path) -> None:
     command.configure_remote(str(tmp_path / "mine"), name="mine", local=True)
-    said = refused(lambda: command.configure_remote(str(tmp_path / "team")))
-    assert "dvc remote remove --local mine" in said
+    message = refused(lambda: command.configure_remote(str(tmp_path / "team")))
+    assert "dvc remote remove --local mine" in message
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
 
 
-def test_local__of_another_kind_needs_another_name(checkout: Path, tmp_path: Path) -> None:
+def test_local__other_scheme_needs_another_name(checkout: Path, tmp_path: Path) -> None:
     (checkout / ".dvc" / "config").write_text(
         "[core]\n    remote = storage\n['remote \"storage\"']\n    url = s3://bucket/x\n    region = eu-north-1\n"
     )
-    assert "choose another --name" in refused(lambda: command.configure_remote(str(tmp_path / "mine"), local=True))
+    assert "Choose another --name" in refused(lambda: command.configure_remote(str(tmp_path / "mine"), local=True))
     assert not (checkout / ".dvc" / "config.local").exists()
     command.configure_remote(str(tmp_path / "mine"), name="mine", local=True)
 
 
-def test_again__keeps_what_else_was_set_for_a_remote_of_that_kind(checkout: Path, tmp_path: Path) -> None:
+def test_configure__keeps_other_options_of_the_same_scheme(checkout: Path, tmp_path: Path) -> None:
     from dvc.config import Config
 
     command.configure_remote(str(tmp_path / "old"))
@@ -166,7 +168,7 @@ def test_again__keeps_what_else_was_set_for_a_remote_of_that_kind(checkout: Path
     assert settings["remote"]["storage"]["url"] == str(tmp_path / "new")
 
 
-def test_command_line__a_mistake_is_one_line_and_exit_2() -> None:
+def test_command_line__error_is_one_line_and_exit_code_2() -> None:
     words = [sys.executable, "-m", "medtune", "remote", "gs://bucket/x"]
     done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr

@@ -1,4 +1,4 @@
-"""Artifacts: whole or absent, and every change to one is seen."""
+"""Artifacts are atomic, and every change to a file is detected."""
 
 import random
 
@@ -13,17 +13,17 @@ def write(folder, key="k", text="hello"):
     (work / "a.txt").write_text(text)
     (work / "sub").mkdir()
     (work / "sub" / "b.bin").write_bytes(bytes(range(256)))
-    return artifact.commit(folder, key, {"figure": 1})
+    return artifact.commit(folder, key, {"metric": 1})
 
 
-def test_publish__is_found_with_its_key_and_result(tmp_path):
+def test_commit__artifact_is_found_with_key_and_result(tmp_path):
     made = write(tmp_path / "out")
     assert artifact.find_artifact(tmp_path / "out", "k") == made
-    assert made.result()["figure"] == 1
+    assert made.result()["metric"] == 1
     assert artifact.find_artifact(tmp_path / "out", "other") is None
 
 
-def test_publish__replaces_whole(tmp_path):
+def test_commit__replaces_an_earlier_artifact(tmp_path):
     write(tmp_path / "out")
     second = write(tmp_path / "out", "k2", "bye")
     assert artifact.find_artifact(tmp_path / "out", "k2") == second
@@ -37,7 +37,7 @@ def test_recover__after_a_crash_between_the_renames(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_find__sees_every_mutation(tmp_path, seed):
+def test_find__detects_every_mutation(tmp_path, seed):
     write(tmp_path / "out")
     rng = random.Random(seed)
     path = rng.choice([p for p in (tmp_path / "out").rglob("*") if p.is_file()])
@@ -54,16 +54,16 @@ def test_find__sees_every_mutation(tmp_path, seed):
     assert artifact.find_artifact(tmp_path / "out", "k") is None
 
 
-def test_result__is_never_what_was_not_written(tmp_path):
+def test_result__rejects_changed_content(tmp_path):
     made = write(tmp_path / "out")
     path = tmp_path / "out" / artifact.RESULT_FILE
-    path.write_text(path.read_text().replace('"figure": 1', '"figure": 2'))
+    path.write_text(path.read_text().replace('"metric": 1', '"metric": 2'))
     assert artifact.find_artifact(tmp_path / "out") is None
     with pytest.raises(RuntimeError, match=r"result\.json is damaged"):
         made.result()
 
 
-def test_digest__one_spelling():
+def test_digest__is_canonical():
     assert artifact.digest({"b": 1, "a": [1.5, None]}) == artifact.digest({"a": [1.5, None], "b": 1})
     with pytest.raises(ValueError):
         artifact.digest({"x": float("nan")})

@@ -23,17 +23,17 @@ def line(process: "subprocess.Popen[str]") -> str:
     return process.stdout.readline().strip()
 
 
-def test_lock__second_run_waits_and_says_so(tmp_path: Path) -> None:
+def test_lock__second_run_waits_with_a_message(tmp_path: Path) -> None:
     with output_lock(RunPaths.from_env(tmp_path)):
         second = other_run(tmp_path)
-        assert line(second) == f"another run is writing to {tmp_path / 'artifacts'}: waiting for it to end"
+        assert line(second) == f"waiting for another run that writes to {tmp_path / 'artifacts'}"
         time.sleep(0.2)
         assert second.poll() is None
     assert line(second) == "held"
     second.communicate()
 
 
-def test_lock__ends_with_a_killed_process(tmp_path: Path) -> None:
+def test_lock__killed_process_releases_it(tmp_path: Path) -> None:
     first = other_run(tmp_path)
     assert line(first) == "held"
     first.kill()
@@ -42,7 +42,7 @@ def test_lock__ends_with_a_killed_process(tmp_path: Path) -> None:
         pass
 
 
-def test_lock__place_that_cannot_be_written(tmp_path: Path) -> None:
+def test_lock__folder_is_not_writable(tmp_path: Path) -> None:
     (tmp_path / "artifacts").write_text("a file where the folder should be")
-    with pytest.raises(InputError, match="artifacts cannot be written"), output_lock(RunPaths.from_env(tmp_path)):
+    with pytest.raises(InputError, match="artifacts: cannot be written"), output_lock(RunPaths.from_env(tmp_path)):
         pass

@@ -139,7 +139,7 @@ def test_run__killed_while_packing_starts_clean(root):
 
 
 def test_run__missing_root(tmp_path):
-    with pytest.raises(InputError, match="nowhere does not exist"):
+    with pytest.raises(InputError, match="nowhere: no such path"):
         prepare(tmp_path / "nowhere")
 
 
@@ -199,7 +199,7 @@ def test_run__patients_with_the_same_id_are_merged(root):
         prepare(root)
     info = read_json(prepare(root, "data.similar_patients=equal"), "dataset.json")
     assert info["n_groups"] == 12
-    assert "1 patients were written in several ways" in info["notes"][0]
+    assert "1 patients had several spellings" in info["notes"][0]
     assert read_json(prepare(root, "data.similar_patients=different"), "dataset.json")["n_groups"] == 13
 
 

@@ -20,15 +20,15 @@ def test_run__image_protocol_counts_and_names_the_leak(root):
     info = read_json(artifact, "dataset.json")
     assert info["leaked_groups"]
     assert info["leaked_groups"] == read_json(artifact)["leaked_groups"]
-    assert f"LEAK: {len(info['leaked_groups'])} of 12 groups" in info["notes"][0]
+    assert f"LEAK: {len(info['leaked_groups'])} of 12 patients" in info["notes"][0]
 
 
 def test_run__without_patients(root):
-    with pytest.raises(InputError, match="no patients are named"):
+    with pytest.raises(InputError, match="names no patients"):
         prepare(root, pattern=None)
     info = read_json(prepare(root, "data.split.protocol=image", pattern=None), "dataset.json")
     assert info["groups_known"] is False
-    assert "cannot be excluded" in info["notes"][-1]
+    assert "may be in both train and test" in info["notes"][-1]
 
 
 def test_run__invalid_split_is_rejected_before_decoding(root):
@@ -122,7 +122,7 @@ def test_run__split_folders_define_the_split(tmp_path, val, pattern):
     assert [len(rows[split]) for split in ("train", "val", "test")] == ([20, 8, 8] if val else [16, 4, 8])
     assert not set(prepared.patient_ids[rows["train"]]) & set(prepared.patient_ids[rows["val"]])
     notes = read_json(artifact, "dataset.json")["notes"]
-    assert "Split by the folders as given" in notes[0]
+    assert "Split by the folders (protocol folders)" in notes[0]
     assert any("no validation folder" in note for note in notes) is not val
 
 
@@ -131,7 +131,7 @@ def test_run__split_folders_give_one_split(tmp_path):
     every = "data.split.test_fold=all"
     artifact = prepare(root, "data.split.protocol=folders", every, "data.positive=p", pattern=None)
     assert list(read_json(artifact, "dataset.json")["counts"]["chains"]) == ["0"]
-    with pytest.raises(InputError, match="source synthetic reads no folders"):
+    with pytest.raises(InputError, match="source synthetic does not use folders"):
         prepare(root, "data.split.protocol=folders", source="synthetic")
 
 
@@ -158,13 +158,15 @@ def test_run__split_by_a_column_with_an_external_set(root, capsys):
     assert list(prepared.metadata_cells) == ["sex"]
     printed = capsys.readouterr().out
     assert "8 images are external" in printed
-    assert "The column has no row val: a fifth of each train part was set aside for it, by patient." in printed
+    assert (
+        "The column has no row with val: a fifth of each training split is used for validation, by patient." in printed
+    )
 
 
 @pytest.mark.parametrize(
     ("columns", "sets", "message"),
     [
-        (["split"], [], r"column 'split' of the table: add --set data.split.protocol=column to split by it"),
+        (["split"], [], r"column 'split' of the table is not used: add --set data.split.protocol=column"),
         (["part"], ["data.split.protocol=column"], r"no column split; found path, label, group, part"),
         (["part"], ["data.columns.split=part"], r"data.columns.split=part: protocol patient does not read it"),
         (["part"], ["data.split.protocol=column", "data.columns.split=part"], r"'x' in 48 rows; expected train, val"),

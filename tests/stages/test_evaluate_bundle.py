@@ -104,7 +104,7 @@ def test_evaluate__class_folders_without_patients_say_so(world, capsys):
     assert call(["evaluate", "bundle", "--data", "classes", "--json"]) == 0
     captured = capsys.readouterr()
     metrics = json.loads(captured.out)
-    assert any("No patients are known: the intervals treat each image as a patient" in w for w in metrics["warnings"])
+    assert any("The patients are unknown. Intervals treat each image as a patient" in w for w in metrics["warnings"])
     assert "treat each image as a patient" in captured.err
     assert metrics["intervals"].startswith("95 %, jackknife over images ")
     assert "treat each image as a patient" in (world / "evaluation-classes" / "report.html").read_text()
@@ -128,7 +128,7 @@ def test_evaluate__missing_class_is_reported(world):
     write_table(world / "images" / "t.csv", [row for row in rows if row[1] == "Red"])
     assert evaluate("--set", "data.label_map={Red: red}", *PATIENTS, "--out", "result") == 0
     metrics = json.loads((world / "result" / "metrics.json").read_text())
-    assert "No test image is blue: averages over classes leave it out." in metrics["warnings"]
+    assert "No test image is blue: averages over classes exclude it." in metrics["warnings"]
     assert metrics["test"]["auroc"]["value"] is None
     assert metrics["test"]["sensitivity"]["value"] is not None
 
@@ -207,15 +207,18 @@ def test_evaluate__training_data_of_another_bundle_is_rejected(world, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["bundle", "--data", "images/t.csv"], "labels Red (18 images), bleu (18 images) are no classes of the bundle"),
+        (
+            ["bundle", "--data", "images/t.csv"],
+            "labels Red (18 images), bleu (18 images) are not classes of the bundle",
+        ),
         (["bundle", "--data", "images/t.csv", "--set", "data.label_map={bleu: blue}"], "labels Red (18 images) are no"),
         (["bundle", "--data", "images/t.csv", *MAP, "--by", "sexe"], "evaluate.by=sexe: no such column (did you mean"),
         (["bundle", "--data", "images/t.csv", *MAP, "--by", "patient"], None),
         (["bundle", "--data", "none.csv"], "--data=none.csv: does not exist"),
-        (["bundle"], "--data is missing"),
+        (["bundle"], "--data: missing"),
         (["images", "--data", "images/t.csv"], "images is not a bundle"),
         (["--data", "images/t.csv"], "--data: applies to a bundle only"),
-        (["bundle", "--data", "images/t.csv", "--params", "p.yaml"], "--params: a bundle has its own params"),
+        (["bundle", "--data", "images/t.csv", "--params", "p.yaml"], "--params=p.yaml: a bundle contains its params"),
         (["bundle", "--data", "images/t.csv", "--set", "model.weights=hub"], "--set model: has no effect"),
         (["bundle", "--data", "images/t.csv", "--set", "data.resize=pad"], "--set data.resize: the bundle decides it"),
         (["bundle", "--data", "images/t.csv", "--set", "evaluate.threshold=argmax"], "--set evaluate.threshold: the b"),
@@ -259,12 +262,14 @@ def test_evaluate__nested_class_folders_are_named(world, capsys, names):
         folder.mkdir(parents=True, exist_ok=True)
         name.rename(folder / name.name)
     error = error_of(capsys, "bundle", "--data", "classes")
-    assert re.search(r"--data=.*classes: the class folders lie one folder deeper, in .*Name one folder: --data ", error)
+    assert re.search(
+        r"--data=.*classes: the class folders are one level deeper, in .*Use one of these folders: --data ", error
+    )
 
 
 def test_evaluate__split_column_error_names_the_fix(world, capsys):
     table = world / "images" / "t.csv"
     table.write_text(table.read_text().replace("sex", "split"))
     error = error_of(capsys, "bundle", "--data", str(table), *MAP)
-    assert "the table has a column split, but every row is evaluated" in error
+    assert "the table has a column split, but all rows are evaluated" in error
     assert "protocol" not in error

@@ -182,7 +182,7 @@ def test_run__model_card_has_facts_leaks_and_known_issues(exported):
     for fact in (
         "Research use only", "CC0", "drawn <by> code", exported.prepared.digest, "protocol `patient`",
         "| balanced accuracy |", "onnxruntime >= 1.18, numpy", "medtune predict", "onnxruntime-gpu", exported.key,
-        "Prediction sets: ", "It was not measured on test images.",
+        "Prediction sets: ", "The coverage was not measured on test images.",
     ):  # fmt: skip
         assert fact in card, fact
     assert "{{" not in card

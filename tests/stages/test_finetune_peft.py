@@ -107,7 +107,7 @@ def test_finetune__prepare_gets_unaugmented_training_images(world, monkeypatch):
     def spy(model, batches, options):
         shown.append(list(batches))
         real(model, shown[-1], options)
-        chosen.append(model.backbone.chosen.places.tolist())
+        chosen.append(model.backbone.sparse_delta.positions.tolist())
 
     monkeypatch.setattr(fishmask, "prepare", spy)
     first, second = run_both(params, world.paths)

@@ -1,4 +1,4 @@
-"""A toy task: the share of dark pixels in each patch of an image. Copied into medtune/tasks by the test of the seam."""
+"""Toy task: fraction of dark pixels per patch. The test of the task protocol copies it into medtune/tasks."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Shares per patch: no post-processing, no decision."""
+"""Evaluation of fractions per patch, without post-processing or decision."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ CLASS_AVERAGES = ()
 
 @dataclass(frozen=True)
 class Predictions:
-    """Shares (n, h, w) and the mean absolute error (n,) of each image."""
+    """Fractions (n, h, w) and mean absolute error (n,) per image."""
 
     rows: np.ndarray
     patient_ids: np.ndarray
@@ -39,7 +39,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold."""
+    """Evaluation result of one fold."""
 
     fold: int
     selected_stage: str
@@ -52,7 +52,7 @@ class Fold:
 
 
 def truth(prepared: Any, rows: np.ndarray, side: int) -> np.ndarray:
-    """Shares (n, side, side) of the masks."""
+    """Return the fractions (n, side, side) of the masks."""
     masks = np.asarray(prepared.targets[rows], np.float64)
     return masks.reshape(len(rows), side, masks.shape[1] // side, side, -1).mean(axis=(2, 4))
 
@@ -63,15 +63,15 @@ def from_bundle(prepared: Any, rows: np.ndarray, output: np.ndarray, document: M
 
 
 def shares(logits: np.ndarray) -> np.ndarray:
-    """Shares (n, h, w) from logits (n, h * w)."""
+    """Compute fractions (n, h, w) from logits (n, h * w)."""
     side = round(logits.shape[1] ** 0.5)
     return 1 / (1 + np.exp(-logits.reshape(-1, side, side)))
 
 
 def evaluate_folds(requests: Any, outputs: Any, prepared: Any, options: EvaluateParams) -> list[Fold]:
     folds = []
-    for request, own in zip(requests, outputs, strict=True):
-        val, test = (from_bundle(prepared, request.indices[s], shares(own[s]), {}) for s in ("val", "test"))
+    for request, fold_outputs in zip(requests, outputs, strict=True):
+        val, test = (from_bundle(prepared, request.indices[s], shares(fold_outputs[s]), {}) for s in ("val", "test"))
         folds.append(Fold(request.fold, request.trained.result()["kept"], val, test))
     return folds
 
@@ -103,7 +103,7 @@ def read_predictions(path: Path) -> Any:
 
 
 def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
-    """Error of a constant: the mean share of the training images."""
+    """Return the error of a constant prediction, the mean fraction of the training images."""
     if not result.folds:
         return {}
     prepared, side = result.prepared, result.pooled.shares.shape[1]

@@ -1,4 +1,4 @@
-"""The exported module: shares (B, h, w) from uint8 pixels."""
+"""Exported module: fractions (B, h, w) from uint8 pixels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from medtune.config.schema import ExportParams
 
 
 class Shares(nn.Module):
-    """Logits (B, h * w) to shares (B, h, w)."""
+    """Sigmoid that maps logits (B, h * w) to fractions (B, h, w)."""
 
     def forward(self, logits: Tensor) -> Tensor:
         side = round(logits.shape[1] ** 0.5)
@@ -26,24 +26,24 @@ def describe(prepared: Any, folds: Any, decision: Mapping[str, Any], size: int) 
 
 
 def agreement(
-    reference: np.ndarray, found: np.ndarray, target: np.ndarray, document: Mapping[str, Any], tolerance: float
+    reference: np.ndarray, output: np.ndarray, target: np.ndarray, document: Mapping[str, Any], tolerance: float
 ) -> dict[str, Any]:
-    return {"within": float((np.abs(found - reference).max(axis=(1, 2)) <= tolerance).mean())}
+    return {"within": float((np.abs(output - reference).max(axis=(1, 2)) <= tolerance).mean())}
 
 
-def rejection_reason(figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
+def rejection_reason(parity: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
     return None
 
 
-def losses(figures: Mapping[str, Any]) -> dict[str, float]:
+def losses(parity: Mapping[str, Any]) -> dict[str, float]:
     return {}
 
 
-def agrees(figures: Mapping[str, Any]) -> float:
-    return figures["within"]
+def agrees(parity: Mapping[str, Any]) -> float:
+    return parity["within"]
 
 
 def card(document: Mapping[str, Any]) -> dict[str, str]:
     texts = {"purpose": "Estimates how dark each patch is.", "inside": "Normalization and sigmoid",
-             "output": "the share of dark pixels per patch", "agreement": "images within tolerance"}  # fmt: skip
+             "output": "the fraction of dark pixels per patch", "agreement": "images within tolerance"}  # fmt: skip
     return dict.fromkeys(("decision", "calibration", "limits"), "") | texts

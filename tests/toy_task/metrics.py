@@ -1,4 +1,4 @@
-"""Mean absolute error of the shares, from sums per patient."""
+"""Mean absolute error of the fractions, from sums per patient."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from medtune.evaluation.metric import Floats, Metric
 
 @dataclass(frozen=True)
 class Stats:
-    """(patients, 2): summed absolute error, images."""
+    """Sums (patients, 2) of the absolute error and of the images."""
 
     sums: Floats
 
@@ -25,19 +25,19 @@ class Stats:
 
 
 def accumulate(errors: Floats, patients: np.ndarray) -> Stats:
-    """Sum the mean error (n,) of each image per patient (n,)."""
+    """Sum the errors of images (n,) per patient (n,)."""
     names, member = np.unique(patients, return_inverse=True)
     return Stats(np.stack([np.bincount(member, weights=w, minlength=len(names)) for w in (errors, None)], axis=1))
 
 
 def example(patients: Sequence[str], seed: int) -> Stats:
-    """One made-up image per patient."""
+    """Create statistics with one synthetic image per patient."""
     errors = [np.random.default_rng([seed, *name.encode()]).random() for name in patients]
     return accumulate(np.array(errors), np.arange(len(errors)))
 
 
 def mae(sums: Floats) -> Floats:
-    """(R,) mean over images."""
+    """Compute the mean over images (R,)."""
     return sums[:, 0] / sums[:, 1]
 
 

@@ -1,4 +1,4 @@
-"""What consumers get: the mean share of dark pixels."""
+"""Output for consumers: the mean fraction of dark pixels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

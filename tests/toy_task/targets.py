@@ -1,4 +1,4 @@
-"""Target: a mask of the dark pixels, (H, W) uint8, drawn from the image itself."""
+"""Target: mask (H, W) uint8 of the dark pixels, computed from the image."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ MIN_CLASSES = 1
 HAS_POSITIVE = False
 
 
-def check(records: Sequence[Sample]) -> None:
-    """Accept every record."""
+def check(samples: Sequence[Sample]) -> None:
+    """Accept all samples."""
 
 
 def encode(record: Sample, data: DataParams) -> np.ndarray:
-    """1 where a pixel is darker than 160."""
+    """Return 1 for pixels darker than 160, otherwise 0."""
     assert record.read is not None
     return (resize_square(record.read(), data.image_size, data.resize).mean(axis=2) < 160).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""One logit per patch token, trained by binary cross-entropy against the share of the mask in the patch."""
+"""One logit per patch token, trained with binary cross-entropy against the fraction of the mask in the patch."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from medtune.config.schema import Params
 from medtune.config.training import TrainingParams
 from medtune.data.manifest import PreparedDataset
 from medtune.models import classifier
-from medtune.tasks.base import Move
+from medtune.tasks.base import SpatialTransform
 
 
 def n_outputs(prepared: PreparedDataset) -> int:
-    """Patches."""
+    """Return the number of patches."""
     return (prepared.images.shape[1] // 16) ** 2
 
 
 def build(params: Params, n_outputs: int, load_weights: bool = True) -> classifier.Classifier:
-    """A linear layer on each token instead of the head that params name."""
+    """Build the backbone with a linear layer on each token instead of the head in params."""
     model = classifier.build(params, n_outputs, load_weights)
     torch.manual_seed(params.seed)
     channels = model.backbone.num_features
@@ -32,7 +32,7 @@ def build(params: Params, n_outputs: int, load_weights: bool = True) -> classifi
 
 
 def shares(mask: Tensor, n_outputs: int) -> Tensor:
-    """Share (B, n_outputs) of each patch that the mask (B, H, W) covers."""
+    """Compute the fraction (B, n_outputs) of each patch that the mask (B, H, W) covers."""
     return F.adaptive_avg_pool2d(mask[:, None].float(), round(n_outputs**0.5)).flatten(1)
 
 
@@ -45,7 +45,7 @@ class Objective:
     def averaged_terms(self, n_outputs: int) -> int:
         return 1
 
-    def augment(self, target: Tensor, move: Move) -> Tensor:
+    def augment(self, target: Tensor, move: SpatialTransform) -> Tensor:
         return move(target[:, None])[:, 0]
 
     def total(self, target: Tensor) -> float:
@@ -64,5 +64,5 @@ class Objective:
 
 
 def objective(params: Params, section: TrainingParams, prepared: PreparedDataset, train: np.ndarray) -> Objective:
-    """The same for every run."""
+    """Build the objective, which does not depend on params."""
     return Objective()

@@ -1,7 +1,7 @@
-"""A project cache of its own for W&B, and a server that W&B's own process can upload to.
+"""Fixtures: a temporary cache for W&B, and a server that accepts uploads of W&B's process.
 
-The server speaks as much of W&B's protocol as an upload takes, and keeps every byte of it: it shows what leaves this
-machine, and in what order. It is not W&B's: that its answers are taken says nothing of the real one's.
+The server implements the part of W&B's protocol that uploads need, and stores all requests. Tests use it to check which
+data are sent and in which order. They do not show that the real server accepts the data.
 """
 
 import gzip
@@ -21,15 +21,15 @@ API_KEY = "0123456789" * 4
 
 
 class Server:
-    """What was sent, and what is answered.
+    """Server that stores requests and sends canned responses.
 
     Attributes:
-        sent: every request's path and body, in order.
-        runs: by id: history lines, summary, config, artifacts used and made.
-        artifacts: by name and digest.
+        sent: path and body of each request, in order.
+        runs: history lines, summary, config and artifacts used and made, by run id.
+        artifacts: artifacts by name and digest.
         views: specs of saved views.
-        refuse: GraphQL operations, and paths, that get an error.
-        knows_key: False: every key is refused.
+        refuse: GraphQL operations and paths that get an error response.
+        knows_key: False to reject all keys.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Server:
                 self.wfile.write(text)
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.handle_error = lambda *who: None  # type: ignore[method-assign]  # a client that hangs up
+        self.http.handle_error = lambda *who: None  # type: ignore[method-assign]  # ignores clients that disconnect
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
@@ -94,11 +94,11 @@ class Server:
 
     @property
     def everything(self) -> bytes:
-        """All that was sent, one after the other."""
+        """All sent content, concatenated."""
         return b"\n".join(path.encode() + b"\n" + body for path, body in self.sent)
 
     def steps(self, run_id: str) -> list[int]:
-        """The steps of a run's history, in the order of its lines."""
+        """Return the steps of a run's history, in order."""
         lines = self.runs[run_id]["history"]
         return [json.loads(lines[number])["_step"] for number in sorted(lines)]
 
@@ -170,13 +170,13 @@ class Server:
                 self.views.append(given)
                 view = {"id": "v", "name": given["name"]}
                 return {"upsertView": {"view": view, "inserted": True}}
-            case _:  # what a project has already: nothing
+            case _:  # the project is empty
                 return {"project": None}
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server on a free port of this machine; nothing is pointed at it yet."""
+    """Start a server on a free local port, without configuring W&B to use it."""
     made = Server()
     yield made
     made.close()
@@ -195,19 +195,19 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def online(cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """The server, with a key, as where W&B's runs go."""
+    """Configure W&B to use the server, with a key."""
     import wandb
 
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", API_KEY)
-    wandb.teardown()  # W&B reads its environment once, and its own process keeps what it read
+    wandb.teardown()  # W&B's process reads the environment only once
     yield server
     wandb.teardown()
 
 
 @pytest.fixture(scope="session")
 def ended() -> Callable[..., object]:
-    """Calls a command with its options; gives its exit code, 0 where it just returns."""
+    """Call a command with its options and return its exit code."""
 
     def call(command: Callable[..., None], **options: object) -> object:
         try:

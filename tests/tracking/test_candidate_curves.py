@@ -13,7 +13,7 @@ class Recorder:
         self.points.append((step, values))
 
 
-def test_curves__of_one_candidate_have_the_usual_names():
+def test_curves__single_candidate_has_standard_names():
     run = Recorder()
     curves = CandidateCurves(run, "frozen", [0.1], TrainingParams(epochs=2, batch_size=4), 8)
     curves.step(0, 1, {"train/loss": 1.0})
@@ -22,7 +22,7 @@ def test_curves__of_one_candidate_have_the_usual_names():
     assert run.points == [(1, {"train/loss": 1.0}), (2, {"epoch": 1, "val/loss": 0.5, "frozen/epoch": 1})]
 
 
-def test_curves__of_several_never_go_back_and_end_with_the_chosen_one():
+def test_curves__several_candidates_have_increasing_steps():
     run = Recorder()
     curves = CandidateCurves(run, "finetune", [0.01, 0.1], TrainingParams(epochs=2, batch_size=4), 8)
     for number in range(2):

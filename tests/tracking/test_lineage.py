@@ -1,4 +1,4 @@
-"""Data set -> models -> bundle, on the record of offline runs and on a server, without a patient's name in it."""
+"""Lineage of dataset, models and bundle in offline runs and on a server, without patient ids."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,8 +67,10 @@ def bundle(tmp_path: Path) -> Artifact:
     return published(tmp_path / "export", EXPORT, "onnx", stage="export", fold=1, parity={"fp32": {"max": 1e-7}})
 
 
-def chain(params: Params, prepared: PreparedDataset, frozen: Artifact, finetuned: Artifact, bundle: Artifact) -> None:
-    """Three stages, as they record what they read and make."""
+def log_stages(
+    params: Params, prepared: PreparedDataset, frozen: Artifact, finetuned: Artifact, bundle: Artifact
+) -> None:
+    """Log the inputs and outputs of three stages."""
     with start_run("frozen", FROZEN, "group", params, "frozen fold 1", 1) as run:
         lineage.log_inputs(run, prepared)
         lineage.log_model(run, frozen)
@@ -88,15 +90,15 @@ DATA = ("dataset", "data-breast-200x")
 STAGE_1, STAGE_2 = ("model", "frozen-fold-1"), ("model", "finetune-fold-1")
 
 
-def test_lineage__offline_runs_have_it_on_record(
+def test_lineage__offline_runs(
     cache: Path, params: Params, prepared: PreparedDataset, frozen: Artifact, finetuned: Artifact, bundle: Artifact
 ) -> None:
-    chain(params, prepared, frozen, finetuned, bundle)
+    log_stages(params, prepared, frozen, finetuned, bundle)
     first, second, third = read_runs(cache)
     assert names(first) == ([DATA], [STAGE_1])
     assert names(second) == ([DATA, STAGE_1], [STAGE_2])
     assert names(third) == ([DATA, STAGE_2], [("bundle", "medtune-bundle")])
-    # What one stage made and the next one read is one version: W&B knows it by its digest.
+    # The output of a stage and the input of the next stage are one version with the same digest.
     assert first.made[0].digest == second.used[1].digest
     assert first.used[0].digest == second.used[0].digest == third.used[0].digest
     assert len({version.digest for run in (first, second, third) for version in run.used + run.made}) == 4
@@ -111,7 +113,7 @@ def test_lineage__offline_runs_have_it_on_record(
     assert not list(folder.rglob("model.bin"))
 
 
-def test_version__is_the_content(prepared: PreparedDataset, frozen: Artifact, tmp_path: Path) -> None:
+def test_version__depends_on_content(prepared: PreparedDataset, frozen: Artifact, tmp_path: Path) -> None:
     same = published(tmp_path / "again", FROZEN, "the weights themselves", stage="frozen", fold=1)
     other = published(tmp_path / "other", FROZEN, "other weights", stage="frozen", fold=1)
     assert (
@@ -125,27 +127,27 @@ def test_version__is_the_content(prepared: PreparedDataset, frozen: Artifact, tm
     assert lineage.dataset_version(prepared).digest != lineage.dataset_version(split_otherwise).digest
 
 
-def test_lineage__on_a_server_once_however_often_it_is_logged(
+def test_lineage__repeated_logging_creates_one_version(
     cache: Path, params: Params, online: "Server", prepared: PreparedDataset, frozen: Artifact, finetuned: Artifact,
     bundle: Artifact,
 ) -> None:  # fmt: skip
     for _ in range(2):
-        chain(params, prepared, frozen, finetuned, bundle)
+        log_stages(params, prepared, frozen, finetuned, bundle)
     assert sorted(name for name, _ in online.artifacts) == [
         "data-breast-200x", "finetune-fold-1", "frozen-fold-1", "medtune-bundle"
     ]  # fmt: skip
-    assert {kept["state"] for kept in online.artifacts.values()} == {"COMMITTED"}
+    assert {artifact["state"] for artifact in online.artifacts.values()} == {"COMMITTED"}
     runs = online.runs
     assert set(runs[run_id(FINETUNE)]["used"]) == {"data-breast-200x", "frozen-fold-1"}
     assert set(runs[run_id(EXPORT)]["used"]) == {"data-breast-200x", "finetune-fold-1"}
-    assert set(runs[run_id(FROZEN)]["made"]) == {"frozen-fold-1"}  # the data set is read, so this run did not make it
+    assert set(runs[run_id(FROZEN)]["made"]) == {"frozen-fold-1"}  # the dataset is an input of this run
     sent = online.everything
     assert b"medtune:model/" in sent
     for secret in (*(name.encode() for name in PATIENTS), b"hospital", str(cache).encode(), b"the weights themselves"):
         assert secret not in sent, secret
 
 
-def test_fault__in_what_is_recorded_stops_nothing(
+def test_log_model__damaged_artifact_does_not_raise(
     cache: Path, params: Params, prepared: PreparedDataset, frozen: Artifact, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (frozen.folder / "result.json").unlink()
@@ -158,5 +160,5 @@ def test_fault__in_what_is_recorded_stops_nothing(
     assert capsys.readouterr().out.count("W&B") == 1
 
 
-def test_lineage__of_no_run_reads_nothing(prepared: PreparedDataset, tmp_path: Path) -> None:
+def test_lineage__disabled_run_reads_nothing(prepared: PreparedDataset, tmp_path: Path) -> None:
     lineage.log_inputs(Run(), prepared, [Artifact(str(tmp_path / "nowhere"), "key", "sha")])

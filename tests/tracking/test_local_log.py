@@ -3,7 +3,7 @@ from pathlib import Path
 from medtune.tracking.local_log import LocalLog
 
 
-def test_journal__what_a_killed_process_left_is_there_for_the_next(tmp_path: Path) -> None:
+def test_local_log__next_process_reads_points_of_killed_process(tmp_path: Path) -> None:
     killed = LocalLog(tmp_path, "run")
     assert killed.open() == []
     killed.add(20, {"train/loss": 0.5})
@@ -18,7 +18,7 @@ def test_journal__what_a_killed_process_left_is_there_for_the_next(tmp_path: Pat
     assert [step for step, _ in LocalLog(tmp_path, "run").open()] == [20, 40, 80]
 
 
-def test_journal__is_gone_once_all_is_on_record(tmp_path: Path) -> None:
+def test_local_log__deleted_after_recording(tmp_path: Path) -> None:
     journal = LocalLog(tmp_path, "run")
     journal.open()
     journal.add(20, {"train/loss": 0.5})
@@ -26,7 +26,7 @@ def test_journal__is_gone_once_all_is_on_record(tmp_path: Path) -> None:
     assert list(journal.path.parent.iterdir()) == []
 
 
-def test_journal__is_one_process_at_a_time(tmp_path: Path) -> None:
+def test_local_log__locked_by_one_process(tmp_path: Path) -> None:
     first, second = LocalLog(tmp_path, "run"), LocalLog(tmp_path, "run")
     assert not second.is_live()
     first.open()

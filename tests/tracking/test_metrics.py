@@ -24,7 +24,7 @@ def test_log_evaluation__subgroups_are_a_table(cache: Path, params: Params) -> N
     assert {"test/metrics", "test/subgroups"} <= names
 
 
-def test_log_evaluation__without_subgroups_has_no_such_table(cache: Path, params: Params) -> None:
+def test_log_evaluation__no_table_without_subgroups(cache: Path, params: Params) -> None:
     with start_run("evaluate", "1" * 64, "group", params, "evaluate") as run:
         log_evaluation(run, METRICS, [])
     names = {name for row in recorded(cache).history for name in row}

@@ -22,7 +22,7 @@ KEY = "0123456789abcdef" * 4
 
 
 def recorded(cache: Path) -> RecordedRun:
-    """The one run; W&B's own process may still be writing its last record when `finish` returns."""
+    """Read the only run, after W&B's process has written its last record."""
     end = time.monotonic() + 60
     while True:
         (run,) = read_runs(cache)
@@ -31,13 +31,13 @@ def recorded(cache: Path) -> RecordedRun:
         time.sleep(0.02)
 
 
-def test_run__everything_logged_is_read_back(cache: Path, params: Params) -> None:
-    picture = cache / "picture.png"
-    Image.new("RGB", (4, 4), "red").save(picture)
+def test_run__round_trip(cache: Path, params: Params) -> None:
+    plot = cache / "picture.png"
+    Image.new("RGB", (4, 4), "red").save(plot)
     with start_run("frozen", KEY, "group-1", params, "frozen fold 1") as run:
         for step in range(3):
             run.log({"train/loss": 1.0 / (step + 1)}, step)
-        run.image("confusion", picture)
+        run.image("confusion", plot)
         run.table("stages", ("stage", "state"), [("frozen", "ran")])
         run.summary({"test/accuracy": 0.5})
 
@@ -56,26 +56,22 @@ def test_run__everything_logged_is_read_back(cache: Path, params: Params) -> Non
     assert found.exit_code == 0
 
 
-def test_run__stage_that_raises_is_recorded_as_failed(cache: Path, params: Params) -> None:
+def test_run__raising_stage_is_recorded_as_failed(cache: Path, params: Params) -> None:
     with pytest.raises(RuntimeError, match="loss"), start_run("frozen", KEY, "group", params, "frozen"):
         raise RuntimeError("the loss is not finite")
     assert recorded(cache).exit_code == 1
 
 
-def test_run__key_that_is_resumed_has_the_same_id(cache: Path, params: Params) -> None:
+def test_run__resumed_key_has_same_id(cache: Path, params: Params) -> None:
     for _ in range(2):
         with start_run("frozen", KEY, "group", params, "frozen") as run:
             run.log({"train/loss": 1.0}, 1)
-        time.sleep(
-            1.01 - time.time() % 1
-        )  # W&B names a run's folder by the second: two within one would write to one file
+        time.sleep(1.01 - time.time() % 1)  # folder names of W&B have a resolution of one second
     assert [found.run_id for found in read_runs(cache)] == [run_id(KEY)] * 2
 
 
 @pytest.mark.parametrize("switch", [{"WANDB_MODE": "disabled"}, {"RANK": "1"}])
-def test_run__turned_off_does_nothing(
-    switch: dict[str, str], cache: Path, params: Params, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run__disabled(switch: dict[str, str], cache: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in switch.items():
         monkeypatch.setenv(name, value)
     with start_run("frozen", KEY, "group", params, "frozen") as run:
@@ -95,7 +91,7 @@ def test_run__turned_off_does_nothing(
         ("disabled", {"WANDB_MODE": "online"}, "disabled"),
     ],
 )
-def test_mode__params_then_environment_then_key(
+def test_resolve_mode__params_then_environment_then_key(
     mode: str, environment: dict[str, str], wanted: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
@@ -103,7 +99,7 @@ def test_mode__params_then_environment_then_key(
     assert resolve_mode(load(sets=[f"tracking.mode={mode}"])) == wanted
 
 
-def test_outage__refused_key_is_recorded_offline(
+def test_outage__rejected_key_is_recorded_offline(
     cache: Path, params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "not-a-key")
@@ -126,7 +122,9 @@ def test_outage__at_the_start_is_recorded_offline(
     assert capsys.readouterr().out.count("recording offline instead") == 1
 
 
-def test_fault__is_said_once_and_never_raised(cache: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
+def test_safely__error_is_reported_once_and_not_raised(
+    cache: Path, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
     with start_run("frozen", KEY, "group", params, "frozen") as run:
         run.image("no such picture", cache / "missing.png")
         run.image("no such picture", cache / "missing.png")
@@ -135,22 +133,22 @@ def test_fault__is_said_once_and_never_raised(cache: Path, params: Params, capsy
     assert any("train/loss" in row for row in recorded(cache).history)
 
 
-def test_read_run__file_that_was_cut_off(cache: Path, params: Params) -> None:
+def test_read_run__truncated_file(cache: Path, params: Params) -> None:
     with start_run("frozen", KEY, "group", params, "frozen") as run:
         for step in range(500):
             run.log({"train/loss": float(step), "val/loss": 0.0}, step)
-    whole = recorded(cache)
+    complete = recorded(cache)
     (path,) = (cache / "wandb").glob("offline-run-*/run-*.wandb")
-    assert len(whole.history) == 500  # more than one 32 KiB block
+    assert len(complete.history) == 500  # more than one 32 KiB block
     assert path.stat().st_size > 2 * 32768
     path.write_bytes(path.read_bytes()[:40000])
     cut = read_run(path)
-    assert cut.run_id == whole.run_id
+    assert cut.run_id == complete.run_id
     assert 0 < len(cut.history) < 500
     assert cut.exit_code is None
 
 
-def test_private__no_path_no_host_no_command_line_is_sent(
+def test_redaction__no_path_host_or_command_line_is_sent(
     cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = params.data.model_copy(update={"root": "/mnt/hospital/patients"})
@@ -161,9 +159,9 @@ def test_private__no_path_no_host_no_command_line_is_sent(
     ) as run:
         run.log({"train/loss": 1.0}, 20)
         run.table("stages", ("stage", "state"), [("frozen", "ran")])
-        picture = cache / "picture.png"
-        Image.new("RGB", (4, 4), "red").save(picture)
-        run.image("test/confusion", picture)
+        plot = cache / "picture.png"
+        Image.new("RGB", (4, 4), "red").save(plot)
+        run.image("test/confusion", plot)
     sent = online.everything
     assert b"train/loss" in sent
     assert b"frozen</td>" in sent

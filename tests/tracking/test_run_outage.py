@@ -1,4 +1,4 @@
-"""Runs that were killed or lost their server: no step is lost, none is there twice, and nobody waits for long."""
+"""Killed runs and outages: no step is lost or duplicated, and no stage waits long."""
 
 import os
 import signal
@@ -36,9 +36,13 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def killed(key: str = KEY) -> None:
-    """A process that logs steps 20 to 100, and is killed before W&B's own has put them into its file."""
-    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # a W&B process of its own
-    done = subprocess.run([sys.executable, "-c", KILLED, key], cwd=PROJECT, env=own, capture_output=True, text=True)
+    """Run a process that logs steps 20 to 100 and is killed before W&B writes them to its file."""
+    environment = {
+        name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"
+    }  # starts a separate W&B process
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, key], cwd=PROJECT, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
@@ -51,7 +55,7 @@ def train_on(params: Params, first: int) -> None:
 
 
 @pytest.mark.parametrize("first", [20, 80, 120])
-def test_resume__after_a_kill_lacks_no_step_and_repeats_none(first: int, cache: Path, params: Params) -> None:
+def test_resume__after_kill_each_step_once(first: int, cache: Path, params: Params) -> None:
     killed()
     train_on(params, first)
     parts = read_runs(cache)
@@ -64,7 +68,7 @@ def test_resume__after_a_kill_lacks_no_step_and_repeats_none(first: int, cache: 
     assert list((cache / "wandb" / "journal").iterdir()) == []
 
 
-def test_resume__what_an_earlier_process_logged_is_not_repeated(cache: Path, params: Params) -> None:
+def test_resume__steps_of_earlier_process_are_not_repeated(cache: Path, params: Params) -> None:
     with start_run("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         for step in (20, 40, 60):
             run.log({"train/loss": step / 10}, step)
@@ -73,7 +77,7 @@ def test_resume__what_an_earlier_process_logged_is_not_repeated(cache: Path, par
     assert [row["_step"] for row in merge_parts(read_runs(cache))[run_id(KEY)].history] == list(range(20, 201, 20))
 
 
-def test_resume__online_goes_on_behind_the_servers_last_step(cache: Path, params: Params, online: "Server") -> None:
+def test_resume__online_continues_after_last_step_of_server(cache: Path, params: Params, online: "Server") -> None:
     with start_run("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         for step in (20, 40, 60):
             run.log({"train/loss": step / 10}, step)
@@ -84,7 +88,7 @@ def test_resume__online_goes_on_behind_the_servers_last_step(cache: Path, params
     assert online.runs[run_id(KEY)]["about"]["groupName"] == "group"
 
 
-def test_outage__the_next_stage_does_not_wait_for_the_server_again(
+def test_outage__next_stage_does_not_wait(
     cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     online.close()
@@ -94,14 +98,14 @@ def test_outage__the_next_stage_does_not_wait_for_the_server_again(
         with start_run("frozen", str(number) + KEY, "group", params, "frozen fold 1", 1) as run:
             run.log({"train/loss": 1.0}, 20)
         time.sleep(1.01 - time.time() % 1)
-    said = capsys.readouterr().out
-    assert said.count("recording offline instead") == 1
-    assert said.count("failed a short while ago") == 1
+    printed = capsys.readouterr().out
+    assert printed.count("recording offline instead") == 1
+    assert printed.count("the server failed recently") == 1
     assert time.monotonic() - begun < 10
     assert len(read_runs(cache)) == 2
 
 
-def test_outage__in_a_run_leaves_it_marked_and_the_next_part_waits_behind_it(
+def test_outage__pending_run_and_next_part_is_offline(
     cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("medtune.tracking.run.FINISH_TIMEOUT_S", 1.0)

@@ -1,4 +1,4 @@
-"""What is uploaded, in which order, and what is said when it cannot be."""
+"""Upload of offline runs: order, skipped recordings and failures."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ def record(key: str, params: Params, steps: range) -> None:
 
 
 def wait_until_written(cache: Path) -> None:
-    """W&B writes a run in a process of its own, on a busy machine also after the run has finished."""
+    """Wait for W&B's process, which may write a run after the run has finished."""
 
     def is_written(file: Path) -> bool:
         try:
@@ -53,25 +53,25 @@ def wait_until_written(cache: Path) -> None:
             return False
 
     deadline = time.monotonic() + 60
-    while not all(is_written(own.file) for own in list_run_files(cache)):
+    while not all(is_written(run_file.file) for run_file in list_run_files(cache)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
 def wait_for_next_second() -> None:
-    """W&B names the folder of a run by the second at which it starts."""
+    """Wait for the next second, because folder names of W&B have a resolution of one second."""
     time.sleep(1.01 - time.time() % 1)
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache for `recorded` to copy, empty before its first use."""
+    """Return the cache that `recorded` copies, empty before its first use."""
     return tmp_path_factory.mktemp("recorded")
 
 
 @pytest.fixture
 def recorded(template: Path, cache: Path, params: Params) -> Path:
-    """A, then B, then A again, as after a resume; C: killed before anything was written."""
+    """Return a cache with runs A, B, resumed A, and C, which was killed before it wrote anything."""
     if any(template.iterdir()):
         shutil.copytree(template, cache, dirs_exist_ok=True)
         return cache
@@ -79,8 +79,10 @@ def recorded(template: Path, cache: Path, params: Params) -> Path:
         record(key, params, steps)
         wait_until_written(cache)
         wait_for_next_second()
-    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
-    done = subprocess.Popen([sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=own, stdout=subprocess.PIPE, text=True)
+    inherited = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    done = subprocess.Popen(
+        [sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=inherited, stdout=subprocess.PIPE, text=True
+    )
     assert done.stdout is not None
     assert done.stdout.readline() == "there\n"
     done.kill()
@@ -91,7 +93,7 @@ def recorded(template: Path, cache: Path, params: Params) -> Path:
 
 @pytest.fixture
 def online_later(recorded: Path, online: "Server") -> "Server":
-    """The server, reached only after the runs were recorded."""
+    """Return the server, which is started after the runs were recorded."""
     return online
 
 
@@ -100,12 +102,12 @@ def decided(cache: Path) -> list[tuple[str, str]]:
 
 
 def verdicts(cache: Path) -> list[SyncDecision]:
-    return decide(list_run_files(cache), lambda own: LocalLog(cache, own).is_live(), read_run)
+    return decide(list_run_files(cache), lambda run_id: LocalLog(cache, run_id).is_live(), read_run)
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("sync")
-def test_choose__what_waits_oldest_first(recorded: Path) -> None:
+def test_decide__pending_runs_oldest_first(recorded: Path) -> None:
     assert decided(recorded) == [("a", UPLOAD), ("b", UPLOAD), ("a", UPLOAD), ("c", EMPTY)]
     first, second, third, last = list_run_files(recorded)
     first.synced_marker.touch()
@@ -114,19 +116,19 @@ def test_choose__what_waits_oldest_first(recorded: Path) -> None:
     assert decided(recorded) == [("b", DAMAGED), ("a", UPLOAD), ("c", EMPTY)]
     online = last.file.parent.with_name(last.file.parent.name.replace("offline-run", "run"))
     last.file.parent.rename(online)
-    assert decided(recorded) == [("b", DAMAGED), ("a", UPLOAD)]  # an online run is W&B's own business
+    assert decided(recorded) == [("b", DAMAGED), ("a", UPLOAD)]  # online runs are not pending
     third.synced_marker.touch()
     assert decided(recorded) == [("b", DAMAGED)]
 
 
 @pytest.mark.slow
-def test_choose__leaves_alone_what_a_process_writes(cache: Path, params: Params) -> None:
+def test_decide__live_run_is_skipped(cache: Path, params: Params) -> None:
     record(C, params, range(20, 61, 20))
     wait_until_written(cache)
     wait_for_next_second()
-    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    inherited = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     process = subprocess.Popen(
-        [sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=own, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=inherited, stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
@@ -138,7 +140,7 @@ def test_choose__leaves_alone_what_a_process_writes(cache: Path, params: Params)
     assert decided(cache)[1][1] != LIVE
 
 
-def test_choose__leaves_alone_what_holds_local_paths(cache: Path) -> None:
+def test_decide__local_paths_are_skipped(cache: Path) -> None:
     import wandb
 
     (cache / "wandb").mkdir()
@@ -152,19 +154,19 @@ def test_choose__leaves_alone_what_holds_local_paths(cache: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("sync")
-def test_sync__uploads_parts_in_order_and_not_twice(
+def test_sync__parts_in_order_and_once(
     online_later: "Server", recorded: Path, ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     killed = list_run_files(recorded)[1].file
-    killed.write_bytes(killed.read_bytes()[:-5])  # the last record, that it ended, is cut off
+    killed.write_bytes(killed.read_bytes()[:-5])  # truncates the last record, the exit code
     assert ended(sync) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "sync: left alone, empty: 1"
-    assert [line.split(" (")[0] for line in said[1:]] == [
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "sync: skipped, empty: 1"
+    assert [line.split(" (")[0] for line in lines[1:]] == [
         "sync: 1 of 3: frozen a", "sync: 2 of 3: frozen b", "sync: 3 of 3: frozen a"
     ]  # fmt: skip
-    assert all("uploaded in" in line for line in said[1:])
+    assert all("uploaded in" in line for line in lines[1:])
     assert online_later.steps(run_id(A)) == list(range(20, 201, 20))
     assert online_later.steps(run_id(B)) == [20, 40, 60]
     assert online_later.runs[run_id(A)]["about"]["jobType"] == "frozen"
@@ -182,19 +184,19 @@ def test_sync__uploads_parts_in_order_and_not_twice(
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("sync")
-def test_sync__what_fails_is_named_and_the_others_go_on(
+def test_sync__failed_run_is_reported_and_others_continue(
     online_later: "Server", recorded: Path, ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     online_later.refuse = {"file_stream"}
     assert ended(sync) == 1
-    said = capsys.readouterr().out.splitlines()
-    assert "failed: " in said[1]
-    assert "404" in said[1]
-    assert said[3].endswith("waits for the part before it")
+    lines = capsys.readouterr().out.splitlines()
+    assert "failed: " in lines[1]
+    assert "404" in lines[1]
+    assert lines[3].endswith("waits for the previous part of its run")
     assert [part.synced_marker.exists() for part in list_run_files(recorded)] == [
         False
-    ] * 4  # though `wandb sync` had marked them
+    ] * 4  # although `wandb sync` marked them
 
     online_later.refuse = set()
     assert ended(sync) == 0
@@ -202,7 +204,7 @@ def test_sync__what_fails_is_named_and_the_others_go_on(
 
 
 @pytest.mark.slow
-def test_sync__refused_artifact_is_not_taken_for_uploaded(
+def test_sync__rejected_artifact_is_a_failure(
     cache: Path, params: Params, online: "Server", ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     offline = params.model_copy(update={"tracking": params.tracking.model_copy(update={"mode": "offline"})})
@@ -219,40 +221,37 @@ def test_sync__refused_artifact_is_not_taken_for_uploaded(
     assert online.runs[run_id(A)]["made"] == ["medtune-bundle"]
 
 
-def test_sync__without_key_is_wrong_input(cache: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sync__missing_key(cache: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
     record(A, params, range(20, 61, 20))
     code, printed = command(cache)
     assert code == 2
-    assert printed.count("error: WANDB_API_KEY is not set: 1 recorded runs wait here for it") == 1
+    assert printed.count("error: WANDB_API_KEY is not set: 1 recorded runs wait for upload") == 1
     assert "Traceback" not in printed
 
 
-def test_sync__refused_key_is_wrong_input(cache: Path, params: Params, server: "Server") -> None:
+def test_sync__rejected_key(cache: Path, params: Params, server: "Server") -> None:
     record(A, params, range(20, 61, 20))
     server.knows_key = False
     code, printed = command(cache, WANDB_API_KEY="0" * 40, WANDB_BASE_URL=server.url)
     assert (code, len(printed.splitlines())) == (2, 1)
-    assert "does not know the key" in printed
+    assert "rejects the key" in printed
     assert not list_run_files(cache)[0].synced_marker.exists()
 
 
-def test_sync__no_server_is_one_line_and_nothing_is_lost(cache: Path, params: Params) -> None:
+def test_sync__no_server(cache: Path, params: Params) -> None:
     record(A, params, range(20, 61, 20))
-    # W&B's own process may still be writing its logs.
+    # W&B's process may still write its logs.
     recorded = [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".log"]
     before = {path: path.read_bytes() for path in recorded}
     assert any(path.suffix == ".wandb" for path in before)
     code, printed = command(cache, WANDB_API_KEY="0" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
     assert code == 1
-    assert (
-        printed
-        == "sync: http://127.0.0.1:9 does not answer: [Errno 111] Connection refused; 1 recorded runs wait here\n"
-    )
+    assert printed == "sync: http://127.0.0.1:9 does not respond: Connection refused; 1 recorded runs wait for upload\n"
     assert {path: path.read_bytes() for path in before} == before
     assert not list_run_files(cache)[0].synced_marker.exists()
 
 
-def test_sync__dry_run_needs_neither_key_nor_server(cache: Path, params: Params) -> None:
+def test_sync__dry_run_without_key_and_server(cache: Path, params: Params) -> None:
     record(A, params, range(20, 61, 20))
     code, printed = command(cache, "--dry-run")
     assert code == 0
@@ -261,12 +260,12 @@ def test_sync__dry_run_needs_neither_key_nor_server(cache: Path, params: Params)
 
 
 def command(cache: Path, *words: str, **environment: str) -> tuple[int, str]:
-    """`medtune sync`, in a process of its own."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    """Run `medtune sync` in a subprocess."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     done = subprocess.run(
         [sys.executable, "-m", "medtune", "sync", *words],
         cwd=PROJECT,
-        env={**own, **environment, "MEDTUNE_CACHE": str(cache)},
+        env={**inherited, **environment, "MEDTUNE_CACHE": str(cache)},
         capture_output=True,
         text=True,
         timeout=120,

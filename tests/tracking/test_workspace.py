@@ -1,4 +1,4 @@
-"""The saved view: what it draws is what is logged, without a server; saved where there is one."""
+"""Saved workspace view: it shows logged values only, and needs a server only for saving."""
 
 import json
 from collections.abc import Callable
@@ -27,14 +27,14 @@ def sections(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return {section["name"]: [panel["config"] for panel in section["panels"]] for section in bank}
 
 
-def test_view__each_stage_has_its_curves(spec: dict[str, Any]) -> None:
+def test_workspace__curves_per_stage(spec: dict[str, Any]) -> None:
     for title, stage in (("Stage 1: frozen backbone", "frozen"), ("Stage 2: fine-tuning", "finetune")):
         drawn = sections(spec)[title]
         assert [panel["metrics"] for panel in drawn] == [[name] for name in curves(METRICS)]
         assert {panel["xAxis"] for panel in drawn} == {f"{stage}/epoch"}
 
 
-def test_view__draws_what_is_logged(spec: dict[str, Any]) -> None:
+def test_workspace__shows_logged_values(spec: dict[str, Any]) -> None:
     assert '"{self.stage}/epoch"' in (PROJECT / "medtune" / "tracking" / "candidate_curves.py").read_text()
     assert '"best/{name}"' in (PROJECT / "medtune" / "training" / "run_stage.py").read_text()
     row = {"value": 0.5, "lo": 0.4, "hi": 0.6}
@@ -42,7 +42,7 @@ def test_view__draws_what_is_logged(spec: dict[str, Any]) -> None:
     summary = figures.flatten_metrics(
         {"test": dict.fromkeys(names, row), "validation": {}, "per_class": [], "folds": [], "n_images": 3}
     )
-    for panel in sections(spec)["Test figures with intervals"][:-1]:
+    for panel in sections(spec)["Test metrics with confidence intervals"][:-1]:
         assert set(panel["metrics"]) <= summary.keys()
     media = {key for panels in sections(spec).values() for panel in panels for key in panel.get("mediaKeys", [])}
     assert {f"test/{name}" for name in figures.PLOTS} <= media
@@ -53,20 +53,20 @@ def test_view__draws_what_is_logged(spec: dict[str, Any]) -> None:
     assert set(gate) == {"gate/promoted", "gate/difference", "gate/lo", "gate/hi", "gate/tolerance"}
 
 
-def test_save__without_a_key_writes_the_definition(
+def test_save__without_key_writes_definition(
     cache: Path, tmp_path: Path, ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = tmp_path / "view.json"
     assert ended(save, out=place, project="ours", entity="team") == 0
-    said = capsys.readouterr().out
-    assert f"7 sections written to {place}" in said
-    assert "set WANDB_API_KEY" in said
+    printed = capsys.readouterr().out
+    assert f"7 sections written to {place}" in printed
+    assert "set WANDB_API_KEY" in printed
     written = json.loads(place.read_text())
     assert (written["entity"], written["project"], written["displayName"]) == ("team", "ours", "MedTune")
     assert len(sections(written["spec"])) == 7
 
 
-def test_save__with_a_key_sends_the_same_definition(
+def test_save__with_key_sends_same_definition(
     online: "Server", ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended(save, project="ours") == 0
@@ -78,17 +78,17 @@ def test_save__with_a_key_sends_the_same_definition(
     assert [(view["name"], view.get("id")) for view in online.views] == [(sent["name"], None), (sent["name"], "v")]
 
 
-def test_save__what_the_server_refuses_is_one_line(
+def test_save__rejected_view(
     online: "Server", ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     online.refuse = {"UpsertView2"}
     assert ended(save) == 1
-    assert "UpsertView2 is refused; nothing is saved" in capsys.readouterr().out
+    assert "UpsertView2 is refused; nothing was saved" in capsys.readouterr().out
     assert ended(save, update=f"{online.url}/team/medtune?nw=unknown") == 1
-    assert "nothing is saved" in capsys.readouterr().out
+    assert "nothing was saved" in capsys.readouterr().out
 
 
-def test_save__refused_key_and_silent_server(
+def test_save__rejected_key_and_unreachable_server(
     cache: Path,
     server: "Server",
     ended: Callable[..., object],
@@ -98,9 +98,9 @@ def test_save__refused_key_and_silent_server(
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     server.knows_key = False
-    with pytest.raises(InputError, match="does not know the key"):
+    with pytest.raises(InputError, match="rejects the key"):
         save()
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     assert ended(save) == 1
-    assert "nothing is saved" in capsys.readouterr().out
+    assert "nothing was saved" in capsys.readouterr().out
     assert server.views == []

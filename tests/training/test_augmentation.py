@@ -96,7 +96,7 @@ def test_augment__refuses_floats():
 
 @pytest.mark.parametrize(("name", "value"), [("brightness", 0.6), ("contrast", 0.6), ("stain", 0.6), ("scale", 1.0)])
 def test_params__strengths_that_blank_images_are_refused(name, value):
-    with pytest.raises(ValidationError, match=rf"{name}\n  Input should be less than"):
+    with pytest.raises(ValidationError, match=rf"{name}\n.*less_than"):
         AugmentParams(**{name: value})
 
 
@@ -169,9 +169,9 @@ def test_border__of_images_and_their_masks(border, outside):
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    ({"flip": 0.5}, "flip is 0.5, but dihedral is true"),
-    ({"border": "black", "shift": 0.3}, "shift is 0.3: at most 0.25 with border: black"),
-    ({"border": "black", "scale": 0.6}, "scale is 0.6: at most 0.5 with border: black"),
+    ({"flip": 0.5}, "dihedral=true includes flips"),
+    ({"border": "black", "shift": 0.3}, "at most 0.25 with border=black"),
+    ({"border": "black", "scale": 0.6}, "at most 0.5 with border=black"),
 ])  # fmt: skip
 def test_params__that_contradict_are_refused(settings, message):
     with pytest.raises(ValidationError, match=message):

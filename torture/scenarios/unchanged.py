@@ -54,7 +54,7 @@ def inject(folder: Path, kind: str = "", first: int = 0) -> Outcome:
             with kept(checkout.folder):
                 before = hashes(checkout.folder)
                 way.make(checkout.folder)
-                printed, _, code = checkout.end(*way.words)
+                printed, _, code = checkout.run_to_end(*way.words)
                 ran, after = executed(printed), hashes(checkout.folder)
                 outcome.count(way.name, _fault(printed, code, ran, way.runs, before == after))
                 outcome.figure("number of steps executed where nothing counts", 0 if way.runs else len(ran))
@@ -70,7 +70,7 @@ def _moved(folder: Path) -> str | None:
     before = hashes(folder)
     shutil.copytree(folder, moved.folder, symlinks=True)
     for words in (("dvc", "repro"), ("python", "-m", "medtune", "train", "--no-prefect")):
-        printed, _, code = moved.end(*words)
+        printed, _, code = moved.run_to_end(*words)
         if fault := _fault(printed, code, executed(printed), (), hashes(moved.folder) == before):
             return f"{' '.join(words)} {fault}"
     return None

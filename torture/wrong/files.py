@@ -66,15 +66,15 @@ def params_files(folder: Path) -> Iterator[Case]:
         "seed=": ("seed",),
         "model.head.kind=": ("model.head.kind",),
         "data.split.folds=2": ("data.split.folds", "2"),
-        "data.split.test_fold=7": ("test_fold is 7", "0 to 4"),
-        "data.split.protocol=hcrf-1-1-2": ("folds is 5", "hcrf-1-1-2"),
-        "data.split={test_fold: 1, val_fold: 1}": ("val_fold and test_fold are both 1",),
-        "export.precisions=[fp16]": ("precisions must include fp32",),
+        "data.split.test_fold=7": ("data.split.test_fold=7", "0 to 4"),
+        "data.split.protocol=hcrf-1-1-2": ("data.split.folds=5", "hcrf-1-1-2"),
+        "data.split={test_fold: 1, val_fold: 1}": ("data.split.val_fold=1", "test fold"),
+        "export.precisions=[fp16]": ("export.precisions", "fp32 is missing"),
         "export.precisions=[fp32, fp8]": ("export.precisions", "fp8"),
         "export.batch_sizes=[0]": ("export.batch_sizes", "0"),
         "export.batch_sizes=[true]": ("export.batch_sizes",),
         "frozen.class_weights={glands: 0}": ("frozen.class_weights", "0"),
-        "frozen={feature_views: 8, augment: {dihedral: false}}": ("feature_views is 8", "dihedral is false"),
+        "frozen={feature_views: 8, augment: {dihedral: false}}": ("frozen.feature_views=8", "dihedral=false"),
         "model.backbone_args={x: .nan}": ("backbone_args", "finite"),
         "model.backbone_args={pretrained: true}": ("backbone_args", "'pretrained'", "model.weights alone"),
         "model.normalization={mean: [0.5, 0.5], std: [1, 1, 1]}": ("model.normalization.mean",),
@@ -112,25 +112,25 @@ def image_folders(folder: Path, small: Path) -> Iterator[Case]:
 
     by_name, image = "data.patient_pattern='/(P[0-9])_'", "data.split.protocol=image"
     right = pictures("right", *two)
-    yield asked("no root", "null", ("data.root is null",))
-    yield asked("no such root", folder / "nowhere", ("data.root", "nowhere", "does not exist"))
+    yield asked("no root", "null", ("data.root=null",))
+    yield asked("no such root", folder / "nowhere", ("data.root", "nowhere", "no such path"))
     yield asked("a file as root", right / two[0], ("P0_0.png", "needs a folder"))
     yield asked("empty root", pictures("empty"), ("empty", "no images"))
     pictures("hollow", "a/x.png")
     (folder / "hollow" / "b").mkdir()
-    yield asked("a class folder without images", folder / "hollow", ("b", "holds no images"))
+    yield asked("a class folder without images", folder / "hollow", ("b", "has no images"))
     yield asked("no positive class", right, ("data.positive", "a and b"), by_name, "data.positive=null")
     yield asked(
         "a positive class that is none", right, ("data.positive=c", "no such class"), by_name, "data.positive=c"
     )
     yield asked("one class", pictures("one", *two[:6]), ("one class", "a"), by_name)
     yield asked("images in no class folder", pictures("flat", "x.png", "a/y.png"), ("x.png", "no class folder"))
-    yield asked("no patients", right, ("no patients are named",))
-    yield asked("fewer patients than folds", right, ("data.split.folds is 5", "3 patients"), by_name,
+    yield asked("no patients", right, ("names no patients",))
+    yield asked("fewer patients than folds", right, ("data.split.folds=5", "3 patients"), by_name,
                 "data.split.folds=5")  # fmt: skip
     scarce = pictures("scarce", *(f"a/P{p}_0.png" for p in range(5)), "b/P7_0.png")
     yield asked("a class that a part lacks", scarce, ("b", "allow_missing_classes=true"), by_name, "data.split.folds=3")
-    yield asked("more folds than images", right, ("data.split.folds is 20",), image, "data.split.folds=20")
+    yield asked("more folds than images", right, ("data.split.folds=20",), image, "data.split.folds=20")
     yield asked("no published split", right, ("official", "no published split"), "data.split.protocol=official")
     yield asked("a label outside class_names", right, ("'b'", "data.class_names"), by_name, "data.class_names=[a, c]")
     yield asked("a class without images", right, ("no images of class c",), by_name, "data.class_names=[a, b, c]",

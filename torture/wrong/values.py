@@ -38,7 +38,7 @@ def cases() -> Iterator[Case]:
             )
             yield _case(f"{key}.{discriminator}", wrong, (), says)
         first = registry.plugin_names(package)[-1]
-        yield _case(f"{key}.{discriminator}", first[:-1] + "q", (), (f"{key}.{discriminator}", "choose one of"))
+        yield _case(f"{key}.{discriminator}", first[:-1] + "q", (), (f"{key}.{discriminator}", "Choose one of"))
 
 
 def _section(prefix: str, schema: dict[str, Any], chosen: tuple[str, ...]) -> Iterator[Case]:

@@ -1,6 +1,6 @@
 """The page that compares the trials of a benchmark (Jinja2), in the look of the evaluation's report."""
 
-from medtune.tasks.classification.template import LOOK
+from medtune.tasks.classification.template import CSS
 
 PAGE = (
     """<!doctype html>
@@ -11,7 +11,7 @@ PAGE = (
 <title>Benchmark of PEFT methods</title>
 <style>
 """
-    + LOOK
+    + CSS
     + """body { max-width: 80rem; }
 h2 { border-top: 2px solid #1a1a1a; padding-top: 0.6rem; margin-top: 3rem; }
 h3 { font-size: 1rem; margin-top: 1.8rem; }

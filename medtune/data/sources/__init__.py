@@ -1,1 +1,1 @@
-"""Data sources, one file each: registry key = file name."""
+"""Data sources, one file per source. The registry key is the file name."""

@@ -1,7 +1,7 @@
-"""Source `breakhis`: breast tumour histopathology (Spanhol et al. 2016), any part of it in any folder layout.
+"""Source `breakhis`: breast tumor histopathology (Spanhol et al. 2016), complete or in part, in any folder layout.
 
-Images are known by their names, `SOB_<B|M>_<subtype>-<year>-<slide>-<magnification>-<number>.png`. The root may be
-the official archive. For protocol `official` the published lists dsfold1.txt to dsfold5.txt must lie under it.
+Images are identified by their names, `SOB_<B|M>_<subtype>-<year>-<slide>-<magnification>-<number>.png`. The root can
+be the official archive. Protocol `official` needs the published lists dsfold1.txt to dsfold5.txt under the root.
 """
 
 import re
@@ -27,8 +27,8 @@ CITATION = (
 )
 MISLABELED_PATIENT = "13412"
 KNOWN_ISSUES = (
-    f"Patient {MISLABELED_PATIENT} is filed under both ductal and lobular carcinoma with the same pictures, in the "
-    "published folds too; protocol official leaves it out.",
+    f"Patient {MISLABELED_PATIENT} is labeled both ductal and lobular carcinoma with the same images, also in the "
+    "published folds. Protocol official leaves this patient out.",
 )
 ARCHIVE = "BreaKHis_v1.tar.gz"
 URL = f"http://www.inf.ufpr.br/vri/databases/{ARCHIVE}"
@@ -39,7 +39,7 @@ SUBTYPES = {
 }  # fmt: skip
 MALIGNANT = ("DC", "LC", "MC", "PC")
 MAGNIFICATIONS = (40, 100, 200, 400)
-# Published images at 40, 100, 200 and 400 times.
+# Published images at magnification 40, 100, 200 and 400.
 COUNTS = {
     "A": (114, 113, 111, 106), "F": (253, 260, 264, 237), "PT": (109, 121, 108, 115), "TA": (149, 150, 140, 130),
     "DC": (864, 903, 896, 788), "LC": (156, 170, 163, 137), "MC": (205, 222, 196, 169), "PC": (145, 142, 135, 138),
@@ -51,47 +51,49 @@ _IMAGE = re.compile(
 
 
 class Params(DataParams):
-    """What to tell apart, and at which magnification."""
+    """Labels, magnification and download."""
 
     source: Literal["breakhis"] = "breakhis"
     labels: Literal["malignant4", "binary", "subtypes8"] = "binary"
-    magnification: Literal[40, 100, 200, 400] | None = Field(200, description="null: all four")
-    download: bool = Field(False, description="fetch the archive (4 GB) into root")
-    url: str = Field(URL, description="where the archive lies")
-    md5: str | None = Field(None, description="of the archive, where you know it; none is published")
+    magnification: Literal[40, 100, 200, 400] | None = Field(
+        200, description="magnification of the images; null: all four"
+    )
+    download: bool = Field(False, description="download the archive (4 GB) to root")
+    url: str = Field(URL, description="address of the archive")
+    md5: str | None = Field(None, description="checksum of the archive, if you know it; no checksum is published")
 
 
 def classes(params: Params) -> tuple[str, ...]:
-    """Class names, in the order of their indices."""
+    """Return the class names in index order."""
     if params.labels == "binary":
         return ("benign", "malignant")
     return tuple(name for code, name in SUBTYPES.items() if params.labels == "subtypes8" or code in MALIGNANT)
 
 
 def positive_class(params: Params) -> str | None:
-    """Malignant, where the classes are benign and malignant (Spanhol et al. 2016)."""
+    """Return "malignant" for the binary labels (Spanhol et al. 2016), otherwise None."""
     return "malignant" if params.labels == "binary" else None
 
 
 def expected(params: Params) -> dict[str, int]:
-    """Images per class in the published set."""
+    """Return the number of images per class in the published set."""
     column = None if params.magnification is None else MAGNIFICATIONS.index(params.magnification)
-    found = dict.fromkeys(classes(params), 0)
+    total = dict.fromkeys(classes(params), 0)
     for code, counts in COUNTS.items():
         if (label := _label(code, params)) is not None:
-            found[label] += sum(counts) if column is None else counts[column]
-    return found
+            total[label] += sum(counts) if column is None else counts[column]
+    return total
 
 
 def fetch(root: Path, params: Params) -> None:
-    """Puts the archive into `root`, unless images are there."""
+    """Download the archive to `root`, unless the images exist."""
     if is_archive(root) or (root.is_dir() and any(map(image_name, listing.find_files(root)))):
         return
     fetch_file(params.url, root / ARCHIVE, params.md5)
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """Every image of the task and magnification, sorted by path."""
+    """List the images of the labels and magnification, sorted by path."""
     given = listing.require_root(root)
     root = _image_files(given)
     by_name: dict[str, Sample] = {}
@@ -102,25 +104,25 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
             continue
         name = path.rpartition("/")[2]
         if name in by_name:
-            raise InputError(f"{root}: {name} is there twice, {by_name[name].path} and {path}; keep one copy")
-        extra = {key: match[key] for key in ("code", "slide", "year", "magnification")}
-        by_name[name] = Sample(path, label, match["case"], extra, file=root / path)
+            raise InputError(f"{root}: duplicate image {name}: {by_name[name].path} and {path}. Keep one copy")
+        metadata = {key: match[key] for key in ("code", "slide", "year", "magnification")}
+        by_name[name] = Sample(path, label, match["case"], metadata, file=root / path)
     if not by_name:
         raise InputError(
-            f"data.root {root}: no BreakHis image with data.labels={params.labels} at magnification "
-            f"{params.magnification or 'any'} (SOB_M_DC-14-2523-200-001.png and the like)"
+            f"data.root={root}: no BreakHis image with data.labels={params.labels} at magnification "
+            f"{params.magnification or 'any'} (names such as SOB_M_DC-14-2523-200-001.png). Use the folder of BreakHis"
         )
-    found = sorted(by_name.values(), key=lambda record: record.path)
-    return _with_published_splits(found, given) if params.split.protocol == "official" else found
+    samples = sorted(by_name.values(), key=lambda sample: sample.path)
+    return _with_published_splits(samples, given) if params.split.protocol == "official" else samples
 
 
 def inputs(root: Path | None, params: Params) -> list[Path]:
-    """The published fold lists, where the protocol reads them."""
+    """Return the published fold lists, if the protocol needs them."""
     return list(_fold_lists(listing.require_root(root)).values()) if params.split.protocol == "official" else []
 
 
 def image_name(path: str) -> re.Match[str] | None:
-    """Parse a path by the name of its file; None for a name that is not BreakHis's."""
+    """Parse the file name of a path; return None unless it is a name of BreakHis."""
     match = _IMAGE.fullmatch(path.rpartition("/")[2])
     return match if match and (match["code"] in MALIGNANT) == (match["kind"] == "M") else None
 
@@ -141,40 +143,46 @@ def _image_files(root: Path) -> Path:
 
 
 def _fold_lists(root: Path) -> dict[int, Path]:
-    """The five lists by fold number, from under `root` or out of the archive in it."""
-    found: dict[int, Path] = {}
+    """Return the five lists by fold number, from `root` or from the archive in it."""
+    lists: dict[int, Path] = {}
     for folder in dict.fromkeys([root, _image_files(root)]):
         for path in listing.find_files(folder, (".txt",)) if folder.is_dir() else []:
             if match := re.fullmatch(r"dsfold([1-5])\.txt", path.rpartition("/")[2]):
-                found.setdefault(int(match[1]), folder / path)
-    if missing := [f"dsfold{fold}.txt" for fold in range(1, 6) if fold not in found]:
-        raise InputError(f"data.split.protocol is official: {', '.join(missing)} not found under {root}")
-    return dict(sorted(found.items()))
+                lists.setdefault(int(match[1]), folder / path)
+    if missing := [f"dsfold{fold}.txt" for fold in range(1, 6) if fold not in lists]:
+        raise InputError(
+            f"data.split.protocol=official: {', '.join(missing)} not found under {root}. Add the published lists, or "
+            "choose another protocol"
+        )
+    return dict(sorted(lists.items()))
 
 
 def _with_published_splits(samples: list[Sample], root: Path) -> list[Sample]:
-    """Roles from the published lists: five random divisions, so an image may be tested by several or by none."""
+    """Add the published splits, which are five random divisions; several folds or no fold can test an image."""
     columns = [_read_list(file) for file in _fold_lists(root).values()]
 
-    def roles(record: Sample) -> tuple[str, ...]:
-        # A patient under two labels can be neither learnt from nor scored.
-        name = "" if record.patient_id == MISLABELED_PATIENT else _stem(record.path)
+    def splits(sample: Sample) -> tuple[str, ...]:
+        # Images with two labels are useless for training and testing.
+        name = "" if sample.patient_id == MISLABELED_PATIENT else _stem(sample.path)
         return tuple(column.get(name, "unused") for column in columns)
 
-    return [replace(record, published_splits=roles(record)) for record in samples]
+    return [replace(sample, published_splits=splits(sample)) for sample in samples]
 
 
 def _read_list(file: Path) -> dict[str, str]:
-    """Role by image name, from lines `name|magnification|fold|train or test`."""
-    roles = {}
+    """Read the split by image name, from lines `name|magnification|fold|train or test`."""
+    splits = {}
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         fields = [field.strip() for field in line.split("|")]
         if not line.strip():
             continue
         if len(fields) != 4 or fields[3] not in ("train", "test"):
-            raise InputError(f"{file} line {number} is {line!r}: expected name|magnification|fold|train or test")
-        roles[_stem(fields[0])] = fields[3]
-    return roles
+            raise InputError(
+                f"{file} line {number} is {line!r}; expected name|magnification|fold|train or test. Restore the "
+                "published file"
+            )
+        splits[_stem(fields[0])] = fields[3]
+    return splits
 
 
 def _stem(path: str) -> str:

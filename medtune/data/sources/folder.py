@@ -1,4 +1,4 @@
-"""Source `folder`: your own images, one folder per class, or a table with columns path, label and group (patient)."""
+"""Source `folder`: local images, with labels from class folders or from a table with path, label and patient."""
 
 import re
 from collections.abc import Iterator
@@ -25,30 +25,33 @@ from medtune.serving.folder_scan import printable
 from medtune.serving.masks import find_masks
 
 NAME = "local images"
-LICENSE = "as given by the owner of the images"
+LICENSE = "defined by the owner of the images"
 CITATION = "none given"
 KNOWN_ISSUES: tuple[str, ...] = ()
 
 
 class Params(LabelParams):
-    """Where labels and groups come from."""
+    """Parameters of labels, patients and masks."""
 
     source: Literal["folder"] = "folder"
     csv: str | None = Field(
-        None, description="table in root with columns path, label[, group]: .csv, .tsv, .txt, .xlsx or .parquet; "
-        "null: class folders"
+        None, description="table in root with the columns path, label and optionally group: .csv, .tsv, .txt, .xlsx or "
+        ".parquet; null: class folders"
     )  # fmt: skip
     sheet: str | None = Field(None, description="sheet of an .xlsx table; null: the only one with values")
     path_format: str = Field(
-        PATH, description="image file of a row, where {path} is the cell: 'images/{path}.jpg'; relative to data.root"
+        PATH,
+        description="image file of a row relative to data.root; {path} is replaced by the cell: 'images/{path}.jpg'",
     )
     patient_pattern: str | None = Field(
         None,
-        description="regex on the path whose first (...) is the patient: '/(P[0-9]+)_'; "
+        description="regular expression for the path, whose first (...) is the patient: '/(P[0-9]+)_'; "
         "null if the table has a column of patients",
     )
     masks: Literal["error", "leave_out", "use"] = Field(
-        "error", description="masks beside their images (x_mask.png): refused, left out, or images like the others"
+        "error",
+        description="masks next to their images (x_mask.png); error: raise an error; leave_out: ignore them; "
+        "use: use them as images",
     )
 
     @field_validator("path_format")
@@ -67,57 +70,60 @@ class Params(LabelParams):
             except re.error as error:
                 raise ValueError(f"not a regular expression: {error}") from None
             if not groups:
-                raise ValueError("put (...) round the part of the path that names the patient")
+                raise ValueError("put (...) around the part of the path that is the patient")
         return pattern
 
     @field_validator("class_names")
     @classmethod
     def _different(cls, names: list[str] | None) -> list[str] | None:
         if names is not None and len(set(names)) < max(2, len(names)):
-            raise ValueError("name at least two classes, each once")
+            raise ValueError("list at least two classes, each once")
         return names
 
 
 def classes(params: Params) -> tuple[str, ...]:
-    """Class names in the order asked for; empty where the files decide."""
+    """Return the class names in the user's order; an empty tuple if the files determine them."""
     return params.named_classes()
 
 
 def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = SUFFIXES) -> list[Sample]:
-    """Every image, sorted by path.
+    """List the images.
 
     Args:
-        root: see medtune.data.sample.
+        root: the data root, see medtune.data.sample.
         params: section data.
-        suffixes: lower-case file endings of an image.
+        suffixes: lower-case file suffixes of images.
+
+    Returns:
+        One sample per image, sorted by path.
 
     Raises:
-        InputError: nothing found, a table, folders or masks that cannot be used as they are, or paths in which
-            `patient_pattern` finds no patient.
+        InputError: there are no images, the table, the folders or the masks cannot be used, or `patient_pattern` does
+            not match a path.
     """
     root = listing.require_root(root)
     if not root.is_dir():
-        raise InputError(f"data.root {root}: source {params.source} needs a folder")
-    found = list(_by_table(root, params, suffixes) if params.csv else _by_folder(root, params, suffixes))
-    if not found:
-        raise InputError(f"data.root {root}: no images; expected one folder a class, or data.csv")
-    found = _rename_labels(_without_masks(found, params), params)
+        raise InputError(f"data.root={root}: not a folder. Source {params.source} needs a folder of images")
+    samples = list(_by_table(root, params, suffixes) if params.csv else _by_folder(root, params, suffixes))
+    if not samples:
+        raise InputError(f"data.root={root}: no images. Use a folder with one folder per class, or set data.csv")
+    samples = _rename_labels(_without_masks(samples, params), params)
     if params.patient_pattern is not None:
-        found = [with_patient(sample, params.patient_pattern) for sample in found]
-    return sorted(found, key=lambda sample: sample.path)
+        samples = [with_patient(sample, params.patient_pattern) for sample in samples]
+    return sorted(samples, key=lambda sample: sample.path)
 
 
 def inputs(root: Path | None, params: Params) -> list[Path]:
-    """The table, where there is one."""
+    """Return the table, if there is one."""
     return [listing.require_root(root) / params.csv] if params.csv else []
 
 
 def _by_folder(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator[Sample]:
     if params.split.protocol == "folders":
-        found = class_folders.by_split(root, suffixes)
+        images = class_folders.by_split(root, suffixes)
     else:
-        found = class_folders.by_class(root, params.class_names or (), suffixes)
-    for image in found:
+        images = class_folders.by_class(root, params.class_names or (), suffixes)
+    for image in images:
         yield Sample(image.path, image.label, published_splits=(image.split,) if image.split else None)
 
 
@@ -125,13 +131,15 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
     assert params.csv is not None
     if params.split.protocol == "folders":
         raise InputError(
-            f"data.split.protocol is folders, but data.csv={params.csv} names the images: set data.csv=null, or "
+            f"data.split.protocol=folders: data.csv={params.csv} lists the images. Set data.csv=null, or use "
             "another protocol"
         )
     file = root / params.csv
     check_file(file)
     chosen, several = params.columns.model_dump(exclude={"labels"}), params.columns.labels or ()
-    table = read_table(file, columns.known_names(chosen) | {columns.fold(name) for name in several}, params.sheet)
+    table = read_table(
+        file, columns.known_names(chosen) | {columns.casefold_name(name) for name in several}, params.sheet
+    )
     for note in table.notes:
         info(note)
     check_table(table, params)
@@ -147,7 +155,7 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
         splits = read_splits(table, positions["split"])
     elif (unused := columns.find_column(table, "split")) is not None and table.columns[unused] != "split":
         column = set_option("data.split.protocol", "column")
-        info(f"{table.name}: the column {table.columns[unused]} does not decide the split; {column} makes it do so")
+        info(f"{table.name}: the column {table.columns[unused]} is not used for the split; add {column} to use it")
     rows = read_rows(table, positions, root, params.path_format)
     if params.patient_pattern is not None:
         check_pattern(params.patient_pattern, table, positions, rows)
@@ -162,19 +170,21 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
             else label_table.from_cells(rows, params.label_separator, params.no_finding, params.class_names or ())
         )
     files = ImageFiles(root, listing.scan_root(root, suffixes))
-    places: dict[str, str] = {}
+    where_by_path: dict[str, str] = {}
     missing = []
     for sample in rows:
         actual = files.find(sample.path)
         if actual is None:
             missing.append((sample.where, sample.path))
         path = actual or sample.path
-        if path in places:
-            raise InputError(f"{path} is listed twice in {params.csv}: {places[path]} and {sample.where}")
-        places[path] = sample.where
+        if path in where_by_path:
+            raise InputError(
+                f"{path} is listed twice in {params.csv}: {where_by_path[path]} and {sample.where}. Remove one of them"
+            )
+        where_by_path[path] = sample.where
     if missing and params.on_bad_image == "error":
         raise InputError(files.describe(missing, len(rows)))
-    for sample, path in zip(rows, places, strict=True):
+    for sample, path in zip(rows, where_by_path, strict=True):
         yield sample if path == sample.path else replace(sample, file=root / path)
 
 
@@ -184,8 +194,8 @@ def _without_masks(samples: list[Sample], params: Params) -> list[Sample]:
     if params.masks == "error":
         first, use = printable(min(masks)), set_option("data.masks", "use")
         raise InputError(
-            f"{len(masks):,} of {len(samples):,} images look like masks of others, for example {first}. Leave them "
-            f"out with {set_option('data.masks', 'leave_out')}, or use them as images with {use}"
+            f"data.masks=error: {len(masks):,} of {len(samples):,} images look like masks of others, for example "
+            f"{first}. Leave them out with {set_option('data.masks', 'leave_out')}, or use them as images with {use}"
         )
     return [sample for sample in samples if sample.path not in masks]
 
@@ -193,18 +203,21 @@ def _without_masks(samples: list[Sample], params: Params) -> list[Sample]:
 def _rename_labels(samples: list[Sample], params: Params) -> list[Sample]:
     if not params.label_map:
         return samples
-    labels = {*findings.named(samples), *(params.columns.labels or ())}
+    labels = {*findings.all_labels(samples), *(params.columns.labels or ())}
     if unused := sorted(params.label_map.keys() - labels):
-        raise InputError(f"data.label_map: no image has label {unused[0]!r}; labels: {', '.join(sorted(labels))}")
-    return [findings.renamed(sample, params.label_map) for sample in samples]
+        raise InputError(
+            f"data.label_map: no image has label {unused[0]!r}; labels are {', '.join(sorted(labels))}. Correct or "
+            "remove it"
+        )
+    return [findings.rename_labels(sample, params.label_map) for sample in samples]
 
 
 def metadata(params: Params) -> dict[str, object]:
-    """Entries of dataset.json: whether the classes are ordered, or an image shows any number of them."""
+    """Return the entries of dataset.json: the label type, unless it is nominal, and the label without findings."""
     if params.label_type == "nominal":
         return {}
-    none = {"no_finding": params.no_finding} if params.label_type == "multi" else {}
-    return {"label_type": params.label_type, **none}
+    no_finding = {"no_finding": params.no_finding} if params.label_type == "multi" else {}
+    return {"label_type": params.label_type, **no_finding}
 
 
 def example(root: Path) -> dict[str, object]:

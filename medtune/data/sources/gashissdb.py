@@ -1,7 +1,7 @@
 """Source `gashissdb`: crops of gastric histopathology (Hu et al. 2022), `<size>/Abnormal` and `<size>/Normal`.
 
-The set holds the same 600 images three times, cut into squares of 80, 120 and 160 pixels. One size is read; crops of
-different sizes show the same tissue, and would be in both training and test.
+The set contains the same 600 images three times, cut into squares of 80, 120 and 160 pixels. Only one size is read,
+because crops of different sizes show the same tissue and would be in both training and test.
 """
 
 import re
@@ -18,18 +18,18 @@ from medtune.data import listing
 from medtune.data.sample import Sample
 
 NAME = "GasHisSDB"
-LICENSE = "as given by its authors; ask them before passing images on"
+LICENSE = "defined by its authors; ask them before sharing images"
 CITATION = (
     "W. Hu, C. Li, X. Li et al.: GasHisSDB: A new gastric histopathology image dataset for computer aided diagnosis "
     "of gastric cancer. Computers in Biology and Medicine 142:105207, 2022."
 )
 KNOWN_ISSUES = (
-    "The images are crops of 600 images, and their names do not say which: that crops of one image or one patient are "
-    "in both train and test cannot be excluded.",
+    "The images are crops of 600 images, but their names do not identify the original image. Crops of one image or one "
+    "patient may therefore be in both train and test.",
 )
 CLASSES = ("normal", "abnormal")
 SIZES = (80, 120, 160)
-# Published crops of each size: normal, abnormal.
+# Number of published crops per size: normal, abnormal.
 COUNTS = {80: (87500, 59151), 120: (40460, 24801), 160: (20160, 13124)}
 
 _SIZE = re.compile(r"(80|120|160)(?: ?[xX*_-] ?\1)?(?: ?px)?")
@@ -38,12 +38,12 @@ _CROP = re.compile(r"(?:ab)?normal-\d{5}\.png", re.IGNORECASE)
 
 
 class Params(DataParams):
-    """Which of the three sizes."""
+    """Size of the crops, and optional patients."""
 
     source: Literal["gashissdb"] = "gashissdb"
     size: Literal[80, 120, 160] = Field(160, description="side of the crops, in pixels")
     patient_pattern: str | None = Field(
-        None, description="regular expression that finds the original image or the patient in the path, where names do"
+        None, description="regular expression that finds the original image or the patient in the path; null: unknown"
     )
 
     @field_validator("patient_pattern")
@@ -54,33 +54,40 @@ class Params(DataParams):
         except re.error as error:
             raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
         if groups > 1:
-            raise ValueError(f"{pattern!r} has {groups} groups: use one at most")
+            raise ValueError(f"{pattern!r} has {groups} groups: use at most one")
         return pattern
 
 
 def classes(params: Params) -> tuple[str, ...]:
-    """Class names, in the order of their indices."""
+    """Return the class names in index order."""
     return CLASSES
 
 
 def positive_class(params: Params) -> str:
-    """Abnormal: the images with cancer."""
+    """Return "abnormal", the class of images with cancer."""
     return "abnormal"
 
 
 def expected(params: Params) -> dict[str, int]:
-    """Images per class in the published set."""
+    """Return the number of images per class in the published set."""
     return dict(zip(CLASSES, COUNTS[params.size], strict=True))
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """Every crop of `params.size` under a folder called Normal or Abnormal (any case), sorted by path.
+    """List the crops of `params.size` in folders called Normal or Abnormal (in any case).
+
+    Args:
+        root: the data root.
+        params: section data.
+
+    Returns:
+        One sample per crop, sorted by path.
 
     Raises:
-        InputError: no crop of this size, a crop of another size, or `patient_pattern` does not find one group.
+        InputError: there is no crop of this size, an image has another size, or `patient_pattern` does not match.
     """
     root = listing.require_root(root)
-    found, other = [], set()
+    samples, other_sizes = [], set()
     for path in listing.find_files(root):
         folders = PurePosixPath(path).parts[:-1]
         labels = [part.lower() for part in folders if part.lower() in CLASSES]
@@ -88,30 +95,30 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
             continue
         sizes = folder_sizes(folders) or folder_sizes([root.resolve().name])
         if sizes and sizes[-1] != params.size:
-            other.add(sizes[-1])
+            other_sizes.add(sizes[-1])
         else:
-            found.append(Sample(path, labels[-1], _group(path, params.patient_pattern)))
-    if not found and other:
-        there = " and ".join(map(str, sorted(other)))
+            samples.append(Sample(path, labels[-1], _patient(path, params.patient_pattern)))
+    if not samples and other_sizes:
+        shown = " and ".join(map(str, sorted(other_sizes)))
         raise InputError(
-            f"data.size={params.size}: {root} has crops of {there} pixels only. Use data.size={max(other)}."
+            f"data.size={params.size}: {root} has crops of {shown} pixels only. Use data.size={max(other_sizes)}."
         )
-    if not found:
+    if not samples:
         raise InputError(
             f"data.root={root}: no image in a folder called Normal or Abnormal. "
-            "Name the folder GasHisSDB, or the folder of one size in it."
+            "Use the folder GasHisSDB, or the folder of one size in it."
         )
-    _check_pixels(root, found, params.size)
-    return found
+    _check_pixels(root, samples, params.size)
+    return samples
 
 
 def folder_sizes(folders: Iterable[str]) -> list[int]:
-    """Sizes of crops that folder names state: 160 and 160x160, for example."""
+    """Return the crop sizes in folder names such as 160 and 160x160."""
     return [int(match[1]) for folder in folders if (match := _SIZE.fullmatch(folder))]
 
 
 def is_layout(root: Path, paths: Sequence[str]) -> bool:
-    """Whether a folder holds GasHisSDB, by the names of its folders and files, or by the size of its images."""
+    """Return True if a folder contains GasHisSDB, by folder names, file names or image sizes."""
     if "gashissdb" in root.resolve().as_posix().lower().split("/")[-1]:
         return True
     for path in paths:
@@ -121,38 +128,39 @@ def is_layout(root: Path, paths: Sequence[str]) -> bool:
     return any(_pixels(root / path) in {(size, size) for size in SIZES} for path in paths[:3])
 
 
-def _group(path: str, pattern: str | None) -> str | None:
+def _patient(path: str, pattern: str | None) -> str | None:
     if pattern is None:
         return None
     match = re.search(pattern, path)
-    group = match and (match[1] if match.re.groups else match[0])
-    if not group:
+    patient = match and (match[1] if match.re.groups else match[0])
+    if not patient:
         raise InputError(f"data.patient_pattern={pattern}: finds nothing in {path}. Change it, or set it to null.")
-    return group
+    return patient
 
 
 def _check_pixels(root: Path, samples: Sequence[Sample], size: int) -> None:
-    wrong = [
+    mismatches = [
         (sample.path, pixels)
         for sample in samples
         if (pixels := _pixels(root / sample.path)) is not None and pixels != (size, size)
     ]
-    if wrong:
-        path, (width, height) = wrong[0]
+    if mismatches:
+        path, (width, height) = mismatches[0]
         fix = f" Use data.size={width} for a folder of that size alone." if width in SIZES else ""
         raise InputError(
-            f"data.size={size}: {len(wrong):,} of {len(samples):,} images have another size; {path} has {width} x "
-            f"{height} pixels. Crops of different sizes show the same tissue, so they are not mixed.{fix}"
+            f"data.size={size}: {len(mismatches):,} of {len(samples):,} images have another size; {path} has {width} x "
+            f"{height} pixels. Crops of different sizes show the same tissue and must not be mixed.{fix}"
         )
 
 
 def _pixels(file: Path) -> tuple[int, int] | None:
-    """Width and height from a file's header; None if it cannot be read, which decoding reports."""
+    """Return width and height from the file header, or None for an unreadable file, which decoding reports."""
     try:
         with file.open("rb") as stream:
             head = stream.read(24)
         if head.startswith(_PNG) and len(head) == 24:
-            return struct.unpack(">II", head[16:])  # type: ignore[return-value]
+            width, height = struct.unpack(">II", head[16:])
+            return width, height
         from PIL import Image
 
         with Image.open(file) as image:

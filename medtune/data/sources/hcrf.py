@@ -11,56 +11,63 @@ from medtune.data.sample import Sample
 from medtune.data.sources import gashissdb
 
 NAME = "HCRF gastric histopathology"
-LICENSE = "as given by its authors; ask them before passing images on"
+LICENSE = "defined by its authors; ask them before sharing images"
 CITATION = (
     "C. Sun, C. Li, J. Zhang et al.: Gastric histopathology image segmentation using a hierarchical conditional "
     "random field. Biocybernetics and Biomedical Engineering 40(4):1535-1555, 2020."
 )
-KNOWN_ISSUES = ("There are no patient ids: that one patient's images are in both train and test cannot be excluded.",)
+KNOWN_ISSUES = ("There are no patient ids. Images of one patient may be in both train and test.",)
 CLASSES = ("normal", "abnormal")
 
 
 class Params(DataParams):
-    """No options of its own: `data.split.protocol` is image or hcrf-1-1-2."""
+    """No further parameters. `data.split.protocol` must be image or hcrf-1-1-2."""
 
     source: Literal["hcrf"] = "hcrf"
 
 
 def classes(params: Params) -> tuple[str, ...]:
-    """Class names, in the order of their indices."""
+    """Return the class names in index order."""
     return CLASSES
 
 
 def positive_class(params: Params) -> str:
-    """Abnormal: the images with cancer."""
+    """Return "abnormal", the class of images with cancer."""
     return "abnormal"
 
 
 def expected(params: Params) -> dict[str, int]:
-    """Images per class in the published set."""
+    """Return the number of images per class in the published set."""
     return {"normal": 140, "abnormal": 560}
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """Every image under a folder called normal or abnormal (any case, any depth), sorted by path.
+    """List the images in folders called normal or abnormal (in any case, at any depth).
+
+    Args:
+        root: the data root.
+        params: section data.
+
+    Returns:
+        One sample per image, sorted by path.
 
     Raises:
-        InputError: there is none, or the folder holds GasHisSDB.
+        InputError: there are no images, or the folder contains GasHisSDB.
     """
     root = listing.require_root(root)
-    found = []
+    samples = []
     for path in listing.find_files(root):
         labels = [part.lower() for part in PurePosixPath(path).parts[:-1] if part.lower() in CLASSES]
         if labels:
-            found.append(Sample(path, labels[-1]))
-    if not found:
-        raise InputError(f"data.root {root}: no image in a folder called normal or abnormal")
-    if gashissdb.is_layout(root, [sample.path for sample in found]):
+            samples.append(Sample(path, labels[-1]))
+    if not samples:
+        raise InputError(f"data.root={root}: no image in a folder called normal or abnormal. Use the folder of HCRF")
+    if gashissdb.is_layout(root, [sample.path for sample in samples]):
         raise InputError(
             f"data.source=hcrf: {root} looks like GasHisSDB, whose crops of 80, 120 and 160 pixels show the same 600 "
-            "images and must not be pooled. Use data.source=gashissdb and data.size."
+            "images and must not be mixed. Use data.source=gashissdb and data.size."
         )
-    return found
+    return samples
 
 
 def example(root: Path) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Source `medmnist`: the two-dimensional sets of MedMNIST v2 (Yang et al. 2023), from their .npz file."""
+"""Source `medmnist`: two-dimensional data sets of MedMNIST v2 (Yang et al. 2023) from .npz files."""
 
 from functools import partial
 from pathlib import Path
@@ -20,14 +20,14 @@ CITATION = (
     "J. Yang, R. Shi, D. Wei, Z. Liu, L. Zhao, B. Ke, H. Pfister, B. Ni: MedMNIST v2, a large-scale lightweight "
     "benchmark for 2D and 3D biomedical image classification. Scientific Data 10:41, 2023."
 )
-KNOWN_ISSUES = ("The files carry no patient ids: only the published split may keep patients apart.",)
+KNOWN_ISSUES = ("The files have no patient ids. Only the published split may separate patients.",)
 SPLITS = ("train", "val", "test")
 
 _ORGANS = (
     "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver", "lung-left",
     "lung-right", "pancreas", "spleen",
 )  # fmt: skip
-# Sets whose images show any number of findings.
+# Sets whose images can show several findings.
 FINDINGS: dict[str, tuple[str, ...]] = {
     "chestmnist": ("atelectasis", "cardiomegaly", "effusion", "infiltration", "mass", "nodule", "pneumonia",
                    "pneumothorax", "consolidation", "edema", "emphysema", "fibrosis", "pleural", "hernia"),
@@ -52,8 +52,8 @@ CLASSES: dict[str, tuple[str, ...]] = {
     **FINDINGS,
 }  # fmt: skip
 URL = "https://zenodo.org/records/10519652/files/{file}?download=1"
-# Published md5 of <subset>.npz and of its _64, _128 and _224 versions. Left empty where the published list gives
-# one md5 for two different files.
+# Published md5 of <subset>.npz and of its _64, _128 and _224 versions. Empty if the published list has the same md5
+# for two different files.
 MD5 = {
     "bloodmnist": ("7053d0359d879ad8a5505303e11de1dc", "2b94928a2ae4916078ca51e05b6b800b",
                    "adace1e0ed228fccda1f39692059dd4c", "b718ff6835fcbdb22ba9eacccd7b2601"),
@@ -81,31 +81,33 @@ MD5 = {
                     "61b955355d7425a89687b06cca3ce0c2", "b077128c4a949f0a4eb01517f9037b9c"),
 }  # fmt: skip
 SIZES = (28, 64, 128, 224)
-# Sets of MedMNIST that this source cannot read, and why.
+# Sets of MedMNIST that this source cannot read, with the reason.
 _VOLUMES = ("adrenalmnist3d", "fracturemnist3d", "nodulemnist3d", "organmnist3d", "synapsemnist3d", "vesselmnist3d")
 UNSUPPORTED = {
     **dict.fromkeys(_VOLUMES, "its images are volumes, and 3-D images are not supported yet"),
 }
-# The positive class of the sets with two classes, as published.
+# Published positive class of the sets with two classes.
 POSITIVE = {"breastmnist": "malignant", "pneumoniamnist": "pneumonia"}
-# Sets whose classes are grades, in their order.
+# Sets whose classes are ordered grades.
 ORDINAL = ("retinamnist",)
 
 
 class Params(DataParams):
-    """Which set, and which of its published sizes."""
+    """Data set, image size and download."""
 
     source: Literal["medmnist"] = "medmnist"
     subset: Literal["bloodmnist", "breastmnist", "chestmnist", "dermamnist", "octmnist", "organamnist", "organcmnist",
                     "organsmnist", "pathmnist", "pneumoniamnist", "retinamnist",
                     "tissuemnist"] = "pneumoniamnist"  # fmt: skip
     size: Literal[28, 64, 128, 224] = Field(28, description="side of the published images, in pixels")
-    download: bool = Field(False, description="fetch the .npz file into root")
-    url: str | None = Field(None, description="where the .npz file lies; null: Zenodo, with its published md5")
+    download: bool = Field(False, description="download the .npz file to root")
+    url: str | None = Field(
+        None, description="address of the .npz file; null: Zenodo, checked against the published md5"
+    )
 
     @property
     def multi_label(self) -> str | None:
-        """The subset, where its images show any number of findings."""
+        """The text `data.subset=...` if the images can show several findings, otherwise None."""
         return f"data.subset={self.subset}" if self.subset in FINDINGS else None
 
     @field_validator("subset", mode="before")
@@ -117,24 +119,24 @@ class Params(DataParams):
 
 
 def classes(params: Params) -> tuple[str, ...]:
-    """Class names, in the order of their indices."""
+    """Return the class names in index order."""
     return CLASSES[params.subset]
 
 
 def positive_class(params: Params) -> str | None:
-    """Malignant of breastmnist, pneumonia of pneumoniamnist."""
+    """Return the published positive class of breastmnist and pneumoniamnist, otherwise None."""
     return POSITIVE.get(params.subset)
 
 
 def metadata(params: Params) -> dict[str, object]:
-    """Entries of dataset.json: whether the classes are ordered, or an image shows any number of them."""
+    """Return the entries of dataset.json: the label type, unless it is nominal."""
     if params.subset in FINDINGS:
         return {"label_type": "multi"}
     return {"label_type": "ordinal"} if params.subset in ORDINAL else {}
 
 
 def fetch(root: Path, params: Params) -> None:
-    """Puts the subset's file into `root`, unless one is there; checked against its published md5."""
+    """Download the file of the subset to `root` unless it exists, and check its published md5."""
     if root.suffix == ".npz" or (root.is_dir() and _candidates(root, params)):
         return
     name = _file_name(params)
@@ -143,58 +145,59 @@ def fetch(root: Path, params: Params) -> None:
 
 
 def inputs(root: Path | None, params: Params) -> list[Path]:
-    """The .npz file."""
+    """Return the .npz file."""
     return [_find_file(require_root(root), params)]
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """Every image of the file, `<part>/<row>`, in the file's order."""
+    """List the images of the file as `<split>/<row>`, in the order of the file."""
     file = _find_file(require_root(root), params)
-    parts = [part for part in SPLITS if f"{part}_images" in array_names(file)]
-    if not parts:
-        raise InputError(f"{file}: no train_images, val_images or test_images in it")
-    if params.split.protocol == "official" and len(parts) < len(SPLITS):
-        lacking = ", ".join(part for part in SPLITS if part not in parts)
-        raise InputError(f"data.split.protocol is official, but {file.name} has no {lacking} images; set it to image")
-    found = []
+    splits = [split for split in SPLITS if f"{split}_images" in array_names(file)]
+    if not splits:
+        raise InputError(f"{file}: has no train_images, val_images or test_images. Use a file of MedMNIST")
+    if params.split.protocol == "official" and len(splits) < len(SPLITS):
+        lacking = ", ".join(split for split in SPLITS if split not in splits)
+        raise InputError(f"data.split.protocol=official: {file.name} has no {lacking} images. Use protocol image")
+    samples = []
     _check_supported(file)
-    for part in parts:
-        rows, labels = RowReader(file, f"{part}_images"), RowReader(file, f"{part}_labels").read_all()
+    for split in splits:
+        rows, labels = RowReader(file, f"{split}_images"), RowReader(file, f"{split}_labels").read_all()
         if rows.dtype != np.uint8 or not (len(rows.shape) == 3 or (len(rows.shape) == 4 and rows.shape[3] == 3)):
             raise InputError(
-                f"{file}: {part}_images is {rows.dtype} {rows.shape}; expected uint8 (n, h, w) or (n, h, w, 3)"
+                f"{file}: {split}_images is {rows.dtype} {rows.shape}; expected uint8 (n, h, w) or (n, h, w, 3)"
             )
-        roles = (part,) if len(parts) == len(SPLITS) else None
+        published = (split,) if len(splits) == len(SPLITS) else None
         if params.subset in FINDINGS:
-            shown = _findings(labels, rows.shape[0], params.subset, f"{file}: {part}_labels")
-            for row, names in enumerate(shown):
-                load = partial(_image, rows, row)
-                found.append(Sample(f"{part}/{row:06d}", "", None, {"part": part}, roles, load, findings=names))
+            findings = _findings(labels, rows.shape[0], params.subset, f"{file}: {split}_labels")
+            for row, names in enumerate(findings):
+                read = partial(_image, rows, row)
+                samples.append(Sample(f"{split}/{row:06d}", "", None, {"part": split}, published, read, findings=names))
             continue
         if labels.shape not in ((rows.shape[0], 1), (rows.shape[0],)) or labels.dtype.kind not in "iu":
             raise InputError(
-                f"{file}: {part}_labels is {labels.dtype} {labels.shape}; expected ({rows.shape[0]}, 1) integers"
+                f"{file}: {split}_labels is {labels.dtype} {labels.shape}; expected ({rows.shape[0]}, 1) integers"
             )
         for row, label in enumerate(labels.reshape(-1).tolist()):
             if not 0 <= label < len(CLASSES[params.subset]):
-                raise InputError(f"{file}: {part}_labels row {row} is {label}; {params.subset} has no such class")
-            load = partial(_image, rows, row)
-            found.append(Sample(f"{part}/{row:06d}", CLASSES[params.subset][label], None, {"part": part}, roles, load))
-    return found
+                raise InputError(f"{file}: {split}_labels row {row} is {label}; {params.subset} has no such class")
+            name = CLASSES[params.subset][label]
+            read = partial(_image, rows, row)
+            samples.append(Sample(f"{split}/{row:06d}", name, None, {"part": split}, published, read))
+    return samples
 
 
 def _findings(labels: np.ndarray, n: int, subset: str, what: str) -> list[tuple[str, ...]]:
-    """Findings of each of `n` images from 0 and 1 (n, findings)."""
+    """Convert an (n, findings) array of 0 and 1 to the names of the findings per image."""
     names = FINDINGS[subset]
     if labels.shape != (n, len(names)) or labels.dtype.kind not in "iub":
         raise InputError(f"{what} is {labels.dtype} {labels.shape}; expected ({n}, {len(names)}) integers")
-    if (wrong := np.flatnonzero(~np.isin(labels, (0, 1)).all(1))).size:
-        raise InputError(f"{what} row {wrong[0]} is {labels[wrong[0]].tolist()}; expected 0 or 1 for each finding")
+    if (invalid := np.flatnonzero(~np.isin(labels, (0, 1)).all(1))).size:
+        raise InputError(f"{what} row {invalid[0]} is {labels[invalid[0]].tolist()}; expected 0 or 1 for each finding")
     return [tuple(names[k] for k in np.flatnonzero(row)) for row in labels]
 
 
 def _check_supported(file: Path) -> None:
-    """Refuse a set by the name of its file, which may be data.root itself."""
+    """Reject a set by the name of its file, which can be data.root itself."""
     for name, reason in UNSUPPORTED.items():
         if file.name.lower().startswith(name):
             raise InputError(f"data.root={file}: {name} cannot be used: {reason}. Choose another set of MedMNIST.")
@@ -220,21 +223,21 @@ def _candidates(root: Path, params: Params) -> list[Path]:
 def _find_file(root: Path, params: Params) -> Path:
     if root.is_file():
         return root
-    found = _candidates(root, params)
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
+    candidates = _candidates(root, params)
+    if len(candidates) != 1:
+        names = ", ".join(path.name for path in candidates) or "none"
         raise InputError(
-            f"data.root {root}: expected one file {_file_name(params)} (or {params.subset}*.npz), found {names}; "
-            "data.download=true fetches it"
+            f"data.root={root}: expected one file {_file_name(params)} (or {params.subset}*.npz), found {names}. "
+            "Set data.download=true to download it"
         )
-    return found[0]
+    return candidates[0]
 
 
 def example(root: Path) -> dict[str, object]:
     """Write a tiny data set in this layout to `root` and return the params that read it."""
     images = np.random.default_rng(0).integers(0, 256, (12, 28, 28), np.uint8)
     labels = np.arange(12)[:, None] % 2
-    parts = {f"{part}_{name}": array for part in ("train", "val", "test")
-             for name, array in (("images", images), ("labels", labels))}  # fmt: skip
-    np.savez(root / "pneumoniamnist.npz", allow_pickle=False, **parts)
+    arrays = {f"{split}_{name}": array for split in ("train", "val", "test")
+              for name, array in (("images", images), ("labels", labels))}  # fmt: skip
+    np.savez(root / "pneumoniamnist.npz", allow_pickle=False, **arrays)
     return {"split": {"protocol": "official"}}

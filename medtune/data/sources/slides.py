@@ -1,4 +1,4 @@
-"""Source `slides`: whole-slide images, cut into tiles; one folder per class, or a table as for source folder."""
+"""Source `slides`: whole-slide images, cut into tiles; labels from class folders or a table, as for source folder."""
 
 import math
 from collections.abc import Sequence
@@ -24,23 +24,29 @@ KNOWN_ISSUES: tuple[str, ...] = ()
 
 
 class TileParams(StrictParams):
-    """How slides become tiles; each tile becomes an image of data.image_size pixels."""
+    """Parameters of tiles; each tile becomes an image of data.image_size pixels."""
 
-    size_um: Annotated[float, Field(gt=0)] = Field(256.0, description="side of a tile in micrometres")
-    overlap: Annotated[float, Field(ge=0, le=0.9)] = Field(0.0, description="share of a side that neighbors repeat")
+    size_um: Annotated[float, Field(gt=0)] = Field(256.0, description="side of a tile in micrometers")
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = Field(
+        0.0, description="overlap of neighboring tiles, as a fraction of the side"
+    )
     max_per_slide: Annotated[int, Field(ge=1)] | None = Field(
-        200, description="most tiles of a slide, drawn by seed and content; null: all"
+        200, description="maximum number of tiles per slide, drawn by seed and content; null: all"
     )
-    min_tissue: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="least share of a tile that is tissue")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="of the choice among more than max_per_slide tiles")
+    min_tissue: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5, description="minimum fraction of a tile that is tissue"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of the selection of max_per_slide tiles")
     mpp: Annotated[float, Field(ge=MPP_RANGE[0], le=MPP_RANGE[1])] | None = Field(
-        None, description="micrometres per pixel of slides whose file does not state it"
+        None, description="micrometers per pixel of slides whose file does not state it"
     )
-    mpp_column: str | None = Field(None, description="column of data.csv with micrometres per pixel, likewise")
+    mpp_column: str | None = Field(
+        None, description="column of data.csv with micrometers per pixel, for slides whose file does not state it"
+    )
 
 
 class Params(folder.Params):
-    """Where slides, labels and patients come from, and how slides are cut into tiles."""
+    """Parameters of slides, labels, patients and tiles."""
 
     source: Literal["slides"] = "slides"  # type: ignore[assignment]
     tiles: TileParams = TileParams()
@@ -48,7 +54,7 @@ class Params(folder.Params):
     @model_validator(mode="after")
     def _column_needs_a_table(self) -> "Params":
         if self.tiles.mpp_column is not None and self.csv is None:
-            raise ValueError("tiles.mpp_column names a column, but data.csv is null: name the table")
+            raise ValueError("tiles.mpp_column names a column, but data.csv is null: set data.csv to the table")
         return self
 
     @model_validator(mode="after")
@@ -59,19 +65,26 @@ class Params(folder.Params):
 
 
 def classes(params: Params) -> tuple[str, ...]:
-    """Class names in the order asked for; empty where the files decide."""
+    """Return the class names in the user's order; an empty tuple if the files determine them."""
     return folder.classes(params)
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """Every slide, sorted by path.
+    """List the slides.
+
+    Args:
+        root: the data root.
+        params: section data.
+
+    Returns:
+        One sample per slide, sorted by path.
 
     Raises:
-        InputError: as for source folder, or files that are no slides.
+        InputError: see source folder; or a file is not a slide, or the pixel size in the table is invalid.
     """
     samples = folder.list_samples(root, params, (*SUFFIXES, *OTHER_SUFFIXES))
     if taken := [name for name in samples[0].metadata if name in COLUMNS]:
-        raise InputError(f"{params.csv}: the column {taken[0]!r} has a name that tiles use. Rename it")
+        raise InputError(f"{params.csv}: the column name {taken[0]!r} is reserved for tiles. Rename the column")
     for sample in samples:
         _check_suffix(sample)
         given_mpp(sample, params)
@@ -79,17 +92,25 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
 
 def inputs(root: Path | None, params: Params) -> list[Path]:
-    """The table, where there is one."""
+    """Return the table, if there is one."""
     return folder.inputs(root, params)
 
 
 def metadata(params: Params) -> dict[str, object]:
-    """Entries of dataset.json: how slides were cut, and whether the classes are ordered."""
+    """Return the entries of dataset.json: tile settings and label type."""
     return {**folder.metadata(params), "tiles": settings(params).document()}
 
 
 def cut(slides: Sequence[Sample], root: Path, params: Params) -> SlideTiles:
     """Cut slides into tiles.
+
+    Args:
+        slides: one sample per slide.
+        root: the data root.
+        params: section data.
+
+    Returns:
+        The slides and their tiles.
 
     Raises:
         InputError: see `medtune.data.slide_tiles.cut_slides`.
@@ -106,7 +127,7 @@ def cut(slides: Sequence[Sample], root: Path, params: Params) -> SlideTiles:
 
 
 def settings(params: Params) -> TileSettings:
-    """How slides are cut into tiles."""
+    """Return the tile settings."""
     tiles = params.tiles
     return TileSettings(
         tiles.size_um, params.image_size, tiles.overlap, tiles.max_per_slide, tiles.min_tissue, tiles.seed
@@ -114,25 +135,30 @@ def settings(params: Params) -> TileSettings:
 
 
 def given_mpp(sample: Sample, params: Params) -> float | None:
-    """Micrometres per pixel that the table or the params give for a slide.
+    """Return the micrometers per pixel that the user set for a slide.
+
+    Args:
+        sample: the slide.
+        params: section data.
+
+    Returns:
+        The value of the table or of the params, or None.
 
     Raises:
-        InputError: the column is missing or its cell is no such number.
+        InputError: the column is missing, or its cell is not a valid number.
     """
-    found = table_mpp(sample, params)
-    return params.tiles.mpp if found is None else found
+    mpp = table_mpp(sample, params)
+    return params.tiles.mpp if mpp is None else mpp
 
 
 def table_mpp(sample: Sample, params: Params) -> float | None:
-    """Micrometres per pixel that the table gives for a slide; errors as for `given_mpp`."""
+    """Return the micrometers per pixel in the table, or None; raise the errors of `given_mpp`."""
     column = params.tiles.mpp_column
     if column is None:
         return None
     if column not in sample.metadata:
         others = f"other columns: {', '.join(sample.metadata)}" if sample.metadata else "path, label and group are all"
-        raise InputError(
-            f"data.tiles.mpp_column={column}: {params.csv} has no such column; {others}. Name the right one"
-        )
+        raise InputError(f"data.tiles.mpp_column={column}: {params.csv} has no such column; {others}. Correct the name")
     cell = sample.metadata[column].strip().replace(",", ".")
     if not cell:
         return None
@@ -142,7 +168,7 @@ def table_mpp(sample: Sample, params: Params) -> float | None:
         value = math.nan
     if not MPP_RANGE[0] <= value <= MPP_RANGE[1]:
         raise InputError(
-            f"{sample.where}: {column} is {cell!r}; expected micrometres per pixel, "
+            f"{sample.where}: {column} is {cell!r}; expected micrometers per pixel, "
             f"{MPP_RANGE[0]:g} to {MPP_RANGE[1]:g}"
         )
     return value
@@ -154,8 +180,8 @@ def _check_suffix(sample: Sample) -> None:
         raise InputError(f"{name}: {suffix} files cannot be read. {CONVERT}")
     if suffix not in SUFFIXES:
         raise InputError(
-            f"{name}: {printable(sample.path)} is no whole-slide image ({', '.join(SUFFIXES)}). For single images use "
-            f"{set_option('data.source', 'folder')}"
+            f"{name}: {printable(sample.path)} is not a whole-slide image ({', '.join(SUFFIXES)}). For other images "
+            f"use {set_option('data.source', 'folder')}"
         )
 
 

@@ -1,7 +1,7 @@
-"""Source `synthetic`: drawn images after haematoxylin and eosin stains, the set that ships with the project.
+"""Source `synthetic`: drawn images of hematoxylin and eosin stains, shipped with the project.
 
-Tissues differ in structure, patients in stain, and each patient has one tissue. So stain tells the
-patient, and with it the class: a split by image leaks, a split by patient does not.
+Tissues differ in structure, and patients differ in stain. Each patient has one tissue, so the stain reveals the
+patient and thereby the class. A split by image therefore leaks; a split by patient does not.
 """
 
 from functools import partial
@@ -16,43 +16,47 @@ from medtune.data.sample import Sample
 
 NAME = "MedTune synthetic H&E"
 LICENSE = "Apache-2.0"
-CITATION = "Drawn by medtune/data/sources/synthetic.py; no patient stands behind any image."
+CITATION = "Drawn by medtune/data/sources/synthetic.py; the images do not show real patients."
 KNOWN_ISSUES: tuple[str, ...] = ()
 
 TISSUES = ("glands", "nests", "cords", "pools")
-# With open spaces between or around the cells, or without.
+# Tissues with or without open spaces between or around the cells.
 BINARY = {"glands": "open", "pools": "open", "nests": "solid", "cords": "solid"}
 
 
 class Params(DataParams):
-    """`root` is not used: there is nothing to read."""
+    """Parameters of the drawing; `root` is not used."""
 
     source: Literal["synthetic"] = "synthetic"
     labels: Literal["subtypes4", "binary"] = "subtypes4"
     image_size: Annotated[int, Field(ge=8, le=2048)] = 128
-    patients: Annotated[int, Field(ge=4, le=1000)] = Field(40, description="dealt to the four tissues in turn")
+    patients: Annotated[int, Field(ge=4, le=1000)] = Field(
+        40, description="number of patients, assigned to the four tissues in turn"
+    )
     images_per_patient: Annotated[int, Field(ge=1, le=1000)] = 12
-    stain_spread: Annotated[float, Field(ge=0, le=2)] = Field(1.0, description="how far patients' stains differ")
+    stain_spread: Annotated[float, Field(ge=0, le=2)] = Field(
+        1.0, description="variation of the stain between patients; 0: none"
+    )
     seed: Annotated[int, Field(ge=0)] = 1
 
 
 def classes(params: Params) -> tuple[str, ...]:
-    """Class names, in the order of their indices."""
+    """Return the class names in index order."""
     return ("open", "solid") if params.labels == "binary" else TISSUES
 
 
 def positive_class(params: Params) -> str | None:
-    """Solid, where the classes are open and solid."""
+    """Return "solid" for the binary labels, otherwise None."""
     return "solid" if params.labels == "binary" else None
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """One record for each image; its pixels are drawn when `read` is called."""
-    found = []
+    """List one sample per image; the pixels are drawn when `read` is called."""
+    samples = []
     for patient in range(params.patients):
         tissue = TISSUES[patient % len(TISSUES)]
         for image in range(params.images_per_patient):
-            found.append(
+            samples.append(
                 Sample(
                     path=f"{tissue}/P{patient:03d}-{image:03d}",
                     label=BINARY[tissue] if params.labels == "binary" else tissue,
@@ -61,16 +65,16 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
                     read=partial(draw, tissue, patient, image, params.image_size, params.stain_spread, params.seed),
                 )
             )
-    return sorted(found, key=lambda record: record.path)
+    return sorted(samples, key=lambda sample: sample.path)
 
 
 def draw(tissue: str, patient: int, image: int, size: int, stain_spread: float, seed: int) -> np.ndarray:
-    """(size, size, 3) uint8 image; the same arguments give the same bytes in every process."""
+    """Draw a (size, size, 3) uint8 image; equal arguments give equal bytes in every process."""
     from medtune.data.synthetic.stain import Stain
     from medtune.data.synthetic.tissue import CellStyle, paint
 
-    # The patient's stream knows nothing of the tissue: stain and habit are independent of the class.
-    own = np.random.default_rng(np.random.SeedSequence([seed, patient]))
-    stain, habit = Stain.draw(own, stain_spread), CellStyle.draw(own)
+    # The patient's seed does not depend on the tissue, so stain and cell style are independent of the class.
+    patient_rng = np.random.default_rng(np.random.SeedSequence([seed, patient]))
+    stain, style = Stain.draw(patient_rng, stain_spread), CellStyle.draw(patient_rng)
     rng = np.random.default_rng(np.random.SeedSequence([seed, patient, image + 1]))
-    return stain.render(*paint(tissue, size, habit, rng), rng)
+    return stain.render(*paint(tissue, size, style, rng), rng)

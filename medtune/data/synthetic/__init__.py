@@ -1,1 +1,1 @@
-"""The embedded data set: drawn tissue."""
+"""Drawing of the synthetic tissue images and slides."""

@@ -1,4 +1,4 @@
-"""Shapes that drawn tissue is made of: noise fields, rounded blobs, nuclei. Lengths in units of 1/128 of the side."""
+"""Shapes of synthetic tissue: noise fields, rounded blobs and nuclei. Lengths are in units of 1/128 of the side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,24 +10,25 @@ SIDE = 128.0
 
 
 def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """y and x of every pixel's centre, each (size, size)."""
+    """Return the y and x coordinates of all pixel centers, each (size, size)."""
     axis = (np.arange(size) + 0.5) * (SIDE / size)
     y, x = np.meshgrid(axis, axis, indexing="ij")
     return y, x
 
 
 def noise(rng: np.random.Generator, size: int, period: float) -> np.ndarray:
-    """(size, size) smooth noise of zero mean and about unit deviation, with bumps of about `period`."""
+    """Return (size, size) smooth noise with zero mean, about unit deviation and bumps of about `period`."""
     knots = int(np.ceil(SIDE / period)) + 3
     coarse = rng.normal(0, 1.4, (knots, knots))
     fine = zoom(coarse, size / (knots - 2), order=2)
     y, x = rng.integers(0, max(1, min(fine.shape) - size + 1), 2)
-    return fine[y : y + size, x : x + size]
+    window: np.ndarray = fine[y : y + size, x : x + size]
+    return window
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A rounded, lobed, elongated outline."""
+    """Rounded, lobed and elongated outline."""
 
     y: float
     x: float
@@ -38,22 +39,24 @@ class Blob:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, y: float, x: float, radius: float, irregular: float) -> "Blob":
-        """A blob at (y, x) of about `radius`; `irregular` 0 is a circle."""
+        """Draw a blob at (y, x) with about this radius; `irregular` is 0 for a circle."""
         lobes = tuple((k, irregular * rng.uniform(0.4, 1) / k**0.5, rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5))
         return cls(y, x, radius, 1 + irregular * rng.uniform(0, 3), rng.uniform(0, np.pi), lobes)
 
     def _reach(self, theta: np.ndarray) -> np.ndarray:
-        return self.radius * (1 + np.sum([a * np.cos(k * theta + phase) for k, a, phase in self.lobes], axis=0))
+        lobes: np.ndarray = np.sum([a * np.cos(k * theta + phase) for k, a, phase in self.lobes], axis=0)
+        return self.radius * (1 + lobes)
 
     def rho(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Distance from the centre as a share of the outline's: below 1 inside, 1 on the outline."""
+        """Return the distance from the center relative to the outline: below 1 inside, 1 on the outline."""
         c, s, stretch = np.cos(self.angle), np.sin(self.angle), self.aspect**0.5
         u = (c * (x - self.x) + s * (y - self.y)) / stretch
         v = (c * (y - self.y) - s * (x - self.x)) * stretch
-        return np.hypot(u, v) / self._reach(np.arctan2(v, u))
+        rho: np.ndarray = np.hypot(u, v) / self._reach(np.arctan2(v, u))
+        return rho
 
     def ring(self, rng: np.random.Generator, rho: float, spacing: float) -> np.ndarray:
-        """(m, 3) points y, x and outward direction along the outline shrunk to `rho`, about `spacing` apart."""
+        """Return (m, 3) y, x and outward direction along the outline shrunk to `rho`, about `spacing` apart."""
         theta = np.arange(0, 2 * np.pi, 0.02) + rng.uniform(0, 0.02)
         c, s, stretch = np.cos(self.angle), np.sin(self.angle), self.aspect**0.5
         reach = rho * self._reach(theta)
@@ -68,7 +71,7 @@ class Blob:
 def place_circles(
     rng: np.random.Generator, radii: Sequence[float], gap: float, margin: float = 12.0
 ) -> list[np.ndarray]:
-    """(y, x, radius) of those of `radii` that found room, largest first, at least `gap` between outlines."""
+    """Place circles at random, largest first and at least `gap` apart; return (y, x, radius) of those that fit."""
     placed: list[np.ndarray] = []
     for radius in sorted(radii, reverse=True):
         for y, x in rng.uniform(-margin, SIDE + margin, (12, 2)):
@@ -79,7 +82,7 @@ def place_circles(
 
 
 def hexagonal_points(rng: np.random.Generator, spacing: float) -> np.ndarray:
-    """(m, 2) points that fill the field in a jittered hexagonal packing."""
+    """Return (m, 2) points that fill the field in a jittered hexagonal grid."""
     rows = np.arange(-8, SIDE + 8, spacing * 0.87)
     columns = np.arange(-8, SIDE + 8, spacing)
     y, x = np.meshgrid(rows, columns, indexing="ij")
@@ -89,12 +92,15 @@ def hexagonal_points(rng: np.random.Generator, spacing: float) -> np.ndarray:
 
 
 def draw_nuclei(nuclei: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """(size, size) haematoxylin of `nuclei`, the darkest where they overlap.
+    """Draw nuclei; where they overlap, the darkest value is used.
 
     Args:
         nuclei: (m, 6): y, x, radius, aspect, direction of the long axis, darkness.
-        size: pixels a side.
-        rng: draws the chromatin.
+        size: width and height in pixels.
+        rng: generator for the chromatin texture.
+
+    Returns:
+        (size, size) hematoxylin concentration.
     """
     pixel = SIDE / size
     canvas = np.zeros((size, size))

@@ -1,4 +1,4 @@
-"""Small drawn slides: pyramidal TIFF files with tissue in the colors of H&E on bare glass, for examples and tests."""
+"""Small synthetic slides for examples and tests: pyramidal TIFF files with H&E-like tissue on bare glass."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ _TILE = 256
 
 
 def draw_slide(seed: int, side: int, kind: int) -> np.ndarray:
-    """A slide of `side` pixels, uint8 (side, side, 3).
+    """Draw a slide.
 
     Args:
-        seed: of everything random in it.
-        side: width and height.
+        seed: seed of all random numbers.
+        side: width and height in pixels.
         kind: 0: scattered small nuclei; 1: fibers in one direction; 2: large clumps of nuclei.
+
+    Returns:
+        (side, side, 3) uint8 image.
     """
     draw = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side] / side
@@ -35,7 +38,8 @@ def draw_slide(seed: int, side: int, kind: int) -> np.ndarray:
     strength = draw.uniform(0.8, 1.2)
     density = strength * inside[..., None] * (0.9 * nuclei[..., None] * HEMATOXYLIN + 0.45 * EOSIN)
     light = 243 * np.exp(-density) + draw.normal(0, 2.5, (side, side, 1))
-    return np.clip(np.rint(light), 0, 255).astype(np.uint8)
+    image: np.ndarray = np.clip(np.rint(light), 0, 255).astype(np.uint8)
+    return image
 
 
 def write_slide(
@@ -44,12 +48,15 @@ def write_slide(
     """Write a pyramidal TIFF and return the pixels of its level 0.
 
     Args:
-        path: file to write; its folder is made.
-        seed: of the drawing.
-        side: width and height of level 0.
-        kind: see `draw_slide`; None: by the seed.
-        mpp: micrometres per pixel that the file states; None: it states none.
-        levels: each has half the width and height of the one before.
+        path: file to write; its folder is created.
+        seed: seed of the drawing.
+        side: width and height of level 0 in pixels.
+        kind: see `draw_slide`; None: 0 or 1, depending on the seed.
+        mpp: micrometers per pixel stored in the file; None: not stored.
+        levels: number of levels; each has half the width and height of the previous level.
+
+    Returns:
+        (side, side, 3) uint8 image of level 0.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     image = draw_slide(seed, side, seed % 2 if kind is None else kind)
@@ -58,7 +65,7 @@ def write_slide(
 
 
 def write_pyramid(path: Path, image: np.ndarray, mpp: float | None, levels: int) -> None:
-    """Write `image` and its halves as one pyramidal TIFF; arguments as in `write_slide`."""
+    """Write an image as a pyramidal TIFF; the arguments are those of `write_slide`."""
     import tifffile
 
     unit: dict[str, Any] = {"resolution": (10_000 / mpp, 10_000 / mpp), "resolutionunit": "CENTIMETER"} if mpp else {}

@@ -1,8 +1,8 @@
-"""Four drawn tissues that differ in how cells are arranged, not in what colour they are.
+"""Four synthetic tissues that differ in the arrangement of cells, not in color.
 
-`glands`: cells in rings round an open lumen. `nests`: cells packed in solid islands. `cords`: cells in
-single file through fibres. `pools`: clumps of cells afloat in pale pools. Every tissue holds about the
-same amount of nuclei, fibres and clear gaps, so that brightness and colour say little about the class.
+`glands`: cells in rings around an open lumen. `nests`: cells packed in solid islands. `cords`: cells in single file
+between fibers. `pools`: clumps of cells in pale pools. Every tissue has about the same amount of nuclei, fibers and
+clear gaps. Brightness and color therefore reveal little about the class.
 """
 
 from dataclasses import dataclass, field
@@ -14,93 +14,94 @@ from medtune.data.synthetic.shapes import SIDE, Blob, draw_nuclei, grid, hexagon
 
 @dataclass(frozen=True)
 class CellStyle:
-    """How one patient's cells look, whatever their arrangement. Lengths in 1/128 of the side."""
+    """Appearance of one patient's cells, independent of the tissue. Lengths are in 1/128 of the side."""
 
     nucleus: float
     aspect: float
     darkness: float
     structure: float
     irregular: float
-    fibre_period: float
+    fiber_period: float
     secretion: float
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "CellStyle":
-        """A patient's habit."""
+        """Draw the style of a patient."""
         return cls(
             nucleus=rng.uniform(1.9, 2.7),
             aspect=rng.uniform(1.1, 1.6),
             darkness=rng.uniform(0.75, 1.1),
             structure=rng.uniform(0.8, 1.25),
             irregular=rng.uniform(0.08, 0.22),
-            fibre_period=rng.uniform(4.5, 9.0),
+            fiber_period=rng.uniform(4.5, 9.0),
             secretion=rng.uniform(0.0, 0.35),
         )
 
 
 @dataclass
 class Canvas:
-    """One field of view while it is drawn."""
+    """Field of view to draw on."""
 
     size: int
     rng: np.random.Generator
     style: CellStyle
     y: np.ndarray = field(init=False)
     x: np.ndarray = field(init=False)
-    haematoxylin: np.ndarray = field(init=False)
+    hematoxylin: np.ndarray = field(init=False)
     eosin: np.ndarray = field(init=False)
     bend: np.ndarray = field(init=False)
     occupied: np.ndarray = field(init=False)
     nuclei: list[np.ndarray] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Fills the field with fibres that run along one bent direction."""
+        """Fill the field with fibers that follow one bent direction."""
         self.y, self.x = grid(self.size)
         self.occupied = np.zeros((self.size, self.size), bool)
         angle = self.rng.uniform(0, np.pi)
         across = self.x * np.sin(angle) - self.y * np.cos(angle) + 9 * noise(self.rng, self.size, 50)
         slope_y, slope_x = np.gradient(across)
         self.bend = np.arctan2(-slope_x, slope_y)
-        wave = across / self.style.fibre_period + 0.35 * noise(self.rng, self.size, 12)
+        wave = across / self.style.fiber_period + 0.35 * noise(self.rng, self.size, 12)
         bundles = np.sin(2 * np.pi * wave) * np.clip(0.6 + 0.5 * noise(self.rng, self.size, 30), 0, 1)
         self.eosin = 0.55 + 0.2 * bundles + 0.1 * noise(self.rng, self.size, 5)
-        self.haematoxylin = 0.05 + 0.02 * noise(self.rng, self.size, 16)
+        self.hematoxylin = 0.05 + 0.02 * noise(self.rng, self.size, 16)
 
     def cells(self, points: np.ndarray, direction: np.ndarray | float, scale: float = 1.0, aspect: float = 0) -> None:
-        """Adds nuclei at (m, 2) `points`, long axes along `direction`."""
-        m, habit, rng = len(points), self.style, self.rng
-        radius = scale * habit.nucleus * rng.lognormal(0, 0.13, m)
-        stretch = np.maximum(1, rng.normal(aspect or habit.aspect, 0.15, m))
+        """Add nuclei at (m, 2) `points`, with their long axes along `direction`."""
+        m, style, rng = len(points), self.style, self.rng
+        radius = scale * style.nucleus * rng.lognormal(0, 0.13, m)
+        stretch = np.maximum(1, rng.normal(aspect or style.aspect, 0.15, m))
         angle = direction + rng.normal(0, 0.25, m)
-        dark = habit.darkness * rng.uniform(0.7, 1.1, m)
+        dark = style.darkness * rng.uniform(0.7, 1.1, m)
         self.nuclei.append(np.stack([points[:, 0], points[:, 1], radius, stretch, angle, dark], axis=1))
 
-    def tint(self, weight: np.ndarray, haematoxylin: float, eosin: float) -> None:
-        """Blends towards the given concentrations where `weight` (size, size), 0..1, is high."""
-        self.haematoxylin += weight * (haematoxylin - self.haematoxylin)
+    def tint(self, weight: np.ndarray, hematoxylin: float, eosin: float) -> None:
+        """Blend the canvas with these concentrations; `weight` is (size, size), 0 to 1."""
+        self.hematoxylin += weight * (hematoxylin - self.hematoxylin)
         self.eosin += weight * (eosin - self.eosin)
         self.occupied |= weight > 0.5
 
     def sample(self, values: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """`values` (size, size) read at (m, 2) `points`, the nearest pixel's."""
+        """Return (m,) the values of the pixels nearest to (m, 2) `points`."""
         index = np.clip(np.floor(points * (self.size / SIDE)).astype(int), 0, self.size - 1)
-        return values[index[:, 0], index[:, 1]]
+        sampled: np.ndarray = values[index[:, 0], index[:, 1]]
+        return sampled
 
 
 def below(rho: np.ndarray, limit: float, soft: float) -> np.ndarray:
-    """1 where `rho` is below `limit`, 0 above, over a ramp of `soft`."""
+    """Return 1 where `rho` is below `limit` and 0 above it, with a linear ramp of width `soft`."""
     return np.clip((limit - rho) / soft + 0.5, 0, 1)
 
 
 def blobs(view: Canvas, low: float, high: float, count: int, gap: float) -> list[Blob]:
-    """Up to `count` outlines of radius `low` to `high` that do not touch."""
+    """Draw up to `count` outlines with radius `low` to `high` that do not touch."""
     radii = view.style.structure * view.rng.uniform(low, high, count)
-    found = place_circles(view.rng, radii.tolist(), gap)
-    return [Blob.draw(view.rng, y, x, radius, view.style.irregular) for y, x, radius in found]
+    circles = place_circles(view.rng, radii.tolist(), gap)
+    return [Blob.draw(view.rng, y, x, radius, view.style.irregular) for y, x, radius in circles]
 
 
 def glands(view: Canvas, amount: float) -> None:
-    """Rings of cells round a lumen, in fibres."""
+    """Draw rings of cells around a lumen, between fibers."""
     for blob in blobs(view, 13, 24, round(9 * amount), 1.5):
         rho = blob.rho(view.y, view.x)
         wall = 3.6 * view.style.nucleus / blob.radius
@@ -112,7 +113,7 @@ def glands(view: Canvas, amount: float) -> None:
 
 
 def nests(view: Canvas, amount: float) -> None:
-    """Solid islands of packed cells, some shrunk away from the fibres."""
+    """Draw solid islands of packed cells, some with a cleft between island and fibers."""
     cleft = view.rng.uniform(0, 2.5)
     for blob in blobs(view, 12, 24, round(9 * amount), 1.5):
         rho = blob.rho(view.y, view.x)
@@ -124,7 +125,7 @@ def nests(view: Canvas, amount: float) -> None:
 
 
 def cords(view: Canvas, amount: float) -> None:
-    """Cells in single file, along and across the fibres."""
+    """Draw cells in single file, along and across the fibers."""
     spacing = 2.5 * view.style.nucleus
     for _ in range(round(15 * amount)):
         point = view.rng.uniform(0, SIDE, 2)
@@ -147,7 +148,7 @@ def cords(view: Canvas, amount: float) -> None:
 
 
 def pools(view: Canvas, amount: float) -> None:
-    """Pale pools with strands, and clumps of cells afloat in them."""
+    """Draw pale pools with strands and clumps of cells."""
     pale = view.rng.uniform(0.05, 0.16)
     for blob in blobs(view, 20, 36, round(6 * amount), 1.0):
         rho = blob.rho(view.y, view.x)
@@ -167,27 +168,27 @@ PAINTERS = {"glands": glands, "nests": nests, "cords": cords, "pools": pools}
 
 
 def paint(tissue: str, size: int, style: CellStyle, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Haematoxylin and eosin concentrations of one field of view, each (size, size), 0 or more."""
+    """Draw one field of view; return hematoxylin and eosin concentrations, each (size, size), 0 or more."""
     view = Canvas(size, rng, style)
     gaps(view)
     PAINTERS[tissue](view, rng.uniform(0.75, 1.1))
     scatter_cells(view)
     nuclei = np.concatenate(view.nuclei)
     strands = 0.1 * np.abs(noise(rng, size, 9))
-    haematoxylin = np.maximum(view.haematoxylin + 0.3 * strands, draw_nuclei(nuclei, size, rng))
-    return np.clip(haematoxylin, 0, None), np.clip(view.eosin + strands, 0, None)
+    hematoxylin = np.maximum(view.hematoxylin + 0.3 * strands, draw_nuclei(nuclei, size, rng))
+    return np.clip(hematoxylin, 0, None), np.clip(view.eosin + strands, 0, None)
 
 
 def gaps(view: Canvas) -> None:
-    """Clear spaces that every tissue has: fat cells, vessels, tears."""
+    """Draw the clear spaces that occur in every tissue: fat cells, vessels and tears."""
     for blob in blobs(view, 5, 13, int(view.rng.integers(0, 6)), 1):
         view.tint(below(blob.rho(view.y, view.x), 1, 0.15), 0.0, 0.02)
 
 
 def scatter_cells(view: Canvas) -> None:
-    """Cells between the structures: spindles along the fibres and round lymphocytes, until there are enough."""
-    have = sum(len(n) for n in view.nuclei)
-    points = view.rng.uniform(0, SIDE, (max(30, int(view.rng.integers(120, 240)) - have), 2))
+    """Draw cells between the structures: spindle cells along the fibers, and round lymphocytes."""
+    n_drawn = sum(len(n) for n in view.nuclei)
+    points = view.rng.uniform(0, SIDE, (max(30, int(view.rng.integers(120, 240)) - n_drawn), 2))
     points = points[~view.sample(view.occupied, points)]
     spindles = view.rng.random(len(points)) < 0.6
     view.cells(points[spindles], view.sample(view.bend, points[spindles]), 0.75, 3.0)

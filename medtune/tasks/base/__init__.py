@@ -1,21 +1,21 @@
-"""What a task is: the protocol that each folder of medtune/tasks implements.
+"""Task protocol, which each package in medtune/tasks implements.
 
-A task is one folder, `medtune/tasks/<kind>/`; its name is the value of `task.kind`. It is divided by the stage that
-uses each part, so that a stage's cache key covers no code that the stage does not run:
+A task is one folder, `medtune/tasks/<kind>/`. The folder's name is the value of `task.kind`. The task is divided into
+modules by the stage that uses them. The cache key of a stage therefore covers only code that the stage runs.
 
-    __init__.py   class Params(TaskParams): `kind: Literal["<kind>"] = "<kind>"` and the task's own options
-    metrics       METRICS, a tuple of `medtune.evaluation.metric.Metric`, and `example(patients, seed)`: made-up
-                  `PatientStats` with one patient per name, equal names with equal images, for the contract tests
-    targets       `Targets`: what is predicted per image, checked and stored by stage data
-    training      `Training`: the network, the loss, what an epoch is scored by
+    __init__.py   class Params(TaskParams) with `kind: Literal["<kind>"] = "<kind>"` and the options of the task
+    metrics       METRICS, a tuple of `medtune.evaluation.metric.Metric`, and `example(patients, seed)`, which returns
+                  synthetic `PatientStats` for the contract tests: one patient per name, equal names with equal images
+    targets       `Targets`: the target of each image, checked and stored by stage data
+    training      `Training`: network, loss and validation scores
     evaluation    `Evaluation`: post-processing, decision, statistics per patient, report
-    export        `Export`: the exported module, the description of its output, parity
-    serving       what consumers do with the output: medtune/serving/tasks/<kind>.py, which the slim installation
-                  contains, or serving.py in the task's folder (`medtune.serving.tasks`)
+    export        `Export`: exported module, description of its output, parity
+    serving       use of the output by consumers: medtune/serving/tasks/<kind>.py, which the slim installation
+                  contains, or serving.py in the task's folder (see `medtune.serving.tasks`)
 
-Each part is a module or a package that has the functions of its protocol: `training_protocol` (`Targets`, `Training`),
-`evaluation_protocol` and `export_protocol` in this package. Importing `__init__` and `metrics` of a task imports no
-torch: params are read with them.
+Each part is a module or a package with the functions of its protocol. This package defines the protocols in
+`training_protocol` (`Targets`, `Training`), `evaluation_protocol` and `export_protocol`. The modules `__init__` and
+`metrics` of a task must not import torch, because reading params imports them.
 """
 
 from typing import cast
@@ -25,8 +25,8 @@ from medtune.evaluation.metric import Metric
 from medtune.tasks.base.evaluation_protocol import Evaluation as Evaluation
 from medtune.tasks.base.evaluation_protocol import StoredPredictions as StoredPredictions
 from medtune.tasks.base.export_protocol import Export as Export
-from medtune.tasks.base.training_protocol import Move as Move
 from medtune.tasks.base.training_protocol import Objective as Objective
+from medtune.tasks.base.training_protocol import SpatialTransform as SpatialTransform
 from medtune.tasks.base.training_protocol import Targets as Targets
 from medtune.tasks.base.training_protocol import Training as Training
 
@@ -34,30 +34,30 @@ PACKAGE = "medtune.tasks"
 
 
 def metrics(kind: str) -> tuple[Metric, ...]:
-    """Every metric of a task, in the order of tables."""
-    return registry.load_part(PACKAGE, kind, "metrics", "task.kind").METRICS
+    """Return all metrics of a task, in table order."""
+    return cast(tuple[Metric, ...], registry.load_part(PACKAGE, kind, "metrics", "task.kind").METRICS)
 
 
 def metric(kind: str, name: str) -> Metric | None:
-    """Metric of that name; None where the task has none."""
-    return next((known for known in metrics(kind) if known.name == name), None)
+    """Return the metric `name` of a task, or None if the task does not define it."""
+    return next((candidate for candidate in metrics(kind) if candidate.name == name), None)
 
 
 def targets(kind: str) -> Targets:
-    """The part of a task that stage data uses."""
+    """Load the part of a task that stage data uses."""
     return cast(Targets, registry.load_part(PACKAGE, kind, "targets", "task.kind"))
 
 
 def training(kind: str) -> Training:
-    """The part of a task that training uses; imports torch."""
+    """Load the part of a task that training uses; imports torch."""
     return cast(Training, registry.load_part(PACKAGE, kind, "training", "task.kind"))
 
 
 def evaluation(kind: str) -> Evaluation:
-    """The part of a task that evaluation, gate and benchmark use."""
+    """Load the part of a task that evaluation, gate and benchmark use."""
     return cast(Evaluation, registry.load_part(PACKAGE, kind, "evaluation", "task.kind"))
 
 
 def export(kind: str) -> Export:
-    """The part of a task that export uses; imports torch."""
+    """Load the part of a task that export uses; imports torch."""
     return cast(Export, registry.load_part(PACKAGE, kind, "export", "task.kind"))

@@ -1,4 +1,4 @@
-"""What evaluation, gate and benchmark need of a task."""
+"""Protocol for the part of a task that evaluation, gate and benchmark use."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Evaluation(Protocol):
-    """From a trained network's outputs to predictions, statistics and reports.
+    """Predictions, statistics and reports from the outputs of trained networks.
 
-    May define `baseline`, a `medtune.evaluation.baselines.Baseline` that every evaluation is compared with.
+    A task may define `baseline`, a `medtune.evaluation.baselines.Baseline` with which every evaluation is compared.
     """
 
     def evaluate_folds(
@@ -29,14 +29,19 @@ class Evaluation(Protocol):
         prepared: "PreparedDataset",
         options: EvaluateParams,
     ) -> Sequence[FoldResult]:
-        """Fit post-processing and decision per fold on validation images and apply them to its test images.
+        """Fit post-processing and decision per fold on validation images and apply them to the fold's test images.
 
-        Both may use the validation images of all folds, without the fold's test patients
+        The fit may use the validation images of all folds, but not those of the fold's test patients
         (`medtune.evaluation.out_of_fold`).
 
         Args:
-            requests: folds and their rows.
-            outputs: (n, ...) of each fold's network, float32, by split (`val`, `test`).
+            requests: folds and the row indices of their images.
+            outputs: (n, ...) float32 outputs of each fold's network, by split (`val`, `test`).
+            prepared: prepared dataset.
+            options: params section evaluate.
+
+        Returns:
+            One result per fold, in the order of `requests`.
         """
 
     def fit_rules(
@@ -49,34 +54,63 @@ class Evaluation(Protocol):
         """Fit post-processing and decision on the validation images of all folds, for a network of `final: refit`."""
 
     def pool(self, parts: Sequence[Any]) -> Predictions:
-        """Predictions of several folds one after the other."""
+        """Concatenate the predictions of several folds."""
 
     def choose_decision(
         self, folds: Sequence[Any], prepared: "PreparedDataset", options: EvaluateParams
     ) -> dict[str, Any]:
-        """Decision of the exported model, chosen on the validation images of all folds; empty if it has none."""
+        """Choose the decision of the exported model on the validation images of all folds; may be empty."""
 
     def from_bundle(
         self, prepared: "PreparedDataset", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]
     ) -> Predictions:
-        """Predictions of an exported model for `rows`, from its output (n, ...) and its bundle.json."""
+        """Return the predictions of an exported model.
+
+        Args:
+            prepared: prepared dataset.
+            rows: (n,) row indices of the images.
+            output: (n, ...) output of the model.
+            document: content of bundle.json.
+
+        Returns:
+            The predictions for `rows`.
+        """
 
     def write_predictions(self, path: Path, prepared: "PreparedDataset", predictions: Any) -> None:
-        """Write predictions.csv: path, group, label, and the columns that `medtune predict` prints."""
+        """Write predictions.csv with path, group, label, and the columns that `medtune predict` prints."""
 
     def read_predictions(self, path: Path) -> "StoredPredictions":
-        """Read what `write_predictions` wrote. Raises OSError, KeyError, TypeError or ValueError on a damaged file."""
+        """Read a file of `write_predictions`.
+
+        Args:
+            path: predictions.csv.
+
+        Returns:
+            The stored predictions.
+
+        Raises:
+            OSError: the file cannot be read.
+            KeyError: a column is missing.
+            TypeError: a line is truncated.
+            ValueError: a value is invalid.
+        """
 
     FACTS: tuple[str, ...]
-    """Names of the task's own facts that belong into metrics.json."""
+    """Names of the task's facts that metrics.json contains."""
 
     CLASS_AVERAGES: tuple[str, ...]
-    """Names of metrics that average over the classes of the images: not comparable where classes differ."""
+    """Names of metrics that average over classes. They are not comparable between datasets with different classes."""
 
     def facts(self, result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
-        """The task's own facts of an evaluation, as JSON values; `warnings` are added to the common ones.
+        """Return the task's facts of an evaluation.
 
-        `result.folds` is empty for a bundle on external data; facts of training data are then left out.
+        Args:
+            result: the evaluation. `result.folds` is empty for a bundle on external data. Facts about training data are
+                then omitted.
+            options: params section evaluate.
+
+        Returns:
+            JSON values by name. `warnings` are added to the common warnings.
         """
 
     def write(
@@ -87,32 +121,32 @@ class Evaluation(Protocol):
         facts: Mapping[str, Any],
         history: Sequence[dict[str, Any]],
     ) -> list[Path]:
-        """Write the task's files of artifacts/evaluate: predictions.csv and report.html at least.
+        """Write the task's files of artifacts/evaluate, at least predictions.csv and report.html.
 
         The report contains `medtune.evaluation.subgroup_report.subgroup_section` of `facts["subgroups"]`.
 
         Args:
             folder: empty folder.
-            result: the evaluation; without folds for a bundle on external data.
-            options: section evaluate.
-            facts: `common_facts` or `medtune.evaluation.external.external_facts`, and the task's own.
-            history: learning curves, one row per epoch; empty for a bundle.
+            result: the evaluation, without folds for a bundle on external data.
+            options: params section evaluate.
+            facts: `common_facts` or `medtune.evaluation.external.external_facts`, and the task's facts.
+            history: learning curves, one row per epoch. Empty for a bundle.
 
         Returns:
-            Images of the report, in its order.
+            Paths of the report's images, in the order of the report.
         """
 
     def limits(self, gate: GateParams) -> list[Limit]:
-        """Bounds that a model must keep to be accepted."""
+        """Return the limits that an accepted model must meet."""
 
 
 class StoredPredictions(Protocol):
     """Predictions read back from predictions.csv.
 
     Attributes:
-        images: digest of the images, their targets and patients, in order: equal where two files can be paired.
-        stats: of the predictions by patient.
-        support: test patients with images of each class; empty in a task without classes.
+        images: digest of the images, their targets and patients, in order. Two files with equal digests can be paired.
+        stats: statistics of the predictions, per patient.
+        support: number of test patients with images of each class. Empty for a task without classes.
     """
 
     images: str

@@ -1,4 +1,4 @@
-"""What export needs of a task."""
+"""Protocol for the part of a task that export uses."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,54 +14,89 @@ if TYPE_CHECKING:
 
 
 class Export(Protocol):
-    """The network as consumers get it.
+    """Exported network and the comparison with the trained network.
 
-    May define `EXAMPLE_FOLD`: a fold's record with which a network is exported before training, to see whether it can
-    be; empty where `output_layer` reads none. May define `decision_layer(document) -> nn.Module | None`: from the final
-    output (B, ...) to the decision (B, ...) int64 as the graph's second output; `document` is bundle.json so far.
+    A task may define `EXAMPLE_FOLD`, a fold record for a trial export before training. It is empty if `output_layer`
+    reads no record.
+
+    A task may define `decision_layer(document) -> nn.Module | None`. The layer maps the final output (B, ...) to the
+    decision (B, ...) int64, which becomes the graph's second output. `document` is the content of bundle.json so far.
     """
 
     def output_layer(self, fold: Mapping[str, Any]) -> "nn.Module":
-        """From a network's logits (B, ...) to its final output, as float32: the fold's post-processing.
+        """Build the post-processing of a fold, from logits (B, ...) to the final output in float32.
 
         Args:
-            fold: result.json's entry of the fold: what `FoldResult.record` gave.
+            fold: the fold's entry in result.json, from `FoldResult.record`.
+
+        Returns:
+            The module.
         """
 
     def describe(
         self, prepared: "PreparedDataset", folds: Sequence[Mapping[str, Any]], decision: Mapping[str, Any], size: int
     ) -> dict[str, Any]:
-        """The task's part of bundle.json: `output` with name, dtype and shape, and what `serving` reads.
+        """Describe the output for bundle.json.
 
         Args:
-            folds: entries of result.json of the members.
-            decision: what `Evaluation.choose_decision` gave.
-            size: side of the images, pixels.
+            prepared: prepared dataset.
+            folds: entries of result.json, one per member network.
+            decision: result of `Evaluation.choose_decision`.
+            size: side of the images in pixels.
+
+        Returns:
+            `output` with name, dtype and shape, and the fields that `serving` reads.
         """
 
     def agreement(
         self,
         reference: np.ndarray,
-        found: np.ndarray,
+        output: np.ndarray,
         target: np.ndarray,
         document: Mapping[str, Any],
         tolerance: float,
     ) -> dict[str, Any]:
-        """Compare the outputs (n, ...) of an exported model with the network's, as JSON values."""
+        """Compare the outputs of an exported model with those of the trained network.
 
-    def rejection_reason(self, figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
-        """Why a precision with these figures must not be shipped, beyond outputs that differ too much; None: it may."""
-
-    def losses(self, figures: Mapping[str, Any]) -> dict[str, float]:
-        """What a precision loses against the network, by name."""
-
-    def agrees(self, figures: Mapping[str, Any]) -> float:
-        """Share of images, 0..1, on which a precision agrees with the network: the model card's `agreement` column."""
-
-    def card(self, document: Mapping[str, Any]) -> dict[str, str]:
-        """Texts of the model card.
+        Args:
+            reference: (n, ...) outputs of the trained network in eager fp32.
+            output: (n, ...) outputs of the exported model.
+            target: (n, ...) targets.
+            document: content of bundle.json so far.
+            tolerance: differences up to this value are rounding errors.
 
         Returns:
-            `purpose`, `decision` and `calibration` (sentences, may be empty), `inside` (what the graph does besides
-            the network), `output` (what it gives), `agreement` (title of `agrees`), `limits` (list items).
+            Parity measurements as JSON values.
+        """
+
+    def rejection_reason(self, parity: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
+        """Return why a precision must not be shipped, or None if it may.
+
+        The caller already checks how far the outputs differ.
+
+        Args:
+            parity: result of `agreement`, and `images`, the number of compared images.
+            precision: `fp32`, `fp16` or `int8`.
+            params: params section export.
+
+        Returns:
+            The reason, or None.
+        """
+
+    def losses(self, parity: Mapping[str, Any]) -> dict[str, float]:
+        """Return the loss of a precision relative to the trained network, by metric name."""
+
+    def agrees(self, parity: Mapping[str, Any]) -> float:
+        """Return the fraction of images, 0..1, on which a precision agrees with the trained network."""
+
+    def card(self, document: Mapping[str, Any]) -> dict[str, str]:
+        """Return the texts of the model card.
+
+        Args:
+            document: content of bundle.json.
+
+        Returns:
+            `purpose`, `decision` and `calibration` (sentences, may be empty), `inside` (operations of the graph besides
+            the network), `output` (description of the outputs), `agreement` (column title for `agrees`) and `limits`
+            (list items).
         """

@@ -1,4 +1,4 @@
-"""What data and training need of a task: its targets, its network and its loss."""
+"""Protocols for the parts of a task that data and training use: targets, network and loss."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,82 +16,111 @@ if TYPE_CHECKING:
     from medtune.data.sample import Sample
     from medtune.models.classifier import Classifier
 
-Move = Callable[["Tensor"], "Tensor"]
+SpatialTransform = Callable[["Tensor"], "Tensor"]
 
 
 class Targets(Protocol):
-    """The target of each image. A record's `label` is its class, or what splits balance in a task without classes."""
+    """Target of each image.
+
+    A sample's `label` is its class. In a task without classes, the label is the stratum that the splits balance.
+    """
 
     MIN_CLASSES: int
-    """Fewest labels that a data set and each training split must contain."""
+    """Smallest number of distinct labels in the dataset and in each training split."""
 
     HAS_POSITIVE: bool
-    """Where there are two labels, one is the positive class: `data.positive`, with index 1."""
+    """True if one of two classes is the positive class. Its name is `data.positive` and its index is 1."""
 
     def check(self, samples: "Sequence[Sample]") -> None:
-        """Refuse records whose targets are unusable, before images are decoded.
+        """Check the targets before images are decoded.
+
+        Args:
+            samples: all samples of the dataset.
 
         Raises:
-            InputError: names the record and what is wrong with its target.
+            InputError: a sample has an unusable target. The message names the sample and the problem.
         """
 
     def encode(self, sample: "Sample", data: DataParams) -> np.ndarray | None:
-        """Target of one record at the packed image size, of one shape and dtype for all; None: its label's index."""
+        """Return the target of one sample.
+
+        Args:
+            sample: the sample.
+            data: params section data.
+
+        Returns:
+            The target at the packed image size, with the same shape and dtype for all samples. None if the target is
+            the label's index.
+        """
 
 
 class Objective(Protocol):
-    """What one training run minimizes and is scored by. B is a batch, n the validation set."""
+    """Loss and validation scores of one training run. B is the batch size, n the number of validation images."""
 
     def to(self, device: Any) -> "Objective":
-        """Objective with its tensors on `device`."""
+        """Return the objective with its tensors on `device`."""
 
-    def augment(self, target: "Tensor", move: Move) -> "Tensor":
-        """Targets (B, ...) of randomly varied images.
+    def augment(self, target: "Tensor", transform: SpatialTransform) -> "Tensor":
+        """Return the targets of augmented images.
 
         Args:
-            target: of the images as stored.
-            move: applies the images' geometry to (B, C, H, W), with nearest-neighbor sampling.
+            target: (B, ...) targets of the stored images.
+            transform: applies the geometry of the augmented images to (B, C, H, W), with nearest-neighbor sampling.
+
+        Returns:
+            (B, ...) targets.
         """
 
     def averaged_terms(self, n_outputs: int) -> int:
-        """Number of independent terms, such as findings, that the loss of one image averages over."""
+        """Return the number of independent terms, such as findings, over which the loss of an image averages."""
 
     def total(self, target: "Tensor") -> float:
-        """Weight of a step: what its summed loss is divided by. `target`: (rows, ...) on the CPU."""
+        """Return the weight of a step, by which its summed loss is divided; `target` is (rows, ...) on the CPU."""
 
     def loss(self, output: "Tensor", target: "Tensor") -> "Tensor":
-        """Weighted loss () summed over a batch.
+        """Compute the weighted loss, summed over a batch.
 
         Args:
-            output: (B, ...) of the network, float32.
-            target: (B, ...) on the same device.
+            output: (B, ...) float32 output of the network.
+            target: (B, ...) targets on the same device.
+
+        Returns:
+            The loss, a scalar tensor.
         """
 
     def summarize(self, output: "Tensor", target: "Tensor") -> "Tensor":
-        """What scoring needs of each validation image, (B, k) float32: the output, or sums over its pixels."""
+        """Return the input of `score` for each validation image.
+
+        Args:
+            output: (B, ...) float32 output of the network.
+            target: (B, ...) targets on the same device.
+
+        Returns:
+            (B, k) float32: the output itself, or sums over the pixels of an image.
+        """
 
     def score(self, summary: "Tensor", target: "Tensor") -> dict[str, float]:
-        """Validation scores.
+        """Compute the validation scores.
 
         Args:
             summary: (n, k) rows of `summarize`.
-            target: (n, ...) on the same device.
+            target: (n, ...) targets on the same device.
 
         Returns:
-            `loss` and the metrics of each epoch by name; NaN where undefined.
+            `loss` and the per-epoch metrics by name; NaN where undefined.
         """
 
 
 class Training(Protocol):
-    """How the network is built and trained."""
+    """Network and objective of a task."""
 
     def n_outputs(self, prepared: "PreparedDataset") -> int:
-        """Output size of the head."""
+        """Return the output size of the head."""
 
     def build(self, params: Params, n_outputs: int, load_weights: bool = True) -> "Classifier":
-        """Network from params; `load_weights=False` leaves the backbone random."""
+        """Build the network from params; with `load_weights=False` the backbone has random weights."""
 
     def objective(
         self, params: Params, section: TrainingParams, prepared: "PreparedDataset", train: np.ndarray
     ) -> Objective:
-        """Objective of one training run; `train`: rows that it trains on."""
+        """Build the objective of one training run; `train` are the row indices of its training images."""

@@ -1,4 +1,4 @@
-"""Task `classification`: one class per image. Reading its params imports no torch."""
+"""Task `classification`: one class per image. Importing the params does not import torch."""
 
 from typing import Literal
 

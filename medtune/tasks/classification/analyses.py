@@ -1,4 +1,4 @@
-"""What follows from an evaluation's predictions beside the metrics, each in a module of its own."""
+"""Analyses of an evaluation beyond the metrics; each has its own module."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from medtune.tasks.classification.patient_level import PatientLevel, patient_fac
 from medtune.tasks.classification.prediction_sets import prediction_set_facts
 from medtune.tasks.classification.projection import projection_facts
 
-# Names of the facts in metrics.json.
+# Keys of the analyses in metrics.json.
 ANALYSES = ("patient_level", "prediction_sets", "decision_curve", "more_patients", "label_errors")
 
 
 @dataclass(frozen=True)
 class Analyses:
-    """Results of one evaluation.
+    """Analyses of one evaluation.
 
     Attributes:
-        patients: predictions of the test patients, or the reason why there are none.
-        curves: decision curves by class; empty where they are undefined.
+        patients: predictions of the test patients, or the reason why they are missing.
+        curves: decision curves by class. Empty if undefined.
         doubtful: candidates for label errors.
     """
 
@@ -34,12 +34,12 @@ class Analyses:
     doubtful: DoubtfulLabels
 
     @classmethod
-    def of(cls, result: EvaluationResult, options: EvaluateParams) -> "Analyses":
-        """Compute all of them."""
+    def compute(cls, result: EvaluationResult, options: EvaluateParams) -> "Analyses":
+        """Compute all analyses of an evaluation."""
         return cls(patient_level(result, options), decision_curves(result), doubtful_labels(result))
 
     def facts(self, result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
-        """Return what metrics.json says under `ANALYSES`."""
+        """Return the values of metrics.json for the keys `ANALYSES`."""
         return {
             "patient_level": patient_facts(self.patients, result, options),
             "prediction_sets": prediction_set_facts(result, options),
@@ -49,11 +49,14 @@ class Analyses:
         }
 
     def write(self, folder: Path, result: EvaluationResult) -> list[Path]:
-        """Write patients.csv, label_errors.csv and the decision curve; returns images for the report.
+        """Write patients.csv, label_errors.csv and the decision curve.
 
         Args:
-            folder: which has the folders `plots` and `images`.
+            folder: output folder, which contains the folders `plots` and `images`.
             result: the evaluation.
+
+        Returns:
+            Images for the report.
         """
         from medtune.evaluation.net_benefit_plot import draw_decision_curves
 

@@ -9,14 +9,16 @@ Floats = npt.NDArray[np.float64]
 MAX_ITERATIONS = 5000
 
 
-def fit_and_predict(features: npt.NDArray, targets: npt.NDArray, test: npt.NDArray, n_outputs: int) -> Floats:
+def fit_and_predict(
+    features: npt.NDArray[Any], targets: npt.NDArray[Any], test: npt.NDArray[Any], n_outputs: int
+) -> Floats:
     """Fit scikit-learn's LogisticRegression with its defaults and balanced class weights.
 
     Args:
-        features: (n, D) of the training images.
+        features: (n, D) features of the training images.
         targets: (n,) class indices.
-        test: (m, D).
-        n_outputs: classes.
+        test: (m, D) features of the test images.
+        n_outputs: number of classes.
 
     Returns:
         (m, classes) probabilities; 0 for a class without training images.
@@ -25,11 +27,11 @@ def fit_and_predict(features: npt.NDArray, targets: npt.NDArray, test: npt.NDArr
 
     model = LogisticRegression(class_weight="balanced", max_iter=MAX_ITERATIONS)
     model.fit(features.astype(np.float64), targets)
-    found = np.zeros((len(test), n_outputs))
-    found[:, model.classes_] = model.predict_proba(test.astype(np.float64))
-    return found
+    probabilities = np.zeros((len(test), n_outputs))
+    probabilities[:, model.classes_] = model.predict_proba(test.astype(np.float64))
+    return probabilities
 
 
 def document(classes: tuple[str, ...]) -> dict[str, Any]:
-    """The fields of bundle.json that `evaluation.from_bundle` reads: the most probable class is predicted."""
+    """Return the fields of bundle.json for `evaluation.from_bundle`, with the most probable class as decision."""
     return {"classes": list(classes), "decision": {"kind": "argmax"}, "temperature": 1.0, "aggregation": "mean"}

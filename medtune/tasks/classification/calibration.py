@@ -1,30 +1,33 @@
-"""Temperature scaling, fitted on validation images, so that probabilities mean what they say."""
+"""Temperature scaling, fitted on validation images."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-# Wider buys nothing: a separable validation set would otherwise ask for T = 0, that is for certainty.
+# Without the bounds, a separable validation set would have its optimum at T = 0, which is full certainty.
 TEMPERATURE_BOUNDS = (0.1, 10.0)
-# How far from 1 the temperature is thought to lie before anything is seen: within a factor e^(2 x 0.35) = 2. Against
-# it stands the likelihood of as many observations as there are patients. With hundreds of them it does not matter.
-# With 30 it keeps the temperatures of folds close together, whose predictions are pooled (docs/final_model.md).
+# Standard deviation of the prior of log T around 0, which keeps T within a factor of e^(2 x 0.35) = 2. The likelihood
+# counts one observation per patient. With hundreds of patients the prior has no effect. With 30 patients it keeps the
+# temperatures of the folds, whose predictions are pooled, close together (docs/final_model.md).
 PRIOR_SD = 0.35
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A fitted temperature and what it did on the images it was fitted on.
+    """Fitted temperature and its effect on the images of the fit.
 
     Attributes:
-        temperature: logits are divided by it; 1 changes nothing.
-        nll_before, nll_after: mean negative log-likelihood, nats.
-        brier_before, brier_after: Brier score, as `medtune.tasks.classification.metrics.brier` has it.
-        at_bound: the optimum lies outside `TEMPERATURE_BOUNDS`.
-        images: how many images it was fitted on.
+        temperature: divisor of the logits. 1 has no effect.
+        nll_before: mean negative log-likelihood before calibration, in nats.
+        nll_after: mean negative log-likelihood after calibration, in nats.
+        brier_before: Brier score before calibration, as in `medtune.tasks.classification.metrics.brier`.
+        brier_after: Brier score after calibration.
+        at_bound: True if the optimum is outside `TEMPERATURE_BOUNDS`.
+        images: number of images of the fit.
     """
 
     temperature: float
@@ -36,35 +39,38 @@ class Calibration:
     images: int
 
     def as_dict(self) -> dict[str, float | bool | int]:
-        """What result.json says of it."""
+        """Return the values for result.json."""
         return asdict(self)
 
 
-def softmax(logits: npt.NDArray, temperature: float = 1.0) -> Floats:
-    """Probabilities (n, classes) in double precision, rows summing to 1."""
+def softmax(logits: npt.NDArray[Any], temperature: float = 1.0) -> Floats:
+    """Compute probabilities (n, classes) in double precision; each row sums to 1."""
     return np.exp(_log_softmax(logits, temperature))
 
 
-def nll(logits: npt.NDArray, labels: Ints, temperature: float = 1.0) -> float:
-    """Mean negative log-likelihood of `labels` (n,), nats."""
+def nll(logits: npt.NDArray[Any], labels: Ints, temperature: float = 1.0) -> float:
+    """Compute the mean negative log-likelihood of `labels` (n,) in nats."""
     return float(-_log_softmax(logits, temperature)[np.arange(len(labels)), labels].mean())
 
 
 def brier(labels: Ints, probabilities: Floats) -> float:
-    """Half the mean squared distance of probabilities (n, classes) from `labels` (n,), 0..1."""
+    """Compute half the mean squared distance between probabilities (n, classes) and `labels` (n,), 0..1."""
     return float(((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(axis=1).mean() / 2)
 
 
 def fit_temperature(
-    logits: npt.NDArray, labels: Ints, patient_ids: npt.NDArray, kind: str = "temperature"
+    logits: npt.NDArray[Any], labels: Ints, patient_ids: npt.NDArray[Any], kind: str = "temperature"
 ) -> Calibration:
-    """The temperature that makes validation `labels` likeliest (Guo et al. 2017), held near 1 when patients are few.
+    """Fit the temperature by maximum likelihood (Guo et al. 2017), with a prior around 1.
 
     Args:
-        logits: (n, classes) of validation images.
+        logits: (n, classes) logits of validation images.
         labels: (n,) class indices.
-        patient_ids: (n,) patients: images of one are no independent evidence.
+        patient_ids: (n,) patient of each image. Images of one patient are not independent observations.
         kind: `temperature`, or `none` for T = 1.
+
+    Returns:
+        The fitted temperature.
     """
     from scipy.optimize import minimize_scalar
 
@@ -91,7 +97,8 @@ def fit_temperature(
     )
 
 
-def _log_softmax(logits: npt.NDArray, temperature: float) -> Floats:
-    scaled = np.asarray(logits, np.float64) / temperature
+def _log_softmax(logits: npt.NDArray[Any], temperature: float) -> Floats:
+    scaled: Floats = np.asarray(logits, np.float64) / temperature
     scaled = scaled - scaled.max(axis=1, keepdims=True)
-    return scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+    log_sums: Floats = np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+    return scaled - log_sums

@@ -1,4 +1,4 @@
-"""Recall, precision and F1 of each class, with confidence intervals over patients."""
+"""Recall, precision and F1 per class, with confidence intervals over patients."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,17 +17,17 @@ from medtune.tasks.classification.statistics import (
 
 
 def recall(stats: WeightedStats, label: int) -> Floats:
-    """(R,) share of the images of the class that are predicted as it."""
+    """Compute the recall (R,) of class `label`."""
     return stats.correct[:, label] / stats.actual[:, label]
 
 
 def precision(stats: WeightedStats, label: int) -> Floats:
-    """(R,) share of the images predicted as the class that are of it; NaN where nothing is predicted as it."""
+    """Compute the precision (R,) of class `label`; NaN without predictions of the class."""
     return stats.correct[:, label] / stats.predicted[:, label]
 
 
 def f1(stats: WeightedStats, label: int) -> Floats:
-    """(R,) 2 TP / (2 TP + FP + FN); NaN where the images neither are of the class nor are predicted as it."""
+    """Compute F1 (R,) of class `label`, 2 TP / (2 TP + FP + FN); NaN without images and predictions of the class."""
     return 2 * stats.correct[:, label] / (stats.actual[:, label] + stats.predicted[:, label])
 
 
@@ -35,16 +35,16 @@ FORMULAS = {"recall": recall, "precision": precision, "f1": f1}
 
 
 def class_metrics(label: int) -> dict[str, Metric]:
-    """Metrics of one class by their short name; `Metric.name` is unique among all classes."""
+    """Return the metrics of class `label` by short name; `Metric.name` is unique across classes."""
 
-    def predicted(stats: ClassificationStats) -> int:
-        """Patients with images predicted as the class, or those of the class or of the others if these are too few."""
-        said = int(np.bincount(stats.predicted.indices, minlength=stats.n_classes)[label])
+    def precision_patients(stats: ClassificationStats) -> int:
+        """Count the patients with predictions of the class, capped if either group of labels has too few patients."""
+        predicted = int(np.bincount(stats.predicted.indices, minlength=stats.n_classes)[label])
         images = np.asarray(stats.actual[:, [label]].todense()).ravel()
         fewest = min(int((images > 0).sum()), int((images < stats.sizes).sum()))
-        return said if fewest >= MIN_PATIENTS_OF_CLASS else min(said, fewest)
+        return predicted if fewest >= MIN_PATIENTS_OF_CLASS else min(predicted, fewest)
 
-    rests_on = {"recall": patients_of(label), "precision": predicted, "f1": patients_of(label)}
+    rests_on = {"recall": patients_of(label), "precision": precision_patients, "f1": patients_of(label)}
     return {
         name: Metric(
             f"{name}_{label}",
@@ -60,14 +60,20 @@ def class_metrics(label: int) -> dict[str, Metric]:
 
 
 def per_class(stats: ClassificationStats, classes: Sequence[str], confidence: float) -> list[dict[str, Any]]:
-    """Compute one row per class.
+    """Compute the metrics of each class with confidence intervals.
+
+    Args:
+        stats: statistics of the test images.
+        classes: class names.
+        confidence: confidence level, 0..1.
 
     Returns:
-        `{class, support, predicted, patients, <metric>, <metric>_lo, <metric>_hi, ..., reason}` with the metrics
-        recall, precision and f1; None where undefined. `reason` says why an interval is missing, or is None.
+        One row per class, `{class, support, predicted, patients, <metric>, <metric>_lo, <metric>_hi, ..., reason}`,
+        with the metrics recall, precision and f1. Undefined values are None. `reason` explains a missing interval, or
+        is None.
     """
     by_class = [class_metrics(label) for label in range(len(classes))]
-    found = intervals([metric for metrics in by_class for metric in metrics.values()], stats, confidence)
+    by_name = intervals([metric for metrics in by_class for metric in metrics.values()], stats, confidence)
     support, predicted = (
         np.asarray(counts.sum(axis=0)).astype(int).tolist() for counts in (stats.actual, stats.predicted)
     )
@@ -80,17 +86,17 @@ def per_class(stats: ClassificationStats, classes: Sequence[str], confidence: fl
             "predicted": predicted[label],
             "patients": patients[label],
         }
-        values = {short: found[metric.name] for short, metric in by_class[label].items()}
-        for short, one in values.items():
-            row |= {short: one.value, f"{short}_lo": one.lo, f"{short}_hi": one.hi}
+        values = {short: by_name[metric.name] for short, metric in by_class[label].items()}
+        for short, interval in values.items():
+            row |= {short: interval.value, f"{short}_lo": interval.lo, f"{short}_hi": interval.hi}
         rows.append(row | {"reason": reasons(values)})
     return rows
 
 
 def reasons(values: Mapping[str, Interval]) -> str | None:
-    """Return why intervals are missing, by metric; None where none is."""
+    """Return why intervals are missing, by metric; None if all intervals are defined."""
     missing: dict[str, list[str]] = {}
-    for name, one in values.items():
-        if one.reason and one.value is not None:
-            missing.setdefault(one.reason, []).append(name)
+    for name, interval in values.items():
+        if interval.reason and interval.value is not None:
+            missing.setdefault(interval.reason, []).append(name)
     return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in missing.items()) or None

@@ -7,7 +7,7 @@ from medtune.evaluation.result import EvaluationResult
 
 
 def decision_curves(result: EvaluationResult) -> dict[str, DecisionCurve]:
-    """Compute the curve of the positive class; empty where there are not two classes, or the images show only one."""
+    """Compute the decision curve of the positive class; empty unless the images show exactly two classes."""
     scored, classes = result.pooled, result.prepared.classes
     positive = scored.labels == 1
     if len(classes) != 2 or positive.all() or not positive.any():
@@ -16,5 +16,5 @@ def decision_curves(result: EvaluationResult) -> dict[str, DecisionCurve]:
 
 
 def decision_curve_facts(curves: dict[str, DecisionCurve]) -> dict[str, Any]:
-    """What metrics.json says under `decision_curve`: per class the thresholds between which the model is useful."""
+    """Return the values of metrics.json for `decision_curve`: the range of useful thresholds per class."""
     return {"useful_thresholds": {name: useful_range(curve) for name, curve in curves.items()}}

@@ -1,4 +1,4 @@
-"""Evaluation of a classifier: temperature and decision per fold, statistics, report files."""
+"""Evaluation of a classifier: temperature and decision per fold, statistics and report."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,16 +56,23 @@ CLASS_AVERAGES = (
 def choose_decision(
     folds: Sequence[ClassifierFold], prepared: "PreparedDataset", options: EvaluateParams
 ) -> dict[str, Any]:
-    """The exported model's decision rule, chosen on the validation images of all folds."""
+    """Choose the decision rule of the exported model on the validation images of all folds."""
     return decision_of(pool([fold.val for fold in folds]), prepared.classes, options)
 
 
 def from_bundle(
     prepared: "PreparedDataset", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]
 ) -> ClassifierPredictions:
-    """Predictions for `rows` by a bundle's own decision rule; `output`: (n, classes) calibrated probabilities.
+    """Return the predictions of a bundle with the bundle's decision rule.
 
-    Rows of tiles give predictions of slides.
+    Args:
+        prepared: prepared dataset.
+        rows: (n,) row indices of images or of tiles.
+        output: (n, classes) calibrated probabilities.
+        document: content of bundle.json.
+
+    Returns:
+        Predictions of the images, or of the slides for rows of tiles.
     """
     if prepared.slides:
         prepared, rows, output = slide_probabilities(prepared, rows, output, document)
@@ -83,14 +90,14 @@ def from_bundle(
 
 
 def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
-    """Classes, the positive one, per-class metrics and warnings."""
+    """Return the classes, the positive class, per-class metrics, analyses and warnings."""
     pooled, classes = result.pooled, result.prepared.classes
     return {
         "classes": list(classes),
         "positive": result.prepared.positive,
         "per_class": per_class(pooled.stats(options), classes, options.confidence),
         "warnings": evaluation_warnings(result.prepared, result.folds, pooled),
-        **Analyses.of(result, options).facts(result, options),
+        **Analyses.compute(result, options).facts(result, options),
     }
 
 
@@ -101,7 +108,7 @@ def write(
     facts: Mapping[str, Any],
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
-    """Write calibration.json, predictions.csv, plots/, images/ and report.html; returns the images."""
+    """Write calibration.json, predictions.csv, plots/, images/ and report.html, and return the images."""
     from medtune.evaluation.baselines import baseline_section
     from medtune.evaluation.cross_validation import cross_validation_section
     from medtune.evaluation.external_split import external_section
@@ -111,11 +118,11 @@ def write(
     from medtune.tasks.classification.report import write_report
 
     bins, pooled = options.reliability_bins, result.pooled
-    tested = {"after": reliability(pooled.labels, pooled.probabilities, bins)}
+    test_reliability = {"after": reliability(pooled.labels, pooled.probabilities, bins)}
     if result.folds:  # a bundle gives calibrated probabilities only
-        tested = {"before": reliability(pooled.labels, pooled.uncalibrated, bins)} | tested
+        test_reliability = {"before": reliability(pooled.labels, pooled.uncalibrated, bins)} | test_reliability
     fitted = {str(fold.fold): fold.calibration.as_dict() for fold in result.folds}
-    write_json(folder / "calibration.json", {"folds": fitted, "test": tested})
+    write_json(folder / "calibration.json", {"folds": fitted, "test": test_reliability})
     write_predictions(folder / "predictions.csv", result.prepared, pooled)
     outputs.write_plots(folder / "plots", result, history, bins)
     images = outputs.draw_plots(folder / "images", result, history, bins)
@@ -127,7 +134,7 @@ def write(
     section = external_section(facts.get("external_test"), METRICS, facts) + section
     section = baseline_section(facts.get("baselines", ()), METRICS, facts) + section
     headline = cross_validation_section(facts.get("cross_validation"), METRICS, facts)
-    analyses = Analyses.of(result, options)
+    analyses = Analyses.compute(result, options)
     images += analyses.write(folder, result)
     section += analyses.section(result, facts)
     write_report(folder / "report.html", dict(facts), result.test, images, section, headline)
@@ -135,5 +142,5 @@ def write(
 
 
 def limits(gate: GateParams) -> list[Limit]:
-    """Confidence may not be further from accuracy than `gate.max_confidence_gap`."""
+    """Return the limit of `gate.max_confidence_gap` on the difference between confidence and accuracy."""
     return [Limit(CONFIDENCE_GAP, gate.max_confidence_gap, "gate.max_confidence_gap")]

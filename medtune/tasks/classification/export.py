@@ -1,4 +1,4 @@
-"""Export of a classifier: calibrated probabilities from uint8 pixels, and what a precision may change of them."""
+"""Export of a classifier: calibrated probabilities, decision, parity limits and model card."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,17 +19,17 @@ from medtune.tasks.classification.statistics import accumulate
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-# Share of the images that may change their class although they were no toss-up.
+# Maximum fraction of images that may change their class, not counting toss-ups.
 MAX_CHANGED_FRACTION = {"fp32": 0.0, "fp16": 0.001}
-# A fold's record, for an export before anything is trained.
+# Fold record for a trial export before training.
 EXAMPLE_FOLD = {"temperature": 1.0}
 
 
 class TemperedSoftmax(nn.Module):
-    """Logits (B, classes) to calibrated probabilities.
+    """Softmax with a temperature.
 
     Attributes:
-        temperature: () what logits are divided by.
+        temperature: scalar tensor, the divisor of the logits.
     """
 
     temperature: Tensor
@@ -39,23 +39,23 @@ class TemperedSoftmax(nn.Module):
         self.register_buffer("temperature", torch.tensor(float(temperature)))
 
     def forward(self, logits: Tensor) -> Tensor:
-        """(B, classes) -> (B, classes), rows sum to 1."""
+        """Map logits (B, classes) to calibrated probabilities (B, classes); each row sums to 1."""
         return torch.softmax(logits.float() / self.temperature, dim=-1)
 
 
 class MostProbable(nn.Module):
-    """Probabilities (B, classes) to the index of the most probable class."""
+    """Decision for the most probable class."""
 
     def forward(self, probabilities: Tensor) -> Tensor:
-        """(B, classes) -> (B,) int64."""
+        """Map probabilities (B, classes) to class indices (B,) int64."""
         return probabilities.argmax(dim=-1)
 
 
 class AtThreshold(nn.Module):
-    """Probabilities (B, 2) to the index of the class that a threshold decides for.
+    """Decision between two classes by a threshold.
 
     Attributes:
-        threshold: () from it on, the class `positive` is decided for.
+        threshold: scalar tensor, the lowest probability at which the decision is class `positive`.
     """
 
     threshold: Tensor
@@ -66,20 +66,20 @@ class AtThreshold(nn.Module):
         self.register_buffer("threshold", torch.tensor(float(threshold)))
 
     def forward(self, probabilities: Tensor) -> Tensor:
-        """(B, 2) -> (B,) int64."""
+        """Map probabilities (B, 2) to class indices (B,) int64."""
         reached = (probabilities[:, self.positive] >= self.threshold).to(torch.int64)
         return reached if self.positive else 1 - reached
 
 
 def output_layer(fold: Mapping[str, Any]) -> nn.Module:
-    """The fold's temperature and a softmax; the temperature of slides comes after their tiles are aggregated."""
+    """Build the softmax with the fold's temperature; for slides, the temperature follows the aggregation of tiles."""
     if fold.get("aggregation") == ATTENTION:
         return nn.Identity()
     return TemperedSoftmax(1.0 if "aggregation" in fold else fold["temperature"])
 
 
 def decision_layer(document: Mapping[str, Any]) -> nn.Module | None:
-    """The decision of bundle.json; None for tiles, which are no slides yet."""
+    """Build the decision of bundle.json; None for tiles, because the decision is per slide."""
     if "tiles" in document:
         return None
     decision = document["decision"]
@@ -91,7 +91,7 @@ def decision_layer(document: Mapping[str, Any]) -> nn.Module | None:
 def describe(
     prepared: "PreparedDataset", folds: Sequence[Mapping[str, Any]], decision: Mapping[str, Any], size: int
 ) -> dict[str, Any]:
-    """Classes, the positive one of two, output and decision; of slides also their tiles."""
+    """Describe classes, positive class, output and decision for bundle.json, and the tiles of slides."""
     classes, kind = list(prepared.classes), folds[0].get("aggregation")
     output = {"name": "probabilities", "dtype": "float32", "shape": ["N", len(classes)]}
     slides = {}
@@ -108,23 +108,27 @@ def describe(
 
 
 def agreement(
-    reference: np.ndarray, found: np.ndarray, target: np.ndarray, document: Mapping[str, Any], tolerance: float
+    reference: np.ndarray, output: np.ndarray, target: np.ndarray, document: Mapping[str, Any], tolerance: float
 ) -> dict[str, Any]:
-    """Compare probabilities (n, classes) as JSON values.
+    """Compare the probabilities of an exported model with those of the trained network.
 
     Args:
-        reference: of the trained network, eager fp32.
-        found: of the exported model.
+        reference: (n, classes) probabilities of the trained network in eager fp32.
+        output: (n, classes) probabilities of the exported model.
         target: (n,) class indices.
-        document: bundle.json, for the decision rule.
-        tolerance: an image whose two classes are closer than this in `reference` is a toss-up.
+        document: content of bundle.json, for the decision rule.
+        tolerance: an image is a toss-up if its two classes differ by at most this probability in `reference`.
+
+    Returns:
+        Parity measurements as JSON values.
     """
-    rows, was, now = np.arange(len(found)), reference.argmax(1), found.argmax(1)
-    clear = (was != now) & (reference[rows, was] - reference[rows, now] > tolerance)
-    before, after = (decide(one, document["decision"], document["classes"]) for one in (reference, found))
+    rows, expected, actual = np.arange(len(output)), reference.argmax(1), output.argmax(1)
+    changed = expected != actual
+    clear = changed & (reference[rows, expected] - reference[rows, actual] > tolerance)
+    before, after = (decide(p, document["decision"], document["classes"]) for p in (reference, output))
     return {
-        "argmax_agreement": float((was == now).mean()),
-        "argmax_changed": int((was != now).sum()),
+        "argmax_agreement": float((~changed).mean()),
+        "argmax_changed": int(changed.sum()),
         "argmax_changed_not_toss_up": int(clear.sum()),
         "decision_agreement": float((before == after).mean()),
         "balanced_accuracy": balanced_accuracy(target, after, reference.shape[1]),
@@ -133,76 +137,91 @@ def agreement(
 
 
 def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> float:
-    """Balanced accuracy of class indices (n,)."""
+    """Compute the balanced accuracy of class indices (n,)."""
     stats = accumulate(labels, np.eye(n_classes)[predictions], predictions, np.zeros(len(labels), np.int64))
     return float(compute([METRIC], stats)[METRIC.name][0])
 
 
-def rejection_reason(figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
-    """Why a precision must not be shipped; None where it may.
+def rejection_reason(parity: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
+    """Return why a precision must not be shipped, or None if it may.
 
-    fp32 must agree on every image. Under fp16 at most one image in a thousand may change its class, not
-    counting toss-ups: so no image at all where fewer than a thousand are compared. int8 moves probabilities by
-    hundredths; how far is stated, and only what it does to the balanced accuracy refuses it.
+    fp32 must agree on every image. Under fp16, at most one image in a thousand may change its class, not counting
+    toss-ups. Under int8, probabilities may change by hundredths, and only the balanced accuracy is limited.
+
+    Args:
+        parity: result of `agreement`, and `images`, the number of compared images.
+        precision: `fp32`, `fp16` or `int8`.
+        params: params section export.
+
+    Returns:
+        The reason, or None.
     """
     if precision == "int8":
-        return _drop_reason(figures, "int8_max_metric_drop", params.int8_max_metric_drop)
-    changed = figures["argmax_changed" if precision == "fp32" else "argmax_changed_not_toss_up"]
-    if changed > MAX_CHANGED_FRACTION[precision] * figures["images"]:
-        return f"{changed} of {figures['images']} images change their most probable class"
-    return _drop_reason(figures, "max_metric_drop", params.max_metric_drop)
+        return _drop_reason(parity, "int8_max_metric_drop", params.int8_max_metric_drop)
+    changed = parity["argmax_changed" if precision == "fp32" else "argmax_changed_not_toss_up"]
+    if changed > MAX_CHANGED_FRACTION[precision] * parity["images"]:
+        return f"{changed} of {parity['images']} images change their most probable class"
+    return _drop_reason(parity, "max_metric_drop", params.max_metric_drop)
 
 
-def losses(figures: Mapping[str, Any]) -> dict[str, float]:
-    """Balanced accuracy that is lost against the trained network; negative where it rises."""
-    return {"balanced_accuracy_drop": figures["balanced_accuracy_reference"] - figures["balanced_accuracy"]}
+def losses(parity: Mapping[str, Any]) -> dict[str, float]:
+    """Return the drop in balanced accuracy relative to the trained network; negative if it rises."""
+    return {"balanced_accuracy_drop": parity["balanced_accuracy_reference"] - parity["balanced_accuracy"]}
 
 
-def _drop_reason(figures: Mapping[str, Any], name: str, allowed: float) -> str | None:
-    lost = losses(figures)["balanced_accuracy_drop"]
-    return None if lost <= allowed else f"balanced accuracy falls by {lost:.2g}; export.{name} allows {allowed:g}"
+def _drop_reason(parity: Mapping[str, Any], name: str, allowed: float) -> str | None:
+    drop = losses(parity)["balanced_accuracy_drop"]
+    return None if drop <= allowed else f"balanced accuracy falls by {drop:.2g}; export.{name} allows {allowed:g}"
 
 
 def card(document: Mapping[str, Any]) -> dict[str, str]:
-    """Sentences of the model card."""
-    side, decision = document["input"]["shape"][1], document["decision"]
+    """Return the texts of the model card."""
+    decision = document["decision"]
     rule = "the most probable class."
     if decision["kind"] == "threshold":
         counts = decision["patients"]
         rule = (
-            f"`{decision['positive']}` from a probability of {decision['threshold']:.4f} on. Choice on "
-            f"{decision['images']} validation images ({counts['negative']} patients without and {counts['positive']} "
-            f"with this class): {decision['why']}."
+            f"`{decision['positive']}` if its probability is at least {decision['threshold']:.4f}. The threshold was "
+            f"chosen on {decision['images']} validation images of {counts['positive']} patients with and "
+            f"{counts['negative']} patients without this class. Details: {decision['why']}."
         )
-    uncalibrated = document["params"]["evaluate"]["calibration"] == "none"
-    fitted = f"temperature {_temperatures(document)}, fitted on the validation images"
+    calibration = "The probabilities are not calibrated."
+    if document["params"]["evaluate"]["calibration"] != "none":
+        calibration = f"The temperature is {_temperatures(document)}, fitted on the validation images."
     tiles = document.get("tiles")
     attention = document.get("aggregation") == ATTENTION
-    purpose = f"Tells {list_names(document['classes'])} apart on {side} x {side} RGB images."
+    inside = "Normalization, temperature, softmax and the decision"
     if tiles:
-        purpose = (
-            f"Tells {list_names(document['classes'])} apart on whole-slide images (RGB, H&E or the like), by tiles of "
-            f"{tiles['size_um']:g} micrometres, {side} x {side} pixels. "
-        ) + (
-            "A slide's logits are the evidence of its tiles weighted by attention (Ilse, Tomczak and Welling 2018): "
-            "exp(score) / sum of exp(score) over its tiles. A softmax with the temperature makes them probabilities."
-            if attention
-            else "A slide's probabilities are the mean of its tiles', then tempered."
-        )
-    inside = "Normalisation, temperature, softmax and the decision"
-    if tiles:
-        inside = "Normalisation, evidence and attention scores" if attention else "Normalisation and softmax"
+        inside = "Normalization, evidence and attention scores" if attention else "Normalization and softmax"
     return {
-        "purpose": purpose,
+        "purpose": _purpose(document, attention),
         "inside": inside,
         "output": _output(attention, bool(tiles)),
         "decision": f"Decision: {rule}{_sets_sentence(document)}",
         "agreement": "most probable class agrees",
-        "calibration": f"Calibration: {'none' if uncalibrated else fitted}; the Brier score, "
-        "confidence less accuracy, and the calibration slope and intercept on test images are in the table.",
-        "limits": "- Every input gets one of the classes above, also an image that shows none of them.\n"
-        "- Probabilities are calibrated for the class shares of these data.",
+        "calibration": f"Calibration: {calibration} The table contains the Brier score, confidence minus accuracy, and "
+        "the calibration slope and intercept on the test images.",
+        "limits": "- Every input is assigned to one of the classes above, even if the image shows none of them.\n"
+        "- The calibration of the probabilities is valid for the class proportions of these data.",
     }
+
+
+def _purpose(document: Mapping[str, Any], attention: bool) -> str:
+    side, classes, tiles = document["input"]["shape"][1], list_names(document["classes"]), document.get("tiles")
+    if not tiles:
+        return f"Classifies {side} x {side} RGB images as {classes}."
+    if attention:
+        aggregation = (
+            "The logits of a slide are the attention-weighted mean of the evidence of its tiles (Ilse, Tomczak and "
+            "Welling 2018). The weight of a tile is exp(score) / sum of exp(score) over the tiles of the slide. A "
+            "softmax with the temperature yields the probabilities."
+        )
+    else:
+        aggregation = "The probabilities of a slide are the mean over its tiles, calibrated with the temperature."
+    return (
+        f"Classifies whole-slide images (RGB, for example H&E) as {classes}. The network sees tiles of "
+        f"{tiles['size_um']:g} micrometers and {side} x {side} pixels. {aggregation}"
+    )
 
 
 def _temperatures(document: Mapping[str, Any]) -> str:
@@ -214,33 +233,35 @@ def _temperatures(document: Mapping[str, Any]) -> str:
 def _output(attention: bool, tiles: bool) -> str:
     if attention:
         return (
-            "`members` of a tile: for each network the evidence in the order of the classes below, then the attention "
+            "`members` per tile: for each network the evidence in the order of the classes below, then the attention "
             "score"
         )
     if tiles:
-        return "`members` of a tile: for each network the probabilities in the order of the classes below"
+        return "`members` per tile: for each network the probabilities in the order of the classes below"
     return (
-        "`probabilities` in the order of the classes below, `decision`, the index of the decided class, and `members`, "
-        "the probabilities of each network. Read `decision`: the most probable class may be another one"
+        "`probabilities` in the order of the classes below, `decision`, the index of the predicted class, and "
+        "`members`, the probabilities of each network. Use `decision`, which may differ from the most probable class"
     )
 
 
 def _sets_sentence(document: Mapping[str, Any]) -> str:
     if not (sets := document.get("prediction_sets")):
         return ""
-    scope = "for each class" if sets["holds_for"] == "each class" else "over all classes together, not for each one"
-    limits = ", ".join(f"`{name}` from {limit:.4f}" for name, limit in list(sets["min_probability"].items())[:12])
-    measured = document["metrics"].get("prediction_sets", {}).get("coverage")
-    observed = f"On the test images: {measured['value']:.3f}." if measured else "It was not measured on test images."
+    scope = "for each class" if sets["holds_for"] == "each class" else "averaged over all classes"
+    limits = ", ".join(f"`{name}` {limit:.4f}" for name, limit in list(sets["min_probability"].items())[:12])
+    coverage = document["metrics"].get("prediction_sets", {}).get("coverage")
+    measured = "The coverage was not measured on test images."
+    if coverage:
+        measured = f"The coverage on the test images is {coverage['value']:.3f}."
     return (
-        f"\n\nPrediction sets: a set holds the classes that the calibration cannot rule out ({limits}). For an image "
-        f"of a new patient it contains the label with a probability of at least {100 * sets['coverage']:g} %, {scope}, "
-        f"if the patient comes from the same population. {observed} A prediction is `uncertain` if its set is not "
-        "exactly the predicted class. The limits are conformal, with patients as the exchangeable unit, and come from "
-        "the validation predictions of the networks of all folds."
+        "\n\nPrediction sets: a set contains the classes that the calibration cannot rule out. These are the classes "
+        f"with at least the following probabilities: {limits}. For an image of a new patient from the same population, "
+        f"the set contains the label with a probability of at least {100 * sets['coverage']:g} %, {scope}. {measured} "
+        "A prediction is `uncertain` if its set is not exactly the predicted class. The limits are conformal, with "
+        "patients as the exchangeable unit. They come from the validation predictions of all folds."
     )
 
 
-def agrees(figures: Mapping[str, Any]) -> float:
-    """Share of images on which a precision agrees with the network, for the model card."""
-    return figures["argmax_agreement"]
+def agrees(parity: Mapping[str, Any]) -> float:
+    """Return the fraction of images with the same most probable class, for the model card."""
+    return float(parity["argmax_agreement"])

@@ -1,4 +1,4 @@
-"""Predictions of each fold, with a temperature and a decision from validation images alone, and of all folds."""
+"""Predictions per fold and pooled. Temperature and decision rule are fitted on validation images only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,67 +25,65 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ClassifierPredictions:
-    """Images with what the model says of them, in the order of `rows`.
+    """Labels and predictions of images, in the order of `rows`.
 
     Attributes:
-        rows: (n,) rows of the manifest.
+        rows: (n,) row indices in the manifest.
         labels: (n,) class indices.
-        patient_ids: (n,) the patient of each image.
-        probabilities: (n, classes), calibrated.
-        uncalibrated: (n, classes), before calibration.
-        predictions: (n,) class indices, by the decision rule.
-        ordinal: the classes are ordered, as grades are.
+        patient_ids: (n,) patient of each image.
+        probabilities: (n, classes) calibrated probabilities.
+        uncalibrated: (n, classes) probabilities before calibration.
+        predictions: (n,) class indices by the decision rule.
+        ordinal: True if the classes are ordered, as grades are.
     """
 
     rows: Ints
     labels: Ints
-    patient_ids: npt.NDArray
+    patient_ids: npt.NDArray[Any]
     probabilities: Floats
     uncalibrated: Floats
     predictions: Ints
     ordinal: bool = False
 
     def compute_metrics(self) -> dict[str, float | None]:
-        """Every metric; None where undefined."""
-        found = (self.labels, self.probabilities, self.predictions, self.patient_ids)
-        return compute_all(*found, self.ordinal)
+        """Compute all metrics; undefined metrics are None."""
+        return compute_all(self.labels, self.probabilities, self.predictions, self.patient_ids, self.ordinal)
 
     def stats(self, options: EvaluateParams) -> ClassificationStats:
-        """Statistics per patient that every metric follows from."""
-        found = (self.labels, self.probabilities, self.predictions, self.patient_ids)
-        return accumulate(*found, self.ordinal)
+        """Compute the statistics per patient from which metrics are computed."""
+        return accumulate(self.labels, self.probabilities, self.predictions, self.patient_ids, self.ordinal)
 
     def select(self, positions: Ints) -> "ClassifierPredictions":
-        """Predictions for the images at `positions` (m,), in their order."""
+        """Return the predictions at `positions` (m,), in their order."""
         fields = (name for name in self.__dataclass_fields__ if name != "ordinal")
         return replace(self, **{name: getattr(self, name)[positions] for name in fields})
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
-        """(n,) the prediction is the label."""
-        return self.predictions == self.labels
+        """(n,) True where the prediction equals the label."""
+        return np.equal(self.predictions, self.labels)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What turns the logits of a network into probabilities and decisions, fitted on validation images of all folds.
+    """Calibration and decision rule of a network, fitted on the validation images of all folds.
 
     Attributes:
-        calibration: the temperature.
-        decision: the decision rule.
-        aggregation: how tiles became slides; None where images are no tiles.
+        calibration: fitted temperature.
+        decision: decision rule.
+        aggregation: how the tiles of a slide are combined; None for images that are not tiles.
     """
 
     calibration: Calibration
     decision: dict[str, Any]
     aggregation: str | None = None
 
-    def calibrate(self, logits: npt.NDArray) -> Floats:
-        """Calibrated probabilities (n, classes) from logits."""
+    def calibrate(self, logits: npt.NDArray[Any]) -> Floats:
+        """Compute calibrated probabilities (n, classes) from logits (n, classes)."""
         return calibration.softmax(logits, self.calibration.temperature)
 
-    def predict(self, prepared: "PreparedDataset", rows: Ints, logits: npt.NDArray) -> ClassifierPredictions:
-        """Predictions for `rows` from their logits (n, classes)."""
+    def predict(self, prepared: "PreparedDataset", rows: Ints, logits: npt.NDArray[Any]) -> ClassifierPredictions:
+        """Compute the predictions for `rows` from their logits (n, classes)."""
         probabilities = self.calibrate(logits)
         return ClassifierPredictions(
             rows,
@@ -98,7 +96,7 @@ class Rules:
         )
 
     def record(self) -> dict[str, Any]:
-        """What export and the report need of the rules, as JSON values."""
+        """Return the fitted values for result.json, as JSON values."""
         return {
             "temperature": self.calibration.temperature,
             "decision": self.decision,
@@ -109,14 +107,16 @@ class Rules:
 
 @dataclass(frozen=True)
 class ClassifierFold:
-    """One fold, evaluated.
+    """Evaluation result of one fold.
 
     Attributes:
-        fold: its test fold.
-        selected_stage: the training stage whose weights these are, `frozen` or `finetune`.
-        calibration, decision: chosen on the validation images of all folds, without the patients of `test`.
-        val, test: its images.
-        aggregation: how tiles became slides; None where images are no tiles.
+        fold: index of the test fold.
+        selected_stage: training stage of the selected weights, `frozen` or `finetune`.
+        calibration: temperature, fitted on the validation images of all folds without the patients of `test`.
+        decision: decision rule, chosen on the same images.
+        val: predictions of the validation images.
+        test: predictions of the test images.
+        aggregation: how the tiles of a slide are combined; None for images that are not tiles.
     """
 
     fold: int
@@ -129,31 +129,31 @@ class ClassifierFold:
 
     @property
     def rules(self) -> Rules:
-        """From logits of this fold's network to predictions."""
+        """Calibration and decision rule of this fold's network."""
         return Rules(self.calibration, self.decision, self.aggregation)
 
-    def calibrate(self, logits: npt.NDArray) -> Floats:
-        """Calibrated probabilities (n, classes) of this fold's network from its logits."""
+    def calibrate(self, logits: npt.NDArray[Any]) -> Floats:
+        """Compute calibrated probabilities (n, classes) from logits of this fold's network."""
         return self.rules.calibrate(logits)
 
     def record(self) -> dict[str, Any]:
-        """What export and the report need of the fold, as JSON values."""
+        """Return the fitted values of the fold for result.json, as JSON values."""
         return self.rules.record()
 
 
 def evaluate_folds(
     requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], prepared: "PreparedDataset", options: EvaluateParams
 ) -> list[ClassifierFold]:
-    """Fit rules per fold on the validation images of all folds, without its test patients, and apply them."""
+    """Fit and apply the rules of each fold on the validation images of all folds, without its test patients."""
     rows, logits = pooled_validation(requests, outputs)
     folds = []
-    for request, own in zip(requests, outputs, strict=True):
-        kept = not_tested(prepared, rows, request.indices["test"])
-        rules = _fit(prepared, rows[kept], logits[kept], options)
-        val, test = (rules.predict(prepared, request.indices[split], own[split]) for split in SPLITS)
-        kept_stage = request.trained.result()["kept"]
+    for request, fold_logits in zip(requests, outputs, strict=True):
+        usable = not_tested(prepared, rows, request.indices["test"])
+        rules = _fit(prepared, rows[usable], logits[usable], options)
+        val, test = (rules.predict(prepared, request.indices[split], fold_logits[split]) for split in SPLITS)
+        stage = request.trained.result()["kept"]
         folds.append(
-            ClassifierFold(request.fold, kept_stage, rules.calibration, rules.decision, val, test, rules.aggregation)
+            ClassifierFold(request.fold, stage, rules.calibration, rules.decision, val, test, rules.aggregation)
         )
     return folds
 
@@ -165,7 +165,7 @@ def fit_rules(
     return _fit(prepared, *pooled_validation(requests, outputs), options)
 
 
-def _fit(prepared: "PreparedDataset", rows: Ints, logits: npt.NDArray, options: EvaluateParams) -> Rules:
+def _fit(prepared: "PreparedDataset", rows: Ints, logits: npt.NDArray[Any], options: EvaluateParams) -> Rules:
     labels, patients = prepared.labels[rows], prepared.patient_ids[rows]
     fitted = calibration.fit_temperature(logits, labels, patients, options.calibration)
     probabilities = calibration.softmax(logits, fitted.temperature)
@@ -175,20 +175,21 @@ def _fit(prepared: "PreparedDataset", rows: Ints, logits: npt.NDArray, options: 
 
 def decision_of(pooled: ClassifierPredictions, classes: tuple[str, ...], options: EvaluateParams) -> dict[str, Any]:
     """Choose the decision rule on validation predictions."""
-    found = pooled.probabilities, pooled.labels, pooled.patient_ids
-    return decision.fit_decision(*found, classes, options.threshold_criterion)
+    return decision.fit_decision(
+        pooled.probabilities, pooled.labels, pooled.patient_ids, classes, options.threshold_criterion
+    )
 
 
 def pool(parts: Sequence[ClassifierPredictions]) -> ClassifierPredictions:
-    """All images of several chains, one after the other; an image tested by two chains is there twice."""
-    joined = {
+    """Concatenate predictions; an image that two folds test appears twice."""
+    fields = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ClassifierPredictions.__dataclass_fields__
         if name != "ordinal"
     }
-    return ClassifierPredictions(**joined, ordinal=parts[0].ordinal)
+    return ClassifierPredictions(**fields, ordinal=parts[0].ordinal)
 
 
 def is_ordinal(info: Mapping[str, Any]) -> bool:
-    """Whether dataset.json says that the classes are ordered."""
+    """Return True if the classes in dataset.json are ordered."""
     return info.get("label_type") == "ordinal"

@@ -1,4 +1,4 @@
-"""Images whose label a pathologist should look at again: label_errors.csv. Nothing is corrected automatically."""
+"""label_errors.csv: candidates for label errors, for review by a pathologist. Nothing is corrected automatically."""
 
 import base64
 import io
@@ -22,13 +22,14 @@ THUMBNAIL = 96
 
 @dataclass(frozen=True)
 class DoubtfulLabels:
-    """Candidates for label errors, the most doubtful first.
+    """Candidates for label errors, most doubtful first.
 
     Attributes:
-        rows: (m,) rows of the manifest.
-        labels, suggested: (m,) class indices.
-        probabilities: (m, classes).
-        n_images: images that were looked at.
+        rows: (m,) row indices in the manifest.
+        labels: (m,) class indices of the labels.
+        suggested: (m,) class indices of the suggested labels.
+        probabilities: (m, classes) predicted probabilities.
+        n_images: number of examined images.
     """
 
     rows: np.ndarray
@@ -39,27 +40,32 @@ class DoubtfulLabels:
 
 
 def doubtful_labels(result: EvaluationResult) -> DoubtfulLabels:
-    """Find candidates among all images that a network predicted without training on them.
+    """Find candidates among the validation and test images of all folds.
 
-    These are the validation and test images of all folds. An image that several networks predicted has the mean of
-    their probabilities.
+    Their networks were not trained on them. Probabilities of several networks for the same image are averaged.
+
+    Args:
+        result: the evaluation.
+
+    Returns:
+        The candidates.
     """
     parts = [part for fold in result.all_folds for part in (fold.val, fold.test)] or [result.pooled]
     images = pool(parts)
     rows, first, probabilities = average_predictions(images.rows, images.probabilities)
     labels = images.labels[first]
-    found = find_label_errors(labels, probabilities)
-    chosen = found.positions
-    return DoubtfulLabels(rows[chosen], labels[chosen], found.suggested, probabilities[chosen], len(rows))
+    errors = find_label_errors(labels, probabilities)
+    positions = errors.positions
+    return DoubtfulLabels(rows[positions], labels[positions], errors.suggested, probabilities[positions], len(rows))
 
 
 def write_label_errors(path: Path, doubtful: DoubtfulLabels, result: EvaluationResult) -> None:
-    """Write label_errors.csv, one line per candidate, the most doubtful first."""
+    """Write label_errors.csv, one line per candidate, most doubtful first."""
     write_csv(path, COLUMNS, (list(_entry(doubtful, position, result).values()) for position in _all(doubtful)))
 
 
 def thumbnails(doubtful: DoubtfulLabels, result: EvaluationResult) -> list[dict[str, Any]]:
-    """Return the first candidates for the report: the columns of the table, and `image`, a PNG in base64."""
+    """Return the first candidates for the report, with the columns of the table and `image`, a base64 PNG."""
     return [
         _entry(doubtful, position, result) | {"image": thumbnail(result.prepared.images[doubtful.rows[position]])}
         for position in list(_all(doubtful))[:MAX_SHOWN]
@@ -85,9 +91,9 @@ def _entry(doubtful: DoubtfulLabels, position: int, result: EvaluationResult) ->
 
 
 def thumbnail(image: np.ndarray) -> str:
-    """Return a small PNG of an image (H, W, 3), in base64."""
-    picture = Image.fromarray(np.asarray(image, np.uint8))
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    """Return a small base64 PNG of an image (H, W, 3)."""
+    small = Image.fromarray(np.asarray(image, np.uint8))
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
     content = io.BytesIO()
-    picture.save(content, "PNG")
+    small.save(content, "PNG")
     return base64.b64encode(content.getvalue()).decode()

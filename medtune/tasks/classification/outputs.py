@@ -1,4 +1,4 @@
-"""Plots of artifacts/evaluate: tables for DVC, and the images of the report."""
+"""Plots of artifacts/evaluate: tables for DVC and images for the report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +13,14 @@ from medtune.tasks.classification.statistics import confusion_matrix
 MAX_SAMPLES = 12
 
 
-def write_plots(folder: Path, result: EvaluationResult, joined: Sequence[dict[str, Any]], bins: int) -> None:
-    """The tables that DVC draws: confusion.csv, roc.csv, precision_recall.csv, reliability.csv, history.csv.
+def write_plots(folder: Path, result: EvaluationResult, history: Sequence[dict[str, Any]], bins: int) -> None:
+    """Write confusion.csv, roc.csv, precision_recall.csv, reliability.csv and history.csv, which DVC draws.
 
     Args:
-        folder: where to.
+        folder: output folder.
         result: the evaluation.
-        joined: learning curves, from `medtune.evaluation.tables.join_history`.
-        bins: confidence bins.
+        history: learning curves, from `medtune.evaluation.tables.join_history`.
+        bins: number of confidence bins.
     """
     classes = result.prepared.classes
     tables.write_confusion(folder / "confusion.csv", classes, result.pooled)
@@ -29,38 +29,39 @@ def write_plots(folder: Path, result: EvaluationResult, joined: Sequence[dict[st
         folder / "precision_recall.csv", tables.precision_recall_curves(classes, result.pooled)
     )
     tables.write_reliability(folder / "reliability.csv", result.pooled, bins, bool(result.folds))
-    if joined:
-        write_history(folder / "history.csv", joined)
+    if history:
+        write_history(folder / "history.csv", history)
 
 
-def draw_plots(folder: Path, result: EvaluationResult, joined: Sequence[dict[str, Any]], bins: int) -> list[Path]:
-    """The pictures of the report, in its order. Arguments as in `write_plots`."""
+def draw_plots(folder: Path, result: EvaluationResult, history: Sequence[dict[str, Any]], bins: int) -> list[Path]:
+    """Draw the images of the report and return them in its order. The arguments are those of `write_plots`."""
     folder.mkdir(parents=True)
     pooled, classes, title = result.pooled, result.prepared.classes, result.title
     names = ["confusion", "roc", "precision_recall", "patients", "reliability"]
-    names += [*(["history"] if joined else []), "mistakes", "hits"]
-    place = {name: folder / f"{name}.png" for name in names}
+    names += [*(["history"] if history else []), "errors", "correct"]
+    paths = {name: folder / f"{name}.png" for name in names}
     counts = confusion_matrix(pooled.labels, pooled.predictions, len(classes))
-    plots.draw_confusion(place["confusion"], counts, classes, title)
-    plots.draw_roc(place["roc"], tables.roc_curves(classes, pooled), title)
+    plots.draw_confusion(paths["confusion"], counts, classes, title)
+    plots.draw_roc(paths["roc"], tables.roc_curves(classes, pooled), title)
     prevalence = {name: float((pooled.labels == k).mean()) for k, name in enumerate(classes)}
     curves = tables.precision_recall_curves(classes, pooled)
-    plots.draw_precision_recall(place["precision_recall"], curves, prevalence, title)
+    plots.draw_precision_recall(paths["precision_recall"], curves, prevalence, title)
     before = pooled.uncalibrated if result.folds else None  # a bundle gives calibrated probabilities only
-    plots.draw_reliability(place["reliability"], pooled.labels, before, pooled.probabilities, bins, title)
-    plots.draw_patients(place["patients"], tables.patient_rows(pooled), classes, title)
-    if joined:
-        plots.draw_history(place["history"], joined, f"{len(result.folds)} chain{'s' * (len(result.folds) > 1)}")
-    for name, right in (("mistakes", False), ("hits", True)):
-        shown = tables.sort_by_confidence(pooled, right)[:MAX_SAMPLES]
-        captions = [_caption(result, position) for position in shown]
-        images = [result.prepared.images[pooled.rows[position]] for position in shown]
-        plots.draw_samples(place[name], images, captions, f"Most confident {name} ({title})")
-    return list(place.values())
+    plots.draw_reliability(paths["reliability"], pooled.labels, before, pooled.probabilities, bins, title)
+    plots.draw_patients(paths["patients"], tables.patient_rows(pooled), classes, title)
+    if history:
+        plots.draw_history(paths["history"], history, f"{len(result.folds)} fold{'s' * (len(result.folds) > 1)}")
+    for name, correct in (("errors", False), ("correct", True)):
+        positions = tables.sort_by_confidence(pooled, correct)[:MAX_SAMPLES]
+        captions = [_caption(result, position) for position in positions]
+        images = [result.prepared.images[pooled.rows[position]] for position in positions]
+        heading = "Most confident correct predictions" if correct else "Most confident errors"
+        plots.draw_samples(paths[name], images, captions, f"{heading} ({title})")
+    return list(paths.values())
 
 
 def _caption(result: EvaluationResult, position: int) -> str:
     pooled, classes = result.pooled, result.prepared.classes
     label, prediction = pooled.labels[position], pooled.predictions[position]
-    said = "" if label == prediction else f"said: {shorten(classes[prediction])}\n"
-    return f"{shorten(classes[label])}\n{said}p {pooled.probabilities[position, prediction]:.2f}"
+    predicted = "" if label == prediction else f"predicted: {shorten(classes[prediction])}\n"
+    return f"{shorten(classes[label])}\n{predicted}p {pooled.probabilities[position, prediction]:.2f}"

@@ -1,4 +1,4 @@
-"""Predictions of patients: the images of each combined, decided, and measured with metrics of their own."""
+"""Predictions per patient, combined from the patient's images, and their metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from medtune.tasks.classification.decision import fit_decision
 from medtune.tasks.classification.folds import ClassifierPredictions, pool
 from medtune.tasks.classification.metrics import METRICS
 
-# Of the metrics of images those that say something of patients; one that does not exist is left out.
+# Metrics that are meaningful per patient. Undefined metrics are omitted.
 NAMES = (
     "accuracy", "balanced_accuracy", "auroc", "average_precision", "sensitivity", "specificity", "macro_f1", "brier",
 )  # fmt: skip
@@ -28,8 +28,8 @@ class PatientLevel:
     """Predictions of patients, one row per patient and fold.
 
     Attributes:
-        predictions: of the patients; `rows` is the position of the patient's first image among those given.
-        n_images: (patients,).
+        predictions: predictions of the patients. `rows` is the position of the patient's first image in the input.
+        n_images: (patients,) number of images per patient.
     """
 
     predictions: ClassifierPredictions
@@ -37,53 +37,64 @@ class PatientLevel:
 
 
 def combine(images: ClassifierPredictions, how: Any) -> PatientLevel:
-    """Combine the images of each patient; the decision is still that of the first image.
+    """Combine the probabilities of each patient's images.
 
     Args:
-        images: each patient has one label.
+        images: predictions of the images. All images of a patient have the same label.
         how: `evaluate.patient_score`.
+
+    Returns:
+        The patients. The predictions are those of the first image until a decision rule is applied.
     """
     _, first, member, n_images = np.unique(
         images.patient_ids, return_index=True, return_inverse=True, return_counts=True
     )
-    found = combine_images(images.probabilities, member, len(first), how)
-    return PatientLevel(replace(images.select(first), rows=first, probabilities=found, uncalibrated=found), n_images)
+    combined = combine_images(images.probabilities, member, len(first), how)
+    patients = replace(images.select(first), rows=first, probabilities=combined, uncalibrated=combined)
+    return PatientLevel(patients, n_images)
 
 
 def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientLevel | str:
     """Predict the test patients.
 
-    The mean is decided by the rule for images of the fold. For `max` and `noisy_or`, whose scale depends on the number
-    of images, the threshold is chosen on the validation patients of all folds that are not among the fold's test
-    patients; a bundle brings it along.
+    With the mean, the fold's decision rule for images applies. The scale of `max` and `noisy_or` depends on the number
+    of images. Their threshold is chosen on the validation patients of all folds, without the fold's test patients. A
+    bundle contains its threshold.
+
+    Args:
+        result: the evaluation.
+        options: params section evaluate.
 
     Returns:
-        Predictions of the patients, or the reason why there are none.
+        Predictions of the patients, or the reason why they are missing.
     """
-    how, classes, parts = options.patient_score, result.prepared.classes, result.pooled
+    how, classes = options.patient_score, result.prepared.classes
     if reason := _reason(result, options):
         return reason
     if not result.folds:
-        return _decided(combine(parts, how), bundle_rule(result.document or {}, how), classes)
+        return _apply_rule(combine(result.pooled, how), bundle_rule(result.document or {}, how), classes)
     validation = pool([fold.val for fold in result.all_folds])
-    found = []
+    levels = []
     for fold in result.folds:
         level = combine(fold.test, how)
         rule = fold.decision
         if how != "mean":
-            kept = ~np.isin(validation.patient_ids, fold.test.patient_ids)
-            rule = patient_rule(validation.select(np.flatnonzero(kept)), options, classes)
-        found.append(_decided(level, rule, classes))
+            usable = ~np.isin(validation.patient_ids, fold.test.patient_ids)
+            rule = patient_rule(validation.select(np.flatnonzero(usable)), options, classes)
+        levels.append(_apply_rule(level, rule, classes))
     starts = np.cumsum([0, *(len(fold.test.rows) for fold in result.folds)])
-    moved = [replace(one.predictions, rows=one.predictions.rows + k) for one, k in zip(found, starts, strict=False)]
-    return PatientLevel(pool(moved), np.concatenate([one.n_images for one in found]))
+    parts = [
+        replace(level.predictions, rows=level.predictions.rows + start)
+        for level, start in zip(levels, starts, strict=False)
+    ]
+    return PatientLevel(pool(parts), np.concatenate([level.n_images for level in levels]))
 
 
 def patient_rule(validation: ClassifierPredictions, options: EvaluateParams, classes: Sequence[str]) -> dict[str, Any]:
-    """Choose the decision rule for patients on validation patients; threshold 0.5 where they are of one class."""
+    """Choose the decision rule on validation patients; use threshold 0.5 if they do not show both classes."""
     if not len(validation.rows):
         rule = {"kind": "threshold", "positive": classes[1], "threshold": 0.5}
-        return {**rule, "reason": "no validation patient is left: threshold 0.5"}
+        return {**rule, "reason": "no validation patient remains, so the threshold is 0.5"}
     level = combine(validation, options.patient_score).predictions
     return fit_decision(
         level.probabilities, level.labels, level.patient_ids, tuple(classes), options.threshold_criterion
@@ -91,20 +102,20 @@ def patient_rule(validation: ClassifierPredictions, options: EvaluateParams, cla
 
 
 def bundle_rule(document: Any, how: str) -> dict[str, Any]:
-    """Decision rule of a bundle for patients: that for images where patients have the mean of their images."""
+    """Return the decision rule of a bundle for patients; with `how=mean` it is the rule for images."""
     if how == "mean":
-        return document["decision"]
+        return dict(document["decision"])
     stored = document.get("patient_level") or {}
     return stored["decision"] if stored.get("score") == how else {"kind": "argmax"}
 
 
 def patient_facts(level: PatientLevel | str, result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
-    """What metrics.json says under `patient_level`: the score, the numbers of patients, and metrics with intervals."""
+    """Return the values of metrics.json for `patient_level`: score, numbers of patients, metrics with intervals."""
     if isinstance(level, str):
         return {"score": options.patient_score, "reason": level}
     scored, classes = level.predictions, result.prepared.classes
     metrics = [metric for metric in METRICS if metric.name in NAMES]
-    found = intervals(metrics, scored.stats(options), options.confidence)
+    by_name = intervals(metrics, scored.stats(options), options.confidence)
     facts: dict[str, Any] = {
         "score": options.patient_score,
         "n_patients": len(np.unique(scored.patient_ids)),
@@ -112,7 +123,7 @@ def patient_facts(level: PatientLevel | str, result: EvaluationResult, options: 
         "patients_by_class": dict(
             zip(classes, np.bincount(scored.labels, minlength=len(classes)).tolist(), strict=True)
         ),
-        "metrics": {name: one.as_dict() for name, one in found.items()},
+        "metrics": {name: interval.as_dict() for name, interval in by_name.items()},
     }
     if options.patient_score != "mean" and result.folds:
         facts["decision"] = patient_rule(pool([fold.val for fold in result.all_folds]), options, classes)
@@ -123,8 +134,8 @@ def write_patients(path: Path, level: PatientLevel, classes: Sequence[str]) -> N
     """Write patients.csv: `patient,images,label,decision,prob_<class>,...`, one line per test patient and fold."""
     scored = level.predictions
     rows = (
-        [patient, n, classes[label], classes[decided], *(f"{p:.9g}" for p in probabilities)]
-        for patient, n, label, decided, probabilities in zip(
+        [patient, n, classes[label], classes[prediction], *(f"{p:.9g}" for p in probabilities)]
+        for patient, n, label, prediction, probabilities in zip(
             scored.patient_ids, level.n_images.tolist(), scored.labels, scored.predictions, scored.probabilities,
             strict=True,
         )
@@ -132,22 +143,22 @@ def write_patients(path: Path, level: PatientLevel, classes: Sequence[str]) -> N
     write_csv(path, ["patient", "images", "label", "decision", *(f"prob_{name}" for name in classes)], rows)
 
 
-def _decided(level: PatientLevel, rule: dict[str, Any], classes: Sequence[str]) -> PatientLevel:
+def _apply_rule(level: PatientLevel, rule: dict[str, Any], classes: Sequence[str]) -> PatientLevel:
     decisions = decide(level.predictions.probabilities, rule, classes)
     return replace(level, predictions=replace(level.predictions, predictions=decisions))
 
 
 def _reason(result: EvaluationResult, options: EvaluateParams) -> str | None:
     if not result.prepared.info["groups_known"]:
-        return "the data name no patients"
-    used = {"test": result.pooled}
+        return "the dataset has no patient ids"
+    splits = {"test": result.pooled}
     if options.patient_score != "mean" and result.folds:
-        used["validation"] = pool([fold.val for fold in result.all_folds])
-    for split, images in used.items():
+        splits["validation"] = pool([fold.val for fold in result.all_folds])
+    for split, images in splits.items():
         patients, member = np.unique(images.patient_ids, return_inverse=True)
         labels = np.bincount(np.unique(np.stack([member, images.labels]), axis=1)[0], minlength=len(patients))
         if several := int((labels > 1).sum()):
             return f"{several} of {len(patients)} {split} patients have images of more than one class"
     if options.patient_score != "mean" and len(result.prepared.classes) != 2:
-        return f"evaluate.patient_score={options.patient_score} needs two classes; set it to mean"
+        return f"evaluate.patient_score={options.patient_score} needs two classes. Use mean"
     return None

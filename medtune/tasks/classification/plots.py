@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, each a PNG: colours that the colour-blind tell apart, titled with protocol and n."""
+"""Plots of an evaluation as PNG files, in colors for color-blind readers."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -16,92 +16,101 @@ from medtune.tasks.classification.reliability import reliability
 from medtune.tasks.classification.tables import Curves
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-# Curves and colors that a legend can tell apart, where there are too many classes for all of them.
+# Maximum number of distinguishable curves or colors in a legend.
 MAX_LEGEND = 12
 
 
 def draw_confusion(path: Path, counts: npt.NDArray[np.int64], classes: Sequence[str], title: str) -> None:
-    """Draw the confusion matrix: colour is the share of the label's images, numbers are images.
+    """Draw the confusion matrix, with image counts as numbers and the fraction per label as color.
 
     Args:
         path: PNG file to write.
-        counts: (classes, classes) images by label, then prediction.
-        classes: class names. Of more than `MAX_CLASSES` those with the most errors are drawn, the rest as one row.
+        counts: (classes, classes) number of images by label, then prediction.
+        classes: class names. With more than `MAX_CLASSES` classes, those with the most errors are drawn and the others
+            are summed in one row.
         title: second line of the title.
     """
     counts, classes, note = _most_confused(counts, classes)
     side = 2.2 + 0.55 * len(classes)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    fraction = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with plot_file(path, (side + 1.3, side)) as axes:
-        shown = axes.imshow(share, cmap="cividis", vmin=0, vmax=1)
+        matrix = axes.imshow(fraction, cmap="cividis", vmin=0, vmax=1)
         for (row, column), n in np.ndenumerate(counts):
             if note and not n:
                 continue
-            light = share[row, column] < 0.5
-            axes.text(column, row, f"{n}", ha="center", va="center", color="white" if light else "black")
+            dark = fraction[row, column] < 0.5
+            axes.text(column, row, f"{n}", ha="center", va="center", color="white" if dark else "black")
         axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right")
         axes.set_yticks(range(len(classes)), classes)
         axes.set(xlabel="prediction", ylabel="label")
-        axes.set_title(f"Confusion{note}\n{title}")
-        axes.figure.colorbar(shown, ax=axes, shrink=0.8, label="share of the label's images")
+        axes.set_title(f"Confusion matrix{note}\n{title}")
+        axes.figure.colorbar(matrix, ax=axes, shrink=0.8, label="fraction of images with this label")
 
 
 def _most_confused(
     counts: npt.NDArray[np.int64], classes: Sequence[str]
 ) -> tuple[npt.NDArray[np.int64], list[str], str]:
-    """Counts and names of the classes with the most errors, the other classes summed up, and a note for the title."""
+    """Return counts and names of the classes with the most errors, the others summed, and a note for the title."""
     names = [shorten(name) for name in classes]
     if len(classes) <= MAX_CLASSES:
         return counts, names, ""
     errors = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diagonal(counts)
-    shown = most_frequent(errors)
-    place = np.full(len(classes), MAX_CLASSES)
-    place[shown] = np.arange(MAX_CLASSES)
+    selected = most_frequent(errors)
+    index = np.full(len(classes), MAX_CLASSES)
+    index[selected] = np.arange(MAX_CLASSES)
     summed = np.zeros((MAX_CLASSES + 1, MAX_CLASSES + 1), np.int64)
     rows, columns = np.nonzero(counts)
-    np.add.at(summed, (place[rows], place[columns]), counts[rows, columns])
+    np.add.at(summed, (index[rows], index[columns]), counts[rows, columns])
     others = f"{len(classes) - MAX_CLASSES:,} other classes"
     note = f": the {MAX_CLASSES} of {len(classes):,} classes with the most errors"
-    return summed, [*(names[k] for k in shown), others], note
+    return summed, [*(names[k] for k in selected), others], note
 
 
 def draw_roc(path: Path, curves: Curves, title: str) -> None:
-    """Draw ROC curves, one per class, each with its area; of more than `MAX_CLASSES` those with the lowest areas."""
-    note = "" if len(curves) == 1 else ", each class against the rest"
+    """Draw one ROC curve per class with its AUROC.
+
+    Args:
+        path: PNG file to write.
+        curves: false and true positive rates by class. With more than `MAX_CLASSES` classes, those with the lowest
+            AUROC are drawn.
+        title: second line of the title.
+    """
+    note = "" if len(curves) == 1 else ", one-vs-rest"
     if len(curves) > MAX_CLASSES:
         areas = {name: float(np.trapezoid(tpr, fpr)) for name, (fpr, tpr) in curves.items()}
         lowest = sorted(areas, key=lambda name: areas[name])[:MAX_LEGEND]
         mean = np.mean(list(areas.values()))
-        note += f": the {MAX_LEGEND} of {len(curves):,} classes\nwith the lowest areas; mean of all {mean:.3f}"
+        note += f": the {MAX_LEGEND} of {len(curves):,} classes\nwith the lowest AUROC; mean of all {mean:.3f}"
         curves = {name: curves[name] for name in lowest}
     with plot_file(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
         for index, (name, (fpr, tpr)) in enumerate(curves.items()):
             area = float(np.trapezoid(tpr, fpr))
-            axes.plot(fpr, tpr, lw=1.6, ls=("-", "--", "-.")[index % 3], label=f"{shorten(name)}, area {area:.3f}")
+            axes.plot(fpr, tpr, lw=1.6, ls=("-", "--", "-.")[index % 3], label=f"{shorten(name)}, AUROC {area:.3f}")
         axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axes.set_aspect("equal")
         axes.set_title(f"ROC{note}\n{title}")
         if curves:
             axes.legend(loc="lower right", frameon=False)
         else:
-            axes.text(0.5, 0.5, "undefined: the test images\nhold one class only", ha="center", va="center")
+            axes.text(0.5, 0.5, "undefined: the test images\nshow only one class", ha="center", va="center")
 
 
 def draw_precision_recall(path: Path, curves: Curves, prevalence: Mapping[str, float], title: str) -> None:
-    """Draw precision-recall curves, one per class, each with its average precision.
+    """Draw one precision-recall curve per class with its average precision.
 
     Args:
         path: PNG file to write.
-        curves: recall and precision by class; of more than `MAX_CLASSES` those with the lowest areas are drawn.
-        prevalence: share of the images that are of each class, the precision of a random ranking.
+        curves: recall and precision by class. With more than `MAX_CLASSES` classes, those with the lowest average
+            precision are drawn.
+        prevalence: fraction of the images of each class, which is the precision of a random ranking.
         title: second line of the title.
     """
     areas = {name: float(np.sum(np.diff(recall) * precision[1:])) for name, (recall, precision) in curves.items()}
     shown = sorted(areas, key=lambda name: areas[name])[:MAX_LEGEND] if len(curves) > MAX_CLASSES else list(curves)
-    note = "" if len(curves) == 1 else ", each class against the rest"
+    note = "" if len(curves) == 1 else ", one-vs-rest"
     if len(shown) < len(curves):
-        note += f": the {MAX_LEGEND} of {len(curves):,} classes\nwith the lowest areas"
+        note += f": the {MAX_LEGEND} of {len(curves):,} classes\nwith the lowest average precision"
     with plot_file(path, (4.6, 4.4)) as axes:
         for index, name in enumerate(shown):
             label = f"{shorten(name)}, average precision {areas[name]:.3f}"
@@ -114,7 +123,7 @@ def draw_precision_recall(path: Path, curves: Curves, prevalence: Mapping[str, f
         if curves:
             axes.legend(loc="lower left", frameon=False)
         else:
-            axes.text(0.5, 0.5, "undefined: the test images\nhold one class only", ha="center", va="center")
+            axes.text(0.5, 0.5, "undefined: the test images\nshow only one class", ha="center", va="center")
 
 
 def draw_reliability(
@@ -125,11 +134,20 @@ def draw_reliability(
     bins: int,
     title: str,
 ) -> None:
-    """Reliability diagram before (if known) and after calibration; marker size grows with the images in a bin."""
+    """Draw the reliability diagram. The marker size grows with the number of images per bin.
+
+    Args:
+        path: PNG file to write.
+        labels: (n,) class indices.
+        before: (n, classes) probabilities before calibration, or None if unknown.
+        after: (n, classes) calibrated probabilities.
+        bins: number of confidence bins.
+        title: second line of the title.
+    """
     with plot_file(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
-        for name, probabilities, mark, colour in (
-            ("before", before, "o", COLORS[1]),
+        for name, probabilities, marker, color in (
+            ("before calibration", before, "o", COLORS[1]),
             ("calibrated" if before is None else "after temperature scaling", after, "s", COLORS[0]),
         ):
             if probabilities is None:
@@ -137,32 +155,40 @@ def draw_reliability(
             rows = reliability(labels, probabilities, bins)
             x, y = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
             area = [12 + 160 * row["images"] / len(labels) for row in rows]
-            axes.plot(x, y, lw=1.0, color=colour)
-            axes.scatter(x, y, s=area, marker=mark, color=colour, label=name, zorder=3, alpha=0.85, clip_on=False)
-        axes.set(xlabel="confidence", ylabel="share right", xlim=(0, 1), ylim=(0, 1))
+            axes.plot(x, y, lw=1.0, color=color)
+            axes.scatter(x, y, s=area, marker=marker, color=color, label=name, zorder=3, alpha=0.85, clip_on=False)
+        axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
         axes.set_aspect("equal")
         axes.set_title(f"Reliability of the most probable class\n{title}")
         axes.legend(loc="upper left", frameon=False, markerscale=0.6)
 
 
 def draw_history(
-    path: Path, joined: Sequence[dict[str, Any]], title: str, metrics: Sequence[Metric] = EACH_EPOCH
+    path: Path, history: Sequence[dict[str, Any]], title: str, metrics: Sequence[Metric] = EACH_EPOCH
 ) -> None:
-    """Learning curves of all stages in a row: losses, and the validation metrics."""
+    """Draw the learning curves of all stages in sequence.
+
+    Args:
+        path: PNG file to write.
+        history: one row per epoch, from `medtune.evaluation.tables.join_history`.
+        title: second line of the title.
+        metrics: validation metrics to draw next to the losses.
+    """
     with plot_file(path, (8.2, 3.4), ncols=2) as (left, right):
         for axes, names in (
             (left, ("train/loss", "val/loss")),
             (right, [f"val/{metric.name}" for metric in metrics]),
         ):
             for name, style in zip(names, itertools.cycle(("-", "--", "-.", ":"))):
-                points = [(row["epoch"], row[name]) for row in joined if name in row]
+                points = [(row["epoch"], row[name]) for row in history if name in row]
                 if points:
-                    mark = "." if len(points) < 40 else None
-                    axes.plot(*zip(*points, strict=True), ls=style, lw=1.4, marker=mark, label=name)
-            for first, then in itertools.pairwise(joined):
-                if first["stage"] != then["stage"]:
-                    axes.axvline(first["epoch"] + 0.5, color=GRAY, lw=0.8)
-                    axes.text(first["epoch"] + 0.6, 1.0, then["stage"], transform=axes.get_xaxis_transform(), va="top")
+                    marker = "." if len(points) < 40 else None
+                    axes.plot(*zip(*points, strict=True), ls=style, lw=1.4, marker=marker, label=name)
+            for row, following in itertools.pairwise(history):
+                if row["stage"] != following["stage"]:
+                    x, text = row["epoch"], following["stage"]
+                    axes.axvline(x + 0.5, color=GRAY, lw=0.8)
+                    axes.text(x + 0.6, 1.0, text, transform=axes.get_xaxis_transform(), va="top")
             axes.set_xlabel("epoch")
             if axes.lines:
                 axes.legend(frameon=False)
@@ -171,50 +197,56 @@ def draw_history(
 
 
 def draw_patients(path: Path, patients: Sequence[dict[str, Any]], classes: Sequence[str], title: str) -> None:
-    """Draw the share of each patient's images that are right, lowest first; the line is the patient recognition rate.
+    """Draw the fraction of correct images per patient, lowest first, and the patient recognition rate as a line.
 
-    Of more than `MAX_CLASSES` classes those with the most patients have a color, the others are gray.
+    Args:
+        path: PNG file to write.
+        patients: rows of `medtune.tasks.classification.tables.patient_rows`.
+        classes: class names. With more than `MAX_CLASSES` classes, those with the most patients are colored and the
+            others are gray.
+        title: second line of the title.
     """
     labels = np.array([row["label"] for row in patients], np.int64)
-    shown = range(len(classes)) if len(classes) <= MAX_CLASSES else most_frequent(np.bincount(labels), MAX_LEGEND)
-    series = [(shorten(classes[k]), MARKERS[k % len(MARKERS)], COLORS[k % len(COLORS)], labels == k) for k in shown]
+    colored = range(len(classes)) if len(classes) <= MAX_CLASSES else most_frequent(np.bincount(labels), MAX_LEGEND)
+    series = [(shorten(classes[k]), MARKERS[k % len(MARKERS)], COLORS[k % len(COLORS)], labels == k) for k in colored]
     if len(classes) > MAX_CLASSES:
-        others = f"{len(classes) - len(shown):,} other classes"
-        series.append((others, ".", GRAY, ~np.isin(labels, shown)))
+        others = f"{len(classes) - len(colored):,} other classes"
+        series.append((others, ".", GRAY, ~np.isin(labels, colored)))
     named = len(patients) <= 40
     with plot_file(path, (max(4.6, min(0.24 * len(patients) + 1.6, 11)), 3.6)) as axes:
-        rate = float(np.mean([row["right"] for row in patients]))
+        rate = float(np.mean([row["correct"] for row in patients]))
         axes.axhline(rate, color=GRAY, lw=1)
         axes.text(0.99, rate, f"mean {rate:.3f}", transform=axes.get_yaxis_transform(), ha="right", va="bottom")
-        for name, marker, color, chosen in series:
-            mine = [(x, patients[x]) for x in np.flatnonzero(chosen).tolist()]
+        for name, marker, color, members in series:
+            positions = np.flatnonzero(members).tolist()
+            rows = [patients[x] for x in positions]
             axes.scatter(
-                [x for x, _ in mine],
-                [row["right"] for _, row in mine],
-                s=[14 + 2.0 * min(row["images"], 60) for _, row in mine],
+                positions,
+                [row["correct"] for row in rows],
+                s=[14 + 2.0 * min(row["images"], 60) for row in rows],
                 marker=marker,
                 color=color,
                 alpha=0.85,
                 label=name,
                 clip_on=False,
             )
-        axes.set(ylabel="share of images right", ylim=(-0.03, 1.03), xlabel="patients")
+        axes.set(ylabel="fraction of correct images", ylim=(-0.03, 1.03), xlabel="patients")
         axes.set_xticks(range(len(patients)) if named else [])
         if named:
-            axes.set_xticklabels([row["group"][:14] for row in patients], rotation=70, ha="right", fontsize=7)
-        axes.set_title(f"Patient recognition (size: images)\n{title}")
+            axes.set_xticklabels([row["patient"][:14] for row in patients], rotation=70, ha="right", fontsize=7)
+        axes.set_title(f"Patient recognition (marker size: images)\n{title}")
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=0.7)
 
 
 def draw_samples(path: Path, images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str], title: str) -> None:
-    """Pictures (h, w, 3) uint8 in rows of six, a caption under each."""
+    """Draw images (h, w, 3) uint8 in rows of six, each with a caption."""
     columns = 6
     rows = max(1, -(-len(images) // columns))
     with plot_file(path, (1.75 * columns, 2.1 * rows + 0.5), nrows=rows, ncols=columns, squeeze=False) as grid:
         for axes in grid.flat:
             axes.axis("off")
-            axes.set(xticks=[], yticks=[])  # matplotlib measures ticks that it does not draw
+            axes.set(xticks=[], yticks=[])  # saves time: matplotlib measures even invisible ticks
         for axes, image, caption in zip(grid.flat, images, captions, strict=False):
             axes.imshow(image)
-            axes.set_title(caption, fontsize=7, loc="center", y=1.0)  # y: nothing else is measured to place it
+            axes.set_title(caption, fontsize=7, loc="center", y=1.0)  # a fixed y avoids slow automatic placement
         grid[0, 0].figure.suptitle(title, fontsize=9, x=0.01, ha="left")

@@ -1,4 +1,4 @@
-"""Prediction sets of the test images: calibrated on validation patients, and how well they keep their coverage."""
+"""Prediction sets of the test images, calibrated on validation patients, and their measured coverage."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +14,18 @@ from medtune.tasks.classification.folds import ClassifierPredictions, pool
 
 
 def prediction_set_facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
-    """What metrics.json says under `prediction_sets`.
+    """Return the values of metrics.json for the key `prediction_sets`.
 
-    Each patient counts equally in every number, as in the calibration.
+    Each patient has equal weight in all values, as in the calibration.
+
+    Args:
+        result: the evaluation.
+        options: params section evaluate.
 
     Returns:
-        `requested_coverage`, `calibration` (limits for new images from all validation patients, which export puts into
-        the bundle) and, where all folds have limits, `coverage`, `coverage_by_class`, `set_size`, `uncertain` and
-        `accuracy_if_certain` with their intervals; else `reason`.
+        `requested_coverage` and `calibration`, the limits from all validation patients, which export writes into the
+        bundle. If all folds have limits, also `coverage`, `coverage_by_class`, `set_size`, `uncertain` and
+        `accuracy_if_certain` with confidence intervals; otherwise `reason`.
     """
     classes = result.prepared.classes
     if result.folds:
@@ -40,18 +44,23 @@ def prediction_set_facts(result: EvaluationResult, options: EvaluateParams) -> d
 
 
 def fit(validation: ClassifierPredictions, classes: Sequence[str], coverage: float) -> dict[str, Any]:
-    """Calibrate on validation predictions; as `medtune.evaluation.conformal.calibrate`."""
+    """Calibrate the limits on validation predictions with `medtune.evaluation.conformal.calibrate`."""
     return calibrate(validation.probabilities, validation.labels, validation.patient_ids, classes, coverage)
 
 
 def predict_sets(result: EvaluationResult, options: EvaluateParams) -> np.ndarray | str:
-    """Compute the sets of the test images.
+    """Compute the prediction sets of the test images.
 
-    The limits of a fold come from the validation predictions of all folds, without the patients that the fold tests.
-    Those of a bundle are its own.
+    The limits of a fold are calibrated on the validation predictions of all folds, without the fold's test patients. A
+    bundle contains its limits.
+
+    Args:
+        result: the evaluation.
+        options: params section evaluate.
 
     Returns:
-        (n, classes) the class is in the set, in the order of the pooled images; or why a fold has no limits.
+        (n, classes) True if the class is in the set, in the order of the pooled images. A string if a fold has no
+        limits, with the reason.
     """
     classes = result.prepared.classes
     if not result.folds:
@@ -60,44 +69,47 @@ def predict_sets(result: EvaluationResult, options: EvaluateParams) -> np.ndarra
         )
     validation, members = pool([fold.val for fold in result.all_folds]), []
     for fold in result.folds:
-        kept = validation.select(np.flatnonzero(~np.isin(validation.patient_ids, fold.test.patient_ids)))
-        own = fit(kept, classes, options.coverage)
-        if "reason" in own:
-            return f"fold {fold.fold}, without its test patients: {own['reason']}"
-        members.append(sets.prediction_sets(fold.test.probabilities, own, classes))
+        usable = validation.select(np.flatnonzero(~np.isin(validation.patient_ids, fold.test.patient_ids)))
+        limits = fit(usable, classes, options.coverage)
+        if "reason" in limits:
+            return f"fold {fold.fold}, without its test patients: {limits['reason']}"
+        members.append(sets.prediction_sets(fold.test.probabilities, limits, classes))
     return np.concatenate(members)
 
 
 def measure(members: np.ndarray, result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
-    """Measure sets on images with labels.
+    """Measure prediction sets on labeled images.
 
     Args:
-        members: (n, classes) the class is in the image's set.
-        result: the evaluation; its pooled images are in the same order.
-        options: section evaluate.
+        members: (n, classes) True if the class is in the image's set.
+        result: the evaluation, whose pooled images are in the same order.
+        options: params section evaluate.
+
+    Returns:
+        Coverage, set size, uncertainty and accuracy with confidence intervals, and numbers of images.
     """
     n, scored, classes = len(members), result.pooled, result.prepared.classes
-    everything, size = np.ones(n, bool), members.sum(axis=1)
+    all_images, size = np.ones(n, bool), members.sum(axis=1)
     uncertain = sets.is_uncertain(members, scored.predictions)
     covered = members[np.arange(n), scored.labels]
-    shown = np.unique(scored.labels).tolist()
+    present = np.unique(scored.labels).tolist()
     ids = scored.patient_ids
     sums = {
-        "coverage": sum_by_patient(covered, everything, ids, equal=True),
-        "set_size": sum_by_patient(size, everything, ids, equal=True),
-        "uncertain": sum_by_patient(uncertain, everything, ids, equal=True),
+        "coverage": sum_by_patient(covered, all_images, ids, equal=True),
+        "set_size": sum_by_patient(size, all_images, ids, equal=True),
+        "uncertain": sum_by_patient(uncertain, all_images, ids, equal=True),
         "accuracy_if_certain": sum_by_patient(covered, ~uncertain, ids, equal=True),
     }
-    for k in shown:
-        chosen = scored.labels == k
-        own = np.zeros((len(np.unique(ids)), 2))
-        own[np.isin(np.unique(ids), ids[chosen])] = sum_by_patient(
-            covered[chosen], everything[chosen], ids[chosen], equal=True
+    for k in present:
+        of_class = scored.labels == k
+        class_sums = np.zeros((len(np.unique(ids)), 2))
+        class_sums[np.isin(np.unique(ids), ids[of_class])] = sum_by_patient(
+            covered[of_class], all_images[of_class], ids[of_class], equal=True
         )
-        sums[f"class {k}"] = own
-    found = ratio_intervals(sums, options, {"set_size": float(len(classes))})
-    by_class = {classes[k]: found.pop(f"class {k}").as_dict() for k in shown}
-    return {name: one.as_dict() for name, one in found.items()} | {
+        sums[f"class {k}"] = class_sums
+    measured = ratio_intervals(sums, options, {"set_size": float(len(classes))})
+    by_class = {classes[k]: measured.pop(f"class {k}").as_dict() for k in present}
+    return {name: interval.as_dict() for name, interval in measured.items()} | {
         "coverage_by_class": by_class,
         "n_certain": int((~uncertain).sum()),
         "n_several": int((size > 1).sum()),

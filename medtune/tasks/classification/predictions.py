@@ -1,4 +1,4 @@
-"""predictions.csv of a classifier: written by evaluate and benchmark, read back for comparisons."""
+"""predictions.csv of a classifier. Evaluate and benchmark write it; comparisons read it."""
 
 import csv
 import hashlib
@@ -21,12 +21,12 @@ LABEL_TYPE = "label_type"
 
 @dataclass(frozen=True)
 class ReadPredictions:
-    """Predictions read back.
+    """Predictions from a file.
 
     Attributes:
-        images: digest of the images, their labels and patients, in order: equal where two files can be paired.
-        stats: what metrics are computed from.
-        support: test patients with images of each class.
+        images: digest of the images, their labels and patients, in order. Two files with equal digests can be paired.
+        stats: statistics per patient, from which metrics are computed.
+        support: number of test patients with images of each class.
     """
 
     images: str
@@ -37,13 +37,25 @@ class ReadPredictions:
 def write_predictions(path: Path, prepared: "PreparedDataset", scored: ClassifierPredictions) -> None:
     """Write `path,group,label,prediction,prob_<class>...`, one line per test image and fold.
 
-    A last column `label_type` says that labels are ordinal, and is absent if they are not.
+    Ordinal labels add a last column `label_type`.
+
+    Args:
+        path: file to write.
+        prepared: prepared dataset.
+        scored: predictions of the test images.
     """
     classes = prepared.classes
-    kind = ["ordinal"] if scored.ordinal else []
+    label_type = ["ordinal"] if scored.ordinal else []
     rows = (
-        [prepared.paths[row], group, classes[label], classes[prediction], *(f"{p:.9g}" for p in probabilities), *kind]
-        for row, group, label, prediction, probabilities in zip(
+        [
+            prepared.paths[row],
+            patient,
+            classes[label],
+            classes[prediction],
+            *(f"{p:.9g}" for p in probabilities),
+            *label_type,
+        ]
+        for row, patient, label, prediction, probabilities in zip(
             scored.rows, scored.patient_ids, scored.labels, scored.predictions, scored.probabilities, strict=True
         )
     )
@@ -52,10 +64,19 @@ def write_predictions(path: Path, prepared: "PreparedDataset", scored: Classifie
 
 
 def read_predictions(path: Path) -> ReadPredictions:
-    """Read what `write_predictions` wrote.
+    """Read a file of `write_predictions`.
+
+    Args:
+        path: predictions.csv.
+
+    Returns:
+        The predictions.
 
     Raises:
-        OSError, KeyError, TypeError, ValueError: the file is absent or damaged.
+        OSError: the file cannot be read.
+        KeyError: a column is missing.
+        TypeError: a line is truncated.
+        ValueError: a value is invalid.
     """
     with path.open(encoding="utf-8", newline="") as stream:
         reader = csv.DictReader(stream)

@@ -1,4 +1,4 @@
-"""What more patients would buy: the number that halves the interval of each class's recall."""
+"""Number of further patients that would halve the confidence interval of each class's recall."""
 
 from typing import Any
 
@@ -9,33 +9,39 @@ from medtune.evaluation.patient_ratios import ratio_intervals, sum_by_patient
 from medtune.evaluation.projection import ASSUMPTION, patients_to_halve, variance_of_ratio
 from medtune.evaluation.result import EvaluationResult
 
-# More classes than this have a row in metrics.json but no sentence.
+# Further classes have a row in metrics.json but no sentence.
 MAX_SENTENCES = 5
 
 
 def projection_facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
-    """What metrics.json says under `more_patients`.
+    """Return the values of metrics.json for the key `more_patients`.
+
+    Args:
+        result: the evaluation.
+        options: params section evaluate.
 
     Returns:
-        `assumption`; `classes`, one entry per class with its patients, recall, interval, `more_patients` that would
-        halve the interval and `share_of_variance` of the balanced accuracy that comes from its patients, or `reason`;
-        `sentences` of the classes with the widest intervals.
+        `assumption`, `classes` and `sentences`. `classes` has one row per class with `patients`, `recall`, `lo` and
+        `hi`. A row also has `more_patients`, the number that would halve the interval, or `reason`.
+        `share_of_variance` is the fraction of the variance of the balanced accuracy that the class contributes.
+        `sentences` describe the classes with the widest intervals.
     """
     scored, classes = result.pooled, result.prepared.classes
     rows, variances = [], {}
     for k, name in enumerate(classes):
-        own = np.flatnonzero(scored.labels == k)
-        row: dict[str, Any] = {"class": name, "patients": len(np.unique(scored.patient_ids[own]))}
+        positions = np.flatnonzero(scored.labels == k)
+        patients = scored.patient_ids[positions]
+        row: dict[str, Any] = {"class": name, "patients": len(np.unique(patients))}
         rows.append(row)
         if row["patients"] < 2:
-            row["reason"] = "an interval needs more patients"
+            row["reason"] = "a confidence interval needs more patients"
             continue
-        sums = sum_by_patient(scored.correct[own], np.ones(len(own), bool), scored.patient_ids[own])
-        found = ratio_intervals({"recall": sums}, options)["recall"]
-        row |= {"recall": found.value, "lo": found.lo, "hi": found.hi}
+        sums = sum_by_patient(scored.correct[positions], np.ones(len(positions), bool), patients)
+        interval = ratio_intervals({"recall": sums}, options)["recall"]
+        row |= {"recall": interval.value, "lo": interval.lo, "hi": interval.hi}
         variances[name] = variance_of_ratio(sums)
-        if found.lo is None:
-            row["reason"] = found.reason
+        if interval.lo is None:
+            row["reason"] = interval.reason
         else:
             row["more_patients"] = patients_to_halve(row["patients"], options.confidence)
     total = sum(variances.values())
@@ -46,12 +52,13 @@ def projection_facts(result: EvaluationResult, options: EvaluateParams) -> dict[
 
 
 def _sentences(rows: list[dict[str, Any]], result: EvaluationResult) -> list[str]:
-    person = "patients" if result.prepared.info["groups_known"] else "images"
+    unit = "patients" if result.prepared.info["groups_known"] else "images"
     positive = result.prepared.positive
     widest = sorted((row for row in rows if "more_patients" in row), key=lambda row: row["lo"] - row["hi"])
     names = {result.prepared.classes[0]: "specificity", positive: "sensitivity"} if positive else {}
     return [
-        f"About {row['more_patients']} more {person} of class {row['class']} would halve the interval of its "
-        f"{names.get(row['class'], 'recall')}, which is {row['lo']:.2f} to {row['hi']:.2f} with {row['patients']}."
+        f"About {row['more_patients']} more {unit} of class {row['class']} would halve the confidence interval of its "
+        f"{names.get(row['class'], 'recall')}. With {row['patients']} {unit}, the interval is {row['lo']:.2f} to "
+        f"{row['hi']:.2f}."
         for row in widest[:MAX_SENTENCES]
     ]

@@ -1,4 +1,4 @@
-"""Areas under the ROC and the precision-recall curve and points on them, for many weightings of the same images."""
+"""ROC and precision-recall curves, and areas under them for many weightings of the same images."""
 
 from dataclasses import dataclass
 
@@ -8,81 +8,99 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
-# Coverage of jackknife intervals in `docs/evaluation.md`.
-STEPS = "the metric moves in steps: its intervals covered the true value too rarely or too often in simulations"
+# Reason for a missing interval. docs/evaluation.md contains the coverage of the jackknife intervals in simulations.
+STEPWISE = "the metric changes in steps: its intervals covered the true value too rarely or too often in simulations"
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """How one class's positives stand among its negatives: sorted once, weighted many times.
+    """Order of the positives and negatives of one class, sorted once and weighted many times.
 
     Attributes:
-        positives: rows of the positives, by falling score.
-        negatives: rows of the negatives, by falling score.
-        above: for each positive, how many negatives score strictly higher.
-        level: for each positive, how many negatives score as high or higher.
-        level_own: for each positive, how many positives score as high or higher, itself among them.
+        positives: row indices of the positives, by descending score.
+        negatives: row indices of the negatives, by descending score.
+        negatives_above: for each positive, the number of negatives with a higher score.
+        negatives_at_or_above: for each positive, the number of negatives with an equal or higher score.
+        positives_at_or_above: for each positive, the number of positives with an equal or higher score,
+            including itself.
     """
 
     positives: npt.NDArray[np.int64]
     negatives: npt.NDArray[np.int64]
-    above: npt.NDArray[np.int64]
-    level: npt.NDArray[np.int64]
-    level_own: npt.NDArray[np.int64]
+    negatives_above: npt.NDArray[np.int64]
+    negatives_at_or_above: npt.NDArray[np.int64]
+    positives_at_or_above: npt.NDArray[np.int64]
 
 
 def rank(positive: npt.NDArray[np.bool_], scores: Floats) -> Ranking:
-    """The ranking of images by `scores` (n,), where `positive` (n,) says which are of the class."""
+    """Rank images by `scores` (n,); `positive` (n,) is True for images of the class."""
     order = np.argsort(-scores, kind="stable")
     positives, negatives = order[positive[order]], order[~positive[order]]
-    of_positives, of_negatives = -scores[positives], -scores[negatives]
+    positive_scores, negative_scores = -scores[positives], -scores[negatives]
     return Ranking(
         positives,
         negatives,
-        np.searchsorted(of_negatives, of_positives, side="left"),
-        np.searchsorted(of_negatives, of_positives, side="right"),
-        np.searchsorted(of_positives, of_positives, side="right"),
+        np.searchsorted(negative_scores, positive_scores, side="left"),
+        np.searchsorted(negative_scores, positive_scores, side="right"),
+        np.searchsorted(positive_scores, positive_scores, side="right"),
     )
 
 
 def auroc(ranking: Ranking, weights: Floats) -> Floats:
-    """Area under the ROC curve (R,) for each row of image `weights` (R, n); a tie counts one half.
+    """Compute the area under the ROC curve for each weighting; a tie counts one half.
 
-    NaN where the positives or the negatives weigh nothing.
+    Args:
+        ranking: ranking of the images.
+        weights: (R, n) weights of the images.
+
+    Returns:
+        (R,) areas; NaN if the weights of the positives or the negatives sum to 0.
     """
-    own, others = weights[:, ranking.positives], _running(weights[:, ranking.negatives])
-    total = others[:, -1]
-    higher = (others[:, ranking.above] + others[:, ranking.level]) / 2
-    wins = np.einsum("rp,rp->r", own, total[:, None] - higher)
-    return _divide(wins, own.sum(axis=1) * total)
+    positives, negatives = weights[:, ranking.positives], _cumulative_sums(weights[:, ranking.negatives])
+    total = negatives[:, -1]
+    higher = (negatives[:, ranking.negatives_above] + negatives[:, ranking.negatives_at_or_above]) / 2
+    wins = np.einsum("rp,rp->r", positives, total[:, None] - higher)
+    return _divide(wins, positives.sum(axis=1) * total)
 
 
 def average_precision(ranking: Ranking, weights: Floats) -> Floats:
-    """Average precision (R,), scikit-learn's step-wise sum, for each row of image `weights` (R, n).
+    """Compute the average precision, scikit-learn's step-wise sum, for each weighting.
 
-    NaN where the positives weigh nothing.
+    Args:
+        ranking: ranking of the images.
+        weights: (R, n) weights of the images.
+
+    Returns:
+        (R,) values; NaN if the weights of the positives sum to 0.
     """
-    own = weights[:, ranking.positives]
-    true = _running(own)[:, ranking.level_own]
-    false = _running(weights[:, ranking.negatives])[:, ranking.level]
+    positives = weights[:, ranking.positives]
+    true = _cumulative_sums(positives)[:, ranking.positives_at_or_above]
+    false = _cumulative_sums(weights[:, ranking.negatives])[:, ranking.negatives_at_or_above]
     precision = np.divide(true, true + false, out=np.zeros_like(true), where=true + false > 0)
-    return _divide(np.einsum("rp,rp->r", own, precision), own.sum(axis=1))
+    return _divide(np.einsum("rp,rp->r", positives, precision), positives.sum(axis=1))
 
 
 def sensitivity_at(ranking: Ranking, weights: Floats, specificity: float) -> Floats:
-    """Highest sensitivity (R,) at a specificity of at least `specificity`, for each row of image `weights` (R, n).
+    """Compute the highest sensitivity at a minimum specificity for each weighting.
 
-    Each row chooses its own threshold among the scores. NaN where the positives or the negatives weigh nothing.
+    Args:
+        ranking: ranking of the images.
+        weights: (R, n) weights of the images. The threshold is chosen per weighting.
+        specificity: minimum specificity, 0..1.
+
+    Returns:
+        (R,) sensitivities; NaN if the weights of the positives or the negatives sum to 0.
     """
-    own, others = weights[:, ranking.positives], _running(weights[:, ranking.negatives])
-    total = others[:, -1]
+    positives, negatives = weights[:, ranking.positives], _cumulative_sums(weights[:, ranking.negatives])
+    total = negatives[:, -1]
     allowed = (1 - specificity) * total * (1 + 1e-12)
-    true = np.where(others[:, ranking.level] <= allowed[:, None], _running(own)[:, ranking.level_own], 0.0)
-    return np.where(total > 0, _divide(true.max(axis=1), own.sum(axis=1)), np.nan)
+    reached = negatives[:, ranking.negatives_at_or_above] <= allowed[:, None]
+    true = np.where(reached, _cumulative_sums(positives)[:, ranking.positives_at_or_above], 0.0)
+    return np.where(total > 0, _divide(true.max(axis=1), positives.sum(axis=1)), np.nan)
 
 
 def precision_recall_curve(positive: npt.NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
-    """Recall and precision at every distinct score, by rising recall; the first point repeats the first precision."""
+    """Compute recall and precision at each distinct score, by ascending recall, with a first point at recall 0."""
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
     true = np.cumsum(positive[order])[last]
@@ -91,14 +109,14 @@ def precision_recall_curve(positive: npt.NDArray[np.bool_], scores: Floats) -> t
 
 
 def roc_curve(positive: npt.NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
-    """False and true positive rates at every distinct score, from (0, 0) to (1, 1)."""
+    """Compute the false and true positive rates at each distinct score, from (0, 0) to (1, 1)."""
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
     true, false = np.cumsum(positive[order])[last], np.cumsum(~positive[order])[last]
     return np.append(0.0, false / max(false[-1], 1)), np.append(0.0, true / max(true[-1], 1))
 
 
-def _running(weights: Floats) -> Floats:
+def _cumulative_sums(weights: Floats) -> Floats:
     sums = np.zeros((weights.shape[0], weights.shape[1] + 1))
     np.cumsum(weights, axis=1, out=sums[:, 1:])
     return sums

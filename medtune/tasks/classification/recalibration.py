@@ -1,74 +1,85 @@
-"""Logistic recalibration (Cox 1958; Van Calster et al. 2019): how probabilities would have to be stretched and shifted.
+"""Logistic recalibration: calibration slope and intercept (Cox 1958; Van Calster et al. 2019).
 
-With x the logit of a stated probability and y whether the event happened, the calibration slope is b of
-logit P(y) = a + b x, and the calibration intercept is a with b fixed at 1. Slope 1 and intercept 0 are perfect; a slope
-below 1 means overconfident probabilities, an intercept above 0 means that the event is more frequent than stated.
+Let x be the logit of a predicted probability and y the outcome, 0 or 1. The calibration slope is b of
+logit P(y) = a + b x. The calibration intercept is a with b fixed at 1. Perfect calibration has slope 1 and intercept 0.
+A slope below 1 means overconfident probabilities. An intercept above 0 means that the event is more frequent than
+predicted.
 """
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-# float32 probabilities reach 0 and 1, whose logits are infinite.
+# float32 probabilities may be exactly 0 or 1, whose logits are infinite.
 CLIP = 1e-6
 MAX_STEPS = 40
 TOLERANCE = 1e-11
-# Newton's steps are no longer than this, so that far starting points converge.
+# Limit of a Newton step, so that distant starting points converge.
 MAX_STEP = 2.0
 
 
-def logit(probabilities: npt.NDArray) -> Floats:
-    """Logits of probabilities, which are clipped to `CLIP` from 0 and 1."""
+def logit(probabilities: npt.NDArray[Any]) -> Floats:
+    """Compute the logits of probabilities, which are clipped to `CLIP` from 0 and 1."""
     clipped = np.clip(np.asarray(probabilities, np.float64), CLIP, 1 - CLIP)
-    return np.log(clipped) - np.log1p(-clipped)
+    logits: Floats = np.log(clipped) - np.log1p(-clipped)
+    return logits
 
 
 def fit_slope(x: Floats, y: Floats, weights: Floats, start: Floats | None = None) -> Floats:
-    """Fit (R, 2) intercepts and slopes of logit P(y) = a + b x by Newton's method, for R weightings at once.
+    """Fit intercepts and slopes of logit P(y) = a + b x by Newton's method, for R weightings at once.
 
     Args:
-        x: (n,) logits of the stated probabilities.
-        y: (n,) 1 where the event happened, else 0.
-        weights: (R, n) of the images, at least 0.
-        start: (2,) where to start; None: no change, a = 0 and b = 1.
+        x: (n,) logits of the predicted probabilities.
+        y: (n,) outcomes, 0 or 1.
+        weights: (R, n) weights of the images, at least 0.
+        start: (2,) starting point; None for a = 0 and b = 1.
 
     Returns:
-        NaN where there is no finite optimum: one outcome only, or outcomes that x separates.
+        (R, 2) intercepts and slopes; NaN without a finite optimum. A single outcome has no finite optimum. Neither do
+        outcomes that x separates.
     """
     beta = np.tile(np.array([0.0, 1.0]) if start is None or np.isnan(start).any() else start, (len(weights), 1))
-    found = np.full(beta.shape, np.nan)
+    fitted = np.full(beta.shape, np.nan)
     active = np.arange(len(weights))
     for _ in range(MAX_STEPS):
-        own = weights[active]
-        gradient, curvature = _derivatives(beta[active, 0, None] + beta[active, 1, None] * x, x, y, own)
+        eta = beta[active, 0, None] + beta[active, 1, None] * x
+        gradient, curvature = _derivatives(eta, x, y, weights[active])
         step = _solve(curvature, gradient)
         size = np.abs(step).max(axis=1)
         step *= np.minimum(1.0, MAX_STEP / np.maximum(size, 1e-300))[:, None]
         beta[active] += step
         done = size <= TOLERANCE * (1 + np.abs(beta[active]).max(axis=1))
-        found[active[done]] = beta[active[done]]
+        fitted[active[done]] = beta[active[done]]
         active = active[~done & np.isfinite(size)]
         if not len(active):
             break
-    return found
+    return fitted
 
 
 def fit_intercept(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Fit (R,) intercepts of logit P(y) = a + x by Newton's method; NaN where there is one outcome only.
+    """Fit intercepts of logit P(y) = a + x by Newton's method, for R weightings at once.
 
-    Arguments as in `fit_slope`.
+    Args:
+        x: (n,) logits of the predicted probabilities.
+        y: (n,) outcomes, 0 or 1.
+        weights: (R, n) weights of the images, at least 0.
+
+    Returns:
+        (R,) intercepts; NaN for a single outcome.
     """
-    found = np.zeros(len(weights))
+    intercepts = np.zeros(len(weights))
     events, total = weights @ y, weights.sum(axis=1)
     defined = (events > 0) & (events < total)
     for _ in range(MAX_STEPS):
-        p = _sigmoid(found[:, None] + x)
+        p = _sigmoid(intercepts[:, None] + x)
         step = (events - np.einsum("rn,rn->r", weights, p)) / np.einsum("rn,rn->r", weights, p * (1 - p))
         step = np.clip(np.where(defined, step, 0.0), -MAX_STEP, MAX_STEP)
-        found += step
-        if (np.abs(step) <= TOLERANCE * (1 + np.abs(found))).all():
+        intercepts += step
+        if (np.abs(step) <= TOLERANCE * (1 + np.abs(intercepts))).all():
             break
-    return np.where(defined, found, np.nan)
+    return np.where(defined, intercepts, np.nan)
 
 
 def _sigmoid(logits: Floats) -> Floats:
@@ -76,7 +87,7 @@ def _sigmoid(logits: Floats) -> Floats:
 
 
 def _derivatives(eta: Floats, x: Floats, y: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Gradient (R, 2) of the log-likelihood and its negative second derivatives (R, 3): aa, ab, bb."""
+    """Compute the gradient (R, 2) of the log-likelihood and its negative second derivatives (R, 3) aa, ab, bb."""
     p = _sigmoid(eta)
     residual, spread = weights * (y - p), weights * p * (1 - p)
     gradient = np.stack([residual.sum(axis=1), residual @ x], axis=1)

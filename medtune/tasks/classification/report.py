@@ -1,4 +1,4 @@
-"""report.html: everything about one evaluation on one page that needs no other file."""
+"""report.html: one evaluation on a single self-contained page."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -26,24 +26,24 @@ def write_report(
     section: str = "",
     headline: str = "",
 ) -> None:
-    """Writes the page.
+    """Write the page.
 
     Args:
-        path: where to.
-        facts: every other name in `medtune.tasks.classification.template.PAGE`.
+        path: file to write.
+        facts: the other variables of `medtune.tasks.classification.template.PAGE`.
         test: metrics of the pooled test images.
-        plots: PNG files, put into the page.
-        section: HTML of `medtune.evaluation.subgroup_report`, which has its own plot; may be empty.
-        headline: HTML of `medtune.evaluation.cross_validation`, above the metrics of one fold; may be empty.
+        plots: PNG files, which are embedded in the page.
+        section: HTML below the table of classes, such as the subgroups with their plot. May be empty.
+        headline: HTML of `medtune.evaluation.cross_validation` above the metrics of one fold. May be empty.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {
-        "figure": format_value,
+        "number": format_value,
         "rule": describe_rule,
         "names": list_names,
         "choices": describe_choices,
     }
-    embedded = [
+    images = [
         {"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in plots if p.stem != "subgroups"
     ]
     rows = [
@@ -55,9 +55,9 @@ def write_report(
         for metric in METRICS
         if metric.name in test
     ]
-    shown = {
+    variables = {
         "metrics": rows,
-        "pictures": embedded,
+        "images": images,
         "each_epoch": EACH_EPOCH,
         "section": markupsafe.Markup(section),
         "headline": markupsafe.Markup(headline),
@@ -66,15 +66,17 @@ def write_report(
         row | {f"{name}_interval": format_interval(row[f"{name}_lo"], row[f"{name}_hi"]) for name in FORMULAS}
         for row in most_errors(facts["per_class"])
     ]
-    page = facts | {"per_class": classes} | shown
-    write_text(path, environment.from_string(PAGE).render(**page))
+    write_text(path, environment.from_string(PAGE).render(facts | {"per_class": classes} | variables))
 
 
 def most_errors(per_class: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the `MAX_CLASSES` classes with the most errors, in class order; errors are images missed or wrongly said.
+    """Select the classes with the most errors, which are false negatives plus false positives.
 
     Args:
         per_class: rows of `medtune.tasks.classification.class_metrics.per_class`.
+
+    Returns:
+        At most `MAX_CLASSES` rows, in class order.
     """
     correct = [round((row["recall"] or 0) * row["support"]) for row in per_class]
     errors = [row["support"] + row["predicted"] - 2 * n for row, n in zip(per_class, correct, strict=True)]
@@ -82,29 +84,32 @@ def most_errors(per_class: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def format_value(value: float | None) -> str:
-    """Three decimals, or a dash for None."""
+    """Format a value with three decimals; None becomes a dash."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def describe_rule(decision: dict[str, Any]) -> str:
-    """A decision rule in words."""
+    """Describe a decision rule in words."""
     if decision["kind"] == "argmax":
-        return "most probable"
-    return f"{decision['positive']} from {decision['threshold']:.3f}"
+        return "most probable class"
+    return f"{decision['positive']} if its probability is at least {decision['threshold']:.3f}"
 
 
 def format_interval(lo: float | None, hi: float | None) -> str:
-    """`0.712 to 0.846`, or a dash."""
+    """Format an interval as `0.712 to 0.846`; a missing interval becomes a dash."""
     return "–" if lo is None or hi is None else f"{format_value(lo)} to {format_value(hi)}"
 
 
 def metric_row(title: str, interval: Interval, fold_mean: Mapping[str, float] | None) -> dict[str, str]:
-    """One row of the table of metrics.
+    """Build one row of the metrics table.
 
     Args:
-        title: of the metric.
-        interval: of the test images of all folds.
-        fold_mean: entry of `medtune.evaluation.facts.fold_means`; None where there is one fold.
+        title: title of the metric.
+        interval: value and confidence interval on the test images of all folds.
+        fold_mean: entry of `medtune.evaluation.facts.fold_means`; None if there is only one fold.
+
+    Returns:
+        `title`, `value`, `interval` and `note` as text.
     """
     mean = f"mean over folds {format_value(fold_mean['mean'])}" if fold_mean else ""
     return {

@@ -1,9 +1,9 @@
-"""Additive statistics of a classifier's predictions per patient, and their re-weighting."""
+"""Additive statistics of a classifier's predictions per patient, which resampling can re-weight."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,32 +15,33 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Ints = npt.NDArray[np.int64]
-# Fewer patients of a class give no interval of a ratio of its images.
+# Minimum number of patients of a class for the confidence interval of a ratio of its images.
 MIN_PATIENTS_OF_CLASS = 4
 
 
 @dataclass(frozen=True)
 class ClassificationStats:
-    """Everything that the metrics need of a set of images, summed once per patient.
+    """Statistics of a set of images from which all metrics are computed, summed per patient.
 
-    Counts by class are sparse: a patient has images of few classes, and there may be a thousand.
+    Counts by class are sparse, because a patient has images of few classes and there may be a thousand classes.
 
     Attributes:
-        confusion: (patients, classes * classes), images of each patient by label, then prediction.
-        correct: (patients, classes), correct images of each patient by label.
-        actual: (patients, classes), images of each patient by label.
-        predicted: (patients, classes), images of each patient by prediction.
+        confusion: (patients, classes * classes) number of images by label, then prediction.
+        correct: (patients, classes) number of correct images by label.
+        actual: (patients, classes) number of images by label.
+        predicted: (patients, classes) number of images by prediction.
         brier: (patients,) half the squared distance of the probabilities from the label, summed over images.
-        confidence_gap: (patients,) probability of the most probable class less whether it is right, summed over images.
-        right: (patients,) images whose most probable class is right.
-        recognized: (patients,) share of each patient's images that are correct.
-        patient_index: (images,) each image's patient.
-        present: (classes,) the labels contain this class.
-        rankings: one per class whose AUROC is averaged.
+        confidence_gap: (patients,) confidence minus correctness (0 or 1) of the most probable class, summed over
+            images.
+        argmax_correct: (patients,) number of images whose most probable class is correct.
+        recognized: (patients,) fraction of each patient's images that are correct.
+        patient_index: (images,) index of each image's patient.
+        present: (classes,) True if the labels contain the class.
+        rankings: one ranking per class whose AUROC is averaged.
         logits: (images,) logit of the probability of the outcome.
-        outcomes: (images,) 1 where the outcome happened: the positive class where there are two classes, else that the
-            most probable class is right.
-        ordinal: the classes are ordered, as grades are.
+        outcomes: (images,) 1 if the outcome occurred, otherwise 0. With two classes, the outcome is the positive class.
+            With more classes, the outcome is that the most probable class is correct.
+        ordinal: True if the classes are ordered, as grades are.
     """
 
     confusion: "csr_array"
@@ -49,7 +50,7 @@ class ClassificationStats:
     predicted: "csr_array"
     brier: Floats
     confidence_gap: Floats
-    right: Floats
+    argmax_correct: Floats
     recognized: Floats
     patient_index: Ints
     present: npt.NDArray[np.bool_]
@@ -60,7 +61,7 @@ class ClassificationStats:
 
     @property
     def n_classes(self) -> int:
-        """Number of classes, present or not."""
+        """Number of classes, including absent classes."""
         return len(self.present)
 
     @property
@@ -70,45 +71,45 @@ class ClassificationStats:
 
     @property
     def width(self) -> int:
-        """Number of images: a ranking weighs each of them."""
+        """Number of images, each of which has a weight in a ranking."""
         return len(self.patient_index)
 
     @cached_property
     def recalibrated(self) -> Floats:
-        """(2,) calibration intercept and slope of all images: where the fits of re-weighted images start."""
-        return fit_slope(self.logits, self.outcomes, np.ones((1, self.width)))[0]
+        """(2,) calibration intercept and slope of all images, the starting point of re-weighted fits."""
+        return np.asarray(fit_slope(self.logits, self.outcomes, np.ones((1, self.width)))[0])
 
     @property
     def sizes(self) -> Floats:
-        """(patients,) images of each patient."""
+        """(patients,) number of images per patient."""
         return np.bincount(self.patient_index, minlength=self.n_patients).astype(np.float64)
 
     @property
     def strata(self) -> Ints:
-        """(patients,) class of each patient that has images of one class, the number of classes for the others."""
+        """(patients,) class of each patient, or the number of classes for patients with several classes."""
         classes = np.diff(self.actual.indptr)
         first = self.actual.indices[self.actual.indptr[:-1]].astype(np.int64)
         return np.where(classes == 1, first, self.n_classes)
 
     def weighted(self, weights: Floats) -> "WeightedStats":
-        """Statistics with each patient counted `weights` (R, patients) times."""
+        """Return the statistics with each patient counted `weights` (R, patients) times."""
         return WeightedStats(self, weights)
 
     def patients_per_class(self) -> Ints:
-        """(classes,) patients with at least one image of each class."""
+        """Return the number of patients (classes,) with at least one image of each class."""
         return np.bincount(self.actual.indices, minlength=self.n_classes)
 
 
 @dataclass(frozen=True)
 class WeightedStats:
-    """Statistics under R weightings of the patients; what several metrics need is computed once.
+    """Statistics under R weightings of the patients. Values shared by several metrics are cached.
 
-    Averages over classes run over the classes that the labels contain. They are undefined for a row of weights that
-    loses one of them: its mean would be over other classes than the whole set's.
+    Averages over classes include the classes that the labels contain. They are undefined for a weighting that removes
+    one of these classes, because its average would cover other classes.
 
     Attributes:
-        stats: of the set of images.
-        weights: (R, patients).
+        stats: statistics of the set of images.
+        weights: (R, patients) weight of each patient.
     """
 
     stats: ClassificationStats
@@ -116,70 +117,70 @@ class WeightedStats:
 
     @cached_property
     def confusion(self) -> Floats:
-        """(R, classes, classes) images by label, then prediction. Large if there are many classes."""
+        """(R, classes, classes) number of images by label, then prediction. Large for many classes."""
         classes = self.stats.n_classes
         return self._weigh(self.stats.confusion).reshape(-1, classes, classes)
 
     @cached_property
     def correct(self) -> Floats:
-        """(R, classes) correct images by label."""
+        """(R, classes) number of correct images by label."""
         return self._weigh(self.stats.correct)
 
     @cached_property
     def actual(self) -> Floats:
-        """(R, classes) images by label."""
+        """(R, classes) number of images by label."""
         return self._weigh(self.stats.actual)
 
     @cached_property
     def predicted(self) -> Floats:
-        """(R, classes) images by prediction."""
+        """(R, classes) number of images by prediction."""
         return self._weigh(self.stats.predicted)
 
     @cached_property
     def recall(self) -> Floats:
-        """(R, classes), NaN where the labels lack the class."""
+        """(R, classes) recall, NaN for absent classes."""
         return self.correct / self.actual
 
     @cached_property
     def precision(self) -> Floats:
-        """(R, classes), 0 where nothing was predicted, NaN where the labels lack the class."""
+        """(R, classes) precision, 0 without predictions of the class and NaN for absent classes."""
         predicted = np.maximum(self.predicted, self.correct + (self.predicted == 0))
         return np.where(self.actual > 0, self.correct / predicted, np.nan)
 
     @cached_property
     def macro_recall(self) -> Floats:
-        """(R,) mean recall over the classes that the labels contain."""
+        """(R,) mean recall over the classes in the labels."""
         return self.macro(self.recall)
 
     @cached_property
     def macro_precision(self) -> Floats:
-        """(R,) mean precision over the classes that the labels contain."""
+        """(R,) mean precision over the classes in the labels."""
         return self.macro(self.precision)
 
     @cached_property
     def image_weights(self) -> Floats:
-        """(R, images) weight of each image: its patient's."""
+        """(R, images) weight of each image, which is the weight of its patient."""
         return self.weights[:, self.stats.patient_index]
 
     @cached_property
     def recalibrated(self) -> Floats:
-        """(R, 2) intercept and slope of the logistic recalibration; NaN where it has no finite optimum."""
+        """(R, 2) intercept and slope of the logistic recalibration, NaN without a finite optimum."""
         return fit_slope(self.stats.logits, self.stats.outcomes, self.image_weights, self.stats.recalibrated)
 
     @cached_property
     def undefined(self) -> Floats:
-        """(R,) NaN."""
+        """(R,) NaN values."""
         return np.full(len(self.weights), np.nan)
 
     @cached_property
     def auroc(self) -> Floats:
-        """(R,) mean area under the ROC curve over the ranked classes, NaN where there are none."""
+        """(R,) mean area under the ROC curve over the ranked classes, NaN without ranked classes."""
         areas = [auroc(ranking, self.image_weights) for ranking in self.stats.rankings]
         return np.mean(areas, axis=0) if areas else self.undefined
 
     def macro(self, by_class: Floats) -> Floats:
-        """Average (R, classes) over the classes that the labels contain."""
-        return by_class[:, self.stats.present].mean(axis=1)
+        """Average values (R, classes) over the classes in the labels."""
+        return np.asarray(by_class[:, self.stats.present].mean(axis=1))
 
     def _weigh(self, counts: "csr_array") -> Floats:
         return np.ascontiguousarray(self.weights @ counts)
@@ -189,20 +190,23 @@ def accumulate(
     labels: Ints,
     probabilities: Floats,
     predictions: Ints,
-    patients: npt.NDArray,
+    patients: npt.NDArray[Any],
     ordinal: bool = False,
 ) -> ClassificationStats:
-    """Sum up per patient what the metrics need.
+    """Sum the statistics of images per patient.
 
     Args:
         labels: (n,) class indices.
-        probabilities: (n, classes), rows sum to 1.
+        probabilities: (n, classes) probabilities. Each row sums to 1.
         predictions: (n,) class indices.
         patients: (n,) patient ids.
-        ordinal: the classes are ordered, as grades are.
+        ordinal: True if the classes are ordered, as grades are.
+
+    Returns:
+        The statistics.
 
     Raises:
-        ValueError: no images, a probability that is not finite, or a label that is not a class.
+        ValueError: no images, a probability that is not finite, or a label or prediction that is not a class index.
     """
     from scipy.sparse import csr_array
 
@@ -223,12 +227,12 @@ def accumulate(
         return counts
 
     ones = np.ones(n)
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    # Half of the sum over classes of (probability - 1 of the label) squared, without a matrix of labels.
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    # Half the squared distance from the one-hot label, without a matrix of one-hot labels.
     squares = (np.einsum("nk,nk->n", probabilities, probabilities) + 1) / 2 - probabilities[np.arange(n), labels]
-    stated, happened = (probabilities[:, 1], labels == 1) if classes == 2 else (confidence, right)
+    probability, outcome = (probabilities[:, 1], labels == 1) if classes == 2 else (confidence, correct)
     present = np.bincount(labels, minlength=classes) > 0
-    # Of two classes index 1 is the positive one. One class alone has no negatives to be ranked against.
+    # With two classes only the positive class, index 1, is ranked. A single class has no negatives.
     ranked = [k for k in ([1] if classes == 2 else range(classes)) if present[k] and present.sum() > 1]
     return ClassificationStats(
         count(labels * classes + predictions, classes**2, ones),
@@ -236,35 +240,35 @@ def accumulate(
         count(labels, classes, ones),
         count(predictions, classes, ones),
         np.bincount(member, weights=squares).astype(np.float64),
-        np.bincount(member, weights=confidence - right).astype(np.float64),
-        np.bincount(member, weights=right).astype(np.float64),
+        np.bincount(member, weights=confidence - correct).astype(np.float64),
+        np.bincount(member, weights=correct).astype(np.float64),
         np.bincount(member, weights=labels == predictions) / np.bincount(member),
         member,
         present,
         tuple(rank(labels == k, probabilities[:, k]) for k in ranked),
-        logit(stated),
-        happened.astype(np.float64),
+        logit(probability),
+        outcome.astype(np.float64),
         ordinal,
     )
 
 
 def patients_of(label: int) -> Callable[[ClassificationStats], int]:
-    """Return the function that counts the patients with images of a class."""
+    """Return a function that counts the patients with images of class `label`."""
     return lambda stats: int(stats.patients_per_class()[label])
 
 
 def patients_of_all(stats: ClassificationStats) -> int:
-    """Return the patients that an average over classes rests on: those of the rarest class, times the classes."""
+    """Return the effective number of patients of a class average: classes times patients of the rarest class."""
     counts = stats.patients_per_class()[stats.present]
     return min(stats.n_patients, len(counts) * int(counts.min()))
 
 
 def binary(stats: ClassificationStats) -> bool:
-    """True where there are two classes."""
+    """Return True for two classes."""
     return stats.n_classes == 2
 
 
 def confusion_matrix(labels: Ints, predictions: Ints, n_classes: int) -> Ints:
-    """Counts (classes, classes), rows the labels, columns the predictions."""
+    """Count images (classes, classes) by label (rows) and prediction (columns)."""
     flat = np.bincount(np.asarray(labels) * n_classes + np.asarray(predictions), minlength=n_classes**2)
     return flat.reshape(n_classes, n_classes)

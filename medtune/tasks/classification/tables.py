@@ -1,4 +1,4 @@
-"""The CSV files of artifacts/evaluate that DVC draws its plots from."""
+"""CSV files of artifacts/evaluate from which DVC draws its plots."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ Curves = dict[str, tuple[Floats, Floats]]
 
 
 def write_confusion(path: Path, classes: tuple[str, ...], scored: ClassifierPredictions) -> None:
-    """`actual,predicted`, one line an image: DVC's confusion template counts them."""
+    """Write `actual,predicted`, one line per image, for DVC's confusion template."""
     write_csv(
         path,
         ["actual", "predicted"],
@@ -23,29 +23,39 @@ def write_confusion(path: Path, classes: tuple[str, ...], scored: ClassifierPred
 
 
 def roc_curves(classes: tuple[str, ...], scored: ClassifierPredictions) -> Curves:
-    """False and true positive rates by class: of the positive class, index 1, where there are two, else one-vs-rest.
+    """Compute the ROC curve of the positive class (index 1), or with more than two classes one-vs-rest curves.
 
-    Classes without both positives and negatives are left out, and so are points on a straight line.
+    Args:
+        classes: class names.
+        scored: predictions.
+
+    Returns:
+        False and true positive rates by class, without points on a straight line. Classes without positives or
+        negatives are omitted.
     """
-    found = {}
+    curves = {}
     for k in [1] if len(classes) == 2 else range(len(classes)):
         positive = scored.labels == k
         if positive.any() and not positive.all():
-            false, true = roc_curve(positive, scored.probabilities[:, k])
-            bend = np.ones(len(false), bool)
-            bend[1:-1] = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
-            found[classes[k]] = (false[bend], true[bend])
-    return found
+            curves[classes[k]] = remove_collinear(*roc_curve(positive, scored.probabilities[:, k]))
+    return curves
+
+
+def remove_collinear(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Remove the points of a curve that continue the line through their neighbors."""
+    bend = np.ones(len(x), bool)
+    bend[1:-1] = (np.diff(x, 2) != 0) | (np.diff(y, 2) != 0)
+    return x[bend], y[bend]
 
 
 def precision_recall_curves(classes: tuple[str, ...], scored: ClassifierPredictions) -> Curves:
-    """Recall and precision by class, for the classes of `roc_curves`."""
-    found = {}
+    """Compute recall and precision by class, for the classes of `roc_curves`."""
+    curves = {}
     for k in [1] if len(classes) == 2 else range(len(classes)):
         positive = scored.labels == k
         if positive.any() and not positive.all():
-            found[classes[k]] = precision_recall_curve(positive, scored.probabilities[:, k])
-    return found
+            curves[classes[k]] = precision_recall_curve(positive, scored.probabilities[:, k])
+    return curves
 
 
 def write_precision_recall(path: Path, curves: Curves) -> None:
@@ -59,7 +69,7 @@ def write_precision_recall(path: Path, curves: Curves) -> None:
 
 
 def write_roc(path: Path, curves: Curves) -> None:
-    """`fpr,tpr,class`, a line a point."""
+    """Write `fpr,tpr,class`, one line per point."""
     rows = (
         [f"{x:.6g}", f"{y:.6g}", name] for name, (fpr, tpr) in curves.items() for x, y in zip(fpr, tpr, strict=True)
     )
@@ -67,35 +77,45 @@ def write_roc(path: Path, curves: Curves) -> None:
 
 
 def write_reliability(path: Path, scored: ClassifierPredictions, bins: int, with_uncalibrated: bool = True) -> None:
-    """`confidence,accuracy,images,lower,upper,calibration`, before (if known) and after temperature scaling."""
+    """Write `confidence,accuracy,images,lower,upper,calibration` for the values after and, if known, before scaling."""
     columns = ["confidence", "accuracy", "images", "lower", "upper"]
     rows = [
-        [*(row[name] for name in columns), said]
-        for said, probabilities in (("before", scored.uncalibrated), ("after", scored.probabilities))
-        if said == "after" or with_uncalibrated
+        [*(row[name] for name in columns), calibration]
+        for calibration, probabilities in (("before", scored.uncalibrated), ("after", scored.probabilities))
+        if calibration == "after" or with_uncalibrated
         for row in reliability(scored.labels, probabilities, bins)
     ]
     write_csv(path, [*columns, "calibration"], rows)
 
 
 def patient_rows(scored: ClassifierPredictions) -> list[dict[str, object]]:
-    """`{group, images, right, label}` for each patient, lowest share right first; `label`: the commonest index."""
-    groups, member, images = np.unique(scored.patient_ids, return_inverse=True, return_counts=True)
-    right = np.bincount(member, weights=scored.correct) / images
-    pairs, times = np.unique(np.stack([member, scored.labels], axis=1), axis=0, return_counts=True)
-    # By patient, then the commonest label, then the first one.
-    order = np.lexsort((pairs[:, 1], -times, pairs[:, 0]))
+    """Compute the fraction of correct images per patient.
+
+    Args:
+        scored: predictions.
+
+    Returns:
+        `{patient, images, correct, label}` per patient, lowest fraction `correct` first. `label` is the index of the
+        most frequent label.
+    """
+    patients, member, images = np.unique(scored.patient_ids, return_inverse=True, return_counts=True)
+    correct = np.bincount(member, weights=scored.correct) / images
+    pairs, counts = np.unique(np.stack([member, scored.labels], axis=1), axis=0, return_counts=True)
+    # Sort by patient, then by descending count, then by label.
+    order = np.lexsort((pairs[:, 1], -counts, pairs[:, 0]))
     _, first = np.unique(pairs[order, 0], return_index=True)
     labels = pairs[order][first, 1]
-    found = [
-        {"group": str(group), "images": n, "right": share, "label": label}
-        for group, n, share, label in zip(groups, images.tolist(), right.tolist(), labels.tolist(), strict=True)
+    rows = [
+        {"patient": str(patient), "images": n, "correct": fraction, "label": label}
+        for patient, n, fraction, label in zip(
+            patients, images.tolist(), correct.tolist(), labels.tolist(), strict=True
+        )
     ]
-    return sorted(found, key=lambda row: (row["right"], row["group"]))
+    return sorted(rows, key=lambda row: (row["correct"], row["patient"]))
 
 
 def sort_by_confidence(scored: ClassifierPredictions, correct: bool) -> npt.NDArray[np.int64]:
-    """Positions in `scored` of the right (or wrong) predictions, the most confident first."""
-    chosen = np.flatnonzero(scored.correct == correct)
-    confidence = scored.probabilities[chosen, scored.predictions[chosen]]
-    return chosen[np.argsort(-confidence, kind="stable")]
+    """Return the positions of the correct (or incorrect) predictions, most confident first."""
+    positions = np.flatnonzero(scored.correct == correct)
+    confidence = scored.probabilities[positions, scored.predictions[positions]]
+    return positions[np.argsort(-confidence, kind="stable")]

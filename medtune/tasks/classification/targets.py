@@ -1,4 +1,4 @@
-"""Targets of a classifier: each record's label."""
+"""Targets of a classifier: the label of each sample."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ HAS_POSITIVE = True
 
 
 def check(samples: Sequence[Sample]) -> None:
-    """Accept every record: the source checked its label."""
+    """Accept all samples, because the data source has already checked their labels."""
 
 
 def encode(sample: Sample, data: DataParams) -> None:
-    """None: the label's index is the target."""
+    """Return None, because the label's index is the target."""

@@ -1,4 +1,4 @@
-"""Training of a classifier: cross-entropy with class weights, scored by the metrics of each epoch."""
+"""Training of a classifier: cross-entropy with class weights, and validation scores per epoch."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,7 @@ from medtune.config.schema import Params
 from medtune.config.training import TrainingParams
 from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import build
-from medtune.tasks.base import Move
+from medtune.tasks.base import SpatialTransform
 from medtune.tasks.classification.metrics import score
 
 __all__ = ["CrossEntropy", "build", "class_weights", "n_outputs", "objective"]
@@ -23,62 +23,65 @@ class CrossEntropy:
     """Cross-entropy of logits (B, classes) and class indices (B,).
 
     Attributes:
-        weights: (classes,) or None for equal weights.
-        label_smoothing: 0..1.
+        weights: (classes,) weights, or None for equal weights.
+        label_smoothing: label smoothing, 0..1.
     """
 
     weights: Tensor | None = None
     label_smoothing: float = 0.0
 
     def to(self, device: Any) -> "CrossEntropy":
-        """Objective with its weights on `device`."""
+        """Return the objective with its weights on `device`."""
         return self if self.weights is None else replace(self, weights=self.weights.to(device))
 
     def averaged_terms(self, n_outputs: int) -> int:
-        """Number of independent terms that the loss averages over: cross-entropy is one term."""
+        """Return 1, because cross-entropy is a single term."""
         return 1
 
-    def augment(self, target: Tensor, move: Move) -> Tensor:
-        """Labels as they are: a moved image keeps its class."""
+    def augment(self, target: Tensor, transform: SpatialTransform) -> Tensor:
+        """Return the labels unchanged, because augmentation does not change the class."""
         return target
 
     def total(self, target: Tensor) -> float:
-        """Sum of the labels' weights; without weights their number."""
+        """Return the sum of the labels' weights, or the number of labels without weights."""
         return float(len(target) if self.weights is None else self.weights.cpu()[target].sum())
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Weighted cross-entropy () summed over the batch."""
+        """Compute the weighted cross-entropy, summed over the batch, as a scalar tensor."""
         weights = None if self.weights is None else self.weights.to(output.dtype)
         return F.cross_entropy(output, target, weight=weights, label_smoothing=self.label_smoothing, reduction="sum")
 
     def summarize(self, output: Tensor, target: Tensor) -> Tensor:
-        """The logits: AUROC needs every one of them."""
+        """Return the logits, all of which AUROC needs."""
         return output
 
     def score(self, summary: Tensor, target: Tensor) -> dict[str, float]:
-        """Weighted mean cross-entropy without smoothing, and the metrics of each epoch."""
+        """Compute the weighted mean cross-entropy without label smoothing, and the per-epoch metrics."""
         loss = float(F.cross_entropy(summary, target, weight=self.weights))
         return {"loss": loss, **score(target.cpu().numpy(), summary.softmax(1).cpu().numpy())}
 
 
 def n_outputs(prepared: PreparedDataset) -> int:
-    """Number of classes."""
+    """Return the number of classes."""
     return len(prepared.classes)
 
 
 def objective(params: Params, section: TrainingParams, prepared: PreparedDataset, train: np.ndarray) -> CrossEntropy:
-    """Cross-entropy weighted as `class_weights` asks; `train`: rows of the training images."""
+    """Build the cross-entropy with the weights of `class_weights`; `train` are the rows of the training images."""
     weights = class_weights(section.class_weights, prepared.classes, prepared.labels[train])
     return CrossEntropy(weights, section.label_smoothing)
 
 
 def class_weights(setting: str | dict[str, float], classes: tuple[str, ...], labels: np.ndarray) -> Tensor | None:
-    """Weight of each class in the loss, mean 1 over the training images; None for equal weights.
+    """Compute the weight of each class in the loss.
 
     Args:
-        setting: `none`, `auto` (inverse frequency; a class without images weighs 0) or class -> weight.
+        setting: `none`, `auto` (inverse frequency, 0 for a class without images) or a mapping from class to weight.
         classes: class names.
         labels: (n,) labels of the training images.
+
+    Returns:
+        (classes,) float32 weights with mean 1 over the training images; None for equal weights.
     """
     if setting == "none":
         return None

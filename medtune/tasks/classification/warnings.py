@@ -1,4 +1,4 @@
-"""What a reader of the figures must know: leaks, too few patients, what could not be chosen."""
+"""Warnings of an evaluation: absent classes, too few patients, failed fits."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,64 +12,64 @@ from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredict
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-# More classes than this share one sentence.
+# More classes than this are summarized in one sentence.
 MAX_SENTENCES = 5
 
 
 def evaluation_warnings(
     prepared: "PreparedDataset", folds: Sequence[ClassifierFold], pooled: ClassifierPredictions
 ) -> list[str]:
-    """One sentence each, the gravest first; empty where there is nothing to warn of."""
+    """Return the warnings, one sentence each, most severe first."""
     return [*_few_patients(prepared, pooled), *_undefined_choices(prepared, folds, pooled)]
 
 
 def _few_patients(prepared: "PreparedDataset", pooled: ClassifierPredictions) -> list[str]:
-    found, absent, few = [], [], []
+    warnings, absent, few = [], [], []
     unit = "patient" if prepared.info["groups_known"] else "image"
     for k, name in enumerate(prepared.classes):
-        groups = len(np.unique(pooled.patient_ids[pooled.labels == k]))
-        if not groups:
+        n = len(np.unique(pooled.patient_ids[pooled.labels == k]))
+        if not n:
             absent.append(name)
-            found.append(f"No test image is {name}: averages over classes leave it out.")
-        elif groups < FEW_PATIENTS:
+            warnings.append(f"No test image is {name}: averages over classes exclude it.")
+        elif n < FEW_PATIENTS:
             few.append(name)
-            found.append(
-                f"Only {groups} test {unit}{'s' * (groups > 1)} with {name}, fewer than {FEW_PATIENTS}: "
-                "intervals of its metrics and of averages over classes are wide and approximate."
+            warnings.append(
+                f"Only {n} test {unit}{'s' * (n > 1)} with {name}, fewer than {FEW_PATIENTS}: "
+                "confidence intervals of its metrics and of averages over classes are wide and approximate."
             )
-    if len(found) <= MAX_SENTENCES:
-        return found
-    found = []
+    if len(warnings) <= MAX_SENTENCES:
+        return warnings
+    warnings = []
     if absent:
-        named = list_names(absent, MAX_SENTENCES)
-        found.append(f"No test image is of {len(absent):,} classes ({named}): averages over classes leave them out.")
+        names = list_names(absent, MAX_SENTENCES)
+        warnings.append(f"{len(absent):,} classes have no test image ({names}): averages over classes exclude them.")
     if few:
-        found.append(
-            f"Fewer than {FEW_PATIENTS} test {unit}s for each of {len(few):,} classes "
-            f"({list_names(few, MAX_SENTENCES)}): intervals of their metrics and of averages over classes are wide and "
-            "approximate."
+        names = list_names(few, MAX_SENTENCES)
+        warnings.append(
+            f"{len(few):,} classes have fewer than {FEW_PATIENTS} test {unit}s ({names}): "
+            "confidence intervals of their metrics and of averages over classes are wide and approximate."
         )
-    return found
+    return warnings
 
 
 def _undefined_choices(
     prepared: "PreparedDataset", folds: Sequence[ClassifierFold], pooled: ClassifierPredictions
 ) -> list[str]:
-    found = []
+    warnings = []
     if repeated := len(pooled.rows) - len(np.unique(pooled.rows)):
-        found.append(f"{repeated} images are in the test set of two chains and count twice.")
+        warnings.append(f"{repeated} images are in the test set of two folds and count twice.")
     for fold in folds:
         if reason := fold.decision.get("reason"):
-            found.append(f"Fold {fold.fold}: {reason}.")
+            warnings.append(f"Fold {fold.fold}: {reason}.")
         if fold.calibration.at_bound:
-            found.append(
-                f"Fold {fold.fold}: the temperature stands at its bound, {fold.calibration.temperature:.2g}: "
-                f"{fold.calibration.images} validation images do not fix it."
+            warnings.append(
+                f"Fold {fold.fold}: the temperature is at its bound of {fold.calibration.temperature:.2g}. "
+                f"{fold.calibration.images} validation images do not determine it."
             )
         absent = [prepared.classes[k] for k in np.setdiff1d(np.arange(len(prepared.classes)), fold.val.labels)]
         if len(absent) > MAX_SENTENCES:
-            named = list_names(absent, MAX_SENTENCES)
-            found.append(f"Fold {fold.fold}: no validation image is of {len(absent):,} classes ({named}).")
+            names = list_names(absent, MAX_SENTENCES)
+            warnings.append(f"Fold {fold.fold}: {len(absent):,} classes have no validation image ({names}).")
         else:
-            found += [f"Fold {fold.fold}: no validation image is {name}." for name in absent]
-    return found
+            warnings += [f"Fold {fold.fold}: no validation image is {name}." for name in absent]
+    return warnings

@@ -1,4 +1,4 @@
-"""Task `multilabel`: any number of findings per image, also none. Reading its params imports no torch."""
+"""Task `multilabel`: zero or more findings per image. Importing the params does not import torch."""
 
 from typing import Literal
 

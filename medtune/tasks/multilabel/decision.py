@@ -1,4 +1,4 @@
-"""The threshold of each finding, chosen on pooled validation predictions."""
+"""Decision rule: one threshold per finding, chosen on pooled validation predictions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,27 +13,28 @@ Floats = npt.NDArray[np.float64]
 
 def fit_decision(
     probabilities: Floats,
-    labels: npt.NDArray,
-    patient_ids: npt.NDArray,
+    labels: npt.NDArray[Any],
+    patient_ids: npt.NDArray[Any],
     names: Sequence[str],
     criterion: str | Mapping[str, float] = "balanced_accuracy",
 ) -> dict[str, Any]:
-    """Choose the threshold of each finding by itself.
+    """Choose the threshold of each finding independently.
 
     Args:
-        probabilities: (n, findings), calibrated.
-        labels: (n, findings), 1 where the image shows the finding.
-        patient_ids: (n,) patients.
-        names: findings.
-        criterion: as for `medtune.evaluation.thresholds.choose_threshold`.
+        probabilities: (n, findings) calibrated probabilities.
+        labels: (n, findings) 1 if the image shows the finding.
+        patient_ids: (n,) patient of each image.
+        names: names of the findings.
+        criterion: criterion of `medtune.evaluation.thresholds.choose_threshold`.
 
     Returns:
-        What `medtune.serving.tasks.multilabel.decide` takes and bundle.json holds: `kind`, `thresholds` and `choices`
-        by finding, `criterion`, `chosen_on`, and `reasons` by finding where the choice failed.
+        The rule for bundle.json and `medtune.serving.tasks.multilabel.decide`: `kind`, `criterion`, `chosen_on`, and by
+        finding `thresholds` and `choices`. `reasons` explain failed choices.
     """
-    shown = np.asarray(labels, bool)
+    labels = np.asarray(labels, bool)
     choices = {
-        name: choose_threshold(probabilities[:, k], shown[:, k], patient_ids, criterion) for k, name in enumerate(names)
+        name: choose_threshold(probabilities[:, k], labels[:, k], patient_ids, criterion)
+        for k, name in enumerate(names)
     }
     return {
         "kind": "thresholds",

@@ -1,4 +1,4 @@
-"""Evaluation of several findings: calibration and thresholds per fold, statistics, report files."""
+"""Multilabel evaluation: calibration and thresholds per fold, statistics and report."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ CLASS_AVERAGES = tuple(metric.name for metric in METRICS)
 
 
 def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
-    """Findings, metrics of each and of patients, the baseline, doubtful labels and warnings."""
+    """Return the findings, metrics per finding and per patient, baseline, label error candidates and warnings."""
     names, stats = result.prepared.classes, result.pooled.stats(options)
     rows = tables.per_finding(stats, names, options.confidence)
     doubtful = doubtful_findings(result)
@@ -58,7 +58,7 @@ def write(
     facts: Mapping[str, Any],
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
-    """Write calibration.json, predictions.csv, patients.csv, label_errors.csv, plots and report.html; return images."""
+    """Write all CSV and JSON files, the plots and report.html, and return the images of the report."""
     from medtune.evaluation.baselines import baseline_section
     from medtune.evaluation.cross_validation import cross_validation_section
     from medtune.evaluation.external_split import external_section
@@ -69,11 +69,11 @@ def write(
     from medtune.tasks.multilabel.report import write_report
 
     bins, pooled = options.reliability_bins, result.pooled
-    tested = {"after": tables.reliability(pooled.labels, pooled.probabilities, bins)}
+    test_reliability = {"after": tables.reliability(pooled.labels, pooled.probabilities, bins)}
     if result.folds:  # a bundle gives calibrated probabilities only
-        tested = {"before": tables.reliability(pooled.labels, pooled.uncalibrated, bins)} | tested
+        test_reliability = {"before": tables.reliability(pooled.labels, pooled.uncalibrated, bins)} | test_reliability
     fitted = {str(fold.fold): fold.calibration.as_dict(fold.names) for fold in result.folds}
-    write_json(folder / "calibration.json", {"folds": fitted, "test": tested})
+    write_json(folder / "calibration.json", {"folds": fitted, "test": test_reliability})
     write_predictions(folder / "predictions.csv", result.prepared, pooled)
     plots.write_tables(folder / "plots", result, history, bins)
     images = plots.draw(folder / "images", result, facts["per_class"], history, bins)
@@ -99,5 +99,5 @@ def write(
 
 
 def limits(gate: GateParams) -> list[Limit]:
-    """Confidence may not be further from accuracy than `gate.max_confidence_gap`."""
+    """Return the limit of `gate.max_confidence_gap` on the difference between confidence and accuracy."""
     return [Limit(CONFIDENCE_GAP, gate.max_confidence_gap, "gate.max_confidence_gap")]

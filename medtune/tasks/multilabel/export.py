@@ -1,4 +1,4 @@
-"""Export of several findings: calibrated probabilities from uint8 pixels, and what a precision may change of them."""
+"""Multilabel export: calibrated probabilities, decision, parity limits and model card."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,18 +18,19 @@ from medtune.tasks.multilabel.statistics import accumulate
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-# Share of the decisions (images times findings) that may change although they were no toss-up.
+# Maximum fraction of decisions (images times findings) that may change, not counting toss-ups.
 MAX_CHANGED_FRACTION = {"fp32": 0.0, "fp16": 0.001}
-# A fold's record, for an export before anything is trained.
+# Fold record for a trial export before training.
 EXAMPLE_FOLD: dict[str, Any] = {"scale": [1.0], "offset": [0.0]}
 BALANCED_ACCURACY = [metric for metric in METRICS if metric.name == "balanced_accuracy"]
 
 
 class CalibratedSigmoid(nn.Module):
-    """Logits (B, findings) to calibrated probabilities.
+    """Sigmoid of scaled and shifted logits.
 
     Attributes:
-        scale, offset: (findings,) or (1,), applied to the logits.
+        scale: (findings,) or (1,) factor of the logits.
+        offset: (findings,) or (1,) summand after scaling.
     """
 
     scale: Tensor
@@ -41,15 +42,15 @@ class CalibratedSigmoid(nn.Module):
         self.register_buffer("offset", torch.tensor(offset, dtype=torch.float32))
 
     def forward(self, logits: Tensor) -> Tensor:
-        """(B, findings) -> (B, findings), each 0..1."""
+        """Map logits (B, findings) to calibrated probabilities (B, findings), 0..1."""
         return torch.sigmoid(logits.float() * self.scale + self.offset)
 
 
 class AtThresholds(nn.Module):
-    """Probabilities (B, findings) to 1 where a finding reaches its threshold, else 0.
+    """Decision per finding by thresholds.
 
     Attributes:
-        thresholds: (findings,).
+        thresholds: (findings,) lowest probability of a positive decision.
     """
 
     thresholds: Tensor
@@ -59,24 +60,24 @@ class AtThresholds(nn.Module):
         self.register_buffer("thresholds", torch.tensor(thresholds, dtype=torch.float32))
 
     def forward(self, probabilities: Tensor) -> Tensor:
-        """(B, findings) -> (B, findings) int64."""
+        """Map probabilities (B, findings) to decisions (B, findings) int64, 0 or 1."""
         return (probabilities >= self.thresholds).to(torch.int64)
 
 
 def output_layer(fold: Mapping[str, Any]) -> nn.Module:
-    """The fold's scale, offset and a sigmoid."""
+    """Build the calibrated sigmoid of a fold."""
     return CalibratedSigmoid(fold["scale"], fold["offset"])
 
 
 def decision_layer(document: Mapping[str, Any]) -> nn.Module:
-    """The thresholds of bundle.json."""
+    """Build the decision with the thresholds of bundle.json."""
     return AtThresholds([document["decision"]["thresholds"][name] for name in document["classes"]])
 
 
 def describe(
     prepared: "PreparedDataset", folds: Sequence[Mapping[str, Any]], decision: Mapping[str, Any], size: int
 ) -> dict[str, Any]:
-    """Findings, output and thresholds."""
+    """Describe findings, output and thresholds for bundle.json."""
     findings = list(prepared.classes)
     return {
         "classes": findings,
@@ -87,19 +88,22 @@ def describe(
 
 
 def agreement(
-    reference: np.ndarray, found: np.ndarray, target: np.ndarray, document: Mapping[str, Any], tolerance: float
+    reference: np.ndarray, output: np.ndarray, target: np.ndarray, document: Mapping[str, Any], tolerance: float
 ) -> dict[str, Any]:
-    """Compare probabilities (n, findings) as JSON values.
+    """Compare the probabilities of an exported model with those of the trained network.
 
     Args:
-        reference: of the trained network, eager fp32.
-        found: of the exported model.
-        target: (n, findings), 1 where the image shows the finding.
-        document: bundle.json, for the thresholds.
-        tolerance: a decision whose probability is closer to the threshold than this in `reference` is a toss-up.
+        reference: (n, findings) probabilities of the trained network in eager fp32.
+        output: (n, findings) probabilities of the exported model.
+        target: (n, findings) 1 if the image shows the finding.
+        document: content of bundle.json, for the thresholds.
+        tolerance: a decision is a toss-up if its probability in `reference` differs from the threshold by at most this.
+
+    Returns:
+        Parity measurements as JSON values.
     """
     decision, findings = document["decision"], document["classes"]
-    before, after = (decide(one, decision, findings) for one in (reference, found))
+    before, after = (decide(p, decision, findings) for p in (reference, output))
     thresholds = np.array([decision["thresholds"][name] for name in findings])
     changed = before != after
     return {
@@ -113,61 +117,69 @@ def agreement(
 
 
 def balanced_accuracy(labels: np.ndarray, decided: np.ndarray) -> float | None:
-    """Macro balanced accuracy of decisions (n, findings); None where no finding has images of both kinds."""
+    """Compute the macro balanced accuracy of decisions (n, findings); None without scored findings."""
     stats = accumulate(labels, decided.astype(np.float64), decided, np.zeros(len(labels), np.int64))
     return values(BALANCED_ACCURACY, stats)["balanced_accuracy"]
 
 
-def rejection_reason(figures: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
-    """Why a precision must not be shipped; None where it may.
+def rejection_reason(parity: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
+    """Return why a precision must not be shipped, or None if it may.
 
-    fp32 may only change toss-ups. Under fp16 at most one decision in a thousand may change, not counting toss-ups.
-    int8 moves probabilities by hundredths; how far is stated, and only what it does to the balanced accuracy refuses
-    it.
+    fp32 may only change toss-ups. Under fp16, at most one decision in a thousand may change, not counting toss-ups.
+    Under int8, probabilities may change by hundredths, and only the balanced accuracy is limited.
+
+    Args:
+        parity: result of `agreement`.
+        precision: `fp32`, `fp16` or `int8`.
+        params: params section export.
+
+    Returns:
+        The reason, or None.
     """
     if precision == "int8":
-        return _drop_reason(figures, "int8_max_metric_drop", params.int8_max_metric_drop)
-    changed = figures["decisions_changed_not_toss_up"]
-    if changed > MAX_CHANGED_FRACTION[precision] * figures["decisions"]:
-        return f"{changed} of {figures['decisions']} decisions change"
-    return _drop_reason(figures, "max_metric_drop", params.max_metric_drop)
+        return _drop_reason(parity, "int8_max_metric_drop", params.int8_max_metric_drop)
+    changed = parity["decisions_changed_not_toss_up"]
+    if changed > MAX_CHANGED_FRACTION[precision] * parity["decisions"]:
+        return f"{changed} of {parity['decisions']} decisions change"
+    return _drop_reason(parity, "max_metric_drop", params.max_metric_drop)
 
 
-def losses(figures: Mapping[str, Any]) -> dict[str, float]:
-    """Macro balanced accuracy that is lost against the trained network; negative where it rises."""
-    before, after = figures["balanced_accuracy_reference"], figures["balanced_accuracy"]
+def losses(parity: Mapping[str, Any]) -> dict[str, float]:
+    """Return the drop in macro balanced accuracy relative to the trained network; negative if it rises."""
+    before, after = parity["balanced_accuracy_reference"], parity["balanced_accuracy"]
     return {"balanced_accuracy_drop": 0.0 if before is None or after is None else before - after}
 
 
-def _drop_reason(figures: Mapping[str, Any], name: str, allowed: float) -> str | None:
-    lost = losses(figures)["balanced_accuracy_drop"]
-    return None if lost <= allowed else f"balanced accuracy falls by {lost:.2g}; export.{name} allows {allowed:g}"
+def _drop_reason(parity: Mapping[str, Any], name: str, allowed: float) -> str | None:
+    drop = losses(parity)["balanced_accuracy_drop"]
+    return None if drop <= allowed else f"balanced accuracy falls by {drop:.2g}; export.{name} allows {allowed:g}"
 
 
 def card(document: Mapping[str, Any]) -> dict[str, str]:
-    """Sentences of the model card."""
+    """Return the texts of the model card."""
     side, decision = document["input"]["shape"][1], document["decision"]
     thresholds = [f"`{name}` {value:.4f}" for name, value in decision["thresholds"].items()]
-    chosen = "all 0.5"
+    source = "All thresholds are 0.5."
     if decision["criterion"] != "argmax":
-        chosen = f"chosen on the validation patients, criterion {_criterion(decision['criterion'])}"
+        source = f"They were chosen on the validation patients with the criterion {_criterion(decision['criterion'])}."
     failed = [f"{name}: {reason}" for name, reason in decision["reasons"].items()]
-    uncalibrated = document["params"]["evaluate"]["calibration"] == "none"
-    fitted = "a scale and an offset per finding, fitted on the validation images"
+    calibration = "The probabilities are not calibrated."
+    if document["params"]["evaluate"]["calibration"] != "none":
+        calibration = "Each finding has a scale and an offset of the logits, fitted on the validation images."
     return {
-        "purpose": f"Tells which of these findings {side} x {side} RGB images show, any number of them or none: "
-        f"{list_names(document['classes'])}.",
+        "purpose": f"Detects these findings in {side} x {side} RGB images: {list_names(document['classes'])}. An image "
+        "may show several findings or none.",
         "inside": "Normalization, calibration, sigmoid and the decision",
         "output": "`probabilities`, one per finding in the order of the table below, which do not sum to 1; "
         "`decision`, 1 for each finding that reaches its threshold; and `members`, the probabilities of each network",
-        "decision": f"Decision: a finding is present from its threshold on: {list_names(thresholds)} ({chosen})."
-        + (f" {list_names(failed)}." if failed else ""),
+        "decision": "Decision: a finding is present if its probability reaches its threshold. Thresholds: "
+        f"{list_names(thresholds)}. {source}" + (f" {list_names(failed)}." if failed else ""),
         "agreement": "every decision agrees",
-        "calibration": f"Calibration: {'none' if uncalibrated else fitted}; the Brier score, confidence less accuracy, "
-        "and the calibration slope and intercept on test images are in the table. Metrics are means over the findings; "
-        "those of each finding are in bundle.json, `metrics.per_class`.",
-        "limits": "- Only the findings above are looked for: an image without any of them is not therefore normal.\n"
-        "- Probabilities are calibrated for the prevalence of these data.",
+        "calibration": f"Calibration: {calibration} The table contains the Brier score, confidence minus accuracy, and "
+        "the calibration slope and intercept on the test images. Metrics are means over the findings. bundle.json "
+        "contains the metrics of each finding under `metrics.per_class`.",
+        "limits": "- The model detects only the findings above. An image without them is not necessarily normal.\n"
+        "- The calibration of the probabilities is valid for the prevalence in these data.",
     }
 
 
@@ -177,6 +189,6 @@ def _criterion(criterion: str | Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in criterion.items())
 
 
-def agrees(figures: Mapping[str, Any]) -> float:
-    """Share of images on which every decision agrees with the network's, for the model card."""
-    return figures["decision_agreement"]
+def agrees(parity: Mapping[str, Any]) -> float:
+    """Return the fraction of images on which all decisions agree, for the model card."""
+    return float(parity["decision_agreement"])

@@ -1,4 +1,4 @@
-"""One fold's predictions, its calibration and thresholds from validation alone, and all folds pooled."""
+"""Predictions per fold and pooled. Calibration and thresholds are fitted on validation images only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,55 +24,55 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class FindingPredictions:
-    """Images with what the model says of them, in the order of `rows`.
+    """Labels and predictions of images, in the order of `rows`.
 
     Attributes:
-        rows: (n,) rows of the manifest.
-        patient_ids: (n,) the patient of each image.
-        labels: (n, findings) the image shows the finding.
-        probabilities: (n, findings), calibrated.
-        uncalibrated: (n, findings), before calibration.
-        decided: (n, findings) the probability reaches the threshold.
+        rows: (n,) row indices in the manifest.
+        patient_ids: (n,) patient of each image.
+        labels: (n, findings) True if the image shows the finding.
+        probabilities: (n, findings) calibrated probabilities.
+        uncalibrated: (n, findings) probabilities before calibration.
+        decided: (n, findings) True if the probability reaches the threshold.
     """
 
     rows: npt.NDArray[np.int64]
-    patient_ids: npt.NDArray
+    patient_ids: npt.NDArray[Any]
     labels: Bools
     probabilities: Floats
     uncalibrated: Floats
     decided: Bools
 
     def stats(self, options: EvaluateParams) -> FindingStats:
-        """Statistics per patient that every metric follows from."""
+        """Compute the statistics per patient from which metrics are computed."""
         return accumulate(self.labels, self.probabilities, self.decided, self.patient_ids)
 
     def select(self, positions: npt.NDArray[np.int64]) -> "FindingPredictions":
-        """Predictions for the images at `positions` (m,), in their order."""
+        """Return the predictions at `positions` (m,), in their order."""
         return FindingPredictions(*(getattr(self, name)[positions] for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What turns the logits of a network into probabilities and decisions, fitted on validation images of all folds.
+    """Calibration and decision rule of a network, fitted on the validation images of all folds.
 
     Attributes:
-        names: findings.
-        calibration: scale and offset of each finding.
-        decision: its threshold.
+        names: names of the findings.
+        calibration: scale and offset per finding.
+        decision: decision rule with a threshold per finding.
     """
 
     names: tuple[str, ...]
     calibration: FindingCalibration
     decision: dict[str, Any]
 
-    def calibrate(self, logits: npt.NDArray) -> Floats:
-        """Calibrated probabilities (n, findings) from logits."""
+    def calibrate(self, logits: npt.NDArray[Any]) -> Floats:
+        """Compute calibrated probabilities (n, findings) from logits (n, findings)."""
         return self.calibration.probabilities(logits)
 
     def predict(
-        self, prepared: "PreparedDataset", rows: npt.NDArray[np.int64], logits: npt.NDArray
+        self, prepared: "PreparedDataset", rows: npt.NDArray[np.int64], logits: npt.NDArray[Any]
     ) -> FindingPredictions:
-        """Predictions for `rows` from their logits (n, findings)."""
+        """Compute the predictions for `rows` from their logits (n, findings)."""
         probabilities = self.calibrate(logits)
         return FindingPredictions(
             rows,
@@ -84,7 +84,7 @@ class Rules:
         )
 
     def record(self) -> dict[str, Any]:
-        """What export and the report need of the rules, as JSON values."""
+        """Return the fitted values for result.json, as JSON values."""
         return {
             "scale": self.calibration.scale.tolist(),
             "offset": self.calibration.offset.tolist(),
@@ -95,14 +95,16 @@ class Rules:
 
 @dataclass(frozen=True)
 class FindingFold:
-    """One fold, evaluated.
+    """Evaluation result of one fold.
 
     Attributes:
-        fold: its test fold.
-        selected_stage: the training stage whose weights these are, `frozen` or `finetune`.
-        names: findings.
-        calibration, decision: chosen on the validation images of all folds, without the patients of `test`.
-        val, test: its images.
+        fold: index of the test fold.
+        selected_stage: training stage of the selected weights, `frozen` or `finetune`.
+        names: names of the findings.
+        calibration: scale and offset, fitted on the validation images of all folds without the patients of `test`.
+        decision: decision rule, chosen on the same images.
+        val: predictions of the validation images.
+        test: predictions of the test images.
     """
 
     fold: int
@@ -115,30 +117,30 @@ class FindingFold:
 
     @property
     def rules(self) -> Rules:
-        """From logits of this fold's network to predictions."""
+        """Calibration and decision rule of this fold's network."""
         return Rules(self.names, self.calibration, self.decision)
 
-    def calibrate(self, logits: npt.NDArray) -> Floats:
-        """Calibrated probabilities (n, findings) of this fold's network from its logits."""
+    def calibrate(self, logits: npt.NDArray[Any]) -> Floats:
+        """Compute calibrated probabilities (n, findings) from logits of this fold's network."""
         return self.rules.calibrate(logits)
 
     def record(self) -> dict[str, Any]:
-        """What export and the report need of the fold, as JSON values."""
+        """Return the fitted values of the fold for result.json, as JSON values."""
         return self.rules.record()
 
 
 def evaluate_folds(
     requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], prepared: "PreparedDataset", options: EvaluateParams
 ) -> list[FindingFold]:
-    """Fit rules per fold on the validation images of all folds, without its test patients, and apply them."""
+    """Fit and apply the rules of each fold on the validation images of all folds, without its test patients."""
     rows, logits = pooled_validation(requests, outputs)
     folds = []
-    for request, own in zip(requests, outputs, strict=True):
-        kept = not_tested(prepared, rows, request.indices["test"])
-        rules = _fit(prepared, rows[kept], logits[kept], options)
-        val, test = (rules.predict(prepared, request.indices[split], own[split]) for split in SPLITS)
-        kept_stage = request.trained.result()["kept"]
-        folds.append(FindingFold(request.fold, kept_stage, rules.names, rules.calibration, rules.decision, val, test))
+    for request, fold_logits in zip(requests, outputs, strict=True):
+        usable = not_tested(prepared, rows, request.indices["test"])
+        rules = _fit(prepared, rows[usable], logits[usable], options)
+        val, test = (rules.predict(prepared, request.indices[split], fold_logits[split]) for split in SPLITS)
+        stage = request.trained.result()["kept"]
+        folds.append(FindingFold(request.fold, stage, rules.names, rules.calibration, rules.decision, val, test))
     return folds
 
 
@@ -150,32 +152,43 @@ def fit_rules(
 
 
 def _fit(
-    prepared: "PreparedDataset", rows: npt.NDArray[np.int64], logits: npt.NDArray, options: EvaluateParams
+    prepared: "PreparedDataset", rows: npt.NDArray[np.int64], logits: npt.NDArray[Any], options: EvaluateParams
 ) -> Rules:
     names, patients = prepared.classes, prepared.patient_ids[rows]
-    shown = np.asarray(prepared.targets[rows]) > 0
-    fitted = calibration.fit(logits, shown, patients, names, options.calibration)
-    rule = decision.fit_decision(fitted.probabilities(logits), shown, patients, names, options.threshold_criterion)
+    labels = np.asarray(prepared.targets[rows]) > 0
+    fitted = calibration.fit(logits, labels, patients, names, options.calibration)
+    rule = decision.fit_decision(fitted.probabilities(logits), labels, patients, names, options.threshold_criterion)
     return Rules(names, fitted, rule)
 
 
 def decision_of(pooled: FindingPredictions, names: Sequence[str], options: EvaluateParams) -> dict[str, Any]:
     """Choose the thresholds on validation predictions."""
-    found = pooled.probabilities, pooled.labels, pooled.patient_ids
-    return decision.fit_decision(*found, names, options.threshold_criterion)
+    return decision.fit_decision(
+        pooled.probabilities, pooled.labels, pooled.patient_ids, names, options.threshold_criterion
+    )
 
 
 def choose_decision(
     folds: Sequence[FindingFold], prepared: "PreparedDataset", options: EvaluateParams
 ) -> dict[str, Any]:
-    """The exported model's thresholds, chosen on the validation images of all folds."""
+    """Choose the thresholds of the exported model on the validation images of all folds."""
     return decision_of(pool([fold.val for fold in folds]), prepared.classes, options)
 
 
 def from_bundle(
     prepared: "PreparedDataset", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]
 ) -> FindingPredictions:
-    """Predictions for `rows` by a bundle's own thresholds; `output`: (n, findings) calibrated probabilities."""
+    """Return the predictions of a bundle with the bundle's thresholds.
+
+    Args:
+        prepared: prepared dataset.
+        rows: (n,) row indices of the images.
+        output: (n, findings) calibrated probabilities.
+        document: content of bundle.json.
+
+    Returns:
+        Predictions of the images.
+    """
     probabilities = output.astype(np.float64)
     decided = decide(output, document["decision"], document["classes"])
     labels = np.asarray(prepared.targets[rows]) > 0
@@ -183,6 +196,6 @@ def from_bundle(
 
 
 def pool(parts: Sequence[FindingPredictions]) -> FindingPredictions:
-    """All images of several folds, one after the other; an image tested by two folds is there twice."""
+    """Concatenate predictions; an image that two folds test appears twice."""
     names = FindingPredictions.__dataclass_fields__
     return FindingPredictions(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})

@@ -1,4 +1,4 @@
-"""Findings whose label a specialist should look at again: label_errors.csv. Nothing is corrected automatically."""
+"""label_errors.csv: candidates for label errors, for review by a specialist. Nothing is corrected automatically."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ COLUMNS = ("file", "patient", "finding", "label", "suggested", "probability")
 
 @dataclass(frozen=True)
 class DoubtfulFindings:
-    """Candidates for label errors, the most doubtful first.
+    """Candidates for label errors, most doubtful first.
 
     Attributes:
-        rows: (m,) rows of the manifest.
+        rows: (m,) row indices in the manifest.
         findings: (m,) indices of the findings.
-        labels: (m,) whether the label says that the image shows the finding.
-        probabilities: (m,) of the finding.
-        n_images: images that were looked at.
+        labels: (m,) True if the image shows the finding according to its label.
+        probabilities: (m,) predicted probability of the finding.
+        n_images: number of examined images.
     """
 
     rows: np.ndarray
@@ -35,10 +35,15 @@ class DoubtfulFindings:
 
 
 def doubtful_findings(result: EvaluationResult) -> DoubtfulFindings:
-    """Find candidates, finding by finding, among all images that a network predicted without training on them.
+    """Find candidates per finding among the validation and test images of all folds.
 
-    These are the validation and test images of all folds. An image that several networks predicted has the mean of
-    their probabilities.
+    Their networks were not trained on them. Probabilities of several networks for the same image are averaged.
+
+    Args:
+        result: the evaluation.
+
+    Returns:
+        The candidates.
     """
     images = pool([part for fold in result.all_folds for part in (fold.val, fold.test)] or [result.pooled])
     rows, first, probabilities = average_predictions(images.rows, images.probabilities)
@@ -47,30 +52,31 @@ def doubtful_findings(result: EvaluationResult) -> DoubtfulFindings:
     for k in range(labels.shape[1]):
         both = np.stack([1 - probabilities[:, k], probabilities[:, k]], axis=1)
         pairs += [(row, k) for row in find_label_errors(labels[:, k].astype(np.int64), both).positions.tolist()]
-    chosen, findings = np.array(pairs, np.int64).reshape(-1, 2).T
-    p, shown = probabilities[chosen, findings], labels[chosen, findings]
-    order = np.argsort(-np.abs(p - shown), kind="stable")
-    return DoubtfulFindings(rows[chosen][order], findings[order], shown[order], p[order], len(rows))
+    positions, findings = np.array(pairs, np.int64).reshape(-1, 2).T
+    p, label = probabilities[positions, findings], labels[positions, findings]
+    order = np.argsort(-np.abs(p - label), kind="stable")
+    return DoubtfulFindings(rows[positions][order], findings[order], label[order], p[order], len(rows))
 
 
 def entries(doubtful: DoubtfulFindings, result: EvaluationResult) -> list[dict[str, Any]]:
-    """Return one mapping from `COLUMNS` per candidate; a label is `mass` or `no mass`."""
-    prepared, found = result.prepared, []
+    """Return one mapping with the keys `COLUMNS` per candidate; a label is for example `mass` or `no mass`."""
+    prepared, candidates = result.prepared, []
     columns = (doubtful.rows, doubtful.findings, doubtful.labels, doubtful.probabilities)
-    for row, finding, shown, p in zip(*(column.tolist() for column in columns), strict=True):
+    for row, finding, label, p in zip(*(column.tolist() for column in columns), strict=True):
         name = prepared.classes[finding]
-        words = (name, f"no {name}") if shown else (f"no {name}", name)
+        label_and_suggestion = (name, f"no {name}") if label else (f"no {name}", name)
         patient = prepared.patient_ids[row] if prepared.info["groups_known"] else ""
-        found.append(dict(zip(COLUMNS, (prepared.paths[row], patient, name, *words, f"{p:.4f}"), strict=True)))
-    return found
+        values = (prepared.paths[row], patient, name, *label_and_suggestion, f"{p:.4f}")
+        candidates.append(dict(zip(COLUMNS, values, strict=True)))
+    return candidates
 
 
 def write_label_errors(path: Path, doubtful: DoubtfulFindings, result: EvaluationResult) -> None:
-    """Write label_errors.csv, one line per candidate, the most doubtful first."""
-    write_csv(path, COLUMNS, (list(one.values()) for one in entries(doubtful, result)))
+    """Write label_errors.csv, one line per candidate, most doubtful first."""
+    write_csv(path, COLUMNS, (list(entry.values()) for entry in entries(doubtful, result)))
 
 
 def shown_entries(doubtful: DoubtfulFindings, result: EvaluationResult) -> list[dict[str, Any]]:
-    """Return the first candidates for the report: the columns of the table, and `image`, a PNG in base64."""
+    """Return the first candidates for the report, with the columns of the table and `image`, a base64 PNG."""
     first = zip(entries(doubtful, result)[:MAX_SHOWN], doubtful.rows.tolist(), strict=False)
-    return [one | {"image": thumbnail(result.prepared.images[row])} for one, row in first]
+    return [entry | {"image": thumbnail(result.prepared.images[row])} for entry, row in first]

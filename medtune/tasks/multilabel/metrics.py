@@ -1,10 +1,11 @@
-"""Metrics of several findings: each is computed per finding, and averaged over the findings.
+"""Multilabel metrics, computed per finding and averaged over the findings.
 
-The average runs over the findings that the images both show and lack, and says nothing of the others; it is undefined
-where there are none. No torch here: the training loop scores with it.
+The average includes the scored findings, which some images show and others do not. It is undefined without scored
+findings. This module must not import torch.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,65 +22,65 @@ from medtune.tasks.multilabel.statistics import (
 
 
 def auroc(stats: WeightedFindings) -> Floats:
-    """(R,) mean area under the ROC curve."""
+    """Compute the mean area under the ROC curve (R,)."""
     return stats.macro(stats.auroc)
 
 
 def average_precision(stats: WeightedFindings) -> Floats:
-    """(R,) mean average precision."""
+    """Compute the mean average precision (R,)."""
     return stats.macro(stats.average_precision)
 
 
 def macro_f1(stats: WeightedFindings) -> Floats:
-    """(R,) mean F1 by the decision."""
+    """Compute the mean F1 of the decisions (R,)."""
     return stats.macro(stats.f1)
 
 
 def balanced_accuracy(stats: WeightedFindings) -> Floats:
-    """(R,) mean of sensitivity and specificity by the decision."""
+    """Compute the mean balanced accuracy of the decisions (R,)."""
     return stats.macro(stats.balanced_accuracy)
 
 
 def sensitivity(stats: WeightedFindings) -> Floats:
-    """(R,) mean sensitivity by the decision."""
+    """Compute the mean sensitivity of the decisions (R,)."""
     return stats.macro(stats.sensitivity)
 
 
 def specificity(stats: WeightedFindings) -> Floats:
-    """(R,) mean specificity by the decision."""
+    """Compute the mean specificity of the decisions (R,)."""
     return stats.macro(stats.specificity)
 
 
 def brier(stats: WeightedFindings) -> Floats:
-    """(R,) mean Brier score."""
+    """Compute the mean Brier score (R,)."""
     return stats.macro(stats.brier)
 
 
 def confidence_gap(stats: WeightedFindings) -> Floats:
-    """(R,) mean of confidence less accuracy."""
+    """Compute the mean of confidence minus accuracy (R,)."""
     return stats.macro(stats.confidence_gap)
 
 
 def calibration_slope(stats: WeightedFindings) -> Floats:
-    """(R,) slope of the labels on the logits of their probabilities, all findings together."""
+    """Compute the calibration slope of all findings together (R,)."""
     return stats.calibration_slope
 
 
 def calibration_intercept(stats: WeightedFindings) -> Floats:
-    """(R,) shift of the logits that makes the mean probability right, all findings together."""
+    """Compute the calibration intercept of all findings together (R,)."""
     return stats.calibration_intercept
 
 
 def gap_bounds(stats: FindingStats) -> tuple[float, float]:
-    """Return the confidence gaps at an accuracy of 1 and of 0: it is skewed as the accuracy is."""
+    """Return the gaps at accuracy 1 and 0, because the distribution of the gap is as skewed as that of the accuracy."""
     scored, images = stats.scored, stats.images.sum()
-    confidence = (stats.confidence_gap + stats.right).sum(axis=0)[scored] / images
+    confidence = (stats.confidence_gap + stats.correct).sum(axis=0)[scored] / images
     return (float(confidence.mean() - 1), float(confidence.mean())) if scored.any() else (-1.0, 1.0)
 
 
 CONFIDENCE_GAP = Metric(
     "confidence_gap",
-    "macro confidence less accuracy",
+    "macro confidence minus accuracy",
     "target",
     confidence_gap,
     order=71,
@@ -122,12 +123,12 @@ METRICS = (
     ),
 )
 EACH_EPOCH = tuple(metric for metric in METRICS if metric.each_epoch)
-# Of one finding, in the order of tables: properties of `WeightedFindings`.
-OF_A_FINDING = ("auroc", "average_precision", "sensitivity", "specificity", "f1")
+# Properties of `WeightedFindings` that are reported per finding, in table order.
+FINDING_METRICS = ("auroc", "average_precision", "sensitivity", "specificity", "f1")
 
 
-def of_finding(index: int) -> dict[str, Metric]:
-    """Metrics of one finding by name; the names in them are unique among all findings."""
+def finding_metrics(index: int) -> dict[str, Metric]:
+    """Return the metrics of one finding by short name; `Metric.name` is unique across findings."""
 
     def metric(name: str) -> Metric:
         rate = name in ("sensitivity", "specificity")
@@ -141,15 +142,18 @@ def of_finding(index: int) -> dict[str, Metric]:
             size_power=0,
         )
 
-    return {name: metric(name) for name in OF_A_FINDING}
+    return {name: metric(name) for name in FINDING_METRICS}
 
 
 def example(patients: Sequence[str], seed: int) -> FindingStats:
-    """Statistics of made-up predictions of three findings.
+    """Create statistics of synthetic predictions of three findings.
 
     Args:
-        patients: one name per patient; equal names have equal images, and still are several patients.
-        seed: of the images.
+        patients: one name per patient. Patients with equal names have equal images.
+        seed: random seed.
+
+    Returns:
+        The statistics.
     """
     labels, scores = [], []
     for name in patients:
@@ -161,12 +165,12 @@ def example(patients: Sequence[str], seed: int) -> FindingStats:
     return accumulate(np.concatenate(labels), probabilities, probabilities >= 0.6, ids)
 
 
-def score(labels: npt.NDArray, probabilities: npt.NDArray) -> dict[str, float]:
-    """Compute the metrics of each epoch, with the threshold 0.5.
+def score(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any]) -> dict[str, float]:
+    """Compute the per-epoch metrics with the threshold 0.5.
 
     Args:
-        labels: (n, findings), 1 where the image shows the finding.
-        probabilities: (n, findings).
+        labels: (n, findings) 1 if the image shows the finding.
+        probabilities: (n, findings) probabilities.
 
     Returns:
         Values by name; NaN where undefined.
@@ -174,6 +178,6 @@ def score(labels: npt.NDArray, probabilities: npt.NDArray) -> dict[str, float]:
     Raises:
         ValueError: no images, or a probability that is not finite.
     """
-    everyone = np.zeros(len(labels), np.int64)  # one patient: these metrics do not depend on patients
-    stats = accumulate(labels, probabilities, probabilities >= 0.5, everyone)
+    patients = np.zeros(len(labels), np.int64)  # a single patient, because these metrics do not depend on patients
+    stats = accumulate(labels, probabilities, probabilities >= 0.5, patients)
     return {name: float(value[0]) for name, value in compute(EACH_EPOCH, stats).items()}

@@ -1,4 +1,4 @@
-"""predictions.csv of several findings: written by evaluate and benchmark, read back for comparisons."""
+"""Multilabel predictions.csv. Evaluate and benchmark write it; comparisons read it."""
 
 import csv
 import hashlib
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medtune.data.findings import NO_FINDING, SEPARATOR, joined
+from medtune.data.findings import NO_FINDING, SEPARATOR, join_findings
 from medtune.evaluation.tables import write_csv
 from medtune.tasks.multilabel.folds import FindingPredictions
 from medtune.tasks.multilabel.statistics import FindingStats, accumulate
@@ -21,12 +21,12 @@ PROBABILITY, DECISION = "prob_", "pred_"
 
 @dataclass(frozen=True)
 class ReadPredictions:
-    """Predictions read back.
+    """Predictions from a file.
 
     Attributes:
-        images: digest of the images, their findings and patients, in order: equal where two files can be paired.
-        stats: what metrics are computed from.
-        support: test patients with images that show each finding.
+        images: digest of the images, their findings and patients, in order. Two files with equal digests can be paired.
+        stats: statistics per patient, from which metrics are computed.
+        support: number of test patients with images of each finding.
     """
 
     images: str
@@ -39,15 +39,15 @@ def write_predictions(path: Path, prepared: "PreparedDataset", scored: FindingPr
     names, none = np.array(prepared.classes, object), prepared.info.get("no_finding", NO_FINDING)
     lines = []
     for position, row in enumerate(scored.rows.tolist()):
-        label, said = scored.labels[position], scored.decided[position]
+        label, decided = scored.labels[position], scored.decided[position]
         lines.append(
             [
                 prepared.paths[row],
                 scored.patient_ids[position],
-                joined(names[label].tolist(), none),
-                joined(names[said].tolist(), none),
+                join_findings(names[label].tolist(), none),
+                join_findings(names[decided].tolist(), none),
                 *(f"{p:.9g}" for p in scored.probabilities[position]),
-                *said.astype(int).tolist(),
+                *decided.astype(int).tolist(),
             ]
         )
     columns = [f"{prefix}{name}" for prefix in (PROBABILITY, DECISION) for name in prepared.classes]
@@ -55,10 +55,19 @@ def write_predictions(path: Path, prepared: "PreparedDataset", scored: FindingPr
 
 
 def read_predictions(path: Path) -> ReadPredictions:
-    """Read what `write_predictions` wrote.
+    """Read a file of `write_predictions`.
+
+    Args:
+        path: predictions.csv.
+
+    Returns:
+        The predictions.
 
     Raises:
-        OSError, KeyError, TypeError, ValueError: the file is absent or damaged.
+        OSError: the file cannot be read.
+        KeyError: a column is missing.
+        TypeError: a line is truncated.
+        ValueError: the columns or a value are invalid.
     """
     with path.open(encoding="utf-8", newline="") as stream:
         reader = csv.DictReader(stream)

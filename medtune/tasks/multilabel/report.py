@@ -1,4 +1,4 @@
-"""report.html of several findings: everything about one evaluation on one page that needs no other file."""
+"""report.html of a multilabel evaluation, a single self-contained page."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from medtune.evaluation.choices import describe_choices
 from medtune.evaluation.intervals import Interval
 from medtune.runtime.artifact import write_text
 from medtune.tasks.classification.report import format_interval, format_value, metric_row
-from medtune.tasks.multilabel.metrics import EACH_EPOCH, METRICS, OF_A_FINDING
+from medtune.tasks.multilabel.metrics import EACH_EPOCH, FINDING_METRICS, METRICS
 from medtune.tasks.multilabel.template import PAGE
 
 TITLES = ("AUROC", "average precision", "sensitivity", "specificity", "F1")
-# Rows of the table of findings.
+# Maximum number of rows in the table of findings.
 MAX_ROWS = 100
 
 
@@ -32,17 +32,18 @@ def write_report(
     """Write the page.
 
     Args:
-        path: where to.
-        facts: every other name in `medtune.tasks.multilabel.template.PAGE`.
+        path: file to write.
+        facts: the other variables of `medtune.tasks.multilabel.template.PAGE`.
         test: metrics of the pooled test images.
-        plots: PNG files, put into the page.
-        section: HTML of `medtune.evaluation.subgroup_report`, which has its own plot; may be empty.
-        headline: HTML of `medtune.evaluation.cross_validation`, above the metrics of one fold; may be empty.
+        plots: PNG files, which are embedded in the page.
+        section: HTML below the table of findings, such as the subgroups with their plot. May be empty.
+        headline: HTML of `medtune.evaluation.cross_validation` above the metrics of one fold. May be empty.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"number": format_value, "names": list_names, "choices": describe_choices}
-    shown = [plot for plot in plots if plot.stem != "subgroups"]
-    images = [{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in shown]
+    images = [
+        {"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in plots if p.stem != "subgroups"
+    ]
     decision: Mapping[str, Any] = facts["decision"] if facts["folds"] else {}
     page = environment.from_string(PAGE).render(
         **facts,
@@ -64,5 +65,7 @@ def write_report(
 
 
 def _finding(row: Mapping[str, Any]) -> dict[str, Any]:
-    values = [(format_value(row[name]), format_interval(row[f"{name}_lo"], row[f"{name}_hi"])) for name in OF_A_FINDING]
+    values = [
+        (format_value(row[name]), format_interval(row[f"{name}_lo"], row[f"{name}_hi"])) for name in FINDING_METRICS
+    ]
     return {**row, "values": values}

@@ -1,8 +1,9 @@
-"""Additive statistics of findings per patient, and their re-weighting."""
+"""Additive multilabel statistics per patient, which resampling can re-weight."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,30 +17,30 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class FindingStats:
-    """Everything that the metrics need of a set of images, summed once per patient.
+    """Statistics of a set of images from which all metrics are computed, summed per patient.
 
     Attributes:
-        images: (patients,) images of each patient.
-        actual: (patients, findings) images that show the finding.
-        predicted: (patients, findings) images said to show it.
-        hits: (patients, findings) images that show it and are said to.
+        images: (patients,) number of images.
+        actual: (patients, findings) number of images that show the finding.
+        predicted: (patients, findings) number of images with a positive decision.
+        true_positives: (patients, findings) number of images that show the finding and have a positive decision.
         squares: (patients, findings) squared distance of the probability from the label, summed over images.
-        confidence_gap: (patients, findings) probability of the likelier answer less whether it is right, summed over
-            images.
-        right: (patients, findings) images whose likelier answer is right.
-        logits: (images, findings) of the probabilities.
-        labels: (images, findings) 1 where the image shows the finding.
-        patient_index: (images,) each image's patient.
-        rankings: one per finding; None where all images show it or none does.
+        confidence_gap: (patients, findings) confidence of the more probable outcome minus its correctness (0 or 1),
+            summed over images.
+        correct: (patients, findings) number of images whose more probable outcome is correct.
+        logits: (images, findings) logits of the probabilities.
+        labels: (images, findings) 1 if the image shows the finding.
+        patient_index: (images,) index of each image's patient.
+        rankings: one ranking per finding; None if all images or no images show the finding.
     """
 
     images: Floats
     actual: Floats
     predicted: Floats
-    hits: Floats
+    true_positives: Floats
     squares: Floats
     confidence_gap: Floats
-    right: Floats
+    correct: Floats
     logits: Floats
     labels: Floats
     patient_index: npt.NDArray[np.int64]
@@ -52,17 +53,17 @@ class FindingStats:
 
     @property
     def width(self) -> int:
-        """Number of pairs of an image and a finding: calibration weighs each of them."""
+        """Number of pairs of an image and a finding, each of which has a weight in the calibration."""
         return self.labels.size
 
     @property
     def sizes(self) -> Floats:
-        """(patients,) images of each patient."""
+        """(patients,) number of images per patient."""
         return self.images
 
     @cached_property
     def outcomes(self) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
-        """Logits, labels and patient of every pair of an image and a scored finding."""
+        """Logits, labels and patient indices (pairs,) of all pairs of an image and a scored finding."""
         scored = self.scored
         return (
             self.logits[:, scored].ravel(),
@@ -72,31 +73,33 @@ class FindingStats:
 
     @cached_property
     def recalibrated(self) -> Floats:
-        """(2,) calibration intercept and slope of all pairs: where the fits of re-weighted pairs start."""
+        """(2,) calibration intercept and slope of all pairs, the starting point of re-weighted fits."""
         logits, labels, _ = self.outcomes
-        return fit_slope(logits, labels, np.ones((1, len(labels))))[0]
+        return np.asarray(fit_slope(logits, labels, np.ones((1, len(labels))))[0])
 
     @property
     def scored(self) -> Bools:
-        """(findings,) the finding has images that show it and images that do not."""
-        return np.array([each is not None for each in self.rankings])
+        """(findings,) True if some images show the finding and others do not."""
+        return np.array([ranked is not None for ranked in self.rankings])
 
     def weighted(self, weights: Floats) -> "WeightedFindings":
-        """Statistics with each patient counted `weights` (R, patients) times."""
+        """Return the statistics with each patient counted `weights` (R, patients) times."""
         return WeightedFindings(self, weights)
 
     def patients_per_class(self) -> npt.NDArray[np.int64]:
-        """(findings,) patients with at least one image that shows it; 0 where averages leave the finding out."""
+        """Return the number of patients (findings,) who show each finding; 0 for findings that are not scored."""
         return np.where(self.scored, (self.actual > 0).sum(0), 0)
 
 
 @dataclass(frozen=True)
 class WeightedFindings:
-    """Statistics under R weightings of the patients; a property is (R, findings) if not stated, NaN where undefined.
+    """Statistics under R weightings of the patients.
+
+    Properties have the shape (R, findings) unless stated otherwise. Undefined values are NaN.
 
     Attributes:
-        stats: of the set of images.
-        weights: (R, patients).
+        stats: statistics of the set of images.
+        weights: (R, patients) weight of each patient.
     """
 
     stats: FindingStats
@@ -104,33 +107,33 @@ class WeightedFindings:
 
     @cached_property
     def actual(self) -> Floats:
-        """Images that show the finding."""
+        """Number of images that show the finding."""
         return self.weights @ self.stats.actual
 
     @cached_property
-    def others(self) -> Floats:
-        """Images that do not show it."""
+    def negatives(self) -> Floats:
+        """Number of images that do not show the finding."""
         return (self.weights @ self.stats.images)[:, None] - self.actual
 
     @cached_property
     def predicted(self) -> Floats:
-        """Images said to show it."""
+        """Number of images with a positive decision."""
         return self.weights @ self.stats.predicted
 
     @cached_property
-    def hits(self) -> Floats:
-        """Images that show it and are said to."""
-        return self.weights @ self.stats.hits
+    def true_positives(self) -> Floats:
+        """Number of images that show the finding and have a positive decision."""
+        return self.weights @ self.stats.true_positives
 
     @cached_property
     def sensitivity(self) -> Floats:
-        """Share of the images that show the finding that are said to."""
-        return _divide(self.hits, self.actual)
+        """TP / (TP + FN)."""
+        return _divide(self.true_positives, self.actual)
 
     @cached_property
     def specificity(self) -> Floats:
-        """Share of the images that do not show it that are not said to."""
-        return _divide(self.others - (self.predicted - self.hits), self.others)
+        """TN / (TN + FP)."""
+        return _divide(self.negatives - (self.predicted - self.true_positives), self.negatives)
 
     @cached_property
     def balanced_accuracy(self) -> Floats:
@@ -139,8 +142,8 @@ class WeightedFindings:
 
     @cached_property
     def f1(self) -> Floats:
-        """2 TP / (2 TP + FP + FN); undefined where no image shows the finding."""
-        return np.where(self.actual > 0, _divide(2 * self.hits, self.actual + self.predicted), np.nan)
+        """2 TP / (2 TP + FP + FN), undefined if no image shows the finding."""
+        return np.where(self.actual > 0, _divide(2 * self.true_positives, self.actual + self.predicted), np.nan)
 
     @cached_property
     def auroc(self) -> Floats:
@@ -149,35 +152,40 @@ class WeightedFindings:
 
     @cached_property
     def average_precision(self) -> Floats:
-        """scikit-learn's step-wise sum; undefined where all images show the finding or none does."""
-        return np.where(self.others > 0, self._ranked(ranking.average_precision), np.nan)
+        """scikit-learn's step-wise sum, undefined if all images or no images show the finding."""
+        return np.where(self.negatives > 0, self._ranked(ranking.average_precision), np.nan)
 
     @cached_property
     def brier(self) -> Floats:
         """Mean squared distance of the probability from the label."""
-        return (self.weights @ self.stats.squares) / (self.weights @ self.stats.images)[:, None]
+        return np.divide(self.weights @ self.stats.squares, (self.weights @ self.stats.images)[:, None])
 
     @cached_property
     def confidence_gap(self) -> Floats:
-        """Mean probability of the likelier answer less the share of images where it is right."""
-        return (self.weights @ self.stats.confidence_gap) / (self.weights @ self.stats.images)[:, None]
+        """Mean confidence of the more probable outcome minus the fraction of images where it is correct."""
+        return np.divide(self.weights @ self.stats.confidence_gap, (self.weights @ self.stats.images)[:, None])
 
     @cached_property
     def calibration_slope(self) -> Floats:
-        """(R,) of all pairs of an image and a scored finding."""
+        """(R,) calibration slope of all pairs of an image and a scored finding."""
         logits, labels, member = self.stats.outcomes
         return fit_slope(logits, labels, self.weights[:, member], self.stats.recalibrated)[:, 1]
 
     @cached_property
     def calibration_intercept(self) -> Floats:
-        """(R,) of all pairs of an image and a scored finding."""
+        """(R,) calibration intercept of all pairs of an image and a scored finding."""
         logits, labels, member = self.stats.outcomes
         return fit_intercept(logits, labels, self.weights[:, member])
 
     def macro(self, by_finding: Floats) -> Floats:
-        """Average (R, findings) over the findings that are scored; NaN where a weighting loses one of them.
+        """Average values over the scored findings.
 
-        A mean over the others would be of other findings than the whole set's.
+        Args:
+            by_finding: (R, findings) values.
+
+        Returns:
+            (R,) averages. An average is NaN if a weighting removes a scored finding, because it would cover other
+            findings.
         """
         scored = self.stats.scored
         return by_finding[:, scored].mean(axis=1) if scored.any() else np.full(len(self.weights), np.nan)
@@ -188,20 +196,23 @@ class WeightedFindings:
 
     def _ranked(self, area: Callable[[Ranking, Floats], Floats]) -> Floats:
         undefined = np.full(len(self.weights), np.nan)
-        areas = [undefined if each is None else area(each, self._image_weights) for each in self.stats.rankings]
+        areas = [undefined if ranked is None else area(ranked, self._image_weights) for ranked in self.stats.rankings]
         return np.stack(areas, axis=1)
 
 
 def accumulate(
-    labels: npt.NDArray, probabilities: npt.NDArray, decided: npt.NDArray, patients: npt.NDArray
+    labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], decided: npt.NDArray[Any], patients: npt.NDArray[Any]
 ) -> FindingStats:
-    """Sum up per patient what the metrics need.
+    """Sum the statistics of images per patient.
 
     Args:
-        labels: (n, findings), 1 or true where the image shows the finding.
-        probabilities: (n, findings).
-        decided: (n, findings), 1 or true where it is said to.
+        labels: (n, findings) 1 or True if the image shows the finding.
+        probabilities: (n, findings) probabilities.
+        decided: (n, findings) 1 or True if the decision is positive.
         patients: (n,) patient ids.
+
+    Returns:
+        The statistics.
 
     Raises:
         ValueError: no images, or a probability that is not finite.
@@ -215,11 +226,11 @@ def accumulate(
         raise ValueError(f"{(~np.isfinite(probabilities)).any(axis=1).sum()} of {n} images have a probability of NaN")
     names, member = np.unique(patients, return_inverse=True)
 
-    def total(values: npt.NDArray) -> Floats:
+    def total(values: npt.NDArray[Any]) -> Floats:
         columns = [np.bincount(member, weights=column, minlength=len(names)) for column in values.T]
         return np.stack(columns, axis=1)
 
-    right = (probabilities >= 0.5) == labels
+    correct = (probabilities >= 0.5) == labels
     both = np.array([labels[:, k].any() and not labels[:, k].all() for k in range(findings)])
     return FindingStats(
         np.bincount(member).astype(np.float64),
@@ -227,8 +238,8 @@ def accumulate(
         total(decided),
         total(labels & decided),
         total((probabilities - labels) ** 2),
-        total(np.maximum(probabilities, 1 - probabilities) - right),
-        total(right),
+        total(np.maximum(probabilities, 1 - probabilities) - correct),
+        total(correct),
         logit(probabilities),
         labels.astype(np.float64),
         member,
@@ -241,27 +252,31 @@ def _divide(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def patients_with(finding: int) -> Callable[[FindingStats], int]:
-    """Return the function that counts the patients that show a finding, or those that lack it if they are fewer."""
+    """Return a function that counts the patients with and without a finding and returns the smaller count."""
     return lambda stats: int(min((stats.actual[:, finding] > 0).sum(), (stats.actual[:, finding] < stats.images).sum()))
 
 
 def effective_patients(finding: int) -> Callable[[FindingStats], float]:
-    """Return the function that counts how many patients with equal numbers of images a finding rests on (Kish 1965).
+    """Return a function that computes the effective number of patients of a finding (Kish 1965).
 
-    The images that show the finding, or those that lack it if their number is lower.
+    Args:
+        finding: index of the finding.
+
+    Returns:
+        Function from statistics to the smaller effective number, for images with or without the finding.
     """
 
     def effective(images: Floats) -> float:
         return float(images.sum() ** 2 / max((images**2).sum(), 1.0))
 
-    def rests_on(stats: FindingStats) -> float:
-        shown = stats.actual[:, finding]
-        return min(effective(shown), effective(stats.images - shown))
+    def effective_minimum(stats: FindingStats) -> float:
+        positives = stats.actual[:, finding]
+        return min(effective(positives), effective(stats.images - positives))
 
-    return rests_on
+    return effective_minimum
 
 
 def patients_of_all(stats: FindingStats) -> int:
-    """Return the patients that an average over findings rests on: those with a scored finding, of all findings."""
-    shown = (stats.actual[:, stats.scored] > 0).sum()
-    return int(min(stats.n_patients, max(shown, 1)))
+    """Return the effective number of patients of an average over findings."""
+    pairs = (stats.actual[:, stats.scored] > 0).sum()
+    return int(min(stats.n_patients, max(pairs, 1)))

@@ -1,4 +1,4 @@
-"""Metrics of each finding with their intervals, and the tables of artifacts/evaluate."""
+"""Metrics per finding with confidence intervals, and the tables of artifacts/evaluate."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,27 +12,27 @@ from medtune.evaluation.net_benefit import DecisionCurve, decision_curve
 from medtune.evaluation.tables import write_csv
 from medtune.tasks.classification.class_metrics import reasons
 from medtune.tasks.classification.ranking import roc_curve
-from medtune.tasks.classification.tables import Curves
+from medtune.tasks.classification.tables import Curves, remove_collinear
 from medtune.tasks.multilabel.folds import FindingPredictions
-from medtune.tasks.multilabel.metrics import OF_A_FINDING, of_finding
+from medtune.tasks.multilabel.metrics import FINDING_METRICS, finding_metrics
 from medtune.tasks.multilabel.statistics import FindingStats
 
 
 def per_finding(stats: FindingStats, names: Sequence[str], confidence: float) -> list[dict[str, Any]]:
-    """One row per finding.
+    """Compute the metrics of each finding with confidence intervals.
 
     Args:
-        stats: of the test images.
-        names: findings.
-        confidence: coverage aimed at, 0..1.
+        stats: statistics of the test images.
+        names: names of the findings.
+        confidence: confidence level, 0..1.
 
     Returns:
-        `{class, positives, images, patients, prevalence, <metric>, <metric>_lo, <metric>_hi, ..., reason}`; values are
-        None where undefined, and `reason` says why, or is None. `patients` are those with an image that shows it.
+        One row per finding, `{class, positives, images, patients, prevalence, <metric>, <metric>_lo, <metric>_hi, ...,
+        reason}`. `patients` is the number of patients with an image of the finding. Undefined values are None, and
+        `reason` explains them.
     """
-    by_name = {k: of_finding(k) for k in range(len(names))}
-    flat = [metric for metrics in by_name.values() for metric in metrics.values()]
-    found = intervals(flat, stats, confidence)
+    metrics = [finding_metrics(k) for k in range(len(names))]
+    by_name = intervals([metric for row in metrics for metric in row.values()], stats, confidence)
     patients = (stats.actual > 0).sum(0)
     rows = []
     for k, name in enumerate(names):
@@ -44,9 +44,9 @@ def per_finding(stats: FindingStats, names: Sequence[str], confidence: float) ->
             "patients": int(patients[k]),
             "prevalence": positives / images,
         }
-        values = {metric: found[by_name[k][metric].name] for metric in OF_A_FINDING}
-        for metric, each in values.items():
-            row |= {metric: each.value, f"{metric}_lo": each.lo, f"{metric}_hi": each.hi}
+        values = {short: by_name[metrics[k][short].name] for short in FINDING_METRICS}
+        for short, interval in values.items():
+            row |= {short: interval.value, f"{short}_lo": interval.lo, f"{short}_hi": interval.hi}
         rows.append(row | {"reason": _reason(positives, images, values)})
     return rows
 
@@ -58,32 +58,32 @@ def _reason(positives: int, images: int, values: Mapping[str, Interval]) -> str 
 
 
 def baseline(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    """Macro metrics of a model that gives every image the same probability, the prevalence.
+    """Compute the macro metrics of a model whose probability for every image is the prevalence.
 
     Args:
-        rows: from `per_finding`.
+        rows: rows of `per_finding`.
+
+    Returns:
+        Values by metric name, None without scored findings.
     """
-    shares = [row["prevalence"] for row in rows if 0 < row["positives"] < row["images"]]
-    if not shares:
+    prevalences = [row["prevalence"] for row in rows if 0 < row["positives"] < row["images"]]
+    if not prevalences:
         return {"auroc": None, "average_precision": None, "balanced_accuracy": None}
-    return {"auroc": 0.5, "average_precision": float(np.mean(shares)), "balanced_accuracy": 0.5}
+    return {"auroc": 0.5, "average_precision": float(np.mean(prevalences)), "balanced_accuracy": 0.5}
 
 
 def roc_curves(names: Sequence[str], scored: FindingPredictions) -> Curves:
-    """False and true positive rates by finding, without points on a straight line; only of findings that are scored."""
-    found = {}
+    """Compute the ROC curve of each scored finding, without points on a straight line."""
+    curves = {}
     for k, name in enumerate(names):
         positive = scored.labels[:, k]
         if positive.any() and not positive.all():
-            false, true = roc_curve(positive, scored.probabilities[:, k])
-            bend = np.ones(len(false), bool)
-            bend[1:-1] = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
-            found[name] = (false[bend], true[bend])
-    return found
+            curves[name] = remove_collinear(*roc_curve(positive, scored.probabilities[:, k]))
+    return curves
 
 
 def decision_curves(names: Sequence[str], scored: FindingPredictions) -> dict[str, DecisionCurve]:
-    """Net benefit by finding; only of findings that are scored."""
+    """Compute the decision curve of each scored finding."""
     return {
         name: decision_curve(scored.labels[:, k], scored.probabilities[:, k])
         for k, name in enumerate(names)
@@ -91,46 +91,60 @@ def decision_curves(names: Sequence[str], scored: FindingPredictions) -> dict[st
     }
 
 
-def reliability(labels: npt.NDArray, probabilities: npt.NDArray, bins: int) -> list[dict[str, float | int]]:
-    """`{lower, upper, images, confidence, accuracy}` of every bin of the probability that has pairs.
+def reliability(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], bins: int) -> list[dict[str, float | int]]:
+    """Compute the mean probability and the fraction of positives per probability bin (lower, upper].
 
-    `images` are pairs of an image and a finding, `accuracy` is the share of them in which the image shows the finding.
+    Args:
+        labels: (n, findings) 1 if the image shows the finding.
+        probabilities: (n, findings) probabilities.
+        bins: number of bins of equal width.
+
+    Returns:
+        `{lower, upper, images, confidence, accuracy}` for each bin with values. `images` is the number of pairs of an
+        image and a finding. `accuracy` is the fraction of pairs in which the image shows the finding.
     """
-    place = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probabilities.ravel(), side="left")
-    sums = (np.bincount(place, weights=w, minlength=bins) for w in (None, probabilities.ravel(), labels.ravel()))
-    count, confidence, shown = sums
+    index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probabilities.ravel(), side="left")
+    count, probability_sum, positives = (
+        np.bincount(index, weights=w, minlength=bins) for w in (None, probabilities.ravel(), labels.ravel())
+    )
     return [
         {
             "lower": k / bins,
             "upper": (k + 1) / bins,
             "images": int(count[k]),
-            "confidence": float(confidence[k] / count[k]),
-            "accuracy": float(shown[k] / count[k]),
+            "confidence": float(probability_sum[k] / count[k]),
+            "accuracy": float(positives[k] / count[k]),
         }
         for k in np.flatnonzero(count).tolist()
     ]
 
 
 def write_reliability(path: Path, scored: FindingPredictions, bins: int, before: bool = True) -> None:
-    """`confidence,accuracy,images,lower,upper,calibration`, after calibration and, if asked, before."""
+    """Write `confidence,accuracy,images,lower,upper,calibration` after calibration and, with `before`, before it."""
     columns = ["confidence", "accuracy", "images", "lower", "upper"]
     rows = [
-        [*(row[name] for name in columns), when]
-        for when, probabilities in (("before", scored.uncalibrated), ("after", scored.probabilities))[not before :]
+        [*(row[name] for name in columns), calibration]
+        for calibration, probabilities in (("before", scored.uncalibrated), ("after", scored.probabilities))
+        if calibration == "after" or before
         for row in reliability(scored.labels, probabilities, bins)
     ]
     write_csv(path, [*columns, "calibration"], rows)
 
 
 def write_confusion(path: Path, names: Sequence[str], scored: FindingPredictions) -> None:
-    """`actual,predicted`, one line per image and finding that it shows or is said to show, as `mass` or `no mass`.
+    """Write `actual,predicted` for DVC's confusion template, with values such as `mass` and `no mass`.
 
-    DVC's confusion template counts them. Pairs that are rightly not said to be there are left out: they are the most.
+    There is one line per image and finding. True negatives are omitted, because they are by far the most frequent.
+
+    Args:
+        path: file to write.
+        names: names of the findings.
+        scored: predictions.
     """
     rows = []
     for k, name in enumerate(names):
         words = np.array([f"no {name}", name], object)
-        label, said = scored.labels[:, k], scored.decided[:, k]
-        there = label | said
-        rows += list(zip(words[label[there].astype(int)], words[said[there].astype(int)], strict=True))
+        label, decided = scored.labels[:, k], scored.decided[:, k]
+        positive = label | decided
+        rows += list(zip(words[label[positive].astype(int)], words[decided[positive].astype(int)], strict=True))
     write_csv(path, ["actual", "predicted"], rows)

@@ -1,4 +1,4 @@
-"""Targets: (findings,) uint8, 1 where the image shows the finding."""
+"""Multilabel targets: (findings,) uint8, 1 if the image shows the finding."""
 
 from collections.abc import Sequence
 
@@ -13,16 +13,23 @@ HAS_POSITIVE = False
 
 
 def check(samples: Sequence[Sample]) -> None:
-    """Refuse samples whose findings are not known.
+    """Check that all samples have findings.
+
+    Args:
+        samples: all samples of the dataset.
 
     Raises:
-        InputError: a sample has one class instead.
+        InputError: a sample has a single class.
     """
-    if without := [sample for sample in samples if sample.findings is None or sample.target is None]:
-        raise InputError(f"task.kind=multilabel: {without[0].path} has one class. Use task.kind=classification")
+    invalid = next((sample for sample in samples if sample.findings is None or sample.target is None), None)
+    if invalid:
+        raise InputError(
+            f"task.kind=multilabel: {invalid.path} has a single class, not a set of findings. "
+            "Use task.kind=classification"
+        )
 
 
 def encode(sample: Sample, data: DataParams) -> np.ndarray:
-    """The sample's own target: turning or shifting an image leaves its findings as they are."""
-    assert sample.target is not None  # `check` was called
+    """Return the target of the sample, which augmentation does not change."""
+    assert sample.target is not None  # checked by `check`
     return sample.target()

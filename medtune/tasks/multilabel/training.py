@@ -1,4 +1,4 @@
-"""Training of several findings: weighted binary cross-entropy, scored by the metrics of each epoch."""
+"""Multilabel training: weighted binary cross-entropy, and validation scores per epoch."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,12 +12,12 @@ from medtune.config.schema import Params
 from medtune.config.training import TrainingParams
 from medtune.data.manifest import PreparedDataset
 from medtune.models.classifier import build
-from medtune.tasks.base import Move
+from medtune.tasks.base import SpatialTransform
 from medtune.tasks.multilabel.metrics import score
 
 __all__ = ["BinaryCrossEntropy", "build", "class_weights", "n_outputs", "objective"]
-# Largest weight of an image that shows a finding against one that does not, and the reverse: of a finding in one
-# image of a thousand, the few batches that hold it would otherwise decide where the network goes.
+# Limit of the weight ratio between images with and without a finding. Without it, the few batches that contain a very
+# rare finding would dominate the training.
 MAX_RATIO = 20.0
 
 
@@ -26,44 +26,44 @@ class BinaryCrossEntropy:
     """Binary cross-entropy of logits (B, findings) and targets (B, findings), averaged over the findings.
 
     Attributes:
-        weights: (2, findings) weight of images without and with each finding; None for equal weights.
-        label_smoothing: 0..1.
+        weights: (2, findings) weights of images without and with each finding, or None for equal weights.
+        label_smoothing: label smoothing, 0..1.
     """
 
     weights: Tensor | None = None
     label_smoothing: float = 0.0
 
     def averaged_terms(self, n_outputs: int) -> int:
-        """Number of independent terms that the loss averages over: one per finding."""
+        """Return the number of findings, because the loss averages over one term per finding."""
         return n_outputs
 
     def to(self, device: Any) -> "BinaryCrossEntropy":
-        """Objective with its weights on `device`."""
+        """Return the objective with its weights on `device`."""
         return self if self.weights is None else replace(self, weights=self.weights.to(device))
 
-    def augment(self, target: Tensor, move: Move) -> Tensor:
-        """Targets as they are: a moved image keeps its findings."""
+    def augment(self, target: Tensor, transform: SpatialTransform) -> Tensor:
+        """Return the targets unchanged, because augmentation does not change the findings."""
         return target
 
     def total(self, target: Tensor) -> float:
-        """Number of images: weights are 1 on average over the training images."""
+        """Return the number of images, because the weights have mean 1 over the training images."""
         return float(len(target))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Weighted binary cross-entropy () summed over the batch."""
+        """Compute the weighted binary cross-entropy, summed over the batch, as a scalar tensor."""
         return self._losses(output, target, self.label_smoothing).sum()
 
     def summarize(self, output: Tensor, target: Tensor) -> Tensor:
-        """The logits: AUROC needs every one of them."""
+        """Return the logits, all of which AUROC needs."""
         return output
 
     def score(self, summary: Tensor, target: Tensor) -> dict[str, float]:
-        """Weighted mean without smoothing, and the metrics of each epoch."""
+        """Compute the weighted mean loss without label smoothing, and the per-epoch metrics."""
         loss = float(self._losses(summary, target, 0.0).mean())
         return {"loss": loss, **score(target.cpu().numpy(), summary.sigmoid().cpu().numpy())}
 
     def _losses(self, output: Tensor, target: Tensor, smoothing: float) -> Tensor:
-        """(B,) of each image."""
+        """Compute the loss of each image (B,)."""
         expected = target.to(output.dtype)
         weights = None
         if self.weights is not None:
@@ -73,36 +73,40 @@ class BinaryCrossEntropy:
 
 
 def n_outputs(prepared: PreparedDataset) -> int:
-    """Number of findings."""
+    """Return the number of findings."""
     return len(prepared.classes)
 
 
 def objective(
     params: Params, section: TrainingParams, prepared: PreparedDataset, train: np.ndarray
 ) -> BinaryCrossEntropy:
-    """Binary cross-entropy weighted as `class_weights` asks; `train`: rows of the training images."""
+    """Build the loss with the weights of `class_weights`; `train` are the rows of the training images."""
     weights = class_weights(section.class_weights, prepared.classes, np.asarray(prepared.targets[train]))
     return BinaryCrossEntropy(weights, section.label_smoothing)
 
 
 def class_weights(setting: str | dict[str, float], classes: tuple[str, ...], targets: np.ndarray) -> Tensor | None:
-    """Weights (2, findings) of images without and with each finding, of mean 1 over the training images.
+    """Compute the weights of images without and with each finding.
 
     Args:
-        setting: `none` (None comes back), `auto` (inverse frequency, at most 20 to 1), or a finding's weight of the
-            images that show it against those that do not, 1 where it is not named.
-        classes: findings.
-        targets: (n, findings) of the training images.
+        setting: `none`, `auto` (inverse frequency, at most 20 to 1) or a mapping from finding to weight. The weight is
+            that of images with the finding relative to images without it. The default is 1.
+        classes: names of the findings.
+        targets: (n, findings) targets of the training images.
+
+    Returns:
+        (2, findings) float32 weights with mean 1 over the training images; None for `none`.
     """
     if setting == "none":
         return None
-    shown = targets.sum(0, dtype=np.float64)
-    others = len(targets) - shown
+    positives = targets.sum(0, dtype=np.float64)
+    negatives = len(targets) - positives
     if setting == "auto":
-        ratio = np.divide(others, shown, out=np.ones(len(classes)), where=(shown > 0) & (others > 0))
+        defined = (positives > 0) & (negatives > 0)
+        ratio = np.divide(negatives, positives, out=np.ones(len(classes)), where=defined)
         ratio = np.clip(ratio, 1 / MAX_RATIO, MAX_RATIO)
     else:
         assert isinstance(setting, dict)
         ratio = np.array([setting.get(name, 1.0) for name in classes])
-    without = len(targets) / (others + ratio * shown)
-    return torch.tensor(np.stack([without, ratio * without]), dtype=torch.float32)
+    negative_weight = len(targets) / (negatives + ratio * positives)
+    return torch.tensor(np.stack([negative_weight, ratio * negative_weight]), dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""What a reader of the metrics must know: findings without images, too few patients, what could not be chosen."""
+"""Warnings of a multilabel evaluation: absent findings, too few patients, failed fits."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 def evaluation_warnings(
     prepared: "PreparedDataset", folds: Sequence[FindingFold], pooled: FindingPredictions
 ) -> list[str]:
-    """One sentence each, the gravest first; empty where there is nothing to warn of."""
+    """Return the warnings, one sentence each, most severe first."""
     return [*_unscored(prepared, pooled), *_few_patients(prepared, pooled), *_failed_choices(folds, pooled)]
 
 
 def _unscored(prepared: "PreparedDataset", pooled: FindingPredictions) -> list[str]:
-    shown, found = pooled.labels, []
-    for none, names in (
-        ("No test image shows", [n for k, n in enumerate(prepared.classes) if not shown[:, k].any()]),
-        ("Every test image shows", [n for k, n in enumerate(prepared.classes) if shown[:, k].all()]),
+    labels, warnings = pooled.labels, []
+    for start, names in (
+        ("No test image shows", [name for k, name in enumerate(prepared.classes) if not labels[:, k].any()]),
+        ("Every test image shows", [name for k, name in enumerate(prepared.classes) if labels[:, k].all()]),
     ):
         if names:
-            found.append(f"{none} {list_names(names)}: undefined there, and averages leave it out.")
-    return found
+            warnings.append(f"{start} {list_names(names)}: the metrics are undefined, and averages exclude them.")
+    return warnings
 
 
 def _few_patients(prepared: "PreparedDataset", pooled: FindingPredictions) -> list[str]:
@@ -42,18 +42,19 @@ def _few_patients(prepared: "PreparedDataset", pooled: FindingPredictions) -> li
     if not few:
         return []
     return [
-        f"Fewer than {FEW_PATIENTS} test {unit} show {list_names(few)}: intervals of these are wide and approximate."
+        f"Fewer than {FEW_PATIENTS} test {unit} show {list_names(few)}: "
+        "confidence intervals of these findings are wide and approximate."
     ]
 
 
 def _failed_choices(folds: Sequence[FindingFold], pooled: FindingPredictions) -> list[str]:
-    found = []
+    warnings = []
     if repeated := len(pooled.rows) - len(np.unique(pooled.rows)):
-        found.append(f"{repeated} images are in the test set of two folds and count twice.")
+        warnings.append(f"{repeated} images are in the test set of two folds and count twice.")
     for fold in folds:
         reasons = {"threshold": fold.decision["reasons"], "calibration": fold.calibration.reasons}
-        for what, by_name in reasons.items():
-            lines = [f"{name}: {reason}" for name, reason in by_name.items()]
-            if lines:
-                found.append(f"Fold {fold.fold}, {what}: {list_names(lines, MAX_SENTENCES)}.")
-    return found
+        for fit, by_name in reasons.items():
+            texts = [f"{name}: {reason}" for name, reason in by_name.items()]
+            if texts:
+                warnings.append(f"Fold {fold.fold}, {fit}: {list_names(texts, MAX_SENTENCES)}.")
+    return warnings

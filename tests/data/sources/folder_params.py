@@ -9,7 +9,7 @@ def params(**more):
 
 
 def read(root, chosen):
-    """Samples as stage data reads them."""
+    """List the samples like stage data."""
     return check_samples(folder.list_samples(root, chosen), chosen, folder.classes(chosen)).samples
 
 

@@ -19,7 +19,7 @@ SLIDES = {
 
 
 def draw_tree(folder, magnifications=(200,), each=2):
-    """The official tree in small; names of the images written."""
+    """Write a small official folder tree and return the names of the images."""
     names = []
     for subtype, slides in SLIDES.items():
         kind = "benign" if subtype == "adenosis" else "malignant"
@@ -29,7 +29,7 @@ def draw_tree(folder, magnifications=(200,), each=2):
                 place.mkdir(parents=True, exist_ok=True)
                 for number in range(1, each + 1):
                     name = f"{slide}-{magnification}-{number:03d}.png"
-                    # 13412 has the same pictures under both its labels, as published.
+                    # The published images of patient 13412 are the same for both labels.
                     seed = zlib.crc32(f"{slide.partition('-')[2]} {magnification} {number}".encode())
                     pixels = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), np.uint8)
                     Image.fromarray(pixels).save(place / name)
@@ -50,7 +50,7 @@ def params(**more):
     return breakhis.Params(root="x", **more)
 
 
-def test_records__strict_groups_and_columns(tmp_path):
+def test_samples__patients_and_metadata(tmp_path):
     draw_tree(tmp_path)
     found = {record.path.rpartition("/")[2]: record for record in breakhis.list_samples(tmp_path, params())}
     assert (
@@ -65,7 +65,7 @@ def test_records__strict_groups_and_columns(tmp_path):
 
 
 @pytest.mark.parametrize(("task", "count"), [("malignant4", 4), ("binary", 2), ("subtypes8", 8)])
-def test_records__tasks(tmp_path, task, count):
+def test_samples__tasks(tmp_path, task, count):
     draw_tree(tmp_path)
     chosen = params(labels=task)
     assert len(breakhis.classes(chosen)) == count
@@ -74,7 +74,7 @@ def test_records__tasks(tmp_path, task, count):
     assert ("adenosis" in labels) == (task == "subtypes8")
 
 
-def test_records__magnifications(tmp_path):
+def test_samples__magnifications(tmp_path):
     names = draw_tree(tmp_path, (40, 400), each=1)
     assert len(breakhis.list_samples(tmp_path, params(magnification=None))) == len(names)
     assert len(breakhis.list_samples(tmp_path, params(magnification=40))) == len(names) / 2
@@ -82,23 +82,23 @@ def test_records__magnifications(tmp_path):
         breakhis.list_samples(tmp_path, params())
 
 
-def test_records__any_layout_and_foreign_files(tmp_path):
+def test_samples__any_layout_and_foreign_files(tmp_path):
     for name in ("x/SOB_M_DC-14-1-200-001.png", "SOB_B_F-14-2-200-001.png", "SOB_B_DC-14-3-200-001.png", "cat.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [record.patient_id for record in breakhis.list_samples(tmp_path, params())] == ["2", "1"]
 
 
-def test_records__same_image_in_two_places(tmp_path):
+def test_samples__same_image_in_two_places(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "SOB_M_DC-14-1-200-001.png").touch()
-    with pytest.raises(InputError, match="is there twice"):
+    with pytest.raises(InputError, match="duplicate image"):
         breakhis.list_samples(tmp_path, params())
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_records__from_the_archive(tmp_path, monkeypatch, inside):
+def test_samples__from_the_archive(tmp_path, monkeypatch, inside):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     names = draw_tree(tmp_path / "tree")
     (tmp_path / "raw").mkdir()
@@ -115,7 +115,7 @@ def test_records__from_the_archive(tmp_path, monkeypatch, inside):
         breakhis.fetch(archive, chosen)
 
 
-def test_records__official_folds_without_13412(tmp_path):
+def test_samples__official_folds_without_13412(tmp_path):
     write_folds(tmp_path, draw_tree(tmp_path))
     chosen = params(split={"protocol": "official", "test_fold": "all", "allow_missing_classes": True})
     found = breakhis.list_samples(tmp_path, chosen)
@@ -126,11 +126,11 @@ def test_records__official_folds_without_13412(tmp_path):
     assert len(breakhis.inputs(tmp_path, chosen)) == 5
     made = split_samples(found, breakhis.classes(chosen), chosen.split, "breakhis")
     assert made.leaked_patients == ()
-    assert any("no validation part" in note for note in made.notes)
-    assert any(note.startswith("4 images take no part") for note in made.notes)
+    assert any("no validation split" in note for note in made.notes)
+    assert any(note.startswith("4 images are in none") for note in made.notes)
 
 
-def test_records__official_without_lists_or_with_bad_ones(tmp_path):
+def test_samples__official_without_valid_lists(tmp_path):
     names = draw_tree(tmp_path)
     chosen = params(split={"protocol": "official"})
     with pytest.raises(InputError, match=r"dsfold1\.txt, .*dsfold5\.txt not found"):
@@ -166,7 +166,7 @@ def test_expected__published_counts():
 
 
 @pytest.mark.real
-def test_records__real_subset(shared):
+def test_samples__real_subset(shared):
     found = breakhis.list_samples(shared / "breakhis200x", params())
     assert len(found) == 305
     assert len({record.patient_id for record in found}) == 31

@@ -15,14 +15,14 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_records__class_folders(root):
+def test_samples__class_folders(root):
     found = folder.list_samples(root, params())
     assert [(record.path, record.label, record.patient_id) for record in found] == [
         ("cat/P1_1.png", "cat", None), ("cat/deep/P2_1.png", "cat", None), ("dog/P3_1.png", "dog", None),
     ]  # fmt: skip
 
 
-def test_records__patient_from_the_path(root):
+def test_samples__patient_from_the_path(root):
     assert [record.patient_id for record in folder.list_samples(root, params(patient_pattern=r"(P\d+)_"))] == [
         "P1",
         "P2",
@@ -38,7 +38,7 @@ def test_params__pattern_must_name_a_group(pattern):
         params(patient_pattern=pattern)
 
 
-def test_records__class_names(root):
+def test_samples__class_names(root):
     assert folder.classes(params(class_names=["dog", "cat"])) == ("dog", "cat")
     with pytest.raises(InputError, match=r"'dog' is not in data\.class_names"):
         read(root, params(class_names=["cat", "cow"]))
@@ -46,13 +46,13 @@ def test_records__class_names(root):
         params(class_names=["cat", "cat"])
 
 
-def test_records__image_beside_the_class_folders(root):
+def test_samples__image_beside_the_class_folders(root):
     (root / "stray.png").touch()
-    with pytest.raises(InputError, match=r"stray\.png lies in no class folder"):
+    with pytest.raises(InputError, match=r"stray\.png is not in a class folder"):
         folder.list_samples(root, params())
 
 
-def test_records__table_with_own_columns(root):
+def test_samples__table_with_renamed_columns(root):
     chosen = table(root, "\ufeffpath,label,group,age\ndog/P3_1.png,dog,P3,7\ncat/P1_1.png, cat ,P1,\n")
     first, second = folder.list_samples(root, chosen)
     assert (first.path, first.label, first.patient_id, first.metadata) == ("cat/P1_1.png", "cat", "P1", {"age": ""})
@@ -71,46 +71,46 @@ def test_records__table_with_own_columns(root):
         ("path,label\na.png\n", "line 2: expected 2 fields"),
         ("path,label\na.png,cat,more\n", "line 2: expected 2 fields"),
         ("path,class\na.png,cat\n", "no column label; found path, class"),
-        ("path,label\n../a.png,cat\n", "leads out of data.root"),
-        ("path,label\n/etc/a.png,cat\n", "leads out of data.root"),
+        ("path,label\n../a.png,cat\n", "is outside of data.root"),
+        ("path,label\n/etc/a.png,cat\n", "is outside of data.root"),
         ("path,label\na.png,cat\na.png,dog\n", r"a\.png is listed twice"),
         ('path,label\na.png,"cat\n', "not a CSV"),
         ("path,label\n", "the table has no rows below its header"),
         ("", "no column path and no label"),
     ],
 )
-def test_records__table_refused(root, text, reason):
+def test_samples__invalid_table(root, text, reason):
     with pytest.raises(InputError, match=reason):
         read(root, table(root, text))
 
 
-def test_records__missing_table(root):
+def test_samples__missing_table(root):
     with pytest.raises(InputError, match=r"data\.csv=other\.csv: no such file in .*\. Write other\.csv with"):
         folder.list_samples(root, params(csv="other.csv"))
     (root / "exported.txt").write_text("path label\n")
-    with pytest.raises(InputError, match=r"The folder holds exported\.txt: set data\.csv to the right one, or write"):
+    with pytest.raises(InputError, match=r"The folder contains exported\.txt\. Set data\.csv to one of them, or write"):
         folder.list_samples(root, params(csv="other.csv"))
 
 
-def test_records__nothing_there(tmp_path):
+def test_samples__no_images(tmp_path):
     with pytest.raises(InputError, match="no images"):
         folder.list_samples(tmp_path, params())
 
 
-def test_records__an_empty_class_folder_is_named(root):
+def test_samples__an_empty_class_folder_is_named(root):
     (root / "fish").mkdir()
-    with pytest.raises(InputError, match=r"class folder .*fish holds no images"):
+    with pytest.raises(InputError, match=r"class folder .*fish has no images"):
         folder.list_samples(root, params())
 
 
-def test_records__a_table_without_patients_says_so(root, capsys):
+def test_samples__a_table_without_patients_says_so(root, capsys):
     folder.list_samples(root, table(root, "path,label,patient\ncat/P1_1.png,cat,P1\n"))
     assert "no column group, so no patients are known; found path, label, patient" in capsys.readouterr().out
 
 
 @pytest.fixture
 def images(tmp_path):
-    """Six images of three patients, and no table yet."""
+    """Write six images of three patients, without a table."""
     for name in ("1.png", "2.png", "3.png", "deep/4.png", "deep/5.png", "6.PNG"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -127,7 +127,7 @@ def test_table__columns_of_other_names(images):
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "message"),
     [
         ("filename,diagnosis,x", "no column path and no label; found filename, diagnosis, x. Add --set "
          "data.columns.path=filename --set data.columns.label=diagnosis"),
@@ -135,17 +135,17 @@ def test_table__columns_of_other_names(images):
         ("path,y", "Add --set data.columns.label=y"),
         ("a,b", "no column path and no label; found a, b. Name it with --set data.columns.path=NAME"),
         ('"path;label"', "found path;label, which is one field. Separate columns by commas"),
-        ("1.png,a", "The first line must name the columns"),
-        ("path,label,Label", "columns 'label' and 'Label' differ in case only"),
+        ("1.png,a", "Add a first line with the names of the columns"),
+        ("path,label,Label", "columns 'label' and 'Label' differ only in case"),
     ],
 )  # fmt: skip
-def test_table__a_missing_column_names_the_option(images, header, said):
+def test_table__a_missing_column_names_the_option(images, header, message):
     with pytest.raises(InputError) as caught:
         read(images, table(images, f"{header}\n{','.join('x' for _ in header.split(','))}\n"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_table__a_named_group_must_be_there(images):
+def test_table__selected_patient_column_must_exist(images):
     chosen = table(images, "path,label\n1.png,a\n")
     chosen = chosen.model_copy(update={"columns": ColumnParams(group="patient")})
     with pytest.raises(InputError, match="no column patient"):
@@ -153,7 +153,7 @@ def test_table__a_named_group_must_be_there(images):
 
 
 def test_table__lines_above_the_header(images):
-    with pytest.raises(InputError, match=r"labels\.csv line 3 looks like the header: remove the lines above it"):
+    with pytest.raises(InputError, match=r"labels\.csv line 3 looks like the header\. Remove the lines above it"):
         read(images, table(images, "Study,X\n2026,03\npath,label\n1.png,a\n"))
 
 
@@ -163,7 +163,7 @@ def test_table__a_patient_column_is_suggested(images, capsys):
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
         ("1.PNG", "labels.csv line 2: '1.PNG' (there is '1.png')"),
         ("1", "'1' (there is '1.png')"),
@@ -173,10 +173,10 @@ def test_table__a_patient_column_is_suggested(images, capsys):
         ("absent.png", "1 of 1 rows name files that do not exist: labels.csv line 2: 'absent.png'. Correct the rows"),
     ],
 )
-def test_table__a_missing_file_is_told_before_decoding(images, path, said):
+def test_table__missing_file_is_reported_before_decoding(images, path, message):
     with pytest.raises(InputError) as caught:
         read(images, table(images, f"path,label\n{path},a\n"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "--set data.on_bad_image=reject" in str(caught.value) or "data.path_format=" in str(caught.value)
 
 
@@ -208,7 +208,7 @@ def test_table__labels_are_mapped(images):
         read(images, chosen)
     mapped = chosen.model_copy(update={"label_map": {"Benign": "benign"}})
     assert [sample.label for sample in read(images, mapped)] == ["benign", "benign", "malignant"]
-    with pytest.raises(InputError, match="no image has label 'Bengin'; labels: Benign, benign, malignant"):
+    with pytest.raises(InputError, match="no image has label 'Bengin'; labels are Benign, benign, malignant"):
         read(images, chosen.model_copy(update={"label_map": {"Bengin": "benign"}}))
 
 
@@ -225,13 +225,13 @@ def test_table__a_cell_with_several_lines(images):
         read(images, table(images, 'path,label\n1.png,"a\nb"\n'))
 
 
-def test_table__and_split_folders_exclude_each_other(images):
+def test_table__cannot_be_combined_with_split_folders(images):
     chosen = params(csv="labels.csv", split={"protocol": "folders"})
-    with pytest.raises(InputError, match=r"data\.split\.protocol is folders, but data\.csv"):
+    with pytest.raises(InputError, match=r"data\.split\.protocol=folders: data\.csv"):
         folder.list_samples(images, chosen)
 
 
-def test_masks__are_refused_left_out_or_used(tmp_path):
+def test_masks__error_leave_out_or_use(tmp_path):
     for name in ("a/x (1).png", "a/x (1)_mask.png", "b/y.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

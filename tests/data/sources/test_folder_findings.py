@@ -10,7 +10,7 @@ from tests.data.sources.folder_params import params, read
 
 @pytest.fixture
 def images(tmp_path):
-    """Six images of three patients, and no table yet."""
+    """Write six images of three patients, without a table."""
     for name in ("1.png", "2.png", "3.png", "deep/4.png", "deep/5.png", "6.PNG"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -46,24 +46,24 @@ def test_findings__merged_columns(images):
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({"labels": ["mass", "hernia"]}, r"data.columns.labels: labels.csv has no column hernia; found path, mass"),
         ({"labels": ["mass", "path"]}, r"data.columns.labels: column path of labels.csv is the path or the patient"),
     ],
 )
-def test_findings__columns_that_cannot_be(images, more, said):
-    with pytest.raises(InputError, match=said):
+def test_findings__columns_that_cannot_be(images, more, message):
+    with pytest.raises(InputError, match=message):
         read(images, several(images, "path,mass\n1.png,1\n2.png,0\n", columns=more))
 
 
-def test_findings__spelled_in_two_ways_are_refused(images):
-    with pytest.raises(InputError, match=r"labels 'Mass' .* and 'mass' .* differ in case"):
+def test_findings__similar_spellings(images):
+    with pytest.raises(InputError, match=r"labels 'Mass' .* and 'mass' .* differ only in case"):
         read(images, several(images, "path,label\n1.png,Mass|Edema\n2.png,mass\n"))
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({"label_type": "multi"}, "label_type is multi, but csv is null"),
         ({"csv": "a.csv", "columns": {"labels": ["a"]}}, "columns.labels is set, but label_type is nominal"),
@@ -71,6 +71,6 @@ def test_findings__spelled_in_two_ways_are_refused(images):
         ({"csv": "a.csv", "label_type": "multi", "columns": {"labels": ["a", "a"]}}, "name each column once"),
     ],
 )
-def test_findings__settings_that_contradict(more, said):
-    with pytest.raises(ValidationError, match=said):
+def test_findings__settings_that_contradict(more, message):
+    with pytest.raises(ValidationError, match=message):
         params(**more)

@@ -39,14 +39,14 @@ def test_samples__root_is_a_folder_of_one_size(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp"])
-def test_samples__mixed_sizes_are_refused(tmp_path, suffix):
+def test_samples__mixed_sizes(tmp_path, suffix):
     write(tmp_path, "all", 160)
     write(tmp_path, "more", 80, suffix=suffix)
     with pytest.raises(InputError, match=r"4 of 8 images have another size; .* has 80 x 80 pixels"):
         read(tmp_path)
 
 
-def test_samples__group_from_the_path(tmp_path):
+def test_samples__patient_from_the_path(tmp_path):
     for image in (1, 2):
         write(tmp_path, f"160/image-{image}", 160)
     assert {sample.patient_id for sample in read(tmp_path, patient_pattern=r"image-(\d+)/")} == {"1", "2"}
@@ -56,13 +56,13 @@ def test_samples__group_from_the_path(tmp_path):
         gashissdb.Params(patient_pattern="(")
 
 
-def test_samples__nothing_there(tmp_path):
+def test_samples__no_images(tmp_path):
     (tmp_path / "160" / "other").mkdir(parents=True)
     with pytest.raises(InputError, match="no image in a folder called Normal or Abnormal"):
         read(tmp_path)
 
 
-def test_hcrf__refuses_crops_without_folders_of_sizes(tmp_path):
+def test_hcrf__rejects_crops_without_size_folders(tmp_path):
     write(tmp_path, "a", 160)
     with pytest.raises(InputError, match="looks like GasHisSDB"):
         hcrf.list_samples(tmp_path, hcrf.Params(root="x"))

@@ -9,29 +9,29 @@ def params(**more):
     return medmnist.Params(root="x", **more)
 
 
-def write(file, parts=("train", "val", "test"), colour=False, labels=(0, 1)):
+def write(file, parts=("train", "val", "test"), color=False, labels=(0, 1)):
     rng = np.random.default_rng(7)
     arrays = {}
     for part in parts:
-        arrays[f"{part}_images"] = rng.integers(0, 256, (6, 8, 8, 3) if colour else (6, 8, 8), np.uint8)
+        arrays[f"{part}_images"] = rng.integers(0, 256, (6, 8, 8, 3) if color else (6, 8, 8), np.uint8)
         arrays[f"{part}_labels"] = np.resize(np.array(labels, np.uint8), (6, 1))
     np.savez(file, **arrays)
     return arrays
 
 
-@pytest.mark.parametrize("colour", [False, True])
-def test_records__pixels_labels_and_published_roles(tmp_path, colour):
-    arrays = write(tmp_path / "pneumoniamnist.npz", colour=colour)
+@pytest.mark.parametrize("color", [False, True])
+def test_samples__pixels_labels_and_published_roles(tmp_path, color):
+    arrays = write(tmp_path / "pneumoniamnist.npz", color=color)
     found = medmnist.list_samples(tmp_path, params(split={"protocol": "official"}))
     assert len(found) == 18
     assert [record.published_splits for record in found[::6]] == [("train",), ("val",), ("test",)]
     assert found[1].label == "pneumonia"
     pixels = found[8].read()
     expected = arrays["val_images"][2]
-    assert np.array_equal(pixels, expected if colour else np.repeat(expected[..., None], 3, 2))
+    assert np.array_equal(pixels, expected if color else np.repeat(expected[..., None], 3, 2))
 
 
-def test_records__other_file_name_and_file_as_root(tmp_path):
+def test_samples__other_file_name_and_file_as_root(tmp_path):
     write(tmp_path / "pneumoniamnist_trainval.npz", ("train", "val"))
     write(tmp_path / "pneumoniamnist_64.npz")
     assert len(medmnist.list_samples(tmp_path, params())) == 12
@@ -39,14 +39,14 @@ def test_records__other_file_name_and_file_as_root(tmp_path):
     assert len(medmnist.list_samples(tmp_path / "pneumoniamnist_64.npz", params())) == 18
 
 
-def test_records__official_needs_three_parts(tmp_path):
+def test_samples__official_needs_three_splits(tmp_path):
     write(tmp_path / "pneumoniamnist.npz", ("train", "val"))
-    with pytest.raises(InputError, match="has no test images; set it to image"):
+    with pytest.raises(InputError, match=r"has no test images\. Use protocol image"):
         medmnist.list_samples(tmp_path, params(split={"protocol": "official"}))
 
 
-def test_records__missing_ambiguous_or_wrong(tmp_path):
-    with pytest.raises(InputError, match=r"found none; data\.download=true"):
+def test_samples__missing_ambiguous_or_wrong(tmp_path):
+    with pytest.raises(InputError, match=r"found none. Set data\.download=true"):
         medmnist.list_samples(tmp_path, params())
     write(tmp_path / "pneumoniamnist_a.npz")
     write(tmp_path / "pneumoniamnist_b.npz")
@@ -75,7 +75,7 @@ def test_fetch__checked_against_the_published_md5(tmp_path, monkeypatch, server)
     assert len(server.asked) == asked
 
 
-def test_tables__one_md5_a_size():
+def test_tables__one_md5_per_size():
     assert set(medmnist.MD5) == set(medmnist.CLASSES)
     assert all(len(md5s) == 4 and {len(md5) for md5 in md5s} <= {0, 32} for md5s in medmnist.MD5.values())
     known = [md5 for md5s in medmnist.MD5.values() for md5 in md5s if md5]
@@ -83,7 +83,7 @@ def test_tables__one_md5_a_size():
 
 
 @pytest.mark.real
-def test_records__real_arrays(shared):
+def test_samples__real_arrays(shared):
     found = medmnist.list_samples(shared / "pneumoniamnist28", params())
     assert len(found) == 5221
     assert sum(record.label == "normal" for record in found) == 1348
@@ -94,7 +94,7 @@ def test_records__real_arrays(shared):
     [("AdrenalMNIST3D", "3-D")]
     + [(f"{organ}mnist3d", "3-D") for organ in ("adrenal", "fracture", "nodule", "organ", "synapse", "vessel")],
 )
-def test_subset__refused_with_the_reason(tmp_path, name, reason):
+def test_subset__unsupported_sets_give_the_reason(tmp_path, name, reason):
     with pytest.raises(ValueError, match=rf"{name} cannot be used: .*{reason}"):
         params(subset=name)
     file = tmp_path / f"{name.lower()}_64.npz"
@@ -128,20 +128,20 @@ def test_chestmnist__findings_of_each_image(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message"),
     [
         (np.zeros((3, 13), np.uint8), r"train_labels is uint8 \(3, 13\); expected \(3, 14\) integers"),
         (np.zeros((3, 14)), "float64"),
         (np.full((3, 14), 2, np.uint8), r"train_labels row 0 is \[2, 2.*expected 0 or 1 for each finding"),
     ],
 )
-def test_chestmnist__wrong_labels(tmp_path, labels, said):
+def test_chestmnist__wrong_labels(tmp_path, labels, message):
     chest(tmp_path / "chestmnist.npz", labels)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         medmnist.list_samples(tmp_path, params(subset="chestmnist"))
 
 
-def test_chestmnist__read_as_another_set_is_refused(tmp_path):
+def test_chestmnist__read_as_another_set(tmp_path):
     chest(tmp_path / "chestmnist.npz", np.zeros((3, 14), np.uint8))
     with pytest.raises(InputError, match=r"train_labels is uint8 \(3, 14\); expected \(3, 1\) integers"):
         medmnist.list_samples(tmp_path / "chestmnist.npz", params())

@@ -21,13 +21,13 @@ assert not {"torch", "prefect", "timm"} & set(sys.modules)
 """
 
 
-def colours(image):
-    """Mean of each channel and of its darkest tenth: what stain is, wherever things lie."""
+def channel_statistics(image):
+    """Return the mean of each channel and of its darkest tenth, which depend on stain but not on arrangement."""
     pixels = image.reshape(-1, 3).astype(float)
     return np.concatenate([pixels.mean(0), np.percentile(pixels, 10, axis=0)])
 
 
-def test_records__default_is_40_patients_of_one_tissue_each():
+def test_samples__default_is_40_patients_with_one_tissue():
     found = synthetic.list_samples(None, synthetic.Params())
     assert len(found) == 480
     assert [r.path for r in found] == sorted({r.path for r in found})
@@ -38,7 +38,7 @@ def test_records__default_is_40_patients_of_one_tissue_each():
     assert per_tissue == [10, 10, 10, 10]
 
 
-def test_records__binary_task_keeps_the_pictures():
+def test_samples__binary_task_keeps_the_pictures():
     four = synthetic.list_samples(None, SOME)
     two = synthetic.list_samples(None, SOME.model_copy(update={"labels": "binary"}))
     assert {r.label for r in two} == set(synthetic.classes(SOME.model_copy(update={"labels": "binary"})))
@@ -84,7 +84,7 @@ def test_load__survives_pickling():
 
 def test_stain__tells_the_patient_and_so_the_class_to_an_image_split_only():
     found = synthetic.list_samples(None, synthetic.Params(patients=24, images_per_patient=4, image_size=64))
-    features = np.array([colours(r.read()) for r in found])
+    features = np.array([channel_statistics(r.read()) for r in found])
     labels, groups = np.array([r.label for r in found]), np.array([r.patient_id for r in found])
     distance = np.linalg.norm((features[:, None] - features[None]) / features.std(0), axis=2)
     np.fill_diagonal(distance, np.inf)
@@ -96,6 +96,6 @@ def test_stain__tells_the_patient_and_so_the_class_to_an_image_split_only():
 
 
 @pytest.mark.parametrize("wrong", [{"patients": 3}, {"images_per_patient": 0}, {"labels": "subtypes8"}, {"stain": 1}])
-def test_params__wrong_values_are_refused(wrong):
+def test_params__invalid_values(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         synthetic.Params(**wrong)

@@ -12,7 +12,7 @@ def test_noise__fills_the_field_about_zero(period):
     assert 0.4 < fields.std() < 1.6
 
 
-def test_ring__lies_on_the_outline_at_even_steps():
+def test_ring__points_are_on_the_outline_at_even_steps():
     blob = Blob.draw(np.random.default_rng(1), 60, 70, 20, 0.2)
     ring = blob.ring(np.random.default_rng(2), 0.8, 5.0)
     np.testing.assert_allclose(blob.rho(ring[:, 0], ring[:, 1]), 0.8, atol=1e-9)

@@ -6,7 +6,7 @@ from medtune.data.synthetic.stain import Stain
 def test_stain_spread__zero_stains_all_patients_alike():
     def dyes(spread):
         stains = [Stain.draw(np.random.default_rng(seed), spread) for seed in range(20)]
-        return np.array([np.concatenate([s.haematoxylin, s.eosin, s.light]) for s in stains])
+        return np.array([np.concatenate([s.hematoxylin, s.eosin, s.light]) for s in stains])
 
     assert dyes(0.0).std(0).max() < 1e-12
     assert dyes(1.0).std(0).min() > 0.02

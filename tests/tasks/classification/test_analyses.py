@@ -1,4 +1,4 @@
-"""Patients, prediction sets and doubtful labels of an evaluation, from its predictions alone."""
+"""Patient predictions, prediction sets and label error candidates of an evaluation."""
 
 import csv
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ OPTIONS = EvaluateParams()
 
 
 def make_result(n_patients=40, n_folds=4, classes=2, known=True, several=False, seed=0) -> EvaluationResult:
-    """Four folds: the patients of fold k are tested by network k and validated by network k - 1."""
+    """Make folds in which network k tests the patients of fold k and network k - 1 validates on them."""
     rng = np.random.default_rng(seed)
     images = rng.integers(2, 7, n_patients)
     patients = np.repeat(np.arange(n_patients), images)
@@ -52,7 +52,7 @@ def make_result(n_patients=40, n_folds=4, classes=2, known=True, several=False, 
 
 def facts_of(result: EvaluationResult, **options):
     chosen = OPTIONS.model_copy(update=options)
-    return Analyses.of(result, chosen).facts(result, chosen)
+    return Analyses.compute(result, chosen).facts(result, chosen)
 
 
 def read(path):
@@ -63,7 +63,7 @@ def read(path):
 @pytest.mark.parametrize("classes", [2, 3])
 def test_analyses__facts_files_and_sections(classes, tmp_path):
     result = make_result(classes=classes)
-    analyses = Analyses.of(result, OPTIONS)
+    analyses = Analyses.compute(result, OPTIONS)
     facts = analyses.facts(result, OPTIONS)
     assert tuple(facts) == ANALYSES
     assert facts["patient_level"]["n_patients"] == 40
@@ -78,31 +78,31 @@ def test_analyses__facts_files_and_sections(classes, tmp_path):
     common = {"positive": None, "classes": ["a", "b"], "folds": [1], "percent": "95", "groups_known": True}
     page = analyses.section(result, facts | common)
     for words in (
-        "metric of patients",
+        "metric per patient",
         "coverage (requested: 0.9)",
         "Nothing is corrected automatically",
-        "would halve the interval",
+        "would halve the confidence interval",
     ):
         assert words in page
 
 
-def test_patient_level__mean_has_the_rule_for_images():
+def test_patient_level__mean_uses_rule_for_images():
     result = make_result()
     level = patient_level.patient_level(result, OPTIONS)
     for position, patient in enumerate(level.predictions.patient_ids):
-        own = result.pooled.patient_ids == patient
-        mean = result.pooled.probabilities[own, 1].mean()
+        selected = result.pooled.patient_ids == patient
+        mean = result.pooled.probabilities[selected, 1].mean()
         assert level.predictions.probabilities[position, 1] == pytest.approx(mean)
         assert level.predictions.predictions[position] == (mean >= 0.5)
         assert result.pooled.patient_ids[level.predictions.rows[position]] == patient
 
 
 @pytest.mark.parametrize("how", ["max", "noisy_or"])
-def test_patient_level__other_scores_choose_a_threshold_on_validation_patients(how):
+def test_patient_level__other_scores_choose_threshold_on_validation_patients(how):
     result = make_result()
     facts = facts_of(result, patient_score=how)["patient_level"]
     assert facts["decision"]["kind"] == "threshold"
-    # The labels of the test patients of a fold, changed in all folds, do not change their own decisions.
+    # Changed labels of a fold's test patients must not change the decisions about these patients.
     options = OPTIONS.model_copy(update={"patient_score": how})
     before = patient_level.patient_level(result, options).predictions
     tested = result.folds[0].test
@@ -110,12 +110,12 @@ def test_patient_level__other_scores_choose_a_threshold_on_validation_patients(h
         for part in (fold.val, fold.test):
             part.labels[np.isin(part.patient_ids, tested.patient_ids)] ^= 1
     after = patient_level.patient_level(result, options).predictions
-    own = np.isin(before.patient_ids, tested.patient_ids)
-    np.testing.assert_array_equal(before.predictions[own], after.predictions[own])
+    selected = np.isin(before.patient_ids, tested.patient_ids)
+    np.testing.assert_array_equal(before.predictions[selected], after.predictions[selected])
 
 
-def test_patient_level__says_why_there_is_none():
-    assert "name no patients" in facts_of(make_result(known=False))["patient_level"]["reason"]
+def test_patient_level__missing_with_reason():
+    assert "no patient ids" in facts_of(make_result(known=False))["patient_level"]["reason"]
     assert "more than one class" in facts_of(make_result(several=True))["patient_level"]["reason"]
     assert "needs two classes" in facts_of(make_result(classes=3), patient_score="max")["patient_level"]["reason"]
 
@@ -151,9 +151,9 @@ def test_prediction_sets__too_few_patients():
     assert "min_probability" in facts["calibration"]
 
 
-def test_doubtful_labels__every_image_once(tmp_path):
+def test_doubtful_labels__each_image_once(tmp_path):
     result = make_result()
-    doubtful = Analyses.of(result, OPTIONS).doubtful
+    doubtful = Analyses.compute(result, OPTIONS).doubtful
     assert doubtful.n_images == len(result.prepared.labels)
     assert len(np.unique(doubtful.rows)) == len(doubtful.rows)
     assert (doubtful.suggested != doubtful.labels).all()
@@ -164,7 +164,7 @@ def test_projection__each_class_with_its_patients():
     assert {row["patients"] for row in facts["classes"]} == {20}
     assert all(50 < row["more_patients"] <= 60 for row in facts["classes"])
     assert sum(row["share_of_variance"] for row in facts["classes"]) == pytest.approx(1)
-    assert {text.split("interval of its ")[1].split(",")[0] for text in facts["sentences"]} == {
+    assert {text.split("interval of its ")[1].split(".")[0] for text in facts["sentences"]} == {
         "sensitivity", "specificity",
     }  # fmt: skip
 
@@ -175,5 +175,5 @@ def test_projection__too_few_patients_of_a_class():
         fold.test.labels[:] = 1
     facts = facts_of(EvaluationResult(result.prepared, (), (), result.folds, pool([f.test for f in result.folds]), {}))
     none, all_of_them = facts["more_patients"]["classes"]
-    assert (none["patients"], none["reason"]) == (0, "an interval needs more patients")
+    assert (none["patients"], none["reason"]) == (0, "a confidence interval needs more patients")
     assert all_of_them["patients"] == 5

@@ -1,11 +1,11 @@
-"""The baseline is scikit-learn's logistic regression, also where training lacks a class."""
+"""Baseline of a classifier: scikit-learn's logistic regression, also without training images of a class."""
 
 import numpy as np
 
 from medtune.tasks.classification import baseline
 
 
-def test_fit_and_predict__a_class_without_training_images_gets_no_probability():
+def test_fit_and_predict__class_without_training_images_has_probability_0():
     draw = np.random.default_rng(0)
     labels = np.repeat([0, 2], 30)
     x = draw.normal(size=(60, 3)) + 4 * labels[:, None]

@@ -5,7 +5,7 @@ from medtune.tasks.classification import calibration, reliability
 
 
 def make_logits(temperature, n=4000, classes=3, seed=0):
-    """Logits whose softmax is right once divided by `temperature`."""
+    """Make logits that are calibrated after division by `temperature`."""
     draw = np.random.default_rng(seed)
     logits = draw.normal(0, 2, (n, classes))
     labels = np.array([draw.choice(classes, p=row) for row in calibration.softmax(logits)])
@@ -28,19 +28,19 @@ def test_fit__separable_validation_stops_at_the_bound():
     assert found.temperature == pytest.approx(calibration.TEMPERATURE_BOUNDS[0], rel=0.1)
 
 
-def test_fit__few_patients_are_little_evidence():
+def test_fit__few_patients_stay_near_1():
     logits, labels, alone = make_logits(3.0, n=200)
     few = calibration.fit_temperature(logits, labels, alone % 4).temperature
     many = calibration.fit_temperature(logits, labels, alone).temperature
     assert 1 < few < many
 
 
-def test_fit__separable_validation_of_few_patients_stays_moderate():
+def test_fit__separable_validation_of_few_patients():
     labels = np.array([0, 1] * 30)
     assert calibration.fit_temperature(5 * np.eye(2)[labels], labels, labels).temperature > 0.5
 
 
-def test_fit__none_leaves_probabilities_alone():
+def test_fit__none_keeps_probabilities():
     found = calibration.fit_temperature(*make_logits(3.0), kind="none")
     assert found.temperature == 1
     assert found.nll_before == found.nll_after

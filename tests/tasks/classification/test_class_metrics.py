@@ -16,15 +16,15 @@ def make_stats(patients=(8, 8), wrong=3):
 
 def test_per_class__recall_of_two_classes_is_sensitivity_and_specificity():
     stats = make_stats()
-    rows, whole = per_class(stats, ["no", "yes"], 0.95), intervals(METRICS, stats)
+    rows, overall = per_class(stats, ["no", "yes"], 0.95), intervals(METRICS, stats)
     for row, name in zip(rows, ("specificity", "sensitivity"), strict=True):
-        one = whole[name]
+        one = overall[name]
         assert (row["recall"], row["recall_lo"], row["recall_hi"]) == (one.value, one.lo, one.hi)
         assert row["patients"] == 8
         assert row["reason"] is None
 
 
-def test_per_class__a_perfect_class_has_width():
+def test_per_class__perfect_class_has_interval():
     row = per_class(make_stats(wrong=0), ["no", "yes"], 0.95)[1]
     for name in ("recall", "precision"):
         assert row[name] == row[f"{name}_hi"] == 1
@@ -38,7 +38,7 @@ def test_per_class__one_patient_of_a_class_has_values_and_a_reason():
     assert "rests on" in row["reason"]
 
 
-def test_per_class__never_predicted_has_no_precision():
+def test_per_class__never_predicted_class_has_no_precision():
     row = per_class(make_stats((6, 6), wrong=10), ["no", "yes"], 0.95)[1]
     assert row["precision"] is None
     assert (row["recall"], row["f1"]) == (0, 0)
@@ -61,7 +61,7 @@ def test_per_class__few_patients_of_a_class_have_values_and_a_reason(patients, w
         assert without.get(name, "") in (row["reason"] or "")
 
 
-def test_per_class__precision_rests_on_the_patients_of_other_classes_too():
+def test_per_class__precision_counts_patients_of_other_classes():
     row = per_class(make_stats((3, 9), wrong=2), ["no", "yes"], 0.95)[1]
     assert row["precision_lo"] is None
     assert row["recall_lo"] is not None

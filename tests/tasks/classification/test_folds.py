@@ -5,9 +5,9 @@ import pytest
 
 from medtune.config.schema import EvaluateParams
 from medtune.tasks.classification import folds
-from medtune.tasks.classification import warnings as caveats
 from medtune.tasks.classification.calibration import fit_temperature, softmax
 from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions
+from medtune.tasks.classification.warnings import evaluation_warnings
 
 
 def make_scored(labels, positive, groups=None, rows=None) -> ClassifierPredictions:
@@ -18,7 +18,7 @@ def make_scored(labels, positive, groups=None, rows=None) -> ClassifierPredictio
     return ClassifierPredictions(rows, labels, groups, both, both, (positive >= 0.5).astype(np.int64))
 
 
-def make_chain(fold=0, val=((0, 1), (0.2, 0.8)), test=((0, 1), (0.2, 0.8)), nll=0.5, at_bound=False, reason=None):
+def make_fold(fold=0, val=((0, 1), (0.2, 0.8)), test=((0, 1), (0.2, 0.8)), nll=0.5, at_bound=False, reason=None):
     calibration = SimpleNamespace(nll_after=nll, at_bound=at_bound, temperature=0.1, images=2)
     decision = {"kind": "threshold", **({"reason": reason} if reason else {})}
     return ClassifierFold(fold, "frozen", calibration, decision, make_scored(*val), make_scored(*test))
@@ -29,54 +29,54 @@ def make_prepared(protocol="patient", leaked=(), n=12):
     return SimpleNamespace(info=info, classes=("benign", "malignant"), patient_ids=np.arange(n))
 
 
-def test_judge__test_labels_change_neither_temperature_nor_decision():
+def test_evaluate_folds__independent_of_test_labels():
     draw = np.random.default_rng(0)
     rows = {"val": np.arange(30), "test": np.arange(30, 60)}
-    logits = {role: draw.normal(size=(30, 2)).astype("f4") for role in rows}
+    logits = {split: draw.normal(size=(30, 2)).astype("f4") for split in rows}
     trained = SimpleNamespace(result=lambda: {"kept": "finetune"})
     labels, found = draw.integers(0, 2, 60), []
     for flip in (0, 1):
-        mine = np.where(np.arange(60) < 30, labels, labels ^ flip)
-        prepared = SimpleNamespace(info={}, labels=mine, patient_ids=np.arange(60) // 3, classes=("a", "b"))
-        wanted = SimpleNamespace(fold=1, indices=rows, trained=trained)
-        found += folds.evaluate_folds([wanted], [logits], prepared, EvaluateParams())
+        changed = np.where(np.arange(60) < 30, labels, labels ^ flip)
+        prepared = SimpleNamespace(info={}, labels=changed, patient_ids=np.arange(60) // 3, classes=("a", "b"))
+        requests = SimpleNamespace(fold=1, indices=rows, trained=trained)
+        found += folds.evaluate_folds([requests], [logits], prepared, EvaluateParams())
     assert found[0].calibration == found[1].calibration
     assert found[0].decision == found[1].decision
     assert (found[0].test.predictions == found[1].test.predictions).all()
     assert found[0].selected_stage == "finetune"
 
 
-def test_decision__of_a_fold_ignores_the_labels_of_its_test_patients():
-    """Three folds: each patient is a validation patient of the fold after its test fold."""
+def test_evaluate_folds__independent_of_other_labels_of_test_patients():
+    """Each patient is a validation patient of the fold after its test fold."""
     draw = np.random.default_rng(0)
     patients, part = np.arange(90) // 3, np.arange(90) // 3 % 3
     labels = draw.integers(0, 2, 30)[patients]
     logits = (draw.normal(size=(90, 2)) + np.stack([-labels, labels + 1], 1)).astype("f4")
     trained = SimpleNamespace(result=lambda: {"kept": "finetune"})
     rows = [{"test": np.flatnonzero(part == k), "val": np.flatnonzero(part == (k - 1) % 3)} for k in range(3)]
-    wanted = [SimpleNamespace(fold=k, indices=rows[k], trained=trained) for k in range(3)]
-    outputs = [{split: logits[own] for split, own in each.items()} for each in rows]
+    requests = [SimpleNamespace(fold=k, indices=rows[k], trained=trained) for k in range(3)]
+    outputs = [{split: logits[index] for split, index in by_split.items()} for by_split in rows]
     options, found = EvaluateParams(threshold={"specificity": 0.7}), []
     for flip in (False, True):
-        mine = np.where(flip & (part == 1), 1 - labels, labels)
-        prepared = SimpleNamespace(info={}, labels=mine, patient_ids=patients, classes=("a", "b"))
-        found.append(folds.evaluate_folds(wanted, outputs, prepared, options))
+        changed = np.where(flip & (part == 1), 1 - labels, labels)
+        prepared = SimpleNamespace(info={}, labels=changed, patient_ids=patients, classes=("a", "b"))
+        found.append(folds.evaluate_folds(requests, outputs, prepared, options))
     before, after = found
-    assert before[1].record() == after[1].record()  # the temperature and the decision
+    assert before[1].record() == after[1].record()
     assert (before[1].test.probabilities == after[1].test.probabilities).all()
     assert before[0].decision != after[0].decision
     assert before[0].calibration.temperature != after[0].calibration.temperature
     assert before[1].decision["images"] == before[1].calibration.images == 60
 
 
-def test_fit_rules__of_a_network_that_has_seen_everyone_use_all_validation_images():
+def test_fit_rules__use_all_validation_images():
     draw = np.random.default_rng(1)
     patients, labels = np.arange(60) // 3, draw.integers(0, 2, 20)[np.arange(60) // 3]
     logits = draw.normal(size=(60, 2)) + 2 * np.eye(2)[labels]
     part, prepared = patients % 3, SimpleNamespace(info={}, labels=labels, patient_ids=patients, classes=("a", "b"))
     rows = [np.flatnonzero(part == k) for k in range(3)]
-    wanted = [SimpleNamespace(fold=k, indices={"val": own}) for k, own in enumerate(rows)]
-    rules = folds.fit_rules(wanted, [{"val": logits[own]} for own in rows], prepared, EvaluateParams())
+    requests = [SimpleNamespace(fold=k, indices={"val": index}) for k, index in enumerate(rows)]
+    rules = folds.fit_rules(requests, [{"val": logits[index]} for index in rows], prepared, EvaluateParams())
     order = np.concatenate(rows)
     fitted = fit_temperature(logits[order], labels[order], patients[order])
     assert rules.calibration == fitted
@@ -84,23 +84,23 @@ def test_fit_rules__of_a_network_that_has_seen_everyone_use_all_validation_image
     assert rules.calibrate(logits) == pytest.approx(softmax(logits, fitted.temperature))
 
 
-def test_pool__keeps_every_image():
+def test_pool__keeps_all_images():
     one, two = make_scored([0, 1], [0.1, 0.9], rows=[3, 5]), make_scored([1], [0.4], rows=[4])
     pooled = folds.pool([one, two])
     assert pooled.rows.tolist() == [3, 5, 4]
     assert pooled.probabilities.shape == (3, 2)
 
 
-def test_caveats__nothing_to_warn_of():
+def test_warnings__none():
     labels = [0, 1] * 10
     scored = make_scored(labels, [0.1, 0.9] * 10)
-    assert caveats.evaluation_warnings(make_prepared(), [make_chain()], scored) == []
+    assert evaluation_warnings(make_prepared(), [make_fold()], scored) == []
 
 
-def test_caveats__say_what_is_thin():
+def test_warnings__few_patients_and_failed_fits():
     pooled = make_scored([0] * 6 + [0, 0], [0.1] * 8, rows=[0, 1, 2, 3, 4, 5, 5, 5])
-    chains = [make_chain(3, val=((0, 0), (0.1, 0.1)), at_bound=True, reason="one class")]
-    found = " | ".join(caveats.evaluation_warnings(make_prepared(), chains, pooled))
+    fold_results = [make_fold(3, val=((0, 0), (0.1, 0.1)), at_bound=True, reason="one class")]
+    found = " | ".join(evaluation_warnings(make_prepared(), fold_results, pooled))
     for words in (
         "No test image is malignant",
         "2 images are in the test set of two",
@@ -109,11 +109,11 @@ def test_caveats__say_what_is_thin():
     ):
         assert words in found
     assert "Fold 3: no validation image is malignant" in found
-    few = caveats.evaluation_warnings(make_prepared(), [make_chain()], make_scored([0, 1], [0.1, 0.9]))
+    few = evaluation_warnings(make_prepared(), [make_fold()], make_scored([0, 1], [0.1, 0.9]))
     assert few[0].startswith("Only 1 test patient with benign")
 
 
-def test_ordinal__from_dataset_json_to_predictions_csv_and_back(tmp_path):
+def test_ordinal__round_trip_through_predictions_csv(tmp_path):
     from medtune.tasks.classification.evaluation import from_bundle
     from medtune.tasks.classification.predictions import read_predictions, write_predictions
 

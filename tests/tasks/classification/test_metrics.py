@@ -1,4 +1,4 @@
-"""What the metrics mean. Against scikit-learn they are held by torture/scenarios/metrics.py."""
+"""Metrics of a classifier. torture/scenarios/metrics.py compares them with scikit-learn."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from medtune.tasks.classification.class_metrics import per_class
 from torture.scenarios.metrics import random_case
 
 
-def test_score__agrees_with_measure():
+def test_score__equals_compute_all():
     for seed in range(1, 200, 2):
         labels, probabilities, _, groups = random_case(seed)
         full = metrics.compute_all(labels, probabilities, probabilities.argmax(axis=1), groups)
@@ -17,12 +17,12 @@ def test_score__agrees_with_measure():
             assert full[name] == pytest.approx(value, abs=1e-12) if full[name] is not None else np.isnan(value)
 
 
-def test_metrics__count_every_image():
+def test_metrics__count_all_images():
     labels, probabilities, predictions, groups = random_case(7)
     assert statistics.accumulate(labels, probabilities, predictions, groups).confusion.sum() == len(labels)
 
 
-def test_patient_recognition_rate__weighs_patients_equally():
+def test_patient_recognition_rate__equal_weight_per_patient():
     labels = np.array([0, 0, 0, 1])
     predictions = np.array([0, 0, 0, 0])
     found = metrics.compute_all(labels, np.eye(2)[predictions], predictions, np.array(["a", "a", "a", "b"]))
@@ -51,7 +51,7 @@ def test_per_class__agrees_with_scikit_learn():
         (np.array([[0.5, 0.5]]), [2], "outside 0 to 1"),
     ],
 )
-def test_score__refuses_what_cannot_be_scored(probabilities, labels, words):
+def test_score__invalid_input(probabilities, labels, words):
     with pytest.raises(ValueError, match=words):
         metrics.score(np.array(labels, dtype=np.int64), probabilities)
 
@@ -99,7 +99,7 @@ def test_sensitivity_at_specificity__each_weighting_has_its_own_threshold():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_precision_recall_curve__has_the_area_of_average_precision(seed):
+def test_precision_recall_curve__area_is_average_precision(seed):
     draw = np.random.default_rng(seed)
     positive = draw.random(50) < 0.3
     scores = np.round(draw.normal(size=50) + positive, 1)

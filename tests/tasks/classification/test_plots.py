@@ -7,7 +7,7 @@ from medtune.tasks.classification import plots
 
 
 @pytest.mark.parametrize("classes", [2, 9])
-def test_confusion__is_drawn_the_same_each_time(tmp_path, classes):
+def test_confusion__deterministic(tmp_path, classes):
     counts = np.random.default_rng(0).integers(0, 40, (classes, classes))
     counts[0] = 0
     for name in ("a", "b"):
@@ -17,11 +17,11 @@ def test_confusion__is_drawn_the_same_each_time(tmp_path, classes):
         assert min(image.size) > 300
 
 
-def test_pictures__of_nearly_nothing(tmp_path):
+def test_plots__minimal_input(tmp_path):
     plots.draw_roc(tmp_path / "roc.png", {}, "one class")
     plots.draw_history(tmp_path / "history.png", [], "no history")
     plots.draw_samples(tmp_path / "samples.png", [], [], "no mistakes")
-    patients = [{"group": "a" * 80, "images": 3, "right": 0.5, "label": 0}]
+    patients = [{"patient": "a" * 80, "images": 3, "correct": 0.5, "label": 0}]
     plots.draw_patients(tmp_path / "patients.png", patients, ("a", "b"), "one patient")
     labels, certain = np.zeros(3, np.int64), np.eye(2)[np.zeros(3, np.int64)]
     plots.draw_reliability(tmp_path / "reliability.png", labels, certain, certain, 15, "certain")
@@ -29,15 +29,15 @@ def test_pictures__of_nearly_nothing(tmp_path):
     assert len(list(tmp_path.iterdir())) == 5
 
 
-def test_patients__hundreds(tmp_path):
+def test_patients__hundreds_of_patients(tmp_path):
     draw = np.random.default_rng(0)
-    patients = [{"group": f"P{i}", "images": 9, "right": draw.random(), "label": i % 3} for i in range(300)]
+    patients = [{"patient": f"P{i}", "images": 9, "correct": draw.random(), "label": i % 3} for i in range(300)]
     plots.draw_patients(tmp_path / "patients.png", patients, ("a", "b", "c"), "many")
     with Image.open(tmp_path / "patients.png") as image:
         assert image.size[0] < 2000
 
 
-def test_history__stages_are_told_apart(tmp_path):
+def test_history__several_stages(tmp_path):
     rows = [{"epoch": e, "train/loss": 1 / e, "val/loss": 1.2 / e, "val/auroc": 1 - 0.5 / e} for e in (1, 2, 3)]
     joined = join_history([("frozen", [rows]), ("finetune", [rows])])
     plots.draw_history(tmp_path / "history.png", joined, "two stages")

@@ -1,4 +1,4 @@
-"""Statistics, plots, tables and texts of a thousand classes stay small."""
+"""Statistics, plots, tables and texts with a thousand classes have a bounded size."""
 
 import time
 import tracemalloc
@@ -38,7 +38,7 @@ def test_statistics__memory_and_time(scored):
     found = metrics.compute_all(scored.labels, scored.probabilities, scored.predictions, scored.patient_ids)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # One dense matrix per patient was 1,500 x 1,000 x 1,000 values, 12 GB.
+    # Dense matrices per patient would have 1,500 x 1,000 x 1,000 values, or 12 GB.
     assert peak < 400 * MIB
     assert time.process_time() - started < 60
     assert found["accuracy"] == pytest.approx(scored.correct.mean())
@@ -65,7 +65,7 @@ def test_plot__pixels_memory_and_time(tmp_path, scored, name):
     assert time.process_time() - started < 60
 
 
-def test_confusion__other_classes_are_summed_up(scored):
+def test_confusion__other_classes_are_summed(scored):
     counts = statistics.confusion_matrix(scored.labels, scored.predictions, 1000)
     shown, names, note = plots._most_confused(counts, CLASSES)
     assert shown.shape == (31, 31)
@@ -74,7 +74,7 @@ def test_confusion__other_classes_are_summed_up(scored):
     assert "30 of 1,000" in note
 
 
-def test_report_and_tracking__a_bounded_number_of_rows(tmp_path, scored):
+def test_report_and_tracking__bounded_number_of_rows(tmp_path, scored):
     rows = per_class(
         statistics.accumulate(scored.labels, scored.probabilities, scored.predictions, scored.patient_ids),
         CLASSES,

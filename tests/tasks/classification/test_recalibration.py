@@ -15,7 +15,7 @@ def make_case(n=300, slope=0.6, intercept=-0.8, seed=0):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_fit_slope__is_scikit_learns_and_solves_the_score_equations(seed):
+def test_fit_slope__equals_scikit_learn_and_solves_score_equations(seed):
     x, y, weights = make_case(seed=seed)
     for row, (a, b) in zip(weights, fit_slope(x, y, weights), strict=True):
         right = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x[:, None], y, sample_weight=row)
@@ -25,13 +25,13 @@ def test_fit_slope__is_scikit_learns_and_solves_the_score_equations(seed):
         assert abs(residual @ x) < 1e-8
 
 
-def test_fit_slope__does_not_depend_on_where_it_starts():
+def test_fit_slope__independent_of_start():
     x, y, weights = make_case()
     far = fit_slope(x, y, weights, np.array([-3.0, 5.0]))
     np.testing.assert_allclose(far, fit_slope(x, y, weights), rtol=1e-9)
 
 
-def test_fit_slope__separated_outcomes_or_one_outcome_have_none():
+def test_fit_slope__nan_for_separated_or_single_outcomes():
     x = np.arange(20.0) - 9.5
     assert np.isnan(fit_slope(x, (x > 0).astype(float), np.ones((1, 20)))).all()
     assert np.isnan(fit_slope(x, (x < 0).astype(float), np.ones((1, 20)))).all()
@@ -39,7 +39,7 @@ def test_fit_slope__separated_outcomes_or_one_outcome_have_none():
     assert np.isnan(fit_slope(np.zeros(20), (x > 0).astype(float), np.ones((1, 20)))).all()
 
 
-def test_fit_intercept__makes_the_mean_probability_right():
+def test_fit_intercept__corrects_mean_probability():
     x, y, weights = make_case()
     for row, a in zip(weights, fit_intercept(x, y, weights), strict=True):
         assert row @ (1 / (1 + np.exp(-(a + x)))) == pytest.approx(row @ y)
@@ -50,7 +50,7 @@ def test_logit__certain_probabilities_stay_finite():
     assert np.isfinite(logit(np.array([0, 1], np.float32))).all()
 
 
-def test_metrics__of_stretched_and_shifted_probabilities():
+def test_metrics__stretched_and_shifted_probabilities():
     x, y, _ = make_case(20_000, 0.5, 0.0, 3)
     stated = 1 / (1 + np.exp(-x))
     probabilities = np.stack([1 - stated, stated], axis=1)
@@ -61,7 +61,7 @@ def test_metrics__of_stretched_and_shifted_probabilities():
     assert found["brier"] == pytest.approx(((stated - y) ** 2).mean())
 
 
-def test_metrics__several_classes_refer_to_the_most_probable_one():
+def test_metrics__several_classes_use_most_probable_class():
     draw = np.random.default_rng(0)
     probabilities = draw.dirichlet([0.7, 0.7, 0.7], 30_000)
     labels = (draw.random(30_000)[:, None] > probabilities.cumsum(axis=1)).sum(axis=1)

@@ -24,7 +24,7 @@ def read(path):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_roc_curves__agree_with_scikit_learn(classes):
+def test_roc_curves__equal_scikit_learn(classes):
     scored = make_scored(classes=classes)
     names = tuple("abc"[:classes])
     curves = tables.roc_curves(names, scored)
@@ -36,7 +36,7 @@ def test_roc_curves__agree_with_scikit_learn(classes):
         assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
 
 
-def test_roc_curves__class_without_positives_is_left_out(tmp_path):
+def test_roc_curves__class_without_positives_is_omitted(tmp_path):
     scored = make_scored(classes=4)
     scored.labels[scored.labels == 3] = 0
     curves = tables.roc_curves(tuple("abcd"), scored)
@@ -45,11 +45,11 @@ def test_roc_curves__class_without_positives_is_left_out(tmp_path):
     assert {row["class"] for row in read(tmp_path / "roc.csv")} == {"a", "b", "c"}
 
 
-def test_patient_rows__lowest_share_first():
+def test_patient_rows__lowest_fraction_first():
     scored = make_scored()
     rows = tables.patient_rows(scored)
     assert sum(row["images"] for row in rows) == 80
-    assert [row["right"] for row in rows] == sorted(row["right"] for row in rows)
+    assert [row["correct"] for row in rows] == sorted(row["correct"] for row in rows)
 
 
 def test_write_reliability__before_and_after(tmp_path):
@@ -59,7 +59,7 @@ def test_write_reliability__before_and_after(tmp_path):
     assert sum(int(row["images"]) for row in rows) == 160
 
 
-def test_order_by_confidence__most_confident_first():
+def test_sort_by_confidence__most_confident_first():
     scored = make_scored()
     order = tables.sort_by_confidence(scored, correct=False)
     confidence = scored.probabilities[order, scored.predictions[order]]

@@ -1,11 +1,11 @@
-"""Each finding has a regression of its own; one that training never shows has none."""
+"""Multilabel baseline: one regression per finding that the training images show."""
 
 import numpy as np
 
 from medtune.tasks.multilabel import baseline
 
 
-def test_fit_and_predict__findings_do_not_influence_each_other():
+def test_fit_and_predict__findings_are_independent():
     draw = np.random.default_rng(0)
     targets = draw.integers(0, 2, (50, 3))
     targets[:, 2] = 0
@@ -16,7 +16,7 @@ def test_fit_and_predict__findings_do_not_influence_each_other():
     assert not found[:, 2].any()
 
 
-def test_document__is_a_decision_that_serving_accepts():
+def test_document__accepted_by_serving():
     from medtune.serving.tasks.multilabel import decide, validate
 
     document = baseline.document(("mass", "edema"))

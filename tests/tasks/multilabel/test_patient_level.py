@@ -12,7 +12,7 @@ NAMES = ("mass", "edema")
 
 
 def make_result(flipped=0, known=True, n_patients=60, n_folds=3, seed=0):
-    """Each patient has four images; some show a finding. Fold k tests the patients k, k + 3, ..."""
+    """Make patients with four images each. Fold k tests the patients k, k + 3, ..."""
     draw = np.random.default_rng(seed)
     patients = np.repeat(np.arange(n_patients), 4)
     labels = (draw.random((n_patients, 2)) < 0.5)[patients] & (draw.random((len(patients), 2)) < 0.6)
@@ -23,8 +23,10 @@ def make_result(flipped=0, known=True, n_patients=60, n_folds=3, seed=0):
     ids = np.array([f"P{k:02}" for k in patients])
 
     def part(which):
-        own = np.flatnonzero(which)
-        return FindingPredictions(own, ids[own], labels[own], p[own], p[own], p[own] >= 0.5)
+        selected = np.flatnonzero(which)
+        return FindingPredictions(
+            selected, ids[selected], labels[selected], p[selected], p[selected], p[selected] >= 0.5
+        )
 
     fold_of = patients % n_folds
     folds = [
@@ -38,7 +40,7 @@ def make_result(flipped=0, known=True, n_patients=60, n_folds=3, seed=0):
 
 
 @pytest.mark.parametrize("how", ["mean", "max", "noisy_or"])
-def test_patient_level__a_patient_shows_what_an_image_shows(how, tmp_path):
+def test_patient_level__patient_has_findings_of_all_images(how, tmp_path):
     result, _ = make_result()
     options = EvaluateParams(patient_score=how)
     level = patient_level.patient_level(result, options)
@@ -47,10 +49,10 @@ def test_patient_level__a_patient_shows_what_an_image_shows(how, tmp_path):
         level.predictions.patient_ids, level.predictions.labels, level.predictions.probabilities, level.n_images,
         strict=True,
     ):  # fmt: skip
-        own = images.patient_ids == patient
-        assert n == own.sum() == 4
-        assert (labels == images.labels[own].any(axis=0)).all()
-        each = images.probabilities[own]
+        selected = images.patient_ids == patient
+        assert n == selected.sum() == 4
+        assert (labels == images.labels[selected].any(axis=0)).all()
+        each = images.probabilities[selected]
         expected = {"mean": each.mean(0), "max": each.max(0), "noisy_or": 1 - (1 - each).prod(0)}[how]
         assert p == pytest.approx(expected)
     facts = patient_level.patient_facts(level, result, options)
@@ -64,7 +66,7 @@ def test_patient_level__a_patient_shows_what_an_image_shows(how, tmp_path):
     assert len(lines) == 60
 
 
-def test_patient_level__thresholds_ignore_the_labels_of_the_test_patients():
+def test_patient_level__thresholds_independent_of_test_labels():
     options, found = EvaluateParams(patient_score="noisy_or", threshold={"sensitivity": 0.8}), []
     for flip in (False, True):
         result, _ = make_result()
@@ -72,18 +74,18 @@ def test_patient_level__thresholds_ignore_the_labels_of_the_test_patients():
         for part in (part for fold in result.folds for part in (fold.val, fold.test)):
             part.labels[np.isin(part.patient_ids, tested)] ^= flip
         level = patient_level.patient_level(result, options).predictions
-        own = np.isin(level.patient_ids, result.folds[0].test.patient_ids)
-        found.append((level.decided[own], level.decided[~own]))
+        selected = np.isin(level.patient_ids, result.folds[0].test.patient_ids)
+        found.append((level.decided[selected], level.decided[~selected]))
     assert (found[0][0] == found[1][0]).all()
     assert not (found[0][1] == found[1][1]).all()
 
 
-def test_patient_level__without_patients_says_so():
+def test_patient_level__no_patient_ids():
     result, _ = make_result(known=False)
-    assert patient_level.patient_level(result, EvaluateParams()) == "the data name no patients"
+    assert patient_level.patient_level(result, EvaluateParams()) == "the dataset has no patient ids"
 
 
-def test_doubtful_findings__flipped_labels_come_first(tmp_path):
+def test_doubtful_findings__flipped_labels_first(tmp_path):
     result, flipped = make_result(flipped=12)
     found = label_errors.doubtful_findings(result)
     assert found.n_images == 240
@@ -100,7 +102,7 @@ def test_doubtful_findings__flipped_labels_come_first(tmp_path):
     assert first.split(",")[2:5] == [name, *words]
 
 
-def test_doubtful_findings__none_where_every_label_agrees():
+def test_doubtful_findings__none_if_all_labels_agree():
     result, _ = make_result()
     for fold in result.folds:
         for part in (fold.val, fold.test):

@@ -1,4 +1,4 @@
-"""Metrics of findings against scikit-learn's, per finding and averaged."""
+"""Multilabel metrics compared with scikit-learn, per finding and averaged."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from sklearn import metrics as sklearn
 
 from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import compute, values
-from medtune.tasks.multilabel.metrics import METRICS, OF_A_FINDING, of_finding, score
+from medtune.tasks.multilabel.metrics import FINDING_METRICS, METRICS, finding_metrics, score
 from medtune.tasks.multilabel.statistics import accumulate, effective_patients
 
 
@@ -18,7 +18,7 @@ def images():
     return labels, probabilities, probabilities >= 0.6, np.arange(200) // 4
 
 
-def test_metrics__of_each_finding_are_scikit_learns(images):
+def test_metrics__per_finding_equal_scikit_learn(images):
     labels, probabilities, decided, _ = images
     weighted = accumulate(*images).weighted(np.ones((1, 50)))
     for k in range(3):
@@ -29,11 +29,11 @@ def test_metrics__of_each_finding_are_scikit_learns(images):
             "specificity": sklearn.recall_score(~labels[:, k], ~decided[:, k]),
             "f1": sklearn.f1_score(labels[:, k], decided[:, k]),
         }
-        found = {name: float(getattr(weighted, name)[0, k]) for name in OF_A_FINDING}
+        found = {name: float(getattr(weighted, name)[0, k]) for name in FINDING_METRICS}
         assert found == pytest.approx(expected)
 
 
-def test_metrics__averages_leave_out_a_finding_that_no_image_shows(images):
+def test_metrics__averages_exclude_absent_findings(images):
     labels, probabilities, decided, patients = images
     found = values(METRICS, accumulate(*images))
     three = values(METRICS, accumulate(labels[:, :3], probabilities[:, :3], decided[:, :3], patients))
@@ -41,14 +41,14 @@ def test_metrics__averages_leave_out_a_finding_that_no_image_shows(images):
     assert found["auroc"] == pytest.approx(sklearn.roc_auc_score(labels[:, :3], probabilities[:, :3], average="macro"))
 
 
-def test_metrics__undefined_where_no_finding_is_scored():
+def test_metrics__undefined_without_scored_findings():
     labels = np.zeros((6, 2), bool)
     stats = accumulate(labels, np.full((6, 2), 0.3), labels, np.arange(6))
     assert set(values(METRICS, stats).values()) == {None}
     assert all(np.isnan(value) for value in score(labels, np.full((6, 2), 0.3)).values())
 
 
-def test_metrics__a_resample_that_loses_a_finding_is_undefined():
+def test_metrics__undefined_if_resample_removes_finding():
     labels = np.array([[1, 1], [0, 0], [1, 0]], bool)
     stats = accumulate(labels, np.where(labels, 0.8, 0.2), labels, np.arange(3))
     weights = np.array([[1.0, 1, 1], [0, 2, 1]])
@@ -57,7 +57,7 @@ def test_metrics__a_resample_that_loses_a_finding_is_undefined():
     assert np.isnan([found["auroc"][1], found["macro_f1"][1], found["sensitivity"][1]]).all()
 
 
-def test_calibration__of_one_stated_probability():
+def test_calibration__single_probability():
     labels = np.array([[1], [0], [0], [0]], bool)
     found = values(METRICS, accumulate(labels, np.full((4, 1), 0.75), labels, np.arange(4)))
     assert found["confidence_gap"] == pytest.approx(0.5)
@@ -66,35 +66,35 @@ def test_calibration__of_one_stated_probability():
     assert found["calibration_slope"] is None
 
 
-def test_of_finding__intervals_contain_the_value(images):
-    flat = [metric for k in range(4) for metric in of_finding(k).values()]
+def test_finding_metrics__intervals_contain_value(images):
+    flat = [metric for k in range(4) for metric in finding_metrics(k).values()]
     found = intervals(flat, accumulate(*images))
     assert len(found) == 20
     for k in range(3):
-        each = found[of_finding(k)["auroc"].name]
+        each = found[finding_metrics(k)["auroc"].name]
         assert each.lo < each.value < each.hi
-    assert found[of_finding(3)["auroc"].name].value is None
+    assert found[finding_metrics(3)["auroc"].name].value is None
 
 
-def test_accumulate__refuses_what_cannot_be_scored():
+def test_accumulate__invalid_input():
     with pytest.raises(ValueError, match="no images"):
         accumulate(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0))
     with pytest.raises(ValueError, match="1 of 2 images have a probability of NaN"):
         accumulate(np.zeros((2, 1)), np.array([[np.nan], [0.5]]), np.zeros((2, 1)), np.arange(2))
 
 
-def test_patients__of_findings_that_averages_leave_out_are_none():
+def test_patients_per_class__findings_that_are_not_scored():
     labels = np.array([[1, 1, 0], [0, 1, 0], [1, 1, 0]], bool)
     stats = accumulate(labels, labels * 0.8, labels, np.array(["a", "b", "a"]))
     assert stats.patients_per_class().tolist() == [1, 0, 0]
 
 
-def test_effective_patients__are_fewer_where_few_patients_have_most_images():
+def test_effective_patients__unequal_numbers_of_images():
     labels = np.zeros((40, 2), bool)
     labels[:10, 0] = True  # all images of the first patient
     labels[::10, 1] = True  # one image of each
     stats = accumulate(labels, np.full((40, 2), 0.5), labels, np.arange(40) // 10)
     assert effective_patients(0)(stats) == pytest.approx(1)
     assert effective_patients(1)(stats) == pytest.approx(4)
-    one = intervals(list(of_finding(0).values()), stats)["auroc_0"]
+    one = intervals(list(finding_metrics(0).values()), stats)["auroc_0"]
     assert one.lo is None

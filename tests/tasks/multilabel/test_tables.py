@@ -34,7 +34,7 @@ def test_per_finding__rows_with_reasons(scored):
     assert set(tables.baseline([hernia]).values()) == {None}
 
 
-def test_predictions__survive_the_file(scored, tmp_path):
+def test_predictions__round_trip(scored, tmp_path):
     prepared = SimpleNamespace(classes=NAMES, info={"no_finding": "healthy"}, paths=tuple("abcd"))
     write_predictions(tmp_path / "predictions.csv", prepared, scored)
     with (tmp_path / "predictions.csv").open() as stream:
@@ -45,38 +45,38 @@ def test_predictions__survive_the_file(scored, tmp_path):
     assert read.support == {"mass": 2, "edema": 1, "hernia": 0}
     expected = accumulate(scored.labels, scored.probabilities, scored.decided, scored.patient_ids)
     assert np.array_equal(read.stats.actual, expected.actual)
-    assert np.array_equal(read.stats.hits, expected.hits)
+    assert np.array_equal(read.stats.true_positives, expected.true_positives)
 
 
-def test_predictions__of_another_task_are_refused(tmp_path):
+def test_predictions__file_of_another_task(tmp_path):
     (tmp_path / "predictions.csv").write_text("path,group,label,prediction,prob_a,prob_b\na,P,a,a,0.5,0.5\n")
     with pytest.raises(ValueError, match="not probabilities and decisions of findings"):
         read_predictions(tmp_path / "predictions.csv")
 
 
-def test_confusion__counts_pairs_that_are_shown_or_said(scored, tmp_path):
+def test_confusion__omits_true_negatives(scored, tmp_path):
     tables.write_confusion(tmp_path / "confusion.csv", NAMES, scored)
     assert (tmp_path / "confusion.csv").read_text().splitlines()[1:] == [
         "mass,mass", "mass,mass", "edema,no edema", "no edema,edema", "edema,edema",
     ]  # fmt: skip
 
 
-def test_roc_curves__only_of_scored_findings(scored):
+def test_roc_curves__scored_findings_only(scored):
     assert list(tables.roc_curves(NAMES, scored)) == ["mass", "edema"]
 
 
-def test_reliability__of_all_pairs(scored):
+def test_reliability__all_pairs(scored):
     rows = tables.reliability(scored.labels, scored.probabilities, 10)
     assert sum(row["images"] for row in rows) == 12
     assert all(row["lower"] < row["confidence"] <= row["upper"] + 1e-12 for row in rows)
 
 
-def test_sort_by_confidence__wrong_images_and_right_ones(scored):
+def test_sort_by_confidence__incorrect_and_correct_images(scored):
     assert sort_by_confidence(scored, correct=False).tolist() == [0, 1]
     assert sort_by_confidence(scored, correct=True).tolist() == [3]
 
 
-def test_warnings__say_what_is_thin(scored):
+def test_warnings__few_patients_and_failed_fits(scored):
     prepared = SimpleNamespace(classes=NAMES, info={"groups_known": True})
     fold = SimpleNamespace(
         fold=1,
@@ -84,8 +84,9 @@ def test_warnings__say_what_is_thin(scored):
         calibration=SimpleNamespace(reasons={"hernia": "no validation image shows it: not calibrated"}),
     )
     assert evaluation_warnings(prepared, [fold], scored) == [
-        "No test image shows hernia: undefined there, and averages leave it out.",
-        "Fewer than 10 test patients show mass 2, edema 1: intervals of these are wide and approximate.",
+        "No test image shows hernia: the metrics are undefined, and averages exclude them.",
+        "Fewer than 10 test patients show mass 2, edema 1: "
+        "confidence intervals of these findings are wide and approximate.",
         "Fold 1, threshold: hernia: 0 validation patients show it, fewer than 3: threshold 0.5.",
         "Fold 1, calibration: hernia: no validation image shows it: not calibrated.",
     ]

@@ -21,13 +21,13 @@ def test_loss__is_the_mean_over_findings_summed_over_images():
     assert objective.score(logits, target)["loss"] == pytest.approx(float(expected) / 5)
 
 
-def test_loss__label_smoothing_pulls_towards_a_half():
+def test_loss__label_smoothing_moves_targets_to_half():
     certain = torch.tensor([[9.0, -9.0]])
     target = torch.tensor([[1, 0]], dtype=torch.uint8)
     assert BinaryCrossEntropy(label_smoothing=0.2).loss(certain, target) > BinaryCrossEntropy().loss(certain, target)
 
 
-def test_class_weights__balance_each_finding_with_mean_one():
+def test_class_weights__auto_balances_with_mean_one():
     targets = np.zeros((100, 3), np.uint8)
     targets[:50, 0] = targets[:10, 1] = targets[:1, 2] = 1
     weights = class_weights("auto", NAMES, targets).numpy()
@@ -36,20 +36,20 @@ def test_class_weights__balance_each_finding_with_mean_one():
     assert mean.tolist() == pytest.approx([1, 1, 1], rel=1e-5)
 
 
-def test_class_weights__of_a_finding_that_is_absent_or_everywhere_are_one():
+def test_class_weights__one_for_findings_of_all_or_no_images():
     targets = np.zeros((10, 2), np.uint8)
     targets[:, 1] = 1
     assert class_weights("auto", ("a", "b"), targets).tolist() == [[1, 1], [1, 1]]
 
 
-def test_class_weights__as_set():
+def test_class_weights__mapping():
     targets = np.array([[1, 0, 1], [0, 1, 0]], np.uint8)
     weights = class_weights({"edema": 3.0}, NAMES, targets)
     assert (weights[1] / weights[0]).tolist() == [1, 3, 1]
     assert class_weights("none", NAMES, targets) is None
 
 
-def test_loss__weights_are_those_of_the_finding_and_its_presence():
+def test_loss__weights_by_finding_and_label():
     weights = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
     target = torch.tensor([[1, 0]], dtype=torch.uint8)
     found = BinaryCrossEntropy(weights).loss(torch.zeros(1, 2), target)
@@ -57,7 +57,7 @@ def test_loss__weights_are_those_of_the_finding_and_its_presence():
 
 
 @pytest.mark.parametrize("cut_at", [("epoch", 2), ("step", 9)], ids=["between-epochs", "mid-epoch"])
-def test_training__cut_and_resumed_ends_bit_identical(tmp_path, cut_at):
+def test_training__resumed_run_is_bit_identical(tmp_path, cut_at):
     draw = np.random.default_rng(3)
     targets = draw.integers(0, 2, (loop.N, 2)).astype(np.uint8)
 
@@ -66,11 +66,11 @@ def test_training__cut_and_resumed_ends_bit_identical(tmp_path, cut_at):
         weights = class_weights({"a": 3.0}, ("a", "b"), targets)
         return loop.ended(replace(made, targets=targets, objective=BinaryCrossEntropy(weights, 0.1)))
 
-    whole = ended("whole")
+    complete = ended("whole")
     with pytest.raises(loop.Cut):
         ended("cut", cut_at)
     resumed = ended("cut")
-    assert whole[0].history == resumed[0].history
-    assert len(whole[0].history) == 4
-    for one, other in zip(whole[1:], resumed[1:], strict=True):
+    assert complete[0].history == resumed[0].history
+    assert len(complete[0].history) == 4
+    for one, other in zip(complete[1:], resumed[1:], strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)

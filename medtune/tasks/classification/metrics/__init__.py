@@ -1,14 +1,15 @@
-"""Metrics of a classifier, one file each; a new file is found by its name.
+"""Metrics of a classifier, one file per metric. New files are registered automatically.
 
-Averages over classes run over the classes present in the labels (scikit-learn's `labels=present`, `zero_division=0`):
-a class that the test images lack counts neither as 0 nor as 1, and a present class that is never predicted has
-precision 0. The same conventions hold for the whole set and without some of its patients.
+Averages over classes include only the classes in the labels (scikit-learn's `labels=present`, `zero_division=0`). An
+absent class therefore counts neither as 0 nor as 1. A class that is never predicted has precision 0. The same rules
+apply to the complete set and to subsets of its patients.
 
 Each file defines `METRIC`, a `medtune.evaluation.metric.Metric` whose formula takes
-`medtune.tasks.classification.statistics.WeightedStats`. No torch here: the training loop scores with it.
+`medtune.tasks.classification.statistics.WeightedStats`. This package must not import torch.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +23,14 @@ EACH_EPOCH = tuple(metric for metric in METRICS if metric.each_epoch)
 
 
 def example(patients: Sequence[str], seed: int) -> ClassificationStats:
-    """Statistics of made-up predictions: two classes for an even seed, else four, ordered.
+    """Create statistics of synthetic predictions.
 
     Args:
-        patients: one name per patient; equal names have equal images, and still are several patients.
-        seed: of the images.
+        patients: one name per patient. Patients with equal names have equal images.
+        seed: random seed. An even seed gives two classes, an odd seed four ordered classes.
+
+    Returns:
+        The statistics.
     """
     classes = 4 if seed % 2 else 2
     images = []
@@ -43,26 +47,26 @@ def compute_all(
     labels: Ints,
     probabilities: Floats,
     predictions: Ints,
-    patients: npt.NDArray,
+    patients: npt.NDArray[Any],
     ordinal: bool = False,
 ) -> dict[str, float | None]:
-    """Compute every metric of a set of images, by name; None where undefined. Arguments as in `accumulate`."""
+    """Compute all metrics by name, None where undefined. The arguments are those of `accumulate`."""
     return values(METRICS, accumulate(labels, probabilities, predictions, patients, ordinal))
 
 
-def score(labels: npt.NDArray, probabilities: npt.NDArray) -> dict[str, float]:
-    """Compute the metrics of each epoch for the most probable classes.
+def score(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any]) -> dict[str, float]:
+    """Compute the per-epoch metrics of the most probable classes.
 
     Args:
         labels: (n,) class indices.
-        probabilities: (n, classes).
+        probabilities: (n, classes) probabilities.
 
     Returns:
-        Values by name; NaN where undefined, as the AUROC of labels of one class.
+        Values by name. Undefined values, such as the AUROC of a single class, are NaN.
 
     Raises:
         ValueError: no images, or a probability that is not finite.
     """
-    everyone = np.zeros(len(labels), np.int64)  # one patient: these metrics do not depend on patients
-    stats = accumulate(labels, probabilities, np.argmax(probabilities, axis=1), everyone)
+    patients = np.zeros(len(labels), np.int64)  # a single patient, because these metrics do not depend on patients
+    stats = accumulate(labels, probabilities, np.argmax(probabilities, axis=1), patients)
     return {name: float(value[0]) for name, value in compute(EACH_EPOCH, stats).items()}

@@ -1,12 +1,14 @@
-"""Share of correct images."""
+"""Accuracy: fraction of correct images."""
+
+import numpy as np
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification.statistics import WeightedStats
 
 
 def accuracy(stats: WeightedStats) -> Floats:
-    """(R,) correct images over all images."""
-    return stats.correct.sum(axis=1) / stats.actual.sum(axis=1)
+    """Compute the accuracy (R,)."""
+    return np.divide(stats.correct.sum(axis=1), stats.actual.sum(axis=1))
 
 
 METRIC = Metric("accuracy", "accuracy", "max", accuracy, order=10, each_epoch=True)

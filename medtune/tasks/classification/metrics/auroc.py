@@ -5,7 +5,7 @@ from medtune.tasks.classification.statistics import WeightedStats, patients_of_a
 
 
 def auroc(stats: WeightedStats) -> Floats:
-    """(R,) of the positive class by its probability where there are two classes, else the one-vs-rest mean."""
+    """Compute the AUROC (R,) of the positive class, or with more than two classes the one-vs-rest mean."""
     return stats.auroc
 
 

@@ -1,4 +1,4 @@
-"""Average precision, the area under the precision-recall curve (PR-AUC), where there are two classes."""
+"""Average precision, the area under the precision-recall curve (PR-AUC), for two classes."""
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification import ranking
@@ -6,7 +6,7 @@ from medtune.tasks.classification.statistics import WeightedStats, binary, patie
 
 
 def average_precision(stats: WeightedStats) -> Floats:
-    """(R,) scikit-learn's step-wise sum; NaN where the labels contain one class only."""
+    """Compute scikit-learn's step-wise sum (R,); NaN if the labels contain a single class."""
     if not stats.stats.rankings:
         return stats.undefined
     return ranking.average_precision(stats.stats.rankings[0], stats.image_weights)

@@ -1,11 +1,11 @@
-"""Mean recall over the classes."""
+"""Balanced accuracy: mean recall over the classes."""
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification.statistics import WeightedStats, patients_of_all
 
 
 def balanced_accuracy(stats: WeightedStats) -> Floats:
-    """(R,) macro recall under its other name."""
+    """Compute the balanced accuracy (R,), which equals macro recall."""
     return stats.macro_recall
 
 

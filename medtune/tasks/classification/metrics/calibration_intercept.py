@@ -1,4 +1,4 @@
-"""Calibration intercept: above 0 the outcome is more frequent than the probabilities state, below 0 less."""
+"""Calibration intercept: above 0, the outcome is more frequent than predicted; below 0, less frequent."""
 
 from medtune.evaluation.metric import UNBOUNDED, Floats, Metric
 from medtune.tasks.classification.recalibration import fit_intercept
@@ -6,7 +6,7 @@ from medtune.tasks.classification.statistics import WeightedStats, patients_of_a
 
 
 def calibration_intercept(stats: WeightedStats) -> Floats:
-    """(R,) shift of the logits that makes the mean probability right; the outcome as in `calibration_slope`."""
+    """Compute the shift of the logits (R,) that corrects the mean probability; outcome as in `calibration_slope`."""
     return fit_intercept(stats.stats.logits, stats.stats.outcomes, stats.image_weights)
 
 

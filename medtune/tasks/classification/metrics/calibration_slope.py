@@ -1,13 +1,20 @@
-"""Calibration slope: below 1 the probabilities are too extreme, above 1 not extreme enough."""
+"""Calibration slope: below 1, the probabilities are too extreme; above 1, not extreme enough."""
 
 from medtune.evaluation.metric import UNBOUNDED, Floats, Metric
 from medtune.tasks.classification.statistics import WeightedStats, patients_of_all
 
 
 def calibration_slope(stats: WeightedStats) -> Floats:
-    """(R,) slope of the logistic regression of the outcome on the logit of its probability.
+    """Compute the slope of the logistic regression of the outcome on the logit of its probability.
 
-    The outcome is the positive class where there are two classes, else that the most probable class is right.
+    With two classes, the outcome is the positive class. Otherwise the outcome is that the most probable class is
+    correct.
+
+    Args:
+        stats: weighted statistics.
+
+    Returns:
+        (R,) slopes.
     """
     return stats.recalibrated[:, 1]
 

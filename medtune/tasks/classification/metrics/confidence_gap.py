@@ -1,23 +1,25 @@
-"""Confidence less accuracy: above 0 the probabilities promise too much, below 0 too little."""
+"""Confidence minus accuracy: above 0, the model is overconfident; below 0, underconfident."""
+
+import numpy as np
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification.statistics import ClassificationStats, WeightedStats
 
 
 def confidence_gap(stats: WeightedStats) -> Floats:
-    """(R,) mean probability of the most probable class less the share of images where it is right."""
-    return stats.weights @ stats.stats.confidence_gap / stats.actual.sum(axis=1)
+    """Compute the mean probability of the most probable class minus the fraction of images where it is correct (R,)."""
+    return np.divide(stats.weights @ stats.stats.confidence_gap, stats.actual.sum(axis=1))
 
 
 def bounds_of(stats: ClassificationStats) -> tuple[float, float]:
-    """Return the gaps at an accuracy of 1 and of 0: its distribution is skewed as that of the accuracy is."""
-    confidence = (stats.confidence_gap.sum() + stats.right.sum()) / stats.width
+    """Return the gaps at accuracy 1 and 0, because the distribution of the gap is as skewed as that of the accuracy."""
+    confidence = (stats.confidence_gap.sum() + stats.argmax_correct.sum()) / stats.width
     return float(confidence - 1), float(confidence)
 
 
 METRIC = Metric(
     "confidence_gap",
-    "confidence less accuracy",
+    "confidence minus accuracy",
     "target",
     confidence_gap,
     order=71,

@@ -1,4 +1,4 @@
-"""Mean F1 over the classes."""
+"""Macro F1: mean F1 over the classes."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from medtune.tasks.classification.statistics import WeightedStats, patients_of_a
 
 
 def macro_f1(stats: WeightedStats) -> Floats:
-    """(R,) mean of 2 TP / (2 TP + FP + FN)."""
+    """Compute the mean of 2 TP / (2 TP + FP + FN) over the classes (R,)."""
     return stats.macro(np.where(stats.actual > 0, 2 * stats.correct / (stats.actual + stats.predicted), np.nan))
 
 

@@ -1,11 +1,11 @@
-"""Mean precision over the classes."""
+"""Macro precision: mean precision over the classes."""
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification.statistics import WeightedStats, patients_of_all
 
 
 def macro_precision(stats: WeightedStats) -> Floats:
-    """(R,) mean of TP / (TP + FP)."""
+    """Compute the mean of TP / (TP + FP) over the classes (R,)."""
     return stats.macro_precision
 
 

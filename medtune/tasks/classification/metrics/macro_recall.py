@@ -1,11 +1,11 @@
-"""Mean recall over the classes."""
+"""Macro recall: mean recall over the classes."""
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification.statistics import WeightedStats, patients_of_all
 
 
 def macro_recall(stats: WeightedStats) -> Floats:
-    """(R,) mean of TP / (TP + FN)."""
+    """Compute the mean of TP / (TP + FN) over the classes (R,)."""
     return stats.macro_recall
 
 

@@ -1,4 +1,4 @@
-"""F1 as the CDTM paper defines it: not the usual macro F1."""
+"""F1 as defined in the CDTM paper, which differs from the usual macro F1."""
 
 import numpy as np
 
@@ -7,11 +7,9 @@ from medtune.tasks.classification.statistics import WeightedStats, patients_of_a
 
 
 def paper_f1(stats: WeightedStats) -> Floats:
-    """(R,) harmonic mean of macro precision and macro recall, 0 where both are 0."""
+    """Compute the harmonic mean of macro precision and macro recall (R,), 0 if both are 0."""
     total = stats.macro_precision + stats.macro_recall
     return np.where(total == 0, 0.0, 2 * stats.macro_precision * stats.macro_recall / total)
 
 
-METRIC = Metric(
-    "paper_f1", "F1 as the CDTM paper has it", "max", paper_f1, order=120, rests_on=patients_of_all, size_power=1
-)
+METRIC = Metric("paper_f1", "F1 of the CDTM paper", "max", paper_f1, order=120, rests_on=patients_of_all, size_power=1)

@@ -7,9 +7,13 @@ from medtune.tasks.classification.statistics import ClassificationStats, Weighte
 
 
 def quadratic_weighted_kappa(stats: WeightedStats) -> Floats:
-    """(R,) 1 - squared distance between label and prediction / its expectation by chance.
+    """Compute 1 - observed / expected squared distance between label and prediction.
 
-    NaN where all labels and predictions are one class.
+    Args:
+        stats: weighted statistics.
+
+    Returns:
+        (R,) kappa; NaN if all labels and predictions are the same class.
     """
     grades = np.arange(stats.stats.n_classes)
     squared = np.subtract.outer(grades, grades).ravel() ** 2
@@ -22,7 +26,7 @@ def quadratic_weighted_kappa(stats: WeightedStats) -> Floats:
 
 
 def ordinal(stats: ClassificationStats) -> bool:
-    """Whether the order of the classes means something."""
+    """Return True if the classes are ordered."""
     return stats.ordinal
 
 

@@ -1,11 +1,11 @@
-"""Recall of the positive class where there are two classes."""
+"""Sensitivity: recall of the positive class, for two classes."""
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification.statistics import MIN_PATIENTS_OF_CLASS, WeightedStats, binary, patients_of
 
 
 def sensitivity(stats: WeightedStats) -> Floats:
-    """(R,) TP / (TP + FN) of the positive class, index 1."""
+    """Compute TP / (TP + FN) of the positive class, index 1 (R,)."""
     return stats.recall[:, 1]
 
 

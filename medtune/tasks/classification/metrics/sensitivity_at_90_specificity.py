@@ -1,4 +1,4 @@
-"""Sensitivity at a specificity of at least 0.90, where there are two classes."""
+"""Sensitivity at a specificity of at least 0.90, for two classes."""
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification import ranking
@@ -6,7 +6,7 @@ from medtune.tasks.classification.statistics import WeightedStats, binary, patie
 
 
 def sensitivity_at_90_specificity(stats: WeightedStats) -> Floats:
-    """(R,) highest on the ROC curve; each weighting of the patients chooses its own threshold."""
+    """Compute the highest sensitivity (R,) on the ROC curve, with one threshold per weighting."""
     if not stats.stats.rankings:
         return stats.undefined
     return ranking.sensitivity_at(stats.stats.rankings[0], stats.image_weights, 0.90)
@@ -21,5 +21,5 @@ METRIC = Metric(
     defined=binary,
     of_positive=True,
     rests_on=patients_of_all,
-    no_interval=ranking.STEPS,
+    no_interval=ranking.STEPWISE,
 )

@@ -1,11 +1,11 @@
-"""Recall of the negative class where there are two classes."""
+"""Specificity: recall of the negative class, for two classes."""
 
 from medtune.evaluation.metric import Floats, Metric
 from medtune.tasks.classification.statistics import MIN_PATIENTS_OF_CLASS, WeightedStats, binary, patients_of
 
 
 def specificity(stats: WeightedStats) -> Floats:
-    """(R,) TN / (TN + FP): the negative class has index 0."""
+    """Compute TN / (TN + FP), where the negative class has index 0 (R,)."""
     return stats.recall[:, 0]
 
 
