@@ -1,1 +1,1 @@
-"""The networks."""
+"""Networks: backbones, heads and PEFT methods."""

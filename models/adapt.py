@@ -1,4 +1,4 @@
-"""What stage 2 trains: the whole network, or a PEFT method's part of it and the head."""
+"""Preparation of a network for stage 2: full fine-tuning, or a PEFT method and the head."""
 
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -11,23 +11,32 @@ from medtune.models.classifier import Classifier
 
 
 def load_method(params: Params) -> ModuleType:
-    """The file in models/peft that params name."""
+    """Return the module in models/peft that `model.peft.method` names."""
     return registry.load_plugin("medtune.models.peft", params.model.peft.method, "model.peft.method")
 
 
 def adapt(model: Classifier, params: Params) -> Classifier:
-    """`model` as stage 2 trains it: the method's tensors and the head have requires_grad, nothing else."""
+    """Inject the PEFT method and set requires_grad for its tensors and the head only.
+
+    Args:
+        model: changed in place.
+        params: all params.
+
+    Returns:
+        The same model.
+    """
     model.backbone = load_method(params).inject(model.backbone, params.model.peft)
     model.head.requires_grad_(True)
     return model
 
 
 def prepare(model: Classifier, batches: Iterable[tuple[Tensor, Tensor]], params: Params) -> None:
-    """Shows an adapted `model` its training images, where the method's file has a `prepare` that asks for them.
+    """Call the `prepare` function of the method, if it has one, with training images.
 
     Args:
-        model: as `adapt` left it; the method may write into what it trains, not into what is frozen.
-        batches: normalised images (B, 3, H, W) and labels (B,), the same at every call; drawn from only if asked for.
+        model: adapted by `adapt`. The method may change the parameters that it trains, but no frozen parameters.
+        batches: normalized images (B, 3, H, W) and labels (B,), the same on every call. They are read only if the
+            method needs them.
         params: all params.
     """
     method = load_method(params)
@@ -36,7 +45,15 @@ def prepare(model: Classifier, batches: Iterable[tuple[Tensor, Tensor]], params:
 
 
 def penalty(model: Classifier, params: Params) -> Callable[[], Tensor] | None:
-    """What gives the term () that the method adds to the loss of a step; None where it adds none."""
+    """Return a function that computes the penalty () of the method, to be added to the loss of every step.
+
+    Args:
+        model: adapted by `adapt`.
+        params: all params.
+
+    Returns:
+        The function; None if the method has no penalty.
+    """
     method = load_method(params)
     if not hasattr(method, "penalty"):
         return None
@@ -44,9 +61,16 @@ def penalty(model: Classifier, params: Params) -> Callable[[], Tensor] | None:
 
 
 def after_step(model: Classifier, params: Params) -> Callable[[int, int], None] | None:
-    """What the method does after an optimizer step, told (steps done, steps in all); None where it does nothing.
+    """Return the function of the method to call after every optimizer step, before the gradients are cleared.
 
-    The step's gradients are still there. Whatever it remembers lies in buffers, or a resumed run would differ.
+    The method must keep its state in buffers. Otherwise a resumed run would differ.
+
+    Args:
+        model: adapted by `adapt`.
+        params: all params.
+
+    Returns:
+        A function of (steps done, total steps); None if the method has none.
     """
     method = load_method(params)
     if not hasattr(method, "after_step"):
@@ -55,7 +79,15 @@ def after_step(model: Classifier, params: Params) -> Callable[[int, int], None] 
 
 
 def merge(model: Classifier, params: Params) -> bool:
-    """Whether the method could be merged; `model` then is a plain network again, of the plain network's cost."""
+    """Merge the method into the weights, which restores the plain network and its computational cost.
+
+    Args:
+        model: adapted by `adapt`, changed in place.
+        params: all params.
+
+    Returns:
+        True if the method can be merged; otherwise the model is unchanged.
+    """
     method = load_method(params)
     if not hasattr(method, "merge"):
         return False

@@ -1,4 +1,4 @@
-"""CDTM and PEFT methods on a timm model of your own, without params.yaml."""
+"""CDTM and PEFT methods for any timm model, without params.yaml."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
-from timm.data import resolve_data_config
+from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 
 from medtune.config import registry
@@ -20,7 +20,7 @@ from medtune.serving.one_line import first_line
 
 PEFT = "medtune.models.peft"
 METHOD = "_medtune_peft_method"
-# Functions of a method that only MedTune's training loop calls.
+# Functions of a PEFT method that only MedTune's training loop calls.
 LOOP_HOOKS = ("prepare", "penalty", "after_step")
 
 
@@ -38,42 +38,44 @@ def attach_cdtm(
     skip: bool = True,
     temperature: Literal["learned", "fixed"] = "fixed",
 ) -> Classifier:
-    """Put a CDTM head on a timm model in place of its own classifier.
+    """Replace the classifier of a timm model by a CDTM head.
 
     Args:
         model: from `timm.create_model`; it becomes the backbone, in place.
         num_classes: number of classes, from 2.
         images: training images, normalized (B, 3, H, W), from which the head is initialized: its centers by k-means,
             its scale by their features. None keeps the paper's random initialization.
-        image_size: side of the square images, pixels; None is the model's own. The head fits this size only.
-        freeze: train the head alone.
+        image_size: side of the square images in pixels; None is the default of the model. The head supports only this
+            size.
+        freeze: train only the head.
         centers: learned centers and mixing matrices, K in the paper.
         layers: CDTM blocks.
-        mlp_ratio: width of the MLP over that of the tokens.
-        dropout: 0..1.
-        skip: keep the tokens beside their mixture; False is the paper's module.
-        temperature: of the softmax over the centers.
+        mlp_ratio: width of the MLP divided by the channels of the tokens.
+        dropout: probability, 0..1.
+        skip: add a skip connection around the mixing of tokens; False is the paper's module.
+        temperature: temperature of the softmax over the centers, learned or fixed at 1.
 
     Returns:
-        A module that maps normalized images (B, 3, H, W) to logits (B, num_classes). `preprocess` makes them from
-        uint8 (B, H, W, 3).
+        A module that maps normalized images (B, 3, H, W) to logits (B, num_classes). Its method `preprocess`
+        normalizes uint8 images (B, H, W, 3).
 
     Raises:
-        InputError: not a timm model with one map or one sequence of tokens, or an image size that it does not take.
+        InputError: the model is not a timm model with one feature map or one token sequence, or it does not support
+            the image size.
     """
     check_timm(model)
     if num_classes < 2:
         raise InputError(f"num_classes={num_classes}: a classifier needs at least 2. Use num_classes=2")
-    config = resolve_data_config(model=model)
+    config = resolve_data_config(model=model)  # type: ignore[no-untyped-call]
     fixed = getattr(getattr(model, "patch_embed", None), "img_size", None) or config["input_size"][1:]
     size = image_size or fixed[0]
     model.reset_classifier(0)  # type: ignore[operator]
     training = model.training
     try:
         shape = token_shape(model.eval(), size)
-    except Exception as error:  # a backbone raises whatever its first wrong line raises
+    except Exception as error:  # backbones raise exceptions of any type
         raise InputError(
-            f"image_size={size}: {type(model).__name__} does not run on it: {first_line(error)}. "
+            f"image_size={size}: {type(model).__name__} does not support it ({first_line(error)}). "
             "Use the size that the model was created with"
         ) from None
     finally:
@@ -93,41 +95,43 @@ def attach_cdtm(
 
 
 def inject_peft(model: nn.Module, method: str = "lora", **options: Any) -> nn.Module:
-    """Freeze a timm model and add what a PEFT method trains. Its classifier stays trainable.
+    """Freeze a timm model and inject a PEFT method. The classifier remains trainable.
 
     Args:
         model: from `timm.create_model` or `attach_cdtm`; changed in place.
         method: a name in docs/methods.md, for example lora, ssf or bitfit.
-        options: of the method, as under `model.peft` in params.yaml, for example rank=8.
+        options: options of the method, as under `model.peft` in params.yaml, for example rank=8.
 
     Returns:
         `model`. Train the parameters with `requires_grad`, then call `merge_peft`.
 
     Raises:
-        InputError: an unknown method or option, or a method that does not support this model.
+        InputError: the method or an option is unknown, or the method does not support this model.
     """
     backbone = model.backbone if isinstance(model, Classifier) else model
     check_timm(backbone)
     if hasattr(model, METHOD):
-        raise InputError(f"method={method}: the model has {getattr(model, METHOD)} already. Call merge_peft first")
+        raise InputError(
+            f"method={method}: the model already has method {getattr(model, METHOD)}. Call merge_peft first"
+        )
     plugin = registry.load_plugin(PEFT, method, "method")
     if missing := [name for name in LOOP_HOOKS if hasattr(plugin, name)]:
         raise InputError(
             f"method={method}: it needs `{missing[0]}` calls from MedTune's training loop. Train it with `medtune "
             "train`, or use another method"
         )
-    found = family_of(backbone)
-    if not supports(plugin, found):
+    family = family_of(backbone)
+    if not supports(plugin, family):
         raise InputError(
-            f"method={method}: it does not support {type(backbone).__name__} (family {found}). "
+            f"method={method}: it does not support {type(backbone).__name__} (family {family}). "
             f"It supports {supported(plugin)}"
         )
     try:
-        chosen = plugin.Params(method=method, **options)
+        method_params = plugin.Params(method=method, **options)
     except ValidationError as error:
         raise InputError(format_validation_error(error, plugin.Params)) from None
     with _without_classifier(backbone):
-        adapted = plugin.inject(backbone, chosen)
+        adapted = plugin.inject(backbone, method_params)
     if isinstance(model, Classifier):
         model.backbone = adapted
         model.head.requires_grad_(True)
@@ -138,23 +142,23 @@ def inject_peft(model: nn.Module, method: str = "lora", **options: Any) -> nn.Mo
 
 
 def merge_peft(model: nn.Module) -> nn.Module:
-    """Write what a PEFT method trained into the model's weights: the plain architecture, at its plain cost.
+    """Merge a PEFT method into the model's weights, which restores the original architecture and its cost.
 
     Args:
         model: from `inject_peft`; changed in place.
 
     Returns:
-        `model` with the keys of the timm model in its state dict.
+        `model`, whose state dict has the keys of the timm model again.
 
     Raises:
-        InputError: the model has no PEFT method, or one whose layers cannot be merged.
+        InputError: the model has no PEFT method, or the method cannot be merged.
     """
     method = getattr(model, METHOD, None)
     if method is None:
         raise InputError(f"model={type(model).__name__}: it has no PEFT method. Call inject_peft first")
     plugin = registry.load_plugin(PEFT, method, "method")
     if not hasattr(plugin, "merge"):
-        raise InputError(f"method={method}: its layers cannot be merged. Use the model as it is")
+        raise InputError(f"method={method}: its layers cannot be merged. Use the model without merging")
     delattr(model, METHOD)
     if isinstance(model, Classifier):
         model.backbone = plugin.merge(model.backbone)
@@ -163,24 +167,27 @@ def merge_peft(model: nn.Module) -> nn.Module:
 
 
 def check_timm(model: object) -> None:
-    """Refuse what is not a timm model.
+    """Check that a model is a timm model.
+
+    Args:
+        model: any object.
 
     Raises:
-        InputError: names its type.
+        InputError: it is not a timm model.
     """
     if not isinstance(model, nn.Module) or not type(model).__module__.startswith("timm.models."):
         raise InputError(f"model={type(model).__name__}: not a timm model. Pass one from timm.create_model")
 
 
 def family_of(model: nn.Module) -> str:
-    """Return the family of a timm model: vit, convnext, resnet, mobilenet, or timm's own module name."""
+    """Return the family of a timm model: vit, convnext, resnet, mobilenet, or the name of its timm module."""
     module = type(model).__module__.rsplit(".", 1)[-1]
     return FAMILIES.get(module, module)
 
 
 @contextmanager
 def _without_classifier(model: nn.Module) -> Iterator[None]:
-    """Hide a timm model's classifier from a PEFT method; on leaving it is back and trainable."""
+    """Hide the classifier of a timm model from a PEFT method, then restore it as trainable."""
     named = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     hidden: list[tuple[nn.Module, str, nn.Module]] = []
     for name in [named] if isinstance(named, str) else named:

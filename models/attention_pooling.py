@@ -1,8 +1,8 @@
 """Gated attention pooling of Ilse, Tomczak and Welling 2018, in a form that is computed tile by tile.
 
 The paper pools features and classifies the result: z = sum_k a_k h_k with attention a (equation 9), then W z + b. Since
-sum_k a_k = 1, this equals sum_k a_k (W h_k + b). A tile's outputs are therefore its evidence W h_k + b and its
-attention score before the softmax, and a slide needs no more than these.
+sum_k a_k = 1, this equals sum_k a_k (W h_k + b). Therefore each tile has two outputs: its evidence W h_k + b and its
+attention score before the softmax. The logits of a slide depend only on these outputs.
 """
 
 from typing import NamedTuple
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 
 class Bags(NamedTuple):
-    """Tiles of several slides, one slide after the other.
+    """Tiles of several slides, concatenated.
 
     Attributes:
         features: (tiles, 1, C).
-        sizes: tiles per slide, at least 1.
+        sizes: number of tiles per slide, at least 1.
     """
 
     features: Tensor
@@ -24,11 +24,11 @@ class Bags(NamedTuple):
 
 
 class GatedAttentionHead(nn.Module):
-    """Evidence and attention score of single tiles.
+    """Evidence and attention score per tile.
 
     Attributes:
         value, gate: V and U of equation 9, (L, C) each, with biases.
-        score: w, (1, L). It has no bias, which the softmax would cancel.
+        score: w, (1, L). It has no bias, because the softmax would cancel it.
         classifier: W and b.
     """
 
@@ -41,27 +41,27 @@ class GatedAttentionHead(nn.Module):
         self.classifier = nn.Linear(channels, classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, 1, C) -> (B, classes + 1): W h + b, then w (tanh(V h) * sigmoid(U h))."""
+        """Map tile features (B, 1, C) to (B, classes + 1): W h + b, then w (tanh(V h) * sigmoid(U h))."""
         tiles = self.embed(features.flatten(1))
         score = self.score(torch.tanh(self.value(tiles)) * torch.sigmoid(self.gate(tiles)))
         return torch.cat([self.classifier(tiles), score], dim=1)
 
 
 def pool(outputs: Tensor) -> Tensor:
-    """(tiles, classes + 1) outputs of one slide's tiles -> (classes,) logits of the slide."""
+    """Return the logits (classes,) of a slide from the outputs (tiles, classes + 1) of its tiles."""
     outputs = outputs.float()
     return torch.softmax(outputs[:, -1], dim=0) @ outputs[:, :-1]
 
 
 class BagModel(nn.Module):
-    """A head on tiles as a network on slides; slides need no padding to a common size."""
+    """Network on slides that applies a head to tiles; slides are not padded to a common size."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
         self.head = head
 
     def forward(self, bags: Bags) -> Tensor:
-        """Tiles of B slides -> (B, classes) logits."""
+        """Map the tiles of B slides to logits (B, classes)."""
         outputs = self.head(bags.features)
         with torch.autocast(outputs.device.type, enabled=False):
             return torch.stack([pool(tiles) for tiles in outputs.split(bags.sizes)])

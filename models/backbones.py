@@ -1,4 +1,4 @@
-"""Any timm backbone: checked before work begins, with its weights, its own normalisation and its token shape."""
+"""timm backbones: creation, checks before training, and token shapes."""
 
 import logging
 import math
@@ -23,13 +23,13 @@ FAMILIES = {"resnetv2": "resnet", "resnest": "resnet", "efficientnet": "mobilene
 
 @dataclass(frozen=True)
 class TokenShape:
-    """What a backbone hands to the head.
+    """Shape of the tokens that a backbone passes to the head.
 
     Attributes:
-        tokens: N, patch tokens.
+        tokens: N, number of patch tokens.
         channels: C.
-        prefix: class and register tokens before them.
-        class_token: the first of these is a class token.
+        prefix: number of class and register tokens before the patch tokens.
+        class_token: True if the first prefix token is a class token.
     """
 
     tokens: int
@@ -39,7 +39,13 @@ class TokenShape:
 
 
 def family(backbone: str) -> str:
-    """Family of a timm name: vit, convnext, resnet, mobilenet, or timm's own module name.
+    """Return the family of a timm model: vit, convnext, resnet, mobilenet, or the name of its timm module.
+
+    Args:
+        backbone: timm name, `arch` or `arch.tag`.
+
+    Returns:
+        The family.
 
     Raises:
         InputError: timm has no such model.
@@ -49,38 +55,44 @@ def family(backbone: str) -> str:
 
 
 def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
-    """The backbone without its classifier, in eval mode, with the weights that params name.
+    """Create the backbone without its classifier, with the weights that params name.
 
     Args:
         params: all params; `model` and `data.image_size` are read.
-        load_weights: False leaves it randomly initialised (the weights come from elsewhere).
+        load_weights: False leaves the backbone randomly initialized, for weights from another source.
+
+    Returns:
+        The backbone in eval mode.
 
     Raises:
-        InputError: unknown backbone, weights that do not fit, or arguments timm refuses.
+        InputError: the backbone is unknown, the weights do not fit, or timm rejects the arguments.
+        RunError: the weights could not be downloaded.
+        RuntimeError: the downloaded weights cannot be loaded.
     """
     model = params.model
     check_name(model.backbone, model.weights)
     hub = load_weights and model.weights == "hub"
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what fails is said below
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # hides warnings about retries; failures raise below
     cfg = hub_cfg(params) if hub else {}
     fetched_before = check_cached(cfg)
     try:
         backbone = timm.create_model(model.backbone, pretrained=hub, num_classes=0, **model.backbone_args)
     except (TypeError, AssertionError) as error:
         raise InputError(
-            f"model.backbone_args {dict(model.backbone_args)!r}: {model.backbone}: {error}; "
-            "set model.backbone_args={} for timm's defaults"
+            f"model.backbone_args={dict(model.backbone_args)!r}: {model.backbone} does not accept them "
+            f"({first_line(error)}). Set model.backbone_args={{}} for timm's defaults"
         ) from None
     except OSError as error:
         raise RunError(
-            f"model.weights: hub: weights of {model.backbone} could not be fetched ({error}); "
-            "give a local file in model.weights, or try again with a connection"
+            f"model.weights=hub: the weights of {model.backbone} could not be downloaded ({first_line(error)}). "
+            "Set model.weights to a local file, or try again with a connection"
         ) from error
-    except Exception as error:  # a damaged file of weights, or a pickle that carries code
+    except Exception as error:  # a damaged weights file, or a pickle that contains code
         if not hub:
             raise
         raise RuntimeError(
-            f"model.weights: hub: those of {model.backbone} cannot be loaded: {first_line(error)}"
+            f"model.weights=hub: the weights of {model.backbone} cannot be loaded ({first_line(error)}). "
+            "Set model.weights to a local file"
         ) from error
     if not fetched_before:
         check_cached(cfg)
@@ -91,17 +103,23 @@ def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
 
 
 def hub_cfg(params: Params) -> dict[str, Any]:
-    """timm's pretrained_cfg of the backbone, with the overlay of the params."""
-    known = timm.get_pretrained_cfg(params.model.backbone)
-    return {**(known.to_dict() if known else {}), **params.model.backbone_args.get("pretrained_cfg_overlay", {})}
+    """Return timm's pretrained_cfg of the backbone with the `pretrained_cfg_overlay` of the params."""
+    cfg: Any = timm.get_pretrained_cfg(params.model.backbone)
+    return {**(cfg.to_dict() if cfg else {}), **params.model.backbone_args.get("pretrained_cfg_overlay", {})}
 
 
 def check_backbone(params: Params) -> TokenShape:
-    """Token shape of backbone and image size, without any weights; refuses what does not fit together.
+    """Check that backbone, image size, weights file and PEFT method fit together, without loading weights.
+
+    Args:
+        params: all params.
+
+    Returns:
+        Token shape of the backbone at the image size.
 
     Raises:
-        InputError: unknown backbone or weights, an image size the backbone does not take, or a head
-            whose `tokens` is not what they give.
+        InputError: the backbone or the weights are unknown, the backbone does not support the image size or the PEFT
+            method, or `model.head.tokens` differs from the number of tokens.
     """
     model, size = params.model, params.data.image_size
     check_name(model.backbone, model.weights)
@@ -114,22 +132,23 @@ def check_backbone(params: Params) -> TokenShape:
             backbone = create_backbone(params, load_weights=False)
     except InputError:
         raise
-    except Exception as error:  # timm's constructors raise whatever their first wrong line raises
+    except Exception as error:  # timm's constructors raise exceptions of any type
         raise InputError(_incompatible(params, error)) from None
     fixed = getattr(getattr(backbone, "patch_embed", None), "img_size", None)
     if fixed and not getattr(backbone, "dynamic_img_size", False) and tuple(fixed) != (size, size):
         raise InputError(
-            f"data.image_size is {size}, but {model.backbone} takes {fixed[0]}: set data.image_size={fixed[0]}, "
+            f"data.image_size={size}: {model.backbone} requires {fixed[0]}. Set data.image_size={fixed[0]}, "
             f"or model.backbone_args={{img_size: {size}}} to resample its position embedding"
         )
     try:
         shape = token_shape(backbone, size)
-    except Exception as error:  # likewise its forward passes
+    except Exception as error:  # forward passes raise exceptions of any type too
         raise InputError(_incompatible(params, error)) from None
-    stated = getattr(model.head, "tokens", None)
-    if stated is not None and stated != shape.tokens:
+    expected = getattr(model.head, "tokens", None)
+    if expected is not None and expected != shape.tokens:
         raise InputError(
-            f"model.head.tokens is {stated}, but {model.backbone} at data.image_size {size} gives N = {shape.tokens}"
+            f"model.head.tokens={expected}: {model.backbone} at data.image_size={size} has N = {shape.tokens} patch "
+            f"tokens. Set model.head.tokens={shape.tokens} or null"
         )
     if "finetune" in params.training_stages and params.finetune.gradient_checkpointing:
         _check_checkpointing(params, backbone)
@@ -138,13 +157,13 @@ def check_backbone(params: Params) -> TokenShape:
 
 def _incompatible(params: Params, error: Exception) -> str:
     return (
-        f"model.backbone: {params.model.backbone} with backbone_args {dict(params.model.backbone_args)!r} "
-        f"does not run at data.image_size {params.data.image_size}: {first_line(error)}"
+        f"model.backbone={params.model.backbone}: it does not run at data.image_size={params.data.image_size} with "
+        f"model.backbone_args={dict(params.model.backbone_args)!r} ({first_line(error)}). Change one of them"
     )
 
 
 def token_shape(backbone: nn.Module, image_size: int) -> TokenShape:
-    """Token shape that `backbone` gives for square images; run on the meta device, at no cost."""
+    """Return the token shape of `backbone` for square images of `image_size` pixels."""
     device = next(backbone.parameters()).device
     with torch.no_grad():
         tokens, prefix = to_tokens(backbone, torch.empty(2, 3, image_size, image_size, device=device))
@@ -152,18 +171,28 @@ def token_shape(backbone: nn.Module, image_size: int) -> TokenShape:
 
 
 def has_class_token(backbone: nn.Module, prefix: Tensor) -> bool:
-    """Whether the first of the (B, P, C) prefix tokens of `backbone` is a class token, not a register."""
+    """Return True if the first of the prefix tokens (B, P, C) is a class token, not a register."""
     return prefix.shape[1] > 0 and bool(getattr(backbone, "has_class_token", True))
 
 
 def to_tokens(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Final features as (B, N, C) patch tokens and (B, P, C) prefix tokens, row by row.
+    """Compute the final features as patch tokens and prefix tokens.
 
-    ViT: after the final norm, class and register tokens apart. CNN: the last map, flattened; P = 0.
+    The features of a ViT are taken after the final norm. Those of a CNN are the last feature map, flattened row by row.
+
+    Args:
+        backbone: a timm model.
+        images: normalized (B, 3, H, W).
+
+    Returns:
+        Patch tokens (B, N, C), and class and register tokens (B, P, C); P is 0 for a CNN.
+
+    Raises:
+        TypeError: the features are neither a feature map nor a token sequence.
     """
     features = backbone.forward_features(images)  # type: ignore[operator]
     if not isinstance(features, Tensor) or features.dim() not in (3, 4):
-        raise TypeError("its features are neither one map nor one row of tokens")
+        raise TypeError("its features are neither a feature map nor a token sequence")
     if features.dim() == 3:
         prefix = _prefix_tokens(backbone, features.shape[1])
         return features[:, prefix:], features[:, :prefix]
@@ -175,9 +204,10 @@ def to_tokens(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _prefix_tokens(backbone: nn.Module, count: int) -> int:
-    """Class and register tokens at the front of `count` tokens; VOLO and CoaT do not name their class token."""
+    """Return the number of class and register tokens before the patch tokens, of `count` tokens in total."""
     if (known := getattr(backbone, "num_prefix_tokens", None)) is not None:
         return int(known)
+    # VOLO and CoaT have no attribute for their class token.
     if math.isqrt(count) ** 2 == count or math.isqrt(count - 1) ** 2 != count - 1:
         return 0
     return int(any("cls_token" in name for name, _ in backbone.named_parameters()))
@@ -186,25 +216,28 @@ def _prefix_tokens(backbone: nn.Module, count: int) -> int:
 def _arch(backbone: str) -> str:
     arch = backbone.partition(".")[0]
     if not timm.is_model(arch):
-        known = timm.list_models()
-        raise InputError(f"model.backbone: {backbone!r} is no timm model{suggestion(arch, known)}; "
-                         "list them with python -c 'import timm; print(timm.list_models())'")  # fmt: skip
+        raise InputError(f"model.backbone={backbone}: not a timm model{suggestion(arch, timm.list_models())}. "
+                         "List them with python -c 'import timm; print(timm.list_models())'")  # fmt: skip
     return arch
 
 
 def check_name(backbone: str, weights: str) -> None:
-    """Refuse a backbone or tag that timm does not have, and weights that the hub does not have.
+    """Check that timm has the backbone and its tag, and that the hub has its weights if they are requested.
+
+    Args:
+        backbone: timm name, `arch` or `arch.tag`.
+        weights: value of `model.weights`.
 
     Raises:
-        InputError: names what is similar.
+        InputError: one of them does not exist; the message suggests similar names.
     """
     arch, tag = _arch(backbone), backbone.partition(".")[2]
     tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
     if tag and tag not in tags:
-        raise InputError(f"model.backbone: {backbone!r}: {arch} has no tag {tag!r}{suggestion(tag, tags)}; "
-                         f"its tags: {', '.join(tags)}")  # fmt: skip
+        raise InputError(f"model.backbone={backbone}: {arch} has no tag {tag!r}{suggestion(tag, tags)}. "
+                         f"Use one of its tags: {', '.join(tags)}")  # fmt: skip
     if weights == "hub" and not tags:
-        raise InputError(f"model.weights: hub has none for {arch}; give a file, or weights: none")
+        raise InputError(f"model.weights=hub: the hub has no weights for {arch}. Set model.weights to a file or none")
 
 
 def _check_checkpointing(params: Params, backbone: nn.Module) -> None:
@@ -212,18 +245,18 @@ def _check_checkpointing(params: Params, backbone: nn.Module) -> None:
     try:
         backbone.set_grad_checkpointing(True)  # type: ignore[operator]
     except (AssertionError, AttributeError, NotImplementedError):
-        raise InputError(f"finetune.gradient_checkpointing is true, which {model.backbone} does not support; "
-                         "set it to false") from None  # fmt: skip
+        raise InputError(f"finetune.gradient_checkpointing=true: {model.backbone} does not support it. "
+                         "Set it to false") from None  # fmt: skip
     if model.batchnorm == "train" and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in backbone.modules()):
-        raise InputError("finetune.gradient_checkpointing is true and model.batchnorm is train: what the backward pass "
-                         "computes again would count twice in the statistics; change one of them")  # fmt: skip
+        raise InputError("finetune.gradient_checkpointing=true: with model.batchnorm=train, the recomputed activations "
+                         "would update the BatchNorm statistics twice. Change one of the two")  # fmt: skip
 
 
 def _check_method(params: Params) -> None:
     from medtune.config import registry
 
     method = registry.load_plugin("medtune.models.peft", params.model.peft.method, "model.peft.method")
-    found = family(params.model.backbone)
-    if not supports(method, found):
-        raise InputError(f"model.peft.method: {params.model.peft.method!r} does not support {params.model.backbone} "
-                         f"(family {found}); it supports: {supported(method)}")  # fmt: skip
+    name = family(params.model.backbone)
+    if not supports(method, name):
+        raise InputError(f"model.peft.method={params.model.peft.method}: it does not support {params.model.backbone} "
+                         f"(family {name}). It supports {supported(method)}")  # fmt: skip

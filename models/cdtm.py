@@ -1,4 +1,4 @@
-"""The Cross-Domain Transfer Module (CDTM): re-mixes a backbone's tokens with learned, image-chosen matrices.
+"""Cross-Domain Transfer Module (CDTM), which mixes the tokens of a backbone with learned matrices.
 
 Source: Li et al., "Embracing Large Natural Data: Enhancing Medical Image Analysis via Cross-Domain
 Fine-Tuning", IEEE JBHI 28(8), 2024, doi 10.1109/JBHI.2023.3343518.
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 
 class ClusterAttention(nn.Module):
-    """Mixes (B, N, C) tokens with one (N, N) matrix an image, itself a mixture of K learned ones.
+    """Mixing of tokens (B, N, C) with one (N, N) matrix per image, which is a weighted sum of K learned matrices.
 
-    The weights `a` (B, K) are a softmax over the cosine of the mean token with K learned centres.
-    The mixture is one product, `a @ mixing.view(K, N * N)`: expanding `a` to (B, K, N, N) instead
-    gives the same result at K times the memory.
+    The weights `a` (B, K) are a softmax over the cosine similarity of the mean token and K learned centers.
+    The weighted sum is one product, `a @ mixing.view(K, N * N)`. Expanding `a` to (B, K, N, N) would give the same
+    result with K times the memory.
 
     Attributes:
         centers: (C, K).
         mixing: (K, N, N).
-        log_scale: () log of the softmax's inverse temperature; 0, the paper's, unless learned.
+        log_scale: (), log of the inverse temperature of the softmax; 0 unless learned, as in the paper.
     """
 
     def __init__(
@@ -39,19 +39,19 @@ class ClusterAttention(nn.Module):
             self.register_buffer("log_scale", torch.zeros(()), persistent=False)
 
     def weights(self, x: Tensor) -> Tensor:
-        """(B, K) share of each learned matrix for (B, N, C) tokens; rows sum to 1."""
+        """Return the weights (B, K) of the learned matrices for tokens (B, N, C); rows sum to 1."""
         cosine = F.normalize(x.mean(1), dim=-1) @ F.normalize(self.centers, dim=0)
         return torch.softmax(cosine * self.log_scale.exp(), dim=-1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+        """Map tokens (B, N, C) to (B, N, C)."""
         centers, tokens, _ = self.mixing.shape
         mixed = (self.weights(x) @ self.mixing.reshape(centers, tokens * tokens)).reshape(-1, tokens, tokens)
         return self.dropout(self.project(mixed @ x))
 
 
 class Block(nn.Module):
-    """`x = [x +] mix(LN(x))`, then `x = x + MLP(LN(x))`. The paper has no skip around the mixing."""
+    """`x = [x +] mix(LN(x))`, then `x = x + MLP(LN(x))`. The paper has no skip connection around the mixing."""
 
     def __init__(self, channels: int, mix: ClusterAttention, mlp_ratio: float, dropout: float, skip: bool) -> None:
         super().__init__()
@@ -67,13 +67,13 @@ class Block(nn.Module):
             nn.Linear(hidden, channels),
             nn.Dropout(dropout),
         )
-        if skip:  # the block begins as the identity: the backbone's tokens reach the classifier at step 0
+        if skip:  # the block starts as the identity, so that the classifier sees the backbone's tokens at step 0
             for last in (self.mix.project, self.mlp[3]):
                 for parameter in last.parameters():
                     nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+        """Map tokens (B, N, C) to (B, N, C)."""
         mixed = self.mix(self.norm1(x))
         x = x + mixed if self.skip else mixed
         return x + self.mlp(self.norm2(x))
@@ -82,8 +82,8 @@ class Block(nn.Module):
 class CDTM(nn.Module):
     """LayerNorm, blocks, LayerNorm, mean over tokens, linear head: (B, N, C) tokens to (B, classes) logits.
 
-    With `summary`, the linear head reads the class token, if there is one, and the mean patch token beside the module's
-    output, each normalized by channel and standardized on the training images. The paper's module has no such path.
+    With `summary`, the linear head also reads the class token, if there is one, and the mean patch token. Each of them
+    passes a layer norm and is standardized on the training images. The paper's module has no such path.
     """
 
     def __init__(
@@ -108,44 +108,44 @@ class CDTM(nn.Module):
         mixes = (ClusterAttention(tokens, channels, centers, dropout, temperature == "learned") for _ in range(layers))
         self.blocks = nn.ModuleList(Block(channels, mix, mlp_ratio, dropout, skip) for mix in mixes)
         self.norm_out = nn.LayerNorm(channels)
-        read = channels
+        width = channels
         if summary:
-            parts = (1 + class_tokens) * channels
-            read += parts
-            self.summary_scale = nn.Parameter(torch.ones(parts))
-            self.summary_shift = nn.Parameter(torch.zeros(parts))
-        self.classify = nn.Linear(read, classes)
+            summary_width = (1 + class_tokens) * channels
+            width += summary_width
+            self.summary_scale = nn.Parameter(torch.ones(summary_width))
+            self.summary_shift = nn.Parameter(torch.zeros(summary_width))
+        self.classify = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C), with `summary` (B, class_tokens + N, C) -> (B, classes)."""
-        read = self._pool(x[:, self.class_tokens :])
+        """Map tokens (B, N, C), or (B, class_tokens + N, C) with `summary`, to logits (B, classes)."""
+        features = self._pool(x[:, self.class_tokens :])
         if self.summary:
-            read = torch.cat([read, self._summarize(x) * self.summary_scale + self.summary_shift], dim=1)
-        return self.classify(read)
+            features = torch.cat([features, self._summarize(x) * self.summary_scale + self.summary_shift], dim=1)
+        return self.classify(features)
 
     def _pool(self, patches: Tensor) -> Tensor:
-        """(B, N, C) -> (B, C), the module's output."""
+        """Map patch tokens (B, N, C) to the pooled output of the blocks (B, C)."""
         x = self.norm_in(patches)
         for block in self.blocks:
             x = block(x)
         return self.norm_out(x).mean(1)
 
     def _summarize(self, x: Tensor) -> Tensor:
-        """(B, class_tokens + N, C) -> (B, (class_tokens + 1) C): class token and mean patch token, normalized."""
+        """Map tokens (B, class_tokens + N, C) to the normalized class and mean tokens (B, (class_tokens + 1) C)."""
         mean = x[:, self.class_tokens :].mean(1, keepdim=True)
-        parts = torch.cat([x[:, : self.class_tokens], mean], dim=1)
-        return F.layer_norm(parts, parts.shape[-1:]).flatten(1)
+        tokens = torch.cat([x[:, : self.class_tokens], mean], dim=1)
+        return F.layer_norm(tokens, tokens.shape[-1:]).flatten(1)
 
     @torch.no_grad()
     def prepare(self, batches: Iterable[Tensor], seed: int) -> None:
-        """Starts the module where the training images are, when `init` says so.
+        """Initialize the module from the training images, if `init` is `kmeans`.
 
-        The first block's centres become k-means centres of the images' queries, and the last norm
-        standardises the pooled features, so that the linear head starts as a well-scaled probe of them.
+        The centers of the first block become the k-means centers of the images' queries. The last norm
+        standardizes the pooled features, so that the linear head starts with inputs of unit scale.
 
         Args:
-            batches: tokens of the training images, as `forward` takes them.
-            seed: of the clustering.
+            batches: tokens of the training images, in the shape that `forward` expects.
+            seed: seed of the clustering.
         """
         if self.init != "kmeans":
             return
@@ -169,7 +169,16 @@ class CDTM(nn.Module):
 
 
 def cluster_centers(points: Tensor, centers: int, seed: int) -> Tensor:
-    """(centers, C) k-means centres of the directions of (n, C) points; more centres than points repeat, nudged."""
+    """Cluster the directions of points by k-means.
+
+    Args:
+        points: (n, C).
+        centers: number of centers. If it exceeds n, random centers are repeated with noise.
+        seed: seed of the clustering and the noise.
+
+    Returns:
+        Centers (centers, C).
+    """
     from sklearn.cluster import KMeans
 
     directions = F.normalize(points.float(), dim=-1).cpu().numpy()

@@ -1,4 +1,4 @@
-"""State dicts in a weights file, with the containers that training programs put around them."""
+"""State dicts in weights files, including the containers that training programs write."""
 
 import argparse
 import re
@@ -14,25 +14,27 @@ from medtune.config.errors import InputError
 from medtune.serving.one_line import first_line
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pth.tar")
-# Names of containers, the first that is there is preferred: averaged weights, a teacher, then the trained weights.
+# Names of containers in order of preference: averaged weights, a teacher, then the trained weights.
 CONTAINERS = (
     "state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "teacher", "target_encoder",
     "state_dict", "model_state_dict", "model_state", "model", "net", "network", "backbone", "encoder", "module",
     "student",
 )  # fmt: skip
-# Containers that hold no network.
+# Parts of names of containers without a network.
 IGNORED = ("optim", "sched", "scaler", "loss", "criterion", "callbacks", "loops", "hparams", "hyper_parameters")
 MAX_DEPTH = 4
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
-def read_state_dicts(path: Path) -> list[tuple[str, dict[str, Tensor]]]:
+def read_state_dicts(path: Path, setting: str | None = None) -> list[tuple[str, dict[str, Tensor]]]:
     """Read every state dict of a weights file, without running code from it.
 
-    `argparse.Namespace`, which timm's train.py stores, is the only class besides tensors and plain values.
+    The only class that is accepted besides tensors and plain values is `argparse.Namespace`, which timm's train.py
+    stores.
 
     Args:
-        path: a safetensors file, or one that torch.save wrote.
+        path: a safetensors file, or a file written by torch.save.
+        setting: value of `model.weights`, for messages; the path if None.
 
     Returns:
         Name of the container (empty for the file itself) and state dict, the preferred container first.
@@ -46,12 +48,16 @@ def read_state_dicts(path: Path) -> list[tuple[str, dict[str, Tensor]]]:
                 return [("", {name: stream.get_tensor(name) for name in stream.keys()})]  # noqa: SIM118
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle raises whatever its first wrong opcode raises
-        raise InputError(f"model.weights: {path.name} cannot be read as plain tensors: {_reason(error)}") from None
-    found = sorted(_state_dicts(content, "", 0), key=lambda item: _rank(item[0]))
-    if not found:
-        raise InputError(f"model.weights: {path.name} holds no state dict of tensors. Save model.state_dict() in it")
-    return found
+    except Exception as error:  # damaged pickles raise exceptions of any type
+        raise InputError(
+            f"model.weights={setting or path}: it cannot be read as plain tensors, {_reason(error)}"
+        ) from None
+    states = sorted(_state_dicts(content, "", 0), key=lambda item: _rank(item[0]))
+    if not states:
+        raise InputError(
+            f"model.weights={setting or path}: it contains no state dict of tensors. Save model.state_dict() in it"
+        )
+    return states
 
 
 def _state_dicts(content: Any, name: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -71,10 +77,11 @@ def _rank(name: str) -> list[int]:
 
 
 def _reason(error: Exception) -> str:
-    """First line of what torch says, without its advice to trust the file."""
-    if found := _GLOBAL.search(str(error)):
+    """Return the cause and the fix, without torch's advice to trust the file."""
+    if match := _GLOBAL.search(str(error)):
         return (
-            f"it contains an object of type {found[1]}. In the program that wrote it, save the state dict alone: "
-            "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+            f"because it contains an object of type {match[1]}. In the program that wrote it, save only the state dict "
+            "with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
         )
-    return first_line(error).partition(" In PyTorch 2.6")[0].partition(". Please")[0]
+    cause = first_line(error).partition(" In PyTorch 2.6")[0].partition(". Please")[0]
+    return f"because it is damaged or has another format ({cause}). Use another file"

@@ -1,4 +1,4 @@
-"""Which keys of a state dict are a backbone's: prefixes of wrappers, classifiers, parts used in pretraining only."""
+"""Matching of state dict keys to a backbone: wrapper prefixes, classifiers and parts used only in pretraining."""
 
 import sys
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from medtune.serving.one_line import first_line
 
-# Names of attributes under which wrappers keep a network. Others are found by the keys behind them.
+# Attribute names under which wrappers store a network. Other prefixes are recognized by the keys that follow them.
 WRAPPERS = {
     "_orig_mod", "backbone", "base_encoder", "ema", "ema_model", "encoder", "encoder_k", "encoder_q", "image_encoder",
     "model", "model_ema", "module", "momentum_encoder", "net", "network", "student", "target_encoder", "teacher",
     "trunk", "vision_encoder", "vision_model", "visual",
 }  # fmt: skip
 AVERAGED = {"ema", "ema_model", "encoder_k", "model_ema", "momentum_encoder", "target_encoder", "teacher"}
-LESSER = {"student"}
+STUDENTS = {"student"}
 HEADS = ("head.", "head_dist.", "heads.", "fc.", "classifier.", "cls_head.")
 # Parts of masked autoencoders and self-distillation that only pretraining uses.
 PRETRAINING = ("decoder", "mask_token", "projector.", "predictor.", "dino_head.", "ibot_head.")
@@ -25,14 +25,16 @@ MAX_SHOWN = 4
 
 @dataclass
 class Fit:
-    """How a state dict fits a backbone once a prefix is removed.
+    """Comparison of a state dict with a backbone after removal of a prefix.
 
     Attributes:
         prefix: removed from the keys.
-        state: the backbone's tensors.
-        left_out: keys that belong to a classifier, to pretraining, or to parts outside the prefix.
-        missing, unexpected, reshaped: what does not fit; a reshaped entry names both shapes.
-        error: why the keys cannot be converted; empty if they can.
+        state: tensors of the backbone.
+        left_out: keys of a classifier, of parts used only in pretraining, or outside the prefix.
+        missing: keys that the state dict lacks.
+        unexpected: keys that the backbone lacks.
+        reshaped: descriptions of keys with different shapes.
+        error: message if the keys cannot be converted, otherwise empty.
     """
 
     prefix: str
@@ -44,13 +46,13 @@ class Fit:
     error: str = ""
 
     @property
-    def faults(self) -> int:
+    def mismatches(self) -> int:
         """Number of keys that do not fit."""
         return len(self.missing) + len(self.unexpected) + len(self.reshaped) + bool(self.error)
 
     @property
     def description(self) -> str:
-        """Counts of what does not fit, and the first keys."""
+        """Numbers of missing, unexpected and reshaped keys, and the first of them."""
         if self.error:
             return self.error
         named = [f"{key} missing" for key in self.missing] + [f"{key} unexpected" for key in self.unexpected]
@@ -58,15 +60,15 @@ class Fit:
         counts = (
             f"{len(self.missing)} missing, {len(self.unexpected)} unexpected, {len(self.reshaped)} of another shape"
         )
-        return f"{self.faults} keys differ: {counts}: {', '.join(first)}"
+        return f"{self.mismatches} keys differ: {counts}, first {', '.join(first)}"
 
 
 def find_fits(state: Mapping[str, Tensor], backbone: nn.Module) -> list[Fit]:
     """Compare a state dict with a backbone under every prefix that its keys suggest.
 
     Args:
-        state: as read from a file.
-        backbone: may lie on the meta device.
+        state: content of a file.
+        backbone: may be on the meta device.
 
     Returns:
         One `Fit` per prefix. Averaged weights and teachers come first, students last.
@@ -78,60 +80,62 @@ def find_fits(state: Mapping[str, Tensor], backbone: nn.Module) -> list[Fit]:
 
 
 def prefix_rank(prefix: str) -> int:
-    """0 for averaged weights and teachers, 2 for students, 1 for the rest."""
+    """Return the rank of a prefix: 0 for averaged weights and teachers, 2 for students, 1 for the rest."""
     parts = set(prefix.split("."))
-    return 0 if parts & AVERAGED else 2 if parts & LESSER else 1
+    return 0 if parts & AVERAGED else 2 if parts & STUDENTS else 1
 
 
-def same_tensors(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+def same_tensors(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
     """Return True if both have the same keys with equal values."""
-    return one.keys() == other.keys() and all(torch.equal(value, other[key]) for key, value in one.items())
+    return left.keys() == right.keys() and all(torch.equal(value, right[key]) for key, value in left.items())
 
 
 def _prefixes(state: Mapping[str, Tensor], backbone: nn.Module) -> list[str]:
-    found = {"": None}
+    prefixes = {"": None}
     anchors = [key for key in backbone.state_dict() if "." in key][:3]
     for key in state:
         parts = key.split(".")
         for count in range(1, len(parts)):
             if parts[count - 1] not in WRAPPERS:
                 break
-            found[".".join(parts[:count]) + "."] = None
-        found |= {key.removesuffix(anchor): None for anchor in anchors if key.endswith(f".{anchor}")}
-    return list(found)
+            prefixes[".".join(parts[:count]) + "."] = None
+        prefixes |= {key.removesuffix(anchor): None for anchor in anchors if key.endswith(f".{anchor}")}
+    return list(prefixes)
 
 
 def _fit(state: Mapping[str, Tensor], prefix: str, backbone: nn.Module) -> Fit:
     outside = [key for key in state if not key.startswith(prefix)]
     inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     droppable = (*_classifiers(backbone), *HEADS, *PRETRAINING)
-    # timm recognizes some files by keys that only pretraining uses; others it converts only without them.
-    tried = [inside, {key: value for key, value in inside.items() if not key.startswith(PRETRAINING)}]
-    fits = [_compare(prefix, each, backbone, droppable) for each in tried[: 1 + (len(tried[1]) < len(inside))]]
-    fit = min(fits, key=lambda fit: fit.faults)
-    own = backbone.state_dict()
-    fit.left_out = outside + [prefix + key for key in inside if key not in own and key.startswith(droppable)]
+    # timm recognizes some files by keys that only pretraining uses. It converts others only without these keys.
+    candidates = [inside, {key: value for key, value in inside.items() if not key.startswith(PRETRAINING)}]
+    if len(candidates[1]) == len(inside):
+        del candidates[1]
+    fits = [_compare(prefix, candidate, backbone, droppable) for candidate in candidates]
+    fit = min(fits, key=lambda fit: fit.mismatches)
+    expected = backbone.state_dict()
+    fit.left_out = outside + [prefix + key for key in inside if key not in expected and key.startswith(droppable)]
     return fit
 
 
 def _compare(prefix: str, inside: dict[str, Tensor], backbone: nn.Module, droppable: tuple[str, ...]) -> Fit:
-    own = backbone.state_dict()
+    expected = backbone.state_dict()
     fit = Fit(prefix)
     convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     if convert is not None:
         try:
             inside = convert(dict(inside), backbone)
-        except Exception as error:  # written for the files that timm knows
+        except Exception as error:  # the conversion expects the files that timm knows
             fit.error = f"timm cannot convert its keys: {first_line(error, with_type=True)}"
-            fit.missing = list(own)
+            fit.missing = list(expected)
             return fit
-    inside = {key: value for key, value in inside.items() if key in own or not key.startswith(droppable)}
-    fit.missing = [key for key in own.keys() - inside.keys() if not key.endswith("num_batches_tracked")]
-    fit.unexpected = [key for key in inside if key not in own]
+    inside = {key: value for key, value in inside.items() if key in expected or not key.startswith(droppable)}
+    fit.missing = [key for key in expected.keys() - inside.keys() if not key.endswith("num_batches_tracked")]
+    fit.unexpected = [key for key in inside if key not in expected]
     fit.reshaped = [
-        f"{key} is {tuple(inside[key].shape)}, not {tuple(own[key].shape)}"
-        for key in own.keys() & inside.keys()
-        if own[key].shape != inside[key].shape
+        f"{key} is {tuple(inside[key].shape)}, not {tuple(expected[key].shape)}"
+        for key in expected.keys() & inside.keys()
+        if expected[key].shape != inside[key].shape
     ]
     fit.state = inside
     return fit

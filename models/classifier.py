@@ -1,4 +1,4 @@
-"""Backbone and head as one network, from uint8 pixels to logits."""
+"""Classifier: a backbone and a head, from uint8 pixels to logits."""
 
 from typing import Literal
 
@@ -14,15 +14,15 @@ FeatureKind = Literal["tokens", "mean", "pooled", "summary", "all_tokens"]
 
 
 class Classifier(nn.Module):
-    """Normalised images to logits.
+    """Network from normalized images to logits.
 
     Attributes:
         backbone: a timm model without classifier.
-        head: maps what it reads of the tokens to logits.
-        feature_kind: `tokens` (B, N, C); `mean` (B, 1, C) of the patch tokens; `pooled` (B, 1, C), the class
-            token where there is one, else the mean; `summary` (B, 1, 2C), class token and mean one after the other,
-            or the mean alone (B, 1, C) if there is no class token; `all_tokens` (B, 1 + N, C), the class token, if
-            there is one, before the patch tokens.
+        head: maps features to logits.
+        feature_kind: features that the head reads. `tokens` are the patch tokens (B, N, C). `mean` is the mean patch
+            token (B, 1, C). `pooled` is the class token if there is one, otherwise the mean (B, 1, C). `summary` is the
+            concatenation of class token and mean (B, 1, 2C), or the mean (B, 1, C) if there is no class token.
+            `all_tokens` is the class token, if there is one, before the patch tokens (B, 1 + N, C).
     """
 
     backbone: nn.Module
@@ -41,15 +41,22 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(std), persistent=False)
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) -> normalised float (B, 3, H, W)."""
+        """Convert uint8 images (B, H, W, 3) to normalized float images (B, 3, H, W)."""
         return self.normalize(images.permute(0, 3, 1, 2).float() / 255)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in 0..1 -> normalised."""
+        """Normalize images (B, 3, H, W) with values in 0..1."""
         return (images - self.mean[:, None, None]).div_(self.std[:, None, None])
 
     def features(self, images: Tensor) -> Tensor:
-        """What the head reads from normalised (B, 3, H, W): (B, N or 1, C), for `summary` (B, 1, C or 2C)."""
+        """Compute the features that the head reads from normalized images (B, 3, H, W).
+
+        Args:
+            images: normalized (B, 3, H, W).
+
+        Returns:
+            Features in the shape that `feature_kind` defines.
+        """
         tokens, prefix = to_tokens(self.backbone, images)
         if self.feature_kind == "tokens":
             return tokens
@@ -64,12 +71,12 @@ class Classifier(nn.Module):
         return mean
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised (B, 3, H, W) -> (B, classes) logits."""
+        """Map normalized images (B, 3, H, W) to logits (B, classes)."""
         return self.head(self.features(images))
 
 
 def mean_head(channels: int, classes: int, norm: bool) -> nn.Module:
-    """[LayerNorm and] a linear layer on (B, 1, C)."""
+    """Create a linear layer on features (B, 1, C), with LayerNorm before it if `norm`."""
     layers: list[nn.Module] = [nn.Flatten(1)]
     if norm:
         layers.append(nn.LayerNorm(channels))
@@ -77,32 +84,44 @@ def mean_head(channels: int, classes: int, norm: bool) -> nn.Module:
 
 
 def build_head(params: Params, shape: TokenShape, classes: int) -> tuple[nn.Module, FeatureKind]:
-    """The head that params name, for a backbone of `shape`, and what it reads."""
-    chosen = params.model.head
-    plugin = registry.load_plugin("medtune.models.heads", chosen.kind, "model.head.kind")
-    kind: FeatureKind = plugin.reads(chosen) if hasattr(plugin, "reads") else plugin.INPUT
+    """Build the head that params name.
+
+    Args:
+        params: all params.
+        shape: token shape of the backbone.
+        classes: number of outputs.
+
+    Returns:
+        The head and the features that it reads.
+    """
+    head = params.model.head
+    plugin = registry.load_plugin("medtune.models.heads", head.kind, "model.head.kind")
+    kind: FeatureKind = plugin.reads(head) if hasattr(plugin, "reads") else plugin.INPUT
     class_tokens = int(shape.class_token)
     if kind == "all_tokens":
-        return plugin.build(chosen, shape.tokens, shape.channels, classes, class_tokens), kind
+        return plugin.build(head, shape.tokens, shape.channels, classes, class_tokens), kind
     channels = shape.channels * (1 + class_tokens) if kind == "summary" else shape.channels
-    return plugin.build(chosen, shape.tokens, channels, classes), kind
+    return plugin.build(head, shape.tokens, channels, classes), kind
 
 
 def stored_tokens(kind: FeatureKind, shape: TokenShape) -> int:
-    """Rows (of C channels) that the features of one image take."""
+    """Return the number of tokens (of C channels each) that the features of one image occupy."""
     class_tokens = int(shape.class_token)
     return {"tokens": shape.tokens, "all_tokens": shape.tokens + class_tokens, "summary": 1 + class_tokens}.get(kind, 1)
 
 
 def build(params: Params, classes: int, load_weights: bool = True) -> Classifier:
-    """The whole network; what has no weights is initialised from `params.seed`.
+    """Build backbone and head. Parts without weights are initialized from `params.seed`.
 
     Args:
         params: all params.
         classes: number of classes.
-        load_weights: False leaves the backbone random, for a state dict that brings its own.
+        load_weights: False leaves the backbone random, for weights from a state dict.
+
+    Returns:
+        The network in eval mode.
     """
-    torch.manual_seed(params.seed)  # a backbone without weights is seeded too
+    torch.manual_seed(params.seed)  # for a backbone without weights
     backbone = create_backbone(params, load_weights)
     shape = token_shape(backbone, params.data.image_size)
     mean, std = normalization(params, backbone)
@@ -112,7 +131,7 @@ def build(params: Params, classes: int, load_weights: bool = True) -> Classifier
 
 
 def freeze_batchnorm(module: nn.Module) -> None:
-    """Puts every BatchNorm of `module` in eval mode: its running statistics stay as they are."""
+    """Put every BatchNorm of `module` in eval mode, which freezes its running statistics."""
     for child in module.modules():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
             child.eval()

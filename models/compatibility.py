@@ -1,6 +1,7 @@
-"""Check whether the backbone, weights and head of the params fit together, in a process of its own for medtune.doctor.
+"""Compatibility check of backbone, weights and head, in a separate process for medtune.doctor.
 
-Params come as JSON on stdin, the answer goes as JSON to stdout: a process of its own, since it imports torch.
+The process reads params as JSON from stdin and writes the result as JSON to stdout. It is separate because it imports
+torch.
 """
 
 import json
@@ -22,9 +23,15 @@ from medtune.models.weights import load_into, read_weights
 
 
 def check_model(params: Params) -> dict[str, Any]:
-    """`shape_fault` and `weights_fault`, None where there is none, and what is known of the network's size.
+    """Check that backbone, weights and head fit together.
 
-    Nothing is initialised: the network lies on the meta device, the weights are read and compared with it.
+    The network is created on the meta device and not initialized. The weights are read and compared with it.
+
+    Args:
+        params: all params.
+
+    Returns:
+        `shape_fault` and `weights_fault`, messages or None, and facts about the size of the network.
     """
     model = params.model
     without_weights = params.model_copy(update={"model": model.model_copy(update={"weights": "none"})})
@@ -43,7 +50,7 @@ def check_model(params: Params) -> dict[str, Any]:
     report |= _hub_status(backbone.pretrained_cfg)  # type: ignore[arg-type]
     try:
         if model.weights == "hub":
-            check_backbone(params)  # whether the hub has any
+            check_backbone(params)  # checks that the hub has weights
         elif model.weights != "none":
             load_into(backbone, *read_weights(model.weights, model.backbone))
             check_normalization(params)
@@ -53,15 +60,15 @@ def check_model(params: Params) -> dict[str, Any]:
 
 
 def _hub_status(cfg: dict[str, Any]) -> dict[str, Any]:
-    """Where timm would look for the weights, and whether they were fetched before."""
+    """Return the hub repository of the weights, and whether its files are in the cache."""
     name = (cfg.get("hf_hub_id") or "").partition("@")[0]
     return {"hub_id": name or None, "cached": any(True for _ in hub.cached_files(cfg))}
 
 
 def main() -> None:
-    """Answers once."""
-    os.environ["HF_HUB_OFFLINE"] = "1"  # whether the hub answers is asked elsewhere
-    constants.HF_HUB_OFFLINE = True  # it reads the variable when it is imported, which may have been before
+    """Read params from stdin and print the result."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # another check connects to the hub
+    constants.HF_HUB_OFFLINE = True  # huggingface_hub reads the variable only on import
     print(json.dumps(check_model(validate(json.load(sys.stdin)))))
 
 

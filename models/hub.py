@@ -1,4 +1,4 @@
-"""Weights in the model hub's cache on this machine: which files, and whether they are still what was fetched."""
+"""Weights in the local cache of the model hub, verified by checksum."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def cached_files(cfg: Mapping[str, Any]) -> Iterator[Path]:
-    """The files in the cache that timm may read for this pretrained_cfg."""
+    """Yield the files in the cache that timm may read for a pretrained_cfg."""
     from huggingface_hub import try_to_load_from_cache
 
     name, _, revision = (cfg.get("hf_hub_id") or "").partition("@")
@@ -20,24 +20,30 @@ def cached_files(cfg: Mapping[str, Any]) -> Iterator[Path]:
         return
     file = cfg.get("hf_hub_filename") or "pytorch_model.bin"
     for candidate in dict.fromkeys((file, "model.safetensors", f"{file.rpartition('.')[0]}.safetensors")):
-        found = try_to_load_from_cache(name, candidate, revision=revision or None)
-        if isinstance(found, str):
-            yield Path(found)
+        path = try_to_load_from_cache(name, candidate, revision=revision or None)
+        if isinstance(path, str):
+            yield Path(path)
 
 
 def check_cached(cfg: Mapping[str, Any]) -> bool:
-    """Whether anything is there. The cache calls a large file by its sha256, and it must be that file.
+    """Verify cached weights. The cache names large files by their SHA-256 checksum.
+
+    Args:
+        cfg: pretrained_cfg of timm.
+
+    Returns:
+        True if the cache contains weights.
 
     Raises:
-        InputError: it is not: damaged since it was fetched.
+        InputError: a file does not have its checksum.
     """
-    there = False
+    is_cached = False
     for path in cached_files(cfg):
-        there = True
+        is_cached = True
         blob = path.resolve()
         if _SHA256.fullmatch(blob.name) and file_sha256(blob) != blob.name:
             raise InputError(
-                f"model.weights: hub: {path.name} of {cfg['hf_hub_id']} is damaged in the hub's cache: delete {blob} "
-                "and run again, which fetches it anew"
+                f"model.weights=hub: {path.name} of {cfg['hf_hub_id']} is damaged in the hub's cache. Delete {blob} "
+                "and run again to download it"
             )
-    return there
+    return is_cached

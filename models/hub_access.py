@@ -1,4 +1,4 @@
-"""Whether weights that must come from the model hub can be fetched: asked before anything else is done."""
+"""Early check that the model hub is reachable if weights must be downloaded."""
 
 import os
 import threading
@@ -10,21 +10,21 @@ from medtune.models.hub import cached_files
 from medtune.serving.one_line import first_line
 
 PUBLIC_HUB = "https://huggingface.co"
-# Of each network operation, and of all of them together, seconds.
+# Time limits of each network operation and of all together, seconds.
 OPERATION_TIMEOUT_S = 3.0
 TIMEOUT_S = 4.0
 
 
 def check_access(backbone: str, cfg: Mapping[str, Any], hint: str = "") -> None:
-    """Refuse weights from the hub that are neither in its cache nor to be had.
+    """Check that the weights are in the hub's cache or can be downloaded.
 
     Args:
         backbone: timm name.
-        cfg: its pretrained_cfg.
-        hint: a further `--set` for the file, if it needs one.
+        cfg: pretrained_cfg of the backbone.
+        hint: an additional `--set` option for the downloaded file, if it needs one.
 
     Raises:
-        InputError: names the file, where to get it, and how to use it.
+        InputError: neither is the case; the message names the file, its address and the setting for it.
     """
     repository, _, revision = (cfg.get("hf_hub_id") or "").partition("@")
     if not repository or any(True for _ in cached_files(cfg)):
@@ -35,21 +35,21 @@ def check_access(backbone: str, cfg: Mapping[str, Any], hint: str = "") -> None:
     fault = _fault(urls)
     if fault is None:
         return
-    place = f"weights/{repository.rpartition('/')[2]}.safetensors"
+    path = f"weights/{repository.rpartition('/')[2]}.safetensors"
     raise InputError(
-        f"model.weights=hub: {endpoint} {fault}, and {names[0]} of {repository} is not in its cache. Fetch "
-        f"{PUBLIC_HUB}/{repository}/resolve/{revision or 'main'}/{names[0]} where there is a connection, save it as "
-        f"{place} in the project, and run with --set model.weights={place}{hint and ' ' + hint}; or name a mirror in "
-        "HF_ENDPOINT or a proxy in HTTPS_PROXY"
+        f"model.weights=hub: {endpoint} {fault}, and {names[0]} of {repository} is not in the hub's cache. Download "
+        f"{PUBLIC_HUB}/{repository}/resolve/{revision or 'main'}/{names[0]} on a machine with a connection, save it as "
+        f"{path} in the project, and run with --set model.weights={path}{hint and ' ' + hint}. Alternatively, set "
+        "HF_ENDPOINT to a mirror or HTTPS_PROXY to a proxy"
     )
 
 
 def _fault(urls: list[str]) -> str | None:
-    """Why none of the files can be fetched; None if one can."""
+    """Return the reason why no file can be downloaded; None if one can."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        return "is not asked (HF_HUB_OFFLINE is set)"
+        return "is not used (HF_HUB_OFFLINE is set)"
     answers: list[str | None] = []
-    # A thread, since neither the resolution of names nor a server that sends a byte at a time has a time limit.
+    # A thread enforces the limit, because name resolution and slow servers are not subject to httpx timeouts.
     thread = threading.Thread(target=lambda: answers.append(_ask(urls)), daemon=True)
     thread.start()
     thread.join(TIMEOUT_S)
@@ -58,7 +58,7 @@ def _fault(urls: list[str]) -> str | None:
 
 def _ask(urls: list[str]) -> str | None:
     import httpx
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     fault = None
     for url in urls:

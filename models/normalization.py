@@ -1,9 +1,10 @@
-"""Mean and standard deviation of the images: from params, from what is known of the weights, or asked for."""
+"""Mean and standard deviation for the normalization of images."""
 
 from typing import Any
 
 import timm
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, resolve_data_config
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.data.config import resolve_data_config
 from torch import nn
 
 from medtune.config.errors import InputError
@@ -19,26 +20,36 @@ NAMES = {IMAGENET: "ImageNet's"}
 def normalization(params: Params, backbone: nn.Module) -> tuple[list[float], list[float]]:
     """Return mean and std for images scaled to 0..1.
 
-    They are those of the params, of shipped weights (recognized by their checksum), or of the backbone's
-    pretrained_cfg.
+    They come from the params, from the metadata of shipped weights (recognized by their checksum), or from the
+    pretrained_cfg of the backbone.
+
+    Args:
+        params: all params.
+        backbone: a timm model.
+
+    Returns:
+        Mean and standard deviation per channel.
     """
     model = params.model
     if model.normalization is not None:
         return list(model.normalization.mean), list(model.normalization.std)
     if known := _shipped_metadata(params):
         return list(known["mean"]), list(known["std"])
-    cfg: dict[str, Any] = resolve_data_config(model=backbone)
+    cfg: dict[str, Any] = resolve_data_config(model=backbone)  # type: ignore[no-untyped-call]
     return list(cfg["mean"]), list(cfg["std"])
 
 
 def check_normalization(params: Params) -> None:
-    """Refuse a user's weights file whose normalization is a guess.
+    """Check that the normalization of a user's weights file is known.
 
-    timm's value for an architecture belongs to timm's own weights. It is accepted for a file only if it is
-    ImageNet's and all published weights of the architecture, or the named tag, agree.
+    timm's normalization of an architecture applies to timm's weights. It is accepted for a file only if it is that of
+    ImageNet, and all published weights of the architecture or the named tag have the same.
+
+    Args:
+        params: all params.
 
     Raises:
-        InputError: names the values to choose from.
+        InputError: the normalization is ambiguous; the message lists the options.
     """
     model = params.model
     if model.normalization is not None or model.weights in ("hub", "none") or _shipped_metadata(params):
@@ -53,12 +64,12 @@ def check_normalization(params: Params) -> None:
     raise InputError(
         f"model.normalization=null: {model.weights} does not say how its training images were normalized, and "
         f"{model.backbone} is published with {' and '.join(_name(values) for values in known)}. "
-        f"Choose what the weights were trained with: {' or '.join(choices)}"
+        f"Choose the normalization from training: {' or '.join(choices)}"
     )
 
 
 def file_hint(params: Params) -> str:
-    """Return the `--set` that a file of the hub's weights needs beside model.weights; empty if it needs none."""
+    """Return the `--set` option that a downloaded weights file needs in addition; empty if it needs none."""
     if params.model.normalization is not None:
         return ""
     cfg = timm.get_pretrained_cfg(params.model.backbone)
@@ -71,8 +82,8 @@ def file_hint(params: Params) -> str:
 def _published(backbone: str) -> list[Values]:
     arch, tag = backbone.partition(".")[::2]
     names = [backbone] if tag else timm.list_pretrained(f"{arch}.*")
-    found = [timm.get_pretrained_cfg(name) for name in names]
-    return [(tuple(cfg.mean), tuple(cfg.std)) for cfg in found if cfg is not None]
+    cfgs = [timm.get_pretrained_cfg(name) for name in names]
+    return [(tuple(cfg.mean), tuple(cfg.std)) for cfg in cfgs if cfg is not None]
 
 
 def _spelled(values: Values) -> str:
@@ -85,7 +96,7 @@ def _name(values: Values) -> str:
 
 
 def _shipped_metadata(params: Params) -> dict[str, Any] | None:
-    """Metadata of shipped weights: named as `bundled`, or as a file with the same checksum."""
+    """Return the metadata of shipped weights, selected as `bundled` or as a file with the same checksum."""
     if params.model.weights == "bundled":
         return read_shipped_metadata(params.model.backbone)
     if params.model.weights in ("hub", "none") or not (SHIPPED / f"{params.model.backbone}.json").is_file():

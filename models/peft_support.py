@@ -1,17 +1,20 @@
-"""Which PEFT method fits which family of backbones. Imports no torch."""
+"""Backbone families that PEFT methods support, without importing torch."""
 
 from types import ModuleType
 
-# The families whose layers the methods' files know by name. Others are adapted by the layers found in them.
+# Families whose layers have names that the methods know. In other families, methods search for suitable layers.
 KNOWN_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 
 
 def supports(method: ModuleType, family: str) -> bool:
-    """Return True if a method may be tried on a family.
+    """Check that a PEFT method supports a family.
 
     Args:
-        method: a file of models/peft. With `OTHER_FAMILIES = True` it also takes families outside KNOWN_FAMILIES.
-        family: as `medtune.models.backbones.family` gives it.
+        method: a module of models/peft. `OTHER_FAMILIES = True` extends it to families outside KNOWN_FAMILIES.
+        family: from `medtune.models.backbones.family`.
+
+    Returns:
+        True if it does.
     """
     if not method.SUPPORTED_FAMILIES or family in method.SUPPORTED_FAMILIES:
         return True
@@ -19,6 +22,6 @@ def supports(method: ModuleType, family: str) -> bool:
 
 
 def supported(method: ModuleType) -> str:
-    """The families that a method supports, for messages."""
+    """Return the families that a method supports as text for messages."""
     others = ["other timm transformers"] if getattr(method, "OTHER_FAMILIES", False) else []
     return ", ".join([*sorted(method.SUPPORTED_FAMILIES), *others])

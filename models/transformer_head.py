@@ -1,15 +1,24 @@
-"""The control of CDTM's size: a plain pre-norm transformer block on the frozen tokens."""
+"""Pre-norm transformer block on tokens, a baseline with as many parameters as CDTM."""
 
 from torch import Tensor, nn
 
 
 def equal_hidden(tokens: int, channels: int, centers: int = 300) -> int:
-    """MLP width that gives one block as many parameters as one CDTM block of `centers` centres.
+    """Compute the MLP width h for which a transformer block has as many parameters as a CDTM block.
 
-    CDTM block: K (C + N^2) + C^2 + C + 8 C^2 + 5 C; transformer block: 4 C^2 + 4 C + 2 C h + h + C.
+    A CDTM block has K (C + N^2) + C^2 + C + 8 C^2 + 5 C parameters. A transformer block has
+    4 C^2 + 4 C + 2 C h + h + C.
+
+    Args:
+        tokens: N.
+        channels: C.
+        centers: K.
+
+    Returns:
+        The width, at least C.
     """
-    wanted = centers * (channels + tokens**2) + 9 * channels**2 + 6 * channels
-    return max(channels, round((wanted - 4 * channels**2 - 5 * channels) / (2 * channels + 1)))
+    parameters = centers * (channels + tokens**2) + 9 * channels**2 + 6 * channels
+    return max(channels, round((parameters - 4 * channels**2 - 5 * channels) / (2 * channels + 1)))
 
 
 class TransformerHead(nn.Module):
@@ -40,7 +49,7 @@ class TransformerHead(nn.Module):
         self.classify = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) -> (B, classes)."""
+        """Map tokens (B, N, C) to logits (B, classes)."""
         x = self.norm_in(x)
         for block in self.blocks:
             x = block(x)

@@ -33,14 +33,14 @@ def ensure_bias(layer: nn.Module) -> None:
     """Add a frozen bias of zeros to a linear layer or convolution without bias."""
     if layer.bias is None:
         weight = layer.weight
-        layer.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)  # type: ignore[union-attr]
+        layer.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)
 
 
 def bake_in(backbone: nn.Module) -> nn.Module:
     """Write every parametrization of `backbone` into its weights and remove it."""
     for module in list(backbone.modules()):
         if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[union-attr,arg-type]
+            for name in list(module.parametrizations):
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
     return backbone
 

@@ -23,7 +23,7 @@ class PromptedBlocks(nn.Sequential):
         self.prompts = nn.Parameter(torch.empty(len(backbone.blocks) if deep else 1, tokens, channels))
         nn.init.uniform_(self.prompts, -limit, limit)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         """Map prefix and patch tokens (B, P + N, C) to (B, P + N, C)."""
         start, count = self.prefix_tokens, self.prompts.shape[1]
         for index, block in enumerate(self):

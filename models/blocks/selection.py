@@ -45,7 +45,7 @@ def norm_names(backbone: nn.Module) -> set[str]:
 
 def vit_blocks(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield name and module of every transformer block: `.norm1 .attn(.qkv .proj) .norm2 .mlp(.fc1 .fc2)`."""
-    for index, block in enumerate(backbone.blocks):  # type: ignore[arg-type,union-attr]
+    for index, block in enumerate(backbone.blocks):
         yield f"blocks.{index}", block
 
 

@@ -101,7 +101,7 @@ def run_features(backbone: nn.Module) -> None:
     for height, width in dict.fromkeys(_sizes(backbone)):
         try:
             with torch.no_grad():
-                backbone.forward_features(torch.zeros(1, 3, height, width, device=device))  # type: ignore[operator]
+                backbone.forward_features(torch.zeros(1, 3, height, width, device=device))
             return
         except Exception as error:  # backbones raise exceptions of any type
             last = error

@@ -29,7 +29,7 @@ class TokenGridConv(nn.Module):
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
         nn.init.zeros_(self.convolve.weight)
-        nn.init.zeros_(self.convolve.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.convolve.bias)
         with torch.no_grad():
             self.convolve.weight[:, :, 1, 1] = torch.eye(hidden)
 

@@ -36,9 +36,7 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     from medtune.models.blocks.dora_norm import clamp_norms
     from medtune.models.blocks.peft_library import inject_adapter
 
-    return clamp_norms(
-        inject_adapter(backbone, LoraConfig(r=params.rank, lora_alpha=params.alpha, use_dora=True))  # type: ignore[arg-type]
-    )
+    return clamp_norms(inject_adapter(backbone, LoraConfig(r=params.rank, lora_alpha=params.alpha, use_dora=True)))
 
 
 merge = library.merge

@@ -184,7 +184,9 @@ def test_method__trains_as_many_as_the_closed_form_says(method, count):
 def test_method__is_refused_where_it_does_not_fit(method):
     unfit = [family for family in BACKBONES if family not in plugin(method).SUPPORTED_FAMILIES]
     for family in unfit:
-        with pytest.raises(InputError, match=rf"'{method}' does not support {BACKBONES[family]} .* it supports"):
+        with pytest.raises(
+            InputError, match=rf"method={method}: it does not support {BACKBONES[family]} .* It supports"
+        ):
             backbones.check_backbone(params_for(method, family))
 
 

@@ -92,7 +92,7 @@ def test_doctor__reports_four_faults_in_one_run(tmp_path: Path) -> None:
         ("write cache", "wrong", "No space left on device", "MEDTUNE_CACHE=DIR"),
         ("disk of cache", "wrong", "0 bytes free", "free space"),
         ("hub", "warning", f"{NOBODY} does not respond", "HF_ENDPOINT"),
-        ("weights", "wrong", "other.safetensors does not fit", ".safetensors"),
+        ("weights", "wrong", "other.safetensors: it does not fit", ".safetensors"),
     ):
         result = line(out, label)
         assert result.startswith(state), result

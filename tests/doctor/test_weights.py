@@ -72,6 +72,6 @@ def test_check_model__describes_the_network_without_weights() -> None:
 
 
 def test_check_model__names_the_problem() -> None:
-    assert "no timm model" in check_model(load(sets=["model.backbone=resnet1800"]))["shape_fault"]
+    assert "not a timm model" in check_model(load(sets=["model.backbone=resnet1800"]))["shape_fault"]
     result = check_model(load(sets=["model.backbone=resnet18", "model.weights=bundled"]))
-    assert "none are bundled for 'resnet18'" in result["weights_fault"]
+    assert "no weights are shipped for resnet18" in result["weights_fault"]

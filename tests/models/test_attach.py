@@ -121,7 +121,7 @@ def test_inject_peft__every_method_gives_gradients_to_a_plain_model(method):
         (lambda: medtune.merge_peft(medtune.inject_peft(timm_model("vit"), "vpt")), "method=vpt: .* cannot be merged"),
         (
             lambda: medtune.inject_peft(medtune.inject_peft(timm_model("vit")), "ssf"),
-            "method=ssf: the model has lora already. Call merge_peft first",
+            "method=ssf: the model already has method lora. Call merge_peft first",
         ),
     ],
 )  # fmt: skip

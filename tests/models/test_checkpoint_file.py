@@ -110,8 +110,8 @@ def test_weights__are_read_from_every_common_form(name, network, tmp_path, capsy
         (lambda s: {**s, "blocks.2.norm1.weight": torch.ones(192)}, ["1 unexpected", "blocks.2.norm1.weight"]),
         (lambda s: {f"model.{k}": v for k, v in s.items() if "norm1" not in k}, ["prefix model.", "4 missing"]),
         (lambda s: prefixed("a.", s) | prefixed("b.", zeros(s)), ["two networks", "a.", "b."]),
-        (lambda s: {**s, "cls_token": s["cls_token"] * float("nan")}, ["cls_token is not finite"]),
-        (lambda s: {"epoch": 3, "note": "no weights"}, ["holds no state dict"]),
+        (lambda s: {**s, "cls_token": s["cls_token"] * float("nan")}, ["cls_token contains NaN"]),
+        (lambda s: {"epoch": 3, "note": "no weights"}, ["contains no state dict"]),
     ],
 )  # fmt: skip
 def test_weights__that_do_not_fit_completely_are_refused(change, says, network, tmp_path):
@@ -131,7 +131,7 @@ def test_read__names_a_foreign_object_without_advice_to_trust_it(extra, tmp_path
     with pytest.raises(InputError) as caught:
         read_state_dicts(tmp_path / "other.pth")
     text = str(caught.value)
-    assert "cannot be read as plain tensors: it contains an object of type" in text
+    assert "cannot be read as plain tensors, because it contains an object of type" in text
     assert "weights_only" not in text
     assert "\x1b" not in text
     assert len(text.splitlines()) == 1

@@ -41,5 +41,5 @@ def test_check_cached__damaged(blob, harm):
     content = bytearray(blob.read_bytes())
     content[7] ^= 4
     blob.write_bytes(content if harm == "flip" else content[:9])
-    with pytest.raises(InputError, match=r"model\.safetensors of owner/name is damaged in the hub's cache: delete"):
+    with pytest.raises(InputError, match=r"model\.safetensors of owner/name is damaged in the hub's cache\. Delete"):
         hub.check_cached(CFG)

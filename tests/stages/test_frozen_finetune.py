@@ -170,10 +170,10 @@ def test_check__rejects_unsupported_gradient_checkpointing(world):
     from medtune.models.backbones import check_backbone
 
     wrong = {"model__backbone": "dla34", "model__backbone_args": {}, "finetune__gradient_checkpointing": True}
-    with pytest.raises(InputError, match=r"finetune.gradient_checkpointing is true, which dla34 does not support"):
+    with pytest.raises(InputError, match=r"finetune.gradient_checkpointing=true: dla34 does not support it"):
         check_backbone(params_of(world, **wrong))
     params = params_of(world, **wrong | {"model__backbone": "test_efficientnet", "model__batchnorm": "train"})
-    with pytest.raises(InputError, match="would count twice in the statistics"):
+    with pytest.raises(InputError, match="would update the BatchNorm statistics twice"):
         check_backbone(params)
 
 

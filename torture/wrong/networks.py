@@ -20,12 +20,12 @@ def shapes(small: Path) -> Iterator[Case]:
         words = ("--params", str(small), *(word for one in sets for word in ("--set", one)))
         return Case(f"network: {name}", "data", words, says)
 
-    yield asked("misspelt backbone", ("model.backbone", "'resnet5O'", "did you mean"), "model.backbone=resnet5O", NONE)
-    yield asked("unknown backbone", ("model.backbone", "'nonesuch'"), "model.backbone=nonesuch", NONE)
+    yield asked("misspelt backbone", ("model.backbone=resnet5O", "did you mean"), "model.backbone=resnet5O", NONE)
+    yield asked("unknown backbone", ("model.backbone=nonesuch: ",), "model.backbone=nonesuch", NONE)
     yield asked("unknown tag", ("resnet18", "'nonesuch'", "its tags"), "model.backbone=resnet18.nonesuch", NONE)
-    yield asked("none bundled", ("model.weights", "'resnet18'", "bundled"), "model.backbone=resnet18")
+    yield asked("none bundled", ("model.weights=bundled", "resnet18"), "model.backbone=resnet18")
     yield asked("none on the hub", ("hub", "densenet264d"), "model.backbone=densenet264d", "model.weights=hub")
-    yield asked("image size of another", ("data.image_size is 32", "takes 224"), "model.backbone=deit_tiny_patch16_224",
+    yield asked("image size of another", ("data.image_size=32", "requires 224"), "model.backbone=deit_tiny_patch16_224",
                 "model.backbone_args={}", NONE)  # fmt: skip
     yield asked("image size below the patch", ("data.image_size", "8"), "data.image_size=8",
                 "model.backbone_args={img_size: 8}", NONE)  # fmt: skip
@@ -33,7 +33,7 @@ def shapes(small: Path) -> Iterator[Case]:
     yield asked("argument of a wrong type", ("backbone_args", "test_vit"), "model.backbone_args={img_size: big}", NONE)
     yield asked("width that heads do not share", ("model.backbone", "test_vit"),
                 "model.backbone_args={img_size: 32, embed_dim: 7}", NONE)  # fmt: skip
-    yield asked("tokens of another", ("model.head.tokens is 7", "test_vit"), "model.head.tokens=7")
+    yield asked("tokens of another", ("model.head.tokens=7", "test_vit"), "model.head.tokens=7")
     yield asked("checkpointing and batchnorm", ("gradient_checkpointing", "batchnorm"), *CNN,
                 "finetune.gradient_checkpointing=true", "model.batchnorm=train")  # fmt: skip
     for method in registry.plugin_names("medtune.models.peft"):
@@ -45,7 +45,7 @@ def shapes(small: Path) -> Iterator[Case]:
         )
         for fits, backbone in (("mobilenet", CNN), ("vit", ()), ("resnet", RESNET)):
             if families and fits not in families:
-                yield asked(f"{method} on a {fits}", (f"'{method}'", "does not support", "it supports"), *backbone,
+                yield asked(f"{method} on a {fits}", (f"method={method}", "does not support", "It supports"), *backbone,
                             f"model.peft.method={method}")  # fmt: skip
 
 
@@ -77,9 +77,9 @@ def weights(folder: Path, small: Path) -> Iterator[Case]:
     (folder / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
     unread, unfit = "cannot be read as plain tensors", "does not fit"
     for file, says in {
-        "absent.safetensors": ("neither hub",),
-        "folder.pth": ("neither hub",),
-        "weights.onnx": ("no weights file",),
+        "absent.safetensors": ("no such file",),
+        "folder.pth": ("no such file",),
+        "weights.onnx": ("not a weights file",),
         "other.safetensors": (unfit, "keys differ"),
         "other.pth": (unfit, "keys differ"),
         "narrow.safetensors": (unfit, name),
@@ -93,7 +93,7 @@ def weights(folder: Path, small: Path) -> Iterator[Case]:
         "empty.pth": (unread,),
         "evil.pth": (unread,),
         "cut.safetensors": (unread,),
-        "nan.safetensors": ("not finite", name),
+        "nan.safetensors": ("NaN", name),
     }.items():
         words = ("--no-prefect", "--params", str(small), "--set", f"model.weights={folder / file}")
         yield Case(f"weights: {file}", "train", words, ("model.weights", file, *says))
